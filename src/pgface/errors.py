@@ -1,0 +1,158 @@
+"""Every error that pgface raises, in one tree.
+
+The docstring of a class is its default message: one sentence that says what happened and what to do.
+Catch `PgfaceError` for all of them, or a branch:
+
+    PgfaceError
+    ├── SettingsError
+    ├── PhotoError
+    │   ├── PhotoNotReadableError
+    │   ├── PhotoTooLargeError
+    │   ├── PhotoFormatError
+    │   ├── NoFaceError
+    │   ├── SeveralFacesError
+    │   └── LowQualityError
+    ├── EmbeddingError
+    ├── ModelError
+    │   ├── UnknownModelError
+    │   ├── ModelNotInstalledError
+    │   ├── ModelDownloadError
+    │   ├── WeightsMismatchError
+    │   └── LicenseNotAcceptedError
+    ├── DatabaseError
+    │   ├── DatabaseUnreachableError
+    │   ├── DatabaseAccessError
+    │   ├── PgvectorError
+    │   ├── SchemaMissingError
+    │   ├── SchemaTooNewError
+    │   └── EmbeddedPostgresError
+    └── GalleryError
+        ├── ModelMismatchError
+        ├── UnknownUserError
+        ├── UnknownPhotoError
+        ├── DuplicateEmailError
+        └── FaceOfAnotherUserError
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class PgfaceError(Exception):
+    """pgface could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or " ".join(inspect.cleandoc(self.__doc__ or "").split()))
+
+
+class SettingsError(PgfaceError):
+    """A setting has a value that pgface cannot use; correct the environment variable named above."""
+
+
+class PhotoError(PgfaceError):
+    """This photo cannot be used; choose another one."""
+
+
+class PhotoNotReadableError(PhotoError):
+    """This photo cannot be read; give the path of a file that you may read."""
+
+
+class PhotoTooLargeError(PhotoError):
+    """This photo is over the limit; make it smaller, or raise the limit."""
+
+
+class PhotoFormatError(PhotoError):
+    """This file is not a photo that can be decoded; give a JPEG, PNG, WebP, GIF, TIFF or BMP file."""
+
+
+class NoFaceError(PhotoError):
+    """No face was found in this photo; choose one in which the face is large, upright and well lit."""
+
+
+class SeveralFacesError(PhotoError):
+    """Several faces were found in this photo; crop it to one person, or choose the largest face."""
+
+
+class LowQualityError(PhotoError):
+    """The face in this photo is of too low quality; choose a larger, sharper, better lit and more frontal one."""
+
+
+class EmbeddingError(PgfaceError):
+    """An embedding must be 512 finite numbers that are not all zero."""
+
+
+class ModelError(PgfaceError):
+    """The face model cannot be used."""
+
+
+class UnknownModelError(ModelError):
+    """There is no such model; `pgface models list` names those that there are."""
+
+
+class ModelNotInstalledError(ModelError):
+    """The model is not installed; run `pgface models install NAME`, or give the folder that holds its files."""
+
+
+class ModelDownloadError(ModelError):
+    """The model could not be downloaded; try again with a network, or give the folder that holds its files."""
+
+
+class WeightsMismatchError(ModelError):
+    """The model's files are not the expected ones; remove them and run `pgface models install NAME` again."""
+
+
+class LicenseNotAcceptedError(ModelError):
+    """This model has a licence that must be accepted; read it, then add `--accept-license`."""
+
+
+class DatabaseError(PgfaceError):
+    """PostgreSQL could not do what was asked; nothing was changed."""
+
+
+class DatabaseUnreachableError(DatabaseError):
+    """PostgreSQL cannot be reached; check that it runs and that PGFACE_DATABASE_URL is right."""
+
+
+class DatabaseAccessError(DatabaseError):
+    """PostgreSQL refused access; check the user, password and rights in PGFACE_DATABASE_URL."""
+
+
+class PgvectorError(DatabaseError):
+    """pgvector 0.7 or newer is needed in this database; install it on the server and try again."""
+
+
+class SchemaMissingError(DatabaseError):
+    """There is no gallery in this database yet; run `pgface init`."""
+
+
+class SchemaTooNewError(DatabaseError):
+    """This database was made by a newer pgface; upgrade pgface to use it."""
+
+
+class EmbeddedPostgresError(DatabaseError):
+    """The embedded PostgreSQL could not be started; see its log in the data folder."""
+
+
+class GalleryError(PgfaceError):
+    """The gallery could not do what was asked; nothing was changed."""
+
+
+class ModelMismatchError(GalleryError):
+    """This gallery is bound to another model, and embeddings of two models cannot be compared."""
+
+
+class UnknownUserError(GalleryError):
+    """There is no such user in this gallery; `pgface users list` shows those that there are."""
+
+
+class UnknownPhotoError(GalleryError):
+    """There is no such photo in this gallery; `pgface photos list` shows those that there are."""
+
+
+class DuplicateEmailError(GalleryError):
+    """A user with this e-mail is already in the gallery."""
+
+
+class FaceOfAnotherUserError(GalleryError):
+    """This face already belongs to another user of the gallery; nothing was enrolled."""

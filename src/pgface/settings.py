@@ -1,0 +1,107 @@
+"""Everything configurable, from the environment, in one typed object."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import Field, PostgresDsn, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pgface.errors import SettingsError
+
+MEBI = 1024 * 1024
+
+
+def default_data_dir() -> Path:
+    """The platform's user data folder."""
+    return platformdirs.user_data_path("pgface", appauthor=False)
+
+
+class Settings(BaseSettings):
+    """Settings of a pgface process; each is read from `PGFACE_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="PGFACE_", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(
+        default=None, description="PostgreSQL server, as a URL; without it the embedded one is used"
+    )
+    schema_name: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        default="public", validation_alias="PGFACE_SCHEMA", description="PostgreSQL schema of the gallery"
+    )
+    data_dir: Path = Field(
+        default_factory=default_data_dir,
+        description="folder of the face crops, the models and the embedded PostgreSQL",
+    )
+    model: str = Field(default="dlib", description="model that `pgface init` binds a new gallery to: name or folder")
+    detector_size: Annotated[int, Field(ge=128, le=2048, multiple_of=32)] = Field(
+        default=640, description="square input of InsightFace's detector, in pixels"
+    )
+    execution_provider: str = Field(
+        default="CPU", description="where ONNX Runtime runs: CPU, CUDA, OpenVINO, CoreML, ..."
+    )
+    workers: Annotated[int, Field(ge=1)] = Field(
+        default_factory=lambda: os.cpu_count() or 1, description="photos decoded and embedded at once in bulk work"
+    )
+    pool_size: Annotated[int, Field(ge=1)] = Field(default=4, description="connections to PostgreSQL at most")
+    connect_timeout: Annotated[float, Field(gt=0)] = Field(
+        default=10.0, description="seconds to wait for a connection to PostgreSQL"
+    )
+    max_photo_bytes: Annotated[int, Field(gt=0)] = Field(default=30 * MEBI, description="size of a photo's file at most")
+    max_photo_pixels: Annotated[int, Field(gt=0)] = Field(
+        default=64_000_000, description="pixels of a photo at most, checked before it is decoded"
+    )
+    max_decoded_bytes: Annotated[int, Field(gt=0)] = Field(
+        default=512 * MEBI, description="decoded pixels in memory at once at most, over all threads of a process"
+    )
+    min_face_size: Annotated[float, Field(ge=0)] = Field(
+        default=40.0, description="shorter side of an enrolled face's box at least, in pixels"
+    )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value().strip():
+            return None
+        PostgresDsn(value.get_secret_value())
+        return value
+
+    @property
+    def photos_dir(self) -> Path:
+        """Where the face crops are kept."""
+        return self.data_dir / "photos"
+
+    @property
+    def models_dir(self) -> Path:
+        """Where installed model packs are kept, a folder each."""
+        return self.data_dir / "models"
+
+    @property
+    def postgres_dir(self) -> Path:
+        """Where the embedded PostgreSQL keeps its data."""
+        return self.data_dir / "postgres"
+
+
+@cache
+def get_settings() -> Settings:
+    """Read the settings once from the environment.
+
+    Raises:
+        SettingsError: a variable has a value that cannot be used; the sentence names it.
+
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        variable = "_".join(str(part) for part in first["loc"]).upper()
+        name = variable if variable.startswith("PGFACE_") else f"PGFACE_{variable}"
+        raise SettingsError(f"{name} cannot be used: {first['msg']}.") from None
