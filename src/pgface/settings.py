@@ -36,7 +36,9 @@ class Settings(BaseSettings):
         default_factory=default_data_dir,
         description="folder of the face crops, the models and the embedded PostgreSQL",
     )
-    model: str = Field(default="dlib", description="model that `pgface init` binds a new gallery to: name or folder")
+    model: str = Field(
+        default="dlib", description="model that `pgface init` binds a new gallery to: name or folder"
+    )
     detector_size: Annotated[int, Field(ge=128, le=2048, multiple_of=32)] = Field(
         default=640, description="square input of InsightFace's detector, in pixels"
     )
@@ -44,18 +46,22 @@ class Settings(BaseSettings):
         default="CPU", description="where ONNX Runtime runs: CPU, CUDA, OpenVINO, CoreML, ..."
     )
     workers: Annotated[int, Field(ge=1)] = Field(
-        default_factory=lambda: os.cpu_count() or 1, description="photos decoded and embedded at once in bulk work"
+        default_factory=lambda: os.cpu_count() or 1,
+        description="photos decoded and embedded at once in bulk work",
     )
     pool_size: Annotated[int, Field(ge=1)] = Field(default=4, description="connections to PostgreSQL at most")
     connect_timeout: Annotated[float, Field(gt=0)] = Field(
         default=10.0, description="seconds to wait for a connection to PostgreSQL"
     )
-    max_photo_bytes: Annotated[int, Field(gt=0)] = Field(default=30 * MEBI, description="size of a photo's file at most")
+    max_photo_bytes: Annotated[int, Field(gt=0)] = Field(
+        default=30 * MEBI, description="size of a photo's file at most"
+    )
     max_photo_pixels: Annotated[int, Field(gt=0)] = Field(
         default=64_000_000, description="pixels of a photo at most, checked before it is decoded"
     )
     max_decoded_bytes: Annotated[int, Field(gt=0)] = Field(
-        default=512 * MEBI, description="decoded pixels in memory at once at most, over all threads of a process"
+        default=512 * MEBI,
+        description="decoded pixels in memory at once at most, over all threads of a process",
     )
     min_face_size: Annotated[float, Field(ge=0)] = Field(
         default=40.0, description="shorter side of an enrolled face's box at least, in pixels"
