@@ -1,0 +1,1 @@
+"""Reaching and keeping the server; knows no pixels."""

@@ -1,0 +1,28 @@
+"""Where the tests find real photos and weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("PGFACE_TEST_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def faces_dir() -> Path:
+    """Real photos: ten people, ten photos each, 250×250 pixels."""
+    folder = SHARED / "data" / "faces"
+    if not folder.is_dir():
+        pytest.skip("the photos of ten people are not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def insightface_pack() -> Path:
+    """Real InsightFace weights: det_500m and w600k_mbf."""
+    folder = SHARED / "data" / "models" / "buffalo_sc_q8"
+    if not folder.is_dir():
+        pytest.skip("the InsightFace weights for tests are not on this machine")
+    return folder
