@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     connect_timeout: Annotated[float, Field(gt=0)] = Field(
         default=10.0, description="seconds to wait for a connection to PostgreSQL"
     )
-    max_photo_bytes: Annotated[int, Field(gt=0)] = Field(default=30 * MEBI, description="size of a photo at most")
+    max_photo_bytes: Annotated[int, Field(gt=0)] = Field(
         default=30 * MEBI, description="size of a photo's file at most"
     )
     max_photo_pixels: Annotated[int, Field(gt=0)] = Field(
