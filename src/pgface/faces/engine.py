@@ -30,6 +30,16 @@ class Box(NamedTuple):
     height: float
 
 
+class RawDetection(NamedTuple):
+    """A face as a detector gives it, before it is cut out and measured."""
+
+    box: Box
+    landmarks: NDArray[np.float32]
+    """Shape (5, 2), float32, x and y in pixels of the picture that was searched."""
+    score: float
+    """The detector's own score; comparable only within one model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quality:
     """What can be measured about a face before it is embedded."""
