@@ -1,0 +1,143 @@
+"""A pool of connections to one gallery, on the embedded PostgreSQL or on yours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self, TypeVar
+
+import psycopg
+from pgvector.psycopg import register_vector
+from psycopg import Connection
+from psycopg.rows import BaseRowFactory
+from psycopg_pool import ConnectionPool
+
+from pgface.errors import DatabaseUnreachableError, SchemaMissingError
+from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.postgres.errors import connection_error, translated
+from pgface.postgres.migrate import migrate, require_current
+from pgface.schema import Migration, queries
+from pgface.settings import Settings
+
+Row = TypeVar("Row")
+
+
+class Database:
+    """Runs the named statements of `schema/queries.sql` in one gallery's schema."""
+
+    def __init__(self, pool: ConnectionPool, resources: ExitStack, url: str) -> None:
+        self._pool = pool
+        self._resources = resources
+        self.url = url
+        """Where PostgreSQL is; may hold a password, so never print it."""
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Connect to the gallery.
+
+        Raises:
+            DatabaseUnreachableError, DatabaseAccessError: no connection; the sentence says why.
+            EmbeddedPostgresError: the embedded server could not be started.
+            SchemaMissingError, SchemaTooNewError: there is no gallery that this program can use.
+
+        """
+        with ExitStack() as resources:
+            url = _start(settings, resources)
+            with _connect(url, settings) as connection:
+                _find_gallery(connection, settings.schema_name)
+                require_current(connection)
+
+            def configure(connection: Connection) -> None:
+                connection.prepare_threshold = 0
+                _find_gallery(connection, settings.schema_name)
+                register_vector(connection)
+
+            pool = ConnectionPool(
+                url,
+                kwargs={"autocommit": True, "application_name": "pgface"},
+                configure=configure,
+                min_size=1,
+                max_size=settings.pool_size,
+                timeout=settings.connect_timeout,
+                open=False,
+            )
+            resources.callback(pool.close)
+            with translated():
+                pool.open(wait=True, timeout=settings.connect_timeout)
+            return cls(pool, resources.pop_all(), url)
+
+    def close(self) -> None:
+        """Give back the connections and, as its last user, stop the embedded server."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection in a transaction that commits at the end, or undoes everything on an error."""
+        with translated(), self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+    def read(
+        self, name: str, parameters: Mapping[str, Any] | None = None, *, row_factory: BaseRowFactory[Row]
+    ) -> list[Row]:
+        """Run one statement that changes nothing, and once more on a new connection if this one was lost."""
+        try:
+            return self._run(name, parameters, row_factory)
+        except DatabaseUnreachableError:
+            self._pool.check()
+            return self._run(name, parameters, row_factory)
+
+    def _run(self, name: str, parameters: Mapping[str, Any] | None, row_factory: BaseRowFactory[Row]) -> list[Row]:
+        with translated(), self._pool.connection() as connection, connection.cursor(row_factory=row_factory) as cursor:
+            return cursor.execute(queries()[name], parameters, binary=True).fetchall()
+
+
+def initialise(settings: Settings) -> list[Migration]:
+    """Create the gallery's schema or bring it up to date; returns the migrations that were run.
+
+    Raises:
+        DatabaseError: as `Database.open` and `pgface.postgres.migrate.migrate` say.
+
+    """
+    with ExitStack() as resources:
+        url = _start(settings, resources)
+        with _connect(url, settings) as connection:
+            return migrate(connection, settings.schema_name)
+
+
+def _start(settings: Settings, resources: ExitStack) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    server = EmbeddedPostgres(settings.postgres_dir)
+    url = server.start()
+    resources.callback(server.release)
+    return url
+
+
+def _connect(url: str, settings: Settings) -> Connection:
+    try:
+        return psycopg.connect(
+            url, autocommit=True, connect_timeout=round(settings.connect_timeout), application_name="pgface"
+        )
+    except psycopg.OperationalError as error:
+        raise connection_error(error) from error
+
+
+def _find_gallery(connection: Connection, schema_name: str) -> None:
+    """Let unqualified names lead to the gallery's schema, then to pgvector's."""
+    with translated():
+        row = connection.execute(
+            """
+            SELECT set_config('search_path', concat_ws(', ', quote_ident(%s), quote_ident(nspname)), false)
+            FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+            WHERE extname = 'vector'
+            """,
+            (schema_name,),
+        ).fetchone()
+    if row is None:
+        raise SchemaMissingError

@@ -1,0 +1,94 @@
+"""psycopg's errors as pgface's, in sentences that hold no data of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors as pg
+from psycopg_pool import PoolTimeout
+
+from pgface.errors import (
+    DatabaseAccessError,
+    DatabaseError,
+    DatabaseUnreachableError,
+    EmbeddingError,
+    PgvectorError,
+    SchemaMissingError,
+    SchemaTooNewError,
+)
+
+SCHEMA_TOO_NEW = "PGF01"
+PGVECTOR_TOO_OLD = "PGF02"
+"""SQLSTATEs raised by the schema's preamble."""
+
+_REFUSED = ("password", "authentication", "role", "pg_hba", "no pg_hba.conf entry", "permission")
+
+
+def connection_error(error: psycopg.OperationalError) -> DatabaseError:
+    """What a failed attempt to connect means; the server's sentence stays, and the password never is in it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[0].rpartition("failed: ")[2] if lines else "no answer"
+    answered = "FATAL:" in reason
+    reason = reason.replace("FATAL:", "").strip()
+    if answered and "does not exist" in reason and "database" in reason:
+        return DatabaseAccessError(f"PostgreSQL says: {reason}; create it first, or correct PGFACE_DATABASE_URL.")
+    if answered and any(word in reason for word in _REFUSED):
+        return DatabaseAccessError(
+            f"PostgreSQL refused access: {reason}; check the user and the password in PGFACE_DATABASE_URL."
+        )
+    return DatabaseUnreachableError(
+        f"PostgreSQL cannot be reached: {reason}; check that it runs and that PGFACE_DATABASE_URL is right."
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise pgface's errors for psycopg's.
+
+    Only a server message's first sentence is passed on: its details repeat rows, and rows hold embeddings.
+    """
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseUnreachableError(
+            "No connection to PostgreSQL became free in time; check that it runs, or raise PGFACE_POOL_SIZE."
+        ) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
+            raise DatabaseUnreachableError(
+                "The connection to PostgreSQL was lost; what was under way was undone, what was committed is there."
+            ) from error
+        raise _from_sqlstate(error) from error
+    except psycopg.Error as error:
+        raise _from_sqlstate(error) from error
+
+
+def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
+    message = (error.diag.message_primary or "no reason given").rstrip(".")
+    match error:
+        case pg.UndefinedTable() | pg.UndefinedFunction() | pg.UndefinedColumn() | pg.InvalidSchemaName():
+            return SchemaMissingError(f"There is no gallery here ({message}); run `pgface init`.")
+        case pg.InsufficientPrivilege() if "extension" in message:
+            return PgvectorError(
+                f"This PostgreSQL user may not add pgvector ({message}); "
+                "let an administrator run CREATE EXTENSION vector in this database, then try again."
+            )
+        case pg.InsufficientPrivilege():
+            return DatabaseAccessError(f"PostgreSQL refused: {message}; use a user with the rights for it.")
+        case pg.UndefinedFile() | pg.FeatureNotSupported() if "extension" in message:
+            return PgvectorError(
+                f"pgvector is not on this PostgreSQL server ({message}); install it there "
+                "(the pgvector/pgvector image and most hosted PostgreSQL servers have it), then try again."
+            )
+        case pg.CheckViolation() if error.diag.constraint_name:
+            return EmbeddingError(f"PostgreSQL refused the row: {message}.")
+        case pg.InvalidParameterValue() | pg.DataException():
+            return EmbeddingError(f"PostgreSQL refused the value: {message}.")
+        case _ if error.sqlstate == SCHEMA_TOO_NEW:
+            return SchemaTooNewError(f"{message[:1].upper()}{message[1:]}.")
+        case _ if error.sqlstate == PGVECTOR_TOO_OLD:
+            return PgvectorError(f"{message}.")
+        case _:
+            return DatabaseError(f"PostgreSQL says: {message} (SQLSTATE {error.sqlstate}); nothing was changed.")

@@ -1,0 +1,71 @@
+"""Bringing a schema to the version that this program knows."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+
+from pgface.errors import SchemaMissingError, SchemaTooNewError
+from pgface.postgres.errors import translated
+from pgface.schema import Migration, lock, migrations, preamble
+
+
+def migrate(connection: psycopg.Connection, schema_name: str) -> list[Migration]:
+    """Run the migrations that are missing, in one transaction; returns those that were.
+
+    Programs that call it at the same time wait for one another. The schema is created if need be.
+
+    Raises:
+        SchemaTooNewError: the schema was made by a newer pgface.
+        PgvectorError: pgvector is missing and cannot be added, or it is too old.
+        DatabaseError: the server refused; nothing was changed.
+
+    """
+    with translated(), connection.transaction():
+        _enter_schema(connection, schema_name)
+        connection.execute(preamble())
+        rows = connection.execute("SELECT version FROM pgface_migrations").fetchall()
+        applied = {version for (version,) in rows}
+        missing = [migration for migration in migrations() if migration.version not in applied]
+        for migration in missing:
+            connection.execute(migration.sql)
+            connection.execute(
+                "INSERT INTO pgface_migrations (version, name) VALUES (%s, %s)", (migration.version, migration.name)
+            )
+        return missing
+
+
+def require_current(connection: psycopg.Connection) -> None:
+    """Check that the schema on the search path is the one that this program knows.
+
+    Raises:
+        SchemaMissingError: there is none, or an older one that `pgface init` will upgrade.
+        SchemaTooNewError: it was made by a newer pgface.
+
+    """
+    with translated():
+        found = connection.execute(
+            "SELECT to_regclass(format('%I.pgface_migrations', current_schema())) IS NOT NULL"
+        ).fetchone()
+        if found != (True,):
+            raise SchemaMissingError
+        row = connection.execute("SELECT max(version) FROM pgface_migrations").fetchone()
+    version = row[0] or 0 if row else 0
+    newest = migrations()[-1].version
+    if version > newest:
+        raise SchemaTooNewError(
+            f"This gallery has schema version {version}, newer than the {newest} known here; upgrade pgface."
+        )
+    if version < newest:
+        raise SchemaMissingError(
+            f"This gallery has schema version {version}, older than the {newest} needed; run `pgface init`."
+        )
+
+
+def _enter_schema(connection: psycopg.Connection, schema_name: str) -> None:
+    # Locked first, because two programs may both find that the schema is missing.
+    connection.execute(lock())
+    row = connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", (schema_name,)).fetchone()
+    if row == (True,):
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema_name)))
+    connection.execute("SELECT set_config('search_path', quote_ident(%s), true)", (schema_name,))

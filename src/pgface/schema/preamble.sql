@@ -1,0 +1,52 @@
+-- Before the migrations: pgvector is present and new enough, and names lead to this schema alone.
+-- That is the first schema of the search_path: `psql` has its own, pgface sets it from PGFACE_SCHEMA.
+
+SET LOCAL client_min_messages = warning;
+
+DO $$
+DECLARE
+    newest integer := 0;
+    installed text;
+BEGIN
+    IF current_schema() IS NULL THEN
+        RAISE EXCEPTION 'no schema of the search_path (%) exists; create it first', current_setting('search_path')
+            USING ERRCODE = 'invalid_schema_name';
+    END IF;
+    IF to_regclass(format('%I.pgface_migrations', current_schema())) IS NOT NULL THEN
+        EXECUTE format('SELECT coalesce(max(version), 0) FROM %I.pgface_migrations', current_schema()) INTO newest;
+    END IF;
+    IF newest > :known_version: THEN
+        RAISE EXCEPTION 'this gallery has schema version %, newer than the :known_version: known here; upgrade pgface', newest
+            USING ERRCODE = 'PGF01';
+    END IF;
+
+    -- The extension belongs to the whole database, so it goes where every gallery of it finds it.
+    IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN
+        EXECUTE format('CREATE EXTENSION vector SCHEMA %I', coalesce(to_regnamespace('public')::text, current_schema()));
+    END IF;
+    SELECT extversion INTO installed FROM pg_extension WHERE extname = 'vector';
+    IF string_to_array(regexp_replace(installed, '[^0-9.]', '', 'g'), '.')::integer[] < '{0,7}' THEN
+        RAISE EXCEPTION 'pgvector % is too old, 0.7 or newer is needed: install it on the server, then run '
+            'ALTER EXTENSION vector UPDATE', installed
+            USING ERRCODE = 'PGF02';
+    END IF;
+END
+$$;
+
+-- Whoever calls the functions below, from wherever, they find this gallery's tables and nobody else's: the SQL ones are
+-- bound to them when they are made (BEGIN ATOMIC), the triggers keep this path (SET search_path FROM CURRENT).
+-- pg_temp comes last, so that no temporary table can pose as one.
+SELECT set_config(
+    'search_path',
+    concat_ws(', ', quote_ident(current_schema()), nullif(quote_ident(nspname), quote_ident(current_schema())), 'pg_temp'),
+    true
+)
+FROM pg_extension
+JOIN pg_namespace ON pg_namespace.oid = extnamespace
+WHERE extname = 'vector';
+
+CREATE TABLE IF NOT EXISTS pgface_migrations (
+    version INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
