@@ -1,0 +1,59 @@
+"""Locks on files, which the kernel drops when their holder dies, however it dies.
+
+`flock` and not POSIX record locks: those are lost as soon as the process closes any descriptor of the same file.
+Python opens files close-on-exec, so a server started under a lock does not inherit it. A forked child does; that is why
+an exclusive lock is undone explicitly (a child must not go on holding it) and a shared one only by closing (a child
+that works on the database goes on being counted).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Wait for the lock, and hold it inside the block."""
+    descriptor = _open(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def shared(path: Path) -> int:
+    """Hold the lock beside others, until the returned descriptor is closed."""
+    descriptor = _open(path)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def nobody_holds(path: Path) -> bool:
+    """Whether there is no shared holder at this moment, in this process or another."""
+    descriptor = _open(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+    return True
+
+
+def _open(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    if os.geteuid() == 0:
+        # The folder may be another user's, who must be able to open the file tomorrow.
+        folder = path.parent.stat()
+        os.fchown(descriptor, folder.st_uid, folder.st_gid)
+    return descriptor

@@ -1,0 +1,95 @@
+"""How the embedded PostgreSQL is set: what is the same everywhere, and what is fitted to the machine.
+
+All of it is given on the command line at each start, so it follows the machine when that changes. A session, a role or
+a database may still have its own `work_mem` and the like; the rest is the business of a server of one's own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+MEBI = 1024 * 1024
+CGROUP = Path("/sys/fs/cgroup")
+PORT = "5432"
+"""Part of the socket's name; nothing listens on it."""
+
+FIXED_SETTINGS = {
+    "listen_addresses": "",
+    "port": PORT,
+    "unix_socket_directories": ".",  # relative to the data folder, so a long path is no matter
+    "unix_socket_permissions": "0700",
+    # Where huge pages are reserved, they are reserved for somebody else; and using them kills the server in a container
+    # that may not.
+    "huge_pages": "off",
+    # The long statement of a killed client (an index build) ends too, and its locks with it.
+    "client_connection_check_interval": "5s",
+    # The log tells of the server, not of the data: the text, details and statement of an error repeat a row's values.
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_checkpoints": "off",
+}
+if sys.platform == "linux":
+    # POSIX shared memory lives in /dev/shm, which has 64 MB in a container: too little for a parallel index build.
+    FIXED_SETTINGS["dynamic_shared_memory_type"] = "sysv"
+
+
+def machine_memory(cgroup: Path = CGROUP, membership: Path = Path("/proc/self/cgroup")) -> int:
+    """Bytes of memory that this process may count on: the machine's, or its container's limit where that is less.
+
+    Both versions of Linux control groups are read. A limit may stand at any level above the process, and in a container
+    the process's own path often is not there at all: so every level that exists counts, and the least one wins.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for line in membership.read_text().splitlines() if membership.is_file() else ():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, name = cgroup, "memory.max"
+        elif "memory" in controllers.split(","):
+            top, name = cgroup / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        parts = Path(path.lstrip("/")).parts
+        for depth in range(len(parts) + 1):
+            limit = top.joinpath(*parts[:depth], name)
+            text = limit.read_text().strip() if limit.is_file() else ""
+            if text.isdecimal():
+                limits.append(int(text))
+    return min(limits)
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fitted_settings(memory: int, cores: int) -> dict[str, str]:
+    """PostgreSQL's settings for a machine with so many bytes of memory and so many cores.
+
+    The server is a guest: the models and the caller's program live on the same machine. A quarter of the memory for
+    `shared_buffers` is PostgreSQL's own advice for a server that has the machine to itself, and costs nothing before
+    it is used; 8 GiB hold a million faces with their index. An HNSW index is built several times faster while its
+    graph fits into `maintenance_work_mem` (about 260 MB for 100,000 faces), which all workers of a build share.
+    """
+    workers = min(max(cores // 2, 2), 4) if cores > 1 else 0
+    return {
+        "shared_buffers": _share(memory, 4, least=32, most=8192),
+        "effective_cache_size": _share(memory, 2, least=64, most=65536),
+        "maintenance_work_mem": _share(memory, 12, least=32, most=2048),
+        "autovacuum_work_mem": _share(memory, 64, least=16, most=256),
+        "work_mem": _share(memory, 256, least=4, most=64),
+        "max_worker_processes": str(max(8, cores)),
+        "max_parallel_workers": str(max(workers, cores)),
+        "max_parallel_workers_per_gather": str(workers),
+        "max_parallel_maintenance_workers": str(workers),
+    }
+
+
+def _share(memory: int, divisor: int, *, least: int, most: int) -> str:
+    return f"{min(max(memory // divisor // MEBI, least), most)}MB"
