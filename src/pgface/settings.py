@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,13 @@ MEBI = 1024 * 1024
 
 
 def default_data_dir() -> Path:
-    """The platform's user data folder."""
+    """The platform's user data folder; for root on Linux, a folder of the system.
+
+    The embedded PostgreSQL does not run as root but as a user of its own. Nothing above /var/lib/pgface has to be
+    opened for that user, whereas root's home would have to be.
+    """
+    if sys.platform == "linux" and os.geteuid() == 0:
+        return Path("/var/lib/pgface")
     return platformdirs.user_data_path("pgface", appauthor=False)
 
 
