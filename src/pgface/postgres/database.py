@@ -82,6 +82,12 @@ class Database:
         with translated(), self._pool.connection() as connection, connection.transaction():
             yield connection
 
+    @contextmanager
+    def autocommit(self) -> Iterator[Connection]:
+        """A connection outside a transaction, for statements that refuse to run in one."""
+        with translated(), self._pool.connection() as connection:
+            yield connection
+
     def read(
         self, name: str, parameters: Mapping[str, Any] | None = None, *, row_factory: BaseRowFactory[Row]
     ) -> list[Row]:

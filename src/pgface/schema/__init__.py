@@ -33,9 +33,7 @@ def _read(name: str) -> LiteralString:
 def migrations() -> tuple[Migration, ...]:
     """Every migration, in the order in which they run."""
     files = sorted(file.name for file in (_FOLDER / "migrations").iterdir() if file.name.endswith(".sql"))
-    return tuple(
-        Migration(int(file[:4]), file[5:].removesuffix(".sql"), _read(f"migrations/{file}")) for file in files
-    )
+    return tuple(Migration(int(file[:4]), file[5:].removesuffix(".sql"), _read(f"migrations/{file}")) for file in files)
 
 
 def lock() -> LiteralString:
@@ -63,17 +61,20 @@ def init_sql() -> str:
         parts += [
             f"-- {'=' * 48}\n-- MIGRATION {migration.version}: {migration.name}\n-- {'=' * 48}",
             migration.sql,
-            f"INSERT INTO pgface_migrations (version, name) VALUES ({migration.version}, '{migration.name}')\n"
-            "ON CONFLICT DO NOTHING;",
+            _remember(migration),
         ]
     parts += ["COMMIT;", _read("epilogue.sql")]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _remember(migration: Migration) -> str:
+    # Names of the package's own files, not of a user.
+    values = f"({migration.version}, '{migration.name}')"
+    return f"INSERT INTO pgface_migrations (version, name) VALUES {values}\nON CONFLICT DO NOTHING;"  # noqa: S608
 
 
 @cache
 def queries() -> dict[str, LiteralString]:
     """Every statement of `queries.sql`, by name."""
     _, *parts = _QUERY_NAME.split(_read("queries.sql"))
-    return {
-        name: cast(LiteralString, sql.strip()) for name, sql in zip(parts[::2], parts[1::2], strict=True)
-    }
+    return {name: cast(LiteralString, sql.strip()) for name, sql in zip(parts[::2], parts[1::2], strict=True)}

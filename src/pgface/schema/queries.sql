@@ -40,16 +40,16 @@ INSERT INTO users (name, email, password)
 VALUES (%(name)s, %(email)s, %(password)s)
 RETURNING id, name, email, created_at, 0 AS photos, 0 AS embeddings;
 
--- insert_missing_users --
+-- insert_users --
 INSERT INTO users (name, email, password)
 SELECT name, email, %(password)s
-FROM unnest(%(names)s::text[], %(emails)s::text[]) AS given(name, email)
-ON CONFLICT (email) DO NOTHING;
+FROM unnest(%(names)s::text[], %(emails)s::text[]) AS given(name, email);
 
 -- select_user_ids --
-SELECT email, id
+SELECT lower(email), min(id)
 FROM users
-WHERE email = ANY(%(emails)s);
+WHERE lower(email) = ANY(%(emails)s)
+GROUP BY lower(email);
 
 -- select_user --
 SELECT u.id, u.name, u.email, u.created_at,
@@ -81,12 +81,17 @@ DELETE FROM users
 WHERE id = %(id)s
 RETURNING id;
 
+-- insert_embedding --
+INSERT INTO face_embeddings (user_id, embedding)
+VALUES (%(user_id)s, %(embedding)s)
+RETURNING id;
+
 -- select_enrolled_hashes --
 -- Which photos the users of a folder have already.
-SELECT u.email, p.content_sha256
+SELECT lower(u.email), p.content_sha256
 FROM photos p
 JOIN users u ON u.id = p.user_id
-WHERE u.email = ANY(%(emails)s)
+WHERE lower(u.email) = ANY(%(emails)s)
     AND p.content_sha256 IS NOT NULL;
 
 -- select_photo_by_content --

@@ -1,0 +1,114 @@
+"""`pgface users` and `pgface photos`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pgface.cli.gallery import user_ref
+from pgface.cli.output import JsonOption, console, print_facts, print_json, print_table
+from pgface.gallery import Gallery
+
+app = typer.Typer(help="The people of the gallery.", no_args_is_help=True)
+photos_app = typer.Typer(help="The enrolled photos.", no_args_is_help=True)
+
+UserArgument = Annotated[str, typer.Argument(metavar="USER", help="E-mail or id.")]
+AfterOption = Annotated[int, typer.Option(min=0, help="Begin after this id.")]
+LimitOption = Annotated[int, typer.Option(min=1, help="As many as this at most.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@app.command()
+def add(
+    email: Annotated[str, typer.Argument(help="E-mail.")],
+    name: Annotated[str | None, typer.Option(help="Name; the e-mail's first part if not given.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Add a person who has no photos yet."""
+    with Gallery.open() as gallery:
+        user = gallery.add_user(email, name)
+    if json:
+        print_json(user.to_json())
+    else:
+        console.print(f"Added user {user.id}: {user.name} <{user.email}>.", markup=False)
+
+
+@app.command("list")
+def list_users(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOption = False) -> None:
+    """List the users in the order of their ids."""
+    with Gallery.open() as gallery:
+        users = gallery.users(after=after, limit=limit)
+    if json:
+        print_json([user.to_json() for user in users])
+        return
+    rows = [(u.id, u.name, u.email, u.photos, u.embeddings, f"{u.created_at:%Y-%m-%d %H:%M}") for u in users]
+    empty = "There are no users yet; `pgface enroll` adds them." if not after else "There are no users after this id."
+    print_table(("id", "name", "e-mail", "photos", "embeddings", "since"), rows, empty=empty)
+    if len(users) == limit:
+        console.print(f"For those after them: --after {users[-1].id}", markup=False)
+
+
+@app.command()
+def show(user: UserArgument, json: JsonOption = False) -> None:
+    """Show a user and their photos."""
+    with Gallery.open() as gallery:
+        found = gallery.user(user_ref(user))
+        photos = gallery.photos(found.id)
+        files = [str(gallery.photo_file(photo)) for photo in photos]
+    if json:
+        print_json(
+            found.to_json() | {"photo_files": [p.to_json() | {"file": f} for p, f in zip(photos, files, strict=True)]}
+        )
+        return
+    print_facts(found.to_json().items())
+    rows = [(photo.id, photo.filename, file) for photo, file in zip(photos, files, strict=True)]
+    print_table(("photo", "name", "face crop"), rows, empty="This user has no photos.")
+
+
+@app.command()
+def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False) -> None:
+    """Erase a person: rows, embeddings, tokens and files."""
+    with Gallery.open() as gallery:
+        found = gallery.user(user_ref(user))
+        if not yes:
+            typer.confirm(f"Erase {found.name} <{found.email}> with {found.photos} photos, for good?", abort=True)
+        gallery.erase_user(found.id)
+    if json:
+        print_json({"erased": found.to_json()})
+    else:
+        console.print(f"Erased {found.name} <{found.email}> with {found.photos} photos.", markup=False)
+
+
+@photos_app.command("list")
+def list_photos(
+    user: Annotated[str | None, typer.Option("--user", help="Of this user: e-mail or id.")] = None,
+    after: AfterOption = 0,
+    limit: LimitOption = 100,
+    json: JsonOption = False,
+) -> None:
+    """List the enrolled photos in the order of their ids."""
+    with Gallery.open() as gallery:
+        photos = gallery.photos(None if user is None else user_ref(user), after=after, limit=limit)
+    if json:
+        print_json([photo.to_json() for photo in photos])
+        return
+    rows = [(p.id, p.email, p.filename, p.filepath, f"{p.created_at:%Y-%m-%d %H:%M}") for p in photos]
+    print_table(("id", "user", "name", "face crop", "since"), rows, empty="There are no photos.")
+    if len(photos) == limit:
+        console.print(f"For those after them: --after {photos[-1].id}", markup=False)
+
+
+@photos_app.command("delete")
+def delete_photo(
+    photo: Annotated[int, typer.Argument(help="Id of the photo.")], yes: YesOption = False, json: JsonOption = False
+) -> None:
+    """Erase a photo, with the embeddings made from it."""
+    if not yes:
+        typer.confirm(f"Erase photo {photo} and its face, for good?", abort=True)
+    with Gallery.open() as gallery:
+        gallery.erase_photo(photo)
+    if json:
+        print_json({"erased": photo})
+    else:
+        console.print(f"Erased photo {photo}.", markup=False)

@@ -1,0 +1,253 @@
+"""Putting faces into the gallery's tables: one, or a batch, by the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg.rows import class_row
+
+from pgface.errors import EmbeddingError, FaceOfAnotherUserError
+from pgface.faces.engine import CROP_SIZE, EMBEDDING_DIMENSION, Face
+from pgface.people import UNUSABLE_PASSWORD, Person
+from pgface.photo_files import PhotoBatch, PhotoFiles
+from pgface.postgres.database import Database
+from pgface.results import Match
+from pgface.schema import queries
+
+_PHOTO_TYPES = ("int4", "int4", "varchar", "text", "int4", "int4", "text")
+_FACE_TYPES = ("int4", "int4", "vector", *("float4",) * 10)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A face that is to be enrolled for a user."""
+
+    user_id: int
+    photo: str
+    """The photo's name."""
+    content_sha256: str
+    face: Face
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedPhoto:
+    """A photo whose face is ready to be enrolled for a person."""
+
+    photo: str
+    content_sha256: str
+    person: Person
+    face: Face
+
+
+def unit_embedding(embedding: Any) -> NDArray[np.float32]:
+    """An embedding as the gallery keeps it: shape (512,), float32, Euclidean norm 1.
+
+    Args:
+        embedding: 512 numbers, of any norm but zero.
+
+    Raises:
+        EmbeddingError: another shape, NaN or infinite elements, or all zero.
+
+    """
+    return unit_embeddings(np.asarray(embedding)[np.newaxis])[0]
+
+
+def unit_embeddings(embeddings: Any, *, first_row: int = 0) -> NDArray[np.float32]:
+    """Embeddings as the gallery keeps them: shape (n, 512), float32, Euclidean norm 1 each.
+
+    Args:
+        embeddings: shape (n, 512), numbers of any norm but zero.
+        first_row: the number of the first row, for the sentence of a refusal.
+
+    Raises:
+        EmbeddingError: as for `unit_embedding`; the sentence gives the first row that is wrong.
+
+    """
+    try:
+        given = np.asarray(embeddings, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise EmbeddingError("An embedding must be 512 numbers.") from error
+    if given.ndim != 2 or given.shape[1] != EMBEDDING_DIMENSION:
+        raise EmbeddingError(f"An embedding must be 512 numbers; this has shape {given.shape[1:]}.")
+    # Scaled first, so that the norm of very large or very small numbers is still a number.
+    largest = np.abs(given).max(axis=1, keepdims=True)
+    wrong = np.flatnonzero(~np.isfinite(largest[:, 0]) | (largest[:, 0] == 0))
+    if wrong.size:
+        row = wrong[0]
+        fault = "is all zero and has no direction" if largest[row, 0] == 0 else "holds NaN or infinity"
+        raise EmbeddingError(
+            f"An embedding must be 512 finite numbers that are not all zero; row {first_row + row} {fault}."
+        )
+    scaled = given / largest
+    unit: NDArray[np.float32] = (scaled / np.linalg.norm(scaled, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def find_enrolled(connection: psycopg.Connection, user_id: int, content_sha256: str) -> int | None:
+    """The id of the photo with this content that the user has already."""
+    values = {"user_id": user_id, "content_sha256": content_sha256}
+    row = connection.execute(queries()["select_photo_by_content"], values).fetchone()
+    return None if row is None else row[0]
+
+
+def insert_embedding(connection: psycopg.Connection, user_id: int, embedding: NDArray[np.float32]) -> int:
+    """Write one bare embedding; returns its id."""
+    row = connection.execute(queries()["insert_embedding"], {"user_id": user_id, "embedding": embedding}).fetchone()
+    assert row is not None  # noqa: S101 - an INSERT ... RETURNING of one row
+    return int(row[0])
+
+
+def enroll_batch(
+    database: Database, files: PhotoFiles, photos: Sequence[EmbeddedPhoto], identify_threshold: float | None
+) -> list[int | FaceOfAnotherUserError | None]:
+    """Enroll photos of many people in one transaction; a person who is not a user yet is added.
+
+    Args:
+        database: the gallery's.
+        files: where the crops go.
+        photos: the embedded photos.
+        identify_threshold: similarity from which a face belongs to another user; None to allow that.
+
+    Returns:
+        For each photo, its new id, None for one that the person has already, or why it was refused.
+
+    """
+    if not photos:
+        return []
+    with files.writing() as batch, database.transaction() as connection:
+        connection.execute(queries()["lock_enrollment"])
+        outcomes: list[int | FaceOfAnotherUserError | None] = [None] * len(photos)
+        accepted: list[int] = []
+        seen = _enrolled_contents(connection, photos)
+        for number, photo in enumerate(photos):
+            if (photo.person.email, photo.content_sha256) in seen:
+                continue
+            refusal = None
+            if identify_threshold is not None:
+                earlier = [photos[i] for i in accepted if photos[i].person != photo.person]
+                refusal = _belongs_to_another(connection, photo, earlier, identify_threshold)
+            if refusal is not None:
+                outcomes[number] = refusal
+                continue
+            seen.add((photo.person.email, photo.content_sha256))
+            accepted.append(number)
+        user_ids = _user_ids(connection, {photos[i].person for i in accepted})
+        candidates = [
+            Candidate(user_ids[photos[i].person.email], photos[i].photo, photos[i].content_sha256, photos[i].face)
+            for i in accepted
+        ]
+        for number, photo_id in zip(accepted, store(connection, batch, candidates), strict=True):
+            outcomes[number] = photo_id
+        return outcomes
+
+
+def _enrolled_contents(connection: psycopg.Connection, photos: Sequence[EmbeddedPhoto]) -> set[tuple[str, str]]:
+    emails = list({photo.person.email for photo in photos})
+    return set(connection.execute(queries()["select_enrolled_hashes"], {"emails": emails}).fetchall())
+
+
+def _belongs_to_another(
+    connection: psycopg.Connection, photo: EmbeddedPhoto, earlier: Sequence[EmbeddedPhoto], threshold: float
+) -> FaceOfAnotherUserError | None:
+    for match in _owners(connection, photo.face):
+        if match.email.lower() != photo.person.email:
+            return face_of_another_user(photo.photo, match.name, match.email, match.similarity)
+    # Those accepted before it in this batch are not in the table yet.
+    if earlier:
+        similarities = np.stack([other.face.embedding for other in earlier]) @ photo.face.embedding
+        best = int(similarities.argmax())
+        if similarities[best] >= threshold:
+            person = earlier[best].person
+            return face_of_another_user(photo.photo, person.name, person.email, float(similarities[best]))
+    return None
+
+
+def _user_ids(connection: psycopg.Connection, people: set[Person]) -> dict[str, int]:
+    """Ids by e-mail, after adding those who are missing."""
+    emails = {"emails": [person.email for person in people]}
+    known = dict(connection.execute(queries()["select_user_ids"], emails).fetchall())
+    missing = sorted((person for person in people if person.email not in known), key=lambda person: person.email)
+    if not missing:
+        return known
+    values = {
+        "names": [person.name for person in missing],
+        "emails": [person.email for person in missing],
+        "password": UNUSABLE_PASSWORD,
+    }
+    connection.execute(queries()["insert_users"], values)
+    return dict(connection.execute(queries()["select_user_ids"], emails).fetchall())
+
+
+def store(connection: psycopg.Connection, files: PhotoBatch, candidates: Sequence[Candidate]) -> list[int]:
+    """Write crops and rows for faces that were accepted; returns the ids of the photos, in order."""
+    if not candidates:
+        return []
+    ids = [
+        photo_id
+        for (photo_id,) in connection.execute(queries()["allocate_photo_ids"], {"count": len(candidates)}).fetchall()
+    ]
+    photos = (
+        (photo_id, c.user_id, _stored_name(c.photo), files.add(c.face.crop), CROP_SIZE, CROP_SIZE, c.content_sha256)
+        for photo_id, c in zip(ids, candidates, strict=True)
+    )
+    copy_rows(connection, "copy_photos", _PHOTO_TYPES, photos)
+    copy_rows(
+        connection,
+        "copy_face_embeddings",
+        _FACE_TYPES,
+        (_face_row(photo_id, c) for photo_id, c in zip(ids, candidates, strict=True)),
+    )
+    return ids
+
+
+def copy_rows(
+    connection: psycopg.Connection, query: str, types: Sequence[str], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    """Write rows by binary COPY."""
+    with connection.cursor() as cursor, cursor.copy(queries()[query]) as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+
+
+def refuse_face_of_another_user(connection: psycopg.Connection, face: Face, user_id: int, photo: str) -> None:
+    """Refuse a face that the gallery identifies as somebody else.
+
+    Raises:
+        FaceOfAnotherUserError: the sentence says whose it is.
+
+    """
+    for match in _owners(connection, face):
+        if match.user_id != user_id:
+            raise face_of_another_user(photo, match.name, match.email, match.similarity)
+
+
+def face_of_another_user(photo: str, name: str, email: str, similarity: float) -> FaceOfAnotherUserError:
+    """The refusal, with whose face it is."""
+    return FaceOfAnotherUserError(
+        f"{photo}: this face already belongs to {name} <{email}> (similarity {similarity:.3f}); "
+        "enroll it for that user, or allow it for this one with `--allow-other-user`."
+    )
+
+
+def _owners(connection: psycopg.Connection, face: Face) -> Iterator[Match]:
+    with connection.cursor(row_factory=class_row(Match)) as cursor:
+        parameters = {"embedding": face.embedding, "threshold": None, "max_results": 2}
+        yield from cursor.execute(queries()["find_similar_faces"], parameters)
+
+
+def _face_row(photo_id: int, candidate: Candidate) -> tuple[Any, ...]:
+    face, quality = candidate.face, candidate.face.quality
+    measured = (quality.sharpness, quality.brightness, quality.yaw, quality.pitch, quality.roll)
+    numbers = (face.detection_score, *face.box, *measured)
+    return (candidate.user_id, photo_id, face.embedding, *(None if np.isnan(n) else float(n) for n in numbers))
+
+
+def _stored_name(photo: str) -> str:
+    # The column holds 255 characters, and the end of a name says more than its beginning.
+    return photo.replace("\0", "")[-255:]

@@ -1,0 +1,271 @@
+"""Enrolling a folder of people: `folder/<person>/<photo>`.
+
+Photos are decoded and embedded on all cores, in threads or, where the engine holds Python's lock, in processes. Rows
+are written in batches, a transaction each, in the order of the photos, so that the result does not depend on which
+worker was faster.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import multiprocessing
+import re
+import time
+import unicodedata
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from psycopg.rows import tuple_row
+
+from pgface.enrollment import EmbeddedPhoto, enroll_batch
+from pgface.errors import GalleryError, PhotoError, PhotoNotReadableError
+from pgface.faces.choice import WhichFace, enrollable
+from pgface.faces.engine import Engine
+from pgface.faces.image import PhotoLimits, open_photo
+from pgface.faces.quality import QualityLimits
+from pgface.people import Person, clean_name, is_email
+from pgface.photo_files import PhotoFiles
+from pgface.postgres.database import Database
+from pgface.settings import Settings
+
+Outcome = Literal["enrolled", "already enrolled", "refused"]
+
+BATCH = 64
+"""Photos in a transaction: what is lost at most when a run is broken off."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoReport:
+    """What became of one photo."""
+
+    photo: str
+    """Path below the folder."""
+    email: str
+    outcome: Outcome
+    error: str = ""
+    """Name of the error's class, for a refused photo."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderReport:
+    """What became of every photo of a folder."""
+
+    photos: tuple[PhotoReport, ...]
+    seconds: float
+
+    def count(self, outcome: Outcome) -> int:
+        """How many photos had this outcome."""
+        return sum(photo.outcome == outcome for photo in self.photos)
+
+    def reasons(self) -> Counter[str]:
+        """How many photos were refused for each class of error."""
+        return Counter(photo.error for photo in self.photos if photo.outcome == "refused")
+
+    def write_csv(self, file: Path) -> None:
+        """Write a line for every photo."""
+        with file.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("photo", "email", "outcome", "error", "reason"))
+            for photo in self.photos:
+                writer.writerow((photo.photo, photo.email, photo.outcome, photo.error, photo.reason))
+
+
+OnProgress = Callable[[int, int], None]
+"""Called with the number of photos that are done, and of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    file: Path
+    person: Person
+    enrolled: frozenset[str]
+    """Content hashes of the photos that this person has already."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Embedder:
+    """Decodes and embeds a file; can be sent to another process."""
+
+    load: Callable[[], Engine]
+    limits: PhotoLimits
+    quality: QualityLimits
+    face: WhichFace
+
+    def __call__(self, task: _Task) -> EmbeddedPhoto | PhotoError | None:
+        """The embedded photo, why it is refused, or None for one that is enrolled already."""
+        try:
+            if _content_sha256(task.file) in task.enrolled:
+                return None
+            with open_photo(task.file, self.limits) as photo:
+                choose = enrollable(photo.name, self.face, self.quality)
+                (face,) = self.load().detect_and_embed(photo.pixels, choose)
+                return EmbeddedPhoto(photo.name, photo.content_sha256, task.person, face)
+        except PhotoError as error:
+            # Without its causes, which may not be fit for the way between processes.
+            return type(error)(str(error))
+
+
+class FolderRun:
+    """One run over a folder."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: PhotoFiles,
+        settings: Settings,
+        engine: Engine,
+        reload: Callable[[], Engine] | None,
+        identify_threshold: float,
+    ) -> None:
+        """
+        Args:
+            reload: loads the engine in another process; None for one that only this process has.
+
+        """
+        self._database = database
+        self._files = files
+        self._settings = settings
+        self._engine = engine
+        self._reload = reload
+        self._identify_threshold = identify_threshold
+
+    def __call__(
+        self, folder: Path, face: WhichFace, *, allow_other_user: bool, on_progress: OnProgress | None
+    ) -> FolderReport:
+        """Enroll every photo; as `Gallery.enroll_folder`."""
+        started = time.monotonic()
+        tasks = self._tasks(folder)
+        threshold = None if allow_other_user else self._identify_threshold
+        reports: list[PhotoReport] = []
+        with self._workers(face) as (executor, embed):
+            results = _in_order(executor, embed, tasks, window=4 * self._settings.workers)
+            while batch := list(islice(results, BATCH)):
+                reports += self._write(folder, batch, threshold)
+                if on_progress is not None:
+                    on_progress(len(reports), len(tasks))
+        return FolderReport(tuple(reports), time.monotonic() - started)
+
+    def _tasks(self, folder: Path) -> list[_Task]:
+        photos = _photos_by_person(folder)
+        emails = [person.email for person in photos]
+        enrolled: dict[str, set[str]] = {email: set() for email in emails}
+        for email, content in self._database.read("select_enrolled_hashes", {"emails": emails}, row_factory=tuple_row):
+            enrolled[email].add(content)
+        return [
+            _Task(file, person, frozenset(enrolled[person.email])) for person, files in photos.items() for file in files
+        ]
+
+    @contextmanager
+    def _workers(self, face: WhichFace) -> Iterator[tuple[Executor, _Embedder]]:
+        workers = self._settings.workers
+        limits = PhotoLimits.from_settings(self._settings)
+        quality = QualityLimits.from_settings(self._settings)
+        executor: Executor
+        if self._engine.releases_gil or self._reload is None:
+            embedder = _Embedder(lambda: self._engine, limits, quality, face)
+            executor = ThreadPoolExecutor(workers)
+        else:
+            share = replace(limits, max_decoded_bytes=max(limits.max_decoded_bytes // workers, 1))
+            embedder = _Embedder(self._reload, share, quality, face)
+            # Not forked: this process has threads, whose locks a fork would copy as they are.
+            executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            yield executor, embedder
+        except BrokenProcessPool as error:
+            raise GalleryError(
+                "A worker process ended early: too little memory, or a script that enrolls a folder outside "
+                "`if __name__ == '__main__':`. What was enrolled is there; run it again to go on."
+            ) from error
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def _write(
+        self, folder: Path, batch: list[tuple[_Task, EmbeddedPhoto | PhotoError | None]], threshold: float | None
+    ) -> list[PhotoReport]:
+        embedded = [result for _, result in batch if isinstance(result, EmbeddedPhoto)]
+        outcomes = iter(enroll_batch(self._database, self._files, embedded, threshold))
+        reports = []
+        for task, result in batch:
+            outcome = next(outcomes) if isinstance(result, EmbeddedPhoto) else result
+            report = partial(PhotoReport, str(task.file.relative_to(folder)), task.person.email)
+            match outcome:
+                case int():
+                    reports.append(report("enrolled"))
+                case None:
+                    reports.append(report("already enrolled"))
+                case error:
+                    reports.append(report("refused", type(error).__name__, str(error)))
+        return reports
+
+
+def _in_order(
+    executor: Executor, embed: _Embedder, tasks: Iterable[_Task], window: int
+) -> Iterator[tuple[_Task, EmbeddedPhoto | PhotoError | None]]:
+    """Results in the order of the tasks, with no more of them under way than the window."""
+    waiting: deque[tuple[_Task, Future[EmbeddedPhoto | PhotoError | None]]] = deque()
+    for task in tasks:
+        waiting.append((task, executor.submit(embed, task)))
+        if len(waiting) >= window:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    for done, future in waiting:
+        yield done, future.result()
+
+
+def _photos_by_person(folder: Path) -> dict[Person, list[Path]]:
+    try:
+        folders = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise PhotoNotReadableError(
+            f"{folder}: the folder cannot be read ({error.strerror}); give a folder that you may read."
+        ) from error
+    if not folders:
+        raise GalleryError(f"{folder}: there are no people in it; it must hold a folder of photos for each person.")
+    people: dict[str, Path] = {}
+    photos: dict[Person, list[Path]] = {}
+    for entry in folders:
+        person = person_of(entry.name)
+        if person.email in people:
+            raise GalleryError(
+                f"{people[person.email].name!r} and {entry.name!r} would both be {person.email}; rename one of them."
+            )
+        people[person.email] = entry
+        photos[person] = sorted(file for file in entry.iterdir() if not file.name.startswith("."))
+    return photos
+
+
+def person_of(folder_name: str) -> Person:
+    """Who a folder's name means: an e-mail is one; any other name gets `<slug>@pgface.invalid`.
+
+    A name that the slug does not keep whole, as in another script, gets a piece of its hash, so that two people
+    never become one.
+    """
+    if is_email(folder_name):
+        return Person(folder_name.strip().lower(), clean_name(folder_name.partition("@")[0]))
+    name = clean_name(unicodedata.normalize("NFC", folder_name).replace("_", " "))
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name.lower()).strip("-")
+    if not name.isascii() or not slug:
+        slug = f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
+    return Person(f"{slug}@pgface.invalid", name)
+
+
+def _content_sha256(file: Path) -> str | None:
+    # Only of ordinary files: reading a pipe might never end.
+    if not file.is_file():
+        return None
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None  # opening the photo will say why

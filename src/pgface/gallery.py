@@ -1,0 +1,528 @@
+"""The gallery: enroll, identify, verify, erase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+from uuid import UUID
+
+import numpy as np
+from psycopg.rows import class_row, dict_row, tuple_row
+
+from pgface.bulk import load_embeddings
+from pgface.enrollment import (
+    Candidate,
+    find_enrolled,
+    insert_embedding,
+    refuse_face_of_another_user,
+    store,
+    unit_embedding,
+)
+from pgface.errors import ModelError, ModelMismatchError, ModelNotInstalledError
+from pgface.faces import load_engine, model_defaults
+from pgface.faces.choice import WhichFace, enrollable, one_face, one_for_each
+from pgface.faces.engine import Engine, Face, ModelIdentity, every_face
+from pgface.faces.image import Photo, PhotoLimits, PhotoSource, open_photo
+from pgface.faces.quality import QualityLimits
+from pgface.folder import FolderReport, FolderRun, OnProgress
+from pgface.people import UserRef, add_user, delete_photo, delete_user, get_or_add_user, get_user, unknown_user
+from pgface.photo_files import PhotoFiles
+from pgface.postgres.database import Database, initialise
+from pgface.postgres.index import build_vector_index
+from pgface.results import (
+    Comparison,
+    Enrollment,
+    Identification,
+    IdentifiedFace,
+    Match,
+    Status,
+    StoredPhoto,
+    User,
+    Verification,
+)
+from pgface.schema import queries
+from pgface.settings import Settings, get_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """The gallery's one row: what its embeddings were made with, and its thresholds."""
+
+    id: UUID
+    model_name: str | None
+    dimension: int
+    detector_size: int | None
+    weights_sha256: str | None
+    verify_threshold: float
+    identify_threshold: float
+
+
+class Gallery:
+    """The enrolled people, and the questions that can be asked about a face.
+
+    A photo may be a path, bytes, a PIL image or an RGB array of shape (height, width, 3), uint8. Safe to use from
+    many threads. Every error is a `pgface.PgfaceError`; one that is raised has changed nothing.
+    """
+
+    def __init__(self, settings: Settings, database: Database, binding: Binding, engine: Engine | None) -> None:
+        self._settings = settings
+        self._database = database
+        self._binding = binding
+        self._engine = engine
+        self._reload: Callable[[], Engine] | None = None
+        self._limits = PhotoLimits.from_settings(settings)
+        self._quality = QualityLimits.from_settings(settings)
+        self._files = PhotoFiles(settings.photos_dir, binding.id)
+
+    @classmethod
+    def create(
+        cls, settings: Settings | None = None, *, model: str | None = None, engine: Engine | None = None
+    ) -> Self:
+        """Create the gallery or bring it up to date, bind it to a model, and open it.
+
+        Args:
+            settings: where it is; read from the environment if not given.
+            model: name or folder; `PGFACE_MODEL` if not given. A gallery that is bound stays bound.
+            engine: use this engine instead of loading the model.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+            ModelMismatchError: the gallery is bound to another model than the one given.
+            DatabaseError: PostgreSQL could not do it.
+
+        """
+        settings = settings or get_settings()
+        initialise(settings)
+        with ExitStack() as undo:
+            gallery = cls.open(settings, engine=engine)
+            undo.callback(gallery.close)
+            gallery._bind(model)
+            with gallery._database.autocommit() as connection:
+                build_vector_index(connection)
+            undo.pop_all()
+        return gallery
+
+    @classmethod
+    def open(cls, settings: Settings | None = None, *, engine: Engine | None = None) -> Self:
+        """Open the gallery; the model is loaded when it is first needed.
+
+        Args:
+            settings: where it is; read from the environment if not given.
+            engine: use this engine instead of loading the model that the gallery is bound to.
+
+        Raises:
+            SchemaMissingError: there is no gallery; `Gallery.create` or `pgface init` makes one.
+            DatabaseError: PostgreSQL could not be reached, or refused.
+            ModelMismatchError: the engine is not of the gallery's model.
+
+        """
+        settings = settings or get_settings()
+        with ExitStack() as undo:
+            database = undo.enter_context(Database.open(settings))
+            (binding,) = database.read("select_gallery", row_factory=class_row(Binding))
+            if engine is not None and binding.model_name is not None:
+                _require_same_model(binding, engine)
+            gallery = cls(settings, database, binding, engine)
+            with database.transaction() as connection:
+                gallery._files.clean(connection)
+            undo.pop_all()
+        return gallery
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def binding(self) -> Binding:
+        """The model and the thresholds of this gallery."""
+        return self._binding
+
+    @property
+    def settings(self) -> Settings:
+        """Where this gallery is and what its limits are."""
+        return self._settings
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the gallery's model, loaded at first use.
+
+        Raises:
+            ModelNotInstalledError: its weights are not on this machine.
+            ModelMismatchError: what is installed are other weights than the gallery was filled with.
+
+        """
+        if self._engine is None:
+            if self._binding.model_name is None:
+                raise ModelNotInstalledError("This gallery is not bound to a model yet; run `pgface init`.")
+            self._use(self._loader(self._binding.model_name))
+        assert self._engine is not None  # noqa: S101 - `_use` has set it
+        return self._engine
+
+    # Enrolling
+
+    def enroll(
+        self,
+        photo: PhotoSource,
+        user: UserRef,
+        *,
+        name: str | None = None,
+        face: WhichFace = "only",
+        allow_other_user: bool = False,
+    ) -> Enrollment:
+        """Enroll the face of a photo for a user.
+
+        Args:
+            photo: the photo; of it only the aligned 224×224 crop is kept.
+            user: id of a user, or an e-mail; a user with a new e-mail is added.
+            name: the name of a user that is added; the e-mail's first part if not given.
+            face: "only" refuses a photo with several faces, "largest" takes the largest.
+            allow_other_user: enroll the face even if the gallery identifies it as another user.
+
+        Raises:
+            PhotoError: the photo cannot be used: the subclass and the sentence say why.
+            FaceOfAnotherUserError: the face already belongs to another user.
+            UnknownUserError: there is no user with this id.
+
+        """
+        with self._opened(photo) as opened:
+            choose = enrollable(opened.name, face, self._quality)
+            (found,) = self.engine.detect_and_embed(opened.pixels, choose)
+            return self._store(opened, [(user, name, found)], allow_other_user)[0]
+
+    def enroll_all(
+        self, photo: PhotoSource, users: Sequence[UserRef], *, allow_other_user: bool = False
+    ) -> list[Enrollment]:
+        """Enroll every face of a group photo, one for each user, as they stand from left to right.
+
+        Raises:
+            SeveralFacesError: there are more or fewer faces than users.
+            PhotoError, GalleryError: as for `enroll`; then nobody of the photo is enrolled.
+
+        """
+
+        with self._opened(photo) as opened:
+            choose = one_for_each(opened.name, len(users), self._quality)
+            faces = sorted(self.engine.detect_and_embed(opened.pixels, choose), key=lambda face: face.box.x)
+            wanted = [(user, None, face) for user, face in zip(users, faces, strict=True)]
+            return self._store(opened, wanted, allow_other_user)
+
+    def enroll_embedding(self, embedding: Any, user: UserRef) -> int:
+        """Enroll a bare embedding, shape (512,), for a user that there is; returns its id.
+
+        It is normalised. It must come from the gallery's model, which nobody can check.
+
+        Raises:
+            EmbeddingError: it is not 512 finite numbers that are not all zero.
+            UnknownUserError: there is no such user.
+
+        """
+        unit = unit_embedding(embedding)
+        with self._database.transaction() as connection:
+            return insert_embedding(connection, get_user(connection, user).id, unit)
+
+    # Asking
+
+    def identify(self, photo: PhotoSource, *, threshold: float | None = None, top: int = 1) -> Identification:
+        """Say who is in a photo (1:N), for every face in it.
+
+        Args:
+            photo: the probe; none of it is kept.
+            threshold: least similarity, -1 to 1; the gallery's own for identification if not given.
+            top: how many people to give for each face at most.
+
+        Raises:
+            PhotoError: the photo cannot be decoded. A photo without a face is an answer, not an error.
+
+        """
+        with self._opened(photo) as opened:
+            faces = self.engine.detect_and_embed(opened.pixels, every_face)
+            name = opened.name
+        identified = tuple(
+            IdentifiedFace(face, tuple(self.identify_embedding(face.embedding, threshold=threshold, top=top)))
+            for face in faces
+        )
+        used = self._binding.identify_threshold if threshold is None else threshold
+        return Identification(name, self._binding.model_name or "", used, identified)
+
+    def identify_embedding(self, embedding: Any, *, threshold: float | None = None, top: int = 1) -> list[Match]:
+        """The people above the threshold for a bare embedding, shape (512,), best first.
+
+        Raises:
+            EmbeddingError: it is not 512 finite numbers that are not all zero.
+
+        """
+        return self._database.read(
+            "find_similar_faces",
+            {"embedding": unit_embedding(embedding), "threshold": threshold, "max_results": top},
+            row_factory=class_row(Match),
+        )
+
+    def verify(
+        self, photo: PhotoSource, user: UserRef, *, threshold: float | None = None, face: WhichFace = "only"
+    ) -> Verification:
+        """Say whether the person in a photo is this user (1:1).
+
+        Args:
+            photo: the probe; none of it is kept.
+            user: id or e-mail.
+            threshold: least similarity, -1 to 1; the gallery's own for verification if not given.
+            face: "only" refuses a photo with several faces, "largest" takes the largest.
+
+        Raises:
+            PhotoError: the photo cannot be used.
+            UnknownUserError: there is no such user.
+
+        """
+        return self.verify_embedding(self._embed_one(photo, face).embedding, user, threshold=threshold)
+
+    def verify_embedding(self, embedding: Any, user: UserRef, *, threshold: float | None = None) -> Verification:
+        """As `verify`, for a bare embedding, shape (512,).
+
+        Raises:
+            EmbeddingError: it is not 512 finite numbers that are not all zero.
+            UnknownUserError: there is no such user.
+
+        """
+        user_id = user if isinstance(user, int) else self.user(user).id
+        used = self._binding.verify_threshold if threshold is None else threshold
+        rows = self._database.read(
+            "verify_face",
+            {"embedding": unit_embedding(embedding), "user_id": user_id, "threshold": used},
+            row_factory=tuple_row,
+        )
+        if not rows:
+            raise unknown_user(user)
+        match, similarity, name, email = rows[0]
+        return Verification(match, similarity, used, user_id, name, email)
+
+    def compare(
+        self, photo: PhotoSource, other: PhotoSource, *, threshold: float | None = None, face: WhichFace = "only"
+    ) -> Comparison:
+        """Say whether two photos show the same person (1:1); nobody needs to be enrolled.
+
+        Raises:
+            PhotoError: one of the photos cannot be used.
+
+        """
+        similarity = float(np.dot(self._embed_one(photo, face).embedding, self._embed_one(other, face).embedding))
+        used = self._binding.verify_threshold if threshold is None else threshold
+        return Comparison(similarity >= used, similarity, used)
+
+    # People
+
+    def add_user(self, email: str, name: str | None = None) -> User:
+        """Add a person who has no photos yet; the name is the e-mail's first part if not given.
+
+        Raises:
+            DuplicateEmailError: there is a user with this e-mail.
+            GalleryError: the e-mail or the name cannot be used.
+
+        """
+        with self._database.transaction() as connection:
+            return add_user(connection, email, name)
+
+    def user(self, user: UserRef) -> User:
+        """The user with this id or e-mail.
+
+        Raises:
+            UnknownUserError: there is none.
+
+        """
+        with self._database.transaction() as connection:
+            return get_user(connection, user)
+
+    def users(self, *, after: int = 0, limit: int | None = None) -> list[User]:
+        """The users in the order of their ids, those after an id, as many as `limit`; all if not given."""
+        return self._database.read("select_users", {"after": after, "limit": limit}, row_factory=class_row(User))
+
+    def photos(self, user: UserRef | None = None, *, after: int = 0, limit: int | None = None) -> list[StoredPhoto]:
+        """The enrolled photos in the order of their ids, of one user or of all.
+
+        Raises:
+            UnknownUserError: there is no such user.
+
+        """
+        user_id = None if user is None else self.user(user).id
+        values = {"user_id": user_id, "after": after, "limit": limit}
+        return self._database.read("select_photos", values, row_factory=class_row(StoredPhoto))
+
+    def photo_file(self, photo: StoredPhoto) -> Path:
+        """Where the crop of a photo is."""
+        return self._files.path(photo.filepath)
+
+    def erase_user(self, user: UserRef) -> User:
+        """Erase a person: rows, embeddings, tokens and files. Nothing of them can be found afterwards.
+
+        Raises:
+            UnknownUserError: there is none.
+
+        """
+        with self._database.transaction() as connection:
+            erased = delete_user(connection, user)
+        self._remove_deleted_files()
+        return erased
+
+    def erase_photo(self, photo_id: int) -> None:
+        """Erase a photo: its row, the embeddings made from it, and its file.
+
+        Raises:
+            UnknownPhotoError: there is none with this id.
+
+        """
+        with self._database.transaction() as connection:
+            delete_photo(connection, photo_id)
+        self._remove_deleted_files()
+
+    # In bulk
+
+    def load_embeddings(self, user_ids: Any, embeddings: Any) -> int:
+        """Load many bare embeddings at once, all or none; returns how many.
+
+        Args:
+            user_ids: shape (n,), the ids of users that there are.
+            embeddings: shape (n, 512), numbers; a memory-mapped file is read in blocks.
+
+        Raises:
+            EmbeddingError: a row cannot be used, or the counts differ.
+            UnknownUserError: a user id is not in the gallery.
+
+        """
+        return load_embeddings(self._database, user_ids, embeddings)
+
+    def enroll_folder(
+        self,
+        folder: str | Path,
+        *,
+        face: WhichFace = "only",
+        allow_other_user: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> FolderReport:
+        """Enroll `folder/<person>/<photo>`: every folder is a person, named by it.
+
+        A photo that cannot be enrolled is reported and does not stop the rest; one that the person has already is
+        skipped, so a run that was broken off is simply started again. See `pgface.folder`.
+
+        Raises:
+            GalleryError: the folder holds no people, or two of its folders mean the same person.
+            DatabaseUnreachableError: PostgreSQL went away; what was committed until then is there.
+
+        """
+        run = FolderRun(
+            self._database, self._files, self._settings, self.engine, self._reload, self._binding.identify_threshold
+        )
+        return run(Path(folder), face, allow_other_user=allow_other_user, on_progress=on_progress)
+
+    def status(self) -> Status:
+        """The gallery and its server at a glance."""
+        (counts,) = self._database.read("status", row_factory=dict_row)
+        index = self._database.read("vector_index", row_factory=dict_row)
+        try:
+            provider: str | None = self.engine.execution_provider
+        except ModelError:
+            provider = None
+        return Status(
+            model=self._binding.model_name,
+            detector_size=self._binding.detector_size,
+            weights_sha256=self._binding.weights_sha256,
+            verify_threshold=self._binding.verify_threshold,
+            identify_threshold=self._binding.identify_threshold,
+            execution_provider=provider,
+            embedded=self._settings.database_url is None,
+            schema=self._settings.schema_name,
+            search="exact",
+            index=index[0]["method"] if index and index[0]["valid"] else None,
+            data_dir=str(self._settings.data_dir),
+            **counts,
+        )
+
+    # Inside
+
+    def _bind(self, model: str | None) -> None:
+        if self._binding.model_name is not None and model is None and self._engine is None:
+            return
+        load = self._loader(model or self._binding.model_name or self._settings.model)
+        engine = self._engine or load()
+        if self._binding.model_name is None:
+            with self._database.transaction() as connection:
+                values = asdict(engine.identity) | asdict(model_defaults(engine.identity.name))
+                connection.execute(queries()["bind_gallery"], values)
+            (self._binding,) = self._database.read("select_gallery", row_factory=class_row(Binding))
+        if self._engine is None:
+            self._use(load)
+        else:
+            _require_same_model(self._binding, self._engine)
+
+    def _loader(self, model: str) -> Callable[[], Engine]:
+        return partial(
+            load_engine,
+            model,
+            models_dir=self._settings.models_dir,
+            detector_size=self._binding.detector_size or self._settings.detector_size,
+            execution_provider=self._settings.execution_provider,
+        )
+
+    def _use(self, load: Callable[[], Engine]) -> None:
+        engine = load()
+        _require_same_model(self._binding, engine)
+        self._engine, self._reload = engine, load
+
+    def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
+        return open_photo(photo, self._limits)
+
+    def _embed_one(self, photo: PhotoSource, which: WhichFace) -> Face:
+        with self._opened(photo) as opened:
+            (face,) = self.engine.detect_and_embed(opened.pixels, one_face(opened.name, which))
+            return face
+
+    def _store(
+        self, photo: Photo, wanted: Sequence[tuple[UserRef, str | None, Face]], allow_other_user: bool
+    ) -> list[Enrollment]:
+        """Enroll the faces of one photo in one transaction."""
+        with self._files.writing() as batch, self._database.transaction() as connection:
+            connection.execute(queries()["lock_enrollment"])
+            enrollments = []
+            for user_ref, name, face in wanted:
+                user = get_or_add_user(connection, user_ref, name)
+                photo_id = find_enrolled(connection, user.id, photo.content_sha256)
+                if photo_id is not None:
+                    enrollments.append(Enrollment(user, photo.name, photo_id, added=False, face=None))
+                    continue
+                if not allow_other_user:
+                    refuse_face_of_another_user(connection, face, user.id, photo.name)
+                candidate = Candidate(user.id, photo.name, photo.content_sha256, face)
+                (photo_id,) = store(connection, batch, [candidate])
+                user = get_user(connection, user.id)
+                enrollments.append(Enrollment(user, photo.name, photo_id, added=True, face=face))
+            return enrollments
+
+    def _remove_deleted_files(self) -> None:
+        with self._database.transaction() as connection:
+            self._files.remove_deleted(connection)
+
+
+def _require_same_model(binding: Binding, engine: Engine) -> None:
+    bound = ModelIdentity(
+        binding.model_name or "", binding.dimension, binding.detector_size or 0, binding.weights_sha256 or ""
+    )
+    given = engine.identity
+    if given == bound:
+        return
+    raise ModelMismatchError(
+        f"This gallery is bound to {_describe(bound)} and this is {_describe(given)}; embeddings of two models cannot "
+        "be compared, so use the gallery's own model, or another gallery (PGFACE_SCHEMA) for this one."
+    )
+
+
+def _describe(model: ModelIdentity) -> str:
+    detector = f", detector {model.detector_size}" if model.detector_size else ""
+    return f"{model.name} ({model.dimension}-D{detector}, weights {model.weights_sha256[:12]})"

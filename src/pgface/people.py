@@ -1,0 +1,161 @@
+"""The users of a gallery: adding, finding and erasing them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.rows import class_row
+
+from pgface.errors import DuplicateEmailError, GalleryError, UnknownPhotoError, UnknownUserError
+from pgface.results import User
+from pgface.schema import queries
+
+UserRef = int | str
+"""A user's id, or e-mail."""
+
+UNUSABLE_PASSWORD = "!"  # noqa: S105 - no hash of any scheme, so it verifies no password
+"""What stands in `users.password` for a person who has none."""
+
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Someone who may not be a user yet."""
+
+    email: str
+    name: str
+
+
+def is_email(text: str) -> bool:
+    """Whether this can be an e-mail."""
+    return _EMAIL.fullmatch(text.strip()) is not None and len(text.strip()) <= _LONGEST
+
+
+def clean_email(email: str) -> str:
+    """An e-mail as the gallery keeps it, in lower case, so that one person has one.
+
+    Raises:
+        GalleryError: it cannot be an e-mail.
+
+    """
+    cleaned = email.strip().lower()
+    if not is_email(cleaned):
+        raise GalleryError(f"{email[:80]!r} is not an e-mail; give one such as name@example.org.")
+    return cleaned
+
+
+def clean_name(name: str) -> str:
+    """A name as the gallery keeps it.
+
+    Raises:
+        GalleryError: it is empty, too long, or holds control characters.
+
+    """
+    cleaned = name.strip()
+    if not cleaned or len(cleaned) > _LONGEST or _CONTROL.search(cleaned):
+        raise GalleryError(f"{name[:80]!r} is not a name; give 1 to {_LONGEST} printable characters.")
+    return cleaned
+
+
+def add_user(connection: psycopg.Connection, email: str, name: str | None) -> User:
+    """Add a person without a password; the name is the e-mail's first part if not given.
+
+    Raises:
+        DuplicateEmailError: there is a user with this e-mail.
+        GalleryError: the e-mail or the name cannot be used.
+
+    """
+    email = clean_email(email)
+    values = {"email": email, "name": clean_name(name or email.partition("@")[0]), "password": UNUSABLE_PASSWORD}
+    if find_user(connection, email) is not None:
+        raise _duplicate(email)
+    try:
+        return _one_user(connection, "insert_user", values)
+    except pg.UniqueViolation as error:
+        raise _duplicate(email) from error
+
+
+def find_user(connection: psycopg.Connection, user: UserRef) -> User | None:
+    """The user with this id or e-mail, if there is one."""
+    with connection.cursor(row_factory=class_row(User)) as cursor:
+        if isinstance(user, str):
+            return cursor.execute(queries()["select_user_by_email"], {"email": clean_email(user)}).fetchone()
+        return cursor.execute(queries()["select_user"], {"id": _id(user)}).fetchone()
+
+
+def get_user(connection: psycopg.Connection, user: UserRef) -> User:
+    """The user with this id or e-mail.
+
+    Raises:
+        UnknownUserError: there is none.
+
+    """
+    found = find_user(connection, user)
+    if found is None:
+        raise unknown_user(user)
+    return found
+
+
+def get_or_add_user(connection: psycopg.Connection, user: UserRef, name: str | None) -> User:
+    """The user with this id or e-mail; one with a new e-mail is added.
+
+    Raises:
+        UnknownUserError: there is no user with this id.
+
+    """
+    if isinstance(user, str):
+        return find_user(connection, user) or add_user(connection, user, name)
+    return get_user(connection, user)
+
+
+def delete_user(connection: psycopg.Connection, user: UserRef) -> User:
+    """Delete a user with everything that belongs to them: photos, embeddings, tokens.
+
+    Raises:
+        UnknownUserError: there is none.
+
+    """
+    found = get_user(connection, user)
+    connection.execute(queries()["delete_user"], {"id": found.id})
+    return found
+
+
+def delete_photo(connection: psycopg.Connection, photo_id: int) -> None:
+    """Delete a photo with the embeddings made from it.
+
+    Raises:
+        UnknownPhotoError: there is none with this id.
+
+    """
+    connection.execute(queries()["delete_photo_embeddings"], {"id": _id(photo_id)})
+    if connection.execute(queries()["delete_photo"], {"id": _id(photo_id)}).fetchone() is None:
+        raise UnknownPhotoError(f"There is no photo {photo_id}; `pgface photos list` shows those that there are.")
+
+
+def unknown_user(user: UserRef) -> UnknownUserError:
+    """The refusal, with who was asked for."""
+    who = f"with the e-mail {user}" if isinstance(user, str) else f"with the id {user}"
+    return UnknownUserError(f"There is no user {who}; `pgface users list` shows those that there are.")
+
+
+def _duplicate(email: str) -> DuplicateEmailError:
+    return DuplicateEmailError(f"A user with the e-mail {email} is already in the gallery.")
+
+
+def _one_user(connection: psycopg.Connection, query: str, values: dict[str, Any]) -> User:
+    with connection.cursor(row_factory=class_row(User)) as cursor:
+        user = cursor.execute(queries()[query], values).fetchone()
+    assert user is not None  # noqa: S101 - an INSERT ... RETURNING of one row
+    return user
+
+
+def _id(value: int) -> int:
+    # Ids are 32 bits; one beyond belongs to nobody, and PostgreSQL would refuse the number itself.
+    return value if -(2**31) <= value < 2**31 else -1

@@ -1,0 +1,190 @@
+"""What the gallery answers: frozen values that know how to become JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from pgface.faces.engine import Detection
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person of the gallery."""
+
+    id: int
+    name: str
+    email: str
+    created_at: datetime
+    photos: int
+    """How many photos of this user are enrolled."""
+    embeddings: int
+    """How many embeddings this user has."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self) | {"created_at": self.created_at.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPhoto:
+    """An enrolled photo; its file is the crop of the face, and the original is not kept."""
+
+    id: int
+    user_id: int
+    email: str
+    filename: str
+    filepath: str
+    """Below the photos folder of the data folder."""
+    width: int
+    height: int
+    created_at: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self) | {"created_at": self.created_at.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A person found for a probe."""
+
+    user_id: int
+    name: str
+    email: str
+    similarity: float
+    """Cosine of the probe and this user's best embedding, -1 to 1."""
+    embedding_id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdentifiedFace:
+    """One face of a photo, and who it is."""
+
+    face: Detection
+    matches: tuple[Match, ...]
+    """The people above the threshold, best first; empty for a stranger."""
+
+    @property
+    def identified(self) -> bool:
+        """Whether anyone is above the threshold."""
+        return bool(self.matches)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            **face_to_json(self.face),
+            "identified": self.identified,
+            "matches": [asdict(match) for match in self.matches],
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identification:
+    """The answer of 1:N for every face of a photo, the largest face first."""
+
+    photo: str
+    model: str
+    threshold: float
+    faces: tuple[IdentifiedFace, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {"photo": self.photo, "faces": [face.to_json() for face in self.faces]}
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The answer of 1:1 against a user."""
+
+    match: bool
+    similarity: float
+    """Cosine of the probe and the user's best embedding; 0 for a user without embeddings."""
+    threshold: float
+    user_id: int
+    name: str
+    email: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The answer of 1:1 between two photos."""
+
+    match: bool
+    similarity: float
+    threshold: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enrollment:
+    """What enrolling a photo did."""
+
+    user: User
+    photo: str
+    photo_id: int
+    added: bool
+    """False when this user has this photo already; then nothing was changed."""
+    face: Detection | None
+    """The enrolled face; None when nothing was added."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "photo": self.photo,
+            "photo_id": self.photo_id,
+            "user_id": self.user.id,
+            "name": self.user.name,
+            "email": self.user.email,
+            "added": self.added,
+            **(face_to_json(self.face) if self.face else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The gallery and the server it lives in, at a glance."""
+
+    model: str | None
+    detector_size: int | None
+    weights_sha256: str | None
+    verify_threshold: float
+    identify_threshold: float
+    execution_provider: str | None
+    """Where inference runs; None when the model is not installed here."""
+    embedded: bool
+    schema: str
+    schema_version: int
+    postgresql: str
+    pgvector: str
+    search: str
+    """How identification searches."""
+    index: str | None
+    """The method of idx_embeddings_vector, None when it is missing or being built."""
+    users: int
+    photos: int
+    embeddings: int
+    data_dir: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+def face_to_json(face: Detection) -> dict[str, Any]:
+    """The measurements of a face; its embedding and its crop are left out."""
+    quality = {name: None if math.isnan(value) else round(value, 4) for name, value in asdict(face.quality).items()}
+    return {
+        "box": [round(value, 1) for value in face.box],
+        "detection_score": round(face.detection_score, 4),
+        "quality": quality,
+    }
