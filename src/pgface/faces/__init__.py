@@ -1,1 +1,65 @@
 """Pixels to embeddings; knows no SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pgface.errors import ModelNotInstalledError, UnknownModelError, WeightsMismatchError
+from pgface.faces.engine import Engine
+from pgface.faces.models import REGISTRY, Model, Thresholds, find_model, is_name, model_defaults
+
+__all__ = ["Engine", "Thresholds", "load_engine", "model_defaults"]
+
+
+def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_provider: str) -> Engine:
+    """Load a model by its name, or by the folder that holds its ONNX files; once in a process.
+
+    Args:
+        model: `dlib`, a name of the registry, the name of a folder in `models_dir`, or a path.
+        models_dir: where installed models are, a folder each.
+        detector_size: side of the square input of InsightFace's detector, in pixels.
+        execution_provider: where ONNX Runtime runs: `CPU`, `CUDA`, `OpenVINO`, `CoreML`, ...
+
+    Raises:
+        UnknownModelError: there is no model of this name, and no such folder.
+        ModelNotInstalledError: it is known but not here, or the packages that run it are not.
+        WeightsMismatchError: its files are not the published ones, or are damaged.
+        ModelError: it cannot be used, or the execution provider is not there.
+
+    """
+    if model == "dlib":
+        from pgface.faces.dlib import load_dlib_engine
+
+        return load_dlib_engine()
+    folder = _folder(model, models_dir)
+    from pgface.faces.insightface import load_insightface_engine
+
+    engine = load_insightface_engine(folder, detector_size=detector_size, execution_provider=execution_provider)
+    if model in REGISTRY and engine.identity.weights_sha256 != find_model(model).weights_sha256:
+        raise WeightsMismatchError(
+            f"The files of {model} in {folder} are not the published ones; "
+            f"run `pgface models install {model} --force`, or give the folder as a path if you mean to use them."
+        )
+    return engine
+
+
+def _folder(model: str, models_dir: Path) -> Path:
+    installed = models_dir / model
+    if is_name(model) and installed.is_dir():
+        return installed
+    if model in REGISTRY:
+        raise ModelNotInstalledError(_how_to_install(REGISTRY[model]))
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if is_name(model):
+        find_model(model)
+    raise UnknownModelError(f"There is no folder {model}; `pgface models list` names the models that there are.")
+
+
+def _how_to_install(model: Model) -> str:
+    accept = "" if model.licence.commercial_use else " --accept-license"
+    return (
+        f"The model {model.name} is not installed; run `pgface models install {model.name}{accept}` "
+        f"({model.licence.name}), or give the path of the folder that holds its files."
+    )
