@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Annotated
 
 import platformdirs
-from pydantic import Field, PostgresDsn, SecretStr, ValidationError, field_validator
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pgface.errors import SettingsError
@@ -43,9 +45,7 @@ class Settings(BaseSettings):
         default_factory=default_data_dir,
         description="folder of the face crops, the models and the embedded PostgreSQL",
     )
-    model: str = Field(
-        default="dlib", description="model that `pgface init` binds a new gallery to: name or folder"
-    )
+    model: str = Field(default="dlib", description="model that `pgface init` binds a new gallery to: name or folder")
     detector_size: Annotated[int, Field(ge=128, le=2048, multiple_of=32)] = Field(
         default=640, description="square input of InsightFace's detector, in pixels"
     )
@@ -84,7 +84,11 @@ class Settings(BaseSettings):
     def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value().strip():
             return None
-        PostgresDsn(value.get_secret_value())
+        try:
+            conninfo_to_dict(value.get_secret_value())
+        except ProgrammingError:
+            # libpq's own sentence repeats pieces of the URL, and it may hold a password.
+            raise ValueError("it is not a PostgreSQL URL such as postgresql://user:password@host:5432/database") from None
         return value
 
     @property
@@ -117,4 +121,4 @@ def get_settings() -> Settings:
         first = error.errors(include_input=False, include_url=False)[0]
         variable = "_".join(str(part) for part in first["loc"]).upper()
         name = variable if variable.startswith("PGFACE_") else f"PGFACE_{variable}"
-        raise SettingsError(f"{name} cannot be used: {first['msg']}.") from None
+        raise SettingsError(f"{name} cannot be used: {first['msg'].removeprefix('Value error, ')}.") from None

@@ -1,0 +1,74 @@
+"""Real PostgreSQL for the tests: the embedded one, of both versions, or the one of PGFACE_TEST_DATABASE_URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from galleries import ODD_SCHEMA, create_database
+from psycopg import Connection, sql
+
+from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.postgres.migrate import migrate
+from pgface.settings import Settings
+
+
+def _server(version: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("pg") / str(version), postgres_version=version) as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            # The tests end processes and not the machine, so nothing is lost by not waiting for the disk.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def postgres16(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a PostgreSQL 16."""
+    yield from _server(16, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def postgres18(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a PostgreSQL 18."""
+    yield from _server(18, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> str:
+    """URL of the server for tests that do not depend on its version."""
+    given = os.environ.get("PGFACE_TEST_DATABASE_URL")
+    return given or request.getfixturevalue("postgres18")
+
+
+@pytest.fixture
+def database_url(postgres: str) -> str:
+    """URL of a new, empty database."""
+    return create_database(postgres)
+
+
+@pytest.fixture(params=["public", ODD_SCHEMA], ids=["public", "other-schema"])
+def schema_name(request: pytest.FixtureRequest) -> str:
+    """Where the gallery lives: everything must work in either."""
+    return str(request.param)
+
+
+@pytest.fixture
+def settings(database_url: str, schema_name: str, tmp_path: Path) -> Settings:
+    """Settings of a gallery in a new database, with a data folder of its own."""
+    return Settings.model_validate(
+        {"database_url": database_url, "PGFACE_SCHEMA": schema_name, "data_dir": tmp_path / "data"}
+    )
+
+
+@pytest.fixture
+def connection(database_url: str, schema_name: str) -> Iterator[Connection]:
+    """A connection to a new gallery, as somebody who knows only SQL has it."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        migrate(connection, schema_name)
+        path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema_name))
+        connection.execute(path)
+        yield connection

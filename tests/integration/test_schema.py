@@ -1,0 +1,362 @@
+"""The database contract: what the specification's init.sql says, name for name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+from galleries import ODD_SCHEMA, add_embedding, add_user, axis, between, create_database, rows
+from psycopg import Connection, errors
+from psycopg.conninfo import conninfo_to_dict
+
+from pgface.postgres.embedded import binaries
+from pgface.schema import init_sql, migrations
+
+INIT_SQL = Path(__file__).parents[2] / "deploy" / "init.sql"
+
+# Table: column -> (type, nullable, default), as `information_schema` gives them for the specification's script.
+TIME = ("timestamp without time zone", "YES", "CURRENT_TIMESTAMP")
+CONTRACT = {
+    "users": {
+        "id": ("integer", "NO", "nextval"),
+        "name": ("character varying(255)", "NO", None),
+        "email": ("character varying(255)", "NO", None),
+        "password": ("character varying(255)", "NO", None),
+        "created_at": TIME,
+    },
+    "photos": {
+        "id": ("integer", "NO", "nextval"),
+        "user_id": ("integer", "NO", None),
+        "filename": ("character varying(255)", "NO", None),
+        "filepath": ("text", "NO", None),
+        "width": ("integer", "YES", "224"),
+        "height": ("integer", "YES", "224"),
+        "created_at": TIME,
+    },
+    "auth_tokens": {
+        "id": ("integer", "NO", "nextval"),
+        "user_id": ("integer", "NO", None),
+        "token": ("character varying(255)", "NO", None),
+        "confidence": ("real", "NO", None),
+        "created_at": TIME,
+        "expires_at": ("timestamp without time zone", "YES", None),
+        "is_active": ("boolean", "YES", "true"),
+    },
+    "face_embeddings": {
+        "id": ("integer", "NO", "nextval"),
+        "user_id": ("integer", "NO", None),
+        "photo_id": ("integer", "YES", None),
+        "embedding": ("vector(512)", "NO", None),
+        "created_at": TIME,
+        "updated_at": TIME,
+    },
+}
+INDEXES = {
+    "idx_users_email",
+    "idx_photos_user_id",
+    "idx_auth_tokens_token",
+    "idx_auth_tokens_user_id",
+    "idx_auth_tokens_active",
+    "idx_embeddings_user_id",
+    "idx_embeddings_vector",
+}
+
+
+@pytest.mark.parametrize("table", CONTRACT)
+def test_columns_have_the_specifications_types_and_defaults(connection: Connection, table: str) -> None:
+    found = {
+        name: (kind, "NO" if not_null else "YES", default)
+        for name, kind, not_null, default in rows(
+            connection,
+            """
+            SELECT attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid)
+            FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+            WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
+            """,
+            table,
+        )
+    }
+    for column, (kind, nullable, default) in CONTRACT[table].items():
+        assert found[column][:2] == (kind, nullable), column
+        assert (found[column][2] or "").startswith(default or ""), column
+        assert (found[column][2] is None) == (default is None), column
+    for column in found.keys() - CONTRACT[table].keys():
+        assert found[column][1] == "YES", f"{column} would break the specification's INSERTs"
+
+
+def test_indexes_have_the_specifications_names(connection: Connection) -> None:
+    found = {
+        name for (name,) in rows(connection, "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()")
+    }
+    assert found >= INDEXES
+
+
+def test_deleting_a_user_deletes_what_is_theirs_and_a_photo_only_unlinks(connection: Connection) -> None:
+    user = add_user(connection, "a@example.org")
+    (photo,) = rows(
+        connection, "INSERT INTO photos (user_id, filename, filepath) VALUES (%s, 'f', 'p') RETURNING id", user
+    )[0]
+    connection.execute("INSERT INTO auth_tokens (user_id, token, confidence) VALUES (%s, 't', 1)", (user,))
+    embedding = add_embedding(connection, user, axis(0))
+    connection.execute("UPDATE face_embeddings SET photo_id = %s", (photo,))
+
+    connection.execute("DELETE FROM photos WHERE id = %s", (photo,))
+    assert rows(connection, "SELECT id, photo_id FROM face_embeddings") == [(embedding, None)]
+
+    connection.execute("DELETE FROM users WHERE id = %s", (user,))
+    assert rows(connection, "SELECT (SELECT count(*) FROM auth_tokens), (SELECT count(*) FROM face_embeddings)") == [
+        (0, 0)
+    ]
+
+
+def test_updated_at_follows_updates(connection: Connection) -> None:
+    embedding = add_embedding(connection, add_user(connection, "a@example.org"), axis(0))
+    connection.execute("UPDATE face_embeddings SET embedding = %s", (axis(1),))
+    query = "SELECT updated_at > created_at FROM face_embeddings WHERE id = %s"
+    assert rows(connection, query, embedding) == [(True,)]
+
+
+def test_embeddings_stay_in_the_row(connection: Connection) -> None:
+    query = "SELECT attstorage::text FROM pg_attribute WHERE attrelid = 'face_embeddings'::regclass AND attname = %s"
+    assert rows(connection, query, "embedding") == [("p",)]
+
+
+def test_find_similar_face_gives_the_best_person_above_the_threshold(connection: Connection) -> None:
+    alice, bob = add_user(connection, "alice@example.org"), add_user(connection, "bob@example.org")
+    add_embedding(connection, alice, axis(0))
+    best = add_embedding(connection, bob, between(0, 1, 0.9))
+    probe = between(0, 1, 0.95)
+
+    cursor = connection.execute("SELECT * FROM find_similar_face(%s)", (probe,))
+    assert [column.name for column in cursor.description or ()] == [
+        "user_id",
+        "user_name",
+        "user_email",
+        "similarity",
+        "embedding_id",
+    ]
+    ((user_id, name, email, similarity, embedding_id),) = cursor.fetchall()
+    assert (user_id, name, email, embedding_id) == (bob, "bob", "bob@example.org", best)
+    assert similarity == pytest.approx(0.95 * 0.9 + (1 - 0.95**2) ** 0.5 * (1 - 0.9**2) ** 0.5, abs=1e-6)
+
+    assert rows(connection, "SELECT user_id FROM find_similar_face(%s)", between(0, 5, 0.69)) == []
+    assert rows(connection, "SELECT user_id FROM find_similar_face(%s)", between(0, 5, 0.71)) == [(alice,)]
+    assert rows(connection, "SELECT user_id FROM find_similar_face(%s, 0.5)", between(0, 5, 0.69)) == [(alice,)]
+    named = "SELECT user_id FROM find_similar_face(query_embedding => %s, similarity_threshold => 0.5)"
+    assert rows(connection, named, between(0, 5, 0.69)) == [(alice,)]
+
+
+def test_find_similar_faces_gives_people_each_once_and_none_is_crowded_out(connection: Connection) -> None:
+    crowd, rare = add_user(connection, "crowd@example.org"), add_user(connection, "rare@example.org")
+    best = add_embedding(connection, crowd, axis(0))
+    for number in range(500):
+        add_embedding(connection, crowd, between(0, 1 + number % 500, 0.99))
+    other = add_embedding(connection, rare, between(0, 511, 0.75))
+
+    found = rows(connection, "SELECT user_id, embedding_id FROM find_similar_faces(%s, 0.7, 10)", axis(0))
+    assert found == [(crowd, best), (rare, other)]
+    assert rows(connection, "SELECT user_id FROM find_similar_faces(%s, 0.7)", axis(0)) == [(crowd,)]
+
+
+def test_without_a_threshold_the_gallerys_own_holds(connection: Connection) -> None:
+    user = add_user(connection, "a@example.org")
+    add_embedding(connection, user, axis(0))
+    connection.execute("UPDATE gallery SET identify_threshold = 0.4, verify_threshold = 0.3")
+    assert rows(connection, "SELECT user_id FROM find_similar_faces(%s)", between(0, 1, 0.39)) == []
+    assert rows(connection, "SELECT user_id FROM find_similar_faces(%s)", between(0, 1, 0.41)) == [(user,)]
+    assert rows(connection, "SELECT match FROM verify_face(%s, %s, NULL)", between(0, 1, 0.31), user) == [(True,)]
+    assert rows(connection, "SELECT match FROM verify_face(%s, %s, NULL)", between(0, 1, 0.29), user) == [(False,)]
+
+
+def test_verify_face_answers_for_every_user_and_for_no_other(connection: Connection) -> None:
+    alice, empty = add_user(connection, "alice@example.org"), add_user(connection, "empty@example.org")
+    add_embedding(connection, alice, axis(0))
+    add_embedding(connection, alice, axis(1))
+
+    cursor = connection.execute("SELECT * FROM verify_face(%s, %s)", (between(0, 1, 0.8), alice))
+    assert [column.name for column in cursor.description or ()] == ["match", "similarity", "user_name", "user_email"]
+    ((match, similarity, name, email),) = cursor.fetchall()
+    assert (match, name, email) == (True, "alice", "alice@example.org")
+    assert similarity == pytest.approx(0.8, abs=1e-6)
+    assert rows(connection, "SELECT match FROM verify_face(%s, %s, 0.9)", between(0, 1, 0.8), alice) == [(False,)]
+    assert rows(connection, "SELECT match, similarity FROM verify_face(%s, %s, -1)", axis(0), empty) == [(False, 0.0)]
+    assert rows(connection, "SELECT * FROM verify_face(%s, 987654)", axis(0)) == []
+
+
+def test_get_user_embeddings_count(connection: Connection) -> None:
+    user = add_user(connection, "a@example.org")
+    add_embedding(connection, user, axis(0))
+    add_embedding(connection, user, axis(1))
+    assert rows(connection, "SELECT get_user_embeddings_count(%s)", user) == [(2,)]
+    assert rows(connection, "SELECT get_user_embeddings_count(target_user_id => 987654)") == [(0,)]
+
+
+def test_a_zero_vector_is_refused_everywhere_with_its_reason(connection: Connection) -> None:
+    user = add_user(connection, "a@example.org")
+    add_embedding(connection, user, axis(0))
+    zero = axis(0, scale=0.0)
+    with pytest.raises(errors.CheckViolation, match="embedding_has_a_cosine_so_it_is_not_zero_or_nan"):
+        add_embedding(connection, user, zero)
+    with pytest.raises(errors.CheckViolation, match="embedding_has_a_cosine_so_it_is_not_zero_or_nan"):
+        connection.execute("UPDATE face_embeddings SET embedding = %s", (zero,))
+    for question in ("find_similar_face(%s)", "find_similar_faces(%s, -1, 9)", f"verify_face(%s, {user}, -1)"):
+        with pytest.raises(errors.InvalidParameterValue, match="zero vector, which has no cosine"):
+            rows(connection, f"SELECT * FROM {question}", zero)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_the_vector_type_itself_refuses_what_is_not_finite(connection: Connection, value: str) -> None:
+    user = add_user(connection, "a@example.org")
+    with pytest.raises(errors.DataException, match="not allowed in vector"):
+        add_embedding(connection, user, axis(0).replace("1.0", value))
+
+
+def test_a_vector_too_small_or_too_large_for_a_cosine_is_refused(connection: Connection) -> None:
+    user = add_user(connection, "a@example.org")
+    for scale in (1e-30, 1e38):
+        with pytest.raises(errors.CheckViolation, match="embedding_has_a_cosine"):
+            add_embedding(connection, user, axis(0, scale))
+
+
+def test_the_specifications_index_tuning_and_explain_work_as_written(connection: Connection) -> None:
+    user = add_user(connection, "a@example.org")
+    ((definition,),) = rows(connection, "SELECT pg_get_indexdef('idx_embeddings_vector'::regclass)")
+    connection.execute("DROP INDEX idx_embeddings_vector")
+    connection.execute("SELECT setseed(0.5)")
+    connection.execute(
+        """
+        INSERT INTO face_embeddings (user_id, embedding)
+        SELECT %s, array_agg(random() - 0.5)::vector FROM generate_series(1, 3000) row, generate_series(1, 512)
+        GROUP BY row
+        """,
+        (user,),
+    )
+    connection.execute(definition)
+    connection.execute("VACUUM ANALYZE face_embeddings")
+    explain = f"EXPLAIN SELECT * FROM face_embeddings ORDER BY embedding <=> '{axis(0)}'::vector LIMIT 10"
+    assert "Index Scan using idx_embeddings_vector" in rows(connection, explain)[1][0]
+
+    connection.execute("DROP INDEX idx_embeddings_vector")
+    connection.execute(
+        "CREATE INDEX idx_embeddings_vector ON face_embeddings USING ivfflat (embedding vector_cosine_ops) "
+        "WITH (lists = 316)"
+    )
+    assert "Index Scan using idx_embeddings_vector" in rows(connection, explain)[1][0]
+
+
+def test_identification_is_exact_also_with_an_index_that_is_not(connection: Connection) -> None:
+    """The specification's own index, made on the empty table, found the right person for under half of the probes."""
+    connection.execute("DROP INDEX idx_embeddings_vector")
+    connection.execute("SET client_min_messages = warning")
+    connection.execute(
+        "CREATE INDEX idx_embeddings_vector ON face_embeddings USING ivfflat (embedding vector_cosine_ops) "
+        "WITH (lists = 100)"
+    )
+    people = [add_user(connection, f"user{number}@example.org") for number in range(12)]
+    for number, user in enumerate(people):
+        add_embedding(connection, user, axis(number))
+    for number, user in enumerate(people):
+        assert rows(connection, "SELECT user_id FROM find_similar_face(%s)", between(number, 500, 0.9)) == [(user,)]
+
+
+def test_a_callers_search_path_and_temporary_tables_change_no_answer(connection: Connection) -> None:
+    user = add_user(connection, "a@example.org")
+    add_embedding(connection, user, axis(0))
+    (schema,) = rows(connection, "SELECT quote_ident(current_schema())")[0]
+    connection.execute("CREATE TEMPORARY TABLE users (id integer, name varchar, email varchar)")
+    connection.execute("CREATE TEMPORARY TABLE face_embeddings (id integer, user_id integer, embedding vector(512))")
+    connection.execute("SET search_path = pg_temp, public")
+    found = rows(connection, f"SELECT user_id FROM {schema}.find_similar_face('{axis(0)}'::public.vector)")
+    assert found == [(user,)]
+
+
+def test_two_galleries_in_one_database_do_not_see_each_other(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for schema in ("public", ODD_SCHEMA, "third"):
+            migrate_into(connection, schema)
+        counts = []
+        for number, schema in enumerate(("public", ODD_SCHEMA, "third")):
+            connection.execute("SELECT set_config('search_path', quote_ident(%s) || ', public', false)", (schema,))
+            user = add_user(connection, "same@example.org")
+            add_embedding(connection, user, axis(number))
+            counts.append(rows(connection, "SELECT count(*) FROM find_similar_faces(%s, -1, 99)", axis(0))[0][0])
+        assert counts == [1, 1, 1]
+        ids = {rows(connection, f"SELECT id FROM {quoted}.gallery")[0][0] for quoted in ("public", "third")}
+        assert len(ids) == 2
+
+
+def migrate_into(connection: Connection, schema: str) -> None:
+    from pgface.postgres.migrate import migrate
+
+    assert [migration.version for migration in migrate(connection, schema)] == [1, 2, 3]
+
+
+# deploy/init.sql
+
+
+def test_the_committed_script_is_the_sum_of_the_migrations() -> None:
+    assert INIT_SQL.read_text(encoding="utf-8") == init_sql(), "run `pgface schema -o deploy/init.sql`"
+
+
+def run_psql(url: str, version: int, *arguments: str, search_path: str = "public") -> subprocess.CompletedProcess[str]:
+    settings = conninfo_to_dict(url)
+    environment = os.environ | {
+        "PGHOST": str(settings["host"]),
+        "PGUSER": str(settings["user"]),
+        "PGDATABASE": str(settings["dbname"]),
+        "PGOPTIONS": f"-c search_path={search_path}",
+    }
+    command = [str(binaries(version) / "psql"), "-X", "-v", "ON_ERROR_STOP=1", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("version", [16, 18])
+@pytest.mark.parametrize("schema", ["public", "elsewhere"])
+def test_the_script_runs_by_itself_twice_and_is_what_python_makes(
+    version: int, schema: str, request: pytest.FixtureRequest
+) -> None:
+    url = create_database(request.getfixturevalue(f"postgres{version}"))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA elsewhere")
+        for _ in range(2):
+            done = run_psql(url, version, "-f", str(INIT_SQL), search_path=schema)
+            assert (done.returncode, done.stderr) == (0, "")
+        versions = f"SELECT array_agg(version ORDER BY version) FROM {schema}.pgface_migrations"
+        assert rows(connection, versions) == [([m.version for m in migrations()],)]
+        by_script = definitions(connection, schema)
+    with psycopg.connect(create_database(url), autocommit=True) as connection:
+        migrate_into(connection, schema)
+        assert definitions(connection, schema) == by_script
+
+
+def definitions(connection: Connection, schema: str) -> list[tuple[str]]:
+    """Columns, indexes, constraints, triggers and functions of a schema."""
+    query = """
+        SELECT format('%s.%s %s %s', table_name, column_name, data_type, column_default) AS definition
+        FROM information_schema.columns WHERE table_schema = $schema
+        UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = $schema
+        UNION ALL SELECT conrelid::regclass || pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = $schema::regnamespace
+        UNION ALL SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
+        WHERE relnamespace = $schema::regnamespace AND NOT tgisinternal
+        UNION ALL SELECT pg_get_functiondef(p.oid) FROM pg_proc p
+        LEFT JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'
+        WHERE pronamespace = $schema::regnamespace AND d.objid IS NULL
+        ORDER BY definition
+    """
+    return rows(connection, query.replace("$schema", f"'{schema}'"))
+
+
+def test_the_script_keeps_its_commented_samples_and_queries_which_run(database_url: str) -> None:
+    script = init_sql()
+    samples, queries = (part.split("*/")[0] for part in script.split("/*")[1:])
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        migrate_into(connection, "public")
+        connection.execute(samples.encode())
+        connection.execute(samples.encode())
+        assert rows(connection, "SELECT count(*) FROM users") == [(2,)]
+        for query in queries.split(";")[:-1]:
+            assert connection.execute(query.encode()).fetchall(), query
