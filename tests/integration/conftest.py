@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from galleries import ODD_SCHEMA, create_database
+from galleries import ODD_SCHEMA, create_database, drop_database
 from psycopg import Connection, sql
 
 from pgface.postgres.embedded import EmbeddedPostgres
@@ -45,9 +45,11 @@ def postgres(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def database_url(postgres: str) -> str:
+def database_url(postgres: str) -> Iterator[str]:
     """URL of a new, empty database."""
-    return create_database(postgres)
+    url = create_database(postgres)
+    yield url
+    drop_database(postgres, url)
 
 
 @pytest.fixture(params=["public", ODD_SCHEMA], ids=["public", "other-schema"])

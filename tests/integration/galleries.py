@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 from psycopg import Connection, sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 _numbers = count(1)
 
@@ -22,6 +22,13 @@ def create_database(server_url: str) -> str:
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
     return make_conninfo(server_url, dbname=name)
+
+
+def drop_database(server_url: str, url: str) -> None:
+    """Drop a database, and end what is connected to it."""
+    name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 def axis(number: int, scale: float = 1.0) -> str:
