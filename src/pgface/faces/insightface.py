@@ -1,9 +1,8 @@
-"""InsightFace's packs: SCRFD finds the faces (Guo et al. 2022), ArcFace describes them (Deng et al. 2019)."""
+"""InsightFace's packs: SCRFD finds the faces, ArcFace (Deng et al. 2019) describes them."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ from numpy.typing import NDArray
 from pgface.errors import ModelError
 from pgface.faces.engine import (
     EMBEDDING_DIMENSION,
-    Box,
     Choose,
     Detection,
     Face,
     ModelIdentity,
-    RawDetection,
     RGBImage,
     every_face,
 )
@@ -28,16 +25,8 @@ from pgface.faces.onnx import execution_providers, provider_in_use, throughput_o
 from pgface.faces.orientation import find_with_retries
 from pgface.faces.pack import find_pack
 from pgface.faces.quality import describe
+from pgface.faces.scrfd import Detector
 
-LARGEST_FACE = 400
-"""Longer side of a face, in pixels of the detector's input, that SCRFD surely finds. Measured with det_500m: it found
-87 % of the faces at 455 pixels, 6 % at 500 and none at 530."""
-CLOSE_UP_FACE = 250
-"""The size at which a face above that is searched again."""
-NO_ROOM_BESIDE = 300
-"""Size of a face that leaves no room in the picture for a larger one; an eye taken for a face was 234 at most."""
-GLANCE_SIZE = 128
-"""Input of the quick look that tells whether there is such a face; it costs a twentieth of a search at 640."""
 WARP_LIMIT = 32_000
 """OpenCV's warps refuse a picture whose side exceeds 2^15 - 1."""
 
@@ -47,7 +36,7 @@ class InsightFaceEngine:
 
     releases_gil = True
 
-    def __init__(self, detector: Any, recogniser: Any, identity: ModelIdentity, execution_provider: str) -> None:
+    def __init__(self, detector: Detector, recogniser: Any, identity: ModelIdentity, execution_provider: str) -> None:
         self._detector = detector
         self._recogniser = recogniser
         self._identity = identity
@@ -74,49 +63,8 @@ class InsightFaceEngine:
             ModelError: the model gave something that is not an embedding.
 
         """
-        chosen = choose(describe(image, find_with_retries(image, self._find)))
+        chosen = choose(describe(image, find_with_retries(image, self._detector.find)))
         return [self._embed(image, detection) for detection in chosen]
-
-    def warm_up(self) -> None:
-        """Build the detector's sessions now, one for each input size, and not while the first photo waits."""
-        blank = np.zeros((1, 1, 3), np.uint8)
-        for size in (self._identity.detector_size, GLANCE_SIZE):
-            self._search(blank, size)
-
-    def _find(self, image: RGBImage) -> list[RawDetection]:
-        """Detect at the pinned size, and again with the picture made small if a face was too large for that."""
-        size = self._identity.detector_size
-        found = self._search(image, size)
-        scale = size / max(image.shape[:2])
-        if size <= LARGEST_FACE or self._detector.static_input_size or _largest(found) * scale > NO_ROOM_BESIDE:
-            return found
-        largest = _largest(self._search(image, GLANCE_SIZE)) * scale
-        if largest <= LARGEST_FACE:
-            return found
-        again = self._search(image, size, shrink=CLOSE_UP_FACE / largest)
-        close_ups = [face for face in again if _longer_side(face.box) * scale > NO_ROOM_BESIDE]
-        # What was found within such a face is an eye or a mouth taken for a face.
-        return close_ups + [face for face in found if not any(_holds(other.box, face.box) for other in close_ups)]
-
-    def _search(self, image: RGBImage, size: int, shrink: float = 1.0) -> list[RawDetection]:
-        """Run the detector on the picture, fitted into a square of `size` pixels, or into `shrink` of its side."""
-        import cv2
-
-        height, width = image.shape[:2]
-        scale = size * shrink / max(height, width)
-        # A picture of 1x4000 pixels must not vanish.
-        small = cv2.resize(image, (max(1, int(width * scale)), max(1, int(height * scale))))
-        rows, columns = small.shape[:2]
-        # The detector was trained with the picture in the upper left corner; a close-up needs surroundings.
-        top, left = (0, 0) if shrink >= 1 else ((size - rows) // 2, (size - columns) // 2)
-        canvas = np.zeros((size, size, 3), np.uint8)
-        canvas[top : top + rows, left : left + columns] = small[:, :, ::-1]
-        boxes, landmarks = self._detector.detect(canvas, input_size=(size, size))
-        offset = np.array([left, top], np.float32)
-        back = np.array([width / columns, height / rows], np.float32)
-        corners = (boxes[:, :4].reshape(-1, 2, 2) - offset) * back
-        points = (landmarks - offset) * back
-        return [_raw(*face) for face in zip(corners, points, boxes[:, 4], strict=True)]
 
     def _embed(self, image: RGBImage, detection: Detection) -> Face:
         aligned = _arcface_crop(image, detection.landmarks, self._recogniser.input_size[0])
@@ -126,25 +74,6 @@ class InsightFaceEngine:
             raise ModelError(f"The model {self._identity.name} gave an embedding that is not finite or is zero.")
         known = {field.name: getattr(detection, field.name) for field in fields(detection)}
         return Face(**known, embedding=(feature / norm).astype(np.float32))
-
-
-def _raw(corners: NDArray[np.float32], landmarks: NDArray[np.float32], score: np.float32) -> RawDetection:
-    (x, y), (right, bottom) = corners.tolist()
-    return RawDetection(Box(x, y, right - x, bottom - y), landmarks.astype(np.float32), float(score))
-
-
-def _longer_side(box: Box) -> float:
-    return max(box.width, box.height)
-
-
-def _largest(faces: Sequence[RawDetection]) -> float:
-    return max((_longer_side(face.box) for face in faces), default=0.0)
-
-
-def _holds(outer: Box, inner: Box) -> bool:
-    """Whether the middle of one box lies in the other."""
-    x, y = inner.x + inner.width / 2, inner.y + inner.height / 2
-    return outer.x <= x <= outer.x + outer.width and outer.y <= y <= outer.y + outer.height
 
 
 def _arcface_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int) -> RGBImage:
@@ -214,20 +143,16 @@ def load_insightface_engine(folder: Path, *, detector_size: int, execution_provi
 
 def _load(folder: Path, detector_size: int, providers: list[str]) -> InsightFaceEngine:
     pack = find_pack(folder)
-    detector = pack.load("detection", providers=providers, sess_options=throughput_options())
+    model = pack.load("detection", providers=providers, sess_options=throughput_options())
     recogniser = pack.load("recognition", providers=providers, sess_options=throughput_options())
-    if not detector.use_kps:
+    if not model.use_kps:
         raise ModelError(f"{pack.detection.name} finds boxes without landmarks; give a detector that has them (kps).")
-    if detector.static_input_size is not None:
-        detector_size = max(detector.static_input_size)
     side = recogniser.input_size[0]
     dimension = recogniser.get_feat(np.zeros((side, side, 3), np.uint8)).shape[-1]
     if dimension != EMBEDDING_DIMENSION:
         raise ModelError(f"{pack.recognition.name} gives {dimension} numbers a face; pgface stores 512-D embeddings.")
     digest = weights_sha256(map(file_sha256, (pack.detection, pack.recognition)))
-    provider = provider_in_use((detector.session, recogniser.session), providers[0])
-    engine = InsightFaceEngine(
-        detector, recogniser, ModelIdentity(folder.name, dimension, detector_size, digest), provider
-    )
-    engine.warm_up()
-    return engine
+    provider = provider_in_use((model.session, recogniser.session), providers[0])
+    detector = Detector(model, detector_size)
+    identity = ModelIdentity(folder.name, dimension, detector.size, digest)
+    return InsightFaceEngine(detector, recogniser, identity, provider)

@@ -46,6 +46,13 @@ def find_with_retries(image: RGBImage, find: Find) -> list[RawDetection]:
     return []
 
 
+def search_turned(image: RGBImage, quarter_turns: int, find: Find) -> list[RawDetection]:
+    """Find the faces of a picture after so many counter-clockwise quarter turns, in pixels of the picture as given."""
+    size = image.shape[1], image.shape[0]
+    view = _View(np.ascontiguousarray(np.rot90(image, quarter_turns)), quarter_turns, 0, size, size)
+    return [view.to_original(raw) for raw in find(view.pixels)]
+
+
 def _other_views(image: RGBImage) -> Iterator[_View]:
     height, width = image.shape[:2]
     scale = min(1.0, RETRY_SIZE / max(height, width))
