@@ -82,8 +82,8 @@ def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
                 f"pgvector is not on this PostgreSQL server ({message}); install it there "
                 "(the pgvector/pgvector image and most hosted PostgreSQL servers have it), then try again."
             )
-        case pg.CheckViolation() if error.diag.constraint_name:
-            return EmbeddingError(f"PostgreSQL refused the row: {message}.")
+        case pg.CheckViolation():
+            return EmbeddingError(f"PostgreSQL refused: {message}.")
         case pg.InvalidParameterValue() | pg.DataException():
             return EmbeddingError(f"PostgreSQL refused the value: {message}.")
         case _ if error.sqlstate == SCHEMA_TOO_NEW:

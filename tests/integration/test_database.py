@@ -1,0 +1,225 @@
+"""Migrations, and every way in which a database can refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import psycopg
+import pytest
+from galleries import add_embedding, add_user, axis, create_database, drop_database, rows
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import tuple_row
+
+from pgface.errors import (
+    DatabaseAccessError,
+    DatabaseUnreachableError,
+    EmbeddingError,
+    PgvectorError,
+    SchemaMissingError,
+    SchemaTooNewError,
+)
+from pgface.postgres.database import Database, initialise
+from pgface.postgres.index import build_vector_index, drop_vector_index
+from pgface.postgres.migrate import migrate, require_current
+from pgface.schema import migrations
+from pgface.settings import Settings
+
+SPECIFICATION = Path(__file__).with_name("specification.sql")
+
+
+def settings_for(url: str, tmp_path: Path) -> Settings:
+    return Settings.model_validate({"database_url": url, "data_dir": tmp_path, "connect_timeout": 3})
+
+
+def test_programs_that_start_at_once_migrate_once(settings: Settings) -> None:
+    together = Barrier(6)
+
+    def start(_: int) -> int:
+        together.wait()
+        return len(initialise(settings))
+
+    with ThreadPoolExecutor(6) as threads:
+        ran = sorted(threads.map(start, range(6)))
+    assert ran == [0, 0, 0, 0, 0, len(migrations())]
+
+
+def test_a_newer_schema_is_refused(settings: Settings) -> None:
+    initialise(settings)
+    assert settings.database_url is not None
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        table = sql.Identifier(settings.schema_name, "pgface_migrations")
+        connection.execute(sql.SQL("INSERT INTO {} (version, name) VALUES (999, 'later')").format(table))
+    with pytest.raises(SchemaTooNewError, match="schema version 999, newer than the 3 known here; upgrade pgface"):
+        Database.open(settings)
+    with pytest.raises(SchemaTooNewError, match="schema version 999, newer than the 3 known here; upgrade pgface"):
+        initialise(settings)
+
+
+def test_an_older_schema_asks_for_init(settings: Settings) -> None:
+    initialise(settings)
+    assert settings.database_url is not None
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        table = sql.Identifier(settings.schema_name, "pgface_migrations")
+        connection.execute(sql.SQL("DELETE FROM {} WHERE version = 3").format(table))
+    with pytest.raises(SchemaMissingError, match="schema version 2, older than the 3 needed; run `pgface init`"):
+        Database.open(settings)
+    assert [migration.version for migration in initialise(settings)] == [3]
+    Database.open(settings).close()
+
+
+def test_a_migration_that_fails_leaves_nothing(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SPECIFICATION.read_bytes())
+        user = add_user(connection, "a@example.org")
+        add_embedding(connection, user, axis(0, scale=0.0))
+        with pytest.raises(EmbeddingError, match=r"1 embeddings are zero vectors.*DELETE FROM face_embeddings"):
+            migrate(connection, "public")
+        assert rows(connection, "SELECT to_regclass('pgface_migrations'), to_regclass('gallery')") == [(None, None)]
+        with pytest.raises(SchemaMissingError):
+            require_current(connection)
+        connection.execute("DELETE FROM face_embeddings")
+        assert len(migrate(connection, "public")) == len(migrations())
+
+
+def test_a_database_of_the_specifications_own_script_is_taken_over(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SPECIFICATION.read_bytes())
+        people = [add_user(connection, f"user{number}@example.org") for number in range(12)]
+        for number, user in enumerate(people):
+            add_embedding(connection, user, axis(number))
+        migrate(connection, "public")
+        found = [rows(connection, "SELECT user_id FROM find_similar_face(%s)", axis(n))[0][0] for n in range(12)]
+        assert found == people
+        assert rows(connection, "SELECT match FROM verify_face(%s, %s)", axis(3), people[3]) == [(True,)]
+
+
+def test_a_fresh_database_has_no_gallery(settings: Settings) -> None:
+    with pytest.raises(SchemaMissingError, match="no gallery in this database yet; run `pgface init`"):
+        Database.open(settings)
+
+
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    url = "postgresql://someone:secret-word@127.0.0.1:1/facedb"
+    with pytest.raises(
+        DatabaseUnreachableError, match=r"cannot be reached: Connection refused.*PGFACE_DATABASE_URL"
+    ) as e:
+        Database.open(settings_for(url, tmp_path))
+    assert "secret-word" not in str(e.value)
+
+
+def test_a_database_that_is_not_there(postgres: str, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseAccessError, match='database "nowhere" does not exist; create it first'):
+        Database.open(settings_for(make_conninfo(postgres, dbname="nowhere"), tmp_path))
+
+
+@pytest.fixture
+def stranger(postgres18: str) -> Iterator[str]:
+    """URL of a new database for a role without rights that must give a password, `right-password`."""
+    url = create_database(postgres18)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS stranger")
+        connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'right-password'")
+        (hba,) = rows(connection, "SHOW hba_file")[0]
+        before = Path(hba).read_text(encoding="utf-8")
+        Path(hba).write_text(f"local all stranger scram-sha-256\n{before}", encoding="utf-8")
+        connection.execute("SELECT pg_reload_conf()")
+        yield make_conninfo(url, user="stranger", password="right-password")
+        Path(hba).write_text(before, encoding="utf-8")
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("DROP OWNED BY stranger")
+        connection.execute("DROP ROLE stranger")
+    drop_database(postgres18, url)
+
+
+def test_a_wrong_password(stranger: str, tmp_path: Path) -> None:
+    url = make_conninfo(stranger, password="wrong-password")
+    with pytest.raises(
+        DatabaseAccessError, match=r"refused access: password authentication failed.*check the user"
+    ) as e:
+        Database.open(settings_for(url, tmp_path))
+    assert "wrong-password" not in str(e.value)
+
+
+def test_a_role_that_may_not_create_the_extension(stranger: str, tmp_path: Path) -> None:
+    with pytest.raises(PgvectorError, match=r"may not add pgvector.*administrator run CREATE EXTENSION vector"):
+        initialise(settings_for(stranger, tmp_path))
+
+
+def test_a_role_that_may_not_create_tables(stranger: str, tmp_path: Path) -> None:
+    with psycopg.connect(make_conninfo(stranger, user="postgres"), autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION vector")
+    with pytest.raises(DatabaseAccessError, match=r"permission denied for schema public; use a user with the rights"):
+        initialise(settings_for(stranger, tmp_path))
+
+
+def test_a_server_without_pgvector(postgres18: str, tmp_path: Path) -> None:
+    url = create_database(postgres18)
+    name = sql.Identifier(str(psycopg.conninfo.conninfo_to_dict(url)["dbname"]))
+    with psycopg.connect(url, autocommit=True) as connection:
+        # What this server has installed is hidden from this database.
+        connection.execute(sql.SQL("ALTER DATABASE {} SET extension_control_path = '/nonexistent'").format(name))
+    with pytest.raises(PgvectorError, match=r"pgvector is not on this PostgreSQL server.*install it there"):
+        initialise(settings_for(url, tmp_path))
+    drop_database(postgres18, url)
+
+
+def test_a_pgvector_that_is_too_old(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        connection.execute("UPDATE pg_extension SET extversion = '0.6.2' WHERE extname = 'vector'")
+        with pytest.raises(PgvectorError, match=r"pgvector 0.6.2 is too old, 0.7 or newer is needed"):
+            migrate(connection, "public")
+
+
+def test_a_lost_connection_is_replaced_for_reading_and_undoes_a_transaction(settings: Settings) -> None:
+    initialise(settings)
+    with Database.open(settings) as database:
+        with database.autocommit() as connection:
+            pid = connection.info.backend_pid
+        end_session(settings, pid)
+        assert database.read("select_users", {"after": 0, "limit": None}, row_factory=tuple_row) == []
+
+        with pytest.raises(DatabaseUnreachableError, match="connection to PostgreSQL was lost"):
+            add_two_users_and_lose_the_connection_between(database, settings)
+        assert database.read("select_users", {"after": 0, "limit": None}, row_factory=tuple_row) == []
+
+
+def add_two_users_and_lose_the_connection_between(database: Database, settings: Settings) -> None:
+    with database.transaction() as connection:
+        add_user(connection, "a@example.org")
+        end_session(settings, connection.info.backend_pid)
+        add_user(connection, "b@example.org")
+
+
+def end_session(settings: Settings, pid: int) -> None:
+    assert settings.database_url is not None
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        assert rows(connection, "SELECT pg_terminate_backend(%s, 5000)", pid) == [(True,)]
+
+
+def test_the_vector_index_comes_back_as_it_was(settings: Settings) -> None:
+    initialise(settings)
+    with Database.open(settings) as database, database.autocommit() as connection:
+        assert "USING hnsw" in drop_vector_index(connection)
+        connection.execute(
+            "CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops) WITH (m = 8)"
+        )
+        tuned = drop_vector_index(connection)
+        assert "m='8'" in tuned
+        build_vector_index(connection, tuned)
+        assert drop_vector_index(connection) == tuned
+
+
+def test_a_broken_index_is_built_again(settings: Settings) -> None:
+    initialise(settings)
+    with Database.open(settings) as database, database.autocommit() as connection:
+        connection.execute(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_embeddings_vector'::regclass"
+        )
+        build_vector_index(connection)
+        valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_embeddings_vector'::regclass"
+        assert rows(connection, valid) == [(True,)]
