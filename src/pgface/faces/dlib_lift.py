@@ -1,0 +1,69 @@
+"""dlib's 128-D descriptors as 512-D unit vectors whose cosine means what dlib's distance meant.
+
+dlib compares descriptors by Euclidean distance d, and 0.6 is its own threshold; their cosine tells nothing, because all
+of them point much the same way. The Gaussian kernel k(d) = exp(-γ d²) turns the distance into a similarity between 0
+and 1, and fixed random Fourier features make vectors whose dot product approximates it:
+
+    z(x) = [cos(W x), sin(W x)] / √256,    z(x)·z(y) = mean(cos(W (x - y))) ≈ exp(-γ |x - y|²)
+
+(Rahimi & Recht 2007, «Random Features for Large-Scale Kernel Machines»). The rows of W are orthogonal within each block
+of 128, with the norms that independent Gaussian rows would have, which lowers the error of the approximation (Yu et al.
+2016, «Orthogonal Random Features»). γ = -ln(0.7) / 0.36 sends dlib's threshold, distance 0.6, to similarity 0.7.
+
+W is a file, made once by `make_frequencies`: random streams and the signs of a QR decomposition differ between versions of
+the libraries, and embeddings made with another W could not be compared.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+DESCRIPTOR_DIMENSION = 128
+FREQUENCIES = 256
+GAMMA = -math.log(0.7) / 0.6**2
+LIFT_FILE = resources.files(__package__) / "dlib_lift.npy"
+
+
+def lift(descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Lift descriptors to embeddings.
+
+    Args:
+        descriptors: shape (..., 128), dlib's face descriptors.
+
+    Returns:
+        Shape (..., 512), float32, Euclidean norm 1.
+
+    """
+    angles = np.asarray(descriptors, dtype=np.float64) @ _frequencies().T
+    features = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1) / math.sqrt(FREQUENCIES)
+    return features.astype(np.float32)
+
+
+def kernel(distance: float) -> float:
+    """The similarity that a Euclidean distance between descriptors stands for: exp(-γ d²)."""
+    return math.exp(-GAMMA * distance**2)
+
+
+def make_frequencies(seed: int) -> NDArray[np.float32]:
+    """Make a matrix W, shape (256, 128), float32. The one in use was made with seed 2007 by NumPy 2.4."""
+    generator = np.random.default_rng(seed)
+    blocks = []
+    for _ in range(FREQUENCIES // DESCRIPTOR_DIMENSION):
+        gaussian = generator.standard_normal((DESCRIPTOR_DIMENSION, DESCRIPTOR_DIMENSION))
+        orthogonal, triangular = np.linalg.qr(gaussian)
+        # With these signs the orthogonal matrix is uniformly distributed (Mezzadri 2007).
+        orthogonal *= np.sign(np.diag(triangular))
+        norms = np.linalg.norm(generator.standard_normal((DESCRIPTOR_DIMENSION, DESCRIPTOR_DIMENSION)), axis=1)
+        blocks.append(norms[:, np.newaxis] * orthogonal)
+    return (math.sqrt(2 * GAMMA) * np.concatenate(blocks)).astype(np.float32)
+
+
+@cache
+def _frequencies() -> NDArray[np.float64]:
+    with resources.as_file(LIFT_FILE) as file:
+        return np.load(file, allow_pickle=False).astype(np.float64)  # type: ignore[no-any-return]
