@@ -31,9 +31,9 @@ class Licence:
 class Thresholds:
     """Similarities (cosine, -1 to 1) from which two faces count as one person's, before a gallery is calibrated."""
 
-    verify: float
+    verify_threshold: float
     """For 1:1 comparisons."""
-    identify: float
+    identify_threshold: float
     """For a search through a gallery (1:N), where every enrolled person is one more chance of a false match."""
     source: str
     """Where the figures come from."""
@@ -75,9 +75,10 @@ class Model:
     recogniser: str
     licence: Licence
     thresholds: Thresholds
-    files: tuple[ModelFile, ...] = ()
-    """The detection file, then the recognition file; empty where packages bring the weights."""
+    files: tuple[ModelFile, ...]
+    """In the order of use: what finds the face or its landmarks, then what describes it."""
     downloads: tuple[Download, ...] = ()
+    """Empty where a Python package brings the files."""
     dimension: int = 512
 
     @property
@@ -86,9 +87,9 @@ class Model:
         return sum(download.file.size for download in self.downloads)
 
     @property
-    def weights_sha256(self) -> str | None:
-        """What an engine made of the published files has as `ModelIdentity.weights_sha256`."""
-        return weights_sha256(file.sha256 for file in self.files) if self.files else None
+    def weights_sha256(self) -> str:
+        """What an engine made of these files has as `ModelIdentity.weights_sha256`."""
+        return weights_sha256(file.sha256 for file in self.files)
 
 
 def weights_sha256(digests: Iterable[str]) -> str:
@@ -183,6 +184,7 @@ def _insightface_pack(
 AURAFACE_FILES = (SCRFD_10G_BNKPS, AURAFACE_GLINTR100)
 AURAFACE_URL = "https://huggingface.co/fal/AuraFace-v1/resolve/af6d057c9b0ec4071d4c49c80e3539258798b609"
 
+DLIB_LIFT = ModelFile("dlib_lift.npy", 131_200, "cb859ecf79cba259b26a4733b528831b563926b0affd5c17162237f0b675ce43")
 DLIB = Model(
     "dlib",
     "dlib",
@@ -190,6 +192,19 @@ DLIB = Model(
     "dlib ResNet-29, lifted to 512-D",
     DLIB_LICENCE,
     Thresholds(0.70, 0.70, "similarity 0.70 is dlib's own threshold, distance 0.6"),
+    (
+        ModelFile(
+            "shape_predictor_5_face_landmarks.dat",
+            9_150_489,
+            "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+        ),
+        ModelFile(
+            "dlib_face_recognition_resnet_model_v1.dat",
+            22_466_066,
+            "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+        ),
+        DLIB_LIFT,
+    ),
 )
 
 REGISTRY: dict[str, Model] = {
