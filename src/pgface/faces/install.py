@@ -167,8 +167,8 @@ def _require_no_acceptance(name: str, model: Model | None) -> None:
         )
     if not model.licence.commercial_use:
         raise LicenseNotAcceptedError(
-            f"The weights of {name} are under the {model.licence.name} ({model.licence.url}); read it, and if you "
-            "accept it add `--accept-license`."
+            f"The weights of {name} have a licence that must be accepted ({model.licence.name}). {model.licence.note} "
+            f"Read {model.licence.url}, and if you accept it add `--accept-license`."
         )
 
 

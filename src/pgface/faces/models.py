@@ -104,9 +104,10 @@ def file_sha256(path: Path) -> str:
 
 
 INSIGHTFACE_LICENCE = Licence(
-    "InsightFace model licence: non-commercial research only",
+    "InsightFace, non-commercial",
     "https://github.com/deepinsight/insightface#license",
     commercial_use=False,
+    note="For non-commercial research only; the authors license commercial use on request.",
 )
 AURAFACE_LICENCE = Licence(
     "Apache-2.0",
@@ -115,7 +116,7 @@ AURAFACE_LICENCE = Licence(
     note="The publisher puts the whole pack under Apache-2.0, but its detector is, byte for byte, InsightFace's "
     "det_10g.onnx, whose authors allow non-commercial research only; settle that before commercial use.",
 )
-DLIB_LICENCE = Licence("CC0-1.0 (public domain)", "https://github.com/davisking/dlib-models", commercial_use=True)
+DLIB_LICENCE = Licence("CC0-1.0", "https://github.com/davisking/dlib-models", commercial_use=True)
 
 _MEASURED_ON_LFW = (
     "measured with w600k_mbf (weights rounded to 8 bits) on LFW: FMR 1e-4 at 0.296; "
@@ -191,7 +192,12 @@ DLIB = Model(
     "dlib HOG",
     "dlib ResNet-29, lifted to 512-D",
     DLIB_LICENCE,
-    Thresholds(0.70, 0.70, "similarity 0.70 is dlib's own threshold, distance 0.6"),
+    Thresholds(
+        0.70,
+        0.75,
+        "verify: dlib's own threshold, distance 0.6; identify: measured on ten people with ten photos each, nobody of "
+        "4,500 non-mated pairs above 0.724, FPIR 18 % at 0.70 and 0 % at 0.75, FNIR 1 % and 2 %",
+    ),
     (
         ModelFile(
             "shape_predictor_5_face_landmarks.dat",

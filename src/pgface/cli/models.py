@@ -1,0 +1,169 @@
+"""`pgface models`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from pgface.cli.output import JsonOption, console, errors, print_json, print_table
+from pgface.errors import WeightsMismatchError
+from pgface.faces import install as installing
+from pgface.faces import model_defaults
+from pgface.faces.download import Progress as Report
+from pgface.faces.models import ModelFile
+from pgface.settings import get_settings
+
+app = typer.Typer(
+    help="The face models: what there is, what it may be used for, and what is here.", no_args_is_help=True
+)
+
+
+@app.command("list")
+def list_models(json: JsonOption = False) -> None:
+    """List the models that pgface knows, and the packs that are installed."""
+    statuses = installing.statuses(get_settings().models_dir)
+    if json:
+        print_json({"models": [_to_json(status) for status in statuses]})
+        return
+    print_table(
+        ("name", "", "licence of the weights", "download", "here", "SHA-256"),
+        [_row(status) for status in statuses],
+        empty="There are no models.",
+    )
+    console.print(
+        f"Models are installed in {get_settings().models_dir}, a folder each. "
+        "Any other InsightFace pack is used by giving the path of its folder as the model.",
+        markup=False,
+    )
+
+
+@app.command()
+def install(
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="I have read the licence of the weights and accept it.")
+    ] = False,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="PATH", help="A zip or folder of the ONNX files, for no network.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Install again even if it is here and whole.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Install a model: fetch it, or take it from a zip or folder, and verify its hash."""
+    with _progress_bar() as progress:
+        status = installing.install(
+            name,
+            get_settings().models_dir,
+            accept_license=accept_license,
+            source=source,
+            force=force,
+            progress=progress,
+        )
+    if json:
+        print_json(_to_json(status))
+        return
+    console.print(f"{name} is installed in {status.folder}.", markup=False, soft_wrap=True)
+    if status.model is not None and status.model.licence.note:
+        console.print(f"Its licence: {status.model.licence.note}", markup=False)
+    if status.model is None:
+        console.print("Nobody has published its hash: the one of today was recorded, for `pgface models verify`.")
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="Name of the model; every installed one if not given.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Read the files of installed models again and compare their hashes."""
+    models_dir = get_settings().models_dir
+    names = [name] if name else [status.name for status in installing.statuses(models_dir) if status.present]
+    checks = {each: installing.verify(each, models_dir) for each in names}
+    if json:
+        print_json({"models": [_checks_to_json(each, found) for each, found in checks.items()]})
+    else:
+        rows = [
+            (each, check.file, check.state, (check.sha256 or "-")[:12])
+            for each, found in checks.items()
+            for check in found
+        ]
+        print_table(("model", "file", "state", "SHA-256"), rows, empty="No model is installed.")
+    bad = [each for each, found in checks.items() if any(check.state in {"changed", "missing"} for check in found)]
+    if bad:
+        raise WeightsMismatchError(
+            f"The files of {', '.join(bad)} are not the expected ones; run `pgface models install NAME --force`."
+        )
+
+
+def _row(status: installing.Status) -> tuple[object, ...]:
+    here = "yes" if status.present else "no"
+    if status.model is None:
+        return status.name, None, "not known", None, here, None
+    model = status.model
+    size = f"{model.download_size / 1e6:.0f} MB" if model.downloads else "a package"
+    return model.name, f"{model.dimension}-D", model.licence.name, size, here, model.weights_sha256[:12]
+
+
+def _to_json(status: installing.Status) -> dict[str, Any]:
+    thresholds = model_defaults(status.name)
+    known = {
+        "name": status.name,
+        "installed": status.present,
+        "folder": str(status.folder) if status.folder else None,
+        "verify_threshold": thresholds.verify_threshold,
+        "identify_threshold": thresholds.identify_threshold,
+        "thresholds_source": thresholds.source,
+    }
+    model = status.model
+    if model is None:
+        return known | {"in_registry": False}
+    return known | {
+        "in_registry": True,
+        "engine": model.engine,
+        "dimension": model.dimension,
+        "detector": model.detector,
+        "recogniser": model.recogniser,
+        "licence": model.licence.name,
+        "licence_url": model.licence.url,
+        "licence_note": model.licence.note,
+        "commercial_use": model.licence.commercial_use,
+        "download_bytes": model.download_size,
+        "weights_sha256": model.weights_sha256,
+        "files": [{"name": file.name, "bytes": file.size, "sha256": file.sha256} for file in model.files],
+        "downloads": [
+            {"url": item.url, "bytes": item.file.size, "sha256": item.file.sha256} for item in model.downloads
+        ],
+    }
+
+
+def _checks_to_json(name: str, checks: list[installing.FileCheck]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "whole": all(check.state in {"whole", "recorded"} for check in checks),
+        "files": [{"name": check.file, "state": check.state, "sha256": check.sha256} for check in checks],
+    }
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Report]:
+    """Bars on the error stream, one for each file, shown only once something is fetched."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(file: ModelFile, done: int) -> None:
+            if file.name not in tasks:
+                tasks[file.name] = bars.add_task(file.name, total=file.size)
+            bars.update(tasks[file.name], completed=done)
+
+        yield show
