@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,8 @@ def unit_embedding(embedding: Any) -> NDArray[np.float32]:
         EmbeddingError: another shape, NaN or infinite elements, or all zero.
 
     """
-    return unit_embeddings(np.asarray(embedding)[np.newaxis])[0]
+    (unit,) = unit_embeddings(np.asarray(embedding)[np.newaxis])
+    return np.asarray(unit)
 
 
 def unit_embeddings(embeddings: Any, *, first_row: int = 0) -> NDArray[np.float32]:
@@ -170,7 +172,7 @@ def _belongs_to_another(
 def _user_ids(connection: psycopg.Connection, people: set[Person]) -> dict[str, int]:
     """Ids by e-mail, after adding those who are missing."""
     emails = {"emails": [person.email for person in people]}
-    known = dict(connection.execute(queries()["select_user_ids"], emails).fetchall())
+    known: dict[str, int] = dict(connection.execute(queries()["select_user_ids"], emails).fetchall())
     missing = sorted((person for person in people if person.email not in known), key=lambda person: person.email)
     if not missing:
         return known
@@ -249,5 +251,5 @@ def _face_row(photo_id: int, candidate: Candidate) -> tuple[Any, ...]:
 
 
 def _stored_name(photo: str) -> str:
-    # The column holds 255 characters, and the end of a name says more than its beginning.
-    return photo.replace("\0", "")[-255:]
+    # Without its folder, which is nobody's business; the column holds 255 characters, and a name's end says the most.
+    return PurePath(photo).name.replace("\0", "")[-255:]

@@ -23,7 +23,7 @@ from pgface.enrollment import (
     unit_embedding,
 )
 from pgface.errors import ModelError, ModelMismatchError, ModelNotInstalledError
-from pgface.faces import load_engine, model_defaults
+from pgface.faces import load_engine, model_defaults, remember_folder
 from pgface.faces.choice import WhichFace, enrollable, one_face, one_for_each
 from pgface.faces.engine import Engine, Face, ModelIdentity, every_face
 from pgface.faces.image import Photo, PhotoLimits, PhotoSource, open_photo
@@ -450,17 +450,19 @@ class Gallery:
     def _bind(self, model: str | None) -> None:
         if self._binding.model_name is not None and model is None and self._engine is None:
             return
-        load = self._loader(model or self._binding.model_name or self._settings.model)
+        wanted = model or self._binding.model_name or self._settings.model
+        load = self._loader(wanted)
         engine = self._engine or load()
         if self._binding.model_name is None:
             with self._database.transaction() as connection:
                 values = asdict(engine.identity) | asdict(model_defaults(engine.identity.name))
                 connection.execute(queries()["bind_gallery"], values)
             (self._binding,) = self._database.read("select_gallery", row_factory=class_row(Binding))
-        if self._engine is None:
-            self._use(load)
-        else:
+        if self._engine is not None:
             _require_same_model(self._binding, self._engine)
+            return
+        self._use(load)
+        remember_folder(wanted, self._settings.models_dir)
 
     def _loader(self, model: str) -> Callable[[], Engine]:
         return partial(

@@ -88,7 +88,7 @@ class Settings(BaseSettings):
             conninfo_to_dict(value.get_secret_value())
         except ProgrammingError:
             # libpq's own sentence repeats pieces of the URL, and it may hold a password.
-            raise ValueError("it is not a PostgreSQL URL such as postgresql://user:password@host:5432/database") from None
+            raise ValueError("it is not a URL such as postgresql://user:password@host:5432/database") from None
         return value
 
     @property

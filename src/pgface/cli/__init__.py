@@ -1,1 +1,50 @@
 """The command line: one module a command group, and no logic of its own."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from pgface.cli import gallery, models, postgres, users
+from pgface.cli.output import print_error
+from pgface.errors import PgfaceError
+
+app = typer.Typer(
+    name="pgface",
+    help="Face recognition in your PostgreSQL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(gallery.app)
+app.add_typer(users.app, name="users")
+app.add_typer(users.photos_app, name="photos")
+app.add_typer(models.app, name="models")
+app.add_typer(postgres.app, name="postgres")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pgface {version('pgface')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Face recognition in your PostgreSQL."""
+
+
+def main() -> None:
+    """Run the command line: exit code 0 when it was done, 1 when it failed, 2 for wrong usage."""
+    try:
+        app()
+    except PgfaceError as error:
+        print_error(error)
+        sys.exit(1)

@@ -12,12 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from pgface.annotate import annotate
 from pgface.cli.output import (
     JsonOption,
-    console,
     errors,
     print_error,
     print_facts,
     print_json,
     print_table,
+    say,
 )
 from pgface.errors import PgfaceError, PhotoNotReadableError
 from pgface.faces.image import PhotoLimits, open_photo
@@ -79,10 +79,9 @@ def init(
         print_json(status.to_json())
         return
     where = "the embedded PostgreSQL" if status.embedded else "PostgreSQL"
-    console.print(
+    say(
         f"The gallery in schema {status.schema} of {where} {status.postgresql} is ready: model {status.model}, "
-        f"{status.users} users, {status.embeddings} embeddings.",
-        markup=False,
+        f"{status.users} users, {status.embeddings} embeddings."
     )
 
 
@@ -192,16 +191,15 @@ def _print_folder_report(report: FolderReport, file: Path, json: bool) -> None:
         )
         return
     rate = len(report.photos) / report.seconds if report.seconds else 0
-    console.print(
+    say(
         f"{len(report.photos)} photos in {report.seconds:.1f} s ({rate:.1f} photos/s): {counts['enrolled']} enrolled, "
-        f"{counts['already enrolled']} already enrolled, {counts['refused']} refused.",
-        markup=False,
+        f"{counts['already enrolled']} already enrolled, {counts['refused']} refused."
     )
     for photo in refused[:10]:
         print_error(photo.reason)
     if len(refused) > 10:
         print_error(f"... and {len(refused) - 10} more: {dict(report.reasons())}")
-    console.print(f"What became of each photo: {file}", markup=False, soft_wrap=True)
+    say(f"What became of each photo: {file}")
 
 
 @app.command()
@@ -249,7 +247,7 @@ def _print_identifications(answers: list[Identification]) -> None:
                 row = (answer.photo, _box(face.face), score, match.name, match.email, f"{match.similarity:.3f}")
                 rows.append(row)
     print_table(("photo", "box", "score", "name", "e-mail", "similarity"), rows, empty="")
-    console.print(f"Model {answers[0].model}, threshold {answers[0].threshold:.3f}.", markup=False)
+    say(f"Model {answers[0].model}, threshold {answers[0].threshold:.3f}.")
 
 
 @app.command()
@@ -267,10 +265,9 @@ def verify(
         print_json(answer.to_json())
         return
     verdict = "is" if answer.match else "is not"
-    console.print(
+    say(
         f"This {verdict} {answer.name} <{answer.email}>: similarity {answer.similarity:.3f}, "
-        f"threshold {answer.threshold:.3f}.",
-        markup=False,
+        f"threshold {answer.threshold:.3f}."
     )
 
 
@@ -289,9 +286,7 @@ def compare(
         print_json(answer.to_json())
         return
     verdict = "the same person" if answer.match else "different people"
-    console.print(
-        f"These are {verdict}: similarity {answer.similarity:.3f}, threshold {answer.threshold:.3f}.", markup=False
-    )
+    say(f"These are {verdict}: similarity {answer.similarity:.3f}, threshold {answer.threshold:.3f}.")
 
 
 @app.command()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-console = Console(highlight=False)
+# A table that goes to a file or a program is not squeezed into 80 columns.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 errors = Console(stderr=True, highlight=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -19,6 +22,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def print_json(value: Any) -> None:
     """Print a value as JSON, in plain text."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say(sentence: str) -> None:
+    """Print a sentence, with no markup read into it."""
+    console.print(sentence, markup=False, soft_wrap=True)
 
 
 def print_error(sentence: object) -> None:
@@ -47,6 +55,4 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 
 def _cell(value: object) -> str:
-    from rich.markup import escape
-
     return "-" if value is None else escape(str(value))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pgface.cli.gallery import user_ref
-from pgface.cli.output import JsonOption, console, print_facts, print_json, print_table
+from pgface.cli.output import JsonOption, print_facts, print_json, print_table, say
 from pgface.gallery import Gallery
 
 app = typer.Typer(help="The people of the gallery.", no_args_is_help=True)
@@ -31,7 +31,7 @@ def add(
     if json:
         print_json(user.to_json())
     else:
-        console.print(f"Added user {user.id}: {user.name} <{user.email}>.", markup=False)
+        say(f"Added user {user.id}: {user.name} <{user.email}>.")
 
 
 @app.command("list")
@@ -46,7 +46,7 @@ def list_users(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOptio
     empty = "There are no users yet; `pgface enroll` adds them." if not after else "There are no users after this id."
     print_table(("id", "name", "e-mail", "photos", "embeddings", "since"), rows, empty=empty)
     if len(users) == limit:
-        console.print(f"For those after them: --after {users[-1].id}", markup=False)
+        say(f"For those after them: --after {users[-1].id}")
 
 
 @app.command()
@@ -77,7 +77,7 @@ def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False)
     if json:
         print_json({"erased": found.to_json()})
     else:
-        console.print(f"Erased {found.name} <{found.email}> with {found.photos} photos.", markup=False)
+        say(f"Erased {found.name} <{found.email}> with {found.photos} photos.")
 
 
 @photos_app.command("list")
@@ -93,10 +93,10 @@ def list_photos(
     if json:
         print_json([photo.to_json() for photo in photos])
         return
-    rows = [(p.id, p.email, p.filename, p.filepath, f"{p.created_at:%Y-%m-%d %H:%M}") for p in photos]
-    print_table(("id", "user", "name", "face crop", "since"), rows, empty="There are no photos.")
+    rows = [(p.id, p.email, p.filename, f"{p.created_at:%Y-%m-%d %H:%M}") for p in photos]
+    print_table(("id", "user", "name", "since"), rows, empty="There are no photos.")
     if len(photos) == limit:
-        console.print(f"For those after them: --after {photos[-1].id}", markup=False)
+        say(f"For those after them: --after {photos[-1].id}")
 
 
 @photos_app.command("delete")
@@ -111,4 +111,4 @@ def delete_photo(
     if json:
         print_json({"erased": photo})
     else:
-        console.print(f"Erased photo {photo}.", markup=False)
+        say(f"Erased photo {photo}.")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pgface.errors import ModelNotInstalledError, UnknownModelError, WeightsMismatchError
+from pgface.errors import ModelError, ModelNotInstalledError, UnknownModelError, WeightsMismatchError
 from pgface.faces.engine import Engine
 from pgface.faces.models import REGISTRY, Model, Thresholds, find_model, is_name, model_defaults
 
-__all__ = ["Engine", "Thresholds", "load_engine", "model_defaults"]
+__all__ = ["Engine", "Thresholds", "load_engine", "model_defaults", "remember_folder"]
 
 
 def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_provider: str) -> Engine:
@@ -41,6 +41,28 @@ def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_p
             f"run `pgface models install {model} --force`, or give the folder as a path if you mean to use them."
         )
     return engine
+
+
+def remember_folder(model: str, models_dir: Path) -> None:
+    """Let a model that was given as a folder be found by the folder's name from now on.
+
+    Raises:
+        ModelError: the link cannot be made.
+
+    """
+    folder = Path(model).expanduser().resolve()
+    link = models_dir / folder.name
+    if model in REGISTRY or folder == link or not folder.is_dir() or (link.exists() and not link.is_symlink()):
+        return
+    try:
+        models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder, target_is_directory=True)
+    except OSError as error:
+        raise ModelError(
+            f"The link {link} cannot be made ({error.strerror}); "
+            f"run `pgface models install {folder.name} --from {folder}`."
+        ) from error
 
 
 def _folder(model: str, models_dir: Path) -> Path:

@@ -1,7 +1,7 @@
 """dlib as an engine: its weights come in a Python package and may be used commercially.
 
-Faces are found by dlib's HOG detector (Dalal & Triggs 2005; King 2015), described by its 5-point landmarks and its ResNet
-of 128-D descriptors (King 2017), and lifted to 512-D by `pgface.faces.dlib_lift`.
+Faces are found by dlib's HOG detector (Dalal & Triggs 2005; King 2015) and described by its 5-point landmarks and its
+ResNet of 128-D descriptors (King 2017), which `pgface.faces.dlib_lift` lifts to 512-D.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ and 1, and fixed random Fourier features make vectors whose dot product approxim
 of 128, with the norms that independent Gaussian rows would have, which lowers the error of the approximation (Yu et al.
 2016, «Orthogonal Random Features»). γ = -ln(0.7) / 0.36 sends dlib's threshold, distance 0.6, to similarity 0.7.
 
-W is a file, made once by `make_frequencies`: random streams and the signs of a QR decomposition differ between versions of
-the libraries, and embeddings made with another W could not be compared.
+W is a file, made once by `make_frequencies`: random streams and the signs of a QR decomposition differ between versions
+of the libraries, and embeddings made with another W could not be compared.
 """
 
 from __future__ import annotations

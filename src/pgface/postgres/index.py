@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import namedtuple_row
+from psycopg.rows import dict_row
 
 from pgface.postgres.errors import translated
 from pgface.schema import queries
@@ -19,9 +19,9 @@ def drop_vector_index(connection: psycopg.Connection) -> str:
     not need it.
     """
     definition = _DEFAULT
-    with connection.cursor(row_factory=namedtuple_row) as cursor:
+    with connection.cursor(row_factory=dict_row) as cursor:
         for row in cursor.execute(queries()["vector_index"]):
-            definition = row.definition
+            definition = row["definition"]
     connection.execute("DROP INDEX IF EXISTS idx_embeddings_vector")
     return definition
 
@@ -35,10 +35,10 @@ def build_vector_index(connection: psycopg.Connection, definition: str = _DEFAUL
 
     """
     with translated():
-        with connection.cursor(row_factory=namedtuple_row) as cursor:
+        with connection.cursor(row_factory=dict_row) as cursor:
             found = cursor.execute(queries()["vector_index"]).fetchone()
-        if found is not None and found.valid:
+        if found is not None and found["valid"]:
             return
         connection.execute("DROP INDEX IF EXISTS idx_embeddings_vector")
         concurrently = definition.replace("CREATE INDEX", "CREATE INDEX CONCURRENTLY", 1)
-        connection.execute(sql.SQL(concurrently))  # type: ignore[arg-type] # PostgreSQL's own rendering of the index
+        connection.execute(sql.SQL(concurrently))  # as PostgreSQL itself renders the index

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import LiteralString, cast
+from typing import LiteralString
 
 _FOLDER = resources.files(__name__)
 _QUERY_NAME = re.compile(r"^-- ([a-z0-9_]+) --\n(?:--.*\n)*", re.MULTILINE)
@@ -25,8 +25,8 @@ class Migration:
 
 
 def _read(name: str) -> LiteralString:
-    # The files come with the package: as trustworthy as the code itself.
-    return cast(LiteralString, (_FOLDER / name).read_text(encoding="utf-8"))
+    # The files come with the package: as trustworthy as the code itself, which is what LiteralString asks for.
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 @cache
@@ -43,8 +43,7 @@ def lock() -> LiteralString:
 
 def preamble() -> LiteralString:
     """SQL that goes before the migrations in their transaction: version check, pgvector, search path."""
-    newest = cast(LiteralString, str(migrations()[-1].version))
-    return _read("preamble.sql").replace(":known_version:", newest)
+    return _read("preamble.sql").replace(":known_version:", str(migrations()[-1].version))
 
 
 def init_sql() -> str:
@@ -77,4 +76,4 @@ def _remember(migration: Migration) -> str:
 def queries() -> dict[str, LiteralString]:
     """Every statement of `queries.sql`, by name."""
     _, *parts = _QUERY_NAME.split(_read("queries.sql"))
-    return {name: cast(LiteralString, sql.strip()) for name, sql in zip(parts[::2], parts[1::2], strict=True)}
+    return {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}

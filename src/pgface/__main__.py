@@ -1,0 +1,5 @@
+"""`python -m pgface`."""
+
+from pgface.cli import main
+
+main()
