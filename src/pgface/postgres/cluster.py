@@ -12,10 +12,12 @@ import hashlib
 import importlib.util
 import logging
 import os
+import secrets
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -30,11 +32,15 @@ from pgface.postgres.server_user import ServerUser, server_user
 
 USER = "postgres"
 DATABASE = "facedb"
+UNFINISHED = "unfinished-"
 FOLDERS = {16: "pginstall", 18: "pginstall18"}
 
 RECOVERY_LIMIT = 600.0
 """Seconds that a server may take to recover after it was killed, before a start is given up."""
-STOP_LIMIT = 60
+REST_LIMIT = 10.0
+"""Seconds that a server which is to stop may still recover, before it is stopped all the same."""
+STOP_LIMIT = 60.0
+"""Seconds to stop, before a harder signal."""
 LEFTOVER_LIMIT = 5.0
 """Seconds for the processes of a killed server to end by themselves, and again after each harder signal."""
 
@@ -122,13 +128,16 @@ class Cluster:
     def stop(self) -> None:
         """End all sessions and stop the server; what was committed is on disk."""
         # By signals, which reach it also where the way to its folder has been closed to its user since.
-        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):  # fast, immediate, and as the kernel does it
+        numbers = [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL]  # fast, immediate, and as the kernel does it
+        if not self._comes_to_rest():
+            numbers.remove(signal.SIGINT)
+        for number in numbers:
             if (postmaster := self._postmaster()) is None:
                 break
             _signal(postmaster, number)
             if self._ended(postmaster):
                 break
-            _log.warning("PostgreSQL did not stop within %s s of %s", STOP_LIMIT, number.name)
+            _log.warning("PostgreSQL did not stop within %.0f s of %s", STOP_LIMIT, number.name)
         socket_path.forget(self.data)
 
     def _url(self, database: str) -> str:
@@ -192,8 +201,10 @@ class Cluster:
         return fatal[-1].partition(": ")[2].strip() if fatal else None
 
     def _settle(self, user: ServerUser | None) -> None:
-        """Make the folder private, and within reach of the server's user."""
+        """Make the folder private, tidy, and within reach of the server's user."""
         self.folder.chmod(0o700)
+        for unfinished in self.folder.glob(f"{UNFINISHED}*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
         if user is None:
             return
         if self.folder.stat().st_uid != user.uid:
@@ -203,27 +214,32 @@ class Cluster:
         if not self._can_run(user):
             user.let_pass(programs.parents)
         if not self._can_run(user):
-            user.let_read(programs.parent)
+            package = programs.parents[1]
+            libraries = (package.with_name(f"{package.name}.libs"), package / ".dylibs")
+            user.let_read([programs.parent, *(folder for folder in libraries if folder.is_dir())])
 
     def _can_run(self, user: ServerUser) -> bool:
         try:
-            return self._run(user, "postgres", "--version").returncode == 0
+            return self._run(user, "initdb", "--version").returncode == 0
         except PermissionError:
             return False
 
     def _create(self, user: ServerUser | None) -> None:
-        """Make the data beside their place and move them there, so that a killed start leaves nothing half made."""
-        new = self.folder / "data.new"
-        if new.exists():
-            shutil.rmtree(new)
+        """Make the data beside their place and move them there, so that a killed start leaves nothing half made.
+
+        The name is new each time: initdb outlives a start that is killed, and goes on writing.
+        """
+        new = self.folder / f"{UNFINISHED}{secrets.token_hex(4)}"
         # Sorted by code point, which no upgrade of the system's C library changes under an index.
-        locale = ["--locale=C.UTF-8"]
+        options = ["--locale=C.UTF-8"]
         if self._postgres_version >= 17:
-            locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+            options = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+            if sys.platform == "linux":
+                options.append("--sync-method=syncfs")  # at once, and not a thousand files one by one
         run = self._run(
             user,
             *("initdb", "-D", new.name, "-U", USER, "--auth=trust", "--encoding=UTF8", "--data-checksums"),
-            *("--no-instructions", *locale),
+            *("--no-instructions", *options),
         )
         if run.returncode != 0:
             shutil.rmtree(new, ignore_errors=True)
@@ -244,11 +260,11 @@ class Cluster:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
     def _clear_leftovers(self) -> bool:
-        """Have all processes of a killed server gone, and its pid file; False if a server answers after all.
+        """Have all processes of a killed server gone, and its lock files; False if a server answers after all.
 
         A statement under way only notices at its end that the postmaster is gone, and until then a new server must not
-        touch the data. The pid file goes too: its number may be another process's by now, or a dead child that nobody
-        waits for, and PostgreSQL would take either for a living server.
+        touch the data. The lock files go too: the number in them may be another process's by now, or that of a dead
+        child whose parent has not waited for it, and PostgreSQL would take either for a living server.
         """
         began = time.monotonic()
         while left := self._processes():
@@ -264,7 +280,8 @@ class Cluster:
                 for process in left:
                     _signal(process, signal.SIGQUIT if waited < 2 * LEFTOVER_LIMIT else signal.SIGKILL)
             time.sleep(0.05)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        for name in ("postmaster.pid", f".s.PGSQL.{server_settings.PORT}.lock"):
+            (self.data / name).unlink(missing_ok=True)
         return True
 
     def _processes(self) -> list[Any]:
@@ -289,6 +306,15 @@ class Cluster:
             return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
         except (OSError, ValueError, IndexError, psutil.Error):
             return None
+
+    def _comes_to_rest(self) -> bool:
+        """Wait a little for the end of a recovery: PostgreSQL 18 can hang when told to stop in the middle of one."""
+        end = time.monotonic() + REST_LIMIT
+        while self._ping() == pq.Ping.REJECT:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
 
     def _ended(self, process: Any) -> bool:
         """Wait for the end of a process that need not be a child of this one, nor be waited for by anybody."""

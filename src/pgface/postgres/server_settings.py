@@ -38,6 +38,8 @@ FIXED_SETTINGS = {
 if sys.platform == "linux":
     # POSIX shared memory lives in /dev/shm, which has 64 MB in a container: too little for a parallel index build.
     FIXED_SETTINGS["dynamic_shared_memory_type"] = "sysv"
+    # Before recovery all files are put on disk: at once, and not a thousand one by one (0.5 s for 5 s, measured).
+    FIXED_SETTINGS["recovery_init_sync_method"] = "syncfs"
 
 
 def machine_memory(cgroup: Path = CGROUP, membership: Path = Path("/proc/self/cgroup")) -> int:

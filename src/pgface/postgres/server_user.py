@@ -46,14 +46,14 @@ class ServerUser:
             names = ", ".join(map(str, closed))
             _log.info("opened for passing through, so that PostgreSQL's user reaches its files: %s", names)
 
-    def let_read(self, top: Path) -> None:
-        """Let everyone read a folder of programs, as an installation with the usual umask would have."""
-        for path in (top, *top.rglob("*")):
-            if not path.is_symlink():
-                mode = path.stat().st_mode
-                more = 0o055 if path.is_dir() or mode & stat.S_IXUSR else 0o044
-                path.chmod(stat.S_IMODE(mode) | more)
-        _log.info("opened for reading, so that PostgreSQL's user can run its programs: %s", top)
+    def let_read(self, programs: Iterable[Path]) -> None:
+        """Let everyone read folders of programs, as an installation with the usual umask would have."""
+        for top in programs:
+            for path in (top, *top.rglob("*")):
+                if not path.is_symlink():
+                    mode = stat.S_IMODE(path.stat().st_mode)
+                    path.chmod(mode | (0o055 if mode & stat.S_IXUSR else 0o044))
+            _log.info("opened for reading, so that PostgreSQL's user can run its programs: %s", top)
 
     def take(self, folder: Path) -> None:
         """Own a folder with everything in it."""
