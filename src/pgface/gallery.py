@@ -29,7 +29,16 @@ from pgface.faces.engine import Engine, Face, ModelIdentity, every_face
 from pgface.faces.image import Photo, PhotoLimits, PhotoSource, open_photo
 from pgface.faces.quality import QualityLimits
 from pgface.folder import FolderReport, FolderRun, OnProgress
-from pgface.people import UserRef, add_user, delete_photo, delete_user, get_or_add_user, get_user, unknown_user
+from pgface.people import (
+    UserRef,
+    add_user,
+    delete_photo,
+    delete_user,
+    get_or_add_user,
+    get_user,
+    id_in_range,
+    unknown_user,
+)
 from pgface.photo_files import PhotoFiles
 from pgface.postgres.database import Database, initialise
 from pgface.postgres.index import build_vector_index
@@ -293,7 +302,7 @@ class Gallery:
             UnknownUserError: there is no such user.
 
         """
-        user_id = user if isinstance(user, int) else self.user(user).id
+        user_id = id_in_range(user) if isinstance(user, int) else self.user(user).id
         used = self._binding.verify_threshold if threshold is None else threshold
         rows = self._database.read(
             "verify_face",

@@ -87,7 +87,7 @@ def find_user(connection: psycopg.Connection, user: UserRef) -> User | None:
     with connection.cursor(row_factory=class_row(User)) as cursor:
         if isinstance(user, str):
             return cursor.execute(queries()["select_user_by_email"], {"email": clean_email(user)}).fetchone()
-        return cursor.execute(queries()["select_user"], {"id": _id(user)}).fetchone()
+        return cursor.execute(queries()["select_user"], {"id": id_in_range(user)}).fetchone()
 
 
 def get_user(connection: psycopg.Connection, user: UserRef) -> User:
@@ -134,8 +134,8 @@ def delete_photo(connection: psycopg.Connection, photo_id: int) -> None:
         UnknownPhotoError: there is none with this id.
 
     """
-    connection.execute(queries()["delete_photo_embeddings"], {"id": _id(photo_id)})
-    if connection.execute(queries()["delete_photo"], {"id": _id(photo_id)}).fetchone() is None:
+    connection.execute(queries()["delete_photo_embeddings"], {"id": id_in_range(photo_id)})
+    if connection.execute(queries()["delete_photo"], {"id": id_in_range(photo_id)}).fetchone() is None:
         raise UnknownPhotoError(f"There is no photo {photo_id}; `pgface photos list` shows those that there are.")
 
 
@@ -156,6 +156,6 @@ def _one_user(connection: psycopg.Connection, query: str, values: dict[str, Any]
     return user
 
 
-def _id(value: int) -> int:
-    # Ids are 32 bits; one beyond belongs to nobody, and PostgreSQL would refuse the number itself.
+def id_in_range(value: int) -> int:
+    """An id as PostgreSQL takes it: of 32 bits, or -1, which like any number beyond is nobody's."""
     return value if -(2**31) <= value < 2**31 else -1

@@ -129,7 +129,9 @@ def _filepath(root: Path, folder: Path, name: str) -> str:
 
 
 def _private_folder(folder: Path) -> Path:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # One by one: with `parents=True` only the last would have this mode.
+    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 from galleries import ODD_SCHEMA, create_database, drop_database
 from psycopg import Connection, sql
 
+from pgface.gallery import Gallery
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.postgres.migrate import migrate
 from pgface.settings import Settings
@@ -74,3 +76,25 @@ def connection(database_url: str, schema_name: str) -> Iterator[Connection]:
         path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema_name))
         connection.execute(path)
         yield connection
+
+
+@pytest.fixture
+def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
+    """A new gallery of the InsightFace model."""
+    with Gallery.create(settings, model=str(insightface_pack)) as gallery:
+        yield gallery
+
+
+@pytest.fixture
+def photos(faces_dir: Path) -> Callable[[str, int], Path]:
+    """Finds a real photo by person and number, 1 to 10."""
+    return lambda person, number: faces_dir / person / f"{person}_{number:04}.jpg"
+
+
+@pytest.fixture(scope="session")
+def group_photo() -> Path:
+    """Six people in one picture, which comes inside the insightface package."""
+    package = importlib.util.find_spec("insightface")
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent / "data" / "images" / "t1.jpg"

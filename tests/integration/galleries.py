@@ -10,6 +10,8 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from pgface.gallery import Gallery
+
 _numbers = count(1)
 
 ODD_SCHEMA = 'Odd "gallery" schema'
@@ -62,3 +64,19 @@ def add_embedding(connection: Connection, user_id: int, vector: str) -> int:
 
 def rows(connection: Connection, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
     return connection.execute(query, parameters or None).fetchall()  # type: ignore[arg-type]
+
+
+def one_value(gallery: Gallery, query: str) -> Any:
+    """The one value that a query on the gallery gives."""
+    with gallery._database.transaction() as connection:
+        ((value,),) = rows(connection, query)
+    return value
+
+
+def contents(gallery: Gallery) -> tuple[Any, ...]:
+    """All that a refused call must leave as it was: rows, and files with their names."""
+    tables = ("users", "photos", "auth_tokens", "face_embeddings", "deleted_photo_files", "gallery")
+    with gallery._database.transaction() as connection:
+        found = [rows(connection, f"SELECT * FROM {table} ORDER BY 1") for table in tables]
+    files = sorted(str(path) for path in gallery.settings.photos_dir.rglob("*") if path.is_file())
+    return repr(found), files

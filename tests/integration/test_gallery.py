@@ -1,0 +1,456 @@
+"""Enroll, identify, verify and erase real faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+from galleries import contents, one_value
+from PIL import Image
+
+from pgface import Gallery, Settings
+from pgface.errors import (
+    DuplicateEmailError,
+    EmbeddingError,
+    FaceOfAnotherUserError,
+    GalleryError,
+    LowQualityError,
+    ModelMismatchError,
+    ModelNotInstalledError,
+    NoFaceError,
+    PgfaceError,
+    SchemaMissingError,
+    SeveralFacesError,
+    UnknownPhotoError,
+    UnknownUserError,
+)
+from pgface.faces import load_engine
+
+Photos = Callable[[str, int], Path]
+SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
+
+
+def test_an_enrolled_person_is_found_again(gallery: Gallery, photos: Photos) -> None:
+    enrolled = gallery.enroll(photos(SCHROEDER, 1), "Gerhard@Example.org", name="Gerhard Schroeder")
+    gallery.enroll(photos(BUSH, 1), "george@example.org")
+    assert enrolled.added
+    assert (enrolled.user.name, enrolled.user.email, enrolled.user.photos) == (
+        "Gerhard Schroeder",
+        "gerhard@example.org",
+        1,
+    )
+
+    answer = gallery.identify(photos(SCHROEDER, 2))
+    (face,) = answer.faces
+    assert face.identified
+    (match,) = face.matches
+    assert (match.user_id, match.name, match.email) == (enrolled.user.id, "Gerhard Schroeder", "gerhard@example.org")
+    assert answer.threshold <= match.similarity < 1
+
+    (stranger,) = gallery.identify(photos(POWELL, 1)).faces
+    assert not stranger.identified
+    assert [m.name for m in gallery.identify(photos(SCHROEDER, 2), threshold=-1, top=5).faces[0].matches] == [
+        "Gerhard Schroeder",
+        "george",
+    ]
+
+
+def test_the_answer_of_sql_is_that_of_numpy(gallery: Gallery) -> None:
+    generator = np.random.default_rng(7)
+    enrolled = generator.standard_normal((300, 512)).astype(np.float32)
+    users = [gallery.add_user(f"user{number}@example.org") for number in range(60)]
+    ids = np.array([users[number % 60].id for number in range(300)])
+    assert gallery.load_embeddings(ids, enrolled) == 300
+    unit = enrolled / np.linalg.norm(enrolled, axis=1, keepdims=True)
+    for probe in generator.standard_normal((20, 512)):
+        similarity = unit @ (probe / np.linalg.norm(probe))
+        best = {user.id: float(similarity[ids == user.id].max()) for user in users}
+        expected = sorted((user for user in best if best[user] >= 0.05), key=lambda user: -best[user])[:7]
+        found = gallery.identify_embedding(probe, threshold=0.05, top=7)
+        assert [match.user_id for match in found] == expected
+        assert [match.similarity for match in found] == pytest.approx([best[user] for user in expected], abs=1e-5)
+        verified = gallery.verify_embedding(probe, expected[0], threshold=0.05)
+        assert verified.similarity == pytest.approx(best[expected[0]], abs=1e-5)
+
+
+def test_verify_and_compare(gallery: Gallery, photos: Photos) -> None:
+    user = gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org").user
+    for who in (user.id, "GERHARD@example.org"):
+        assert gallery.verify(photos(SCHROEDER, 3), who).match
+        assert not gallery.verify(photos(BUSH, 3), who).match
+    strict = gallery.verify(photos(SCHROEDER, 3), user.id, threshold=0.99)
+    assert (strict.match, strict.threshold) == (False, 0.99)
+    assert gallery.compare(photos(SCHROEDER, 3), photos(SCHROEDER, 4)).match
+    assert not gallery.compare(photos(SCHROEDER, 3), photos(BUSH, 4)).match
+    empty = gallery.add_user("empty@example.org")
+    assert gallery.verify(photos(SCHROEDER, 3), empty.id, threshold=-1).to_json() == {
+        "match": False,
+        "similarity": 0.0,
+        "threshold": -1,
+        "user_id": empty.id,
+        "name": "empty",
+        "email": "empty@example.org",
+    }
+
+
+def test_the_same_photo_is_enrolled_once_for_a_user(gallery: Gallery, photos: Photos) -> None:
+    first = gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    before = contents(gallery)
+    again = gallery.enroll(photos(SCHROEDER, 1).read_bytes(), "gerhard@example.org")
+    assert (again.added, again.photo_id, again.face) == (False, first.photo_id, None)
+    assert contents(gallery) == before
+
+
+def test_a_face_of_another_user_is_refused_and_says_whose(gallery: Gallery, photos: Photos) -> None:
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org", name="Gerhard Schroeder")
+    before = contents(gallery)
+    with pytest.raises(
+        FaceOfAnotherUserError, match=r"already belongs to Gerhard Schroeder <gerhard@example.org> \(similarity"
+    ):
+        gallery.enroll(photos(SCHROEDER, 2), "impostor@example.org")
+    assert contents(gallery) == before
+    assert gallery.enroll(photos(SCHROEDER, 2), "twin@example.org", allow_other_user=True).added
+
+
+def test_of_two_who_enroll_the_same_face_at_once_one_is_refused(gallery: Gallery, photos: Photos) -> None:
+    together = Barrier(4)
+    assert gallery.engine
+
+    def enroll(number: int) -> bool:
+        together.wait()
+        try:
+            return gallery.enroll(photos(SCHROEDER, number), f"user{number}@example.org").added
+        except FaceOfAnotherUserError:
+            return False
+
+    with ThreadPoolExecutor(4) as threads:
+        added = list(threads.map(enroll, (1, 2, 3, 4)))
+    assert added.count(True) == 1
+    assert [user.embeddings for user in gallery.users()] == [1]
+
+
+def test_a_photo_of_several_people(gallery: Gallery, group_photo: Path) -> None:
+    before = contents(gallery)
+    with pytest.raises(SeveralFacesError, match=r"6 faces were found \(.* pixels\); crop the photo to one person"):
+        gallery.enroll(group_photo, "someone@example.org")
+    with pytest.raises(SeveralFacesError, match="there are 6 faces and 2 users; name one user for each face"):
+        gallery.enroll_all(group_photo, ["a@example.org", "b@example.org"])
+    with pytest.raises(SeveralFacesError, match="6 faces were found"):
+        gallery.compare(group_photo, group_photo)
+    assert contents(gallery) == before
+
+    people = [f"person{number}@example.org" for number in range(6)]
+    enrolled = gallery.enroll_all(group_photo, people)
+    assert [enrollment.user.email for enrollment in enrolled] == people
+    lefts = [enrollment.face.box.x for enrollment in enrolled if enrollment.face]
+    assert lefts == sorted(lefts)
+    found = sorted(gallery.identify(group_photo).faces, key=lambda face: face.face.box.x)
+    assert [face.matches[0].email for face in found] == people
+    sizes = [face.face.box.width * face.face.box.height for face in gallery.identify(group_photo).faces]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_largest_face_may_be_asked_for(gallery: Gallery, group_photo: Path) -> None:
+    enrolled = gallery.enroll(group_photo, "largest@example.org", face="largest")
+    faces = gallery.identify(group_photo).faces
+    assert enrolled.face is not None
+    assert enrolled.face.box == faces[0].face.box
+    assert [face.identified for face in faces] == [True, False, False, False, False, False]
+
+
+def test_only_the_crop_is_kept(gallery: Gallery, photos: Photos) -> None:
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    (photo,) = gallery.photos("gerhard@example.org")
+    file = gallery.photo_file(photo)
+    with Image.open(file) as crop:
+        assert (crop.size, photo.width, photo.height) == ((224, 224), 224, 224)
+    assert photo.filename == photos(SCHROEDER, 1).name
+    kept = [path for path in gallery.settings.photos_dir.rglob("*") if path.is_file()]
+    assert kept == [file]
+    assert file.stat().st_mode & 0o077 == 0
+    assert all(folder.stat().st_mode & 0o077 == 0 for folder in file.parents[:3])
+
+
+def test_an_erased_user_leaves_nothing(gallery: Gallery, photos: Photos) -> None:
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    gallery.enroll(photos(SCHROEDER, 2), "gerhard@example.org")
+    kept = gallery.enroll(photos(BUSH, 1), "george@example.org").user
+    with gallery._database.transaction() as connection:
+        connection.execute("INSERT INTO auth_tokens (user_id, token, confidence) SELECT id, email, 1 FROM users")
+    erased = gallery.erase_user("gerhard@example.org")
+    assert (erased.email, erased.photos) == ("gerhard@example.org", 2)
+    assert gallery.users() == [replace(kept, photos=1, embeddings=1)]
+    assert not gallery.identify(photos(SCHROEDER, 1), threshold=0.3).faces[0].identified
+    assert one_value(gallery, "SELECT count(*) FROM auth_tokens") == 1
+    assert [photo.user_id for photo in gallery.photos()] == [kept.id]
+    files = [path for path in gallery.settings.photos_dir.rglob("*") if path.is_file()]
+    assert files == [gallery.photo_file(gallery.photos()[0])]
+    assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
+    with pytest.raises(UnknownUserError, match="no user with the e-mail gerhard@example.org"):
+        gallery.erase_user("gerhard@example.org")
+
+
+def test_an_erased_photo_takes_its_face_along(gallery: Gallery, photos: Photos) -> None:
+    first = gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    gallery.enroll(photos(SCHROEDER, 2), "gerhard@example.org")
+    file = gallery.photo_file(gallery.photos()[0])
+    gallery.erase_photo(first.photo_id)
+    assert not file.exists()
+    assert gallery.user("gerhard@example.org").embeddings == 1
+    with pytest.raises(UnknownPhotoError, match=f"no photo {first.photo_id}"):
+        gallery.erase_photo(first.photo_id)
+
+
+def test_what_a_crash_left_is_set_right_at_the_next_start(
+    gallery: Gallery, settings: Settings, photos: Photos, tmp_path: Path
+) -> None:
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    gallery.enroll(photos(BUSH, 1), "george@example.org")
+    first, second = (gallery.photo_file(photo) for photo in gallery.photos())
+    incoming = first.parents[1] / "incoming"
+    orphan = incoming / "0123456789abcdef0123456789abcdef.jpg"
+    orphan.write_bytes(b"written, and never committed")
+    first.rename(incoming / first.name)  # committed, and never moved
+    outside = tmp_path / "outside.txt"
+    outside.write_text("not ours")
+    with gallery._database.transaction() as connection:  # deleted by somebody's SQL
+        connection.execute("DELETE FROM users WHERE email = 'george@example.org'")
+        connection.execute("INSERT INTO deleted_photo_files VALUES (%s), (%s)", (str(outside), "../../outside.txt"))
+
+    with Gallery.open(settings) as restarted:
+        assert [restarted.photo_file(photo) for photo in restarted.photos()] == [first]
+    assert first.exists()
+    assert not second.exists()
+    assert list(incoming.iterdir()) == []
+    assert outside.read_text() == "not ours"
+    assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
+
+
+def test_a_start_during_an_enrollment_leaves_its_files_alone(
+    gallery: Gallery, settings: Settings, photos: Photos
+) -> None:
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    incoming = gallery.photo_file(gallery.photos()[0]).parents[1] / "incoming"
+    under_way = incoming / "0123456789abcdef0123456789abcdef.jpg"
+    with gallery._database.transaction() as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('pgface.enrollment'), 'gallery'::regclass::oid::int)")
+        under_way.write_bytes(b"its row is not committed yet")
+        Gallery.open(settings).close()
+        assert under_way.exists()
+    Gallery.open(settings).close()
+    assert not under_way.exists()
+
+
+# The model
+
+
+def test_a_gallery_stays_with_its_model(gallery: Gallery, settings: Settings, insightface_pack: Path) -> None:
+    assert gallery.binding.model_name == insightface_pack.name
+    with Gallery.open(settings) as again:  # found by its name from now on
+        assert again.engine.identity == gallery.engine.identity
+    with pytest.raises(ModelMismatchError, match=r"bound to buffalo_sc_q8 \(512-D, detector 640.*this is dlib"):
+        Gallery.create(settings, model="dlib")
+    other = load_engine(
+        str(insightface_pack), models_dir=settings.models_dir, detector_size=320, execution_provider="CPU"
+    )
+    with pytest.raises(ModelMismatchError, match=r"detector 640.*detector 320.*cannot be compared"):
+        Gallery.open(settings, engine=other)
+    Gallery.create(settings).close()
+    assert gallery.status().model == "buffalo_sc_q8"
+
+
+def test_the_thresholds_of_a_new_gallery_are_its_models(gallery: Gallery) -> None:
+    status = gallery.status()
+    assert (status.verify_threshold, status.identify_threshold) == (0.30, 0.40)
+    assert (status.search, status.index, status.execution_provider) == ("exact", "hnsw", "CPUExecutionProvider")
+
+
+@pytest.mark.usefixtures("gallery")
+def test_what_needs_no_model_works_without_it(settings: Settings, photos: Photos) -> None:
+    (settings.models_dir / "buffalo_sc_q8").unlink()
+    with Gallery.open(settings) as without:
+        without.add_user("a@example.org")
+        assert without.status().execution_provider is None
+        with pytest.raises(PgfaceError, match="buffalo_sc_q8"):
+            without.identify(photos(SCHROEDER, 1))
+
+
+def test_a_gallery_that_is_not_bound_says_so(settings: Settings, photos: Photos) -> None:
+    from pgface.postgres.database import initialise
+
+    with pytest.raises(SchemaMissingError, match="run `pgface init`"):
+        Gallery.open(settings)
+    initialise(settings)
+    with Gallery.open(settings) as gallery, pytest.raises(ModelNotInstalledError, match="not bound to a model yet"):
+        gallery.identify(photos(SCHROEDER, 1))
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("embedding", "sentence"),
+    [
+        (np.ones(511), "must be 512 numbers"),
+        (np.ones((2, 512)), "must be 512 numbers"),
+        (np.zeros(512), "is all zero"),
+        (np.full(512, np.nan), "holds NaN or infinity"),
+        (np.r_[np.ones(511), np.inf], "holds NaN or infinity"),
+        (["a"] * 512, "must be 512 numbers"),
+    ],
+)
+def test_an_embedding_without_a_direction_is_refused(gallery: Gallery, embedding: object, sentence: str) -> None:
+    user = gallery.add_user("a@example.org")
+    before = contents(gallery)
+    for ask in (
+        lambda: gallery.enroll_embedding(embedding, user.id),
+        lambda: gallery.identify_embedding(embedding),
+        lambda: gallery.verify_embedding(embedding, user.id),
+    ):
+        with pytest.raises(EmbeddingError, match=sentence):
+            ask()
+    assert contents(gallery) == before
+
+
+def test_embeddings_of_any_scale_are_normalised(gallery: Gallery) -> None:
+    user = gallery.add_user("a@example.org")
+    for scale in (1e-30, 1.0, 1e300):
+        gallery.enroll_embedding(np.ones(512) * scale, user.id)
+    assert one_value(gallery, "SELECT bool_and(abs(vector_norm(embedding) - 1) < 1e-6) FROM face_embeddings") is True
+
+
+def test_bulk_loading_is_all_or_nothing(gallery: Gallery) -> None:
+    user = gallery.add_user("a@example.org")
+    embeddings = np.random.default_rng(1).standard_normal((1500, 512))
+    before = contents(gallery)
+    broken = embeddings.copy()
+    broken[1234] = 0
+    with pytest.raises(EmbeddingError, match="row 1234 is all zero"):
+        gallery.load_embeddings([user.id] * 1500, broken)
+    with pytest.raises(UnknownUserError, match="A user id is not in the gallery, so nothing was loaded"):
+        gallery.load_embeddings([user.id] * 1499 + [987654], embeddings)
+    with pytest.raises(EmbeddingError, match="1500 embeddings and 3 user ids"):
+        gallery.load_embeddings([user.id] * 3, embeddings)
+    assert contents(gallery) == before
+    assert gallery.status().index == "hnsw"
+    assert gallery.load_embeddings([user.id] * 1500, embeddings) == 1500
+    assert gallery.status().index == "hnsw"
+    assert gallery.user(user.id).embeddings == 1500
+
+
+@pytest.mark.parametrize("email", ["", "a", "a@", "a b@c", "@c", "a@b\n@c", "x" * 250 + "@example.org", "a\0@b"])
+def test_an_email_must_be_one(gallery: Gallery, email: str) -> None:
+    with pytest.raises(GalleryError, match="is not an e-mail"):
+        gallery.add_user(email)
+
+
+@pytest.mark.parametrize("name", ["   ", "x" * 256, "a\0b", "line\nbreak"])
+def test_a_name_must_be_one(gallery: Gallery, name: str) -> None:
+    with pytest.raises(GalleryError, match="is not a name"):
+        gallery.add_user("a@example.org", name)
+    assert gallery.users() == []
+
+
+def test_a_user_is_there_once_by_any_case(gallery: Gallery) -> None:
+    gallery.add_user("a@example.org", "Robert'); DROP TABLE users;--")
+    with pytest.raises(DuplicateEmailError, match="a@example.org is already in the gallery"):
+        gallery.add_user(" A@Example.ORG ")
+    assert [user.name for user in gallery.users()] == ["Robert'); DROP TABLE users;--"]
+
+
+@pytest.mark.parametrize("user", [987654, -1, 2**40, "nobody@example.org"])
+def test_an_unknown_user(gallery: Gallery, photos: Photos, user: int | str) -> None:
+    before = contents(gallery)
+    with pytest.raises(UnknownUserError, match="There is no user"):
+        gallery.verify(photos(SCHROEDER, 1), user)
+    with pytest.raises(UnknownUserError, match="There is no user"):
+        gallery.erase_user(user)
+    if isinstance(user, int):
+        with pytest.raises(UnknownUserError, match="There is no user"):
+            gallery.enroll(photos(SCHROEDER, 1), user)
+    assert contents(gallery) == before
+
+
+def test_no_face_and_too_small_a_face_are_refused_with_the_measurements(gallery: Gallery, photos: Photos) -> None:
+    before = contents(gallery)
+    with pytest.raises(NoFaceError, match=r"<image>: no face was found"):
+        gallery.enroll(Image.new("RGB", (300, 200), "grey"), "a@example.org")
+    with Image.open(photos(SCHROEDER, 1)) as photo, pytest.raises(LowQualityError, match=r"\d+ pixels"):
+        gallery.enroll(photo.resize((90, 90)), "a@example.org")
+    assert contents(gallery) == before
+    assert gallery.identify(Image.new("RGB", (300, 200), "grey")).faces == ()
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    stream = BytesIO()
+    image.save(stream, kind, **options)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def test_every_kind_of_photo_of_a_person_finds_them(gallery: Gallery, photos: Photos) -> None:
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    with Image.open(photos(SCHROEDER, 2)) as opened:
+        photo = opened.convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey16 = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257)
+    kinds = {
+        "grey": encoded(photo.convert("L"), "PNG"),
+        "palette": encoded(photo.convert("P"), "PNG"),
+        "alpha": encoded(photo.convert("RGBA"), "PNG"),
+        "cmyk": encoded(photo.convert("CMYK"), "JPEG"),
+        "16-bit grey": encoded(grey16, "PNG"),
+        "gif": encoded(photo, "GIF"),
+        "webp": encoded(photo, "WEBP"),
+        "tiff": encoded(photo, "TIFF"),
+        "exif": encoded(photo.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif),
+        "on its left side": encoded(photo.transpose(Image.Transpose.ROTATE_90), "PNG"),
+        "on its head": encoded(photo.transpose(Image.Transpose.ROTATE_180), "PNG"),
+        "on its right side": encoded(photo.transpose(Image.Transpose.ROTATE_270), "PNG"),
+        "array": np.asarray(photo),
+        "image": photo,
+        "path as text": str(photos(SCHROEDER, 2)),
+    }
+    found = {kind: gallery.identify(data).faces for kind, data in kinds.items()}  # type: ignore[arg-type]
+    assert {kind: [match.email for face in faces for match in face.matches] for kind, faces in found.items()} == {
+        kind: ["gerhard@example.org"] for kind in kinds
+    }
+
+
+BAD_PHOTOS = {
+    "empty": (b"", "PhotoFormatError"),
+    "text": (b"this is no photo" * 100, "PhotoFormatError"),
+    "one pixel": (encoded(Image.new("RGB", (1, 1)), "PNG"), "NoFaceError"),
+    "a line": (encoded(Image.new("RGB", (1, 4000)), "PNG"), "NoFaceError"),
+    "another line": (encoded(Image.new("RGB", (4000, 1)), "PNG"), "NoFaceError"),
+    "a bomb": (encoded(Image.new("1", (20_000, 20_000)), "PNG"), "PhotoTooLargeError"),
+    "too many bytes": (b"\xff\xd8\xff" + bytes(31 * 1024 * 1024), "PhotoTooLargeError"),
+    "wrong array": (np.zeros((4, 4), np.uint8), "PhotoFormatError"),
+    "float array": (np.zeros((4, 4, 3), np.float32), "PhotoFormatError"),
+    "folder": (Path(__file__).parent, "PhotoNotReadableError"),
+    "nowhere": (Path(__file__).with_name("nowhere.jpg"), "PhotoNotReadableError"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_PHOTOS)
+def test_a_bad_photo_is_refused_and_changes_nothing(gallery: Gallery, kind: str) -> None:
+    data, error = BAD_PHOTOS[kind]
+    before = contents(gallery)
+    with pytest.raises(PgfaceError) as refused:
+        gallery.enroll(data, "new@example.org")  # type: ignore[arg-type]
+    assert type(refused.value).__name__ == error
+    assert str(refused.value).endswith(".")
+    assert contents(gallery) == before
+
+
+def test_a_truncated_photo_is_refused_and_changes_nothing(gallery: Gallery, photos: Photos) -> None:
+    before = contents(gallery)
+    with pytest.raises(PgfaceError, match="damaged|truncated|whole"):
+        gallery.enroll(photos(SCHROEDER, 1).read_bytes()[:5000], "new@example.org")
+    assert contents(gallery) == before
