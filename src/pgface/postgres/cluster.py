@@ -105,7 +105,7 @@ class Cluster:
             try:
                 return self._ensure_database()
             except psycopg.OperationalError as error:  # it may have been killed since
-                reason = _last_line(str(error))
+                reason = _reason(str(error))
                 time.sleep(0.2)
         raise EmbeddedPostgresError(f"The embedded PostgreSQL runs but takes no connection: {reason}.")
 
@@ -122,7 +122,7 @@ class Cluster:
                 return cursor.rowcount
         except psycopg.OperationalError as error:
             raise EmbeddedPostgresError(
-                f"The embedded PostgreSQL runs but takes no connection: {_last_line(str(error))}; try again later."
+                f"The embedded PostgreSQL runs but takes no connection: {_reason(str(error))}; try again later."
             ) from error
 
     def stop(self) -> None:
@@ -190,7 +190,7 @@ class Cluster:
         run = self._run(user, "pg_ctl", "start", "-w", "-t", "10", *where, "-o", options)
         if run.returncode == 0:
             return None
-        return self._last_words(log_size) or _last_line(run.stderr)
+        return self._last_words(log_size) or _reason(run.stderr)
 
     def _last_words(self, log_size: int) -> str | None:
         """What the server logged before it gave up, since the log had this size."""
@@ -244,7 +244,7 @@ class Cluster:
         if run.returncode != 0:
             shutil.rmtree(new, ignore_errors=True)
             raise EmbeddedPostgresError(
-                f"The embedded PostgreSQL could not make its data folder {self.data}: {_last_line(run.stderr)}."
+                f"The embedded PostgreSQL could not make its data folder {self.data}: {_reason(run.stderr)}."
             )
         new.rename(self.data)
         _sync(self.folder)
@@ -360,5 +360,8 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no reason given"])[-1].strip().rstrip(".")
+def _reason(text: str) -> str:
+    """The line of a program's complaint that says why; the last one may only tell what it did about it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
+    why = [line for line in lines if "error: " in line or "FATAL: " in line]
+    return (why or lines)[-1].rstrip(".")
