@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from pgface.cli.output import JsonOption, console, errors, print_json, print_table
 from pgface.errors import WeightsMismatchError
@@ -158,12 +166,17 @@ def _progress_bar() -> Iterator[Report]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors) as bars:
-        tasks: dict[str, Any] = {}
+    bars = Progress(*columns, console=errors)
+    tasks: dict[str, TaskID] = {}
 
-        def show(file: ModelFile, done: int) -> None:
-            if file.name not in tasks:
-                tasks[file.name] = bars.add_task(file.name, total=file.size)
-            bars.update(tasks[file.name], completed=done)
+    def show(file: ModelFile, done: int) -> None:
+        bars.start()
+        if file.name not in tasks:
+            tasks[file.name] = bars.add_task(file.name, total=file.size)
+        bars.update(tasks[file.name], completed=done)
 
+    try:
         yield show
+    finally:
+        if tasks:
+            bars.stop()

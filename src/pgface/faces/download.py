@@ -33,6 +33,8 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
 
     """
     part = folder / f"{download.file.name}.part"
+    if (whole := part.with_suffix("")).is_file():  # from a run that broke off later; it is verified again
+        whole.rename(part)
     _require_room(folder, download.file.size - _size(part))
     broken: Exception = ConnectionError("the connection broke again and again")
     for _ in range(RECONNECTIONS):
@@ -45,8 +47,10 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
             return _verified(download, part)
         if _size(part) <= had:
             break
-    if isinstance(broken, urllib.error.HTTPError) and broken.code == 416:
-        part.unlink()  # the server's file is shorter than what is here: one of the two is not the published one
+    if isinstance(broken, urllib.error.HTTPError):
+        broken.close()
+        if broken.code == 416:  # the server's file is shorter than what is here: one of them is not the published one
+            part.unlink(missing_ok=True)
     raise ModelDownloadError(_sentence(download, broken)) from broken
 
 
@@ -62,7 +66,7 @@ def _receive(download: Download, part: Path, progress: Progress) -> None:
     headers = {"User-Agent": "pgface", "Range": f"bytes={have}-"}
     # The addresses are those of the registry, https and fixed.
     request = urllib.request.Request(download.url, headers=headers)  # noqa: S310
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+    with urllib.request.build_opener().open(request, timeout=TIMEOUT) as response:
         if response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             have = 0
         length = response.headers.get("Content-Length")
@@ -97,9 +101,9 @@ def _sentence(download: Download, error: Exception) -> str:
     else:
         reason = str(error) or type(error).__name__
     return (
-        f"{download.url} could not be fetched ({reason}). Run the command again where there is a network: it goes on "
-        "where it stopped. Or fetch the file on another machine, and give it, or the folder of its ONNX files, "
-        "with `--from PATH`."
+        f"{download.url} could not be fetched ({reason}). Run the command again when there is a network: it goes on "
+        "where it stopped. Or fetch the file on another machine, and give it, or a folder of its ONNX files, with "
+        "`--from PATH`."
     )
 
 

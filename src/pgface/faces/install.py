@@ -9,7 +9,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import IO, Literal
@@ -195,19 +195,20 @@ def _swap(staging: Path, folder: Path) -> None:
 
 
 def _download(model: Model, models_dir: Path, staging: Path, progress: Progress) -> None:
-    fetched = [(download, fetch(download, _downloads(models_dir, model), progress)) for download in model.downloads]
-    for download, path in fetched:
-        if download.is_archive:
-            _copy(path, model, staging)
-        else:
-            shutil.move(path, staging / download.file.name)
-    shutil.rmtree(_downloads(models_dir, model))
-
-
-def _downloads(models_dir: Path, model: Model) -> Path:
     folder = models_dir / ".downloads" / model.name
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        fetched = [(download, fetch(download, folder, progress)) for download in model.downloads]
+        for download, path in fetched:
+            if download.is_archive:
+                _copy(path, model, staging)
+                path.unlink()
+            else:
+                path.rename(staging / download.file.name)
+    finally:
+        with suppress(OSError):  # what arrived of a broken-off download is kept
+            folder.rmdir()
+            folder.parent.rmdir()
 
 
 def _copy(source: Path, model: Model | None, staging: Path) -> None:

@@ -1,0 +1,103 @@
+"""`pgface models`, as it is run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pgface.cli.models import app
+from pgface.errors import LicenseNotAcceptedError, ModelDownloadError, UnknownModelError, WeightsMismatchError
+from pgface.faces import models
+from pgface.settings import get_settings
+
+
+@pytest.fixture(autouse=True)
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("PGFACE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "80")
+    get_settings.cache_clear()
+    yield tmp_path / "data"
+    get_settings.cache_clear()
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def run_json(*arguments: object) -> Any:
+    return json.loads(run(*arguments, "--json"))
+
+
+def test_list(data_dir: Path) -> None:
+    table = run("list")
+    for words in ("buffalo_l", "InsightFace, non-commercial", "289 MB", "auraface", "Apache-2.0", "dlib", "a package"):
+        assert words in table
+    assert max(len(line) for line in table.splitlines() if "-D" in line) <= 80
+    listed = {model["name"]: model for model in run_json("list")["models"]}
+    assert list(listed) == list(models.REGISTRY)
+    buffalo = listed["buffalo_l"]
+    assert buffalo["installed"] is False
+    assert buffalo["commercial_use"] is False
+    assert buffalo["folder"] == str(data_dir / "models" / "buffalo_l")
+    assert buffalo["downloads"][0]["bytes"] == buffalo["download_bytes"] == 288_621_354
+    assert listed["dlib"]["installed"] is True
+    assert listed["dlib"]["verify_threshold"] == 0.7
+    assert "byte for byte" in listed["auraface"]["licence_note"]
+    assert not data_dir.exists()
+
+
+def test_install_and_verify_a_pack_of_ones_own(insightface_pack: Path, data_dir: Path) -> None:
+    assert "was recorded" in " ".join(run("install", "own", "--from", insightface_pack, "--accept-license").split())
+    assert "own" in run("list")
+    found = run_json("verify", "own")
+    assert found["models"][0]["whole"] is True
+    assert [file["state"] for file in found["models"][0]["files"]] == ["whole", "whole"]
+    assert "w600k_mbf.onnx" in run("verify")
+    (data_dir / "models" / "own" / "w600k_mbf.onnx").unlink()
+    with pytest.raises(WeightsMismatchError, match="own are not the expected ones"):
+        run("verify")
+    result = CliRunner().invoke(app, ["verify", "own", "--json"])
+    assert isinstance(result.exception, WeightsMismatchError)
+    assert json.loads(result.stdout)["models"][0]["files"][1] == {
+        "name": "w600k_mbf.onnx",
+        "state": "missing",
+        "sha256": None,
+    }
+
+
+def test_install_prints_json(insightface_pack: Path, data_dir: Path) -> None:
+    printed = run_json("install", "own", "--from", insightface_pack, "--accept-license")
+    assert printed["installed"] is True
+    assert printed["in_registry"] is False
+    assert printed["folder"] == str(data_dir / "models" / "own")
+
+
+def test_refusals(insightface_pack: Path, data_dir: Path) -> None:
+    with pytest.raises(LicenseNotAcceptedError, match="--accept-license"):
+        run("install", "buffalo_l")
+    with pytest.raises(UnknownModelError):
+        run("install", "nobody_knows", "--accept-license")
+    with pytest.raises(WeightsMismatchError, match=r"w600k_mbf.onnx of buffalo_sc is not the published one"):
+        run("install", "buffalo_sc", "--from", insightface_pack, "--accept-license")
+    assert not list((data_dir / "models").iterdir())
+
+
+def test_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address of no server stands for a machine without a network."""
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    with pytest.raises(ModelDownloadError, match=r"could not be fetched .* with `--from PATH`"):
+        run("install", "buffalo_sc", "--accept-license")
+
+
+def test_verify_when_nothing_but_dlib_is_here(data_dir: Path) -> None:
+    assert {model["name"] for model in run_json("verify")["models"]} == {"dlib"}
+    shutil.rmtree(data_dir, ignore_errors=True)

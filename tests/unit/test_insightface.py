@@ -1,0 +1,519 @@
+"""The InsightFace engine, with real weights and real photos."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import textwrap
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from pgface.errors import (
+    ModelError,
+    ModelNotInstalledError,
+    NoFaceError,
+    UnknownModelError,
+    WeightsMismatchError,
+)
+from pgface.faces import load_engine, model_defaults
+from pgface.faces.engine import Detection, Face, RGBImage
+from pgface.faces.insightface import InsightFaceEngine, _arcface_crop, load_insightface_engine
+from pgface.faces.models import file_sha256, weights_sha256
+from pgface.faces.onnx import _resolve, execution_providers, provider_in_use, throughput_options
+from pgface.faces.pack import find_pack
+
+
+@dataclass(frozen=True)
+class Portrait:
+    person: str
+    file: str
+    pixels: RGBImage
+    face: Face
+
+
+def load(folder: Path, size: int = 640, provider: str = "CPU") -> InsightFaceEngine:
+    return load_insightface_engine(folder, detector_size=size, execution_provider=provider)
+
+
+def pixels_of(path: Path) -> RGBImage:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+@pytest.fixture(scope="module")
+def engine(insightface_pack: Path) -> InsightFaceEngine:
+    return load(insightface_pack)
+
+
+@pytest.fixture(scope="module")
+def portraits(engine: InsightFaceEngine, faces_dir: Path) -> list[Portrait]:
+    """All photos, each with the largest face in it."""
+    paths = sorted(faces_dir.glob("*/*.jpg"))
+
+    def describe(path: Path) -> Portrait:
+        pixels = pixels_of(path)
+        return Portrait(path.parent.name, path.name, pixels, engine.detect_and_embed(pixels)[0])
+
+    with ThreadPoolExecutor(2) as pool:
+        portraits = list(pool.map(describe, paths))
+    assert len(portraits) == 100
+    return portraits
+
+
+@pytest.fixture(scope="module")
+def six_people() -> RGBImage:
+    """The group photo that comes inside the package insightface."""
+    spec = importlib.util.find_spec("insightface")
+    assert spec is not None
+    assert spec.origin is not None
+    return pixels_of(Path(spec.origin).parent / "data" / "images" / "t1.jpg")
+
+
+def similarity(one: Face, other: Face) -> float:
+    return float(one.embedding @ other.embedding)
+
+
+# What comes out
+
+
+def test_six_people(engine: InsightFaceEngine, six_people: RGBImage) -> None:
+    faces = engine.detect_and_embed(six_people)
+    assert len(faces) == 6
+    areas = [face.box.width * face.box.height for face in faces]
+    assert areas == sorted(areas, reverse=True)
+    for face in faces:
+        assert face.embedding.shape == (512,)
+        assert face.embedding.dtype == np.float32
+        assert np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-6)
+        assert 0.5 < face.detection_score <= 1
+        assert face.landmarks.shape == (5, 2)
+        x, y = (face.landmarks - (face.box.x, face.box.y)).T
+        assert ((x > 0) & (x < face.box.width) & (y > 0) & (y < face.box.height)).all()
+        assert face.crop.shape == (224, 224, 3)
+    between = np.stack([face.embedding for face in faces]) @ np.stack([face.embedding for face in faces]).T
+    assert between[~np.eye(6, dtype=bool)].max() < 0.3
+
+
+def test_the_same_as_insightface_itself(
+    engine: InsightFaceEngine, insightface_pack: Path, portraits: list[Portrait], six_people: RGBImage
+) -> None:
+    """Colour order, detector size, alignment and normalisation are those of insightface's own pipeline."""
+    from insightface.app import FaceAnalysis
+
+    theirs = FaceAnalysis(str(insightface_pack), providers=["CPUExecutionProvider"])
+    theirs.prepare(0, det_size=(640, 640))
+    for pixels in [six_people, *(portrait.pixels for portrait in portraits[::10])]:
+        with warnings.catch_warnings():
+            # insightface aligns with a function that scikit-image has deprecated; pgface does not call it.
+            warnings.filterwarnings("ignore", "`estimate` is deprecated", FutureWarning)
+            expected = theirs.get(np.ascontiguousarray(pixels[:, :, ::-1]))
+        ours = engine.detect_and_embed(pixels)
+        assert len(ours) == len(expected)
+        for face in ours:
+            nearest = max(expected, key=lambda other: float(other.normed_embedding @ face.embedding))
+            assert nearest.normed_embedding @ face.embedding > 0.9999
+            assert np.abs(nearest.kps - face.landmarks).max() < 0.5
+
+
+def test_rank_1_of_ten_people(portraits: list[Portrait]) -> None:
+    enrolled = [p for i, p in enumerate(portraits) if i % 10 < 5]
+    probes = [p for i, p in enumerate(portraits) if i % 10 >= 5]
+    similarities = np.array([[similarity(probe.face, other.face) for other in enrolled] for probe in probes])
+    right = [enrolled[best].person == probe.person for probe, best in zip(probes, similarities.argmax(1), strict=True)]
+    assert np.mean(right) >= 0.99
+    mated = np.array([[probe.person == other.person for other in enrolled] for probe in probes])
+    thresholds = model_defaults("buffalo_sc")
+    assert (similarities[mated] >= thresholds.verify_threshold).mean() > 0.98
+    assert (similarities[~mated] >= thresholds.verify_threshold).mean() < 0.001
+    assert (np.where(mated, -1, similarities).max(1) < thresholds.identify_threshold).all()
+
+
+def test_only_the_chosen_faces_are_embedded(
+    engine: InsightFaceEngine, six_people: RGBImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = []
+    get_feat = engine._recogniser.get_feat
+
+    def count(crop: Any) -> Any:
+        embedded.append(crop)
+        return get_feat(crop)
+
+    monkeypatch.setattr(engine._recogniser, "get_feat", count)
+    everyone = engine.detect_and_embed(six_people)
+    assert len(embedded) == 6
+    second = engine.detect_and_embed(six_people, lambda faces: faces[1:2])
+    assert len(embedded) == 7
+    assert (second[0].embedding == everyone[1].embedding).all()
+
+
+def test_choose_sees_an_empty_photo_and_may_refuse_it(engine: InsightFaceEngine) -> None:
+    def refuse(faces: Sequence[Detection]) -> Sequence[Detection]:
+        assert faces == []
+        raise NoFaceError
+
+    with pytest.raises(NoFaceError):
+        engine.detect_and_embed(np.full((200, 300, 3), 127, np.uint8), refuse)
+
+
+# Photos that SCRFD alone gets wrong
+
+
+def cut_to_face(portrait: Portrait, margin: float) -> RGBImage:
+    x, y, width, height = portrait.face.box
+    rows = slice(max(0, int(y - margin * height)), int(y + (1 + margin) * height))
+    columns = slice(max(0, int(x - margin * width)), int(x + (1 + margin) * width))
+    return np.ascontiguousarray(portrait.pixels[rows, columns])
+
+
+@pytest.mark.parametrize(("margin", "at_least"), [(-0.05, 0.75), (0.0, 0.85), (0.1, 0.93), (0.25, 0.9)])
+def test_close_ups(engine: InsightFaceEngine, portraits: list[Portrait], margin: float, at_least: float) -> None:
+    close_ups = [cut_to_face(portrait, margin) for portrait in portraits[::6]]
+    one_search = [engine._detector.search(close_up, 640) for close_up in close_ups]
+    assert sum(map(bool, one_search)) <= 1 or margin > 0.2, "SCRFD finds close-ups now: look whether a glance is needed"
+    for portrait, close_up in zip(portraits[::6], close_ups, strict=True):
+        faces = engine.detect_and_embed(close_up)
+        assert faces, portrait.file
+        assert similarity(faces[0], portrait.face) > at_least, portrait.file
+
+
+def test_an_eye_is_not_taken_for_the_face_of_a_close_up(engine: InsightFaceEngine, portraits: list[Portrait]) -> None:
+    misled = [p for p in portraits if engine._detector.search(cut_to_face(p, 0.1), 640)]
+    assert misled, "no photo shows the problem any more"
+    for portrait in misled:
+        (face,) = engine.detect_and_embed(cut_to_face(portrait, 0.1))
+        assert similarity(face, portrait.face) > 0.93
+
+
+@pytest.mark.parametrize("quarter_turns", [1, 2, 3])
+def test_photos_on_their_side(engine: InsightFaceEngine, portraits: list[Portrait], quarter_turns: int) -> None:
+    for portrait in portraits[::6]:
+        turned = np.rot90(portrait.pixels, quarter_turns)
+        faces = engine.detect_and_embed(turned)
+        assert faces, portrait.file
+        assert similarity(faces[0], portrait.face) > 0.9, portrait.file
+        box, height = faces[0].box, turned.shape[0]
+        centre = complex(box.x + box.width / 2 - height / 2, box.y + box.height / 2 - height / 2)
+        upright = portrait.face.box
+        expected = complex(upright.x + upright.width / 2 - 125, upright.y + upright.height / 2 - 125)
+        # A quarter turn counter-clockwise is a division by i where y points down.
+        assert abs(centre - expected * (-1j) ** quarter_turns) < 12
+        assert box.width / box.height == pytest.approx(
+            (upright.width / upright.height) ** (-1) ** quarter_turns, rel=0.2
+        )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4000), (4000, 1), (2, 3), (40, 33_000)])
+def test_pictures_of_any_shape(engine: InsightFaceEngine, shape: tuple[int, int]) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    for face in engine.detect_and_embed(noise):
+        assert np.isfinite(face.embedding).all()
+
+
+def test_a_face_in_a_picture_too_long_for_opencv(portraits: list[Portrait]) -> None:
+    portrait = portraits[0]
+    strip = np.zeros((300, 33_000, 3), np.uint8)
+    strip[20:270, 32_700:32_950] = portrait.pixels
+    landmarks = portrait.face.landmarks + np.array([32_700, 20], np.float32)
+    difference = _arcface_crop(strip, landmarks, 112).astype(int) - _arcface_crop(
+        portrait.pixels, portrait.face.landmarks, 112
+    )
+    assert np.abs(difference).max() <= 2
+
+
+# Threads, loading, identity
+
+
+def test_many_threads_give_what_one_gives(engine: InsightFaceEngine, portraits: list[Portrait]) -> None:
+    some = portraits[::5] * 2
+    with ThreadPoolExecutor(8) as pool:
+        faces = list(pool.map(lambda portrait: engine.detect_and_embed(portrait.pixels)[0], some))
+    for face, portrait in zip(faces, some, strict=True):
+        assert (face.embedding == portrait.face.embedding).all()
+        assert face.box == portrait.face.box
+
+
+def test_loaded_once_also_by_many_threads(insightface_pack: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(insightface_pack, tmp_path / "copy")
+    with ThreadPoolExecutor(8) as pool:
+        engines = set(pool.map(lambda _: load(folder), range(8)))
+    assert len(engines) == 1
+    assert load(tmp_path / "." / "copy", provider="cpuexecutionprovider") in engines
+    assert load(folder, size=320) not in engines
+
+
+def test_identity(engine: InsightFaceEngine, insightface_pack: Path, portraits: list[Portrait]) -> None:
+    files = (insightface_pack / "det_500m.onnx", insightface_pack / "w600k_mbf.onnx")
+    identity = engine.identity
+    assert (identity.name, identity.dimension, identity.detector_size) == ("buffalo_sc_q8", 512, 640)
+    assert identity.weights_sha256 == weights_sha256(map(file_sha256, files))
+    assert engine.execution_provider == "CPUExecutionProvider"
+    assert engine.releases_gil
+    smaller = load(insightface_pack, size=320)
+    assert smaller.identity.detector_size == 320
+    face = smaller.detect_and_embed(portraits[0].pixels)[0]
+    assert 0.9 < similarity(face, portraits[0].face) < 0.9999
+
+
+def test_every_session_runs_one_thread_that_does_not_spin(engine: InsightFaceEngine) -> None:
+    """Also those that SCRFD derives for each input size."""
+    derived = engine._detector._model.resolution_sessions
+    assert set(derived) == {(640, 640), (128, 128)}
+    for session in (*derived.values(), engine._detector._model.session, engine._recogniser.session):
+        options = session.get_session_options()
+        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+# Packs
+
+
+def graph(inputs: list[int | str], nodes: list[Any], weights: list[Any], outputs: dict[str, list[int | str]]) -> Any:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, inputs)
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [given], values, weights), opset_imports=[helper.make_opsetid("", 17)]
+    )
+    model.ir_version = 8
+    return model
+
+
+def recogniser(dimension: int, value: float) -> Any:
+    """A model that gives a constant times the picture's mean colours for each face."""
+    weights = numpy_helper.from_array(np.full((3, dimension), value, np.float32), "w")
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["y"]),
+    ]
+    return graph(["n", 3, 112, 112], nodes, [weights], {"y": ["n", dimension]})
+
+
+def other_model(side: int) -> Any:
+    return graph(["n", 3, side, side], [helper.make_node("GlobalAveragePool", ["x"], ["y"])], [], {"y": ["n", 3, 1, 1]})
+
+
+@pytest.fixture
+def pack(insightface_pack: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    for file in insightface_pack.glob("*.onnx"):
+        shutil.copyfile(file, folder / file.name)
+    return folder
+
+
+def test_other_models_of_a_pack_are_not_loaded(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx.save(other_model(96), pack / "genderage.onnx")
+    onnx.save(other_model(192), pack / "2d106det.onnx")
+    (pack / "broken.onnx").write_bytes(b"not ONNX")
+    from insightface import model_zoo
+
+    loaded = []
+    get_model = model_zoo.get_model
+
+    def note(name: str, **rest: Any) -> Any:
+        loaded.append(Path(name).name)
+        return get_model(name, **rest)
+
+    monkeypatch.setattr(model_zoo, "get_model", note)
+    load(pack)
+    assert loaded == ["det_500m.onnx", "w600k_mbf.onnx"]
+
+
+def test_a_pack_with_a_manifest(pack: Path, engine: InsightFaceEngine, portraits: list[Portrait]) -> None:
+    (pack / "det_500m.onnx").rename(pack / "finder.onnx")
+    (pack / "manifest.json").write_text(
+        '{"manifest_version": 2, "model_id": "own", "license": "MODEL.LICENSE", "tasks": {'
+        '"detection": {"file": "finder.onnx"}, "recognition": {"file": "w600k_mbf.onnx"}}}'
+    )
+    own = load(pack)
+    assert own.identity.weights_sha256 == engine.identity.weights_sha256
+    assert similarity(own.detect_and_embed(portraits[0].pixels)[0], portraits[0].face) > 0.9999
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "words"),
+    [
+        (lambda p: (p / "w600k_mbf.onnx").unlink(), ModelError, "no recognition model"),
+        (lambda p: (p / "det_500m.onnx").unlink(), ModelError, "no detection model"),
+        (lambda p: shutil.copy(p / "det_500m.onnx", p / "b.onnx"), ModelError, "several detection models (b.onnx, det"),
+        (lambda p: onnx.save(recogniser(128, 1.0), p / "w600k_mbf.onnx"), ModelError, "128 numbers"),
+        (lambda p: (p / "w600k_mbf.onnx").write_bytes(b""), WeightsMismatchError, "w600k_mbf.onnx"),
+        (lambda p: (p / "det_500m.onnx").write_text("<html>"), WeightsMismatchError, "det_500m.onnx"),
+        (lambda p: (p / "manifest.json").write_text('{"manifest_version": 2}'), ModelError, "manifest.json"),
+        (lambda p: shutil.rmtree(p), ModelNotInstalledError, "no folder"),
+    ],
+)
+def test_packs_that_cannot_be_used(pack: Path, spoil: Any, error: type[ModelError], words: str) -> None:
+    spoil(pack)
+    with pytest.raises(error) as caught:
+        load(pack)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["det_500m.onnx", "w600k_mbf.onnx"])
+@pytest.mark.parametrize("part", [0.3, 0.999])
+def test_a_truncated_file(pack: Path, file: str, part: float) -> None:
+    content = (pack / file).read_bytes()
+    (pack / file).write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(ModelError) as caught:
+        load(pack)
+    assert file in str(caught.value)
+    assert "install the model again" in str(caught.value)
+
+
+def test_a_model_that_onnxruntime_refuses(pack: Path) -> None:
+    broken = recogniser(512, 1.0)
+    broken.graph.node[2].op_type = "NoSuchOperator"
+    onnx.save(broken, pack / "w600k_mbf.onnx")
+    with pytest.raises(ModelError, match=r"w600k_mbf.onnx in .* cannot be loaded"):
+        load(pack)
+
+
+def test_an_embedding_of_zeros_is_refused(pack: Path, six_people: RGBImage) -> None:
+    onnx.save(recogniser(512, 0.0), pack / "w600k_mbf.onnx")
+    with pytest.raises(ModelError, match="not finite or is zero"):
+        load(pack).detect_and_embed(six_people)
+
+
+def test_pack_files(insightface_pack: Path) -> None:
+    found = find_pack(insightface_pack)
+    assert (found.detection.name, found.recognition.name) == ("det_500m.onnx", "w600k_mbf.onnx")
+
+
+# Execution providers
+
+
+@pytest.mark.parametrize("asked", ["CPU", "cpu", " CPUExecutionProvider ", "cpuexecutionprovider"])
+def test_cpu_by_any_of_its_names(asked: str) -> None:
+    assert execution_providers(asked) == ["CPUExecutionProvider"]
+
+
+KNOWN = ["CUDAExecutionProvider", "OpenVINOExecutionProvider", "DmlExecutionProvider", "CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "provider"), [("cuda", KNOWN[0]), ("OpenVINO", KNOWN[1]), ("DirectML", KNOWN[2]), ("dml", KNOWN[2])]
+)
+def test_short_names(asked: str, provider: str) -> None:
+    assert _resolve(asked, KNOWN, KNOWN) == provider
+
+
+def test_a_provider_that_this_build_lacks(insightface_pack: Path) -> None:
+    with pytest.raises(ModelError, match=r"no CUDA, only CPU; install onnxruntime-gpu in place of onnxruntime"):
+        _resolve("cuda", KNOWN, ["CPUExecutionProvider"])
+    with pytest.raises(ModelError, match=r"no execution provider named warp; .* offers .*CPU"):
+        load(insightface_pack, provider="warp")
+
+
+def test_a_quiet_fallback_is_not_kept_quiet(engine: InsightFaceEngine) -> None:
+    with pytest.raises(ModelError, match="could not start CUDA and would run on CPU"):
+        provider_in_use([engine._recogniser.session], "CUDAExecutionProvider")
+
+
+def test_another_provider_is_named_as_the_one_in_use(
+    insightface_pack: Path, engine: InsightFaceEngine, six_people: RGBImage
+) -> None:
+    import onnxruntime
+
+    others = [name for name in onnxruntime.get_available_providers() if name != "CPUExecutionProvider"]
+    if "AzureExecutionProvider" not in others:
+        pytest.skip("this build of ONNX Runtime has no second provider that runs without hardware")
+    azure = load(insightface_pack, provider="azure")
+    assert azure.execution_provider == "AzureExecutionProvider"
+    assert azure.identity == engine.identity
+    assert len(azure.detect_and_embed(six_people)) == 6
+
+
+def test_options_are_for_throughput() -> None:
+    assert throughput_options().intra_op_num_threads == 1
+
+
+# By name
+
+
+def by_name(model: str, models_dir: Path) -> Any:
+    return load_engine(model, models_dir=models_dir, detector_size=640, execution_provider="CPU")
+
+
+def test_load_by_path_or_by_the_name_of_an_installed_folder(
+    insightface_pack: Path, engine: InsightFaceEngine, tmp_path: Path
+) -> None:
+    assert by_name(str(insightface_pack), tmp_path) is engine
+    assert by_name(insightface_pack.name, insightface_pack.parent) is engine
+
+
+def test_models_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotInstalledError, match="`pgface models install buffalo_l --accept-license`"):
+        by_name("buffalo_l", tmp_path)
+    with pytest.raises(ModelNotInstalledError, match="`pgface models install auraface`"):
+        by_name("auraface", tmp_path)
+    with pytest.raises(UnknownModelError, match="no model named buffalo_xl"):
+        by_name("buffalo_xl", tmp_path)
+    with pytest.raises(UnknownModelError, match="no folder /no/such"):
+        by_name("/no/such", tmp_path)
+
+
+def test_a_name_of_the_registry_stands_for_the_published_files(insightface_pack: Path, tmp_path: Path) -> None:
+    shutil.copytree(insightface_pack, tmp_path / "buffalo_sc")
+    with pytest.raises(WeightsMismatchError, match="not the published ones"):
+        by_name("buffalo_sc", tmp_path)
+    assert by_name(str(tmp_path / "buffalo_sc"), tmp_path).identity.name == "buffalo_sc"
+
+
+# In processes of their own
+
+
+def run(code: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("package", ["insightface", "onnxruntime"])
+def test_a_missing_package(package: str, insightface_pack: Path) -> None:
+    result = run(
+        f"""
+        import sys
+        sys.modules["{package}"] = None
+        from pathlib import Path
+        from pgface.errors import ModelNotInstalledError
+        from pgface.faces import load_engine
+        try:
+            load_engine(sys.argv[1], models_dir=Path("."), detector_size=640, execution_provider="CPU")
+        except ModelNotInstalledError as error:
+            print(error)
+        """,
+        insightface_pack,
+    )
+    assert "pip install 'pgface[insightface]'" in result.stdout, result.stderr
+
+
+def test_no_network_no_noise_no_warnings(insightface_pack: Path) -> None:
+    """Importing, loading and running open no connection, look up no host and print nothing."""
+    result = run(
+        """
+        import sys
+        def refuse(event, arguments):
+            if event in {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"}:
+                raise RuntimeError(event)
+        sys.addaudithook(refuse)
+        from pathlib import Path
+        import numpy as np
+        from pgface.faces import load_engine
+        engine = load_engine(sys.argv[1], models_dir=Path("."), detector_size=640, execution_provider="CPU")
+        engine.detect_and_embed(np.zeros((480, 640, 3), np.uint8))
+        assert "matplotlib" not in sys.modules
+        """,
+        insightface_pack,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

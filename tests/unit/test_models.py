@@ -1,0 +1,498 @@
+"""The registry, and models installed from a real HTTP server on this machine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pgface.errors import (
+    LicenseNotAcceptedError,
+    ModelDownloadError,
+    ModelError,
+    ModelNotInstalledError,
+    UnknownModelError,
+    WeightsMismatchError,
+)
+from pgface.faces import load_engine, model_defaults
+from pgface.faces.download import fetch
+from pgface.faces.install import FileCheck, install, status, statuses, verify
+from pgface.faces.models import (
+    ARCFACE_THRESHOLDS,
+    DET_500M,
+    REGISTRY,
+    Download,
+    Model,
+    ModelFile,
+    file_sha256,
+    find_model,
+    is_name,
+    weights_sha256,
+)
+
+SIZE = 3_000_000
+DETECTOR = np.random.default_rng(1).bytes(SIZE)
+RECOGNISER = np.random.default_rng(2).bytes(SIZE // 2)
+
+
+def no_report(_file: ModelFile, _bytes: int) -> None:
+    pass
+
+
+def described(name: str, content: bytes) -> ModelFile:
+    return ModelFile(name, len(content), sha256(content).hexdigest())
+
+
+FILES = (described("det.onnx", DETECTOR), described("rec.onnx", RECOGNISER))
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `files`, as badly as the test asks for."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str | None]] = []
+        self.cuts: list[int] = []
+        """After how many bytes to cut the next answers."""
+        self.ranges = True
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{name}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        name = self.path.lstrip("/")
+        asked = self.headers.get("Range")
+        self.server.requests.append((name, asked))
+        if name not in self.server.files:
+            self.send_error(404)
+            return
+        content = self.server.files[name]
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.ranges else 0
+        self.send_response(206 if asked and self.server.ranges else 200)
+        if asked and self.server.ranges:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        cut = self.server.cuts.pop(0) if self.server.cuts else None
+        self.wfile.write(content[start:][:cut])
+        if cut is not None:
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def archive_of(files: dict[str, bytes], path: Path) -> bytes:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def model(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A model of the registry that comes as a zip, with more in it than is needed."""
+    packed = {"pack/det.onnx": DETECTOR, "pack/rec.onnx": RECOGNISER, "pack/age.onnx": b"age", "README": b"read"}
+    server.files["small.zip"] = archive_of(packed, tmp_path / "made.zip")
+    download = Download(server.url("small.zip"), described("small.zip", server.files["small.zip"]))
+    small = replace(REGISTRY["buffalo_sc"], name="small", files=FILES, downloads=(download,))
+    monkeypatch.setitem(REGISTRY, "small", small)
+    return small
+
+
+@pytest.fixture
+def models_dir(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def download(server: Server) -> Download:
+    server.files["det.onnx"] = DETECTOR
+    return Download(server.url("det.onnx"), FILES[0])
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+# The registry
+
+
+def test_the_registry_is_complete() -> None:
+    assert set(REGISTRY) >= {"dlib", "buffalo_l", "buffalo_m", "buffalo_s", "buffalo_sc", "antelopev2", "auraface"}
+    for name, model in REGISTRY.items():
+        assert model.name == name
+        assert is_name(name)
+        assert model.dimension == 512
+        assert model.detector
+        assert model.recogniser
+        assert model.licence.url.startswith("https://")
+        assert 0 < model.thresholds.verify_threshold <= model.thresholds.identify_threshold < 1
+        for file in (*model.files, *(download.file for download in model.downloads)):
+            assert re.fullmatch("[0-9a-f]{64}", file.sha256)
+            assert file.size > 0
+        for download in model.downloads:
+            assert re.match(r"https://(github\.com|huggingface\.co)/", download.url)
+            assert download.url.endswith(f"/{download.file.name}")
+    assert [name for name, model in REGISTRY.items() if model.licence.commercial_use] == ["dlib", "auraface"]
+    assert sum(file.size for file in REGISTRY["auraface"].files) == REGISTRY["auraface"].download_size
+
+
+def test_the_published_detector_is_the_one_of_the_tests(insightface_pack: Path) -> None:
+    """One digest of the registry can be checked against a real file: the rounding left the detector as it was."""
+    assert file_sha256(insightface_pack / "det_500m.onnx") == DET_500M.sha256
+    assert (insightface_pack / "det_500m.onnx").stat().st_size == DET_500M.size
+
+
+def test_dlibs_digest_is_its_engines() -> None:
+    engine = load_engine("dlib", models_dir=Path(), detector_size=640, execution_provider="CPU")
+    assert engine.identity.weights_sha256 == REGISTRY["dlib"].weights_sha256
+
+
+def test_weights_digest() -> None:
+    one, two = sha256(b"1"), sha256(b"2")
+    assert weights_sha256([one.hexdigest(), two.hexdigest()]) == sha256(one.digest() + two.digest()).hexdigest()
+
+
+def test_thresholds_of_models_and_of_own_packs() -> None:
+    assert (model_defaults("buffalo_sc").verify_threshold, model_defaults("buffalo_sc").identify_threshold) == (
+        0.3,
+        0.4,
+    )
+    assert model_defaults("dlib").verify_threshold == 0.7
+    assert model_defaults("someone's own") is ARCFACE_THRESHOLDS
+    assert "calibrate" in ARCFACE_THRESHOLDS.source
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UnknownModelError, match="no model named buffalo_xl"):
+        find_model("buffalo_xl")
+    assert not is_name("../up")
+    assert not is_name("a/b")
+    assert not is_name(".hidden")
+
+
+# Fetching
+
+
+def test_fetch(server: Server, download: Download, tmp_path: Path) -> None:
+    reported: list[int] = []
+    path = fetch(download, tmp_path, lambda _file, done: reported.append(done))
+    assert path.read_bytes() == DETECTOR
+    assert reported == sorted(reported)
+    assert reported[-1] == SIZE
+    assert server.requests == [("det.onnx", "bytes=0-")]
+    assert left_in(tmp_path) == ["det.onnx"]
+
+
+def test_a_cut_connection_is_taken_up_where_it_broke(server: Server, download: Download, tmp_path: Path) -> None:
+    server.cuts = [1_000_000, 700_000]
+    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+    assert server.requests == [("det.onnx", f"bytes={start}-") for start in (0, 1_000_000, 1_700_000)]
+
+
+def test_the_next_run_goes_on(server: Server, download: Download, tmp_path: Path) -> None:
+    server.cuts = [1_000_000, 0]
+    with pytest.raises(ModelDownloadError, match="goes on where it stopped"):
+        fetch(download, tmp_path, no_report)
+    assert left_in(tmp_path) == ["det.onnx.part"]
+    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+    assert server.requests[-1] == ("det.onnx", "bytes=1000000-")
+
+
+def test_a_server_without_ranges(server: Server, download: Download, tmp_path: Path) -> None:
+    server.ranges = False
+    (tmp_path / "det.onnx.part").write_bytes(b"x" * 5000)
+    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+
+
+def test_a_whole_part_is_only_verified(server: Server, download: Download, tmp_path: Path) -> None:
+    (tmp_path / "det.onnx.part").write_bytes(DETECTOR)
+    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+    assert server.requests == []
+
+
+def test_a_part_that_is_too_long_is_dropped(download: Download, tmp_path: Path) -> None:
+    (tmp_path / "det.onnx.part").write_bytes(DETECTOR + b"x")
+    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+
+
+@pytest.mark.parametrize("begun", [b"", b"x" * 1000])
+def test_a_wrong_hash(server: Server, download: Download, tmp_path: Path, begun: bytes) -> None:
+    server.files["det.onnx"] = DETECTOR[::-1]
+    (tmp_path / "det.onnx.part").write_bytes(begun)
+    with pytest.raises(WeightsMismatchError, match="SHA-256"):
+        fetch(download, tmp_path, no_report)
+    assert left_in(tmp_path) == []
+
+
+def test_a_changed_size_is_seen_before_anything_is_fetched(server: Server, download: Download, tmp_path: Path) -> None:
+    server.files["det.onnx"] = DETECTOR + b"more"
+    with pytest.raises(WeightsMismatchError, match=f"now holds {SIZE + 4} bytes"):
+        fetch(download, tmp_path, no_report)
+    assert left_in(tmp_path) == []
+
+
+def test_not_found(server: Server, download: Download, tmp_path: Path) -> None:
+    server.files.clear()
+    with pytest.raises(ModelDownloadError, match="answered 404"):
+        fetch(download, tmp_path, no_report)
+
+
+def test_no_network(download: Download, tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        gone = replace(download, url=f"http://127.0.0.1:{unused.getsockname()[1]}/det.onnx")
+        with pytest.raises(ModelDownloadError) as caught:
+            fetch(gone, tmp_path, no_report)
+    for words in ("could not be fetched", "when there is a network", "on another machine", "--from PATH"):
+        assert words in str(caught.value)
+
+
+def test_a_full_disk_is_no_network_fault(download: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = shutil.disk_usage("/")._replace(free=0)
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: full)
+    with pytest.raises(ModelError, match="0 MiB free"):
+        fetch(download, tmp_path, no_report)
+
+
+# Installing
+
+
+def test_install_unpacks_only_what_is_needed(server: Server, model: Model, models_dir: Path) -> None:
+    assert not status(model.name, models_dir).present
+    installed = install(model.name, models_dir, accept_license=True)
+    assert installed.present
+    assert installed.folder == models_dir / "small"
+    assert left_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
+    assert (models_dir / "small" / "rec.onnx").read_bytes() == RECOGNISER
+    assert [path.name for path in models_dir.iterdir()] == ["small"]
+    server.requests.clear()
+    assert install("small", models_dir, accept_license=False) == installed
+    assert server.requests == []
+    install("small", models_dir, accept_license=True, force=True)
+    assert len(server.requests) == 1
+    assert left_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
+
+
+def test_a_damaged_model_is_installed_again(model: Model, models_dir: Path) -> None:
+    install(model.name, models_dir, accept_license=True)
+    (models_dir / "small" / "det.onnx").write_bytes(DETECTOR[::-1])
+    assert [check.state for check in verify("small", models_dir)] == ["changed", "whole"]
+    install("small", models_dir, accept_license=True)
+    assert [check.state for check in verify("small", models_dir)] == ["whole", "whole"]
+
+
+def test_the_licence_comes_first(server: Server, model: Model, models_dir: Path) -> None:
+    with pytest.raises(LicenseNotAcceptedError) as caught:
+        install(model.name, models_dir)
+    for words in ("non-commercial research only", model.licence.url, "--accept-license"):
+        assert words in str(caught.value)
+    assert server.requests == []
+    assert not models_dir.exists()
+
+
+def test_files_of_their_own_need_no_acceptance_if_the_licence_allows_all(
+    server: Server, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files |= {"det.onnx": DETECTOR, "rec.onnx": RECOGNISER}
+    downloads = tuple(Download(server.url(file.name), file) for file in FILES)
+    free = replace(REGISTRY["auraface"], name="free", files=FILES, downloads=downloads)
+    monkeypatch.setitem(REGISTRY, "free", free)
+    server.cuts = [SIZE, 1000, 0]
+    with pytest.raises(ModelDownloadError):
+        install("free", models_dir)
+    assert left_in(models_dir) == [".downloads/free/det.onnx", ".downloads/free/rec.onnx.part"]
+    server.requests.clear()
+    assert install("free", models_dir).present
+    assert server.requests == [("rec.onnx", "bytes=1000-")]
+    assert left_in(models_dir) == ["free/det.onnx", "free/rec.onnx"]
+
+
+def test_a_wrong_archive_is_not_unpacked(server: Server, model: Model, models_dir: Path) -> None:
+    content = bytearray(server.files["small.zip"])
+    content[SIZE // 2] ^= 1
+    server.files["small.zip"] = bytes(content)
+    with pytest.raises(WeightsMismatchError, match="SHA-256"):
+        install(model.name, models_dir, accept_license=True)
+    assert left_in(models_dir) == []
+
+
+def test_a_failure_leaves_the_installed_model_as_it_was(server: Server, model: Model, models_dir: Path) -> None:
+    install(model.name, models_dir, accept_license=True)
+    server.files.clear()
+    with pytest.raises(ModelDownloadError):
+        install(model.name, models_dir, accept_license=True, force=True)
+    assert [check.state for check in verify("small", models_dir)] == ["whole", "whole"]
+
+
+@pytest.mark.parametrize("nested", ["", "small/"])
+def test_from_a_folder(server: Server, model: Model, models_dir: Path, tmp_path: Path, nested: str) -> None:
+    source = tmp_path / "source"
+    for name, content in {"det.onnx": DETECTOR, "rec.onnx": RECOGNISER, "age.onnx": b"age"}.items():
+        (source / nested).mkdir(parents=True, exist_ok=True)
+        (source / nested / name).write_bytes(content)
+    install(model.name, models_dir, accept_license=True, source=source)
+    assert left_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
+    assert server.requests == []
+
+
+def test_from_a_zip(server: Server, model: Model, models_dir: Path, tmp_path: Path) -> None:
+    install(model.name, models_dir, accept_license=True, source=tmp_path / "made.zip")
+    assert left_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
+    assert server.requests == []
+
+
+def encrypted_archive(path: Path) -> None:
+    content = archive_of({"det.onnx": DETECTOR}, path)
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.index(signature) + flags
+        content = content[:at] + bytes([content[at] | 1]) + content[at + 1 :]
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda _path: None, ModelError, "no file or folder"),
+        (lambda path: path.write_text("<html>"), WeightsMismatchError, "not a whole, unencrypted zip"),
+        (lambda path: archive_of({"det.onnx": DETECTOR}, path), WeightsMismatchError, "rec.onnx of small is missing"),
+        (
+            lambda path: archive_of({"det.onnx": DETECTOR, "rec.onnx": b"other"}, path),
+            WeightsMismatchError,
+            "rec.onnx of small is not the published one",
+        ),
+        (
+            lambda path: archive_of({"det.onnx": bytes(200_000_000)}, path),
+            WeightsMismatchError,
+            "det.onnx in the archive is larger",
+        ),
+        (
+            lambda path: path.write_bytes(archive_of({"det.onnx": DETECTOR}, path)[:-5000]),
+            WeightsMismatchError,
+            "not a whole",
+        ),
+        (encrypted_archive, WeightsMismatchError, "unencrypted"),
+        (lambda path: path.mkdir(), WeightsMismatchError, "det.onnx, rec.onnx of small is missing"),
+    ],
+)
+def test_sources_that_are_refused(
+    model: Model,
+    models_dir: Path,
+    tmp_path: Path,
+    make: Callable[[Path], object],
+    error: type[ModelError],
+    words: str,
+) -> None:
+    source = tmp_path / "source.zip"
+    make(source)
+    with pytest.raises(error) as caught:
+        install(model.name, models_dir, accept_license=True, source=source)
+    assert words in str(caught.value)
+    assert left_in(models_dir) == []
+
+
+def test_a_folder_that_cannot_be_written(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ModelError, match="cannot be read or written"):
+        install(model.name, tmp_path / "file" / "models", accept_license=True)
+
+
+def test_an_unknown_model_without_a_source(models_dir: Path) -> None:
+    with pytest.raises(UnknownModelError):
+        install("nobody_knows", models_dir, accept_license=True)
+    with pytest.raises(UnknownModelError):
+        install("../up", models_dir, accept_license=True, source=models_dir)
+
+
+def test_dlib_comes_with_packages(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert install("dlib", models_dir).present
+    assert [check.state for check in verify("dlib", models_dir)] == ["whole"] * 3
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(ModelNotInstalledError, match=r"pip install 'pgface\[dlib\]'"):
+        install("dlib", models_dir)
+    assert not status("dlib", models_dir).present
+
+
+# Packs outside the registry
+
+
+def test_an_own_pack_is_trusted_on_first_use(insightface_pack: Path, models_dir: Path) -> None:
+    with pytest.raises(LicenseNotAcceptedError, match="not known here"):
+        install("own", models_dir, source=insightface_pack)
+    installed = install("own", models_dir, source=insightface_pack, accept_license=True)
+    assert installed.model is None
+    assert left_in(models_dir) == ["own/SHA256SUMS", "own/det_500m.onnx", "own/w600k_mbf.onnx"]
+    assert [check.state for check in verify("own", models_dir)] == ["whole", "whole"]
+    with (models_dir / "own" / "w600k_mbf.onnx").open("ab") as stream:
+        stream.write(b"x")
+    (models_dir / "own" / "det_500m.onnx").unlink()
+    assert [check.state for check in verify("own", models_dir)] == ["missing", "changed"]
+
+
+def test_a_pack_put_there_by_hand_is_recorded_by_the_first_verify(insightface_pack: Path, models_dir: Path) -> None:
+    folder = shutil.copytree(insightface_pack, models_dir / "by_hand")
+    folder.chmod(0o755)
+    first = verify("by_hand", models_dir)
+    assert first[0] == FileCheck("det_500m.onnx", "recorded", DET_500M.sha256)
+    assert [check.state for check in verify("by_hand", models_dir)] == ["whole", "whole"]
+    assert [found.name for found in statuses(models_dir)] == [*REGISTRY, "by_hand"]
+
+
+def test_an_own_zip_cannot_write_elsewhere(insightface_pack: Path, models_dir: Path, tmp_path: Path) -> None:
+    contents = [path.read_bytes() for path in sorted(insightface_pack.glob("*.onnx"))]
+    names = ("../../det.onnx", "..\\..\\rec.onnx")
+    source = tmp_path / "nasty.zip"
+    extra = {"/absolute.onnx": b"no ONNX", "../.hidden.onnx": b"no", "../../run.sh": b"no"}
+    archive_of(dict(zip(names, contents, strict=True)) | extra, source)
+    install("own", models_dir, source=source, accept_license=True)
+    assert left_in(tmp_path) == [
+        "models/own/SHA256SUMS",
+        "models/own/det.onnx",
+        "models/own/rec.onnx",
+        "nasty.zip",
+    ]
+
+
+def test_an_own_pack_without_a_recogniser(insightface_pack: Path, models_dir: Path, tmp_path: Path) -> None:
+    source = tmp_path / "half"
+    source.mkdir()
+    shutil.copyfile(insightface_pack / "det_500m.onnx", source / "det_500m.onnx")
+    with pytest.raises(ModelError, match="no recognition model"):
+        install("own", models_dir, source=source, accept_license=True)
+    assert left_in(models_dir) == []
+
+
+def test_verify_what_is_not_there(models_dir: Path) -> None:
+    with pytest.raises(ModelNotInstalledError, match="models install buffalo_l"):
+        verify("buffalo_l", models_dir)
+    with pytest.raises(UnknownModelError):
+        verify("nobody_knows", models_dir)
