@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -474,9 +475,11 @@ def test_a_name_of_the_registry_stands_for_the_published_files(insightface_pack:
 # In processes of their own
 
 
-def run(code: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
+def run(code: str, *arguments: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    surroundings |= environment
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings)
 
 
 @pytest.mark.parametrize("package", ["insightface", "onnxruntime"])
@@ -498,8 +501,11 @@ def test_a_missing_package(package: str, insightface_pack: Path) -> None:
     assert "pip install 'pgface[insightface]'" in result.stdout, result.stderr
 
 
-def test_no_network_no_noise_no_warnings(insightface_pack: Path) -> None:
-    """Importing, loading and running open no connection, look up no host and print nothing."""
+def test_no_network_no_noise_no_warnings(insightface_pack: Path, tmp_path: Path) -> None:
+    """Importing, loading and running open no connection, look up no host, print nothing and leave nothing behind.
+
+    ONNX Runtime's telemetry is native code, and shows itself by the files that it keeps in the home folder.
+    """
     result = run(
         """
         import sys
@@ -515,5 +521,7 @@ def test_no_network_no_noise_no_warnings(insightface_pack: Path) -> None:
         assert "matplotlib" not in sys.modules
         """,
         insightface_pack,
+        HOME=str(tmp_path),
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,18 +23,20 @@ _PACKAGES = {
 
 
 def import_onnxruntime() -> Any:
-    """Import ONNX Runtime.
+    """Import ONNX Runtime, with its telemetry off: since 1.29 its Linux builds send events unless told not to.
 
     Raises:
         ModelNotInstalledError: it is not installed, or cannot be loaded.
 
     """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when it is first imported
     try:
         import onnxruntime
     except ImportError as error:
         raise ModelNotInstalledError(
             "ONNX Runtime cannot be imported; install it with `pip install 'pgface[insightface]'`."
         ) from error
+    onnxruntime.disable_telemetry_events()  # where another library imported it before
     return onnxruntime
 
 
