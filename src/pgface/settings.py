@@ -73,6 +73,21 @@ class Settings(BaseSettings):
     min_face_size: Annotated[float, Field(ge=0)] = Field(
         default=40.0, description="shorter side of an enrolled face's box at least, in pixels"
     )
+    min_sharpness: Annotated[float, Field(ge=0)] = Field(
+        default=0.6, description="sharpness of an enrolled face at least"
+    )
+    min_brightness: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.08, description="brightness of an enrolled face at least, 0 (black) to 1 (white)"
+    )
+    max_brightness: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.9, description="brightness of an enrolled face at most, 0 (black) to 1 (white)"
+    )
+    max_yaw: Annotated[float, Field(ge=0, le=180)] = Field(
+        default=60.0, description="turn of an enrolled face to either side at most, in degrees"
+    )
+    max_pitch: Annotated[float, Field(ge=0, le=180)] = Field(
+        default=45.0, description="tilt of an enrolled face up or down at most, in degrees"
+    )
 
     @field_validator("data_dir")
     @classmethod

@@ -1,8 +1,8 @@
 """What every engine gives: the faces of an image, as frozen values.
 
 The landmarks are always five points in the order of InsightFace's models: left eye, right eye, nose, left
-mouth corner, right mouth corner, where left and right are the picture's, not the person's. A model that has no
-mouth corners (dlib's five points do not) leaves them NaN.
+mouth corner, right mouth corner, where left and right are the upright face's in the picture, not the person's. A model
+that has no mouth corners (dlib's five points do not) leaves them NaN, and its nose is the nose's base, not the tip.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class Quality:
     face_size: float
     """The shorter side of the box, in pixels of the photo."""
     sharpness: float
-    """Variance of the Laplacian of the aligned grey crop (Pech-Pacheco et al. 2000); higher is sharper."""
+    """Variance of the Laplacian (Pech-Pacheco et al. 2000) of the face, grey, at a fixed size and divided by its mean;
+    times 1000. Higher is sharper."""
     brightness: float
-    """Mean luminance of the aligned crop, 0 (black) to 1 (white)."""
+    """Mean luminance of the face in the aligned crop, 0 (black) to 1 (white)."""
     yaw: float
     """Degrees; positive when the face looks towards the right side of the picture. An estimate from landmarks."""
     pitch: float
