@@ -5,6 +5,7 @@ Catch `PgfaceError` for all of them, or a branch:
 
     PgfaceError
     ├── SettingsError
+    ├── StorageError
     ├── PhotoError
     │   ├── PhotoNotReadableError
     │   ├── PhotoTooLargeError
@@ -48,6 +49,10 @@ class PgfaceError(Exception):
 
 class SettingsError(PgfaceError):
     """A setting has a value that pgface cannot use; correct the environment variable named above."""
+
+
+class StorageError(PgfaceError):
+    """A file could not be written; check the disk's free space and the folder's permissions."""
 
 
 class PhotoError(PgfaceError):

@@ -17,7 +17,7 @@ from typing import Final
 import psycopg
 from PIL import Image
 
-from pgface.errors import DatabaseUnreachableError, PgfaceError
+from pgface.errors import DatabaseUnreachableError, PgfaceError, StorageError
 from pgface.faces.engine import RGBImage
 from pgface.schema import queries
 
@@ -58,10 +58,9 @@ class PhotoFiles:
 
         Does nothing while an enrollment is under way somewhere, whose files have no rows yet.
         """
-        if connection.execute(queries()["try_lock_enrollment"]).fetchone() != (True,):
-            return
-        self._settle_incoming(connection)
-        self.remove_deleted(connection)
+        if connection.execute(queries()["try_lock_enrollment"]).fetchone() == (True,):
+            self._settle_incoming(connection)
+            self.remove_deleted(connection)
 
     def remove_deleted(self, connection: psycopg.Connection) -> None:
         """Remove the files of rows that are gone."""
@@ -72,7 +71,7 @@ class PhotoFiles:
             # Rows may have been written by anyone, so a path is followed only within this gallery's folder.
             file = self.path(filepath).resolve()
             if file.is_relative_to(self._folder.resolve()):
-                file.unlink(missing_ok=True)
+                _remove(file)
         connection.execute(queries()["forget_deleted_photo_files"], {"filepaths": gone})
 
     def _settle_incoming(self, connection: psycopg.Connection) -> None:
@@ -88,7 +87,7 @@ class PhotoFiles:
             if filepath in committed:
                 _move(file, self.path(filepath))
             else:
-                file.unlink(missing_ok=True)
+                _remove(file)
 
 
 class PhotoBatch:
@@ -106,7 +105,7 @@ class PhotoBatch:
         filepath = _filepath(self._root, self._folder, name)
         file = incoming / name
         self._written[file] = self._root / filepath
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        with _stored(file), os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             Image.fromarray(crop).save(stream, format="JPEG", quality=_JPEG_QUALITY)
             stream.flush()
             os.fsync(stream.fileno())
@@ -120,7 +119,7 @@ class PhotoBatch:
     def discard(self) -> None:
         """Remove the files."""
         for file in self._written:
-            file.unlink(missing_ok=True)
+            _remove(file)
 
 
 def _filepath(root: Path, folder: Path, name: str) -> str:
@@ -130,13 +129,30 @@ def _filepath(root: Path, folder: Path, name: str) -> str:
 
 def _private_folder(folder: Path) -> Path:
     # One by one: with `parents=True` only the last would have this mode.
-    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
-        missing.mkdir(mode=0o700, exist_ok=True)
+    with _stored(folder):
+        for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
 def _move(file: Path, place: Path) -> None:
     _private_folder(place.parent)
     # A clean-up elsewhere may have moved it already: its row is committed, so both mean the same.
-    with suppress(FileNotFoundError):
+    with _stored(place), suppress(FileNotFoundError):
         file.replace(place)
+
+
+def _remove(file: Path) -> None:
+    with _stored(file):
+        file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _stored(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be written or removed ({error.strerror}); "
+            "check the disk's free space and the folder's permissions."
+        ) from error

@@ -206,7 +206,8 @@ def test_the_vector_index_comes_back_as_it_was(settings: Settings) -> None:
     with Database.open(settings) as database, database.autocommit() as connection:
         assert "USING hnsw" in drop_vector_index(connection)
         connection.execute(
-            "CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops) WITH (m = 8)"
+            "CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops) "
+            "WITH (m = 8)"
         )
         tuned = drop_vector_index(connection)
         assert "m='8'" in tuned

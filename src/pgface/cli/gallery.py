@@ -19,7 +19,7 @@ from pgface.cli.output import (
     print_table,
     say,
 )
-from pgface.errors import PgfaceError, PhotoNotReadableError
+from pgface.errors import PgfaceError, StorageError
 from pgface.faces.image import PhotoLimits, open_photo
 from pgface.folder import FolderReport
 from pgface.gallery import Gallery
@@ -171,7 +171,7 @@ def _enroll_folder(
     try:
         report.write_csv(file)
     except OSError as error:
-        raise PhotoNotReadableError(f"{file}: the report cannot be written ({error.strerror}).") from error
+        raise StorageError(f"{file}: the report cannot be written ({error.strerror}).") from error
     _print_folder_report(report, file, json)
 
 
@@ -311,7 +311,7 @@ def schema(
     try:
         output.write_text(init_sql(), encoding="utf-8")
     except OSError as error:
-        raise PhotoNotReadableError(f"{output}: it cannot be written ({error.strerror}).") from error
+        raise StorageError(f"{output}: it cannot be written ({error.strerror}).") from error
 
 
 def _annotate(photo: Path, answer: Identification, file: Path) -> None:
@@ -320,7 +320,7 @@ def _annotate(photo: Path, answer: Identification, file: Path) -> None:
     try:
         picture.save(file)
     except (OSError, ValueError) as error:
-        raise PhotoNotReadableError(
+        raise StorageError(
             f"{file}: the picture cannot be written; give a writable file that ends in .png or .jpg."
         ) from error
 

@@ -1,0 +1,239 @@
+"""Enrolling a folder of people."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from galleries import contents, one_value
+from PIL import Image
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from pgface import Gallery, Settings
+from pgface.errors import DatabaseUnreachableError, GalleryError, PhotoNotReadableError
+from pgface.folder import person_of
+
+Photos = Callable[[str, int], Path]
+
+
+@pytest.fixture
+def people(faces_dir: Path, tmp_path: Path) -> Path:
+    """A folder with three photos each of four people, of whom one photo shows another person as well."""
+    folder = tmp_path / "people"
+    for person in ("Colin_Powell", "George_W_Bush", "Gerhard_Schroeder", "Tony_Blair"):
+        (folder / person).mkdir(parents=True)
+        for number in (1, 2, 3):
+            photo = f"{person}_{number:04}.jpg"
+            shutil.copy(faces_dir / person / photo, folder / person / photo)
+    return folder
+
+
+def test_a_folder_of_people(gallery: Gallery, people: Path, photos: Photos) -> None:
+    progress: list[tuple[int, int]] = []
+    report = gallery.enroll_folder(people, on_progress=lambda done, total: progress.append((done, total)))
+    assert {outcome: report.count(outcome) for outcome in ("enrolled", "already enrolled", "refused")} == {
+        "enrolled": 11,
+        "already enrolled": 0,
+        "refused": 1,
+    }
+    (refused,) = (photo for photo in report.photos if photo.outcome == "refused")
+    assert (refused.photo, refused.error) == ("Tony_Blair/Tony_Blair_0001.jpg", "SeveralFacesError")
+    assert "2 faces were found" in refused.reason
+    assert progress[-1] == (12, 12)
+    assert [(user.name, user.email, user.photos) for user in gallery.users()] == [
+        ("Colin Powell", "colin-powell@pgface.invalid", 3),
+        ("George W Bush", "george-w-bush@pgface.invalid", 3),
+        ("Gerhard Schroeder", "gerhard-schroeder@pgface.invalid", 3),
+        ("Tony Blair", "tony-blair@pgface.invalid", 2),
+    ]
+    assert one_value(gallery, "SELECT count(DISTINCT password) FROM users WHERE password = '!'") == 1
+    assert all(gallery.photo_file(photo).is_file() for photo in gallery.photos())
+    (face,) = gallery.identify(photos("Colin_Powell", 5)).faces
+    assert face.matches[0].name == "Colin Powell"
+    quality = one_value(
+        gallery,
+        "SELECT bool_and(detection_score > 0.5 AND box_width > 40 AND sharpness > 0 AND brightness > 0 AND roll "
+        "IS NOT NULL) FROM face_embeddings",
+    )
+    assert quality is True
+
+
+def test_a_second_run_enrolls_only_what_is_new(gallery: Gallery, people: Path, photos: Photos) -> None:
+    gallery.enroll_folder(people, face="largest")
+    before = contents(gallery)
+    again = gallery.enroll_folder(people, face="largest")
+    assert again.count("already enrolled") == 12
+    assert contents(gallery) == before
+
+    shutil.copy(photos("Colin_Powell", 4), people / "Colin_Powell" / "new.jpg")
+    shutil.copy(photos("Colin_Powell", 4), people / "Colin_Powell" / "the same again.jpg")
+    report = gallery.enroll_folder(people, face="largest")
+    assert (report.count("enrolled"), report.count("already enrolled")) == (1, 13)
+
+
+def test_what_cannot_be_enrolled_is_reported_and_stops_nothing(gallery: Gallery, people: Path, tmp_path: Path) -> None:
+    bush = people / "George_W_Bush"
+    (bush / "empty.jpg").write_bytes(b"")
+    (bush / "text.jpg").write_text("not a photo")
+    (bush / "cut.jpg").write_bytes((bush / "George_W_Bush_0001.jpg").read_bytes()[:4000])
+    (bush / "a folder").mkdir()
+    (bush / ".hidden").write_text("not looked at")
+    Image.new("RGB", (200, 200), "grey").save(bush / "nobody.png")
+    shutil.copy(people / "Colin_Powell" / "Colin_Powell_0001.jpg", bush / "x somebody else.jpg")
+    report = gallery.enroll_folder(people)
+    outcomes = {photo.photo: photo.error for photo in report.photos if photo.outcome == "refused"}
+    assert outcomes == {
+        "George_W_Bush/a folder": "PhotoNotReadableError",
+        "George_W_Bush/cut.jpg": "PhotoFormatError",
+        "George_W_Bush/empty.jpg": "PhotoFormatError",
+        "George_W_Bush/nobody.png": "NoFaceError",
+        "George_W_Bush/text.jpg": "PhotoFormatError",
+        "George_W_Bush/x somebody else.jpg": "FaceOfAnotherUserError",
+        "Tony_Blair/Tony_Blair_0001.jpg": "SeveralFacesError",
+    }
+    assert report.count("enrolled") == 11
+    report.write_csv(tmp_path / "report.csv")
+    with (tmp_path / "report.csv").open(newline="", encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    assert len(lines) == len(report.photos)
+    (other,) = (line for line in lines if line["error"] == "FaceOfAnotherUserError")
+    assert "already belongs to Colin Powell <colin-powell@pgface.invalid>" in other["reason"]
+
+
+def test_of_two_folders_with_the_same_face_the_first_is_enrolled(gallery: Gallery, people: Path) -> None:
+    shutil.copytree(people / "Colin_Powell", people / "Colin_Powell_again")
+    report = gallery.enroll_folder(people)
+    assert [photo.photo for photo in report.photos if photo.error == "FaceOfAnotherUserError"] == [
+        f"Colin_Powell_again/Colin_Powell_000{number}.jpg" for number in (1, 2, 3)
+    ]
+    assert "colin-powell-again@pgface.invalid" not in [user.email for user in gallery.users()]
+    allowed = gallery.enroll_folder(people, allow_other_user=True)
+    assert allowed.count("enrolled") == 3
+
+
+def test_two_runs_at_once_enroll_everything_once(gallery: Gallery, settings: Settings, people: Path) -> None:
+    with Gallery.open(settings) as other:
+        reports = []
+        threads = [
+            threading.Thread(target=lambda g=g: reports.append(g.enroll_folder(people, face="largest")))  # type: ignore[misc]
+            for g in (gallery, other)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(report.count("enrolled") + report.count("already enrolled") for report in reports) == [12, 12]
+    assert sum(report.count("enrolled") for report in reports) == 12
+    assert sum(user.embeddings for user in gallery.users()) == 12
+
+
+def test_an_existing_user_is_found_by_email_whatever_its_case(gallery: Gallery, people: Path) -> None:
+    with gallery._database.transaction() as connection:
+        connection.execute("INSERT INTO users (name, email, password) VALUES ('Colin', 'C.Powell@Example.ORG', 'x')")
+    (people / "Colin_Powell").rename(people / "c.powell@example.org")
+    gallery.enroll_folder(people, face="largest")
+    assert next((user.name, user.embeddings) for user in gallery.users()) == ("Colin", 3)
+    assert len(gallery.users()) == 4
+
+
+def test_a_database_that_goes_away_loses_nothing_that_was_committed(
+    gallery: Gallery, settings: Settings, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgface.folder.BATCH", 4)
+    assert settings.database_url is not None
+    url = settings.database_url.get_secret_value()
+    name = str(conninfo_to_dict(url)["dbname"])
+
+    def admit(allowed: bool) -> None:
+        with psycopg.connect(url, dbname="postgres", autocommit=True) as server:
+            statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+            server.execute(statement.format(sql.Identifier(name), sql.Literal(allowed)))
+            server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+
+    def go_away(done: int, _: int) -> None:
+        if done == 4:
+            admit(False)
+
+    with pytest.raises(DatabaseUnreachableError):
+        gallery.enroll_folder(people, face="largest", on_progress=go_away)
+    admit(True)
+
+    with Gallery.open(settings) as again:
+        assert sum(user.embeddings for user in again.users()) == 4
+        rows = {again.photo_file(photo) for photo in again.photos()}
+        assert set(settings.photos_dir.rglob("*.jpg")) == rows
+        report = again.enroll_folder(people, face="largest")
+        assert (report.count("enrolled"), report.count("already enrolled")) == (8, 4)
+        assert sum(user.embeddings for user in again.users()) == 12
+
+
+def test_a_folder_without_people(gallery: Gallery, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(GalleryError, match="there are no people in it; it must hold a folder of photos for each"):
+        gallery.enroll_folder(tmp_path / "empty")
+    with pytest.raises(PhotoNotReadableError, match="the folder cannot be read"):
+        gallery.enroll_folder(tmp_path / "nowhere")
+
+
+def test_two_folders_that_mean_the_same_person(gallery: Gallery, people: Path) -> None:
+    (people / "colin powell").mkdir()
+    before = contents(gallery)
+    with pytest.raises(GalleryError, match="would both be colin-powell@pgface.invalid; rename one of them"):
+        gallery.enroll_folder(people)
+    assert contents(gallery) == before
+
+
+@pytest.mark.parametrize(
+    ("folder", "email", "name"),
+    [
+        ("Ariel_Sharon", "ariel-sharon@pgface.invalid", "Ariel Sharon"),
+        ("someone@Example.org", "someone@example.org", "someone"),
+        ("O'Brien, Conan", "o-brien-conan@pgface.invalid", "O'Brien, Conan"),
+    ],
+)
+def test_a_folders_name_is_a_person(folder: str, email: str, name: str) -> None:
+    person = person_of(folder)
+    assert (person.email, person.name) == (email, name)
+
+
+def test_names_that_a_slug_cannot_keep_stay_different_people() -> None:
+    emails = {person_of(name).email for name in ("José", "Jose", "Josè", "山田", "山本", "!!!", "???")}
+    assert len(emails) == 7
+    assert all(email.isascii() and email.endswith("@pgface.invalid") for email in emails)
+
+
+def test_dlib_enrolls_in_processes(settings: Settings, faces_dir: Path, tmp_path: Path) -> None:
+    """Five photos of each person are enrolled, and the other five identified."""
+    for person in faces_dir.iterdir():
+        (tmp_path / "half" / person.name).mkdir(parents=True)
+        for photo in sorted(person.iterdir())[:5]:
+            shutil.copy(photo, tmp_path / "half" / person.name)
+    with Gallery.create(settings, model="dlib") as gallery:
+        assert not gallery.engine.releases_gil
+        assert gallery.enroll_folder(tmp_path / "half", face="largest").count("enrolled") == 50
+        names = []
+        for person in sorted(faces_dir.iterdir()):
+            for photo in sorted(person.iterdir())[5:]:
+                largest = gallery.identify(photo, threshold=-1).faces[0]
+                names.append((person.name.replace("_", " "), largest.matches[0].name))
+    assert sum(expected == found for expected, found in names) / len(names) >= 0.97
+
+
+def test_insightface_identifies_the_other_half(gallery: Gallery, faces_dir: Path, tmp_path: Path) -> None:
+    for person in faces_dir.iterdir():
+        (tmp_path / "half" / person.name).mkdir(parents=True)
+        for photo in sorted(person.iterdir())[:5]:
+            shutil.copy(photo, tmp_path / "half" / person.name)
+    assert gallery.enroll_folder(tmp_path / "half", face="largest").count("enrolled") == 50
+    right = 0
+    for person in faces_dir.iterdir():
+        for photo in sorted(person.iterdir())[5:]:
+            matches = gallery.identify(photo).faces[0].matches
+            right += bool(matches) and matches[0].name == person.name.replace("_", " ")
+    assert right / 50 >= 0.99
