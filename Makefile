@@ -14,6 +14,9 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+demo: setup
+	$(BIN)/python examples/demo.py
+
 test: setup lint
 	$(BIN)/python -m pytest
 
@@ -27,4 +30,4 @@ constraints: # needs uv; versions and hashes only, for every platform, and no ad
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade --output-file constraints.txt
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-data build dist .mypy_cache .pytest_cache .ruff_cache

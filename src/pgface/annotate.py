@@ -38,7 +38,9 @@ def _draw_face(
     x, y, width, height = identified.face.box
     colour = _KNOWN if identified.identified else _STRANGER
     draw.rectangle((x, y, x + width, y + height), outline=colour, width=line)
-    label = f"{identified.matches[0].name} {identified.matches[0].similarity:.2f}" if identified.matches else "unknown"
+    label = "unknown"
+    if identified.matches:
+        label = f"{identified.matches[0].name}  {identified.matches[0].similarity:.2f}"
     left, top, right, bottom = draw.textbbox((0, 0), label, font=font)
     label_width, label_height = right - left + 4 * line, bottom - top + 4 * line
     # Above the box if there is room, else inside it; never beyond the picture's edges.

@@ -162,6 +162,11 @@ class Gallery:
         return self._settings
 
     @property
+    def url(self) -> str:
+        """Where the gallery's PostgreSQL is, for psycopg and other clients. It may hold a password."""
+        return self._database.url
+
+    @property
     def engine(self) -> Engine:
         """The engine of the gallery's model, loaded at first use.
 
