@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,72 @@ EYES_FROM_TOP = 0.44
 """Height of the eyes in the crop, as a fraction of its side."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceRegion:
+    """The part of a photo that holds one face, from which its crop is sampled when that is asked for."""
+
+    pixels: RGBImage
+    """Shape (height, width, 3), uint8; the photo's own pixels, or means of squares of them for a large face."""
+    corner: NDArray[np.float64]
+    """Upper left corner of the crop, x and y in `pixels`."""
+    right: NDArray[np.float64]
+    """From there to the upper right corner; the way down is at right angles to it."""
+
+    @classmethod
+    def around(cls, image: RGBImage, landmarks: NDArray[np.float32]) -> FaceRegion:
+        """Take the region of a face whose eyes will be level; what lies outside the photo will be black.
+
+        Args:
+            image: shape (height, width, 3), uint8.
+            landmarks: five points as `engine` orders them, shape (5, 2), in pixels of `image`; the mouth may be NaN.
+
+        """
+        points = np.asarray(landmarks, dtype=np.float64)
+        across = points[1] - points[0]
+        angle = math.atan2(across[1], across[0])
+        side = CROP_BY_EYES * face_scale(landmarks)
+        right = side * np.array([math.cos(angle), math.sin(angle)])
+        # Landmarks count from the middle of a pixel, regions from its corner.
+        corner = (points[0] + points[1]) / 2 + 0.5 - right / 2 - EYES_FROM_TOP * _turned_down(right)
+        corners = np.array([corner, corner + right, corner + _turned_down(right), corner + right + _turned_down(right)])
+        height, width = image.shape[:2]
+        low = np.clip(np.floor(corners.min(axis=0)) - 2, 0, (width - 1, height - 1)).astype(int)
+        high = np.clip(np.ceil(corners.max(axis=0)) + 2, low + 1, (width, height)).astype(int)
+        pixels = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+        # Bilinear sampling would skip pixels of a large face: they are averaged before.
+        factor = max(1, int(side / CROP_SIZE))
+        if factor > 1:
+            pixels = np.asarray(Image.fromarray(pixels).reduce(factor))
+        return cls(pixels, (corner - low) / factor, right / factor)
+
+    def crop(self, size: int = CROP_SIZE) -> RGBImage:
+        """Sample the face with its eyes level, shape (size, size, 3), uint8."""
+        return np.asarray(self._sample(Image.fromarray(self.pixels), (0.0, 0.0, 1.0, 1.0), size))
+
+    def grey(self, part: tuple[float, float, float, float], size: int) -> NDArray[np.uint8]:
+        """Sample a part of the crop in grey, shape (size, size), uint8.
+
+        Args:
+            part: left, top, right and bottom, as fractions of the crop's side.
+            size: pixels of each side.
+
+        """
+        return np.asarray(self._sample(Image.fromarray(self.pixels).convert("L"), part, size))
+
+    def _sample(self, pixels: Image.Image, part: tuple[float, float, float, float], size: int) -> Image.Image:
+        left, top, right, bottom = part
+        down = _turned_down(self.right)
+        x_step, y_step = self.right * (right - left) / size, down * (bottom - top) / size
+        start = self.corner + self.right * left + down * top
+        coefficients = (x_step[0], y_step[0], start[0], x_step[1], y_step[1], start[1])
+        return pixels.transform((size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
+
+
 def aligned_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int = CROP_SIZE) -> RGBImage:
-    """Cut out the face with its eyes level, by a similarity transform; what lies outside the photo is black.
+    """Cut out a face with its eyes level, by a similarity transform; what lies outside the photo is black.
 
     Args:
-        image: the upright photo, shape (height, width, 3), uint8.
+        image: the photo, shape (height, width, 3), uint8.
         landmarks: five points as `engine` orders them, shape (5, 2), in pixels of the photo; the mouth may be NaN.
         size: side of the crop, in pixels.
 
@@ -34,15 +96,7 @@ def aligned_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int = CR
         The crop, shape (size, size, 3), uint8.
 
     """
-    points = np.asarray(landmarks, dtype=np.float64)
-    eyes = (points[0] + points[1]) / 2
-    across = points[1] - points[0]
-    angle = math.atan2(across[1], across[0])
-    side = CROP_BY_EYES * face_scale(landmarks)
-    right = np.array([math.cos(angle), math.sin(angle)])
-    down = np.array([-right[1], right[0]])
-    corner = eyes - right * side / 2 - down * side * EYES_FROM_TOP
-    return _cut(image, corner, right * side, down * side, size)
+    return FaceRegion.around(image, landmarks).crop(size)
 
 
 def face_scale(landmarks: NDArray[np.float32]) -> float:
@@ -59,21 +113,6 @@ def face_scale(landmarks: NDArray[np.float32]) -> float:
     return max(math.dist(points[0], points[1]), to_mouth / MOUTH_BY_EYES, 1.0)
 
 
-def _cut(
-    image: RGBImage, corner: NDArray[np.float64], right: NDArray[np.float64], down: NDArray[np.float64], size: int
-) -> RGBImage:
-    """Resample the square that starts at `corner` and is spanned by `right` and `down`."""
-    corners = np.array([corner, corner + right, corner + down, corner + right + down])
-    height, width = image.shape[:2]
-    low = np.clip(np.floor(corners.min(axis=0)) - 2, 0, (width - 1, height - 1)).astype(int)
-    high = np.clip(np.ceil(corners.max(axis=0)) + 2, low + 1, (width, height)).astype(int)
-    region = Image.fromarray(np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]]))
-    corner = corner - low
-    # Bilinear sampling alone would skip pixels of a large face: average them first.
-    factor = max(1, int(np.hypot(*right) / size))
-    if factor > 1:
-        region = region.reduce(factor)
-    x_step, y_step, start = right / size / factor, down / size / factor, (corner + 0.5) / factor
-    coefficients = (x_step[0], y_step[0], start[0], x_step[1], y_step[1], start[1])
-    crop = region.transform((size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
-    return np.asarray(crop)
+def _turned_down(right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same vector after a quarter turn clockwise in the picture."""
+    return np.array([-right[1], right[0]])

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pgface.faces.align import FaceRegion
 
 EMBEDDING_DIMENSION = 512
 CROP_SIZE = 224
@@ -69,8 +72,12 @@ class Detection:
     detection_score: float
     """The detector's own score; comparable only within one model."""
     quality: Quality
-    crop: RGBImage
-    """The aligned face, shape (224, 224, 3)."""
+    region: FaceRegion
+
+    @property
+    def crop(self) -> RGBImage:
+        """The face, upright and with its eyes level, shape (224, 224, 3), uint8; sampled at each call."""
+        return self.region.crop()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
