@@ -231,6 +231,7 @@ def test_a_server_without_ranges(server: Server, download: Download, tmp_path: P
     server.ranges = False
     (tmp_path / "det.onnx.part").write_bytes(b"x" * 5000)
     assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+    assert len(server.requests) == 1
 
 
 def test_a_whole_part_is_only_verified(server: Server, download: Download, tmp_path: Path) -> None:
