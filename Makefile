@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench constraints clean
+.PHONY: setup demo test lint bench docs constraints clean
 
 setup: $(VENV)/.installed
 
@@ -24,6 +24,9 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: setup # the pages that are generated from the code
+	$(BIN)/python docs/generate.py
 
 constraints: # needs uv; versions and hashes only, for every platform, and no addresses
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \

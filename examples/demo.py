@@ -1,7 +1,7 @@
 """What pgface does, in one run: enroll people, find them again, verify one, and ask the same in SQL.
 
-`make demo` runs it. The photos come inside installed packages: an astronaut, Eileen Collins, from scikit-image (taken by
-NASA, in the public domain), and six people from insightface. A second run finds them enrolled already.
+`make demo` runs it. The photos come inside installed packages: an astronaut, Eileen Collins, from scikit-image (taken
+by NASA, in the public domain), and six people from insightface. A second run finds them enrolled already.
 """
 
 from __future__ import annotations

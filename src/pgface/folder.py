@@ -26,6 +26,7 @@ from typing import Literal
 
 from psycopg.rows import tuple_row
 
+from pgface.binding import GalleryModel
 from pgface.enrollment import EmbeddedPhoto, enroll_batch
 from pgface.errors import GalleryError, PhotoError, PhotoNotReadableError
 from pgface.faces.choice import WhichFace, enrollable
@@ -118,26 +119,11 @@ class _Embedder:
 class FolderRun:
     """One run over a folder."""
 
-    def __init__(
-        self,
-        database: Database,
-        files: PhotoFiles,
-        settings: Settings,
-        engine: Engine,
-        reload: Callable[[], Engine] | None,
-        identify_threshold: float,
-    ) -> None:
-        """
-        Args:
-            reload: loads the engine in another process; None for one that only this process has.
-
-        """
+    def __init__(self, database: Database, files: PhotoFiles, settings: Settings, model: GalleryModel) -> None:
         self._database = database
         self._files = files
         self._settings = settings
-        self._engine = engine
-        self._reload = reload
-        self._identify_threshold = identify_threshold
+        self._model = model
 
     def __call__(
         self, folder: Path, face: WhichFace, *, allow_other_user: bool, on_progress: OnProgress | None
@@ -145,7 +131,7 @@ class FolderRun:
         """Enroll every photo; as `Gallery.enroll_folder`."""
         started = time.monotonic()
         tasks = self._tasks(folder)
-        threshold = None if allow_other_user else self._identify_threshold
+        threshold = None if allow_other_user else self._model.binding.identify_threshold
         reports: list[PhotoReport] = []
         with self._workers(face) as (executor, embed):
             results = _in_order(executor, embed, tasks, window=4 * self._settings.workers)
@@ -171,12 +157,13 @@ class FolderRun:
         limits = PhotoLimits.from_settings(self._settings)
         quality = QualityLimits.from_settings(self._settings)
         executor: Executor
-        if self._engine.releases_gil or self._reload is None:
-            embedder = _Embedder(lambda: self._engine, limits, quality, face)
+        engine = self._model.engine  # its identity is checked here, before another process loads it
+        if engine.releases_gil or self._model.reload is None:
+            embedder = _Embedder(lambda: engine, limits, quality, face)
             executor = ThreadPoolExecutor(workers)
         else:
             share = replace(limits, max_decoded_bytes=max(limits.max_decoded_bytes // workers, 1))
-            embedder = _Embedder(self._reload, share, quality, face)
+            embedder = _Embedder(self._model.reload, share, quality, face)
             # Not forked: this process has threads, whose locks a fork would copy as they are.
             executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
         try:

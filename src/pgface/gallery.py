@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
-from uuid import UUID
 
 import numpy as np
 from psycopg.rows import class_row, dict_row, tuple_row
 
+from pgface.binding import Binding, GalleryModel, read_binding
 from pgface.bulk import load_embeddings
 from pgface.enrollment import (
-    Candidate,
-    find_enrolled,
+    enroll_faces,
     insert_embedding,
-    refuse_face_of_another_user,
-    store,
     unit_embedding,
 )
-from pgface.errors import ModelError, ModelMismatchError, ModelNotInstalledError
-from pgface.faces import load_engine, model_defaults, remember_folder
+from pgface.errors import ModelError
 from pgface.faces.choice import WhichFace, enrollable, one_face, one_for_each
-from pgface.faces.engine import Engine, Face, ModelIdentity, every_face
+from pgface.faces.engine import Engine, Face, every_face
 from pgface.faces.image import Photo, PhotoLimits, PhotoSource, open_photo
 from pgface.faces.quality import QualityLimits
 from pgface.folder import FolderReport, FolderRun, OnProgress
@@ -34,7 +28,6 @@ from pgface.people import (
     add_user,
     delete_photo,
     delete_user,
-    get_or_add_user,
     get_user,
     id_in_range,
     unknown_user,
@@ -53,21 +46,7 @@ from pgface.results import (
     User,
     Verification,
 )
-from pgface.schema import queries
 from pgface.settings import Settings, get_settings
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """The gallery's one row: what its embeddings were made with, and its thresholds."""
-
-    id: UUID
-    model_name: str | None
-    dimension: int
-    detector_size: int | None
-    weights_sha256: str | None
-    verify_threshold: float
-    identify_threshold: float
 
 
 class Gallery:
@@ -77,15 +56,13 @@ class Gallery:
     many threads. Every error is a `pgface.PgfaceError`; one that is raised has changed nothing.
     """
 
-    def __init__(self, settings: Settings, database: Database, binding: Binding, engine: Engine | None) -> None:
+    def __init__(self, settings: Settings, database: Database, model: GalleryModel) -> None:
         self._settings = settings
         self._database = database
-        self._binding = binding
-        self._engine = engine
-        self._reload: Callable[[], Engine] | None = None
+        self._model = model
         self._limits = PhotoLimits.from_settings(settings)
         self._quality = QualityLimits.from_settings(settings)
-        self._files = PhotoFiles(settings.photos_dir, binding.id)
+        self._files = PhotoFiles(settings.photos_dir, model.binding.id)
 
     @classmethod
     def create(
@@ -109,7 +86,7 @@ class Gallery:
         with ExitStack() as undo:
             gallery = cls.open(settings, engine=engine)
             undo.callback(gallery.close)
-            gallery._bind(model)
+            gallery._model.bind(gallery._database, model)
             with gallery._database.autocommit() as connection:
                 build_vector_index(connection)
             undo.pop_all()
@@ -132,10 +109,7 @@ class Gallery:
         settings = settings or get_settings()
         with ExitStack() as undo:
             database = undo.enter_context(Database.open(settings))
-            (binding,) = database.read("select_gallery", row_factory=class_row(Binding))
-            if engine is not None and binding.model_name is not None:
-                _require_same_model(binding, engine)
-            gallery = cls(settings, database, binding, engine)
+            gallery = cls(settings, database, GalleryModel(settings, read_binding(database), engine))
             with database.transaction() as connection:
                 gallery._files.clean(connection)
             undo.pop_all()
@@ -154,7 +128,7 @@ class Gallery:
     @property
     def binding(self) -> Binding:
         """The model and the thresholds of this gallery."""
-        return self._binding
+        return self._model.binding
 
     @property
     def settings(self) -> Settings:
@@ -175,12 +149,7 @@ class Gallery:
             ModelMismatchError: what is installed are other weights than the gallery was filled with.
 
         """
-        if self._engine is None:
-            if self._binding.model_name is None:
-                raise ModelNotInstalledError("This gallery is not bound to a model yet; run `pgface init`.")
-            self._use(self._loader(self._binding.model_name))
-        assert self._engine is not None  # noqa: S101 - `_use` has set it
-        return self._engine
+        return self._model.engine
 
     # Enrolling
 
@@ -211,7 +180,8 @@ class Gallery:
         with self._opened(photo) as opened:
             choose = enrollable(opened.name, face, self._quality)
             (found,) = self.engine.detect_and_embed(opened.pixels, choose)
-            return self._store(opened, [(user, name, found)], allow_other_user)[0]
+            wanted = [(user, name, found)]
+            return enroll_faces(self._database, self._files, opened, wanted, allow_other_user)[0]
 
     def enroll_all(
         self, photo: PhotoSource, users: Sequence[UserRef], *, allow_other_user: bool = False
@@ -228,7 +198,7 @@ class Gallery:
             choose = one_for_each(opened.name, len(users), self._quality)
             faces = sorted(self.engine.detect_and_embed(opened.pixels, choose), key=lambda face: face.box.x)
             wanted = [(user, None, face) for user, face in zip(users, faces, strict=True)]
-            return self._store(opened, wanted, allow_other_user)
+            return enroll_faces(self._database, self._files, opened, wanted, allow_other_user)
 
     def enroll_embedding(self, embedding: Any, user: UserRef) -> int:
         """Enroll a bare embedding, shape (512,), for a user that there is; returns its id.
@@ -265,8 +235,8 @@ class Gallery:
             IdentifiedFace(face, tuple(self.identify_embedding(face.embedding, threshold=threshold, top=top)))
             for face in faces
         )
-        used = self._binding.identify_threshold if threshold is None else threshold
-        return Identification(name, self._binding.model_name or "", used, identified)
+        used = self.binding.identify_threshold if threshold is None else threshold
+        return Identification(name, self.binding.model_name or "", used, identified)
 
     def identify_embedding(self, embedding: Any, *, threshold: float | None = None, top: int = 1) -> list[Match]:
         """The people above the threshold for a bare embedding, shape (512,), best first.
@@ -308,7 +278,7 @@ class Gallery:
 
         """
         user_id = id_in_range(user) if isinstance(user, int) else self.user(user).id
-        used = self._binding.verify_threshold if threshold is None else threshold
+        used = self.binding.verify_threshold if threshold is None else threshold
         rows = self._database.read(
             "verify_face",
             {"embedding": unit_embedding(embedding), "user_id": user_id, "threshold": used},
@@ -329,7 +299,7 @@ class Gallery:
 
         """
         similarity = float(np.dot(self._embed_one(photo, face).embedding, self._embed_one(other, face).embedding))
-        used = self._binding.verify_threshold if threshold is None else threshold
+        used = self.binding.verify_threshold if threshold is None else threshold
         return Comparison(similarity >= used, similarity, used)
 
     # People
@@ -431,9 +401,7 @@ class Gallery:
             DatabaseUnreachableError: PostgreSQL went away; what was committed until then is there.
 
         """
-        run = FolderRun(
-            self._database, self._files, self._settings, self.engine, self._reload, self._binding.identify_threshold
-        )
+        run = FolderRun(self._database, self._files, self._settings, self._model)
         return run(Path(folder), face, allow_other_user=allow_other_user, on_progress=on_progress)
 
     def status(self) -> Status:
@@ -445,11 +413,11 @@ class Gallery:
         except ModelError:
             provider = None
         return Status(
-            model=self._binding.model_name,
-            detector_size=self._binding.detector_size,
-            weights_sha256=self._binding.weights_sha256,
-            verify_threshold=self._binding.verify_threshold,
-            identify_threshold=self._binding.identify_threshold,
+            model=self.binding.model_name,
+            detector_size=self.binding.detector_size,
+            weights_sha256=self.binding.weights_sha256,
+            verify_threshold=self.binding.verify_threshold,
+            identify_threshold=self.binding.identify_threshold,
             execution_provider=provider,
             embedded=self._settings.database_url is None,
             schema=self._settings.schema_name,
@@ -461,37 +429,6 @@ class Gallery:
 
     # Inside
 
-    def _bind(self, model: str | None) -> None:
-        if self._binding.model_name is not None and model is None and self._engine is None:
-            return
-        wanted = model or self._binding.model_name or self._settings.model
-        load = self._loader(wanted)
-        engine = self._engine or load()
-        if self._binding.model_name is None:
-            with self._database.transaction() as connection:
-                values = asdict(engine.identity) | asdict(model_defaults(engine.identity.name))
-                connection.execute(queries()["bind_gallery"], values)
-            (self._binding,) = self._database.read("select_gallery", row_factory=class_row(Binding))
-        if self._engine is not None:
-            _require_same_model(self._binding, self._engine)
-            return
-        self._use(load)
-        remember_folder(wanted, self._settings.models_dir)
-
-    def _loader(self, model: str) -> Callable[[], Engine]:
-        return partial(
-            load_engine,
-            model,
-            models_dir=self._settings.models_dir,
-            detector_size=self._binding.detector_size or self._settings.detector_size,
-            execution_provider=self._settings.execution_provider,
-        )
-
-    def _use(self, load: Callable[[], Engine]) -> None:
-        engine = load()
-        _require_same_model(self._binding, engine)
-        self._engine, self._reload = engine, load
-
     def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
         return open_photo(photo, self._limits)
 
@@ -500,45 +437,6 @@ class Gallery:
             (face,) = self.engine.detect_and_embed(opened.pixels, one_face(opened.name, which))
             return face
 
-    def _store(
-        self, photo: Photo, wanted: Sequence[tuple[UserRef, str | None, Face]], allow_other_user: bool
-    ) -> list[Enrollment]:
-        """Enroll the faces of one photo in one transaction."""
-        with self._files.writing() as batch, self._database.transaction() as connection:
-            connection.execute(queries()["lock_enrollment"])
-            enrollments = []
-            for user_ref, name, face in wanted:
-                user = get_or_add_user(connection, user_ref, name)
-                photo_id = find_enrolled(connection, user.id, photo.content_sha256)
-                if photo_id is not None:
-                    enrollments.append(Enrollment(user, photo.name, photo_id, added=False, face=None))
-                    continue
-                if not allow_other_user:
-                    refuse_face_of_another_user(connection, face, user.id, photo.name)
-                candidate = Candidate(user.id, photo.name, photo.content_sha256, face)
-                (photo_id,) = store(connection, batch, [candidate])
-                user = get_user(connection, user.id)
-                enrollments.append(Enrollment(user, photo.name, photo_id, added=True, face=face))
-            return enrollments
-
     def _remove_deleted_files(self) -> None:
         with self._database.transaction() as connection:
             self._files.remove_deleted(connection)
-
-
-def _require_same_model(binding: Binding, engine: Engine) -> None:
-    bound = ModelIdentity(
-        binding.model_name or "", binding.dimension, binding.detector_size or 0, binding.weights_sha256 or ""
-    )
-    given = engine.identity
-    if given == bound:
-        return
-    raise ModelMismatchError(
-        f"This gallery is bound to {_describe(bound)} and this is {_describe(given)}; embeddings of two models cannot "
-        "be compared, so use the gallery's own model, or another gallery (PGFACE_SCHEMA) for this one."
-    )
-
-
-def _describe(model: ModelIdentity) -> str:
-    detector = f", detector {model.detector_size}" if model.detector_size else ""
-    return f"{model.name} ({model.dimension}-D{detector}, weights {model.weights_sha256[:12]})"

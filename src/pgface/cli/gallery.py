@@ -55,7 +55,7 @@ ThresholdOption = Annotated[
     float | None, typer.Option(min=-1, max=1, help="Least similarity; the gallery's own if not given.")
 ]
 FaceOption = Annotated[
-    WhichFaceOption, typer.Option("--face", help="In a photo with several faces: refuse, or take the largest.")
+    WhichFaceOption, typer.Option("--faces", help="In a photo with several faces: refuse, or take the largest.")
 ]
 UserArgument = Annotated[str, typer.Option("--user", help="E-mail or id of the user.")]
 
@@ -255,12 +255,12 @@ def verify(
     photo: Annotated[Path, typer.Argument(help="The probe.")],
     user: UserArgument,
     threshold: ThresholdOption = None,
-    face: FaceOption = WhichFaceOption.ONLY,
+    faces: FaceOption = WhichFaceOption.ONLY,
     json: JsonOption = False,
 ) -> None:
     """Say whether the person in a photo is this user (1:1)."""
     with Gallery.open() as gallery:
-        answer = gallery.verify(photo, user_ref(user), threshold=threshold, face=face.literal)
+        answer = gallery.verify(photo, user_ref(user), threshold=threshold, face=faces.literal)
     if json:
         print_json(answer.to_json())
         return
@@ -276,12 +276,12 @@ def compare(
     photo: Annotated[Path, typer.Argument(help="A photo.")],
     other: Annotated[Path, typer.Argument(help="Another photo.")],
     threshold: ThresholdOption = None,
-    face: FaceOption = WhichFaceOption.ONLY,
+    faces: FaceOption = WhichFaceOption.ONLY,
     json: JsonOption = False,
 ) -> None:
     """Say whether two photos show the same person (1:1)."""
     with Gallery.open() as gallery:
-        answer = gallery.compare(photo, other, threshold=threshold, face=face.literal)
+        answer = gallery.compare(photo, other, threshold=threshold, face=faces.literal)
     if json:
         print_json(answer.to_json())
         return

@@ -1,0 +1,86 @@
+"""Writes the pages of the reference that follow the code: `make docs`. A test proves that they are current."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from pgface.cli import app
+from pgface.settings import Settings
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def command_line() -> str:
+    """The page of the commands, from their own help."""
+    lines = [
+        "# The commands",
+        "",
+        "Generated from the commands' own help by `make docs`.",
+        "",
+        "Exit codes: 0 it was done (that nobody matches is an answer, not a failure), 1 it failed and the error stream "
+        "says why, 2 wrong usage.",
+    ]
+    for name, command in _commands("pgface", typer.main.get_command(app)):
+        lines += ["", f"## `{name}`", "", (command.help or "").strip()]
+        rows = [row for parameter in command.params if (row := _parameter(parameter))]
+        if rows:
+            lines += ["", "| | |", "|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def settings() -> str:
+    """The page of the settings, from their own descriptions."""
+    lines = [
+        "# The settings",
+        "",
+        "Generated from the code by `make docs`. Every setting is read from the environment.",
+        "",
+        "| variable | what | default |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        variable = str(field.validation_alias or f"PGFACE_{name.upper()}")
+        default = _DEFAULTS.get(name, field.get_default())
+        lines.append(f"| `{variable}` | {field.description} | {'' if default is None else f'`{default}`'} |")
+    return "\n".join(lines) + "\n"
+
+
+# What depends on the machine is said in words.
+_DEFAULTS = {
+    "data_dir": "the platform's user data folder; /var/lib/pgface for root",
+    "workers": "the number of processors",
+}
+
+
+def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    for child_name, child in sorted(getattr(command, "commands", {}).items()):
+        full_name = f"{name} {child_name}"
+        if getattr(child, "commands", None):
+            yield from _commands(full_name, child)
+        else:
+            yield full_name, child
+
+
+def _parameter(parameter: Any) -> str | None:
+    if parameter.name == "help" or getattr(parameter, "hidden", False):
+        return None
+    names = ", ".join([*parameter.opts, *parameter.secondary_opts])
+    if parameter.param_type_name == "argument":
+        names = (parameter.metavar or parameter.name).upper() + ("..." if parameter.nargs == -1 else "")
+    help_text = (getattr(parameter, "help", None) or "").replace("|", "\\|")
+    return f"| `{names}` | {help_text} |"
+
+
+def main() -> None:
+    """Write the pages."""
+    REFERENCE.mkdir(exist_ok=True)
+    (REFERENCE / "command-line.md").write_text(command_line(), encoding="utf-8")
+    (REFERENCE / "settings.md").write_text(settings(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
