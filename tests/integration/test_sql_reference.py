@@ -1,0 +1,41 @@
+"""The examples of the SQL reference, run in order as a reader would."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "sql.md"
+
+
+def test_the_examples_run_and_say_what_the_page_says(connection: Connection) -> None:
+    connection.execute("SET client_min_messages = warning")
+    answers: list[list[tuple[Any, ...]]] = []
+    for block in re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL):
+        for statement in block.rstrip().rstrip(";").split(";\n"):
+            cursor = connection.execute(statement.encode())
+            if cursor.description is not None:
+                answers.append(cursor.fetchall())
+    identified, best, verified, counts, gallery, nearest, left = answers
+    assert [(name, float(similarity)) for name, similarity in identified] == [("First User", 1.0)]
+    assert best == [("First User", 1.0)]
+    assert verified == [("first@example.org", True, 1.0), ("second@example.org", False, 0.0)]
+    assert counts == [("first@example.org", 1), ("second@example.org", 0)]
+    assert gallery == [("not bound yet", 0.7, 0.7)]
+    assert len(nearest) == 1
+    assert left == [(0,)]
+
+
+def test_every_function_of_the_page_has_the_signature_that_it_gives(connection: Connection) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for name in ("find_similar_face", "find_similar_faces", "verify_face", "get_user_embeddings_count"):
+        row = connection.execute("SELECT pg_get_function_arguments(%s::regproc)", (name,)).fetchone()
+        assert row is not None
+        arguments = (
+            row[0].replace("double precision", "float").replace("query_embedding vector", "query_embedding vector(512)")
+        )
+        arguments = arguments.replace("NULL::float", "NULL").replace("'0.7'::float", "0.7").replace("0.7::float", "0.7")
+        assert f"`{name}({arguments})" in page
