@@ -41,6 +41,8 @@ REST_LIMIT = 10.0
 """Seconds that a server which is to stop may still recover, before it is stopped all the same."""
 STOP_LIMIT = 60.0
 """Seconds to stop, before a harder signal."""
+PATIENCE = 10
+"""Seconds of recovery before somebody who may be waiting is told about it."""
 LEFTOVER_LIMIT = 5.0
 """Seconds for the processes of a killed server to end by themselves, and again after each harder signal."""
 
@@ -161,7 +163,7 @@ class Cluster:
                         f"The embedded PostgreSQL has not become ready in {waited:.0f} s; look into {self.log}, "
                         "and try again later."
                     )
-                if waited > 10 and not told:
+                if waited > PATIENCE and not told:
                     _log.warning("PostgreSQL is recovering from a crash; waiting for it")
                     told = True
                 time.sleep(0.02)
@@ -185,9 +187,9 @@ class Cluster:
         fitted = server_settings.fitted_settings(server_settings.machine_memory(), server_settings.usable_cores())
         settings = {"cluster_name": self.name, **server_settings.FIXED_SETTINGS, **fitted}
         options = shlex.join(f"--{name}={value}" for name, value in settings.items())
-        # A server that is not ready after these seconds goes on recovering, and is waited for.
+        # A server that is not ready after that time goes on recovering, and is waited for.
         where = ("-D", self.data.name, "-l", self.log.name)
-        run = self._run(user, "pg_ctl", "start", "-w", "-t", "10", *where, "-o", options)
+        run = self._run(user, "pg_ctl", "start", "-w", "-t", str(PATIENCE), *where, "-o", options)
         if run.returncode == 0:
             return None
         return self._last_words(log_size) or _reason(run.stderr)
