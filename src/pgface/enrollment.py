@@ -299,5 +299,6 @@ def _face_row(photo_id: int, candidate: Candidate) -> tuple[Any, ...]:
 
 
 def _stored_name(photo: str) -> str:
-    # Without its folder, which is nobody's business; the column holds 255 characters, and a name's end says the most.
-    return PurePath(photo).name.replace("\0", "")[-255:]
+    # Without its folder, which is nobody's business, and without bytes that are no text; the column holds 255
+    # characters, and a name's end says the most.
+    return PurePath(photo).name.encode("utf-8", "replace").decode().replace("\0", "")[-255:]

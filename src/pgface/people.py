@@ -20,8 +20,7 @@ UserRef = int | str
 UNUSABLE_PASSWORD = "!"  # noqa: S105 - no hash of any scheme, so it verifies no password
 """What stands in `users.password` for a person who has none."""
 
-_EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _LONGEST = 255
 
 
@@ -35,7 +34,8 @@ class Person:
 
 def is_email(text: str) -> bool:
     """Whether this can be an e-mail."""
-    return _EMAIL.fullmatch(text.strip()) is not None and len(text.strip()) <= _LONGEST
+    email = text.strip()
+    return _EMAIL.fullmatch(email) is not None and email.isprintable() and len(email) <= _LONGEST
 
 
 def clean_email(email: str) -> str:
@@ -59,7 +59,8 @@ def clean_name(name: str) -> str:
 
     """
     cleaned = name.strip()
-    if not cleaned or len(cleaned) > _LONGEST or _CONTROL.search(cleaned):
+    # Printable leaves out what a terminal would obey, what nobody sees, and bytes that are no text.
+    if not cleaned or len(cleaned) > _LONGEST or not cleaned.isprintable():
         raise GalleryError(f"{name[:80]!r} is not a name; give 1 to {_LONGEST} printable characters.")
     return cleaned
 

@@ -200,3 +200,18 @@ def test_everything_on_the_embedded_server(insightface_pack: Path, photos: Photo
     assert "colin@example.org" in run("identify", photos("Colin_Powell", 2)).stdout
     assert json.loads(run("status", "--json").stdout)["embedded"] is True
     assert run("postgres", "psql", "-tAc", "SELECT count(*) FROM users").stdout.strip() == "1"
+
+
+def test_names_that_are_no_text_or_would_command_the_terminal(pgface: Run, photos: Photos, tmp_path: Path) -> None:
+    photo = tmp_path / os.fsdecode(b"caf\xe9 \x1b[31m.jpg")
+    photo.write_bytes(photos("Colin_Powell", 1).read_bytes())
+    enrolled = json.loads(pgface("enroll", photo, "--user", "colin@example.org", "--json").stdout)
+    assert enrolled["enrolled"][0]["added"] is True
+    (stored,) = json.loads(pgface("photos", "list", "--json").stdout)
+    assert stored["filename"] == "caf? \x1b[31m.jpg"
+    listed = pgface("photos", "list").stdout
+    assert "\x1b[31m" not in listed
+    assert "caf? \N{REPLACEMENT CHARACTER}[31m.jpg" in listed
+    answer = pgface("identify", photo).stdout
+    assert "\x1b[31m" not in answer
+    assert "colin@example.org" in answer

@@ -20,18 +20,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON, in plain text."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as JSON in UTF-8; bytes of a file's name that are no text are escaped."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
 
 def say(sentence: str) -> None:
     """Print a sentence, with no markup read into it."""
-    console.print(sentence, markup=False, soft_wrap=True)
+    console.print(_printable(sentence), markup=False, soft_wrap=True)
 
 
 def print_error(sentence: object) -> None:
     """Print a sentence to the error stream, with no markup read into it."""
-    errors.print(str(sentence), style="red", markup=False, soft_wrap=True)
+    errors.print(_printable(str(sentence)), style="red", markup=False, soft_wrap=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
@@ -55,4 +55,9 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None else escape(str(value))
+    return "-" if value is None else escape(_printable(str(value)))
+
+
+def _printable(text: str) -> str:
+    # Names come from anyone, and a terminal obeys control characters.
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
