@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         default=40.0, description="shorter side of an enrolled face's box at least, in pixels"
     )
     min_sharpness: Annotated[float, Field(ge=0)] = Field(
-        default=0.6, description="sharpness of an enrolled face at least"
+        default=0.5, description="sharpness of an enrolled face at least"
     )
     min_brightness: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.08, description="brightness of an enrolled face at least, 0 (black) to 1 (white)"

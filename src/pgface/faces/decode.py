@@ -25,7 +25,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from pgface.errors import PhotoFormatError
+from pgface.errors import PhotoFormatError, PhotoTooLargeError
 from pgface.faces.engine import RGBImage
 
 ACCEPTED = "JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC"
@@ -87,13 +87,17 @@ def read_header(name: str, data: bytes) -> Header:
         )
     try:
         with _quiet():
-            image = decoder(io.BytesIO(data))
+            header = header_of(decoder(io.BytesIO(data)))
+    except Image.DecompressionBombError as error:
+        raise PhotoTooLargeError(
+            f"{name}: this {format_name} file declares more pixels than any photo has; make the photo smaller."
+        ) from error
     except Exception as error:  # a decoder may stumble over foreign bytes in any way
         raise _damaged(name, format_name) from error
-    if format_name == "BMP" and image.tile[0][0] == "bmp_rle":
-        # Pillow decodes these in Python, at some 15 seconds for a file of 30 MB.
+    if isinstance(header.image, BmpImageFile) and header.image.tile[0][0] == "bmp_rle":
+        # Pillow decodes these in Python, run by run: a file of 3 MB holds Python's lock for half a second.
         raise PhotoFormatError(f"{name}: run-length coded BMP is not accepted; save the photo as JPEG or PNG.")
-    return header_of(image)
+    return header
 
 
 def header_of(image: Image.Image) -> Header:

@@ -114,9 +114,9 @@ class QualityLimits:
     ==========  ============  ==========================================================
     .           originals     limit, and what reaches it
     ==========  ============  ==========================================================
-    sharpness   4.2 to 59     0.6: a blur of 0.08 of the distance between the eyes (sigma)
+    sharpness   5.1 to 78     0.5: a blur of 0.08 of the distance between the eyes (sigma)
     brightness  0.31 to 0.70  0.08: dimmed to a sixth; 0.9: overexposed three times
-    yaw         -48° to 44°   60°; no photo came near
+    yaw         -48° to 53°   60°; no photo came near
     pitch       -27° to 30°   45°; no photo came near
     ==========  ============  ==========================================================
     """

@@ -1,0 +1,161 @@
+"""Shares of a budget of memory are handed out fairly, and nothing waits for ever."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from pgface.faces.budget import ByteBudget
+
+SOON = 10.0
+"""Seconds after which a wait has failed."""
+
+
+@contextmanager
+def held_elsewhere(budget: ByteBudget, size: int, total: int) -> Iterator[None]:
+    """Another thread holds a share for the length of the block."""
+    holds, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with budget.share(size, total):
+            holds.set()
+            assert let_go.wait(SOON)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(hold)
+        assert holds.wait(SOON)
+        try:
+            yield
+        finally:
+            let_go.set()
+            future.result(SOON)
+
+
+def take(budget: ByteBudget, size: int, total: int) -> int:
+    with budget.share(size, total):
+        return size
+
+
+def waits(budget: ByteBudget, count: int) -> None:
+    """Return as soon as so many threads wait."""
+    for _ in range(int(SOON * 1000)):
+        if len(budget._waiting) == count:
+            return
+        threading.Event().wait(0.001)
+    pytest.fail(f"{len(budget._waiting)} threads wait, not {count}")
+
+
+def test_a_share_is_given_back() -> None:
+    budget = ByteBudget()
+    with budget.share(60, 100):
+        assert budget.held == 60
+    assert budget.held == 0
+    with pytest.raises(KeyError), budget.share(60, 100):
+        raise KeyError
+    assert budget.held == 0
+
+
+def test_a_share_larger_than_the_budget() -> None:
+    with pytest.raises(ValueError, match="a share cannot be larger than the budget"):
+        take(ByteBudget(), 101, 100)
+
+
+def test_what_does_not_fit_waits_for_what_is_held() -> None:
+    budget = ByteBudget()
+    with ThreadPoolExecutor(1) as pool:
+        with held_elsewhere(budget, 60, 100):
+            assert take(budget, 40, 100) == 40
+            waiting = pool.submit(take, budget, 41, 100)
+            waits(budget, 1)
+            assert not waiting.done()
+        assert waiting.result(SOON) == 41
+
+
+def test_a_large_share_is_not_overtaken_by_small_ones() -> None:
+    budget = ByteBudget()
+    order: list[int] = []
+
+    def note(size: int) -> None:
+        with budget.share(size, 100):
+            order.append(size)
+
+    with ThreadPoolExecutor(3) as pool:
+        futures: list[Future[None]] = []
+        with held_elsewhere(budget, 50, 100):
+            for position, size in enumerate((100, 10, 20)):
+                futures.append(pool.submit(note, size))
+                waits(budget, position + 1)
+            assert order == []
+        for future in futures:
+            future.result(SOON)
+    assert order[0] == 100
+
+
+def test_the_budget_is_never_exceeded() -> None:
+    budget = ByteBudget()
+    most = 0
+    lock = threading.Lock()
+
+    def work(number: int) -> None:
+        nonlocal most
+        with budget.share(10 + number % 40, 100):
+            with lock:
+                most = max(most, budget.held)
+            time.sleep(0.001)  # lets the others come
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(work, range(300)))
+    assert 50 <= most <= 100
+    assert budget.held == 0
+
+
+def test_two_threads_that_each_want_a_second_share_do_not_wait_for_each_other() -> None:
+    budget = ByteBudget()
+    both_hold = threading.Barrier(2, timeout=SOON)
+
+    def work() -> int:
+        with budget.share(50, 100):
+            both_hold.wait()
+            return take(budget, 50, 100)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [future.result(SOON) for future in [pool.submit(work), pool.submit(work)]] == [50, 50]
+    assert budget.held == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_does_not_wait_for_its_parents_threads() -> None:
+    code = """
+        import os, threading
+        from pgface.faces.budget import ByteBudget
+        budget, holds = ByteBudget(), threading.Event()
+        def hold():
+            with budget.share(100, 100):
+                holds.set()
+                threading.Event().wait(60)
+        threading.Thread(target=hold, daemon=True).start()
+        holds.wait()
+        child = os.fork()
+        if child == 0:
+            with budget.share(100, 100):
+                os._exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    ignored = ["-W", "ignore::DeprecationWarning"]  # of the fork beside a thread, which is the point here
+    result = subprocess.run(
+        [sys.executable, *ignored, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SOON,
+    )
+    assert result.stdout.strip() == "7"
