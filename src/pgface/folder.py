@@ -28,7 +28,7 @@ from psycopg.rows import tuple_row
 
 from pgface.binding import GalleryModel
 from pgface.enrollment import EmbeddedPhoto, enroll_batch
-from pgface.errors import GalleryError, PhotoError, PhotoNotReadableError
+from pgface.errors import GalleryError, ModelError, PgfaceError, PhotoError, PhotoNotReadableError
 from pgface.faces.choice import WhichFace, enrollable
 from pgface.faces.engine import Engine
 from pgface.faces.image import PhotoLimits, open_photo
@@ -74,7 +74,7 @@ class FolderReport:
 
     def write_csv(self, file: Path) -> None:
         """Write a line for every photo."""
-        with file.open("w", newline="", encoding="utf-8") as stream:
+        with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
             writer = csv.writer(stream)
             writer.writerow(("photo", "email", "outcome", "error", "reason"))
             for photo in self.photos:
@@ -82,7 +82,7 @@ class FolderReport:
 
 
 OnProgress = Callable[[int, int], None]
-"""Called with the number of photos that are done, and of all."""
+"""Called after every photo, with the number of those looked at and of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,10 @@ class _Task:
     person: Person
     enrolled: frozenset[str]
     """Content hashes of the photos that this person has already."""
+
+
+_Embedded = EmbeddedPhoto | PgfaceError | None
+"""The embedded photo, why it is refused, or None for one that is enrolled already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +106,16 @@ class _Embedder:
     quality: QualityLimits
     face: WhichFace
 
-    def __call__(self, task: _Task) -> EmbeddedPhoto | PhotoError | None:
-        """The embedded photo, why it is refused, or None for one that is enrolled already."""
+    def __call__(self, task: _Task) -> _Embedded:
+        engine = self.load()
         try:
             if _content_sha256(task.file) in task.enrolled:
                 return None
             with open_photo(task.file, self.limits) as photo:
                 choose = enrollable(photo.name, self.face, self.quality)
-                (face,) = self.load().detect_and_embed(photo.pixels, choose)
+                (face,) = engine.detect_and_embed(photo.pixels, choose)
                 return EmbeddedPhoto(photo.name, photo.content_sha256, task.person, face)
-        except PhotoError as error:
+        except (PhotoError, ModelError) as error:
             # Without its causes, which may not be fit for the way between processes.
             return type(error)(str(error))
 
@@ -135,10 +139,10 @@ class FolderRun:
         reports: list[PhotoReport] = []
         with self._workers(face) as (executor, embed):
             results = _in_order(executor, embed, tasks, window=4 * self._settings.workers)
+            if on_progress is not None:
+                results = _counted(results, len(tasks), on_progress)
             while batch := list(islice(results, BATCH)):
                 reports += self._write(folder, batch, threshold)
-                if on_progress is not None:
-                    on_progress(len(reports), len(tasks))
         return FolderReport(tuple(reports), time.monotonic() - started)
 
     def _tasks(self, folder: Path) -> list[_Task]:
@@ -176,9 +180,7 @@ class FolderRun:
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
-    def _write(
-        self, folder: Path, batch: list[tuple[_Task, EmbeddedPhoto | PhotoError | None]], threshold: float | None
-    ) -> list[PhotoReport]:
+    def _write(self, folder: Path, batch: list[tuple[_Task, _Embedded]], threshold: float | None) -> list[PhotoReport]:
         embedded = [result for _, result in batch if isinstance(result, EmbeddedPhoto)]
         outcomes = iter(enroll_batch(self._database, self._files, embedded, threshold))
         reports = []
@@ -197,9 +199,9 @@ class FolderRun:
 
 def _in_order(
     executor: Executor, embed: _Embedder, tasks: Iterable[_Task], window: int
-) -> Iterator[tuple[_Task, EmbeddedPhoto | PhotoError | None]]:
+) -> Iterator[tuple[_Task, _Embedded]]:
     """Results in the order of the tasks, with no more of them under way than the window."""
-    waiting: deque[tuple[_Task, Future[EmbeddedPhoto | PhotoError | None]]] = deque()
+    waiting: deque[tuple[_Task, Future[_Embedded]]] = deque()
     for task in tasks:
         waiting.append((task, executor.submit(embed, task)))
         if len(waiting) >= window:
@@ -207,6 +209,14 @@ def _in_order(
             yield done, future.result()
     for done, future in waiting:
         yield done, future.result()
+
+
+def _counted(
+    results: Iterator[tuple[_Task, _Embedded]], total: int, on_progress: OnProgress
+) -> Iterator[tuple[_Task, _Embedded]]:
+    for done, result in enumerate(results, start=1):
+        on_progress(done, total)
+        yield result
 
 
 def _photos_by_person(folder: Path) -> dict[Person, list[Path]]:
