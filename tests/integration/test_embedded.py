@@ -87,7 +87,10 @@ def test_the_first_start_makes_a_database_for_the_gallery(new_folder: Path, vers
         assert ask(server.url, "SELECT lower('É')") == "é"
         assert str(ask(server.url, "SHOW server_version")).startswith(f"{version}.")
         run(server.url, "CREATE EXTENSION vector")
+        run(server.url, "SELECT pg_reload_conf()")
+        assert eventually(lambda: "reloading configuration files" in (new_folder / "log").read_text())
     assert not server_processes(new_folder)
+    assert "contains errors" not in (new_folder / "log").read_text()
     # The data decide, and not what is asked for.
     with EmbeddedPostgres(new_folder) as again:
         assert ask(again.url, "SELECT extname FROM pg_extension WHERE extname = 'vector'") == "vector"
@@ -202,10 +205,11 @@ def test_a_statement_of_a_killed_process_ends(folder: Path) -> None:
 
 def test_objects_and_threads_of_a_process_count_together(folder: Path) -> None:
     def use(_: int) -> object:
-        with EmbeddedPostgres(folder) as server, server:
-            return ask(server.url, KEPT)
+        with EmbeddedPostgres(folder) as own, own, server:
+            return ask(own.url, KEPT)
 
-    with EmbeddedPostgres(folder) as server:
+    server = EmbeddedPostgres(folder)
+    with server:
         pid = postmaster(folder).pid
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(use, range(16))) == [1] * 16
@@ -273,7 +277,7 @@ def test_nothing_that_was_committed_is_lost(folder: Path) -> None:
     assert not server_processes(folder)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.001, 0.01, 0.05, 0.2, 0.5, 1.5])
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.2, 0.5, 1.5])
 def test_a_start_just_after_a_kill_gets_a_living_server(folder: Path, delay: float) -> None:
     with EmbeddedPostgres(folder) as server, psycopg.connect(server.url):
         dead = postmaster(folder)

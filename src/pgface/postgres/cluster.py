@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -181,11 +182,11 @@ class Cluster:
             return None
         user = server_user(self.folder)
         self._settle(user)
-        if not self.data.exists():
-            self._create(user)
-        log_size = self.log.stat().st_size if self.log.exists() else 0
         fitted = server_settings.fitted_settings(server_settings.machine_memory(), server_settings.usable_cores())
         settings = {"cluster_name": self.name, **server_settings.FIXED_SETTINGS, **fitted}
+        if not self.data.exists():
+            self._create(user, settings)
+        log_size = self.log.stat().st_size if self.log.exists() else 0
         options = shlex.join(f"--{name}={value}" for name, value in settings.items())
         # A server that is not ready after that time goes on recovering, and is waited for.
         where = ("-D", self.data.name, "-l", self.log.name)
@@ -226,7 +227,7 @@ class Cluster:
         except PermissionError:
             return False
 
-    def _create(self, user: ServerUser | None) -> None:
+    def _create(self, user: ServerUser | None, settings: Mapping[str, str]) -> None:
         """Make the data beside their place and move them there, so that a killed start leaves nothing half made.
 
         The name is new each time: initdb outlives a start that is killed, and goes on writing.
@@ -238,6 +239,9 @@ class Cluster:
             options = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
             if sys.platform == "linux":
                 options.append("--sync-method=syncfs")  # at once, and not a thousand files one by one
+        # initdb writes these two into its file anyway, and each reload would complain of another value there.
+        for name in settings.keys() & {"shared_buffers", "dynamic_shared_memory_type"}:
+            options += ["-c", f"{name}={settings[name]}"]
         run = self._run(
             user,
             *("initdb", "-D", new.name, "-U", USER, "--auth=trust", "--encoding=UTF8", "--data-checksums"),

@@ -37,6 +37,7 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path, *, postgres_version: int = 18) -> None:
         self._client = _client(folder.expanduser().absolute().resolve(), postgres_version)
         self._starts = 0
+        self._mutex = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -59,18 +60,21 @@ class EmbeddedPostgres:
 
         """
         url = self._client.enter()
-        self._starts += 1
+        with self._mutex:
+            self._starts += 1
         return url
 
     def release(self) -> None:
         """Be no client any more; the last one stops the server, unless it is kept running."""
-        if self._starts > 0:
+        with self._mutex:
+            if self._starts == 0:
+                return
             self._starts -= 1
-            self._client.leave()
+        self._client.leave()
 
     def keep_running(self) -> None:
         """Let the server run on without any client, until `stop`."""
-        self._client.keep.touch(mode=0o600)
+        self._client.keep_running()
 
     def is_running(self) -> bool:
         """Whether there is a server on this folder."""
@@ -135,6 +139,10 @@ class _Client:
         with self._mutex, _in_sentences(self.cluster.folder):
             self._users = 0
             self._leave()
+
+    def keep_running(self) -> None:
+        with _in_sentences(self.cluster.folder):
+            os.close(locks.open_file(self.keep))
 
     def runs(self) -> bool:
         with _in_sentences(self.cluster.folder):

@@ -21,7 +21,7 @@ if sys.platform != "win32":
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Wait for the lock, and hold it inside the block."""
-    descriptor = _open(path)
+    descriptor = open_file(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -32,14 +32,14 @@ def exclusive(path: Path) -> Iterator[None]:
 
 def shared(path: Path) -> int:
     """Hold the lock beside others, until the returned descriptor is closed."""
-    descriptor = _open(path)
+    descriptor = open_file(path)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     return descriptor
 
 
 def nobody_holds(path: Path) -> bool:
     """Whether there is no shared holder at this moment, in this process or another."""
-    descriptor = _open(path)
+    descriptor = open_file(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -50,7 +50,8 @@ def nobody_holds(path: Path) -> bool:
     return True
 
 
-def _open(path: Path) -> int:
+def open_file(path: Path) -> int:
+    """Open a file of the folder, which is made if need be; the caller closes it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     if os.geteuid() == 0:
         # The folder may be another user's, who must be able to open the file tomorrow.
