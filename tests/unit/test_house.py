@@ -1,0 +1,71 @@
+"""The rules of the house that a program can check."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from pgface import errors
+from pgface.errors import PgfaceError
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "pgface"
+
+# Arrows point one way: a room may import only from those named here, and from within itself.
+MAY_IMPORT = {
+    "errors": set(),
+    "schema": set(),
+    "settings": {"errors"},
+    "faces": {"errors", "settings"},
+    "postgres": {"errors", "settings", "schema"},
+}
+
+
+def imported_rooms(file: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pgface."):
+            rooms.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("pgface.")}
+    return rooms
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_nothing_imports_upwards(room: str) -> None:
+    files = list((SOURCE / room).rglob("*.py")) or [SOURCE / f"{room}.py"]
+    for file in files:
+        assert imported_rooms(file) - {room} <= MAY_IMPORT[room], file
+
+
+def test_only_the_command_line_imports_the_command_line() -> None:
+    for file in SOURCE.rglob("*.py"):
+        if "cli" not in file.parts and file.name != "__main__.py":
+            assert "cli" not in imported_rooms(file), file
+
+
+def test_the_tree_of_errors_is_the_one_in_the_docstring() -> None:
+    drawn = [
+        line.rpartition(" ")[2] for line in (errors.__doc__ or "").splitlines() if "Error" in line and "`" not in line
+    ]
+    found = [name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, PgfaceError)]
+    assert drawn == found
+
+
+@pytest.mark.parametrize("name", [name for name, value in vars(errors).items() if inspect.isclass(value)])
+def test_an_errors_default_message_is_one_sentence(name: str) -> None:
+    message = str(getattr(errors, name)())
+    assert re.fullmatch(r"([A-Z]|pg)[^\n]+\.", message)
+
+
+def test_pins_hold_hashes_and_no_addresses() -> None:
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert "://" not in pins
+    packages = [line for line in pins.splitlines() if line and not line.startswith(" ")]
+    assert len(packages) > 50
+    assert all(re.match(r"[a-z0-9-]+==[^ ]+ ", line) for line in packages)
+    assert pins.count("--hash=sha256:") >= len(packages)
