@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Barrier
 
+import psutil
 import psycopg
 import pytest
 from galleries import add_embedding, add_user, axis, create_database, drop_database, rows
@@ -186,6 +188,29 @@ def test_a_lost_connection_is_replaced_for_reading_and_undoes_a_transaction(sett
         with pytest.raises(DatabaseUnreachableError, match="connection to PostgreSQL was lost"):
             add_two_users_and_lose_the_connection_between(database, settings)
         assert database.read("select_users", {"after": 0, "limit": None}, row_factory=tuple_row) == []
+
+
+def test_a_killed_embedded_server_is_started_again(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    initialise(settings)
+    with Database.open(settings) as database:
+        with database.transaction() as connection:
+            add_user(connection, "a@example.org")
+        kill_server(settings)
+        with pytest.raises(DatabaseUnreachableError), database.transaction() as connection:
+            connection.execute("SELECT 1")
+        with database.transaction() as connection:  # what was under way is not repeated, but the next try works
+            assert rows(connection, "SELECT email FROM users") == [("a@example.org",)]
+        kill_server(settings)
+        assert len(database.read("select_users", {"after": 0, "limit": None}, row_factory=tuple_row)) == 1
+
+
+def kill_server(settings: Settings) -> None:
+    pid = int((settings.postgres_dir / "data" / "postmaster.pid").read_text().splitlines()[0])
+    postmaster = psutil.Process(pid)
+    for process in (postmaster, *postmaster.children()):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def add_two_users_and_lose_the_connection_between(database: Database, settings: Settings) -> None:

@@ -25,9 +25,10 @@ Row = TypeVar("Row")
 class Database:
     """Runs the named statements of `schema/queries.sql` in one gallery's schema."""
 
-    def __init__(self, pool: ConnectionPool, resources: ExitStack, url: str) -> None:
+    def __init__(self, pool: ConnectionPool, resources: ExitStack, url: str, embedded: EmbeddedPostgres | None) -> None:
         self._pool = pool
         self._resources = resources
+        self._embedded = embedded
         self.url = url
         """Where PostgreSQL is; may hold a password, so never print it."""
 
@@ -42,7 +43,7 @@ class Database:
 
         """
         with ExitStack() as resources:
-            url = _start(settings, resources)
+            url, embedded = _start(settings, resources)
             with _connect(url, settings) as connection:
                 _find_gallery(connection, settings.schema_name)
                 require_current(connection)
@@ -64,7 +65,7 @@ class Database:
             resources.callback(pool.close)
             with translated():
                 pool.open(wait=True, timeout=settings.connect_timeout)
-            return cls(pool, resources.pop_all(), url)
+            return cls(pool, resources.pop_all(), url, embedded)
 
     def close(self) -> None:
         """Give back the connections and, as its last user, stop the embedded server."""
@@ -79,8 +80,12 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A connection in a transaction that commits at the end, or undoes everything on an error."""
-        with translated(), self._pool.connection() as connection, connection.transaction():
-            yield connection
+        try:
+            with translated(), self._pool.connection() as connection, connection.transaction():
+                yield connection
+        except DatabaseUnreachableError:
+            self._recover()
+            raise
 
     @contextmanager
     def autocommit(self) -> Iterator[Connection]:
@@ -95,8 +100,15 @@ class Database:
         try:
             return self._run(name, parameters, row_factory)
         except DatabaseUnreachableError:
-            self._pool.check()
+            self._recover()
             return self._run(name, parameters, row_factory)
+
+    def _recover(self) -> None:
+        """Have working connections again, for the next try."""
+        if self._embedded is not None:
+            with self._embedded:  # starts it if it was killed
+                pass
+        self._pool.check()
 
     def _run(self, name: str, parameters: Mapping[str, Any] | None, row_factory: BaseRowFactory[Row]) -> list[Row]:
         with translated(), self._pool.connection() as connection, connection.cursor(row_factory=row_factory) as cursor:
@@ -111,18 +123,18 @@ def initialise(settings: Settings) -> list[Migration]:
 
     """
     with ExitStack() as resources:
-        url = _start(settings, resources)
+        url, _ = _start(settings, resources)
         with _connect(url, settings) as connection:
             return migrate(connection, settings.schema_name)
 
 
-def _start(settings: Settings, resources: ExitStack) -> str:
+def _start(settings: Settings, resources: ExitStack) -> tuple[str, EmbeddedPostgres | None]:
     if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    server = EmbeddedPostgres(settings.postgres_dir)
-    url = server.start()
-    resources.callback(server.release)
-    return url
+        return settings.database_url.get_secret_value(), None
+    embedded = EmbeddedPostgres(settings.postgres_dir)
+    url = embedded.start()
+    resources.callback(embedded.release)
+    return url, embedded
 
 
 def _connect(url: str, settings: Settings) -> Connection:
