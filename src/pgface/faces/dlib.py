@@ -43,8 +43,9 @@ SEARCH_SIZE = 1024
 faces from 70 pixels on, which is 7 % of that."""
 ENLARGEMENT = 2.0
 """How much a small picture is enlarged for the detector at most."""
-MIN_SCORE = 0.2
-"""Below it are false alarms: 0.15 at most on photos that lie as they should, and true faces had 0.22 at least."""
+WEAK_SCORE = 0.2
+"""Faces below it count only where there is no better one: dlib's own threshold is 0, and beside true faces there were
+false alarms of up to 0.15, but tight close-ups have such scores too."""
 SURE_SCORE = 0.4
 """Above it are no false alarms of pictures that stand on their head (0.38 at most of 200)."""
 
@@ -107,6 +108,8 @@ class DlibEngine:
 
         """
         found = find_with_retries(image, self._find, sure_score=SURE_SCORE)
+        enough = min(WEAK_SCORE, max((raw.score for raw in found), default=0.0))
+        found = [raw for raw in found if raw.score >= enough]
         points = {raw.box: raw.landmarks for raw in found}
         detections = describe(image, [raw._replace(landmarks=_engine_landmarks(raw.landmarks)) for raw in found])
         return [self._embed(image, detection, points[detection.box]) for detection in choose(detections)]
@@ -118,7 +121,7 @@ class DlibEngine:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         searched = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
         with self._lock:
-            rectangles, scores, _ = self._detector.run(searched, 0, MIN_SCORE)
+            rectangles, scores, _ = self._detector.run(searched, 0, 0.0)
         return [
             self._raw(image, [side / scale for side in (r.left(), r.top(), r.right() + 1, r.bottom() + 1)], score)
             for r, score in zip(rectangles, scores, strict=True)

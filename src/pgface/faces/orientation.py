@@ -1,4 +1,4 @@
-"""Look again where a detector found nothing: with a border around the picture, and turned by quarters.
+"""Look again where a detector found nothing: with a mirrored border around the picture, and turned by quarters.
 
 Detectors miss a face that fills the frame, because they were trained on faces with surroundings, and a face that
 lies on its side. Both are looked for only when nothing was found, or nothing sure, so that an ordinary photo is
@@ -17,8 +17,9 @@ from PIL import Image
 
 from pgface.faces.engine import Box, RawDetection, RGBImage
 
-BORDER = 0.25
-"""Width of the border, as a fraction of the picture's longer side."""
+BORDER = 0.15
+"""Width of the mirrored border, as a fraction of the picture's longer side. With photos cut to 0.7 of the detected box,
+dlib found 5 of 25 without a border and 21 with this one; a black one gave 14, a wider one less."""
 CLOSE_UP_SIZE = 1024
 """Longer side, in pixels, to which a picture is reduced before the border is put around it: its face is large."""
 
@@ -74,7 +75,9 @@ def _bordered(image: RGBImage) -> _View:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = image if scale == 1 else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
     border = round(BORDER * max(size))
-    return _View(np.pad(small, ((border, border), (border, border), (0, 0))), 0, border, (width, height), size)
+    return _View(
+        np.pad(small, ((border, border), (border, border), (0, 0)), mode="symmetric"), 0, border, (width, height), size
+    )
 
 
 def _best_score(faces: Sequence[RawDetection]) -> float:
