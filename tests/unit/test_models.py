@@ -8,6 +8,7 @@ import socket
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,7 +90,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         cut = self.server.cuts.pop(0) if self.server.cuts else None
-        self.wfile.write(content[start:][:cut])
+        with suppress(ConnectionError):  # a client may hang up once it has seen the length
+            self.wfile.write(content[start:][:cut])
         if cut is not None:
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
