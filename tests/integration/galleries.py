@@ -63,7 +63,7 @@ def add_embedding(connection: Connection, user_id: int, vector: str) -> int:
 
 
 def rows(connection: Connection, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    return connection.execute(query, parameters or None).fetchall()  # type: ignore[arg-type]
+    return connection.execute(query, parameters or None).fetchall()
 
 
 def one_value(gallery: Gallery, query: str) -> Any:

@@ -121,7 +121,7 @@ def test_two_runs_at_once_enroll_everything_once(gallery: Gallery, settings: Set
     with Gallery.open(settings) as other:
         reports = []
         threads = [
-            threading.Thread(target=lambda g=g: reports.append(g.enroll_folder(people, face="largest")))  # type: ignore[misc]
+            threading.Thread(target=lambda g=g: reports.append(g.enroll_folder(people, face="largest")))
             for g in (gallery, other)
         ]
         for thread in threads:

@@ -389,7 +389,7 @@ def test_no_face_and_too_small_a_face_are_refused_with_the_measurements(gallery:
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     stream = BytesIO()
-    image.save(stream, kind, **options)  # type: ignore[arg-type]
+    image.save(stream, kind, **options)
     return stream.getvalue()
 
 
