@@ -107,6 +107,7 @@ class DlibEngine:
             choose: sees every face found and returns those to embed; may raise to refuse the photo.
 
         """
+        image = np.ascontiguousarray(image)
         found = find_with_retries(image, self._find, sure_score=SURE_SCORE)
         enough = min(WEAK_SCORE, max((raw.score for raw in found), default=0.0))
         found = [raw for raw in found if raw.score >= enough]
