@@ -243,6 +243,23 @@ def test_avif_is_not_accepted() -> None:
     assert refusal(PhotoFormatError, data) == "<bytes>: AVIF is not accepted; save the photo as JPEG or PNG."
 
 
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF"])
+def test_bytes_changed_at_random_give_a_picture_or_a_sentence(format_name: str) -> None:
+    data = heic(PIXELS) if format_name == "HEIF" else encoded(PICTURE, format_name)
+    generator = np.random.default_rng(3)
+    outcomes = set()
+    for _ in range(60):
+        damaged = bytearray(data)
+        for place in generator.integers(0, 300, 5):
+            damaged[place] = generator.integers(0, 256)
+        try:
+            outcomes.add(pixels_of(bytes(damaged)).ndim)
+        except PhotoError as error:
+            assert str(error).startswith("<bytes>: ")
+            outcomes.add(0)
+    assert 0 in outcomes
+
+
 # --- limits
 
 

@@ -106,10 +106,16 @@ def header_of(image: Image.Image) -> Header:
     bytes_per_pixel = _BYTES_PER_PIXEL_OF.get(image.format or "", _BYTES_PER_PIXEL)
     if isinstance(image, TiffImageFile):
         # A tile is decoded whole, and may be larger than the picture.
-        width, height = max(width, image.tag_v2.get(322, 0)), max(height, image.tag_v2.get(323, 0))
+        tile_width, tile_height = (_whole(image.tag_v2.get(tag)) for tag in (322, 323))
+        width, height = max(width, tile_width), max(height, tile_height)
     if image.info.get("progressive"):
         bytes_per_pixel = _BYTES_PER_PIXEL_PROGRESSIVE
     return Header(image, width, height, bytes_per_pixel)
+
+
+def _whole(value: object) -> int:
+    """The value of a tag; a file may give it any type."""
+    return value if isinstance(value, int) else 0
 
 
 def upright_rgb(name: str, header: Header) -> RGBImage:
