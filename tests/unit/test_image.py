@@ -253,11 +253,10 @@ def test_bytes_changed_at_random_give_a_picture_or_a_sentence(format_name: str) 
         for place in generator.integers(0, 300, 5):
             damaged[place] = generator.integers(0, 256)
         try:
-            outcomes.add(pixels_of(bytes(damaged)).ndim)
+            outcomes.add(str(pixels_of(bytes(damaged)).shape))
         except PhotoError as error:
-            assert str(error).startswith("<bytes>: ")
-            outcomes.add(0)
-    assert 0 in outcomes
+            outcomes.add(str(error))
+    assert any(outcome.startswith("<bytes>: ") for outcome in outcomes)
 
 
 # --- limits
