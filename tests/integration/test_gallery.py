@@ -31,6 +31,7 @@ from pgface.errors import (
     UnknownUserError,
 )
 from pgface.faces import load_engine
+from pgface.photo_files import PhotoBatch
 
 Photos = Callable[[str, int], Path]
 SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
@@ -171,7 +172,7 @@ def test_only_the_crop_is_kept(gallery: Gallery, photos: Photos) -> None:
     with Image.open(file) as crop:
         assert (crop.size, photo.width, photo.height) == ((224, 224), 224, 224)
     assert photo.filename == photos(SCHROEDER, 1).name
-    kept = [path for path in gallery.settings.photos_dir.rglob("*") if path.is_file()]
+    kept = [path for path in gallery.settings.photos_dir.rglob("*.jpg")]
     assert kept == [file]
     assert file.stat().st_mode & 0o077 == 0
     assert all(folder.stat().st_mode & 0o077 == 0 for folder in file.parents[:3])
@@ -189,7 +190,7 @@ def test_an_erased_user_leaves_nothing(gallery: Gallery, photos: Photos) -> None
     assert not gallery.identify(photos(SCHROEDER, 1), threshold=0.3).faces[0].identified
     assert one_value(gallery, "SELECT count(*) FROM auth_tokens") == 1
     assert [photo.user_id for photo in gallery.photos()] == [kept.id]
-    files = [path for path in gallery.settings.photos_dir.rglob("*") if path.is_file()]
+    files = [path for path in gallery.settings.photos_dir.rglob("*.jpg")]
     assert files == [gallery.photo_file(gallery.photos()[0])]
     assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
     with pytest.raises(UnknownUserError, match="no user with the e-mail gerhard@example.org"):
@@ -221,7 +222,12 @@ def test_what_a_crash_left_is_set_right_at_the_next_start(
     outside.write_text("not ours")
     with gallery._database.transaction() as connection:  # deleted by somebody's SQL
         connection.execute("DELETE FROM users WHERE email = 'george@example.org'")
-        connection.execute("INSERT INTO deleted_photo_files VALUES (%s), (%s)", (str(outside), "../../outside.txt"))
+        own = "/".join(photo_path(gallery).split("/")[:2])
+        for filepath in (str(outside), f"{own}/../../../outside.txt", f"{own}/incoming", f"{own}/../x.jpg"):
+            connection.execute(
+                "INSERT INTO photos (user_id, filename, filepath) SELECT id, '', %s FROM users", [filepath]
+            )
+        connection.execute("DELETE FROM photos WHERE filename = ''")
 
     with Gallery.open(settings) as restarted:
         assert [restarted.photo_file(photo) for photo in restarted.photos()] == [first]
@@ -229,6 +235,66 @@ def test_what_a_crash_left_is_set_right_at_the_next_start(
     assert not second.exists()
     assert list(incoming.iterdir()) == []
     assert outside.read_text() == "not ours"
+    assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
+
+
+def photo_path(gallery: Gallery) -> str:
+    return gallery.photos()[0].filepath
+
+
+def test_only_the_machine_that_has_a_crop_forgets_to_remove_it(
+    gallery: Gallery, settings: Settings, photos: Photos, tmp_path: Path
+) -> None:
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    crop = gallery.photo_file(gallery.photos()[0])
+    elsewhere = settings.model_copy(update={"data_dir": tmp_path / "elsewhere"})
+    with Gallery.open(elsewhere, engine=gallery.engine) as other:
+        other.enroll(photos(BUSH, 1), "george@example.org")
+        other.erase_user("gerhard@example.org")
+    Gallery.open(elsewhere).close()
+    assert crop.exists()
+    Gallery.open(settings).close()
+    assert not crop.exists()
+    assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
+
+
+def test_a_crop_that_is_erased_before_it_is_in_its_place_goes_too(
+    gallery: Gallery, settings: Settings, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = PhotoBatch.publish
+
+    def erase_first(batch: PhotoBatch) -> None:
+        gallery.erase_user("gerhard@example.org")
+        publish(batch)
+
+    monkeypatch.setattr(PhotoBatch, "publish", erase_first)
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    assert list(settings.photos_dir.rglob("*.jpg")) == []
+
+
+@pytest.mark.parametrize("how", ["TRUNCATE users CASCADE", "DELETE FROM users", "UPDATE photos SET filepath = 'moved'"])
+def test_a_crop_goes_however_its_row_goes(gallery: Gallery, settings: Settings, photos: Photos, how: str) -> None:
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    with gallery._database.transaction() as connection:
+        connection.execute(how.encode())
+    Gallery.open(settings).close()
+    assert list(settings.photos_dir.rglob("*.jpg")) == []
+
+
+def test_a_file_that_cannot_be_removed_keeps_nobody_out(
+    gallery: Gallery, settings: Settings, photos: Photos, caplog: pytest.LogCaptureFixture
+) -> None:
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    crop = gallery.photo_file(gallery.photos()[0])
+    crop.unlink()
+    crop.mkdir()
+    assert gallery.erase_user("gerhard@example.org").photos == 1
+    with Gallery.open(settings) as again:
+        assert again.users() == []
+    assert "left for the next time" in caplog.text
+    assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 1
+    crop.rmdir()
+    Gallery.open(settings).close()
     assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
 
 
@@ -335,7 +401,9 @@ def test_bulk_loading_is_all_or_nothing(gallery: Gallery) -> None:
         gallery.load_embeddings([user.id] * 1500, broken)
     with pytest.raises(UnknownUserError, match="A user id is not in the gallery, so nothing was loaded"):
         gallery.load_embeddings([user.id] * 1499 + [987654], embeddings)
-    with pytest.raises(EmbeddingError, match="1500 embeddings and 3 user ids"):
+    with pytest.raises(
+        EmbeddingError, match=r"User ids of shape \(3,\) and embeddings of shape \(1500, 512\) do not go together"
+    ):
         gallery.load_embeddings([user.id] * 3, embeddings)
     assert contents(gallery) == before
     assert gallery.status().index == "hnsw"
