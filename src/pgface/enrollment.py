@@ -230,6 +230,7 @@ def _user_ids(connection: psycopg.Connection, people: set[Person]) -> dict[str, 
         "password": UNUSABLE_PASSWORD,
     }
     connection.execute(queries()["insert_users"], values)
+    # All are looked up again: one that somebody else was adding just now was left to them.
     return dict(connection.execute(queries()["select_user_ids"], emails).fetchall())
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
-from psycopg import errors as pg
 from psycopg.rows import class_row
 
 from pgface.errors import DuplicateEmailError, GalleryError, UnknownPhotoError, UnknownUserError
@@ -74,13 +72,10 @@ def add_user(connection: psycopg.Connection, email: str, name: str | None) -> Us
 
     """
     email = clean_email(email)
-    values = {"email": email, "name": clean_name(name or email.partition("@")[0]), "password": UNUSABLE_PASSWORD}
-    if find_user(connection, email) is not None:
-        raise _duplicate(email)
-    try:
-        return _one_user(connection, "insert_user", values)
-    except pg.UniqueViolation as error:
-        raise _duplicate(email) from error
+    added = None if find_user(connection, email) else _insert_user(connection, email, name)
+    if added is None:
+        raise DuplicateEmailError(f"A user with the e-mail {email} is already in the gallery.")
+    return added
 
 
 def find_user(connection: psycopg.Connection, user: UserRef) -> User | None:
@@ -112,7 +107,10 @@ def get_or_add_user(connection: psycopg.Connection, user: UserRef, name: str | N
 
     """
     if isinstance(user, str):
-        return find_user(connection, user) or add_user(connection, user, name)
+        added = find_user(connection, user) or _insert_user(connection, clean_email(user), name)
+        if added is not None:
+            return added
+        # Somebody else has added it since it was looked for.
     return get_user(connection, user)
 
 
@@ -146,15 +144,11 @@ def unknown_user(user: UserRef) -> UnknownUserError:
     return UnknownUserError(f"There is no user {who}; `pgface users list` shows those that there are.")
 
 
-def _duplicate(email: str) -> DuplicateEmailError:
-    return DuplicateEmailError(f"A user with the e-mail {email} is already in the gallery.")
-
-
-def _one_user(connection: psycopg.Connection, query: str, values: dict[str, Any]) -> User:
+def _insert_user(connection: psycopg.Connection, email: str, name: str | None) -> User | None:
+    """The new user; None if there is one with this e-mail, whose transaction is waited for if it is under way."""
+    values = {"email": email, "name": clean_name(name or email.partition("@")[0]), "password": UNUSABLE_PASSWORD}
     with connection.cursor(row_factory=class_row(User)) as cursor:
-        user = cursor.execute(queries()[query], values).fetchone()
-    assert user is not None  # noqa: S101 - an INSERT ... RETURNING of one row
-    return user
+        return cursor.execute(queries()["insert_user"], values).fetchone()
 
 
 def id_in_range(value: int) -> int:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from threading import Barrier
+from typing import TypeVar
 
 import numpy as np
 import pytest
 from galleries import contents, one_value
 from PIL import Image
 
-from pgface import Gallery, Settings
+from pgface import Gallery, Settings, people
 from pgface.errors import (
     DuplicateEmailError,
     EmbeddingError,
@@ -34,6 +37,7 @@ from pgface.faces import load_engine
 from pgface.photo_files import PhotoBatch
 
 Photos = Callable[[str, int], Path]
+Result = TypeVar("Result")
 SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
 
 
@@ -172,7 +176,7 @@ def test_only_the_crop_is_kept(gallery: Gallery, photos: Photos) -> None:
     with Image.open(file) as crop:
         assert (crop.size, photo.width, photo.height) == ((224, 224), 224, 224)
     assert photo.filename == photos(SCHROEDER, 1).name
-    kept = [path for path in gallery.settings.photos_dir.rglob("*.jpg")]
+    kept = list(gallery.settings.photos_dir.rglob("*.jpg"))
     assert kept == [file]
     assert file.stat().st_mode & 0o077 == 0
     assert all(folder.stat().st_mode & 0o077 == 0 for folder in file.parents[:3])
@@ -190,7 +194,7 @@ def test_an_erased_user_leaves_nothing(gallery: Gallery, photos: Photos) -> None
     assert not gallery.identify(photos(SCHROEDER, 1), threshold=0.3).faces[0].identified
     assert one_value(gallery, "SELECT count(*) FROM auth_tokens") == 1
     assert [photo.user_id for photo in gallery.photos()] == [kept.id]
-    files = [path for path in gallery.settings.photos_dir.rglob("*.jpg")]
+    files = list(gallery.settings.photos_dir.rglob("*.jpg"))
     assert files == [gallery.photo_file(gallery.photos()[0])]
     assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
     with pytest.raises(UnknownUserError, match="no user with the e-mail gerhard@example.org"):
@@ -522,3 +526,42 @@ def test_a_truncated_photo_is_refused_and_changes_nothing(gallery: Gallery, phot
     with pytest.raises(PgfaceError, match="damaged|truncated|whole"):
         gallery.enroll(photos(SCHROEDER, 1).read_bytes()[:5000], "new@example.org")
     assert contents(gallery) == before
+
+
+def while_added_elsewhere(gallery: Gallery, email: str, call: Callable[[], Result]) -> Future[Result]:
+    """What becomes of a call that waits for another connection, which adds this e-mail and commits then."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'transactionid'"
+    )
+    with ThreadPoolExecutor(1) as thread, gallery._database.transaction() as connection:
+        people.add_user(connection, email, "Added elsewhere")
+        future = thread.submit(call)
+        deadline = time.monotonic() + 60
+        while not one_value(gallery, waiting):
+            assert not future.done(), future.exception()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    return future
+
+
+def test_a_new_email_that_two_use_at_once_is_one_user(gallery: Gallery, photos: Photos, tmp_path: Path) -> None:
+    enrolled = while_added_elsewhere(gallery, "a@x.org", lambda: gallery.enroll(photos(SCHROEDER, 1), "A@x.org"))
+    assert (enrolled.result().user.name, enrolled.result().user.photos) == ("Added elsewhere", 1)
+
+    for person in (BUSH, POWELL):
+        (tmp_path / "people" / person).mkdir(parents=True)
+        shutil.copy(photos(person, 1), tmp_path / "people" / person)
+    report = while_added_elsewhere(
+        gallery, "george-w-bush@pgface.invalid", lambda: gallery.enroll_folder(tmp_path / "people")
+    )
+    assert report.result().count("enrolled") == 2
+
+    again = while_added_elsewhere(gallery, "b@x.org", lambda: gallery.add_user("b@x.org"))
+    assert isinstance(again.exception(), DuplicateEmailError)
+    assert {user.email: (user.name, user.embeddings) for user in gallery.users()} == {
+        "a@x.org": ("Added elsewhere", 1),
+        "b@x.org": ("Added elsewhere", 0),
+        "colin-powell@pgface.invalid": ("Colin Powell", 1),
+        "george-w-bush@pgface.invalid": ("Added elsewhere", 1),
+    }

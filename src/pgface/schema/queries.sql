@@ -36,14 +36,17 @@ SELECT match, similarity, user_name AS name, user_email AS email
 FROM verify_face(%(embedding)s, %(user_id)s, %(threshold)s);
 
 -- insert_user --
+-- No row comes back if somebody else has added this e-mail.
 INSERT INTO users (name, email, password)
 VALUES (%(name)s, %(email)s, %(password)s)
+ON CONFLICT (email) DO NOTHING
 RETURNING id, name, email, created_at, 0 AS photos, 0 AS embeddings;
 
 -- insert_users --
 INSERT INTO users (name, email, password)
 SELECT name, email, %(password)s
-FROM unnest(%(names)s::text[], %(emails)s::text[]) AS given(name, email);
+FROM unnest(%(names)s::text[], %(emails)s::text[]) AS given(name, email)
+ON CONFLICT (email) DO NOTHING;
 
 -- select_user_ids --
 SELECT lower(email), min(id)
