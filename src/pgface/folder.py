@@ -42,6 +42,8 @@ Outcome = Literal["enrolled", "already enrolled", "refused"]
 
 BATCH = 64
 """Photos in a transaction: what is lost at most when a run is broken off."""
+_LONGEST_SLUG = 200
+"""The e-mail made from it has room in the 255 characters of its column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,16 +247,22 @@ def _photos_by_person(folder: Path) -> dict[Person, list[Path]]:
 def person_of(folder_name: str) -> Person:
     """Who a folder's name means: an e-mail is one; any other name gets `<slug>@pgface.invalid`.
 
-    A name that the slug does not keep whole, as in another script, gets a piece of its hash, so that two people
-    never become one.
+    A name that the slug does not keep whole, as one with a full stop or in another script, gets a piece of its hash, so
+    that two people never become one. Underscores count as spaces, and upper case as lower.
+
+    Raises:
+        GalleryError: it is empty, too long, or holds control characters or bytes that are no text.
+
     """
-    if is_email(folder_name):
-        return Person(folder_name.strip().lower(), clean_name(folder_name.partition("@")[0]))
+    email = folder_name.strip().lower()
+    if is_email(email):
+        return Person(email, clean_name(folder_name.partition("@")[0]))
     name = clean_name(unicodedata.normalize("NFC", folder_name).replace("_", " "))
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name.lower()).strip("-")
-    if not name.isascii() or not slug:
-        slug = f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
+    whole = name.lower()
+    ascii_name = unicodedata.normalize("NFKD", whole).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[:_LONGEST_SLUG].strip("-")
+    if slug.replace("-", " ") != whole:
+        slug = f"{slug}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}".lstrip("-")
     return Person(f"{slug}@pgface.invalid", name)
 
 

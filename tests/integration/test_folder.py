@@ -194,7 +194,8 @@ def test_two_folders_that_mean_the_same_person(gallery: Gallery, people: Path) -
     [
         ("Ariel_Sharon", "ariel-sharon@pgface.invalid", "Ariel Sharon"),
         ("someone@Example.org", "someone@example.org", "someone"),
-        ("O'Brien, Conan", "o-brien-conan@pgface.invalid", "O'Brien, Conan"),
+        ("ariel sharon", "ariel-sharon@pgface.invalid", "ariel sharon"),
+        ("O'Brien, Conan", "o-brien-conan-a43b37f6@pgface.invalid", "O'Brien, Conan"),
     ],
 )
 def test_a_folders_name_is_a_person(folder: str, email: str, name: str) -> None:
@@ -203,9 +204,15 @@ def test_a_folders_name_is_a_person(folder: str, email: str, name: str) -> None:
 
 
 def test_names_that_a_slug_cannot_keep_stay_different_people() -> None:
-    emails = {person_of(name).email for name in ("José", "Jose", "Josè", "山田", "山本", "!!!", "???")}
-    assert len(emails) == 7
-    assert all(email.isascii() and email.endswith("@pgface.invalid") for email in emails)
+    names = "José", "Jose", "Josè", "山田", "山本", "!!!", "???", "C", "C++", "C#", "A B", "A.B", "A-B", "A  B", "-A B"
+    emails = {person_of(name).email for name in (*names, "x" * 254, "x" * 255)}
+    assert len(emails) == len(names) + 2
+    assert all(email.isascii() and email.endswith("@pgface.invalid") and len(email) <= 255 for email in emails)
+
+
+@pytest.mark.parametrize(("one", "other"), [("José", "JOSÉ"), ("C++", "c++"), ("A_B", "a b"), ("A@X.org", "a@x.org")])
+def test_case_and_underscores_make_no_other_person(one: str, other: str) -> None:
+    assert person_of(one).email == person_of(other).email
 
 
 def test_dlib_enrolls_in_processes(settings: Settings, faces_dir: Path, tmp_path: Path) -> None:
