@@ -130,8 +130,9 @@ ALTER TABLE face_embeddings ALTER COLUMN embedding SET STORAGE PLAIN;
 -- for under half of the probes later on. It serves queries that order by distance; the functions scan exactly.
 CREATE INDEX IF NOT EXISTS idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops);
 
--- The distance of a vector from itself is NaN when it has no direction, and NaN sorts above every number:
--- one such row would be everybody's best match. (The type itself refuses NaN and infinity.)
+-- A zero vector has no cosine: its similarity is NaN, which sorts above every number, so that one such row would be
+-- everybody's best match. A vector near the ends of what a float holds loses its bits in the cosine's sums, and matches
+-- people by chance. (The type itself refuses NaN and infinity; vector_norm sums in double precision.)
 DO $$
 DECLARE
     without_cosine bigint;
@@ -143,14 +144,17 @@ BEGIN
     ) THEN
         RETURN;
     END IF;
-    SELECT count(*) INTO without_cosine FROM face_embeddings WHERE NOT (embedding <=> embedding) < 1;
+    SELECT count(*) INTO without_cosine
+    FROM face_embeddings
+    WHERE NOT vector_norm(embedding) BETWEEN 1e-15 AND 1e15;
     IF without_cosine > 0 THEN
         RAISE EXCEPTION '% embeddings are zero vectors, which have no cosine and would match everybody; remove '
-            'them first: DELETE FROM face_embeddings WHERE NOT (embedding <=> embedding) < 1', without_cosine
+            'them first: DELETE FROM face_embeddings WHERE NOT vector_norm(embedding) BETWEEN 1e-15 AND 1e15',
+            without_cosine
             USING ERRCODE = 'check_violation';
     END IF;
     ALTER TABLE face_embeddings ADD CONSTRAINT embedding_has_a_cosine_so_it_is_not_zero_or_nan
-        CHECK ((embedding <=> embedding) < 1);
+        CHECK (vector_norm(embedding) BETWEEN 1e-15 AND 1e15);
 END
 $$;
 
@@ -200,6 +204,9 @@ INSERT INTO gallery DEFAULT VALUES ON CONFLICT DO NOTHING;
 -- verify_face anew, to save itself the look at this one row.
 ANALYZE gallery;
 
+-- It holds nothing personal, and the search functions read it with the rights of whoever calls them.
+GRANT SELECT ON gallery TO PUBLIC;
+
 -- SHA-256 of the photo as it was given, in hexadecimal: the same photo is enrolled once for a user.
 ALTER TABLE photos ADD COLUMN IF NOT EXISTS content_sha256 TEXT DEFAULT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS idx_photos_user_content ON photos(user_id, content_sha256);
@@ -220,8 +227,9 @@ ALTER TABLE face_embeddings
 
 CREATE INDEX IF NOT EXISTS idx_users_lower_email ON users(lower(email));
 
--- Files of photos that are gone from the tables. Written in the transaction that deletes the row, whoever
--- deletes it, so that no file outlives its row by more than a start of pgface.
+-- Files of photos that are gone from the tables. Noted in the transaction that deletes the row, whoever deletes it and
+-- however: by SQL, by a user's deletion, by TRUNCATE, or by giving the row another file. SECURITY DEFINER, so that a role
+-- with rights on the specification's four tables needs none here.
 CREATE TABLE IF NOT EXISTS deleted_photo_files (
     filepath TEXT PRIMARY KEY,
     deleted_at TIMESTAMPTZ NOT NULL DEFAULT now()
@@ -229,11 +237,20 @@ CREATE TABLE IF NOT EXISTS deleted_photo_files (
 
 CREATE OR REPLACE FUNCTION remember_deleted_photo_file()
 RETURNS TRIGGER
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-    INSERT INTO deleted_photo_files (filepath) VALUES (OLD.filepath) ON CONFLICT DO NOTHING;
+    -- The paths that pgface writes begin with the gallery's id; any other file is not its own to remove.
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO deleted_photo_files (filepath)
+        SELECT p.filepath FROM photos p, gallery g WHERE starts_with(p.filepath, g.id || '/')
+        ON CONFLICT DO NOTHING;
+    ELSE
+        INSERT INTO deleted_photo_files (filepath)
+        SELECT OLD.filepath FROM gallery g WHERE starts_with(OLD.filepath, g.id || '/')
+        ON CONFLICT DO NOTHING;
+    END IF;
     RETURN NULL;
 END;
 $$;
@@ -241,6 +258,17 @@ $$;
 CREATE OR REPLACE TRIGGER remember_deleted_photo_file
 AFTER DELETE ON photos
 FOR EACH ROW
+EXECUTE FUNCTION remember_deleted_photo_file();
+
+CREATE OR REPLACE TRIGGER remember_replaced_photo_file
+AFTER UPDATE OF filepath ON photos
+FOR EACH ROW
+WHEN (OLD.filepath IS DISTINCT FROM NEW.filepath)
+EXECUTE FUNCTION remember_deleted_photo_file();
+
+CREATE OR REPLACE TRIGGER remember_truncated_photo_files
+BEFORE TRUNCATE ON photos
+FOR EACH STATEMENT
 EXECUTE FUNCTION remember_deleted_photo_file();
 
 INSERT INTO pgface_migrations (version, name) VALUES (2, 'gallery')
@@ -256,14 +284,14 @@ ON CONFLICT DO NOTHING;
 -- BEGIN ATOMIC binds every name to this gallery when the function is made, and PostgreSQL writes these functions
 -- into the statement that calls them, so that a prepared call keeps its plan.
 
-CREATE OR REPLACE FUNCTION refuse_zero_vector(self_distance float)
+CREATE OR REPLACE FUNCTION refuse_zero_vector(norm float)
 RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE
 SET search_path FROM CURRENT
 AS $$
 BEGIN
     RAISE EXCEPTION 'the query embedding is a zero vector, which has no cosine and would match everybody'
-        USING ERRCODE = 'invalid_parameter_value';
+        USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Its norm is %s; 1e-15 to 1e15 is accepted.', norm);
 END;
 $$;
 
@@ -275,8 +303,8 @@ RETURNS boolean
 LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC
     SELECT CASE
-        WHEN (query_embedding <=> query_embedding) < 1 THEN TRUE
-        ELSE refuse_zero_vector(query_embedding <=> query_embedding)
+        WHEN vector_norm(query_embedding) BETWEEN 1e-15 AND 1e15 THEN TRUE
+        ELSE refuse_zero_vector(vector_norm(query_embedding))
     END;
 END;
 

@@ -26,6 +26,7 @@ Catch `PgfaceError` for all of them, or a branch:
     │   ├── PgvectorError
     │   ├── SchemaMissingError
     │   ├── SchemaTooNewError
+    │   ├── IndexNotBuiltError
     │   └── EmbeddedPostgresError
     └── GalleryError
         ├── ModelMismatchError
@@ -133,6 +134,10 @@ class SchemaMissingError(DatabaseError):
 
 class SchemaTooNewError(DatabaseError):
     """This database was made by a newer pgface; upgrade pgface to use it."""
+
+
+class IndexNotBuiltError(DatabaseError):
+    """The embeddings are loaded and found, but the vector index could not be built; run `pgface init` to build it."""
 
 
 class EmbeddedPostgresError(DatabaseError):

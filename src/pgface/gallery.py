@@ -34,7 +34,7 @@ from pgface.people import (
 )
 from pgface.photo_files import PhotoFiles
 from pgface.postgres.database import Database, initialise
-from pgface.postgres.index import build_vector_index
+from pgface.postgres.index import ensure_vector_index
 from pgface.results import (
     Comparison,
     Enrollment,
@@ -88,7 +88,7 @@ class Gallery:
             undo.callback(gallery.close)
             gallery._model.bind(gallery._database, model)
             with gallery._database.autocommit() as connection:
-                build_vector_index(connection)
+                ensure_vector_index(connection)
             undo.pop_all()
         return gallery
 

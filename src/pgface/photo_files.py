@@ -2,11 +2,15 @@
 
 A file is written under `incoming` before its row is committed, and moved to its place afterwards; a row's file is
 removed after the row is gone. Whatever a crash leaves in between is set right by `clean`: an incoming file either
-has a row (then it moves) or has none (then it goes), and files of deleted rows are listed in the database.
+has a row (then it moves) or has none (then it goes), and files of deleted rows are noted in the database.
+
+A path in the database begins with the gallery's id and the photos folder's own: of several machines that use one
+gallery, each with a folder of its own, only the one that has a file may forget that it is to be removed.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -22,18 +26,21 @@ from pgface.faces.engine import RGBImage
 from pgface.schema import queries
 
 _INCOMING: Final = "incoming"
+_FOLDER_ID: Final = "folder-id"
 _JPEG_QUALITY: Final = 95
+
+_log = logging.getLogger("pgface.photos")
 
 
 class PhotoFiles:
-    """The crops of one gallery, below `root/<gallery id>`; paths in the database are relative to `root`."""
+    """The crops of one gallery in one photos folder."""
 
     def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
         self._root = root
-        self._folder = root / str(gallery_id)
+        self._gallery_id = gallery_id
 
     def path(self, filepath: str) -> Path:
-        """Where the file of a row of `photos` is."""
+        """Where the file of a row of `photos` is, if it is in this photos folder."""
         return self._root / filepath
 
     @contextmanager
@@ -43,7 +50,7 @@ class PhotoFiles:
         If the transaction is refused the files go, and if it commits they move to their places. Where nobody
         knows whether it committed, as when the connection was lost, they wait for `clean`, which asks the table.
         """
-        batch = PhotoBatch(self._root, self._folder)
+        batch = PhotoBatch(self._root, self._gallery_id)
         try:
             yield batch
         except DatabaseUnreachableError:
@@ -56,29 +63,47 @@ class PhotoFiles:
     def clean(self, connection: psycopg.Connection) -> None:
         """Set right what a crash left; call it in a transaction of its own.
 
-        Does nothing while an enrollment is under way somewhere, whose files have no rows yet.
+        Does nothing while an enrollment is under way somewhere, whose files have no rows yet. A file that cannot be
+        moved or removed now is left for the next time, with a warning in the log: it must not keep anyone out.
         """
+        if not (self._root / _FOLDER_ID).exists():
+            return
         if connection.execute(queries()["try_lock_enrollment"]).fetchone() == (True,):
-            self._settle_incoming(connection)
+            try:
+                self._settle_incoming(connection)
+            except StorageError as error:
+                _warn(error)
             self.remove_deleted(connection)
 
     def remove_deleted(self, connection: psycopg.Connection) -> None:
-        """Remove the files of rows that are gone."""
-        gone = [filepath for (filepath,) in connection.execute(queries()["deleted_photo_files"])]
-        if not gone:
+        """Remove this folder's files of rows that are gone; one that cannot be removed stays noted."""
+        if not (self._root / _FOLDER_ID).exists():
             return
-        for filepath in gone:
-            # Rows may have been written by anyone, so a path is followed only within this gallery's folder.
-            file = self.path(filepath).resolve()
-            if file.is_relative_to(self._folder.resolve()):
-                _remove(file)
-        connection.execute(queries()["forget_deleted_photo_files"], {"filepaths": gone})
+        prefix = _prefix(self._gallery_id, self._root)
+        noted = [filepath for (filepath,) in connection.execute(queries()["deleted_photo_files"], {"prefix": prefix})]
+        gone = [filepath for filepath in noted if self._removed(filepath, prefix)]
+        if gone:
+            connection.execute(queries()["forget_deleted_photo_files"], {"filepaths": gone})
+
+    def _removed(self, filepath: str, prefix: str) -> bool:
+        file = self.path(filepath)
+        # Rows may have been written by anyone, so only what can be a crop's path is followed.
+        if file.parent.parent != self._root / prefix or file.suffix != ".jpg":
+            return True
+        try:
+            # It may not have moved to its place yet.
+            for place in (file, self._root / prefix / _INCOMING / file.name):
+                _remove(place)
+        except StorageError as error:
+            _warn(error)
+            return False
+        return True
 
     def _settle_incoming(self, connection: psycopg.Connection) -> None:
-        incoming = self._folder / _INCOMING
-        if not incoming.is_dir():
-            return
-        waiting = {_filepath(self._root, self._folder, file.name): file for file in incoming.iterdir()}
+        prefix = _prefix(self._gallery_id, self._root)
+        incoming = self._root / prefix / _INCOMING
+        with _stored(incoming):
+            waiting = {_filepath(prefix, file.name): file for file in incoming.iterdir()} if incoming.is_dir() else {}
         if not waiting:
             return
         rows = connection.execute(queries()["existing_photo_files"], {"filepaths": list(waiting)})
@@ -93,16 +118,17 @@ class PhotoFiles:
 class PhotoBatch:
     """Crops that are written, and not yet in their places."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
         self._root = root
-        self._folder = folder
+        self._gallery_id = gallery_id
         self._written: dict[Path, Path] = {}
 
     def add(self, crop: RGBImage) -> str:
         """Write a crop, shape (height, width, 3), and return the path for its row."""
-        incoming = _private_folder(self._folder / _INCOMING)
+        prefix = _prefix(self._gallery_id, self._root)
+        incoming = _private_folder(self._root / prefix / _INCOMING)
         name = f"{uuid.uuid4().hex}.jpg"
-        filepath = _filepath(self._root, self._folder, name)
+        filepath = _filepath(prefix, name)
         file = incoming / name
         self._written[file] = self._root / filepath
         with _stored(file), os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
@@ -122,9 +148,28 @@ class PhotoBatch:
             _remove(file)
 
 
-def _filepath(root: Path, folder: Path, name: str) -> str:
+def _prefix(gallery_id: uuid.UUID, root: Path) -> str:
+    """How the paths of a gallery's crops in this photos folder begin."""
+    return f"{gallery_id}/{_folder_id(root)}"
+
+
+def _folder_id(root: Path) -> str:
+    """The photos folder's own id; made when the first crop is written."""
+    file = root / _FOLDER_ID
+    with _stored(file):
+        if not file.exists():
+            _private_folder(root)
+            new = root / f"{_FOLDER_ID}-{uuid.uuid4().hex}"
+            new.write_text(uuid.uuid4().hex)
+            with suppress(FileExistsError):  # another process was first, and its id holds
+                os.link(new, file)
+            new.unlink()
+        return file.read_text().strip()
+
+
+def _filepath(prefix: str, name: str) -> str:
     # 256 folders, so that none grows too large to list.
-    return (folder.relative_to(root) / name[:2] / name).as_posix()
+    return f"{prefix}/{name[:2]}/{name}"
 
 
 def _private_folder(folder: Path) -> Path:
@@ -153,6 +198,10 @@ def _stored(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{path} could not be written or removed ({error.strerror}); "
+            f"{path} could not be read, written or removed ({error.strerror}); "
             "check the disk's free space and the folder's permissions."
         ) from error
+
+
+def _warn(error: StorageError) -> None:
+    _log.warning("%s It is left for the next time.", error)

@@ -78,5 +78,5 @@ def contents(gallery: Gallery) -> tuple[Any, ...]:
     tables = ("users", "photos", "auth_tokens", "face_embeddings", "deleted_photo_files", "gallery")
     with gallery._database.transaction() as connection:
         found = [rows(connection, f"SELECT * FROM {table} ORDER BY 1") for table in tables]
-    files = sorted(str(path) for path in gallery.settings.photos_dir.rglob("*") if path.is_file())
+    files = sorted((str(path), path.read_bytes()) for path in gallery.settings.photos_dir.rglob("*") if path.is_file())
     return repr(found), files

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
+import numpy as np
 import psutil
 import psycopg
 import pytest
@@ -16,16 +18,18 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import tuple_row
 
+from pgface.bulk import load_embeddings
 from pgface.errors import (
     DatabaseAccessError,
     DatabaseUnreachableError,
     EmbeddingError,
+    IndexNotBuiltError,
     PgvectorError,
     SchemaMissingError,
     SchemaTooNewError,
 )
 from pgface.postgres.database import Database, initialise
-from pgface.postgres.index import build_vector_index, drop_vector_index
+from pgface.postgres.index import build_vector_index, drop_vector_index, ensure_vector_index
 from pgface.postgres.migrate import migrate, require_current
 from pgface.schema import migrations
 from pgface.settings import Settings
@@ -99,9 +103,34 @@ def test_a_database_of_the_specifications_own_script_is_taken_over(database_url:
         assert rows(connection, "SELECT match FROM verify_face(%s, %s)", axis(3), people[3]) == [(True,)]
 
 
-def test_a_fresh_database_has_no_gallery(settings: Settings) -> None:
-    with pytest.raises(SchemaMissingError, match="no gallery in this database yet; run `pgface init`"):
+def test_a_schema_that_is_not_there_leads_to_no_other(settings: Settings) -> None:
+    initialise(settings)
+    typo = settings.model_copy(update={"schema_name": "typo"})
+    with pytest.raises(SchemaMissingError, match="no schema typo in this database; run `pgface init`"):
+        Database.open(typo)
+
+
+def test_a_schema_that_may_not_be_used_leads_to_no_other(stranger: str, tmp_path: Path) -> None:
+    with psycopg.connect(make_conninfo(stranger, user="postgres"), autocommit=True) as connection:
+        migrate(connection, "public")
+        migrate(connection, "closed")
+    settings = settings_for(stranger, tmp_path).model_copy(update={"schema_name": "closed"})
+    with pytest.raises(DatabaseAccessError, match="may not use the schema closed"):
         Database.open(settings)
+
+
+def test_a_fresh_database_has_no_gallery(settings: Settings) -> None:
+    with pytest.raises(
+        SchemaMissingError, match=r"There is no (gallery|schema .*) in this database.*; run `pgface init`"
+    ):
+        Database.open(settings)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:top@secret-word@127.0.0.1/db", "postgresql://u:se@secret-word:x@h/db"])
+def test_a_password_that_was_not_encoded_is_not_repeated(url: str, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnreachableError, match="cannot be resolved") as e:
+        Database.open(settings_for(url, tmp_path))
+    assert "secret" not in str(e.value)
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
@@ -238,6 +267,67 @@ def test_the_vector_index_comes_back_as_it_was(settings: Settings) -> None:
         assert "m='8'" in tuned
         build_vector_index(connection, tuned)
         assert drop_vector_index(connection) == tuned
+
+
+def test_several_loads_at_once_leave_one_index(settings: Settings) -> None:
+    initialise(settings)
+    with Database.open(settings) as database:
+        with database.transaction() as connection:
+            user = add_user(connection, "a@example.org")
+        embeddings = np.random.default_rng(1).standard_normal((1500, 512))
+        with ThreadPoolExecutor(3) as threads:
+            loads = [threads.submit(load_embeddings, database, [user] * 1500, embeddings) for _ in range(3)]
+            assert [load.result() for load in loads] == [1500] * 3
+        with database.autocommit() as connection:
+            assert rows(connection, "SELECT count(*) FROM face_embeddings") == [(4500,)]
+            assert "USING hnsw" in drop_vector_index(connection)
+
+
+def test_a_load_whose_index_cannot_be_built_says_that_it_is_loaded(settings: Settings) -> None:
+    initialise(settings)
+    with Database.open(settings) as database:
+        with database.transaction() as connection:
+            user = add_user(connection, "a@example.org")
+        embeddings = np.random.default_rng(1).standard_normal((1500, 512))
+        with database.autocommit() as connection:  # an index that nothing can be built for again
+            connection.execute("DROP INDEX idx_embeddings_vector")
+            connection.execute(
+                "CREATE FUNCTION odd(vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE AS "
+                "$$ BEGIN IF (SELECT count(*) FROM face_embeddings) > 0 THEN RAISE 'odd'; END IF; RETURN $1; END $$"
+            )
+            connection.execute(
+                "CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw "
+                "((odd(embedding)::vector(512)) vector_cosine_ops)"
+            )
+        with pytest.raises(IndexNotBuiltError, match="loaded and found, but the vector index could not be built"):
+            load_embeddings(database, [user] * 1500, embeddings)
+        with database.autocommit() as connection:
+            assert rows(connection, "SELECT count(*) FROM face_embeddings") == [(1500,)]
+            connection.execute("DROP FUNCTION odd CASCADE")
+            ensure_vector_index(connection)
+            assert "USING hnsw" in drop_vector_index(connection)
+
+
+def test_identification_goes_on_while_embeddings_are_loaded(settings: Settings) -> None:
+    initialise(settings)
+    with Database.open(settings) as database:
+        with database.transaction() as connection:
+            user = add_user(connection, "a@example.org")
+            add_embedding(connection, user, axis(0))
+        question = {"embedding": np.eye(1, 512)[0], "threshold": 0.5, "max_results": 1}
+        found = []
+
+        class Asking(np.ndarray):
+            """Embeddings that are asked about in the middle of being read."""
+
+            def __getitem__(self, key: Any) -> Any:
+                if isinstance(key, slice) and key.start == 1000:
+                    found.append(database.read("find_similar_faces", question, row_factory=tuple_row)[0][0])
+                return super().__getitem__(key)
+
+        embeddings = np.random.default_rng(1).standard_normal((1500, 512)).view(Asking)
+        load_embeddings(database, [user] * 1500, embeddings)
+        assert found == [user]
 
 
 def test_a_broken_index_is_built_again(settings: Settings) -> None:

@@ -214,11 +214,52 @@ def test_the_vector_type_itself_refuses_what_is_not_finite(connection: Connectio
         add_embedding(connection, user, axis(0).replace("1.0", value))
 
 
-def test_a_vector_too_small_or_too_large_for_a_cosine_is_refused(connection: Connection) -> None:
+def test_a_vector_whose_cosine_would_lose_its_bits_is_refused(connection: Connection) -> None:
+    """Near the smallest floats the sums of a cosine hold a bit or two, and strangers match by chance."""
     user = add_user(connection, "a@example.org")
-    for scale in (1e-30, 1e38):
+    spread = "[" + ",".join("3e-23" if i == 0 else "2.5e-23" for i in range(512)) + "]"
+    for vector in (axis(0, 1e-30), axis(0, 1e38), spread):
         with pytest.raises(errors.CheckViolation, match="embedding_has_a_cosine"):
-            add_embedding(connection, user, axis(0, scale))
+            add_embedding(connection, user, vector)
+        with pytest.raises(errors.InvalidParameterValue, match="zero vector, which has no cosine"):
+            rows(connection, "SELECT * FROM verify_face(%s, %s)", vector, user)
+    for scale in (1e-14, 1e14):
+        add_embedding(connection, user, axis(0, scale))
+        assert rows(connection, "SELECT similarity FROM verify_face(%s, %s)", axis(0, scale), user) == [(1.0,)]
+
+
+def test_a_role_with_rights_on_the_specifications_tables_needs_no_more(connection: Connection) -> None:
+    user = add_user(connection, "a@example.org")
+    add_embedding(connection, user, axis(0))
+    (gallery,) = rows(connection, "SELECT id FROM gallery")[0]
+    connection.execute("INSERT INTO photos (user_id, filename, filepath) VALUES (%s, 'f', %s)", (user, f"{gallery}/x"))
+    (schema,) = rows(connection, "SELECT quote_ident(current_schema())")[0]
+    role = f"plain_{connection.info.backend_pid}"
+    connection.execute(f"CREATE ROLE {role}".encode())
+    grants = (
+        f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON users, photos, auth_tokens, face_embeddings TO {role}",
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}",
+        f"SET ROLE {role}",
+    )
+    for statement in grants:
+        connection.execute(statement.encode())
+    connection.prepare_threshold = 0
+    for _ in range(8):  # PostgreSQL changes its plan after five
+        assert rows(connection, "SELECT user_id FROM find_similar_faces(%s, %s)", axis(0), 0.5) == [(user,)]
+        assert rows(connection, "SELECT match FROM verify_face(%s, %s, %s)", axis(0), user, 0.5) == [(True,)]
+    connection.execute("DELETE FROM photos")
+    connection.execute("RESET ROLE")
+    assert rows(connection, "SELECT filepath FROM deleted_photo_files") == [(f"{gallery}/x",)]
+    connection.execute(f"DROP OWNED BY {role}".encode())
+    connection.execute(f"DROP ROLE {role}".encode())
+
+
+def test_only_paths_of_the_gallerys_own_crops_are_noted(connection: Connection) -> None:
+    user = add_user(connection, "a@example.org")
+    connection.execute("INSERT INTO photos (user_id, filename, filepath) VALUES (%s, 'f', '/etc/passwd')", (user,))
+    connection.execute("DELETE FROM photos")
+    assert rows(connection, "SELECT * FROM deleted_photo_files") == []
 
 
 def test_the_specifications_index_tuning_and_explain_work_as_written(connection: Connection) -> None:

@@ -12,7 +12,7 @@ from psycopg import Connection
 from psycopg.rows import BaseRowFactory
 from psycopg_pool import ConnectionPool
 
-from pgface.errors import DatabaseUnreachableError, SchemaMissingError
+from pgface.errors import DatabaseAccessError, DatabaseUnreachableError, SchemaMissingError
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.postgres.errors import connection_error, translated
 from pgface.postgres.migrate import migrate, require_current
@@ -149,6 +149,9 @@ def _connect(url: str, settings: Settings) -> Connection:
 def _find_gallery(connection: Connection, schema_name: str) -> None:
     """Let unqualified names lead to the gallery's schema, then to pgvector's."""
     with translated():
+        if connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", (schema_name,)).fetchone() == (True,):
+            # PostgreSQL passes over a schema that is not there, and would find the next gallery on the path.
+            raise SchemaMissingError(f"There is no schema {schema_name} in this database; run `pgface init`.")
         row = connection.execute(
             """
             SELECT set_config('search_path', concat_ws(', ', quote_ident(%s), quote_ident(nspname)), false)
@@ -157,5 +160,10 @@ def _find_gallery(connection: Connection, schema_name: str) -> None:
             """,
             (schema_name,),
         ).fetchone()
+        current = connection.execute("SELECT current_schema()").fetchone()
     if row is None:
         raise SchemaMissingError
+    if current != (schema_name,):
+        raise DatabaseAccessError(
+            f"This PostgreSQL user may not use the schema {schema_name}; let its owner run GRANT USAGE ON SCHEMA."
+        )

@@ -30,6 +30,12 @@ def connection_error(error: psycopg.OperationalError) -> DatabaseError:
     """What a failed attempt to connect means; the server's sentence stays, and the password never is in it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[0].rpartition("failed: ")[2] if lines else "no answer"
+    if "resolve host" in str(error):
+        # Not the host itself: of a URL whose password has an @ in it, the host begins with the rest of the password.
+        return DatabaseUnreachableError(
+            "PostgreSQL cannot be reached: the host in PGFACE_DATABASE_URL cannot be resolved; check it, and write "
+            "@ : / and % in the password as %40 %3A %2F and %25."
+        )
     answered = "FATAL:" in reason
     reason = reason.replace("FATAL:", "").strip()
     if answered and "does not exist" in reason and "database" in reason:

@@ -16,9 +16,6 @@ SET model_name = %(name)s,
 WHERE model_name IS NULL
 RETURNING id;
 
--- newest_migration --
-SELECT max(version) FROM pgface_migrations;
-
 -- lock_enrollment --
 -- Held by every enrollment until it commits, so that two of them cannot both find a face free, and so that
 -- the clean-up knows that no photo file is under way. Galleries do not wait for one another.
@@ -149,12 +146,23 @@ WHERE filepath = ANY(%(filepaths)s);
 -- deleted_photo_files --
 SELECT filepath
 FROM deleted_photo_files
+WHERE starts_with(filepath, %(prefix)s || '/')
 ORDER BY deleted_at
 LIMIT 10000;
 
 -- forget_deleted_photo_files --
 DELETE FROM deleted_photo_files
 WHERE filepath = ANY(%(filepaths)s);
+
+-- try_lock_index --
+-- Held by the session that takes the vector index away and builds it again.
+SELECT pg_try_advisory_lock(hashtext('pgface.index'), 'gallery'::regclass::oid::integer);
+
+-- unlock_index --
+SELECT pg_advisory_unlock(hashtext('pgface.index'), 'gallery'::regclass::oid::integer);
+
+-- count_embeddings --
+SELECT count(*) FROM face_embeddings;
 
 -- vector_index --
 -- The definition of the index of the specification's name, wherever the gallery lives, and whether it is whole.

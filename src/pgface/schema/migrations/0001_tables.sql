@@ -63,8 +63,9 @@ ALTER TABLE face_embeddings ALTER COLUMN embedding SET STORAGE PLAIN;
 -- for under half of the probes later on. It serves queries that order by distance; the functions scan exactly.
 CREATE INDEX IF NOT EXISTS idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops);
 
--- The distance of a vector from itself is NaN when it has no direction, and NaN sorts above every number:
--- one such row would be everybody's best match. (The type itself refuses NaN and infinity.)
+-- A zero vector has no cosine: its similarity is NaN, which sorts above every number, so that one such row would be
+-- everybody's best match. A vector near the ends of what a float holds loses its bits in the cosine's sums, and matches
+-- people by chance. (The type itself refuses NaN and infinity; vector_norm sums in double precision.)
 DO $$
 DECLARE
     without_cosine bigint;
@@ -76,14 +77,17 @@ BEGIN
     ) THEN
         RETURN;
     END IF;
-    SELECT count(*) INTO without_cosine FROM face_embeddings WHERE NOT (embedding <=> embedding) < 1;
+    SELECT count(*) INTO without_cosine
+    FROM face_embeddings
+    WHERE NOT vector_norm(embedding) BETWEEN 1e-15 AND 1e15;
     IF without_cosine > 0 THEN
         RAISE EXCEPTION '% embeddings are zero vectors, which have no cosine and would match everybody; remove '
-            'them first: DELETE FROM face_embeddings WHERE NOT (embedding <=> embedding) < 1', without_cosine
+            'them first: DELETE FROM face_embeddings WHERE NOT vector_norm(embedding) BETWEEN 1e-15 AND 1e15',
+            without_cosine
             USING ERRCODE = 'check_violation';
     END IF;
     ALTER TABLE face_embeddings ADD CONSTRAINT embedding_has_a_cosine_so_it_is_not_zero_or_nan
-        CHECK ((embedding <=> embedding) < 1);
+        CHECK (vector_norm(embedding) BETWEEN 1e-15 AND 1e15);
 END
 $$;
 

@@ -21,6 +21,9 @@ INSERT INTO gallery DEFAULT VALUES ON CONFLICT DO NOTHING;
 -- verify_face anew, to save itself the look at this one row.
 ANALYZE gallery;
 
+-- It holds nothing personal, and the search functions read it with the rights of whoever calls them.
+GRANT SELECT ON gallery TO PUBLIC;
+
 -- SHA-256 of the photo as it was given, in hexadecimal: the same photo is enrolled once for a user.
 ALTER TABLE photos ADD COLUMN IF NOT EXISTS content_sha256 TEXT DEFAULT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS idx_photos_user_content ON photos(user_id, content_sha256);
@@ -41,8 +44,9 @@ ALTER TABLE face_embeddings
 
 CREATE INDEX IF NOT EXISTS idx_users_lower_email ON users(lower(email));
 
--- Files of photos that are gone from the tables. Written in the transaction that deletes the row, whoever
--- deletes it, so that no file outlives its row by more than a start of pgface.
+-- Files of photos that are gone from the tables. Noted in the transaction that deletes the row, whoever deletes it and
+-- however: by SQL, by a user's deletion, by TRUNCATE, or by giving the row another file. SECURITY DEFINER, so that a role
+-- with rights on the specification's four tables needs none here.
 CREATE TABLE IF NOT EXISTS deleted_photo_files (
     filepath TEXT PRIMARY KEY,
     deleted_at TIMESTAMPTZ NOT NULL DEFAULT now()
@@ -50,11 +54,20 @@ CREATE TABLE IF NOT EXISTS deleted_photo_files (
 
 CREATE OR REPLACE FUNCTION remember_deleted_photo_file()
 RETURNS TRIGGER
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-    INSERT INTO deleted_photo_files (filepath) VALUES (OLD.filepath) ON CONFLICT DO NOTHING;
+    -- The paths that pgface writes begin with the gallery's id; any other file is not its own to remove.
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO deleted_photo_files (filepath)
+        SELECT p.filepath FROM photos p, gallery g WHERE starts_with(p.filepath, g.id || '/')
+        ON CONFLICT DO NOTHING;
+    ELSE
+        INSERT INTO deleted_photo_files (filepath)
+        SELECT OLD.filepath FROM gallery g WHERE starts_with(OLD.filepath, g.id || '/')
+        ON CONFLICT DO NOTHING;
+    END IF;
     RETURN NULL;
 END;
 $$;
@@ -62,4 +75,15 @@ $$;
 CREATE OR REPLACE TRIGGER remember_deleted_photo_file
 AFTER DELETE ON photos
 FOR EACH ROW
+EXECUTE FUNCTION remember_deleted_photo_file();
+
+CREATE OR REPLACE TRIGGER remember_replaced_photo_file
+AFTER UPDATE OF filepath ON photos
+FOR EACH ROW
+WHEN (OLD.filepath IS DISTINCT FROM NEW.filepath)
+EXECUTE FUNCTION remember_deleted_photo_file();
+
+CREATE OR REPLACE TRIGGER remember_truncated_photo_files
+BEFORE TRUNCATE ON photos
+FOR EACH STATEMENT
 EXECUTE FUNCTION remember_deleted_photo_file();

@@ -4,14 +4,14 @@
 -- BEGIN ATOMIC binds every name to this gallery when the function is made, and PostgreSQL writes these functions
 -- into the statement that calls them, so that a prepared call keeps its plan.
 
-CREATE OR REPLACE FUNCTION refuse_zero_vector(self_distance float)
+CREATE OR REPLACE FUNCTION refuse_zero_vector(norm float)
 RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE
 SET search_path FROM CURRENT
 AS $$
 BEGIN
     RAISE EXCEPTION 'the query embedding is a zero vector, which has no cosine and would match everybody'
-        USING ERRCODE = 'invalid_parameter_value';
+        USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Its norm is %s; 1e-15 to 1e15 is accepted.', norm);
 END;
 $$;
 
@@ -23,8 +23,8 @@ RETURNS boolean
 LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC
     SELECT CASE
-        WHEN (query_embedding <=> query_embedding) < 1 THEN TRUE
-        ELSE refuse_zero_vector(query_embedding <=> query_embedding)
+        WHEN vector_norm(query_embedding) BETWEEN 1e-15 AND 1e15 THEN TRUE
+        ELSE refuse_zero_vector(vector_norm(query_embedding))
     END;
 END;
 
