@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import multiprocessing
+import os
 import re
 import time
 import unicodedata
@@ -51,8 +52,9 @@ class PhotoReport:
     """What became of one photo."""
 
     photo: str
-    """Path below the folder."""
+    """Path below the folder; of a person's folder that could not be used, its name."""
     email: str
+    """Whose it is; empty where the folder's name is nobody's."""
     outcome: Outcome
     error: str = ""
     """Name of the error's class, for a refused photo."""
@@ -61,7 +63,7 @@ class PhotoReport:
 
 @dataclass(frozen=True, slots=True)
 class FolderReport:
-    """What became of every photo of a folder."""
+    """What became of every photo of a folder, and which folders of people could not be used."""
 
     photos: tuple[PhotoReport, ...]
     seconds: float
@@ -136,9 +138,9 @@ class FolderRun:
     ) -> FolderReport:
         """Enroll every photo; as `Gallery.enroll_folder`."""
         started = time.monotonic()
-        tasks = self._tasks(folder)
+        photos, reports = _photos_by_person(folder)
+        tasks = self._tasks(photos)
         threshold = None if allow_other_user else self._model.binding.identify_threshold
-        reports: list[PhotoReport] = []
         with self._workers(face) as (executor, embed):
             # While a batch is written the workers go on with the next; a result that waits is at most about 1 MB.
             results = _in_order(executor, embed, tasks, window=BATCH + 4 * self._settings.workers)
@@ -148,8 +150,7 @@ class FolderRun:
                 reports += self._write(folder, batch, threshold)
         return FolderReport(tuple(reports), time.monotonic() - started)
 
-    def _tasks(self, folder: Path) -> list[_Task]:
-        photos = _photos_by_person(folder)
+    def _tasks(self, photos: dict[Person, list[Path]]) -> list[_Task]:
         emails = [person.email for person in photos]
         enrolled: dict[str, set[str]] = {email: set() for email in emails}
         for email, content in self._database.read("select_enrolled_hashes", {"emails": emails}, row_factory=tuple_row):
@@ -222,26 +223,39 @@ def _counted(
         yield result
 
 
-def _photos_by_person(folder: Path) -> dict[Person, list[Path]]:
-    try:
-        folders = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise PhotoNotReadableError(
-            f"{folder}: the folder cannot be read ({error.strerror}); give a folder that you may read."
-        ) from error
+def _photos_by_person(folder: Path) -> tuple[dict[Person, list[Path]], list[PhotoReport]]:
+    """The photos of each person, and a report for each folder that cannot be used."""
+    # Whatever is no file is taken for a folder: listing it says what is wrong, as with a link that leads nowhere.
+    folders = [entry for entry in _listed(folder) if not os.path.isfile(entry)]
     if not folders:
         raise GalleryError(f"{folder}: there are no people in it; it must hold a folder of photos for each person.")
     people: dict[str, Path] = {}
     photos: dict[Person, list[Path]] = {}
+    refused: list[PhotoReport] = []
     for entry in folders:
-        person = person_of(entry.name)
-        if person.email in people:
-            raise GalleryError(
-                f"{people[person.email].name!r} and {entry.name!r} would both be {person.email}; rename one of them."
-            )
-        people[person.email] = entry
-        photos[person] = sorted(file for file in entry.iterdir() if not file.name.startswith("."))
-    return photos
+        email = ""
+        try:
+            person = person_of(entry.name)
+            email = person.email
+            files = _listed(entry)
+        except PgfaceError as error:
+            refused.append(PhotoReport(entry.name, email, "refused", type(error).__name__, str(error)))
+            continue
+        if email in people:
+            raise GalleryError(f"{people[email].name!r} and {entry.name!r} would both be {email}; rename one of them.")
+        people[email] = entry
+        photos[person] = files
+    return photos, refused
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What is in a folder and not hidden, in order."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise PhotoNotReadableError(
+            f"{folder}: the folder cannot be read ({error.strerror}); give a folder that you may read."
+        ) from error
 
 
 def person_of(folder_name: str) -> Person:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -104,6 +105,36 @@ def test_what_cannot_be_enrolled_is_reported_and_stops_nothing(gallery: Gallery,
     assert len(lines) == len(report.photos)
     (other,) = (line for line in lines if line["error"] == "FaceOfAnotherUserError")
     assert "already belongs to Colin Powell <colin-powell@pgface.invalid>" in other["reason"]
+
+
+def test_a_folder_that_cannot_be_used_is_reported_and_stops_nothing(
+    gallery: Gallery, people: Path, tmp_path: Path
+) -> None:
+    (people / "a file beside.txt").write_text("not looked at")
+    os.mkdir(os.fsencode(people) + b"/not text \xff")
+    (people / "bell \a").mkdir()
+    (people / "_").mkdir()
+    (people / "Nobody Here").symlink_to(tmp_path / "nowhere")
+    report = gallery.enroll_folder(people, face="largest")
+    assert report.count("enrolled") == 12
+    refused = {photo.photo: photo for photo in report.photos if photo.outcome == "refused"}
+    assert {name: (photo.email, photo.error) for name, photo in refused.items()} == {
+        "not text \udcff": ("", "GalleryError"),
+        "bell \a": ("", "GalleryError"),
+        "_": ("", "GalleryError"),
+        "Nobody Here": ("nobody-here@pgface.invalid", "PhotoNotReadableError"),
+    }
+    assert refused["bell \a"].reason == "'bell \\x07' is not a name; give 1 to 255 printable characters."
+    assert refused["Nobody Here"].reason == (
+        f"{people / 'Nobody Here'}: the folder cannot be read (No such file or directory); "
+        "give a folder that you may read."
+    )
+    report.write_csv(tmp_path / "report.csv")
+    with (tmp_path / "report.csv").open(newline="", encoding="utf-8") as stream:
+        assert len(list(csv.DictReader(stream))) == 16
+
+    (tmp_path / "others" / "_").mkdir(parents=True)
+    assert [photo.error for photo in gallery.enroll_folder(tmp_path / "others").photos] == ["GalleryError"]
 
 
 def test_of_two_folders_with_the_same_face_the_first_is_enrolled(gallery: Gallery, people: Path) -> None:
