@@ -142,8 +142,7 @@ class FolderRun:
         tasks = self._tasks(photos)
         threshold = None if allow_other_user else self._model.binding.identify_threshold
         with self._workers(face) as (executor, embed):
-            # While a batch is written the workers go on with the next; a result that waits is at most about 1 MB.
-            results = _in_order(executor, embed, tasks, window=BATCH + 4 * self._settings.workers)
+            results = _in_order(executor, embed, tasks, window=4 * self._settings.workers)
             if on_progress is not None:
                 results = _counted(results, len(tasks), on_progress)
             while batch := list(islice(results, BATCH)):
