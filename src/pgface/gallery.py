@@ -17,7 +17,7 @@ from pgface.enrollment import (
     insert_embedding,
     unit_embedding,
 )
-from pgface.errors import ModelError
+from pgface.errors import GalleryError, ModelError, ModelMismatchError
 from pgface.faces.choice import WhichFace, enrollable, one_face, one_for_each
 from pgface.faces.engine import Engine, Face, every_face
 from pgface.faces.image import Photo, PhotoLimits, PhotoSource, open_photo
@@ -235,7 +235,7 @@ class Gallery:
             IdentifiedFace(face, tuple(self.identify_embedding(face.embedding, threshold=threshold, top=top)))
             for face in faces
         )
-        used = self.binding.identify_threshold if threshold is None else threshold
+        used = _similarity(threshold, self.binding.identify_threshold)
         return Identification(name, self.binding.model_name or "", used, identified)
 
     def identify_embedding(self, embedding: Any, *, threshold: float | None = None, top: int = 1) -> list[Match]:
@@ -247,7 +247,11 @@ class Gallery:
         """
         return self._database.read(
             "find_similar_faces",
-            {"embedding": unit_embedding(embedding), "threshold": threshold, "max_results": top},
+            {
+                "embedding": unit_embedding(embedding),
+                "threshold": _similarity(threshold, self.binding.identify_threshold),
+                "max_results": _at_least_one(top),
+            },
             row_factory=class_row(Match),
         )
 
@@ -278,7 +282,7 @@ class Gallery:
 
         """
         user_id = id_in_range(user) if isinstance(user, int) else self.user(user).id
-        used = self.binding.verify_threshold if threshold is None else threshold
+        used = _similarity(threshold, self.binding.verify_threshold)
         rows = self._database.read(
             "verify_face",
             {"embedding": unit_embedding(embedding), "user_id": user_id, "threshold": used},
@@ -299,7 +303,7 @@ class Gallery:
 
         """
         similarity = float(np.dot(self._embed_one(photo, face).embedding, self._embed_one(other, face).embedding))
-        used = self.binding.verify_threshold if threshold is None else threshold
+        used = _similarity(threshold, self.binding.verify_threshold)
         return Comparison(similarity >= used, similarity, used)
 
     # People
@@ -408,10 +412,11 @@ class Gallery:
         """The gallery and its server at a glance."""
         (counts,) = self._database.read("status", row_factory=dict_row)
         index = self._database.read("vector_index", row_factory=dict_row)
+        provider = problem = None
         try:
-            provider: str | None = self.engine.execution_provider
-        except ModelError:
-            provider = None
+            provider = self.engine.execution_provider
+        except (ModelError, ModelMismatchError) as error:
+            problem = str(error)
         return Status(
             model=self.binding.model_name,
             detector_size=self.binding.detector_size,
@@ -419,6 +424,7 @@ class Gallery:
             verify_threshold=self.binding.verify_threshold,
             identify_threshold=self.binding.identify_threshold,
             execution_provider=provider,
+            model_problem=problem,
             embedded=self._settings.database_url is None,
             schema=self._settings.schema_name,
             search="exact",
@@ -440,3 +446,17 @@ class Gallery:
     def _remove_deleted_files(self) -> None:
         with self._database.transaction() as connection:
             self._files.remove_deleted(connection)
+
+
+def _similarity(given: float | None, default: float) -> float:
+    if given is None:
+        return default
+    if not -1 <= given <= 1:
+        raise GalleryError(f"A threshold is a similarity from -1 to 1; {given} is none.")
+    return given
+
+
+def _at_least_one(count: int) -> int:
+    if not 1 <= count < 2**31:
+        raise GalleryError(f"At least one person can be asked for; {count} is no such number.")
+    return count

@@ -153,4 +153,4 @@ def _insert_user(connection: psycopg.Connection, email: str, name: str | None) -
 
 def id_in_range(value: int) -> int:
     """An id as PostgreSQL takes it: of 32 bits, or -1, which like any number beyond is nobody's."""
-    return value if -(2**31) <= value < 2**31 else -1
+    return int(value) if -(2**31) <= value < 2**31 else -1

@@ -160,7 +160,9 @@ class Status:
     verify_threshold: float
     identify_threshold: float
     execution_provider: str | None
-    """Where inference runs; None when the model is not installed here."""
+    """Where inference runs; None when the model cannot be used here."""
+    model_problem: str | None
+    """Why the model cannot be used here."""
     embedded: bool
     schema: str
     schema_version: int

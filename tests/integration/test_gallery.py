@@ -347,6 +347,7 @@ def test_what_needs_no_model_works_without_it(settings: Settings, photos: Photos
     with Gallery.open(settings) as without:
         without.add_user("a@example.org")
         assert without.status().execution_provider is None
+        assert "buffalo_sc_q8" in (without.status().model_problem or "")
         with pytest.raises(PgfaceError, match="buffalo_sc_q8"):
             without.identify(photos(SCHROEDER, 1))
 
@@ -414,6 +415,24 @@ def test_bulk_loading_is_all_or_nothing(gallery: Gallery) -> None:
     assert gallery.load_embeddings([user.id] * 1500, embeddings) == 1500
     assert gallery.status().index == "hnsw"
     assert gallery.user(user.id).embeddings == 1500
+
+
+@pytest.mark.parametrize("threshold", [1.5, -1.01, float("nan"), float("inf")])
+def test_a_threshold_must_be_a_similarity(gallery: Gallery, threshold: float) -> None:
+    user = gallery.add_user("a@example.org")
+    with pytest.raises(GalleryError, match="A threshold is a similarity from -1 to 1"):
+        gallery.identify_embedding(np.ones(512), threshold=threshold)
+    with pytest.raises(GalleryError, match="A threshold is a similarity from -1 to 1"):
+        gallery.verify_embedding(np.ones(512), user.id, threshold=threshold)
+    with pytest.raises(GalleryError, match="At least one person"):
+        gallery.identify_embedding(np.ones(512), top=0)
+
+
+def test_status_tells_of_weights_that_are_not_the_gallerys(gallery: Gallery, settings: Settings) -> None:
+    with gallery._database.transaction() as connection:
+        connection.execute("UPDATE gallery SET weights_sha256 = repeat('0', 64)")
+    with Gallery.open(settings) as other:
+        assert "embeddings of two models cannot be compared" in (other.status().model_problem or "")
 
 
 @pytest.mark.parametrize("email", ["", "a", "a@", "a b@c", "@c", "a@b\n@c", "x" * 250 + "@example.org", "a\0@b"])
@@ -496,28 +515,40 @@ def test_every_kind_of_photo_of_a_person_finds_them(gallery: Gallery, photos: Ph
 
 
 BAD_PHOTOS = {
-    "empty": (b"", "PhotoFormatError"),
-    "text": (b"this is no photo" * 100, "PhotoFormatError"),
-    "one pixel": (encoded(Image.new("RGB", (1, 1)), "PNG"), "NoFaceError"),
-    "a line": (encoded(Image.new("RGB", (1, 4000)), "PNG"), "NoFaceError"),
-    "another line": (encoded(Image.new("RGB", (4000, 1)), "PNG"), "NoFaceError"),
-    "a bomb": (encoded(Image.new("1", (20_000, 20_000)), "PNG"), "PhotoTooLargeError"),
-    "too many bytes": (b"\xff\xd8\xff" + bytes(31 * 1024 * 1024), "PhotoTooLargeError"),
-    "wrong array": (np.zeros((4, 4), np.uint8), "PhotoFormatError"),
-    "float array": (np.zeros((4, 4, 3), np.float32), "PhotoFormatError"),
-    "folder": (Path(__file__).parent, "PhotoNotReadableError"),
-    "nowhere": (Path(__file__).with_name("nowhere.jpg"), "PhotoNotReadableError"),
+    "empty": (b"", "PhotoFormatError", "the file is empty (0 bytes)"),
+    "text": (b"this is no photo" * 100, "PhotoFormatError", "these 1,600 bytes are not a photo that can be decoded"),
+    "one pixel": (encoded(Image.new("RGB", (1, 1)), "PNG"), "NoFaceError", "no face was found"),
+    "a line": (encoded(Image.new("RGB", (1, 4000)), "PNG"), "NoFaceError", "no face was found"),
+    "another line": (encoded(Image.new("RGB", (4000, 1)), "PNG"), "NoFaceError", "no face was found"),
+    "a bomb": (
+        encoded(Image.new("1", (20_000, 20_000)), "PNG"),
+        "PhotoTooLargeError",
+        "400.0 megapixels and the limit is 64.0",
+    ),
+    "too many bytes": (
+        b"\xff\xd8\xff" + bytes(31 * 1024 * 1024),
+        "PhotoTooLargeError",
+        "32,505,859 bytes and the limit is 31,457,280",
+    ),
+    "wrong array": (np.zeros((4, 4), np.uint8), "PhotoFormatError", "is not RGB pixels"),
+    "float array": (np.zeros((4, 4, 3), np.float32), "PhotoFormatError", "type float32 is not RGB pixels"),
+    "folder": (Path(__file__).parent, "PhotoNotReadableError", "this is a folder, not a photo"),
+    "nowhere": (
+        Path(__file__).with_name("nowhere.jpg"),
+        "PhotoNotReadableError",
+        "cannot be read (No such file or directory)",
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", BAD_PHOTOS)
 def test_a_bad_photo_is_refused_and_changes_nothing(gallery: Gallery, kind: str) -> None:
-    data, error = BAD_PHOTOS[kind]
+    data, error, sentence = BAD_PHOTOS[kind]
     before = contents(gallery)
     with pytest.raises(PgfaceError) as refused:
         gallery.enroll(data, "new@example.org")  # type: ignore[arg-type]
     assert type(refused.value).__name__ == error
-    assert str(refused.value).endswith(".")
+    assert sentence in str(refused.value)
     assert contents(gallery) == before
 
 
