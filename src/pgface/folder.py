@@ -12,6 +12,7 @@ import hashlib
 import multiprocessing
 import os
 import re
+import stat
 import time
 import unicodedata
 from collections import Counter, deque
@@ -113,7 +114,8 @@ class _Embedder:
     def __call__(self, task: _Task) -> _Embedded:
         engine = self.load()
         try:
-            if _content_sha256(task.file) in task.enrolled:
+            # A photo that is embedded is hashed then; the look before pays only where it may be enrolled already.
+            if task.enrolled and _content_sha256(task.file, self.limits.max_bytes) in task.enrolled:
                 return None
             with open_photo(task.file, self.limits) as photo:
                 choose = enrollable(photo.name, self.face, self.quality)
@@ -279,12 +281,14 @@ def person_of(folder_name: str) -> Person:
     return Person(f"{slug}@pgface.invalid", name)
 
 
-def _content_sha256(file: Path) -> str | None:
-    # Only of ordinary files: reading a pipe might never end.
-    if not file.is_file():
-        return None
+def _content_sha256(file: Path, max_bytes: int) -> str | None:
+    """SHA-256 of a file that can be a photo; None for any other, of which opening it says what is wrong."""
     try:
+        status = file.stat()
+        # Reading a pipe might never end.
+        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+            return None
         with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            return hashlib.sha256(stream.read(status.st_size)).hexdigest()
     except OSError:
-        return None  # opening the photo will say why
+        return None

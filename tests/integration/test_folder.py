@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgface import Gallery, Settings
 from pgface.errors import DatabaseUnreachableError, GalleryError, PhotoNotReadableError
-from pgface.folder import person_of
+from pgface.folder import _content_sha256, person_of
 
 Photos = Callable[[str, int], Path]
 
@@ -76,6 +76,40 @@ def test_a_second_run_enrolls_only_what_is_new(gallery: Gallery, people: Path, p
     shutil.copy(photos("Colin_Powell", 4), people / "Colin_Powell" / "the same again.jpg")
     report = gallery.enroll_folder(people, face="largest")
     assert (report.count("enrolled"), report.count("already enrolled")) == (1, 13)
+
+
+def test_only_what_may_be_enrolled_already_is_read_before_it_is_opened(
+    gallery: Gallery, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+
+    def content_sha256(file: Path, max_bytes: int) -> str | None:
+        content = _content_sha256(file, max_bytes)
+        if content is not None:
+            hashed.append(file.name)
+        return content
+
+    monkeypatch.setattr("pgface.folder._content_sha256", content_sha256)
+    shutil.move(people / "Tony_Blair", people.parent)
+    gallery.enroll_folder(people)
+    assert hashed == []
+
+    shutil.move(people.parent / "Tony_Blair", people)
+    limit = gallery.settings.max_photo_bytes
+    with (people / "Colin_Powell" / "at the limit.jpg").open("wb") as stream:
+        stream.truncate(limit)
+    with (people / "Colin_Powell" / "huge.jpg").open("wb") as stream:
+        stream.truncate(limit + 1)
+    os.mkfifo(people / "Colin_Powell" / "pipe.jpg")
+    report = gallery.enroll_folder(people, face="largest")
+    names = [f"{name}_000{n}.jpg" for name in ("Colin_Powell", "George_W_Bush", "Gerhard_Schroeder") for n in (1, 2, 3)]
+    assert sorted(hashed) == sorted([*names, "at the limit.jpg"])
+    assert (report.count("already enrolled"), report.count("enrolled")) == (9, 3)
+    assert {photo.photo: photo.error for photo in report.photos if photo.outcome == "refused"} == {
+        "Colin_Powell/at the limit.jpg": "PhotoFormatError",
+        "Colin_Powell/huge.jpg": "PhotoTooLargeError",
+        "Colin_Powell/pipe.jpg": "PhotoNotReadableError",
+    }
 
 
 def test_what_cannot_be_enrolled_is_reported_and_stops_nothing(gallery: Gallery, people: Path, tmp_path: Path) -> None:
