@@ -22,7 +22,7 @@ def command_line() -> str:
         "Generated from the commands' own help by `make docs`.",
         "",
         "Exit codes: 0 it was done (that nobody matches is an answer, not a failure), 1 it failed and the error stream "
-        "says why, 2 wrong usage.",
+        "says why, 2 wrong usage, 130 it was broken off by Ctrl-C.",
     ]
     for name, command in _commands("pgface", typer.main.get_command(app)):
         lines += ["", f"## `{name}`", "", (command.help or "").strip()]
@@ -37,7 +37,8 @@ def settings() -> str:
     lines = [
         "# The settings",
         "",
-        "Generated from the code by `make docs`. Every setting is read from the environment.",
+        "Generated from the code by `make docs`. Every setting is read from the environment; an empty variable counts "
+        "as not set.",
         "",
         "| variable | what | default |",
         "|---|---|---|",

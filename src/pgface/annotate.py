@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pgface.faces.engine import RGBImage
+from pgface.faces.pixels import RGBImage
 from pgface.results import Identification, IdentifiedFace
 
 _KNOWN = (22, 130, 70)

@@ -13,13 +13,14 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import class_row
 
-from pgface.errors import EmbeddingError, FaceOfAnotherUserError
-from pgface.faces.engine import CROP_SIZE, EMBEDDING_DIMENSION, Face
+from pgface.errors import EmbeddingError, FaceOfAnotherUserError, GalleryError
+from pgface.faces.engine import EMBEDDING_DIMENSION, Face
 from pgface.faces.image import Photo
+from pgface.faces.pixels import CROP_SIZE
 from pgface.people import UNUSABLE_PASSWORD, Person, UserRef, get_or_add_user, get_user
 from pgface.photo_files import PhotoBatch, PhotoFiles
 from pgface.postgres.database import Database
-from pgface.results import Enrollment, Match
+from pgface.results import Enrollment, Match, User
 from pgface.schema import queries
 
 _PHOTO_TYPES = ("int4", "int4", "varchar", "text", "int4", "int4", "text")
@@ -132,13 +133,15 @@ def enroll_faces(
     Raises:
         FaceOfAnotherUserError: a face already belongs to another user.
         UnknownUserError: there is no user with an id that was given.
+        GalleryError: two of the faces are for the same user.
 
     """
     with files.writing() as batch, database.transaction() as connection:
         connection.execute(queries()["lock_enrollment"])
+        users = [get_or_add_user(connection, user_ref, name) for user_ref, name, _ in wanted]
+        _refuse_two_faces_of_one_user(photo.name, users)
         enrollments = []
-        for user_ref, name, face in wanted:
-            user = get_or_add_user(connection, user_ref, name)
+        for user, (_, _, face) in zip(users, wanted, strict=True):
             photo_id = find_enrolled(connection, user.id, photo.content_sha256)
             if photo_id is not None:
                 enrollments.append(Enrollment(user, photo.name, photo_id, added=False, face=None))
@@ -150,6 +153,18 @@ def enroll_faces(
             enrolled = get_user(connection, user.id)
             enrollments.append(Enrollment(enrolled, photo.name, photo_id, added=True, face=face))
         return enrollments
+
+
+def _refuse_two_faces_of_one_user(photo: str, users: Sequence[User]) -> None:
+    # Otherwise the second face would be taken for the first, enrolled already: both have the photo's hash.
+    faces: dict[int, int] = {}
+    for number, user in enumerate(users, start=1):
+        first = faces.setdefault(user.id, number)
+        if first != number:
+            raise GalleryError(
+                f"{photo}: faces {first} and {number} from the left are both for {user.email}; "
+                "give a different user for each face."
+            )
 
 
 def enroll_batch(

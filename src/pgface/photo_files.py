@@ -22,7 +22,7 @@ import psycopg
 from PIL import Image
 
 from pgface.errors import DatabaseUnreachableError, PgfaceError, StorageError
-from pgface.faces.engine import RGBImage
+from pgface.faces.pixels import RGBImage
 from pgface.schema import queries
 
 _INCOMING: Final = "incoming"

@@ -33,7 +33,7 @@ def default_data_dir() -> Path:
 class Settings(BaseSettings):
     """Settings of a pgface process; each is read from `PGFACE_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="PGFACE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="PGFACE_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     database_url: SecretStr | None = Field(
         default=None, description="PostgreSQL server, as a URL; without it the embedded one is used"
@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         description="photos decoded and embedded at once in bulk work",
     )
     pool_size: Annotated[int, Field(ge=1)] = Field(default=4, description="connections to PostgreSQL at most")
-    connect_timeout: Annotated[float, Field(gt=0)] = Field(
+    connect_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=10.0, description="seconds to wait for a connection to PostgreSQL"
     )
     max_photo_bytes: Annotated[int, Field(gt=0)] = Field(

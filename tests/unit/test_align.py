@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pgface.faces.align import CROP_BY_EYES, EYES_FROM_TOP, FaceRegion, aligned_crop, face_scale
-from pgface.faces.engine import CROP_SIZE, RGBImage
+from pgface.faces.pixels import CROP_SIZE, RGBImage
 
 FACE = np.array([[-1, 0], [1, 0], [0, 1.1], [-0.7, 2.16], [0.7, 2.16]]) / 2
 """Landmarks of a frontal face, in distances between the eyes, from the middle of the eyes."""

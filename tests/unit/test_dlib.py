@@ -25,7 +25,8 @@ from pgface.errors import NoFaceError
 from pgface.faces.choice import one_face
 from pgface.faces.dlib import DESCRIPTOR_FILE, LANDMARK_FILE, DlibEngine, load_dlib_engine
 from pgface.faces.dlib_lift import DESCRIPTOR_DIMENSION, FREQUENCIES, GAMMA, LIFT_FILE, kernel, lift, make_frequencies
-from pgface.faces.engine import Detection, Face, RGBImage
+from pgface.faces.engine import Detection, Face
+from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import QualityLimits
 from pgface.settings import Settings
 

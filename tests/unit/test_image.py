@@ -23,8 +23,8 @@ from pillow_heif import HeifImageFile, from_pillow
 
 from pgface.errors import PhotoError, PhotoFormatError, PhotoNotReadableError, PhotoTooLargeError
 from pgface.faces.decode import MAX_JPEG_SCANS
-from pgface.faces.engine import RGBImage
 from pgface.faces.image import PhotoLimits, PhotoSource, open_photo
+from pgface.faces.pixels import RGBImage
 from pgface.settings import Settings
 
 LIMITS = PhotoLimits(max_bytes=1 << 20, max_pixels=1_000_000, max_decoded_bytes=32 << 20)

@@ -29,11 +29,12 @@ from pgface.errors import (
     WeightsMismatchError,
 )
 from pgface.faces import load_engine, model_defaults
-from pgface.faces.engine import Detection, Face, RGBImage
+from pgface.faces.engine import Detection, Face
 from pgface.faces.insightface import InsightFaceEngine, _arcface_crop, load_insightface_engine
 from pgface.faces.models import file_sha256, weights_sha256
 from pgface.faces.onnx import _resolve, execution_providers, provider_in_use, throughput_options
 from pgface.faces.pack import find_pack
+from pgface.faces.pixels import RGBImage
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pgface.faces.engine import Box, RawDetection, RGBImage
+from pgface.faces.engine import Box, RawDetection
 from pgface.faces.orientation import find_with_retries, search_turned
+from pgface.faces.pixels import RGBImage
 
 BOX = Box(12, 20, 6, 10)
 """Where the mark is in the upright picture."""

@@ -53,7 +53,8 @@ def test_a_link_that_leads_elsewhere_is_not_followed(runtime_dir: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")
-def test_another_users_link_is_not_followed(runtime_dir: Path) -> None:
+@pytest.mark.usefixtures("runtime_dir")
+def test_another_users_link_is_not_followed() -> None:
     link = reachable(of_length(200))
     os.chown(link, 65534, 65534, follow_symlinks=False)
     with pytest.raises(EmbeddedPostgresError, match="too long for a socket"):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pgface.faces.engine import CROP_SIZE, RGBImage
+from pgface.faces.pixels import CROP_SIZE, RGBImage
 
 # Proportions of a frontal face, medians over the photos that the tests use.
 MOUTH_BY_EYES = 1.08

@@ -26,7 +26,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from pgface.errors import PhotoFormatError, PhotoTooLargeError
-from pgface.faces.engine import RGBImage
+from pgface.faces.pixels import RGBImage
 
 ACCEPTED = "JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC"
 

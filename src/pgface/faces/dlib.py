@@ -28,11 +28,11 @@ from pgface.faces.engine import (
     Face,
     ModelIdentity,
     RawDetection,
-    RGBImage,
     every_face,
 )
 from pgface.faces.models import file_sha256, weights_sha256
 from pgface.faces.orientation import find_with_retries
+from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
 
 LANDMARK_FILE = "shape_predictor_5_face_landmarks.dat"

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from pgface.faces.align import FaceRegion
+from pgface.faces.align import FaceRegion
+from pgface.faces.pixels import RGBImage
 
 EMBEDDING_DIMENSION = 512
-CROP_SIZE = 224
-
-RGBImage = NDArray[np.uint8]
-"""An upright picture, shape (height, width, 3), dtype uint8, channels red, green, blue."""
 
 
 class Box(NamedTuple):

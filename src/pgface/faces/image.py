@@ -17,7 +17,7 @@ from PIL import Image
 from pgface.errors import PhotoFormatError, PhotoNotReadableError, PhotoTooLargeError
 from pgface.faces.budget import ByteBudget
 from pgface.faces.decode import header_of, read_header, upright_rgb
-from pgface.faces.engine import RGBImage
+from pgface.faces.pixels import RGBImage
 from pgface.settings import Settings
 
 PhotoSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]

@@ -11,19 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import ModelError
-from pgface.faces.engine import (
-    EMBEDDING_DIMENSION,
-    Choose,
-    Detection,
-    Face,
-    ModelIdentity,
-    RGBImage,
-    every_face,
-)
+from pgface.faces.engine import EMBEDDING_DIMENSION, Choose, Detection, Face, ModelIdentity, every_face
 from pgface.faces.models import file_sha256, weights_sha256
 from pgface.faces.onnx import execution_providers, provider_in_use, throughput_options
 from pgface.faces.orientation import find_with_retries
 from pgface.faces.pack import find_pack
+from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
 from pgface.faces.scrfd import Detector
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pgface.errors import LowQualityError
 from pgface.faces.align import FaceRegion
-from pgface.faces.engine import Box, Detection, Quality, RawDetection, RGBImage
+from pgface.faces.engine import Box, Detection, Quality, RawDetection
+from pgface.faces.pixels import RGBImage
 from pgface.settings import Settings
 
 # Proportions of a head seen from the front, in distances between the eyes, measured on 100 press photos of ten people:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.faces.engine import Box, RawDetection, RGBImage
+from pgface.faces.engine import Box, RawDetection
 from pgface.faces.orientation import search_turned
+from pgface.faces.pixels import RGBImage
 
 LARGEST_FACE = 400
 """Longer side of a face, in pixels of the input, that SCRFD surely finds: of faces at 455 pixels it found 87 %, at 500
