@@ -596,3 +596,14 @@ def test_a_new_email_that_two_use_at_once_is_one_user(gallery: Gallery, photos: 
         "colin-powell@pgface.invalid": ("Colin Powell", 1),
         "george-w-bush@pgface.invalid": ("Added elsewhere", 1),
     }
+
+
+def test_two_faces_of_a_photo_are_never_one_user(gallery: Gallery, group_photo: Path) -> None:
+    known = gallery.add_user("known@example.org")
+    others = [f"person{number}@example.org" for number in range(4)]
+    before = contents(gallery)
+    with pytest.raises(GalleryError, match=r"faces 1 and 2 from the left are both for g1@x.org; give a different user"):
+        gallery.enroll_all(group_photo, ["g1@x.org"] * 6)
+    with pytest.raises(GalleryError, match=r"faces 3 and 6 from the left are both for known@example.org"):
+        gallery.enroll_all(group_photo, [*others[:2], known.id, *others[2:], "Known@Example.org"])
+    assert contents(gallery) == before
