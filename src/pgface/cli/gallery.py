@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from pgface.annotate import annotate
+from pgface.cli.folder import enroll_folder
 from pgface.cli.output import (
     JsonOption,
-    errors,
+    as_given,
     print_error,
     print_facts,
     print_json,
     print_table,
     say,
 )
-from pgface.errors import PgfaceError, StorageError
+from pgface.errors import (
+    EmbeddingError,
+    FaceOfAnotherUserError,
+    PgfaceError,
+    PhotoError,
+    StorageError,
+    UnknownUserError,
+)
 from pgface.faces.image import PhotoLimits, open_photo
-from pgface.folder import FolderReport
 from pgface.gallery import Gallery
 from pgface.people import UserRef
 from pgface.results import Enrollment, Identification
@@ -29,6 +37,13 @@ from pgface.schema import init_sql
 from pgface.settings import get_settings
 
 app = typer.Typer()
+
+_OF_ONE_PHOTO = (PhotoError, EmbeddingError, FaceOfAnotherUserError)
+"""Errors that the next photo need not have; any other ends the command."""
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+_LONGEST_ID = 10
+"""Digits of the largest id, 2147483647."""
 
 
 class WhichFaces(StrEnum):
@@ -51,8 +66,27 @@ class WhichFaceOption(StrEnum):
         return "only" if self is WhichFaceOption.ONLY else "largest"
 
 
+def _a_number(value: float | None) -> float | None:
+    if value is not None and math.isnan(value):  # which is neither below the least value nor above the greatest
+        raise typer.BadParameter("it must be a number from -1 to 1")
+    return value
+
+
+def _a_folder(text: str) -> Path:
+    if not text:  # as a path it would be the current folder
+        raise typer.BadParameter("give the path of a folder")
+    return Path(text)
+
+
+def _a_picture(file: Path | None) -> Path | None:
+    if file is not None and file.suffix.lower() not in _PICTURES:
+        raise typer.BadParameter(f"give a file that ends in {', '.join(_PICTURES)}")
+    return file
+
+
 ThresholdOption = Annotated[
-    float | None, typer.Option(min=-1, max=1, help="Least similarity; the gallery's own if not given.")
+    float | None,
+    typer.Option(min=-1, max=1, callback=_a_number, help="Least similarity; the gallery's own if not given."),
 ]
 FaceOption = Annotated[
     WhichFaceOption, typer.Option("--faces", help="In a photo with several faces: refuse, or take the largest.")
@@ -61,8 +95,19 @@ UserArgument = Annotated[str, typer.Option("--user", help="E-mail or id of the u
 
 
 def user_ref(text: str) -> UserRef:
-    """A user as the command line names one: digits are an id, anything else is an e-mail."""
-    return int(text) if text.isascii() and text.isdigit() else text
+    """A user as the command line names one: digits are an id, anything else is an e-mail.
+
+    Raises:
+        UnknownUserError: the number is longer than any id.
+
+    """
+    if not (text.isascii() and text.isdigit()):
+        return text
+    digits = text.lstrip("0") or "0"
+    if len(digits) > _LONGEST_ID:  # and so long a one that int() would not take it
+        shown = text if len(text) <= 20 else f"{text[:20]}..."
+        raise UnknownUserError(f"There is no user with the id {shown}; `pgface users list` shows those that there are.")
+    return int(digits)
 
 
 @app.command()
@@ -93,7 +138,9 @@ def enroll(
         typer.Option("--user", help="E-mail of the user, added if new, or id. With --faces all, one for each face."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of a new user; the e-mail's first part if not given.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Enroll FOLDER/<person>/<photo>.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(parser=_a_folder, metavar="FOLDER", help="Enroll FOLDER/<person>/<photo>.")
+    ] = None,
     faces: Annotated[
         WhichFaces,
         typer.Option(help="In a photo with several faces: refuse, take the largest, or all, from left to right."),
@@ -101,7 +148,12 @@ def enroll(
     allow_other_user: Annotated[
         bool, typer.Option("--allow-other-user", help="Enroll a face also if it already belongs to another user.")
     ] = False,
-    report: Annotated[Path | None, typer.Option(help="Where to write what became of each photo of a folder.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to write what became of each photo of a folder; pgface-report-<time>.csv here if not given."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Enroll photos of a user, or a folder of people."""
@@ -111,7 +163,7 @@ def enroll(
         if user or name or faces is WhichFaces.ALL:
             raise typer.BadParameter("--folder takes the people from its folders' names, and one face of each photo")
         face: Literal["only", "largest"] = "only" if faces is WhichFaces.ONLY else "largest"
-        _enroll_folder(folder, face, allow_other_user, report, json)
+        enroll_folder(folder, face, allow_other_user, report, json)
         return
     if not user or (len(user) > 1 and faces is not WhichFaces.ALL):
         raise typer.BadParameter("give one --user, or with --faces all one for each face")
@@ -129,14 +181,16 @@ def _enroll_photos(
         for photo in photos:
             try:
                 if faces is WhichFaces.ALL:
-                    done += gallery.enroll_all(photo, users, allow_other_user=allow_other_user)
+                    enrolled = gallery.enroll_all(photo, users, allow_other_user=allow_other_user)
                 else:
                     face: Literal["only", "largest"] = "only" if faces is WhichFaces.ONLY else "largest"
-                    done.append(
+                    enrolled = [
                         gallery.enroll(photo, users[0], name=name, face=face, allow_other_user=allow_other_user)
-                    )
-            except PgfaceError as error:
+                    ]
+            except _OF_ONE_PHOTO as error:
                 failed.append(_failure(photo, error))
+            else:
+                done += (replace(enrollment, photo=str(photo)) for enrollment in enrolled)
     if json:
         print_json({"enrolled": [enrollment.to_json() for enrollment in done], "failed": failed})
     elif done:
@@ -148,67 +202,14 @@ def _enroll_photos(
     _end(failed)
 
 
-def _enroll_folder(
-    folder: Path, face: Literal["only", "largest"], allow_other_user: bool, report_file: Path | None, json: bool
-) -> None:
-    columns = (
-        SpinnerColumn(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Gallery.open() as gallery, Progress(*columns, console=errors, transient=True) as progress:
-        task = progress.add_task("", total=None, rate="")
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-            speed = progress.tasks[task].speed
-            progress.update(task, rate=f"{speed:.1f} photos/s" if speed else "")
-
-        report = gallery.enroll_folder(folder, face=face, allow_other_user=allow_other_user, on_progress=show)
-        file = report_file or gallery.settings.data_dir / "last-enrollment.csv"
-    try:
-        report.write_csv(file)
-    except OSError as error:
-        raise StorageError(f"{file}: the report cannot be written ({error.strerror}).") from error
-    _print_folder_report(report, file, json)
-
-
-def _print_folder_report(report: FolderReport, file: Path, json: bool) -> None:
-    refused = [photo for photo in report.photos if photo.outcome == "refused"]
-    counts = {outcome: report.count(outcome) for outcome in ("enrolled", "already enrolled", "refused")}
-    if json:
-        print_json(
-            {
-                "photos": len(report.photos),
-                "enrolled": counts["enrolled"],
-                "already_enrolled": counts["already enrolled"],
-                "refused": [{"photo": p.photo, "error": p.error, "reason": p.reason} for p in refused],
-                "seconds": round(report.seconds, 3),
-                "report": str(file),
-            }
-        )
-        return
-    rate = len(report.photos) / report.seconds if report.seconds else 0
-    say(
-        f"{len(report.photos)} photos in {report.seconds:.1f} s ({rate:.1f} photos/s): {counts['enrolled']} enrolled, "
-        f"{counts['already enrolled']} already enrolled, {counts['refused']} refused."
-    )
-    for photo in refused[:10]:
-        print_error(photo.reason)
-    if len(refused) > 10:
-        print_error(f"... and {len(refused) - 10} more: {dict(report.reasons())}")
-    say(f"What became of each photo: {file}")
-
-
 @app.command()
 def identify(
     photos: Annotated[list[Path], typer.Argument(help="Photos with one face or many.")],
     threshold: ThresholdOption = None,
     top: Annotated[int, typer.Option(min=1, max=1000, help="People to give for each face at most.")] = 1,
     annotate_to: Annotated[
-        Path | None, typer.Option("--annotate", help="Write the photo with boxes and names to this file.")
+        Path | None,
+        typer.Option("--annotate", callback=_a_picture, help="Write the photo with boxes and names to this file."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -219,10 +220,13 @@ def identify(
         for number, photo in enumerate(photos, start=1):
             try:
                 answer = gallery.identify(photo, threshold=threshold, top=top)
+                answers.append(replace(answer, photo=str(photo)))
                 if annotate_to is not None:
                     _annotate(photo, answer, _numbered(annotate_to, number, len(photos)))
-                answers.append(answer)
-            except PgfaceError as error:
+            except StorageError as error:
+                failed.append(_failure(photo, error))
+                annotate_to = None  # the next picture would fail as this one did; the answers are still wanted
+            except _OF_ONE_PHOTO as error:
                 failed.append(_failure(photo, error))
         binding = gallery.binding
     if json:
@@ -320,9 +324,8 @@ def _annotate(photo: Path, answer: Identification, file: Path) -> None:
     try:
         picture.save(file)
     except (OSError, ValueError) as error:
-        raise StorageError(
-            f"{file}: the picture cannot be written; give a writable file that ends in .png or .jpg."
-        ) from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise StorageError(f"{file}: the picture cannot be written ({reason}); give a writable file.") from error
 
 
 def _numbered(file: Path, number: int, count: int) -> Path:
@@ -334,7 +337,7 @@ def _box(face: Any) -> str:
 
 
 def _failure(photo: Path, error: PgfaceError) -> dict[str, Any]:
-    return {"photo": str(photo), "error": type(error).__name__, "message": str(error)}
+    return {"photo": str(photo), "error": type(error).__name__, "message": as_given(str(photo), str(error))}
 
 
 def _end(failed: list[dict[str, Any]]) -> None:

@@ -13,9 +13,12 @@ from pgface.gallery import Gallery
 app = typer.Typer(help="The people of the gallery.", no_args_is_help=True)
 photos_app = typer.Typer(help="The enrolled photos.", no_args_is_help=True)
 
+_MAX_INT = 2**31 - 1
+"""The greatest id, and what PostgreSQL takes as a number of rows."""
+
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="E-mail or id.")]
-AfterOption = Annotated[int, typer.Option(min=0, help="Begin after this id.")]
-LimitOption = Annotated[int, typer.Option(min=1, help="As many as this at most.")]
+AfterOption = Annotated[int, typer.Option(min=0, max=_MAX_INT, help="Begin after this id.")]
+LimitOption = Annotated[int, typer.Option(min=1, max=_MAX_INT, help="As many as this at most.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

@@ -1,0 +1,121 @@
+"""`pgface enroll --folder`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from pgface.cli.output import as_given, errors, print_error, print_json, say
+from pgface.errors import DatabaseUnreachableError, StorageError
+from pgface.faces.choice import WhichFace
+from pgface.folder import FolderReport
+from pgface.gallery import Gallery
+
+
+def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_file: Path | None, json: bool) -> None:
+    """Enroll a folder of people, print a summary, and write what became of each photo.
+
+    Args:
+        folder: holds a folder of photos for each person.
+        face: which face of a photo with several is enrolled.
+        allow_other_user: enroll a face also if it already belongs to another user.
+        report_file: where the report goes; a new file in the current folder if not given.
+        json: print the summary as JSON.
+
+    """
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
+    with Gallery.open() as gallery, _report_file(report_file) as file:
+        with _can_go_on(), bar as progress:
+            task = progress.add_task("", total=None, rate="")
+
+            def show(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+                speed = progress.tasks[task].speed
+                progress.update(task, rate=f"{speed:.1f} photos/s" if speed else "")
+
+            report = gallery.enroll_folder(folder, face=face, allow_other_user=allow_other_user, on_progress=show)
+        _print(report, file, json)
+        with _writing(file):
+            report.write_csv(file)
+    if not json:
+        say(f"What became of each photo: {file}")
+
+
+@contextmanager
+def _report_file(given: Path | None) -> Iterator[Path]:
+    """The file of the report, there before the run: nobody should wait an hour to learn that it cannot be written.
+
+    Only its owner may read a new one, for it holds names and e-mails. It is where its owner sees it, and not in the
+    data folder, since it is not erased with a person.
+    """
+    file = given or Path(f"pgface-report-{datetime.now():%Y%m%d-%H%M%S-%f}.csv")
+    with _writing(file):
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if given else os.O_EXCL), 0o600))
+    try:
+        yield file
+    except BaseException:
+        if given is None:
+            file.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{file}: the report cannot be written ({error.strerror}); give a writable file with `--report`."
+        ) from error
+
+
+@contextmanager
+def _can_go_on() -> Iterator[None]:
+    """Say of a run that ends early that it can go on."""
+    how = "What was enrolled until then is there, and the same command goes on from it."
+    try:
+        yield
+    except DatabaseUnreachableError as error:
+        raise DatabaseUnreachableError(f"{error} {how}") from error
+    except KeyboardInterrupt:
+        print_error(f"Broken off. {how}")
+        raise
+
+
+def _print(report: FolderReport, file: Path, json: bool) -> None:
+    refused = [photo for photo in report.photos if photo.outcome == "refused"]
+    counts = {outcome: report.count(outcome) for outcome in ("enrolled", "already enrolled", "refused")}
+    if json:
+        print_json(
+            {
+                "photos": len(report.photos),
+                "enrolled": counts["enrolled"],
+                "already_enrolled": counts["already enrolled"],
+                "refused": [{"photo": p.photo, "error": p.error, "reason": p.reason} for p in refused],
+                "seconds": round(report.seconds, 3),
+                "report": str(file),
+            }
+        )
+        return
+    rate = len(report.photos) / report.seconds if report.seconds else 0
+    say(
+        f"{len(report.photos)} photos in {report.seconds:.1f} s ({rate:.1f} photos/s): {counts['enrolled']} enrolled, "
+        f"{counts['already enrolled']} already enrolled, {counts['refused']} refused."
+    )
+    for photo in refused[:10]:
+        print_error(as_given(photo.photo, photo.reason))
+    if len(refused) > 10:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in report.reasons().most_common())
+        print_error(f"... and {len(refused) - 10} more, which the report lists. In all: {reasons}.")
