@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pgface.cli import gallery, models, postgres, users
-from pgface.cli.output import print_error
+from pgface.cli.output import prepare_streams, print_error
 from pgface.errors import PgfaceError
 
 app = typer.Typer(
@@ -42,7 +42,8 @@ def options(
 
 
 def main() -> None:
-    """Run the command line: exit code 0 when it was done, 1 when it failed, 2 for wrong usage."""
+    """Run the command line: exit code 0 when it was done, 1 when it failed, 2 for wrong usage, 130 for Ctrl-C."""
+    prepare_streams()
     try:
         app()
     except PgfaceError as error:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,10 +16,21 @@ from rich.markup import escape
 from rich.table import Table
 
 # A table that goes to a file or a program is not squeezed into 80 columns.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 200)
 errors = Console(stderr=True, highlight=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def prepare_streams() -> None:
+    """Let the standard streams take any text, and put the null device in place of those that are closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # This takes the number of the closed stream too, which else the next file or socket would get.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(value: Any) -> None:
@@ -52,6 +66,12 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     for name, value in facts:
         table.add_row(name, _cell(value))
     console.print(table)
+
+
+def as_given(photo: str, sentence: str) -> str:
+    """Put a photo's path as it was given in place of its name, with which the sentence about it begins."""
+    name = f"{Path(photo).name}: "
+    return f"{photo}: {sentence.removeprefix(name)}" if sentence.startswith(name) else sentence
 
 
 def _cell(value: object) -> str:
