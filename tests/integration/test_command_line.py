@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from galleries import ODD_SCHEMA
 from PIL import Image
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from pgface import Settings
 from pgface.schema import init_sql
@@ -21,13 +26,24 @@ Photos = Callable[[str, int], Path]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def runner(environment: dict[str, str]) -> Run:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
+def without_settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
 
-    def run(*arguments: object, code: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pgface", *map(str, arguments)]
+
+def runner(environment: dict[str, str], cwd: Path | None = None) -> Run:
+    def run(
+        *arguments: object, code: int = 0, stdin: str = "", more: dict[str, str] | None = None, streams: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        command = ["sh", "-c", f'"$@" {streams}', "sh", sys.executable, "-m", "pgface", *map(str, arguments)]
         done = subprocess.run(
-            command, env=kept | environment, input=stdin, capture_output=True, text=True, check=False, timeout=120
+            command,
+            env=without_settings() | environment | (more or {}),
+            cwd=cwd,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
@@ -43,16 +59,20 @@ def schema_name() -> str:
 
 
 @pytest.fixture
-def pgface(settings: Settings, insightface_pack: Path) -> Run:
-    """Runs a command in a new gallery that `pgface init` has made."""
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables of a new gallery."""
     assert settings.database_url is not None
-    run = runner(
-        {
-            "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
-            "PGFACE_SCHEMA": settings.schema_name,
-            "PGFACE_DATA_DIR": str(settings.data_dir),
-        }
-    )
+    return {
+        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "PGFACE_SCHEMA": settings.schema_name,
+        "PGFACE_DATA_DIR": str(settings.data_dir),
+    }
+
+
+@pytest.fixture
+def pgface(environment: dict[str, str], insightface_pack: Path, tmp_path: Path) -> Run:
+    """Runs a command in a new gallery that `pgface init` has made, and in a folder of the test's own."""
+    run = runner(environment, tmp_path)
     assert "is ready: model buffalo_sc_q8, 0 users" in run("init", "--model", insightface_pack).stdout
     return run
 
@@ -117,18 +137,87 @@ def test_users_and_photos(pgface: Run, photos: Photos) -> None:
     assert json.loads(pgface("users", "list", "--json").stdout) == []
 
 
-def test_a_folder(pgface: Run, faces_dir: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def people(faces_dir: Path, tmp_path: Path) -> Path:
+    """A folder of two people with ten photos each; one of the photos has three faces."""
+    folder = tmp_path / "people"
+    folder.mkdir()
     for person in ("Colin_Powell", "George_W_Bush"):
-        (tmp_path / "people").mkdir(exist_ok=True)
-        (tmp_path / "people" / person).symlink_to(faces_dir / person)
+        (folder / person).symlink_to(faces_dir / person)
+    return folder
+
+
+def reports(folder: Path) -> list[Path]:
+    return list(folder.glob("pgface-report-*.csv"))
+
+
+def test_a_folder(pgface: Run, people: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.csv"
-    done = pgface("enroll", "--folder", tmp_path / "people", "--report", report)
+    done = pgface("enroll", "--folder", people, "--report", report)
     assert "20 photos in" in done.stdout
     assert "19 enrolled, 0 already enrolled, 1 refused." in done.stdout
     assert "3 faces were found" in done.stderr
     assert len(report.read_text().splitlines()) == 21
-    again = json.loads(pgface("enroll", "--folder", tmp_path / "people", "--faces", "largest", "--json").stdout)
+    assert report.stat().st_mode & 0o777 == 0o600
+    assert reports(tmp_path) == []
+    again = json.loads(pgface("enroll", "--folder", people, "--faces", "largest", "--json").stdout)
     assert (again["enrolled"], again["already_enrolled"], again["refused"]) == (1, 19, [])
+    (default,) = reports(tmp_path)
+    assert again["report"] == default.name
+    assert default.stat().st_mode & 0o777 == 0o600
+    assert len(default.read_text().splitlines()) == 21
+    assert [file for file in (tmp_path / "data").rglob("*") if file.suffix == ".csv"] == []
+
+
+def test_many_refusals_of_a_folder(pgface: Run, tmp_path: Path) -> None:
+    for person in ("ann", "bob"):
+        (tmp_path / "people" / person).mkdir(parents=True)
+        for number in range(6):
+            (tmp_path / "people" / person / f"{number}.jpg").write_text("no photo")
+    done = pgface("enroll", "--folder", "people")
+    assert "bob/0.jpg: " in done.stderr  # and not "0.jpg", which both have
+    assert len(done.stderr.splitlines()) == 11
+    assert done.stderr.endswith("... and 2 more, which the report lists. In all: 12 PhotoFormatError.\n")
+    assert done.stdout.endswith(f"What became of each photo: {reports(tmp_path)[0].name}\n")
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_run(pgface: Run, people: Path, tmp_path: Path) -> None:
+    refused = pgface("enroll", "--folder", people, "--report", tmp_path / "no" / "report.csv", code=1)
+    assert "report.csv: the report cannot be written" in refused.stderr
+    assert "There are no users yet" in pgface("users", "list").stdout
+    pgface("enroll", "--folder", tmp_path / "nowhere", code=1)
+    assert reports(tmp_path) == []
+
+
+@pytest.mark.usefixtures("pgface")
+@pytest.mark.parametrize("how", ["Ctrl-C", "the server goes away"])
+def test_a_folder_run_that_is_broken_off(environment: dict[str, str], people: Path, tmp_path: Path, how: str) -> None:
+    command = [sys.executable, "-m", "pgface", "enroll", "--folder", str(people)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, env=without_settings() | environment, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        end = time.monotonic() + 60
+        while not reports(tmp_path) and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        if how == "Ctrl-C":
+            process.send_signal(signal.SIGINT)
+        else:
+            close_database(environment["PGFACE_DATABASE_URL"])
+        printed, complaint = process.communicate(timeout=60)
+    assert process.returncode == (130 if how == "Ctrl-C" else 1), complaint
+    assert printed == ""
+    assert "Traceback" not in complaint
+    assert "the same command goes on from it." in complaint
+    assert reports(tmp_path) == []
+
+
+def close_database(url: str) -> None:
+    with psycopg.connect(url, dbname="postgres", autocommit=True) as server:
+        name = str(conninfo_to_dict(url)["dbname"])
+        server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
 
 
 def test_what_fails_says_why_and_ends_with_1(pgface: Run, photos: Photos, tmp_path: Path) -> None:
@@ -137,12 +226,55 @@ def test_what_fails_says_why_and_ends_with_1(pgface: Run, photos: Photos, tmp_pa
     assert "text.jpg" in failed.stderr
     assert json.loads(pgface("users", "list", "--json").stdout)[0]["embeddings"] == 1  # the other one is enrolled
     answer = json.loads(pgface("identify", tmp_path / "text.jpg", photos("Colin_Powell", 2), "--json", code=1).stdout)
-    assert [photo["photo"] for photo in answer["photos"]] == [photos("Colin_Powell", 2).name]
+    assert [photo["photo"] for photo in answer["photos"]] == [str(photos("Colin_Powell", 2))]
     assert [failure["error"] for failure in answer["failed"]] == ["PhotoFormatError"]
     assert "no user with the id 99" in pgface("verify", photos("Colin_Powell", 1), "--user", 99, code=1).stderr
     assert "already in the gallery" in pgface("users", "add", "C@EXAMPLE.org", code=1).stderr
-    unwritable = pgface("identify", photos("Colin_Powell", 1), "--annotate", tmp_path / "no" / "where.png", code=1)
-    assert "cannot be written" in unwritable.stderr
+    for number in (99999999999, "9" * 5000, "0" * 5000):
+        assert "There is no user with the id" in pgface("users", "show", number, code=1).stderr
+
+
+def test_a_picture_that_cannot_be_written_does_not_cost_the_answer(pgface: Run, photos: Photos, tmp_path: Path) -> None:
+    pgface("enroll", photos("Colin_Powell", 1), "--user", "c@example.org")
+    probes = [photos("Colin_Powell", 1), photos("Colin_Powell", 2)]
+    unwritable = pgface("identify", *probes, "--annotate", tmp_path / "no" / "where.png", code=1)
+    assert unwritable.stdout.count("c@example.org") == 2
+    assert unwritable.stderr.count("cannot be written") == 1
+
+
+def test_photos_are_named_as_they_were_given(pgface: Run, photos: Photos, tmp_path: Path) -> None:
+    for folder, number in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.jpg").write_bytes(photos("Colin_Powell", number).read_bytes())
+        (tmp_path / folder / "bad.jpg").write_text("no photo")
+    given = ["a/1.jpg", "b/1.jpg"]
+    enrolled = json.loads(pgface("enroll", *given, "--user", "c@example.org", "--json").stdout)
+    assert [photo["photo"] for photo in enrolled["enrolled"]] == given
+    assert [photo["photo"] for photo in json.loads(pgface("identify", *given, "--json").stdout)["photos"]] == given
+    table = pgface("identify", *given, "b/bad.jpg", code=1)
+    assert all(photo in table.stdout for photo in given)
+    assert table.stderr.startswith("b/bad.jpg: ")
+
+
+def test_what_concerns_every_photo_is_said_once(pgface: Run, photos: Photos, tmp_path: Path) -> None:
+    probes = [photos("Colin_Powell", number) for number in (1, 2, 3)]
+    assert len(pgface("enroll", *probes, "--user", 99, code=1).stderr.splitlines()) == 1
+    without_model = {"PGFACE_DATA_DIR": str(tmp_path / "other")}
+    for command in (["identify"], ["enroll", "--user", "c@example.org"]):
+        failed = pgface(*command, *probes, code=1, more=without_model)
+        assert len(failed.stderr.splitlines()) == 1
+        assert "buffalo_sc_q8" in failed.stderr
+
+
+def test_streams_that_are_closed_or_cannot_show_a_name(pgface: Run) -> None:
+    pgface("users", "add", "joao@example.org", "--name", "Jo\u00e3o")
+    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    assert "Jo\\xe3o" in pgface("users", "list", more=ascii_only).stdout
+    assert "Jo\\xe3o" in pgface("users", "show", "Jo\u00e3o@example.org", more=ascii_only, code=1).stderr
+    assert pgface("status", streams=">&-").stderr == ""
+    assert pgface("status", "--json", streams=">&-").stderr == ""
+    pgface("users", "show", "nobody@example.org", streams="2>&-", code=1)
+    assert "Aborted" in pgface("users", "delete", "joao@example.org", streams="<&-", code=1).stderr
 
 
 @pytest.mark.parametrize(
@@ -155,10 +287,18 @@ def test_what_fails_says_why_and_ends_with_1(pgface: Run, photos: Photos, tmp_pa
         ["enroll", "--folder", "x", "--faces", "all"],
         ["identify"],
         ["identify", "photo.jpg", "--threshold", "2"],
+        ["identify", "photo.jpg", "--threshold", "nan"],
         ["identify", "photo.jpg", "--top", "0"],
+        ["identify", "photo.jpg", "--top", "99999999999"],
+        ["identify", "photo.jpg", "--annotate", "picture.psd"],
+        ["identify", "photo.jpg", "other.jpg", "--annotate", "."],
+        ["enroll", "--folder", ""],
         ["verify", "photo.jpg"],
         ["nonsense"],
         ["users", "list", "--limit", "0"],
+        ["users", "list", "--limit", "2147483648"],
+        ["photos", "list", "--after", "2147483648"],
+        ["photos", "delete", "9" * 5000],
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
@@ -190,6 +330,19 @@ def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
     refused = run("status", code=1).stderr
     assert "PGFACE_DATABASE_URL cannot be used" in refused
     assert "secret" not in refused
+    for seconds in ("inf", "nan", "1e9"):
+        run = runner({"PGFACE_DATA_DIR": str(tmp_path), "PGFACE_CONNECT_TIMEOUT": seconds})
+        assert "PGFACE_CONNECT_TIMEOUT cannot be used" in run("status", code=1).stderr
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, field in Settings.model_fields.items():
+        monkeypatch.setenv(str(field.validation_alias or f"PGFACE_{name.upper()}"), "")
+    empty = Settings()
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"PGFACE_{name.upper()}", raising=False)
+    monkeypatch.delenv("PGFACE_SCHEMA")
+    assert empty == Settings()
 
 
 def test_everything_on_the_embedded_server(insightface_pack: Path, photos: Photos, tmp_path: Path) -> None:
