@@ -174,7 +174,13 @@ class FolderRun:
             share = replace(limits, max_decoded_bytes=max(limits.max_decoded_bytes // workers, 1))
             embedder = _Embedder(self._model.reload, share, quality, face)
             # Not forked: this process has threads, whose locks a fork would copy as they are.
-            executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+            # Ctrl-C goes to all of them, and only this process answers it.
+            executor = ProcessPoolExecutor(
+                workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=signal.signal,
+                initargs=(signal.SIGINT, signal.SIG_IGN),
+            )
         try:
             yield executor, embedder
         except BrokenProcessPool as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Self, TypeVar
@@ -140,7 +141,7 @@ def _start(settings: Settings, resources: ExitStack) -> tuple[str, EmbeddedPostg
 def _connect(url: str, settings: Settings) -> Connection:
     try:
         return psycopg.connect(
-            url, autocommit=True, connect_timeout=round(settings.connect_timeout), application_name="pgface"
+            url, autocommit=True, connect_timeout=math.ceil(settings.connect_timeout), application_name="pgface"
         )
     except psycopg.OperationalError as error:
         raise connection_error(error) from error
