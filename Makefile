@@ -29,6 +29,9 @@ lint: setup
 docs: setup # the pages that are generated from the code
 	$(BIN)/python docs/generate.py
 
+bench: setup # side by side with the parts it is made of; about four minutes
+	$(BIN)/python benchmarks/bench_gallery.py
+
 constraints: # needs uv; versions and hashes only, for every platform, and no addresses
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade --output-file constraints.txt

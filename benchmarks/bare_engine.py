@@ -1,0 +1,53 @@
+"""The engine by itself: a photo is decoded and embedded, and nothing else is done. What pgface is measured against."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pgface.faces.engine import Choose, Detection, Engine, Face, every_face
+from pgface.faces.pixels import RGBImage
+
+LoadEngine = Callable[[], Engine]
+
+
+def decode(file: Path) -> RGBImage:
+    """Pixels of a photo, shape (height, width, 3), with Pillow and no check of any kind."""
+    with Image.open(file) as photo:
+        return np.asarray(photo.convert("RGB"))
+
+
+def embed(engine: Engine, file: Path, choose: Choose = every_face) -> list[Face]:
+    """Decode a photo and embed its faces."""
+    return engine.detect_and_embed(decode(file), choose)
+
+
+def largest(detections: Sequence[Detection]) -> Sequence[Detection]:
+    """Choose the largest face, if there is one; for photos in which `enroll_folder` takes the largest, too."""
+    return detections[:1]
+
+
+def embed_all(engine: Engine, load: LoadEngine, files: Sequence[Path], workers: int) -> int:
+    """Embed the largest face of every photo in the kind of pool that suits the engine; returns how many were found.
+
+    The pool is started and ended here, as `Gallery.enroll_folder` starts and ends its own.
+    """
+    executor: Executor
+    if engine.releases_gil:
+        executor, load = ThreadPoolExecutor(workers), lambda: engine
+    else:
+        executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    with executor:
+        return sum(embedding is not None for embedding in executor.map(partial(_largest_embedding, load), files))
+
+
+def _largest_embedding(load: LoadEngine, file: Path) -> NDArray[np.float32] | None:
+    faces = embed(load(), file, largest)
+    return faces[0].embedding if faces else None

