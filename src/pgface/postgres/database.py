@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 from pgvector.psycopg import register_vector
@@ -30,6 +31,7 @@ class Database:
         self._pool = pool
         self._resources = resources
         self._embedded = embedded
+        self._cursors: WeakKeyDictionary[Connection, Any] = WeakKeyDictionary()
         self.url = url
         """Where PostgreSQL is; may hold a password, so never print it."""
 
@@ -112,8 +114,19 @@ class Database:
         self._pool.check()
 
     def _run(self, name: str, parameters: Mapping[str, Any] | None, row_factory: BaseRowFactory[Row]) -> list[Row]:
-        with translated(), self._pool.connection() as connection, connection.cursor(row_factory=row_factory) as cursor:
-            return cursor.execute(queries()[name], parameters, binary=True).fetchall()
+        # Without the pool's context manager and with a cursor that is kept: for a verification, which takes twice as
+        # long as the shortest statement there is, making them anew was a fifth of the time.
+        with translated():
+            connection = self._pool.getconn()
+            try:
+                cursor: Any = self._cursors.get(connection)
+                if cursor is None:
+                    cursor = self._cursors[connection] = connection.cursor(binary=True)
+                cursor.row_factory = row_factory
+                rows: list[Row] = cursor.execute(queries()[name], parameters).fetchall()
+                return rows
+            finally:
+                self._pool.putconn(connection)
 
 
 def initialise(settings: Settings) -> list[Migration]:
