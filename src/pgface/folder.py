@@ -43,7 +43,7 @@ from pgface.settings import Settings
 
 Outcome = Literal["enrolled", "already enrolled", "refused"]
 
-BATCH = 64
+BATCH = 16
 """Photos in a transaction: what is lost at most when a run is broken off."""
 _LONGEST_SLUG = 200
 """The e-mail made from it has room in the 255 characters of its column."""
