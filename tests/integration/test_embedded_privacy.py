@@ -271,7 +271,7 @@ def test_another_user_than_root_runs_it_themselves(tmp_path: Path) -> None:
 def test_another_users_folder_is_refused_in_a_sentence(url: str, folder: Path) -> None:
     assert url
     program = AS_NOBODY.replace("print(", "try:\n  print(").replace(
-        "sys.stdin", "except Exception as error: print(type(error).__name__, error)\nsys.stdin"
+        "sys.stdin", "except Exception as error: print(type(error).__name__, error, flush=True)\nsys.stdin"
     )
     client = Client(folder, program)
     assert client.url.startswith(f"{EmbeddedPostgresError.__name__} The embedded PostgreSQL cannot use ")
