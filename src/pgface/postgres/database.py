@@ -115,7 +115,7 @@ class Database:
 
     def _run(self, name: str, parameters: Mapping[str, Any] | None, row_factory: BaseRowFactory[Row]) -> list[Row]:
         # Without the pool's context manager and with a cursor that is kept: for a verification, which takes twice as
-        # long as the shortest statement there is, making them anew was a fifth of the time.
+        # long as the shortest statement there is, making them anew was a quarter of the time.
         with translated():
             connection = self._pool.getconn()
             try:
