@@ -30,7 +30,7 @@ _SHARE_WORTH_REBUILDING = 0.2
 # once; row by row through psycopg took 2.4 times as long.
 _COPY_BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
-_ROW = np.dtype(
+ROW = np.dtype(
     [
         ("fields", ">i2"),
         ("user_id_bytes", ">i4"),
@@ -117,7 +117,7 @@ def _worth_rebuilding(connection: psycopg.Connection, new_rows: int) -> bool:
 def _blocks(ids: NDArray[Any], embeddings: Any) -> Iterator[NDArray[np.void]]:
     for start in range(0, len(ids), _BLOCK):
         block = slice(start, start + _BLOCK)
-        rows = np.zeros(len(ids[block]), dtype=_ROW)
+        rows = np.zeros(len(ids[block]), dtype=ROW)
         rows["fields"] = 2
         rows["user_id_bytes"] = 4
         rows["user_id"] = ids[block]

@@ -46,6 +46,7 @@ from pgface.results import (
     User,
     Verification,
 )
+from pgface.search import SearchMethod, SearchState, fit_search, read_search_state, refresh_templates
 from pgface.settings import Settings, get_settings
 
 
@@ -89,6 +90,7 @@ class Gallery:
             gallery._model.bind(gallery._database, model)
             with gallery._database.autocommit() as connection:
                 ensure_vector_index(connection)
+            gallery._fit_search_if_due()
             undo.pop_all()
         return gallery
 
@@ -181,7 +183,9 @@ class Gallery:
             choose = enrollable(opened.name, face, self._quality)
             (found,) = self.engine.detect_and_embed(opened.pixels, choose)
             wanted = [(user, name, found)]
-            return enroll_faces(self._database, self._files, opened, wanted, allow_other_user)[0]
+            (enrolled,) = enroll_faces(self._database, self._files, opened, wanted, allow_other_user)
+        refresh_templates(self._database)
+        return enrolled
 
     def enroll_all(
         self, photo: PhotoSource, users: Sequence[UserRef], *, allow_other_user: bool = False
@@ -198,7 +202,9 @@ class Gallery:
             choose = one_for_each(opened.name, len(users), self._quality)
             faces = sorted(self.engine.detect_and_embed(opened.pixels, choose), key=lambda face: face.box.x)
             wanted = [(user, None, face) for user, face in zip(users, faces, strict=True)]
-            return enroll_faces(self._database, self._files, opened, wanted, allow_other_user)
+            enrolled = enroll_faces(self._database, self._files, opened, wanted, allow_other_user)
+        refresh_templates(self._database)
+        return enrolled
 
     def enroll_embedding(self, embedding: Any, user: UserRef) -> int:
         """Enroll a bare embedding, shape (512,), for a user that there is; returns its id.
@@ -212,7 +218,9 @@ class Gallery:
         """
         unit = unit_embedding(embedding)
         with self._database.transaction() as connection:
-            return insert_embedding(connection, get_user(connection, user).id, unit)
+            embedding_id = insert_embedding(connection, get_user(connection, user).id, unit)
+        refresh_templates(self._database)
+        return embedding_id
 
     # Asking
 
@@ -370,6 +378,7 @@ class Gallery:
         with self._database.transaction() as connection:
             delete_photo(connection, photo_id)
         self._remove_deleted_files()
+        refresh_templates(self._database)
 
     # In bulk
 
@@ -385,7 +394,9 @@ class Gallery:
             UnknownUserError: a user id is not in the gallery.
 
         """
-        return load_embeddings(self._database, user_ids, embeddings)
+        loaded = load_embeddings(self._database, user_ids, embeddings)
+        self._fit_search_if_due()
+        return loaded
 
     def enroll_folder(
         self,
@@ -406,12 +417,37 @@ class Gallery:
 
         """
         run = FolderRun(self._database, self._files, self._settings, self._model)
-        return run(Path(folder), face, allow_other_user=allow_other_user, on_progress=on_progress)
+        report = run(Path(folder), face, allow_other_user=allow_other_user, on_progress=on_progress)
+        refresh_templates(self._database, max_users=1_000)
+        return report
+
+    # Searching
+
+    def search_state(self) -> SearchState:
+        """How identification searches, and how well that agrees with the exact answer."""
+        return read_search_state(self._database)
+
+    def fit_search(self, method: SearchMethod | None = None) -> SearchState:
+        """Fit the search to the gallery's present size, while others go on; takes seconds to minutes.
+
+        Args:
+            method: "exact" compares with everybody; "hnsw", "hnsw_binary" and "ivfflat" propose people through an
+                index first; "auto" takes "exact" as long as that meets `PGFACE_SEARCH_LATENCY_TARGET`, then "hnsw".
+                What was chosen before if not given.
+
+        Raises:
+            GalleryError: there is no such method, or nobody to fit an index to.
+            DatabaseError: PostgreSQL could not do it; search goes on as before.
+
+        """
+        choice = method or self.search_state().choice
+        return fit_search(self._database, choice, self._settings.search_latency_target)
 
     def status(self) -> Status:
         """The gallery and its server at a glance."""
         (counts,) = self._database.read("status", row_factory=dict_row)
         index = self._database.read("vector_index", row_factory=dict_row)
+        search = self.search_state()
         provider = problem = None
         try:
             provider = self.engine.execution_provider
@@ -427,7 +463,10 @@ class Gallery:
             model_problem=problem,
             embedded=self._settings.database_url is None,
             schema=self._settings.schema_name,
-            search="exact",
+            search=search.method,
+            search_agreement=search.agreement,
+            search_stale_users=search.stale_users if search.method != "exact" else 0,
+            search_due=search.due,
             index=index[0]["method"] if index and index[0]["valid"] else None,
             data_dir=str(self._settings.data_dir),
             **counts,
@@ -442,6 +481,10 @@ class Gallery:
         with self._opened(photo) as opened:
             (face,) = self.engine.detect_and_embed(opened.pixels, one_face(opened.name, which))
             return face
+
+    def _fit_search_if_due(self) -> None:
+        if self.search_state().due:
+            self.fit_search()
 
     def _remove_deleted_files(self) -> None:
         with self._database.transaction() as connection:

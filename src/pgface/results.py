@@ -169,7 +169,13 @@ class Status:
     postgresql: str
     pgvector: str
     search: str
-    """How identification searches."""
+    """How identification searches: "exact", or the index that the first look goes through."""
+    search_agreement: float | None
+    """Share of probes for which that gave the exact answer, when it was measured; None for an exact search."""
+    search_stale_users: int
+    """Users who are compared exactly in every search until their templates are made."""
+    search_due: bool
+    """Whether so much of the gallery has changed that `pgface fit-search` should be run."""
     index: str | None
     """The method of idx_embeddings_vector, None when it is missing or being built."""
     users: int

@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     connect_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=10.0, description="seconds to wait for a connection to PostgreSQL"
     )
+    search_latency_target: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = Field(
+        default=0.01,
+        description="seconds that comparing a probe with the whole gallery may take; slower ones get an index",
+    )
     max_photo_bytes: Annotated[int, Field(gt=0)] = Field(
         default=30 * MEBI, description="size of a photo's file at most"
     )

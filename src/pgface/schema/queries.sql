@@ -181,3 +181,90 @@ SELECT
     (SELECT count(*) FROM users) AS users,
     (SELECT count(*) FROM photos) AS photos,
     (SELECT count(*) FROM face_embeddings) AS embeddings;
+
+-- search_state --
+-- With how many users wait for their templates, and how many rows of embeddings have changed since the server counts.
+SELECT choice, method, first_effort, second_effort, certain_similarity,
+    agreement, agreement_low, agreement_high, probes, scan_ms, embeddings, changes, chosen_at,
+    (SELECT count(DISTINCT user_id) FROM stale_templates) AS stale_users,
+    pg_stat_get_tuples_inserted('face_embeddings'::regclass)
+        + pg_stat_get_tuples_updated('face_embeddings'::regclass)
+        + pg_stat_get_tuples_deleted('face_embeddings'::regclass) AS changes_now
+FROM gallery_search;
+
+-- search_method --
+SELECT method FROM gallery_search;
+
+-- choose_exact_search --
+UPDATE gallery_search
+SET choice = %(choice)s,
+    method = 'exact',
+    first_effort = NULL,
+    second_effort = NULL,
+    certain_similarity = NULL,
+    agreement = NULL,
+    agreement_low = NULL,
+    agreement_high = NULL,
+    probes = NULL,
+    scan_ms = %(scan_ms)s,
+    embeddings = %(embeddings)s,
+    changes = %(changes)s,
+    chosen_at = now();
+
+-- choose_index_search --
+UPDATE gallery_search
+SET choice = %(choice)s,
+    method = %(method)s,
+    first_effort = %(first_effort)s,
+    second_effort = %(second_effort)s,
+    certain_similarity = %(certain_similarity)s,
+    agreement = %(agreement)s,
+    agreement_low = %(agreement_low)s,
+    agreement_high = %(agreement_high)s,
+    probes = %(probes)s,
+    scan_ms = %(scan_ms)s,
+    embeddings = %(embeddings)s,
+    changes = %(changes)s,
+    chosen_at = now();
+
+-- refresh_templates --
+SELECT refresh_templates(%(max_users)s);
+
+-- count_templates --
+SELECT count(*) FROM user_templates;
+
+-- analyze_templates --
+ANALYZE user_templates, template_bits, stale_templates;
+
+-- template_indexes --
+-- The indexes of the first look that are there, and whether they are whole.
+SELECT c.relname AS name, i.indisvalid AS valid
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid IN ('user_templates'::regclass, 'template_bits'::regclass)
+    AND c.relname IN ('idx_user_templates_hnsw', 'idx_user_templates_ivfflat', 'idx_template_bits_hnsw');
+
+-- sample_embeddings --
+-- Embeddings drawn at random, and how similar the user's nearest other one is; NULL for a user's only one.
+SELECT e.user_id, e.embedding, (
+    SELECT max(1 - (other.embedding <=> e.embedding))
+    FROM face_embeddings other
+    WHERE other.user_id = e.user_id
+        AND other.id <> e.id
+) AS nearest_own
+FROM face_embeddings e TABLESAMPLE BERNOULLI (least(100, 100.0 * %(wanted)s / %(embeddings)s));
+
+-- find_similar_faces_exactly --
+SELECT user_id, similarity
+FROM find_similar_faces_exactly(%(embedding)s, -1, 1);
+
+-- find_similar_faces_by_index --
+SELECT user_id, similarity
+FROM find_similar_faces_by_index(%(embedding)s, -1, 1, %(method)s, %(effort)s);
+
+-- find_similar_faces_by_templates --
+SELECT user_id, similarity
+FROM find_similar_faces_by_templates(%(embedding)s, -1, 1, %(effort)s);
+
+-- copy_out_embeddings --
+COPY (SELECT user_id, embedding FROM face_embeddings) TO STDOUT (FORMAT BINARY);
