@@ -27,9 +27,11 @@ SearchMethod = Literal["auto", "exact", "hnsw", "hnsw_binary", "ivfflat"]
 METHODS: tuple[SearchMethod, ...] = ("auto", "exact", "hnsw", "hnsw_binary", "ivfflat")
 
 _PROBES = 1_000
+_SHARE_OF_PROBES = 0.1
+"""Of the embeddings at most: the measurement of a small gallery need not take longer than filling it."""
 _FIRST_EFFORTS = (10, 16, 24, 40, 64)
 _SECOND_EFFORTS = (50, 100, 200, 400, 1000)
-_TIMED_PROBES = 200
+_TIMED_PROBES = 100
 _SCANS = 5
 _DUE = 0.3
 """Share of the gallery that has changed, from which on the choice is made again."""
@@ -87,6 +89,11 @@ class SearchState:
         changed = self.changes_now - self.changes
         # A server that was restored or killed counts from the beginning.
         return changed < 0 or changed >= max(_WORTH_CHOOSING, _DUE * self.embeddings)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        chosen_at = None if self.chosen_at is None else self.chosen_at.isoformat()
+        return asdict(self) | {"chosen_at": chosen_at, "due": self.due}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -289,7 +296,9 @@ def _draw_sample(connection: psycopg.Connection) -> _Sample:
     A stored embedding is moved until its cosine with where it was is one that was found between two embeddings of
     one user. The direction is a random mixture of the whole sample, so it varies as the gallery does and is nobody's.
     """
-    drawn = _sample(connection, _PROBES, _count(connection, "count_embeddings"))
+    embeddings = _count(connection, "count_embeddings")
+    wanted = min(_PROBES, math.ceil(_SHARE_OF_PROBES * embeddings))
+    drawn = _sample(connection, wanted, embeddings) or _sample(connection, embeddings, embeddings)
     owners = np.array([user_id for user_id, _, _ in drawn])
     stored = np.stack([embedding for _, embedding, _ in drawn])
     random = np.random.default_rng()

@@ -59,9 +59,9 @@ def test_a_newer_schema_is_refused(settings: Settings) -> None:
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         table = sql.Identifier(settings.schema_name, "pgface_migrations")
         connection.execute(sql.SQL("INSERT INTO {} (version, name) VALUES (999, 'later')").format(table))
-    with pytest.raises(SchemaTooNewError, match="schema version 999, newer than the 3 known here; upgrade pgface"):
+    with pytest.raises(SchemaTooNewError, match="schema version 999, newer than the 4 known here; upgrade pgface"):
         Database.open(settings)
-    with pytest.raises(SchemaTooNewError, match="schema version 999, newer than the 3 known here; upgrade pgface"):
+    with pytest.raises(SchemaTooNewError, match="schema version 999, newer than the 4 known here; upgrade pgface"):
         initialise(settings)
 
 
@@ -70,10 +70,10 @@ def test_an_older_schema_asks_for_init(settings: Settings) -> None:
     assert settings.database_url is not None
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         table = sql.Identifier(settings.schema_name, "pgface_migrations")
-        connection.execute(sql.SQL("DELETE FROM {} WHERE version = 3").format(table))
-    with pytest.raises(SchemaMissingError, match="schema version 2, older than the 3 needed; run `pgface init`"):
+        connection.execute(sql.SQL("DELETE FROM {} WHERE version = 4").format(table))
+    with pytest.raises(SchemaMissingError, match="schema version 3, older than the 4 needed; run `pgface init`"):
         Database.open(settings)
-    assert [migration.version for migration in initialise(settings)] == [3]
+    assert [migration.version for migration in initialise(settings)] == [4]
     Database.open(settings).close()
 
 

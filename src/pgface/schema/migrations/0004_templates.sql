@@ -410,27 +410,32 @@ DECLARE
     threshold float := coalesce(similarity_threshold, (SELECT g.identify_threshold FROM gallery g));
 BEGIN
     SELECT * INTO search FROM gallery_search;
-    IF search.method = 'exact'
-        OR max_results <= longest_list IS NOT TRUE
-        OR require_cosine(query_embedding) IS NOT TRUE
-        OR NOT has_table_privilege('user_templates', 'SELECT')
-        OR NOT has_table_privilege('template_bits', 'SELECT')
-        OR NOT has_table_privilege('stale_templates', 'SELECT')
-        OR many_stale = (SELECT count(*) FROM (SELECT FROM stale_templates LIMIT many_stale) s)
+    IF search.method <> 'exact'
+        AND query_embedding IS NOT NULL
+        AND max_results <= longest_list
+        AND has_table_privilege('user_templates', 'SELECT')
+        AND has_table_privilege('template_bits', 'SELECT')
+        AND has_table_privilege('stale_templates', 'SELECT')
     THEN
-        RETURN QUERY SELECT * FROM find_similar_faces_exactly(query_embedding, threshold, max_results);
-        RETURN;
-    END IF;
-    IF max_results = 1 THEN
-        RETURN QUERY
-            SELECT * FROM find_similar_faces_by_index(
-                query_embedding, greatest(threshold, search.certain_similarity), 1, search.method, search.first_effort
-            );
-        IF FOUND THEN
+        PERFORM require_cosine(query_embedding);
+        IF many_stale > (SELECT count(*) FROM (SELECT FROM stale_templates LIMIT many_stale) s) THEN
+            IF max_results = 1 THEN
+                RETURN QUERY
+                    SELECT * FROM find_similar_faces_by_index(
+                        query_embedding, greatest(threshold, search.certain_similarity), 1, search.method,
+                        search.first_effort
+                    );
+                IF FOUND THEN
+                    RETURN;
+                END IF;
+            END IF;
+            RETURN QUERY
+                SELECT * FROM find_similar_faces_by_templates(
+                    query_embedding, threshold, max_results, search.second_effort
+                );
             RETURN;
         END IF;
     END IF;
-    RETURN QUERY
-        SELECT * FROM find_similar_faces_by_templates(query_embedding, threshold, max_results, search.second_effort);
+    RETURN QUERY SELECT * FROM find_similar_faces_exactly(query_embedding, threshold, max_results);
 END;
 $$;

@@ -1,0 +1,256 @@
+"""Search by template and index gives what the exact scan gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from galleries import ODD_SCHEMA, add_embedding, add_user, axis, rows
+from numpy.typing import NDArray
+from psycopg import Connection, sql
+
+from pgface.bulk import copy_embeddings
+from pgface.errors import GalleryError
+from pgface.postgres.database import Database, initialise
+from pgface.search import SearchMethod, fit_search, read_search_state, refresh_templates, wilson_interval
+from pgface.settings import Settings
+
+PEOPLE = 400
+PHOTOS = 3
+INDEXED: tuple[SearchMethod, ...] = ("hnsw", "hnsw_binary", "ivfflat")
+SCAN = 10.0
+"""Seconds; more than a scan of these galleries takes."""
+FOUND = "SELECT user_id, round(similarity::numeric, 5) FROM {}(%s, 0.4, %s)"
+
+
+@pytest.fixture
+def schema_name() -> str:
+    """The harder one alone: every test here fits a gallery, which takes a second."""
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    initialise(settings)
+    with Database.open(settings) as database:
+        yield database
+
+
+@pytest.fixture
+def sql_user(settings: Settings, database: Database) -> Iterator[Connection]:
+    """A connection of somebody who knows only SQL."""
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(settings.schema_name))
+        connection.execute(path)
+        connection.execute("UPDATE gallery SET identify_threshold = 0.4")
+        yield connection
+
+
+def photos_of(people: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """A photo of each: cosine about 0.77 with the person, 0.6 between two photos."""
+    noise = np.random.default_rng(seed).standard_normal(people.shape).astype(np.float32)
+    photos = people + 0.82 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    return np.asarray(photos / np.linalg.norm(photos, axis=1, keepdims=True), dtype=np.float32)
+
+
+@pytest.fixture
+def people(sql_user: Connection) -> NDArray[np.float32]:
+    """The people of a gallery, user ids 1 to PEOPLE; each row is what their photos have in common."""
+    people = np.random.default_rng(1).standard_normal((PEOPLE, 512)).astype(np.float32)
+    people /= np.linalg.norm(people, axis=1, keepdims=True)
+    sql_user.execute(
+        "INSERT INTO users (name, email, password) SELECT g, g || '@example.org', 'x' FROM generate_series(1, %s) g",
+        (PEOPLE,),
+    )
+    for seed in range(PHOTOS):
+        copy_embeddings(sql_user, np.arange(1, PEOPLE + 1), photos_of(people, seed))
+    return people
+
+
+def text(embedding: NDArray[np.float32]) -> str:
+    return str(embedding.tolist())
+
+
+def found(connection: Connection, probe: str, count: int = 1, function: str = "find_similar_faces") -> list[Any]:
+    return rows(connection, FOUND.format(function), probe, count)
+
+
+@pytest.mark.parametrize("method", INDEXED)
+def test_every_method_gives_the_exact_answer(
+    database: Database, sql_user: Connection, people: NDArray[np.float32], method: SearchMethod
+) -> None:
+    state = fit_search(database, method, SCAN)
+    assert (state.method, state.choice, state.stale_users, state.due) == (method, method, 0, False)
+    assert state.agreement is not None
+    assert state.agreement >= 0.99
+    assert state.agreement_low is not None
+    assert state.agreement_low < state.agreement
+    mated, strangers = photos_of(people, 99)[:60], photos_of(np.roll(people, 1, axis=1), 98)[:20]
+    for user_id, probe in enumerate(mated, start=1):
+        assert found(sql_user, text(probe)) == found(sql_user, text(probe), 1, "find_similar_faces_exactly")
+        assert found(sql_user, text(probe), 5)[0][0] == user_id
+    assert [found(sql_user, text(probe)) for probe in strangers] == [[]] * 20
+
+
+@pytest.mark.usefixtures("people")
+def test_the_size_decides_unless_the_method_is_fixed(database: Database) -> None:
+    assert read_search_state(database).method == "exact"
+    assert fit_search(database, "auto", SCAN).method == "exact"
+    assert fit_search(database, "auto", 1e-9).method == "hnsw"
+    assert fit_search(database, "exact", 1e-9).method == "exact"
+    with database.transaction() as connection:
+        left = rows(connection, "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'idx_%%_hnsw'")
+    assert left == []
+
+
+def test_refusals(database: Database) -> None:
+    with pytest.raises(GalleryError, match="There is no search method faiss; choose one of auto, exact, hnsw"):
+        fit_search(database, "faiss", SCAN)  # type: ignore[arg-type]
+    with pytest.raises(GalleryError, match="There is nobody in the gallery to fit hnsw to; enroll people first"):
+        fit_search(database, "hnsw", SCAN)
+    assert read_search_state(database).method == "exact"
+
+
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize("method", INDEXED)
+def test_a_face_is_found_as_soon_as_it_is_enrolled(
+    database: Database, sql_user: Connection, method: SearchMethod
+) -> None:
+    fit_search(database, method, SCAN)
+    new = add_user(sql_user, "new@example.org")
+    add_embedding(sql_user, new, axis(7))
+    assert found(sql_user, axis(7)) == [(new, 1)]
+    assert read_search_state(database).stale_users == 1
+    refresh_templates(database)
+    assert read_search_state(database).stale_users == 0
+    assert found(sql_user, axis(7)) == [(new, 1)]
+
+
+def test_what_is_erased_is_gone_at_once(database: Database, sql_user: Connection, people: NDArray[np.float32]) -> None:
+    fit_search(database, "hnsw", SCAN)
+    probe = text(photos_of(people, 99)[4])
+    sql_user.execute("DELETE FROM face_embeddings WHERE id = (SELECT min(id) FROM face_embeddings WHERE user_id = 5)")
+    # A mean of what was erased would still tell of it.
+    assert rows(sql_user, "SELECT count(*) FROM user_templates WHERE user_id = 5") == [(0,)]
+    assert found(sql_user, probe)[0][0] == 5
+    sql_user.execute("DELETE FROM users WHERE id = 5")
+    for table in ("user_templates", "template_bits"):
+        assert rows(sql_user, f"SELECT count(*) FROM {table} WHERE user_id = 5") == [(0,)]
+    assert found(sql_user, probe) == []
+    refresh_templates(database)
+    assert rows(sql_user, "SELECT count(*) FROM stale_templates") == [(0,)]
+
+
+def test_changed_moved_and_truncated_embeddings(
+    database: Database, sql_user: Connection, people: NDArray[np.float32]
+) -> None:
+    fit_search(database, "hnsw", SCAN)
+    probe = text(photos_of(people, 99)[4])
+    sql_user.execute("UPDATE face_embeddings SET user_id = 6 WHERE user_id = 5")
+    assert found(sql_user, probe)[0][0] == 6
+    sql_user.execute("UPDATE face_embeddings SET embedding = %s WHERE user_id = 7", (axis(3),))
+    assert found(sql_user, axis(3)) == [(7, 1)]
+    refresh_templates(database)
+    assert found(sql_user, probe)[0][0] == 6
+    sql_user.execute("TRUNCATE face_embeddings")
+    assert found(sql_user, probe) == []
+    assert rows(sql_user, "SELECT count(*) FROM user_templates") == [(0,)]
+
+
+@pytest.mark.parametrize("method", INDEXED)
+def test_five_hundred_photos_of_one_person_crowd_out_nobody(
+    database: Database, sql_user: Connection, people: NDArray[np.float32], method: SearchMethod
+) -> None:
+    alike = np.repeat(people[:1], 500, axis=0)
+    copy_embeddings(sql_user, np.ones(500, dtype=int), photos_of(alike, 5))
+    # Twenty more people as similar to the probe as the first one's photos are.
+    copy_embeddings(sql_user, np.arange(2, 22), photos_of(alike[:20], 6))
+    fit_search(database, method, SCAN)
+    probe = text(photos_of(alike[:1], 7)[0])
+    exactly = found(sql_user, probe, 30, "find_similar_faces_exactly")
+    assert len(exactly) == 21
+    assert found(sql_user, probe, 30) == exactly
+
+
+def test_two_people_who_share_an_account_are_both_found(
+    database: Database, sql_user: Connection, people: NDArray[np.float32]
+) -> None:
+    copy_embeddings(sql_user, np.full(3, 1), photos_of(np.repeat(people[1:2], 3, axis=0), 5))
+    sql_user.execute("DELETE FROM users WHERE id = 2")
+    fit_search(database, "hnsw", SCAN)
+    assert rows(sql_user, "SELECT count(*) FROM user_templates WHERE user_id = 1")[0][0] >= 2
+    for person in people[:2]:
+        assert found(sql_user, text(person)) == found(sql_user, text(person), 1, "find_similar_faces_exactly")
+        assert found(sql_user, text(person))[0][0] == 1
+
+
+def test_many_stale_templates_and_long_lists_are_answered_by_a_scan(
+    database: Database, sql_user: Connection, people: NDArray[np.float32]
+) -> None:
+    fit_search(database, "hnsw", SCAN)
+    sql_user.execute("DELETE FROM template_bits")
+    probe = text(photos_of(people, 99)[4])
+    assert found(sql_user, probe, 5) == []  # so the second look does go through the bits
+    assert found(sql_user, probe, 51)[0][0] == 5
+    assert found(sql_user, probe, None)[0][0] == 5  # type: ignore[arg-type]
+    sql_user.execute("INSERT INTO stale_templates (user_id) SELECT 1 FROM generate_series(1, 1000)")
+    assert found(sql_user, probe, 5)[0][0] == 5
+
+
+def test_a_role_that_may_not_read_templates_gets_the_exact_answer(
+    database: Database, sql_user: Connection, people: NDArray[np.float32]
+) -> None:
+    fit_search(database, "hnsw", SCAN)
+    sql_user.execute("DELETE FROM template_bits")
+    ((schema, role),) = rows(sql_user, "SELECT quote_ident(current_schema()), 'reader_' || txid_current()")
+    sql_user.execute(f"CREATE ROLE {role}")
+    try:
+        sql_user.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+        sql_user.execute(f"GRANT SELECT ON users, face_embeddings TO {role}")
+        sql_user.execute(f"SET ROLE {role}")
+        assert found(sql_user, text(photos_of(people, 99)[4]), 5)[0][0] == 5
+    finally:
+        sql_user.execute("RESET ROLE")
+        sql_user.execute(f"DROP OWNED BY {role}")
+        sql_user.execute(f"DROP ROLE {role}")
+
+
+def test_the_sessions_own_settings_stay_as_they_were(
+    database: Database, sql_user: Connection, people: NDArray[np.float32]
+) -> None:
+    fit_search(database, "hnsw", SCAN)
+    sql_user.execute("SET hnsw.ef_search = 77")
+    found(sql_user, text(people[0]))
+    assert rows(sql_user, "SHOW hnsw.ef_search") == [("77",)]
+
+
+@pytest.mark.usefixtures("people")
+def test_users_under_way_elsewhere_are_refreshed_later(database: Database, sql_user: Connection) -> None:
+    fit_search(database, "hnsw", SCAN)
+    for user_id in (5, 6):
+        add_embedding(sql_user, user_id, axis(user_id))
+    with database.transaction() as other:
+        other.execute("DELETE FROM users WHERE id = 5")
+        assert rows(sql_user, "SELECT refresh_templates()") == [(1,)]
+        assert rows(sql_user, "SELECT DISTINCT user_id FROM stale_templates") == [(5,)]
+        assert found(sql_user, axis(5)) == [(5, 1)]
+    assert found(sql_user, axis(5)) == []
+    assert rows(sql_user, "SELECT refresh_templates()") == [(0,)]
+
+
+@pytest.mark.usefixtures("people")
+def test_a_zero_probe_is_refused(database: Database, sql_user: Connection) -> None:
+    fit_search(database, "hnsw", SCAN)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="zero vector"):
+        found(sql_user, axis(0, scale=0))
+
+
+def test_wilson_interval() -> None:
+    # E. B. Wilson 1927; the figures are those of the closed form worked by hand: z² = 3.8415.
+    low, high = wilson_interval(0, 10)
+    assert low == 0
+    assert high == pytest.approx(3.8414588 / (10 + 3.8414588))
+    assert wilson_interval(10, 10)[0] == pytest.approx(1 - high)
