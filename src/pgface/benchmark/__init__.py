@@ -1,0 +1,1 @@
+"""What the search costs and what it misses on this server, measured on synthetic galleries: `pgface bench`."""

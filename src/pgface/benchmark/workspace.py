@@ -1,0 +1,79 @@
+"""A gallery for the length of a benchmark, in a schema of its own that is dropped at the end."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psycopg
+from psycopg import sql
+
+from pgface.errors import DatabaseError
+from pgface.postgres.database import initialise
+from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.postgres.errors import translated
+from pgface.settings import Settings
+
+PREFIX = "pgface_bench_"
+
+
+@contextmanager
+def server(settings: Settings) -> Iterator[str]:
+    """The URL of PostgreSQL; the embedded one runs for as long as this is entered. It may hold a password."""
+    with ExitStack() as resources:
+        if settings.database_url is not None:
+            yield settings.database_url.get_secret_value()
+        else:
+            yield resources.enter_context(EmbeddedPostgres(settings.postgres_dir)).url
+
+
+@contextmanager
+def scratch_gallery(settings: Settings) -> Iterator[Settings]:
+    """Settings of a new, empty gallery, which is dropped whatever happens; no other schema is touched.
+
+    pgvector is added to the database if it is not there, and stays.
+
+    Raises:
+        DatabaseError: PostgreSQL could not be reached, or refused.
+
+    """
+    name = f"{PREFIX}{secrets.token_hex(4)}"
+    own = settings.model_copy(update={"schema_name": name})
+    with server(settings) as url:
+        try:
+            initialise(own)
+            yield own
+        finally:
+            with without_ctrl_c():  # a second one would leave the schema behind
+                _drop(url, name, settings.connect_timeout)
+
+
+def _drop(url: str, schema_name: str, connect_timeout: float) -> None:
+    statement = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema_name))
+    try:
+        with translated(), psycopg.connect(url, autocommit=True, connect_timeout=round(connect_timeout) + 1) as last:
+            # Each of its tables would be named in a notice.
+            last.execute("SET client_min_messages = warning")
+            last.execute("SET lock_timeout = '60s'")
+            last.execute(statement)
+    except DatabaseError as error:
+        raise DatabaseError(
+            f"The benchmark's schema could not be dropped ({str(error).rstrip('.')}); "
+            f"run DROP SCHEMA {schema_name} CASCADE when the server is there again."
+        ) from error
+
+
+@contextmanager
+def without_ctrl_c() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment; processes started meanwhile ignore it for good."""
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set, and do not arrive
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

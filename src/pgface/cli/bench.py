@@ -1,0 +1,162 @@
+"""`pgface bench`: what search costs and misses on this server."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pgface.benchmark.advice import advice
+from pgface.benchmark.measure import Plan
+from pgface.benchmark.peers import missing_peers
+from pgface.benchmark.plot import SUFFIXES, draw, require_matplotlib
+from pgface.benchmark.report import rows, table
+from pgface.benchmark.results import GalleryResult
+from pgface.benchmark.run import run
+from pgface.benchmark.synthetic import Kind
+from pgface.cli.output import console, errors, say
+from pgface.errors import StorageError
+from pgface.settings import get_settings
+
+app = typer.Typer()
+
+_FEWEST, _MOST = 10, 10_000_000
+"""People."""
+
+
+class Kinds(StrEnum):
+    """Which kinds of synthetic people are measured."""
+
+    ISOTROPIC = "isotropic"
+    CLUSTERED = "clustered"
+    BOTH = "both"
+
+    @property
+    def members(self) -> list[Kind]:
+        """As the library names them."""
+        return list(Kind) if self is Kinds.BOTH else [Kind(self.value)]
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter("give numbers with commas between them, as 200,2000,20000") from None
+    if not all(_FEWEST <= size <= _MOST for size in sizes):
+        raise typer.BadParameter(f"each must be from {_FEWEST} to {_MOST}")
+    return sizes
+
+
+def _a_plot(file: Path | None) -> Path | None:
+    if file is not None and file.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(f"give a file that ends in {', '.join(SUFFIXES)}")
+    return file
+
+
+@app.command()
+def bench(
+    people: Annotated[
+        str, typer.Option(metavar="N,...", help="Sizes of the galleries: people, with five photos each.")
+    ] = "200,2000,20000",
+    kind: Annotated[
+        Kinds, typer.Option(help="How people are spread: in all dimensions, in a few as real faces are, or both.")
+    ] = Kinds.CLUSTERED,
+    probes: Annotated[
+        int, typer.Option(min=50, max=100_000, help="Mated probes for each gallery, and as many non-mated ones.")
+    ] = 1_000,
+    clients: Annotated[
+        int, typer.Option(min=0, max=64, help="Clients that search the largest gallery at the same time; 0 for none.")
+    ] = 8,
+    seconds: Annotated[
+        float, typer.Option(min=1, max=600, help="How long each of the four measurements with clients takes.")
+    ] = 5.0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file as JSON.")
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", callback=_a_plot, help="Plot agreement against latency: .png, .svg or .pdf."),
+    ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Compare with NumPy, and with FAISS and hnswlib if installed.")
+    ] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Of the synthetic people.")] = 1,
+) -> None:
+    """Measure search on this server with synthetic galleries, and advise.
+
+    It works in a schema of its own, which it removes; the gallery is not touched.
+    """
+    sizes = _sizes(people)
+    if plot is not None:
+        require_matplotlib()
+    for file in (json_file, plot):
+        if file is not None:
+            _require_writable(file)
+    if peers:
+        for sentence in missing_peers():
+            say(sentence)
+    plan = Plan(probes=probes, peers=peers, clients=clients, seconds=seconds)
+    with _ended_by_signals(), _progress() as progress:
+        task = progress.add_task("")
+
+        def show(result: GalleryResult) -> None:
+            console.print(table(result.name, rows(result)))
+
+        found = run(
+            get_settings(),
+            sizes,
+            kind.members,
+            plan,
+            seed=seed,
+            on_step=lambda step: progress.update(task, description=step),
+            on_result=show,
+        )
+    for sentence in advice(found):
+        say(f"• {sentence}")
+    say(", ".join(f"{name} {value}" for name, value in found.machine.items()))
+    if json_file is not None:
+        found.write(json_file)
+        say(f"The figures: {json_file}")
+    if plot is not None:
+        draw(found.results, plot)
+        say(f"The plot: {plot}")
+
+
+def _progress() -> Progress:
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    return Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
+
+
+def _require_writable(file: Path) -> None:
+    """Nobody should wait for minutes to learn that a file cannot be written."""
+    there = file.exists()
+    try:
+        with file.open("ab"):
+            pass
+        if not there:
+            file.unlink()
+    except OSError as error:
+        raise StorageError(f"{file}: it cannot be written ({error.strerror}); give a writable file.") from error
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """End in order, and so remove the schema, also when the terminal is closed or the process is told to end."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
