@@ -272,7 +272,9 @@ BEGIN ATOMIC
             SELECT fe.user_id, fe.id AS embedding_id, 1 - (fe.embedding <=> query_embedding) AS similarity
             FROM face_embeddings fe
             WHERE fe.user_id = candidate.id
-            ORDER BY fe.embedding <=> query_embedding, fe.id
+            -- By similarity and not by distance, which an index on the embeddings would offer to order: it would then give
+            -- its few nearest of everybody's embeddings, and this user's only if they are among them.
+            ORDER BY 1 - (fe.embedding <=> query_embedding) DESC, fe.id
             LIMIT 1
         ) nearest
         WHERE nearest.similarity >= similarity_threshold
