@@ -65,7 +65,7 @@ def _agreement(results: Sequence[GalleryResult]) -> Iterator[str]:
     for result in missed:
         yield (
             f"{result.name}: agreement {result.mated_agreement}, recall {result.recall}; below {AGREEMENT_TARGET:g}. "
-            "Identification can be told to scan exactly there (`Gallery.fit_search`)."
+            "`pgface fit-search --method exact` makes identification scan exactly."
         )
 
 

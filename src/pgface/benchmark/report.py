@@ -26,7 +26,8 @@ _KEPT_UP = 0.9
 
 def rows(result: GalleryResult) -> Iterator[Row]:
     """The lines of one gallery."""
-    yield _share("rank-1 agreement, mated probes", result.mated_agreement, has_target=True)
+    estimate = "" if result.estimated_agreement is None else f"pgface's own estimate: {result.estimated_agreement:.4f}"
+    yield _share("rank-1 agreement, mated probes", result.mated_agreement, estimate, has_target=True)
     yield _share("rank-1 agreement, non-mated probes", result.non_mated_agreement, has_target=False)
     yield _share(
         f"recall above {result.threshold:g} (FPIR {100 * result.fpir.value:.1f} %)", result.recall, has_target=True
@@ -67,10 +68,10 @@ def _method(result: GalleryResult) -> str:
     return result.method + (f", effort {' then '.join(efforts)}" if efforts and result.method != "exact" else "")
 
 
-def _share(what: str, share: Proportion, *, has_target: bool) -> Row:
+def _share(what: str, share: Proportion, other: str = "", *, has_target: bool) -> Row:
     met = share.value >= AGREEMENT_TARGET if has_target and share.trials else None
     target = f"≥ {AGREEMENT_TARGET:g}" if has_target else ""
-    return Row(what, str(share), "", None, None, None, share.trials, target, met)
+    return Row(what, str(share), other, None, None, None, share.trials, target, met)
 
 
 def _figure(what: str, ours: str, other: str = "", *, rounds: int = 1) -> Row:

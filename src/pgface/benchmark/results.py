@@ -151,6 +151,10 @@ class GalleryResult:
     """`hnsw.ef_search` or `ivfflat.probes` of the first look."""
     second_effort: int | None
     """How many users are compared exactly in the second look."""
+    certain_similarity: float | None
+    """From which on the first look is enough."""
+    estimated_agreement: float | None
+    """What pgface itself measured when it chose; None for an exact search."""
     load_seconds: float
     """From NumPy arrays until all are found, with the fit of the search."""
     threshold: float

@@ -1,0 +1,286 @@
+"""`pgface bench`, as people run it, and what it measures on a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from PIL import Image
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from test_command_line import Run, close_database, runner, without_settings
+
+from pgface.benchmark.loading import loaded_gallery
+from pgface.benchmark.measure import Plan, make_probes, measure, rank_1
+from pgface.benchmark.synthetic import Kind, SyntheticPeople
+from pgface.benchmark.workspace import PREFIX, scratch_gallery
+from pgface.errors import DatabaseError
+from pgface.gallery import Gallery
+from pgface.postgres.database import initialise
+from pgface.settings import Settings
+
+QUICK = ("--people", 40, "--probes", 50, "--clients", 2, "--seconds", 1)
+
+
+@pytest.fixture
+def schema_name() -> str:
+    """Of a gallery that is not there, or that must stay as it is."""
+    return "public"
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    assert settings.database_url is not None
+    return {
+        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "PGFACE_SCHEMA": settings.schema_name,
+        "PGFACE_DATA_DIR": str(settings.data_dir),
+    }
+
+
+@pytest.fixture
+def pgface(environment: dict[str, str], tmp_path: Path) -> Run:
+    return runner(environment, tmp_path)
+
+
+def everything(url: str) -> list[tuple[Any, ...]]:
+    """Every relation that is not PostgreSQL's own, with its schema."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            """
+            SELECT nspname, relname, relfilenode
+            FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+            ORDER BY 1, 2
+            """
+        ).fetchall()
+
+
+def scratch_schemas(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_namespace WHERE starts_with(nspname, %s)", (PREFIX,)
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_it_measures_reports_and_leaves_nothing(
+    pgface: Run, settings: Settings, database_url: str, tmp_path: Path
+) -> None:
+    initialise(settings)
+    with Gallery.open(settings) as gallery:
+        user = gallery.add_user("colin@example.org")
+        gallery.enroll_embedding(np.ones(512), user.id)
+    before = everything(database_url)
+    done = pgface("bench", *QUICK, "--json", "figures.json", "--plot", "plot.png")
+    assert "40 people × 5 photos, clustered" in done.stdout
+    assert "rank-1 agreement, mated probes" in done.stdout
+    assert "an exact scan is quick enough here" in done.stdout
+    assert done.stderr == ""
+
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    (found,) = figures["results"]
+    assert (found["kind"], found["people"], found["faces"], found["method"]) == ("clustered", 40, 200, "exact")
+    assert found["mated_agreement"]["successes"] == found["mated_agreement"]["trials"] == 50
+    assert found["non_mated_agreement"]["value"] == 1
+    assert found["recall"]["value"] == 1
+    assert found["mated"]["p95"] >= found["mated"]["p50"] > 0
+    assert "NumPy, exact" in [compared["name"] for compared in found["comparisons"]]
+    assert {"face_embeddings", "user_templates"} <= {relation["table"] for relation in found["relations"]}
+    flat_out, paced = found["crowds"]
+    assert (flat_out["searches_per_second_each"], paced["searches_per_second_each"]) == (None, 20)
+    for crowd in (flat_out, paced):
+        assert crowd["found_at_once"] == crowd["enrolled"] > 0
+        assert crowd["alone"]["calls"] > 0
+        assert crowd["clients"] == 2
+    assert figures["server"]["shared_buffers"] > 0
+    with Image.open(tmp_path / "plot.png") as picture:
+        assert picture.format == "PNG"
+
+    assert everything(database_url) == before
+    with Gallery.open(settings) as gallery:
+        assert gallery.user("colin@example.org").embeddings == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json", "plot.png"]
+
+
+def test_only_what_was_asked_for(pgface: Run, tmp_path: Path) -> None:
+    few = ("--people", "20,30", "--probes", 50, "--clients", 0, "--no-peers", "--seed", 3)
+    pgface("bench", *few, "--kind", "both", "--json", "figures.json")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [(found["people"], found["kind"]) for found in figures["results"]] == [
+        (20, "isotropic"),
+        (20, "clustered"),
+        (30, "isotropic"),
+        (30, "clustered"),
+    ]
+    assert all(found["peer_curves"] == [] for found in figures["results"])
+    assert all(found["comparisons"] == [] for found in figures["results"])
+    assert all(found["crowds"] == [] for found in figures["results"])
+    assert figures["seed"] == 3
+
+
+def test_on_the_embedded_server(tmp_path: Path) -> None:
+    run = runner({"PGFACE_DATA_DIR": str(tmp_path / "data")}, tmp_path)
+    done = run("bench", "--people", 20, "--probes", 50, "--clients", 1, "--seconds", 1, "--no-peers")
+    assert "20 people × 5 photos, clustered" in done.stdout
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["postgres"]
+    listed = run("postgres", "psql", "-tAc", f"SELECT count(*) FROM pg_namespace WHERE nspname LIKE '{PREFIX}%'")
+    assert listed.stdout.strip() == "0"
+
+
+@pytest.mark.parametrize("method", ["hnsw", "hnsw_binary", "ivfflat"])
+def test_an_index_is_measured_with_more_and_more_effort(settings: Settings, method: Any) -> None:
+    people = SyntheticPeople(Kind.CLUSTERED)
+    with loaded_gallery(settings, people, 300, method=method) as loaded:
+        assert len(loaded.persons) == 300
+        found = measure(loaded, Plan(probes=60, peers=False, clients=0))
+    assert found.method == method
+    assert found.mated_agreement.value >= 0.98
+    assert found.curve is not None
+    efforts = [point.effort for point in found.curve.points]
+    assert found.first_effort in efforts
+    assert efforts == sorted(set(efforts), key=efforts.index)
+    assert found.curve.points[-1].agreement.value >= 0.98
+    assert [compared.name for compared in found.comparisons] == ["exact scan in PostgreSQL"]
+    assert 0 < found.search_index_bytes < found.total_bytes
+
+
+def test_an_answer_that_is_wrong_is_counted_as_missed(settings: Settings) -> None:
+    with loaded_gallery(settings, SyntheticPeople(Kind.ISOTROPIC), 60) as loaded:
+        plan = Plan(probes=60)
+        probes = make_probes(loaded, plan.probes)
+        assert rank_1(loaded, probes.mated, probes.mated_answers, plan).misses == 0
+        # Ten people's embeddings are lost.
+        with loaded.database.transaction() as connection:
+            connection.execute("DELETE FROM face_embeddings WHERE user_id <= %s", (int(loaded.user_ids[9]),))
+        assert rank_1(loaded, probes.mated, probes.mated_answers, plan).misses == 10
+
+
+def test_the_schema_goes_after_an_error_too(settings: Settings, database_url: str) -> None:
+    def fail() -> None:
+        with scratch_gallery(settings) as own:
+            assert own.schema_name.startswith(PREFIX)
+            assert scratch_schemas(database_url) == 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert scratch_schemas(database_url) == 0
+
+
+def test_a_schema_that_cannot_be_dropped_is_named(settings: Settings, database_url: str) -> None:
+    with pytest.raises(DatabaseError, match=r"run DROP SCHEMA pgface_bench_\w+ CASCADE"), scratch_gallery(settings):
+        close_database(database_url)
+
+
+@contextmanager
+def under_way(environment: dict[str, str], tmp_path: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A benchmark that has made its schema."""
+    command = [sys.executable, "-m", "pgface", "bench", *map(str, arguments)]
+    with subprocess.Popen(
+        command,
+        env=without_settings() | environment,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        end = time.monotonic() + 60
+        while scratch_schemas(environment["PGFACE_DATABASE_URL"]) == 0 and time.monotonic() < end:
+            time.sleep(0.05)
+        yield process
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=lambda value: str(value),
+)
+@pytest.mark.parametrize("moment", [0.0, 3.0], ids=["loading", "later"])
+def test_broken_off_it_leaves_nothing(
+    environment: dict[str, str], database_url: str, tmp_path: Path, number: signal.Signals, code: int, moment: float
+) -> None:
+    arguments = ("--people", 40, "--probes", 50, "--clients", 3, "--seconds", 60, "--no-peers")
+    with under_way(environment, tmp_path, *arguments) as process:
+        time.sleep(moment)
+        os.killpg(process.pid, number)  # as a terminal does: its clients get it too
+        printed, complaint = process.communicate(timeout=60)
+    assert process.returncode == code, complaint
+    assert "Traceback" not in complaint + printed
+    assert scratch_schemas(database_url) == 0
+
+
+def test_a_server_that_goes_away_is_said(environment: dict[str, str], database_url: str, tmp_path: Path) -> None:
+    with under_way(environment, tmp_path, "--people", 200, "--clients", 2, "--seconds", 60) as process:
+        time.sleep(1)
+        close_database(database_url)
+        _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in complaint
+    assert "run DROP SCHEMA pgface_bench_" in complaint
+
+
+def test_too_few_connections_for_the_clients(environment: dict[str, str], database_url: str, tmp_path: Path) -> None:
+    role = f"few_connections_{os.getpid()}"
+    database = sql.Identifier(str(conninfo_to_dict(database_url)["dbname"]))
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT 4").format(sql.Identifier(role)))
+        connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, sql.Identifier(role)))
+        try:
+            run = runner(environment | {"PGFACE_DATABASE_URL": make_conninfo(database_url, user=role)}, tmp_path)
+            few = ("--people", 20, "--probes", 50, "--seconds", 1, "--no-peers")
+            refused = run("bench", *few, "--clients", 6, code=1)
+            assert "too many connections" in refused.stderr
+            assert scratch_schemas(database_url) == 0
+        finally:
+            connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_run(pgface: Run, database_url: str) -> None:
+    for option, file in (("--json", "no/figures.json"), ("--plot", "no/plot.png")):
+        refused = pgface("bench", *QUICK, option, file, code=1)
+        assert "cannot be written" in refused.stderr
+        assert refused.stdout == ""
+    assert everything(database_url) == []
+
+
+def test_more_people_than_memory_holds_are_refused_before_the_run(pgface: Run, database_url: str) -> None:
+    refused = pgface("bench", "--people", 10_000_000, "--kind", "clustered", code=1)
+    assert "GiB of memory in this program" in refused.stderr
+    assert "--no-peers" in refused.stderr
+    assert everything(database_url) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--people", "5"],
+        ["--people", "many"],
+        ["--people", ""],
+        ["--people", "200,,300"],
+        ["--kind", "real"],
+        ["--probes", "1"],
+        ["--clients", "-1"],
+        ["--seconds", "0"],
+        ["--seconds", "nan"],
+        ["--plot", "plot.gif"],
+        ["--seed", "-1"],
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
+    runner({"PGFACE_DATA_DIR": str(tmp_path)}, tmp_path)("bench", *arguments, code=2)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,194 @@
+"""What a benchmark says: lines with verdicts, advice, JSON, and the plot."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from benchmark_results import ALL, MEBI, benchmark, compared, crowd, curve, latency, result
+from PIL import Image
+from rich.console import Console
+
+from pgface.benchmark.advice import advice
+from pgface.benchmark.plot import draw
+from pgface.benchmark.report import rows, table
+from pgface.benchmark.results import GalleryResult, Latency, Proportion, Relation
+from pgface.benchmark.synthetic import Kind
+from pgface.errors import StorageError
+
+
+def verdict(found: GalleryResult, what: str) -> bool | None:
+    (row,) = (row for row in rows(found) if row.what.startswith(what))
+    return row.met
+
+
+def test_a_share_has_its_interval() -> None:
+    share = Proportion.of(999, 1_000)
+    assert (share.value, share.misses) == (0.999, 1)
+    assert (share.low, share.high) == pytest.approx((0.99435, 0.99982), abs=1e-4)
+    nothing = Proportion.of(0, 0)
+    assert math.isnan(nothing.value)
+    assert (nothing.low, nothing.high) == (0, 1)
+
+
+def test_latency_is_in_milliseconds() -> None:
+    assert Latency.of([0.001] * 90 + [0.002] * 10) == Latency(1.0, 2.0, 100)
+
+
+@pytest.mark.parametrize(("hits", "met"), [(1_000, True), (999, True), (998, False)])
+def test_agreement_and_recall_must_be_0_999(hits: int, met: bool) -> None:
+    share = Proportion.of(hits, 1_000)
+    assert verdict(result(mated_agreement=share), "rank-1 agreement, mated") is met
+    assert verdict(result(recall=share), "recall above 0.42 (FPIR 1.0 %)") is met
+    assert verdict(result(non_mated_agreement=share), "rank-1 agreement, non-mated") is None
+
+
+def test_recall_of_nobody_is_neither_met_nor_missed() -> None:
+    assert verdict(result(recall=Proportion.of(0, 0)), "recall") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio", "faces", "probes", "met"),
+    [
+        ("FAISS HNSW", 4.0, 100_000, "mated", True),
+        ("FAISS HNSW", 4.1, 100_000, "mated", False),
+        ("FAISS HNSW", 9.0, 10_000, "mated", None),
+        ("FAISS HNSW", 9.0, 100_000, "non-mated", None),
+        ("hnswlib", 9.0, 100_000, "mated", None),
+        ("NumPy, exact", 0.9, 1_000_000, "mated", True),
+        ("NumPy, exact", 1.1, 1_000_000, "mated", False),
+        ("NumPy, exact", 1.1, 100_000, "mated", None),
+    ],
+)
+def test_peers_have_targets_at_some_sizes(name: str, ratio: float, faces: int, probes: str, met: bool | None) -> None:
+    found = result(faces=faces, comparisons=(compared(name, ratio, probes, effort=48),))
+    assert verdict(found, f"identify_embedding, {probes} probes") is met
+
+
+def test_templates_and_their_indexes_have_a_target_for_each_face() -> None:
+    assert verdict(result(), "disk for each face") is True
+    larger = Relation("idx_user_templates_hnsw", "user_templates", "hnsw", 150_000_001 - 24 * MEBI)
+    assert verdict(result(relations=(*result().relations[:2], larger)), "disk for each face") is False
+
+
+@pytest.mark.parametrize(
+    ("p95", "rate", "met"), [(3.0, 20.0, True), (3.1, 20.0, False), (2.0, 17.0, False)], ids=["met", "slow", "too few"]
+)
+def test_a_crowd_must_not_wait_long_while_as_many_are_enrolled(p95: float, rate: float, met: bool) -> None:
+    assert verdict(result(crowds=(crowd(p95=p95, rate=rate),)), "8 clients flat out") is met
+    assert verdict(result(crowds=(crowd(p95=p95, rate=rate, each=20.0),)), "8 clients at 20/s each") is met
+
+
+def test_every_enrolled_face_must_be_found_at_once() -> None:
+    assert verdict(result(crowds=(crowd(found=100),)), "enrolled, then") is True
+    assert verdict(result(crowds=(crowd(found=99),)), "enrolled, then") is False
+
+
+def test_the_table_shows_figures_targets_and_verdicts() -> None:
+    console = Console(file=StringIO(), width=220)
+    found = result(mated_agreement=Proportion.of(990, 1_000), crowds=(crowd(),))
+    console.print(table(found.name, rows(found)))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "20,000 people × 5 photos, clustered" in text
+    assert "0.9900 (0.9817 to 0.9946), 10 of 1,000 missed" in text
+    assert "identify_embedding, hnsw, effort 24 then 200" in text
+    assert "FAISS HNSW 48 (agreement 1.0000)" in text
+    assert "missed" in text
+    assert "met" in text
+
+
+def said(*results: GalleryResult, shared_buffers: int = 1024 * MEBI) -> str:
+    return " ".join(advice(benchmark(*results, shared_buffers=shared_buffers)))
+
+
+def test_advice_says_which_method_suits_which_size() -> None:
+    small = result(people=200, faces=1_000, method="exact", mated=latency(0.3), comparisons=(), curve=None)
+    both = said(small, result())
+    assert "Up to 200 people (1,000 faces) an exact scan is quick enough here" in both
+    assert "0.3 ms" in both
+    assert "20,000 people × 5 photos, clustered: hnsw takes 0.02 ms where an exact scan takes 1 ms." in both
+
+
+def test_advice_says_whether_agreement_was_met_and_how_surely() -> None:
+    many = Proportion.of(100_000, 100_000)
+    assert "0.999 or better everywhere." in said(result(mated_agreement=many))
+    assert "1,000 probes only show that it is above 0.9962; more --probes show more." in said(result())
+    missed = said(result(mated_agreement=Proportion.of(990, 1_000)))
+    assert "below 0.999" in missed
+    assert "everywhere" not in missed
+    assert "everywhere" in said(result(recall=Proportion.of(0, 0)))
+
+
+def test_advice_says_whether_memory_holds_what_is_searched() -> None:
+    assert "shared_buffers (1,024 MB) holds what a search reads (50 MB for 100,000 faces)" in said(result())
+    small = said(result(), shared_buffers=32 * MEBI)
+    assert "does not hold" in small
+    assert "set it to 64 MB or more" in small
+    scanned = result(method="exact", first_effort=None, curve=None, comparisons=())
+    assert "(270 MB for 100,000 faces)" in said(scanned)
+    assert "a million of them 3.4 GB" in said(result())
+
+
+def test_advice_says_what_a_crowd_suffers() -> None:
+    assert "clients" not in said(result(crowds=(crowd(),)))
+    assert "8 clients that never pause wait 4 times as long" in said(result(crowds=(crowd(p95=4.0),)))
+    assert "1 of 100 new faces were not identified" in said(result(crowds=(crowd(found=99),)))
+
+
+def test_json_has_every_figure_and_no_nan(tmp_path: Path) -> None:
+    benchmark(result(recall=Proportion.of(0, 0), crowds=(crowd(),))).write(tmp_path / "figures.json")
+    figures = json.loads((tmp_path / "figures.json").read_text(), parse_constant=pytest.fail)
+    (gallery,) = figures["results"]
+    assert gallery["recall"]["value"] is None
+    assert gallery["mated_agreement"]["low"] == ALL.low
+    assert gallery["curve"]["points"][0]["latency"]["p50"] == 0.5
+    assert gallery["kind"] == "clustered"
+    assert figures["server"]["shared_buffers"] == 1024 * MEBI
+    assert figures["machine"] == {"cores": "2"}
+    with pytest.raises(StorageError, match="cannot be written"):
+        benchmark(result()).write(tmp_path / "no" / "figures.json")
+
+
+SMALL = {"people": 200, "faces": 1_000, "method": "exact", "mated": latency(0.3), "curve": None}
+
+
+def test_the_plot_has_a_panel_for_each_size_and_kind(tmp_path: Path) -> None:
+    missing = result(kind=Kind.ISOTROPIC, curve=curve("pgface, one look", (10, 500, 0.4), (1000, 3, 9.0)))
+    draw([result(**SMALL), result(), missing], tmp_path / "plot.svg")
+    # Text is drawn as shapes; what it says stands in comments.
+    text = (tmp_path / "plot.svg").read_text(encoding="utf-8")
+    assert ET.fromstring(text).tag.endswith("svg")  # noqa: S314 - a file of its own
+    for title in ("200 people, 1,000 faces, clustered", "20,000 people, 100,000 faces, isotropic"):
+        assert f"<!-- {title} -->" in text
+    assert "<!-- FAISS HNSW, in process -->" in text
+    assert "<!-- pgface as it chose to search -->" in text
+    assert "hnswlib" not in text
+
+
+def test_the_plot_may_be_a_picture(tmp_path: Path) -> None:
+    draw([result()], tmp_path / "plot.png")
+    with Image.open(tmp_path / "plot.png") as picture:
+        assert picture.format == "PNG"
+        colours = picture.convert("RGB").getcolors(picture.width * picture.height)
+        assert colours is not None
+        assert len(colours) > 10
+    with pytest.raises(StorageError, match="cannot be written"):
+        draw([result()], tmp_path / "no" / "plot.png")
+
+
+def test_without_matplotlib_it_is_said_how_to_get_it() -> None:
+    program = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from pgface.cli import main\n"
+        "sys.argv = ['pgface', 'bench', '--plot', 'plot.png']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert 'install it with `pip install "pgface[plots]"`' in done.stderr
+    assert "Traceback" not in done.stderr
