@@ -11,12 +11,14 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import errors as pg
 
+from pgface.binary_copy import BEGIN, END, ROW
 from pgface.enrollment import unit_embeddings
 from pgface.errors import DatabaseError, EmbeddingError, IndexNotBuiltError, UnknownUserError
 from pgface.faces.engine import EMBEDDING_DIMENSION
 from pgface.postgres.database import Database
-from pgface.postgres.index import build_vector_index, drop_vector_index, vector_index_to_oneself
+from pgface.postgres.index import drop_vector_index, vector_index_to_oneself
 from pgface.schema import queries
+from pgface.search import fit_search_if_due, read_search_state, suspend_first_look
 
 _BLOCK = 1_000
 """Embeddings normalised and sent at once: 2 MB."""
@@ -25,40 +27,23 @@ _WORTH_REBUILDING = 1_000
 _SHARE_WORTH_REBUILDING = 0.2
 """Of the table's size: an insert into the index cost 2.8 ms, a row of a new index 0.45 ms, at 100,000 rows."""
 
-# PostgreSQL's binary COPY (https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"): a signature with
-# two empty words, the rows, and an end. Every row here has the same length, so NumPy lays out a block of them at
-# once; row by row through psycopg took 2.4 times as long.
-_COPY_BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_COPY_END = b"\xff\xff"
-ROW = np.dtype(
-    [
-        ("fields", ">i2"),
-        ("user_id_bytes", ">i4"),
-        ("user_id", ">i4"),
-        ("embedding_bytes", ">i4"),
-        # A vector as pgvector sends it: dimension, a word of zeros, the numbers.
-        ("dimension", ">i2"),
-        ("unused", ">i2"),
-        ("embedding", ">f4", EMBEDDING_DIMENSION),
-    ]
-)
 
+def load_embeddings(database: Database, user_ids: Any, embeddings: Any, *, latency_target: float) -> int:
+    """Load embeddings in one transaction, by binary COPY, and fit the search if that is due; returns how many.
 
-def load_embeddings(database: Database, user_ids: Any, embeddings: Any) -> int:
-    """Load embeddings in one transaction, by binary COPY; returns how many.
-
-    Where it pays, the vector index is taken away before and built again afterwards. Others go on all the while:
-    identification scans exactly and does not need it.
+    Where it pays, the vector index is taken away before and built again afterwards, if it is needed. Others go on all
+    the while. Where identification searches templates, those of the new embeddings are made in the same transaction.
 
     Args:
         database: the gallery's.
         user_ids: shape (n,), integers.
         embeddings: shape (n, 512), numbers; may be a memory-mapped file, which is read in blocks.
+        latency_target: seconds that an exact scan may take before the search goes through templates.
 
     Raises:
         EmbeddingError: a row cannot be used, or the counts differ; nothing was loaded.
         UnknownUserError: a user id is not in the gallery; nothing was loaded.
-        IndexNotBuiltError: everything was loaded, and the index could not be built.
+        IndexNotBuiltError: everything was loaded, and the index could not be built, or the search not be fitted.
 
     """
     ids = _checked_ids(user_ids, embeddings)
@@ -66,31 +51,43 @@ def load_embeddings(database: Database, user_ids: Any, embeddings: Any) -> int:
         return 0
     with database.autocommit() as connection:
         if not _worth_rebuilding(connection, len(ids)):
-            copy_embeddings(connection, ids, embeddings)
+            _load(connection, ids, embeddings)
             return len(ids)
         with vector_index_to_oneself(connection):
             definition = drop_vector_index(connection)
+            suspend_first_look(connection)
             try:
-                copy_embeddings(connection, ids, embeddings)
+                _load(connection, ids, embeddings)
             except BaseException:
                 with suppress(DatabaseError):  # what went wrong first is what is told; `pgface init` builds it too
-                    build_vector_index(connection, definition)
+                    fit_search_if_due(connection, latency_target, index_definition=definition)
                 raise
             try:
-                build_vector_index(connection, definition)
+                fit_search_if_due(connection, latency_target, index_definition=definition)
             except DatabaseError as error:
                 raise IndexNotBuiltError from error
     return len(ids)
+
+
+def _load(connection: psycopg.Connection, ids: NDArray[Any], embeddings: Any) -> None:
+    with connection.transaction():
+        copy_embeddings(connection, ids, embeddings)
+        state = read_search_state(connection)
+        if state.suspended:
+            connection.execute(queries()["analyze_embeddings"])  # so many are new that PostgreSQL would plan for fewer
+        if state.method != "exact":
+            connection.execute(queries()["refresh_templates"], {"max_users": len(ids)})
+    connection.execute(queries()["flush_statistics"])
 
 
 def copy_embeddings(connection: psycopg.Connection, ids: NDArray[Any], embeddings: Any) -> None:
     """Write embeddings by binary COPY, all or none; from then on identification finds them."""
     try:
         with connection.transaction(), connection.cursor() as cursor, cursor.copy(queries()["copy_embeddings"]) as copy:
-            copy.write(_COPY_BEGIN)
+            copy.write(BEGIN)
             for rows in _blocks(ids, embeddings):
                 copy.write(rows.tobytes())
-            copy.write(_COPY_END)
+            copy.write(END)
     except pg.ForeignKeyViolation as error:
         raise _unknown_user() from error
 

@@ -34,7 +34,7 @@ from pgface.people import (
 )
 from pgface.photo_files import PhotoFiles
 from pgface.postgres.database import Database, initialise
-from pgface.postgres.index import ensure_vector_index
+from pgface.postgres.index import vector_index_to_oneself
 from pgface.results import (
     Comparison,
     Enrollment,
@@ -46,7 +46,7 @@ from pgface.results import (
     User,
     Verification,
 )
-from pgface.search import SearchMethod, SearchState, fit_search, read_search_state, refresh_templates
+from pgface.search import SearchKeeper, SearchMethod, SearchState, fit_search, fit_search_if_due, read_search_state
 from pgface.settings import Settings, get_settings
 
 
@@ -64,6 +64,7 @@ class Gallery:
         self._limits = PhotoLimits.from_settings(settings)
         self._quality = QualityLimits.from_settings(settings)
         self._files = PhotoFiles(settings.photos_dir, model.binding.id)
+        self._keeper = SearchKeeper(database, settings.search_latency_target)
 
     @classmethod
     def create(
@@ -88,8 +89,6 @@ class Gallery:
             gallery = cls.open(settings, engine=engine)
             undo.callback(gallery.close)
             gallery._model.bind(gallery._database, model)
-            with gallery._database.autocommit() as connection:
-                ensure_vector_index(connection)
             gallery._fit_search_if_due()
             undo.pop_all()
         return gallery
@@ -119,6 +118,7 @@ class Gallery:
 
     def close(self) -> None:
         """Give the connections back."""
+        self._keeper.close()
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -184,7 +184,7 @@ class Gallery:
             (found,) = self.engine.detect_and_embed(opened.pixels, choose)
             wanted = [(user, name, found)]
             (enrolled,) = enroll_faces(self._database, self._files, opened, wanted, allow_other_user)
-        refresh_templates(self._database)
+        self._keeper.embeddings_changed()
         return enrolled
 
     def enroll_all(
@@ -203,7 +203,7 @@ class Gallery:
             faces = sorted(self.engine.detect_and_embed(opened.pixels, choose), key=lambda face: face.box.x)
             wanted = [(user, None, face) for user, face in zip(users, faces, strict=True)]
             enrolled = enroll_faces(self._database, self._files, opened, wanted, allow_other_user)
-        refresh_templates(self._database)
+        self._keeper.embeddings_changed()
         return enrolled
 
     def enroll_embedding(self, embedding: Any, user: UserRef) -> int:
@@ -219,7 +219,7 @@ class Gallery:
         unit = unit_embedding(embedding)
         with self._database.transaction() as connection:
             embedding_id = insert_embedding(connection, get_user(connection, user).id, unit)
-        refresh_templates(self._database)
+        self._keeper.embeddings_changed()
         return embedding_id
 
     # Asking
@@ -239,10 +239,8 @@ class Gallery:
         with self._opened(photo) as opened:
             faces = self.engine.detect_and_embed(opened.pixels, every_face)
             name = opened.name
-        identified = tuple(
-            IdentifiedFace(face, tuple(self.identify_embedding(face.embedding, threshold=threshold, top=top)))
-            for face in faces
-        )
+        matches = self.identify_embeddings([face.embedding for face in faces], threshold=threshold, top=top)
+        identified = tuple(IdentifiedFace(face, tuple(found)) for face, found in zip(faces, matches, strict=True))
         used = _similarity(threshold, self.binding.identify_threshold)
         return Identification(name, self.binding.model_name or "", used, identified)
 
@@ -253,15 +251,22 @@ class Gallery:
             EmbeddingError: it is not 512 finite numbers that are not all zero.
 
         """
-        return self._database.read(
-            "find_similar_faces",
-            {
-                "embedding": unit_embedding(embedding),
-                "threshold": _similarity(threshold, self.binding.identify_threshold),
-                "max_results": _at_least_one(top),
-            },
-            row_factory=class_row(Match),
-        )
+        asked = self._asked(embedding, threshold, top)
+        return self._database.read("find_similar_faces", asked, row_factory=class_row(Match))
+
+    def identify_embeddings(
+        self, embeddings: Sequence[Any], *, threshold: float | None = None, top: int = 1
+    ) -> list[list[Match]]:
+        """As `identify_embedding` for each of several, in one go; gives a list for each, in their order.
+
+        Raises:
+            EmbeddingError: one of them is not 512 finite numbers that are not all zero.
+
+        """
+        if len(embeddings) == 1:
+            return [self.identify_embedding(embeddings[0], threshold=threshold, top=top)]
+        asked = [self._asked(embedding, threshold, top) for embedding in embeddings]
+        return self._database.read_each("find_similar_faces", asked, row_factory=class_row(Match))
 
     def verify(
         self, photo: PhotoSource, user: UserRef, *, threshold: float | None = None, face: WhichFace = "only"
@@ -378,7 +383,7 @@ class Gallery:
         with self._database.transaction() as connection:
             delete_photo(connection, photo_id)
         self._remove_deleted_files()
-        refresh_templates(self._database)
+        self._keeper.embeddings_changed()
 
     # In bulk
 
@@ -394,8 +399,9 @@ class Gallery:
             UnknownUserError: a user id is not in the gallery.
 
         """
-        loaded = load_embeddings(self._database, user_ids, embeddings)
-        self._fit_search_if_due()
+        target = self._settings.search_latency_target
+        loaded = load_embeddings(self._database, user_ids, embeddings, latency_target=target)
+        self._keeper.embeddings_changed()
         return loaded
 
     def enroll_folder(
@@ -416,9 +422,15 @@ class Gallery:
             DatabaseUnreachableError: PostgreSQL went away; what was committed until then is there.
 
         """
+
+        def progressed(done: int, total: int) -> None:
+            self._keeper.embeddings_changed()
+            if on_progress is not None:
+                on_progress(done, total)
+
         run = FolderRun(self._database, self._files, self._settings, self._model)
-        report = run(Path(folder), face, allow_other_user=allow_other_user, on_progress=on_progress)
-        refresh_templates(self._database, max_users=1_000)
+        report = run(Path(folder), face, allow_other_user=allow_other_user, on_progress=progressed)
+        self._fit_search_if_due()
         return report
 
     # Searching
@@ -466,6 +478,7 @@ class Gallery:
             search=search.method,
             search_agreement=search.agreement,
             search_stale_users=search.stale_users if search.method != "exact" else 0,
+            search_fitting=search.fitting,
             search_due=search.due,
             index=index[0]["method"] if index and index[0]["valid"] else None,
             data_dir=str(self._settings.data_dir),
@@ -477,14 +490,21 @@ class Gallery:
     def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
         return open_photo(photo, self._limits)
 
+    def _asked(self, embedding: Any, threshold: float | None, top: int) -> dict[str, Any]:
+        return {
+            "embedding": unit_embedding(embedding),
+            "threshold": _similarity(threshold, self.binding.identify_threshold),
+            "max_results": _at_least_one(top),
+        }
+
     def _embed_one(self, photo: PhotoSource, which: WhichFace) -> Face:
         with self._opened(photo) as opened:
             (face,) = self.engine.detect_and_embed(opened.pixels, one_face(opened.name, which))
             return face
 
     def _fit_search_if_due(self) -> None:
-        if self.search_state().due:
-            self.fit_search()
+        with self._database.autocommit() as connection, vector_index_to_oneself(connection):
+            fit_search_if_due(connection, self._settings.search_latency_target)
 
     def _remove_deleted_files(self) -> None:
         with self._database.transaction() as connection:

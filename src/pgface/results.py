@@ -174,6 +174,8 @@ class Status:
     """Share of probes for which that gave the exact answer, when it was measured; None for an exact search."""
     search_stale_users: int
     """Users who are compared exactly in every search until their templates are made."""
+    search_fitting: bool
+    """Whether somebody is fitting the search just now."""
     search_due: bool
     """Whether so much of the gallery has changed that `pgface fit-search` should be run."""
     index: str | None

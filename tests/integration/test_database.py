@@ -29,7 +29,7 @@ from pgface.errors import (
     SchemaTooNewError,
 )
 from pgface.postgres.database import Database, initialise
-from pgface.postgres.index import build_vector_index, drop_vector_index, ensure_vector_index
+from pgface.postgres.index import build_vector_index, drop_vector_index, settle_vector_index
 from pgface.postgres.migrate import migrate, require_current
 from pgface.schema import migrations
 from pgface.settings import Settings
@@ -59,21 +59,24 @@ def test_a_newer_schema_is_refused(settings: Settings) -> None:
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         table = sql.Identifier(settings.schema_name, "pgface_migrations")
         connection.execute(sql.SQL("INSERT INTO {} (version, name) VALUES (999, 'later')").format(table))
-    with pytest.raises(SchemaTooNewError, match="schema version 999, newer than the 4 known here; upgrade pgface"):
+    sentence = f"schema version 999, newer than the {len(migrations())} known here; upgrade pgface"
+    with pytest.raises(SchemaTooNewError, match=sentence):
         Database.open(settings)
-    with pytest.raises(SchemaTooNewError, match="schema version 999, newer than the 4 known here; upgrade pgface"):
+    with pytest.raises(SchemaTooNewError, match=sentence):
         initialise(settings)
 
 
 def test_an_older_schema_asks_for_init(settings: Settings) -> None:
     initialise(settings)
+    newest = len(migrations())
     assert settings.database_url is not None
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         table = sql.Identifier(settings.schema_name, "pgface_migrations")
-        connection.execute(sql.SQL("DELETE FROM {} WHERE version = 4").format(table))
-    with pytest.raises(SchemaMissingError, match="schema version 3, older than the 4 needed; run `pgface init`"):
+        connection.execute(sql.SQL("DELETE FROM {} WHERE version = %s").format(table), (newest,))
+    sentence = f"schema version {newest - 1}, older than the {newest} needed; run `pgface init`"
+    with pytest.raises(SchemaMissingError, match=sentence):
         Database.open(settings)
-    assert [migration.version for migration in initialise(settings)] == [4]
+    assert [migration.version for migration in initialise(settings)] == [newest]
     Database.open(settings).close()
 
 
@@ -276,7 +279,10 @@ def test_several_loads_at_once_leave_one_index(settings: Settings) -> None:
             user = add_user(connection, "a@example.org")
         embeddings = np.random.default_rng(1).standard_normal((1500, 512))
         with ThreadPoolExecutor(3) as threads:
-            loads = [threads.submit(load_embeddings, database, [user] * 1500, embeddings) for _ in range(3)]
+            loads = [
+                threads.submit(load_embeddings, database, [user] * 1500, embeddings, latency_target=10)
+                for _ in range(3)
+            ]
             assert [load.result() for load in loads] == [1500] * 3
         with database.autocommit() as connection:
             assert rows(connection, "SELECT count(*) FROM face_embeddings") == [(4500,)]
@@ -300,11 +306,11 @@ def test_a_load_whose_index_cannot_be_built_says_that_it_is_loaded(settings: Set
                 "((odd(embedding)::vector(512)) vector_cosine_ops)"
             )
         with pytest.raises(IndexNotBuiltError, match="loaded and found, but the vector index could not be built"):
-            load_embeddings(database, [user] * 1500, embeddings)
+            load_embeddings(database, [user] * 1500, embeddings, latency_target=10)
         with database.autocommit() as connection:
             assert rows(connection, "SELECT count(*) FROM face_embeddings") == [(1500,)]
             connection.execute("DROP FUNCTION odd CASCADE")
-            ensure_vector_index(connection)
+            settle_vector_index(connection, searched_exactly=True)
             assert "USING hnsw" in drop_vector_index(connection)
 
 
@@ -326,7 +332,7 @@ def test_identification_goes_on_while_embeddings_are_loaded(settings: Settings) 
                 return super().__getitem__(key)
 
         embeddings = np.random.default_rng(1).standard_normal((1500, 512)).view(Asking)
-        load_embeddings(database, [user] * 1500, embeddings)
+        load_embeddings(database, [user] * 1500, embeddings, latency_target=10)
         assert found == [user]
 
 

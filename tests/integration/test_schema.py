@@ -332,7 +332,7 @@ def test_two_galleries_in_one_database_do_not_see_each_other(database_url: str) 
 def migrate_into(connection: Connection, schema: str) -> None:
     from pgface.postgres.migrate import migrate
 
-    assert [migration.version for migration in migrate(connection, schema)] == [1, 2, 3, 4]
+    assert len(migrate(connection, schema)) == len(migrations())
 
 
 # deploy/init.sql

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,20 @@ from galleries import ODD_SCHEMA, add_embedding, add_user, axis, rows
 from numpy.typing import NDArray
 from psycopg import Connection, sql
 
-from pgface.bulk import copy_embeddings
-from pgface.errors import GalleryError
+from pgface.bulk import copy_embeddings, load_embeddings
+from pgface.errors import EmbeddingError, GalleryError, UnknownUserError
+from pgface.gallery import Gallery
 from pgface.postgres.database import Database, initialise
-from pgface.search import SearchMethod, fit_search, read_search_state, refresh_templates, wilson_interval
+from pgface.postgres.index import vector_index_to_oneself
+from pgface.search import (
+    SearchMethod,
+    fit_search,
+    fit_search_if_due,
+    read_search_state,
+    refresh_templates,
+    suspend_first_look,
+    wilson_interval,
+)
 from pgface.settings import Settings
 
 PEOPLE = 400
@@ -246,6 +257,171 @@ def test_a_zero_probe_is_refused(database: Database, sql_user: Connection) -> No
     fit_search(database, "hnsw", SCAN)
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="zero vector"):
         found(sql_user, axis(0, scale=0))
+
+
+def templates(connection: Connection) -> int:
+    ((count,),) = rows(connection, "SELECT count(*) FROM user_templates")
+    return int(count)
+
+
+def enroll_users(connection: Connection, count: int) -> NDArray[np.int64]:
+    statement = (
+        "INSERT INTO users (name, email, password) "
+        "SELECT 'n', gen_random_uuid() || '@example.org', 'x' FROM generate_series(1, %s) RETURNING id"
+    )
+    return np.array([user_id for (user_id,) in connection.execute(statement, (count,)).fetchall()])
+
+
+@pytest.mark.usefixtures("people")
+def test_a_small_load_has_its_templates_from_the_first_moment(database: Database, sql_user: Connection) -> None:
+    fit_search(database, "hnsw", SCAN)
+    newcomers = np.eye(3, 512, dtype=np.float32)
+    user_ids = enroll_users(sql_user, 3)
+    assert load_embeddings(database, user_ids, newcomers, latency_target=SCAN) == 3
+    assert templates(sql_user) == PEOPLE + 3
+    assert read_search_state(database).stale_users == 0
+    assert found(sql_user, text(newcomers[1])) == [(user_ids[1], 1)]
+
+
+@pytest.mark.usefixtures("people")
+def test_a_large_load_builds_the_index_anew(database: Database, sql_user: Connection) -> None:
+    before = fit_search(database, "hnsw", SCAN)
+    newcomers = photos_of(np.random.default_rng(5).standard_normal((1_000, 512)).astype(np.float32), 6)
+    user_ids = enroll_users(sql_user, 1_000)
+    load_embeddings(database, user_ids, newcomers, latency_target=SCAN)
+    after = read_search_state(database)
+    assert (after.method, after.suspended, after.stale_users, after.due) == ("hnsw", False, 0, False)
+    assert after.chosen_at != before.chosen_at
+    assert after.embeddings == before.embeddings + 1_000
+    assert rows(sql_user, "SELECT to_regclass('idx_user_templates_hnsw') IS NOT NULL") == [(True,)]
+    assert found(sql_user, text(newcomers[7]))[0][0] == user_ids[7]
+
+
+@pytest.mark.usefixtures("people")
+def test_a_large_load_that_fails_leaves_the_search_as_it_was(database: Database, sql_user: Connection) -> None:
+    before = fit_search(database, "hnsw", SCAN)
+    embeddings = np.random.default_rng(5).standard_normal((1_000, 512))
+    with pytest.raises(UnknownUserError):
+        load_embeddings(database, np.full(1_000, 987_654), embeddings, latency_target=SCAN)
+    after = read_search_state(database)
+    assert (after.method, after.suspended, after.embeddings) == ("hnsw", False, before.embeddings)
+    assert rows(sql_user, "SELECT to_regclass('idx_user_templates_hnsw') IS NOT NULL") == [(True,)]
+
+
+def test_without_the_index_every_template_is_compared(
+    database: Database, sql_user: Connection, people: NDArray[np.float32]
+) -> None:
+    fit_search(database, "hnsw", SCAN)
+    with database.autocommit() as connection:
+        suspend_first_look(connection)
+    state = read_search_state(database)
+    assert (state.method, state.suspended, state.due) == ("hnsw", True, True)
+    for probe in photos_of(people, 99)[:20]:
+        assert found(sql_user, text(probe)) == found(sql_user, text(probe), 1, "find_similar_faces_exactly") != []
+
+
+def test_agreement_after_a_third_of_the_gallery_was_replaced(
+    database: Database, sql_user: Connection, people: NDArray[np.float32]
+) -> None:
+    before = fit_search(database, "hnsw", SCAN)
+    sql_user.execute("DELETE FROM users WHERE id <= %s", (PEOPLE // 3,))
+    newcomers = np.random.default_rng(5).standard_normal((PEOPLE, 512)).astype(np.float32)
+    user_ids = enroll_users(sql_user, PEOPLE)
+    for seed in (6, 7):
+        load_embeddings(database, user_ids, photos_of(newcomers, seed), latency_target=SCAN)
+    sql_user.execute("SELECT pg_stat_force_next_flush()")
+    assert read_search_state(database).due
+    with database.autocommit() as connection, vector_index_to_oneself(connection):
+        fit_search_if_due(connection, 1e-9)
+    after = read_search_state(database)
+    assert (after.method, after.due, after.stale_users) == ("hnsw", False, 0)
+    assert after.chosen_at != before.chosen_at
+    assert after.agreement is not None
+    assert after.agreement >= 0.99
+    for probe in photos_of(people, 99)[:20]:  # of people who were erased
+        assert found(sql_user, text(probe)) == []
+    for probe in photos_of(newcomers, 99)[:20]:
+        assert found(sql_user, text(probe)) == found(sql_user, text(probe), 1, "find_similar_faces_exactly") != []
+
+
+@pytest.mark.usefixtures("people")
+def test_a_large_gallery_has_no_index_that_nobody_uses(database: Database, sql_user: Connection) -> None:
+    there = "SELECT amname FROM pg_class JOIN pg_am ON pg_am.oid = relam WHERE pg_class.oid = to_regclass(%s)"
+    fit_search(database, "hnsw", SCAN)
+    assert rows(sql_user, there, "idx_embeddings_vector") == []
+    fit_search(database, "exact", SCAN)
+    assert rows(sql_user, there, "idx_embeddings_vector") == [("hnsw",)]
+    sql_user.execute("DROP INDEX idx_embeddings_vector")
+    sql_user.execute(
+        "CREATE INDEX idx_embeddings_vector ON face_embeddings USING ivfflat (embedding vector_cosine_ops) "
+        "WITH (lists = 2)"
+    )
+    fit_search(database, "hnsw", SCAN)
+    assert rows(sql_user, there, "idx_embeddings_vector") == [("ivfflat",)]
+
+
+@pytest.mark.usefixtures("people")
+def test_statistics_hold_no_embedding(database: Database, sql_user: Connection) -> None:
+    fit_search(database, "hnsw", SCAN)
+    sql_user.execute("ANALYZE")
+    kept = "SELECT DISTINCT attname FROM pg_stats WHERE schemaname = current_schema() AND tablename = ANY (%s)"
+    columns = {name for (name,) in rows(sql_user, kept, ["face_embeddings", "user_templates", "template_bits"])}
+    assert "user_id" in columns
+    assert not columns & {"embedding", "template", "bits"}
+
+
+def test_several_probes_are_answered_like_single_ones(settings: Settings, people: NDArray[np.float32]) -> None:
+    probes = [*photos_of(people, 99)[:5], *photos_of(np.roll(people, 1, axis=1), 98)[:2]]
+    with Gallery.open(settings) as gallery:
+        for method in ("exact", "hnsw"):
+            gallery.fit_search(method)
+            single = [gallery.identify_embedding(probe, threshold=0.3, top=3) for probe in probes]
+            assert gallery.identify_embeddings(probes, threshold=0.3, top=3) == single
+            assert [bool(found) for found in single] == [True] * 5 + [False] * 2
+        assert gallery.identify_embeddings([]) == []
+        with pytest.raises(EmbeddingError):
+            gallery.identify_embeddings([probes[0], np.zeros(512)])
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_gallery_that_stays_open_fits_itself(
+    settings: Settings, sql_user: Connection, people: NDArray[np.float32]
+) -> None:
+    sql_user.execute("SELECT pg_stat_force_next_flush()")
+    probes = photos_of(people, 99)[:3]
+    exactly = [found(sql_user, text(probe), 1, "find_similar_faces_exactly") for probe in probes]
+    with Gallery.open(settings.model_copy(update={"search_latency_target": 1e-9})) as gallery:
+        gallery.enroll_embedding(np.eye(1, 512, 7)[0], 1)
+        while gallery.search_state().method == "exact":  # and all the while nobody gets another answer
+            assert [found(sql_user, text(probe)) for probe in probes] == exactly
+        assert [found(sql_user, text(probe)) for probe in probes] == exactly
+        gallery.enroll_embedding(np.eye(1, 512, 8)[0], 2)
+        assert found(sql_user, axis(8)) == [(2, 1)]
+        wait_until(lambda: gallery.search_state().stale_users == 0)
+        assert found(sql_user, axis(8)) == [(2, 1)]
+
+
+@pytest.mark.usefixtures("people")
+def test_closing_a_gallery_breaks_off_a_fit(settings: Settings, database: Database, sql_user: Connection) -> None:
+    sql_user.execute("SELECT pg_stat_force_next_flush()")
+    with database.transaction() as other:
+        # An index that is built concurrently waits for whoever has written to the table.
+        other.execute("LOCK TABLE user_templates IN ROW EXCLUSIVE MODE")
+        with Gallery.open(settings.model_copy(update={"search_latency_target": 1e-9})) as gallery:
+            gallery.enroll_embedding(np.eye(1, 512, 7)[0], 1)
+            wait_until(lambda: gallery.search_state().fitting)
+            building = "SELECT FROM pg_locks WHERE NOT granted AND relation = to_regclass('user_templates')"
+            waiting = f"SELECT EXISTS ({building}) OR EXISTS (SELECT FROM pg_stat_progress_create_index)"
+            wait_until(lambda: rows(sql_user, waiting) == [(True,)])
+    state = read_search_state(database)
+    assert (state.method, state.fitting) == ("exact", False)
+    assert found(sql_user, axis(7)) == [(1, 1)]
 
 
 def test_wilson_interval() -> None:

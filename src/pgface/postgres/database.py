@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,12 +23,21 @@ from pgface.schema import Migration, queries
 from pgface.settings import Settings
 
 Row = TypeVar("Row")
+Answer = TypeVar("Answer")
 
 
 class Database:
     """Runs the named statements of `schema/queries.sql` in one gallery's schema."""
 
-    def __init__(self, pool: ConnectionPool, resources: ExitStack, url: str, embedded: EmbeddedPostgres | None) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        resources: ExitStack,
+        url: str,
+        embedded: EmbeddedPostgres | None,
+        settings: Settings,
+    ) -> None:
+        self._settings = settings
         self._pool = pool
         self._resources = resources
         self._embedded = embedded
@@ -51,15 +61,10 @@ class Database:
                 _find_gallery(connection, settings.schema_name)
                 require_current(connection)
 
-            def configure(connection: Connection) -> None:
-                connection.prepare_threshold = 0
-                _find_gallery(connection, settings.schema_name)
-                register_vector(connection)
-
             pool = ConnectionPool(
                 url,
                 kwargs={"autocommit": True, "application_name": "pgface"},
-                configure=configure,
+                configure=partial(_configure, schema_name=settings.schema_name),
                 min_size=1,
                 max_size=settings.pool_size,
                 timeout=settings.connect_timeout,
@@ -68,7 +73,7 @@ class Database:
             resources.callback(pool.close)
             with translated():
                 pool.open(wait=True, timeout=settings.connect_timeout)
-            return cls(pool, resources.pop_all(), url, embedded)
+            return cls(pool, resources.pop_all(), url, embedded, settings)
 
     def close(self) -> None:
         """Give back the connections and, as its last user, stop the embedded server."""
@@ -96,15 +101,44 @@ class Database:
         with translated(), self._pool.connection() as connection:
             yield connection
 
+    @contextmanager
+    def connection_of_its_own(self) -> Iterator[Connection]:
+        """A connection outside a transaction and outside the pool, for what takes minutes: nobody waits for it."""
+        with translated(), _connect(self.url, self._settings) as connection:
+            _configure(connection, schema_name=self._settings.schema_name)
+            yield connection
+
     def read(
         self, name: str, parameters: Mapping[str, Any] | None = None, *, row_factory: BaseRowFactory[Row]
     ) -> list[Row]:
         """Run one statement that changes nothing, and once more on a new connection if this one was lost."""
+
+        def run(cursor: Any) -> list[Row]:
+            rows: list[Row] = cursor.execute(queries()[name], parameters).fetchall()
+            return rows
+
+        return self._read(run, row_factory)
+
+    def read_each(
+        self, name: str, parameters: Sequence[Mapping[str, Any]], *, row_factory: BaseRowFactory[Row]
+    ) -> list[list[Row]]:
+        """The same for several sets of parameters, which all go to the server before the first answer comes back."""
+
+        def run(cursor: Any) -> list[list[Row]]:
+            cursor.executemany(queries()[name], parameters, returning=True)
+            answers = [cursor.fetchall()]
+            while cursor.nextset():
+                answers.append(cursor.fetchall())
+            return answers
+
+        return self._read(run, row_factory) if parameters else []
+
+    def _read(self, run: Callable[[Any], Answer], row_factory: BaseRowFactory[Row]) -> Answer:
         try:
-            return self._run(name, parameters, row_factory)
+            return self._run(run, row_factory)
         except DatabaseUnreachableError:
             self._recover()
-            return self._run(name, parameters, row_factory)
+            return self._run(run, row_factory)
 
     def _recover(self) -> None:
         """Have working connections again, for the next try."""
@@ -113,7 +147,7 @@ class Database:
                 pass
         self._pool.check()
 
-    def _run(self, name: str, parameters: Mapping[str, Any] | None, row_factory: BaseRowFactory[Row]) -> list[Row]:
+    def _run(self, run: Callable[[Any], Answer], row_factory: BaseRowFactory[Row]) -> Answer:
         # Without the pool's context manager and with a cursor that is kept: for a verification, which takes twice as
         # long as the shortest statement there is, making them anew was a quarter of the time.
         with translated():
@@ -123,8 +157,7 @@ class Database:
                 if cursor is None:
                     cursor = self._cursors[connection] = connection.cursor(binary=True)
                 cursor.row_factory = row_factory
-                rows: list[Row] = cursor.execute(queries()[name], parameters).fetchall()
-                return rows
+                return run(cursor)
             finally:
                 self._pool.putconn(connection)
 
@@ -158,6 +191,12 @@ def _connect(url: str, settings: Settings) -> Connection:
         )
     except psycopg.OperationalError as error:
         raise connection_error(error) from error
+
+
+def _configure(connection: Connection, *, schema_name: str) -> None:
+    connection.prepare_threshold = 0
+    _find_gallery(connection, schema_name)
+    register_vector(connection)
 
 
 def _find_gallery(connection: Connection, schema_name: str) -> None:

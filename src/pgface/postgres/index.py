@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -13,7 +14,7 @@ from psycopg.rows import dict_row
 from pgface.postgres.errors import translated
 from pgface.schema import queries
 
-_DEFAULT = "CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops)"
+OWN_DEFINITION = "CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops)"
 _PATIENCE = 0.1
 """Seconds between two tries to have the index to oneself."""
 
@@ -28,33 +29,37 @@ def vector_index_to_oneself(connection: psycopg.Connection) -> Iterator[None]:
     By trying again, and not in PostgreSQL: a concurrent build waits for every statement under way, also for one
     that waits for the lock.
     """
-    with translated():
-        while connection.execute(queries()["try_lock_index"]).fetchone() != (True,):
+    with ExitStack() as resources:
+        while not resources.enter_context(try_vector_index_to_oneself(connection)):
             time.sleep(_PATIENCE)
-    try:
         yield
+
+
+@contextmanager
+def try_vector_index_to_oneself(connection: psycopg.Connection) -> Iterator[bool]:
+    """The same without waiting; gives whether it is so."""
+    with translated():
+        mine = connection.execute(queries()["try_lock_index"]).fetchone() == (True,)
+    try:
+        yield mine
     finally:
-        with translated():
-            if not connection.closed:
+        if mine and not connection.closed:
+            with translated():
                 connection.execute(queries()["unlock_index"])
 
 
 def drop_vector_index(connection: psycopg.Connection) -> str:
     """Drop the index while others go on, and return the statement that makes it again.
 
-    Loading with an HNSW index in place runs at a hundredth of the speed. Identification scans exactly and does
-    not need it.
+    Loading with an HNSW index in place runs at a hundredth of the speed.
     """
     with translated():
-        definition = _DEFAULT
-        with connection.cursor(row_factory=dict_row) as cursor:
-            for row in cursor.execute(queries()["vector_index"]):
-                definition = row["definition"]
+        found = _vector_index(connection)
         connection.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_embeddings_vector")
-        return definition
+        return OWN_DEFINITION if found is None or found["is_the_gallerys_own"] else str(found["definition"])
 
 
-def build_vector_index(connection: psycopg.Connection, definition: str = _DEFAULT) -> None:
+def build_vector_index(connection: psycopg.Connection, definition: str = OWN_DEFINITION) -> None:
     """Build the index while others go on, unless it is there; a broken one of an earlier try goes first.
 
     Args:
@@ -63,8 +68,7 @@ def build_vector_index(connection: psycopg.Connection, definition: str = _DEFAUL
 
     """
     with translated():
-        with connection.cursor(row_factory=dict_row) as cursor:
-            found = cursor.execute(queries()["vector_index"]).fetchone()
+        found = _vector_index(connection)
         if found is not None and found["valid"]:
             return
         connection.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_embeddings_vector")
@@ -72,7 +76,30 @@ def build_vector_index(connection: psycopg.Connection, definition: str = _DEFAUL
         connection.execute(sql.SQL(concurrently))  # as PostgreSQL itself renders the index
 
 
-def ensure_vector_index(connection: psycopg.Connection) -> None:
-    """Build the index if it is missing or broken, after whoever is at it now."""
-    with vector_index_to_oneself(connection):
-        build_vector_index(connection)
+def settle_vector_index(
+    connection: psycopg.Connection, *, searched_exactly: bool, definition: str = OWN_DEFINITION
+) -> None:
+    """Build the index if it should be there, and drop it if not.
+
+    It serves those who order by distance in SQL of their own; identification does not use it. Where that goes through
+    templates the gallery is large, and the index would cost 2.6 kB and some milliseconds for every face: then only one
+    that somebody made in its place is kept.
+
+    Args:
+        connection: where it is.
+        searched_exactly: whether identification compares with every embedding.
+        definition: a statement that `drop_vector_index` returned.
+
+    """
+    if searched_exactly or definition != OWN_DEFINITION:
+        build_vector_index(connection, definition)
+        return
+    with translated():
+        found = _vector_index(connection)
+        if found is not None and found["is_the_gallerys_own"]:
+            connection.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_embeddings_vector")
+
+
+def _vector_index(connection: psycopg.Connection) -> dict[str, Any] | None:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(queries()["vector_index"]).fetchone()

@@ -154,6 +154,10 @@ LIMIT 10000;
 DELETE FROM deleted_photo_files
 WHERE filepath = ANY(%(filepaths)s);
 
+-- flush_statistics --
+-- So that others see at once how many rows this session has changed.
+SELECT pg_stat_force_next_flush();
+
 -- try_lock_index --
 -- Held by the session that takes the vector index away and builds it again.
 SELECT pg_try_advisory_lock(hashtext('pgface.index'), 'gallery'::regclass::oid::integer);
@@ -165,11 +169,19 @@ SELECT pg_advisory_unlock(hashtext('pgface.index'), 'gallery'::regclass::oid::in
 SELECT count(*) FROM face_embeddings;
 
 -- vector_index --
--- The definition of the index of the specification's name, wherever the gallery lives, and whether it is whole.
-SELECT pg_get_indexdef(i.indexrelid) AS definition, i.indisvalid AS valid, a.amname AS method
+-- The definition of the index of the specification's name, wherever the gallery lives, whether it is whole, and whether
+-- it is as the first migration makes it.
+SELECT
+    pg_get_indexdef(i.indexrelid) AS definition,
+    i.indisvalid AS valid,
+    a.amname AS method,
+    a.amname = 'hnsw' AND o.opcname = 'vector_cosine_ops' AND c.reloptions IS NULL
+        AND i.indexprs IS NULL AND i.indpred IS NULL
+        AS is_the_gallerys_own
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_am a ON a.oid = c.relam
+JOIN pg_opclass o ON o.oid = i.indclass[0]
 WHERE i.indrelid = 'face_embeddings'::regclass
     AND c.relname = 'idx_embeddings_vector';
 
@@ -189,7 +201,15 @@ SELECT choice, method, first_effort, second_effort, certain_similarity,
     (SELECT count(DISTINCT user_id) FROM stale_templates) AS stale_users,
     pg_stat_get_tuples_inserted('face_embeddings'::regclass)
         + pg_stat_get_tuples_updated('face_embeddings'::regclass)
-        + pg_stat_get_tuples_deleted('face_embeddings'::regclass) AS changes_now
+        + pg_stat_get_tuples_deleted('face_embeddings'::regclass) AS changes_now,
+    EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory'
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND classid = hashtext('pgface.index')::oid
+            AND objid = 'gallery'::regclass
+            AND granted
+    ) AS fitting
 FROM gallery_search;
 
 -- search_method --
@@ -233,6 +253,16 @@ SELECT refresh_templates(%(max_users)s);
 -- count_templates --
 SELECT count(*) FROM user_templates;
 
+-- suspend_first_look --
+-- Until an index has been fitted, every template is compared.
+UPDATE gallery_search
+SET first_effort = NULL
+WHERE method <> 'exact';
+
+-- analyze_embeddings --
+-- Before templates are made of many of them: autovacuum may not have come by yet.
+ANALYZE users, face_embeddings, stale_templates;
+
 -- analyze_templates --
 ANALYZE user_templates, template_bits, stale_templates;
 
@@ -245,14 +275,23 @@ WHERE i.indrelid IN ('user_templates'::regclass, 'template_bits'::regclass)
     AND c.relname IN ('idx_user_templates_hnsw', 'idx_user_templates_ivfflat', 'idx_template_bits_hnsw');
 
 -- sample_embeddings --
--- Embeddings drawn at random, and how similar the user's nearest other one is; NULL for a user's only one.
-SELECT e.user_id, e.embedding, (
-    SELECT max(1 - (other.embedding <=> e.embedding))
-    FROM face_embeddings other
-    WHERE other.user_id = e.user_id
-        AND other.id <> e.id
-) AS nearest_own
-FROM face_embeddings e TABLESAMPLE BERNOULLI (least(100, 100.0 * %(wanted)s / %(embeddings)s));
+-- Users of embeddings drawn at random: the mean of each one's embeddings, and how similar the embedding that was drawn is
+-- to the mean of the others of that user and, on average, to each of them; both NULL for a user's only one.
+SELECT e.user_id, own.mean, others.likeness, others.likeness_to_each
+FROM face_embeddings e TABLESAMPLE BERNOULLI (least(100, 100.0 * %(wanted)s / %(embeddings)s))
+CROSS JOIN LATERAL (
+    SELECT avg(l2_normalize(o.embedding)) AS mean
+    FROM face_embeddings o
+    WHERE o.user_id = e.user_id
+) own
+CROSS JOIN LATERAL (
+    SELECT
+        1 - (avg(l2_normalize(o.embedding)) <=> e.embedding) AS likeness,
+        avg(1 - (o.embedding <=> e.embedding)) AS likeness_to_each
+    FROM face_embeddings o
+    WHERE o.user_id = e.user_id
+        AND o.id <> e.id
+) others;
 
 -- find_similar_faces_exactly --
 SELECT user_id, similarity

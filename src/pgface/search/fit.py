@@ -1,0 +1,178 @@
+"""How identification searches a gallery of this size: chosen by timing, and checked against the exact answer."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row, tuple_row
+
+from pgface.errors import DatabaseError, GalleryError
+from pgface.postgres.database import Database
+from pgface.postgres.index import OWN_DEFINITION, settle_vector_index, vector_index_to_oneself
+from pgface.schema import queries
+from pgface.search.measure import measure
+from pgface.search.sample import sample_people
+from pgface.search.state import METHODS, SearchMethod, SearchState, read_search_state
+
+_SCANS = 5
+_BATCH = 5_000
+"""Users whose templates are made in one transaction when all of them are."""
+_HNSW = "WITH (m = 16, ef_construction = 128)"
+_INDEXES = {
+    "hnsw": ("idx_user_templates_hnsw", f"user_templates USING hnsw (template halfvec_cosine_ops) {_HNSW}"),
+    "hnsw_binary": ("idx_template_bits_hnsw", f"template_bits USING hnsw (bits bit_hamming_ops) {_HNSW}"),
+    "ivfflat": (
+        "idx_user_templates_ivfflat",
+        "user_templates USING ivfflat (template halfvec_cosine_ops) WITH (lists = {lists})",
+    ),
+}
+
+
+def fit_search(database: Database, choice: SearchMethod, latency_target: float) -> SearchState:
+    """Choose the method for the gallery as it is now, build what it needs, measure its agreement, and switch to it.
+
+    Search goes on as it was until the last step, which is one UPDATE.
+
+    Args:
+        database: the gallery's.
+        choice: "auto" scans exactly while a scan takes no longer than the target, and uses HNSW beyond.
+        latency_target: seconds.
+
+    Raises:
+        GalleryError: there is no such method, or the index needs a gallery with people in it.
+        DatabaseError: PostgreSQL could not do it; search goes on as before.
+
+    """
+    if choice not in METHODS:
+        raise GalleryError(f"There is no search method {choice}; choose one of {', '.join(METHODS)}.")
+    with database.autocommit() as connection, vector_index_to_oneself(connection):
+        _fit(connection, choice, latency_target)
+        _settle_vector_index(connection)
+    return read_search_state(database)
+
+
+def fit_search_if_due(
+    connection: psycopg.Connection, latency_target: float, *, index_definition: str = OWN_DEFINITION
+) -> None:
+    """Fit the search as it was chosen if so much of the gallery has changed, and have the vector index if it is needed.
+
+    Args:
+        connection: outside a transaction, and inside `vector_index_to_oneself`, so that nobody else does the same.
+        latency_target: seconds.
+        index_definition: of the vector index, if it was dropped.
+
+    Raises:
+        DatabaseError: PostgreSQL could not do it; search goes on as before.
+
+    """
+    state = read_search_state(connection)
+    # A gallery that was emptied has nobody to fit an index to.
+    if state.due and (state.choice in ("auto", "exact") or _count(connection, "count_embeddings")):
+        _fit(connection, state.choice, latency_target)
+    _settle_vector_index(connection, index_definition)
+
+
+def suspend_first_look(connection: psycopg.Connection) -> None:
+    """Take the index of the templates away, where there is one: identification compares with every template.
+
+    A load that makes many templates would add them to an HNSW index one by one, for longer than building it anew takes.
+
+    Args:
+        connection: as for `fit_search_if_due`, which is to be called afterwards.
+
+    """
+    if read_search_state(connection).method != "exact":
+        connection.execute(queries()["suspend_first_look"])
+        _drop_indexes(connection, but="")
+
+
+def refresh_templates(database: Database, max_users: int = _BATCH) -> bool:
+    """Make templates that wait, where they are searched; whoever is busy with the same users now will do it.
+
+    Returns:
+        Whether more may wait.
+
+    """
+    if database.read("search_method", row_factory=tuple_row) == [("exact",)]:
+        return False
+    with suppress(DatabaseError), database.autocommit() as connection:
+        return connection.execute(queries()["refresh_templates"], {"max_users": max_users}).fetchone() == (max_users,)
+    return False
+
+
+def _fit(connection: psycopg.Connection, choice: SearchMethod, latency_target: float) -> None:
+    changes = read_search_state(connection).changes_now
+    embeddings = _count(connection, "count_embeddings")
+    scan = _scan_seconds(connection, embeddings)
+    method = ("exact" if scan <= latency_target else "hnsw") if choice == "auto" else choice
+    chosen: dict[str, Any] = {
+        "choice": choice,
+        "method": method,
+        "scan_ms": scan * 1e3,
+        "embeddings": embeddings,
+        "changes": changes,
+    }
+    if method == "exact":
+        connection.execute(queries()["choose_exact_search"], chosen)
+    else:
+        if not embeddings:
+            raise GalleryError(f"There is nobody in the gallery to fit {method} to; enroll people first.")
+        _refresh_all(connection)
+        _build_index(connection, method)
+        fit = measure(connection, method)
+        connection.execute(queries()["choose_index_search"], chosen | asdict(fit))
+    _drop_indexes(connection, but=method)
+
+
+def _count(connection: psycopg.Connection, query: str) -> int:
+    row = connection.execute(queries()[query]).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _settle_vector_index(connection: psycopg.Connection, definition: str = OWN_DEFINITION) -> None:
+    exactly = read_search_state(connection).method == "exact"
+    settle_vector_index(connection, searched_exactly=exactly, definition=definition)
+
+
+def _scan_seconds(connection: psycopg.Connection, embeddings: int) -> float:
+    """Median time of an exact scan."""
+    took = []
+    for person in sample_people(connection, 2 * _SCANS, embeddings)[:_SCANS]:
+        started = time.perf_counter()
+        connection.execute(queries()["find_similar_faces_exactly"], {"embedding": person.mean})
+        took.append(time.perf_counter() - started)
+    return float(np.median(took)) if took else 0.0
+
+
+def _refresh_all(connection: psycopg.Connection) -> None:
+    # Whoever enrolls all the time must not keep this from ending: a few who wait are searched exactly.
+    connection.execute(queries()["analyze_embeddings"])
+    while connection.execute(queries()["refresh_templates"], {"max_users": _BATCH}).fetchone() == (_BATCH,):
+        pass
+    connection.execute(queries()["analyze_templates"])
+
+
+def _build_index(connection: psycopg.Connection, method: str) -> None:
+    name, definition = _INDEXES[method]
+    with connection.cursor(row_factory=dict_row) as cursor:
+        found = {row["name"]: row["valid"] for row in cursor.execute(queries()["template_indexes"])}
+    if found.get(name):
+        return
+    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(name)))
+    # The specification's rule: as many lists as the square root of the rows.
+    lists = max(1, math.isqrt(_count(connection, "count_templates")))
+    create = f"CREATE INDEX CONCURRENTLY {name} ON {definition.format(lists=lists)}"
+    connection.execute(create.encode())
+
+
+def _drop_indexes(connection: psycopg.Connection, *, but: str) -> None:
+    for method, (name, _) in _INDEXES.items():
+        if method != but:
+            connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(name)))

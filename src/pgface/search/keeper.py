@@ -1,0 +1,87 @@
+"""The search of a gallery that stays open, kept up to date beside those who enroll and identify."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import ExitStack, suppress
+
+import psycopg
+
+from pgface.errors import PgfaceError
+from pgface.postgres.database import Database
+from pgface.postgres.index import try_vector_index_to_oneself
+from pgface.search.fit import fit_search_if_due, refresh_templates
+from pgface.search.state import read_search_state
+
+_PAUSE = 1.0
+"""Seconds between two rounds: what was enrolled meanwhile goes together."""
+
+log = logging.getLogger(__name__)
+
+
+class SearchKeeper:
+    """Makes the templates that wait and fits the search when that is due, in a thread of its own.
+
+    The thread begins when something was enrolled for the first time. A gallery that is closed at once still has its
+    templates made, and leaves a fit that is due to the next one that stays open.
+    """
+
+    def __init__(self, database: Database, latency_target: float) -> None:
+        self._database = database
+        self._latency_target = latency_target
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
+        self._closing = threading.Event()
+        self._fitting: psycopg.Connection | None = None
+
+    def embeddings_changed(self) -> None:
+        """Say that there is something to do."""
+        self._changed.set()
+        with self._lock:
+            if self._thread is None and not self._closing.is_set():
+                self._thread = threading.Thread(target=self._run, name="pgface-search", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Make the templates that still wait, break off a fit that is under way, and end."""
+        with self._lock:
+            self._closing.set()
+        self._changed.set()
+        if self._thread is not None:
+            while self._thread.is_alive():
+                self._break_off()
+                self._thread.join(0.1)
+
+    def _run(self) -> None:
+        while True:
+            self._changed.wait()
+            self._changed.clear()
+            try:
+                while refresh_templates(self._database):
+                    pass
+                if self._closing.wait(_PAUSE):
+                    break
+                self._fit_if_due()
+            except PgfaceError as error:
+                if self._closing.is_set():
+                    break
+                log.warning("The search goes on as it was, and will be brought up to date later. %s", error)
+
+    def _fit_if_due(self) -> None:
+        if not read_search_state(self._database).due:
+            return
+        with ExitStack() as resources:
+            # Not one of the pool's, which others wait for.
+            connection = resources.enter_context(self._database.connection_of_its_own())
+            if resources.enter_context(try_vector_index_to_oneself(connection)):
+                self._fitting = connection
+                resources.callback(setattr, self, "_fitting", None)
+                fit_search_if_due(connection, self._latency_target)
+
+    def _break_off(self) -> None:
+        connection = self._fitting
+        if connection is not None:
+            with suppress(psycopg.Error):  # it may have ended by itself just now
+                connection.cancel_safe()
