@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench docs constraints clean
+.PHONY: setup demo test lint bench bench-search docs constraints clean
 
 setup: $(VENV)/.installed
 
@@ -31,6 +31,9 @@ docs: setup # the pages that are generated from the code
 
 bench: setup # side by side with the parts it is made of; about four minutes
 	$(BIN)/python benchmarks/bench_gallery.py
+
+bench-search: setup # side by side with exact answers, FAISS, hnswlib, and the specification's own script
+	$(BIN)/python benchmarks/bench_search.py
 
 constraints: # needs uv; versions and hashes only, for every platform, and no addresses
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \

@@ -12,7 +12,7 @@ import numpy as np
 
 from bare_engine import LoadEngine, decode, embed, embed_all
 from pgface import Gallery, Settings
-from pgface.benchmark.timing import Row, compare, interleave, seconds
+from pgface.benchmark.timing import Row, compare, figure, interleave, seconds
 from pgface.faces.engine import Engine
 from pgface.folder import person_of
 from samples import Samples, copy_people
@@ -113,18 +113,14 @@ def _accuracy(test: EngineUnderTest, gallery: Gallery, folder: Path, probes: lis
     at_threshold = ", ".join(f"{outcomes[name]} {name}" for name in ("right", "refused", "wrong", "no face"))
     threshold = gallery.binding.identify_threshold
     return [
-        _figure(
+        figure(
             f"{test.name}: rank-1, {enrolled} of {len(report.photos)} photos enrolled, {len(probes)} probes",
             f"{rank_1:.3f} ({right_first}/{len(probes)}; no face counts as a miss)",
             target=f"≥ {test.rank_1:g}",
             met=rank_1 >= test.rank_1,
         ),
-        _figure(f"{test.name}: the same probes at the gallery's threshold of {threshold:g}", at_threshold),
+        figure(f"{test.name}: the same probes at the gallery's threshold of {threshold:g}", at_threshold),
     ]
-
-
-def _figure(what: str, ours: str, *, target: str = "", met: bool | None = None) -> Row:
-    return Row(what, ours, "", None, None, None, 1, target, met)
 
 
 def _identification(test: EngineUnderTest, gallery: Gallery, probes: list[Path]) -> list[Row]:

@@ -69,10 +69,18 @@ def find_samples(scratch: Path) -> Samples | None:
 
 def packaged_photo() -> Path | None:
     """scikit-image's astronaut, or insightface's picture of six people."""
-    for package, path in (("skimage", "data/astronaut.png"), ("insightface", "data/images/t1.jpg")):
-        found = importlib.util.find_spec(package)
-        if found is not None and found.origin is not None and (photo := Path(found.origin).parent / path).is_file():
-            return photo
+    return _inside("skimage", "data/astronaut.png") or group_photo()
+
+
+def group_photo() -> Path | None:
+    """Six people in one picture, which comes inside the insightface package."""
+    return _inside("insightface", "data/images/t1.jpg")
+
+
+def _inside(package: str, path: str) -> Path | None:
+    found = importlib.util.find_spec(package)
+    if found is not None and found.origin is not None and (file := Path(found.origin).parent / path).is_file():
+        return file
     return None
 
 

@@ -65,19 +65,26 @@ def loaded_gallery(
 
     """
     embeddings = synthetic.embeddings(people)
+    with empty_gallery(settings) as (own, gallery, database):
+        user_ids = add_users(database, people)
+        began = time.perf_counter()
+        gallery.load_embeddings(user_ids.repeat(PHOTOS_PER_PERSON), embeddings)
+        if method != "auto":
+            gallery.fit_search(method)
+        took = time.perf_counter() - began
+        persons = {user_id: person for person, user_id in enumerate(user_ids.tolist())}
+        yield LoadedGallery(own, gallery, database, synthetic, people, embeddings, user_ids, persons, took)
+
+
+@contextmanager
+def empty_gallery(settings: Settings) -> Iterator[tuple[Settings, Gallery, Database]]:
+    """A gallery for synthetic people in a schema of its own, which is dropped at the end."""
     with scratch_gallery(settings) as own, Database.open(own) as database:
         # Templates and indexes are made for the gallery's own threshold, and an unbound gallery's is far too high.
         with database.autocommit() as connection:
             connection.execute(queries()["bind_gallery"], _BINDING)
-        user_ids = _add_users(database, people)
         with Gallery.open(own) as gallery:
-            began = time.perf_counter()
-            gallery.load_embeddings(user_ids.repeat(PHOTOS_PER_PERSON), embeddings)
-            if method != "auto":
-                gallery.fit_search(method)
-            took = time.perf_counter() - began
-            persons = {user_id: person for person, user_id in enumerate(user_ids.tolist())}
-            yield LoadedGallery(own, gallery, database, synthetic, people, embeddings, user_ids, persons, took)
+            yield own, gallery, database
 
 
 _BINDING = {
@@ -90,7 +97,7 @@ _BINDING = {
 }
 
 
-def _add_users(database: Database, people: int) -> NDArray[np.int64]:
+def add_users(database: Database, people: int) -> NDArray[np.int64]:
     """Ids of new users, in the order of the synthetic people."""
     ids: list[int] = []
     for first in range(0, people, _BLOCK):

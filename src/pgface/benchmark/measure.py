@@ -44,12 +44,16 @@ class Plan:
     probes: int = 1_000
     """Mated ones, and as many non-mated ones."""
     peers: bool = True
+    peers_left_out: tuple[str, ...] = ()
+    """Names of those that would take too long."""
     clients: int = 8
     """Who search at the same time; 0 leaves the crowd out."""
     seconds: float = 5.0
     """For each of the crowd's four measurements."""
     patience: float = 5.0
     """Seconds for each other measurement: where searches are slow there are fewer of them."""
+    agreement_patience: float = 5.0
+    """Seconds for each agreement and recall of `identify_embedding`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,15 +67,24 @@ class Probes:
     threshold: float
 
 
-def measure(loaded: LoadedGallery, plan: Plan, on_step: OnStep = lambda _: None) -> GalleryResult:
+def measure(
+    loaded: LoadedGallery, plan: Plan, on_step: OnStep = lambda _: None, *, probes: Probes | None = None
+) -> GalleryResult:
     """Measure everything of one gallery.
+
+    Args:
+        loaded: the gallery.
+        plan: how much to measure.
+        on_step: is told what begins now.
+        probes: what `make_probes` gave, where it was needed before.
 
     Raises:
         DatabaseError: PostgreSQL went away, or refused.
 
     """
-    on_step("exact answers")
-    probes = make_probes(loaded, plan.probes)
+    if probes is None:
+        on_step("exact answers")
+        probes = make_probes(loaded, plan.probes)
     state = loaded.gallery.search_state()
     on_step("agreement with the exact answers")
     mated_agreement = rank_1(loaded, probes.mated, probes.mated_answers, plan)
@@ -84,7 +97,10 @@ def measure(loaded: LoadedGallery, plan: Plan, on_step: OnStep = lambda _: None)
     curve = measure_curve(loaded, probes, plan)
     peer_curves: list[Curve] = []
     for make_peer in installed_peers() if plan.peers else []:
-        peer_curve, compared = compare_with_peer(loaded, probes, plan, make_peer(), mated_agreement, on_step)
+        peer = make_peer()
+        if peer.name in plan.peers_left_out:
+            continue
+        peer_curve, compared = compare_with_peer(loaded, probes, plan, peer, mated_agreement, on_step)
         peer_curves.append(peer_curve)
         comparisons += compared
     relations = read_relations(loaded.database)
@@ -129,7 +145,7 @@ def make_probes(loaded: LoadedGallery, count: int) -> Probes:
 def rank_1(loaded: LoadedGallery, probes: NDArray[np.float32], exact: ExactAnswers, plan: Plan) -> Proportion:
     """How often `identify_embedding` without a threshold gives the exact answer's best person."""
     persons = []
-    for probe in while_there_is_time(probes, plan.patience):
+    for probe in while_there_is_time(probes, plan.agreement_patience):
         matches = loaded.gallery.identify_embedding(probe, threshold=-1)
         persons.append(loaded.persons[matches[0].user_id] if matches else -1)
     return agreement(loaded, probes, exact, persons)
@@ -140,7 +156,7 @@ def recall_above_threshold(loaded: LoadedGallery, probes: Probes, plan: Plan) ->
     successes = trials = 0
     for asked, answers in ((probes.mated, probes.mated_answers), (probes.non_mated, probes.non_mated_answers)):
         found = []
-        for probe in while_there_is_time(asked, plan.patience):
+        for probe in while_there_is_time(asked, plan.agreement_patience):
             matches = loaded.gallery.identify_embedding(probe, threshold=probes.threshold, top=_MOST_PEOPLE)
             found.append({loaded.persons[match.user_id] for match in matches})
         recall = answers.recall(probes.threshold, found)

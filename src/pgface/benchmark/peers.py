@@ -15,7 +15,7 @@ _NEIGHBOURS = 16
 _BUILD_EFFORT = 64
 """efConstruction: pgvector's own default."""
 
-EFFORTS: tuple[int, ...] = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+EFFORTS: tuple[int, ...] = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192)
 """efSearch, ascending."""
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pgface.benchmark.crowd import ENROLLMENTS_PER_SECOND
 from pgface.benchmark.results import Comparison, Crowd, GalleryResult, Proportion
-from pgface.benchmark.timing import Row
+from pgface.benchmark.timing import Row, figure, ratio_row
 
 AGREEMENT_TARGET = 0.999
 INDEX_TARGET = 1_500
@@ -27,12 +27,12 @@ _KEPT_UP = 0.9
 def rows(result: GalleryResult) -> Iterator[Row]:
     """The lines of one gallery."""
     estimate = "" if result.estimated_agreement is None else f"pgface's own estimate: {result.estimated_agreement:.4f}"
-    yield _share("rank-1 agreement, mated probes", result.mated_agreement, estimate, has_target=True)
-    yield _share("rank-1 agreement, non-mated probes", result.non_mated_agreement, has_target=False)
-    yield _share(
+    yield share_row("rank-1 agreement, mated probes", result.mated_agreement, estimate, has_target=True)
+    yield share_row("rank-1 agreement, non-mated probes", result.non_mated_agreement, has_target=False)
+    yield share_row(
         f"recall above {result.threshold:g} (FPIR {100 * result.fpir.value:.1f} %)", result.recall, has_target=True
     )
-    yield _figure(
+    yield figure(
         f"identify_embedding, {_method(result)}",
         f"mated: {result.mated}",
         f"non-mated: {result.non_mated}",
@@ -40,7 +40,7 @@ def rows(result: GalleryResult) -> Iterator[Row]:
     )
     yield from (_comparison(compared, result.faces) for compared in result.comparisons)
     yield _index_size(result)
-    yield _figure(
+    yield figure(
         "loading and fitting the search",
         f"{result.faces / result.load_seconds:,.0f} faces/s, {result.load_seconds:.1f} s",
     )
@@ -68,14 +68,11 @@ def _method(result: GalleryResult) -> str:
     return result.method + (f", effort {' then '.join(efforts)}" if efforts and result.method != "exact" else "")
 
 
-def _share(what: str, share: Proportion, other: str = "", *, has_target: bool) -> Row:
+def share_row(what: str, share: Proportion, other: str = "", *, has_target: bool) -> Row:
+    """An agreement or a recall, with its interval."""
     met = share.value >= AGREEMENT_TARGET if has_target and share.trials else None
     target = f"≥ {AGREEMENT_TARGET:g}" if has_target else ""
-    return Row(what, str(share), other, None, None, None, share.trials, target, met)
-
-
-def _figure(what: str, ours: str, other: str = "", *, rounds: int = 1) -> Row:
-    return Row(what, ours, other, None, None, None, rounds, "", None)
+    return figure(what, str(share), other, rounds=share.trials, target=target, met=met)
 
 
 def _comparison(compared: Comparison, faces: int) -> Row:
@@ -87,42 +84,35 @@ def _comparison(compared: Comparison, faces: int) -> Row:
             target = _NUMPY_TARGET
     effort = "" if compared.effort is None else f" {compared.effort}"
     agrees = "" if compared.agreement is None else f" (agreement {compared.agreement.value:.4f})"
-    ratio = compared.ratio
-    return Row(
+    return ratio_row(
         f"identify_embedding, {compared.probes} probes",
         f"p50 {compared.ours.p50:.3g} ms",
         f"{compared.name}{effort}{agrees}: p50 {compared.other.p50:.3g} ms",
-        ratio.median,
-        ratio.quartiles,
-        ratio.fastest,
+        compared.ratio,
         compared.ours.calls,
-        "" if target is None else f"≤ {target:g} ×",
-        None if target is None else ratio.median <= target,
+        at_most=target,
     )
 
 
 def _index_size(result: GalleryResult) -> Row:
     size = result.search_index_bytes / result.faces
-    everything = f"all: {_kilobytes(result.total_bytes / result.faces)}"
+    everything = f"all: {kilobytes(result.total_bytes / result.faces)}"
     parts = [
-        f"{relation.name} {_kilobytes(relation.bytes / result.faces)}"
+        f"{relation.name} {kilobytes(relation.bytes / result.faces)}"
         for relation in result.relations
         if relation.is_vector_index or relation.name == "face_embeddings"
     ]
-    return Row(
+    return figure(
         "disk for each face, of templates and index",
-        _kilobytes(size),
+        kilobytes(size),
         ", ".join([everything, *parts]),
-        None,
-        None,
-        None,
-        1,
-        f"≤ {_kilobytes(INDEX_TARGET)}",
-        size <= INDEX_TARGET,
+        target=f"≤ {kilobytes(INDEX_TARGET)}",
+        met=size <= INDEX_TARGET,
     )
 
 
-def _kilobytes(size: float) -> str:
+def kilobytes(size: float) -> str:
+    """A size in bytes, as text."""
     return f"{size / 1000:.2f} kB"
 
 
@@ -142,14 +132,11 @@ def _crowd(crowd: Crowd) -> Iterator[Row]:
         f"p95 ≤ {CROWD_TARGET:g} × at {ENROLLMENTS_PER_SECOND:g} faces/s",
         crowd.ratio <= CROWD_TARGET and kept_up,
     )
-    yield Row(
+    yield figure(
         "enrolled, then identified at once",
         f"{crowd.found_at_once} of {crowd.enrolled}",
         f"enrolling one: {crowd.enrolling}",
-        None,
-        None,
-        None,
-        crowd.enrolled,
-        "all",
-        crowd.found_at_once == crowd.enrolled,
+        rounds=crowd.enrolled,
+        target="all",
+        met=crowd.found_at_once == crowd.enrolled,
     )

@@ -97,6 +97,11 @@ class Relation:
         return self.method in ("hnsw", "ivfflat")
 
 
+def search_index_bytes(relations: Iterable[Relation]) -> int:
+    """Of what identification has beside the embeddings: templates, in whatever form, and their indexes."""
+    return sum(relation.bytes for relation in relations if relation.table in _TEMPLATES)
+
+
 @dataclass(frozen=True, slots=True)
 class Crowd:
     """Several clients searching while somebody enrolls, beside one client alone."""
@@ -188,7 +193,7 @@ class GalleryResult:
     @property
     def search_index_bytes(self) -> int:
         """Of what identification has beside the embeddings: templates, in whatever form, and their indexes."""
-        return sum(relation.bytes for relation in self.relations if relation.table in _TEMPLATES)
+        return search_index_bytes(self.relations)
 
     @property
     def searched_bytes(self) -> int:

@@ -40,7 +40,7 @@ class Benchmark:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values; NaN, of a share of nothing, is null."""
-        return {name: _without_nan(value) for name, value in asdict(self).items()}
+        return {name: without_nan(value) for name, value in asdict(self).items()}
 
     def write(self, file: Path) -> None:
         """Write the figures as JSON.
@@ -49,10 +49,7 @@ class Benchmark:
             StorageError: the file cannot be written.
 
         """
-        try:
-            file.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"{file}: the figures cannot be written ({error.strerror}).") from error
+        write_json(self.to_json(), file)
 
 
 def run(
@@ -81,7 +78,7 @@ def run(
         PgfaceError: this machine has too little memory for the largest size.
 
     """
-    _require_memory(max(sizes), plan)
+    require_memory(max(sizes), plan)
     results = []
     with server(settings):  # the embedded one is then not stopped and started between two galleries
         for people, kind in product(sorted(set(sizes)), kinds):
@@ -100,7 +97,13 @@ def _name_step(on_step: OnStep, name: str, step: str) -> None:
     on_step(f"{name}: {step}")
 
 
-def _require_memory(people: int, plan: Plan) -> None:
+def require_memory(people: int, plan: Plan) -> None:
+    """Check that galleries of so many people can be measured on this machine.
+
+    Raises:
+        PgfaceError: it has too little memory.
+
+    """
     copies = _COPIES_WITH_PEERS if plan.peers else _COPIES
     needed = people * PHOTOS_PER_PERSON * _EMBEDDING_BYTES * copies
     there = machine_memory()
@@ -112,13 +115,27 @@ def _require_memory(people: int, plan: Plan) -> None:
         )
 
 
-def _without_nan(value: Any) -> Any:
+def write_json(values: Any, file: Path) -> None:
+    """Write JSON-ready values.
+
+    Raises:
+        StorageError: the file cannot be written.
+
+    """
+    try:
+        file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{file}: the figures cannot be written ({error.strerror}).") from error
+
+
+def without_nan(value: Any) -> Any:
+    """JSON-ready values with null in place of NaN, of which JSON knows nothing."""
     match value:
         case float() if math.isnan(value):
             return None
         case dict():
-            return {name: _without_nan(part) for name, part in value.items()}
+            return {name: without_nan(part) for name, part in value.items()}
         case list() | tuple():
-            return [_without_nan(part) for part in value]
+            return [without_nan(part) for part in value]
         case _:
             return value

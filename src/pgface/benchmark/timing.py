@@ -125,6 +125,18 @@ class Row:
     met: bool | None
 
 
+def figure(what: str, ours: str, other: str = "", *, rounds: int = 1, target: str = "", met: bool | None = None) -> Row:
+    """A line without a ratio."""
+    return Row(what, ours, other, None, None, None, rounds, target, met)
+
+
+def ratio_row(what: str, ours: str, other: str, ratio: Ratio, rounds: int, *, at_most: float | None = None) -> Row:
+    """A line whose ratio has a target at most, or none."""
+    target = "" if at_most is None else f"≤ {at_most:g} ×"
+    met = None if at_most is None else ratio.median <= at_most
+    return Row(what, ours, other, ratio.median, ratio.quartiles, ratio.fastest, rounds, target, met)
+
+
 def compare(
     what: str,
     series: Series,

@@ -1,4 +1,4 @@
-"""A gallery for the length of a benchmark, in a schema of its own that is dropped at the end."""
+"""A schema of its own for the length of a benchmark, which is dropped at the end."""
 
 from __future__ import annotations
 
@@ -40,12 +40,19 @@ def scratch_gallery(settings: Settings) -> Iterator[Settings]:
         DatabaseError: PostgreSQL could not be reached, or refused.
 
     """
+    with scratch_schema(settings) as (name, _):
+        own = settings.model_copy(update={"schema_name": name})
+        initialise(own)
+        yield own
+
+
+@contextmanager
+def scratch_schema(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The name of a schema that is not there yet, and the server's URL; what was made is dropped whatever happens."""
     name = f"{PREFIX}{secrets.token_hex(4)}"
-    own = settings.model_copy(update={"schema_name": name})
     with server(settings) as url:
         try:
-            initialise(own)
-            yield own
+            yield name, url
         finally:
             with without_ctrl_c():  # a second one would leave the schema behind
                 _drop(url, name, settings.connect_timeout)

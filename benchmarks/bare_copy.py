@@ -1,0 +1,39 @@
+"""Binary COPY by itself: rows are laid out and sent, and nothing is checked. What bulk loading is measured against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg import sql
+
+from pgface.binary_copy import BEGIN, END, ROW
+
+_BLOCK = 1_000
+
+
+def copy_rows(connection: psycopg.Connection, table: str, user_ids: NDArray[Any], embeddings: Any) -> None:
+    """Write rows into the columns `user_id` and `embedding` of a table, as pgface lays them out.
+
+    Args:
+        connection: where the table is found through the search_path.
+        table: its name.
+        user_ids: shape (n,), integers.
+        embeddings: shape (n, 512), float32; may be a memory-mapped file.
+
+    """
+    statement = sql.SQL("COPY {} (user_id, embedding) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table))
+    rows = np.zeros(min(_BLOCK, len(user_ids)), ROW)
+    dimension = embeddings.shape[1]
+    rows["fields"], rows["user_id_bytes"], rows["embedding_bytes"] = 2, 4, 4 + 4 * dimension
+    rows["dimension"] = dimension
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(BEGIN)
+        for start in range(0, len(user_ids), _BLOCK):
+            block = rows[: len(user_ids) - start]
+            block["user_id"] = user_ids[start : start + _BLOCK]
+            block["embedding"] = embeddings[start : start + _BLOCK]
+            copy.write(block.tobytes())
+        copy.write(END)

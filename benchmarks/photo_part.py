@@ -1,0 +1,88 @@
+"""From a photo to names in a large gallery, beside the bare engine on the same photo."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from bare_engine import embed
+from pgface import Gallery, Settings
+from pgface.benchmark.loading import add_users
+from pgface.benchmark.measure import OnStep
+from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
+from pgface.benchmark.timing import Row, Series, compare, figure, interleave, seconds
+from pgface.benchmark.workspace import scratch_gallery
+from pgface.folder import person_of
+from pgface.postgres.database import Database
+from samples import copy_people, find_samples, group_photo, insightface_weights
+
+_TARGET = 1.15
+_ROUNDS = 20
+_GROUP_ROUNDS = 6
+"""For each second of patience; a photo takes some 30 ms, a group a tenth of a second."""
+_IDENTIFY, _BARE = "identify", "bare engine"
+
+
+def photo_to_names(
+    settings: Settings,
+    people: int,
+    scratch: Path,
+    seed: int,
+    on_step: OnStep,
+    skip: Callable[[str], None],
+    *,
+    patience: float,
+) -> Iterator[Row]:
+    """`Gallery.identify` among synthetic people and ten real ones, beside decoding, detecting and embedding alone.
+
+    Args:
+        settings: where the server is.
+        people: how many synthetic ones.
+        scratch: a folder for what is needed meanwhile.
+        seed: of the synthetic people.
+        on_step: is told what begins now.
+        skip: is told why there are no rows.
+        patience: about so many seconds for each side.
+
+    """
+    weights, samples = insightface_weights(), find_samples(scratch)
+    if weights is None or samples is None or not samples.real_people:
+        skip("skipped: photo to names needs InsightFace's weights for tests and real photos (PGFACE_TEST_SHARED)")
+        return
+    on_step("photo to names: loading")
+    with scratch_gallery(settings) as own, Gallery.create(own, model=str(weights)) as gallery:
+        with Database.open(own) as database:
+            user_ids = add_users(database, people).repeat(PHOTOS_PER_PERSON)
+        gallery.load_embeddings(user_ids, SyntheticPeople(Kind.CLUSTERED, seed).embeddings(people))
+        enrolled, others = samples.enrolled_and_probes()
+        gallery.enroll_folder(copy_people(enrolled, scratch / "enrolled"), face="largest")
+        probes = [photo for photo in others if len(embed(gallery.engine, photo)) == 1]
+        on_step("photo to names: one face")
+        what = f"identify a photo among {gallery.status().embeddings:,} faces, {gallery.search_state().method}"
+        yield _named(gallery, probes)
+        series = _in_turn(gallery, probes, patience * _ROUNDS)
+        yield compare(f"{what}; one face", series, _IDENTIFY, _BARE, measure="time", target=_TARGET)
+        group = group_photo()
+        if group is not None:
+            on_step("photo to names: a group")
+            strangers = len(embed(gallery.engine, group))
+            series = _in_turn(gallery, [group], patience * _GROUP_ROUNDS)
+            yield compare(f"{what}; {strangers} strangers", series, _IDENTIFY, _BARE, measure="time")
+
+
+def _named(gallery: Gallery, probes: Sequence[Path]) -> Row:
+    right = 0
+    for photo in probes:
+        (face,) = gallery.identify(photo).faces
+        right += [match.email for match in face.matches] == [person_of(photo.parent.name).email]
+    return figure("photos of one face that get the right name", f"{right} of {len(probes)}", rounds=len(probes))
+
+
+def _in_turn(gallery: Gallery, photos: Sequence[Path], rounds: float) -> Series:
+    engine = gallery.engine
+    sides = {
+        _BARE: seconds(lambda number: embed(engine, photos[number % len(photos)])),
+        _IDENTIFY: seconds(lambda number: gallery.identify(photos[number % len(photos)])),
+    }
+    return interleave(sides, math.ceil(rounds), warm_up=3)

@@ -1,0 +1,167 @@
+"""The program behind `make bench-search`, run to its end on a gallery so small that its figures mean nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_bench import everything
+from test_command_line import without_settings
+
+from pgface.settings import Settings
+
+PROGRAM = Path(__file__).parents[2] / "benchmarks" / "bench_search.py"
+VARIANTS = PROGRAM.with_name("bench_search_variants.py")
+QUICK = ("--people", 200, "--probes", 60, "--seconds", 1, "--patience", 0.1)
+
+
+@pytest.fixture
+def schema_name() -> str:
+    """Of a gallery that is not there."""
+    return "public"
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    """With a latency target that no scan can meet."""
+    assert settings.database_url is not None
+    return {
+        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "PGFACE_SEARCH_LATENCY_TARGET": "0.000001",
+    }
+
+
+def bench_search(environment: dict[str, str], cwd: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, PROGRAM, *map(str, arguments)],
+        env=without_settings() | environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def rows_of(figures: dict[str, Any], title: str) -> list[dict[str, Any]]:
+    (rows,) = (found["rows"] for found in figures["tables"] if title in found["title"])
+    assert isinstance(rows, list)
+    return rows
+
+
+def test_it_runs_to_the_end_and_leaves_nothing(
+    environment: dict[str, str], insightface_pack: Path, database_url: str, tmp_path: Path
+) -> None:
+    environment["PGFACE_TEST_SHARED"] = str(insightface_pack.parents[2])
+    written = ("--json", "figures.json", "--plot", "plot.png")
+    done = bench_search(environment, tmp_path, *QUICK, "--kind", "clustered", "--clients", 2, *written)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "s  200 people × 5 photos, clustered: exact answers" in done.stdout
+    assert "Targets: " in done.stdout
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+    figures = json.loads((tmp_path / "figures.json").read_text(), parse_constant=pytest.fail)
+    assert figures["machine"]["cores"]
+    assert figures["server"]["shared_buffers"] > 0
+    (result,) = figures["results"]
+    assert (result["people"], result["mated_agreement"]["trials"], len(result["crowds"])) == (200, 60, 2)
+    assert {"NumPy, exact"} <= {curve["name"] for curve in result["peer_curves"]}
+
+    agreement, *times = rows_of(figures, "beside the specification's own script")
+    assert agreement["met"] is True
+    assert "the specification's script: 0." in agreement["other"]
+    assert len(times) == 2
+    assert all(row["ratio"] > 0 for row in times)
+
+    *indexes, smallest = rows_of(figures, "every kind of index")
+    assert [row["what"].split(",")[0] for row in indexes] == ["hnsw", "hnsw_binary", "ivfflat"]
+    assert smallest["target"] == "≤ 1.50 kB"
+    assert smallest["met"] is not None
+
+    right, one_face, group = rows_of(figures, "From a photo to names")
+    hits, probes = map(int, right["ours"].split(" of "))
+    assert probes > 40
+    assert hits > 0.9 * probes
+    assert one_face["target"] == "≤ 1.15 ×"
+    assert one_face["met"] is not None
+    assert "6 strangers" in group["what"]
+
+    own_index, all_embeddings, _ = rows_of(figures, "From a file of embeddings")
+    assert own_index["what"].startswith("loading 1,000 faces")
+    assert own_index["ratio"] >= all_embeddings["ratio"] > 0
+    assert "binary COPY" in own_index["other"]
+
+    assert everything(database_url) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json", "plot.png"]
+
+
+def test_parts_may_be_chosen(environment: dict[str, str], database_url: str, tmp_path: Path) -> None:
+    done = bench_search(environment, tmp_path, "--people", "60,80", "--parts", "loading", "--json", "figures.json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [found["rows"][0]["what"].split(",")[0] for found in figures["tables"]] == ["loading 400 faces"]
+    assert everything(database_url) == []
+
+
+def test_an_index_of_the_templates_is_built_once_more(settings: Settings, tmp_path: Path, database_url: str) -> None:
+    """Where a search through an index was fitted."""
+    sys.path.insert(0, str(PROGRAM.parent))
+    try:
+        from load_part import _build_again
+    finally:
+        sys.path.remove(str(PROGRAM.parent))
+    from pgface.benchmark.loading import loaded_gallery
+    from pgface.benchmark.synthetic import Kind, SyntheticPeople
+
+    with loaded_gallery(settings, SyntheticPeople(Kind.CLUSTERED), 100, method="hnsw") as loaded:
+        assert _build_again(loaded.database) > 0
+        loaded.gallery.fit_search("exact")
+        assert _build_again(loaded.database) == 0
+    assert everything(database_url) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--people", "5"],
+        ["--people", "many"],
+        ["--parts", "all"],
+        ["--kind", "real"],
+        ["--plot", "plot.gif"],
+        ["--json", "no/figures.json"],
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
+    done = bench_search({}, tmp_path, *arguments)
+    assert done.returncode == 2
+    assert "error: " in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:
+    nowhere = {"PGFACE_DATABASE_URL": "postgresql://127.0.0.1:1/nowhere"}
+    done = bench_search(nowhere, tmp_path, *QUICK, "--parts", "loading")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_variants_run_to_the_end(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, VARIANTS, "--people", "200", "--seconds", "0.05"],
+        env=without_settings(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r": p50 [0-9.]+ ms", done.stdout)) == 2 * 9
