@@ -140,12 +140,12 @@ def _parameters(connection: psycopg.Connection, probes: NDArray[np.float32]) -> 
 
 def _planning(connection: psycopg.Connection, probes: NDArray[np.float32]) -> Comparison:
     _copy(connection, "planned_anew", "SET plan_cache_mode TO 'force_generic_plan'", "")
-    look = "SELECT user_id FROM {}(%s, 0.4, 1, 'hnsw', 10)"
+    look = "SELECT {}(%s, 'hnsw', 10, 3)"
     return _statements(
         connection,
         "the plan of the first look",
         {
-            "generic, asked for": look.format("find_similar_faces_by_index"),
+            "generic, asked for": look.format("users_by_index"),
             "as PostgreSQL likes": look.format("planned_anew"),
         },
         probes,
@@ -153,11 +153,11 @@ def _planning(connection: psycopg.Connection, probes: NDArray[np.float32]) -> Co
 
 
 def _copy(connection: psycopg.Connection, name: str, old: str, new: str) -> None:
-    row = connection.execute("SELECT pg_get_functiondef('find_similar_faces_by_index'::regproc)").fetchone()
+    row = connection.execute("SELECT pg_get_functiondef('users_by_index'::regproc)").fetchone()
     definition = "" if row is None else str(row[0])
     if old not in definition:
         raise ValueError(f"{old!r} is not in the function any more")
-    changed = definition.replace(old, new).replace("find_similar_faces_by_index", name)
+    changed = definition.replace(old, new).replace("users_by_index", name)
     connection.execute(changed.encode())
 
 

@@ -904,23 +904,16 @@ BEGIN ATOMIC
     ) nearest;
 END;
 
--- find_similar_faces_by_index(query_embedding, similarity_threshold, max_results, method, effort)
--- The first look: the users whose templates an index finds nearest to the probe, and those whose templates are not up to
--- date, compared exactly. The effort is hnsw.ef_search (1 to 1000) or ivfflat.probes.
-CREATE OR REPLACE FUNCTION find_similar_faces_by_index(
+-- users_by_index(query_embedding, method, effort, max_users)
+-- The first look: the users whose templates an index finds nearest to the probe. The effort is hnsw.ef_search (1 to 1000) or
+-- ivfflat.probes.
+CREATE OR REPLACE FUNCTION users_by_index(
     query_embedding vector(512),
-    similarity_threshold float,
-    max_results integer,
     method text,
-    effort integer
+    effort integer,
+    max_users integer
 )
-RETURNS TABLE(
-    user_id INTEGER,
-    user_name VARCHAR,
-    user_email VARCHAR,
-    similarity float,
-    embedding_id INTEGER
-)
+RETURNS INTEGER[]
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
 -- Given back to the session as they were when the function ends.
@@ -930,49 +923,75 @@ SET jit = off
 -- Or PostgreSQL would plan every call anew, because it expects longer lists where it does not know the limit.
 SET plan_cache_mode = force_generic_plan
 AS $$
-#variable_conflict use_column
 DECLARE
     probe halfvec(512) := query_embedding::halfvec(512);
-    probe_bits bit(512) := binary_quantize(query_embedding)::bit(512);
-    spare CONSTANT integer := 2;
-    candidates INTEGER[];
+    probe_bits bit(512);
 BEGIN
     PERFORM set_config(CASE method WHEN 'ivfflat' THEN 'ivfflat.probes' ELSE 'hnsw.ef_search' END, effort::text, true);
     -- The constant limits are for the planner, which cannot know how many are wanted and would expect a tenth of the table.
     IF method = 'hnsw_binary' THEN
-        candidates := nearest_users(
+        probe_bits := binary_quantize(query_embedding)::bit(512);
+        RETURN nearest_users(
             query_embedding,
             ARRAY(
                 SELECT near.template_id
                 FROM (SELECT b.template_id FROM template_bits b ORDER BY b.bits <~> probe_bits LIMIT 1000) near
                 LIMIT effort
             ),
-            max_results + spare
-        );
-    ELSE
-        candidates := ARRAY(
-            SELECT near.user_id
-            FROM (SELECT t.user_id FROM user_templates t ORDER BY t.template <=> probe LIMIT 1000) near
-            LIMIT max_results + spare
+            max_users
         );
     END IF;
-    RETURN QUERY
-        SELECT * FROM compare_with_users(
-            query_embedding, similarity_threshold, max_results,
-            ARRAY(SELECT unnest(candidates) UNION SELECT s.user_id FROM stale_templates s)
+    -- Two operators, so that each kind of index is used for its own method while both are there. Templates have norm 1, so
+    -- either gives the same order.
+    IF method = 'ivfflat' THEN
+        RETURN ARRAY(
+            SELECT near.user_id
+            FROM (SELECT t.user_id FROM user_templates t ORDER BY t.template <#> probe LIMIT 1000) near
+            LIMIT max_users
         );
+    END IF;
+    RETURN ARRAY(
+        SELECT near.user_id
+        FROM (SELECT t.user_id FROM user_templates t ORDER BY t.template <=> probe LIMIT 1000) near
+        LIMIT max_users
+    );
 END;
 $$;
 
--- find_similar_faces_by_templates(query_embedding, similarity_threshold, max_results, effort)
--- The second look: the signs of every template are compared with the probe's, of the nearest, as many as the effort says, the
--- templates themselves, and of the users whose templates are nearest then all embeddings; and those of the users whose
--- templates are not up to date. No index takes part, so nobody is missed because of one.
-CREATE OR REPLACE FUNCTION find_similar_faces_by_templates(
+-- users_by_signs(query_embedding, effort, max_users)
+-- The second look: the signs of every template are compared with the probe's, and of the nearest, as many as the effort says,
+-- the templates themselves. No index takes part, so nobody is missed because of one.
+CREATE OR REPLACE FUNCTION users_by_signs(
+    query_embedding vector(512),
+    effort integer,
+    max_users integer
+)
+RETURNS INTEGER[]
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    probe_bits bit(512) := binary_quantize(query_embedding)::bit(512);
+BEGIN
+    RETURN nearest_users(
+        query_embedding,
+        -- The sum keeps an index on the bits out of it.
+        ARRAY(SELECT b.template_id FROM template_bits b ORDER BY (b.bits <~> probe_bits) + 0.0 LIMIT effort),
+        max_users
+    );
+END;
+$$;
+
+-- compare_with_users(query_embedding, similarity_threshold, max_results, user_ids)
+-- As find_similar_faces among some users only: those who were proposed, and those whose templates are not up to date. Each
+-- one's best embedding, exactly.
+CREATE OR REPLACE FUNCTION compare_with_users(
     query_embedding vector(512),
     similarity_threshold float,
     max_results integer,
-    effort integer
+    user_ids INTEGER[]
 )
 RETURNS TABLE(
     user_id INTEGER,
@@ -981,32 +1000,28 @@ RETURNS TABLE(
     similarity float,
     embedding_id INTEGER
 )
-LANGUAGE plpgsql STABLE
-SET search_path FROM CURRENT
-SET jit = off
-SET plan_cache_mode = force_generic_plan
-AS $$
-#variable_conflict use_column
-DECLARE
-    probe_bits bit(512) := binary_quantize(query_embedding)::bit(512);
-    spare CONSTANT integer := 20;
-    candidates INTEGER[];
-BEGIN
-    candidates := nearest_users(
-        query_embedding,
-        -- The sum keeps an index on the bits out of it.
-        ARRAY(
-            SELECT b.template_id FROM template_bits b ORDER BY (b.bits <~> probe_bits) + 0.0 LIMIT max_results + effort
-        ),
-        2 * max_results + spare
-    );
-    RETURN QUERY
-        SELECT * FROM compare_with_users(
-            query_embedding, similarity_threshold, max_results,
-            ARRAY(SELECT unnest(candidates) UNION SELECT s.user_id FROM stale_templates s)
-        );
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT u.id, u.name, u.email, best.similarity, best.embedding_id
+    FROM (
+        SELECT nearest.*
+        FROM (SELECT unnest(user_ids) AS id UNION SELECT s.user_id FROM stale_templates s) candidate
+        CROSS JOIN LATERAL (
+            SELECT fe.user_id, fe.id AS embedding_id, 1 - (fe.embedding <=> query_embedding) AS similarity
+            FROM face_embeddings fe
+            WHERE fe.user_id = candidate.id
+            -- By similarity and not by distance, which an index on the embeddings would offer to order: it would then give
+            -- its few nearest of everybody's embeddings, and this user's only if they are among them.
+            ORDER BY 1 - (fe.embedding <=> query_embedding) DESC, fe.id
+            LIMIT 1
+        ) nearest
+        WHERE nearest.similarity >= similarity_threshold
+        ORDER BY nearest.similarity DESC, nearest.embedding_id
+        LIMIT max_results
+    ) best
+    JOIN users u ON u.id = best.user_id
+    ORDER BY best.similarity DESC, best.embedding_id;
 END;
-$$;
 
 -- find_similar_faces(query_embedding, similarity_threshold, max_results)
 -- The best people above the threshold, best first, each user once with their best embedding. A threshold of NULL
@@ -1030,11 +1045,15 @@ RETURNS TABLE(
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
     longest_list CONSTANT integer := 50;
     many_stale CONSTANT integer := 1000;
+    -- How many more users are compared by all of their embeddings than are wanted, after the first look and after the second.
+    spare CONSTANT integer := 2;
+    more_spare CONSTANT integer := 20;
     search gallery_search;
     threshold float := coalesce(similarity_threshold, (SELECT g.identify_threshold FROM gallery g));
 BEGIN
@@ -1051,17 +1070,18 @@ BEGIN
             -- While the index is being built anew there is no first effort.
             IF max_results = 1 AND search.first_effort IS NOT NULL THEN
                 RETURN QUERY
-                    SELECT * FROM find_similar_faces_by_index(
-                        query_embedding, greatest(threshold, search.certain_similarity), 1, search.method,
-                        search.first_effort
+                    SELECT * FROM compare_with_users(
+                        query_embedding, greatest(threshold, search.certain_similarity), 1,
+                        users_by_index(query_embedding, search.method, search.first_effort, 1 + spare)
                     );
                 IF FOUND THEN
                     RETURN;
                 END IF;
             END IF;
             RETURN QUERY
-                SELECT * FROM find_similar_faces_by_templates(
-                    query_embedding, threshold, max_results, search.second_effort
+                SELECT * FROM compare_with_users(
+                    query_embedding, threshold, max_results,
+                    users_by_signs(query_embedding, max_results + search.second_effort, 2 * max_results + more_spare)
                 );
             RETURN;
         END IF;
@@ -1069,6 +1089,13 @@ BEGIN
     RETURN QUERY SELECT * FROM find_similar_faces_exactly(query_embedding, threshold, max_results);
 END;
 $$;
+
+DROP FUNCTION IF EXISTS find_similar_faces_by_index(vector, float, integer, text, integer);
+DROP FUNCTION IF EXISTS find_similar_faces_by_templates(vector, float, integer, integer);
+
+-- One of the operator that is not asked for any more; `pgface init` fits another.
+DROP INDEX IF EXISTS idx_user_templates_ivfflat;
+UPDATE gallery_search SET first_effort = NULL WHERE method = 'ivfflat';
 
 INSERT INTO pgface_migrations (version, name) VALUES (5, 'template_comparison')
 ON CONFLICT DO NOTHING;

@@ -49,7 +49,7 @@ def load_embeddings(database: Database, user_ids: Any, embeddings: Any, *, laten
     ids = _checked_ids(user_ids, embeddings)
     if not len(ids):
         return 0
-    with database.autocommit() as connection:
+    with database.connection_of_its_own() as connection:
         if not _worth_rebuilding(connection, len(ids)):
             _load(connection, ids, embeddings)
             return len(ids)
@@ -77,6 +77,7 @@ def _load(connection: psycopg.Connection, ids: NDArray[Any], embeddings: Any) ->
             connection.execute(queries()["analyze_embeddings"])  # so many are new that PostgreSQL would plan for fewer
         if state.method != "exact":
             connection.execute(queries()["refresh_templates"], {"max_users": len(ids)})
+    connection.execute(queries()["vacuum_stale_templates"])
     connection.execute(queries()["flush_statistics"])
 
 

@@ -503,7 +503,7 @@ class Gallery:
             return face
 
     def _fit_search_if_due(self) -> None:
-        with self._database.autocommit() as connection, vector_index_to_oneself(connection):
+        with self._database.connection_of_its_own() as connection, vector_index_to_oneself(connection):
             fit_search_if_due(connection, self._settings.search_latency_target)
 
     def _remove_deleted_files(self) -> None:

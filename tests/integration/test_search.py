@@ -27,6 +27,7 @@ from pgface.search import (
     suspend_first_look,
     wilson_interval,
 )
+from pgface.search.sample import draw_sample
 from pgface.settings import Settings
 
 PEOPLE = 400
@@ -70,7 +71,7 @@ def photos_of(people: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 @pytest.fixture
 def people(sql_user: Connection) -> NDArray[np.float32]:
     """The people of a gallery, user ids 1 to PEOPLE; each row is what their photos have in common."""
-    people = np.random.default_rng(1).standard_normal((PEOPLE, 512)).astype(np.float32)
+    people = np.random.default_rng(1_000).standard_normal((PEOPLE, 512)).astype(np.float32)
     people /= np.linalg.norm(people, axis=1, keepdims=True)
     sql_user.execute(
         "INSERT INTO users (name, email, password) SELECT g, g || '@example.org', 'x' FROM generate_series(1, %s) g",
@@ -281,6 +282,43 @@ def test_a_small_load_has_its_templates_from_the_first_moment(database: Database
     assert templates(sql_user) == PEOPLE + 3
     assert read_search_state(database).stale_users == 0
     assert found(sql_user, text(newcomers[1])) == [(user_ids[1], 1)]
+
+
+@pytest.mark.usefixtures("people")
+def test_a_load_leaves_no_notes_for_every_search_to_read(database: Database, sql_user: Connection) -> None:
+    fit_search(database, "hnsw", SCAN)
+    newcomers = np.random.default_rng(5).standard_normal((200, 512))
+    load_embeddings(database, enroll_users(sql_user, 200), newcomers, latency_target=SCAN)
+    assert rows(sql_user, "SELECT pg_relation_size('stale_templates')") == [(0,)]
+
+
+@pytest.mark.usefixtures("people")
+def test_every_method_uses_its_own_index_while_another_is_there(database: Database, sql_user: Connection) -> None:
+    fit_search(database, "ivfflat", SCAN)
+    sql_user.execute("CREATE INDEX idx_user_templates_hnsw ON user_templates USING hnsw (template halfvec_cosine_ops)")
+    sql_user.execute("SET enable_seqscan = off")
+    scans = "SELECT pg_stat_get_numscans(%s::regclass)"
+    for method in ("hnsw", "ivfflat"):
+        index = f"idx_user_templates_{method}"
+        ((before,),) = rows(sql_user, scans, index)
+        for number in range(3):
+            rows(sql_user, "SELECT users_by_index(%s, %s, 10, 1)", axis(number), method)
+        sql_user.execute("SELECT pg_stat_force_next_flush()")
+        assert rows(sql_user, scans, index) == [(before + 3,)]
+
+
+def test_probes_made_from_the_gallery_are_like_further_photos(database: Database, people: NDArray[np.float32]) -> None:
+    with database.autocommit() as connection:
+        samples = [draw_sample(connection) for _ in range(4)]
+        ((stored,),) = rows(connection, "SELECT array_agg(embedding ORDER BY user_id, id) FROM face_embeddings")
+    enrolled = np.stack([embedding.to_numpy() for embedding in stored]).reshape(PEOPLE, PHOTOS, 512)
+    further = np.einsum("pd,pnd->pn", photos_of(people, 99), enrolled).max(axis=1)
+    made = np.concatenate([sample.similarities for sample in samples])
+    assert abs(np.median(made) - np.median(further)) < 0.02
+    strangers = np.concatenate([sample.strangers for sample in samples])
+    others = photos_of(people, 99)[:100] @ enrolled[100:].reshape(-1, 512).T
+    # A little nearer: those whose differences were mixed are among the strangers.
+    assert 0 <= np.median(strangers) - np.median(others.max(axis=1)) < 0.05
 
 
 @pytest.mark.usefixtures("people")

@@ -69,7 +69,7 @@ def index_looks(loaded: LoadedGallery, method: str, first_effort: int) -> Iterat
 
         def look(probe: NDArray[np.float32], effort: int = effort) -> int:
             values = {"embedding": probe, "method": method, "effort": effort}
-            rows = loaded.database.read("find_similar_faces_by_index", values, row_factory=tuple_row)
+            rows = loaded.database.read("look_by_index", values, row_factory=tuple_row)
             return loaded.persons[rows[0][0]] if rows else -1
 
         yield effort, look

@@ -259,6 +259,10 @@ UPDATE gallery_search
 SET first_effort = NULL
 WHERE method <> 'exact';
 
+-- vacuum_stale_templates --
+-- Every search reads this table; the notes of a load that are done with would keep it waiting until autovacuum comes by.
+VACUUM (SKIP_LOCKED) stale_templates;
+
 -- analyze_embeddings --
 -- Before templates are made of many of them: autovacuum may not have come by yet.
 ANALYZE users, face_embeddings, stale_templates;
@@ -275,9 +279,9 @@ WHERE i.indrelid IN ('user_templates'::regclass, 'template_bits'::regclass)
     AND c.relname IN ('idx_user_templates_hnsw', 'idx_user_templates_ivfflat', 'idx_template_bits_hnsw');
 
 -- sample_embeddings --
--- Users of embeddings drawn at random: the mean of each one's embeddings, and how similar the embedding that was drawn is
--- to the mean of the others of that user and, on average, to each of them; both NULL for a user's only one.
-SELECT e.user_id, own.mean, others.likeness, others.likeness_to_each
+-- Embeddings drawn at random, each with the mean of all of its user's embeddings, and of the others of that user, which is
+-- NULL for a user's only one.
+SELECT e.user_id, l2_normalize(e.embedding) AS embedding, own.mean, others.mean AS mean_of_others
 FROM face_embeddings e TABLESAMPLE BERNOULLI (least(100, 100.0 * %(wanted)s / %(embeddings)s))
 CROSS JOIN LATERAL (
     SELECT avg(l2_normalize(o.embedding)) AS mean
@@ -285,9 +289,7 @@ CROSS JOIN LATERAL (
     WHERE o.user_id = e.user_id
 ) own
 CROSS JOIN LATERAL (
-    SELECT
-        1 - (avg(l2_normalize(o.embedding)) <=> e.embedding) AS likeness,
-        avg(1 - (o.embedding <=> e.embedding)) AS likeness_to_each
+    SELECT avg(l2_normalize(o.embedding)) AS mean
     FROM face_embeddings o
     WHERE o.user_id = e.user_id
         AND o.id <> e.id
@@ -297,13 +299,19 @@ CROSS JOIN LATERAL (
 SELECT user_id, similarity
 FROM find_similar_faces_exactly(%(embedding)s, -1, 1);
 
--- find_similar_faces_by_index --
+-- look_by_index --
+-- The first look of find_similar_faces by itself. PostgreSQL would run the function once more to plan if it were not a subquery.
 SELECT user_id, similarity
-FROM find_similar_faces_by_index(%(embedding)s, -1, 1, %(method)s, %(effort)s);
+FROM compare_with_users(
+    %(embedding)s, -1, 1, (SELECT users_by_index(%(embedding)s, %(method)s, %(effort)s, 3))
+);
 
--- find_similar_faces_by_templates --
+-- look_by_signs --
+-- The second one.
 SELECT user_id, similarity
-FROM find_similar_faces_by_templates(%(embedding)s, -1, 1, %(effort)s);
+FROM compare_with_users(
+    %(embedding)s, -1, 1, (SELECT users_by_signs(%(embedding)s, 1 + %(effort)s, 22))
+);
 
 -- copy_out_embeddings --
 COPY (SELECT user_id, embedding FROM face_embeddings) TO STDOUT (FORMAT BINARY);

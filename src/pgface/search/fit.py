@@ -18,7 +18,7 @@ from pgface.postgres.database import Database
 from pgface.postgres.index import OWN_DEFINITION, settle_vector_index, vector_index_to_oneself
 from pgface.schema import queries
 from pgface.search.measure import measure
-from pgface.search.sample import sample_people
+from pgface.search.sample import sample_photos
 from pgface.search.state import METHODS, SearchMethod, SearchState, read_search_state
 
 _SCANS = 5
@@ -30,7 +30,7 @@ _INDEXES = {
     "hnsw_binary": ("idx_template_bits_hnsw", f"template_bits USING hnsw (bits bit_hamming_ops) {_HNSW}"),
     "ivfflat": (
         "idx_user_templates_ivfflat",
-        "user_templates USING ivfflat (template halfvec_cosine_ops) WITH (lists = {lists})",
+        "user_templates USING ivfflat (template halfvec_ip_ops) WITH (lists = {lists})",
     ),
 }
 
@@ -52,7 +52,7 @@ def fit_search(database: Database, choice: SearchMethod, latency_target: float) 
     """
     if choice not in METHODS:
         raise GalleryError(f"There is no search method {choice}; choose one of {', '.join(METHODS)}.")
-    with database.autocommit() as connection, vector_index_to_oneself(connection):
+    with database.connection_of_its_own() as connection, vector_index_to_oneself(connection):
         _fit(connection, choice, latency_target)
         _settle_vector_index(connection)
     return read_search_state(database)
@@ -144,9 +144,9 @@ def _settle_vector_index(connection: psycopg.Connection, definition: str = OWN_D
 def _scan_seconds(connection: psycopg.Connection, embeddings: int) -> float:
     """Median time of an exact scan."""
     took = []
-    for person in sample_people(connection, 2 * _SCANS, embeddings)[:_SCANS]:
+    for photo in sample_photos(connection, 2 * _SCANS, embeddings)[:_SCANS]:
         started = time.perf_counter()
-        connection.execute(queries()["find_similar_faces_exactly"], {"embedding": person.mean})
+        connection.execute(queries()["find_similar_faces_exactly"], {"embedding": photo.mean})
         took.append(time.perf_counter() - started)
     return float(np.median(took)) if took else 0.0
 
@@ -156,6 +156,7 @@ def _refresh_all(connection: psycopg.Connection) -> None:
     connection.execute(queries()["analyze_embeddings"])
     while connection.execute(queries()["refresh_templates"], {"max_users": _BATCH}).fetchone() == (_BATCH,):
         pass
+    connection.execute(queries()["vacuum_stale_templates"])
     connection.execute(queries()["analyze_templates"])
 
 

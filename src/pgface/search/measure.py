@@ -17,8 +17,8 @@ _FIRST_EFFORTS = (10, 16, 24, 40, 64)
 _SECOND_EFFORTS = (100, 200, 400, 1000)
 _TIMED = 400
 """Probes that each first effort is tried with."""
-_TIMED_TWICE = 5
-"""Probes that a second look is timed with."""
+_TIMED_TWICE = 20
+"""Of these, one in so many is looked at a second time, to know how long that takes."""
 _WARM_UP = 50
 
 
@@ -54,10 +54,10 @@ class _Looks:
     sample: Sample
 
     def first(self, number: int, effort: int) -> _Look:
-        return self._look("find_similar_faces_by_index", number, effort)
+        return self._look("look_by_index", number, effort)
 
     def second(self, number: int, effort: int) -> _Look:
-        return self._look("find_similar_faces_by_templates", number, effort)
+        return self._look("look_by_signs", number, effort)
 
     def _look(self, query: str, number: int, effort: int) -> _Look:
         values = {"embedding": self.sample.probes[number], "method": self.method, "effort": effort}
@@ -113,9 +113,13 @@ def _cheapest(looks: _Looks, numbers: Iterable[int], efforts: tuple[int, ...], c
     numbers = list(numbers)
     for number in numbers[:_WARM_UP]:
         looks.first(number, efforts[-1])
-    second_seconds = np.median([looks.second(number, _SECOND_EFFORTS[0]).seconds for number in numbers[:_TIMED_TWICE]])
     # In turn, because the machine's speed may wander.
-    found = [[looks.first(number, effort) for effort in efforts] for number in numbers]
+    found, second = [], []
+    for number in numbers:
+        found.append([looks.first(number, effort) for effort in efforts])
+        if number % _TIMED_TWICE == 0:
+            second.append(looks.second(number, _SECOND_EFFORTS[0]).seconds)
+    second_seconds = np.median(second)
 
     def expected_seconds(column: int) -> float:
         tried = [row[column] for row in found]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pgface.binary_copy import ROW
 from pgface.enrollment import unit_embedding
+from pgface.faces.engine import EMBEDDING_DIMENSION
 from pgface.schema import queries
 
 _PROBES = 1_000
@@ -21,16 +22,16 @@ _SHARE_OF_PROBES = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SampledPerson:
-    """Somebody of the gallery."""
+class SampledPhoto:
+    """An embedding of the gallery, and what else there is of its user."""
 
     user_id: int
+    embedding: NDArray[np.float32]
+    """Shape (512,), norm 1."""
     mean: NDArray[np.float32]
-    """Of the person's embeddings, shape (512,), norm 1."""
-    likeness: float | None
-    """Cosine of one embedding and the mean of the others; None where there is one only."""
-    likeness_to_each: float | None
-    """Mean cosine of that embedding and each of the others."""
+    """Of all of the user's embeddings, shape (512,), norm 1."""
+    mean_of_others: NDArray[np.float32] | None
+    """Of the user's other embeddings, shape (512,), shorter than 1 where they differ; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,45 +49,69 @@ class Sample:
 
 
 def draw_sample(connection: psycopg.Connection) -> Sample:
-    """Probes as similar to people of the gallery as a further photo of them would be.
+    """Probes that differ from people of the gallery as a further photo of them would.
 
-    The mean of a user's embeddings is moved until its cosine with where it was is one that was found between an
-    embedding and the mean of the same user's others. The direction is a random mixture of the whole sample, so it
-    varies as the gallery does and is nobody's.
+    A user's mean is moved until its cosine with where it was is one that was found between an embedding and the mean
+    of the same user's others. The direction is a random mixture of the differences that there are between such two.
     """
     (embeddings,) = connection.execute(queries()["count_embeddings"]).fetchone() or (0,)
     wanted = min(_PROBES, math.ceil(_SHARE_OF_PROBES * embeddings))
-    drawn = sample_people(connection, wanted, embeddings) or sample_people(connection, embeddings, embeddings)
-    means = np.stack([person.mean for person in drawn])
+    drawn = sample_photos(connection, wanted, embeddings) or sample_photos(connection, embeddings, embeddings)
     random = np.random.default_rng()
-    cosines = _cosines(drawn, random)[:, np.newaxis]
-    away = random.standard_normal((len(drawn), len(drawn)), dtype=np.float32) @ means
-    away += random.standard_normal(away.shape, dtype=np.float32)  # also where there are fewer people than dimensions
+    means = np.stack([photo.mean for photo in drawn])
+    alone = np.array([photo.mean_of_others is None for photo in drawn])
+    away, cosines = _differences(drawn, alone, random)
     away -= np.sum(away * means, axis=1, keepdims=True) * means
     away /= np.linalg.norm(away, axis=1, keepdims=True)
-    probes = cosines * means + np.sqrt(1 - cosines**2) * away
-    return _answered(connection, probes, np.array([person.user_id for person in drawn]))
+    probes = (cosines * means + np.sqrt(1 - cosines**2) * away).astype(np.float32)
+    return _answered(connection, probes, np.array([photo.user_id for photo in drawn]))
 
 
-def sample_people(connection: psycopg.Connection, wanted: int, embeddings: int) -> list[SampledPerson]:
-    """About so many people of a gallery of so many embeddings; who has more photos comes more often."""
+def sample_photos(connection: psycopg.Connection, wanted: int, embeddings: int) -> list[SampledPhoto]:
+    """About so many embeddings of a gallery of so many."""
     if not embeddings:
         return []
     values = {"wanted": wanted, "embeddings": embeddings}
     with connection.cursor(binary=True) as cursor:
         rows = cursor.execute(queries()["sample_embeddings"], values).fetchall()
-    return [SampledPerson(user_id, unit_embedding(mean.to_numpy()), *likeness) for user_id, mean, *likeness in rows]
+    return [
+        SampledPhoto(
+            user_id,
+            embedding.to_numpy(),
+            unit_embedding(mean.to_numpy()),
+            None if mean_of_others is None else mean_of_others.to_numpy(),
+        )
+        for user_id, embedding, mean, mean_of_others in rows
+    ]
 
 
-def _cosines(drawn: list[SampledPerson], random: np.random.Generator) -> NDArray[np.float32]:
-    """How similar a further photo would be to each mean; less so where that is of one photo only."""
-    of_mean = [person.likeness for person in drawn if person.likeness is not None]
-    of_each = [person.likeness_to_each for person in drawn if person.likeness_to_each is not None]
-    if not of_mean:
-        return random.uniform(0.3, 0.9, len(drawn)).astype(np.float32)
-    alone = np.array([person.likeness is None for person in drawn])
-    cosines = np.where(alone, random.choice(of_each, len(drawn)), random.choice(of_mean, len(drawn)))
-    return np.clip(cosines, 0.1, 1.0).astype(np.float32)
+def _differences(
+    drawn: list[SampledPhoto], alone: NDArray[np.bool_], random: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For each user in which direction to move the mean, shape (n, 512), and to which cosine, shape (n, 1).
+
+    The mean of a single embedding is less similar to a further photo than the mean of several.
+    """
+    # A little in every direction: so that a mixture of few is nobody's as well.
+    away = 0.1 * random.standard_normal((len(drawn), EMBEDDING_DIMENSION), dtype=np.float32)
+    several = [photo for photo in drawn if photo.mean_of_others is not None]
+    if not several:
+        away += _mixtures(np.stack([photo.mean for photo in drawn]), len(drawn), random)
+        return away, random.uniform(0.3, 0.9, (len(drawn), 1)).astype(np.float32)
+    embeddings = np.stack([photo.embedding for photo in several])
+    others = np.stack([photo.mean_of_others for photo in several if photo.mean_of_others is not None])
+    to_each = np.sum(embeddings * others, axis=1)
+    to_mean = to_each / np.linalg.norm(others, axis=1)
+    away += _mixtures(embeddings - (to_each / np.sum(others**2, axis=1))[:, np.newaxis] * others, len(drawn), random)
+    cosines = np.where(alone, random.choice(to_each, len(drawn)), random.choice(to_mean, len(drawn)))
+    return away, np.clip(cosines, 0.1, 1.0)[:, np.newaxis].astype(np.float32)
+
+
+def _mixtures(vectors: NDArray[np.float32], count: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Random sums of vectors, shape (count, 512): they vary as those do, and none is like one of them."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors / np.maximum(lengths, 1e-6)  # of an embedding that is there twice nothing is left
+    return np.asarray(random.standard_normal((count, len(vectors)), dtype=np.float32) @ unit, dtype=np.float32)
 
 
 def _answered(connection: psycopg.Connection, probes: NDArray[np.float32], owners: NDArray[Any]) -> Sample:
