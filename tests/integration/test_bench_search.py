@@ -70,7 +70,7 @@ def test_it_runs_to_the_end_and_leaves_nothing(
     assert figures["machine"]["cores"]
     assert figures["server"]["shared_buffers"] > 0
     (result,) = figures["results"]
-    assert (result["people"], result["mated_agreement"]["trials"], len(result["crowds"])) == (200, 60, 2)
+    assert (result["people"], result["mated_agreement"]["trials"], len(result["crowds"])) == (200, 60, 3)
     assert {"NumPy, exact"} <= {curve["name"] for curve in result["peer_curves"]}
 
     agreement, *times = rows_of(figures, "beside the specification's own script")

@@ -22,7 +22,7 @@ from pgface.gallery import Gallery
 from pgface.settings import Settings
 
 ENROLLMENTS_PER_SECOND = 20.0
-PACE = 20.0
+PACES = (20.0, 40.0)
 """Searches a second of a client that is paced."""
 ROUNDS = 2
 """Alone and together in turn, because the machine may be shared and its speed wander."""
@@ -105,14 +105,14 @@ def measure_crowds(
     *,
     clients: int,
 ) -> tuple[Crowd, ...]:
-    """Clients searching while somebody enrolls, beside one client alone: flat out, then at a steady pace.
+    """Clients searching while somebody enrolls, beside one client alone: flat out, then at steady paces.
 
     The gallery has more people afterwards.
 
     Args:
         settings: where the gallery is.
         searching: gives the task of a client, by its number and its searches a second.
-        enrolling: gives the enroller's task, which it is given four times, with numbers from 0 on.
+        enrolling: gives the enroller's task, which it is given twice for each measurement, with numbers from 0 on.
         clients: how many search.
 
     Raises:
@@ -123,7 +123,7 @@ def measure_crowds(
         _at_once(searchers, [replace(searching(0, None), seconds=_WARM_UP)] * clients)
         crowds = []
         turns = count()
-        for per_second in (None, PACE):
+        for per_second in (None, *PACES):
             tasks = [searching(number, per_second) for number in range(clients)]
             alone: list[float] = []
             together: list[list[float]] = []

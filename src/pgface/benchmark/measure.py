@@ -49,7 +49,7 @@ class Plan:
     clients: int = 8
     """Who search at the same time; 0 leaves the crowd out."""
     seconds: float = 5.0
-    """For each of the crowd's four measurements."""
+    """For each of the crowd's measurements."""
     patience: float = 5.0
     """Seconds for each other measurement: where searches are slow there are fewer of them."""
     agreement_patience: float = 5.0
