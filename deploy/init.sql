@@ -877,10 +877,10 @@ ALTER TABLE face_embeddings ALTER COLUMN embedding SET STATISTICS 0;
 ALTER TABLE user_templates ALTER COLUMN template SET STATISTICS 0;
 ALTER TABLE template_bits ALTER COLUMN bits SET STATISTICS 0;
 
--- nearest_users(query_embedding, template_ids, max_users)
+-- nearest_users(probe, template_ids, max_users)
 -- The users of those templates which are nearest to the probe, each once.
 CREATE OR REPLACE FUNCTION nearest_users(
-    query_embedding vector(512),
+    probe halfvec(512),
     template_ids BIGINT[],
     max_users integer
 )
@@ -892,7 +892,7 @@ BEGIN ATOMIC
         SELECT candidate.user_id
         FROM unnest(template_ids) AS proposed(id)
         CROSS JOIN LATERAL (
-            SELECT t.user_id, t.template <=> query_embedding::halfvec(512) AS distance
+            SELECT t.user_id, t.template <=> probe AS distance
             FROM user_templates t
             WHERE t.id = proposed.id
             -- Nothing to cut off: it keeps the planner from reading all templates where it expects many ids.
@@ -905,7 +905,7 @@ BEGIN ATOMIC
 END;
 
 -- users_by_index(query_embedding, method, effort, max_users)
--- The first look: the users whose templates an index finds nearest to the probe. The effort is hnsw.ef_search (1 to 1000) or
+-- The first look: the users of the templates that an index finds nearest to the probe. The effort is hnsw.ef_search (1 to 1000) or
 -- ivfflat.probes.
 CREATE OR REPLACE FUNCTION users_by_index(
     query_embedding vector(512),
@@ -924,7 +924,8 @@ SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    probe halfvec(512) := query_embedding::halfvec(512);
+    -- Of norm 1, because halfvec has neither very large numbers nor very small ones.
+    probe halfvec(512) := l2_normalize(query_embedding)::halfvec(512);
     probe_bits bit(512);
 BEGIN
     PERFORM set_config(CASE method WHEN 'ivfflat' THEN 'ivfflat.probes' ELSE 'hnsw.ef_search' END, effort::text, true);
@@ -932,7 +933,7 @@ BEGIN
     IF method = 'hnsw_binary' THEN
         probe_bits := binary_quantize(query_embedding)::bit(512);
         RETURN nearest_users(
-            query_embedding,
+            probe,
             ARRAY(
                 SELECT near.template_id
                 FROM (SELECT b.template_id FROM template_bits b ORDER BY b.bits <~> probe_bits LIMIT 1000) near
@@ -976,7 +977,7 @@ DECLARE
     probe_bits bit(512) := binary_quantize(query_embedding)::bit(512);
 BEGIN
     RETURN nearest_users(
-        query_embedding,
+        l2_normalize(query_embedding)::halfvec(512),
         -- The sum keeps an index on the bits out of it.
         ARRAY(SELECT b.template_id FROM template_bits b ORDER BY (b.bits <~> probe_bits) + 0.0 LIMIT effort),
         max_users
@@ -1023,6 +1024,102 @@ BEGIN ATOMIC
     ORDER BY best.similarity DESC, best.embedding_id;
 END;
 
+-- remember_stale_templates()
+-- Notes whose embeddings have changed, and removes templates that tell of an embedding that is gone.
+CREATE OR REPLACE FUNCTION remember_stale_templates()
+RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM user_templates;
+        DELETE FROM stale_templates;
+        RETURN NULL;
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
+        -- Waits for whoever is making this user's templates just now, and then sees them.
+        PERFORM FROM users u WHERE u.id = OLD.user_id FOR SHARE;
+        -- Of a user who is erased as a whole everything goes by itself, and nothing is left to be made.
+        IF FOUND THEN
+            -- At once: what has been erased must not live on in a mean.
+            DELETE FROM user_templates t WHERE t.user_id = OLD.user_id;
+            INSERT INTO stale_templates (user_id) VALUES (OLD.user_id);
+        END IF;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO stale_templates (user_id) VALUES (NEW.user_id);
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+-- refresh_templates(max_users)
+-- Makes the templates of users whose embeddings have changed, as many as are given at most, and returns how many users
+-- that were: call it until it returns 0. pgface does so in the background; whoever enrolls by SQL alone calls it now and then.
+--
+-- Users who are being erased, whose embeddings are, or who are refreshed just now are left out; should it have to wait for
+-- anybody all the same, it gives up (lock_timeout) before PostgreSQL finds a deadlock and chooses whom to refuse.
+CREATE OR REPLACE FUNCTION refresh_templates(max_users INTEGER DEFAULT 100)
+RETURNS INTEGER
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+SET lock_timeout = '200ms'
+AS $$
+DECLARE
+    taken INTEGER[];
+    -- Photos that would not be verified as one person's by one another do not go together.
+    least_similarity float := (SELECT greatest(g.verify_threshold, 0.1) FROM gallery g);
+BEGIN
+    DELETE FROM stale_templates s WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = s.user_id);
+    taken := ARRAY(
+        SELECT u.id
+        FROM users u
+        WHERE u.id IN (SELECT s.user_id FROM stale_templates s)
+        ORDER BY u.id
+        LIMIT max_users
+        FOR NO KEY UPDATE SKIP LOCKED
+    );
+    -- First the notes, then the embeddings: what is enrolled in between leaves a note that stays.
+    DELETE FROM stale_templates s WHERE s.user_id = ANY (taken);
+    DELETE FROM user_templates t WHERE t.user_id = ANY (taken);
+    -- One template is enough where every embedding is as near to the mean as photos of that similarity would be: n unit
+    -- vectors with pairwise cosine c have the cosine sqrt((1 + (n - 1) c) / n) with their mean. Opposite ones have no mean.
+    WITH means AS (
+        SELECT fe.user_id, avg(l2_normalize(fe.embedding)) AS mean, count(*) AS photos
+        FROM face_embeddings fe
+        WHERE fe.user_id = ANY (taken)
+        GROUP BY fe.user_id
+    )
+    INSERT INTO user_templates (user_id, template)
+    SELECT means.user_id, l2_normalize(means.mean)::halfvec(512)
+    FROM means
+    WHERE vector_norm(means.mean) > 1e-3
+        AND (
+            SELECT bool_and(
+                1 - (fe.embedding <=> means.mean)
+                    >= sqrt((1 + (means.photos - 1) * least_similarity) / means.photos) - 1e-6
+            )
+            FROM face_embeddings fe
+            WHERE fe.user_id = means.user_id
+        );
+    INSERT INTO user_templates (user_id, template)
+    SELECT ungrouped.user_id, groups.template
+    FROM (
+        SELECT DISTINCT fe.user_id
+        FROM face_embeddings fe
+        WHERE fe.user_id = ANY (taken)
+            AND NOT EXISTS (SELECT FROM user_templates t WHERE t.user_id = fe.user_id)
+    ) ungrouped
+    CROSS JOIN LATERAL templates_of_groups(ungrouped.user_id, least_similarity) AS groups(template);
+    INSERT INTO template_bits (template_id, user_id, bits)
+    SELECT t.id, t.user_id, binary_quantize(t.template)::bit(512)
+    FROM user_templates t
+    WHERE t.user_id = ANY (taken);
+    RETURN cardinality(taken);
+END;
+$$;
+
 -- find_similar_faces(query_embedding, similarity_threshold, max_results)
 -- The best people above the threshold, best first, each user once with their best embedding. A threshold of NULL
 -- means the gallery's own for identification.
@@ -1055,6 +1152,7 @@ DECLARE
     spare CONSTANT integer := 2;
     more_spare CONSTANT integer := 20;
     search gallery_search;
+    proposed INTEGER[];
     threshold float := coalesce(similarity_threshold, (SELECT g.identify_threshold FROM gallery g));
 BEGIN
     SELECT * INTO search FROM gallery_search;
@@ -1078,12 +1176,14 @@ BEGIN
                     RETURN;
                 END IF;
             END IF;
-            RETURN QUERY
-                SELECT * FROM compare_with_users(
-                    query_embedding, threshold, max_results,
-                    users_by_signs(query_embedding, max_results + search.second_effort, 2 * max_results + more_spare)
-                );
-            RETURN;
+            proposed := users_by_signs(
+                query_embedding, max_results + search.second_effort, 2 * max_results + more_spare
+            );
+            -- Fewer where the templates of a few users, who have very many, have filled the list: then everybody is compared.
+            IF cardinality(proposed) >= max_results + more_spare THEN
+                RETURN QUERY SELECT * FROM compare_with_users(query_embedding, threshold, max_results, proposed);
+                RETURN;
+            END IF;
         END IF;
     END IF;
     RETURN QUERY SELECT * FROM find_similar_faces_exactly(query_embedding, threshold, max_results);
@@ -1093,9 +1193,10 @@ $$;
 DROP FUNCTION IF EXISTS find_similar_faces_by_index(vector, float, integer, text, integer);
 DROP FUNCTION IF EXISTS find_similar_faces_by_templates(vector, float, integer, integer);
 
--- One of the operator that is not asked for any more; `pgface init` fits another.
+-- Galleries that have templates already are given new ones, and fitted anew, by `pgface init`.
 DROP INDEX IF EXISTS idx_user_templates_ivfflat;
-UPDATE gallery_search SET first_effort = NULL WHERE method = 'ivfflat';
+INSERT INTO stale_templates (user_id) SELECT DISTINCT t.user_id FROM user_templates t;
+UPDATE gallery_search SET first_effort = NULL WHERE method <> 'exact';
 
 INSERT INTO pgface_migrations (version, name) VALUES (5, 'template_comparison')
 ON CONFLICT DO NOTHING;

@@ -13,12 +13,12 @@ from psycopg import errors as pg
 
 from pgface.binary_copy import BEGIN, END, ROW
 from pgface.enrollment import unit_embeddings
-from pgface.errors import DatabaseError, EmbeddingError, IndexNotBuiltError, UnknownUserError
+from pgface.errors import EmbeddingError, IndexNotBuiltError, PgfaceError, UnknownUserError
 from pgface.faces.engine import EMBEDDING_DIMENSION
 from pgface.postgres.database import Database
 from pgface.postgres.index import drop_vector_index, vector_index_to_oneself
 from pgface.schema import queries
-from pgface.search import fit_search_if_due, read_search_state, suspend_first_look
+from pgface.search import fit_search_if_due, read_search_state, suspend_first_look, sweep_notes
 
 _BLOCK = 1_000
 """Embeddings normalised and sent at once: 2 MB."""
@@ -52,33 +52,35 @@ def load_embeddings(database: Database, user_ids: Any, embeddings: Any, *, laten
     with database.connection_of_its_own() as connection:
         if not _worth_rebuilding(connection, len(ids)):
             _load(connection, ids, embeddings)
+            sweep_notes(connection)
             return len(ids)
         with vector_index_to_oneself(connection):
             definition = drop_vector_index(connection)
-            suspend_first_look(connection)
             try:
-                _load(connection, ids, embeddings)
+                suspend_first_look(connection)
+                _load(connection, ids, embeddings, many=True)
             except BaseException:
-                with suppress(DatabaseError):  # what went wrong first is what is told; `pgface init` builds it too
+                with suppress(PgfaceError):  # what went wrong first is what is told; `pgface init` builds it too
                     fit_search_if_due(connection, latency_target, index_definition=definition)
                 raise
+            sweep_notes(connection)
             try:
                 fit_search_if_due(connection, latency_target, index_definition=definition)
-            except DatabaseError as error:
+            except PgfaceError as error:
                 raise IndexNotBuiltError from error
     return len(ids)
 
 
-def _load(connection: psycopg.Connection, ids: NDArray[Any], embeddings: Any) -> None:
+def _load(connection: psycopg.Connection, ids: NDArray[Any], embeddings: Any, *, many: bool = False) -> None:
     with connection.transaction():
         copy_embeddings(connection, ids, embeddings)
-        state = read_search_state(connection)
-        if state.suspended:
+        if read_search_state(connection).method == "exact":
+            return
+        if many:
             connection.execute(queries()["analyze_embeddings"])  # so many are new that PostgreSQL would plan for fewer
-        if state.method != "exact":
+        # Where somebody else is busy with the same users, their notes wait.
+        with suppress(pg.LockNotAvailable), connection.transaction():
             connection.execute(queries()["refresh_templates"], {"max_users": len(ids)})
-    connection.execute(queries()["vacuum_stale_templates"])
-    connection.execute(queries()["flush_statistics"])
 
 
 def copy_embeddings(connection: psycopg.Connection, ids: NDArray[Any], embeddings: Any) -> None:

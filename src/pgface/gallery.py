@@ -371,6 +371,7 @@ class Gallery:
         with self._database.transaction() as connection:
             erased = delete_user(connection, user)
         self._remove_deleted_files()
+        self._keeper.embeddings_changed()
         return erased
 
     def erase_photo(self, photo_id: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from psycopg import Connection, sql
 
 from pgface.bulk import copy_embeddings, load_embeddings
-from pgface.errors import EmbeddingError, GalleryError, UnknownUserError
+from pgface.errors import EmbeddingError, GalleryError, IndexNotBuiltError, UnknownUserError
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database, initialise
 from pgface.postgres.index import vector_index_to_oneself
@@ -27,7 +28,7 @@ from pgface.search import (
     suspend_first_look,
     wilson_interval,
 )
-from pgface.search.sample import draw_sample
+from pgface.search.sample import draw_sample, sample_photos
 from pgface.settings import Settings
 
 PEOPLE = 400
@@ -57,7 +58,7 @@ def sql_user(settings: Settings, database: Database) -> Iterator[Connection]:
     with psycopg.connect(database.url, autocommit=True) as connection:
         path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(settings.schema_name))
         connection.execute(path)
-        connection.execute("UPDATE gallery SET identify_threshold = 0.4")
+        connection.execute("UPDATE gallery SET verify_threshold = 0.3, identify_threshold = 0.4")
         yield connection
 
 
@@ -172,10 +173,16 @@ def test_changed_moved_and_truncated_embeddings(
     assert rows(sql_user, "SELECT count(*) FROM user_templates") == [(0,)]
 
 
+@pytest.mark.parametrize("verify_threshold", [0.3, 0.7])  # with the second, every photo is a template
 @pytest.mark.parametrize("method", INDEXED)
 def test_five_hundred_photos_of_one_person_crowd_out_nobody(
-    database: Database, sql_user: Connection, people: NDArray[np.float32], method: SearchMethod
+    database: Database,
+    sql_user: Connection,
+    people: NDArray[np.float32],
+    method: SearchMethod,
+    verify_threshold: float,
 ) -> None:
+    sql_user.execute("UPDATE gallery SET verify_threshold = %s", (verify_threshold,))
     alike = np.repeat(people[:1], 500, axis=0)
     copy_embeddings(sql_user, np.ones(500, dtype=int), photos_of(alike, 5))
     # Twenty more people as similar to the probe as the first one's photos are.
@@ -199,11 +206,84 @@ def test_two_people_who_share_an_account_are_both_found(
         assert found(sql_user, text(person))[0][0] == 1
 
 
+@pytest.mark.usefixtures("people")
+def test_two_photos_that_do_not_go_together_have_a_template_each(database: Database, sql_user: Connection) -> None:
+    # Of two such photos the mean is as similar to one of them as 0.71.
+    user_ids = enroll_users(sql_user, 1).repeat(2)
+    copy_embeddings(sql_user, user_ids, np.eye(2, 512, dtype=np.float32))
+    fit_search(database, "hnsw", SCAN)
+    ((count, nearest),) = rows(
+        sql_user,
+        "SELECT count(*), max(1 - (template <=> %s::halfvec(512))) FROM user_templates WHERE user_id = %s",
+        axis(1),
+        user_ids[0],
+    )
+    assert (count, nearest) == (2, pytest.approx(1))
+
+
+@pytest.mark.usefixtures("people")
+def test_opposite_embeddings_have_no_mean(database: Database, sql_user: Connection) -> None:
+    user_ids = enroll_users(sql_user, 1).repeat(2)
+    copy_embeddings(sql_user, user_ids, np.array([[1], [-1]], np.float32) * np.eye(1, 512, dtype=np.float32))
+    fit_search(database, "hnsw", SCAN)
+    with database.autocommit() as connection:
+        drawn = sample_photos(connection, 10_000, 1)  # everybody
+    assert {photo.user_id for photo in drawn} == set(range(1, PEOPLE + 1))
+    assert all(np.isfinite(photo.mean).all() for photo in drawn)
+    assert rows(sql_user, "SELECT min(l2_norm(template)) > 0.99 FROM user_templates") == [(True,)]
+    assert found(sql_user, axis(0)) == found(sql_user, axis(0, scale=-1)) == [(user_ids[0], 1)]
+
+
+@pytest.mark.parametrize("method", INDEXED)
+@pytest.mark.parametrize("norm", [1e-6, 1e6])
+def test_a_probe_may_have_any_norm(
+    database: Database, sql_user: Connection, people: NDArray[np.float32], method: SearchMethod, norm: float
+) -> None:
+    fit_search(database, method, SCAN)
+    for probe in photos_of(people, 99)[:10]:
+        for count in (1, 3):
+            assert found(sql_user, text(norm * probe), count) == found(sql_user, text(probe), count) != []
+
+
+@pytest.mark.usefixtures("people")
+def test_erased_users_leave_no_notes(database: Database, sql_user: Connection) -> None:
+    fit_search(database, "hnsw", SCAN)
+    sql_user.execute("DELETE FROM users WHERE id <= 30")
+    assert rows(sql_user, "SELECT count(*) FROM stale_templates") == [(0,)]
+    # Nor do those of users who were waiting for their templates, also where others are made.
+    sql_user.execute("INSERT INTO stale_templates (user_id) SELECT generate_series(1, 31)")
+    refresh_templates(database)
+    assert rows(sql_user, "SELECT count(*) FROM stale_templates") == [(0,)]
+
+
+def test_what_is_erased_while_templates_are_made_is_in_none_of_them(
+    database: Database, sql_user: Connection, people: NDArray[np.float32]
+) -> None:
+    fit_search(database, "hnsw", SCAN)
+    erase = "DELETE FROM face_embeddings WHERE id = (SELECT min(id) FROM face_embeddings WHERE user_id = 5)"
+    left = "SELECT count(*) FROM user_templates WHERE user_id = 5"
+    copy_embeddings(sql_user, np.array([5]), photos_of(people, 12)[4:5])
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as refreshing:
+            assert rows(refreshing, "SELECT refresh_templates(10)") == [(1,)]
+            erasing = thread.submit(sql_user.execute, erase)
+            with pytest.raises(TimeoutError):  # it waits
+                erasing.result(0.5)
+        erasing.result(30)
+    assert rows(sql_user, left) == [(0,)]
+    with database.transaction() as erasing_elsewhere:
+        erasing_elsewhere.execute(erase)
+        assert rows(sql_user, "SELECT refresh_templates(10)") == [(0,)]
+    assert rows(sql_user, left) == [(0,)]
+    assert rows(sql_user, "SELECT refresh_templates(10)") == [(1,)]
+    assert rows(sql_user, left) == [(1,)]
+
+
 def test_many_stale_templates_and_long_lists_are_answered_by_a_scan(
     database: Database, sql_user: Connection, people: NDArray[np.float32]
 ) -> None:
     fit_search(database, "hnsw", SCAN)
-    sql_user.execute("DELETE FROM template_bits")
+    sql_user.execute("DELETE FROM template_bits WHERE user_id = 5")
     probe = text(photos_of(people, 99)[4])
     assert found(sql_user, probe, 5) == []  # so the second look does go through the bits
     assert found(sql_user, probe, 51)[0][0] == 5
@@ -216,7 +296,7 @@ def test_a_role_that_may_not_read_templates_gets_the_exact_answer(
     database: Database, sql_user: Connection, people: NDArray[np.float32]
 ) -> None:
     fit_search(database, "hnsw", SCAN)
-    sql_user.execute("DELETE FROM template_bits")
+    sql_user.execute("DELETE FROM template_bits WHERE user_id = 5")
     ((schema, role),) = rows(sql_user, "SELECT quote_ident(current_schema()), 'reader_' || txid_current()")
     sql_user.execute(f"CREATE ROLE {role}")
     try:
@@ -346,6 +426,16 @@ def test_a_large_load_that_fails_leaves_the_search_as_it_was(database: Database,
     assert rows(sql_user, "SELECT to_regclass('idx_user_templates_hnsw') IS NOT NULL") == [(True,)]
 
 
+@pytest.mark.usefixtures("people")
+def test_a_load_whose_search_cannot_be_fitted_says_that_it_is_loaded(database: Database, sql_user: Connection) -> None:
+    sql_user.execute("ALTER TABLE gallery_search ADD CHECK (method = 'exact')")
+    user_ids = enroll_users(sql_user, 1_000)
+    newcomers = np.random.default_rng(5).standard_normal((1_000, 512))
+    with pytest.raises(IndexNotBuiltError, match="loaded and found"):
+        load_embeddings(database, user_ids, newcomers, latency_target=1e-9)
+    assert found(sql_user, text(newcomers[7])) == [(user_ids[7], 1)]
+
+
 def test_without_the_index_every_template_is_compared(
     database: Database, sql_user: Connection, people: NDArray[np.float32]
 ) -> None:
@@ -436,13 +526,27 @@ def test_a_gallery_that_stays_open_fits_itself(
     exactly = [found(sql_user, text(probe), 1, "find_similar_faces_exactly") for probe in probes]
     with Gallery.open(settings.model_copy(update={"search_latency_target": 1e-9})) as gallery:
         gallery.enroll_embedding(np.eye(1, 512, 7)[0], 1)
-        while gallery.search_state().method == "exact":  # and all the while nobody gets another answer
-            assert [found(sql_user, text(probe)) for probe in probes] == exactly
+
+        def fitted() -> bool:
+            assert [found(sql_user, text(probe)) for probe in probes] == exactly  # all the while
+            return gallery.search_state().method != "exact"
+
+        wait_until(fitted)
         assert [found(sql_user, text(probe)) for probe in probes] == exactly
         gallery.enroll_embedding(np.eye(1, 512, 8)[0], 2)
         assert found(sql_user, axis(8)) == [(2, 1)]
         wait_until(lambda: gallery.search_state().stale_users == 0)
         assert found(sql_user, axis(8)) == [(2, 1)]
+
+
+@pytest.mark.usefixtures("people")
+def test_closing_a_gallery_makes_the_templates_that_wait(settings: Settings, database: Database) -> None:
+    fit_search(database, "hnsw", SCAN)
+    with Gallery.open(settings) as gallery:
+        gallery.enroll_embedding(np.eye(1, 512, 7)[0], 1)
+        wait_until(lambda: gallery.search_state().stale_users == 0)
+        gallery.enroll_embedding(np.eye(1, 512, 8)[0], 2)  # while the thread pauses
+    assert read_search_state(database).stale_users == 0
 
 
 @pytest.mark.usefixtures("people")

@@ -74,9 +74,7 @@ def bench(
     clients: Annotated[
         int, typer.Option(min=0, max=64, help="Clients that search the largest gallery at the same time; 0 for none.")
     ] = 8,
-    seconds: Annotated[
-        float, typer.Option(min=1, max=600, help="How long each measurement with clients takes.")
-    ] = 5.0,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="How long each measurement with clients takes.")] = 5.0,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file as JSON.")
     ] = None,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Self, TypeVar
-from weakref import WeakKeyDictionary
 
 import psycopg
 from pgvector.psycopg import register_vector
@@ -29,12 +28,20 @@ _MOST_IDLE = 60.0
 """Seconds after which a connection that was not needed is closed."""
 
 
+class _PooledConnection(Connection[Any]):
+    """A connection of the pool, which keeps its cursor for reading."""
+
+    @cached_property
+    def reading_cursor(self) -> Any:
+        return self.cursor(binary=True)
+
+
 class Database:
     """Runs the named statements of `schema/queries.sql` in one gallery's schema."""
 
     def __init__(
         self,
-        pool: ConnectionPool,
+        pool: ConnectionPool[_PooledConnection],
         resources: ExitStack,
         url: str,
         embedded: EmbeddedPostgres | None,
@@ -44,7 +51,6 @@ class Database:
         self._pool = pool
         self._resources = resources
         self._embedded = embedded
-        self._cursors: WeakKeyDictionary[Connection, Any] = WeakKeyDictionary()
         self.url = url
         """Where PostgreSQL is; may hold a password, so never print it."""
 
@@ -66,6 +72,7 @@ class Database:
 
             pool = ConnectionPool(
                 url,
+                connection_class=_PooledConnection,
                 kwargs={"autocommit": True, "application_name": "pgface"},
                 configure=partial(_configure, schema_name=settings.schema_name),
                 min_size=1,
@@ -158,9 +165,7 @@ class Database:
         with translated():
             connection = self._pool.getconn()
             try:
-                cursor: Any = self._cursors.get(connection)
-                if cursor is None:
-                    cursor = self._cursors[connection] = connection.cursor(binary=True)
+                cursor = connection.reading_cursor
                 cursor.row_factory = row_factory
                 return run(cursor)
             finally:

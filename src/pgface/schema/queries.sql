@@ -297,7 +297,7 @@ CROSS JOIN LATERAL (
 
 -- find_similar_faces_exactly --
 SELECT user_id, similarity
-FROM find_similar_faces_exactly(%(embedding)s, -1, 1);
+FROM find_similar_faces_exactly(%(embedding)s);
 
 -- look_by_index --
 -- The first look of find_similar_faces by itself. PostgreSQL would run the function once more to plan if it were not a subquery.

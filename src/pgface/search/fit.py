@@ -15,6 +15,7 @@ from psycopg.rows import dict_row, tuple_row
 
 from pgface.errors import DatabaseError, GalleryError
 from pgface.postgres.database import Database
+from pgface.postgres.errors import translated
 from pgface.postgres.index import OWN_DEFINITION, settle_vector_index, vector_index_to_oneself
 from pgface.schema import queries
 from pgface.search.measure import measure
@@ -58,6 +59,7 @@ def fit_search(database: Database, choice: SearchMethod, latency_target: float) 
     return read_search_state(database)
 
 
+@translated()
 def fit_search_if_due(
     connection: psycopg.Connection, latency_target: float, *, index_definition: str = OWN_DEFINITION
 ) -> None:
@@ -79,6 +81,7 @@ def fit_search_if_due(
     _settle_vector_index(connection, index_definition)
 
 
+@translated()
 def suspend_first_look(connection: psycopg.Connection) -> None:
     """Take the index of the templates away, where there is one: identification compares with every template.
 
@@ -91,6 +94,16 @@ def suspend_first_look(connection: psycopg.Connection) -> None:
     if read_search_state(connection).method != "exact":
         connection.execute(queries()["suspend_first_look"])
         _drop_indexes(connection, but="")
+
+
+def sweep_notes(connection: psycopg.Connection) -> None:
+    """Have the notes of a load that are done with vacuumed away, and let others see how much has changed.
+
+    Both help later searches, and autovacuum will do so should it not be possible now.
+    """
+    with suppress(DatabaseError), translated():
+        connection.execute(queries()["vacuum_stale_templates"])
+        connection.execute(queries()["flush_statistics"])
 
 
 def refresh_templates(database: Database, max_users: int = _BATCH) -> bool:
@@ -156,7 +169,7 @@ def _refresh_all(connection: psycopg.Connection) -> None:
     connection.execute(queries()["analyze_embeddings"])
     while connection.execute(queries()["refresh_templates"], {"max_users": _BATCH}).fetchone() == (_BATCH,):
         pass
-    connection.execute(queries()["vacuum_stale_templates"])
+    sweep_notes(connection)
     connection.execute(queries()["analyze_templates"])
 
 
@@ -164,16 +177,23 @@ def _build_index(connection: psycopg.Connection, method: str) -> None:
     name, definition = _INDEXES[method]
     with connection.cursor(row_factory=dict_row) as cursor:
         found = {row["name"]: row["valid"] for row in cursor.execute(queries()["template_indexes"])}
-    if found.get(name):
-        return
-    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(name)))
     # The specification's rule: as many lists as the square root of the rows.
     lists = max(1, math.isqrt(_count(connection, "count_templates")))
-    create = f"CREATE INDEX CONCURRENTLY {name} ON {definition.format(lists=lists)}"
-    connection.execute(create.encode())
+    if not found.get(name):
+        _drop_index(connection, name)
+        connection.execute(f"CREATE INDEX CONCURRENTLY {name} ON {definition.format(lists=lists)}".encode())
+    elif method == "ivfflat":
+        # Its lists are those of the gallery as it was; they serve until the new ones are there.
+        _drop_index(connection, f"{name}_ccnew")  # of a try that was broken off
+        connection.execute(f"ALTER INDEX {name} SET (lists = {lists})".encode())
+        connection.execute(f"REINDEX INDEX CONCURRENTLY {name}".encode())
 
 
 def _drop_indexes(connection: psycopg.Connection, *, but: str) -> None:
     for method, (name, _) in _INDEXES.items():
         if method != but:
-            connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(name)))
+            _drop_index(connection, name)
+
+
+def _drop_index(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(name)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import ExitStack, suppress
 
 import psycopg
@@ -16,6 +17,8 @@ from pgface.search.state import read_search_state
 
 _PAUSE = 1.0
 """Seconds between two rounds: what was enrolled meanwhile goes together."""
+_PAUSE_AFTER_FAILURE = 60.0
+"""Seconds until a fit that failed is tried again."""
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ class SearchKeeper:
         self._changed = threading.Event()
         self._closing = threading.Event()
         self._fitting: psycopg.Connection | None = None
+        self._not_before = 0.0
 
     def embeddings_changed(self) -> None:
         """Say that there is something to do."""
@@ -58,19 +62,26 @@ class SearchKeeper:
         while True:
             self._changed.wait()
             self._changed.clear()
+            self._refresh()
+            if self._closing.wait(_PAUSE):
+                break
             try:
-                while refresh_templates(self._database):
-                    pass
-                if self._closing.wait(_PAUSE):
-                    break
                 self._fit_if_due()
             except PgfaceError as error:
-                if self._closing.is_set():
-                    break
-                log.warning("The search goes on as it was, and will be brought up to date later. %s", error)
+                if not self._closing.is_set():
+                    self._not_before = time.monotonic() + _PAUSE_AFTER_FAILURE
+                    log.warning("The search goes on as it was, and will be fitted later. %s", error)
+            if self._closing.is_set():
+                break
+        self._refresh()  # what was enrolled since
+
+    def _refresh(self) -> None:
+        with suppress(PgfaceError):  # then those who wait are compared exactly
+            while refresh_templates(self._database):
+                pass
 
     def _fit_if_due(self) -> None:
-        if not read_search_state(self._database).due:
+        if time.monotonic() < self._not_before or not read_search_state(self._database).due:
             return
         with ExitStack() as resources:
             # Not one of the pool's, which others wait for.

@@ -79,7 +79,8 @@ def measure(connection: psycopg.Connection, method: str) -> Fit:
 
     """
     sample = draw_sample(connection)
-    certain = float(np.quantile(sample.strangers, 0.999))
+    # Not less than strangers reach anywhere: of one person there are none to measure.
+    certain = max(0.1, float(np.quantile(sample.strangers, 0.999)))
     looks = _Looks(connection, method, sample)
     everyone = range(len(sample.probes))
     first_effort = _cheapest(looks, everyone[:_TIMED], _first_efforts(connection, method), certain)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from pgvector import Vector
 
 from pgface.binary_copy import ROW
 from pgface.enrollment import unit_embedding
+from pgface.errors import GalleryError
 from pgface.faces.engine import EMBEDDING_DIMENSION
 from pgface.schema import queries
 
@@ -53,10 +55,16 @@ def draw_sample(connection: psycopg.Connection) -> Sample:
 
     A user's mean is moved until its cosine with where it was is one that was found between an embedding and the mean
     of the same user's others. The direction is a random mixture of the differences that there are between such two.
+
+    Raises:
+        GalleryError: nobody is enrolled.
+
     """
     (embeddings,) = connection.execute(queries()["count_embeddings"]).fetchone() or (0,)
     wanted = min(_PROBES, math.ceil(_SHARE_OF_PROBES * embeddings))
     drawn = sample_photos(connection, wanted, embeddings) or sample_photos(connection, embeddings, embeddings)
+    if not drawn:
+        raise GalleryError("There is nobody left in the gallery to measure the search with; enroll people first.")
     random = np.random.default_rng()
     means = np.stack([photo.mean for photo in drawn])
     alone = np.array([photo.mean_of_others is None for photo in drawn])
@@ -68,7 +76,7 @@ def draw_sample(connection: psycopg.Connection) -> Sample:
 
 
 def sample_photos(connection: psycopg.Connection, wanted: int, embeddings: int) -> list[SampledPhoto]:
-    """About so many embeddings of a gallery of so many."""
+    """About so many embeddings of a gallery of so many, without those whose user's others have no mean."""
     if not embeddings:
         return []
     values = {"wanted": wanted, "embeddings": embeddings}
@@ -82,7 +90,13 @@ def sample_photos(connection: psycopg.Connection, wanted: int, embeddings: int) 
             None if mean_of_others is None else mean_of_others.to_numpy(),
         )
         for user_id, embedding, mean, mean_of_others in rows
+        if _has_direction(mean) and (mean_of_others is None or _has_direction(mean_of_others))
     ]
+
+
+def _has_direction(mean: Vector) -> bool:
+    """Opposite embeddings cancel each other out."""
+    return bool(np.linalg.norm(mean.to_numpy()) > 1e-3)
 
 
 def _differences(
