@@ -14,6 +14,7 @@ Catch `PgfaceError` for all of them, or a branch:
     │   ├── SeveralFacesError
     │   └── LowQualityError
     ├── EmbeddingError
+    ├── EvaluationError
     ├── ModelError
     │   ├── UnknownModelError
     │   ├── ModelNotInstalledError
@@ -86,6 +87,10 @@ class LowQualityError(PhotoError):
 
 class EmbeddingError(PgfaceError):
     """An embedding must be 512 finite numbers that are not all zero."""
+
+
+class EvaluationError(PgfaceError):
+    """These photos cannot be evaluated; give at least two people, and two photos of one of them."""
 
 
 class ModelError(PgfaceError):

@@ -1,0 +1,107 @@
+"""How far a rate can be trusted: its 95 % interval, by drawing people again and again from those that there are.
+
+People are drawn and not pairs, because all pairs of one person share their face: a bootstrap of pairs gives intervals
+that are far too short. A person who is drawn twice counts twice, with everybody else's pairs, and never as two people.
+
+Source: R. M. Bolle, N. K. Ratha, S. Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap",
+Computer Vision and Image Understanding 93 (2004); ISO/IEC 19795-1:2021, annex on the bootstrap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.evaluation.comparisons import Comparisons, Pairs
+
+REPLICATES = 400
+_TOGETHER = 16
+"""Replicates whose pairs are weighted at once."""
+
+
+class Interval(NamedTuple):
+    """95 % interval of a rate."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replicates:
+    """So many times a set of people, drawn from those that there are."""
+
+    weights: NDArray[np.float32]
+    """Shape (replicates, p): how often each person was drawn."""
+
+    @classmethod
+    def draw(cls, people: int, *, count: int = REPLICATES, seed: int = 0) -> Replicates:
+        """Draw as many people as there are, with replacement."""
+        random = np.random.default_rng(seed)
+        return cls(random.multinomial(people, np.full(people, 1 / people), count).astype(np.float32))
+
+    def of_people(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
+        """The interval of a rate whose every trial is one person's.
+
+        Args:
+            errors: shape (p,), of each person.
+            trials: of the same shape.
+
+        """
+        if not errors.any():
+            return Interval(0.0, _rule_of_three(int(np.count_nonzero(trials))))
+        drawn = self.weights @ trials.astype(np.float64)
+        rates = (self.weights @ errors.astype(np.float64))[drawn > 0] / drawn[drawn > 0]
+        return _percentiles(rates)
+
+    def of_non_mated(self, compared: Comparisons, thresholds: NDArray[np.float64]) -> list[Interval]:
+        """The intervals of the FMR at some thresholds: every trial is two people's.
+
+        From the most similar pairs as far down as all of them are kept, and from a sample of the pairs below.
+        """
+        sizes = np.bincount(compared.people)
+        drawn = self.weights.astype(np.float64) * sizes
+        all_pairs = (drawn.sum(axis=1) ** 2 - (drawn**2).sum(axis=1)) / 2
+        near, _ = self._drawn(compared.nearest_non_mated, compared.people, thresholds)
+        some, of_sample = self._drawn(compared.non_mated_sample, compared.people, thresholds)
+        complete = thresholds >= compared.nearest_from
+        rates = np.where(complete, _ratio(near, all_pairs), _ratio(some, of_sample))
+        nobody = _rule_of_three(len(sizes) // 2)
+        return [_percentiles(column) if column.any() else Interval(0.0, nobody) for column in rates.T]
+
+    def _drawn(
+        self, pairs: Pairs, people: NDArray[np.int64], thresholds: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """How many pairs of each replicate reach each threshold, shape (replicates, thresholds), and how many it has."""
+        order = np.argsort(-pairs.similarities)
+        first, second = people[pairs.first[order]], people[pairs.second[order]]
+        reaching = np.searchsorted(-pairs.similarities[order], -thresholds, side="right")
+        counted = np.zeros((len(self.weights), len(thresholds)))
+        total = np.zeros(len(self.weights))
+        for begin in range(0, len(self.weights), _TOGETHER):
+            block = slice(begin, begin + _TOGETHER)
+            weights = self.weights[block]
+            sums = np.cumsum(weights[:, first] * weights[:, second], axis=1, dtype=np.float64)
+            sums = np.concatenate([np.zeros((len(weights), 1)), sums], axis=1)
+            counted[block] = sums[:, reaching]
+            total[block] = sums[:, -1]
+        return counted, total
+
+
+def _ratio(counted: NDArray[np.float64], trials: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(counted / np.maximum(trials, 1)[:, np.newaxis])
+
+
+def _percentiles(rates: NDArray[Any]) -> Interval:
+    low, high = np.percentile(rates, (2.5, 97.5)).tolist()
+    return Interval(low, high)
+
+
+def _rule_of_three(trials: int) -> float:
+    """The highest rate that so many independent trials without an error leave likely (95 %).
+
+    Source: ISO/IEC 19795-1:2021, "rule of 3".
+    """
+    return min(1.0, 3 / max(trials, 1))

@@ -1,0 +1,266 @@
+"""Every photo compared with every other: the similarities of mated and non-mated pairs, and what a search would find.
+
+Blocks of photos are multiplied and counted at once, so memory grows with the photos and not with their pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.errors import EvaluationError
+from pgface.evaluation.histogram import BINS, ScoreHistogram, bin_of
+
+KEPT_PAIRS = 200_000
+"""Pairs of each kind that are kept one by one, with whose they are."""
+_ROWS = 1_024
+_COLUMNS = 4_096
+"""Photos compared at once: some 100 MB with what is made of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Single comparisons, kept with the photos that were compared."""
+
+    first: NDArray[np.int64]
+    """Shape (n,), rows of the embeddings."""
+    second: NDArray[np.int64]
+    """Of the same shape; each is a later row than `first`."""
+    similarities: NDArray[np.float32]
+    """Of the same shape, -1 to 1."""
+
+    def __len__(self) -> int:
+        return len(self.similarities)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparisons:
+    """All comparisons of a set of photos: every pair once, and every photo searched among all others.
+
+    Terms: ISO/IEC 2382-37 (mated, non-mated) and ISO/IEC 19795-1.
+    """
+
+    people: NDArray[np.int64]
+    """Shape (n,): whose each photo is, 0 to p - 1."""
+    mated: ScoreHistogram
+    """Of all pairs of photos of one person."""
+    non_mated: ScoreHistogram
+    """Of all pairs of photos of two people."""
+    mated_sample: Pairs
+    """Mated pairs drawn at random; all where there are no more than 200,000."""
+    non_mated_sample: Pairs
+    """Non-mated pairs drawn at random; all where there are no more than 200,000."""
+    nearest_non_mated: Pairs
+    """The most similar non-mated pairs, about 200,000: all those that reach `nearest_from`."""
+    nearest_from: float
+    best_mated: NDArray[np.float32]
+    """Shape (n,): how similar each photo's nearest other one of the same person is; NaN where there is none."""
+    best_non_mated: NDArray[np.float32]
+    """Shape (n,): how similar the nearest photo of anybody else is."""
+    ranks: NDArray[np.int64]
+    """Shape (n,): the place of the photo's own person in a search, 1 for the first; 0 where there is no other photo."""
+
+
+def compare_all(embeddings: NDArray[np.float32], people: NDArray[np.int64], *, seed: int = 0) -> Comparisons:
+    """Compare every photo with every other.
+
+    Args:
+        embeddings: shape (n, 512), float32, norm 1.
+        people: shape (n,), integers: whose each is.
+        seed: of the pairs that are drawn.
+
+    Raises:
+        EvaluationError: there are fewer than two people, or no person has two photos.
+
+    """
+    _, owners = np.unique(people, return_inverse=True)
+    sizes = np.bincount(owners)
+    if len(sizes) < 2:
+        raise EvaluationError("There is only one person, so no two people can be compared; add photos of others.")
+    if sizes.max() < 2:
+        raise EvaluationError("Everybody has one photo only, so no person can be compared with themselves; add photos.")
+    order = np.argsort(owners, kind="stable")
+    return _Comparing(embeddings[order], owners[order], order, np.random.default_rng(seed)).run()
+
+
+class _Comparing:
+    """One run over the photos, sorted by person."""
+
+    def __init__(
+        self,
+        embeddings: NDArray[np.float32],
+        owners: NDArray[np.int64],
+        order: NDArray[np.int64],
+        random: np.random.Generator,
+    ) -> None:
+        self._embeddings = embeddings
+        self._owners = owners
+        self._order = order
+        self._random = random
+        self._starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        self._ends = np.append(self._starts[1:], len(owners))
+        sizes = self._ends - self._starts
+        self._mated_total = int((sizes * (sizes - 1) // 2).sum())
+        self._non_mated_total = len(owners) * (len(owners) - 1) // 2 - self._mated_total
+
+    def run(self) -> Comparisons:
+        count = len(self._owners)
+        non_mated_sample = self._draw_non_mated()
+        nearest_from = self._nearest_from(non_mated_sample)
+        best_mated = self._best_mated()
+        best_non_mated = np.full(count, -2, np.float32)
+        ranks = np.ones(count, np.int64)
+        everything = np.zeros(BINS, np.int64)
+        mated = np.zeros(BINS, np.int64)
+        kept_mated: list[Pairs] = []
+        kept_nearest: list[Pairs] = []
+        for rows, columns in self._blocks():
+            similarities = self._embeddings[rows] @ self._embeddings[columns].T
+            self._search(similarities, rows, columns, best_mated, best_non_mated, ranks)
+            if columns.stop <= rows.start + 1:
+                continue  # each of these pairs is counted the other way round
+            upper = self._upper(similarities, rows, columns)
+            everything += np.bincount(bin_of(upper).ravel(), minlength=BINS)
+            pairs = self._mated_pairs(similarities, rows, columns)
+            mated += ScoreHistogram.of(pairs.similarities).counts
+            kept_mated.append(self._some(pairs))
+            kept_nearest.append(self._nearest(similarities, rows, columns, nearest_from))
+        return Comparisons(
+            people=_put_back(self._owners, self._order),
+            mated=ScoreHistogram(mated),
+            non_mated=ScoreHistogram(everything - mated),
+            mated_sample=self._join(kept_mated),
+            non_mated_sample=self._join([non_mated_sample]),
+            nearest_non_mated=self._join(kept_nearest),
+            nearest_from=nearest_from,
+            best_mated=_put_back(best_mated, self._order),
+            best_non_mated=_put_back(best_non_mated, self._order),
+            ranks=_put_back(np.where(np.isnan(best_mated), 0, ranks), self._order),
+        )
+
+    def _blocks(self) -> Iterator[tuple[slice, slice]]:
+        """Rows, and columns that hold whole people."""
+        borders = [0]
+        for end in self._ends.tolist():
+            if end - borders[-1] >= _COLUMNS or end == len(self._owners):
+                borders.append(end)
+        widest = max(np.diff(borders).tolist())
+        rows = max(1, min(_ROWS, _ROWS * 2 * _COLUMNS // widest))  # of somebody with very many photos
+        for first in range(0, len(self._owners), rows):
+            for start, end in pairwise(borders):
+                yield slice(first, min(first + rows, len(self._owners))), slice(start, end)
+
+    def _search(
+        self,
+        similarities: NDArray[np.float32],
+        rows: slice,
+        columns: slice,
+        best_mated: NDArray[np.float32],
+        best_non_mated: NDArray[np.float32],
+        ranks: NDArray[np.int64],
+    ) -> None:
+        """Note the nearest person of these columns for each row, and how many are nearer than the row's own person."""
+        first, last = self._owners[columns.start], self._owners[columns.stop - 1]
+        best = np.maximum.reduceat(similarities, self._starts[first : last + 1] - columns.start, axis=1)
+        owners = self._owners[rows]
+        own = np.flatnonzero((owners >= first) & (owners <= last))
+        best[own, owners[own] - first] = -2
+        np.maximum(best_non_mated[rows], best.max(axis=1), out=best_non_mated[rows])
+        ranks[rows] += np.count_nonzero(best > best_mated[rows, np.newaxis], axis=1)
+
+    def _best_mated(self) -> NDArray[np.float32]:
+        """How similar the nearest other photo of the same person is; NaN where there is none."""
+        best = np.full(len(self._owners), np.nan, np.float32)
+        sizes = self._ends - self._starts
+        for size in np.unique(sizes[sizes > 1]).tolist():
+            starts = self._starts[sizes == size]
+            together = max(1, _COLUMNS // size)
+            for begin in range(0, len(starts), together):
+                rows = starts[begin : begin + together, np.newaxis] + np.arange(size)
+                photos = self._embeddings[rows]
+                similarities = photos @ photos.transpose(0, 2, 1)
+                similarities[:, np.arange(size), np.arange(size)] = -2
+                best[rows] = similarities.max(axis=2)
+        return best
+
+    def _upper(self, similarities: NDArray[np.float32], rows: slice, columns: slice) -> NDArray[np.float32]:
+        """What is above the diagonal of the whole: every pair once."""
+        if columns.start >= rows.stop:
+            return similarities
+        later = np.arange(columns.start, columns.stop) > np.arange(rows.start, rows.stop)[:, np.newaxis]
+        return similarities[later]
+
+    def _mated_pairs(self, similarities: NDArray[np.float32], rows: slice, columns: slice) -> Pairs:
+        """Every photo with the later ones of the same person, as columns hold whole people."""
+        photos = np.arange(max(rows.start, columns.start), max(rows.start, columns.start, min(rows.stop, columns.stop)))
+        first, second = _with_all_from(photos, photos + 1, self._ends[self._owners[photos]])
+        return Pairs(first, second, similarities[first - rows.start, second - columns.start])
+
+    def _some(self, pairs: Pairs) -> Pairs:
+        if self._mated_total <= KEPT_PAIRS:
+            return pairs
+        return _chosen(pairs, self._random.random(len(pairs)) < KEPT_PAIRS / self._mated_total)
+
+    def _nearest(self, similarities: NDArray[np.float32], rows: slice, columns: slice, nearest_from: float) -> Pairs:
+        first, second = np.nonzero(similarities >= np.float32(nearest_from))
+        pairs = Pairs(first + rows.start, second + columns.start, similarities[first, second])
+        different = self._owners[pairs.first] != self._owners[pairs.second]
+        return _chosen(pairs, different & (pairs.second > pairs.first))
+
+    def _draw_non_mated(self) -> Pairs:
+        starts, ends = self._starts[self._owners], self._ends[self._owners]
+        count = len(self._owners)
+        if self._non_mated_total <= KEPT_PAIRS:
+            first, second = _with_all_from(np.arange(count), ends, np.full(count, count))
+        else:
+            # A photo with as many chances as there are photos of others, and then one of those.
+            others = count - (ends - starts)
+            chances = np.cumsum(others)
+            first = np.searchsorted(chances, self._random.integers(0, chances[-1], KEPT_PAIRS), side="right")
+            second = self._random.integers(0, others[first])
+            second += np.where(second >= starts[first], (ends - starts)[first], 0)
+        return Pairs(first, second, self._products(first, second))
+
+    def _products(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
+        blocks = [slice(begin, begin + _COLUMNS) for begin in range(0, len(first), _COLUMNS)]
+        return np.concatenate(
+            [np.einsum("ij,ij->i", self._embeddings[first[block]], self._embeddings[second[block]]) for block in blocks]
+        )
+
+    def _nearest_from(self, sample: Pairs) -> float:
+        """A similarity that about as many non-mated pairs reach as are kept."""
+        share = KEPT_PAIRS / self._non_mated_total
+        return -1.1 if share >= 1 else float(np.quantile(sample.similarities, 1 - share))
+
+    def _join(self, parts: list[Pairs]) -> Pairs:
+        """One of several, with the photos in the order in which they were given."""
+        one, other = (
+            self._order[np.concatenate([getattr(part, name) for part in parts])] for name in ("first", "second")
+        )
+        similarities = np.concatenate([part.similarities for part in parts])
+        return Pairs(np.minimum(one, other), np.maximum(one, other), similarities)
+
+
+def _with_all_from(
+    photos: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each photo with all of a range of its own, from its start to before its end."""
+    counts = ends - starts
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(photos, counts), np.repeat(starts, counts) + within
+
+
+def _chosen(pairs: Pairs, which: NDArray[np.bool_]) -> Pairs:
+    return Pairs(pairs.first[which], pairs.second[which], pairs.similarities[which])
+
+
+def _put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Values of sorted photos in the order in which the photos were given."""
+    given = np.empty_like(values)
+    given[order] = values
+    return given

@@ -1,0 +1,54 @@
+"""Similarities counted in fine bins: as many as there are, in memory that does not grow with their number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 20_000
+"""Of -1 to 1, so that a threshold of four places is the edge of one."""
+
+
+def bin_of(similarities: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The bin of each similarity, of the same shape; rounding may take a cosine a little beyond -1 or 1."""
+    places = similarities * np.float32(BINS / 2)
+    places += np.float32(BINS / 2)
+    return np.clip(places, 0, BINS - 1, out=places).astype(np.intp)
+
+
+def thresholds() -> NDArray[np.float64]:
+    """The lower edge of every bin and the end of the last, shape (BINS + 1,): -1, -0.9999 … 1."""
+    return np.round(np.arange(BINS + 1) * (2 / BINS) - 1, 4)
+
+
+def index_of(threshold: float) -> int:
+    """Where a threshold stands among `thresholds()`, rounded up to the next."""
+    return int(np.clip(np.ceil(round((threshold + 1) * (BINS / 2), 6)), 0, BINS))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreHistogram:
+    """How many similarities fell into each bin."""
+
+    counts: NDArray[np.int64]
+    """Shape (BINS,)."""
+
+    @classmethod
+    def of(cls, similarities: NDArray[np.float32]) -> ScoreHistogram:
+        """Count similarities of any shape."""
+        return cls(np.bincount(bin_of(similarities).ravel(), minlength=BINS))
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return int(self.counts.sum())
+
+    def at_or_above(self) -> NDArray[np.int64]:
+        """How many reach each of `thresholds()`, shape (BINS + 1,)."""
+        return np.concatenate([self.counts[::-1].cumsum()[::-1], [0]])
+
+    def below(self) -> NDArray[np.int64]:
+        """How many stay below each of `thresholds()`, shape (BINS + 1,)."""
+        return np.concatenate([[0], self.counts.cumsum()])

@@ -1,0 +1,102 @@
+"""The error rates of identification (1:N), open set: every photo is searched among all the others.
+
+For the mated search the person's other photos are enrolled; for the non-mated one they are not, and everybody else is.
+FPIR: share of non-mated searches that give anybody. FNIR: share of mated searches that do not give the right person
+first and above the threshold. Terms: ISO/IEC 19795-1:2021; protocol as in NIST FRTE 1:N (FNIR(N, R=1, T), FPIR(N, T)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.evaluation.bootstrap import Interval, Replicates
+from pgface.evaluation.comparisons import Comparisons
+from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
+
+_RANKS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPoint:
+    """A threshold and what it does."""
+
+    threshold: float
+    fpir: float
+    fpir_interval: Interval
+    fnir: float
+    fnir_interval: Interval
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdentificationRates:
+    """The rates of 1:N searches over all thresholds."""
+
+    thresholds: NDArray[np.float64]
+    """Shape (20001,), -1 to 1, ascending."""
+    fpir: NDArray[np.float64]
+    """Of the same shape."""
+    fnir: NDArray[np.float64]
+    """Of the same shape; photos without a usable face count as misses."""
+    gallery_people: int
+    """People who are enrolled in a non-mated search: all but one."""
+    mated_searches: int
+    """With those whose photo had no usable face."""
+    non_mated_searches: int
+    failures: int
+    """Photos of the mated searches in which no usable face was found."""
+    cumulative_match: NDArray[np.float64]
+    """Shape (20,): share of mated searches in which the right person is among the first 1, 2, … 20 of all."""
+
+
+def identification(compared: Comparisons, *, failures: int = 0) -> IdentificationRates:
+    """The rates of searching every photo among all the others.
+
+    Args:
+        compared: all comparisons.
+        failures: photos of people with other usable photos in which no usable face was found: mated searches that miss.
+
+    """
+    mated = compared.ranks > 0
+    first = compared.ranks == 1
+    right = ScoreHistogram.of(compared.best_mated[first]).at_or_above()
+    searches = int(mated.sum()) + failures
+    found = np.bincount(np.minimum(compared.ranks[mated], _RANKS + 1), minlength=_RANKS + 2)[1 : _RANKS + 1]
+    false_positives = ScoreHistogram.of(compared.best_non_mated).at_or_above()
+    return IdentificationRates(
+        thresholds=thresholds(),
+        fpir=false_positives / len(compared.people),
+        fnir=1 - right / searches,
+        gallery_people=int(compared.people.max()),
+        mated_searches=searches,
+        non_mated_searches=len(compared.people),
+        failures=failures,
+        cumulative_match=np.cumsum(found) / searches,
+    )
+
+
+def search_point(
+    compared: Comparisons, rates: IdentificationRates, replicates: Replicates, threshold: float
+) -> SearchPoint:
+    """FPIR and FNIR at a threshold, with intervals over the people who are searched for.
+
+    Failures are spread over people in the rate and not in its interval: whose they are is not known here.
+    """
+    place = index_of(threshold)
+    count = int(compared.people.max()) + 1
+    given = compared.best_non_mated >= np.float32(threshold)
+    mated = compared.ranks > 0
+    missed = mated & ((compared.ranks > 1) | (compared.best_mated < np.float32(threshold)))
+
+    def by_person(which: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.bincount(compared.people[which], minlength=count)
+
+    return SearchPoint(
+        threshold=threshold,
+        fpir=float(rates.fpir[place]),
+        fpir_interval=replicates.of_people(by_person(given), np.bincount(compared.people)),
+        fnir=float(rates.fnir[place]),
+        fnir_interval=replicates.of_people(by_person(missed), by_person(mated)),
+    )

@@ -1,0 +1,148 @@
+"""The error rates of verification (1:1), from all pairs of a set of photos.
+
+Terms and protocol: ISO/IEC 19795-1:2021. A comparison is a match when its similarity reaches the threshold. FMR: share
+of non-mated pairs that match. FNMR: share of mated pairs that do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.evaluation.bootstrap import Interval, Replicates
+from pgface.evaluation.comparisons import Comparisons, Pairs
+from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
+
+FMR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+_ERRORS_NEEDED = 30
+"""For a rate that is known within 30 % with a confidence of 90 %, by the rule of 30: G. R. Doddington et al., "The NIST
+speaker recognition evaluation", Speech Communication 31 (2000)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A threshold and what it does."""
+
+    threshold: float
+    fmr: float
+    fmr_interval: Interval
+    fnmr: float
+    fnmr_interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class FmrTarget:
+    """The least threshold, of four places, at which the FMR is not above a target."""
+
+    target: float
+    point: OperatingPoint | None
+    """None where there are too few pairs to know."""
+    more_pairs_needed: int
+    """Non-mated pairs that are missing for the target to be known; 0 where it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verification:
+    """The rates of 1:1 comparisons over all thresholds."""
+
+    thresholds: NDArray[np.float64]
+    """Shape (20001,), -1 to 1, ascending."""
+    fmr: NDArray[np.float64]
+    """Of the same shape."""
+    fnmr: NDArray[np.float64]
+    """Of the same shape."""
+    mated_pairs: int
+    non_mated_pairs: int
+    equal_error_rate: float
+    equal_error_threshold: float
+    area_under_curve: float
+    """Chance that a mated pair is more similar than a non-mated one, half where alike: the area under the ROC."""
+    best_accuracy: float
+    """1 - (FMR + FNMR) / 2 at the threshold where that is highest: both kinds of pairs weigh the same."""
+    targets: tuple[FmrTarget, ...]
+
+
+def verification(
+    compared: Comparisons, replicates: Replicates, *, fmr_targets: Sequence[float] = FMR_TARGETS
+) -> Verification:
+    """The rates of all pairs, with intervals where there is a target.
+
+    Args:
+        compared: all comparisons.
+        replicates: of the people who were compared.
+        fmr_targets: false match rates to find the thresholds for.
+
+    """
+    fmr = compared.non_mated.at_or_above() / compared.non_mated.total
+    fnmr = compared.mated.below() / compared.mated.total
+    known = [target for target in fmr_targets if compared.non_mated.total * target >= _ERRORS_NEEDED]
+    places = [int(np.argmax(fmr <= target)) for target in known]
+    points = dict(zip(known, operating_points(compared, replicates, thresholds()[places]), strict=True))
+    equal, equal_threshold = _equal_error(fmr, fnmr)
+    return Verification(
+        thresholds=thresholds(),
+        fmr=fmr,
+        fnmr=fnmr,
+        mated_pairs=compared.mated.total,
+        non_mated_pairs=compared.non_mated.total,
+        equal_error_rate=equal,
+        equal_error_threshold=equal_threshold,
+        area_under_curve=_area_under_curve(compared.mated, compared.non_mated),
+        best_accuracy=float(1 - (fmr + fnmr).min() / 2),
+        targets=tuple(
+            FmrTarget(target, points.get(target), 0 if target in points else _missing(target, compared.non_mated.total))
+            for target in fmr_targets
+        ),
+    )
+
+
+def operating_points(compared: Comparisons, replicates: Replicates, at: NDArray[np.float64]) -> list[OperatingPoint]:
+    """FMR and FNMR at some thresholds, with their intervals."""
+    reaching, staying_below = compared.non_mated.at_or_above(), compared.mated.below()
+    fmr_intervals = replicates.of_non_mated(compared, at)
+    points = []
+    for threshold, fmr_interval in zip(at.tolist(), fmr_intervals, strict=True):
+        place = index_of(threshold)
+        points.append(
+            OperatingPoint(
+                threshold=threshold,
+                fmr=float(reaching[place] / compared.non_mated.total),
+                fmr_interval=fmr_interval,
+                fnmr=float(staying_below[place] / compared.mated.total),
+                fnmr_interval=replicates.of_people(*_by_person(compared.mated_sample, compared.people, threshold)),
+            )
+        )
+    return points
+
+
+def _by_person(
+    mated: Pairs, people: NDArray[np.int64], threshold: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many of each person's mated pairs do not match, and how many there are."""
+    whose, count = people[mated.first], int(people.max()) + 1
+    below = mated.similarities < np.float32(threshold)
+    return np.bincount(whose[below], minlength=count), np.bincount(whose, minlength=count)
+
+
+def _equal_error(fmr: NDArray[np.float64], fnmr: NDArray[np.float64]) -> tuple[float, float]:
+    """Where FMR and FNMR meet, on the line between the two thresholds where they cross."""
+    place = int(np.argmax(fnmr >= fmr))
+    if place == 0 or fnmr[place] == fmr[place]:
+        return float(fnmr[place]), float(thresholds()[place])
+    gap_before, gap = fmr[place - 1] - fnmr[place - 1], fnmr[place] - fmr[place]
+    share = gap_before / (gap_before + gap)
+    rate = fnmr[place - 1] + share * (fnmr[place] - fnmr[place - 1])
+    return float(rate), float(thresholds()[place - 1] + share * (thresholds()[place] - thresholds()[place - 1]))
+
+
+def _area_under_curve(mated: ScoreHistogram, non_mated: ScoreHistogram) -> float:
+    less_similar = non_mated.below()[:-1] + non_mated.counts / 2
+    return float((mated.counts * less_similar).sum() / (mated.total * non_mated.total))
+
+
+def _missing(target: float, pairs: int) -> int:
+    return math.ceil(_ERRORS_NEEDED / target) - pairs

@@ -1,0 +1,41 @@
+"""The rates of 1:N, beside counting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from evaluated_people import photos
+
+from pgface.evaluation.bootstrap import Replicates
+from pgface.evaluation.comparisons import compare_all
+from pgface.evaluation.histogram import index_of
+from pgface.evaluation.identification import identification, search_point
+
+
+def test_rates_are_those_that_counting_gives() -> None:
+    embeddings, people = photos([1, 1, 1, *[4] * 30], noise=3.0)
+    compared = compare_all(embeddings, people)
+    rates = identification(compared, failures=6)
+    similarities = embeddings @ embeddings.T
+    np.fill_diagonal(similarities, -2)
+    same = people[:, np.newaxis] == people
+    own, others = np.where(same, similarities, -2).max(axis=1), np.where(same, -2, similarities).max(axis=1)
+    mated = own > -2
+    assert (rates.mated_searches, rates.non_mated_searches, rates.failures) == (126, 123, 6)
+    assert rates.gallery_people == 32
+    for threshold in (0.0, 0.1, 0.2):
+        place = index_of(threshold)
+        assert rates.fpir[place] == pytest.approx((others >= threshold).mean(), abs=0.009)  # one on the edge
+        right = mated & (own > others) & (own >= threshold)
+        assert rates.fnir[place] == pytest.approx(1 - right.sum() / 126, abs=0.009)
+    assert rates.cumulative_match[0] == pytest.approx((mated & (own > others)).sum() / 126, abs=0.009)
+    assert (np.diff(rates.cumulative_match) >= 0).all()
+    assert rates.cumulative_match[-1] <= 120 / 126  # of a photo without a face nobody is found
+
+
+def test_intervals_at_a_threshold() -> None:
+    compared = compare_all(*photos([4] * 30, noise=3.0))
+    rates = identification(compared)
+    point = search_point(compared, rates, Replicates.draw(30), 0.1)
+    assert 0 < point.fpir_interval.low < point.fpir < point.fpir_interval.high < 1
+    assert 0 < point.fnir_interval.low < point.fnir < point.fnir_interval.high < 1
