@@ -74,7 +74,7 @@ class Replicates:
     def _drawn(
         self, pairs: Pairs, people: NDArray[np.int64], thresholds: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """How many pairs of each replicate reach each threshold, shape (replicates, thresholds), and how many it has."""
+        """How many pairs of each replicate reach each threshold, shape (replicates, thresholds), and its pairs."""
         order = np.argsort(-pairs.similarities)
         first, second = people[pairs.first[order]], people[pairs.second[order]]
         reaching = np.searchsorted(-pairs.similarities[order], -thresholds, side="right")
