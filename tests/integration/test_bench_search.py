@@ -164,4 +164,4 @@ def test_the_variants_run_to_the_end(tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert len(re.findall(r": p50 [0-9.]+ ms", done.stdout)) == 2 * 9
+    assert len(re.findall(r": p50 [0-9.]+ ms", done.stdout)) == 2 * 10
