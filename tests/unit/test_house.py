@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "settings": {"errors"},
     "faces": {"errors", "settings"},
     "postgres": {"errors", "settings", "schema"},
+    "evaluation": {"errors"},
 }
 
 
