@@ -4,7 +4,7 @@ People are drawn and not pairs, because all pairs of one person share their face
 that are far too short. A person who is drawn twice counts twice, with everybody else's pairs, and never as two people.
 
 Source: R. M. Bolle, N. K. Ratha, S. Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap",
-Computer Vision and Image Understanding 93 (2004); ISO/IEC 19795-1:2021, annex on the bootstrap.
+Computer Vision and Image Understanding 93 (2004).
 """
 
 from __future__ import annotations
