@@ -387,6 +387,20 @@ def test_every_method_uses_its_own_index_while_another_is_there(database: Databa
         assert rows(sql_user, scans, index) == [(before + 3,)]
 
 
+@pytest.mark.usefixtures("people")
+def test_lists_are_those_of_the_gallery_as_it_is(database: Database, sql_user: Connection) -> None:
+    lists = "SELECT reloptions, relfilenode FROM pg_class WHERE oid = 'idx_user_templates_ivfflat'::regclass"
+    fit_search(database, "ivfflat", SCAN)
+    ((options, file),) = rows(sql_user, lists)
+    assert options == ["lists=20"]
+    newcomers = np.random.default_rng(5).standard_normal((500, 512))
+    copy_embeddings(sql_user, enroll_users(sql_user, 500), newcomers)
+    fit_search(database, "ivfflat", SCAN)
+    ((options, other_file),) = rows(sql_user, lists)
+    assert options == ["lists=30"]
+    assert other_file != file
+
+
 def test_probes_made_from_the_gallery_are_like_further_photos(database: Database, people: NDArray[np.float32]) -> None:
     with database.autocommit() as connection:
         samples = [draw_sample(connection) for _ in range(4)]
