@@ -23,6 +23,7 @@ from rich.console import Console
 
 import photo_part
 from configurations_part import configurations
+from crowd_part import never_pausing
 from load_part import loading
 from pgface import PgfaceError, Settings
 from pgface.benchmark.facts import PACKAGES, Server, machine, read_server
@@ -184,6 +185,7 @@ def _galleries(settings: Settings, findings: Findings) -> None:
                 found = compare_with_specification(settings, loaded, probes, options.plan, step)
                 findings.add(f"{name}, beside the specification's own script", found)
                 findings.add(f"{name}, every kind of index", configurations(loaded, probes, options.plan, step))
+                findings.add(f"{name}, what the cores can do", never_pausing(loaded, probes, options.plan, step))
             # Last, because the crowd's newcomers stay.
             result = measure(loaded, _plan(options, people), step, probes=probes)
         findings.results.append(result)

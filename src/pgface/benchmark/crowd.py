@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,17 @@ _WARM_UP = 0.5
 """Seconds."""
 _PATIENCE = 120.0
 """Seconds that a client may be late before it counts as lost."""
+
+
+class Task(Protocol):
+    """What a client is sent."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes."""
+
+    def run(self, gallery: Gallery) -> Any:
+        """Do it; the result is sent back."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,8 +130,8 @@ def measure_crowds(
         PgfaceError: a client could not open the gallery, or failed.
 
     """
-    with _company(settings, clients + 1) as (enroller, *searchers):
-        _at_once(searchers, [replace(searching(0, None), seconds=_WARM_UP)] * clients)
+    with clients_ready(settings, clients + 1) as (enroller, *searchers):
+        at_once(searchers, [replace(searching(0, None), seconds=_WARM_UP)] * clients)
         crowds = []
         turns = count()
         for per_second in (None, *PACES):
@@ -129,8 +140,8 @@ def measure_crowds(
             together: list[list[float]] = []
             enrolled: list[Enrolled] = []
             for _ in range(ROUNDS):
-                alone += _at_once(searchers[:1], tasks[:1])[0]
-                everyone = _at_once([enroller, *searchers], [enrolling(next(turns)), *tasks])
+                alone += at_once(searchers[:1], tasks[:1])[0]
+                everyone = at_once([enroller, *searchers], [enrolling(next(turns)), *tasks])
                 enrolled.append(everyone[0])
                 together += everyone[1:]
             crowds.append(_crowd(per_second, tasks[0].seconds * ROUNDS, alone, together, enrolled))
@@ -159,8 +170,13 @@ def _crowd(
 
 
 @contextmanager
-def _company(settings: Settings, clients: int) -> Iterator[list[Connection]]:
-    """Pipes to so many processes, each with the gallery open and ready for a task."""
+def clients_ready(settings: Settings, clients: int) -> Iterator[list[Connection]]:
+    """Pipes to so many processes, each with the gallery open and ready for a task.
+
+    Raises:
+        PgfaceError: a client could not open the gallery.
+
+    """
     context = multiprocessing.get_context("spawn")
     processes = []
     pipes = []
@@ -200,8 +216,13 @@ def _client(pipe: Connection, settings: Settings) -> None:
         pass  # the benchmark is over
 
 
-def _at_once(pipes: Sequence[Connection], tasks: Sequence[Searching | Enrolling]) -> list[Any]:
-    """Let clients do their tasks at the same time; gives the results in their order."""
+def at_once(pipes: Sequence[Connection], tasks: Sequence[Task]) -> list[Any]:
+    """Let clients do their tasks at the same time; gives the results in their order.
+
+    Raises:
+        PgfaceError: a client failed, or was lost.
+
+    """
     for pipe, task in zip(pipes, tasks, strict=True):
         with _lost_client():
             pipe.send(task)

@@ -1,0 +1,83 @@
+"""What this machine's cores leave of the speed of one client, when eight never pause and nobody enrolls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, count
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pgface.benchmark.crowd import ROUNDS, Searching, Task, at_once, clients_ready
+from pgface.benchmark.results import Latency
+from pgface.benchmark.timing import Row
+from pgface.postgres.database import Database
+from pgface.search.state import read_search_state
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pgface import Gallery, Settings
+    from pgface.benchmark.loading import LoadedGallery
+    from pgface.benchmark.measure import OnStep, Plan, Probes
+
+NEAREST = "SELECT user_id FROM user_templates ORDER BY template <=> %s::halfvec(512) LIMIT 3"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Walking:
+    """A task: nothing but a bare walk of the templates' index, again as soon as there is an answer."""
+
+    probes: NDArray[np.float32]
+    """Shape (n, 512), asked about in turn."""
+    effort: int
+    """`hnsw.ef_search`."""
+    seconds: float
+    settings: Settings
+
+    def run(self, _: Gallery) -> list[float]:
+        """Gives the seconds that each took."""
+        taken = []
+        with Database.open(self.settings) as database, database.connection_of_its_own() as connection:
+            connection.execute("SELECT set_config('hnsw.ef_search', %s, false)", (str(self.effort),))
+            cursor = connection.cursor(binary=True)
+            ends = time.perf_counter() + self.seconds
+            for number in count():
+                began = time.perf_counter()
+                if began >= ends:
+                    break
+                cursor.execute(NEAREST, (self.probes[number % len(self.probes)],), prepare=True).fetchall()
+                taken.append(time.perf_counter() - began)
+        return taken
+
+
+def never_pausing(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: OnStep) -> Iterator[Row]:
+    """Clients that never pause beside one of them, nobody enrolling: a bare walk of the index, and the whole search.
+
+    Nothing for a gallery without an HNSW index.
+    """
+    search = read_search_state(loaded.database)
+    if search.method != "hnsw" or search.first_effort is None or not plan.clients:
+        return
+    on_step(f"{plan.clients} clients that never pause")
+    duration = plan.seconds / ROUNDS
+    mixed = np.stack([probes.mated, probes.non_mated], axis=1).reshape(-1, probes.mated.shape[1])
+    tasks: dict[str, Task] = {
+        "the index's walk alone": Walking(mixed, search.first_effort, duration, loaded.settings),
+        "identify_embedding": Searching(mixed, probes.threshold, duration),
+    }
+    with clients_ready(loaded.settings, plan.clients) as clients:
+        for what, task in tasks.items():
+            alone: list[float] = []
+            together: list[list[float]] = []
+            for _ in range(ROUNDS):
+                alone += at_once(clients[:1], [task])[0]
+                together += at_once(clients, [task] * plan.clients)
+            yield _row(f"{plan.clients} clients flat out, nobody enrolls: {what}", alone, together)
+
+
+def _row(what: str, alone: list[float], together: list[list[float]]) -> Row:
+    one, many = Latency.of(alone), Latency.of(chain.from_iterable(together))
+    return Row(what, str(many), f"one client alone: {one}", many.p95 / one.p95, None, None, many.calls, "", None)
