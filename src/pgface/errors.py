@@ -6,6 +6,7 @@ Catch `PgfaceError` for all of them, or a branch:
     PgfaceError
     ├── SettingsError
     ├── StorageError
+    ├── WorkerEndedError
     ├── PhotoError
     │   ├── PhotoNotReadableError
     │   ├── PhotoTooLargeError
@@ -55,6 +56,10 @@ class SettingsError(PgfaceError):
 
 class StorageError(PgfaceError):
     """A file could not be written; check the disk's free space and the folder's permissions."""
+
+
+class WorkerEndedError(PgfaceError):
+    """A worker process ended early; give more memory, and call it in a script under `if __name__ == "__main__":`."""
 
 
 class PhotoError(PgfaceError):

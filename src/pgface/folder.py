@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import multiprocessing
 import os
 import re
-import signal
-import stat
 import time
 import unicodedata
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,13 +26,11 @@ from psycopg.rows import tuple_row
 
 from pgface.binding import GalleryModel
 from pgface.enrollment import EmbeddedPhoto, enroll_batch
-from pgface.errors import GalleryError, ModelError, PgfaceError, PhotoError, PhotoNotReadableError
-from pgface.faces.choice import WhichFace, enrollable
-from pgface.faces.engine import Engine
-from pgface.faces.image import PhotoLimits, open_photo
-from pgface.faces.quality import QualityLimits
+from pgface.errors import GalleryError, PgfaceError, PhotoNotReadableError, WorkerEndedError
+from pgface.faces.choice import WhichFace
 from pgface.people import Person, clean_name, is_email
 from pgface.photo_files import PhotoFiles
+from pgface.photo_workers import Embedded, EmbeddedFile, PhotoTask, PhotoWorkers
 from pgface.postgres.database import Database
 from pgface.settings import Settings
 
@@ -92,39 +85,10 @@ OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    file: Path
+class _Task(PhotoTask):
+    """A file to enroll; known are the photos that the person has already."""
+
     person: Person
-    enrolled: frozenset[str]
-    """Content hashes of the photos that this person has already."""
-
-
-_Embedded = EmbeddedPhoto | PgfaceError | None
-"""The embedded photo, why it is refused, or None for one that is enrolled already."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Embedder:
-    """Decodes and embeds a file; can be sent to another process."""
-
-    load: Callable[[], Engine]
-    limits: PhotoLimits
-    quality: QualityLimits
-    face: WhichFace
-
-    def __call__(self, task: _Task) -> _Embedded:
-        engine = self.load()
-        try:
-            # A photo that is embedded is hashed then; the look before pays only where it may be enrolled already.
-            if task.enrolled and _content_sha256(task.file, self.limits.max_bytes) in task.enrolled:
-                return None
-            with open_photo(task.file, self.limits) as photo:
-                choose = enrollable(photo.name, self.face, self.quality)
-                (face,) = engine.detect_and_embed(photo.pixels, choose)
-                return EmbeddedPhoto(photo.name, photo.content_sha256, task.person, face)
-        except (PhotoError, ModelError) as error:
-            # Without its causes, which may not be fit for the way between processes.
-            return type(error)(str(error))
 
 
 class FolderRun:
@@ -144,8 +108,9 @@ class FolderRun:
         photos, reports = _photos_by_person(folder)
         tasks = self._tasks(photos)
         threshold = None if allow_other_user else self._model.binding.identify_threshold
-        with self._workers(face) as (executor, embed):
-            results = _in_order(executor, embed, tasks, window=4 * self._settings.workers)
+        engine = self._model.engine  # its identity is checked here, before another process loads it
+        with PhotoWorkers(self._settings, engine, self._model.reload, face) as workers, _can_go_on():
+            results = workers.embed(tasks)
             if on_progress is not None:
                 results = _counted(results, len(tasks), on_progress)
             while batch := list(islice(results, BATCH)):
@@ -158,46 +123,19 @@ class FolderRun:
         for email, content in self._database.read("select_enrolled_hashes", {"emails": emails}, row_factory=tuple_row):
             enrolled[email].add(content)
         return [
-            _Task(file, person, frozenset(enrolled[person.email])) for person, files in photos.items() for file in files
+            _Task(file, frozenset(enrolled[person.email]), person) for person, files in photos.items() for file in files
         ]
 
-    @contextmanager
-    def _workers(self, face: WhichFace) -> Iterator[tuple[Executor, _Embedder]]:
-        workers = self._settings.workers
-        limits = PhotoLimits.from_settings(self._settings)
-        quality = QualityLimits.from_settings(self._settings)
-        executor: Executor
-        engine = self._model.engine  # its identity is checked here, before another process loads it
-        if engine.releases_gil or self._model.reload is None:
-            embedder = _Embedder(lambda: engine, limits, quality, face)
-            executor = ThreadPoolExecutor(workers)
-        else:
-            share = replace(limits, max_decoded_bytes=max(limits.max_decoded_bytes // workers, 1))
-            embedder = _Embedder(self._model.reload, share, quality, face)
-            # Not forked: this process has threads, whose locks a fork would copy as they are.
-            # Ctrl-C goes to all of them, and only this process answers it.
-            executor = ProcessPoolExecutor(
-                workers,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=signal.signal,
-                initargs=(signal.SIGINT, signal.SIG_IGN),
-            )
-        try:
-            yield executor, embedder
-        except BrokenProcessPool as error:
-            raise GalleryError(
-                "A worker process ended early: too little memory, or a script that enrolls a folder outside "
-                "`if __name__ == '__main__':`. What was enrolled is there; run it again to go on."
-            ) from error
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
-
-    def _write(self, folder: Path, batch: list[tuple[_Task, _Embedded]], threshold: float | None) -> list[PhotoReport]:
-        embedded = [result for _, result in batch if isinstance(result, EmbeddedPhoto)]
+    def _write(self, folder: Path, batch: list[tuple[_Task, Embedded]], threshold: float | None) -> list[PhotoReport]:
+        embedded = [
+            EmbeddedPhoto(result.photo, result.content_sha256, task.person, result.face)
+            for task, result in batch
+            if isinstance(result, EmbeddedFile)
+        ]
         outcomes = iter(enroll_batch(self._database, self._files, embedded, threshold))
         reports = []
         for task, result in batch:
-            outcome = next(outcomes) if isinstance(result, EmbeddedPhoto) else result
+            outcome = next(outcomes) if isinstance(result, EmbeddedFile) else result
             report = partial(PhotoReport, str(task.file.relative_to(folder)), task.person.email)
             match outcome:
                 case int():
@@ -209,23 +147,17 @@ class FolderRun:
         return reports
 
 
-def _in_order(
-    executor: Executor, embed: _Embedder, tasks: Iterable[_Task], window: int
-) -> Iterator[tuple[_Task, _Embedded]]:
-    """Results in the order of the tasks, with no more of them under way than the window."""
-    waiting: deque[tuple[_Task, Future[_Embedded]]] = deque()
-    for task in tasks:
-        waiting.append((task, executor.submit(embed, task)))
-        if len(waiting) >= window:
-            done, future = waiting.popleft()
-            yield done, future.result()
-    for done, future in waiting:
-        yield done, future.result()
+@contextmanager
+def _can_go_on() -> Iterator[None]:
+    try:
+        yield
+    except WorkerEndedError as error:
+        raise WorkerEndedError(f"{error} What was enrolled is there; run it again to go on.") from error
 
 
 def _counted(
-    results: Iterator[tuple[_Task, _Embedded]], total: int, on_progress: OnProgress
-) -> Iterator[tuple[_Task, _Embedded]]:
+    results: Iterator[tuple[_Task, Embedded]], total: int, on_progress: OnProgress
+) -> Iterator[tuple[_Task, Embedded]]:
     for done, result in enumerate(results, start=1):
         on_progress(done, total)
         yield result
@@ -286,16 +218,3 @@ def person_of(folder_name: str) -> Person:
     if slug.replace("-", " ") != whole:
         slug = f"{slug}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}".lstrip("-")
     return Person(f"{slug}@pgface.invalid", name)
-
-
-def _content_sha256(file: Path, max_bytes: int) -> str | None:
-    """SHA-256 of a file that can be a photo; None for any other, of which opening it says what is wrong."""
-    try:
-        status = file.stat()
-        # Reading a pipe might never end.
-        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-            return None
-        with file.open("rb") as stream:
-            return hashlib.sha256(stream.read(status.st_size)).hexdigest()
-    except OSError:
-        return None

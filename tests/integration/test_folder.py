@@ -18,7 +18,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgface import Gallery, Settings
 from pgface.errors import DatabaseUnreachableError, GalleryError, PhotoNotReadableError
-from pgface.folder import _content_sha256, person_of
+from pgface.folder import person_of
+from pgface.photo_workers import content_sha256 as sha256_of
 
 Photos = Callable[[str, int], Path]
 
@@ -84,12 +85,12 @@ def test_only_what_may_be_enrolled_already_is_read_before_it_is_opened(
     hashed: list[str] = []
 
     def content_sha256(file: Path, max_bytes: int) -> str | None:
-        content = _content_sha256(file, max_bytes)
+        content = sha256_of(file, max_bytes)
         if content is not None:
             hashed.append(file.name)
         return content
 
-    monkeypatch.setattr("pgface.folder._content_sha256", content_sha256)
+    monkeypatch.setattr("pgface.photo_workers.content_sha256", content_sha256)
     shutil.move(people / "Tony_Blair", people.parent)
     gallery.enroll_folder(people)
     assert hashed == []
