@@ -30,13 +30,14 @@ from pgface.benchmark.facts import PACKAGES, Server, machine, read_server
 from pgface.benchmark.loading import loaded_gallery
 from pgface.benchmark.measure import Plan, make_probes, measure
 from pgface.benchmark.peers import missing_peers
-from pgface.benchmark.plot import SUFFIXES, draw, require_matplotlib
+from pgface.benchmark.plot import SUFFIXES, draw
 from pgface.benchmark.report import rows, table
 from pgface.benchmark.results import GalleryResult
 from pgface.benchmark.run import require_memory, without_nan, write_json
 from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
 from pgface.benchmark.timing import Row
 from pgface.benchmark.workspace import server
+from pgface.plotting import require_matplotlib
 from specification_part import compare_with_specification
 
 SIZES = (200, 2_000, 20_000, 200_000)

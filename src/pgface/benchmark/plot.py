@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pgface.benchmark.report import AGREEMENT_TARGET
 from pgface.benchmark.results import Curve, GalleryResult, Proportion
-from pgface.errors import PgfaceError, StorageError
+from pgface.errors import StorageError
+from pgface.plotting import BLUE, GREEN, GREY, INK, VERMILION, require_matplotlib, tidy
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -18,32 +18,19 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
-# Colours of Okabe and Ito, which people with any colour vision tell apart; the markers say it once more.
+# The markers say it once more than the colours.
 _LINES = {
-    "pgface": ("#0072B2", "o", "right", "pgface, one look through its index"),
-    "FAISS": ("#D55E00", "s", "right", "FAISS HNSW, in process"),
-    "hnswlib": ("#009E73", "^", "left", "hnswlib, in process"),
-    "NumPy": ("#666666", "D", "right", "NumPy, exact, in process"),
+    "pgface": (BLUE, "o", "right", "pgface, one look through its index"),
+    "FAISS": (VERMILION, "s", "right", "FAISS HNSW, in process"),
+    "hnswlib": (GREEN, "^", "left", "hnswlib, in process"),
+    "NumPy": (GREY, "D", "right", "NumPy, exact, in process"),
 }
 """Colour, marker, side of the efforts, and label, by how a curve's name begins."""
 _CHOSEN = "pgface as it chose to search"
-_INK = "#333333"
-_BLUE = _LINES["pgface"][0]
 _HIGHEST = 0.6
 """Miss rate at the top of every panel."""
 _BELOW = 3.0
 """By how much the bottom of a panel lies below the point of no miss."""
-
-
-def require_matplotlib() -> None:
-    """Check that plots can be drawn.
-
-    Raises:
-        PgfaceError: matplotlib is not installed.
-
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise PgfaceError('A plot needs matplotlib; install it with `pip install "pgface[plots]"`.')
 
 
 def draw(results: Sequence[GalleryResult], file: Path) -> None:
@@ -79,9 +66,9 @@ def _figure(results: Sequence[GalleryResult]) -> Figure:
         row, column = kinds.index(result.kind), sizes.index(result.people)
         _draw_panel(panels[row][column], result, floor)
     for panel in panels[:, 0]:
-        panel.set_ylabel("probes whose best person is missed", color=_INK)
+        panel.set_ylabel("probes whose best person is missed", color=INK)
     for panel in panels[-1]:
-        panel.set_xlabel("median time of a search, ms", color=_INK)
+        panel.set_xlabel("median time of a search, ms", color=INK)
     handles: dict[str, Artist] = {}
     for panel in panels.flat:
         handles |= {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
@@ -95,21 +82,21 @@ def _figure(results: Sequence[GalleryResult]) -> Figure:
         frameon=False,
         fontsize=9,
     )
-    figure.suptitle("Agreement with the exact answer against latency", fontsize=13, color=_INK)
+    figure.suptitle("Agreement with the exact answer against latency", fontsize=13, color=INK)
     return figure
 
 
 def _draw_panel(panel: Axes, result: GalleryResult, floor: float) -> None:
     panel.set(xscale="log", yscale="log", ylim=(floor / _BELOW, _HIGHEST))
-    panel.set_title(f"{result.people:,} people, {result.faces:,} faces, {result.kind}", fontsize=10, color=_INK)
-    panel.axhspan(floor / _BELOW, max(1 - AGREEMENT_TARGET, floor), color=_BLUE, alpha=0.07, linewidth=0)
+    panel.set_title(f"{result.people:,} people, {result.faces:,} faces, {result.kind}", fontsize=10, color=INK)
+    panel.axhspan(floor / _BELOW, max(1 - AGREEMENT_TARGET, floor), color=BLUE, alpha=0.07, linewidth=0)
     target = f"agreement ≥ {AGREEMENT_TARGET:g}"
-    panel.annotate(target, (0.01, 0.01), xycoords="axes fraction", fontsize=7, color=_BLUE, va="bottom")
+    panel.annotate(target, (0.01, 0.01), xycoords="axes fraction", fontsize=7, color=BLUE, va="bottom")
     for curve in [*([result.curve] if result.curve else []), *result.peer_curves]:
         _draw_curve(panel, curve, floor)
     chosen = result.mated.p50, _height(result.mated_agreement, floor)
-    panel.scatter(*chosen, s=260, marker="*", color="#F0E442", edgecolors=_BLUE, label=_CHOSEN, zorder=5)
-    _write(panel, f"{result.method}, {result.mated.p50:.2g} ms", chosen, (0, -17), "center", _INK, 8)
+    panel.scatter(*chosen, s=260, marker="*", color="#F0E442", edgecolors=BLUE, label=_CHOSEN, zorder=5)
+    _write(panel, f"{result.method}, {result.mated.p50:.2g} ms", chosen, (0, -17), "center", INK, 8)
     _draw_axes(panel, floor)
 
 
@@ -148,11 +135,7 @@ def _draw_axes(panel: Axes, floor: float) -> None:
     panel.yaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.xaxis.set_minor_formatter(NullFormatter())
-    panel.grid(visible=True, color="#dddddd", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.tick_params(colors=_INK, labelsize=8)
-    for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
+    tidy(panel)
 
 
 def _height(agreement: Proportion, floor: float) -> float:

@@ -16,13 +16,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from pgface.benchmark.advice import advice
 from pgface.benchmark.measure import Plan
 from pgface.benchmark.peers import missing_peers
-from pgface.benchmark.plot import SUFFIXES, draw, require_matplotlib
+from pgface.benchmark.plot import SUFFIXES, draw
 from pgface.benchmark.report import rows, table
 from pgface.benchmark.results import GalleryResult
 from pgface.benchmark.run import run
 from pgface.benchmark.synthetic import Kind
-from pgface.cli.output import console, errors, say
-from pgface.errors import StorageError
+from pgface.cli.output import console, errors, require_writable, say
+from pgface.plotting import require_matplotlib
 from pgface.settings import get_settings
 
 app = typer.Typer()
@@ -96,7 +96,7 @@ def bench(
         require_matplotlib()
     for file in (json_file, plot):
         if file is not None:
-            _require_writable(file)
+            require_writable(file)
     if peers:
         for sentence in missing_peers():
             say(sentence)
@@ -130,18 +130,6 @@ def bench(
 def _progress() -> Progress:
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     return Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
-
-
-def _require_writable(file: Path) -> None:
-    """Nobody should wait for minutes to learn that a file cannot be written."""
-    there = file.exists()
-    try:
-        with file.open("ab"):
-            pass
-        if not there:
-            file.unlink()
-    except OSError as error:
-        raise StorageError(f"{file}: it cannot be written ({error.strerror}); give a writable file.") from error
 
 
 @contextmanager
