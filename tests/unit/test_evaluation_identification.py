@@ -35,7 +35,6 @@ def test_rates_are_those_that_counting_gives() -> None:
 
 def test_intervals_at_a_threshold() -> None:
     compared = compare_all(*photos([4] * 30, noise=3.0))
-    rates = identification(compared)
-    point = search_point(compared, rates, Replicates.draw(30), 0.1)
+    point = search_point(compared, Replicates.draw(30), 0.1)
     assert 0 < point.fpir_interval.low < point.fpir < point.fpir_interval.high < 1
     assert 0 < point.fnir_interval.low < point.fnir < point.fnir_interval.high < 1

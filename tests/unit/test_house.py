@@ -22,7 +22,9 @@ MAY_IMPORT = {
     "settings": {"errors"},
     "faces": {"errors", "settings"},
     "postgres": {"errors", "settings", "schema"},
-    "evaluation": {"errors"},
+    "photo_workers": {"errors", "settings", "faces"},
+    "plotting": {"errors"},
+    "evaluation": {"errors", "settings", "schema", "faces", "postgres", "photo_workers", "binding", "plotting"},
 }
 
 

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-
-from pgface.cli.output import as_given, errors, print_error, print_json, say
+from pgface.cli.output import as_given, photos_progress, print_error, print_json, say
 from pgface.errors import DatabaseUnreachableError, StorageError
 from pgface.faces.choice import WhichFace
 from pgface.folder import FolderReport
@@ -28,23 +26,8 @@ def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_
         json: print the summary as JSON.
 
     """
-    columns = (
-        SpinnerColumn(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
     with Gallery.open() as gallery, _report_file(report_file) as file:
-        with _can_go_on(), bar as progress:
-            task = progress.add_task("", total=None, rate="")
-
-            def show(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total)
-                speed = progress.tasks[task].speed
-                progress.update(task, rate=f"{speed:.1f} photos/s" if speed else "")
-
+        with _can_go_on(), photos_progress() as show:
             report = gallery.enroll_folder(folder, face=face, allow_other_user=allow_other_user, on_progress=show)
         _print(report, file, json)
         with _writing(file):

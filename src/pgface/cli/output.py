@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from pgface.errors import StorageError
 
 # A table that goes to a file or a program is not squeezed into 80 columns.
 console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 200)
@@ -66,6 +70,39 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     for name, value in facts:
         table.add_row(name, _cell(value))
     console.print(table)
+
+
+@contextmanager
+def photos_progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on the error stream, if that is a terminal; gives what to call with the photos done and all of them."""
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task("", total=None, rate="")
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+            speed = progress.tasks[task].speed
+            progress.update(task, rate=f"{speed:.1f} photos/s" if speed else "")
+
+        yield show
+
+
+def require_writable(file: Path) -> None:
+    """Nobody should wait for minutes to learn that a file cannot be written."""
+    there = file.exists()
+    try:
+        with file.open("ab"):
+            pass
+        if not there:
+            file.unlink()
+    except OSError as error:
+        raise StorageError(f"{file}: it cannot be written ({error.strerror}); give a writable file.") from error
 
 
 def as_given(photo: str, sentence: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.evaluation.comparisons import Comparisons, Pairs
+from pgface.evaluation.comparisons import PairComparisons, Pairs
 
 REPLICATES = 400
 _TOGETHER = 16
@@ -56,7 +56,7 @@ class Replicates:
         rates = (self.weights @ errors.astype(np.float64))[drawn > 0] / drawn[drawn > 0]
         return _percentiles(rates)
 
-    def of_non_mated(self, compared: Comparisons, thresholds: NDArray[np.float64]) -> list[Interval]:
+    def of_non_mated(self, compared: PairComparisons, thresholds: NDArray[np.float64]) -> list[Interval]:
         """The intervals of the FMR at some thresholds: every trial is two people's.
 
         From the most similar pairs as far down as all of them are kept, and from a sample of the pairs below.

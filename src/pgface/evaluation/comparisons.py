@@ -18,6 +18,7 @@ from pgface.evaluation.histogram import BINS, ScoreHistogram, bin_of
 
 KEPT_PAIRS = 200_000
 """Pairs of each kind that are kept one by one, with whose they are."""
+_FURTHEST = 1_000
 _ROWS = 1_024
 _COLUMNS = 4_096
 """Photos compared at once: some 100 MB with what is made of them."""
@@ -39,8 +40,8 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Comparisons:
-    """All comparisons of a set of photos: every pair once, and every photo searched among all others.
+class PairComparisons:
+    """Comparisons of pairs of photos: all of a set, or those of a list.
 
     Terms: ISO/IEC 2382-37 (mated, non-mated) and ISO/IEC 19795-1.
     """
@@ -58,6 +59,14 @@ class Comparisons:
     nearest_non_mated: Pairs
     """The most similar non-mated pairs, about 200,000: all those that reach `nearest_from`."""
     nearest_from: float
+    furthest_mated: Pairs
+    """The least similar mated pairs, 1,000 at most, the least first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparisons(PairComparisons):
+    """All comparisons of a set of photos: every pair once, and every photo searched among all others."""
+
     best_mated: NDArray[np.float32]
     """Shape (n,): how similar each photo's nearest other one of the same person is; NaN where there is none."""
     best_non_mated: NDArray[np.float32]
@@ -119,6 +128,7 @@ class _Comparing:
         mated = np.zeros(BINS, np.int64)
         kept_mated: list[Pairs] = []
         kept_nearest: list[Pairs] = []
+        furthest: list[Pairs] = []
         for rows, columns in self._blocks():
             similarities = self._embeddings[rows] @ self._embeddings[columns].T
             self._search(similarities, rows, columns, best_mated, best_non_mated, ranks)
@@ -129,6 +139,7 @@ class _Comparing:
             pairs = self._mated_pairs(similarities, rows, columns)
             mated += ScoreHistogram.of(pairs.similarities).counts
             kept_mated.append(self._some(pairs))
+            furthest.append(least_similar(pairs))
             kept_nearest.append(self._nearest(similarities, rows, columns, nearest_from))
         return Comparisons(
             people=_put_back(self._owners, self._order),
@@ -138,6 +149,7 @@ class _Comparing:
             non_mated_sample=self._join([non_mated_sample]),
             nearest_non_mated=self._join(kept_nearest),
             nearest_from=nearest_from,
+            furthest_mated=least_similar(self._join(furthest)),
             best_mated=_put_back(best_mated, self._order),
             best_non_mated=_put_back(best_non_mated, self._order),
             ranks=_put_back(np.where(np.isnan(best_mated), 0, ranks), self._order),
@@ -246,6 +258,11 @@ class _Comparing:
         return Pairs(np.minimum(one, other), np.maximum(one, other), similarities)
 
 
+def least_similar(pairs: Pairs) -> Pairs:
+    """The least similar of some pairs, 1,000 at most, the least first."""
+    return _chosen(pairs, np.argsort(pairs.similarities, kind="stable")[:_FURTHEST])
+
+
 def _with_all_from(
     photos: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -255,7 +272,7 @@ def _with_all_from(
     return np.repeat(photos, counts), np.repeat(starts, counts) + within
 
 
-def _chosen(pairs: Pairs, which: NDArray[np.bool_]) -> Pairs:
+def _chosen(pairs: Pairs, which: NDArray[np.bool_] | NDArray[np.int64]) -> Pairs:
     return Pairs(pairs.first[which], pairs.second[which], pairs.similarities[which])
 
 

@@ -7,6 +7,8 @@ first and above the threshold. Terms: ISO/IEC 19795-1:2021; protocol as in NIST 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +16,10 @@ from numpy.typing import NDArray
 
 from pgface.evaluation.bootstrap import Interval, Replicates
 from pgface.evaluation.comparisons import Comparisons
-from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
+from pgface.evaluation.histogram import ScoreHistogram, thresholds
+from pgface.evaluation.verification import ERRORS_NEEDED
 
+FPIR_TARGETS = (1e-1, 1e-2, 1e-3)
 _RANKS = 20
 
 
@@ -27,7 +31,19 @@ class SearchPoint:
     fpir: float
     fpir_interval: Interval
     fnir: float
+    """NaN where nobody has a second photo."""
     fnir_interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class FpirTarget:
+    """The least threshold, of four places, at which the FPIR is not above a target."""
+
+    target: float
+    point: SearchPoint | None
+    """None where there are too few searches to know."""
+    more_searches_needed: int
+    """Non-mated searches that are missing for the target to be known; 0 where it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,25 +94,57 @@ def identification(compared: Comparisons, *, failures: int = 0) -> Identificatio
 
 
 def search_point(
-    compared: Comparisons, rates: IdentificationRates, replicates: Replicates, threshold: float
+    compared: Comparisons,
+    replicates: Replicates,
+    threshold: float,
+    *,
+    failures: int = 0,
+    searched: NDArray[np.bool_] | None = None,
 ) -> SearchPoint:
     """FPIR and FNIR at a threshold, with intervals over the people who are searched for.
 
     Failures are spread over people in the rate and not in its interval: whose they are is not known here.
+
+    Args:
+        compared: all comparisons.
+        replicates: of the people who were compared.
+        threshold: least similarity.
+        failures: as of `identification`.
+        searched: shape (n,): which of the photos are searched; all if not given. All are enrolled.
+
     """
-    place = index_of(threshold)
     count = int(compared.people.max()) + 1
-    given = compared.best_non_mated >= np.float32(threshold)
-    mated = compared.ranks > 0
+    asked = np.ones(len(compared.people), bool) if searched is None else searched
+    given = asked & (compared.best_non_mated >= np.float32(threshold))
+    mated = asked & (compared.ranks > 0)
     missed = mated & ((compared.ranks > 1) | (compared.best_mated < np.float32(threshold)))
 
     def by_person(which: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.bincount(compared.people[which], minlength=count)
 
+    searches = int(mated.sum()) + failures
     return SearchPoint(
         threshold=threshold,
-        fpir=float(rates.fpir[place]),
-        fpir_interval=replicates.of_people(by_person(given), np.bincount(compared.people)),
-        fnir=float(rates.fnir[place]),
+        fpir=float(given.sum() / max(asked.sum(), 1)),
+        fpir_interval=replicates.of_people(by_person(given), by_person(asked)),
+        fnir=(int(missed.sum()) + failures) / searches if searches else math.nan,
         fnir_interval=replicates.of_people(by_person(missed), by_person(mated)),
     )
+
+
+def fpir_targets(
+    compared: Comparisons,
+    rates: IdentificationRates,
+    replicates: Replicates,
+    targets: Sequence[float] = FPIR_TARGETS,
+) -> tuple[FpirTarget, ...]:
+    """The least threshold for each target, as far as the number of searches carries (rule of 30)."""
+    found = []
+    for target in targets:
+        missing = math.ceil(ERRORS_NEEDED / target) - rates.non_mated_searches
+        point = None
+        if missing <= 0:
+            threshold = float(rates.thresholds[np.argmax(rates.fpir <= target)])
+            point = search_point(compared, replicates, threshold, failures=rates.failures)
+        found.append(FpirTarget(target, point, max(missing, 0)))
+    return tuple(found)

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import Comparisons, Pairs
+from pgface.evaluation.comparisons import PairComparisons, Pairs
 from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
 
 FMR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-_ERRORS_NEEDED = 30
+ERRORS_NEEDED = 30
 """For a rate that is known within 30 % with a confidence of 90 %, by the rule of 30: G. R. Doddington et al., "The NIST
 speaker recognition evaluation", Speech Communication 31 (2000)."""
 
@@ -67,7 +67,7 @@ class Verification:
 
 
 def verification(
-    compared: Comparisons, replicates: Replicates, *, fmr_targets: Sequence[float] = FMR_TARGETS
+    compared: PairComparisons, replicates: Replicates, *, fmr_targets: Sequence[float] = FMR_TARGETS
 ) -> Verification:
     """The rates of all pairs, with intervals where there is a target.
 
@@ -79,7 +79,7 @@ def verification(
     """
     fmr = compared.non_mated.at_or_above() / compared.non_mated.total
     fnmr = compared.mated.below() / compared.mated.total
-    known = [target for target in fmr_targets if compared.non_mated.total * target >= _ERRORS_NEEDED]
+    known = [target for target in fmr_targets if compared.non_mated.total * target >= ERRORS_NEEDED]
     places = [int(np.argmax(fmr <= target)) for target in known]
     points = dict(zip(known, operating_points(compared, replicates, thresholds()[places]), strict=True))
     equal, equal_threshold = _equal_error(fmr, fnmr)
@@ -100,7 +100,9 @@ def verification(
     )
 
 
-def operating_points(compared: Comparisons, replicates: Replicates, at: NDArray[np.float64]) -> list[OperatingPoint]:
+def operating_points(
+    compared: PairComparisons, replicates: Replicates, at: NDArray[np.float64]
+) -> list[OperatingPoint]:
     """FMR and FNMR at some thresholds, with their intervals."""
     reaching, staying_below = compared.non_mated.at_or_above(), compared.mated.below()
     fmr_intervals = replicates.of_non_mated(compared, at)
@@ -145,4 +147,4 @@ def _area_under_curve(mated: ScoreHistogram, non_mated: ScoreHistogram) -> float
 
 
 def _missing(target: float, pairs: int) -> int:
-    return math.ceil(_ERRORS_NEEDED / target) - pairs
+    return math.ceil(ERRORS_NEEDED / target) - pairs

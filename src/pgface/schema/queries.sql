@@ -109,6 +109,13 @@ WHERE p.id > %(after)s
 ORDER BY p.id
 LIMIT %(limit)s;
 
+-- select_embeddings --
+SELECT fe.embedding, u.email, p.filename, p.filepath, COALESCE(p.id, fe.id)
+FROM face_embeddings fe
+JOIN users u ON u.id = fe.user_id
+LEFT JOIN photos p ON p.id = fe.photo_id
+ORDER BY fe.user_id, fe.id;
+
 -- delete_photo_embeddings --
 -- The specification only unlinks them; a person who has a photo erased means the face in it.
 DELETE FROM face_embeddings

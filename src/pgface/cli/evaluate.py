@@ -1,0 +1,107 @@
+"""`pgface evaluate`: how often the model errs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pgface.cli.gallery import FaceOption, WhichFaceOption
+from pgface.cli.output import JsonOption, console, photos_progress, print_json, print_table, require_writable, say
+from pgface.evaluation.cache import forget
+from pgface.evaluation.evaluate import Evaluation
+from pgface.evaluation.page import require_page_packages, write_page
+from pgface.evaluation.report import summary, tables
+from pgface.evaluation.run import (
+    PhotoEmbedding,
+    embeddings_folder,
+    evaluate_folder,
+    evaluate_gallery,
+    gallery_model,
+    named_model,
+)
+from pgface.faces.image import PhotoLimits
+from pgface.settings import get_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="A folder of photos for each person; without it, what is enrolled in the gallery."),
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Compare only these pairs: a list as LFW's, or a .csv with file_x, file_y and Decision.",
+        ),
+    ] = None,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Figures for groups too: a .csv of photo or person, and a column for each attribute."
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A model's name or folder; the gallery's own if not given.")] = None,
+    face: FaceOption = WhichFaceOption.ONLY,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page with plots and the most telling errors; it shows faces."),
+    ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Remember embeddings for 30 days, for another run.")
+    ] = True,
+    forget_embeddings: Annotated[
+        bool, typer.Option("--forget", help="Remove all embeddings that were remembered, and do nothing else.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Measure how often the model takes two people for one, and one person for two."""
+    settings = get_settings()
+    if forget_embeddings:
+        forget(embeddings_folder(settings))
+        say("All embeddings of evaluated photos were removed.")
+        return
+    if folder is None and (pairs or attributes or model):
+        raise typer.BadParameter("give the folder of the photos too; the gallery itself is evaluated as it is")
+    if pairs and attributes:
+        raise typer.BadParameter("--attributes goes with a folder of people, not with --pairs")
+    if html is not None:
+        require_page_packages()
+        require_writable(html)
+    how = None
+    if folder is None:
+        evaluation = evaluate_gallery(settings)
+    else:
+        chosen = gallery_model(settings) if model is None else named_model(settings, model)
+        how = PhotoEmbedding(settings, chosen, face.literal, remember=cache)
+        with photos_progress() as show:
+            evaluation = evaluate_folder(folder, how, pairs=pairs, attributes=attributes, on_progress=show)
+    if html is not None:
+        _write(evaluation, html, how)
+    if json:
+        print_json(evaluation.to_json())
+        return
+    for sentence in summary(evaluation):
+        say(sentence)
+    for table in tables(evaluation):
+        console.print(f"\n{table.title}", style="bold", markup=False)
+        print_table(table.columns, table.rows, empty="")
+        if table.note:
+            console.print(table.note, style="dim", markup=False, soft_wrap=True)
+    if html is not None:
+        console.print()
+        say(f"The page, which shows faces and names: {html}")
+
+
+def _write(evaluation: Evaluation, html: Path, how: PhotoEmbedding | None) -> None:
+    limits = PhotoLimits.from_settings(get_settings())
+    if how is None:
+        write_page(evaluation, html, None, limits)
+        return
+    with how.workers() as workers:
+        write_page(evaluation, html, workers, limits)

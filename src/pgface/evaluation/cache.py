@@ -1,0 +1,131 @@
+"""Embeddings of photos that were evaluated before, by the hash of their content, so that a second run is instant.
+
+Embeddings are biometric data: only their owner may read the folder, and what was not needed for 30 days is removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface import errors
+from pgface.errors import PgfaceError, PhotoError, StorageError
+from pgface.faces.engine import EMBEDDING_DIMENSION
+
+KEPT_DAYS = 30
+_BYTES = 4 * EMBEDDING_DIMENSION
+_NORM_TOLERANCE = 1e-3
+
+Remembered = NDArray[np.float32] | PhotoError
+"""The embedding of a photo, or why it is refused."""
+
+
+class EmbeddingCache:
+    """A folder of embeddings that were made in one way."""
+
+    def __init__(self, folder: Path, made_by: object) -> None:
+        """Open it, and remove what nobody needed for long.
+
+        Args:
+            folder: of all caches.
+            made_by: whatever decides what an embedding is: the model, which face of a photo, the limits of quality.
+
+        Raises:
+            StorageError: the folder cannot be written.
+
+        """
+        self._root = folder
+        self._folder = folder / hashlib.sha256(repr(made_by).encode()).hexdigest()[:16]
+        with _writing(self._folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._remove_old()
+
+    def get(self, content_sha256: str, name: str) -> Remembered | None:
+        """What is known of a photo; None for nothing, or nothing that can be read.
+
+        Args:
+            content_sha256: of the file.
+            name: of the file, for the sentence of a refusal.
+
+        """
+        file = self._file(content_sha256)
+        try:
+            data = file.read_bytes()
+            os.utime(file)
+        except OSError:
+            return None
+        if len(data) == _BYTES:
+            embedding = np.frombuffer(data, "<f4").astype(np.float32)
+            return embedding if abs(float(embedding @ embedding) - 1) < _NORM_TOLERANCE else None
+        try:
+            refusal = json.loads(data)
+            kind = getattr(errors, refusal["error"])
+            return kind(f"{name}: {refusal['reason']}") if issubclass(kind, PhotoError) else None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def put(self, content_sha256: str, name: str, found: NDArray[np.float32] | PgfaceError) -> None:
+        """Remember a photo's embedding, or why it is refused; an error that has nothing to do with the photo is not.
+
+        Raises:
+            StorageError: the file cannot be written.
+
+        """
+        if isinstance(found, PgfaceError):
+            if not isinstance(found, PhotoError):
+                return
+            reason = str(found).removeprefix(f"{name}: ")
+            data = json.dumps({"error": type(found).__name__, "reason": reason}).encode()
+        else:
+            data = found.astype("<f4").tobytes()
+        with _writing(self._folder), tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+            file.write(data)  # readable by its owner only, and under its name only when it is whole
+        with _writing(self._folder):
+            Path(file.name).replace(self._file(content_sha256))
+
+    def _file(self, content_sha256: str) -> Path:
+        return self._folder / content_sha256
+
+    def _remove_old(self) -> None:
+        oldest = time.time() - KEPT_DAYS * 86_400
+        for folder in self._root.iterdir():
+            for file in folder.iterdir() if folder.is_dir() else ():
+                with suppress(OSError):  # somebody else was faster
+                    if file.stat().st_mtime < oldest:
+                        file.unlink()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: it cannot be written ({error.strerror}); free the disk or the folder, or use `--no-cache`."
+        ) from error
+
+
+def forget(folder: Path) -> None:
+    """Remove all embeddings that were kept.
+
+    Raises:
+        StorageError: they cannot be removed.
+
+    """
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise StorageError(f"{folder}: it cannot be removed ({error.strerror}); remove the folder yourself.") from error

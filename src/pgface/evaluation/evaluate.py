@@ -1,0 +1,232 @@
+"""What a model errs on a set of photos: everything that `pgface evaluate` says, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.errors import EvaluationError
+from pgface.evaluation.bootstrap import Replicates
+from pgface.evaluation.comparisons import PairComparisons, Pairs, compare_all, least_similar
+from pgface.evaluation.embedded import EmbeddedPhotos, pair_rows
+from pgface.evaluation.folds import FoldAccuracy, fold_accuracy
+from pgface.evaluation.groups import Attributes, Differential, GroupRates, differentials, group_rates
+from pgface.evaluation.histogram import ScoreHistogram
+from pgface.evaluation.identification import (
+    FpirTarget,
+    IdentificationRates,
+    SearchPoint,
+    fpir_targets,
+    identification,
+    search_point,
+)
+from pgface.evaluation.photos import PhotoPairs
+from pgface.evaluation.verification import OperatingPoint, Verification, operating_points, verification
+
+_CURVE_STEP = 50
+"""Thresholds in JSON: one of so many, 0.005 apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """What the errors are measured of: a model, and the thresholds that are used with it."""
+
+    model: str
+    verify_threshold: float
+    identify_threshold: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchEvaluation:
+    """The errors of 1:N."""
+
+    rates: IdentificationRates
+    targets: tuple[FpirTarget, ...]
+    in_use: SearchPoint
+    """At the threshold for identification that is in use."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """Error rates, and what they were measured on."""
+
+    source: str
+    """The folder, the list of pairs or the gallery."""
+    used: InUse
+    embedded: EmbeddedPhotos
+    compared: PairComparisons
+    verification: Verification
+    in_use: OperatingPoint
+    """At the threshold for verification that is in use."""
+    search: SearchEvaluation | None
+    """None for a list of pairs."""
+    folds: FoldAccuracy | None
+    """None unless the list of pairs has folds."""
+    pairs_without_face: int
+    """Pairs of the list with a photo without a usable face."""
+    groups: tuple[GroupRates, ...]
+    differentials: tuple[Differential, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values: no embedding and no picture, but the names of photos and people."""
+        at = np.arange(0, len(self.verification.thresholds), _CURVE_STEP)
+        curves: dict[str, NDArray[np.float64]] = {
+            "threshold": self.verification.thresholds,
+            "fmr": self.verification.fmr,
+            "fnmr": self.verification.fnmr,
+        }
+        if self.search is not None:
+            curves |= {"fpir": self.search.rates.fpir, "fnir": self.search.rates.fnir}
+        return {
+            "source": self.source,
+            **asdict(self.used),
+            "photos": len(self.embedded.photos) + len(self.embedded.refusals),
+            "people": len(self.embedded.people),
+            "failure_to_enroll": {
+                "rate": self.embedded.failure_to_enroll_rate,
+                "photos": len(self.embedded.refusals),
+                "reasons": dict(self.embedded.reasons()),
+                "each": [
+                    {"photo": refusal.photo.name, "error": refusal.error, "reason": refusal.reason}
+                    for refusal in self.embedded.refusals
+                ],
+            },
+            "verification": _without_curves(self.verification) | {"in_use": _jsonable(self.in_use)},
+            "identification": None
+            if self.search is None
+            else _without_curves(self.search.rates)
+            | {"targets": _jsonable(self.search.targets), "in_use": _jsonable(self.search.in_use)},
+            "folds": _jsonable(self.folds),
+            "pairs_without_face": self.pairs_without_face,
+            "groups": _jsonable(self.groups),
+            "differentials": _jsonable(self.differentials),
+            "curves": {name: values[at].tolist() for name, values in curves.items()},
+        }
+
+
+def evaluate_photos(
+    source: str, embedded: EmbeddedPhotos, used: InUse, *, attributes: Attributes | None = None, seed: int = 0
+) -> Evaluation:
+    """Compare every photo with every other, and search each among all the others.
+
+    Args:
+        source: where the photos are from, for people.
+        embedded: the photos.
+        used: the model, and the thresholds in use.
+        attributes: groups to give the same figures for.
+        seed: of what is drawn.
+
+    Raises:
+        EvaluationError: fewer than two people, or nobody with two photos, have a usable face.
+
+    """
+    owners = embedded.owners
+    compared = compare_all(embedded.embeddings, owners, seed=seed)
+    replicates = Replicates.draw(len(embedded.people), seed=seed)
+    failures = embedded.missed_searches()
+    rates = identification(compared, failures=failures)
+    groups: tuple[GroupRates, ...] = ()
+    if attributes is not None:
+        groups = group_rates(embedded, compared, attributes, used.verify_threshold, used.identify_threshold, seed=seed)
+    return Evaluation(
+        source=source,
+        used=used,
+        embedded=embedded,
+        compared=compared,
+        verification=verification(compared, replicates),
+        in_use=_at(compared, replicates, used.verify_threshold),
+        search=SearchEvaluation(
+            rates=rates,
+            targets=fpir_targets(compared, rates, replicates),
+            in_use=search_point(compared, replicates, used.identify_threshold, failures=failures),
+        ),
+        folds=None,
+        pairs_without_face=0,
+        groups=groups,
+        differentials=differentials(groups),
+    )
+
+
+def evaluate_pairs(
+    source: str, pairs: PhotoPairs, embedded: EmbeddedPhotos, used: InUse, *, seed: int = 0
+) -> Evaluation:
+    """Compare the pairs of a list.
+
+    Args:
+        source: the list, for people.
+        pairs: which photos are compared.
+        embedded: those photos.
+        used: the model, and the thresholds in use.
+        seed: of what is drawn.
+
+    Raises:
+        EvaluationError: no mated or no non-mated pair has usable faces.
+
+    """
+    rows = pair_rows(embedded, pairs.photos)
+    first, second = rows[pairs.first], rows[pairs.second]
+    there = (first >= 0) & (second >= 0)
+    similarities = np.full(len(first), np.nan, np.float32)
+    similarities[there] = np.einsum("ij,ij->i", embedded.embeddings[first[there]], embedded.embeddings[second[there]])
+    for kind, wanted in (("mated", pairs.mated), ("non-mated", ~pairs.mated)):
+        if not (there & wanted).any():
+            raise EvaluationError(f"{source}: in no {kind} pair both photos have a usable face; add others.")
+
+    def chosen(which: NDArray[np.bool_]) -> Pairs:
+        return Pairs(first[which], second[which], similarities[which])
+
+    mated, non_mated = chosen(there & pairs.mated), chosen(there & ~pairs.mated)
+    nobody = np.zeros(len(first), bool)
+    compared = PairComparisons(
+        people=embedded.owners,
+        mated=ScoreHistogram.of(mated.similarities),
+        non_mated=ScoreHistogram.of(non_mated.similarities),
+        mated_sample=mated,
+        non_mated_sample=non_mated,
+        nearest_non_mated=chosen(nobody),
+        nearest_from=np.inf,  # all that there are is the sample
+        furthest_mated=least_similar(mated),
+    )
+    replicates = Replicates.draw(len(embedded.people), seed=seed)
+    return Evaluation(
+        source=source,
+        used=used,
+        embedded=embedded,
+        compared=compared,
+        verification=verification(compared, replicates),
+        in_use=_at(compared, replicates, used.verify_threshold),
+        search=None,
+        folds=None if pairs.folds is None else fold_accuracy(similarities, pairs.mated, pairs.folds),
+        pairs_without_face=int((~there).sum()),
+        groups=(),
+        differentials=(),
+    )
+
+
+def _at(compared: PairComparisons, replicates: Replicates, threshold: float) -> OperatingPoint:
+    (point,) = operating_points(compared, replicates, np.array([threshold]))
+    return point
+
+
+def _without_curves(rates: Verification | IdentificationRates) -> dict[str, Any]:
+    return {name: value for name, value in _jsonable(rates).items() if name not in _CURVES}
+
+
+_CURVES = ("thresholds", "fmr", "fnmr", "fpir", "fnir")
+
+
+def _jsonable(value: Any) -> Any:
+    match value:
+        case np.ndarray():
+            return value.tolist()
+        case tuple() if hasattr(value, "_asdict"):
+            return {name: _jsonable(part) for name, part in value._asdict().items()}
+        case tuple() | list():
+            return [_jsonable(part) for part in value]
+        case _ if hasattr(value, "__dataclass_fields__"):
+            return {name: _jsonable(getattr(value, name)) for name in value.__dataclass_fields__}
+        case _:
+            return value

@@ -1,0 +1,214 @@
+"""The error rates of groups of people or photos, and how far apart they are.
+
+Non-mated pairs are those within a group, where false matches are most frequent. Source of the protocol and of the
+ratio to the geometric mean: P. Grother, "Face Recognition Vendor Test (FRVT) Part 8: Summarizing Demographic
+Differentials", NIST Interagency Report 8429 (2022); terms: ISO/IEC 19795-10:2024.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.errors import EvaluationError
+from pgface.evaluation.bootstrap import Replicates
+from pgface.evaluation.comparisons import Comparisons, compare_all
+from pgface.evaluation.embedded import EmbeddedPhotos
+from pgface.evaluation.identification import SearchPoint, search_point
+from pgface.evaluation.photos import LabelledPhoto
+from pgface.evaluation.verification import OperatingPoint, operating_points
+
+_KEYS = ("photo", "person")
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What is known of people, or of single photos."""
+
+    key: str
+    """"photo", for paths below the folder, or "person", for names of people."""
+    names: tuple[str, ...]
+    """Of the attributes."""
+    values: Mapping[str, tuple[str, ...]]
+    """By photo or person, a value for each attribute; empty where nothing is known."""
+
+    def of(self, photo: LabelledPhoto, place: int) -> str:
+        """A photo's value of the attribute at a place; empty where nothing is known."""
+        found = self.values.get(photo.name if self.key == "photo" else photo.person)
+        return "" if found is None else found[place]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRates:
+    """The rates of one group, at the thresholds in use."""
+
+    attribute: str
+    group: str
+    people: int
+    photos: int
+    """With a usable face."""
+    failure_to_enroll_rate: float
+    verification: OperatingPoint | None
+    """None where no two people, or no two photos of one, are in the group."""
+    search: SearchPoint
+    """Its photos searched among everybody's; FNIR is NaN where nobody has a second photo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differential:
+    """How far apart the groups of an attribute are in one rate."""
+
+    attribute: str
+    rate: str
+    worst: str
+    """The group with the highest rate."""
+    max_to_min: float | None
+    """None where a group has no error at all."""
+    max_to_geometric_mean: float | None
+    """None where a group has no error at all."""
+
+
+def read_attributes(file: Path) -> Attributes:
+    """Read a table whose first column is `photo` or `person`, and each other one an attribute.
+
+    Raises:
+        EvaluationError: it cannot be read, is not of this form, or names something twice.
+
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            rows = [row for row in csv.reader(stream) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no table in UTF-8"
+        raise EvaluationError(f"{file}: the table cannot be read ({reason}); give a CSV file.") from error
+    if not rows or rows[0][0] not in _KEYS or len(rows[0]) < 2:
+        raise EvaluationError(
+            f"{file}: the first line should name the columns: `photo` or `person`, then attributes; correct it."
+        )
+    key, *names = rows[0]
+    values: dict[str, tuple[str, ...]] = {}
+    for line, row in enumerate(rows[1:], start=2):
+        if len(row) != len(rows[0]):
+            raise EvaluationError(f"{file}: line {line} has {len(row)} columns and not {len(rows[0])}; correct it.")
+        if row[0] in values:
+            raise EvaluationError(f"{file}: {row[0]} is there twice; leave one of the lines out.")
+        values[row[0]] = tuple(value.strip() for value in row[1:])
+    return Attributes(key, tuple(names), values)
+
+
+def check_attributes(file: Path, attributes: Attributes, photos: Sequence[LabelledPhoto]) -> None:
+    """Check that a table is about these photos.
+
+    Raises:
+        EvaluationError: it names others.
+
+    """
+    known = {photo.name if attributes.key == "photo" else photo.person for photo in photos}
+    unknown = [name for name in attributes.values if name not in known]
+    if unknown:
+        more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
+        raise EvaluationError(
+            f"{file}: the folder has no {attributes.key} {', '.join(unknown[:_SHOWN])}{more}; correct the table."
+        )
+
+
+def group_rates(
+    embedded: EmbeddedPhotos,
+    compared: Comparisons,
+    attributes: Attributes,
+    verify_threshold: float,
+    identify_threshold: float,
+    *,
+    seed: int = 0,
+) -> tuple[GroupRates, ...]:
+    """The rates of every group of every attribute; photos of which nothing is known are in none.
+
+    Args:
+        embedded: all photos.
+        compared: all comparisons of them.
+        attributes: the groups.
+        verify_threshold: for the 1:1 rates.
+        identify_threshold: for the 1:N rates.
+        seed: of the intervals.
+
+    """
+    everybody = Replicates.draw(len(embedded.people), seed=seed)
+    found = []
+    for place, attribute in enumerate(attributes.names):
+        values = np.array([attributes.of(photo, place) for photo in embedded.photos])
+        refused = [(attributes.of(refusal.photo, place), refusal.photo.person) for refusal in embedded.refusals]
+        for group in sorted(set(values) - {""}):
+            within = values == group
+            people = set(compared.people[within].tolist())
+            enrolled = {embedded.people[person] for person in people}
+            failures = [person for value, person in refused if value == group]
+            found.append(
+                GroupRates(
+                    attribute=attribute,
+                    group=str(group),
+                    people=len(people),
+                    photos=int(within.sum()),
+                    failure_to_enroll_rate=len(failures) / (len(failures) + int(within.sum())),
+                    verification=_verification(embedded, within, verify_threshold, seed),
+                    search=search_point(
+                        compared,
+                        everybody,
+                        identify_threshold,
+                        failures=sum(person in enrolled for person in failures),
+                        searched=within,
+                    ),
+                )
+            )
+    return tuple(found)
+
+
+def _verification(
+    embedded: EmbeddedPhotos, within: NDArray[np.bool_], threshold: float, seed: int
+) -> OperatingPoint | None:
+    try:
+        compared = compare_all(embedded.embeddings[within], embedded.owners[within], seed=seed)
+    except EvaluationError:
+        return None
+    replicates = Replicates.draw(int(compared.people.max()) + 1, seed=seed)
+    (point,) = operating_points(compared, replicates, np.array([threshold]))
+    return point
+
+
+def differentials(groups: Sequence[GroupRates]) -> tuple[Differential, ...]:
+    """How far apart the groups of each attribute are, in each rate that two of them have."""
+    found = []
+    for attribute in dict.fromkeys(group.attribute for group in groups):
+        of_attribute = [group for group in groups if group.attribute == attribute]
+        for rate in ("FMR", "FNMR", "FPIR", "FNIR", "FTE"):
+            rates = {group.group: value for group in of_attribute if (value := _rate(group, rate)) is not None}
+            if len(rates) > 1:
+                found.append(_differential(attribute, rate, rates))
+    return tuple(found)
+
+
+def _rate(group: GroupRates, rate: str) -> float | None:
+    match rate:
+        case "FMR" | "FNMR":
+            point = group.verification
+            return None if point is None else (point.fmr if rate == "FMR" else point.fnmr)
+        case "FPIR":
+            return group.search.fpir
+        case "FNIR":
+            return None if np.isnan(group.search.fnir) else group.search.fnir
+        case _:
+            return group.failure_to_enroll_rate
+
+
+def _differential(attribute: str, rate: str, rates: dict[str, float]) -> Differential:
+    values = np.array(list(rates.values()))
+    worst = max(rates, key=rates.__getitem__)
+    if not values.all():
+        return Differential(attribute, rate, worst, None, None)
+    mean = float(np.exp(np.log(values).mean()))
+    return Differential(attribute, rate, worst, float(values.max() / values.min()), float(values.max() / mean))

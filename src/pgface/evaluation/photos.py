@@ -1,0 +1,240 @@
+"""Which photos are evaluated, and whose they are: a folder of people, or a list of pairs."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.errors import EvaluationError
+
+_YES = {"yes", "true", "1", "same"}
+_NO = {"no", "false", "0", "different"}
+_SHOWN = 3
+"""Of what is wrong with a list, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPhoto:
+    """A photo, and whose it is."""
+
+    name: str
+    """Its path below the folder."""
+    file: Path
+    person: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhotoPairs:
+    """Photos, and which of them are compared."""
+
+    photos: tuple[LabelledPhoto, ...]
+    first: NDArray[np.int64]
+    """Shape (n,), places in `photos`."""
+    second: NDArray[np.int64]
+    """Of the same shape."""
+    mated: NDArray[np.bool_]
+    """Of the same shape: whether both are of one person."""
+    folds: NDArray[np.int64] | None
+    """Of the same shape, 0 to k - 1; None for a list without folds."""
+
+
+def folder_photos(folder: Path) -> list[LabelledPhoto]:
+    """The photos of `folder/<person>/<photo>`, in order; hidden files are left out.
+
+    Raises:
+        EvaluationError: the folder cannot be read, or holds no photos of people.
+
+    """
+    photos = [
+        LabelledPhoto(f"{person.name}/{file.name}", file, person.name)
+        for person in _listed(folder)
+        if person.is_dir()
+        for file in _listed(person)
+        if not file.is_dir()
+    ]
+    if not photos:
+        raise EvaluationError(f"{folder}: there are no photos in it; it must hold a folder of photos for each person.")
+    return photos
+
+
+def lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
+    """A list of pairs as LFW has it: a line of the folds and their size, then each fold's mated and non-mated pairs.
+
+    A photo is a name and a number, `folder/<name>/<name>_<four digits>.*`. Source: G. B. Huang, M. Ramesh, T. Berg,
+    E. Learned-Miller, "Labeled Faces in the Wild", University of Massachusetts, Technical Report 07-49 (2007).
+
+    Raises:
+        EvaluationError: the list is not of this form, or names photos that are not there.
+
+    """
+    lines = [line.split("\t" if "\t" in line else None) for line in _text(file).splitlines() if line.strip()]
+    folds, size = _lfw_head(file, lines)
+    if len(lines) - 1 != 2 * folds * size:
+        raise EvaluationError(
+            f"{file}: {folds} folds of {size} mated and {size} non-mated pairs are {2 * folds * size:,} lines, and "
+            f"there are {len(lines) - 1:,}; give the whole list."
+        )
+    finder = _PhotoFinder(folder)
+    pairs = []
+    for number, fields in enumerate(lines[1:]):
+        fold, place = divmod(number, 2 * size)
+        match fields:
+            case [name, one, other] if place < size:
+                pair = finder.lfw(name, one), finder.lfw(name, other)
+            case [name, one, other_name, other] if place >= size:
+                pair = finder.lfw(name, one), finder.lfw(other_name, other)
+            case _:
+                kind = "mated pair (name, number, number)" if place < size else "non-mated pair (name, number, twice)"
+                raise EvaluationError(f"{file}: line {number + 2} should be a {kind}; correct it.")
+        pairs.append((*pair, place < size, fold))
+    return finder.pairs(file, pairs, with_folds=True)
+
+
+def csv_pairs(file: Path, folder: Path) -> PhotoPairs:
+    """A table of pairs with the columns `file_x`, `file_y` and `Decision` (yes or no; or true, false, 1, 0).
+
+    Whoever has a mated pair in common is one person.
+
+    Args:
+        file: the table.
+        folder: where its relative paths begin.
+
+    Raises:
+        EvaluationError: the table is not of this form, or names photos that are not there.
+
+    """
+    rows = list(csv.DictReader(_text(file).splitlines()))
+    missing = {"file_x", "file_y", "Decision"} - set(rows[0] if rows else ())
+    if missing:
+        raise EvaluationError(f"{file}: there is no column {sorted(missing)[0]}; it needs file_x, file_y and Decision.")
+    finder = _PhotoFinder(folder)
+    pairs = []
+    for line, row in enumerate(rows, start=2):
+        decision = (row["Decision"] or "").strip().lower()
+        if decision not in _YES | _NO:
+            raise EvaluationError(f"{file}: the Decision of line {line} is neither yes nor no; correct it.")
+        pair = finder.path(row["file_x"] or ""), finder.path(row["file_y"] or "")
+        pairs.append((*pair, decision in _YES, 0))
+    return finder.pairs(file, pairs, with_folds=False)
+
+
+def read_pairs(file: Path, folder: Path) -> PhotoPairs:
+    """A list of pairs of either form: a `.csv` file, or LFW's.
+
+    Raises:
+        EvaluationError: as of `csv_pairs` and `lfw_pairs`.
+
+    """
+    return csv_pairs(file, folder) if file.suffix.lower() == ".csv" else lfw_pairs(file, folder)
+
+
+class _PhotoFinder:
+    """The photos that a list names, each once, in the order in which they are named."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._places: dict[Path, int] = {}
+        self._names: list[tuple[str, str]] = []
+        self._missing: list[str] = []
+        self._of_person: dict[str, dict[str, Path]] = {}
+
+    def lfw(self, name: str, number: str) -> int:
+        """Place of a photo of LFW's form."""
+        stem = f"{name}_{number.zfill(4)}"
+        if name not in self._of_person:
+            entries = _listed(self._folder / name) if (self._folder / name).is_dir() else []
+            self._of_person[name] = {entry.stem: entry for entry in entries}
+        file = self._of_person[name].get(stem)
+        return self._place(file, f"{name}/{stem}", name)
+
+    def path(self, text: str) -> int:
+        """Place of a photo that is given by its path."""
+        file = self._folder / text
+        return self._place(file if text and file.is_file() else None, text, "")
+
+    def _place(self, file: Path | None, name: str, person: str) -> int:
+        if file is None:
+            self._missing.append(name or "(nothing)")
+            return -1
+        if file not in self._places:
+            self._places[file] = len(self._places)
+            self._names.append((name if not file.suffix or name.endswith(file.suffix) else name + file.suffix, person))
+        return self._places[file]
+
+    def pairs(self, file: Path, pairs: Sequence[tuple[int, int, bool, int]], *, with_folds: bool) -> PhotoPairs:
+        """All of it, if nothing is missing and there are pairs of both kinds."""
+        if self._missing:
+            missing = list(dict.fromkeys(self._missing))
+            more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+            raise EvaluationError(
+                f"{file}: it names photos that are not in {self._folder}: {', '.join(missing[:_SHOWN])}{more}; "
+                "give the folder that holds them."
+            )
+        first, second, mated, folds = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
+        if mated.all() or not mated.any():
+            kind = "non-mated" if mated.all() else "mated"
+            raise EvaluationError(f"{file}: there is no {kind} pair in it; both kinds are needed.")
+        people = [person for _, person in self._names]
+        if not any(people):
+            people = [str(number) for number in _groups(len(people), first[mated == 1], second[mated == 1])]
+        photos = tuple(
+            LabelledPhoto(name, path, person)
+            for (name, _), path, person in zip(self._names, self._places, people, strict=True)
+        )
+        return PhotoPairs(photos, first, second, mated == 1, folds if with_folds else None)
+
+
+def _groups(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> list[int]:
+    """The least number that each is linked to."""
+    roots = list(range(count))
+
+    def root(number: int) -> int:
+        while roots[number] != number:
+            roots[number] = roots[roots[number]]
+            number = roots[number]
+        return number
+
+    for one, other in zip(first.tolist(), second.tolist(), strict=True):
+        low, high = sorted((root(one), root(other)))
+        roots[high] = low
+    return [root(number) for number in range(count)]
+
+
+def _lfw_head(file: Path, lines: list[list[str]]) -> tuple[int, int]:
+    match lines[:1]:
+        case [[size]] if size.isdecimal():  # one fold, as in LFW's development sets
+            return 1, int(size)
+        case [[folds, size]] if folds.isdecimal() and size.isdecimal():
+            return int(folds), int(size)
+    raise EvaluationError(
+        f"{file}: the first line should say how many folds there are and how many pairs of each kind in one, as "
+        "`10 300`; give a list as LFW's pairs.txt, or a table whose name ends in .csv."
+    )
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise EvaluationError(f"{file}: the list cannot be read ({reason}); give a file that you may read.") from error
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(_entries(folder), key=lambda entry: entry.name)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from (Path(entry.path) for entry in entries if not entry.name.startswith("."))
+    except OSError as error:
+        raise EvaluationError(
+            f"{folder}: the folder cannot be read ({error.strerror}); give a folder that you may read."
+        ) from error

@@ -1,0 +1,187 @@
+"""An evaluation in words and numbers, for the terminal and the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pgface.evaluation.bootstrap import Interval
+from pgface.evaluation.evaluate import Evaluation
+
+_REASONS = {
+    "NoFaceError": "no face was found",
+    "SeveralFacesError": "several faces",
+    "LowQualityError": "of too low quality",
+    "PhotoFormatError": "not a photo that can be decoded",
+    "PhotoTooLargeError": "over a limit",
+    "PhotoNotReadableError": "cannot be read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows with a title."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def summary(evaluation: Evaluation) -> Iterator[str]:
+    """What was evaluated, in sentences."""
+    embedded, rates = evaluation.embedded, evaluation.verification
+    photos = len(embedded.photos) + len(embedded.refusals)
+    yield (
+        f"{photos:,} photos of {len(embedded.people):,} people, {evaluation.used.model}: {rates.mated_pairs:,} mated "
+        f"and {rates.non_mated_pairs:,} non-mated pairs."
+    )
+    if embedded.refusals:
+        reasons = ", ".join(f"{count:,} {_REASONS.get(name, name)}" for name, count in embedded.reasons().most_common())
+        failed = f"{len(embedded.refusals):,} photos, {percent(embedded.failure_to_enroll_rate)}"
+        yield f"Failures to enroll: {failed} ({reasons})."
+    if evaluation.pairs_without_face:
+        yield f"{evaluation.pairs_without_face:,} pairs have such a photo and are in no rate but the folds' accuracy."
+    if evaluation.folds is not None:
+        folds = evaluation.folds
+        yield (
+            f"Accuracy over {len(folds.accuracies)} folds: {100 * folds.mean:.2f} ± {100 * folds.standard_error:.2f} % "
+            "(standard error); a pair without a usable face counts as not matching."
+        )
+    yield (
+        f"EER {percent(rates.equal_error_rate)} at {rates.equal_error_threshold:.4f}; area under the ROC "
+        f"{rates.area_under_curve:.6f}; accuracy at the best threshold {percent(rates.best_accuracy)}."
+    )
+
+
+def tables(evaluation: Evaluation) -> Iterator[Table]:
+    """The error rates."""
+    yield _verification(evaluation)
+    if evaluation.search is not None:
+        yield _identification(evaluation)
+        yield _ranks(evaluation)
+    if evaluation.groups:
+        yield _groups(evaluation)
+        yield _differentials(evaluation)
+
+
+def _verification(evaluation: Evaluation) -> Table:
+    rows = []
+    for target in evaluation.verification.targets:
+        if target.point is None:
+            missing = f"{target.more_pairs_needed:,} more non-mated pairs are needed to know"
+            rows.append((f"FMR {target.target:g}", missing, "", ""))
+            continue
+        point = target.point
+        rows.append(
+            (
+                f"FMR {target.target:g}",
+                f"{point.threshold:.4f}",
+                rate(point.fmr, point.fmr_interval),
+                rate(point.fnmr, point.fnmr_interval),
+            )
+        )
+    used = evaluation.in_use
+    rows.append(
+        ("in use", f"{used.threshold:.4f}", rate(used.fmr, used.fmr_interval), rate(used.fnmr, used.fnmr_interval))
+    )
+    return Table("Verification (1:1)", ("target", "threshold", "FMR", "FNMR"), tuple(rows), _INTERVALS)
+
+
+def _identification(evaluation: Evaluation) -> Table:
+    search = evaluation.search
+    assert search is not None  # noqa: S101 - the caller's
+    rows = []
+    for target in search.targets:
+        if target.point is None:
+            missing = f"{target.more_searches_needed:,} more photos are needed to know"
+            rows.append((f"FPIR {target.target:g}", missing, "", ""))
+            continue
+        point = target.point
+        rows.append(
+            (
+                f"FPIR {target.target:g}",
+                f"{point.threshold:.4f}",
+                rate(point.fpir, point.fpir_interval),
+                rate(point.fnir, point.fnir_interval),
+            )
+        )
+    used = search.in_use
+    rows.append(
+        ("in use", f"{used.threshold:.4f}", rate(used.fpir, used.fpir_interval), rate(used.fnir, used.fnir_interval))
+    )
+    failures = search.rates.failures
+    note = f"FPIR grows with the people enrolled: it holds for {search.rates.gallery_people:,}."
+    if failures:
+        note += f" FNIR counts {failures:,} photos without a usable face as misses."
+    return Table("Identification (1:N, open set)", ("target", "threshold", "FPIR", "FNIR"), tuple(rows), note)
+
+
+def _ranks(evaluation: Evaluation) -> Table:
+    search = evaluation.search
+    assert search is not None  # noqa: S101 - the caller's
+    shares = search.rates.cumulative_match
+    rows = tuple((f"{rank}", percent(shares[rank - 1])) for rank in (1, 2, 5, 10, 20) if rank <= len(shares))
+    note = f"{search.rates.mated_searches:,} searches without a threshold."
+    return Table("Cumulative match", ("rank", "the right person is among the first"), rows, note)
+
+
+def _groups(evaluation: Evaluation) -> Table:
+    rows = []
+    for group in evaluation.groups:
+        point, search = group.verification, group.search
+        rows.append(
+            (
+                f"{group.attribute}: {group.group}",
+                f"{group.people:,}",
+                f"{group.photos:,}",
+                percent(group.failure_to_enroll_rate),
+                "-" if point is None else rate(point.fmr, point.fmr_interval),
+                "-" if point is None else rate(point.fnmr, point.fnmr_interval),
+                rate(search.fpir, search.fpir_interval),
+                "-" if math.isnan(search.fnir) else rate(search.fnir, search.fnir_interval),
+            )
+        )
+    columns = ("group", "people", "photos", "FTE", "FMR", "FNMR", "FPIR", "FNIR")
+    return Table(
+        "Groups, at the thresholds in use",
+        columns,
+        tuple(rows),
+        "FMR is of pairs within the group; FPIR and FNIR of its photos searched among everybody's.",
+    )
+
+
+def _differentials(evaluation: Evaluation) -> Table:
+    rows = tuple(
+        (
+            f"{found.attribute}, {found.rate}",
+            found.worst,
+            "-" if found.max_to_min is None else f"{found.max_to_min:.2f}",
+            "-" if found.max_to_geometric_mean is None else f"{found.max_to_geometric_mean:.2f}",
+        )
+        for found in evaluation.differentials
+    )
+    return Table(
+        "How far apart the groups are",
+        ("rate", "highest for", "highest / lowest", "highest / geometric mean"),
+        rows,
+        "No ratio where a group has no error at all: there are too few trials to tell.",
+    )
+
+
+_INTERVALS = "In brackets: 95 % intervals, by drawing people anew 400 times."
+
+
+def percent(share: float) -> str:
+    """A share in percent, to three figures where it is small."""
+    if share == 0:
+        return "0 %"
+    if share < 1e-4:
+        return f"{100 * share:.2g} %"
+    return f"{100 * share:.3g} %" if share < 0.1 else f"{100 * share:.2f} %"
+
+
+def rate(value: float, interval: Interval) -> str:
+    """A rate with its interval."""
+    return f"{percent(value)} ({percent(interval.low)} to {percent(interval.high)})"

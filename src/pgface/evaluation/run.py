@@ -1,0 +1,148 @@
+"""From a folder, a list of pairs or the gallery to an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pgface.binding import GalleryModel, read_binding
+from pgface.evaluation.cache import EmbeddingCache
+from pgface.evaluation.embedded import EmbeddedPhotos, OnProgress, embed_photos
+from pgface.evaluation.evaluate import Evaluation, InUse, evaluate_pairs, evaluate_photos
+from pgface.evaluation.groups import check_attributes, read_attributes
+from pgface.evaluation.photos import LabelledPhoto, folder_photos, read_pairs
+from pgface.evaluation.stored import stored_embeddings
+from pgface.faces import load_engine, model_defaults
+from pgface.faces.choice import WhichFace
+from pgface.faces.engine import Engine
+from pgface.faces.quality import QualityLimits
+from pgface.photo_workers import PhotoWorkers
+from pgface.postgres.database import Database
+from pgface.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedModel:
+    """A model that is ready, and the thresholds that are used with it."""
+
+    engine: Engine
+    reload: Callable[[], Engine] | None
+    """Loads it again in another process."""
+    used: InUse
+
+
+def gallery_model(settings: Settings) -> EvaluatedModel:
+    """The gallery's model, with the gallery's thresholds.
+
+    Raises:
+        SchemaMissingError: there is no gallery.
+        ModelError, ModelMismatchError: its model cannot be used here.
+
+    """
+    with Database.open(settings) as database:
+        binding = read_binding(database)
+        model = GalleryModel(settings, binding, None)
+        engine = model.engine
+    used = InUse(engine.identity.name, binding.verify_threshold, binding.identify_threshold)
+    return EvaluatedModel(engine, model.reload, used)
+
+
+def named_model(settings: Settings, name: str) -> EvaluatedModel:
+    """A model by its name or folder, with its published thresholds; no gallery is needed.
+
+    Raises:
+        ModelError: it cannot be used here.
+
+    """
+    load = partial(
+        load_engine,
+        name,
+        models_dir=settings.models_dir,
+        detector_size=settings.detector_size,
+        execution_provider=settings.execution_provider,
+    )
+    engine = load()
+    defaults = model_defaults(engine.identity.name)
+    used = InUse(engine.identity.name, defaults.verify_threshold, defaults.identify_threshold)
+    return EvaluatedModel(engine, load, used)
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoEmbedding:
+    """How photos are embedded: by which model, which of their faces, and whether that is remembered."""
+
+    settings: Settings
+    model: EvaluatedModel
+    face: WhichFace = "only"
+    remember: bool = True
+    """In `embeddings_folder`, for 30 days."""
+
+    def embed(self, photos: list[LabelledPhoto], on_progress: OnProgress | None) -> EmbeddedPhotos:
+        """Embed photos; as `embed_photos`."""
+        cache = None
+        if self.remember:
+            made_by = self.model.engine.identity, self.face, QualityLimits.from_settings(self.settings)
+            cache = EmbeddingCache(embeddings_folder(self.settings), made_by)
+        with self.workers() as workers:
+            return embed_photos(
+                photos, workers, max_bytes=self.settings.max_photo_bytes, cache=cache, on_progress=on_progress
+            )
+
+    def workers(self) -> PhotoWorkers:
+        """Workers that embed photos in this way."""
+        return PhotoWorkers(self.settings, self.model.engine, self.model.reload, self.face)
+
+
+def embeddings_folder(settings: Settings) -> Path:
+    """Where embeddings of evaluated photos are remembered."""
+    return settings.data_dir / "evaluated"
+
+
+def evaluate_folder(
+    folder: Path,
+    how: PhotoEmbedding,
+    *,
+    pairs: Path | None = None,
+    attributes: Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> Evaluation:
+    """Evaluate a folder of people, or the pairs of a list.
+
+    Args:
+        folder: `folder/<person>/<photo>`; of a list of pairs, where its paths begin.
+        how: how photos are embedded.
+        pairs: compare only these; see `read_pairs`.
+        attributes: groups of people or photos; see `read_attributes`. Not with a list of pairs.
+        on_progress: see `OnProgress`.
+
+    Raises:
+        EvaluationError: folder, list or table cannot be used.
+        StorageError: what is remembered cannot be written.
+
+    """
+    if pairs is not None:
+        listed = read_pairs(pairs, folder)
+        return evaluate_pairs(str(pairs), listed, how.embed(list(listed.photos), on_progress), how.model.used)
+    photos = folder_photos(folder)
+    groups = None
+    if attributes is not None:
+        groups = read_attributes(attributes)
+        check_attributes(attributes, groups, photos)
+    return evaluate_photos(str(folder), how.embed(photos, on_progress), how.model.used, attributes=groups)
+
+
+def evaluate_gallery(settings: Settings) -> Evaluation:
+    """Evaluate what is enrolled: every embedding beside every other, and each searched among the others.
+
+    Raises:
+        EvaluationError: fewer than two people are enrolled, or nobody has two embeddings.
+        DatabaseError: PostgreSQL could not be reached, or refused.
+
+    """
+    with Database.open(settings) as database:
+        binding = read_binding(database)
+        embedded = stored_embeddings(database, settings.photos_dir)
+    used = InUse(binding.model_name or "", binding.verify_threshold, binding.identify_threshold)
+    return evaluate_photos(f"the gallery {settings.schema_name}", embedded, used)

@@ -1,0 +1,239 @@
+"""`pgface evaluate` on real photos and on a real gallery."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import combinations, islice, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from galleries import ODD_SCHEMA
+from sklearn.metrics import roc_auc_score, roc_curve
+from test_command_line import Run, runner
+
+from pgface.evaluation.histogram import index_of
+from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model
+from pgface.gallery import Gallery
+from pgface.photo_workers import PhotoWorkers
+from pgface.settings import Settings
+
+Photos = Callable[[str, int], Path]
+
+
+@pytest.fixture
+def schema_name() -> str:
+    """Commands take a second or two each, so they are run in the odder schema only."""
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def run(settings: Settings, tmp_path: Path) -> Run:
+    """Runs a command on the settings' gallery."""
+    assert settings.database_url is not None
+    environment = {
+        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "PGFACE_SCHEMA": settings.schema_name,
+        "PGFACE_DATA_DIR": str(settings.data_dir),
+    }
+    return runner(environment, tmp_path)
+
+
+@pytest.fixture
+def people(faces_dir: Path, group_photo: Path, tmp_path: Path) -> Path:
+    """Four people with four photos each, and a photo of several faces."""
+    folder = tmp_path / "people"
+    for person in ("Donald_Rumsfeld", "Colin_Powell", "George_W_Bush", "Jacques_Chirac"):
+        (folder / person).mkdir(parents=True)
+        for number in range(1, 5):
+            shutil.copy(faces_dir / person / f"{person}_{number:04}.jpg", folder / person)
+    shutil.copy(group_photo, folder / "Jacques_Chirac" / "group.jpg")
+    return folder
+
+
+def figures(run: Run, *arguments: object) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run("evaluate", *arguments, "--json").stdout)
+    return found
+
+
+def test_a_folder_of_people(run: Run, people: Path, insightface_pack: Path) -> None:
+    found = figures(run, people, "--model", insightface_pack)
+    assert (found["photos"], found["people"]) == (17, 4)
+    assert found["failure_to_enroll"]["photos"] == 1
+    assert found["failure_to_enroll"]["each"][0]["photo"] == "Jacques_Chirac/group.jpg"
+    assert found["verification"]["mated_pairs"] == 4 * 6
+    assert found["verification"]["non_mated_pairs"] == 6 * 16
+    assert found["verification"]["area_under_curve"] > 0.99
+    assert found["identification"]["mated_searches"] == 17
+    assert found["identification"]["cumulative_match"][0] == pytest.approx(16 / 17)  # the failure is a miss
+    assert [target["more_pairs_needed"] for target in found["verification"]["targets"]] == [
+        round(30 / 10**-power) - 96 for power in (2, 3, 4, 5, 6)
+    ]
+    assert len(found["curves"]["fmr"]) == len(found["curves"]["fpir"]) == 401
+
+
+def test_the_largest_face_can_be_taken(run: Run, people: Path, insightface_pack: Path) -> None:
+    assert figures(run, people, "--model", insightface_pack, "--faces", "largest")["failure_to_enroll"]["photos"] == 0
+
+
+def test_embeddings_are_remembered_until_they_are_forgotten(
+    run: Run, people: Path, insightface_pack: Path, settings: Settings
+) -> None:
+    first = figures(run, people, "--model", insightface_pack)
+    remembered = [file for file in (settings.data_dir / "evaluated").rglob("*") if file.is_file()]
+    assert len(remembered) == 17
+    assert figures(run, people, "--model", insightface_pack) == first
+    assert "were removed" in run("evaluate", "--forget").stdout
+    assert not (settings.data_dir / "evaluated").exists()
+    figures(run, people, "--model", insightface_pack, "--no-cache")
+    assert not (settings.data_dir / "evaluated").exists()
+
+
+def test_a_page_with_the_telling_errors(run: Run, people: Path, insightface_pack: Path, tmp_path: Path) -> None:
+    shutil.move(
+        people / "Jacques_Chirac" / "Jacques_Chirac_0001.jpg", people / "Colin_Powell" / "Chirac.jpg"
+    )  # a wrong label
+    (people / "Colin_Powell").rename(people / "<b>Colin & Powell")
+    done = run("evaluate", people, "--model", insightface_pack, "--html", tmp_path / "page.html")
+    assert "The page, which shows faces and names: " in done.stdout
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert (tmp_path / "page.html").stat().st_mode & 0o077 == 0
+    assert not re.search(r"(src|href)=\"(?!data:image/jpeg;base64,|#)", page)
+    assert "<b>" not in page
+    assert page.count("<svg") == 4
+    nearest = re.search(r"similar photos of two people</h2>.*?class=\"similarity\"", page, re.DOTALL)
+    assert nearest is not None
+    assert "&lt;b&gt;Colin &amp; Powell/Chirac.jpg" in nearest[0]  # is found to look like Jacques Chirac
+    furthest = re.search(r"similar photos of one person</h2>.*?class=\"similarity\"", page, re.DOTALL)
+    assert furthest is not None
+    assert "&lt;b&gt;Colin &amp; Powell/Chirac.jpg" in furthest[0]
+    assert "Jacques_Chirac/group.jpg" in page
+
+
+def test_pairs_of_a_list(run: Run, faces_dir: Path, insightface_pack: Path, tmp_path: Path) -> None:
+    numbers = {
+        folder.name: sorted(int(photo.stem[-4:]) for photo in folder.iterdir())
+        for folder in sorted(faces_dir.iterdir())
+    }
+    lines = ["5\t20"]
+    for one, other in zip(*[iter(numbers)] * 2, strict=True):
+        lines += [f"{one}\t{a}\t{b}" for a, b in islice(combinations(numbers[one], 2), 20)]
+        lines += [f"{one}\t{a}\t{other}\t{b}" for a, b in islice(product(numbers[one], numbers[other]), 20)]
+    file = tmp_path / "pairs.txt"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = figures(run, faces_dir, "--pairs", file, "--model", insightface_pack, "--faces", "largest")
+    assert len(found["folds"]["accuracies"]) == 5
+    assert found["folds"]["mean"] > 0.95
+    assert found["identification"] is None
+    assert (found["verification"]["mated_pairs"], found["verification"]["non_mated_pairs"]) == (100, 100)
+    sentence = f"folds: {100 * found['folds']['mean']:.2f} ± {100 * found['folds']['standard_error']:.2f} %"
+    printed = run("evaluate", faces_dir, "--pairs", file, "--model", insightface_pack, "--faces", "largest").stdout
+    assert sentence in " ".join(printed.split())
+
+
+def test_groups_of_people(run: Run, people: Path, insightface_pack: Path, tmp_path: Path) -> None:
+    table = tmp_path / "attributes.csv"
+    table.write_text(
+        "person,seat\nJacques_Chirac,Paris\nDonald_Rumsfeld,Arlington\nColin_Powell,Washington\nGeorge_W_Bush,Washington\n",
+        encoding="utf-8",
+    )
+    found = figures(run, people, "--model", insightface_pack, "--attributes", table)
+    assert [(group["group"], group["people"], group["photos"]) for group in found["groups"]] == [
+        ("Arlington", 1, 4),
+        ("Paris", 1, 4),
+        ("Washington", 2, 8),
+    ]
+    assert found["groups"][0]["verification"] is None
+    assert found["groups"][1]["failure_to_enroll_rate"] == 0.2
+    assert "Washington" in run("evaluate", people, "--model", insightface_pack, "--attributes", table).stdout
+
+
+@pytest.fixture
+def enrolled(gallery: Gallery, photos: Photos) -> Gallery:
+    """Three people with two photos each and one with one, of which one photo is somebody else's."""
+    for person, numbers in {"Ariel_Sharon": (1, 2), "Colin_Powell": (1, 2), "Tony_Blair": (1, 2)}.items():
+        for number in numbers:
+            gallery.enroll(photos(person, number), f"{person}@example.org", face="largest")
+    gallery.enroll(photos("Hugo_Chavez", 1), "Hugo_Chavez@example.org", face="largest")
+    gallery.enroll(photos("Tony_Blair", 3), "Colin_Powell@example.org", face="largest", allow_other_user=True)
+    return gallery
+
+
+def test_the_gallery_itself(run: Run, enrolled: Gallery, tmp_path: Path) -> None:
+    found = figures(run)
+    assert (found["photos"], found["people"]) == (8, 4)
+    assert found["verify_threshold"] == enrolled.binding.verify_threshold
+    assert found["verification"]["mated_pairs"] == 1 + 3 + 1
+    assert found["verification"]["non_mated_pairs"] == 8 * 7 // 2 - 5
+    run("evaluate", "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count('<img src="data:image/jpeg') > 4
+    assert "Tony_Blair_0003.jpg" in page
+
+
+def test_a_gallery_of_nobody(run: Run, gallery: Gallery) -> None:
+    assert gallery.users() == []
+    assert "Nobody is enrolled in this gallery yet" in run("evaluate", code=1).stderr
+
+
+def test_what_cannot_be_evaluated(run: Run, people: Path, insightface_pack: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    shutil.copytree(people / "Donald_Rumsfeld", tmp_path / "one" / "Donald_Rumsfeld")
+    model = ("--model", insightface_pack)
+    assert "There is only one person" in run("evaluate", tmp_path / "one", *model, code=1).stderr
+    for person in people.iterdir():
+        for photo in sorted(person.iterdir())[1:]:
+            photo.unlink()
+    assert "Everybody has one photo only" in run("evaluate", people, *model, code=1).stderr
+    for person in people.iterdir():
+        for photo in person.iterdir():
+            photo.write_bytes(b"no photo")
+    assert "No photo of 4 has a usable face; the first: " in run("evaluate", people, *model, code=1).stderr
+    assert "give the folder of the photos too" in run("evaluate", *model, code=2).stderr
+    both = ("--pairs", "a", "--attributes", "b")
+    assert "goes with a folder of people" in " ".join(run("evaluate", people, *both, code=2).stderr.split())
+    assert (
+        "it cannot be written" in run("evaluate", people, *model, "--html", tmp_path / "no" / "a.html", code=1).stderr
+    )
+
+
+def test_rates_are_those_of_scikit_learn(settings: Settings, faces_dir: Path, insightface_pack: Path) -> None:
+    how = PhotoEmbedding(settings, named_model(settings, str(insightface_pack)), "largest")
+    found = evaluate_folder(faces_dir, how)
+    embedded, rates = found.embedded, found.verification
+    similarities = (embedded.embeddings @ embedded.embeddings.T)[np.triu_indices(len(embedded.photos), 1)]
+    owners = np.array([photo.person for photo in embedded.photos])
+    mated = (owners[:, np.newaxis] == owners)[np.triu_indices(len(owners), 1)]
+    assert (rates.mated_pairs, rates.non_mated_pairs) == (mated.sum(), (~mated).sum())
+    assert rates.area_under_curve == pytest.approx(roc_auc_score(mated, similarities), abs=1e-6)
+    fmr, tmr, thresholds = roc_curve(mated, similarities, drop_intermediate=False)
+    for place in range(1, len(thresholds), 97):
+        at = index_of(float(thresholds[place]))  # rounded up: at most the pairs within 0.0001 fewer
+        assert rates.fmr[at] == pytest.approx(fmr[place], abs=2e-3)
+        assert rates.fnmr[at] == pytest.approx(1 - tmr[place], abs=3e-3)
+
+
+def test_a_second_run_embeds_nothing(
+    settings: Settings, people: Path, insightface_pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[str] = []
+    embed = PhotoWorkers.embed
+
+    def counted(workers: PhotoWorkers, tasks: list[Any]) -> Iterator[Any]:
+        embedded.extend(task.file.name for task in tasks)
+        return embed(workers, tasks)
+
+    monkeypatch.setattr(PhotoWorkers, "embed", counted)
+    model = named_model(settings, str(insightface_pack))
+    evaluate_folder(people, PhotoEmbedding(settings, model))
+    assert len(embedded) == 17
+    embedded.clear()
+    again = evaluate_folder(people, PhotoEmbedding(settings, model))
+    assert embedded == []
+    assert len(again.embedded.refusals) == 1
+    evaluate_folder(people, PhotoEmbedding(settings, model, "largest"))  # another face may be meant
+    assert len(embedded) == 17

@@ -1,0 +1,121 @@
+"""The rates of groups, beside counting."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluated_people import photos
+
+from pgface.errors import EvaluationError
+from pgface.evaluation.comparisons import compare_all
+from pgface.evaluation.embedded import EmbeddedPhotos, Refusal
+from pgface.evaluation.groups import Attributes, check_attributes, differentials, group_rates, read_attributes
+from pgface.evaluation.photos import LabelledPhoto
+
+
+def people(sizes: list[int], noise: float, refused: list[str] | None = None) -> EmbeddedPhotos:
+    embeddings, owners = photos(sizes, noise=noise)
+    order = np.argsort(owners, kind="stable")
+    labelled = [
+        LabelledPhoto(f"p{owner}/{number}.jpg", Path(f"p{owner}/{number}.jpg"), f"p{owner}")
+        for number, owner in enumerate(owners[order].tolist())
+    ]
+    refusals = tuple(
+        Refusal(LabelledPhoto(f"{person}/no.jpg", Path(f"{person}/no.jpg"), person), "NoFaceError", "no face")
+        for person in refused or []
+    )
+    return EmbeddedPhotos(tuple(labelled), embeddings[order], refusals)
+
+
+def test_groups_have_the_rates_that_counting_gives() -> None:
+    embedded = people([4] * 20, 3.0, refused=["p0", "p0", "p15", "nobody"])
+    values = {f"p{n}": ("a" if n < 12 else "b", "old" if n % 2 else "") for n in range(20)}
+    attributes = Attributes("person", ("letter", "age"), values)
+    compared = compare_all(embedded.embeddings, embedded.owners)
+    groups = group_rates(embedded, compared, attributes, 0.05, 0.12)
+    assert [(group.attribute, group.group, group.people, group.photos) for group in groups] == [
+        ("letter", "a", 12, 48),
+        ("letter", "b", 8, 32),
+        ("age", "old", 10, 40),
+    ]
+    similarities = embedded.embeddings @ embedded.embeddings.T
+    owners = embedded.owners
+    same = owners[:, np.newaxis] == owners
+    above = np.triu(np.ones_like(same), 1)
+    others = np.where(same, -2, similarities).max(axis=1)
+    own = np.where(same & ~np.eye(80, dtype=bool), similarities, -2).max(axis=1)
+    for group, within in ((groups[0], owners < 12), (groups[1], owners >= 12), (groups[2], owners % 2 == 1)):
+        both = within[:, np.newaxis] & within & above
+        assert group.verification is not None
+        assert group.verification.fmr == pytest.approx((similarities[both & ~same] >= 0.05).mean(), abs=2e-3)
+        assert group.verification.fnmr == pytest.approx((similarities[both & same] < 0.05).mean(), abs=2e-2)
+        assert group.search.fpir == pytest.approx((others[within] >= 0.12).mean(), abs=1e-9)
+        missed = int(((own < 0.12) | (own <= others))[within].sum())
+        failures = {"a": 2, "b": 1, "old": 1}[group.group]
+        assert group.search.fnir == pytest.approx((missed + failures) / (within.sum() + failures))
+    assert groups[0].failure_to_enroll_rate == pytest.approx(2 / 50)
+    ratios = {(found.attribute, found.rate): found for found in differentials(groups)}
+    assert set(ratios) == {("letter", rate) for rate in ("FMR", "FNMR", "FPIR", "FNIR", "FTE")}
+    rates = [groups[0].search.fnir, groups[1].search.fnir]
+    found = ratios["letter", "FNIR"]
+    assert found.max_to_min == pytest.approx(max(rates) / min(rates))
+    assert found.max_to_geometric_mean == pytest.approx(max(rates) / math.sqrt(rates[0] * rates[1]))
+    assert found.worst == ("a" if rates[0] > rates[1] else "b")
+
+
+def test_a_group_without_errors_gives_no_ratio() -> None:
+    embedded = people([2] * 8, 0.5)
+    attributes = Attributes("person", ("letter",), {f"p{n}": ("ab"[n % 2],) for n in range(8)})
+    compared = compare_all(embedded.embeddings, embedded.owners)
+    found = differentials(group_rates(embedded, compared, attributes, 0.4, 0.4))
+    assert {(ratio.rate, ratio.max_to_min, ratio.max_to_geometric_mean) for ratio in found} == {
+        (rate, None, None) for rate in ("FMR", "FNMR", "FPIR", "FNIR", "FTE")
+    }
+
+
+def test_a_group_in_which_nobody_can_be_compared_has_no_one_to_one_rates() -> None:
+    embedded = people([2, 2, 2, 1], 0.5)
+    attributes = Attributes("person", ("letter",), {"p0": ("a",), "p3": ("b",)})
+    compared = compare_all(embedded.embeddings, embedded.owners)
+    alone, single = group_rates(embedded, compared, attributes, 0.4, 0.4)
+    assert alone.verification is None
+    assert single.verification is None
+    assert math.isnan(single.search.fnir)
+    assert differentials([alone, single])[0].rate == "FPIR"
+
+
+def test_attributes_of_photos(tmp_path: Path) -> None:
+    file = tmp_path / "attributes.csv"
+    file.write_text("photo,camera\np0/0.jpg,door\np1/1.jpg, gate \n", encoding="utf-8")
+    attributes = read_attributes(file)
+    embedded = people([1, 2], 0.5)
+    check_attributes(file, attributes, embedded.photos)
+    assert [attributes.of(photo, 0) for photo in embedded.photos] == ["door", "gate", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "the first line should name the columns"),
+        ("name,age\nAnn,old\n", "the first line should name the columns"),
+        ("person\nAnn\n", "the first line should name the columns"),
+        ("person,age\nAnn\n", "line 2 has 1 columns and not 2"),
+        ("person,age\nAnn,old\nAnn,young\n", "Ann is there twice"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "attributes.csv"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(EvaluationError, match=sentence):
+        read_attributes(file)
+
+
+def test_a_table_of_others(tmp_path: Path) -> None:
+    attributes = Attributes("person", ("age",), dict.fromkeys(("p0", "q1", "q2", "q3", "q4"), ("old",)))
+    with pytest.raises(EvaluationError, match="the folder has no person q1, q2, q3 and 1 more; correct the table"):
+        check_attributes(tmp_path / "a.csv", attributes, people([1, 2], 0.5).photos)
+    with pytest.raises(EvaluationError, match="cannot be read"):
+        read_attributes(tmp_path / "nowhere.csv")

@@ -1,0 +1,126 @@
+"""Which photos are evaluated: folders and lists of pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pgface.errors import EvaluationError
+from pgface.evaluation.photos import folder_photos, read_pairs
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three people with two empty files each, named as LFW's."""
+    for person in ("Ann", "Bea", "Cleo_de_Bo"):
+        (tmp_path / "people" / person).mkdir(parents=True)
+        for number in (1, 2):
+            (tmp_path / "people" / person / f"{person}_{number:04}.jpg").touch()
+    return tmp_path / "people"
+
+
+def listed(tmp_path: Path, text: str, name: str = "pairs.txt") -> Path:
+    file = tmp_path / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_folder_of_people(folder: Path) -> None:
+    (folder / "readme.txt").touch()
+    (folder / ".hidden").mkdir()
+    (folder / "Ann" / ".DS_Store").touch()
+    photos = folder_photos(folder)
+    assert [photo.name for photo in photos[:3]] == ["Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", "Bea/Bea_0001.jpg"]
+    assert [photo.person for photo in photos] == ["Ann"] * 2 + ["Bea"] * 2 + ["Cleo_de_Bo"] * 2
+
+
+def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="there are no photos in it; it must hold a folder of photos for each"):
+        folder_photos(tmp_path)
+    with pytest.raises(EvaluationError, match="the folder cannot be read \\(No such file or directory\\)"):
+        folder_photos(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("separator", ["\t", " "])
+def test_a_list_of_lfw(folder: Path, tmp_path: Path, separator: str) -> None:
+    lines = ["2 1", "Ann 1 2", "Ann 1 Bea 2", "Bea 2 1", "Cleo_de_Bo 1 Ann 2"]
+    pairs = read_pairs(listed(tmp_path, "\n".join(line.replace(" ", separator) for line in lines) + "\n"), folder)
+    assert [photo.name for photo in pairs.photos] == [
+        "Ann/Ann_0001.jpg",
+        "Ann/Ann_0002.jpg",
+        "Bea/Bea_0002.jpg",
+        "Bea/Bea_0001.jpg",
+        "Cleo_de_Bo/Cleo_de_Bo_0001.jpg",
+    ]
+    assert pairs.mated.tolist() == [True, False, True, False]
+    assert pairs.folds is not None
+    assert pairs.folds.tolist() == [0, 0, 1, 1]
+    assert list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == [(0, 1), (0, 2), (2, 3), (4, 1)]
+    assert pairs.photos[4].person == "Cleo_de_Bo"
+
+
+def test_a_list_of_lfw_with_one_fold(folder: Path, tmp_path: Path) -> None:
+    pairs = read_pairs(listed(tmp_path, "1\nAnn\t1\t2\nAnn\t1\tBea\t2\n"), folder)
+    assert pairs.folds is not None
+    assert pairs.folds.tolist() == [0, 0]
+
+
+def test_a_table_of_pairs_makes_people_of_those_who_are_mated(folder: Path, tmp_path: Path) -> None:
+    text = (
+        "file_x,file_y,Decision\n"
+        "Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,Yes\n"
+        "Ann/Ann_0002.jpg,Bea/Bea_0001.jpg, no\n"
+        f"{folder}/Bea/Bea_0001.jpg,Bea/Bea_0002.jpg,TRUE\n"
+        "Cleo_de_Bo/Cleo_de_Bo_0001.jpg,Ann/Ann_0001.jpg,0\n"
+    )
+    pairs = read_pairs(listed(tmp_path, text, "pairs.csv"), folder)
+    assert pairs.mated.tolist() == [True, False, True, False]
+    assert pairs.folds is None
+    people = [photo.person for photo in pairs.photos]
+    assert people[0] == people[1]
+    assert people[2] == people[3]
+    assert len(set(people)) == 3
+    assert np.array_equal(pairs.first, [0, 1, 2, 4])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        (
+            "pairs.txt",
+            "10 300\nAnn 1 2\n",
+            "10 folds of 300 mated and 300 non-mated pairs are 6,000 lines",
+        ),
+        ("pairs.txt", "Ann 1 2\n", "the first line should say how many folds there are"),
+        ("pairs.txt", "", "the first line should say how many folds there are"),
+        ("pairs.txt", "1\nAnn 1 Bea 2\nAnn 1 2\n", "line 2 should be a mated pair"),
+        ("pairs.txt", "1\nAnn 1 2\nAnn 1 2\n", "line 3 should be a non-mated pair"),
+        (
+            "pairs.txt",
+            "1\nAnn 1 3\nDora 1 Bea 2\n",
+            "photos that are not in .*: Ann/Ann_0003, Dora/Dora_0001;",
+        ),
+        ("pairs.csv", "file_x,file_y\na,b\n", "there is no column Decision; it needs file_x, file_y and Decision"),
+        ("pairs.csv", "", "there is no column Decision"),
+        ("pairs.csv", "file_x,file_y,Decision\na,b,maybe\n", "the Decision of line 2 is neither yes nor no"),
+        ("pairs.csv", "file_x,file_y,Decision\na,,no\n", "it names photos that are not in .*: a, \\(nothing\\);"),
+        (
+            "pairs.csv",
+            "file_x,file_y,Decision\nAnn/Ann_0001.jpg,Ann/Ann_0002.jpg,yes\n",
+            "there is no non-mated pair in it; both kinds are needed",
+        ),
+    ],
+)
+def test_lists_that_cannot_be_used(folder: Path, tmp_path: Path, name: str, text: str, sentence: str) -> None:
+    with pytest.raises(EvaluationError, match=sentence):
+        read_pairs(listed(tmp_path, text, name), folder)
+
+
+def test_a_list_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="the list cannot be read \\(No such file or directory\\)"):
+        read_pairs(tmp_path / "nowhere.csv", folder)
+    (tmp_path / "pairs.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(EvaluationError, match="the list cannot be read \\(it is not UTF-8\\)"):
+        read_pairs(tmp_path / "pairs.txt", folder)
