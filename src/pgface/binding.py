@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from uuid import UUID
 
+import psycopg
 from psycopg.rows import class_row
 
-from pgface.errors import ModelMismatchError, ModelNotInstalledError
+from pgface.confidence import Anchor, anchors_of
+from pgface.errors import DatabaseError, ModelMismatchError, ModelNotInstalledError
 from pgface.faces import load_engine, model_defaults, remember_folder
 from pgface.faces.engine import Engine, ModelIdentity
 from pgface.postgres.database import Database
 from pgface.schema import queries
 from pgface.settings import Settings
+
+_FRESH = 5.0
+"""Seconds for which the gallery's row is not read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,23 @@ def read_binding(database: Database) -> Binding:
     return binding
 
 
+def read_anchors(database: Database) -> tuple[Anchor, ...]:
+    """What similarities mean in this gallery, in their order; empty for one that is not bound to a model."""
+    return tuple(database.read("select_confidence_anchors", row_factory=class_row(Anchor)))
+
+
+def store_anchors(connection: psycopg.Connection, anchors: Sequence[Anchor]) -> None:
+    """Put anchors in place of those that are there."""
+    connection.execute(queries()["delete_confidence_anchors"])
+    values = {
+        "similarities": [anchor.similarity for anchor in anchors],
+        "confidences": [anchor.confidence for anchor in anchors],
+        "fmrs": [anchor.fmr for anchor in anchors],
+        "extrapolated": [anchor.extrapolated for anchor in anchors],
+    }
+    connection.execute(queries()["insert_confidence_anchors"], values)
+
+
 class GalleryModel:
     """The gallery's model; its engine is loaded when it is first needed."""
 
@@ -45,6 +69,8 @@ class GalleryModel:
         self.reload: Callable[[], Engine] | None = None
         """Loads the engine again in another process; None for an engine that was given and not loaded."""
         self._engine = engine
+        self._anchors: tuple[Anchor, ...] | None = None
+        self._read_at = time.monotonic()
         if engine is not None and binding.model_name is not None:
             _require_same_model(binding, engine)
 
@@ -57,6 +83,35 @@ class GalleryModel:
             raise ModelNotInstalledError("This gallery is not bound to a model yet; run `pgface init`.")
         return self._load(self._loader(self.binding.model_name))
 
+    def current_binding(self, database: Database) -> Binding:
+        """The gallery's row as it is now, or was 5 seconds ago at most; as it was where PostgreSQL cannot be asked.
+
+        Raises:
+            ModelMismatchError: the gallery was bound to another model meanwhile.
+
+        """
+        if time.monotonic() - self._read_at > _FRESH:
+            with suppress(DatabaseError):
+                self._take(read_binding(database))
+                self._anchors = None
+            self._read_at = time.monotonic()
+        return self.binding
+
+    def current_anchors(self, database: Database) -> tuple[Anchor, ...]:
+        """What similarities mean now, or did 5 seconds ago at most."""
+        self.current_binding(database)
+        anchors = self._anchors
+        if anchors is None:
+            anchors = self._anchors = read_anchors(database)
+        return anchors
+
+    def _take(self, now: Binding) -> None:
+        if self.binding.model_name is not None and _identity(now) != _identity(self.binding):
+            raise ModelMismatchError(
+                f"This gallery was bound to {_describe(_identity(now))} while it was open; open it again."
+            )
+        self.binding = now
+
     def bind(self, database: Database, model: str | None) -> None:
         """Bind a new gallery to a model, or check that the model given is the one that it is bound to.
 
@@ -66,6 +121,7 @@ class GalleryModel:
 
         """
         if self.binding.model_name is not None and model is None:
+            _add_missing_anchors(database, self.binding)
             return
         wanted = model or self._settings.model
         load = self._loader(wanted)
@@ -76,6 +132,7 @@ class GalleryModel:
                 connection.execute(queries()["bind_gallery"], values)
             # Read back, because another program may have been first.
             self.binding = read_binding(database)
+        _add_missing_anchors(database, self.binding)
         if self._engine is not None:
             _require_same_model(self.binding, engine)
             return
@@ -98,16 +155,28 @@ class GalleryModel:
         return engine
 
 
+def _add_missing_anchors(database: Database, binding: Binding) -> None:
+    """Let similarities mean what the model's publisher, or we, found, until the gallery is calibrated."""
+    if not read_anchors(database):
+        with database.transaction() as connection:
+            connection.execute(queries()["lock_gallery_row"])
+            store_anchors(connection, anchors_of(model_defaults(binding.model_name or "").fmr_thresholds))
+
+
 def _require_same_model(binding: Binding, engine: Engine) -> None:
-    bound = ModelIdentity(
-        binding.model_name or "", binding.dimension, binding.detector_size or 0, binding.weights_sha256 or ""
-    )
+    bound = _identity(binding)
     given = engine.identity
     if given == bound:
         return
     raise ModelMismatchError(
         f"This gallery is bound to {_describe(bound)} and this is {_describe(given)}; embeddings of two models cannot "
         "be compared, so use the gallery's own model, or another gallery (PGFACE_SCHEMA) for this one."
+    )
+
+
+def _identity(binding: Binding) -> ModelIdentity:
+    return ModelIdentity(
+        binding.model_name or "", binding.dimension, binding.detector_size or 0, binding.weights_sha256 or ""
     )
 
 

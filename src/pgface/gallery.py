@@ -12,12 +12,11 @@ from psycopg.rows import class_row, dict_row, tuple_row
 
 from pgface.binding import Binding, GalleryModel, read_binding
 from pgface.bulk import load_embeddings
-from pgface.enrollment import (
-    enroll_faces,
-    insert_embedding,
-    unit_embedding,
-)
+from pgface.confidence import confidence
+from pgface.enrollment import enroll_faces, insert_embedding, unit_embedding
 from pgface.errors import GalleryError, ModelError, ModelMismatchError
+from pgface.evaluation.advice import advise
+from pgface.evaluation.calibration import history
 from pgface.faces.choice import WhichFace, enrollable, one_face, one_for_each
 from pgface.faces.engine import Engine, Face, every_face
 from pgface.faces.image import Photo, PhotoLimits, PhotoSource, open_photo
@@ -129,8 +128,13 @@ class Gallery:
 
     @property
     def binding(self) -> Binding:
-        """The model and the thresholds of this gallery."""
-        return self._model.binding
+        """The model and the thresholds of this gallery; whatever sets them, it is seen here 5 seconds later.
+
+        Raises:
+            ModelMismatchError: the gallery was bound to another model meanwhile.
+
+        """
+        return self._model.current_binding(self._database)
 
     @property
     def settings(self) -> Settings:
@@ -456,22 +460,34 @@ class Gallery:
         choice = method or self.search_state().choice
         return fit_search(self._database, choice, self._settings.search_latency_target)
 
+    # What similarities mean
+
+    def confidence(self, similarity: float) -> float | None:
+        """A similarity as a confidence of 0 to 100; see `pgface.confidence`. None for a gallery without a model."""
+        anchors = self._model.current_anchors(self._database)
+        return confidence(similarity, anchors) if anchors else None
+
     def status(self) -> Status:
         """The gallery and its server at a glance."""
         (counts,) = self._database.read("status", row_factory=dict_row)
         index = self._database.read("vector_index", row_factory=dict_row)
         search = self.search_state()
+        binding = self.binding
+        advice = advise(binding, history(self._database), counts["people_enrolled"])
+        del counts["people_enrolled"]
         provider = problem = None
         try:
             provider = self.engine.execution_provider
         except (ModelError, ModelMismatchError) as error:
             problem = str(error)
         return Status(
-            model=self.binding.model_name,
-            detector_size=self.binding.detector_size,
-            weights_sha256=self.binding.weights_sha256,
-            verify_threshold=self.binding.verify_threshold,
-            identify_threshold=self.binding.identify_threshold,
+            model=binding.model_name,
+            detector_size=binding.detector_size,
+            weights_sha256=binding.weights_sha256,
+            verify_threshold=binding.verify_threshold,
+            identify_threshold=binding.identify_threshold,
+            advised_identify_threshold=advice.threshold,
+            calibration_due=advice.due,
             execution_provider=provider,
             model_problem=problem,
             embedded=self._settings.database_url is None,

@@ -159,6 +159,10 @@ class Status:
     weights_sha256: str | None
     verify_threshold: float
     identify_threshold: float
+    advised_identify_threshold: float
+    """What the people who are enrolled need; see `calibration_due`."""
+    calibration_due: bool
+    """Whether the threshold for identification is too low for them."""
     execution_provider: str | None
     """Where inference runs; None when the model cannot be used here."""
     model_problem: str | None

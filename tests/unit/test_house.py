@@ -24,7 +24,18 @@ MAY_IMPORT = {
     "postgres": {"errors", "settings", "schema"},
     "photo_workers": {"errors", "settings", "faces"},
     "plotting": {"errors"},
-    "evaluation": {"errors", "settings", "schema", "faces", "postgres", "photo_workers", "binding", "plotting"},
+    "confidence": set(),
+    "evaluation": {
+        "errors",
+        "settings",
+        "schema",
+        "faces",
+        "postgres",
+        "photo_workers",
+        "binding",
+        "confidence",
+        "plotting",
+    },
 }
 
 

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from psycopg.rows import tuple_row
+
 from pgface.binding import GalleryModel, read_binding
+from pgface.evaluation.advice import follow
 from pgface.evaluation.cache import EmbeddingCache
+from pgface.evaluation.calibration import Calibration, apply, history, propose
 from pgface.evaluation.embedded import EmbeddedPhotos, OnProgress, embed_photos
 from pgface.evaluation.evaluate import Evaluation, InUse, evaluate_pairs, evaluate_photos
 from pgface.evaluation.groups import check_attributes, read_attributes
@@ -146,3 +150,68 @@ def evaluate_gallery(settings: Settings) -> Evaluation:
         embedded = stored_embeddings(database, settings.photos_dir)
     used = InUse(binding.model_name or "", binding.verify_threshold, binding.identify_threshold)
     return evaluate_photos(f"the gallery {settings.schema_name}", embedded, used)
+
+
+def propose_calibration(
+    settings: Settings,
+    folder: Path | None,
+    *,
+    fmr: float | None,
+    fpir: float | None,
+    people: int | None = None,
+    face: WhichFace = "only",
+    remember: bool = True,
+    on_progress: OnProgress | None = None,
+) -> Calibration:
+    """Find thresholds for target rates; nothing is changed.
+
+    Args:
+        settings: where the gallery is.
+        folder: `folder/<person>/<photo>`; None for what is enrolled in the gallery.
+        fmr: target of verification; None leaves its threshold as it is.
+        fpir: target of identification; None leaves its threshold as it is.
+        people: whom a search is among; as many as are enrolled if not given.
+        face: which face of a photo with several is meant.
+        remember: as of `PhotoEmbedding`.
+        on_progress: see `OnProgress`.
+
+    Raises:
+        EvaluationError: folder or gallery do not tell of these targets.
+        DatabaseError: PostgreSQL could not be reached, or refused.
+
+    """
+    with Database.open(settings) as database:
+        binding = read_binding(database)
+        enrolled = people if people is not None else enrolled_people(database)
+        if folder is None:
+            embedded = stored_embeddings(database, settings.photos_dir)
+    if folder is not None:
+        embedded = PhotoEmbedding(settings, gallery_model(settings), face, remember).embed(
+            folder_photos(folder), on_progress
+        )
+    source = "the gallery" if folder is None else folder.name
+    return propose(source, embedded, binding, fmr=fmr, fpir=fpir, people_enrolled=enrolled)
+
+
+def propose_to_follow(settings: Settings) -> Calibration:
+    """Let the threshold of identification follow the number of people; nothing is changed.
+
+    Raises:
+        EvaluationError: the threshold in use fits.
+        DatabaseError: PostgreSQL could not be reached, or refused.
+
+    """
+    with Database.open(settings) as database:
+        return follow(read_binding(database), history(database), enrolled_people(database))
+
+
+def apply_calibration(settings: Settings, calibration: Calibration) -> None:
+    """Set the thresholds; as `calibration.apply`."""
+    with Database.open(settings) as database:
+        apply(database, calibration)
+
+
+def enrolled_people(database: Database) -> int:
+    """How many users have an embedding."""
+    ((count,),) = database.read("count_enrolled_people", row_factory=tuple_row)
+    return int(count)

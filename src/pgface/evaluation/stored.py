@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from psycopg import Cursor
+from pgvector import Vector
+from psycopg import ServerCursor
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.embedded import EmbeddedPhotos
@@ -28,8 +29,7 @@ def stored_embeddings(database: Database, photos_dir: Path) -> EmbeddedPhotos:
     """
     photos: list[LabelledPhoto] = []
     blocks = []
-    with database.transaction() as connection:
-        cursor = connection.cursor(name="stored_embeddings")
+    with database.transaction() as connection, connection.cursor(name="stored_embeddings") as cursor:
         cursor.execute(queries()["select_embeddings"], binary=True)
         while rows := _fetch(cursor):
             blocks.append(np.stack([row[0].to_numpy() for row in rows]).astype(np.float32))
@@ -46,5 +46,5 @@ def stored_embeddings(database: Database, photos_dir: Path) -> EmbeddedPhotos:
     return EmbeddedPhotos(tuple(photos), np.concatenate(blocks), ())
 
 
-def _fetch(cursor: Cursor) -> list[tuple[np.ndarray, str, str | None, str | None, int]]:
+def _fetch(cursor: ServerCursor) -> list[tuple[Vector, str, str | None, str | None, int]]:
     return cursor.fetchmany(_TOGETHER)

@@ -37,6 +37,10 @@ class Thresholds:
     """For a search through a gallery (1:N), where every enrolled person is one more chance of a false match."""
     source: str
     """Where the figures come from."""
+    fmr_thresholds: tuple[tuple[float, float, bool], ...]
+    """FMR, the similarity that has it, and whether that was extrapolated."""
+    identify_by_people: tuple[tuple[int, float], ...]
+    """People enrolled, and the threshold at which a search among them gives 1 % of strangers a name (FPIR)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +126,22 @@ _MEASURED_ON_LFW = (
     "measured with w600k_mbf (weights rounded to 8 bits) on LFW: FMR 1e-4 at 0.296; "
     "FPIR 0.39 % at 0.40 with 2,141 people enrolled"
 )
-W600K_MBF_THRESHOLDS = Thresholds(0.30, 0.40, _MEASURED_ON_LFW)
-ARCFACE_THRESHOLDS = Thresholds(
-    0.30, 0.40, f"not measured for this model: taken from w600k_mbf ({_MEASURED_ON_LFW}); calibrate the gallery"
+# FMR 1e-3 to 1e-5 were counted. 1e-1 and 1e-2 follow from a normal distribution with the mean of LFW's non-mated pairs,
+# 0.01, and their 99.9 % point, 0.241. FMR 1.8e-6 at 0.40 follows from the FPIR there; beyond, similarity goes on rising
+# by as much for each tenth of the FMR as between 1e-5 and that: 0.072.
+_W600K_FMR_THRESHOLDS = (
+    (1e-1, 0.106, True),
+    (1e-2, 0.184, True),
+    (1e-3, 0.241, False),
+    (1e-4, 0.296, False),
+    (1e-5, 0.347, False),
+    (1e-6, 0.419, True),
+)
+_W600K_BY_PEOPLE = ((1_000, 0.35), (10_000, 0.42), (100_000, 0.49), (1_000_000, 0.56))
+W600K_MBF_THRESHOLDS = Thresholds(0.30, 0.40, _MEASURED_ON_LFW, _W600K_FMR_THRESHOLDS, _W600K_BY_PEOPLE)
+ARCFACE_THRESHOLDS = replace(
+    W600K_MBF_THRESHOLDS,
+    source=f"not measured for this model: taken from w600k_mbf ({_MEASURED_ON_LFW}); calibrate the gallery",
 )
 
 DET_10G = ModelFile(
@@ -185,6 +202,17 @@ def _insightface_pack(
 AURAFACE_FILES = (SCRFD_10G_BNKPS, AURAFACE_GLINTR100)
 AURAFACE_URL = "https://huggingface.co/fal/AuraFace-v1/resolve/af6d057c9b0ec4071d4c49c80e3539258798b609"
 
+# Of the same 4,500 non-mated pairs; what is extrapolated follows from their most similar 5 %, as an exponential tail.
+# The thresholds for so many people follow so from 900 comparisons of a photo with another person, which is far to go.
+_DLIB_FMR_THRESHOLDS = (
+    (1e-1, 0.628, False),
+    (1e-2, 0.679, False),
+    (1e-3, 0.721, True),
+    (1e-4, 0.765, True),
+    (1e-5, 0.809, True),
+    (1e-6, 0.853, True),
+)
+_DLIB_BY_PEOPLE = ((1_000, 0.80), (10_000, 0.83), (100_000, 0.86), (1_000_000, 0.90))
 DLIB_LIFT = ModelFile("dlib_lift.npy", 131_200, "cb859ecf79cba259b26a4733b528831b563926b0affd5c17162237f0b675ce43")
 DLIB = Model(
     "dlib",
@@ -197,6 +225,8 @@ DLIB = Model(
         0.75,
         "verify: dlib's own threshold, distance 0.6; identify: measured on ten people with ten photos each, nobody of "
         "4,500 non-mated pairs above 0.724, FPIR 18 % at 0.70 and 0 % at 0.75, FNIR 1 % and 2 %",
+        _DLIB_FMR_THRESHOLDS,
+        _DLIB_BY_PEOPLE,
     ),
     (
         ModelFile(

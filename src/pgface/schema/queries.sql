@@ -198,6 +198,7 @@ SELECT
     (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS pgvector,
     (SELECT max(version) FROM pgface_migrations) AS schema_version,
     (SELECT count(*) FROM users) AS users,
+    (SELECT count(*) FROM users u WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = u.id)) AS people_enrolled,
     (SELECT count(*) FROM photos) AS photos,
     (SELECT count(*) FROM face_embeddings) AS embeddings;
 
@@ -322,3 +323,54 @@ FROM compare_with_users(
 
 -- copy_out_embeddings --
 COPY (SELECT user_id, embedding FROM face_embeddings) TO STDOUT (FORMAT BINARY);
+
+-- lock_gallery_row --
+-- Held until the transaction ends, so that thresholds are changed by one program at a time.
+SELECT id, model_name, dimension, detector_size, weights_sha256, verify_threshold, identify_threshold
+FROM gallery
+FOR UPDATE;
+
+-- set_verify_threshold --
+UPDATE gallery SET verify_threshold = %(threshold)s;
+
+-- set_identify_threshold --
+UPDATE gallery SET identify_threshold = %(threshold)s;
+
+-- insert_calibration --
+INSERT INTO calibrations (
+    kind, threshold, threshold_likely, threshold_low, threshold_high, threshold_before, target, rate, rate_low, rate_high, extrapolated,
+    miss_rate, miss_rate_low, miss_rate_high, people_enrolled, tail_start, tail_share, tail_scale, tail_shape,
+    source, people, photos, failures_to_enroll, mated_pairs, non_mated_pairs, model_name, detector_size, weights_sha256
+)
+VALUES (
+    %(kind)s, %(threshold)s, %(threshold_likely)s, %(threshold_low)s, %(threshold_high)s, %(threshold_before)s, %(target)s, %(rate)s,
+    %(rate_low)s, %(rate_high)s, %(extrapolated)s, %(miss_rate)s, %(miss_rate_low)s, %(miss_rate_high)s,
+    %(people_enrolled)s, %(tail_start)s, %(tail_share)s, %(tail_scale)s, %(tail_shape)s, %(source)s, %(people)s,
+    %(photos)s, %(failures_to_enroll)s, %(mated_pairs)s, %(non_mated_pairs)s, %(model_name)s, %(detector_size)s,
+    %(weights_sha256)s
+);
+
+-- select_calibrations --
+SELECT id, calibrated_at, kind, threshold, threshold_likely, threshold_low, threshold_high, threshold_before, target, rate, rate_low,
+    rate_high, extrapolated, miss_rate, miss_rate_low, miss_rate_high, people_enrolled, tail_start, tail_share, tail_scale,
+    tail_shape, source, people, photos, failures_to_enroll, mated_pairs, non_mated_pairs, model_name, detector_size,
+    weights_sha256
+FROM calibrations
+ORDER BY id DESC;
+
+-- delete_confidence_anchors --
+DELETE FROM confidence_anchors;
+
+-- insert_confidence_anchors --
+INSERT INTO confidence_anchors (similarity, confidence, fmr, extrapolated)
+SELECT * FROM unnest(
+    %(similarities)s::float[], %(confidences)s::float[], %(fmrs)s::float[], %(extrapolated)s::boolean[]
+);
+
+-- select_confidence_anchors --
+SELECT similarity, confidence, fmr, extrapolated
+FROM confidence_anchors
+ORDER BY similarity;
+
+-- count_enrolled_people --
+SELECT count(*) FROM users u WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = u.id);

@@ -1,0 +1,253 @@
+"""`pgface calibrate` and `pgface thresholds`: thresholds that can be explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pgface.binding import Binding, read_anchors, read_binding
+from pgface.cli.gallery import FaceOption, WhichFaceOption
+from pgface.cli.output import JsonOption, console, photos_progress, print_facts, print_json, print_table, say
+from pgface.confidence import Anchor
+from pgface.evaluation.advice import Advice, advise
+from pgface.evaluation.calibration import Calibration, PastCalibration, ThresholdChange, current, history
+from pgface.evaluation.report import percent
+from pgface.evaluation.run import (
+    apply_calibration,
+    enrolled_people,
+    propose_calibration,
+    propose_to_follow,
+)
+from pgface.faces import model_defaults
+from pgface.postgres.database import Database
+from pgface.settings import get_settings
+
+app = typer.Typer()
+
+_DEFAULT_FMR, _DEFAULT_FPIR = 1e-4, 1e-2
+_NAMES = {"verify": ("verification (1:1)", "FMR", "FNMR"), "identify": ("identification (1:N)", "FPIR", "FNIR")}
+
+# The specification's guideline, from 0.9 down: what its words promise, as the FMR from which they are true.
+_GUIDELINE = (
+    (1e-6, "very similar (its 0.9 to 1.0)"),
+    (1e-4, "a good match, recommended for production (its 0.8 to 0.9)"),
+    (1e-3, "a match, good balance (its 0.7 to 0.8)"),
+    (1e-2, "perhaps a match, many false ones (its 0.6 to 0.7)"),
+)
+
+
+@app.command()
+def calibrate(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="A folder of photos for each person; without it, what is enrolled in the gallery."),
+    ] = None,
+    fmr: Annotated[
+        float | None,
+        typer.Option(help=f"How often one stranger may be verified as another. Without a target, {_DEFAULT_FMR:g}."),
+    ] = None,
+    fpir: Annotated[
+        float | None,
+        typer.Option(help=f"How often a search may give a stranger a name. Without a target, {_DEFAULT_FPIR:g}."),
+    ] = None,
+    people: Annotated[
+        int | None,
+        typer.Option(min=1, help="For a search among so many people; as many as are enrolled if not given."),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Measure nothing; only let identification follow the number of people.")
+    ] = False,
+    face: FaceOption = WhichFaceOption.ONLY,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Remember embeddings for 30 days, for another run.")
+    ] = True,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the thresholds are set.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Set the gallery's thresholds from the error rates that you can accept."""
+    settings = get_settings()
+    if follow and (folder or fmr is not None or fpir is not None or people is not None):
+        raise typer.BadParameter("--follow measures nothing, so it goes with no folder and no target")
+    if json and not (yes or dry_run):
+        raise typer.BadParameter("with --json nobody can be asked: add --yes or --dry-run")
+    if follow:
+        calibration = propose_to_follow(settings)
+    else:
+        if fmr is None and fpir is None:
+            fmr, fpir = _DEFAULT_FMR, _DEFAULT_FPIR
+        with photos_progress() as show:
+            calibration = propose_calibration(
+                settings,
+                folder,
+                fmr=fmr,
+                fpir=fpir,
+                people=people,
+                face=face.literal,
+                remember=cache,
+                on_progress=show,
+            )
+    if json:
+        print_json(calibration.to_json() | {"applied": not dry_run})
+    else:
+        _print(calibration)
+    if dry_run:
+        return
+    if not yes:
+        typer.confirm("Set these thresholds?", abort=True)
+    apply_calibration(settings, calibration)
+    if not json:
+        say("The thresholds are set; `pgface thresholds --history` keeps what they were set from.")
+
+
+@app.command()
+def thresholds(
+    show_history: Annotated[
+        bool, typer.Option("--history", help="Every threshold that was set by calibration, the newest first.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Say which thresholds are in use, where they come from, and what similarities mean."""
+    with Database.open(get_settings()) as database:
+        binding, anchors, past = read_binding(database), read_anchors(database), history(database)
+        advice = advise(binding, past, enrolled_people(database))
+    if json:
+        print_json(
+            {
+                "verify_threshold": binding.verify_threshold,
+                "identify_threshold": binding.identify_threshold,
+                "advised_identify_threshold": advice.threshold,
+                "people_enrolled": advice.people,
+                "calibration_due": advice.due,
+                "anchors": [
+                    {
+                        "similarity": anchor.similarity,
+                        "confidence": anchor.confidence,
+                        "fmr": anchor.fmr,
+                        "extrapolated": anchor.extrapolated,
+                    }
+                    for anchor in anchors
+                ],
+                "history": [row.to_json() for row in past],
+            }
+        )
+        return
+    print_facts(_in_use(binding, past, advice))
+    if show_history:
+        console.print()
+        _print_history(past)
+        return
+    _print_meanings(anchors)
+
+
+def _in_use(binding: Binding, past: list[PastCalibration], advice: Advice) -> list[tuple[str, object]]:
+    published = f"published with {binding.model_name}: {model_defaults(binding.model_name or '').source}"
+    facts: list[tuple[str, object]] = [("model", binding.model_name)]
+    for kind, threshold in (("verify", binding.verify_threshold), ("identify", binding.identify_threshold)):
+        row = current(past, kind, binding)  # type: ignore[arg-type] # a tuple of literals loses them
+        facts += [(f"threshold to {kind}", f"{threshold:.4f}"), ("", published if row is None else _origin(row))]
+    fits = "fits" if not advice.due else f"is too low: {advice.threshold:.4f} is advised; run `pgface calibrate`, or "
+    fits += "" if not advice.due else "`pgface calibrate --follow`"
+    facts.append((f"for {advice.people:,} people", f"the threshold to identify {fits}"))
+    return facts
+
+
+def _origin(row: PastCalibration) -> str:
+    _, rate, _ = _NAMES[row.kind]
+    among = f" among {row.people_enrolled:,} people" if row.people_enrolled is not None else ""
+    how = "extrapolated" if row.extrapolated else "counted"
+    return (
+        f"calibrated {row.calibrated_at:%Y-%m-%d}, {rate} {row.target:g}{among} ({how}), "
+        f"on {row.photos:,} photos of {row.people:,} people: {row.source}"
+    )
+
+
+def _print(calibration: Calibration) -> None:
+    say(
+        f"Measured on {calibration.photos:,} photos of {calibration.people:,} people ({calibration.source}): "
+        f"{calibration.mated_pairs:,} mated and {calibration.non_mated_pairs:,} non-mated pairs, "
+        f"{calibration.failures_to_enroll:,} failures to enroll."
+    )
+    for change in calibration.changes:
+        console.print()
+        print_facts(_facts(change))
+
+
+def _facts(change: ThresholdChange) -> list[tuple[str, object]]:
+    name, rate, miss = _NAMES[change.kind]
+    among = f" among {change.people_enrolled:,} people" if change.people_enrolled is not None else ""
+    how = ", extrapolated from the tail: too few comparisons to count" if change.extrapolated else ""
+    facts: list[tuple[str, object]] = [
+        (name, f"{rate} {change.target:g}{among}"),
+        ("threshold now", f"{change.before:.4f}"),
+        ("threshold then", f"{change.threshold:.4f}: {_why_so_high(change)}"),
+        (f"{rate} then", f"{percent(change.rate)} ({_rates(*change.rate_interval)}){how}"),
+    ]
+    if change.miss_rate is not None and change.miss_rate_interval is not None:
+        facts.append((f"{miss} now", percent(change.miss_rate_before or 0.0)))
+        facts.append((f"{miss} then", f"{percent(change.miss_rate)} ({_rates(*change.miss_rate_interval)})"))
+    if change.check is not None:
+        check = change.check
+        facts.append(
+            (
+                "check",
+                f"among the {check.people_enrolled:,} other people of these photos, {percent(check.counted)} "
+                f"({_rates(*check.counted_interval)}) were counted and {percent(check.estimated)} estimated",
+            )
+        )
+    return facts
+
+
+def _why_so_high(change: ThresholdChange) -> str:
+    low, high = change.threshold_interval
+    return (
+        f"these photos show the target at {change.threshold_likely:.4f}, and other people's would at "
+        f"{low:.4f} to {max(high, change.threshold):.4f}"
+    )
+
+
+def _rates(low: float, high: float) -> str:
+    return f"95 %: {percent(low)} to {percent(high)}"
+
+
+def _print_history(past: list[PastCalibration]) -> None:
+    def target(row: PastCalibration) -> str:
+        among = f" among {row.people_enrolled:,}" if row.people_enrolled else ""
+        return f"{_NAMES[row.kind][1]} {row.target:g}{among}"
+
+    rows = [
+        (
+            f"{row.calibrated_at:%Y-%m-%d %H:%M}",
+            row.kind,
+            f"{row.threshold_before:.4f} → {row.threshold:.4f}",
+            f"{_NAMES[row.kind][1]} {row.target:g}"
+            + (f" among {row.people_enrolled:,}" if row.people_enrolled else ""),
+            f"{percent(row.rate)} ({percent(row.rate_low)} to {percent(row.rate_high)})",
+            f"{row.photos:,} of {row.people:,} ({row.source})",
+            row.model_name,
+        )
+        for row in past
+    ]
+    columns = ("when", "to", "threshold", "target", "rate, 95 %", "photos, people", "model")
+    print_table(columns, rows, empty="No threshold of this gallery was set by calibration yet.")
+
+
+def _print_meanings(anchors: tuple[Anchor, ...]) -> None:
+    if not anchors:
+        return
+    words = dict(_GUIDELINE)
+    rows = [
+        (
+            f"{anchor.similarity:.4f}",
+            f"{anchor.confidence:.0f}",
+            f"one pair of strangers in {round(1 / anchor.fmr):,}" + (" (extrapolated)" if anchor.extrapolated else ""),
+            words.get(anchor.fmr, ""),
+        )
+        for anchor in reversed(anchors)
+    ]
+    console.print("\nWhat a similarity means", style="bold")
+    print_table(
+        ("from", "confidence", "is reached by", "in the words of the specification's guideline"), rows, empty=""
+    )

@@ -1,0 +1,324 @@
+"""Thresholds from target rates: what they would be, and setting them, with a history that explains each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+from psycopg.rows import class_row
+
+from pgface.binding import Binding, store_anchors
+from pgface.confidence import CONFIDENCE_OF_FMR, Anchor, anchors_of
+from pgface.errors import EvaluationError, GalleryError
+from pgface.evaluation.bootstrap import Interval, Replicates
+from pgface.evaluation.comparisons import Comparisons, compare_all
+from pgface.evaluation.embedded import EmbeddedPhotos
+from pgface.evaluation.histogram import thresholds
+from pgface.evaluation.identification import search_point
+from pgface.evaluation.tail import NonMatedTrials, Tail, fpir_of, rate_of_each
+from pgface.evaluation.verification import ERRORS_NEEDED, operating_points
+from pgface.faces import model_defaults
+from pgface.postgres.database import Database
+from pgface.schema import queries
+
+Kind = Literal["verify", "identify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The estimate for a search beside what was counted, with the people of the photos enrolled."""
+
+    people_enrolled: int
+    counted: float
+    """FPIR at the new threshold."""
+    counted_interval: Interval
+    estimated: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdChange:
+    """A threshold that would be set."""
+
+    kind: Kind
+    target: float
+    """FMR of "verify", FPIR of "identify"."""
+    before: float
+    threshold: float
+    """The safe one: the upper end of the interval, or above."""
+    threshold_likely: float
+    """At which the photos show the target; with few people the rate of others may well be higher there."""
+    threshold_interval: Interval
+    rate: float
+    """FMR or FPIR at the threshold."""
+    rate_interval: Interval
+    extrapolated: bool
+    """Whether there are too few comparisons to count, so that the tail of their similarities tells."""
+    miss_rate: float | None
+    """FNMR or FNIR at the threshold; None where nothing was measured anew."""
+    miss_rate_interval: Interval | None
+    miss_rate_before: float | None
+    people_enrolled: int | None
+    """For how many people a threshold of "identify" is."""
+    tail: Tail | None
+    """By which a threshold of "identify" goes for other numbers of people."""
+    check: Check | None
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What calibrating would change, and what it was measured on."""
+
+    changes: tuple[ThresholdChange, ...]
+    anchors: tuple[Anchor, ...] | None
+    """What similarities mean; None leaves that as it is."""
+    source: str
+    people: int
+    photos: int
+    failures_to_enroll: int
+    mated_pairs: int
+    non_mated_pairs: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class PastCalibration:
+    """A row of the history."""
+
+    id: int
+    calibrated_at: datetime
+    kind: Kind
+    threshold: float
+    threshold_likely: float
+    threshold_low: float
+    threshold_high: float
+    threshold_before: float
+    target: float
+    rate: float
+    rate_low: float
+    rate_high: float
+    extrapolated: bool
+    miss_rate: float | None
+    miss_rate_low: float | None
+    miss_rate_high: float | None
+    people_enrolled: int | None
+    tail_start: float | None
+    tail_share: float | None
+    tail_scale: float | None
+    tail_shape: float | None
+    source: str
+    people: int
+    photos: int
+    failures_to_enroll: int
+    mated_pairs: int
+    non_mated_pairs: int
+    model_name: str
+    detector_size: int | None
+    weights_sha256: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self) | {"calibrated_at": self.calibrated_at.isoformat()}
+
+
+def propose(
+    source: str,
+    embedded: EmbeddedPhotos,
+    binding: Binding,
+    *,
+    fmr: float | None,
+    fpir: float | None,
+    people_enrolled: int,
+    seed: int = 0,
+) -> Calibration:
+    """Find the thresholds for target rates on photos of people; nothing is changed.
+
+    Args:
+        source: where the photos are from, for the history.
+        embedded: the photos, embedded by the gallery's model.
+        binding: the thresholds in use.
+        fmr: target of verification; None leaves its threshold as it is.
+        fpir: target of identification; None leaves its threshold as it is.
+        people_enrolled: whom a search is among.
+        seed: of what is drawn.
+
+    Raises:
+        EvaluationError: there are too few people or comparisons, or a target is not between 0 and 1.
+
+    """
+    for target in (fmr, fpir):
+        if target is not None and not 0 < target < 1:
+            raise EvaluationError(f"A target is a share between 0 and 1; {target:g} is none.")
+    compared = compare_all(embedded.embeddings, embedded.owners, seed=seed)
+    replicates = Replicates.draw(len(embedded.people), seed=seed)
+    pairs = NonMatedTrials.of_pairs(compared, replicates)
+    changes = []
+    if fmr is not None:
+        changes.append(_verify_change(compared, replicates, pairs, fmr, binding.verify_threshold))
+    if fpir is not None:
+        failures = embedded.missed_searches()
+        changes.append(
+            _identify_change(compared, replicates, fpir, binding.identify_threshold, max(people_enrolled, 1), failures)
+        )
+    return Calibration(
+        changes=tuple(changes),
+        anchors=_anchors(compared, pairs, binding.model_name or ""),
+        source=source,
+        people=len(embedded.people),
+        photos=len(embedded.photos) + len(embedded.refusals),
+        failures_to_enroll=len(embedded.refusals),
+        mated_pairs=compared.mated.total,
+        non_mated_pairs=compared.non_mated.total,
+    )
+
+
+def _verify_change(
+    compared: Comparisons, replicates: Replicates, pairs: NonMatedTrials, target: float, before: float
+) -> ThresholdChange:
+    estimate = pairs.estimate(target)
+    at, at_before = operating_points(compared, replicates, np.array([estimate.threshold, before]))
+    return ThresholdChange(
+        kind="verify",
+        target=target,
+        before=before,
+        threshold=estimate.threshold,
+        threshold_interval=estimate.interval,
+        threshold_likely=estimate.likely,
+        rate=estimate.rate,
+        rate_interval=estimate.rate_interval,
+        extrapolated=estimate.extrapolated,
+        miss_rate=at.fnmr,
+        miss_rate_interval=at.fnmr_interval,
+        miss_rate_before=at_before.fnmr,
+        people_enrolled=None,
+        tail=None,
+        check=None,
+    )
+
+
+def _identify_change(
+    compared: Comparisons, replicates: Replicates, target: float, before: float, people: int, failures: int
+) -> ThresholdChange:
+    trials = NonMatedTrials.of_searches(compared, replicates)
+    estimate = trials.estimate(rate_of_each(target, people))
+    at = search_point(compared, replicates, estimate.threshold, failures=failures)
+    at_before = search_point(compared, replicates, before, failures=failures)
+    others = len(replicates.weights[0]) - 1
+    return ThresholdChange(
+        kind="identify",
+        target=target,
+        before=before,
+        threshold=estimate.threshold,
+        threshold_interval=estimate.interval,
+        threshold_likely=estimate.likely,
+        rate=fpir_of(estimate.rate, people),
+        rate_interval=Interval(*(fpir_of(rate, people) for rate in estimate.rate_interval)),
+        extrapolated=estimate.extrapolated,
+        miss_rate=at.fnir,
+        miss_rate_interval=at.fnir_interval,
+        miss_rate_before=at_before.fnir,
+        people_enrolled=people,
+        tail=trials.tail(),
+        check=Check(others, at.fpir, at.fpir_interval, fpir_of(estimate.rate, others)),
+    )
+
+
+def _anchors(compared: Comparisons, pairs: NonMatedTrials, model_name: str) -> tuple[Anchor, ...]:
+    """The similarity of every FMR that has a confidence: counted, or by the tail where that reaches so far.
+
+    Beyond, similarity rises by as much as the model's published figures do.
+    """
+    counted = compared.non_mated.at_or_above() / compared.non_mated.total
+    published = {fmr: similarity for fmr, similarity, _ in model_defaults(model_name).fmr_thresholds}
+    found: list[tuple[float, float, bool]] = []
+    for fmr in CONFIDENCE_OF_FMR:
+        if compared.non_mated.total * fmr >= ERRORS_NEEDED:
+            found.append((fmr, float(thresholds()[np.argmax(counted <= fmr)]), False))
+        elif pairs.reaches(fmr):
+            found.append((fmr, pairs.estimate(fmr).likely, True))
+        elif found:
+            last, similarity, _ = found[-1]
+            found.append((fmr, min(1.0, similarity + published[fmr] - published[last]), True))
+        else:
+            found.append((fmr, published[fmr], True))
+    return anchors_of(found)
+
+
+def apply(database: Database, calibration: Calibration) -> None:
+    """Set the thresholds, write the history, and store what similarities mean: all of it or nothing.
+
+    Raises:
+        GalleryError: a threshold is no longer what it was when the calibration was made.
+        DatabaseError: PostgreSQL could not do it.
+
+    """
+    with database.transaction() as connection:
+        with connection.cursor(row_factory=class_row(Binding)) as cursor:
+            (binding,) = cursor.execute(queries()["lock_gallery_row"]).fetchall()
+        for change in calibration.changes:
+            now = binding.verify_threshold if change.kind == "verify" else binding.identify_threshold
+            if now != change.before:
+                raise GalleryError(
+                    f"The threshold to {change.kind} has been changed to {now:g} meanwhile; calibrate again."
+                )
+            connection.execute(queries()[f"set_{change.kind}_threshold"], {"threshold": change.threshold})
+            connection.execute(queries()["insert_calibration"], _row(calibration, change, binding))
+        if calibration.anchors is not None:
+            store_anchors(connection, calibration.anchors)
+
+
+def _row(calibration: Calibration, change: ThresholdChange, binding: Binding) -> dict[str, Any]:
+    tail = change.tail
+    return {
+        "kind": change.kind,
+        "threshold": change.threshold,
+        "threshold_likely": change.threshold_likely,
+        **_bounds("threshold", change.threshold_interval),
+        "threshold_before": change.before,
+        "target": change.target,
+        "rate": change.rate,
+        **_bounds("rate", change.rate_interval),
+        "extrapolated": change.extrapolated,
+        "miss_rate": change.miss_rate,
+        **_bounds("miss_rate", change.miss_rate_interval),
+        "people_enrolled": change.people_enrolled,
+        **{f"tail_{name}": getattr(tail, name, None) for name in ("start", "share", "scale", "shape")},
+        "source": calibration.source,
+        "people": calibration.people,
+        "photos": calibration.photos,
+        "failures_to_enroll": calibration.failures_to_enroll,
+        "mated_pairs": calibration.mated_pairs,
+        "non_mated_pairs": calibration.non_mated_pairs,
+        "model_name": binding.model_name or "",
+        "detector_size": binding.detector_size,
+        "weights_sha256": binding.weights_sha256,
+    }
+
+
+def _bounds(name: str, interval: Interval | None) -> dict[str, float | None]:
+    low, high = (None, None) if interval is None else interval
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def history(database: Database) -> list[PastCalibration]:
+    """Every threshold that was set by calibration, the newest first."""
+    return database.read("select_calibrations", row_factory=class_row(PastCalibration))
+
+
+def current(past: Iterable[PastCalibration], kind: Kind, binding: Binding) -> PastCalibration | None:
+    """The calibration that a threshold in use comes from; None where it was set otherwise, or for another model."""
+    threshold = binding.verify_threshold if kind == "verify" else binding.identify_threshold
+    for row in past:
+        if row.kind == kind:
+            same = (row.model_name, row.detector_size, row.weights_sha256) == (
+                binding.model_name,
+                binding.detector_size,
+                binding.weights_sha256,
+            )
+            return row if same and row.threshold == threshold else None
+    return None

@@ -1,0 +1,291 @@
+"""Thresholds for rates so low that few or none of the comparisons at hand tell of them.
+
+Far out, the similarities of strangers are taken to follow a generalised Pareto distribution (J. Pickands, "Statistical
+inference using extreme order statistics", Annals of Statistics 3, 1975), fitted by probability-weighted moments
+(J. R. M. Hosking, J. R. Wallis, "Parameter and quantile estimation for the generalized Pareto distribution",
+Technometrics 29, 1987). Its shape is never taken below 0, an exponential tail: a lighter one would have an end, beyond
+which no stranger is believed to come, and a threshold that is too high is the safer mistake.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.errors import EvaluationError
+from pgface.evaluation.bootstrap import Interval, Replicates
+from pgface.evaluation.comparisons import Comparisons
+from pgface.evaluation.verification import ERRORS_NEEDED
+
+_SHARE = 0.05
+"""Of all trials, the most similar: the tail."""
+_FEWEST, _MOST = 50, 5_000
+"""Trials in the tail."""
+REACH = 100
+"""How many times rarer than what can be counted (rule of 30) a rate may be that the tail tells of."""
+_TOGETHER = 16
+"""Replicates whose trials are weighted at once."""
+_HEAVIEST = 0.5
+"""Shape at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """How often a stranger reaches a similarity with one person, from a similarity on."""
+
+    start: float
+    share: float
+    """Of all trials: those that reach the start."""
+    scale: float
+    shape: float
+    """0 for an exponential tail, more for a heavier one."""
+
+    def rate(self, threshold: float) -> float:
+        """Share of trials that reach a threshold, which is not below the start."""
+        beyond = max(0.0, threshold - self.start) / self.scale
+        if self.shape == 0:
+            return self.share * math.exp(-beyond)
+        return float(self.share * (1 + self.shape * beyond) ** (-1 / self.shape))
+
+    def threshold(self, rate: float) -> float:
+        """The threshold that a share of trials reaches; the start for all larger ones, and 1 at most."""
+        if rate >= self.share:
+            return self.start
+        fewer = self.share / rate
+        beyond = math.log(fewer) if self.shape == 0 else (fewer**self.shape - 1) / self.shape
+        return min(1.0, self.start + self.scale * beyond)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A threshold for a rate."""
+
+    likely: float
+    """The least threshold, of four places, at which the photos show the rate."""
+    interval: Interval
+    """95 % interval of that, by drawing people anew."""
+    threshold: float
+    """The safe one: the upper end of the interval, wider for few people as Student's t is; 1 at most."""
+    rate: float
+    """At the safe threshold: counted, or of the tail."""
+    rate_interval: Interval
+    extrapolated: bool
+    """Whether there are too few trials to count (rule of 30), and the tail tells."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NonMatedTrials:
+    """Trials in which two people's photos were compared: the most similar of them, and how many there are."""
+
+    similarities: NDArray[np.float32]
+    """Shape (n,), descending."""
+    first: NDArray[np.int64]
+    """Shape (n,): whose photo was compared."""
+    second: NDArray[np.int64]
+    """Shape (n,): with whom."""
+    total: int
+    """With those that are less similar."""
+    weighted_totals: NDArray[np.float64]
+    """Shape (replicates,): the same for each replicate of the people."""
+    replicates: Replicates
+
+    @classmethod
+    def of_pairs(cls, compared: Comparisons, replicates: Replicates) -> NonMatedTrials:
+        """Each non-mated pair of photos: what a 1:1 comparison of two strangers is."""
+        pairs = compared.nearest_non_mated
+        sizes = np.bincount(compared.people)
+        drawn = replicates.weights.astype(np.float64) * sizes
+        totals = (drawn.sum(axis=1) ** 2 - (drawn**2).sum(axis=1)) / 2
+        people = compared.people[pairs.first], compared.people[pairs.second]
+        return cls._sorted(pairs.similarities, *people, compared.non_mated.total, totals, replicates)
+
+    @classmethod
+    def of_searches(cls, compared: Comparisons, replicates: Replicates) -> NonMatedTrials:
+        """Each photo with each other person's nearest one: what a search does with everybody who is enrolled."""
+        pairs = compared.nearest_non_mated
+        probes = np.concatenate([pairs.first, pairs.second])
+        enrolled = compared.people[np.concatenate([pairs.second, pairs.first])]
+        similarities = np.tile(pairs.similarities, 2)
+        order = np.lexsort((-similarities, enrolled, probes))
+        probes, enrolled, similarities = probes[order], enrolled[order], similarities[order]
+        nearest = np.ones(len(order), bool)
+        nearest[1:] = (np.diff(probes) != 0) | (np.diff(enrolled) != 0)
+        sizes = np.bincount(compared.people)
+        weights = replicates.weights.astype(np.float64)
+        totals = (weights @ sizes) * weights.sum(axis=1) - (weights**2) @ sizes
+        total = len(compared.people) * (len(sizes) - 1)
+        people = compared.people[probes[nearest]], enrolled[nearest]
+        return cls._sorted(similarities[nearest], *people, total, totals, replicates)
+
+    @classmethod
+    def _sorted(
+        cls,
+        similarities: NDArray[np.float32],
+        first: NDArray[np.int64],
+        second: NDArray[np.int64],
+        total: int,
+        totals: NDArray[np.float64],
+        replicates: Replicates,
+    ) -> NonMatedTrials:
+        order = np.argsort(-similarities, kind="stable")
+        return cls(similarities[order], first[order], second[order], total, totals, replicates)
+
+    def tail(self) -> Tail:
+        """The tail of all of them.
+
+        Raises:
+            EvaluationError: there are too few trials.
+
+        """
+        count = self._tail_count()
+        return _fit(self.similarities[:count], np.ones(count), count / self.total)
+
+    def reaches(self, rate: float) -> bool:
+        """Whether the trials tell of a rate: they can be counted, or the tail goes no further than 100 times beyond."""
+        return rate * self.total * REACH >= ERRORS_NEEDED and len(self.similarities) >= _FEWEST
+
+    def estimate(self, rate: float) -> Estimate:
+        """The least threshold, of four places, that no larger share of trials than a rate reaches.
+
+        Raises:
+            EvaluationError: the trials do not tell of this rate.
+
+        """
+        if not self.reaches(rate):
+            more = math.ceil(ERRORS_NEEDED / rate / REACH) - self.total
+            raise EvaluationError(
+                f"{self.total:,} non-mated comparisons do not tell of a rate of {rate:.1e}, not even by their tail; "
+                f"{max(more, 1):,} more are needed: add photos of more people, or aim higher."
+            )
+        # So large a rate that not all of its trials are kept is taken for the largest of which they are.
+        rate = min(rate, len(self.similarities) / self.total)
+        counted = rate * self.total >= ERRORS_NEEDED
+        likely, thresholds = self._counted(rate) if counted else self._extrapolated(rate)
+        interval = _interval(thresholds)
+        people = len(self.replicates.weights[0])
+        threshold = _up(likely + _widening(people) * max(interval.high - likely, 0.0))
+        rates = self._rates(threshold)
+        return Estimate(likely, interval, threshold, self._rate(threshold), _interval(rates), extrapolated=not counted)
+
+    def _counted(self, rate: float) -> tuple[float, list[float]]:
+        """The threshold for a rate, and that of each replicate."""
+        likely = _above(self.similarities, np.arange(1, len(self.similarities) + 1) / self.total, rate)
+        thresholds: list[float] = []
+        for begin in range(0, len(self.weighted_totals), _TOGETHER):
+            replicates = slice(begin, begin + _TOGETHER)
+            thresholds += [_above(self.similarities, row, rate) for row in self._shares(replicates)]
+        return likely, thresholds
+
+    def _extrapolated(self, rate: float) -> tuple[float, list[float]]:
+        """The same by the tail."""
+        return _up(self.tail().threshold(rate)), [tail.threshold(rate) for tail in self._tails()]
+
+    def _rate(self, threshold: float) -> float:
+        tail = self.tail()
+        if threshold > tail.start:
+            return tail.rate(threshold)
+        return int(np.searchsorted(-self.similarities, -np.float32(threshold), side="right")) / self.total
+
+    def _rates(self, threshold: float) -> list[float]:
+        """The rate of each replicate."""
+        if threshold > self.tail().start:
+            return [tail.rate(threshold) for tail in self._tails()]
+        place = int(np.searchsorted(-self.similarities, -np.float32(threshold), side="right"))
+        rates: list[float] = []
+        for begin in range(0, len(self.weighted_totals), _TOGETHER):
+            rates += self._shares(slice(begin, begin + _TOGETHER))[:, place - 1].tolist()
+        return rates
+
+    def _tails(self) -> list[Tail]:
+        """The tail of each replicate in which there is one."""
+        count = self._tail_count()
+        weights = self._weights(slice(None), slice(0, count))
+        return [
+            _fit(self.similarities[:count], row, row.sum() / total)
+            for row, total in zip(weights, self.weighted_totals, strict=True)
+            if np.count_nonzero(row) >= 2 and total > 0
+        ]
+
+    def _tail_count(self) -> int:
+        count = min(max(int(_SHARE * self.total), _FEWEST), _MOST, len(self.similarities))
+        if count < _FEWEST:
+            raise EvaluationError(
+                f"{self.total:,} non-mated comparisons are too few to say anything of low error rates; add photos of "
+                "more people."
+            )
+        return count
+
+    def _weights(self, replicates: slice, trials: slice) -> NDArray[np.float64]:
+        """Shape (replicates, trials): how often each trial was drawn."""
+        weights = self.replicates.weights[replicates]
+        return np.asarray(weights[:, self.first[trials]] * weights[:, self.second[trials]], np.float64)
+
+    def _shares(self, replicates: slice) -> NDArray[np.float64]:
+        """Shape (replicates, trials): which share of a replicate's trials is as similar or more."""
+        sums = np.cumsum(self._weights(replicates, slice(None)), axis=1)
+        return np.asarray(sums / np.maximum(self.weighted_totals[replicates], 1)[:, np.newaxis])
+
+
+def rate_of_each(fpir: float, people: int) -> float:
+    """How often a stranger may be taken for one enrolled person, so that a search among so many gives a name so often.
+
+    People are taken to be independent. A few strangers who resemble many make searches of the others better, so the
+    true FPIR is this or less (Jensen's inequality).
+    """
+    return -math.expm1(math.log1p(-fpir) / people)
+
+
+def fpir_of(rate: float, people: int) -> float:
+    """The reverse: how often a search among so many people gives a stranger a name."""
+    return -math.expm1(people * math.log1p(-min(rate, 1 - 1e-12)))
+
+
+def _fit(similarities: NDArray[np.float32], weights: NDArray[np.float64], share: float) -> Tail:
+    """Fit a tail to its trials, shape (n,), descending; the last is its start."""
+    start = float(similarities[-1])
+    excesses = similarities[::-1].astype(np.float64) - start  # ascending
+    weights = weights[::-1]
+    total = weights.sum()
+    below = (np.cumsum(weights) - 0.35 * weights) / total  # Hosking and Wallis' plotting positions
+    mean = float((weights * excesses).sum() / total)
+    moment = float((weights * (1 - below) * excesses).sum() / total)
+    shape = 0.0
+    if mean > 2 * moment > 0:
+        shape = min(max(2 - mean / (mean - 2 * moment), 0.0), _HEAVIEST)
+    # For a given shape, the scale that gives the mean excess.
+    return Tail(start, share, max(mean * (1 - shape), 1e-9), shape)
+
+
+def _above(similarities: NDArray[np.float32], shares: NDArray[np.float64], rate: float) -> float:
+    """The least threshold of four places that no larger share than a rate reaches."""
+    place = int(np.searchsorted(shares, rate, side="right"))
+    # The first that is one too many must stay below.
+    return _up(float(similarities[min(place, len(similarities) - 1)]) + 1e-6)
+
+
+def _widening(people: int) -> float:
+    """How much wider than a bootstrap's an interval of so few people is.
+
+    By Student's t (R. A. Fisher's expansion from the normal quantile), and because a bootstrap's variance is that of
+    p people instead of p - 1.
+    """
+    freedom, z = people - 1, 1.959964
+    t = (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )
+    return t / z * math.sqrt(people / freedom)
+
+
+def _up(threshold: float) -> float:
+    return min(1.0, math.ceil(threshold * 1e4) / 1e4)
+
+
+def _interval(values: list[float]) -> Interval:
+    low, high = np.percentile(values, (2.5, 97.5)).tolist()
+    return Interval(low, high)

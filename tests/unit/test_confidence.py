@@ -1,0 +1,45 @@
+"""Similarity as a confidence."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from pgface.confidence import CONFIDENCE_OF_FMR, anchors_of, confidence
+from pgface.faces.models import REGISTRY
+
+ANCHORS = anchors_of([(1e-4, 0.3, False), (1e-3, 0.2, False), (1e-6, 0.5, True)])
+
+
+def test_anchors_have_their_own_confidence_and_lines_lie_between() -> None:
+    assert [anchor.confidence for anchor in ANCHORS] == [80, 90, 99]
+    assert confidence(0.2, ANCHORS) == 80
+    assert confidence(0.25, ANCHORS) == pytest.approx(85)
+    assert confidence(0.4, ANCHORS) == pytest.approx(94.5)
+    assert confidence(-0.4, ANCHORS) == pytest.approx(40)
+
+
+@pytest.mark.parametrize(("similarity", "expected"), [(-1, 0), (-1.0000001, 0), (1, 100), (1.0000001, 100)])
+def test_the_ends(similarity: float, expected: float) -> None:
+    assert confidence(similarity, ANCHORS) == expected
+
+
+def test_it_always_rises_also_where_anchors_meet() -> None:
+    anchors = anchors_of([(1e-3, 0.4, False), (1e-4, 0.4, False), (1e-5, 0.39, True), (1e-6, 1.2, True)])
+    assert [anchor.similarity for anchor in anchors] == pytest.approx([0.4, 0.4001, 0.4002])
+    found = [confidence(step / 5_000 - 1, anchors) for step in range(10_001)]
+    assert all(low < high for low, high in pairwise(found))
+
+
+@pytest.mark.parametrize("model", REGISTRY.values(), ids=lambda model: model.name)
+def test_every_model_brings_what_a_gallery_begins_with(model) -> None:  # type: ignore[no-untyped-def]
+    published = model.thresholds
+    assert [fmr for fmr, _, _ in published.fmr_thresholds] == list(CONFIDENCE_OF_FMR)
+    anchors = anchors_of(published.fmr_thresholds)
+    assert len(anchors) == len(CONFIDENCE_OF_FMR)
+    assert [people for people, _ in published.identify_by_people] == [1_000, 10_000, 100_000, 1_000_000]
+    by_people = [threshold for _, threshold in published.identify_by_people]
+    assert by_people == sorted(by_people)
+    assert published.verify_threshold < by_people[0]
+    assert published.source
