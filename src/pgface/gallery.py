@@ -29,6 +29,7 @@ from pgface.people import (
     delete_user,
     get_user,
     id_in_range,
+    merge_users,
     unknown_user,
 )
 from pgface.photo_files import PhotoFiles
@@ -377,6 +378,22 @@ class Gallery:
         self._remove_deleted_files()
         self._keeper.embeddings_changed()
         return erased
+
+    def merge_users(self, user: UserRef, into: UserRef) -> User:
+        """Give a user's photos and embeddings to another user, and erase the first; returns the other as it is then.
+
+        A photo that both have is kept once. The erased user's tokens are gone.
+
+        Raises:
+            UnknownUserError: there is no such user.
+            GalleryError: both are the same user.
+
+        """
+        with self._database.transaction() as connection:
+            merged = merge_users(connection, user, into)
+        self._remove_deleted_files()
+        self._keeper.embeddings_changed()
+        return merged
 
     def erase_photo(self, photo_id: int) -> None:
         """Erase a photo: its row, the embeddings made from it, and its file.

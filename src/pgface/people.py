@@ -126,6 +126,23 @@ def delete_user(connection: psycopg.Connection, user: UserRef) -> User:
     return found
 
 
+def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) -> User:
+    """Give a user's photos and embeddings to another user, and delete the first with whatever else is theirs.
+
+    Raises:
+        UnknownUserError: there is no such user.
+        GalleryError: both are the same user.
+
+    """
+    merged, kept = get_user(connection, user), get_user(connection, into)
+    if merged.id == kept.id:
+        raise GalleryError(f"{merged.name} <{merged.email}> cannot be merged into themselves; name two users.")
+    for query in ("move_photos", "move_embeddings"):
+        connection.execute(queries()[query], {"id": merged.id, "into": kept.id})
+    connection.execute(queries()["delete_user"], {"id": merged.id})
+    return get_user(connection, kept.id)
+
+
 def delete_photo(connection: psycopg.Connection, photo_id: int) -> None:
     """Delete a photo with the embeddings made from it.
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from pgface.faces.engine import Detection
+from pgface.faces.engine import Detection, Quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +196,13 @@ class Status:
 
 def face_to_json(face: Detection) -> dict[str, Any]:
     """The measurements of a face; its embedding and its crop are left out."""
-    quality = {name: None if math.isnan(value) else round(value, 4) for name, value in asdict(face.quality).items()}
     return {
         "box": [round(value, 1) for value in face.box],
         "detection_score": round(face.detection_score, 4),
-        "quality": quality,
+        "quality": quality_to_json(face.quality),
     }
+
+
+def quality_to_json(quality: Quality) -> dict[str, float | None]:
+    """The measurements of a face's quality; what is not known is null."""
+    return {name: None if math.isnan(value) else round(value, 4) for name, value in asdict(quality).items()}

@@ -35,6 +35,7 @@ MAY_IMPORT = {
         "binding",
         "confidence",
         "plotting",
+        "results",
     },
 }
 

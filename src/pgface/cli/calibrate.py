@@ -9,7 +9,15 @@ import typer
 
 from pgface.binding import Binding, read_anchors, read_binding
 from pgface.cli.gallery import FaceOption, WhichFaceOption
-from pgface.cli.output import JsonOption, console, photos_progress, print_facts, print_json, print_table, say
+from pgface.cli.output import (
+    JsonOption,
+    console,
+    photos_progress,
+    print_facts,
+    print_json,
+    print_table,
+    say,
+)
 from pgface.confidence import Anchor
 from pgface.evaluation.advice import Advice, advise
 from pgface.evaluation.calibration import Calibration, PastCalibration, ThresholdChange, current, history
@@ -247,7 +255,6 @@ def _print_meanings(anchors: tuple[Anchor, ...]) -> None:
         )
         for anchor in reversed(anchors)
     ]
-    console.print("\nWhat a similarity means", style="bold")
     print_table(
         ("from", "confidence", "is reached by", "in the words of the specification's guideline"), rows, empty=""
     )

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from pgface.cli.gallery import FaceOption, WhichFaceOption
-from pgface.cli.output import JsonOption, console, photos_progress, print_json, print_table, require_writable, say
+from pgface.cli.output import JsonOption, console, photos_progress, print_json, print_titled, require_writable, say
 from pgface.evaluation.cache import forget
 from pgface.evaluation.evaluate import Evaluation
-from pgface.evaluation.page import require_page_packages, write_page
+from pgface.evaluation.evaluation_page import write_evaluation_page
+from pgface.evaluation.pages import require_page_packages
 from pgface.evaluation.report import summary, tables
 from pgface.evaluation.run import (
     PhotoEmbedding,
@@ -89,10 +90,7 @@ def evaluate(
     for sentence in summary(evaluation):
         say(sentence)
     for table in tables(evaluation):
-        console.print(f"\n{table.title}", style="bold", markup=False)
-        print_table(table.columns, table.rows, empty="")
-        if table.note:
-            console.print(table.note, style="dim", markup=False, soft_wrap=True)
+        print_titled(table.title, table.columns, table.rows, table.note)
     if html is not None:
         console.print()
         say(f"The page, which shows faces and names: {html}")
@@ -101,7 +99,7 @@ def evaluate(
 def _write(evaluation: Evaluation, html: Path, how: PhotoEmbedding | None) -> None:
     limits = PhotoLimits.from_settings(get_settings())
     if how is None:
-        write_page(evaluation, html, None, limits)
+        write_evaluation_page(evaluation, html, None, limits)
         return
     with how.workers() as workers:
-        write_page(evaluation, html, workers, limits)
+        write_evaluation_page(evaluation, html, workers, limits)

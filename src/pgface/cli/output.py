@@ -62,6 +62,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     console.print(table if table.row_count else empty)
 
 
+def print_titled(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> None:
+    """Print a table with an empty line and its title before it, and a note after it."""
+    console.print(f"\n{title}", style="bold", markup=False)
+    print_table(columns, rows, empty="")
+    if note:
+        console.print(note, style="dim", markup=False, soft_wrap=True)
+
+
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values in two columns."""
     table = Table(box=None, show_header=False, pad_edge=False)

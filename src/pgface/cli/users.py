@@ -83,6 +83,29 @@ def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False)
         say(f"Erased {found.name} <{found.email}> with {found.photos} photos.")
 
 
+@app.command()
+def merge(
+    user: Annotated[str, typer.Argument(metavar="USER", help="E-mail or id of the user who is merged, and erased.")],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="E-mail or id of the user who gets the photos.")],
+    yes: YesOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Give a user's photos to another user, when both are one person."""
+    with Gallery.open() as gallery:
+        merged, kept = gallery.user(user_ref(user)), gallery.user(user_ref(into))
+        if not yes:
+            typer.confirm(
+                f"Give {merged.photos} photos of {merged.name} <{merged.email}> to {kept.name} <{kept.email}>, and "
+                "erase the first user for good?",
+                abort=True,
+            )
+        found = gallery.merge_users(merged.id, kept.id)
+    if json:
+        print_json(found.to_json())
+    else:
+        say(f"{found.name} <{found.email}> now has {found.photos} photos; {merged.name} <{merged.email}> is gone.")
+
+
 @photos_app.command("list")
 def list_photos(
     user: Annotated[str | None, typer.Option("--user", help="Of this user: e-mail or id.")] = None,

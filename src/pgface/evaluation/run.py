@@ -11,6 +11,7 @@ from psycopg.rows import tuple_row
 
 from pgface.binding import GalleryModel, read_binding
 from pgface.evaluation.advice import follow
+from pgface.evaluation.audit import Audit, audit
 from pgface.evaluation.cache import EmbeddingCache
 from pgface.evaluation.calibration import Calibration, apply, history, propose
 from pgface.evaluation.embedded import EmbeddedPhotos, OnProgress, embed_photos
@@ -152,6 +153,20 @@ def evaluate_gallery(settings: Settings) -> Evaluation:
     return evaluate_photos(f"the gallery {settings.schema_name}", embedded, used)
 
 
+def audit_gallery(settings: Settings) -> Audit:
+    """Look through the gallery, by its own thresholds.
+
+    Raises:
+        EvaluationError: nobody is enrolled.
+        DatabaseError: PostgreSQL could not be reached, or refused.
+
+    """
+    with Database.open(settings) as database:
+        binding = read_binding(database)
+        stored = stored_embeddings(database, settings.photos_dir)
+    return audit(stored, verify_threshold=binding.verify_threshold, identify_threshold=binding.identify_threshold)
+
+
 def propose_calibration(
     settings: Settings,
     folder: Path | None,
@@ -183,12 +198,12 @@ def propose_calibration(
     with Database.open(settings) as database:
         binding = read_binding(database)
         enrolled = people if people is not None else enrolled_people(database)
+        embedded: EmbeddedPhotos
         if folder is None:
             embedded = stored_embeddings(database, settings.photos_dir)
     if folder is not None:
-        embedded = PhotoEmbedding(settings, gallery_model(settings), face, remember).embed(
-            folder_photos(folder), on_progress
-        )
+        how = PhotoEmbedding(settings, gallery_model(settings), face, remember)
+        embedded = how.embed(folder_photos(folder), on_progress)
     source = "the gallery" if folder is None else folder.name
     return propose(source, embedded, binding, fmr=fmr, fpir=fpir, people_enrolled=enrolled)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pgvector import Vector
+from numpy.typing import NDArray
 from psycopg import ServerCursor
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.embedded import EmbeddedPhotos
 from pgface.evaluation.photos import LabelledPhoto
+from pgface.faces.engine import Quality
 from pgface.postgres.database import Database
 from pgface.schema import queries
 
@@ -18,33 +23,65 @@ _TOGETHER = 4_096
 """Rows that are fetched at once."""
 
 
-def stored_embeddings(database: Database, photos_dir: Path) -> EmbeddedPhotos:
-    """Every embedding of the gallery, by user and in the order of enrollment.
+@dataclass(frozen=True, slots=True)
+class StoredFace(LabelledPhoto):
+    """An embedding of the gallery. Its file is the crop, `Path()` without one, and its person the user's e-mail."""
 
-    A photo's file is its crop, and its person the user's e-mail. An embedding without a photo has no file: `Path()`.
+    embedding_id: int
+    user_id: int
+    photo_id: int | None
+    """None for an embedding without a photo."""
+    quality: Quality
+    """NaN where it is not known."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredEmbeddings(EmbeddedPhotos):
+    """Every embedding of the gallery, by user and in the order of enrollment."""
+
+    photos: tuple[StoredFace, ...]
+
+
+def stored_embeddings(database: Database, photos_dir: Path) -> StoredEmbeddings:
+    """Read every embedding of the gallery.
 
     Raises:
         EvaluationError: nobody is enrolled.
 
     """
-    photos: list[LabelledPhoto] = []
-    blocks = []
+    faces: list[StoredFace] = []
+    blocks: list[NDArray[np.float32]] = []
     with database.transaction() as connection, connection.cursor(name="stored_embeddings") as cursor:
         cursor.execute(queries()["select_embeddings"], binary=True)
         while rows := _fetch(cursor):
             blocks.append(np.stack([row[0].to_numpy() for row in rows]).astype(np.float32))
-            photos += [
-                LabelledPhoto(
-                    f"{email}: {filename or 'embedding'} ({'photo' if filename else 'embedding'} {number})",
-                    photos_dir / filepath if filepath else Path(),
-                    email,
-                )
-                for _, email, filename, filepath, number in rows
-            ]
+            faces += [_face(photos_dir, *row[1:]) for row in rows]
     if not blocks:
         raise EvaluationError("Nobody is enrolled in this gallery yet; enroll people, or give a folder of photos.")
-    return EmbeddedPhotos(tuple(photos), np.concatenate(blocks), ())
+    return StoredEmbeddings(tuple(faces), np.concatenate(blocks), ())
 
 
-def _fetch(cursor: ServerCursor) -> list[tuple[Vector, str, str | None, str | None, int]]:
+def _fetch(cursor: ServerCursor) -> Sequence[Sequence[Any]]:
     return cursor.fetchmany(_TOGETHER)
+
+
+def _face(
+    photos_dir: Path,
+    embedding_id: int,
+    user_id: int,
+    email: str,
+    photo_id: int | None,
+    filename: str | None,
+    filepath: str | None,
+    *quality: float | None,
+) -> StoredFace:
+    what = f"embedding {embedding_id}" if photo_id is None else f"photo {photo_id}, {filename}"
+    return StoredFace(
+        name=f"{email}: {what}",
+        file=photos_dir / filepath if filepath else Path(),
+        person=email,
+        embedding_id=embedding_id,
+        user_id=user_id,
+        photo_id=photo_id,
+        quality=Quality(*(math.nan if value is None else value for value in quality)),
+    )

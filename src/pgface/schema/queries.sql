@@ -110,11 +110,25 @@ ORDER BY p.id
 LIMIT %(limit)s;
 
 -- select_embeddings --
-SELECT fe.embedding, u.email, p.filename, p.filepath, COALESCE(p.id, fe.id)
+SELECT fe.embedding, fe.id, u.id, u.email, p.id, p.filename, p.filepath,
+    LEAST(fe.box_width, fe.box_height), fe.sharpness, fe.brightness, fe.yaw, fe.pitch, fe.roll
 FROM face_embeddings fe
 JOIN users u ON u.id = fe.user_id
 LEFT JOIN photos p ON p.id = fe.photo_id
 ORDER BY fe.user_id, fe.id;
+
+-- move_photos --
+-- Not those that the other user has already: they go with the user who is merged.
+UPDATE photos p
+SET user_id = %(into)s
+WHERE p.user_id = %(id)s
+    AND NOT EXISTS (SELECT FROM photos k WHERE k.user_id = %(into)s AND k.content_sha256 = p.content_sha256);
+
+-- move_embeddings --
+UPDATE face_embeddings fe
+SET user_id = %(into)s
+WHERE fe.user_id = %(id)s
+    AND (fe.photo_id IS NULL OR EXISTS (SELECT FROM photos p WHERE p.id = fe.photo_id AND p.user_id = %(into)s));
 
 -- delete_photo_embeddings --
 -- The specification only unlinks them; a person who has a photo erased means the face in it.

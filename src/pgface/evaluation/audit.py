@@ -1,0 +1,348 @@
+"""What is wrong with a gallery: people who are there twice, photos of somebody else, and photos of little use.
+
+Every embedding is compared with every other, in blocks, and exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.evaluation.stored import StoredEmbeddings, StoredFace
+from pgface.faces.engine import Quality
+from pgface.results import quality_to_json
+
+_BLOCK = 2_048
+_AT_ONCE = 32_000_000
+"""Similarities in memory."""
+_KEPT = 20_000
+"""Pairs of users at most: the most similar ones."""
+_WORSE = 0.02
+"""By how much similar a user's photos must be on average to the mean of the others for want of one that is said to drag
+them down. A stranger's photo does so by some 0.15 among three photos, 0.05 among five and 0.01 among ten."""
+
+# Half-way between the limits for enrolling and the worst of the hundred good photos that those were chosen on.
+_POOR_FACE_SIZE = 60.0
+_POOR_SHARPNESS = 2.8
+_POOR_BRIGHTNESS = (0.2, 0.8)
+_POOR_YAW = 56.0
+_POOR_PITCH = 37.0
+
+
+@dataclass(frozen=True, slots=True)
+class SamePerson:
+    """Two users who look like one person."""
+
+    first: StoredFace
+    second: StoredFace
+    """The most similar of their photos."""
+    similarity: float
+    pairs: int
+    """Of their photos, how many pairs are as similar as the threshold."""
+
+    @property
+    def command(self) -> str:
+        """What mends it, if they are one person: the user who was there first keeps both."""
+        return f"pgface users merge {self.second.user_id} {self.first.user_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class StrangePhoto:
+    """A photo that does not look like its user."""
+
+    face: StoredFace
+    similarity: float
+    """With the nearest other photo of its user."""
+    looks_like: StoredFace | None
+    """The nearest photo of another user, if that is one who would be named."""
+    looks_like_similarity: float
+
+    @property
+    def command(self) -> str:
+        """What mends it."""
+        return erase_command(self.face)
+
+
+@dataclass(frozen=True, slots=True)
+class DraggingPhoto:
+    """A photo without which its user's other photos would be nearer to their mean, by which they are searched."""
+
+    face: StoredFace
+    similarity: float
+    """Of each other photo of the user with the mean of the rest, this one among them; on average."""
+    without: float
+    """The same without this one."""
+
+    @property
+    def command(self) -> str:
+        """What mends it."""
+        return erase_command(self.face)
+
+
+@dataclass(frozen=True, slots=True)
+class WeakPhoto:
+    """A user's only photo, or a poor one."""
+
+    face: StoredFace
+    why: str
+
+    @property
+    def command(self) -> str:
+        """What mends it."""
+        return f"pgface enroll PHOTO --user {self.face.user_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was found; each list begins with the worst."""
+
+    users: int
+    embeddings: int
+    verify_threshold: float
+    identify_threshold: float
+    same_person: tuple[SamePerson, ...]
+    strange: tuple[StrangePhoto, ...]
+    dragging: tuple[DraggingPhoto, ...]
+    poor: tuple[WeakPhoto, ...]
+    single: tuple[WeakPhoto, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values: ids and names, no embedding and no picture."""
+        return {
+            "users": self.users,
+            "embeddings": self.embeddings,
+            "verify_threshold": self.verify_threshold,
+            "identify_threshold": self.identify_threshold,
+            "same_person": [
+                {
+                    "users": [found.first.user_id, found.second.user_id],
+                    "emails": [found.first.person, found.second.person],
+                    "photos": [found.first.photo_id, found.second.photo_id],
+                    "similarity": found.similarity,
+                    "pairs": found.pairs,
+                    "command": found.command,
+                }
+                for found in self.same_person
+            ],
+            "strange": [
+                _about(found.face)
+                | {
+                    "similarity": found.similarity,
+                    "looks_like": None if found.looks_like is None else _about(found.looks_like),
+                    "looks_like_similarity": found.looks_like_similarity,
+                    "command": found.command,
+                }
+                for found in self.strange
+            ],
+            "dragging": [
+                _about(found.face)
+                | {"similarity": found.similarity, "without": found.without, "command": found.command}
+                for found in self.dragging
+            ],
+            "poor": [_about(found.face) | {"why": found.why, "command": found.command} for found in self.poor],
+            "single": [_about(found.face) | {"why": found.why, "command": found.command} for found in self.single],
+        }
+
+
+def erase_command(face: StoredFace) -> str:
+    """The command that erases a photo; SQL for an embedding without one."""
+    if face.photo_id is None:
+        return f"DELETE FROM face_embeddings WHERE id = {face.embedding_id}; -- in psql"  # noqa: S608 - only shown
+    return f"pgface photos delete {face.photo_id}"
+
+
+def audit(stored: StoredEmbeddings, *, verify_threshold: float, identify_threshold: float) -> Audit:
+    """Look through a gallery.
+
+    Args:
+        stored: every embedding, by user.
+        verify_threshold: photos of one user that are less similar than this to all others of theirs are strange.
+        identify_threshold: users with photos as similar as this look like one person.
+
+    """
+    owners = stored.owners
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    people = [slice(*pair) for pair in zip(starts.tolist(), [*starts[1:].tolist(), len(owners)], strict=True)]
+    own = [_Own.of(stored.embeddings[rows]) for rows in people]
+    return Audit(
+        users=len(people),
+        embeddings=len(owners),
+        verify_threshold=verify_threshold,
+        identify_threshold=identify_threshold,
+        same_person=tuple(_same_person(stored, owners, starts, identify_threshold)),
+        strange=tuple(_strange(stored, owners, people, own, verify_threshold, identify_threshold)),
+        dragging=tuple(_dragging(stored, people, own)),
+        poor=tuple(WeakPhoto(face, why) for face in stored.photos if (why := _poor(face.quality))),
+        single=tuple(
+            WeakPhoto(stored.photos[rows.start], "the only photo") for rows in people if rows.stop - rows.start == 1
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Own:
+    """What the photos of one user have to do with one another."""
+
+    nearest: NDArray[np.float32]
+    """Shape (k,): similarity with the nearest other photo; NaN for a single one."""
+    similarity: NDArray[np.float32]
+    """Shape (k,): as of `DraggingPhoto`; NaN for fewer than three photos."""
+    without: NDArray[np.float32]
+    """Shape (k,): the same."""
+
+    @classmethod
+    def of(cls, embeddings: NDArray[np.float32]) -> _Own:
+        count = len(embeddings)
+        nearest, similarity, without = np.full((3, count), np.nan, np.float32)
+        if count < 2:
+            return cls(nearest, similarity, without)
+        total = embeddings.sum(axis=0)
+        with_total = embeddings @ total
+        square = total @ total
+        # A photo with the sum of the others, which has the length in the denominator.
+        with_others = (with_total - 1) / _length(square - 2 * with_total + 1)
+        for begin in range(0, count, _BLOCK):
+            rows = slice(begin, min(begin + _BLOCK, count))
+            itself = np.arange(rows.stop - begin), np.arange(begin, rows.stop)
+            between = embeddings[rows] @ embeddings.T
+            if count > 2:
+                # Each photo (column) with the sum of the others but one (row).
+                own = with_total[rows, np.newaxis]
+                lengths = _length(square - 2 * own - 2 * with_total + 2 + 2 * between)
+                but_one = (with_total - 1 - between) / lengths
+                but_one[itself] = 0
+                without[rows] = but_one.sum(axis=1) / (count - 1)
+                similarity[rows] = (with_others.sum() - with_others[rows]) / (count - 1)
+            between[itself] = -2
+            nearest[rows] = between.max(axis=1)
+        return cls(nearest, similarity, without)
+
+
+def _length(square: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.sqrt(np.maximum(square, 1e-6)), np.float32)
+
+
+def _same_person(
+    stored: StoredEmbeddings, owners: NDArray[np.int64], starts: NDArray[np.int64], threshold: float
+) -> Iterator[SamePerson]:
+    found = _UserPairs(len(starts))
+    for rows, columns in _upper_blocks(len(owners)):
+        similarities = stored.embeddings[rows] @ stored.embeddings[columns].T
+        first, second = np.nonzero(similarities >= np.float32(threshold))
+        found.add(
+            owners[rows.start + first],
+            owners[columns.start + second],
+            rows.start + first,
+            columns.start + second,
+            similarities[first, second],
+        )
+    for first_row, second_row, similarity, pairs in found.most_similar():
+        yield SamePerson(stored.photos[first_row], stored.photos[second_row], similarity, pairs)
+
+
+def _upper_blocks(count: int) -> Iterator[tuple[slice, slice]]:
+    for row in range(0, count, _BLOCK):
+        for column in range(row, count, _BLOCK):
+            yield slice(row, min(row + _BLOCK, count)), slice(column, min(column + _BLOCK, count))
+
+
+class _UserPairs:
+    """The most similar pairs of users, of all pairs of photos that are added."""
+
+    def __init__(self, users: int) -> None:
+        self._users = users
+        self._rows = np.empty((0, 2), np.int64)
+        self._keys = np.empty(0, np.int64)
+        self._similarities = np.empty(0, np.float32)
+        self._pairs = np.empty(0, np.int64)
+
+    def add(
+        self,
+        first_user: NDArray[np.int64],
+        second_user: NDArray[np.int64],
+        first_row: NDArray[np.int64],
+        second_row: NDArray[np.int64],
+        similarities: NDArray[np.float32],
+    ) -> None:
+        """Add pairs of photos; those of one user are left out."""
+        different = first_user < second_user  # rows are by user, and each pair comes once
+        if not different.any():
+            return
+        keys = np.concatenate([self._keys, (first_user * self._users + second_user)[different]])
+        rows = np.concatenate([self._rows, np.stack([first_row, second_row], axis=1)[different]])
+        values = np.concatenate([self._similarities, similarities[different]])
+        pairs = np.concatenate([self._pairs, np.ones(int(different.sum()), np.int64)])
+        order = np.lexsort((-values, keys))
+        begins = np.flatnonzero(np.diff(keys[order], prepend=-1))
+        best = order[begins]
+        counted = np.add.reduceat(pairs[order], begins)
+        kept = np.argsort(-values[best], kind="stable")[:_KEPT]
+        self._keys, self._rows = keys[best][kept], rows[best][kept]
+        self._similarities, self._pairs = values[best][kept], counted[kept]
+
+    def most_similar(self) -> Iterator[tuple[int, int, float, int]]:
+        """Rows of their most similar photos, the similarity, and how many pairs of photos were added."""
+        for (first, second), similarity, pairs in zip(
+            self._rows.tolist(), self._similarities.tolist(), self._pairs.tolist(), strict=True
+        ):
+            yield first, second, similarity, pairs
+
+
+def _strange(
+    stored: StoredEmbeddings,
+    owners: NDArray[np.int64],
+    people: list[slice],
+    own: list[_Own],
+    verify_threshold: float,
+    identify_threshold: float,
+) -> Iterator[StrangePhoto]:
+    nearest = np.concatenate([one.nearest for one in own])
+    strange = np.flatnonzero(nearest < np.float32(verify_threshold))
+    strange = strange[np.argsort(nearest[strange], kind="stable")]
+    together = max(1, _AT_ONCE // len(owners))
+    for begin in range(0, len(strange), together):
+        rows = strange[begin : begin + together]
+        similarities = stored.embeddings[rows] @ stored.embeddings.T
+        for row, with_all in zip(rows.tolist(), similarities, strict=True):
+            with_all[people[owners[row]]] = -2
+            other = int(with_all.argmax())
+            named = stored.photos[other] if with_all[other] >= identify_threshold else None
+            yield StrangePhoto(stored.photos[row], float(nearest[row]), named, float(with_all[other]))
+
+
+def _dragging(stored: StoredEmbeddings, people: list[slice], own: list[_Own]) -> Iterator[DraggingPhoto]:
+    found = [
+        DraggingPhoto(stored.photos[rows.start + place], float(one.similarity[place]), float(one.without[place]))
+        for rows, one in zip(people, own, strict=True)
+        if rows.stop - rows.start > 2
+        for place in np.flatnonzero(one.without - one.similarity >= _WORSE).tolist()
+    ]
+    yield from sorted(found, key=lambda photo: photo.similarity - photo.without)
+
+
+def _poor(quality: Quality) -> str:
+    """Why a photo is poor; empty for one that is not, or of which nothing is known."""
+    darkest, brightest = _POOR_BRIGHTNESS
+    reasons = [
+        (quality.face_size < _POOR_FACE_SIZE, f"a small face, {quality.face_size:.0f} pixels"),
+        (quality.sharpness < _POOR_SHARPNESS, f"blurred, sharpness {quality.sharpness:.1f}"),
+        (quality.brightness < darkest, f"dark, {quality.brightness:.2f}"),
+        (quality.brightness > brightest, f"overexposed, {quality.brightness:.2f}"),
+        (abs(quality.yaw) > _POOR_YAW, f"turned aside by {abs(quality.yaw):.0f}°"),
+        (abs(quality.pitch) > _POOR_PITCH, f"tilted by {abs(quality.pitch):.0f}°"),
+    ]
+    return "; ".join(why for is_so, why in reasons if is_so)
+
+
+def _about(face: StoredFace) -> dict[str, Any]:
+    return {
+        "user": face.user_id,
+        "email": face.person,
+        "photo": face.photo_id,
+        "embedding": face.embedding_id,
+        "quality": quality_to_json(face.quality),
+    }

@@ -1,0 +1,107 @@
+"""HTML pages that need nothing else, with faces on them: readable by their owner only."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pgface.errors import PgfaceError, PhotoError, StorageError
+from pgface.evaluation.photos import LabelledPhoto
+from pgface.faces.image import PhotoLimits, open_photo
+from pgface.faces.pixels import RGBImage
+from pgface.photo_workers import EmbeddedFile, PhotoTask, PhotoWorkers
+from pgface.plotting import require_matplotlib
+
+_SIDE = 160
+"""Of a picture, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A face on a page."""
+
+    name: str
+    data: str
+    """A JPEG as a data: address; empty where there is none."""
+
+
+def require_page_packages() -> None:
+    """Check that pages can be made.
+
+    Raises:
+        PgfaceError: matplotlib or Jinja2 is not installed.
+
+    """
+    require_matplotlib()
+    if importlib.util.find_spec("jinja2") is None:
+        raise PgfaceError('A page needs Jinja2; install it with `pip install "pgface[plots]"`.')
+
+
+def write_page(file: Path, template: str, **values: Any) -> None:
+    """Fill a template and write the page.
+
+    Raises:
+        PgfaceError: matplotlib or Jinja2 is not installed.
+        StorageError: the file cannot be written.
+
+    """
+    require_page_packages()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pgface.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template(template).render(made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **values)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise StorageError(f"{file}: it cannot be written ({error.strerror}); give a writable file.") from error
+
+
+def detected_pictures(photos: Iterable[LabelledPhoto], workers: PhotoWorkers) -> dict[LabelledPhoto, Picture]:
+    """The faces in photos, which are found once more."""
+    tasks = [_Task(photo.file, frozenset(), photo) for photo in dict.fromkeys(photos)]
+    return {
+        task.photo: Picture(task.photo.name, _jpeg(result.face.crop) if isinstance(result, EmbeddedFile) else "")
+        for task, result in workers.embed(tasks)
+    }
+
+
+def stored_pictures(photos: Iterable[LabelledPhoto], limits: PhotoLimits) -> dict[LabelledPhoto, Picture]:
+    """The crops of a gallery; none for an embedding without a photo, or where they are on another machine."""
+    found = {}
+    for photo in dict.fromkeys(photos):
+        try:
+            with open_photo(photo.file, limits) as opened:
+                found[photo] = Picture(photo.name, _jpeg(opened.pixels))
+        except PhotoError:
+            found[photo] = Picture(photo.name, "")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Task(PhotoTask):
+    photo: LabelledPhoto
+
+
+def _jpeg(face: RGBImage) -> str:
+    picture = Image.fromarray(face)
+    picture.thumbnail((_SIDE, _SIDE))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

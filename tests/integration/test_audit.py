@@ -1,0 +1,110 @@
+"""`pgface audit-gallery` and what mends a gallery, on real photos."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from galleries import ODD_SCHEMA
+from test_command_line import Run, runner
+
+from pgface.errors import GalleryError, UnknownUserError
+from pgface.gallery import Gallery
+from pgface.settings import Settings
+
+Photos = Callable[[str, int], Path]
+
+
+@pytest.fixture
+def schema_name() -> str:
+    """Commands take a second or two each, so they are run in the odder schema only."""
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def run(settings: Settings, tmp_path: Path) -> Run:
+    """Runs a command on the settings' gallery."""
+    assert settings.database_url is not None
+    environment = {
+        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "PGFACE_SCHEMA": settings.schema_name,
+        "PGFACE_DATA_DIR": str(settings.data_dir),
+    }
+    return runner(environment, tmp_path)
+
+
+@pytest.fixture
+def untidy(gallery: Gallery, photos: Photos) -> Gallery:
+    """Powell under two names, a photo of Bush that is enrolled for Sharon, and Chavez with a single one."""
+
+    def enroll(person: str, number: int, email: str) -> None:
+        gallery.enroll(photos(person, number), email, face="largest", allow_other_user=True)
+
+    for number in (1, 2, 3):
+        enroll("Colin_Powell", number, "powell@example.org")
+        enroll("George_W_Bush", number, "bush@example.org")
+        enroll("Ariel_Sharon", number, "sharon@example.org")
+    enroll("Colin_Powell", 4, "colin@example.org")
+    enroll("Colin_Powell", 5, "colin@example.org")
+    enroll("George_W_Bush", 4, "sharon@example.org")
+    enroll("Hugo_Chavez", 1, "chavez@example.org")
+    return gallery
+
+
+def test_an_untidy_gallery_is_mended_by_the_commands_it_is_told(run: Run, untidy: Gallery, tmp_path: Path) -> None:
+    found = json.loads(run("audit-gallery", "--json").stdout)
+    same = {tuple(each["emails"]): each["command"] for each in found["same_person"]}
+    assert set(same) == {("powell@example.org", "colin@example.org"), ("bush@example.org", "sharon@example.org")}
+    (strange,) = found["strange"]
+    assert (strange["email"], strange["looks_like"]["email"]) == ("sharon@example.org", "bush@example.org")
+    assert strange["photo"] in [each["photo"] for each in found["dragging"]]
+    assert [each["email"] for each in found["single"]] == ["chavez@example.org"]
+    printed = run("audit-gallery", "--html", tmp_path / "audit.html").stdout
+    assert strange["command"] in printed
+    page = (tmp_path / "audit.html").read_text(encoding="utf-8")
+    assert (tmp_path / "audit.html").stat().st_mode & 0o077 == 0
+    assert not re.search(r"(src|href)=\"(?!data:image/jpeg;base64,)", page)
+    assert page.count("<img") >= 7
+    assert "no picture" not in page
+    for command in (strange["command"], same["powell@example.org", "colin@example.org"]):
+        assert f"<code>{command}</code>" in page
+        run(*command.split()[1:], "--yes")
+    assert len(untidy.photos("powell@example.org")) == 5
+    again = json.loads(run("audit-gallery", "--json").stdout)
+    assert again["same_person"] == again["strange"] == []
+
+
+def test_a_tidy_gallery(run: Run, gallery: Gallery, photos: Photos) -> None:
+    assert "Nobody is enrolled" in run("audit-gallery", code=1).stderr
+    for number in (1, 2):
+        gallery.enroll(photos("Colin_Powell", number), "powell@example.org", face="largest")
+    assert "Nothing was found." in run("audit-gallery").stdout
+
+
+def test_merging_keeps_what_both_have_once(gallery: Gallery, photos: Photos) -> None:
+    kept = gallery.enroll(photos("Colin_Powell", 1), "powell@example.org").user
+    gallery.enroll(photos("Colin_Powell", 1), "colin@example.org", allow_other_user=True)
+    other = gallery.enroll(photos("Colin_Powell", 2), "colin@example.org", allow_other_user=True).user
+    gallery.enroll_embedding(np.eye(512)[0], other.id)
+    files = [gallery.photo_file(photo) for photo in gallery.photos()]
+    merged = gallery.merge_users(other.id, "powell@example.org")
+    assert (merged.id, merged.photos, merged.embeddings) == (kept.id, 2, 3)
+    assert [file.exists() for file in files] == [True, False, True]
+    assert [match.user_id for match in gallery.identify_embedding(np.eye(512)[0])] == [kept.id]
+    (face,) = gallery.identify(photos("Colin_Powell", 2)).faces
+    assert [match.user_id for match in face.matches] == [kept.id]
+    with pytest.raises(UnknownUserError, match="There is no user with the id"):
+        gallery.user(other.id)
+
+
+def test_merging_needs_two_users(gallery: Gallery, photos: Photos) -> None:
+    user = gallery.enroll(photos("Colin_Powell", 1), "powell@example.org").user
+    with pytest.raises(GalleryError, match="cannot be merged into themselves; name two users"):
+        gallery.merge_users(user.id, "powell@example.org")
+    with pytest.raises(UnknownUserError):
+        gallery.merge_users(user.id, "nobody@example.org")
+    assert gallery.user(user.id).photos == 1
