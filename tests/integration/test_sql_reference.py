@@ -19,11 +19,12 @@ def test_the_examples_run_and_say_what_the_page_says(connection: Connection) -> 
             cursor = connection.execute(statement.encode())
             if cursor.description is not None:
                 answers.append(cursor.fetchall())
-    identified, best, verified, counts, gallery, nearest, left = answers
+    identified, best, verified, counts, confidence, gallery, nearest, left = answers
     assert [(name, float(similarity)) for name, similarity in identified] == [("First User", 1.0)]
     assert best == [("First User", 1.0)]
     assert verified == [("first@example.org", True, 1.0), ("second@example.org", False, 0.0)]
     assert counts == [("first@example.org", 1), ("second@example.org", 0)]
+    assert confidence == [(None,)]
     assert gallery == [("not bound yet", 0.7, 0.7)]
     assert len(nearest) == 1
     assert left == [(0,)]
@@ -31,7 +32,13 @@ def test_the_examples_run_and_say_what_the_page_says(connection: Connection) -> 
 
 def test_every_function_of_the_page_has_the_signature_that_it_gives(connection: Connection) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    for name in ("find_similar_face", "find_similar_faces", "verify_face", "get_user_embeddings_count"):
+    for name in (
+        "find_similar_face",
+        "find_similar_faces",
+        "verify_face",
+        "get_user_embeddings_count",
+        "similarity_confidence",
+    ):
         row = connection.execute("SELECT pg_get_function_arguments(%s::regproc)", (name,)).fetchone()
         assert row is not None
         arguments = (

@@ -18,7 +18,7 @@ ABOUT = {
     ),
     "dragging": (
         "Photos that drag their user down",
-        "Without this one, each other photo of the user is nearer to the mean of the rest, by which people are searched.",
+        "Without this one, each other photo of the user is nearer to the mean of the rest, by which it is searched.",
     ),
     "poor": ("Poor photos", "Small, blurred, dark or turned; add a better one, then erase it."),
     "single": ("Users with a single photo", "Two or three more, from other days, make them easier to find."),
