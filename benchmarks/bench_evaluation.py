@@ -1,4 +1,4 @@
-"""What the error rates of a set of photos cost, beside the bare product of its embeddings."""
+"""What error rates, and the audit of a gallery, cost beside the bare product of the embeddings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,15 @@ from pgface.benchmark.facts import machine
 from pgface.benchmark.report import table
 from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
 from pgface.benchmark.timing import Row
+from pgface.evaluation.audit import audit
 from pgface.evaluation.bootstrap import Replicates
 from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.identification import identification
+from pgface.evaluation.stored import StoredEmbeddings, StoredFace
 from pgface.evaluation.verification import verification
+from pgface.faces.engine import Quality
 
+BARE = "bare blockwise product"
 _TARGET = 3.0
 _BLOCK = 1_024
 
@@ -28,20 +33,55 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--people", type=int, default=2_600, help=f"with {PHOTOS_PER_PERSON} photos each (2600)")
     parser.add_argument("--rounds", type=int, default=5, help="of each side, in turn (5)")
+    parser.add_argument(
+        "--audited", type=int, default=20_000, help="people whose gallery is audited; 0 for none (20000)"
+    )
+    parser.add_argument("--audit-rounds", type=int, default=2, help="of each side, in turn (2)")
     arguments = parser.parse_args()
-    embeddings = SyntheticPeople(Kind.CLUSTERED).embeddings(arguments.people)
-    people = np.arange(arguments.people).repeat(PHOTOS_PER_PERSON)
-    sides = {
-        "bare product": lambda: bare_product(embeddings),
-        "comparisons": lambda: compare_all(embeddings, people),
-        "with rates and intervals": lambda: evaluate(embeddings, people),
-    }
+    console = Console(highlight=False, width=200)
+    if arguments.people:
+        embeddings, people = photos(arguments.people)
+        sides = {
+            BARE: lambda: bare_product(embeddings),
+            "comparisons": lambda: compare_all(embeddings, people),
+            "rates and intervals too": lambda: evaluate(embeddings, people),
+        }
+        console.print(table("error rates", beside(sides, len(people), arguments.rounds)))
+        console.print(memory(embeddings))
+    if arguments.audited:
+        embeddings, people = photos(arguments.audited)
+        stored = gallery(embeddings, people)
+        sides = {
+            BARE: lambda: bare_product(embeddings),
+            "audit": lambda: audit(stored, verify_threshold=0.3, identify_threshold=0.5),
+        }
+        console.print(table("audit of a gallery", beside(sides, len(people), arguments.audit_rounds)))
+        console.print(memory(embeddings))
+    console.print(", ".join(f"{name} {value}" for name, value in machine().items()), soft_wrap=True)
+
+
+def photos(count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Embeddings of so many people, and whose they are."""
+    return SyntheticPeople(Kind.CLUSTERED).embeddings(count), np.arange(count).repeat(PHOTOS_PER_PERSON)
+
+
+def gallery(embeddings: NDArray[np.float32], people: NDArray[np.int64]) -> StoredEmbeddings:
+    """The same as what is read from a gallery."""
+    quality = Quality(100.0, 20.0, 0.5, 0.0, 0.0, 0.0)
+    faces = tuple(
+        StoredFace(f"{row}", Path(), f"{person}@example.org", row, person, row, quality)
+        for row, person in enumerate(people.tolist())
+    )
+    return StoredEmbeddings(faces, embeddings, ())
+
+
+def beside(sides: dict[str, Callable[[], object]], count: int, rounds: int) -> list[Row]:
+    """Each side beside the bare product, in turn."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(arguments.rounds):
+    for number in range(rounds):
         for name in list(sides)[:: 1 if number % 2 else -1]:
             taken[name].append(seconds(sides[name]))
-    bare = np.array(taken["bare product"])
-    pairs = len(people) * (len(people) - 1) // 2
+    bare = np.array(taken[BARE])
     rows = []
     for name in list(sides)[1:]:
         ratios = np.array(taken[name]) / bare
@@ -49,22 +89,24 @@ def main() -> None:
         low, high = np.percentile(ratios, (25, 75)).tolist()
         rows.append(
             Row(
-                f"{len(people):,} photos, {pairs:,} pairs: {name}",
+                f"{count:,} photos, {count * (count - 1) // 2:,} pairs: {name}",
                 f"{np.median(taken[name]):.2f} s",
-                f"bare blockwise product: {np.median(bare):.2f} s",
+                f"{BARE}: {np.median(bare):.2f} s",
                 median,
                 (low, high),
                 float(min(taken[name]) / bare.min()),
-                arguments.rounds,
+                rounds,
                 f"≤ {_TARGET:g} ×",
                 median <= _TARGET,
             )
         )
-    console = Console(highlight=False, width=200)
-    console.print(table("error rates", rows))
+    return rows
+
+
+def memory(embeddings: NDArray[np.float32]) -> str:
+    """The most that this process has needed until now."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    console.print(f"memory at most {peak:,.0f} MiB, of which the embeddings {embeddings.nbytes / 2**20:,.0f}")
-    console.print(", ".join(f"{name} {value}" for name, value in machine().items()), soft_wrap=True)
+    return f"memory at most {peak:,.0f} MiB, of which the embeddings {embeddings.nbytes / 2**20:,.0f}"
 
 
 def bare_product(embeddings: NDArray[np.float32]) -> None:

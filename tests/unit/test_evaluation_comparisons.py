@@ -8,8 +8,9 @@ from evaluated_people import photos
 from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
-from pgface.evaluation import comparisons
-from pgface.evaluation.comparisons import Pairs, compare_all
+from pgface.evaluation import blocks, comparisons
+from pgface.evaluation.blocks import Pairs
+from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.histogram import BINS, ScoreHistogram, index_of, thresholds
 
 SIZES = [1, 5, 2, 9, 1, 1, 3, 4, 2, 1, 6]
@@ -30,10 +31,10 @@ def kept(pairs: Pairs) -> set[tuple[int, int]]:
     return set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1_024, 4_096), (7, 5), (1, 1), (100, 3)])
-def test_blocks_give_what_the_whole_matrix_gives(rows: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparisons, "_ROWS", rows)
-    monkeypatch.setattr(comparisons, "_COLUMNS", columns)
+@pytest.mark.parametrize(("together", "at_once"), [(2_048, 8_000_000), (5, 8_000_000), (5, 1), (1, 20), (100, 200)])
+def test_blocks_give_what_the_whole_matrix_gives(together: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparisons, "_TOGETHER", together)
+    monkeypatch.setattr(blocks, "_AT_ONCE", at_once)
     embeddings, people = photos(SIZES)
     labels = people * 7 + 3  # numbers of people need not begin with 0, nor follow one another
     compared = compare_all(embeddings, labels)
@@ -81,7 +82,8 @@ def test_of_many_pairs_the_nearest_and_a_sample_are_kept(monkeypatch: pytest.Mon
 
 
 def test_one_person_with_nearly_all_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparisons, "_COLUMNS", 16)
+    monkeypatch.setattr(comparisons, "_TOGETHER", 16)
+    monkeypatch.setattr(blocks, "_AT_ONCE", 2_000)
     embeddings, people = photos([900, 1, 1])
     compared = compare_all(embeddings, people)
     assert (compared.mated.total, compared.non_mated.total) == (900 * 899 // 2, 1_801)

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.evaluation.comparisons import PairComparisons, Pairs
+from pgface.evaluation.blocks import Pairs
+from pgface.evaluation.comparisons import Comparisons, PairComparisons
 
 REPLICATES = 400
-_TOGETHER = 16
-"""Replicates whose pairs are weighted at once."""
+_TOGETHER = 4_096
+"""Pairs that are weighted at once."""
 
 
 class Interval(NamedTuple):
@@ -61,37 +62,47 @@ class Replicates:
 
         From the most similar pairs as far down as all of them are kept, and from a sample of the pairs below.
         """
-        sizes = np.bincount(compared.people)
-        drawn = self.weights.astype(np.float64) * sizes
-        all_pairs = (drawn.sum(axis=1) ** 2 - (drawn**2).sum(axis=1)) / 2
-        near, _ = self._drawn(compared.nearest_non_mated, compared.people, thresholds)
-        some, of_sample = self._drawn(compared.non_mated_sample, compared.people, thresholds)
+        counted = np.empty((len(self.weights), len(thresholds)))
         complete = thresholds >= compared.nearest_from
-        rates = np.where(complete, _ratio(near, all_pairs), _ratio(some, of_sample))
-        nobody = _rule_of_three(len(sizes) // 2)
+        sample = compared.non_mated_sample
+        counted[:, complete] = self._drawn(compared.nearest_non_mated, compared.people, thresholds[complete])
+        counted[:, ~complete] = self._drawn(sample, compared.people, thresholds[~complete])
+        counted[:, ~complete] *= compared.non_mated.total / max(len(sample), 1)
+        rates = counted / np.maximum(self._non_mated_trials(compared), 1)[:, np.newaxis]
+        nobody = _rule_of_three(len(self.weights[0]) // 2)
         return [_percentiles(column) if column.any() else Interval(0.0, nobody) for column in rates.T]
 
-    def _drawn(
-        self, pairs: Pairs, people: NDArray[np.int64], thresholds: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """How many pairs of each replicate reach each threshold, shape (replicates, thresholds), and its pairs."""
-        order = np.argsort(-pairs.similarities)
-        first, second = people[pairs.first[order]], people[pairs.second[order]]
+    def of_all_pairs(self, people: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How many non-mated pairs of photos each replicate has, shape (replicates,).
+
+        Args:
+            people: shape (n,), whose each photo is.
+
+        """
+        drawn = self.weights.astype(np.float64) * np.bincount(people, minlength=len(self.weights[0]))
+        return np.asarray((drawn.sum(axis=1) ** 2 - (drawn**2).sum(axis=1)) / 2)
+
+    def _non_mated_trials(self, compared: PairComparisons) -> NDArray[np.float64]:
+        if isinstance(compared, Comparisons):
+            return self.of_all_pairs(compared.people)
+        return self._drawn(compared.non_mated_sample, compared.people, np.array([-2.0]))[:, 0]
+
+    def _drawn(self, pairs: Pairs, people: NDArray[np.int64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How many pairs of each replicate reach each threshold, shape (replicates, thresholds)."""
+        order = np.argsort(-pairs.similarities, kind="stable")
         reaching = np.searchsorted(-pairs.similarities[order], -thresholds, side="right")
+        first, second = people[pairs.first[order]], people[pairs.second[order]]
         counted = np.zeros((len(self.weights), len(thresholds)))
-        total = np.zeros(len(self.weights))
-        for begin in range(0, len(self.weights), _TOGETHER):
-            block = slice(begin, begin + _TOGETHER)
-            weights = self.weights[block]
-            sums = np.cumsum(weights[:, first] * weights[:, second], axis=1, dtype=np.float64)
-            sums = np.concatenate([np.zeros((len(weights), 1)), sums], axis=1)
-            counted[block] = sums[:, reaching]
-            total[block] = sums[:, -1]
-        return counted, total
-
-
-def _ratio(counted: NDArray[np.float64], trials: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(counted / np.maximum(trials, 1)[:, np.newaxis])
+        # From one threshold to the next, so that each pair is weighted once.
+        begin, sums = 0, np.zeros(len(self.weights))
+        for place in np.argsort(reaching, kind="stable").tolist():
+            end = int(reaching[place])
+            for start in range(begin, end, _TOGETHER):
+                part = slice(start, min(start + _TOGETHER, end))
+                sums += np.einsum("ij,ij->i", self.weights[:, first[part]], self.weights[:, second[part]])
+            begin = end
+            counted[:, place] = sums
+        return counted
 
 
 def _percentiles(rates: NDArray[Any]) -> Interval:

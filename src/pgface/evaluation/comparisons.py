@@ -1,11 +1,10 @@
 """Every photo compared with every other: the similarities of mated and non-mated pairs, and what a search would find.
 
-Blocks of photos are multiplied and counted at once, so memory grows with the photos and not with their pairs.
+Blocks of photos are compared at once, so memory grows with the photos and not with their pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,29 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
-from pgface.evaluation.histogram import BINS, ScoreHistogram, bin_of
+from pgface.evaluation.blocks import BlockComparison, Pairs, chosen, in_threads, joined, with_all_from
+from pgface.evaluation.histogram import BINS, ScoreHistogram
 
 KEPT_PAIRS = 200_000
 """Pairs of each kind that are kept one by one, with whose they are."""
 _FURTHEST = 1_000
-_ROWS = 1_024
-_COLUMNS = 4_096
-"""Photos compared at once: some 100 MB with what is made of them."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
-    """Single comparisons, kept with the photos that were compared."""
-
-    first: NDArray[np.int64]
-    """Shape (n,), rows of the embeddings."""
-    second: NDArray[np.int64]
-    """Of the same shape; each is a later row than `first`."""
-    similarities: NDArray[np.float32]
-    """Of the same shape, -1 to 1."""
-
-    def __len__(self) -> int:
-        return len(self.similarities)
+_TOGETHER = 2_048
+"""Photos that are compared with as many others at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,27 +108,26 @@ class _Comparing:
         best_mated = self._best_mated()
         best_non_mated = np.full(count, -2, np.float32)
         ranks = np.ones(count, np.int64)
-        everything = np.zeros(BINS, np.int64)
         mated = np.zeros(BINS, np.int64)
+        non_mated = np.zeros(BINS, np.int64)
         kept_mated: list[Pairs] = []
         kept_nearest: list[Pairs] = []
         furthest: list[Pairs] = []
-        for rows, columns in self._blocks():
-            similarities = self._embeddings[rows] @ self._embeddings[columns].T
-            self._search(similarities, rows, columns, best_mated, best_non_mated, ranks)
-            if columns.stop <= rows.start + 1:
-                continue  # each of these pairs is counted the other way round
-            upper = self._upper(similarities, rows, columns)
-            everything += np.bincount(bin_of(upper).ravel(), minlength=BINS)
-            pairs = self._mated_pairs(similarities, rows, columns)
-            mated += ScoreHistogram.of(pairs.similarities).counts
-            kept_mated.append(self._some(pairs))
-            furthest.append(least_similar(pairs))
-            kept_nearest.append(self._nearest(similarities, rows, columns, nearest_from))
+        block = BlockComparison(self._embeddings, self._owners, self._starts, best_mated, nearest_from)
+        for found in in_threads(block, self._borders()):
+            for search in found.searches:
+                best_non_mated[search.photos] = np.maximum(best_non_mated[search.photos], search.best)
+                ranks[search.photos] += search.nearer
+            non_mated += found.non_mated
+            kept_nearest.append(found.nearest)
+            if len(found.mated):
+                mated += ScoreHistogram.of(found.mated.similarities).counts
+                kept_mated.append(self._some(found.mated))
+                furthest.append(least_similar(found.mated))
         return Comparisons(
             people=_put_back(self._owners, self._order),
             mated=ScoreHistogram(mated),
-            non_mated=ScoreHistogram(everything - mated),
+            non_mated=ScoreHistogram(non_mated),
             mated_sample=self._join(kept_mated),
             non_mated_sample=self._join([non_mated_sample]),
             nearest_non_mated=self._join(kept_nearest),
@@ -155,35 +138,13 @@ class _Comparing:
             ranks=_put_back(np.where(np.isnan(best_mated), 0, ranks), self._order),
         )
 
-    def _blocks(self) -> Iterator[tuple[slice, slice]]:
-        """Rows, and columns that hold whole people."""
+    def _borders(self) -> list[slice]:
+        """Photos of whole people, some thousands together."""
         borders = [0]
         for end in self._ends.tolist():
-            if end - borders[-1] >= _COLUMNS or end == len(self._owners):
+            if end - borders[-1] >= _TOGETHER or end == len(self._owners):
                 borders.append(end)
-        widest = max(np.diff(borders).tolist())
-        rows = max(1, min(_ROWS, _ROWS * 2 * _COLUMNS // widest))  # of somebody with very many photos
-        for first in range(0, len(self._owners), rows):
-            for start, end in pairwise(borders):
-                yield slice(first, min(first + rows, len(self._owners))), slice(start, end)
-
-    def _search(
-        self,
-        similarities: NDArray[np.float32],
-        rows: slice,
-        columns: slice,
-        best_mated: NDArray[np.float32],
-        best_non_mated: NDArray[np.float32],
-        ranks: NDArray[np.int64],
-    ) -> None:
-        """Note the nearest person of these columns for each row, and how many are nearer than the row's own person."""
-        first, last = self._owners[columns.start], self._owners[columns.stop - 1]
-        best = np.maximum.reduceat(similarities, self._starts[first : last + 1] - columns.start, axis=1)
-        owners = self._owners[rows]
-        own = np.flatnonzero((owners >= first) & (owners <= last))
-        best[own, owners[own] - first] = -2
-        np.maximum(best_non_mated[rows], best.max(axis=1), out=best_non_mated[rows])
-        ranks[rows] += np.count_nonzero(best > best_mated[rows, np.newaxis], axis=1)
+        return [slice(start, end) for start, end in pairwise(borders)]
 
     def _best_mated(self) -> NDArray[np.float32]:
         """How similar the nearest other photo of the same person is; NaN where there is none."""
@@ -191,7 +152,7 @@ class _Comparing:
         sizes = self._ends - self._starts
         for size in np.unique(sizes[sizes > 1]).tolist():
             starts = self._starts[sizes == size]
-            together = max(1, _COLUMNS // size)
+            together = max(1, _TOGETHER // size)
             for begin in range(0, len(starts), together):
                 rows = starts[begin : begin + together, np.newaxis] + np.arange(size)
                 photos = self._embeddings[rows]
@@ -200,35 +161,16 @@ class _Comparing:
                 best[rows] = similarities.max(axis=2)
         return best
 
-    def _upper(self, similarities: NDArray[np.float32], rows: slice, columns: slice) -> NDArray[np.float32]:
-        """What is above the diagonal of the whole: every pair once."""
-        if columns.start >= rows.stop:
-            return similarities
-        later = np.arange(columns.start, columns.stop) > np.arange(rows.start, rows.stop)[:, np.newaxis]
-        return similarities[later]
-
-    def _mated_pairs(self, similarities: NDArray[np.float32], rows: slice, columns: slice) -> Pairs:
-        """Every photo with the later ones of the same person, as columns hold whole people."""
-        photos = np.arange(max(rows.start, columns.start), max(rows.start, columns.start, min(rows.stop, columns.stop)))
-        first, second = _with_all_from(photos, photos + 1, self._ends[self._owners[photos]])
-        return Pairs(first, second, similarities[first - rows.start, second - columns.start])
-
     def _some(self, pairs: Pairs) -> Pairs:
         if self._mated_total <= KEPT_PAIRS:
             return pairs
-        return _chosen(pairs, self._random.random(len(pairs)) < KEPT_PAIRS / self._mated_total)
-
-    def _nearest(self, similarities: NDArray[np.float32], rows: slice, columns: slice, nearest_from: float) -> Pairs:
-        first, second = np.nonzero(similarities >= np.float32(nearest_from))
-        pairs = Pairs(first + rows.start, second + columns.start, similarities[first, second])
-        different = self._owners[pairs.first] != self._owners[pairs.second]
-        return _chosen(pairs, different & (pairs.second > pairs.first))
+        return chosen(pairs, self._random.random(len(pairs)) < KEPT_PAIRS / self._mated_total)
 
     def _draw_non_mated(self) -> Pairs:
         starts, ends = self._starts[self._owners], self._ends[self._owners]
         count = len(self._owners)
         if self._non_mated_total <= KEPT_PAIRS:
-            first, second = _with_all_from(np.arange(count), ends, np.full(count, count))
+            first, second = with_all_from(np.arange(count), ends, np.full(count, count))
         else:
             # A photo with as many chances as there are photos of others, and then one of those.
             others = count - (ends - starts)
@@ -239,7 +181,7 @@ class _Comparing:
         return Pairs(first, second, self._products(first, second))
 
     def _products(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
-        blocks = [slice(begin, begin + _COLUMNS) for begin in range(0, len(first), _COLUMNS)]
+        blocks = [slice(begin, begin + _TOGETHER) for begin in range(0, len(first), _TOGETHER)]
         return np.concatenate(
             [np.einsum("ij,ij->i", self._embeddings[first[block]], self._embeddings[second[block]]) for block in blocks]
         )
@@ -251,29 +193,14 @@ class _Comparing:
 
     def _join(self, parts: list[Pairs]) -> Pairs:
         """One of several, with the photos in the order in which they were given."""
-        one, other = (
-            self._order[np.concatenate([getattr(part, name) for part in parts])] for name in ("first", "second")
-        )
-        similarities = np.concatenate([part.similarities for part in parts])
-        return Pairs(np.minimum(one, other), np.maximum(one, other), similarities)
+        pairs = joined(parts)
+        one, other = self._order[pairs.first], self._order[pairs.second]
+        return Pairs(np.minimum(one, other), np.maximum(one, other), pairs.similarities)
 
 
 def least_similar(pairs: Pairs) -> Pairs:
     """The least similar of some pairs, 1,000 at most, the least first."""
-    return _chosen(pairs, np.argsort(pairs.similarities, kind="stable")[:_FURTHEST])
-
-
-def _with_all_from(
-    photos: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each photo with all of a range of its own, from its start to before its end."""
-    counts = ends - starts
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(photos, counts), np.repeat(starts, counts) + within
-
-
-def _chosen(pairs: Pairs, which: NDArray[np.bool_] | NDArray[np.int64]) -> Pairs:
-    return Pairs(pairs.first[which], pairs.second[which], pairs.similarities[which])
+    return chosen(pairs, np.argsort(pairs.similarities, kind="stable")[:_FURTHEST])
 
 
 def _put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
+from pgface.evaluation.blocks import Pairs
 from pgface.evaluation.bootstrap import Replicates
-from pgface.evaluation.comparisons import PairComparisons, Pairs, compare_all, least_similar
+from pgface.evaluation.comparisons import PairComparisons, compare_all, least_similar
 from pgface.evaluation.embedded import EmbeddedPhotos, pair_rows
 from pgface.evaluation.folds import FoldAccuracy, fold_accuracy
 from pgface.evaluation.groups import Attributes, Differential, GroupRates, differentials, group_rates

@@ -18,6 +18,18 @@ def bin_of(similarities: NDArray[np.float32]) -> NDArray[np.intp]:
     return np.clip(places, 0, BINS - 1, out=places).astype(np.intp)
 
 
+def count_similarities(similarities: NDArray[np.float32]) -> NDArray[np.int64]:
+    """How many fell into each bin, shape (BINS,); the similarities are overwritten."""
+    # A bin more at each end takes what rounding put beyond it, so that nothing needs to be clipped.
+    similarities *= np.float32(BINS / 2)
+    similarities += np.float32(BINS / 2 + 1)
+    counts = np.bincount(similarities.astype(np.int32).ravel(), minlength=BINS + 2)
+    inner = counts[1:-1]
+    inner[0] += counts[0]
+    inner[-1] += counts[-1]
+    return inner
+
+
 def thresholds() -> NDArray[np.float64]:
     """The lower edge of every bin and the end of the last, shape (BINS + 1,): -1, -0.9999 … 1."""
     return np.round(np.arange(BINS + 1) * (2 / BINS) - 1, 4)

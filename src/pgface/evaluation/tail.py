@@ -96,9 +96,7 @@ class NonMatedTrials:
     def of_pairs(cls, compared: Comparisons, replicates: Replicates) -> NonMatedTrials:
         """Each non-mated pair of photos: what a 1:1 comparison of two strangers is."""
         pairs = compared.nearest_non_mated
-        sizes = np.bincount(compared.people)
-        drawn = replicates.weights.astype(np.float64) * sizes
-        totals = (drawn.sum(axis=1) ** 2 - (drawn**2).sum(axis=1)) / 2
+        totals = replicates.of_all_pairs(compared.people)
         people = compared.people[pairs.first], compared.people[pairs.second]
         return cls._sorted(pairs.similarities, *people, compared.non_mated.total, totals, replicates)
 

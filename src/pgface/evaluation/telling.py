@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pgface.evaluation.comparisons import PairComparisons, Pairs
+from pgface.evaluation.blocks import Pairs
+from pgface.evaluation.comparisons import PairComparisons
 from pgface.evaluation.embedded import EmbeddedPhotos
 from pgface.evaluation.photos import LabelledPhoto
 

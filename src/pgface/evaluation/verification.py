@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pgface.evaluation.blocks import Pairs
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import PairComparisons, Pairs
+from pgface.evaluation.comparisons import PairComparisons
 from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
 
 FMR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
