@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +51,11 @@ def main() -> None:
     if arguments.audited:
         embeddings, people = photos(arguments.audited)
         stored = gallery(embeddings, people)
-        sides = {
+        audited: dict[str, Callable[[], object]] = {
             BARE: lambda: bare_product(embeddings),
             "audit": lambda: audit(stored, verify_threshold=0.3, identify_threshold=0.5),
         }
-        console.print(table("audit of a gallery", beside(sides, len(people), arguments.audit_rounds)))
+        console.print(table("audit of a gallery", beside(audited, len(people), arguments.audit_rounds)))
         console.print(memory(embeddings))
     console.print(", ".join(f"{name} {value}" for name, value in machine().items()), soft_wrap=True)
 
@@ -75,7 +75,7 @@ def gallery(embeddings: NDArray[np.float32], people: NDArray[np.int64]) -> Store
     return StoredEmbeddings(faces, embeddings, ())
 
 
-def beside(sides: dict[str, Callable[[], object]], count: int, rounds: int) -> list[Row]:
+def beside(sides: Mapping[str, Callable[[], object]], count: int, rounds: int) -> list[Row]:
     """Each side beside the bare product, in turn."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):

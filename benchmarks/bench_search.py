@@ -152,6 +152,7 @@ def _measure(settings: Settings, findings: Findings, scratch: Path) -> None:
         found = photo_part.photo_to_names(
             settings,
             options.middle,
+            options.kinds,
             scratch,
             options.seed,
             findings.step,

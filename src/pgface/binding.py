@@ -36,6 +36,11 @@ class Binding:
     verify_threshold: float
     identify_threshold: float
 
+    @property
+    def identity(self) -> ModelIdentity:
+        """The model that the gallery is bound to."""
+        return ModelIdentity(self.model_name or "", self.dimension, self.detector_size or 0, self.weights_sha256 or "")
+
 
 def read_binding(database: Database) -> Binding:
     """Read the gallery's row."""
@@ -106,9 +111,9 @@ class GalleryModel:
         return anchors
 
     def _take(self, now: Binding) -> None:
-        if self.binding.model_name is not None and _identity(now) != _identity(self.binding):
+        if self.binding.model_name is not None and now.identity != self.binding.identity:
             raise ModelMismatchError(
-                f"This gallery was bound to {_describe(_identity(now))} while it was open; open it again."
+                f"This gallery was bound to {_describe(now.identity)} while it was open; open it again."
             )
         self.binding = now
 
@@ -157,26 +162,23 @@ class GalleryModel:
 
 def _add_missing_anchors(database: Database, binding: Binding) -> None:
     """Let similarities mean what the model's publisher, or we, found, until the gallery is calibrated."""
-    if not read_anchors(database):
-        with database.transaction() as connection:
-            connection.execute(queries()["lock_gallery_row"])
+    if read_anchors(database):
+        return
+    with database.transaction() as connection:
+        connection.execute(queries()["lock_gallery_row"])
+        # Again, because somebody may have calibrated meanwhile.
+        if not connection.execute(queries()["select_confidence_anchors"]).fetchall():
             store_anchors(connection, anchors_of(model_defaults(binding.model_name or "").fmr_thresholds))
 
 
 def _require_same_model(binding: Binding, engine: Engine) -> None:
-    bound = _identity(binding)
+    bound = binding.identity
     given = engine.identity
     if given == bound:
         return
     raise ModelMismatchError(
         f"This gallery is bound to {_describe(bound)} and this is {_describe(given)}; embeddings of two models cannot "
         "be compared, so use the gallery's own model, or another gallery (PGFACE_SCHEMA) for this one."
-    )
-
-
-def _identity(binding: Binding) -> ModelIdentity:
-    return ModelIdentity(
-        binding.model_name or "", binding.dimension, binding.detector_size or 0, binding.weights_sha256 or ""
     )
 
 

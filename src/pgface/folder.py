@@ -107,7 +107,7 @@ class FolderRun:
         started = time.monotonic()
         photos, reports = _photos_by_person(folder)
         tasks = self._tasks(photos)
-        threshold = None if allow_other_user else self._model.binding.identify_threshold
+        threshold = None if allow_other_user else self._model.current_binding(self._database).identify_threshold
         engine = self._model.engine  # its identity is checked here, before another process loads it
         with PhotoWorkers(self._settings, engine, self._model.reload, face) as workers, _can_go_on():
             results = workers.embed(tasks)

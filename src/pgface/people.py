@@ -134,6 +134,8 @@ def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) ->
         GalleryError: both are the same user.
 
     """
+    # So that nobody enrolls for either of them, or merges them otherwise, meanwhile.
+    connection.execute(queries()["lock_enrollment"])
     merged, kept = get_user(connection, user), get_user(connection, into)
     if merged.id == kept.id:
         raise GalleryError(f"{merged.name} <{merged.email}> cannot be merged into themselves; name two users.")

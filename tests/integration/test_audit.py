@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from galleries import ODD_SCHEMA
+from psycopg import Connection
 from test_command_line import Run, runner
 
 from pgface.errors import GalleryError, UnknownUserError
+from pgface.evaluation.audit import audit
+from pgface.evaluation.run import evaluate_gallery
+from pgface.evaluation.stored import stored_embeddings
 from pgface.gallery import Gallery
+from pgface.postgres.database import Database
+from pgface.schema import queries
 from pgface.settings import Settings
 
 Photos = Callable[[str, int], Path]
@@ -83,6 +91,44 @@ def test_a_tidy_gallery(run: Run, gallery: Gallery, photos: Photos) -> None:
     for number in (1, 2):
         gallery.enroll(photos("Colin_Powell", number), "powell@example.org", face="largest")
     assert "Nothing was found." in run("audit-gallery").stdout
+
+
+def test_embeddings_of_any_norm_and_paths_that_are_no_crops(gallery: Gallery, connection: Connection) -> None:
+    first, second = gallery.add_user("a@example.org"), gallery.add_user("b@example.org")
+    for user, number in ((first, 1), (first, 2), (second, 3)):
+        connection.execute(
+            "INSERT INTO face_embeddings (user_id, embedding) VALUES (%s, array_fill(%s::real, ARRAY[512])::vector)",
+            (user.id, float(number)),
+        )
+    connection.execute(
+        "INSERT INTO photos (user_id, filename, filepath) VALUES (%s, 'x.jpg', '../../etc/x.jpg')", (first.id,)
+    )
+    connection.execute(
+        "UPDATE face_embeddings SET photo_id = (SELECT max(id) FROM photos) WHERE user_id = %s", (first.id,)
+    )
+    with Database.open(gallery.settings) as database:
+        stored = stored_embeddings(database, gallery.settings.photos_dir, gallery.binding.id)
+    assert np.allclose(np.linalg.norm(stored.embeddings, axis=1), 1)
+    assert {face.file for face in stored.photos} == {Path()}
+    (same,) = audit(stored, verify_threshold=0.3, identify_threshold=0.4).same_person
+    assert same.similarity == pytest.approx(1)
+    evaluate_gallery(gallery.settings)  # a similarity is never above 1
+
+
+def test_merging_waits_for_an_enrollment(gallery: Gallery, photos: Photos) -> None:
+    user = gallery.enroll(photos("Colin_Powell", 1), "colin@example.org").user
+    kept = gallery.add_user("powell@example.org")
+    with Database.open(gallery.settings) as database, ThreadPoolExecutor(1) as executor:
+        with database.transaction() as connection:
+            connection.execute(queries()["lock_enrollment"])
+            connection.execute(
+                "INSERT INTO face_embeddings (user_id, embedding) VALUES (%s, array_fill(1::real, ARRAY[512])::vector)",
+                (user.id,),
+            )
+            merging = executor.submit(gallery.merge_users, user.id, kept.id)
+            time.sleep(0.5)
+            assert not merging.done()
+        assert merging.result(10).embeddings == 2
 
 
 def test_merging_keeps_what_both_have_once(gallery: Gallery, photos: Photos) -> None:

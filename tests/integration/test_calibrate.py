@@ -70,7 +70,7 @@ def binding(**values: object) -> Binding:
 
 
 def test_thresholds_hold_for_people_who_were_not_calibrated_on(embedded: EmbeddedPhotos) -> None:
-    rates: dict[float, list[float]] = {1e-2: [], 1e-3: []}
+    rates: dict[float, list[float]] = {1e-2: [], 3e-3: []}
     named, thresholds = [], []
     for number, half in enumerate(combinations(range(10), 5)):
         if number % 12:
@@ -79,8 +79,8 @@ def test_thresholds_hold_for_people_who_were_not_calibrated_on(embedded: Embedde
         compared = compare_all(rest.embeddings, rest.owners)
         for target, found in rates.items():
             changes = propose("half", calibrated, binding(), fmr=target, fpir=0.05, people_enrolled=4).changes
-            reaching = compared.non_mated.at_or_above()[index_of(changes[0].threshold)]
-            found.append(float(reaching / compared.non_mated.total))
+            reaching = compared.searched.at_or_above()[index_of(changes[0].threshold)]
+            found.append(float(reaching / compared.searched.total))
             thresholds.append(changes[0].threshold)
         named.append(float((compared.best_non_mated >= changes[1].threshold).mean()))
     # Five people are few: single halves miss the target, which is why the threshold is a safe one.
@@ -88,7 +88,7 @@ def test_thresholds_hold_for_people_who_were_not_calibrated_on(embedded: Embedde
         assert len(found) == 21
         assert np.mean(found) <= target
     assert np.mean(named) <= 0.05
-    assert max(thresholds) < 0.5  # and friends are still found
+    assert np.median(thresholds) < 0.45  # and friends are still found
 
 
 def test_what_is_proposed_is_set_and_explained(gallery: Gallery, embedded: EmbeddedPhotos) -> None:
@@ -103,7 +103,8 @@ def test_what_is_proposed_is_set_and_explained(gallery: Gallery, embedded: Embed
         low, high = change.threshold_interval
         assert low <= change.threshold_likely <= high <= change.threshold + 1e-4
         assert change.rate_interval.low < change.rate < change.target
-    assert identify.threshold > verify.threshold
+    # One stranger in 1,000 for each of ten people is one search in 100.
+    assert identify.threshold == pytest.approx(verify.threshold, abs=0.005)
     assert identify.check is not None
     assert identify.check.people_enrolled == 9
     with Database.open(gallery.settings) as database:
@@ -156,6 +157,21 @@ def test_a_gallery_begins_with_its_models_figures_and_sql_says_the_same(
         assert gallery.confidence(similarity) == pytest.approx(row[0])
 
 
+@pytest.mark.parametrize("similarity", ["NULL", "'NaN'"])
+def test_what_is_no_similarity_has_no_confidence(gallery: Gallery, connection: Connection, similarity: str) -> None:
+    assert gallery.binding.model_name == "buffalo_sc_q8"
+    assert connection.execute(f"SELECT similarity_confidence({similarity})".encode()).fetchone() == (None,)
+
+
+def test_functions_of_triggers_are_nobody_elses(connection: Connection) -> None:
+    row = connection.execute(
+        "SELECT array_agg(proname ORDER BY proname) FROM pg_proc "
+        "WHERE prosecdef AND pronamespace = quote_ident(current_schema())::regnamespace "
+        "AND has_function_privilege('public', oid, 'EXECUTE')"
+    ).fetchone()
+    assert row == (None,)
+
+
 def test_without_a_model_similarities_mean_nothing(connection: Connection) -> None:
     assert connection.execute("SELECT similarity_confidence(0.5)").fetchone() == (None,)
 
@@ -179,14 +195,14 @@ def test_too_little_to_tell(gallery: Gallery, faces_dir: Path, photos: Photos) -
     def proposed(folder: Path | None, **targets: float | None) -> None:
         propose_calibration(gallery.settings, folder, face="largest", **({"fmr": None, "fpir": None} | targets))  # type: ignore[arg-type]
 
-    with pytest.raises(EvaluationError, match="4,500 non-mated comparisons do not tell of a rate of 1.0e-06"):
+    with pytest.raises(EvaluationError, match="900 non-mated comparisons do not tell of a rate of 1.0e-06"):
         proposed(faces_dir, fmr=1e-6)
     with pytest.raises(EvaluationError, match="A target is a share between 0 and 1; 1 is none"):
         proposed(faces_dir, fmr=1.0)
     with pytest.raises(EvaluationError, match="Nobody is enrolled in this gallery yet"):
         proposed(None, fmr=1e-2)
     gallery.enroll(photos("Colin_Powell", 1), "powell@example.org")
-    with pytest.raises(EvaluationError, match="There is only one person"):
+    with pytest.raises(EvaluationError, match="1 people are too few to set a threshold by, .* photos of 5 or more"):
         proposed(None, fmr=1e-2)
 
 

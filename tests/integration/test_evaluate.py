@@ -169,7 +169,9 @@ def test_the_gallery_itself(run: Run, enrolled: Gallery, tmp_path: Path) -> None
     assert found["verify_threshold"] == enrolled.binding.verify_threshold
     assert found["verification"]["mated_pairs"] == 1 + 3 + 1
     assert found["verification"]["non_mated_pairs"] == 8 * 7 // 2 - 5
+    (tmp_path / "page.html").touch(0o644)  # which is private afterwards
     run("evaluate", "--html", tmp_path / "page.html")
+    assert (tmp_path / "page.html").stat().st_mode & 0o077 == 0
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count('<img src="data:image/jpeg') > 4
     assert "Tony_Blair_0003.jpg" in page

@@ -49,9 +49,11 @@ def test_groups_have_the_rates_that_counting_gives() -> None:
     own = np.where(same & ~np.eye(80, dtype=bool), similarities, -2).max(axis=1)
     for group, within in ((groups[0], owners < 12), (groups[1], owners >= 12), (groups[2], owners % 2 == 1)):
         both = within[:, np.newaxis] & within & above
+        assert group.in_use is not None
         assert group.verification is not None
-        assert group.verification.fmr == pytest.approx((similarities[both & ~same] >= 0.05).mean(), abs=2e-3)
-        assert group.verification.fnmr == pytest.approx((similarities[both & same] < 0.05).mean(), abs=2e-2)
+        assert group.search is not None
+        assert group.in_use.fmr == pytest.approx((similarities[both & ~same] >= 0.05).mean(), abs=2e-3)
+        assert group.in_use.fnmr == pytest.approx((similarities[both & same] < 0.05).mean(), abs=2e-2)
         assert group.search.fpir == pytest.approx((others[within] >= 0.12).mean(), abs=1e-9)
         missed = int(((own < 0.12) | (own <= others))[within].sum())
         failures = {"a": 2, "b": 1, "old": 1}[group.group]
@@ -59,7 +61,7 @@ def test_groups_have_the_rates_that_counting_gives() -> None:
     assert groups[0].failure_to_enroll_rate == pytest.approx(2 / 50)
     ratios = {(found.attribute, found.rate): found for found in differentials(groups)}
     assert set(ratios) == {("letter", rate) for rate in ("FMR", "FNMR", "FPIR", "FNIR", "FTE")}
-    rates = [groups[0].search.fnir, groups[1].search.fnir]
+    rates = [search.fnir for search in (groups[0].search, groups[1].search) if search is not None]
     found = ratios["letter", "FNIR"]
     assert found.max_to_min == pytest.approx(max(rates) / min(rates))
     assert found.max_to_geometric_mean == pytest.approx(max(rates) / math.sqrt(rates[0] * rates[1]))
@@ -83,8 +85,31 @@ def test_a_group_in_which_nobody_can_be_compared_has_no_one_to_one_rates() -> No
     alone, single = group_rates(embedded, compared, attributes, 0.4, 0.4)
     assert alone.verification is None
     assert single.verification is None
+    assert single.search is not None
     assert math.isnan(single.search.fnir)
     assert differentials([alone, single])[0].rate == "FPIR"
+
+
+def test_a_group_without_a_usable_face_is_not_left_out() -> None:
+    embedded = people([2, 2, 2], 0.5, refused=["p0", "q", "q"])
+    values = {"p0/no.jpg": ("gate",), "q/no.jpg": ("roof",)} | {f"p{n // 2}/{n}.jpg": ("door",) for n in range(6)}
+    attributes = Attributes("photo", ("camera",), values)
+    compared = compare_all(embedded.embeddings, embedded.owners)
+    door, gate, roof = group_rates(embedded, compared, attributes, 0.4, 0.4)
+    assert (door.group, door.photos, door.failure_to_enroll_rate) == ("door", 6, 0)
+    for group, people_there in ((gate, 1), (roof, 1)):
+        assert (group.photos, group.people, group.failure_to_enroll_rate) == (0, people_there, 1)
+        assert group.search is None
+        assert group.in_use is None
+
+
+def test_a_photo_that_fails_for_one_camera_is_a_miss_of_somebody_enrolled_by_another() -> None:
+    embedded = people([3, 3, 3], 0.5, refused=["p0"])
+    values = {"p0/no.jpg": ("gate",), "p1/3.jpg": ("gate",)}
+    compared = compare_all(embedded.embeddings, embedded.owners)
+    (gate,) = group_rates(embedded, compared, Attributes("photo", ("camera",), values), 0.4, 0.4)
+    assert gate.search is not None
+    assert gate.search.fnir == 0.5
 
 
 def test_attributes_of_photos(tmp_path: Path) -> None:
@@ -102,7 +127,7 @@ def test_attributes_of_photos(tmp_path: Path) -> None:
         ("", "the first line should name the columns"),
         ("name,age\nAnn,old\n", "the first line should name the columns"),
         ("person\nAnn\n", "the first line should name the columns"),
-        ("person,age\nAnn\n", "line 2 has 1 columns and not 2"),
+        ("person,age\nAnn\n", "row 1 has 1 columns and not 2"),
         ("person,age\nAnn,old\nAnn,young\n", "Ann is there twice"),
     ],
 )

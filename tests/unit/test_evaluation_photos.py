@@ -104,6 +104,19 @@ def test_a_table_of_pairs_makes_people_of_those_who_are_mated(folder: Path, tmp_
         ),
         ("pairs.csv", "file_x,file_y\na,b\n", "there is no column Decision; it needs file_x, file_y and Decision"),
         ("pairs.csv", "", "there is no column Decision"),
+        ("pairs.csv", "file_x,file_y,Decision\n", "there are no pairs in it"),
+        ("pairs.csv", 'file_x,file_y,Decision\n"' + "a" * 140_000, "is no line of a CSV table"),
+        ("pairs.csv", f"file_x,file_y,Decision\n{'a' * 300},b,no\n", "names photos that are not in"),
+        ("pairs.txt", "10 0\n", "the first line should say how many folds there are"),
+        ("pairs.txt", "0\n", "the first line should say how many folds there are"),
+        ("pairs.txt", "1\n\nAnn 1 1\nAnn 1 Bea 2\n", "are a pair of one photo"),
+        ("pairs.txt", "1\n\n\nAnn 1 2 3 4\nAnn 1 Bea 2\n", "line 4 should be a mated pair"),
+        (
+            "pairs.csv",
+            "file_x,file_y,Decision\nAnn/Ann_0001.jpg,Ann/Ann_0002.jpg,yes\nAnn/Ann_0002.jpg,Bea/Bea_0001.jpg,yes\n"
+            "Ann/Ann_0001.jpg,Bea/Bea_0001.jpg,no\n",
+            "are said to be one person's and two people's",
+        ),
         ("pairs.csv", "file_x,file_y,Decision\na,b,maybe\n", "the Decision of line 2 is neither yes nor no"),
         ("pairs.csv", "file_x,file_y,Decision\na,,no\n", "it names photos that are not in .*: a, \\(nothing\\);"),
         (
@@ -116,6 +129,13 @@ def test_a_table_of_pairs_makes_people_of_those_who_are_mated(folder: Path, tmp_
 def test_lists_that_cannot_be_used(folder: Path, tmp_path: Path, name: str, text: str, sentence: str) -> None:
     with pytest.raises(EvaluationError, match=sentence):
         read_pairs(listed(tmp_path, text, name), folder)
+
+
+def test_a_picture_goes_before_what_a_camera_wrote_of_it(folder: Path, tmp_path: Path) -> None:
+    (folder / "Ann" / "Ann_0001.xml").touch()
+    (folder / "Ann" / "Ann_0002.aae").touch()
+    pairs = read_pairs(listed(tmp_path, "1\nAnn 1 2\nAnn 1 Bea 2\n"), folder)
+    assert [photo.file.suffix for photo in pairs.photos] == [".jpg"] * 3
 
 
 def test_a_list_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:

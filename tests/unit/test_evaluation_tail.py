@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Replicates
 from pgface.evaluation.comparisons import compare_all
+from pgface.evaluation.histogram import ScoreHistogram
 from pgface.evaluation.tail import REACH, NonMatedTrials, Tail, _widening, fpir_of, rate_of_each
 
 PEOPLE = 400
@@ -24,9 +26,8 @@ def trials(similarities: NDArray[np.float64], seed: int = 0) -> NonMatedTrials:
     people = random.integers(0, PEOPLE, (2, len(similarities)))
     replicates = Replicates.draw(PEOPLE, count=100, seed=seed)
     totals = (replicates.weights[:, people[0]] * replicates.weights[:, people[1]]).sum(axis=1).astype(float)
-    return NonMatedTrials(
-        -np.sort(-similarities.astype(np.float32)), people[0], people[1], len(similarities), totals, replicates
-    )
+    kept = -np.sort(-similarities.astype(np.float32))
+    return NonMatedTrials(ScoreHistogram.of(kept), kept, people[0], people[1], totals, replicates.weights)
 
 
 def exponential(count: int, seed: int) -> NDArray[np.float64]:
@@ -69,6 +70,27 @@ def test_what_can_be_counted_is_counted() -> None:
     assert found.interval.low < -0.04 * math.log(1e-3) < found.interval.high <= found.threshold
     assert found.rate < 1e-3
     assert found.rate_interval.low < math.exp(-found.threshold / 0.04) < found.rate_interval.high
+
+
+def test_a_rate_so_large_that_not_all_of_its_trials_are_kept_is_counted_too() -> None:
+    similarities = exponential(100_000, 6)
+    whole = trials(similarities)
+    some = replace(
+        whole, similarities=whole.similarities[:2_000], first=whole.first[:2_000], second=whole.second[:2_000]
+    )
+    of_all, of_some = whole.estimate(0.1), some.estimate(0.1)
+    assert of_some.likely == pytest.approx(of_all.likely, abs=1e-4)
+    assert of_some.threshold == pytest.approx(of_all.threshold, abs=0.02)
+    assert of_some.rate == pytest.approx(0.1, abs=0.02)
+    assert of_some.rate_interval.low < of_some.rate < of_some.rate_interval.high
+    assert not of_some.extrapolated
+
+
+def test_replicates_without_a_trial_say_nothing() -> None:
+    compared = compare_all(*photos([40, 40], noise=2.0))
+    found = NonMatedTrials.of_searches(compared, Replicates.draw(2, count=100))
+    assert 20 < len(found.weighted_totals) < 80  # in half of them both are the same person
+    assert (found.weighted_totals > 0).all()
 
 
 def test_few_people_make_the_safe_threshold_higher() -> None:
@@ -114,8 +136,9 @@ def test_searches_compare_each_photo_with_each_other_person_once() -> None:
         if people[probe] != person
     ]
     assert found.total == len(nearest) == 60 * 19
+    assert np.abs(found.counts.below() - ScoreHistogram.of(np.array(nearest, np.float32)).below()).max() <= 1
     assert np.allclose(found.similarities, -np.sort(-np.array(nearest)), atol=1e-6)
-    weights = found.replicates.weights[7]
+    weights = found.weights[7]
     expected = sum(weights[people[probe]] * weights[person] for probe in range(60) for person in range(20)
                    if people[probe] != person)  # fmt: skip
     assert found.weighted_totals[7] == pytest.approx(expected)

@@ -62,7 +62,9 @@ def calibrate(
     ] = None,
     people: Annotated[
         int | None,
-        typer.Option(min=1, help="For a search among so many people; as many as are enrolled if not given."),
+        typer.Option(
+            min=1, max=2**31 - 1, help="For a search among so many people; as many as are enrolled if not given."
+        ),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Measure nothing; only let identification follow the number of people.")
@@ -97,16 +99,15 @@ def calibrate(
                 remember=cache,
                 on_progress=show,
             )
+    if not json:
+        _print(calibration)
+    if not (yes or dry_run):
+        typer.confirm("Set these thresholds?", abort=True)
+    if not dry_run:
+        apply_calibration(settings, calibration)
     if json:
         print_json(calibration.to_json() | {"applied": not dry_run})
-    else:
-        _print(calibration)
-    if dry_run:
-        return
-    if not yes:
-        typer.confirm("Set these thresholds?", abort=True)
-    apply_calibration(settings, calibration)
-    if not json:
+    elif not dry_run:
         say("The thresholds are set; `pgface thresholds --history` keeps what they were set from.")
 
 
@@ -151,11 +152,18 @@ def thresholds(
 
 
 def _in_use(binding: Binding, past: list[PastCalibration], advice: Advice) -> list[tuple[str, object]]:
-    published = f"published with {binding.model_name}: {model_defaults(binding.model_name or '').source}"
+    defaults = model_defaults(binding.model_name or "")
+    published = {"verify": defaults.verify_threshold, "identify": defaults.identify_threshold}
     facts: list[tuple[str, object]] = [("model", binding.model_name)]
     for kind, threshold in (("verify", binding.verify_threshold), ("identify", binding.identify_threshold)):
         row = current(past, kind, binding)  # type: ignore[arg-type] # a tuple of literals loses them
-        facts += [(f"threshold to {kind}", f"{threshold:.4f}"), ("", published if row is None else _origin(row))]
+        if row is not None:
+            origin = _origin(row)
+        elif binding.model_name is not None and threshold == published[kind]:
+            origin = f"published with {binding.model_name}: {defaults.source}"
+        else:
+            origin = "set by hand, or the specification's"
+        facts += [(f"threshold to {kind}", f"{threshold:.4f}"), ("", origin)]
     fits = "fits" if not advice.due else f"is too low: {advice.threshold:.4f} is advised; run `pgface calibrate`, or "
     fits += "" if not advice.due else "`pgface calibrate --follow`"
     facts.append((f"for {advice.people:,} people", f"the threshold to identify {fits}"))
@@ -173,14 +181,21 @@ def _origin(row: PastCalibration) -> str:
 
 
 def _print(calibration: Calibration) -> None:
-    say(
-        f"Measured on {calibration.photos:,} photos of {calibration.people:,} people ({calibration.source}): "
-        f"{calibration.mated_pairs:,} mated and {calibration.non_mated_pairs:,} non-mated pairs, "
-        f"{calibration.failures_to_enroll:,} failures to enroll."
-    )
+    if calibration.photos:
+        _print_source(calibration)
     for change in calibration.changes:
         console.print()
         print_facts(_facts(change))
+
+
+def _print_source(calibration: Calibration) -> None:
+    say(
+        f"Measured on {calibration.photos:,} photos of {calibration.people:,} people ({calibration.source}): "
+        f"{calibration.mated_pairs:,} mated and {calibration.non_mated_pairs:,} non-mated pairs, "
+        f"{calibration.failures_to_enroll:,} failures to enroll. With more enrolled photos of each person than the "
+        f"{(calibration.photos - calibration.failures_to_enroll) / calibration.people:.1f} here, strangers reach a "
+        "threshold more often."
+    )
 
 
 def _facts(change: ThresholdChange) -> list[tuple[str, object]]:
@@ -255,6 +270,9 @@ def _print_meanings(anchors: tuple[Anchor, ...]) -> None:
         )
         for anchor in reversed(anchors)
     ]
+    lowest = next((anchor for anchor in anchors if anchor.fmr == _GUIDELINE[-1][0]), None)
+    if lowest is not None:
+        rows.append((f"below {lowest.similarity:.4f}", "", "", "different people (its values below 0.6)"))
     print_table(
         ("from", "confidence", "is reached by", "in the words of the specification's guideline"), rows, empty=""
     )

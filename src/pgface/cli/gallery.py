@@ -265,14 +265,12 @@ def verify(
     """Say whether the person in a photo is this user (1:1)."""
     with Gallery.open() as gallery:
         answer = gallery.verify(photo, user_ref(user), threshold=threshold, face=faces.literal)
+        similarity = _similarity(gallery, answer.similarity)
     if json:
         print_json(answer.to_json())
         return
     verdict = "is" if answer.match else "is not"
-    say(
-        f"This {verdict} {answer.name} <{answer.email}>: similarity {answer.similarity:.3f}, "
-        f"threshold {answer.threshold:.3f}."
-    )
+    say(f"This {verdict} {answer.name} <{answer.email}>: similarity {similarity}, threshold {answer.threshold:.3f}.")
 
 
 @app.command()
@@ -286,11 +284,12 @@ def compare(
     """Say whether two photos show the same person (1:1)."""
     with Gallery.open() as gallery:
         answer = gallery.compare(photo, other, threshold=threshold, face=faces.literal)
+        similarity = _similarity(gallery, answer.similarity)
     if json:
         print_json(answer.to_json())
         return
     verdict = "the same person" if answer.match else "different people"
-    say(f"These are {verdict}: similarity {answer.similarity:.3f}, threshold {answer.threshold:.3f}.")
+    say(f"These are {verdict}: similarity {similarity}, threshold {answer.threshold:.3f}.")
 
 
 @app.command()
@@ -316,6 +315,11 @@ def schema(
         output.write_text(init_sql(), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{output}: it cannot be written ({error.strerror}).") from error
+
+
+def _similarity(gallery: Gallery, similarity: float) -> str:
+    confidence = gallery.confidence(similarity)
+    return f"{similarity:.3f}" + ("" if confidence is None else f" (confidence {confidence:.0f} of 100)")
 
 
 def _annotate(photo: Path, answer: Identification, file: Path) -> None:

@@ -51,7 +51,11 @@ def advise(binding: Binding, past: Sequence[PastCalibration], people: int) -> Ad
     tail = tail_of(row)
     if tail is not None and people > row.people_enrolled:
         then, now = (tail.threshold(rate_of_each(row.target, count)) for count in (row.people_enrolled, people))
-        needed = min(1.0, math.ceil((row.threshold + now - then) * 1e4) / 1e4)
+        needed = row.threshold + now - then
+        if rate_of_each(row.target, row.people_enrolled) > tail.share:
+            # The tail does not reach down to the former number of people, so it tells of now and not of the difference.
+            needed = max(row.threshold, now + row.threshold - row.threshold_likely)
+        needed = min(1.0, math.ceil(needed * 1e4) / 1e4)
     due = needed - binding.identify_threshold >= _WORTH_SAYING
     return Advice(needed, people, row.target, row.people_enrolled, due)
 

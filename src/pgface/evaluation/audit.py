@@ -5,6 +5,7 @@ Every embedding is compared with every other, in blocks, and exactly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -60,11 +61,9 @@ class StrangePhoto:
     looks_like: StoredFace | None
     """The nearest photo of another user, if that is one who would be named."""
     looks_like_similarity: float
-
-    @property
-    def command(self) -> str:
-        """What mends it."""
-        return erase_command(self.face)
+    """NaN in a gallery of one user."""
+    command: str
+    """What mends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +75,8 @@ class DraggingPhoto:
     """Of each other photo of the user with the mean of the rest, this one among them; on average."""
     without: float
     """The same without this one."""
-
-    @property
-    def command(self) -> str:
-        """What mends it."""
-        return erase_command(self.face)
+    command: str
+    """What mends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +129,9 @@ class Audit:
                 | {
                     "similarity": found.similarity,
                     "looks_like": None if found.looks_like is None else _about(found.looks_like),
-                    "looks_like_similarity": found.looks_like_similarity,
+                    "looks_like_similarity": None
+                    if math.isnan(found.looks_like_similarity)
+                    else found.looks_like_similarity,
                     "command": found.command,
                 }
                 for found in self.strange
@@ -148,20 +146,24 @@ class Audit:
         }
 
 
-def erase_command(face: StoredFace) -> str:
+def _erase_command(face: StoredFace, schema: str) -> str:
     """The command that erases a photo; SQL for an embedding without one."""
     if face.photo_id is None:
-        return f"DELETE FROM face_embeddings WHERE id = {face.embedding_id}; -- in psql"  # noqa: S608 - only shown
+        quoted = '"' + schema.replace('"', '""') + '"'
+        return f"DELETE FROM {quoted}.face_embeddings WHERE id = {face.embedding_id}; -- in psql"  # noqa: S608 - only shown
     return f"pgface photos delete {face.photo_id}"
 
 
-def audit(stored: StoredEmbeddings, *, verify_threshold: float, identify_threshold: float) -> Audit:
+def audit(
+    stored: StoredEmbeddings, *, verify_threshold: float, identify_threshold: float, schema: str = "public"
+) -> Audit:
     """Look through a gallery.
 
     Args:
         stored: every embedding, by user.
         verify_threshold: photos of one user that are less similar than this to all others of theirs are strange.
         identify_threshold: users with photos as similar as this look like one person.
+        schema: of the gallery, for commands in SQL.
 
     """
     owners = stored.owners
@@ -174,8 +176,8 @@ def audit(stored: StoredEmbeddings, *, verify_threshold: float, identify_thresho
         verify_threshold=verify_threshold,
         identify_threshold=identify_threshold,
         same_person=tuple(_same_person(stored, owners, starts, identify_threshold)),
-        strange=tuple(_strange(stored, owners, people, own, verify_threshold, identify_threshold)),
-        dragging=tuple(_dragging(stored, people, own)),
+        strange=tuple(_strange(stored, owners, people, own, verify_threshold, identify_threshold, schema)),
+        dragging=tuple(_dragging(stored, people, own, schema)),
         poor=tuple(WeakPhoto(face, why) for face in stored.photos if (why := _poor(face.quality))),
         single=tuple(
             WeakPhoto(stored.photos[rows.start], "the only photo") for rows in people if rows.stop - rows.start == 1
@@ -299,6 +301,7 @@ def _strange(
     own: list[_Own],
     verify_threshold: float,
     identify_threshold: float,
+    schema: str,
 ) -> Iterator[StrangePhoto]:
     nearest = np.concatenate([one.nearest for one in own])
     strange = np.flatnonzero(nearest < np.float32(verify_threshold))
@@ -311,15 +314,18 @@ def _strange(
             with_all[people[owners[row]]] = -2
             other = int(with_all.argmax())
             named = stored.photos[other] if with_all[other] >= identify_threshold else None
-            yield StrangePhoto(stored.photos[row], float(nearest[row]), named, float(with_all[other]))
+            similarity = float(with_all[other]) if len(people) > 1 else math.nan
+            face = stored.photos[row]
+            yield StrangePhoto(face, float(nearest[row]), named, similarity, _erase_command(face, schema))
 
 
-def _dragging(stored: StoredEmbeddings, people: list[slice], own: list[_Own]) -> Iterator[DraggingPhoto]:
+def _dragging(stored: StoredEmbeddings, people: list[slice], own: list[_Own], schema: str) -> Iterator[DraggingPhoto]:
     found = [
-        DraggingPhoto(stored.photos[rows.start + place], float(one.similarity[place]), float(one.without[place]))
+        DraggingPhoto(face, float(one.similarity[place]), float(one.without[place]), _erase_command(face, schema))
         for rows, one in zip(people, own, strict=True)
         if rows.stop - rows.start > 2
         for place in np.flatnonzero(one.without - one.similarity >= _WORSE).tolist()
+        for face in (stored.photos[rows.start + place],)
     ]
     yield from sorted(found, key=lambda photo: photo.similarity - photo.without)
 

@@ -14,7 +14,8 @@ ABOUT = {
     ),
     "strange": (
         "Photos that do not look like their user",
-        "Less similar to all other photos of the user than verification asks for. Often of somebody else.",
+        "Less similar to all other photos of the user than verification asks for. Where both photos of a user are "
+        "here, erase only the one of somebody else.",
     ),
     "dragging": (
         "Photos that drag their user down",
@@ -73,5 +74,5 @@ def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
     for name, (title, what) in ABOUT.items():
         count = len(getattr(audit, name))
         if count:
-            note = what if count <= shown else f"{what} The worst {shown} of {count:,}; --json and --html give more."
+            note = what if count <= shown else f"{what} The worst {shown} of {count:,}; --json gives all of them."
             yield Table(title, columns[name], tuple(rows[name]), note)

@@ -9,13 +9,14 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.evaluation.histogram import count_similarities
+from pgface.evaluation.histogram import ScoreHistogram, count_similarities
 
+_FURTHEST = 1_000
 _AT_ONCE = 8_000_000
 """Similarities of one product: 32 MB. A person may have more photos than go together."""
 
@@ -42,7 +43,7 @@ class Search:
     photos: slice
     """Which were searched."""
     best: NDArray[np.float32]
-    """Shape (n,): the nearest photo of somebody else; -2 where there is none."""
+    """Shape (n,): similarity with the nearest photo of somebody else; -1 where there is nobody else."""
     nearer: NDArray[np.int64]
     """Shape (n,): how many other people are nearer than the photo's own person."""
 
@@ -53,8 +54,14 @@ class BlockFindings:
 
     searches: tuple[Search, ...]
     non_mated: NDArray[np.int64]
-    """Shape (BINS,): how many similarities of two people fell into each bin."""
-    mated: Pairs
+    """Shape (BINS,): how many similarities of two people's photos fell into each bin."""
+    mated: NDArray[np.int64]
+    """Shape (BINS,): the same of one person's."""
+    searched: NDArray[np.int64]
+    """Shape (BINS,): how many similarities of a photo with the nearest one of another person fell into each bin."""
+    mated_sample: Pairs
+    furthest_mated: Pairs
+    """The least similar mated pairs."""
     nearest: Pairs
     """The non-mated pairs that are similar enough to be kept."""
 
@@ -69,6 +76,9 @@ class BlockComparison:
     """Shape (p,): each person's first photo."""
     best_mated: NDArray[np.float32]
     nearest_from: float
+    mated_share: float
+    """Of the mated pairs, how many are kept for the sample."""
+    seed: int
 
     def __call__(self, rows: slice, columns: slice) -> BlockFindings:
         """Compare the photos of one range with those of the same, or of a later one; each holds whole people."""
@@ -77,15 +87,11 @@ class BlockComparison:
             self._compare(slice(begin, min(begin + at_once, rows.stop)), columns, on_diagonal=rows == columns)
             for begin in range(rows.start, rows.stop, at_once)
         ]
-        if len(parts) == 1:
-            findings, people, best = parts[0]
-        else:
-            findings = _joined([part for part, _, _ in parts])
-            people, best = _best_of(parts)
+        findings = _joined([part for part, _, _ in parts])
         if rows == columns:
             return findings
-        back = self._search(columns, best, people)
-        return BlockFindings((*findings.searches, back), findings.non_mated, findings.mated, findings.nearest)
+        back, searched = self._search(columns, *_best_of(parts))
+        return replace(findings, searches=(*findings.searches, back), searched=findings.searched + searched)
 
     def _compare(
         self, rows: slice, columns: slice, *, on_diagonal: bool
@@ -93,11 +99,11 @@ class BlockComparison:
         """The findings, and for the columns how near they are to each person of the rows."""
         similarities = self.embeddings[rows] @ self.embeddings[columns].T
         people, best = self._best(similarities, columns, axis=1)
-        there = self._search(rows, best.T, people)
+        there, searched = self._search(rows, people, best.T)
         back = self._best(similarities, rows, axis=0)
         first, second = np.nonzero(similarities >= np.float32(self.nearest_from))
         nearest = Pairs(first + rows.start, second + columns.start, similarities[first, second])
-        mated = _NO_PAIRS
+        mated = NO_PAIRS
         if on_diagonal:
             different = self.owners[nearest.first] != self.owners[nearest.second]
             nearest = chosen(nearest, different & (nearest.second > nearest.first))
@@ -105,7 +111,16 @@ class BlockComparison:
             owners = self.owners[columns]
             later = np.arange(columns.start, columns.stop) > np.arange(rows.start, rows.stop)[:, np.newaxis]
             similarities = similarities[later & (owners != self.owners[rows, np.newaxis])]
-        return BlockFindings((there,), count_similarities(similarities), mated, nearest), *back
+        findings = BlockFindings(
+            searches=(there,),
+            non_mated=count_similarities(similarities),
+            mated=ScoreHistogram.of(mated.similarities).counts,
+            searched=searched,
+            mated_sample=self._some(mated, rows.start),
+            furthest_mated=least_similar(mated),
+            nearest=nearest,
+        )
+        return findings, *back
 
     def _best(self, similarities: NDArray[np.float32], photos: slice, axis: int) -> tuple[slice, NDArray[np.float32]]:
         """Which people some photos along an axis are of, and how similar each one's nearest is."""
@@ -113,15 +128,17 @@ class BlockComparison:
         starts = np.maximum(self.starts[people], photos.start) - photos.start
         return people, np.maximum.reduceat(similarities, starts, axis=axis)
 
-    def _search(self, photos: slice, best: NDArray[np.float32], people: slice) -> Search:
+    def _search(self, photos: slice, people: slice, best: NDArray[np.float32]) -> tuple[Search, NDArray[np.int64]]:
         """What the photos find among people, given how similar they are to each: shape (people, photos)."""
         owners = self.owners[photos]
         own = np.flatnonzero((owners >= people.start) & (owners < people.stop))
-        if len(own):
-            best = best.copy()
-            best[owners[own] - people.start, own] = -2
+        best = best.copy()
+        best[owners[own] - people.start, own] = _NOBODY
         nearer = np.count_nonzero(best > self.best_mated[photos], axis=0)
-        return Search(photos, best.max(axis=0), nearer)
+        search = Search(photos, best.max(axis=0), nearer)
+        counts = count_similarities(best)
+        counts[0] -= len(own)  # which are nobody's, and went into the lowest bin
+        return search, counts
 
     def _mated(self, similarities: NDArray[np.float32], rows: slice, columns: slice) -> Pairs:
         """Every photo of the rows with the later ones of the same person."""
@@ -129,6 +146,12 @@ class BlockComparison:
         ends = np.append(self.starts[1:], len(self.owners))
         first, second = with_all_from(photos, photos + 1, ends[self.owners[photos]])
         return Pairs(first, second, similarities[first - rows.start, second - columns.start])
+
+    def _some(self, pairs: Pairs, first_row: int) -> Pairs:
+        if self.mated_share >= 1:
+            return pairs
+        random = np.random.default_rng((self.seed, first_row))
+        return chosen(pairs, random.random(len(pairs)) < self.mated_share)
 
 
 def in_threads(compare: BlockComparison, borders: Sequence[slice]) -> Iterator[BlockFindings]:
@@ -145,15 +168,22 @@ def in_threads(compare: BlockComparison, borders: Sequence[slice]) -> Iterator[B
             yield waiting.popleft().result()
 
 
-_NO_PAIRS = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+NO_PAIRS = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+_NOBODY = -1
+"""Similarity with one's own person, in a search among others."""
 
 
 def _joined(parts: Sequence[BlockFindings]) -> BlockFindings:
+    if len(parts) == 1:
+        return parts[0]
     return BlockFindings(
-        tuple(search for part in parts for search in part.searches),
-        np.sum([part.non_mated for part in parts], axis=0),
-        joined([part.mated for part in parts]),
-        joined([part.nearest for part in parts]),
+        searches=tuple(search for part in parts for search in part.searches),
+        non_mated=np.sum([part.non_mated for part in parts], axis=0),
+        mated=np.sum([part.mated for part in parts], axis=0),
+        searched=np.sum([part.searched for part in parts], axis=0),
+        mated_sample=joined([part.mated_sample for part in parts]),
+        furthest_mated=least_similar(joined([part.furthest_mated for part in parts])),
+        nearest=joined([part.nearest for part in parts]),
     )
 
 
@@ -161,8 +191,10 @@ def _best_of(
     parts: Sequence[tuple[BlockFindings, slice, NDArray[np.float32]]],
 ) -> tuple[slice, NDArray[np.float32]]:
     """The nearest of each person, some of whom have photos in several parts."""
+    if len(parts) == 1:
+        return parts[0][1:]
     people = slice(parts[0][1].start, parts[-1][1].stop)
-    best = np.full((people.stop - people.start, parts[0][2].shape[1]), -2, np.float32)
+    best = np.full((people.stop - people.start, parts[0][2].shape[1]), _NOBODY, np.float32)
     for _, of_part, values in parts:
         within = slice(of_part.start - people.start, of_part.stop - people.start)
         best[within] = np.maximum(best[within], values)
@@ -176,6 +208,11 @@ def joined(parts: Sequence[Pairs]) -> Pairs:
         np.concatenate([part.second for part in parts]),
         np.concatenate([part.similarities for part in parts]),
     )
+
+
+def least_similar(pairs: Pairs) -> Pairs:
+    """The least similar of some pairs, 1,000 at most, the least first."""
+    return chosen(pairs, np.argsort(pairs.similarities, kind="stable")[:_FURTHEST])
 
 
 def chosen(pairs: Pairs, which: NDArray[np.bool_] | NDArray[np.int64]) -> Pairs:

@@ -51,8 +51,11 @@ class Replicates:
             trials: of the same shape.
 
         """
+        nobody = _rule_of_three(int(np.count_nonzero(trials)))
         if not errors.any():
-            return Interval(0.0, _rule_of_three(int(np.count_nonzero(trials))))
+            return Interval(0.0, nobody)
+        if (errors == trials).all():
+            return Interval(1 - nobody, 1.0)
         drawn = self.weights @ trials.astype(np.float64)
         rates = (self.weights @ errors.astype(np.float64))[drawn > 0] / drawn[drawn > 0]
         return _percentiles(rates)
@@ -62,15 +65,36 @@ class Replicates:
 
         From the most similar pairs as far down as all of them are kept, and from a sample of the pairs below.
         """
+        rates = self.fmr_of_each(compared, thresholds)
+        return [self.interval(column, people=len(self.weights[0]) // 2) for column in rates.T]
+
+    def fmr_of_each(self, compared: PairComparisons, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The FMR of each replicate at some thresholds, shape (replicates, thresholds); NaN for one without a pair."""
         counted = np.empty((len(self.weights), len(thresholds)))
         complete = thresholds >= compared.nearest_from
         sample = compared.non_mated_sample
         counted[:, complete] = self._drawn(compared.nearest_non_mated, compared.people, thresholds[complete])
         counted[:, ~complete] = self._drawn(sample, compared.people, thresholds[~complete])
         counted[:, ~complete] *= compared.non_mated.total / max(len(sample), 1)
-        rates = counted / np.maximum(self._non_mated_trials(compared), 1)[:, np.newaxis]
-        nobody = _rule_of_three(len(self.weights[0]) // 2)
-        return [_percentiles(column) if column.any() else Interval(0.0, nobody) for column in rates.T]
+        trials = self._non_mated_trials(compared)[:, np.newaxis]
+        return np.divide(counted, trials, out=np.full_like(counted, np.nan), where=trials > 0)
+
+    def shares_of_each(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.float64]:
+        """A rate of each replicate whose every trial is one person's, shape (replicates, n); NaN for one without any.
+
+        Args:
+            errors: shape (p, n), of each person.
+            trials: shape (p,), of each person.
+
+        """
+        counted = self.weights @ errors.astype(np.float64)
+        drawn = (self.weights @ trials.astype(np.float64))[:, np.newaxis]
+        return np.divide(counted, drawn, out=np.full_like(counted, np.nan), where=drawn > 0)
+
+    def interval(self, rates: NDArray[np.float64], *, people: int) -> Interval:
+        """The interval of the replicates' rates, shape (replicates,); by the rule of 3 where there is no error."""
+        known = rates[~np.isnan(rates)]
+        return _percentiles(known) if known.any() else Interval(0.0, _rule_of_three(people))
 
     def of_all_pairs(self, people: NDArray[np.int64]) -> NDArray[np.float64]:
         """How many non-mated pairs of photos each replicate has, shape (replicates,).

@@ -1,6 +1,7 @@
 """Embeddings of photos that were evaluated before, by the hash of their content, so that a second run is instant.
 
-Embeddings are biometric data: only their owner may read the folder, and what was not needed for 30 days is removed.
+Embeddings are biometric data: only their owner may read the folder, and what was not needed for 30 days is removed
+by the next evaluation that remembers anything.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface import errors
-from pgface.errors import PgfaceError, PhotoError, StorageError
+from pgface.errors import LowQualityError, NoFaceError, PgfaceError, PhotoError, SeveralFacesError, StorageError
 from pgface.faces.engine import EMBEDDING_DIMENSION
 
 KEPT_DAYS = 30
 _BYTES = 4 * EMBEDDING_DIMENSION
 _NORM_TOLERANCE = 1e-3
 
+_OF_THE_FACE = (NoFaceError, SeveralFacesError, LowQualityError)
+
 Remembered = NDArray[np.float32] | PhotoError
-"""The embedding of a photo, or why it is refused."""
+"""The embedding of a photo, or why its face is refused."""
 
 
 class EmbeddingCache:
@@ -49,6 +52,8 @@ class EmbeddingCache:
         with _writing(self._folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.mkdir(mode=0o700, exist_ok=True)
+            for private in (folder, self._folder):
+                private.chmod(0o700)
         self._remove_old()
 
     def get(self, content_sha256: str, name: str) -> Remembered | None:
@@ -71,19 +76,21 @@ class EmbeddingCache:
         try:
             refusal = json.loads(data)
             kind = getattr(errors, refusal["error"])
-            return kind(f"{name}: {refusal['reason']}") if issubclass(kind, PhotoError) else None
+            return kind(f"{name}: {refusal['reason']}") if issubclass(kind, _OF_THE_FACE) else None
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def put(self, content_sha256: str, name: str, found: NDArray[np.float32] | PgfaceError) -> None:
-        """Remember a photo's embedding, or why it is refused; an error that has nothing to do with the photo is not.
+        """Remember a photo's embedding, or why its face is refused.
+
+        Other refusals are not remembered: they may go by a setting, or by a package that is installed then.
 
         Raises:
             StorageError: the file cannot be written.
 
         """
         if isinstance(found, PgfaceError):
-            if not isinstance(found, PhotoError):
+            if not isinstance(found, _OF_THE_FACE):
                 return
             reason = str(found).removeprefix(f"{name}: ")
             data = json.dumps({"error": type(found).__name__, "reason": reason}).encode()
@@ -99,11 +106,10 @@ class EmbeddingCache:
 
     def _remove_old(self) -> None:
         oldest = time.time() - KEPT_DAYS * 86_400
-        for folder in self._root.iterdir():
-            for file in folder.iterdir() if folder.is_dir() else ():
-                with suppress(OSError):  # somebody else was faster
-                    if file.stat().st_mtime < oldest:
-                        file.unlink()
+        for file in self._root.glob("*/*"):
+            with suppress(OSError):  # somebody else was faster, or it is somebody else's
+                if file.stat().st_mtime < oldest:
+                    file.unlink()
 
 
 @contextmanager

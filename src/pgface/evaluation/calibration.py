@@ -8,23 +8,27 @@ from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from psycopg.rows import class_row
 
 from pgface.binding import Binding, store_anchors
 from pgface.confidence import CONFIDENCE_OF_FMR, Anchor, anchors_of
-from pgface.errors import EvaluationError, GalleryError
+from pgface.errors import EvaluationError, GalleryError, ModelMismatchError
 from pgface.evaluation.bootstrap import Interval, Replicates
 from pgface.evaluation.comparisons import Comparisons, compare_all
 from pgface.evaluation.embedded import EmbeddedPhotos
 from pgface.evaluation.histogram import thresholds
 from pgface.evaluation.identification import search_point
 from pgface.evaluation.tail import NonMatedTrials, Tail, fpir_of, rate_of_each
-from pgface.evaluation.verification import ERRORS_NEEDED, operating_points
+from pgface.evaluation.verification import ERRORS_NEEDED
 from pgface.faces import model_defaults
+from pgface.faces.engine import ModelIdentity
 from pgface.postgres.database import Database
 from pgface.schema import queries
 
 Kind = Literal["verify", "identify"]
+
+FEWEST_PEOPLE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Calibration:
     failures_to_enroll: int
     mated_pairs: int
     non_mated_pairs: int
+    measured_by: ModelIdentity | None = None
+    """The model that embedded the photos; None where nothing was embedded."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -144,7 +150,7 @@ def propose(
         binding: the thresholds in use.
         fmr: target of verification; None leaves its threshold as it is.
         fpir: target of identification; None leaves its threshold as it is.
-        people_enrolled: whom a search is among.
+        people_enrolled: whom a search is among, 1 or more.
         seed: of what is drawn.
 
     Raises:
@@ -154,17 +160,22 @@ def propose(
     for target in (fmr, fpir):
         if target is not None and not 0 < target < 1:
             raise EvaluationError(f"A target is a share between 0 and 1; {target:g} is none.")
+    if len(embedded.people) < FEWEST_PEOPLE:
+        raise EvaluationError(
+            f"{len(embedded.people)} people are too few to set a threshold by, since all pairs of two people share "
+            f"their faces; give photos of {FEWEST_PEOPLE} or more, and better of hundreds."
+        )
     compared = compare_all(embedded.embeddings, embedded.owners, seed=seed)
     replicates = Replicates.draw(len(embedded.people), seed=seed)
-    pairs = NonMatedTrials.of_pairs(compared, replicates)
+    trials = NonMatedTrials.of_searches(compared, replicates)
     changes = []
     if fmr is not None:
-        changes.append(_verify_change(compared, replicates, pairs, fmr, binding.verify_threshold))
+        changes.append(_verify_change(compared, replicates, trials, fmr, binding.verify_threshold))
     if fpir is not None:
         failures = embedded.missed_searches()
-        changes.append(
-            _identify_change(compared, replicates, fpir, binding.identify_threshold, max(people_enrolled, 1), failures)
-        )
+        before = binding.identify_threshold
+        changes.append(_identify_change(compared, replicates, trials, fpir, before, people_enrolled, failures))
+    pairs = NonMatedTrials.of_pairs(compared, replicates)
     return Calibration(
         changes=tuple(changes),
         anchors=_anchors(compared, pairs, binding.model_name or ""),
@@ -174,14 +185,16 @@ def propose(
         failures_to_enroll=len(embedded.refusals),
         mated_pairs=compared.mated.total,
         non_mated_pairs=compared.non_mated.total,
+        measured_by=binding.identity,
     )
 
 
 def _verify_change(
-    compared: Comparisons, replicates: Replicates, pairs: NonMatedTrials, target: float, before: float
+    compared: Comparisons, replicates: Replicates, trials: NonMatedTrials, target: float, before: float
 ) -> ThresholdChange:
-    estimate = pairs.estimate(target)
-    at, at_before = operating_points(compared, replicates, np.array([estimate.threshold, before]))
+    """As `Gallery.verify` decides: by the user's nearest photo."""
+    estimate = trials.estimate(target)
+    miss_rate, interval = _missed(compared, replicates, estimate.threshold)
     return ThresholdChange(
         kind="verify",
         target=target,
@@ -192,19 +205,33 @@ def _verify_change(
         rate=estimate.rate,
         rate_interval=estimate.rate_interval,
         extrapolated=estimate.extrapolated,
-        miss_rate=at.fnmr,
-        miss_rate_interval=at.fnmr_interval,
-        miss_rate_before=at_before.fnmr,
+        miss_rate=miss_rate,
+        miss_rate_interval=interval,
+        miss_rate_before=_missed(compared, replicates, before)[0],
         people_enrolled=None,
         tail=None,
         check=None,
     )
 
 
+def _missed(compared: Comparisons, replicates: Replicates, threshold: float) -> tuple[float, Interval]:
+    """Share of photos whose person's nearest other photo stays below a threshold."""
+    there = compared.ranks > 0
+    below = there & (compared.best_mated < np.float32(threshold))
+    count = len(replicates.weights[0])
+    errors, trials = (np.bincount(compared.people[which], minlength=count) for which in (below, there))
+    return float(below.sum() / there.sum()), replicates.of_people(errors, trials)
+
+
 def _identify_change(
-    compared: Comparisons, replicates: Replicates, target: float, before: float, people: int, failures: int
+    compared: Comparisons,
+    replicates: Replicates,
+    trials: NonMatedTrials,
+    target: float,
+    before: float,
+    people: int,
+    failures: NDArray[np.int64],
 ) -> ThresholdChange:
-    trials = NonMatedTrials.of_searches(compared, replicates)
     estimate = trials.estimate(rate_of_each(target, people))
     at = search_point(compared, replicates, estimate.threshold, failures=failures)
     at_before = search_point(compared, replicates, before, failures=failures)
@@ -253,13 +280,15 @@ def apply(database: Database, calibration: Calibration) -> None:
     """Set the thresholds, write the history, and store what similarities mean: all of it or nothing.
 
     Raises:
-        GalleryError: a threshold is no longer what it was when the calibration was made.
+        GalleryError: a threshold, or the model, is no longer what it was when the calibration was made.
         DatabaseError: PostgreSQL could not do it.
 
     """
     with database.transaction() as connection:
         with connection.cursor(row_factory=class_row(Binding)) as cursor:
             (binding,) = cursor.execute(queries()["lock_gallery_row"]).fetchall()
+        if calibration.measured_by not in (None, binding.identity):
+            raise ModelMismatchError("The gallery was bound to another model meanwhile; calibrate again.")
         for change in calibration.changes:
             now = binding.verify_threshold if change.kind == "verify" else binding.identify_threshold
             if now != change.before:

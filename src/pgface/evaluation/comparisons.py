@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
-from pgface.evaluation.blocks import BlockComparison, Pairs, chosen, in_threads, joined, with_all_from
+from pgface.evaluation.blocks import BlockComparison, Pairs, in_threads, joined, least_similar, with_all_from
 from pgface.evaluation.histogram import BINS, ScoreHistogram
 
 KEPT_PAIRS = 200_000
 """Pairs of each kind that are kept one by one, with whose they are."""
-_FURTHEST = 1_000
 _TOGETHER = 2_048
 """Photos that are compared with as many others at once."""
 
@@ -51,6 +50,8 @@ class PairComparisons:
 class Comparisons(PairComparisons):
     """All comparisons of a set of photos: every pair once, and every photo searched among all others."""
 
+    searched: ScoreHistogram
+    """Of each photo with the nearest one of each other person: what a search does with everybody enrolled."""
     best_mated: NDArray[np.float32]
     """Shape (n,): how similar each photo's nearest other one of the same person is; NaN where there is none."""
     best_non_mated: NDArray[np.float32]
@@ -78,7 +79,7 @@ def compare_all(embeddings: NDArray[np.float32], people: NDArray[np.int64], *, s
     if sizes.max() < 2:
         raise EvaluationError("Everybody has one photo only, so no person can be compared with themselves; add photos.")
     order = np.argsort(owners, kind="stable")
-    return _Comparing(embeddings[order], owners[order], order, np.random.default_rng(seed)).run()
+    return _Comparing(embeddings[order], owners[order], order, seed).run()
 
 
 class _Comparing:
@@ -89,12 +90,13 @@ class _Comparing:
         embeddings: NDArray[np.float32],
         owners: NDArray[np.int64],
         order: NDArray[np.int64],
-        random: np.random.Generator,
+        seed: int,
     ) -> None:
         self._embeddings = embeddings
         self._owners = owners
         self._order = order
-        self._random = random
+        self._seed = seed
+        self._random = np.random.default_rng(seed)
         self._starts = np.flatnonzero(np.diff(owners, prepend=-1))
         self._ends = np.append(self._starts[1:], len(owners))
         sizes = self._ends - self._starts
@@ -106,24 +108,31 @@ class _Comparing:
         non_mated_sample = self._draw_non_mated()
         nearest_from = self._nearest_from(non_mated_sample)
         best_mated = self._best_mated()
-        best_non_mated = np.full(count, -2, np.float32)
+        best_non_mated = np.full(count, -1, np.float32)
         ranks = np.ones(count, np.int64)
-        mated = np.zeros(BINS, np.int64)
-        non_mated = np.zeros(BINS, np.int64)
+        mated, non_mated, searched = np.zeros((3, BINS), np.int64)
         kept_mated: list[Pairs] = []
         kept_nearest: list[Pairs] = []
         furthest: list[Pairs] = []
-        block = BlockComparison(self._embeddings, self._owners, self._starts, best_mated, nearest_from)
+        block = BlockComparison(
+            self._embeddings,
+            self._owners,
+            self._starts,
+            best_mated,
+            nearest_from,
+            mated_share=KEPT_PAIRS / self._mated_total,
+            seed=self._seed,
+        )
         for found in in_threads(block, self._borders()):
             for search in found.searches:
                 best_non_mated[search.photos] = np.maximum(best_non_mated[search.photos], search.best)
                 ranks[search.photos] += search.nearer
+            mated += found.mated
             non_mated += found.non_mated
+            searched += found.searched
+            kept_mated.append(found.mated_sample)
             kept_nearest.append(found.nearest)
-            if len(found.mated):
-                mated += ScoreHistogram.of(found.mated.similarities).counts
-                kept_mated.append(self._some(found.mated))
-                furthest.append(least_similar(found.mated))
+            furthest.append(found.furthest_mated)
         return Comparisons(
             people=_put_back(self._owners, self._order),
             mated=ScoreHistogram(mated),
@@ -133,6 +142,7 @@ class _Comparing:
             nearest_non_mated=self._join(kept_nearest),
             nearest_from=nearest_from,
             furthest_mated=least_similar(self._join(furthest)),
+            searched=ScoreHistogram(searched),
             best_mated=_put_back(best_mated, self._order),
             best_non_mated=_put_back(best_non_mated, self._order),
             ranks=_put_back(np.where(np.isnan(best_mated), 0, ranks), self._order),
@@ -152,6 +162,10 @@ class _Comparing:
         sizes = self._ends - self._starts
         for size in np.unique(sizes[sizes > 1]).tolist():
             starts = self._starts[sizes == size]
+            if size > _TOGETHER:
+                for start in starts.tolist():
+                    best[start : start + size] = nearest_other(self._embeddings[start : start + size], _TOGETHER)
+                continue
             together = max(1, _TOGETHER // size)
             for begin in range(0, len(starts), together):
                 rows = starts[begin : begin + together, np.newaxis] + np.arange(size)
@@ -160,11 +174,6 @@ class _Comparing:
                 similarities[:, np.arange(size), np.arange(size)] = -2
                 best[rows] = similarities.max(axis=2)
         return best
-
-    def _some(self, pairs: Pairs) -> Pairs:
-        if self._mated_total <= KEPT_PAIRS:
-            return pairs
-        return chosen(pairs, self._random.random(len(pairs)) < KEPT_PAIRS / self._mated_total)
 
     def _draw_non_mated(self) -> Pairs:
         starts, ends = self._starts[self._owners], self._ends[self._owners]
@@ -178,13 +187,7 @@ class _Comparing:
             first = np.searchsorted(chances, self._random.integers(0, chances[-1], KEPT_PAIRS), side="right")
             second = self._random.integers(0, others[first])
             second += np.where(second >= starts[first], (ends - starts)[first], 0)
-        return Pairs(first, second, self._products(first, second))
-
-    def _products(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
-        blocks = [slice(begin, begin + _TOGETHER) for begin in range(0, len(first), _TOGETHER)]
-        return np.concatenate(
-            [np.einsum("ij,ij->i", self._embeddings[first[block]], self._embeddings[second[block]]) for block in blocks]
-        )
+        return Pairs(first, second, products(self._embeddings, first, second))
 
     def _nearest_from(self, sample: Pairs) -> float:
         """A similarity that about as many non-mated pairs reach as are kept."""
@@ -198,9 +201,24 @@ class _Comparing:
         return Pairs(np.minimum(one, other), np.maximum(one, other), pairs.similarities)
 
 
-def least_similar(pairs: Pairs) -> Pairs:
-    """The least similar of some pairs, 1,000 at most, the least first."""
-    return chosen(pairs, np.argsort(pairs.similarities, kind="stable")[:_FURTHEST])
+def nearest_other(embeddings: NDArray[np.float32], together: int) -> NDArray[np.float32]:
+    """How similar the nearest other of some embeddings is, shape (n,), in blocks of rows."""
+    best = np.empty(len(embeddings), np.float32)
+    for begin in range(0, len(embeddings), together):
+        rows = np.arange(begin, min(begin + together, len(embeddings)))
+        similarities = embeddings[rows] @ embeddings.T
+        similarities[rows - begin, rows] = -2
+        best[rows] = similarities.max(axis=1)
+    return best
+
+
+def products(
+    embeddings: NDArray[np.float32], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The similarity of each pair of rows, shape (n,), in blocks."""
+    blocks = [slice(begin, begin + _TOGETHER) for begin in range(0, len(first), _TOGETHER)]
+    found = [np.einsum("ij,ij->i", embeddings[first[block]], embeddings[second[block]]) for block in blocks]
+    return np.concatenate([np.empty(0, np.float32), *found])
 
 
 def _put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:

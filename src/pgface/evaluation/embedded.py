@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.errors import EvaluationError, PgfaceError
+from pgface.errors import EvaluationError, ModelError, PgfaceError
 from pgface.evaluation.cache import EmbeddingCache
 from pgface.evaluation.photos import LabelledPhoto
 from pgface.faces.engine import EMBEDDING_DIMENSION
@@ -60,10 +60,10 @@ class EmbeddedPhotos:
         """How many photos were refused for each class of error."""
         return Counter(refusal.error for refusal in self.refusals)
 
-    def missed_searches(self) -> int:
-        """Photos without a usable face of people who have another with one: mated searches that find nobody."""
-        enrolled = set(self.people)
-        return sum(refusal.photo.person in enrolled for refusal in self.refusals)
+    def missed_searches(self) -> NDArray[np.int64]:
+        """How many photos without a usable face each of `people` has, shape (p,): searches that find nobody."""
+        counted = Counter(refusal.photo.person for refusal in self.refusals)
+        return np.array([counted[person] for person in self.people], np.int64)
 
 
 def embed_photos(
@@ -85,6 +85,7 @@ def embed_photos(
 
     Raises:
         EvaluationError: there is a usable face in none of them.
+        ModelError: the model failed.
         WorkerEndedError: a worker process ended.
         StorageError: the cache cannot be written.
 
@@ -108,6 +109,8 @@ def embed_photos(
         else:
             progressed()
     for task, embedded in workers.embed(tasks):
+        if isinstance(embedded, ModelError):
+            raise embedded
         result = embedded.face.embedding if isinstance(embedded, EmbeddedFile) else embedded
         found[task.number] = result
         if cache is not None and task.content is not None and result is not None:

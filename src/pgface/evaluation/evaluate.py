@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
-from pgface.evaluation.blocks import Pairs
+from pgface.evaluation.blocks import Pairs, least_similar
 from pgface.evaluation.bootstrap import Replicates
-from pgface.evaluation.comparisons import PairComparisons, compare_all, least_similar
+from pgface.evaluation.comparisons import PairComparisons, compare_all, products
 from pgface.evaluation.embedded import EmbeddedPhotos, pair_rows
 from pgface.evaluation.folds import FoldAccuracy, fold_accuracy
 from pgface.evaluation.groups import Attributes, Differential, GroupRates, differentials, group_rates
@@ -102,7 +103,11 @@ class Evaluation:
             | {"targets": _jsonable(self.search.targets), "in_use": _jsonable(self.search.in_use)},
             "folds": _jsonable(self.folds),
             "pairs_without_face": self.pairs_without_face,
-            "groups": _jsonable(self.groups),
+            "groups": [
+                _jsonable(group)
+                | {"verification": None if group.verification is None else _without_curves(group.verification)}
+                for group in self.groups
+            ],
             "differentials": _jsonable(self.differentials),
             "curves": {name: values[at].tolist() for name, values in curves.items()},
         }
@@ -141,7 +146,7 @@ def evaluate_photos(
         in_use=_at(compared, replicates, used.verify_threshold),
         search=SearchEvaluation(
             rates=rates,
-            targets=fpir_targets(compared, rates, replicates),
+            targets=fpir_targets(compared, rates, replicates, failures=failures),
             in_use=search_point(compared, replicates, used.identify_threshold, failures=failures),
         ),
         folds=None,
@@ -171,7 +176,7 @@ def evaluate_pairs(
     first, second = rows[pairs.first], rows[pairs.second]
     there = (first >= 0) & (second >= 0)
     similarities = np.full(len(first), np.nan, np.float32)
-    similarities[there] = np.einsum("ij,ij->i", embedded.embeddings[first[there]], embedded.embeddings[second[there]])
+    similarities[there] = products(embedded.embeddings, first[there], second[there])
     for kind, wanted in (("mated", pairs.mated), ("non-mated", ~pairs.mated)):
         if not (there & wanted).any():
             raise EvaluationError(f"{source}: in no {kind} pair both photos have a usable face; add others.")
@@ -192,6 +197,9 @@ def evaluate_pairs(
         furthest_mated=least_similar(mated),
     )
     replicates = Replicates.draw(len(embedded.people), seed=seed)
+    folds = None
+    if pairs.folds is not None and pairs.folds.any():
+        folds = fold_accuracy(similarities, pairs.mated, pairs.folds)
     return Evaluation(
         source=source,
         used=used,
@@ -200,7 +208,7 @@ def evaluate_pairs(
         verification=verification(compared, replicates),
         in_use=_at(compared, replicates, used.verify_threshold),
         search=None,
-        folds=None if pairs.folds is None else fold_accuracy(similarities, pairs.mated, pairs.folds),
+        folds=folds,
         pairs_without_face=int((~there).sum()),
         groups=(),
         differentials=(),
@@ -221,6 +229,8 @@ _CURVES = ("thresholds", "fmr", "fnmr", "fpir", "fnir")
 
 def _jsonable(value: Any) -> Any:
     match value:
+        case float() if math.isnan(value):
+            return None
         case np.ndarray():
             return value.tolist()
         case tuple() if hasattr(value, "_asdict"):

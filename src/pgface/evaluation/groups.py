@@ -8,9 +8,11 @@ Differentials", NIST Interagency Report 8429 (2022); terms: ISO/IEC 19795-10:202
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ from pgface.evaluation.comparisons import Comparisons, compare_all
 from pgface.evaluation.embedded import EmbeddedPhotos
 from pgface.evaluation.identification import SearchPoint, search_point
 from pgface.evaluation.photos import LabelledPhoto
-from pgface.evaluation.verification import OperatingPoint, operating_points
+from pgface.evaluation.verification import OperatingPoint, Verification, operating_points, verification
 
 _KEYS = ("photo", "person")
 _SHOWN = 3
@@ -46,7 +48,7 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class GroupRates:
-    """The rates of one group, at the thresholds in use."""
+    """The rates of one group."""
 
     attribute: str
     group: str
@@ -54,10 +56,13 @@ class GroupRates:
     photos: int
     """With a usable face."""
     failure_to_enroll_rate: float
-    verification: OperatingPoint | None
-    """None where no two people, or no two photos of one, are in the group."""
-    search: SearchPoint
-    """Its photos searched among everybody's; FNIR is NaN where nobody has a second photo."""
+    in_use: OperatingPoint | None
+    """At the threshold for verification; None where no two people, or no two photos of one, are in the group."""
+    verification: Verification | None
+    """The rates over all thresholds; None as above."""
+    search: SearchPoint | None
+    """Its photos searched among everybody's, at the threshold for identification; FNIR is NaN where nobody has a second
+    photo. None for a group without a photo with a usable face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class Differential:
     attribute: str
     rate: str
     worst: str
-    """The group with the highest rate."""
+    """The group with the highest rate; empty where no group has an error."""
     max_to_min: float | None
     """None where a group has no error at all."""
     max_to_geometric_mean: float | None
@@ -93,9 +98,9 @@ def read_attributes(file: Path) -> Attributes:
         )
     key, *names = rows[0]
     values: dict[str, tuple[str, ...]] = {}
-    for line, row in enumerate(rows[1:], start=2):
+    for number, row in enumerate(rows[1:], start=1):
         if len(row) != len(rows[0]):
-            raise EvaluationError(f"{file}: line {line} has {len(row)} columns and not {len(rows[0])}; correct it.")
+            raise EvaluationError(f"{file}: row {number} has {len(row)} columns and not {len(rows[0])}; correct it.")
         if row[0] in values:
             raise EvaluationError(f"{file}: {row[0]} is there twice; leave one of the lines out.")
         values[row[0]] = tuple(value.strip() for value in row[1:])
@@ -143,41 +148,39 @@ def group_rates(
     for place, attribute in enumerate(attributes.names):
         values = np.array([attributes.of(photo, place) for photo in embedded.photos])
         refused = [(attributes.of(refusal.photo, place), refusal.photo.person) for refusal in embedded.refusals]
-        for group in sorted(set(values) - {""}):
+        for group in sorted({*values.tolist(), *(value for value, _ in refused)} - {""}):
             within = values == group
-            people = set(compared.people[within].tolist())
-            enrolled = {embedded.people[person] for person in people}
-            failures = [person for value, person in refused if value == group]
+            failed = Counter(person for value, person in refused if value == group)
+            failures = np.array([failed[person] for person in embedded.people], np.int64)
             found.append(
                 GroupRates(
-                    attribute=attribute,
-                    group=str(group),
-                    people=len(people),
+                    attribute,
+                    group,
+                    people=len({*(embedded.people[person] for person in compared.people[within].tolist()), *failed}),
                     photos=int(within.sum()),
-                    failure_to_enroll_rate=len(failures) / (len(failures) + int(within.sum())),
-                    verification=_verification(embedded, within, verify_threshold, seed),
-                    search=search_point(
-                        compared,
-                        everybody,
-                        identify_threshold,
-                        failures=sum(person in enrolled for person in failures),
-                        searched=within,
-                    ),
+                    failure_to_enroll_rate=failed.total() / (failed.total() + int(within.sum())),
+                    **_verification(embedded, within, verify_threshold, seed),
+                    search=search_point(compared, everybody, identify_threshold, failures=failures, searched=within)
+                    if within.any()
+                    else None,
                 )
             )
     return tuple(found)
 
 
-def _verification(
-    embedded: EmbeddedPhotos, within: NDArray[np.bool_], threshold: float, seed: int
-) -> OperatingPoint | None:
+def _verification(embedded: EmbeddedPhotos, within: NDArray[np.bool_], threshold: float, seed: int) -> _OneToOne:
     try:
         compared = compare_all(embedded.embeddings[within], embedded.owners[within], seed=seed)
     except EvaluationError:
-        return None
+        return {"in_use": None, "verification": None}
     replicates = Replicates.draw(int(compared.people.max()) + 1, seed=seed)
     (point,) = operating_points(compared, replicates, np.array([threshold]))
-    return point
+    return {"in_use": point, "verification": verification(compared, replicates)}
+
+
+class _OneToOne(TypedDict):
+    in_use: OperatingPoint | None
+    verification: Verification | None
 
 
 def differentials(groups: Sequence[GroupRates]) -> tuple[Differential, ...]:
@@ -195,19 +198,20 @@ def differentials(groups: Sequence[GroupRates]) -> tuple[Differential, ...]:
 def _rate(group: GroupRates, rate: str) -> float | None:
     match rate:
         case "FMR" | "FNMR":
-            point = group.verification
+            point = group.in_use
             return None if point is None else (point.fmr if rate == "FMR" else point.fnmr)
-        case "FPIR":
-            return group.search.fpir
-        case "FNIR":
-            return None if np.isnan(group.search.fnir) else group.search.fnir
+        case "FPIR" | "FNIR":
+            if group.search is None:
+                return None
+            rate_of = group.search.fpir if rate == "FPIR" else group.search.fnir
+            return None if np.isnan(rate_of) else rate_of
         case _:
             return group.failure_to_enroll_rate
 
 
 def _differential(attribute: str, rate: str, rates: dict[str, float]) -> Differential:
     values = np.array(list(rates.values()))
-    worst = max(rates, key=rates.__getitem__)
+    worst = max(rates, key=rates.__getitem__) if values.any() else ""
     if not values.all():
         return Differential(attribute, rate, worst, None, None)
     mean = float(np.exp(np.log(values).mean()))

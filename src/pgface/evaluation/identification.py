@@ -67,18 +67,20 @@ class IdentificationRates:
     """Shape (20,): share of mated searches in which the right person is among the first 1, 2, … 20 of all."""
 
 
-def identification(compared: Comparisons, *, failures: int = 0) -> IdentificationRates:
+def identification(compared: Comparisons, *, failures: NDArray[np.int64] | None = None) -> IdentificationRates:
     """The rates of searching every photo among all the others.
 
     Args:
         compared: all comparisons.
-        failures: photos of people with other usable photos in which no usable face was found: mated searches that miss.
+        failures: shape (p,), photos of each person in which no usable face was found: mated searches that miss; none if
+            not given.
 
     """
+    failed = 0 if failures is None else int(failures.sum())
     mated = compared.ranks > 0
     first = compared.ranks == 1
     right = ScoreHistogram.of(compared.best_mated[first]).at_or_above()
-    searches = int(mated.sum()) + failures
+    searches = int(mated.sum()) + failed
     found = np.bincount(np.minimum(compared.ranks[mated], _RANKS + 1), minlength=_RANKS + 2)[1 : _RANKS + 1]
     false_positives = ScoreHistogram.of(compared.best_non_mated).at_or_above()
     return IdentificationRates(
@@ -88,7 +90,7 @@ def identification(compared: Comparisons, *, failures: int = 0) -> Identificatio
         gallery_people=int(compared.people.max()),
         mated_searches=searches,
         non_mated_searches=len(compared.people),
-        failures=failures,
+        failures=failed,
         cumulative_match=np.cumsum(found) / searches,
     )
 
@@ -98,18 +100,16 @@ def search_point(
     replicates: Replicates,
     threshold: float,
     *,
-    failures: int = 0,
+    failures: NDArray[np.int64] | None = None,
     searched: NDArray[np.bool_] | None = None,
 ) -> SearchPoint:
-    """FPIR and FNIR at a threshold, with intervals over the people who are searched for.
-
-    Failures are spread over people in the rate and not in its interval: whose they are is not known here.
+    """FPIR and FNIR at a threshold, with intervals over the people who are searched for (not over those enrolled).
 
     Args:
         compared: all comparisons.
         replicates: of the people who were compared.
         threshold: least similarity.
-        failures: as of `identification`.
+        failures: shape (p,), photos of each person without a usable face: searches that miss; none if not given.
         searched: shape (n,): which of the photos are searched; all if not given. All are enrolled.
 
     """
@@ -122,13 +122,14 @@ def search_point(
     def by_person(which: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.bincount(compared.people[which], minlength=count)
 
-    searches = int(mated.sum()) + failures
+    failed = np.zeros(count, np.int64) if failures is None else failures
+    errors, trials = by_person(missed) + failed, by_person(mated) + failed
     return SearchPoint(
         threshold=threshold,
         fpir=float(given.sum() / max(asked.sum(), 1)),
         fpir_interval=replicates.of_people(by_person(given), by_person(asked)),
-        fnir=(int(missed.sum()) + failures) / searches if searches else math.nan,
-        fnir_interval=replicates.of_people(by_person(missed), by_person(mated)),
+        fnir=float(errors.sum() / trials.sum()) if trials.any() else math.nan,
+        fnir_interval=replicates.of_people(errors, trials),
     )
 
 
@@ -136,6 +137,8 @@ def fpir_targets(
     compared: Comparisons,
     rates: IdentificationRates,
     replicates: Replicates,
+    *,
+    failures: NDArray[np.int64] | None = None,
     targets: Sequence[float] = FPIR_TARGETS,
 ) -> tuple[FpirTarget, ...]:
     """The least threshold for each target, as far as the number of searches carries (rule of 30)."""
@@ -145,6 +148,6 @@ def fpir_targets(
         point = None
         if missing <= 0:
             threshold = float(rates.thresholds[np.argmax(rates.fpir <= target)])
-            point = search_point(compared, replicates, threshold, failures=rates.failures)
+            point = search_point(compared, replicates, threshold, failures=failures)
         found.append(FpirTarget(target, point, max(missing, 0)))
     return tuple(found)

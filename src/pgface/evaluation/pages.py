@@ -66,8 +66,10 @@ def write_page(file: Path, template: str, **values: Any) -> None:
     )
     text = environment.get_template(template).render(made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **values)
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            os.fchmod(descriptor, 0o600)  # of a file that was there; it fails for somebody else's
+            os.ftruncate(descriptor, 0)
             stream.write(text)
     except OSError as error:
         raise StorageError(f"{file}: it cannot be written ({error.strerror}); give a writable file.") from error

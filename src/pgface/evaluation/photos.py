@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from pgface.errors import EvaluationError
 
 _YES = {"yes", "true", "1", "same"}
 _NO = {"no", "false", "0", "different"}
+_COLUMNS = {"file_x", "file_y", "Decision"}
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif"}
 _SHOWN = 3
 """Of what is wrong with a list, in a sentence."""
 
@@ -54,9 +57,9 @@ def folder_photos(folder: Path) -> list[LabelledPhoto]:
     photos = [
         LabelledPhoto(f"{person.name}/{file.name}", file, person.name)
         for person in _listed(folder)
-        if person.is_dir()
+        if os.path.isdir(person)
         for file in _listed(person)
-        if not file.is_dir()
+        if not os.path.isdir(file)
     ]
     if not photos:
         raise EvaluationError(f"{folder}: there are no photos in it; it must hold a folder of photos for each person.")
@@ -73,8 +76,12 @@ def lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
         EvaluationError: the list is not of this form, or names photos that are not there.
 
     """
-    lines = [line.split("\t" if "\t" in line else None) for line in _text(file).splitlines() if line.strip()]
-    folds, size = _lfw_head(file, lines)
+    lines = [
+        (number, line.split("\t" if "\t" in line else None))
+        for number, line in enumerate(_text(file).split("\n"), start=1)
+        if line.strip()
+    ]
+    folds, size = _lfw_head(file, [fields for _, fields in lines])
     if len(lines) - 1 != 2 * folds * size:
         raise EvaluationError(
             f"{file}: {folds} folds of {size} mated and {size} non-mated pairs are {2 * folds * size:,} lines, and "
@@ -82,8 +89,8 @@ def lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
         )
     finder = _PhotoFinder(folder)
     pairs = []
-    for number, fields in enumerate(lines[1:]):
-        fold, place = divmod(number, 2 * size)
+    for count, (number, fields) in enumerate(lines[1:]):
+        fold, place = divmod(count, 2 * size)
         match fields:
             case [name, one, other] if place < size:
                 pair = finder.lfw(name, one), finder.lfw(name, other)
@@ -91,7 +98,7 @@ def lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
                 pair = finder.lfw(name, one), finder.lfw(other_name, other)
             case _:
                 kind = "mated pair (name, number, number)" if place < size else "non-mated pair (name, number, twice)"
-                raise EvaluationError(f"{file}: line {number + 2} should be a {kind}; correct it.")
+                raise EvaluationError(f"{file}: line {number} should be a {kind}; correct it.")
         pairs.append((*pair, place < size, fold))
     return finder.pairs(file, pairs, with_folds=True)
 
@@ -109,18 +116,25 @@ def csv_pairs(file: Path, folder: Path) -> PhotoPairs:
         EvaluationError: the table is not of this form, or names photos that are not there.
 
     """
-    rows = list(csv.DictReader(_text(file).splitlines()))
-    missing = {"file_x", "file_y", "Decision"} - set(rows[0] if rows else ())
-    if missing:
-        raise EvaluationError(f"{file}: there is no column {sorted(missing)[0]}; it needs file_x, file_y and Decision.")
+    reader = csv.DictReader(io.StringIO(_text(file), newline=""))
     finder = _PhotoFinder(folder)
     pairs = []
-    for line, row in enumerate(rows, start=2):
-        decision = (row["Decision"] or "").strip().lower()
-        if decision not in _YES | _NO:
-            raise EvaluationError(f"{file}: the Decision of line {line} is neither yes nor no; correct it.")
-        pair = finder.path(row["file_x"] or ""), finder.path(row["file_y"] or "")
-        pairs.append((*pair, decision in _YES, 0))
+    try:
+        missing = sorted(_COLUMNS - set(reader.fieldnames or ()))
+        if missing:
+            raise EvaluationError(f"{file}: there is no column {missing[0]}; it needs file_x, file_y and Decision.")
+        for row in reader:
+            decision = (row["Decision"] or "").strip().lower()
+            if decision not in _YES | _NO:
+                raise EvaluationError(
+                    f"{file}: the Decision of line {reader.line_num} is neither yes nor no; correct it."
+                )
+            pair = finder.path(row["file_x"] or ""), finder.path(row["file_y"] or "")
+            pairs.append((*pair, decision in _YES, 0))
+    except csv.Error as error:
+        raise EvaluationError(
+            f"{file}: line {reader.line_num} is no line of a CSV table ({error}); correct it."
+        ) from error
     return finder.pairs(file, pairs, with_folds=False)
 
 
@@ -148,7 +162,9 @@ class _PhotoFinder:
         """Place of a photo of LFW's form."""
         stem = f"{name}_{number.zfill(4)}"
         if name not in self._of_person:
-            entries = _listed(self._folder / name) if (self._folder / name).is_dir() else []
+            entries = _listed(self._folder / name) if os.path.isdir(self._folder / name) else []
+            # Of several with one stem, as a photo and what a camera wrote of it, a picture goes before.
+            entries.sort(key=lambda entry: entry.suffix.lower() in _PICTURES)
             self._of_person[name] = {entry.stem: entry for entry in entries}
         file = self._of_person[name].get(stem)
         return self._place(file, f"{name}/{stem}", name)
@@ -156,7 +172,7 @@ class _PhotoFinder:
     def path(self, text: str) -> int:
         """Place of a photo that is given by its path."""
         file = self._folder / text
-        return self._place(file if text and file.is_file() else None, text, "")
+        return self._place(file if text and os.path.isfile(file) else None, text, "")
 
     def _place(self, file: Path | None, name: str, person: str) -> int:
         if file is None:
@@ -176,6 +192,8 @@ class _PhotoFinder:
                 f"{file}: it names photos that are not in {self._folder}: {', '.join(missing[:_SHOWN])}{more}; "
                 "give the folder that holds them."
             )
+        if not pairs:
+            raise EvaluationError(f"{file}: there are no pairs in it; give a list of pairs of photos.")
         first, second, mated, folds = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
         if mated.all() or not mated.any():
             kind = "non-mated" if mated.all() else "mated"
@@ -183,6 +201,14 @@ class _PhotoFinder:
         people = [person for _, person in self._names]
         if not any(people):
             people = [str(number) for number in _groups(len(people), first[mated == 1], second[mated == 1])]
+        owners = np.array(people)
+        wrong = np.flatnonzero((first == second) | ((mated == 1) != (owners[first] == owners[second])))
+        if len(wrong):
+            one, other = (self._names[int(places[wrong[0]])][0] for places in (first, second))
+            raise EvaluationError(
+                f"{file}: {one} and {other} are a pair of one photo, or are said to be one person's and two people's; "
+                "correct the list."
+            )
         photos = tuple(
             LabelledPhoto(name, path, person)
             for (name, _), path, person in zip(self._names, self._places, people, strict=True)
@@ -208,9 +234,9 @@ def _groups(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> 
 
 def _lfw_head(file: Path, lines: list[list[str]]) -> tuple[int, int]:
     match lines[:1]:
-        case [[size]] if size.isdecimal():  # one fold, as in LFW's development sets
+        case [[size]] if size.isdecimal() and int(size):  # one fold, as in LFW's development sets
             return 1, int(size)
-        case [[folds, size]] if folds.isdecimal() and size.isdecimal():
+        case [[folds, size]] if folds.isdecimal() and size.isdecimal() and int(folds) and int(size):
             return int(folds), int(size)
     raise EvaluationError(
         f"{file}: the first line should say how many folds there are and how many pairs of each kind in one, as "

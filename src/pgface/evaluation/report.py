@@ -50,8 +50,8 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
             "(standard error); a pair without a usable face counts as not matching."
         )
     yield (
-        f"EER {percent(rates.equal_error_rate)} at {rates.equal_error_threshold:.4f}; area under the ROC "
-        f"{rates.area_under_curve:.6f}; accuracy at the best threshold {percent(rates.best_accuracy)}."
+        f"EER {rate(rates.equal_error_rate, rates.equal_error_interval)} at {rates.equal_error_threshold:.4f}; area "
+        f"under the ROC {rates.area_under_curve:.6f}; accuracy at the best threshold {percent(rates.best_accuracy)}."
     )
 
 
@@ -130,20 +130,21 @@ def _ranks(evaluation: Evaluation) -> Table:
 def _groups(evaluation: Evaluation) -> Table:
     rows = []
     for group in evaluation.groups:
-        point, search = group.verification, group.search
+        point, search, rates = group.in_use, group.search, group.verification
         rows.append(
             (
                 f"{group.attribute}: {group.group}",
                 f"{group.people:,}",
                 f"{group.photos:,}",
                 percent(group.failure_to_enroll_rate),
+                "-" if rates is None else percent(rates.equal_error_rate),
                 "-" if point is None else rate(point.fmr, point.fmr_interval),
                 "-" if point is None else rate(point.fnmr, point.fnmr_interval),
-                rate(search.fpir, search.fpir_interval),
-                "-" if math.isnan(search.fnir) else rate(search.fnir, search.fnir_interval),
+                "-" if search is None else rate(search.fpir, search.fpir_interval),
+                "-" if search is None or math.isnan(search.fnir) else rate(search.fnir, search.fnir_interval),
             )
         )
-    columns = ("group", "people", "photos", "FTE", "FMR", "FNMR", "FPIR", "FNIR")
+    columns = ("group", "people", "photos", "FTE", "EER", "FMR", "FNMR", "FPIR", "FNIR")
     return Table(
         "Groups, at the thresholds in use",
         columns,
@@ -156,7 +157,7 @@ def _differentials(evaluation: Evaluation) -> Table:
     rows = tuple(
         (
             f"{found.attribute}, {found.rate}",
-            found.worst,
+            found.worst or "-",
             "-" if found.max_to_min is None else f"{found.max_to_min:.2f}",
             "-" if found.max_to_geometric_mean is None else f"{found.max_to_geometric_mean:.2f}",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from psycopg.rows import tuple_row
@@ -88,7 +89,12 @@ class PhotoEmbedding:
         """Embed photos; as `embed_photos`."""
         cache = None
         if self.remember:
-            made_by = self.model.engine.identity, self.face, QualityLimits.from_settings(self.settings)
+            made_by = (
+                version("pgface"),
+                self.model.engine.identity,
+                self.face,
+                QualityLimits.from_settings(self.settings),
+            )
             cache = EmbeddingCache(embeddings_folder(self.settings), made_by)
         with self.workers() as workers:
             return embed_photos(
@@ -148,7 +154,7 @@ def evaluate_gallery(settings: Settings) -> Evaluation:
     """
     with Database.open(settings) as database:
         binding = read_binding(database)
-        embedded = stored_embeddings(database, settings.photos_dir)
+        embedded = stored_embeddings(database, settings.photos_dir, binding.id)
     used = InUse(binding.model_name or "", binding.verify_threshold, binding.identify_threshold)
     return evaluate_photos(f"the gallery {settings.schema_name}", embedded, used)
 
@@ -163,7 +169,7 @@ def audit_gallery(settings: Settings) -> Audit:
     """
     with Database.open(settings) as database:
         binding = read_binding(database)
-        stored = stored_embeddings(database, settings.photos_dir)
+        stored = stored_embeddings(database, settings.photos_dir, binding.id)
     return audit(stored, verify_threshold=binding.verify_threshold, identify_threshold=binding.identify_threshold)
 
 
@@ -185,7 +191,7 @@ def propose_calibration(
         folder: `folder/<person>/<photo>`; None for what is enrolled in the gallery.
         fmr: target of verification; None leaves its threshold as it is.
         fpir: target of identification; None leaves its threshold as it is.
-        people: whom a search is among; as many as are enrolled if not given.
+        people: whom a search is among; as many as are enrolled if not given, or as the photos show if those are more.
         face: which face of a photo with several is meant.
         remember: as of `PhotoEmbedding`.
         on_progress: see `OnProgress`.
@@ -197,15 +203,22 @@ def propose_calibration(
     """
     with Database.open(settings) as database:
         binding = read_binding(database)
-        enrolled = people if people is not None else enrolled_people(database)
+        enrolled = enrolled_people(database)
         embedded: EmbeddedPhotos
         if folder is None:
-            embedded = stored_embeddings(database, settings.photos_dir)
+            embedded = stored_embeddings(database, settings.photos_dir, binding.id)
     if folder is not None:
         how = PhotoEmbedding(settings, gallery_model(settings), face, remember)
         embedded = how.embed(folder_photos(folder), on_progress)
-    source = "the gallery" if folder is None else folder.name
-    return propose(source, embedded, binding, fmr=fmr, fpir=fpir, people_enrolled=enrolled)
+    if people is None:  # of a gallery that is still to be filled, as many as the photos show are expected
+        people = max(enrolled, len(embedded.people))
+    source = "the gallery" if folder is None else _printable(folder.resolve().name)
+    return propose(source, embedded, binding, fmr=fmr, fpir=fpir, people_enrolled=people)
+
+
+def _printable(name: str) -> str:
+    """A file's name as PostgreSQL takes it, which knows neither zero bytes nor what is no text."""
+    return name.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def propose_to_follow(settings: Settings) -> Calibration:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,13 @@ class StoredEmbeddings(EmbeddedPhotos):
     photos: tuple[StoredFace, ...]
 
 
-def stored_embeddings(database: Database, photos_dir: Path) -> StoredEmbeddings:
-    """Read every embedding of the gallery.
+def stored_embeddings(database: Database, photos_dir: Path, gallery_id: UUID) -> StoredEmbeddings:
+    """Read every embedding of the gallery, with norm 1 whatever norm it has there.
+
+    Args:
+        database: of the gallery.
+        photos_dir: where its crops are.
+        gallery_id: how the paths of its crops begin; no other is followed, as rows may have been written by anyone.
 
     Raises:
         EvaluationError: nobody is enrolled.
@@ -54,8 +60,9 @@ def stored_embeddings(database: Database, photos_dir: Path) -> StoredEmbeddings:
     with database.transaction() as connection, connection.cursor(name="stored_embeddings") as cursor:
         cursor.execute(queries()["select_embeddings"], binary=True)
         while rows := _fetch(cursor):
-            blocks.append(np.stack([row[0].to_numpy() for row in rows]).astype(np.float32))
-            faces += [_face(photos_dir, *row[1:]) for row in rows]
+            embeddings = np.stack([row[0].to_numpy() for row in rows]).astype(np.float64)
+            blocks.append((embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32))
+            faces += [_face(photos_dir, gallery_id, *row[1:]) for row in rows]
     if not blocks:
         raise EvaluationError("Nobody is enrolled in this gallery yet; enroll people, or give a folder of photos.")
     return StoredEmbeddings(tuple(faces), np.concatenate(blocks), ())
@@ -67,6 +74,7 @@ def _fetch(cursor: ServerCursor) -> Sequence[Sequence[Any]]:
 
 def _face(
     photos_dir: Path,
+    gallery_id: UUID,
     embedding_id: int,
     user_id: int,
     email: str,
@@ -78,10 +86,19 @@ def _face(
     what = f"embedding {embedding_id}" if photo_id is None else f"photo {photo_id}, {filename}"
     return StoredFace(
         name=f"{email}: {what}",
-        file=photos_dir / filepath if filepath else Path(),
+        file=_crop(photos_dir, gallery_id, filepath),
         person=email,
         embedding_id=embedding_id,
         user_id=user_id,
         photo_id=photo_id,
         quality=Quality(*(math.nan if value is None else value for value in quality)),
     )
+
+
+def _crop(photos_dir: Path, gallery_id: UUID, filepath: str | None) -> Path:
+    """The file of a crop; `Path()` for a path that is none of this gallery's."""
+    parts = PurePosixPath(filepath or "").parts
+    # The gallery's id, the photos folder's, a folder of 256, and the file.
+    if len(parts) != 4 or parts[0] != str(gallery_id) or ".." in parts or not parts[-1].endswith(".jpg"):
+        return Path()
+    return photos_dir.joinpath(*parts)

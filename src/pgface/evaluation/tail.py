@@ -10,6 +10,7 @@ which no stranger is believed to come, and a threshold that is too high is the s
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Interval, Replicates
 from pgface.evaluation.comparisons import Comparisons
+from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
 from pgface.evaluation.verification import ERRORS_NEEDED
 
 _SHARE = 0.05
@@ -78,31 +80,32 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NonMatedTrials:
-    """Trials in which two people's photos were compared: the most similar of them, and how many there are."""
+    """Trials in which two people's photos were compared: all of them counted, and the most similar ones kept."""
 
+    counts: ScoreHistogram
+    """Of all trials."""
     similarities: NDArray[np.float32]
-    """Shape (n,), descending."""
+    """Shape (n,), descending: the most similar."""
     first: NDArray[np.int64]
     """Shape (n,): whose photo was compared."""
     second: NDArray[np.int64]
     """Shape (n,): with whom."""
-    total: int
-    """With those that are less similar."""
     weighted_totals: NDArray[np.float64]
-    """Shape (replicates,): the same for each replicate of the people."""
-    replicates: Replicates
+    """Shape (replicates,): how many trials each replicate of the people has; none has none."""
+    weights: NDArray[np.float32]
+    """Shape (replicates, p): how often each person was drawn."""
 
     @classmethod
     def of_pairs(cls, compared: Comparisons, replicates: Replicates) -> NonMatedTrials:
-        """Each non-mated pair of photos: what a 1:1 comparison of two strangers is."""
+        """Each non-mated pair of photos."""
         pairs = compared.nearest_non_mated
-        totals = replicates.of_all_pairs(compared.people)
         people = compared.people[pairs.first], compared.people[pairs.second]
-        return cls._sorted(pairs.similarities, *people, compared.non_mated.total, totals, replicates)
+        totals = replicates.of_all_pairs(compared.people)
+        return cls._sorted(compared.non_mated, pairs.similarities, *people, totals, replicates)
 
     @classmethod
     def of_searches(cls, compared: Comparisons, replicates: Replicates) -> NonMatedTrials:
-        """Each photo with each other person's nearest one: what a search does with everybody who is enrolled."""
+        """Each photo with each other person's nearest one: what verification asks, and a search of everybody."""
         pairs = compared.nearest_non_mated
         probes = np.concatenate([pairs.first, pairs.second])
         enrolled = compared.people[np.concatenate([pairs.second, pairs.first])]
@@ -114,22 +117,27 @@ class NonMatedTrials:
         sizes = np.bincount(compared.people)
         weights = replicates.weights.astype(np.float64)
         totals = (weights @ sizes) * weights.sum(axis=1) - (weights**2) @ sizes
-        total = len(compared.people) * (len(sizes) - 1)
         people = compared.people[probes[nearest]], enrolled[nearest]
-        return cls._sorted(similarities[nearest], *people, total, totals, replicates)
+        return cls._sorted(compared.searched, similarities[nearest], *people, totals, replicates)
 
     @classmethod
     def _sorted(
         cls,
+        counts: ScoreHistogram,
         similarities: NDArray[np.float32],
         first: NDArray[np.int64],
         second: NDArray[np.int64],
-        total: int,
         totals: NDArray[np.float64],
         replicates: Replicates,
     ) -> NonMatedTrials:
         order = np.argsort(-similarities, kind="stable")
-        return cls(similarities[order], first[order], second[order], total, totals, replicates)
+        drawn = totals > 0
+        return cls(counts, similarities[order], first[order], second[order], totals[drawn], replicates.weights[drawn])
+
+    @property
+    def total(self) -> int:
+        """How many trials there are."""
+        return self.counts.total
 
     def tail(self) -> Tail:
         """The tail of all of them.
@@ -143,7 +151,7 @@ class NonMatedTrials:
 
     def reaches(self, rate: float) -> bool:
         """Whether the trials tell of a rate: they can be counted, or the tail goes no further than 100 times beyond."""
-        return rate * self.total * REACH >= ERRORS_NEEDED and len(self.similarities) >= _FEWEST
+        return self.total >= self._needed(rate) and len(self.similarities) >= _FEWEST
 
     def estimate(self, rate: float) -> Estimate:
         """The least threshold, of four places, that no larger share of trials than a rate reaches.
@@ -153,49 +161,55 @@ class NonMatedTrials:
 
         """
         if not self.reaches(rate):
-            more = math.ceil(ERRORS_NEEDED / rate / REACH) - self.total
             raise EvaluationError(
                 f"{self.total:,} non-mated comparisons do not tell of a rate of {rate:.1e}, not even by their tail; "
-                f"{max(more, 1):,} more are needed: add photos of more people, or aim higher."
+                f"{self._needed(rate) - self.total:,} more are needed: add photos of more people, or aim higher."
             )
-        # So large a rate that not all of its trials are kept is taken for the largest of which they are.
-        rate = min(rate, len(self.similarities) / self.total)
         counted = rate * self.total >= ERRORS_NEEDED
-        likely, thresholds = self._counted(rate) if counted else self._extrapolated(rate)
-        interval = _interval(thresholds)
-        people = len(self.replicates.weights[0])
+        likely, each = self._counted(rate) if counted else self._extrapolated(rate)
+        interval = _interval(each)
+        people = self.weights.shape[1]
         threshold = _up(likely + _widening(people) * max(interval.high - likely, 0.0))
-        rates = self._rates(threshold)
-        return Estimate(likely, interval, threshold, self._rate(threshold), _interval(rates), extrapolated=not counted)
+        at, rates = self._rates(threshold)
+        return Estimate(likely, interval, threshold, at, _interval(rates), extrapolated=not counted)
+
+    def _needed(self, rate: float) -> int:
+        return max(math.ceil(ERRORS_NEEDED / rate / REACH), _FEWEST)
 
     def _counted(self, rate: float) -> tuple[float, list[float]]:
         """The threshold for a rate, and that of each replicate."""
-        likely = _above(self.similarities, np.arange(1, len(self.similarities) + 1) / self.total, rate)
-        thresholds: list[float] = []
-        for begin in range(0, len(self.weighted_totals), _TOGETHER):
-            replicates = slice(begin, begin + _TOGETHER)
-            thresholds += [_above(self.similarities, row, rate) for row in self._shares(replicates)]
-        return likely, thresholds
+        likely = self._least(rate)
+        if rate * self.total < len(self.similarities):
+            each = [_above(self.similarities, row, rate) for shares in self._shares() for row in shares]
+        else:  # not all of its trials are kept; each replicate is taken to differ as it does where they are
+            each = [self._least(rate / factor) for factor in self._factors()]
+        return likely, each
+
+    def _least(self, rate: float) -> float:
+        return float(thresholds()[np.argmax(self.counts.at_or_above() <= rate * self.total)])
+
+    def _factors(self) -> list[float]:
+        """How many times as many trials of each replicate as of all are as similar as the least that is kept."""
+        kept = len(self.similarities) / self.total
+        return [max(float(row[-1]), 1e-12) / kept for shares in self._shares() for row in shares]
 
     def _extrapolated(self, rate: float) -> tuple[float, list[float]]:
         """The same by the tail."""
         return _up(self.tail().threshold(rate)), [tail.threshold(rate) for tail in self._tails()]
 
-    def _rate(self, threshold: float) -> float:
-        tail = self.tail()
-        if threshold > tail.start:
-            return tail.rate(threshold)
-        return int(np.searchsorted(-self.similarities, -np.float32(threshold), side="right")) / self.total
-
-    def _rates(self, threshold: float) -> list[float]:
-        """The rate of each replicate."""
-        if threshold > self.tail().start:
-            return [tail.rate(threshold) for tail in self._tails()]
+    def _rates(self, threshold: float) -> tuple[float, list[float]]:
+        """The rate at a threshold, counted where there are 30 errors, and that of each replicate."""
+        errors = int(self.counts.at_or_above()[index_of(threshold)])
+        if errors < ERRORS_NEEDED:
+            # Below its start the tail says nothing, and there are more than 30 errors, or hardly fewer.
+            tail = self.tail()
+            at = max(threshold, tail.start)
+            return tail.rate(at), [found.rate(max(at, found.start)) for found in self._tails()]
+        rate = errors / self.total
+        if errors > len(self.similarities):
+            return rate, [min(1.0, rate * factor) for factor in self._factors()]
         place = int(np.searchsorted(-self.similarities, -np.float32(threshold), side="right"))
-        rates: list[float] = []
-        for begin in range(0, len(self.weighted_totals), _TOGETHER):
-            rates += self._shares(slice(begin, begin + _TOGETHER))[:, place - 1].tolist()
-        return rates
+        return rate, [float(row[max(place - 1, 0)]) for shares in self._shares() for row in shares]
 
     def _tails(self) -> list[Tail]:
         """The tail of each replicate in which there is one."""
@@ -204,7 +218,7 @@ class NonMatedTrials:
         return [
             _fit(self.similarities[:count], row, row.sum() / total)
             for row, total in zip(weights, self.weighted_totals, strict=True)
-            if np.count_nonzero(row) >= 2 and total > 0
+            if np.count_nonzero(row) >= 2
         ]
 
     def _tail_count(self) -> int:
@@ -218,20 +232,22 @@ class NonMatedTrials:
 
     def _weights(self, replicates: slice, trials: slice) -> NDArray[np.float64]:
         """Shape (replicates, trials): how often each trial was drawn."""
-        weights = self.replicates.weights[replicates]
+        weights = self.weights[replicates]
         return np.asarray(weights[:, self.first[trials]] * weights[:, self.second[trials]], np.float64)
 
-    def _shares(self, replicates: slice) -> NDArray[np.float64]:
-        """Shape (replicates, trials): which share of a replicate's trials is as similar or more."""
-        sums = np.cumsum(self._weights(replicates, slice(None)), axis=1)
-        return np.asarray(sums / np.maximum(self.weighted_totals[replicates], 1)[:, np.newaxis])
+    def _shares(self) -> Iterator[NDArray[np.float64]]:
+        """Shape (some replicates, trials): which share of a replicate's trials is as similar or more."""
+        for begin in range(0, len(self.weighted_totals), _TOGETHER):
+            replicates = slice(begin, begin + _TOGETHER)
+            sums = np.cumsum(self._weights(replicates, slice(None)), axis=1)
+            yield np.asarray(sums / self.weighted_totals[replicates, np.newaxis])
 
 
 def rate_of_each(fpir: float, people: int) -> float:
     """How often a stranger may be taken for one enrolled person, so that a search among so many gives a name so often.
 
-    People are taken to be independent. A few strangers who resemble many make searches of the others better, so the
-    true FPIR is this or less (Jensen's inequality).
+    People are taken to be independent. Strangers of whom some resemble many and others few make the true FPIR lower
+    (Jensen's inequality); relatives who are enrolled together, and more photos of each person, make it higher.
     """
     return -math.expm1(math.log1p(-fpir) / people)
 

@@ -18,6 +18,8 @@ from pgface.evaluation.bootstrap import Interval, Replicates
 from pgface.evaluation.comparisons import PairComparisons
 from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
 
+_AROUND = 0.1
+"""Similarity to either side of the equal error rate's threshold in which that of a replicate is looked for."""
 FMR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 ERRORS_NEEDED = 30
 """For a rate that is known within 30 % with a confidence of 90 %, by the rule of 30: G. R. Doddington et al., "The NIST
@@ -59,6 +61,7 @@ class Verification:
     mated_pairs: int
     non_mated_pairs: int
     equal_error_rate: float
+    equal_error_interval: Interval
     equal_error_threshold: float
     area_under_curve: float
     """Chance that a mated pair is more similar than a non-mated one, half where alike: the area under the ROC."""
@@ -91,6 +94,7 @@ def verification(
         mated_pairs=compared.mated.total,
         non_mated_pairs=compared.non_mated.total,
         equal_error_rate=equal,
+        equal_error_interval=_equal_error_interval(compared, replicates, equal_threshold),
         equal_error_threshold=equal_threshold,
         area_under_curve=_area_under_curve(compared.mated, compared.non_mated),
         best_accuracy=float(1 - (fmr + fnmr).min() / 2),
@@ -140,6 +144,27 @@ def _equal_error(fmr: NDArray[np.float64], fnmr: NDArray[np.float64]) -> tuple[f
     share = gap_before / (gap_before + gap)
     rate = fnmr[place - 1] + share * (fnmr[place] - fnmr[place - 1])
     return float(rate), float(thresholds()[place - 1] + share * (thresholds()[place] - thresholds()[place - 1]))
+
+
+def _equal_error_interval(compared: PairComparisons, replicates: Replicates, threshold: float) -> Interval:
+    """Where FMR and FNMR of each replicate meet, among thresholds around the one where those of all do."""
+    around = np.clip(np.linspace(threshold - _AROUND, threshold + _AROUND, 81), -1, 1)
+    fmr = replicates.fmr_of_each(compared, around)
+    fnmr = replicates.shares_of_each(*_below(compared.mated_sample, compared.people, around))
+    nearest = np.abs(fmr - fnmr).argmin(axis=1)[:, np.newaxis]
+    rates = (np.take_along_axis(fmr, nearest, 1) + np.take_along_axis(fnmr, nearest, 1)) / 2
+    return replicates.interval(rates[:, 0], people=len(replicates.weights[0]))
+
+
+def _below(
+    mated: Pairs, people: NDArray[np.int64], at: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many mated pairs of each person stay below each threshold, shape (p, thresholds), and how many there are."""
+    whose, count = people[mated.first], int(people.max()) + 1
+    places = np.searchsorted(at, mated.similarities, side="right")  # the first threshold that is above
+    counted = np.zeros((count, len(at) + 1), np.int64)
+    np.add.at(counted, (whose, places), 1)
+    return counted[:, :-1].cumsum(axis=1), np.bincount(whose, minlength=count)
 
 
 def _area_under_curve(mated: ScoreHistogram, non_mated: ScoreHistogram) -> float:

@@ -53,10 +53,11 @@ CREATE TABLE IF NOT EXISTS confidence_anchors (
 GRANT SELECT ON calibrations, confidence_anchors TO PUBLIC;
 
 -- similarity_confidence(similarity)
--- The confidence, 0 to 100, of a similarity that find_similar_faces or verify_face gave; NULL while there are no anchors.
+-- The confidence, 0 to 100, of a similarity that find_similar_faces or verify_face gave; NULL of NULL or NaN, and while there are
+-- no anchors.
 CREATE OR REPLACE FUNCTION similarity_confidence(similarity float)
 RETURNS float
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE STRICT
 BEGIN ATOMIC
     SELECT below.confidence
         + (above.confidence - below.confidence)
@@ -82,10 +83,10 @@ BEGIN ATOMIC
         ORDER BY points.similarity
         LIMIT 1
     ) above
-    WHERE EXISTS (SELECT FROM confidence_anchors);
+    WHERE EXISTS (SELECT FROM confidence_anchors) AND similarity_confidence.similarity <> 'NaN';
 END;
 
--- Thresholds of one model mean nothing for another: unless they are set together with it, they are the specification's again.
+-- Thresholds of one model mean nothing for another: unless others are set together with it, they are the specification's again.
 -- The history stays, since it tells of what was decided then; each row names its model.
 CREATE OR REPLACE FUNCTION forget_calibration()
 RETURNS TRIGGER
@@ -113,3 +114,7 @@ WHEN (
     OR OLD.weights_sha256 IS DISTINCT FROM NEW.weights_sha256
 )
 EXECUTE FUNCTION forget_calibration();
+
+-- Functions of triggers act with their owner's rights. A trigger that is there fires for anybody, but nobody else may attach
+-- them to a table of their own.
+REVOKE EXECUTE ON FUNCTION remember_deleted_photo_file(), remember_stale_templates(), forget_calibration() FROM PUBLIC;
