@@ -31,7 +31,7 @@ def kept(pairs: Pairs) -> set[tuple[int, int]]:
     return set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
 
 
-@pytest.mark.parametrize(("together", "at_once"), [(2_048, 8_000_000), (5, 8_000_000), (5, 1), (1, 20), (100, 200)])
+@pytest.mark.parametrize(("together", "at_once"), [(1_024, 8_000_000), (5, 8_000_000), (5, 1), (1, 20), (100, 200)])
 def test_blocks_give_what_the_whole_matrix_gives(together: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparisons, "_TOGETHER", together)
     monkeypatch.setattr(blocks, "_AT_ONCE", at_once)

@@ -18,7 +18,7 @@ from pgface.evaluation.histogram import BINS, ScoreHistogram
 
 KEPT_PAIRS = 200_000
 """Pairs of each kind that are kept one by one, with whose they are."""
-_TOGETHER = 2_048
+_TOGETHER = 1_024
 """Photos that are compared with as many others at once."""
 
 

@@ -23,7 +23,7 @@ def count_similarities(similarities: NDArray[np.float32]) -> NDArray[np.int64]:
     # A bin more at each end takes what rounding put beyond it, so that nothing needs to be clipped.
     similarities *= np.float32(BINS / 2)
     similarities += np.float32(BINS / 2 + 1)
-    counts = np.bincount(similarities.astype(np.int32).ravel(), minlength=BINS + 2)
+    counts = np.bincount(similarities.astype(np.intp).ravel(), minlength=BINS + 2)
     inner = counts[1:-1]
     inner[0] += counts[0]
     inner[-1] += counts[-1]
