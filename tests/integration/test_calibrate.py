@@ -228,6 +228,7 @@ def test_the_commands(run: Run, gallery: Gallery, faces_dir: Path) -> None:
     printed = " ".join(run("thresholds", "--history").stdout.split())
     assert "FPIR 0.01 among 20" in printed
     assert "calibrated 20" in " ".join(run("thresholds").stdout.split())
+    assert "What a similarity means" in run("thresholds").stdout
     assert "recommended for production" in " ".join(run("thresholds").stdout.split())
     assert "add --yes or --dry-run" in " ".join(run("calibrate", "--json", code=2).stderr.split())
     assert "goes with no folder" in " ".join(run("calibrate", "--follow", "--fmr", "0.1", code=2).stderr.split())

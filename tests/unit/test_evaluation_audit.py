@@ -79,7 +79,9 @@ def test_a_photo_of_somebody_else() -> None:
     (dragging,) = found.dragging
     assert dragging.face is stored.photos[moved]
     assert dragging.without > dragging.similarity + 0.02
-    assert [(same.first.user_id, same.second.user_id) for same in found.same_person] == [(10, 11)]
+    (same,) = found.same_person
+    assert (same.first.user_id, same.second.user_id) == (10, 11)
+    assert same.command == strange.command  # to merge the two for one wrong photo would make it worse
 
 
 def test_dragging_is_measured_with_the_means() -> None:

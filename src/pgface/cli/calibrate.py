@@ -16,6 +16,7 @@ from pgface.cli.output import (
     print_facts,
     print_json,
     print_table,
+    print_titled,
     say,
 )
 from pgface.confidence import Anchor
@@ -273,6 +274,5 @@ def _print_meanings(anchors: tuple[Anchor, ...]) -> None:
     lowest = next((anchor for anchor in anchors if anchor.fmr == _GUIDELINE[-1][0]), None)
     if lowest is not None:
         rows.append((f"below {lowest.similarity:.4f}", "", "", "different people (its values below 0.6)"))
-    print_table(
-        ("from", "confidence", "is reached by", "in the words of the specification's guideline"), rows, empty=""
-    )
+    columns = ("from", "confidence", "is reached by", "in the words of the specification's guideline")
+    print_titled("What a similarity means", columns, rows)

@@ -6,7 +6,7 @@ Every embedding is compared with every other, in blocks, and exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +44,9 @@ class SamePerson:
     similarity: float
     pairs: int
     """Of their photos, how many pairs are as similar as the threshold."""
-
-    @property
-    def command(self) -> str:
-        """What mends it, if they are one person: the user who was there first keeps both."""
-        return f"pgface users merge {self.second.user_id} {self.first.user_id}"
+    command: str
+    """What mends it: if they are one person, the user who was there first keeps the photos of both; and if one of the
+    two photos does not look like its own user, that photo goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +168,14 @@ def audit(
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
     people = [slice(*pair) for pair in zip(starts.tolist(), [*starts[1:].tolist(), len(owners)], strict=True)]
     own = [_Own.of(stored.embeddings[rows]) for rows in people]
+    strange = tuple(_strange(stored, owners, people, own, verify_threshold, identify_threshold, schema))
     return Audit(
         users=len(people),
         embeddings=len(owners),
         verify_threshold=verify_threshold,
         identify_threshold=identify_threshold,
-        same_person=tuple(_same_person(stored, owners, starts, identify_threshold)),
-        strange=tuple(_strange(stored, owners, people, own, verify_threshold, identify_threshold, schema)),
+        same_person=tuple(_same_person(stored, owners, starts, identify_threshold, strange)),
+        strange=strange,
         dragging=tuple(_dragging(stored, people, own, schema)),
         poor=tuple(WeakPhoto(face, why) for face in stored.photos if (why := _poor(face.quality))),
         single=tuple(
@@ -229,8 +228,13 @@ def _length(square: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _same_person(
-    stored: StoredEmbeddings, owners: NDArray[np.int64], starts: NDArray[np.int64], threshold: float
+    stored: StoredEmbeddings,
+    owners: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    threshold: float,
+    strange: Sequence[StrangePhoto],
 ) -> Iterator[SamePerson]:
+    erasing = {photo.face.embedding_id: photo.command for photo in strange}
     found = _UserPairs(len(starts))
     for rows, columns in _upper_blocks(len(owners)):
         similarities = stored.embeddings[rows] @ stored.embeddings[columns].T
@@ -243,7 +247,13 @@ def _same_person(
             similarities[first, second],
         )
     for first_row, second_row, similarity, pairs in found.most_similar():
-        yield SamePerson(stored.photos[first_row], stored.photos[second_row], similarity, pairs)
+        first_face, second_face = stored.photos[first_row], stored.photos[second_row]
+        command = (
+            erasing.get(first_face.embedding_id)
+            or erasing.get(second_face.embedding_id)
+            or f"pgface users merge {second_face.user_id} {first_face.user_id}"
+        )
+        yield SamePerson(first_face, second_face, similarity, pairs, command)
 
 
 def _upper_blocks(count: int) -> Iterator[tuple[slice, slice]]:

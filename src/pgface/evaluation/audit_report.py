@@ -10,7 +10,8 @@ from pgface.evaluation.report import Table
 ABOUT = {
     "same_person": (
         "Users who look like one person",
-        "Merge them if they are one; the user who was there first keeps the photos. Twins and relatives are not.",
+        "Merge them if they are one person; the user who was there first keeps the photos. Twins and relatives are not. "
+        "Where one of the photos does not look like its own user, it is that photo that is wrong.",
     ),
     "strange": (
         "Photos that do not look like their user",
@@ -65,7 +66,7 @@ def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
         "single": [(found.face.name, found.command) for found in audit.single[:shown]],
     }
     columns = {
-        "same_person": ("photo", "photo of another user", "similarity", "if they are one person"),
+        "same_person": ("photo", "photo of another user", "similarity", "if they are"),
         "strange": ("photo", "looks like", "similarity with its user", "if it is somebody else"),
         "dragging": ("photo", "with it", "without it", "if the user has enough others"),
         "poor": ("photo", "why", "add a better one"),

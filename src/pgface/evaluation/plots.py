@@ -123,7 +123,7 @@ def _draw_search(panel: Axes, evaluation: Evaluation) -> None:
     panel.set_xlim(rates.thresholds[np.argmax(rates.fpir < 0.99)] - 0.05, rates.thresholds[both][-1])
     _mark(panel, evaluation.used.identify_threshold, "threshold in use")
     panel.set_title(f"{rates.gallery_people:,} other people enrolled", fontsize=9, color=GREY)
-    panel.legend(frameon=False, fontsize=9, loc="lower left")
+    panel.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
 def _draw_cumulative_match(panel: Axes, evaluation: Evaluation) -> None:

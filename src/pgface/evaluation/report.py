@@ -175,12 +175,12 @@ _INTERVALS = "In brackets: 95 % intervals, by drawing people anew 400 times."
 
 
 def percent(share: float) -> str:
-    """A share in percent, to three figures where it is small."""
+    """A share in percent, to three figures, or four where it is nearly everything."""
     if share == 0:
         return "0 %"
     if share < 1e-4:
         return f"{100 * share:.2g} %"
-    return f"{100 * share:.3g} %" if share < 0.1 else f"{100 * share:.2f} %"
+    return f"{100 * share:.2f} %" if 0.9 < share < 1 else f"{100 * share:.3g} %"
 
 
 def rate(value: float, interval: Interval) -> str:
