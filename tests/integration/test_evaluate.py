@@ -219,6 +219,18 @@ def test_rates_are_those_of_scikit_learn(settings: Settings, faces_dir: Path, in
         assert rates.fnmr[at] == pytest.approx(1 - tmr[place], abs=3e-3)
 
 
+def test_a_model_that_needs_processes(settings: Settings, people: Path) -> None:
+    for person in ("Donald_Rumsfeld", "Jacques_Chirac"):
+        shutil.rmtree(people / person)
+    for person in ("Colin_Powell", "George_W_Bush"):
+        for photo in sorted((people / person).iterdir())[2:]:
+            photo.unlink()
+    found = evaluate_folder(people, PhotoEmbedding(settings, named_model(settings, "dlib"), "largest"))
+    assert (found.used.model, found.used.verify_threshold) == ("dlib", 0.70)
+    assert (found.verification.mated_pairs, found.verification.non_mated_pairs) == (2, 4)
+    assert found.verification.area_under_curve == 1
+
+
 def test_a_second_run_embeds_nothing(
     settings: Settings, people: Path, insightface_pack: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,8 +10,8 @@ from pgface.evaluation.report import Table
 ABOUT = {
     "same_person": (
         "Users who look like one person",
-        "Merge them if they are one person; the user who was there first keeps the photos. Twins and relatives are not. "
-        "Where one of the photos does not look like its own user, it is that photo that is wrong.",
+        "Merge them if they are one person; the user who was there first keeps the photos. Twins and relatives are "
+        "not. Where one of the photos does not look like its own user, it is that photo that is wrong.",
     ),
     "strange": (
         "Photos that do not look like their user",
