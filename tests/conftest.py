@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(os.environ.get("PGFACE_TEST_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+for _number in (signal.SIGINT, signal.SIGHUP):
+    # In the background of a shell, and under nohup, these are ignored, and programs that are started inherit that; they
+    # do not inherit a handler. The tests end such programs by them.
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
