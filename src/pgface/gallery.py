@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from psycopg.rows import class_row, dict_row, tuple_row
+from psycopg.rows import class_row, tuple_row
 
 from pgface.binding import Binding, GalleryModel, read_binding
 from pgface.bulk import load_embeddings
 from pgface.confidence import confidence
 from pgface.enrollment import enroll_faces, insert_embedding, unit_embedding
-from pgface.errors import GalleryError, ModelError, ModelMismatchError
-from pgface.evaluation.advice import advise
-from pgface.evaluation.calibration import history
+from pgface.errors import GalleryError
 from pgface.faces.choice import WhichFace, enrollable, one_face, one_for_each
 from pgface.faces.engine import Engine, Face, every_face
 from pgface.faces.image import Photo, PhotoLimits, PhotoSource, open_photo
@@ -48,6 +46,7 @@ from pgface.results import (
 )
 from pgface.search import SearchKeeper, SearchMethod, SearchState, fit_search, fit_search_if_due, read_search_state
 from pgface.settings import Settings, get_settings
+from pgface.status import read_status
 
 
 class Gallery:
@@ -486,38 +485,7 @@ class Gallery:
 
     def status(self) -> Status:
         """The gallery and its server at a glance."""
-        (counts,) = self._database.read("status", row_factory=dict_row)
-        index = self._database.read("vector_index", row_factory=dict_row)
-        search = self.search_state()
-        binding = self.binding
-        advice = advise(binding, history(self._database), counts["people_enrolled"])
-        del counts["people_enrolled"]
-        provider = problem = None
-        try:
-            provider = self.engine.execution_provider
-        except (ModelError, ModelMismatchError) as error:
-            problem = str(error)
-        return Status(
-            model=binding.model_name,
-            detector_size=binding.detector_size,
-            weights_sha256=binding.weights_sha256,
-            verify_threshold=binding.verify_threshold,
-            identify_threshold=binding.identify_threshold,
-            advised_identify_threshold=advice.threshold,
-            calibration_due=advice.due,
-            execution_provider=provider,
-            model_problem=problem,
-            embedded=self._settings.database_url is None,
-            schema=self._settings.schema_name,
-            search=search.method,
-            search_agreement=search.agreement,
-            search_stale_users=search.stale_users if search.method != "exact" else 0,
-            search_fitting=search.fitting,
-            search_due=search.due,
-            index=index[0]["method"] if index and index[0]["valid"] else None,
-            data_dir=str(self._settings.data_dir),
-            **counts,
-        )
+        return read_status(self._database, self._settings, self._model)
 
     # Inside
 

@@ -1,0 +1,50 @@
+"""The gallery and its server at a glance."""
+
+from __future__ import annotations
+
+from psycopg.rows import dict_row
+
+from pgface.binding import GalleryModel
+from pgface.errors import ModelError, ModelMismatchError
+from pgface.evaluation.advice import advise
+from pgface.evaluation.calibration import history
+from pgface.postgres.database import Database
+from pgface.results import Status
+from pgface.search import read_search_state
+from pgface.settings import Settings
+
+
+def read_status(database: Database, settings: Settings, model: GalleryModel) -> Status:
+    """Read what there is to know of a gallery; a model that cannot be used here is a part of the answer."""
+    (counts,) = database.read("status", row_factory=dict_row)
+    index = database.read("vector_index", row_factory=dict_row)
+    search = read_search_state(database)
+    binding = model.current_binding(database)
+    advice = advise(binding, history(database), counts["people_enrolled"])
+    del counts["people_enrolled"]
+    provider = problem = None
+    try:
+        provider = model.engine.execution_provider
+    except (ModelError, ModelMismatchError) as error:
+        problem = str(error)
+    return Status(
+        model=binding.model_name,
+        detector_size=binding.detector_size,
+        weights_sha256=binding.weights_sha256,
+        verify_threshold=binding.verify_threshold,
+        identify_threshold=binding.identify_threshold,
+        advised_identify_threshold=advice.threshold,
+        calibration_due=advice.due,
+        execution_provider=provider,
+        model_problem=problem,
+        embedded=settings.database_url is None,
+        schema=settings.schema_name,
+        search=search.method,
+        search_agreement=search.agreement,
+        search_stale_users=search.stale_users if search.method != "exact" else 0,
+        search_fitting=search.fitting,
+        search_due=search.due,
+        index=index[0]["method"] if index and index[0]["valid"] else None,
+        data_dir=str(settings.data_dir),
+        **counts,
+    )
