@@ -117,8 +117,9 @@ def bare_product(embeddings: NDArray[np.float32]) -> None:
 
 def evaluate(embeddings: NDArray[np.float32], people: NDArray[np.int64]) -> None:
     compared = compare_all(embeddings, people)
-    verification(compared, Replicates.draw(int(people.max()) + 1))
-    identification(compared)
+    replicates = Replicates.draw(int(people.max()) + 1)
+    verification(compared, replicates)
+    identification(compared, replicates)
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -152,6 +152,24 @@ def test_groups_of_people(run: Run, people: Path, insightface_pack: Path, tmp_pa
     assert "Washington" in run("evaluate", people, "--model", insightface_pack, "--attributes", table).stdout
 
 
+def test_groups_are_drawn_under_the_names_that_they_have(
+    run: Run, people: Path, insightface_pack: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "attributes.csv"
+    table.write_text(
+        "person,<b>income\nJacques_Chirac,<$10\nDonald_Rumsfeld,$10^\nColin_Powell,<$10\nGeorge_W_Bush,$10^\n",
+        encoding="utf-8",
+    )
+    run("evaluate", people, "--model", insightface_pack, "--attributes", table, "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 5
+    assert "<b>" not in page
+    drawn = page[page.index("&lt;b&gt;income: groups at the thresholds in use") :]
+    assert {"&lt;$10, 2 people", "$10^, 2 people", "FNMR", "FPIR"} <= set(
+        re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    )
+
+
 @pytest.fixture
 def enrolled(gallery: Gallery, photos: Photos) -> Gallery:
     """Three people with two photos each and one with one, of which one photo is somebody else's."""

@@ -17,7 +17,7 @@ def test_rates_are_those_that_counting_gives() -> None:
     compared = compare_all(embeddings, people)
     failures = np.zeros(33, np.int64)
     failures[[5, 7]] = 4, 2
-    rates = identification(compared, failures=failures)
+    rates = identification(compared, Replicates.draw(33), failures=failures)
     similarities = embeddings @ embeddings.T
     np.fill_diagonal(similarities, -2)
     same = people[:, np.newaxis] == people
@@ -40,3 +40,20 @@ def test_intervals_at_a_threshold() -> None:
     point = search_point(compared, Replicates.draw(30), 0.1)
     assert 0 < point.fpir_interval.low < point.fpir < point.fpir_interval.high < 1
     assert 0 < point.fnir_interval.low < point.fnir < point.fnir_interval.high < 1
+
+
+def test_intervals_of_the_cumulative_match_are_of_people() -> None:
+    compared = compare_all(*photos([4] * 30, noise=3.5))
+    failures = np.zeros(30, np.int64)
+    failures[3] = 2
+    rates = identification(compared, Replicates.draw(30), failures=failures)
+    for share, interval in zip(rates.cumulative_match, rates.cumulative_match_intervals, strict=True):
+        assert 0 < interval.low < share < interval.high <= 1
+    first, last = rates.cumulative_match_intervals[0], rates.cumulative_match_intervals[-1]
+    assert first.low < last.low
+
+
+def test_where_everybody_is_found_the_rule_of_three_says_how_few_it_may_be() -> None:
+    rates = identification(compare_all(*photos([3] * 30, noise=0.3)), Replicates.draw(30, count=50))
+    assert rates.cumulative_match[0] == 1
+    assert [*rates.cumulative_match_intervals[0]] == [1 - 3 / 30, 1]

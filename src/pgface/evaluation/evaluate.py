@@ -133,7 +133,7 @@ def evaluate_photos(
     compared = compare_all(embedded.embeddings, owners, seed=seed)
     replicates = Replicates.draw(len(embedded.people), seed=seed)
     failures = embedded.missed_searches()
-    rates = identification(compared, failures=failures)
+    rates = identification(compared, replicates, failures=failures)
     groups: tuple[GroupRates, ...] = ()
     if attributes is not None:
         groups = group_rates(embedded, compared, attributes, used.verify_threshold, used.identify_threshold, seed=seed)

@@ -65,23 +65,30 @@ class IdentificationRates:
     """Photos of the mated searches in which no usable face was found."""
     cumulative_match: NDArray[np.float64]
     """Shape (20,): share of mated searches in which the right person is among the first 1, 2, … 20 of all."""
+    cumulative_match_intervals: tuple[Interval, ...]
+    """Of each of them."""
 
 
-def identification(compared: Comparisons, *, failures: NDArray[np.int64] | None = None) -> IdentificationRates:
+def identification(
+    compared: Comparisons, replicates: Replicates, *, failures: NDArray[np.int64] | None = None
+) -> IdentificationRates:
     """The rates of searching every photo among all the others.
 
     Args:
         compared: all comparisons.
+        replicates: of the people who were compared.
         failures: shape (p,), photos of each person in which no usable face was found: mated searches that miss; none if
             not given.
 
     """
-    failed = 0 if failures is None else int(failures.sum())
+    count = int(compared.people.max()) + 1
+    failed = np.zeros(count, np.int64) if failures is None else failures
     mated = compared.ranks > 0
     first = compared.ranks == 1
     right = ScoreHistogram.of(compared.best_mated[first]).at_or_above()
-    searches = int(mated.sum()) + failed
-    found = np.bincount(np.minimum(compared.ranks[mated], _RANKS + 1), minlength=_RANKS + 2)[1 : _RANKS + 1]
+    trials = np.bincount(compared.people[mated], minlength=count) + failed
+    searches = int(trials.sum())
+    found = _found_by_rank(compared, count)
     false_positives = ScoreHistogram.of(compared.best_non_mated).at_or_above()
     return IdentificationRates(
         thresholds=thresholds(),
@@ -90,9 +97,22 @@ def identification(compared: Comparisons, *, failures: NDArray[np.int64] | None 
         gallery_people=int(compared.people.max()),
         mated_searches=searches,
         non_mated_searches=len(compared.people),
-        failures=failed,
-        cumulative_match=np.cumsum(found) / searches,
+        failures=int(failed.sum()),
+        cumulative_match=found.sum(axis=0) / searches,
+        cumulative_match_intervals=tuple(_share_interval(replicates, by_person, trials) for by_person in found.T),
     )
+
+
+def _found_by_rank(compared: Comparisons, count: int) -> NDArray[np.int64]:
+    """How many searches of each person find them among the first 1, 2, … 20, shape (p, 20)."""
+    found = np.zeros((count, _RANKS + 2), np.int64)
+    np.add.at(found, (compared.people, np.minimum(compared.ranks, _RANKS + 1)), 1)
+    return found[:, 1 : _RANKS + 1].cumsum(axis=1)
+
+
+def _share_interval(replicates: Replicates, found: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
+    missed = replicates.of_people(trials - found, trials)
+    return Interval(1 - missed.high, 1 - missed.low)
 
 
 def search_point(

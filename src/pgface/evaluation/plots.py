@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pgface.evaluation.bootstrap import Interval
 from pgface.evaluation.evaluate import Evaluation
+from pgface.evaluation.groups import GroupRates
 from pgface.evaluation.histogram import BINS, ScoreHistogram
 from pgface.plotting import BLUE, GREY, INK, VERMILION, require_matplotlib, tidy
 
@@ -21,6 +25,9 @@ _COARSE = 200
 """Bins of -1 to 1 in the plot of similarities."""
 _DEVIATE_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5)
 _LEAST_RATE = 1e-7
+_SIZE = (6.4, 4.2)
+_BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+Draw: TypeAlias = "Callable[[Axes, Evaluation], None]"
 
 
 def plots(evaluation: Evaluation) -> dict[str, str]:
@@ -31,7 +38,7 @@ def plots(evaluation: Evaluation) -> dict[str, str]:
 
     """
     require_matplotlib()
-    drawn: dict[str, Callable[[Axes, Evaluation], None]] = {
+    drawn: dict[str, Draw] = {
         "Similarities of mated and non-mated pairs": _draw_similarities,
         "Detection error trade-off (1:1)": _draw_trade_off,
     }
@@ -40,14 +47,16 @@ def plots(evaluation: Evaluation) -> dict[str, str]:
             "False names and misses of a search (1:N)": _draw_search,
             "Cumulative match (1:N, without a threshold)": _draw_cumulative_match,
         }
+    for attribute in dict.fromkeys(group.attribute for group in evaluation.groups):
+        drawn[f"{attribute}: groups at the thresholds in use"] = partial(_draw_groups, attribute=attribute)
     return {title: _svg(draw, evaluation) for title, draw in drawn.items()}
 
 
-def _svg(draw: Callable[[Axes, Evaluation], None], evaluation: Evaluation) -> str:
+def _svg(draw: Draw, evaluation: Evaluation) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=_SIZE, layout="constrained")
     panel = figure.subplots()
     draw(panel, evaluation)
     tidy(panel)
@@ -123,7 +132,7 @@ def _draw_search(panel: Axes, evaluation: Evaluation) -> None:
     panel.set_xlim(rates.thresholds[np.argmax(rates.fpir < 0.99)] - 0.05, rates.thresholds[both][-1])
     _mark(panel, evaluation.used.identify_threshold, "threshold in use")
     panel.set_title(f"{rates.gallery_people:,} other people enrolled", fontsize=9, color=GREY)
-    panel.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    panel.legend(frameon=False, fontsize=9, ncols=2, **_BELOW)
 
 
 def _draw_cumulative_match(panel: Axes, evaluation: Evaluation) -> None:
@@ -133,6 +142,40 @@ def _draw_cumulative_match(panel: Axes, evaluation: Evaluation) -> None:
     panel.plot(np.arange(1, len(shares) + 1), shares, color=BLUE, marker="o", markersize=4)
     panel.set(xlabel="rank", ylabel="the right person is among the first", ylim=(min(0.9, shares[0] - 0.05), 1.005))
     panel.set_xticks([1, 5, 10, 15, 20])
+
+
+def _draw_groups(panel: Axes, evaluation: Evaluation, *, attribute: str) -> None:
+    """The rates of each group, one below the other, with their intervals."""
+    groups = [group for group in evaluation.groups if group.attribute == attribute]
+    rates = [found for row, group in enumerate(groups) for found in _rates_of(group, row)]
+    for place, name, rate, interval in rates:
+        colour = VERMILION if name in ("FMR", "FPIR") else BLUE
+        filled, marker = (colour, "o") if name in ("FMR", "FNMR") else ("white", "s")
+        panel.plot(interval, (place, place), color=colour, linewidth=1.2)
+        panel.scatter(rate, place, s=22, zorder=3, color=filled, edgecolors=colour, marker=marker, label=name)
+    names = [f"{group.group}, {group.people:,} people" for group in groups]
+    panel.set_yticks(range(len(groups)), names, parse_math=False)  # a dollar in a group's name is a dollar
+    panel.set(xlabel="rate and its 95 % interval", ylim=(len(groups) - 0.5, -0.5))
+    # Logarithmic as far down as there is a rate; what is 0 has its place left of that.
+    least = math.floor(math.log10(min((rate for _, _, rate, _ in rates if rate > 0), default=0.01)))
+    panel.set_xscale("symlog", linthresh=10.0**least, linscale=0.5)
+    panel.set_xticks(
+        [0, *(10.0**power for power in range(least, 1))], ["0", *(f"{10.0**p:g}" for p in range(least, 1))]
+    )
+    panel.set_xlim(0 - 10.0**least / 20, 1.05)
+    handles = {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    panel.legend(handles.values(), handles.keys(), frameon=False, fontsize=9, ncols=4, **_BELOW)
+
+
+def _rates_of(group: GroupRates, row: int) -> Iterator[tuple[float, str, float, Interval]]:
+    """Where each rate is drawn, its name, the rate and its interval."""
+    if group.in_use is not None:
+        yield row - 0.24, "FMR", group.in_use.fmr, group.in_use.fmr_interval
+        yield row - 0.08, "FNMR", group.in_use.fnmr, group.in_use.fnmr_interval
+    if group.search is not None:
+        yield row + 0.08, "FPIR", group.search.fpir, group.search.fpir_interval
+        if not math.isnan(group.search.fnir):
+            yield row + 0.24, "FNIR", group.search.fnir, group.search.fnir_interval
 
 
 def _mark(panel: Axes, threshold: float, text: str) -> None:

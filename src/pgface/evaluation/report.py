@@ -49,9 +49,11 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
             f"Accuracy over {len(folds.accuracies)} folds: {100 * folds.mean:.2f} ± {100 * folds.standard_error:.2f} % "
             "(standard error); a pair without a usable face counts as not matching."
         )
+    area = rates.area_interval
     yield (
-        f"EER {rate(rates.equal_error_rate, rates.equal_error_interval)} at {rates.equal_error_threshold:.4f}; area "
-        f"under the ROC {rates.area_under_curve:.6f}; accuracy at the best threshold {percent(rates.best_accuracy)}."
+        f"EER {rate(rates.equal_error_rate, rates.equal_error_interval)} at {rates.equal_error_threshold:.4f}; "
+        f"area under the ROC {rates.area_under_curve:.6f} ({area.low:.6f} to {area.high:.6f}); "
+        f"accuracy at the best threshold {rate(rates.best_accuracy, rates.best_accuracy_interval)}."
     )
 
 
@@ -122,7 +124,8 @@ def _ranks(evaluation: Evaluation) -> Table:
     search = evaluation.search
     assert search is not None  # noqa: S101 - the caller's
     shares = search.rates.cumulative_match
-    rows = tuple((f"{rank}", percent(shares[rank - 1])) for rank in (1, 2, 5, 10, 20) if rank <= len(shares))
+    intervals = search.rates.cumulative_match_intervals
+    rows = tuple((f"{rank}", rate(shares[rank - 1], intervals[rank - 1])) for rank in (1, 2, 5, 10, 20))
     note = f"{search.rates.mated_searches:,} searches without a threshold."
     return Table("Cumulative match", ("rank", "the right person is among the first"), rows, note)
 

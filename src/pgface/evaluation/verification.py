@@ -18,8 +18,8 @@ from pgface.evaluation.bootstrap import Interval, Replicates
 from pgface.evaluation.comparisons import PairComparisons
 from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
 
-_AROUND = 0.1
-"""Similarity to either side of the equal error rate's threshold in which that of a replicate is looked for."""
+_GRID = np.linspace(-1, 1, 801)
+"""Thresholds at which the curves of replicates are drawn."""
 FMR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 ERRORS_NEEDED = 30
 """For a rate that is known within 30 % with a confidence of 90 %, by the rule of 30: G. R. Doddington et al., "The NIST
@@ -65,8 +65,10 @@ class Verification:
     equal_error_threshold: float
     area_under_curve: float
     """Chance that a mated pair is more similar than a non-mated one, half where alike: the area under the ROC."""
+    area_interval: Interval
     best_accuracy: float
     """1 - (FMR + FNMR) / 2 at the threshold where that is highest: both kinds of pairs weigh the same."""
+    best_accuracy_interval: Interval
     targets: tuple[FmrTarget, ...]
 
 
@@ -87,6 +89,7 @@ def verification(
     places = [int(np.argmax(fmr <= target)) for target in known]
     points = dict(zip(known, operating_points(compared, replicates, thresholds()[places]), strict=True))
     equal, equal_threshold = _equal_error(fmr, fnmr)
+    equal_interval, area_interval, accuracy_interval = _intervals_of_curves(compared, replicates)
     return Verification(
         thresholds=thresholds(),
         fmr=fmr,
@@ -94,10 +97,12 @@ def verification(
         mated_pairs=compared.mated.total,
         non_mated_pairs=compared.non_mated.total,
         equal_error_rate=equal,
-        equal_error_interval=_equal_error_interval(compared, replicates, equal_threshold),
+        equal_error_interval=equal_interval,
         equal_error_threshold=equal_threshold,
         area_under_curve=_area_under_curve(compared.mated, compared.non_mated),
+        area_interval=area_interval,
         best_accuracy=float(1 - (fmr + fnmr).min() / 2),
+        best_accuracy_interval=accuracy_interval,
         targets=tuple(
             FmrTarget(target, points.get(target), 0 if target in points else _missing(target, compared.non_mated.total))
             for target in fmr_targets
@@ -146,14 +151,21 @@ def _equal_error(fmr: NDArray[np.float64], fnmr: NDArray[np.float64]) -> tuple[f
     return float(rate), float(thresholds()[place - 1] + share * (thresholds()[place] - thresholds()[place - 1]))
 
 
-def _equal_error_interval(compared: PairComparisons, replicates: Replicates, threshold: float) -> Interval:
-    """Where FMR and FNMR of each replicate meet, among thresholds around the one where those of all do."""
-    around = np.clip(np.linspace(threshold - _AROUND, threshold + _AROUND, 81), -1, 1)
-    fmr = replicates.fmr_of_each(compared, around)
-    fnmr = replicates.shares_of_each(*_below(compared.mated_sample, compared.people, around))
+def _intervals_of_curves(compared: PairComparisons, replicates: Replicates) -> tuple[Interval, Interval, Interval]:
+    """The intervals of the equal error rate, of the area under the ROC and of the best accuracy."""
+    fmr = replicates.fmr_of_each(compared, _GRID)
+    fnmr = replicates.shares_of_each(*_below(compared.mated_sample, compared.people, _GRID))
     nearest = np.abs(fmr - fnmr).argmin(axis=1)[:, np.newaxis]
-    rates = (np.take_along_axis(fmr, nearest, 1) + np.take_along_axis(fnmr, nearest, 1)) / 2
-    return replicates.interval(rates[:, 0], people=len(replicates.weights[0]))
+    equal = (np.take_along_axis(fmr, nearest, 1) + np.take_along_axis(fnmr, nearest, 1))[:, 0] / 2
+    above = (np.diff(fnmr, append=1.0) * (fmr + np.pad(fmr[:, 1:], ((0, 0), (0, 1)))) / 2).sum(axis=1)
+    wrong = (fmr + fnmr).min(axis=1) / 2
+    people = len(replicates.weights[0])
+
+    def of_right(wrong: NDArray[np.float64]) -> Interval:
+        interval = replicates.interval(wrong, people=people)
+        return Interval(1 - interval.high, 1 - interval.low)
+
+    return replicates.interval(equal, people=people), of_right(above), of_right(wrong)
 
 
 def _below(
