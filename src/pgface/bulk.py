@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,15 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import errors as pg
 
-from pgface.binary_copy import BEGIN, END, ROW
+from pgface.binary_copy import BEGIN, END, packed
 from pgface.enrollment import unit_embeddings
 from pgface.errors import EmbeddingError, IndexNotBuiltError, PgfaceError, UnknownUserError
-from pgface.faces.engine import EMBEDDING_DIMENSION
 from pgface.postgres.database import Database
 from pgface.postgres.index import drop_vector_index, vector_index_to_oneself
 from pgface.schema import queries
 from pgface.search import fit_search_if_due, read_search_state, suspend_first_look, sweep_notes
 
-_BLOCK = 1_000
+BLOCK = 1_000
 """Embeddings normalised and sent at once: 2 MB."""
 _WORTH_REBUILDING = 1_000
 """From so many rows on, the index may be taken away for the load and built again."""
@@ -49,38 +48,68 @@ def load_embeddings(database: Database, user_ids: Any, embeddings: Any, *, laten
     ids = _checked_ids(user_ids, embeddings)
     if not len(ids):
         return 0
-    with database.connection_of_its_own() as connection:
-        if not _worth_rebuilding(connection, len(ids)):
-            _load(connection, ids, embeddings)
-            sweep_notes(connection)
-            return len(ids)
-        with vector_index_to_oneself(connection):
-            definition = drop_vector_index(connection)
-            try:
-                suspend_first_look(connection)
-                _load(connection, ids, embeddings, many=True)
-            except BaseException:
-                with suppress(PgfaceError):  # what went wrong first is what is told; `pgface init` builds it too
-                    fit_search_if_due(connection, latency_target, index_definition=definition)
-                raise
-            sweep_notes(connection)
-            try:
-                fit_search_if_due(connection, latency_target, index_definition=definition)
-            except PgfaceError as error:
-                raise IndexNotBuiltError from error
+    with (
+        database.connection_of_its_own() as connection,
+        vector_index_set_aside(connection, len(ids), latency_target=latency_target) as many,
+        connection.transaction(),
+    ):
+        copy_embeddings(connection, ids, embeddings)
+        refresh_templates_of_load(connection, len(ids), many=many)
     return len(ids)
 
 
-def _load(connection: psycopg.Connection, ids: NDArray[Any], embeddings: Any, *, many: bool = False) -> None:
-    with connection.transaction():
-        copy_embeddings(connection, ids, embeddings)
-        if read_search_state(connection).method == "exact":
-            return
-        if many:
-            connection.execute(queries()["analyze_embeddings"])  # so many are new that PostgreSQL would plan for fewer
-        # Where somebody else is busy with the same users, their notes wait.
-        with suppress(pg.LockNotAvailable), connection.transaction():
-            connection.execute(queries()["refresh_templates"], {"max_users": len(ids)})
+@contextmanager
+def vector_index_set_aside(connection: psycopg.Connection, new_rows: int, *, latency_target: float) -> Iterator[bool]:
+    """Where it pays, take the vector index away for a load, and build it and fit the search afterwards.
+
+    Args:
+        connection: outside a transaction, which is to begin and end inside.
+        new_rows: embeddings that are to be loaded.
+        latency_target: seconds that an exact scan may take before the search goes through templates.
+
+    Yields:
+        Whether it pays, because there are many.
+
+    Raises:
+        IndexNotBuiltError: everything was loaded, and the index could not be built, or the search not be fitted.
+
+    """
+    if not _worth_rebuilding(connection, new_rows):
+        yield False
+        sweep_notes(connection)
+        return
+    with vector_index_to_oneself(connection):
+        definition = drop_vector_index(connection)
+        try:
+            suspend_first_look(connection)
+            yield True
+        except BaseException:
+            with suppress(PgfaceError):  # what went wrong first is what is told; `pgface init` builds it too
+                fit_search_if_due(connection, latency_target, index_definition=definition)
+            raise
+        sweep_notes(connection)
+        try:
+            fit_search_if_due(connection, latency_target, index_definition=definition)
+        except PgfaceError as error:
+            raise IndexNotBuiltError from error
+
+
+def refresh_templates_of_load(connection: psycopg.Connection, users: int, *, many: bool) -> None:
+    """Make the templates of a load in its transaction, where identification searches them.
+
+    Args:
+        connection: the load's.
+        users: how many there are at most.
+        many: whether so much was loaded that PostgreSQL would plan for fewer rows.
+
+    """
+    if read_search_state(connection).method == "exact":
+        return
+    if many:
+        connection.execute(queries()["analyze_embeddings"])
+    # Where somebody else is busy with the same users, their notes wait.
+    with suppress(pg.LockNotAvailable), connection.transaction():
+        connection.execute(queries()["refresh_templates"], {"max_users": users})
 
 
 def copy_embeddings(connection: psycopg.Connection, ids: NDArray[Any], embeddings: Any) -> None:
@@ -88,8 +117,9 @@ def copy_embeddings(connection: psycopg.Connection, ids: NDArray[Any], embedding
     try:
         with connection.transaction(), connection.cursor() as cursor, cursor.copy(queries()["copy_embeddings"]) as copy:
             copy.write(BEGIN)
-            for rows in _blocks(ids, embeddings):
-                copy.write(rows.tobytes())
+            for start in range(0, len(ids), BLOCK):
+                block = slice(start, start + BLOCK)
+                copy.write(packed(ids[block], unit_embeddings(embeddings[block], first_row=start)))
             copy.write(END)
     except pg.ForeignKeyViolation as error:
         raise _unknown_user() from error
@@ -112,19 +142,6 @@ def _worth_rebuilding(connection: psycopg.Connection, new_rows: int) -> bool:
         return False
     row = connection.execute(queries()["count_embeddings"]).fetchone()
     return row is not None and new_rows >= _SHARE_WORTH_REBUILDING * row[0]
-
-
-def _blocks(ids: NDArray[Any], embeddings: Any) -> Iterator[NDArray[np.void]]:
-    for start in range(0, len(ids), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        rows = np.zeros(len(ids[block]), dtype=ROW)
-        rows["fields"] = 2
-        rows["user_id_bytes"] = 4
-        rows["user_id"] = ids[block]
-        rows["embedding_bytes"] = 4 + 4 * EMBEDDING_DIMENSION
-        rows["dimension"] = EMBEDDING_DIMENSION
-        rows["embedding"] = unit_embeddings(embeddings[block], first_row=start)
-        yield rows
 
 
 def _unknown_user() -> UnknownUserError:

@@ -16,6 +16,7 @@ Catch `PgfaceError` for all of them, or a branch:
     │   └── LowQualityError
     ├── EmbeddingError
     ├── EvaluationError
+    ├── MigrationError
     ├── ModelError
     │   ├── UnknownModelError
     │   ├── ModelNotInstalledError
@@ -96,6 +97,10 @@ class EmbeddingError(PgfaceError):
 
 class EvaluationError(PgfaceError):
     """These photos cannot be evaluated; give at least two people, and two photos of one of them."""
+
+
+class MigrationError(PgfaceError):
+    """The old installation cannot be migrated as it is; nothing was written."""
 
 
 class ModelError(PgfaceError):

@@ -10,6 +10,7 @@ gallery, each with a folder of its own, only the one that has a file may forget 
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import uuid
@@ -125,6 +126,12 @@ class PhotoBatch:
 
     def add(self, crop: RGBImage) -> str:
         """Write a crop, shape (height, width, 3), and return the path for its row."""
+        file = io.BytesIO()
+        Image.fromarray(crop).save(file, format="JPEG", quality=_JPEG_QUALITY)
+        return self.add_jpeg(file.getbuffer())
+
+    def add_jpeg(self, data: bytes | memoryview) -> str:
+        """Write a file as it is, which is a JPEG without anything but the picture, and return the path for its row."""
         prefix = _prefix(self._gallery_id, self._root)
         incoming = _private_folder(self._root / prefix / _INCOMING)
         name = f"{uuid.uuid4().hex}.jpg"
@@ -132,7 +139,7 @@ class PhotoBatch:
         file = incoming / name
         self._written[file] = self._root / filepath
         with _stored(file), os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            Image.fromarray(crop).save(stream, format="JPEG", quality=_JPEG_QUALITY)
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         return filepath

@@ -12,11 +12,11 @@ from pgface.cli.gallery import FaceOption, WhichFaceOption
 from pgface.cli.output import (
     JsonOption,
     console,
-    photos_progress,
     print_facts,
     print_json,
     print_table,
     print_titled,
+    progress,
     say,
 )
 from pgface.confidence import Anchor
@@ -89,7 +89,7 @@ def calibrate(
     else:
         if fmr is None and fpir is None:
             fmr, fpir = _DEFAULT_FMR, _DEFAULT_FPIR
-        with photos_progress() as show:
+        with progress() as show:
             calibration = propose_calibration(
                 settings,
                 folder,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pgface.cli.gallery import FaceOption, WhichFaceOption
-from pgface.cli.output import JsonOption, console, photos_progress, print_json, print_titled, require_writable, say
+from pgface.cli.output import JsonOption, console, print_json, print_titled, progress, require_writable, say
 from pgface.evaluation.cache import forget
 from pgface.evaluation.evaluate import Evaluation
 from pgface.evaluation.evaluation_page import write_evaluation_page
@@ -80,7 +80,7 @@ def evaluate(
     else:
         chosen = gallery_model(settings) if model is None else named_model(settings, model)
         how = PhotoEmbedding(settings, chosen, face.literal, remember=cache)
-        with photos_progress() as show:
+        with progress() as show:
             evaluation = evaluate_folder(folder, how, pairs=pairs, attributes=attributes, on_progress=show)
     if html is not None:
         _write(evaluation, html, how)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from pgface.cli.output import as_given, photos_progress, print_error, print_json, say
+from pgface.cli.output import as_given, print_error, print_json, progress, say
 from pgface.errors import DatabaseUnreachableError, StorageError
 from pgface.faces.choice import WhichFace
 from pgface.folder import FolderReport
@@ -27,7 +27,7 @@ def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_
 
     """
     with Gallery.open() as gallery, _report_file(report_file) as file:
-        with _can_go_on(), photos_progress() as show:
+        with _can_go_on(), progress() as show:
             report = gallery.enroll_folder(folder, face=face, allow_other_user=allow_other_user, on_progress=show)
         _print(report, file, json)
         with _writing(file):

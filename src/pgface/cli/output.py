@@ -81,8 +81,8 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 
 @contextmanager
-def photos_progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on the error stream, if that is a terminal; gives what to call with the photos done and all of them."""
+def progress(what: str = "photos") -> Iterator[Callable[[int, int], None]]:
+    """A bar on the error stream, if that is a terminal; gives what to call with how many are done, and of how many."""
     columns = (
         SpinnerColumn(),
         BarColumn(),
@@ -90,13 +90,13 @@ def photos_progress() -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task = progress.add_task("", total=None, rate="")
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("", total=None, rate="")
 
         def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-            speed = progress.tasks[task].speed
-            progress.update(task, rate=f"{speed:.1f} photos/s" if speed else "")
+            bar.update(task, completed=done, total=total)
+            speed = bar.tasks[task].speed
+            bar.update(task, rate=f"{speed:,.1f} {what}/s" if speed else "")
 
         yield show
 

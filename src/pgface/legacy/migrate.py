@@ -1,0 +1,214 @@
+"""Moving an old installation, SQLite and NPY, into a gallery: checked first, then all or nothing, then verified."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from psycopg.rows import class_row
+
+from pgface.binding import GalleryModel, read_binding
+from pgface.bulk import refresh_templates_of_load, vector_index_set_aside
+from pgface.errors import MigrationError, SchemaMissingError
+from pgface.faces import load_engine
+from pgface.faces.image import PhotoLimits
+from pgface.legacy.installation import OldInstallation
+from pgface.legacy.model_check import ModelCheck, check_model
+from pgface.legacy.photo_copies import PhotoCopies, find_file
+from pgface.legacy.verify import Verified, verify_rows, verify_search
+from pgface.legacy.write import Counts, OnRows, Written, count_rows, write
+from pgface.photo_files import PhotoFiles
+from pgface.postgres.database import Database, initialise
+from pgface.postgres.errors import translated
+from pgface.schema import queries
+from pgface.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What was migrated, or would be."""
+
+    found: Counts
+    """What the old files hold."""
+    new: Counts | None
+    """Rows that were written; None for a rehearsal."""
+    in_gallery: Counts | None
+    """What the gallery held before; None where there is none yet."""
+    renamed_users: dict[int, int]
+    """Old ids of users who have another one now, with that."""
+    linked_embeddings: int
+    """Embeddings with the photo that they are of."""
+    photo_files: int
+    """Files that were copied, or would be."""
+    missing_files: tuple[str, ...]
+    unusable_files: tuple[str, ...]
+    """Files that are no photos, or over a limit; they were not copied."""
+    left_out: tuple[str, ...]
+    """Columns and tables that have no place in a gallery."""
+    model: str
+    model_check: ModelCheck | None
+    """None without photo files."""
+    verified: Verified | None
+    """None for a rehearsal, and where nothing was new."""
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+def migrate(
+    old: OldInstallation,
+    settings: Settings,
+    *,
+    model: str,
+    photos: Path | None = None,
+    merge: bool = False,
+    rehearse: bool = False,
+    on_rows: OnRows | None = None,
+) -> MigrationReport:
+    """Move an old installation into the gallery, which is made if there is none; a second run changes nothing.
+
+    Args:
+        old: what `read_installation` read.
+        settings: where the gallery is.
+        model: what made the embeddings: name or folder.
+        photos: where the old photo files are; without it none is copied, and the model is not checked.
+        merge: whether the gallery may hold anything already.
+        rehearse: check everything and write nothing.
+        on_rows: is told of the progress.
+
+    Raises:
+        MigrationError: the old data has problems, another model made the embeddings, or the gallery is not empty.
+        ModelError, ModelMismatchError: the model cannot be used, or the gallery is bound to another.
+        IndexNotBuiltError: everything is migrated, and the index could not be built.
+        DatabaseError, StorageError: it could not be written; nothing was.
+
+    """
+    began = time.monotonic()
+    _refuse_problems(old)
+    if photos is not None and not photos.is_dir():
+        raise MigrationError(f"{photos}: there is no such folder; give the one that holds the old photos.")
+    check = _check_model(old, settings, model, photos)
+    if rehearse:
+        return _rehearsed(old, settings, model, photos, check, began)
+    initialise(settings)
+    with Database.open(settings) as database:
+        bound = GalleryModel(settings, read_binding(database), None)
+        bound.bind(database, model)
+        migration = _Migration(old, settings, database, PhotoFiles(settings.photos_dir, bound.binding.id))
+        migration.run(photos, merge=merge, on_rows=on_rows)
+        return migration.report(bound.binding.model_name or model, check, began)
+
+
+class _Migration:
+    """One run, into an open gallery."""
+
+    def __init__(self, old: OldInstallation, settings: Settings, database: Database, files: PhotoFiles) -> None:
+        self._old = old
+        self._settings = settings
+        self._database = database
+        self._files = files
+
+    def run(self, photos: Path | None, *, merge: bool, on_rows: OnRows | None) -> None:
+        """Write, verify and commit; then have the index built, and see that what was migrated is found."""
+        with (
+            self._database.connection_of_its_own() as connection,
+            vector_index_set_aside(
+                connection,
+                len(self._old.owners) if merge or count_rows(connection).nothing else 0,  # else nothing is written
+                latency_target=self._settings.search_latency_target,
+            ) as many,
+            self._files.writing() as batch,
+            translated(),
+            connection.transaction(),
+        ):
+            self._copies = PhotoCopies(photos, batch, PhotoLimits.from_settings(self._settings))
+            self._before = count_rows(connection)
+            self._written = write(connection, self._old, self._copies, merge=merge, on_rows=on_rows)
+            users = verify_rows(connection, self._old, self._written, self._before)
+            refresh_templates_of_load(connection, len(self._written.users), many=many)
+        self._verified = None
+        if not self._written.new.nothing:
+            with self._database.connection_of_its_own() as connection:
+                connection.execute(queries()["vacuum_gallery"])
+                self._verified = Verified(users, verify_search(connection, self._old, self._written))
+
+    def report(self, model: str, check: ModelCheck | None, began: float) -> MigrationReport:
+        """What was done."""
+        return MigrationReport(
+            found=_found(self._old),
+            new=self._written.new,
+            in_gallery=self._before,
+            renamed_users=_renamed(self._written),
+            linked_embeddings=int((self._old.photo_of_each() > 0).sum()),
+            photo_files=self._copies.copied,
+            missing_files=tuple(self._copies.missing),
+            unusable_files=tuple(self._copies.unusable),
+            left_out=self._old.left_out,
+            model=model,
+            model_check=check,
+            verified=self._verified,
+            seconds=time.monotonic() - began,
+        )
+
+
+def _renamed(written: Written) -> dict[int, int]:
+    return {old: new for old, new in written.users.items() if old != new}
+
+
+def _found(old: OldInstallation) -> Counts:
+    return Counts(len(old.users), len(old.photos), len(old.tokens), len(old.owners))
+
+
+def _refuse_problems(old: OldInstallation) -> None:
+    if not old.problems:
+        return
+    more = len(old.problems) - 1
+    also = f" There are {more} more problems." if more else ""
+    raise MigrationError(f"{old.problems[0].summary}{also} Nothing was written.")
+
+
+def _check_model(old: OldInstallation, settings: Settings, model: str, photos: Path | None) -> ModelCheck | None:
+    engine = load_engine(
+        model,
+        models_dir=settings.models_dir,
+        detector_size=settings.detector_size,
+        execution_provider=settings.execution_provider,
+    )
+    if photos is None or not len(old.owners):
+        return None
+    return check_model(engine, old, photos, PhotoLimits.from_settings(settings))
+
+
+def _rehearsed(
+    old: OldInstallation, settings: Settings, model: str, photos: Path | None, check: ModelCheck | None, began: float
+) -> MigrationReport:
+    files = {} if photos is None else {photo: find_file(photos, photo) for photo in old.photos}
+    missing = tuple(f"photos {photo.id}: {photo.filepath}" for photo, file in files.items() if file is None)
+    return MigrationReport(
+        found=_found(old),
+        new=None,
+        in_gallery=_what_is_there(settings),
+        renamed_users={},
+        linked_embeddings=int((old.photo_of_each() > 0).sum()),
+        photo_files=len(files) - len(missing),
+        missing_files=missing,
+        unusable_files=(),
+        left_out=old.left_out,
+        model=model,
+        model_check=check,
+        verified=None,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _what_is_there(settings: Settings) -> Counts | None:
+    try:
+        with Database.open(settings) as database:
+            (counts,) = database.read("count_rows", row_factory=class_row(Counts))
+    except SchemaMissingError:
+        return None
+    return counts

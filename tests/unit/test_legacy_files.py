@@ -1,0 +1,353 @@
+"""Reading old files: what they may look like, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from old_installation import (
+    OWNERS,
+    PHOTOS,
+    SCHEMA,
+    TOKENS,
+    USERS,
+    some_vectors,
+    write_labels,
+    write_sqlite,
+    write_vectors,
+)
+
+from pgface.errors import MigrationError
+from pgface.legacy.installation import OldInstallation, read_installation
+from pgface.legacy.labels import read_owners
+from pgface.legacy.moments import moment
+from pgface.legacy.sqlite import read_sqlite
+from pgface.legacy.vectors import open_vectors, vector_problems
+from pgface.people import UNUSABLE_PASSWORD
+
+
+def read(folder: Path, **tables: Any) -> OldInstallation:
+    return read_installation(
+        sqlite=write_sqlite(folder / "old.db", **tables),
+        npy=write_vectors(folder / "face_db.npy"),
+        json=write_labels(folder / "face_db.json"),
+    )
+
+
+def problems(old: OldInstallation) -> list[tuple[str, tuple[str, ...]]]:
+    return [(problem.sentence, problem.rows) for problem in old.problems]
+
+
+def test_an_installation_is_read_as_it_is_and_not_changed(tmp_path: Path) -> None:
+    old = read(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    again = read_installation(sqlite=tmp_path / "old.db", npy=tmp_path / "face_db.npy", json=tmp_path / "face_db.json")
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert old.users == again.users
+    assert not old.problems
+    assert [(user.id, user.name, user.email, user.password) for user in old.users] == [row[:4] for row in USERS]
+    assert [user.created_at for user in old.users] == [
+        datetime(2024, 3, 1, 8, 30),
+        datetime(2024, 3, 2, 9, 15, 30, 250_000),
+        datetime(2024, 3, 3, 3, 0),
+    ]
+    assert [(photo.id, photo.user_id, photo.filename, photo.filepath) for photo in old.photos] == [
+        p[:4] for p in PHOTOS
+    ]
+    assert [token.token_hash for token in old.tokens] == [hashlib.sha256(t[2].encode()).hexdigest() for t in TOKENS]
+    assert [token.is_active for token in old.tokens] == [True, False]
+    assert old.owners.tolist() == OWNERS
+    assert old.photo_of_each().tolist() == [4, 0, 0, 0, 0, 0]  # one photo and one embedding: only of the first
+
+
+def test_what_was_committed_and_is_in_the_log_only_is_read_too(tmp_path: Path) -> None:
+    file = write_sqlite(tmp_path / "old.db")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        with connection:
+            connection.execute("INSERT INTO users VALUES (31, 'Dewi', 'dewi@example.org', 'x', '2024-05-01')")
+        files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if not path.name.endswith("-shm")}
+        assert "old.db-wal" in files
+        assert [row["id"] for row in read_sqlite(file).users] == [7, 12, 30, 31]
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if not path.name.endswith("-shm")} == files
+
+
+def test_columns_that_are_missing_or_more_than_expected(tmp_path: Path) -> None:
+    schema = """
+    CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, phone TEXT);
+    CREATE TABLE auth_tokens (user_id INTEGER, token TEXT);
+    CREATE TABLE sessions (id INTEGER);
+    """
+    users = [(7, "siti@example.org", "0800"), (12, None, None)]
+    file = write_sqlite(tmp_path / "old.db", schema=schema, users=users, photos=(), tokens=[(7, "secret")])
+    old = read_installation(sqlite=file)
+    assert not old.problems
+    assert [(user.name, user.email, user.password, user.created_at) for user in old.users] == [
+        ("siti", "siti@example.org", UNUSABLE_PASSWORD, None),
+        ("User 12", "user-12@legacy.invalid", UNUSABLE_PASSWORD, None),
+    ]
+    assert sorted(old.left_out) == ["sessions", "users.phone"]
+    (token,) = old.tokens
+    assert (token.id, token.user_id, token.confidence, token.expires_at, token.is_active) == (1, 7, 0.0, None, True)
+
+
+def test_embeddings_without_a_database_make_users_of_the_ids(tmp_path: Path) -> None:
+    npy, labels = write_vectors(tmp_path / "face_db.npy"), write_labels(tmp_path / "face_db.json")
+    old = read_installation(npy=npy, json=labels)
+    assert [(user.id, user.name, user.email) for user in old.users] == [
+        (7, "User 7", "user-7@legacy.invalid"),
+        (12, "User 12", "user-12@legacy.invalid"),
+        (30, "User 30", "user-30@legacy.invalid"),
+    ]
+    assert not old.problems
+
+
+@pytest.mark.parametrize("given", [("sqlite", "npy"), ("json",), ()])
+def test_files_that_do_not_go_together(tmp_path: Path, given: tuple[str, ...]) -> None:
+    with pytest.raises(MigrationError, match=r"Give --sqlite, or --npy and --json together, or all three\."):
+        read_installation(**{name: tmp_path / name for name in given})
+
+
+# Faults of rows: all of them are named, and nothing else is
+
+
+def test_counts_that_differ(tmp_path: Path) -> None:
+    npy, labels = write_vectors(tmp_path / "a.npy"), write_labels(tmp_path / "a.json", [*OWNERS, 30])
+    ((sentence, rows),) = problems(read_installation(npy=npy, json=labels))
+    assert sentence.startswith("a.npy has 6 rows and a.json names 7 users; ")
+    assert rows == ()
+
+
+def test_rows_without_a_direction(tmp_path: Path) -> None:
+    vectors = some_vectors(5_000)
+    vectors[3, 17], vectors[1_999, 0], vectors[2_000, 511] = np.nan, np.inf, -np.inf
+    vectors[4_999] = 0
+    file = write_vectors(tmp_path / "a.npy", vectors)
+    found = vector_problems(file, open_vectors(file))
+    assert [(problem.sentence.split(";")[0], problem.rows) for problem in found] == [
+        ("a.npy: 3 rows hold NaN or infinity", ("row 3", "row 1999", "row 2000")),
+        ("a.npy: 1 rows are all zero and have no direction", ("row 4999",)),
+    ]
+    assert found[0].summary.endswith("(row 3; row 1999; row 2000)")
+
+
+def test_users_that_are_not_in_the_database(tmp_path: Path) -> None:
+    file = write_sqlite(tmp_path / "old.db")
+    npy, labels = write_vectors(tmp_path / "a.npy"), write_labels(tmp_path / "a.json", [7, 8, 12, 9, 8, 30])
+    ((sentence, rows),) = problems(read_installation(sqlite=file, npy=npy, json=labels))
+    assert sentence.startswith("a.json: 3 rows belong to users that are not in the SQLite file; ")
+    assert rows == ("row 1: user 8", "row 3: user 9", "row 4: user 8")
+
+
+@pytest.mark.parametrize("wrong", ["anna", "0", "-3", "2147483648", "1.5", ""])
+def test_labels_that_are_no_ids(tmp_path: Path, wrong: str) -> None:
+    owners, found = read_owners(write_labels(tmp_path / "a.json", [7, wrong, 12]))
+    assert owners.tolist() == [7, 0, 12]
+    (problem,) = found
+    assert problem.rows == (f"row 1: {wrong!r}",)
+
+
+@pytest.mark.parametrize(
+    ("tables", "sentence", "rows"),
+    [
+        (
+            {"users": [*USERS, (31, "Siti", "SITI@example.ORG", "x", None)]},
+            "1 e-mails belong to several users, but for capitals",
+            ("siti@example.org: users 7, 31",),
+        ),
+        (
+            {"users": [*USERS, (31, "No", "not an e-mail", "x", None)]},
+            "1 e-mails cannot be e-mails",
+            ("users 31: 'not an e-mail'",),
+        ),
+        (
+            {"photos": [(4, 99, "a.jpg", "a.jpg", 1, 1, None), (5, 7, "b.jpg", "b.jpg", 1, 1, None)]},
+            "1 rows belong to users that are not there",
+            ("photos 4: user 99",),
+        ),
+        (
+            {"tokens": [(1, 7, "t", 1.0, None, "soon", 1), (2, 7, "u", 1.0, None, "", 1)]},
+            "2 dates are in none of SQLite's forms",
+            ("auth_tokens 1, expires_at: 'soon'", "auth_tokens 2, expires_at: ''"),  # never taken for 'never'
+        ),
+        ({"tokens": [(1, 7, "", 1.0, None, None, 1)]}, "1 tokens are empty", ("auth_tokens 1",)),
+        (
+            {"users": [*USERS, (2**31, "Many", "many@example.org", "x", None)]},
+            "1 ids are no whole numbers from 1 to 2147483647",
+            ("users 2147483648",),
+        ),
+        (
+            {"users": [*USERS, (31, "n" * 256, "n@example.org", "x", None)]},
+            "1 texts are longer than 255 characters, or no text in UTF-8",
+            ("users 31, name",),
+        ),
+        (
+            {"users": [*USERS, (31, "a\0b", "n@example.org", "x", None)]},
+            "1 texts are longer than 255 characters, or no text in UTF-8",
+            ("users 31, name",),
+        ),
+    ],
+)
+def test_faults_of_the_database_name_their_rows(
+    tmp_path: Path, tables: dict[str, Any], sentence: str, rows: tuple[str, ...]
+) -> None:
+    file = write_sqlite(tmp_path / "old.db", **({"photos": (), "tokens": ()} | tables))
+    ((found, named),) = problems(read_installation(sqlite=file))
+    assert found.startswith(f"old.db: {sentence}; ")
+    assert named == rows
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    file = write_sqlite(tmp_path / "old.db", photos=(), tokens=())
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE users SET name = CAST(x'ff41' AS TEXT) WHERE id = 7")
+    ((_, rows),) = problems(read_installation(sqlite=file))
+    assert rows == ("users 7, name",)
+
+
+# Files that are none
+
+
+class Dangerous:
+    """Would write a file if it were loaded."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.touch, (self.file,)
+
+
+def write_object_array(file: Path, trace: Path) -> None:
+    np.save(file, np.array([Dangerous(trace)], dtype=object), allow_pickle=True)
+
+
+def write_pickle(file: Path, trace: Path) -> None:
+    file.write_bytes(pickle.dumps(Dangerous(trace)))
+
+
+@pytest.mark.parametrize("write", [write_object_array, write_pickle])
+def test_pickles_are_never_loaded(tmp_path: Path, write: Callable[[Path, Path], None]) -> None:
+    write(tmp_path / "face_db.npy", tmp_path / "trace")
+    with pytest.raises(MigrationError, match="holds pickled Python objects, which could run any program"):
+        open_vectors(tmp_path / "face_db.npy")
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("keep", [1, 6, 40, 128, 5_000, -1])
+def test_a_truncated_file(tmp_path: Path, keep: int) -> None:
+    file = write_vectors(tmp_path / "face_db.npy")
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(MigrationError, match="truncated or damaged|no NPY file"):
+        open_vectors(file)
+
+
+@pytest.mark.parametrize(
+    ("array", "sentence"),
+    [
+        (np.zeros((6, 128)), "its shape is 6×128 and embeddings are N×512"),
+        (np.zeros((6, 2, 512)), "its shape is 6×2×512"),
+        (np.zeros(512), "its shape is 512"),
+        (np.zeros((6, 512), np.int64), "its numbers are of type int64"),
+        (np.zeros((6, 512), np.complex128), "its numbers are of type complex128"),
+    ],
+)
+def test_arrays_that_are_no_embeddings(tmp_path: Path, array: NDArray[Any], sentence: str) -> None:
+    with pytest.raises(MigrationError, match=sentence):
+        open_vectors(write_vectors(tmp_path / "face_db.npy", array))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", ">f4", "float16"])
+@pytest.mark.parametrize("shape", [(6, 512), (6, 1, 512)])
+def test_arrays_that_are_embeddings_stay_in_their_file(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    given = some_vectors(6).astype(dtype)
+    found = open_vectors(write_vectors(tmp_path / "face_db.npy", given.reshape(shape)))
+    assert isinstance(found, np.memmap)
+    assert np.array_equal(found, given)
+
+
+def test_other_files_that_are_given_for_embeddings(tmp_path: Path) -> None:
+    np.savez(tmp_path / "archive.npz", some_vectors(2))
+    with pytest.raises(MigrationError, match="an archive of several arrays"):
+        open_vectors(tmp_path / "archive.npz")
+    with pytest.raises(MigrationError, match="it cannot be read"):
+        open_vectors(tmp_path / "missing.npy")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"users": ["7", "1', "it is truncated, or no JSON"),
+        ("users: 7", "it is truncated, or no JSON"),
+        ("", "it is truncated, or no JSON"),
+        ('{"people": ["7"]}', "it has no list of users"),
+        ('{"users": "7"}', "it has no list of users"),
+        ('["7", "12"]', "it has no list of users"),
+    ],
+)
+def test_files_that_are_no_labels(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "face_db.json").write_text(text, encoding="utf-8")
+    with pytest.raises(MigrationError, match=sentence):
+        read_owners(tmp_path / "face_db.json")
+
+
+def test_labels_may_be_numbers_and_stand_beside_other_things(tmp_path: Path) -> None:
+    (tmp_path / "face_db.json").write_text(json.dumps({"version": 2, "users": [7, "12"], "names": ["a"]}))
+    owners, found = read_owners(tmp_path / "face_db.json")
+    assert owners.tolist() == [7, 12]
+    assert not found
+
+
+@pytest.mark.parametrize("keep", [0, 50, 1_000, 4_096, 9_000])
+def test_a_database_that_is_damaged(tmp_path: Path, keep: int) -> None:
+    file = write_sqlite(tmp_path / "old.db")
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(MigrationError, match="damaged, truncated, or no SQLite file|has no table users"):
+        read_sqlite(file)
+
+
+def test_a_database_of_something_else(tmp_path: Path) -> None:
+    file = write_sqlite(tmp_path / "a.db", schema="CREATE TABLE notes (id INTEGER)", users=(), photos=(), tokens=())
+    with pytest.raises(MigrationError, match="it has no table users"):
+        read_sqlite(file)
+    schema = SCHEMA.replace("token TEXT UNIQUE NOT NULL", "secret TEXT")
+    file = write_sqlite(tmp_path / "b.db", schema=schema, tokens=())
+    with pytest.raises(MigrationError, match="its table auth_tokens has no column token"):
+        read_sqlite(file)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        ("2024-03-01 08:30:00", datetime(2024, 3, 1, 8, 30)),
+        ("2024-03-01T08:30", datetime(2024, 3, 1, 8, 30)),
+        ("2024-03-01", datetime(2024, 3, 1)),
+        ("2024-03-01 08:30:00.123456", datetime(2024, 3, 1, 8, 30, 0, 123_456)),
+        ("2024-03-01T08:30:00Z", datetime(2024, 3, 1, 8, 30)),
+        ("2024-03-01 08:30:00+07:00", datetime(2024, 3, 1, 1, 30)),
+        (1_709_281_800, datetime(2024, 3, 1, 8, 30)),
+        (1_709_281_800.5, datetime(2024, 3, 1, 8, 30, 0, 500_000)),
+        ("1709281800", datetime(2024, 3, 1, 8, 30)),
+        (2_460_370.854166667, datetime(2024, 3, 1, 8, 30)),
+    ],
+)
+def test_moments_in_each_of_sqlites_forms(value: object, expected: datetime | None) -> None:
+    assert moment(value) == expected
+
+
+@pytest.mark.parametrize("value", ["yesterday", "", "2024-13-01", 1e300, b"2024", True, float("nan"), 0])
+def test_what_is_no_moment(value: object) -> None:
+    with pytest.raises(ValueError, match="."):
+        moment(value)
