@@ -1,0 +1,380 @@
+"""Moving an old installation into a gallery, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from galleries import contents, one_value, rows
+from PIL import Image
+from typer.testing import CliRunner
+
+from old_installation import OWNERS, PHOTOS, TOKENS, USERS, some_vectors, write_labels, write_sqlite, write_vectors
+from pgface.cli import app
+from pgface.enrollment import unit_embeddings
+from pgface.errors import MigrationError, ModelMismatchError, PgfaceError
+from pgface.faces.choice import one_face
+from pgface.faces.image import PhotoLimits, open_photo
+from pgface.gallery import Gallery
+from pgface.legacy.installation import OldInstallation, read_installation
+from pgface.legacy.migrate import MigrationReport, migrate
+from pgface.legacy.write import Counts
+from pgface.settings import Settings
+from pgface.tokens import token_hash
+
+Photos = Callable[[str, int], Path]
+INDEX_IS_WHOLE = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_embeddings_vector'::regclass"
+EVERYTHING = Counts(users=3, photos=3, tokens=2, embeddings=6)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> OldInstallation:
+    return read_installation(
+        sqlite=write_sqlite(tmp_path / "old.db"),
+        npy=write_vectors(tmp_path / "face_db.npy"),
+        json=write_labels(tmp_path / "face_db.json"),
+    )
+
+
+def run(old: OldInstallation, settings: Settings, **options: Any) -> MigrationReport:
+    return migrate(old, settings, model="dlib", **options)
+
+
+def state(settings: Settings) -> tuple[Any, ...]:
+    with Gallery.open(settings) as gallery:
+        return contents(gallery)
+
+
+def test_everything_arrives_as_it_was(old: OldInstallation, settings: Settings) -> None:
+    progress: list[tuple[int, int]] = []
+    report = run(old, settings, on_rows=lambda done, total: progress.append((done, total)))
+    assert report.found == report.new == EVERYTHING
+    assert report.verified is not None
+    assert (report.verified.users, report.verified.sample) == (3, 6)
+    assert progress == [(6, 6)]
+    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+        assert rows(connection, "SELECT id, name, email, password FROM users ORDER BY id") == [u[:4] for u in USERS]
+        assert rows(connection, "SELECT created_at FROM users WHERE id = 30") == [(datetime(2024, 3, 3, 3, 0),)]
+        stored = rows(connection, "SELECT id, user_id, filename, filepath, width, height FROM photos ORDER BY id")
+        assert stored == [photo[:6] for photo in PHOTOS]
+        assert rows(connection, "SELECT id, user_id, token, confidence, is_active FROM auth_tokens ORDER BY id") == [
+            (2, 7, token_hash("token-of-siti"), 0.875, True),
+            (5, 12, token_hash("token-of-budi"), 0.5, False),
+        ]
+        assert rows(connection, "SELECT expires_at FROM auth_tokens ORDER BY id") == [(datetime(2034, 4, 1),), (None,)]
+        faces = rows(connection, "SELECT user_id, photo_id, embedding FROM face_embeddings ORDER BY id")
+        assert [(user, photo) for user, photo, _ in faces] == [
+            (7, 4), (12, None), (12, None), (30, None), (30, None), (30, None)
+        ]  # fmt: skip
+        assert np.array_equal(np.stack([vector.to_numpy() for *_, vector in faces]), unit_embeddings(some_vectors(6)))
+        # No id is given again.
+        assert gallery.add_user("new@example.org").id == 31
+        assert rows(connection, "SELECT nextval(pg_get_serial_sequence('photos', 'id'))") == [(12,)]
+        assert rows(connection, "SELECT nextval(pg_get_serial_sequence('auth_tokens', 'id'))") == [(6,)]
+        assert gallery.identify_embedding(some_vectors(6)[1])[0].user_id == 12
+
+
+def test_a_second_run_changes_nothing(old: OldInstallation, settings: Settings) -> None:
+    run(old, settings)
+    before = state(settings)
+    for merge in (False, True):
+        report = run(old, settings, merge=merge)
+        assert report.new == Counts(0, 0, 0, 0)
+        assert report.verified is None
+        assert state(settings) == before
+
+
+def test_a_rehearsal_writes_nothing(old: OldInstallation, settings: Settings) -> None:
+    report = run(old, settings, rehearse=True)
+    assert (report.found, report.new, report.in_gallery) == (EVERYTHING, None, None)
+    with pytest.raises(PgfaceError):
+        Gallery.open(settings)
+    run(old, settings)
+    before = state(settings)
+    assert run(old, settings, rehearse=True).in_gallery == EVERYTHING
+    assert state(settings) == before
+
+
+def test_the_database_alone_and_the_embeddings_later(tmp_path: Path, settings: Settings, old: OldInstallation) -> None:
+    report = run(read_installation(sqlite=tmp_path / "old.db"), settings)
+    assert report.new == Counts(3, 3, 2, 0)
+    with pytest.raises(MigrationError, match=r"The gallery is not empty, and 6 embeddings of .* add --merge"):
+        run(old, settings)
+    assert run(old, settings, merge=True).new == Counts(0, 0, 0, 6)
+
+
+@pytest.mark.usefixtures("old")
+def test_the_embeddings_alone(tmp_path: Path, settings: Settings) -> None:
+    report = run(read_installation(npy=tmp_path / "face_db.npy", json=tmp_path / "face_db.json"), settings)
+    assert report.new == Counts(3, 0, 0, 6)
+    assert report.verified is not None
+    with Gallery.open(settings) as gallery:
+        assert gallery.user(30).email == "user-30@legacy.invalid"
+
+
+def test_merging_keeps_what_is_there_and_gives_new_ids_where_they_are_taken(
+    old: OldInstallation, settings: Settings
+) -> None:
+    with Gallery.create(settings, model="dlib") as gallery, gallery._database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO users (id, name, email, password) VALUES "
+            "(7, 'Somebody else', 'else@example.org', 'x'), (8, 'Budi', 'BUDI@example.org', 'own')"
+        )
+        connection.execute("INSERT INTO photos (id, user_id, filename, filepath) VALUES (9, 7, 'a.jpg', 'a.jpg')")
+        connection.execute(
+            "INSERT INTO face_embeddings (user_id, embedding) VALUES (8, %s)", (unit_embeddings(some_vectors(6))[1],)
+        )
+        before = rows(connection, "SELECT * FROM users ORDER BY id")
+    with pytest.raises(MigrationError, match="2 users, 3 photos, 2 tokens, 5 embeddings"):
+        run(old, settings)
+    report = run(old, settings, merge=True)
+    assert report.new == Counts(users=2, photos=3, tokens=2, embeddings=5)  # one of Budi's is there already
+    assert report.renamed_users == {7: 31, 12: 8}
+    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+        assert rows(connection, "SELECT * FROM users WHERE id < 10 ORDER BY id") == before
+        assert rows(connection, "SELECT id, email FROM users WHERE id > 8 ORDER BY id") == [
+            (30, "ani@example.org"),
+            (31, "siti@example.org"),
+        ]
+        assert rows(connection, "SELECT id, user_id, filename FROM photos ORDER BY id") == [
+            (4, 31, "siti.jpg"),
+            (9, 7, "a.jpg"),
+            (11, 8, "budi-2.jpg"),
+            (12, 8, "budi-1.jpg"),
+        ]
+        assert rows(connection, "SELECT user_id, photo_id FROM face_embeddings ORDER BY user_id, photo_id") == [
+            (8, None), (8, None), (30, None), (30, None), (30, None), (31, 4)
+        ]  # fmt: skip
+        assert gallery.add_user("new@example.org").id == 32
+    assert run(old, settings, merge=True).new == Counts(0, 0, 0, 0)
+
+
+def test_a_gallery_of_another_model_takes_nothing(old: OldInstallation, settings: Settings, gallery: Gallery) -> None:
+    before = contents(gallery)
+    with pytest.raises(ModelMismatchError):
+        run(old, settings)
+    assert contents(gallery) == before
+
+
+@pytest.mark.parametrize("table", ["users", "photos", "auth_tokens", "face_embeddings"])
+def test_all_or_nothing(old: OldInstallation, settings: Settings, tmp_path: Path, photos: Photos, table: str) -> None:
+    shutil.copy(photos("Tony_Blair", 1), tmp_path / "siti.jpg")
+    with Gallery.create(settings, model="dlib") as gallery:
+        with gallery._database.transaction() as connection:
+            connection.execute(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no more'; END $$"
+            )
+            # The last row of the table is refused.
+            last = {"users": 30, "photos": 11, "auth_tokens": 5, "face_embeddings": 6}[table]
+            connection.execute(
+                f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW WHEN (new.id = {last}) "
+                "EXECUTE FUNCTION refuse()".encode()
+            )
+        before = contents(gallery)
+    with pytest.raises(PgfaceError):
+        run(old, settings, photos=tmp_path)
+    with Gallery.open(settings) as gallery:  # which removes files that wait
+        assert contents(gallery) == before
+        assert one_value(
+            gallery, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_embeddings_vector'::regclass"
+        )
+
+
+def test_faults_of_the_data_are_refused_before_anything_is_written(tmp_path: Path, settings: Settings) -> None:
+    vectors = some_vectors(6)
+    vectors[2, 3] = np.nan
+    old = read_installation(
+        npy=write_vectors(tmp_path / "a.npy", vectors), json=write_labels(tmp_path / "a.json", [*OWNERS, 7])
+    )
+    with pytest.raises(MigrationError, match=r"row 2.*There are 1 more problems\. Nothing was written\."):
+        run(old, settings)
+    with pytest.raises(PgfaceError):
+        Gallery.open(settings)
+
+
+def test_many_embeddings_are_loaded_before_the_index_is_built(tmp_path: Path, settings: Settings) -> None:
+    count = 2_500
+    owners = (np.arange(count) % 400 + 1).tolist()
+    old = read_installation(
+        npy=write_vectors(tmp_path / "a.npy", some_vectors(count).astype(np.float32).reshape(count, 1, 512)),
+        json=write_labels(tmp_path / "a.json", owners),
+    )
+    progress: list[int] = []
+    report = run(old, settings, on_rows=lambda done, _: progress.append(done))
+    assert report.new == Counts(400, 0, 0, count)
+    assert progress == [1_000, 2_000, 2_500]
+    with Gallery.open(settings) as gallery:
+        assert one_value(
+            gallery, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_embeddings_vector'::regclass"
+        )
+        assert one_value(gallery, "SELECT reltuples FROM pg_class WHERE oid = 'face_embeddings'::regclass") == count
+        assert gallery.identify_embedding(some_vectors(count)[1_234])[0].user_id == owners[1_234]
+
+
+# Photo files
+
+
+def test_photo_files_are_copied_without_what_they_tell_beside_the_picture(
+    tmp_path: Path, settings: Settings, photos: Photos
+) -> None:
+    folder = tmp_path / "app"
+    (folder / "static" / "photos").mkdir(parents=True)
+    bare, told, png = folder / "bare.jpg", folder / "static" / "photos" / "told.jpg", folder / "png.png"
+    with Image.open(photos("Tony_Blair", 1)) as image:
+        image.save(bare, quality=80)
+        exif = Image.Exif()
+        exif[0x010F] = "a telling camera"
+        image.save(told, quality=80, exif=exif)
+        image.save(png)
+    (folder / "broken.jpg").write_bytes(bare.read_bytes()[:500])
+    (tmp_path / "outside.jpg").write_bytes(bare.read_bytes())
+    names = [
+        ("bare.jpg", "C:\\app\\bare.jpg"),
+        ("told.jpg", "static/photos/told.jpg"),
+        ("png.png", "png.png"),
+        ("broken.jpg", "/srv/app/broken.jpg"),
+        ("gone.jpg", "static/gone.jpg"),
+        ("outside.jpg", "../outside.jpg"),
+    ]
+    listed = [(number, 7, name, path, 224, 224, None) for number, (name, path) in enumerate(names, 1)]
+    old = read_installation(sqlite=write_sqlite(tmp_path / "old.db", photos=listed))
+    before = {file: file.read_bytes() for file in folder.rglob("*.*")}
+    report = run(old, settings, photos=folder)
+    assert {file: file.read_bytes() for file in folder.rglob("*.*")} == before
+    assert report.photo_files == 3
+    assert report.missing_files == ("photos 5: static/gone.jpg", "photos 6: ../outside.jpg")
+    (unusable,) = report.unusable_files
+    assert unusable.startswith("photos 4: broken.jpg: ")
+    with Gallery.open(settings) as gallery:
+        with gallery._database.transaction() as connection:
+            paths = [path for (path,) in rows(connection, "SELECT filepath FROM photos ORDER BY id")]
+        assert paths[3:] == [path for _, path in names[3:]]
+        kept = [settings.photos_dir / path for path in paths[:3]]
+        assert kept[0].read_bytes() == bare.read_bytes()
+        assert b"a telling camera" in told.read_bytes()
+        assert b"a telling camera" not in kept[1].read_bytes()
+        with Image.open(kept[2]) as copied, Image.open(png) as original:
+            assert (copied.format, copied.size) == ("JPEG", original.size)
+        assert all(file.stat().st_mode & 0o077 == 0 for file in kept)
+        # A person who is erased takes their files along.
+        gallery.erase_user(7)
+        assert not any(file.exists() for file in kept)
+    assert run(read_installation(sqlite=tmp_path / "old.db"), settings, merge=True).new == Counts(1, 6, 1, 0)
+
+
+@pytest.fixture
+def of_real_photos(tmp_path: Path, photos: Photos, gallery: Gallery) -> tuple[Path, OldInstallation]:
+    """An old installation with real photos, whose embeddings the InsightFace model made."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    people = ["Ariel_Sharon", "Colin_Powell", "Tony_Blair"]
+    users = [(number, name, f"{name}@example.org", "x", None) for number, name in enumerate(people, 1)]
+    listed: list[tuple[Any, ...]] = []
+    owners, vectors = [], []
+    limits = PhotoLimits.from_settings(gallery.settings)
+    for number, name in enumerate(people, 1):
+        for photo in (1, 2):
+            file = folder / f"{name}-{photo}.jpg"
+            shutil.copy(photos(name, photo), file)
+            with open_photo(file, limits) as opened:
+                (face,) = gallery.engine.detect_and_embed(opened.pixels, one_face(file.name, "largest"))
+            listed.append((len(listed) + 1, number, file.name, str(file), 224, 224, None))
+            owners.append(number)
+            vectors.append(face.embedding * 3)
+    old = read_installation(
+        sqlite=write_sqlite(tmp_path / "old.db", users=users, photos=listed, tokens=()),
+        npy=write_vectors(tmp_path / "face_db.npy", np.stack(vectors)),
+        json=write_labels(tmp_path / "face_db.json", owners),
+    )
+    return folder, old
+
+
+def test_the_model_is_checked_by_embedding_photos_again(
+    of_real_photos: tuple[Path, OldInstallation], settings: Settings, insightface_pack: Path, photos: Photos
+) -> None:
+    folder, old = of_real_photos
+    report = migrate(old, settings, model=str(insightface_pack), photos=folder)
+    assert report.model_check is not None
+    assert report.model_check.photos == 6
+    assert report.model_check.similarity > 0.999
+    with Gallery.open(settings) as gallery:
+        (face,) = gallery.identify(photos("Colin_Powell", 5)).faces
+        assert face.matches[0].name == "Colin_Powell"
+
+
+def test_embeddings_of_another_model_are_refused(
+    of_real_photos: tuple[Path, OldInstallation], settings: Settings, gallery: Gallery
+) -> None:
+    folder, old = of_real_photos
+    before = contents(gallery)
+    with pytest.raises(MigrationError, match=r"6 photos were embedded again by dlib, and are not similar"):
+        migrate(old, settings, model="dlib", photos=folder)
+    assert contents(gallery) == before
+
+
+# The command
+
+
+@pytest.fixture
+def command(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
+    assert settings.database_url is not None
+    monkeypatch.setenv("PGFACE_DATABASE_URL", settings.database_url.get_secret_value())
+    monkeypatch.setenv("PGFACE_SCHEMA", settings.schema_name)
+    monkeypatch.setenv("PGFACE_DATA_DIR", str(settings.data_dir))
+    monkeypatch.chdir(tmp_path)
+    from pgface.settings import get_settings
+
+    get_settings.cache_clear()
+    return lambda *arguments: CliRunner().invoke(app, ["migrate", *arguments])
+
+
+FILES = ("--model", "dlib", "--sqlite", "old.db", "--npy", "face_db.npy", "--json", "face_db.json")
+
+
+@pytest.mark.usefixtures("old")
+def test_the_command_rehearses_migrates_and_says_when_there_is_nothing_to_do(command: Callable[..., Any]) -> None:
+    assert "Rehearsed: nothing was written." in command(*FILES, "--dry-run").stdout
+    done = command(*FILES)
+    assert done.exit_code == 0
+    assert "Migrated in " in done.stdout
+    assert "6 embeddings that find themselves first" in done.stdout
+    assert "Everything is in the gallery already; nothing was changed." in command(*FILES).stdout
+    report = json.loads(command(*FILES, "--report-json").stdout)
+    assert report["new"] == {"users": 0, "photos": 0, "tokens": 0, "embeddings": 0}
+    assert report["in_gallery"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
+
+
+def test_the_command_lists_every_problem(command: Callable[..., Any], tmp_path: Path) -> None:
+    write_sqlite(tmp_path / "old.db")
+    write_vectors(tmp_path / "face_db.npy")
+    write_labels(tmp_path / "face_db.json", [7, 12, 12, 30, 99])
+    done = command(*FILES)
+    assert done.exit_code == 1
+    assert "face_db.npy has 6 rows and face_db.json names 5 users" in done.stderr
+    assert "face_db.json: 1 rows belong to users that are not in the SQLite file" in done.stderr
+    assert "row 4: user 99" in done.stderr
+    assert done.stderr.rstrip().endswith("Nothing was written.")
+
+
+@pytest.mark.usefixtures("old")
+def test_no_token_and_no_password_is_printed(command: Callable[..., Any]) -> None:
+    done = command(*FILES)
+    for secret in [*(token[2] for token in TOKENS), *(hashlib.sha256(t[2].encode()).hexdigest() for t in TOKENS)]:
+        assert secret not in done.output
+    assert not any(user[3] in done.output.split() for user in USERS)
+
+
+def test_tables_are_locked_no_longer_than_the_migration(
+    old: OldInstallation, settings: Settings, database_url: str
+) -> None:
+    run(old, settings)
+    with psycopg.connect(database_url) as connection:
+        assert rows(connection, "SELECT count(*) FROM pg_locks WHERE mode = 'ShareRowExclusiveLock'") == [(0,)]
