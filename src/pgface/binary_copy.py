@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from pgface.faces.engine import EMBEDDING_DIMENSION
 # and an end. Every row here has the same length; row by row through psycopg took 2.4 times as long.
 BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 END = b"\xff\xff"
+_TOGETHER = 4_096
+"""Rows that are read at once: 8 MB."""
 _USER = [("fields", ">i2"), ("user_id_bytes", ">i4"), ("user_id", ">i4")]
 _PHOTO = [("photo_id_bytes", ">i4"), ("photo_id", ">i4")]
 _NO_PHOTO = [("photo_id_bytes", ">i4")]
@@ -58,6 +61,32 @@ def packed_with_photos(user_ids: NDArray[Any], photo_ids: NDArray[Any], embeddin
         return with_photo.tobytes() + without_photo.tobytes()
     one, other = iter(with_photo), iter(without_photo)
     return b"".join(next(one if has_photo else other).tobytes() for has_photo in linked.tolist())
+
+
+def unpacked(
+    stream: Iterable[bytes | bytearray | memoryview],
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+    """User ids, shape (n,), and embeddings, shape (n, 512), some thousands of rows of `ROW` at a time.
+
+    Args:
+        stream: what `COPY … TO STDOUT (FORMAT BINARY)` gives, row by row.
+
+    """
+    block: list[bytes] = []
+    for data in stream:
+        # The first row comes with the format's header before it, and the end is a mark of its own.
+        if len(data) >= ROW.itemsize:
+            block.append(bytes(data[-ROW.itemsize :]))
+        if len(block) == _TOGETHER:
+            yield _columns(block)
+            block = []
+    if block:
+        yield _columns(block)
+
+
+def _columns(rows: list[bytes]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    table = np.frombuffer(b"".join(rows), dtype=ROW)
+    return table["user_id"].astype(np.int32), table["embedding"].astype(np.float32)
 
 
 def _filled(

@@ -17,6 +17,7 @@ Catch `PgfaceError` for all of them, or a branch:
     ├── EmbeddingError
     ├── EvaluationError
     ├── MigrationError
+    ├── TransferError
     ├── ModelError
     │   ├── UnknownModelError
     │   ├── ModelNotInstalledError
@@ -101,6 +102,10 @@ class EvaluationError(PgfaceError):
 
 class MigrationError(PgfaceError):
     """The old installation cannot be migrated as it is; nothing was written."""
+
+
+class TransferError(PgfaceError):
+    """This is no export of a gallery; give what `pgface export` wrote."""
 
 
 class ModelError(PgfaceError):

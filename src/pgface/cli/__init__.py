@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli import audit, bench, calibrate, evaluate, gallery, migrate, models, postgres, search, users
+from pgface.cli import audit, bench, calibrate, evaluate, gallery, migrate, models, postgres, search, transfer, users
 from pgface.cli.output import prepare_streams, print_error
 from pgface.errors import PgfaceError
 
@@ -28,6 +28,7 @@ app.add_typer(evaluate.app)
 app.add_typer(calibrate.app)
 app.add_typer(audit.app)
 app.add_typer(migrate.app)
+app.add_typer(transfer.app)
 app.add_typer(bench.app)
 app.add_typer(postgres.app, name="postgres")
 

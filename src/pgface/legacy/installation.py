@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pgface.enrollment import unit_embeddings
 from pgface.errors import MigrationError
 from pgface.legacy.labels import read_owners, user_id
 from pgface.legacy.moments import moment
@@ -75,6 +76,13 @@ class OldInstallation:
     left_out: tuple[str, ...]
     """Columns and tables that have no place in a gallery."""
     problems: tuple[Problem, ...]
+    as_they_are: bool = False
+    """Whether the vectors are those of a gallery, and are written with every bit that they have."""
+
+    def embeddings(self, rows: slice) -> NDArray[np.float32]:
+        """Some embeddings as the gallery keeps them, shape (n, 512)."""
+        vectors = self.vectors[rows]
+        return np.asarray(vectors) if self.as_they_are else unit_embeddings(vectors, first_row=rows.start)
 
     def photo_of_each(self) -> NDArray[np.int32]:
         """The photo of each embedding, shape (n,); 0 where the old data does not tell.

@@ -98,12 +98,12 @@ def migrate(
     with Database.open(settings) as database:
         bound = GalleryModel(settings, read_binding(database), None)
         bound.bind(database, model)
-        migration = _Migration(old, settings, database, PhotoFiles(settings.photos_dir, bound.binding.id))
+        migration = Migration(old, settings, database, PhotoFiles(settings.photos_dir, bound.binding.id))
         migration.run(photos, merge=merge, on_rows=on_rows)
         return migration.report(bound.binding.model_name or model, check, began)
 
 
-class _Migration:
+class Migration:
     """One run, into an open gallery."""
 
     def __init__(self, old: OldInstallation, settings: Settings, database: Database, files: PhotoFiles) -> None:
@@ -125,32 +125,32 @@ class _Migration:
             translated(),
             connection.transaction(),
         ):
-            self._copies = PhotoCopies(photos, batch, PhotoLimits.from_settings(self._settings))
-            self._before = count_rows(connection)
-            self._written = write(connection, self._old, self._copies, merge=merge, on_rows=on_rows)
-            users = verify_rows(connection, self._old, self._written, self._before)
-            refresh_templates_of_load(connection, len(self._written.users), many=many)
-        self._verified = None
-        if not self._written.new.nothing:
+            self.copies = PhotoCopies(photos, batch, PhotoLimits.from_settings(self._settings))
+            self.before = count_rows(connection)
+            self.written = write(connection, self._old, self.copies, merge=merge, on_rows=on_rows)
+            users = verify_rows(connection, self._old, self.written, self.before)
+            refresh_templates_of_load(connection, len(self.written.users), many=many)
+        self.verified = None
+        if not self.written.new.nothing:
             with self._database.connection_of_its_own() as connection:
                 connection.execute(queries()["vacuum_gallery"])
-                self._verified = Verified(users, verify_search(connection, self._old, self._written))
+                self.verified = Verified(users, verify_search(connection, self._old, self.written))
 
     def report(self, model: str, check: ModelCheck | None, began: float) -> MigrationReport:
         """What was done."""
         return MigrationReport(
             found=_found(self._old),
-            new=self._written.new,
-            in_gallery=self._before,
-            renamed_users=_renamed(self._written),
+            new=self.written.new,
+            in_gallery=self.before,
+            renamed_users=_renamed(self.written),
             linked_embeddings=int((self._old.photo_of_each() > 0).sum()),
-            photo_files=self._copies.copied,
-            missing_files=tuple(self._copies.missing),
-            unusable_files=tuple(self._copies.unusable),
+            photo_files=self.copies.copied,
+            missing_files=tuple(self.copies.missing),
+            unusable_files=tuple(self.copies.unusable),
             left_out=self._old.left_out,
             model=model,
             model_check=check,
-            verified=self._verified,
+            verified=self.verified,
             seconds=time.monotonic() - began,
         )
 

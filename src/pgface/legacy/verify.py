@@ -9,7 +9,6 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from pgface.enrollment import unit_embeddings
 from pgface.errors import MigrationError
 from pgface.legacy.installation import OldInstallation
 from pgface.legacy.write import Counts, Written, count_rows, embeddings_of_each
@@ -86,4 +85,4 @@ def _sample(old: OldInstallation, written: Written) -> list[tuple[int, NDArray[A
     """Embeddings as the gallery has them, each with its user, drawn at random; the same ones at every call."""
     count = len(old.owners)
     rows = np.sort(np.random.default_rng(0).choice(count, min(_SAMPLE, count), replace=False))
-    return [(written.users[int(old.owners[row])], unit_embeddings(old.vectors[row : row + 1])[0]) for row in rows]
+    return [(written.users[int(old.owners[row])], old.embeddings(slice(row, row + 1))[0]) for row in rows.tolist()]

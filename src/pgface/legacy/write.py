@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from pgface.binary_copy import BEGIN, END, packed_with_photos
 from pgface.bulk import BLOCK
-from pgface.enrollment import unit_embeddings
 from pgface.errors import MigrationError
 from pgface.legacy.installation import OldInstallation, OldPhoto
 from pgface.legacy.photo_copies import PhotoCopies
@@ -220,7 +219,7 @@ class _Embeddings:
     def __init__(
         self, old: OldInstallation, users: dict[int, int], photos: dict[int, int], on_rows: OnRows | None
     ) -> None:
-        self._vectors = old.vectors
+        self._old = old
         self._users = _renamed(old.owners, users)
         self._photos = _renamed(old.photo_of_each(), photos)
         self._on_rows = on_rows
@@ -244,8 +243,7 @@ class _Embeddings:
             copy.write(BEGIN)
             for start in range(0, total, BLOCK):
                 rows = slice(start, start + BLOCK)
-                embeddings = unit_embeddings(self._vectors[rows], first_row=start)
-                copy.write(packed_with_photos(self._users[rows], self._photos[rows], embeddings))
+                copy.write(packed_with_photos(self._users[rows], self._photos[rows], self._old.embeddings(rows)))
                 if self._on_rows is not None:
                     self._on_rows(min(start + BLOCK, total), total)
             copy.write(END)

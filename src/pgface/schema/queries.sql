@@ -470,3 +470,16 @@ FROM find_similar_faces_exactly(%(embedding)s, -1, 10);
 
 -- vacuum_gallery --
 VACUUM (ANALYZE) users, photos, auth_tokens, face_embeddings;
+
+-- read_one_state --
+-- Everything that is read is as it was at one moment, whatever others write meanwhile.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- select_exported_people --
+SELECT id, name, email
+FROM users u
+WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = u.id)
+ORDER BY id;
+
+-- copy_out_embeddings_in_order --
+COPY (SELECT user_id, embedding FROM face_embeddings ORDER BY id) TO STDOUT (FORMAT BINARY);

@@ -12,7 +12,7 @@ import psycopg
 from numpy.typing import NDArray
 from pgvector import Vector
 
-from pgface.binary_copy import ROW
+from pgface.binary_copy import unpacked
 from pgface.enrollment import unit_embedding
 from pgface.errors import GalleryError
 from pgface.faces.engine import EMBEDDING_DIMENSION
@@ -147,20 +147,6 @@ def _answered(connection: psycopg.Connection, probes: NDArray[np.float32], owner
 
 def _stored_blocks(connection: psycopg.Connection) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """All embeddings as unit vectors with their users, some thousands at a time."""
-    block: list[bytes] = []
     with connection.cursor() as cursor, cursor.copy(queries()["copy_out_embeddings"]) as copy:
-        for data in copy:
-            # The first row comes with the format's header before it, and the end is a mark of its own.
-            if len(data) >= ROW.itemsize:
-                block.append(bytes(data[-ROW.itemsize :]))
-            if len(block) == 4_096:
-                yield _unpacked(block)
-                block = []
-    if block:
-        yield _unpacked(block)
-
-
-def _unpacked(rows: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    table = np.frombuffer(b"".join(rows), dtype=ROW)
-    embeddings = table["embedding"].astype(np.float32)
-    return table["user_id"].astype(np.int64), embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+        for user_ids, embeddings in unpacked(copy):
+            yield user_ids.astype(np.int64), embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)

@@ -1,0 +1,171 @@
+"""Out of a gallery and into another one: bit for bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from galleries import contents, rows
+from old_installation import some_vectors
+
+from pgface import binary_copy
+from pgface.errors import ModelMismatchError, StorageError, TransferError
+from pgface.gallery import Gallery
+from pgface.settings import Settings
+from pgface.transfer.export import export_gallery
+from pgface.transfer.load import import_gallery
+
+FORMATS = pytest.mark.parametrize("destination", ["export", "export.parquet"])
+Change = Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture
+def filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Three people with 600 embeddings, of which some have another norm than 1, and somebody without any."""
+    monkeypatch.setattr(binary_copy, "_TOGETHER", 100)  # so that there are several blocks
+    with Gallery.create(settings, model="dlib") as gallery:
+        ids = [gallery.add_user(f"p{number}@example.org", f"Person «{number}»").id for number in range(4)]
+        gallery.load_embeddings(np.array(ids)[np.arange(600) % 3], some_vectors(600))
+        with gallery._database.transaction() as connection:
+            for seed in range(3):
+                vector = some_vectors(1, seed=seed + 1)[0].astype(np.float32)  # as somebody's own SQL may write them
+                connection.execute("INSERT INTO face_embeddings (user_id, embedding) VALUES (1, %s)", (vector,))
+    return settings
+
+
+@pytest.fixture
+def other(settings: Settings) -> Settings:
+    """Another gallery of the same model."""
+    other = settings.model_copy(update={"schema_name": "another"})
+    Gallery.create(other, model="dlib").close()
+    return other
+
+
+def embeddings(settings: Settings) -> list[tuple[str, str, bytes]]:
+    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+        found = rows(
+            connection,
+            "SELECT email, name, embedding FROM face_embeddings f JOIN users u ON u.id = f.user_id ORDER BY f.id",
+        )
+    return [(email, name, vector.to_numpy().tobytes()) for email, name, vector in found]
+
+
+@FORMATS
+def test_there_and_back_to_the_bit(filled: Settings, other: Settings, tmp_path: Path, destination: str) -> None:
+    with Gallery.open(other) as gallery:  # so that ids differ
+        gallery.add_user("somebody@example.org")
+        gallery.add_user("P1@example.org", "Has another name here")
+    report = export_gallery(filled, tmp_path / destination)
+    assert (report.people, report.embeddings) == (3, 603)
+    progress: list[tuple[int, int]] = []
+    imported = import_gallery(other, tmp_path / destination, on_rows=lambda *done: progress.append(done))
+    assert (imported.new.users, imported.new.embeddings) == (2, 603)
+    assert progress[-1] == (603, 603)
+    wanted = [(email, "Has another name here" if "1" in email else n, v) for email, n, v in embeddings(filled)]
+    assert embeddings(other) == wanted
+    before = embeddings(other)
+    again = import_gallery(other, tmp_path / destination)
+    assert (again.new.users, again.new.embeddings) == (0, 0)
+    assert embeddings(other) == before
+    export_gallery(other, tmp_path / "2" / destination)
+    if not destination.endswith(".parquet"):
+        first, second = (tmp_path / part / destination / "face_db.npy" for part in ("", "2"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_other_programs_read_it(filled: Settings, tmp_path: Path) -> None:
+    export_gallery(filled, tmp_path / "export")
+    export_gallery(filled, tmp_path / "export.parquet")
+    vectors = np.load(tmp_path / "export" / "face_db.npy")
+    labels = json.loads((tmp_path / "export" / "face_db.json").read_text(encoding="utf-8"))
+    assert (vectors.dtype, vectors.shape) == (np.float32, (603, 512))
+    assert labels["users"][:4] == ["1", "2", "3", "1"]
+    assert len(labels["users"]) == 603
+    table = pq.read_table(tmp_path / "export.parquet")
+    assert table["user_email"][1].as_py() == "p1@example.org"
+    assert np.array_equal(np.stack(table["embedding"].to_numpy()), vectors)
+
+
+@FORMATS
+def test_nothing_is_replaced_unasked_and_only_the_owner_reads(
+    filled: Settings, tmp_path: Path, destination: str
+) -> None:
+    export_gallery(filled, tmp_path / destination)
+    files = [file for file in tmp_path.rglob("export*") if file.is_file()] + list(tmp_path.rglob("face_db.*"))
+    assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+    with pytest.raises(StorageError, match="is there already"):
+        export_gallery(filled, tmp_path / destination)
+    export_gallery(filled, tmp_path / destination, replace=True)
+
+
+@FORMATS
+def test_an_export_that_is_broken_off_leaves_nothing(filled: Settings, tmp_path: Path, destination: str) -> None:
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_gallery(filled, tmp_path / destination, on_rows=stop)
+    assert [file for file in tmp_path.rglob("*") if file.is_file() and "data" not in file.parts] == []
+
+
+def test_a_place_that_cannot_be_written(filled: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="the export cannot be written"):
+        export_gallery(filled, tmp_path / "file" / "export")
+
+
+@FORMATS
+def test_another_model_is_refused(filled: Settings, tmp_path: Path, destination: str, insightface_pack: Path) -> None:
+    export_gallery(filled, tmp_path / destination)
+    other = filled.model_copy(update={"schema_name": "of-another-model"})
+    with Gallery.create(other, model=str(insightface_pack)) as gallery:
+        before = contents(gallery)
+        with pytest.raises(ModelMismatchError, match="The export's embeddings are of dlib"):
+            import_gallery(other, tmp_path / destination)
+        assert contents(gallery) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda labels: labels.pop("model"), "it names no model"),
+        (lambda labels: labels.update(model={"name": "dlib"}), "no export of a gallery"),
+        (lambda labels: labels.update(people=[{"id": 1}]), "no export of a gallery"),
+        (lambda labels: labels["people"].pop(), "do not go together"),
+        (lambda labels: labels["users"].pop(), "do not go together"),
+        (lambda labels: labels["users"].append("x"), "are no ids"),
+    ],
+)
+def test_a_damaged_export_changes_nothing(
+    filled: Settings, other: Settings, tmp_path: Path, change: Change, sentence: str
+) -> None:
+    export_gallery(filled, tmp_path / "export")
+    file = tmp_path / "export" / "face_db.json"
+    labels = json.loads(file.read_text(encoding="utf-8"))
+    change(labels)
+    file.write_text(json.dumps(labels), encoding="utf-8")
+    with pytest.raises(TransferError, match=sentence):
+        import_gallery(other, tmp_path / "export")
+    assert embeddings(other) == []
+
+
+@pytest.mark.parametrize("keep", [0, 100, -1, -2_000])
+def test_a_truncated_parquet_file(filled: Settings, other: Settings, tmp_path: Path, keep: int) -> None:
+    file = tmp_path / "export.parquet"
+    export_gallery(filled, file)
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(TransferError, match="it cannot be read, is damaged, or `pgface export` did not write it"):
+        import_gallery(other, file)
+    assert embeddings(other) == []
+
+
+def test_an_empty_gallery_goes_there_and_back(settings: Settings, other: Settings, tmp_path: Path) -> None:
+    Gallery.create(settings, model="dlib").close()
+    for destination in ("export", "export.parquet"):
+        assert export_gallery(settings, tmp_path / destination).embeddings == 0
+        assert import_gallery(other, tmp_path / destination).found.embeddings == 0
