@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
@@ -195,15 +196,35 @@ def test_too_little_to_tell(gallery: Gallery, faces_dir: Path, photos: Photos) -
     def proposed(folder: Path | None, **targets: float | None) -> None:
         propose_calibration(gallery.settings, folder, face="largest", **({"fmr": None, "fpir": None} | targets))  # type: ignore[arg-type]
 
-    with pytest.raises(EvaluationError, match="900 non-mated comparisons do not tell of a rate of 1.0e-06"):
+    with pytest.raises(EvaluationError, match="900 comparisons of a photo .* do not tell of one error in 1,000,000"):
         proposed(faces_dir, fmr=1e-6)
-    with pytest.raises(EvaluationError, match="A target is a share between 0 and 1; 1 is none"):
+    with pytest.raises(EvaluationError, match="1 cannot be a target, which is a share between 0 and 1"):
         proposed(faces_dir, fmr=1.0)
     with pytest.raises(EvaluationError, match="Nobody is enrolled in this gallery yet"):
         proposed(None, fmr=1e-2)
     gallery.enroll(photos("Colin_Powell", 1), "powell@example.org")
-    with pytest.raises(EvaluationError, match="1 people are too few to set a threshold by, .* photos of 5 or more"):
+    with pytest.raises(EvaluationError, match="It takes 5 people or more, .*; there are 1"):
         proposed(None, fmr=1e-2)
+
+
+def test_a_threshold_at_which_nobody_is_found_is_not_set(
+    run: Run, gallery: Gallery, faces_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "people"
+    shutil.copytree(faces_dir, folder)
+    for number in range(1, 6):  # half of a person under another name
+        name = f"Tony_Blair_{number:04}.jpg"
+        (folder / "Hugo_Chavez" / name).write_bytes((faces_dir / "Tony_Blair" / name).read_bytes())
+    before = gallery.status()
+    refused = run("calibrate", folder, "--faces", "largest", "--fmr", "1e-3", "--yes", code=1).stderr
+    assert "of the photos would be missed. Perhaps some photos have a wrong label" in " ".join(refused.split())
+    assert gallery.status() == before
+
+
+def test_a_new_gallery_of_few_people_is_not_told_to_calibrate(gallery: Gallery, photos: Photos) -> None:
+    assert not gallery.status().calibration_due
+    gallery.enroll(photos("Colin_Powell", 1), "powell@example.org")
+    assert not gallery.status().calibration_due
 
 
 def test_the_commands(run: Run, gallery: Gallery, faces_dir: Path) -> None:
@@ -232,7 +253,8 @@ def test_the_commands(run: Run, gallery: Gallery, faces_dir: Path) -> None:
     assert "recommended for production" in " ".join(run("thresholds").stdout.split())
     assert "add --yes or --dry-run" in " ".join(run("calibrate", "--json", code=2).stderr.split())
     assert "goes with no folder" in " ".join(run("calibrate", "--follow", "--fmr", "0.1", code=2).stderr.split())
-    assert "there is nothing to follow" in run("calibrate", "--follow", code=1).stderr
+    assert "there is nothing to follow" in run("calibrate", "--follow").stdout
+    assert json.loads(run("calibrate", "--follow", "--json", "--yes").stdout) == {"changes": [], "applied": False}
     assert gallery.status().calibration_due is False
 
 
@@ -252,8 +274,10 @@ def test_a_gallery_that_has_grown_is_told_and_can_follow(run: Run, gallery: Gall
     assert status.identify_threshold == 0.40
     assert 0.42 < status.advised_identify_threshold < 0.43
     shown = " ".join(run("thresholds").stdout.split())
-    assert f"is too low: {status.advised_identify_threshold:.4f} is advised" in shown
-    run("calibrate", "--follow", "--yes")
+    assert f"is too low for FPIR 0.01: {status.advised_identify_threshold:.4f} is advised" in shown
+    followed = " ".join(run("calibrate", "--follow", "--yes").stdout.split())
+    assert "published with the model; nothing was measured here" in followed
+    assert "FPIR there" not in followed
     with Database.open(gallery.settings) as database:
         (row,) = history(database)
     assert (row.threshold, row.people_enrolled, row.source) == (

@@ -108,6 +108,12 @@ def test_a_page_with_the_telling_errors(run: Run, people: Path, insightface_pack
     nearest = re.search(r"similar photos of two people</h2>.*?class=\"similarity\"", page, re.DOTALL)
     assert nearest is not None
     assert "&lt;b&gt;Colin &amp; Powell/Chirac.jpg" in nearest[0]  # is found to look like Jacques Chirac
+    run("evaluate", people, "--model", insightface_pack, "--html", tmp_path / "page.html")  # an earlier page
+    photo = people / "<b>Colin & Powell" / "Chirac.jpg"
+    before = photo.read_bytes()
+    refused = run("evaluate", people, "--model", insightface_pack, "--html", photo, code=1).stderr
+    assert "is there already, and is no page of pgface" in " ".join(refused.split())
+    assert photo.read_bytes() == before
     furthest = re.search(r"similar photos of one person</h2>.*?class=\"similarity\"", page, re.DOTALL)
     assert furthest is not None
     assert "&lt;b&gt;Colin &amp; Powell/Chirac.jpg" in furthest[0]

@@ -49,8 +49,9 @@ def test_intervals_of_the_cumulative_match_are_of_people() -> None:
     rates = identification(compared, Replicates.draw(30), failures=failures)
     for share, interval in zip(rates.cumulative_match, rates.cumulative_match_intervals, strict=True):
         assert 0 < interval.low < share < interval.high <= 1
-    first, last = rates.cumulative_match_intervals[0], rates.cumulative_match_intervals[-1]
-    assert first.low < last.low
+    lows = [interval.low for interval in rates.cumulative_match_intervals]
+    assert lows == sorted(lows)
+    assert lows[0] < lows[-1]
 
 
 def test_where_everybody_is_found_the_rule_of_three_says_how_few_it_may_be() -> None:

@@ -36,8 +36,18 @@ def test_a_folder_of_people(folder: Path) -> None:
     assert [photo.person for photo in photos] == ["Ann"] * 2 + ["Bea"] * 2 + ["Cleo_de_Bo"] * 2
 
 
+def test_files_of_another_kind_are_no_photos(folder: Path) -> None:
+    for name in ("Thumbs.db", "notes.txt", "clip.mp4", "archive.zip"):
+        (folder / "Ann" / name).touch()
+    before = len(folder_photos(folder))
+    for name in ("broken.jpg", "without-suffix", "odd.suffix"):  # which may be photos, and are failures if they are not
+        (folder / "Ann" / name).touch()
+    assert before == 6
+    assert len(folder_photos(folder)) == 9
+
+
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="there are no photos in it; it must hold a folder of photos for each"):
+    with pytest.raises(EvaluationError, match="there is no folder of photos in it; give the folder that"):
         folder_photos(tmp_path)
     with pytest.raises(EvaluationError, match="the folder cannot be read \\(No such file or directory\\)"):
         folder_photos(tmp_path / "nowhere")
@@ -83,6 +93,23 @@ def test_a_table_of_pairs_makes_people_of_those_who_are_mated(folder: Path, tmp_
     assert people[2] == people[3]
     assert len(set(people)) == 3
     assert np.array_equal(pairs.first, [0, 1, 2, 4])
+    assert pairs.people_known
+
+
+def test_a_table_of_pairs_knows_people_by_their_folders(folder: Path, tmp_path: Path) -> None:
+    text = (
+        "file_x,file_y,Decision\n"
+        "Ann/Ann_0001.jpg,Bea/Bea_0001.jpg,no\n"
+        "Ann/Ann_0002.jpg,Cleo_de_Bo/Cleo_de_Bo_0001.jpg,no\n"  # in no mated pair, and Ann all the same
+        "Bea/Bea_0001.jpg,Bea/Bea_0002.jpg,yes\n"
+    )
+    pairs = read_pairs(listed(tmp_path, text, "pairs.csv"), folder)
+    assert pairs.people_known
+    assert [photo.person for photo in pairs.photos] == ["Ann", "Bea", "Ann", "Cleo_de_Bo", "Bea"]
+    # Folders that contradict the list tell nothing.
+    pairs = read_pairs(listed(tmp_path, text + "Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,no\n", "pairs.csv"), folder)
+    assert not pairs.people_known
+    assert len({photo.person for photo in pairs.photos}) == 4
 
 
 @pytest.mark.parametrize(
@@ -91,7 +118,7 @@ def test_a_table_of_pairs_makes_people_of_those_who_are_mated(folder: Path, tmp_
         (
             "pairs.txt",
             "10 300\nAnn 1 2\n",
-            "10 folds of 300 mated and 300 non-mated pairs are 6,000 lines",
+            "says 6,000 pairs .folds: 10, pairs of each kind in one: 300., and there are 1;",
         ),
         ("pairs.txt", "Ann 1 2\n", "the first line should say how many folds there are"),
         ("pairs.txt", "", "the first line should say how many folds there are"),
@@ -102,20 +129,25 @@ def test_a_table_of_pairs_makes_people_of_those_who_are_mated(folder: Path, tmp_
             "1\nAnn 1 3\nDora 1 Bea 2\n",
             "photos that are not in .*: Ann/Ann_0003, Dora/Dora_0001;",
         ),
-        ("pairs.csv", "file_x,file_y\na,b\n", "there is no column Decision; it needs file_x, file_y and Decision"),
-        ("pairs.csv", "", "there is no column Decision"),
+        (
+            "pairs.csv",
+            "file_x,file_y\na,b\n",
+            "no column Decision, only file_x, file_y; it needs .* with commas",
+        ),
+        ("pairs.csv", "", "there is no column Decision, only none"),
+        ("pairs.csv", "file_x;file_y;Decision\n", "there is no column Decision, only file_x;file_y;Decision"),
         ("pairs.csv", "file_x,file_y,Decision\n", "there are no pairs in it"),
         ("pairs.csv", 'file_x,file_y,Decision\n"' + "a" * 140_000, "is no line of a CSV table"),
         ("pairs.csv", f"file_x,file_y,Decision\n{'a' * 300},b,no\n", "names photos that are not in"),
         ("pairs.txt", "10 0\n", "the first line should say how many folds there are"),
         ("pairs.txt", "0\n", "the first line should say how many folds there are"),
-        ("pairs.txt", "1\n\nAnn 1 1\nAnn 1 Bea 2\n", "are a pair of one photo"),
+        ("pairs.txt", "1\n\nAnn 1 1\nAnn 1 Bea 2\n", "pair 1, are one photo and not a pair"),
         ("pairs.txt", "1\n\n\nAnn 1 2 3 4\nAnn 1 Bea 2\n", "line 4 should be a mated pair"),
         (
             "pairs.csv",
             "file_x,file_y,Decision\nAnn/Ann_0001.jpg,Ann/Ann_0002.jpg,yes\nAnn/Ann_0002.jpg,Bea/Bea_0001.jpg,yes\n"
             "Ann/Ann_0001.jpg,Bea/Bea_0001.jpg,no\n",
-            "are said to be one person's and two people's",
+            "pair 3, are said to be one person's, and two people's",
         ),
         ("pairs.csv", "file_x,file_y,Decision\na,b,maybe\n", "the Decision of line 2 is neither yes nor no"),
         ("pairs.csv", "file_x,file_y,Decision\na,,no\n", "it names photos that are not in .*: a, \\(nothing\\);"),

@@ -74,7 +74,15 @@ def test_without_an_error_the_rule_of_three_says_how_high_the_rate_may_be() -> N
     compared = compared_people([2] * 30, noise=0.3)
     (point,) = operating_points(compared, Replicates.draw(30, count=50), np.array([0.5]))
     assert point.fmr == point.fnmr == 0
-    assert [*point.fmr_interval] == [0, 3 / 15]
+    few = compared_people([2] * 4, noise=0.3)  # 24 non-mated pairs
+    (of_few,) = operating_points(few, Replicates.draw(4, count=50), np.array([0.9]))
+    assert [*of_few.fmr_interval] == [0, 1]
+    # No more than where 30 errors of 1,740 were counted.
+    at = np.sort(compared.non_mated_sample.similarities)[-30:][:1].astype(float)
+    (counted,) = operating_points(compared, Replicates.draw(30, count=50), np.floor(at * 1e4) / 1e4)
+    assert counted.fmr == pytest.approx(30 / 1_740, abs=1e-3)
+    assert point.fmr_interval.low == 0
+    assert point.fmr_interval.high == pytest.approx(counted.fmr_interval.high, rel=0.1)
     assert [*point.fnmr_interval] == [0, 3 / 30]
     found = verification(compared, Replicates.draw(30, count=50))
     assert (found.equal_error_rate, found.area_under_curve, found.best_accuracy) == (0, 1, 1)

@@ -37,6 +37,7 @@ app = typer.Typer()
 
 _DEFAULT_FMR, _DEFAULT_FPIR = 1e-4, 1e-2
 _NAMES = {"verify": ("verification (1:1)", "FMR", "FNMR"), "identify": ("identification (1:N)", "FPIR", "FNIR")}
+_WHAT_IS_COMPARED = "a photo with the nearest photo of a user, as `verify` does; `evaluate` tells of single pairs"
 
 # The specification's guideline, from 0.9 down: what its words promise, as the FMR from which they are true.
 _GUIDELINE = (
@@ -55,11 +56,15 @@ def calibrate(
     ] = None,
     fmr: Annotated[
         float | None,
-        typer.Option(help=f"How often one stranger may be verified as another. Without a target, {_DEFAULT_FMR:g}."),
+        typer.Option(
+            help=f"How often a stranger may be verified as a user. Without --fmr and --fpir, {_DEFAULT_FMR:g}."
+        ),
     ] = None,
     fpir: Annotated[
         float | None,
-        typer.Option(help=f"How often a search may give a stranger a name. Without a target, {_DEFAULT_FPIR:g}."),
+        typer.Option(
+            help=f"How often a search may give a stranger a name. Without --fmr and --fpir, {_DEFAULT_FPIR:g}."
+        ),
     ] = None,
     people: Annotated[
         int | None,
@@ -85,7 +90,11 @@ def calibrate(
     if json and not (yes or dry_run):
         raise typer.BadParameter("with --json nobody can be asked: add --yes or --dry-run")
     if follow:
-        calibration = propose_to_follow(settings)
+        followed = propose_to_follow(settings)
+        if followed is None:
+            _nothing_to_follow(json)
+            return
+        calibration = followed
     else:
         if fmr is None and fpir is None:
             fmr, fpir = _DEFAULT_FMR, _DEFAULT_FPIR
@@ -110,6 +119,14 @@ def calibrate(
         print_json(calibration.to_json() | {"applied": not dry_run})
     elif not dry_run:
         say("The thresholds are set; `pgface thresholds --history` keeps what they were set from.")
+
+
+def _nothing_to_follow(json: bool) -> None:
+    """Not a failure: a timer may ask every night."""
+    if json:
+        print_json({"changes": [], "applied": False})
+    else:
+        say("The threshold to identify fits the people who are enrolled; there is nothing to follow.")
 
 
 @app.command()
@@ -165,8 +182,12 @@ def _in_use(binding: Binding, past: list[PastCalibration], advice: Advice) -> li
         else:
             origin = "set by hand, or the specification's"
         facts += [(f"threshold to {kind}", f"{threshold:.4f}"), ("", origin)]
-    fits = "fits" if not advice.due else f"is too low: {advice.threshold:.4f} is advised; run `pgface calibrate`, or "
-    fits += "" if not advice.due else "`pgface calibrate --follow`"
+    fits = f"fits FPIR {advice.target:g}"
+    if advice.due:
+        fits = (
+            f"is too low for FPIR {advice.target:g}: {advice.threshold:.4f} is advised; run `pgface calibrate`, or "
+            "`pgface calibrate --follow`"
+        )
     facts.append((f"for {advice.people:,} people", f"the threshold to identify {fits}"))
     return facts
 
@@ -192,7 +213,6 @@ def _print(calibration: Calibration) -> None:
 def _print_source(calibration: Calibration) -> None:
     say(
         f"Measured on {calibration.photos:,} photos of {calibration.people:,} people ({calibration.source}): "
-        f"{calibration.mated_pairs:,} mated and {calibration.non_mated_pairs:,} non-mated pairs, "
         f"{calibration.failures_to_enroll:,} failures to enroll. With more enrolled photos of each person than the "
         f"{(calibration.photos - calibration.failures_to_enroll) / calibration.people:.1f} here, strangers reach a "
         "threshold more often."
@@ -202,16 +222,25 @@ def _print_source(calibration: Calibration) -> None:
 def _facts(change: ThresholdChange) -> list[tuple[str, object]]:
     name, rate, miss = _NAMES[change.kind]
     among = f" among {change.people_enrolled:,} people" if change.people_enrolled is not None else ""
-    how = ", extrapolated from the tail: too few comparisons to count" if change.extrapolated else ""
     facts: list[tuple[str, object]] = [
         (name, f"{rate} {change.target:g}{among}"),
         ("threshold now", f"{change.before:.4f}"),
-        ("threshold then", f"{change.threshold:.4f}: {_why_so_high(change)}"),
-        (f"{rate} then", f"{percent(change.rate)} ({_rates(*change.rate_interval)}){how}"),
     ]
+    if change.trials is None and change.tail is None:
+        return [
+            *facts,
+            ("new threshold", f"{change.threshold:.4f}: published with the model; nothing was measured here"),
+        ]
+    facts.append(("new threshold", f"{change.threshold:.4f}: {_why_so_high(change)}"))
+    if change.trials is not None:
+        seen = "extrapolated from the tail of" if change.extrapolated else "counted in"
+        how = f", {seen} {change.trials:,} comparisons of a photo with another person"
+        facts.append((f"{rate} there", f"{percent(change.rate)} ({_rates(*change.rate_interval)}){how}"))
+    if change.kind == "verify":
+        facts.append(("what is compared", _WHAT_IS_COMPARED))
     if change.miss_rate is not None and change.miss_rate_interval is not None:
         facts.append((f"{miss} now", percent(change.miss_rate_before or 0.0)))
-        facts.append((f"{miss} then", f"{percent(change.miss_rate)} ({_rates(*change.miss_rate_interval)})"))
+        facts.append((f"{miss} there", f"{percent(change.miss_rate)} ({_rates(*change.miss_rate_interval)})"))
     if change.check is not None:
         check = change.check
         facts.append(
@@ -226,9 +255,10 @@ def _facts(change: ThresholdChange) -> list[tuple[str, object]]:
 
 def _why_so_high(change: ThresholdChange) -> str:
     low, high = change.threshold_interval
+    widened = ", widened because there are few people" if change.threshold > high else ""
     return (
-        f"these photos show the target at {change.threshold_likely:.4f}, and other people's would at "
-        f"{low:.4f} to {max(high, change.threshold):.4f}"
+        f"the likely one is {change.threshold_likely:.4f} (95 %: {low:.4f} to {high:.4f}), and the safe end is "
+        f"taken{widened}"
     )
 
 

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from pgface.cli.gallery import FaceOption, WhichFaceOption
-from pgface.cli.output import JsonOption, console, print_json, print_titled, progress, require_writable, say
+from pgface.cli.output import JsonOption, console, print_json, print_titled, progress, say
 from pgface.evaluation.cache import forget
 from pgface.evaluation.evaluate import Evaluation
 from pgface.evaluation.evaluation_page import write_evaluation_page
-from pgface.evaluation.pages import require_page_packages
+from pgface.evaluation.pages import require_page_packages, require_place
 from pgface.evaluation.report import summary, tables
 from pgface.evaluation.run import (
     PhotoEmbedding,
@@ -73,7 +73,7 @@ def evaluate(
         raise typer.BadParameter("--attributes goes with a folder of people, not with --pairs")
     if html is not None:
         require_page_packages()
-        require_writable(html)
+        require_place(html)
     how = None
     if folder is None:
         evaluation = evaluate_gallery(settings)

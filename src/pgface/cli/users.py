@@ -93,7 +93,7 @@ def merge(
     """Give a user's photos to another user, when both are one person."""
     with Gallery.open() as gallery:
         merged, kept = gallery.user(user_ref(user)), gallery.user(user_ref(into))
-        if not yes:
+        if not yes and merged.id != kept.id:  # else there is nothing to ask
             typer.confirm(
                 f"Give {merged.photos} photos of {merged.name} <{merged.email}> to {kept.name} <{kept.email}>, and "
                 "erase the first user for good?",

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pgface.binding import Binding
-from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Interval
 from pgface.evaluation.calibration import Calibration, PastCalibration, ThresholdChange, current
 from pgface.evaluation.tail import Tail, rate_of_each
 from pgface.faces import model_defaults
 
+_A_FEW = 10
+"""People for whom the threshold that a gallery begins with was measured, or is enough."""
 _WORTH_SAYING = 0.01
 """By how much a threshold must be too low before somebody is told."""
 DEFAULT_FPIR = 1e-2
@@ -60,19 +61,15 @@ def advise(binding: Binding, past: Sequence[PastCalibration], people: int) -> Ad
     return Advice(needed, people, row.target, row.people_enrolled, due)
 
 
-def follow(binding: Binding, past: Sequence[PastCalibration], people: int) -> Calibration:
+def follow(binding: Binding, past: Sequence[PastCalibration], people: int) -> Calibration | None:
     """The change that lets the threshold of identification follow the number of people; nothing is measured anew.
 
-    Raises:
-        EvaluationError: the threshold in use fits.
-
+    None where the threshold in use fits.
     """
     advice = advise(binding, past, people)
     row = current(past, "identify", binding)
     if not advice.due:
-        raise EvaluationError(
-            f"The threshold {binding.identify_threshold:g} fits {people:,} people; there is nothing to follow."
-        )
+        return None
     wider = advice.threshold - (advice.threshold if row is None else row.threshold)
     change = ThresholdChange(
         kind="identify",
@@ -107,8 +104,13 @@ def tail_of(row: PastCalibration) -> Tail | None:
 
 
 def _published(model_name: str, people: int) -> float:
-    """In straight lines over the logarithm of the number of people; below the first and beyond the last as at those."""
-    points = model_defaults(model_name).identify_by_people
+    """In straight lines over the logarithm of the number of people; below the first and beyond the last as at those.
+
+    For a few people the threshold is the one that a gallery begins with.
+    """
+    defaults = model_defaults(model_name)
+    begin = min(defaults.identify_threshold, defaults.identify_by_people[0][1])
+    points = ((_A_FEW, begin), *defaults.identify_by_people)
     if people <= points[0][0]:
         return points[0][1]
     for (fewer, low), (more, high) in pairwise(points):

@@ -51,7 +51,10 @@ class Replicates:
             trials: of the same shape.
 
         """
-        nobody = _rule_of_three(int(np.count_nonzero(trials)))
+        people = int(np.count_nonzero(trials))
+        if people < 2:  # one person tells nothing of others
+            return Interval(0.0, 1.0)
+        nobody = _rule_of_three(people)
         if not errors.any():
             return Interval(0.0, nobody)
         if (errors == trials).all():

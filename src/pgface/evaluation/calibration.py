@@ -29,6 +29,8 @@ from pgface.schema import queries
 Kind = Literal["verify", "identify"]
 
 FEWEST_PEOPLE = 5
+_MOST_MISSED = 0.5
+"""Share of misses from which a threshold is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class ThresholdChange:
     tail: Tail | None
     """By which a threshold of "identify" goes for other numbers of people."""
     check: Check | None
+    trials: int | None = None
+    """Photos times other people: what the rate was estimated from; None where nothing was measured anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +161,11 @@ def propose(
         EvaluationError: there are too few people or comparisons, or a target is not between 0 and 1.
 
     """
-    for target in (fmr, fpir):
-        if target is not None and not 0 < target < 1:
-            raise EvaluationError(f"A target is a share between 0 and 1; {target:g} is none.")
+    check_targets(fmr, fpir)
     if len(embedded.people) < FEWEST_PEOPLE:
         raise EvaluationError(
-            f"{len(embedded.people)} people are too few to set a threshold by, since all pairs of two people share "
-            f"their faces; give photos of {FEWEST_PEOPLE} or more, and better of hundreds."
+            f"It takes {FEWEST_PEOPLE} people or more, and better hundreds, to set a threshold by, since all pairs of "
+            f"two people share their faces; there are {len(embedded.people)}."
         )
     compared = compare_all(embedded.embeddings, embedded.owners, seed=seed)
     replicates = Replicates.draw(len(embedded.people), seed=seed)
@@ -175,6 +177,8 @@ def propose(
         failures = embedded.missed_searches()
         before = binding.identify_threshold
         changes.append(_identify_change(compared, replicates, trials, fpir, before, people_enrolled, failures))
+    for change in changes:
+        _refuse_what_finds_nobody(change)
     pairs = NonMatedTrials.of_pairs(compared, replicates)
     return Calibration(
         changes=tuple(changes),
@@ -187,6 +191,30 @@ def propose(
         non_mated_pairs=compared.non_mated.total,
         measured_by=binding.identity,
     )
+
+
+def check_targets(*targets: float | None) -> None:
+    """Check that targets are rates.
+
+    Raises:
+        EvaluationError: one is not between 0 and 1.
+
+    """
+    for target in targets:
+        if target is not None and not 0 < target < 1:
+            raise EvaluationError(
+                f"{target:g} cannot be a target, which is a share between 0 and 1; write 0.01 for one in a hundred."
+            )
+
+
+def _refuse_what_finds_nobody(change: ThresholdChange) -> None:
+    if change.miss_rate is not None and (change.threshold >= 1 or change.miss_rate > _MOST_MISSED):
+        raise EvaluationError(
+            f"At the threshold that is safe for the target of {change.target:g}, {change.threshold:.4f}, "
+            f"{change.miss_rate:.0%} of the photos would be missed. Perhaps some photos have a wrong label: look "
+            "at `pgface evaluate --html` or `pgface audit-gallery`; else give photos of more people, or "
+            "accept more errors."
+        )
 
 
 def _verify_change(
@@ -211,6 +239,7 @@ def _verify_change(
         people_enrolled=None,
         tail=None,
         check=None,
+        trials=trials.total,
     )
 
 
@@ -252,6 +281,7 @@ def _identify_change(
         people_enrolled=people,
         tail=trials.tail(),
         check=Check(others, at.fpir, at.fpir_interval, fpir_of(estimate.rate, others)),
+        trials=trials.total,
     )
 
 

@@ -67,6 +67,8 @@ class Evaluation:
     """None for a list of pairs."""
     folds: FoldAccuracy | None
     """None unless the list of pairs has folds."""
+    people_known: bool
+    """Whether it is known who is who, so that the intervals are of people."""
     pairs_without_face: int
     """Pairs of the list with a photo without a usable face."""
     groups: tuple[GroupRates, ...]
@@ -102,6 +104,7 @@ class Evaluation:
             else _without_curves(self.search.rates)
             | {"targets": _jsonable(self.search.targets), "in_use": _jsonable(self.search.in_use)},
             "folds": _jsonable(self.folds),
+            "people_known": self.people_known,
             "pairs_without_face": self.pairs_without_face,
             "groups": [
                 _jsonable(group)
@@ -150,6 +153,7 @@ def evaluate_photos(
             in_use=search_point(compared, replicates, used.identify_threshold, failures=failures),
         ),
         folds=None,
+        people_known=True,
         pairs_without_face=0,
         groups=groups,
         differentials=differentials(groups),
@@ -209,6 +213,7 @@ def evaluate_pairs(
         in_use=_at(compared, replicates, used.verify_threshold),
         search=None,
         folds=folds,
+        people_known=pairs.people_known,
         pairs_without_face=int((~there).sum()),
         groups=(),
         differentials=(),

@@ -47,12 +47,14 @@ def write_evaluation_page(
         errors=[
             (
                 "The most similar photos of two people",
-                "Often one person under two names; else look-alikes, or relatives.",
+                "Often one person under two names; else look-alikes, or relatives. One pair for each two people; "
+                f"errors from {evaluation.used.verify_threshold:g} on.",
                 _shown(near, pictures),
             ),
             (
                 "The least similar photos of one person",
-                "Often a photo of somebody else; else one that is of little use.",
+                "Often a photo of somebody else; else one that is of little use. No photo twice; "
+                f"errors below {evaluation.used.verify_threshold:g}.",
                 _shown(far, pictures),
             ),
         ],

@@ -8,7 +8,7 @@ first and above the threshold. Terms: ISO/IEC 19795-1:2021; protocol as in NIST 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,7 +99,7 @@ def identification(
         non_mated_searches=len(compared.people),
         failures=int(failed.sum()),
         cumulative_match=found.sum(axis=0) / searches,
-        cumulative_match_intervals=tuple(_share_interval(replicates, by_person, trials) for by_person in found.T),
+        cumulative_match_intervals=_rising(_share_interval(replicates, by_person, trials) for by_person in found.T),
     )
 
 
@@ -108,6 +108,12 @@ def _found_by_rank(compared: Comparisons, count: int) -> NDArray[np.int64]:
     found = np.zeros((count, _RANKS + 2), np.int64)
     np.add.at(found, (compared.people, np.minimum(compared.ranks, _RANKS + 1)), 1)
     return found[:, 1 : _RANKS + 1].cumsum(axis=1)
+
+
+def _rising(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
+    """Intervals of shares that only rise: without an error the rule of 3 alone would say less than is known already."""
+    lows, highs = np.maximum.accumulate(np.array(list(intervals)), axis=0).T
+    return tuple(Interval(low, high) for low, high in zip(lows.tolist(), highs.tolist(), strict=True))
 
 
 def _share_interval(replicates: Replicates, found: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:

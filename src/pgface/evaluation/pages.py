@@ -21,6 +21,8 @@ from pgface.faces.pixels import RGBImage
 from pgface.photo_workers import EmbeddedFile, PhotoTask, PhotoWorkers
 from pgface.plotting import require_matplotlib
 
+_GENERATOR, _HEAD = b'<meta name="generator" content="pgface">', 1_000
+"""How a page is known, within so many bytes of its begin."""
 _SIDE = 160
 """Of a picture, in pixels."""
 
@@ -44,6 +46,26 @@ def require_page_packages() -> None:
     require_matplotlib()
     if importlib.util.find_spec("jinja2") is None:
         raise PgfaceError('A page needs Jinja2; install it with `pip install "pgface[plots]"`.')
+
+
+def require_place(file: Path) -> None:
+    """Check that a page can be written there, and would replace nothing but an earlier one.
+
+    Raises:
+        StorageError: it cannot, or would.
+
+    """
+    try:
+        there = file.exists()
+        with file.open("ab+") as stream:
+            stream.seek(0)
+            start = stream.read(_HEAD)
+        if not there:
+            file.unlink()
+    except OSError as error:
+        raise StorageError(f"{file}: it cannot be written ({error.strerror}); give a writable file.") from error
+    if start and _GENERATOR not in start:
+        raise StorageError(f"{file} is there already, and is no page of pgface; give another name.")
 
 
 def write_page(file: Path, template: str, **values: Any) -> None:

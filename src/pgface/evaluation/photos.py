@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import mimetypes
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ _YES = {"yes", "true", "1", "same"}
 _NO = {"no", "false", "0", "different"}
 _COLUMNS = {"file_x", "file_y", "Decision"}
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif"}
+_LEFT_BY_SYSTEMS = {"thumbs.db", "desktop.ini"}
 _SHOWN = 3
 """Of what is wrong with a list, in a sentence."""
 
@@ -45,10 +47,12 @@ class PhotoPairs:
     """Of the same shape: whether both are of one person."""
     folds: NDArray[np.int64] | None
     """Of the same shape, 0 to k - 1; None for a list without folds."""
+    people_known: bool
+    """Whether the list, or the folders of its photos, say who is who, and not only its mated pairs."""
 
 
 def folder_photos(folder: Path) -> list[LabelledPhoto]:
-    """The photos of `folder/<person>/<photo>`, in order; hidden files are left out.
+    """The photos of `folder/<person>/<photo>`, in order; hidden files and those of another kind are left out.
 
     Raises:
         EvaluationError: the folder cannot be read, or holds no photos of people.
@@ -59,11 +63,19 @@ def folder_photos(folder: Path) -> list[LabelledPhoto]:
         for person in _listed(folder)
         if os.path.isdir(person)
         for file in _listed(person)
-        if not os.path.isdir(file)
+        if not os.path.isdir(file) and _may_be_photo(file)
     ]
     if not photos:
-        raise EvaluationError(f"{folder}: there are no photos in it; it must hold a folder of photos for each person.")
+        raise EvaluationError(
+            f"{folder}: there is no folder of photos in it; give the folder that holds one for each person."
+        )
     return photos
+
+
+def _may_be_photo(file: Path) -> bool:
+    """Whether a name is not that of another kind of file, and of none that an operating system leaves."""
+    kind, _ = mimetypes.guess_type(file.name)
+    return file.name.lower() not in _LEFT_BY_SYSTEMS and (kind is None or kind.startswith("image/"))
 
 
 def lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
@@ -84,8 +96,8 @@ def lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
     folds, size = _lfw_head(file, [fields for _, fields in lines])
     if len(lines) - 1 != 2 * folds * size:
         raise EvaluationError(
-            f"{file}: {folds} folds of {size} mated and {size} non-mated pairs are {2 * folds * size:,} lines, and "
-            f"there are {len(lines) - 1:,}; give the whole list."
+            f"{file}: its first line says {2 * folds * size:,} pairs (folds: {folds}, pairs of each kind in one: "
+            f"{size}), and there are {len(lines) - 1:,}; give the whole list."
         )
     finder = _PhotoFinder(folder)
     pairs = []
@@ -106,7 +118,7 @@ def lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
 def csv_pairs(file: Path, folder: Path) -> PhotoPairs:
     """A table of pairs with the columns `file_x`, `file_y` and `Decision` (yes or no; or true, false, 1, 0).
 
-    Whoever has a mated pair in common is one person.
+    A photo's person is its folder, if that agrees with every pair; else whoever has a mated pair in common is one.
 
     Args:
         file: the table.
@@ -122,7 +134,11 @@ def csv_pairs(file: Path, folder: Path) -> PhotoPairs:
     try:
         missing = sorted(_COLUMNS - set(reader.fieldnames or ()))
         if missing:
-            raise EvaluationError(f"{file}: there is no column {missing[0]}; it needs file_x, file_y and Decision.")
+            there = ", ".join(reader.fieldnames or ()) or "none"
+            raise EvaluationError(
+                f"{file}: there is no column {missing[0]}, only {there[:100]}; it needs file_x, file_y and Decision, "
+                "with commas between them."
+            )
         for row in reader:
             decision = (row["Decision"] or "").strip().lower()
             if decision not in _YES | _NO:
@@ -199,21 +215,28 @@ class _PhotoFinder:
             kind = "non-mated" if mated.all() else "mated"
             raise EvaluationError(f"{file}: there is no {kind} pair in it; both kinds are needed.")
         people = [person for _, person in self._names]
-        if not any(people):
+        known = any(people)
+        if not known:
+            people = [PurePath(name).parent.as_posix() for name, _ in self._names]
+            owners = np.array(people)
+            # As a folder of people has it, if that is how these photos lie.
+            known = "." not in people and bool(((mated == 1) == (owners[first] == owners[second])).all())
+        if not known:
             people = [str(number) for number in _groups(len(people), first[mated == 1], second[mated == 1])]
         owners = np.array(people)
-        wrong = np.flatnonzero((first == second) | ((mated == 1) != (owners[first] == owners[second])))
-        if len(wrong):
-            one, other = (self._names[int(places[wrong[0]])][0] for places in (first, second))
-            raise EvaluationError(
-                f"{file}: {one} and {other} are a pair of one photo, or are said to be one person's and two people's; "
-                "correct the list."
-            )
+        for wrong, what in (
+            (first == second, "are one photo and not a pair"),
+            ((mated == 1) != (owners[first] == owners[second]), "are said to be one person's, and two people's"),
+        ):
+            if wrong.any():
+                number = int(np.flatnonzero(wrong)[0])
+                one, other = (self._names[int(places[number])][0] for places in (first, second))
+                raise EvaluationError(f"{file}: {one} and {other}, pair {number + 1}, {what}; correct the list.")
         photos = tuple(
             LabelledPhoto(name, path, person)
             for (name, _), path, person in zip(self._names, self._places, people, strict=True)
         )
-        return PhotoPairs(photos, first, second, mated == 1, folds if with_folds else None)
+        return PhotoPairs(photos, first, second, mated == 1, folds if with_folds else None, known)
 
 
 def _groups(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> list[int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgface.evaluation.bootstrap import Interval
 from pgface.evaluation.evaluate import Evaluation
+from pgface.evaluation.identification import IdentificationRates
 
 _REASONS = {
     "NoFaceError": "no face was found",
@@ -42,7 +44,13 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
         failed = f"{len(embedded.refusals):,} photos, {percent(embedded.failure_to_enroll_rate)}"
         yield f"Failures to enroll: {failed} ({reasons})."
     if evaluation.pairs_without_face:
-        yield f"{evaluation.pairs_without_face:,} pairs have such a photo and are in no rate but the folds' accuracy."
+        but = " but the folds' accuracy" if evaluation.folds is not None else ""
+        yield f"{evaluation.pairs_without_face:,} pairs have a photo without a usable face, and are in no rate{but}."
+    if not evaluation.people_known:
+        yield (
+            "The list does not say who is who, so whoever has a mated pair in common counts as one person: there are "
+            "fewer people in truth, and the intervals are wider. Put the photos into a folder for each person."
+        )
     if evaluation.folds is not None:
         folds = evaluation.folds
         yield (
@@ -65,15 +73,16 @@ def tables(evaluation: Evaluation) -> Iterator[Table]:
         yield _ranks(evaluation)
     if evaluation.groups:
         yield _groups(evaluation)
+    if evaluation.differentials:
         yield _differentials(evaluation)
 
 
 def _verification(evaluation: Evaluation) -> Table:
     rows = []
+    missing = []
     for target in evaluation.verification.targets:
         if target.point is None:
-            missing = f"{target.more_pairs_needed:,} more non-mated pairs are needed to know"
-            rows.append((f"FMR {target.target:g}", missing, "", ""))
+            missing.append(f"{target.target:g}: {target.more_pairs_needed:,}")
             continue
         point = target.point
         rows.append(
@@ -88,17 +97,18 @@ def _verification(evaluation: Evaluation) -> Table:
     rows.append(
         ("in use", f"{used.threshold:.4f}", rate(used.fmr, used.fmr_interval), rate(used.fnmr, used.fnmr_interval))
     )
-    return Table("Verification (1:1)", ("target", "threshold", "FMR", "FNMR"), tuple(rows), _INTERVALS)
+    note = f"More non-mated pairs needed to know the threshold for FMR {'; '.join(missing)}. " if missing else ""
+    return Table("Verification (1:1)", ("target", "threshold", "FMR", "FNMR"), tuple(rows), note + _INTERVALS)
 
 
 def _identification(evaluation: Evaluation) -> Table:
     search = evaluation.search
     assert search is not None  # noqa: S101 - the caller's
     rows = []
+    missing = []
     for target in search.targets:
         if target.point is None:
-            missing = f"{target.more_searches_needed:,} more photos are needed to know"
-            rows.append((f"FPIR {target.target:g}", missing, "", ""))
+            missing.append(f"{target.target:g}: {target.more_searches_needed:,}")
             continue
         point = target.point
         rows.append(
@@ -115,6 +125,8 @@ def _identification(evaluation: Evaluation) -> Table:
     )
     failures = search.rates.failures
     note = f"FPIR grows with the people enrolled: it holds for {search.rates.gallery_people:,}."
+    if missing:
+        note += f" More photos needed to know the threshold for FPIR {'; '.join(missing)}."
     if failures:
         note += f" FNIR counts {failures:,} photos without a usable face as misses."
     return Table("Identification (1:N, open set)", ("target", "threshold", "FPIR", "FNIR"), tuple(rows), note)
@@ -125,13 +137,22 @@ def _ranks(evaluation: Evaluation) -> Table:
     assert search is not None  # noqa: S101 - the caller's
     shares = search.rates.cumulative_match
     intervals = search.rates.cumulative_match_intervals
-    rows = tuple((f"{rank}", rate(shares[rank - 1], intervals[rank - 1])) for rank in (1, 2, 5, 10, 20))
+    rows = tuple((f"{rank}", rate(shares[rank - 1], intervals[rank - 1])) for rank in _shown_ranks(search.rates))
     note = f"{search.rates.mated_searches:,} searches without a threshold."
     return Table("Cumulative match", ("rank", "the right person is among the first"), rows, note)
 
 
+def _shown_ranks(rates: IdentificationRates) -> list[int]:
+    """Ranks up to the number of people: beyond, everybody is there."""
+    return [rank for rank in (1, 2, 5, 10, 20) if rank <= rates.gallery_people + 1]
+
+
 def _groups(evaluation: Evaluation) -> Table:
     rows = []
+    photos = Counter[str]()
+    for group in evaluation.groups:
+        photos[group.attribute] += group.photos
+    unknown = len(evaluation.embedded.photos) - min(photos.values())
     for group in evaluation.groups:
         point, search, rates = group.in_use, group.search, group.verification
         rows.append(
@@ -152,7 +173,8 @@ def _groups(evaluation: Evaluation) -> Table:
         "Groups, at the thresholds in use",
         columns,
         tuple(rows),
-        "FMR is of pairs within the group; FPIR and FNIR of its photos searched among everybody's.",
+        "Photos are those with a usable face. FMR is of pairs within the group; FPIR and FNIR of its photos searched "
+        "among everybody's." + (f" {unknown:,} photos are in no group of some attribute." if unknown else ""),
     )
 
 
@@ -174,7 +196,10 @@ def _differentials(evaluation: Evaluation) -> Table:
     )
 
 
-_INTERVALS = "In brackets: 95 % intervals, by drawing people anew 400 times."
+_INTERVALS = (
+    "In brackets: 95 % intervals, by drawing people anew 400 times; where there is no error, by the rule of 3 over "
+    "people, or over pairs of them for FMR."
+)
 
 
 def percent(share: float) -> str:

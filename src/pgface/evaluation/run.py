@@ -14,7 +14,7 @@ from pgface.binding import GalleryModel, read_binding
 from pgface.evaluation.advice import follow
 from pgface.evaluation.audit import Audit, audit
 from pgface.evaluation.cache import EmbeddingCache
-from pgface.evaluation.calibration import Calibration, apply, history, propose
+from pgface.evaluation.calibration import Calibration, apply, check_targets, history, propose
 from pgface.evaluation.embedded import EmbeddedPhotos, OnProgress, embed_photos
 from pgface.evaluation.evaluate import Evaluation, InUse, evaluate_pairs, evaluate_photos
 from pgface.evaluation.groups import check_attributes, read_attributes
@@ -201,6 +201,7 @@ def propose_calibration(
         DatabaseError: PostgreSQL could not be reached, or refused.
 
     """
+    check_targets(fmr, fpir)  # before photos are embedded for minutes
     with Database.open(settings) as database:
         binding = read_binding(database)
         enrolled = enrolled_people(database)
@@ -221,11 +222,12 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "replace").decode().replace("\0", "")
 
 
-def propose_to_follow(settings: Settings) -> Calibration:
+def propose_to_follow(settings: Settings) -> Calibration | None:
     """Let the threshold of identification follow the number of people; nothing is changed.
 
+    None where the threshold in use fits.
+
     Raises:
-        EvaluationError: the threshold in use fits.
         DatabaseError: PostgreSQL could not be reached, or refused.
 
     """

@@ -64,7 +64,7 @@ def stored_embeddings(database: Database, photos_dir: Path, gallery_id: UUID) ->
             blocks.append((embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32))
             faces += [_face(photos_dir, gallery_id, *row[1:]) for row in rows]
     if not blocks:
-        raise EvaluationError("Nobody is enrolled in this gallery yet; enroll people, or give a folder of photos.")
+        raise EvaluationError("Nobody is enrolled in this gallery yet; enroll people first, with `pgface enroll`.")
     return StoredEmbeddings(tuple(faces), np.concatenate(blocks), ())
 
 

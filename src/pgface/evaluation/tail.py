@@ -153,6 +153,11 @@ class NonMatedTrials:
         """Whether the trials tell of a rate: they can be counted, or the tail goes no further than 100 times beyond."""
         return self.total >= self._needed(rate) and len(self.similarities) >= _FEWEST
 
+    @property
+    def least(self) -> float:
+        """The smallest rate that the trials tell of."""
+        return ERRORS_NEEDED / REACH / self.total
+
     def estimate(self, rate: float) -> Estimate:
         """The least threshold, of four places, that no larger share of trials than a rate reaches.
 
@@ -162,8 +167,9 @@ class NonMatedTrials:
         """
         if not self.reaches(rate):
             raise EvaluationError(
-                f"{self.total:,} non-mated comparisons do not tell of a rate of {rate:.1e}, not even by their tail; "
-                f"{self._needed(rate) - self.total:,} more are needed: add photos of more people, or aim higher."
+                f"{self.total:,} comparisons of a photo with another person do not tell of one error in {1 / rate:,.0f}"
+                f", not even by their tail: that takes {self._needed(rate):,}. Add photos of more people, or accept "
+                f"more errors: these tell of one in {1 / self.least:,.0f}."
             )
         counted = rate * self.total >= ERRORS_NEEDED
         likely, each = self._counted(rate) if counted else self._extrapolated(rate)

@@ -115,15 +115,19 @@ def operating_points(
 ) -> list[OperatingPoint]:
     """FMR and FNMR at some thresholds, with their intervals."""
     reaching, staying_below = compared.non_mated.at_or_above(), compared.mated.below()
-    fmr_intervals = replicates.of_non_mated(compared, at)
+    # A rate is no higher than at a lower threshold, where enough errors were counted to know it.
+    counted = np.flatnonzero(reaching >= ERRORS_NEEDED)[-1:]
+    fmr_intervals = replicates.of_non_mated(compared, np.append(at, thresholds()[counted]))
+    bound = fmr_intervals[-1].high if len(counted) else 1.0
     points = []
-    for threshold, fmr_interval in zip(at.tolist(), fmr_intervals, strict=True):
+    for threshold, fmr_interval in zip(at.tolist(), fmr_intervals[: len(at)], strict=True):
         place = index_of(threshold)
+        fmr = float(reaching[place] / compared.non_mated.total)
         points.append(
             OperatingPoint(
                 threshold=threshold,
-                fmr=float(reaching[place] / compared.non_mated.total),
-                fmr_interval=fmr_interval,
+                fmr=fmr,
+                fmr_interval=fmr_interval if fmr else Interval(0.0, min(fmr_interval.high, bound)),
                 fnmr=float(staying_below[place] / compared.mated.total),
                 fnmr_interval=replicates.of_people(*_by_person(compared.mated_sample, compared.people, threshold)),
             )
