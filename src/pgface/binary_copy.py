@@ -53,14 +53,20 @@ def packed_with_photos(user_ids: NDArray[Any], photo_ids: NDArray[Any], embeddin
 
     """
     linked = photo_ids > 0
+    if not linked.any():
+        return _without_photos(user_ids, embeddings).tobytes()
     with_photo = _filled(_ROW_WITH_PHOTO, 3, user_ids[linked], embeddings[linked])
     with_photo["photo_id_bytes"], with_photo["photo_id"] = 4, photo_ids[linked]
-    without_photo = _filled(_ROW_WITHOUT_PHOTO, 3, user_ids[~linked], embeddings[~linked])
-    without_photo["photo_id_bytes"] = -1
-    if linked.all() or not linked.any():
-        return with_photo.tobytes() + without_photo.tobytes()
-    one, other = iter(with_photo), iter(without_photo)
+    if linked.all():
+        return with_photo.tobytes()
+    one, other = iter(with_photo), iter(_without_photos(user_ids[~linked], embeddings[~linked]))
     return b"".join(next(one if has_photo else other).tobytes() for has_photo in linked.tolist())
+
+
+def _without_photos(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> NDArray[np.void]:
+    rows = _filled(_ROW_WITHOUT_PHOTO, 3, user_ids, embeddings)
+    rows["photo_id_bytes"] = -1
+    return rows
 
 
 def unpacked(

@@ -22,6 +22,8 @@ from pgface.postgres.database import Database
 from pgface.results import Enrollment, Match, User
 from pgface.schema import queries
 
+_SMALLEST_NORM = 1e-100
+"""Whose square is still a number as exact as others."""
 _UNIT_TOLERANCE = 1e-6
 
 _PHOTO_TYPES = ("int4", "int4", "varchar", "text", "int4", "int4", "text")
@@ -85,6 +87,16 @@ def unit_embeddings(embeddings: Any, *, first_row: int = 0) -> NDArray[np.float3
         raise EmbeddingError("An embedding must be 512 numbers.") from error
     if given.ndim != 2 or given.shape[1] != EMBEDDING_DIMENSION:
         raise EmbeddingError(f"An embedding must be 512 numbers; this has shape {given.shape[1:]}.")
+    norms = np.sqrt(np.einsum("ij,ij->i", given, given))
+    if ((norms > _SMALLEST_NORM) & (norms < 1 / _SMALLEST_NORM)).all():
+        unit = np.empty(given.shape, np.float32)
+        np.divide(given, norms[:, np.newaxis], out=unit, casting="same_kind")
+        return unit
+    return _scaled_units(given, first_row)
+
+
+def _scaled_units(given: NDArray[np.float64], first_row: int) -> NDArray[np.float32]:
+    """The same for numbers of any size, and the refusal of what has no direction."""
     # Scaled first, so that the norm of very large or very small numbers is still a number.
     largest = np.abs(given).max(axis=1, keepdims=True)
     wrong = np.flatnonzero(~np.isfinite(largest[:, 0]) | (largest[:, 0] == 0))

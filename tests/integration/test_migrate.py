@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from datetime import datetime
@@ -14,10 +16,10 @@ import numpy as np
 import psycopg
 import pytest
 from galleries import contents, one_value, rows
+from old_installation import OWNERS, PHOTOS, TOKENS, USERS, some_vectors, write_labels, write_sqlite, write_vectors
 from PIL import Image
 from typer.testing import CliRunner
 
-from old_installation import OWNERS, PHOTOS, TOKENS, USERS, some_vectors, write_labels, write_sqlite, write_vectors
 from pgface.cli import app
 from pgface.enrollment import unit_embeddings
 from pgface.errors import MigrationError, ModelMismatchError, PgfaceError
@@ -370,6 +372,31 @@ def test_no_token_and_no_password_is_printed(command: Callable[..., Any]) -> Non
     for secret in [*(token[2] for token in TOKENS), *(hashlib.sha256(t[2].encode()).hexdigest() for t in TOKENS)]:
         assert secret not in done.output
     assert not any(user[3] in done.output.split() for user in USERS)
+
+
+def test_the_commands_of_the_page(
+    of_real_photos: tuple[Path, OldInstallation],
+    settings: Settings,
+    insightface_pack: Path,
+    tmp_path: Path,
+    command: Callable[..., Any],
+) -> None:
+    assert command is not None  # its environment is what the page's commands are run in
+    (tmp_path / "models").mkdir()
+    (tmp_path / "static").mkdir()
+    for name in ("face_db.npy", "face_db.json"):
+        (tmp_path / name).rename(tmp_path / "models" / name)
+    of_real_photos[0].rename(tmp_path / "static" / "photos")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "migration.md").read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    assert len(lines) == 5
+    for line in lines:
+        program, *arguments = shlex.split(line.replace("buffalo_l", str(insightface_pack)))
+        done = CliRunner().invoke(app, arguments)
+        assert program == "pgface"
+        assert done.exit_code == 0, done.output
+    with Gallery.open(settings) as gallery:
+        assert gallery.status().embeddings == 6
 
 
 def test_tables_are_locked_no_longer_than_the_migration(

@@ -52,7 +52,10 @@ class MigrationReport:
     """None without photo files."""
     verified: Verified | None
     """None for a rehearsal, and where nothing was new."""
+    seconds_to_commit: float
+    """Of writing, until all of it was committed; 0 for a rehearsal."""
     seconds: float
+    """Of everything: the checks before, the index and the look at the result afterwards."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -121,15 +124,15 @@ class Migration:
                 len(self._old.owners) if merge or count_rows(connection).nothing else 0,  # else nothing is written
                 latency_target=self._settings.search_latency_target,
             ) as many,
-            self._files.writing() as batch,
-            translated(),
-            connection.transaction(),
         ):
-            self.copies = PhotoCopies(photos, batch, PhotoLimits.from_settings(self._settings))
-            self.before = count_rows(connection)
-            self.written = write(connection, self._old, self.copies, merge=merge, on_rows=on_rows)
-            users = verify_rows(connection, self._old, self.written, self.before)
-            refresh_templates_of_load(connection, len(self.written.users), many=many)
+            began = time.monotonic()
+            with self._files.writing() as batch, translated(), connection.transaction():
+                self.copies = PhotoCopies(photos, batch, PhotoLimits.from_settings(self._settings))
+                self.before = count_rows(connection)
+                self.written = write(connection, self._old, self.copies, merge=merge, on_rows=on_rows)
+                users = verify_rows(connection, self._old, self.written, self.before)
+                refresh_templates_of_load(connection, len(self.written.users), many=many)
+            self.seconds_to_commit = time.monotonic() - began
         self.verified = None
         if not self.written.new.nothing:
             with self._database.connection_of_its_own() as connection:
@@ -151,6 +154,7 @@ class Migration:
             model=model,
             model_check=check,
             verified=self.verified,
+            seconds_to_commit=self.seconds_to_commit,
             seconds=time.monotonic() - began,
         )
 
@@ -201,6 +205,7 @@ def _rehearsed(
         model=model,
         model_check=check,
         verified=None,
+        seconds_to_commit=0.0,
         seconds=time.monotonic() - began,
     )
 

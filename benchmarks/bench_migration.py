@@ -1,0 +1,159 @@
+"""Moving an old SQLite and NPY installation into a gallery, beside bare binary COPY of the same rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import psycopg
+from rich.console import Console
+
+from bare_copy import copy_rows
+from pgface import Settings
+from pgface.benchmark.facts import machine
+from pgface.benchmark.report import table
+from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
+from pgface.benchmark.timing import Row
+from pgface.legacy.installation import read_installation
+from pgface.legacy.migrate import migrate
+from pgface.postgres.database import initialise
+from pgface.postgres.embedded import EmbeddedPostgres
+
+_TARGET = 1 / 0.8
+_LOOK = 0.02
+"""Seconds between two looks at the memory."""
+_BARE = "CREATE TABLE bare (id SERIAL, user_id INTEGER, embedding vector(512) STORAGE PLAIN)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--faces", type=int, nargs="+", default=[100_000, 1_000_000], help="(100000 1000000)")
+    parser.add_argument("--rounds", type=int, default=3, help="of each side, in turn (3); one from a million on")
+    arguments = parser.parse_args()
+    console = Console(highlight=False, width=200)
+    with tempfile.TemporaryDirectory(prefix="pgface-", dir=Path.cwd()) as scratch:
+        Path(scratch).chmod(0o711)  # the server of root is another user
+        for faces in arguments.faces:
+            rounds = 1 if faces >= 1_000_000 else arguments.rounds
+            rows, memory = measured(Path(scratch), faces, rounds)
+            console.print(table(f"{faces:,} embeddings", rows))
+            console.print(memory)
+    console.print(", ".join(f"{name} {value}" for name, value in machine().items()), soft_wrap=True)
+
+
+def measured(scratch: Path, faces: int, rounds: int) -> tuple[list[Row], str]:
+    npy, labels = old_files(scratch, faces)
+    owners = np.arange(faces) // PHOTOS_PER_PERSON + 1
+    migrated, to_plain, to_gallerys = [], [], []
+    report = ""
+    with EmbeddedPostgres(scratch / "server") as server:
+        for number in range(rounds):
+            name = f"r{faces}_{number}"
+            with psycopg.connect(server.url, autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name}".encode())
+                connection.execute(f"CREATE DATABASE {name}_bare".encode())
+            to_plain.append(bare(server.url, f"{name}_bare", npy, owners, "bare"))
+            settings = Settings.model_validate(
+                {"database_url": in_database(server.url, name), "data_dir": scratch / "data"}
+            )
+            with most_memory() as memory:
+                done = migrate(read_installation(npy=npy, json=labels), settings, model="dlib")
+            migrated.append(done.seconds_to_commit)
+            report = (
+                f"reading, writing, index and check together {done.seconds:.0f} s; private memory at most "
+                f"{memory[0] / 2**20:,.0f} MiB, {memory[1] / 2**20:,.0f} before; "
+                f"the file {npy.stat().st_size / 2**20:,.0f}"
+            )
+            to_gallerys.append(bare(server.url, f"{name}_bare", npy, owners, "face_embeddings"))
+            with psycopg.connect(server.url, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+                connection.execute(f"DROP DATABASE {name}_bare WITH (FORCE)".encode())
+    npy.unlink()
+    sides = {"a table without keys": to_plain, "the gallery's table": to_gallerys}
+    return [row(f"until committed, beside COPY to {name}", migrated, taken) for name, taken in sides.items()], report
+
+
+def old_files(scratch: Path, faces: int) -> tuple[Path, Path]:
+    npy, labels = scratch / "face_db.npy", scratch / "face_db.json"
+    people = faces // PHOTOS_PER_PERSON
+    np.save(npy, SyntheticPeople(Kind.CLUSTERED).embeddings(people) * np.float32(3))
+    owners = np.arange(people * PHOTOS_PER_PERSON) // PHOTOS_PER_PERSON + 1
+    labels.write_text(json.dumps({"users": [str(owner) for owner in owners.tolist()]}))
+    return npy, labels
+
+
+def bare(url: str, database: str, npy: Path, owners: np.ndarray, table_name: str) -> float:
+    """Seconds of COPY into a table, which is empty and has no vector index, until it is committed."""
+    where = in_database(url, database)
+    initialise(Settings.model_validate({"database_url": where}))
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS" + _BARE.removeprefix("CREATE TABLE"))
+        connection.execute("DROP INDEX IF EXISTS idx_embeddings_vector")
+        connection.execute(
+            "INSERT INTO users (id, name, email, password) SELECT n, 'n', n || '@example.org', '!' "
+            "FROM generate_series(1, %s) n ON CONFLICT DO NOTHING",
+            (int(owners.max()),),
+        )
+        began = time.perf_counter()
+        with connection.transaction():
+            copy_rows(connection, table_name, owners, np.load(npy, mmap_mode="r"))
+        return time.perf_counter() - began
+
+
+def in_database(url: str, name: str) -> str:
+    return psycopg.conninfo.make_conninfo(url, dbname=name)
+
+
+@contextmanager
+def most_memory() -> Iterator[list[int]]:
+    """The most private memory of this process meanwhile, and what it was before, in bytes."""
+    before = private_memory()
+    found, stop = [before, before], Event()
+
+    def look() -> None:
+        while not stop.wait(_LOOK):
+            found[0] = max(found[0], private_memory())
+
+    thread = Thread(target=look)
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
+
+
+def private_memory() -> int:
+    """What is not a page of a file: the mapped embeddings are not in it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("no RssAnon in /proc/self/status")
+
+
+def row(what: str, migrated: list[float], taken: list[float]) -> Row:
+    ratios = np.array(migrated) / np.array(taken)
+    median = float(np.median(ratios))
+    low, high = np.percentile(ratios, (25, 75)).tolist()
+    return Row(
+        what,
+        f"{np.median(migrated):.1f} s",
+        f"bare COPY: {np.median(taken):.1f} s",
+        median,
+        (low, high),
+        min(migrated) / min(taken),
+        len(ratios),
+        f"≤ {_TARGET:g} ×",
+        median <= _TARGET,
+    )
+
+
+if __name__ == "__main__":
+    main()
