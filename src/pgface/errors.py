@@ -30,6 +30,7 @@ Catch `PgfaceError` for all of them, or a branch:
     │   ├── PgvectorError
     │   ├── SchemaMissingError
     │   ├── SchemaTooNewError
+    │   ├── SessionNeededError
     │   ├── IndexNotBuiltError
     │   └── EmbeddedPostgresError
     └── GalleryError
@@ -154,6 +155,10 @@ class SchemaMissingError(DatabaseError):
 
 class SchemaTooNewError(DatabaseError):
     """This database was made by a newer pgface; upgrade pgface to use it."""
+
+
+class SessionNeededError(DatabaseError):
+    """This needs a session of its own, and a pooler is in between; set PGFACE_DIRECT_URL to PostgreSQL itself."""
 
 
 class IndexNotBuiltError(DatabaseError):

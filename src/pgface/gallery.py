@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ from pgface.binding import Binding, GalleryModel, read_binding
 from pgface.bulk import load_embeddings
 from pgface.confidence import confidence
 from pgface.enrollment import enroll_faces, insert_embedding, unit_embedding
-from pgface.errors import GalleryError
+from pgface.errors import GalleryError, SessionNeededError
 from pgface.faces.choice import WhichFace, enrollable, one_face, one_for_each
 from pgface.faces.engine import Engine, Face, every_face
 from pgface.faces.image import Photo, PhotoLimits, PhotoSource, open_photo
@@ -47,6 +48,8 @@ from pgface.results import (
 from pgface.search import SearchKeeper, SearchMethod, SearchState, fit_search, fit_search_if_due, read_search_state
 from pgface.settings import Settings, get_settings
 from pgface.status import read_status
+
+_log = logging.getLogger(__name__)
 
 
 class Gallery:
@@ -505,8 +508,13 @@ class Gallery:
             return face
 
     def _fit_search_if_due(self) -> None:
-        with self._database.connection_of_its_own() as connection, vector_index_to_oneself(connection):
-            fit_search_if_due(connection, self._settings.search_latency_target)
+        try:
+            with self._database.connection_of_its_own() as connection, vector_index_to_oneself(connection):
+                fit_search_if_due(connection, self._settings.search_latency_target)
+        except SessionNeededError as error:
+            # What was done before stands, and people are found as they were.
+            if self.search_state().due or not self._database.read("vector_index", row_factory=tuple_row):
+                _log.warning("The search goes on as it was, and is to be fitted with `pgface fit-search`. %s", error)
 
     def _remove_deleted_files(self) -> None:
         with self._database.transaction() as connection:

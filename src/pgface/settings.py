@@ -6,7 +6,7 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import platformdirs
 from psycopg import ProgrammingError
@@ -37,6 +37,16 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(
         default=None, description="PostgreSQL server, as a URL; without it the embedded one is used"
+    )
+    direct_url: SecretStr | None = Field(
+        default=None,
+        description="the same database without the pooler that PGFACE_DATABASE_URL leads to, "
+        "for what needs a session of its own: index builds and bulk loads",
+    )
+    pooling: Literal["auto", "session", "transaction"] = Field(
+        default="auto",
+        description="what a pooler in between keeps together: `session`, which PostgreSQL itself does too, or only "
+        "`transaction`; `auto` takes every pooler that it notices for one of transactions",
     )
     schema_name: Annotated[str, Field(min_length=1, max_length=63)] = Field(
         default="public", validation_alias="PGFACE_SCHEMA", description="PostgreSQL schema of the gallery"
@@ -98,7 +108,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("database_url")
+    @field_validator("database_url", "direct_url")
     @classmethod
     def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value().strip():

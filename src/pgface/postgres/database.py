@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import psycopg
-from pgvector.psycopg import register_vector
 from psycopg import Connection
-from psycopg.rows import BaseRowFactory
+from psycopg.rows import BaseRowFactory, tuple_row
 from psycopg_pool import ConnectionPool
 
-from pgface.errors import DatabaseAccessError, DatabaseUnreachableError, SchemaMissingError
+from pgface.errors import DatabaseUnreachableError, SessionNeededError, SettingsError
+from pgface.postgres.connection import GalleryConnection
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.postgres.errors import connection_error, translated
 from pgface.postgres.migrate import migrate, require_current
@@ -26,14 +26,12 @@ Answer = TypeVar("Answer")
 
 _MOST_IDLE = 60.0
 """Seconds after which a connection that was not needed is closed."""
-
-
-class _PooledConnection(Connection[Any]):
-    """A connection of the pool, which keeps its cursor for reading."""
-
-    @cached_property
-    def reading_cursor(self) -> Any:
-        return self.cursor(binary=True)
+_CONNECTION: dict[str, Any] = {
+    "autocommit": True,
+    "application_name": "pgface",
+    # Until it is known that nobody else will meet the statement in the same session.
+    "prepare_threshold": None,
+}
 
 
 class Database:
@@ -41,7 +39,7 @@ class Database:
 
     def __init__(
         self,
-        pool: ConnectionPool[_PooledConnection],
+        pool: ConnectionPool[GalleryConnection],
         resources: ExitStack,
         url: str,
         embedded: EmbeddedPostgres | None,
@@ -53,6 +51,9 @@ class Database:
         self._embedded = embedded
         self.url = url
         """Where PostgreSQL is; may hold a password, so never print it."""
+        direct_url = settings.direct_url
+        self.direct_url = url if direct_url is None else direct_url.get_secret_value()
+        """Where a session of one's own is to be had, for pg_dump and the like; may hold a password too."""
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -66,15 +67,16 @@ class Database:
         """
         with ExitStack() as resources:
             url, embedded = _start(settings, resources)
-            with _connect(url, settings) as connection:
-                _find_gallery(connection, settings.schema_name)
-                require_current(connection)
+            with _connect(url, settings) as connection, translated():
+                connection.enter(settings.schema_name, settings.pooling)
+                with connection.in_gallery():
+                    require_current(connection)
 
             pool = ConnectionPool(
                 url,
-                connection_class=_PooledConnection,
-                kwargs={"autocommit": True, "application_name": "pgface"},
-                configure=partial(_configure, schema_name=settings.schema_name),
+                connection_class=GalleryConnection,
+                kwargs=_CONNECTION,
+                configure=partial(_configure, settings=settings),
                 min_size=1,
                 max_size=settings.pool_size,
                 timeout=settings.connect_timeout,
@@ -101,7 +103,7 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """A connection in a transaction that commits at the end, or undoes everything on an error."""
         try:
-            with translated(), self._pool.connection() as connection, connection.transaction():
+            with translated(), self._pool.connection() as connection, connection.in_gallery():
                 yield connection
         except DatabaseUnreachableError:
             self._recover()
@@ -109,16 +111,43 @@ class Database:
 
     @contextmanager
     def autocommit(self) -> Iterator[Connection]:
-        """A connection outside a transaction, for statements that refuse to run in one."""
+        """A connection outside a transaction, for statements that refuse to run in one.
+
+        Raises:
+            SessionNeededError: as for `connection_of_its_own`.
+
+        """
         with translated(), self._pool.connection() as connection:
-            yield connection
+            if connection.has_session:
+                yield connection
+                return
+        with self.connection_of_its_own() as own:
+            yield own
 
     @contextmanager
     def connection_of_its_own(self) -> Iterator[Connection]:
-        """A connection outside a transaction and outside the pool, for what takes minutes: nobody waits for it."""
-        with translated(), _connect(self.url, self._settings) as connection:
-            _configure(connection, schema_name=self._settings.schema_name)
+        """A connection outside a transaction and outside the pool, for what takes minutes: nobody waits for it.
+
+        Raises:
+            SessionNeededError: it leads through a transaction pooler, and there is no PGFACE_DIRECT_URL around that.
+            SettingsError: PGFACE_DIRECT_URL leads to another database.
+
+        """
+        with translated(), _connect(self.direct_url, self._settings) as connection:
+            _configure(connection, self._settings)
+            if not connection.has_session:
+                raise SessionNeededError
+            if self.direct_url != self.url:
+                self._require_same_database(connection)
             yield connection
+
+    def _require_same_database(self, connection: Connection) -> None:
+        direct = connection.execute(queries()["database_identity"]).fetchall()
+        if direct != self.read("database_identity", row_factory=tuple_row):
+            raise SettingsError(
+                "PGFACE_DIRECT_URL leads to another database than PGFACE_DATABASE_URL; "
+                "let it name the same one, without the pooler in between."
+            )
 
     def read(
         self, name: str, parameters: Mapping[str, Any] | None = None, *, row_factory: BaseRowFactory[Row]
@@ -167,7 +196,10 @@ class Database:
             try:
                 cursor = connection.reading_cursor
                 cursor.row_factory = row_factory
-                return run(cursor)
+                if connection.has_session:
+                    return run(cursor)
+                with connection.in_gallery():
+                    return run(cursor)
             finally:
                 self._pool.putconn(connection)
 
@@ -194,39 +226,13 @@ def _start(settings: Settings, resources: ExitStack) -> tuple[str, EmbeddedPostg
     return url, embedded
 
 
-def _connect(url: str, settings: Settings) -> Connection:
+def _connect(url: str, settings: Settings) -> GalleryConnection:
     try:
-        return psycopg.connect(
-            url, autocommit=True, connect_timeout=math.ceil(settings.connect_timeout), application_name="pgface"
-        )
+        return GalleryConnection.connect(url, connect_timeout=math.ceil(settings.connect_timeout), **_CONNECTION)
     except psycopg.OperationalError as error:
         raise connection_error(error) from error
 
 
-def _configure(connection: Connection, *, schema_name: str) -> None:
-    connection.prepare_threshold = 0
-    _find_gallery(connection, schema_name)
-    register_vector(connection)
-
-
-def _find_gallery(connection: Connection, schema_name: str) -> None:
-    """Let unqualified names lead to the gallery's schema, then to pgvector's."""
-    with translated():
-        if connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", (schema_name,)).fetchone() == (True,):
-            # PostgreSQL passes over a schema that is not there, and would find the next gallery on the path.
-            raise SchemaMissingError(f"There is no schema {schema_name} in this database; run `pgface init`.")
-        row = connection.execute(
-            """
-            SELECT set_config('search_path', concat_ws(', ', quote_ident(%s), quote_ident(nspname)), false)
-            FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
-            WHERE extname = 'vector'
-            """,
-            (schema_name,),
-        ).fetchone()
-        current = connection.execute("SELECT current_schema()").fetchone()
-    if row is None:
-        raise SchemaMissingError
-    if current != (schema_name,):
-        raise DatabaseAccessError(
-            f"This PostgreSQL user may not use the schema {schema_name}; let its owner run GRANT USAGE ON SCHEMA."
-        )
+def _configure(connection: GalleryConnection, settings: Settings) -> None:
+    connection.enter(settings.schema_name, settings.pooling)
+    connection.know_vectors()

@@ -22,6 +22,8 @@ from pgface.errors import (
 SCHEMA_TOO_NEW = "PGF01"
 PGVECTOR_TOO_OLD = "PGF02"
 """SQLSTATEs raised by the schema's preamble."""
+POOLER = "08P01"
+"""SQLSTATE of all that pgbouncer says itself."""
 
 _REFUSED = ("password", "authentication", "role", "pg_hba", "no pg_hba.conf entry", "permission")
 
@@ -63,8 +65,12 @@ def translated() -> Iterator[None]:
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
+            # A pooler in between gives its own reasons, all under one number: PostgreSQL never sends that to libpq.
+            said = error.diag.message_primary if error.sqlstate == POOLER else None
+            reason = f" ({said})" if said else ""
             raise DatabaseUnreachableError(
-                "The connection to PostgreSQL was lost; what was under way was undone, what was committed is there."
+                f"The connection to PostgreSQL was lost{reason}; "
+                "what was under way was undone, what was committed is there."
             ) from error
         raise _from_sqlstate(error) from error
     except psycopg.Error as error:

@@ -483,3 +483,8 @@ ORDER BY id;
 
 -- copy_out_embeddings_in_order --
 COPY (SELECT user_id, embedding FROM face_embeddings ORDER BY id) TO STDOUT (FORMAT BINARY);
+
+-- database_identity --
+-- The same for two connections only if they lead to the same database of the same server.
+SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database())
+FROM pg_control_system();

@@ -115,7 +115,7 @@ def refresh_templates(database: Database, max_users: int = _BATCH) -> bool:
     """
     if database.read("search_method", row_factory=tuple_row) == [("exact",)]:
         return False
-    with suppress(DatabaseError), database.autocommit() as connection:
+    with suppress(DatabaseError), database.transaction() as connection:
         return connection.execute(queries()["refresh_templates"], {"max_users": max_users}).fetchone() == (max_users,)
     return False
 

@@ -1,0 +1,93 @@
+"""A connection that finds its gallery, also where a pooler gives every transaction another server process.
+
+A session's settings, prepared statements and locks belong to one server process. Behind a pooler of transactions
+(pgbouncer with `pool_mode = transaction`) the next statement may reach another one, which has none of them, or those
+of somebody else. There the search path is set anew in each transaction, and nothing is prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
+from typing import Any, Literal
+
+from pgvector.psycopg import register_vector
+from psycopg import Connection
+
+from pgface.errors import DatabaseAccessError, SchemaMissingError
+from pgface.postgres.errors import translated
+
+Pooling = Literal["auto", "session", "transaction"]
+
+_SET_SEARCH_PATH = "SELECT set_config('search_path', %s, true)"
+
+
+class GalleryConnection(Connection[Any]):
+    """A connection to the database of a gallery, in autocommit mode; `enter` leads it to the gallery's schema."""
+
+    search_path: str | None = None
+    """What each transaction has to set; None where the session keeps it."""
+
+    @property
+    def has_session(self) -> bool:
+        """Whether settings and locks last from one transaction to the next."""
+        return self.search_path is None
+
+    @cached_property
+    def reading_cursor(self) -> Any:
+        """A cursor that is kept: making one anew takes as long as a part of a short query."""
+        return self.cursor(binary=True)
+
+    @contextmanager
+    def in_gallery(self) -> Iterator[None]:
+        """A transaction, in which names lead to the gallery whichever server process it runs in."""
+        with self.transaction():
+            if self.search_path is not None:
+                self.execute(_SET_SEARCH_PATH, (self.search_path,))
+            yield
+
+    def enter(self, schema_name: str, pooling: Pooling) -> None:
+        """Let unqualified names lead to the gallery's schema, then to pgvector's.
+
+        Raises:
+            SchemaMissingError: there is no such schema, or no pgvector.
+            DatabaseAccessError: this user may not use the schema.
+
+        """
+        with translated():
+            row = self.execute(
+                "SELECT to_regnamespace(quote_ident(%s)) IS NULL, pg_backend_pid()", (schema_name,)
+            ).fetchone()
+            missing, process = row or (True, 0)
+            if missing:
+                # PostgreSQL passes over a schema that is not there, and would find the next gallery on the path.
+                raise SchemaMissingError(f"There is no schema {schema_name} in this database; run `pgface init`.")
+            # PostgreSQL tells every client the number of its process. A pooler has to tell a number of its own.
+            pooled = pooling == "transaction" or (pooling == "auto" and process != self.info.backend_pid)
+            self.prepare_threshold = None if pooled else 0
+            with self.transaction() if pooled else nullcontext():
+                path = self._set_path(schema_name, for_transaction=pooled)
+        self.search_path = path if pooled else None
+
+    def know_vectors(self) -> None:
+        """Send and receive pgvector's types in binary form; after `enter`, because they are found like all names."""
+        with translated(), nullcontext() if self.has_session else self.in_gallery():
+            register_vector(self)
+
+    def _set_path(self, schema_name: str, *, for_transaction: bool) -> str:
+        row = self.execute(
+            """
+            SELECT set_config('search_path', concat_ws(', ', quote_ident(%s), quote_ident(nspname)), %s)
+            FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+            WHERE extname = 'vector'
+            """,
+            (schema_name, for_transaction),
+        ).fetchone()
+        if row is None:
+            raise SchemaMissingError
+        if self.execute("SELECT current_schema()").fetchone() != (schema_name,):
+            raise DatabaseAccessError(
+                f"This PostgreSQL user may not use the schema {schema_name}; let its owner run GRANT USAGE ON SCHEMA."
+            )
+        return str(row[0])

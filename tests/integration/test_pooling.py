@@ -1,0 +1,373 @@
+"""Galleries behind a real pgbouncer that gives every transaction another server process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import psycopg
+import pytest
+from galleries import ODD_SCHEMA, contents, create_database, drop_database, rows
+from pgbouncer import pooler
+from psycopg import Connection
+from psycopg import errors as pg
+from psycopg.rows import tuple_row
+from test_command_line import runner
+
+from pgface import Gallery
+from pgface.errors import DatabaseUnreachableError, FaceOfAnotherUserError, SessionNeededError, SettingsError
+from pgface.postgres.database import Database, initialise
+from pgface.postgres.index import try_vector_index_to_oneself
+from pgface.results import Match, Verification
+from pgface.schema import migrations, queries
+from pgface.settings import Settings
+
+Photos = Callable[[str, int], Path]
+SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
+
+
+@pytest.fixture(params=["postgres16", "postgres18"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a new, empty database, without a pooler."""
+    server = request.getfixturevalue(request.param)
+    url = create_database(server)
+    yield url
+    drop_database(server, url)
+
+
+@pytest.fixture
+def pooled_url(database_url: str) -> Iterator[str]:
+    """The same through pgbouncer, which has two connections to the server."""
+    with pooler(database_url) as url:
+        yield url
+
+
+@pytest.fixture
+def schema_name() -> str:
+    """The odder schema: whoever loses the search path finds nothing, or another gallery."""
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def settings(settings: Settings, pooled_url: str, database_url: str) -> Settings:
+    """Settings of a gallery that is reached through pgbouncer, with a way around it."""
+    return through(settings, pooled_url, database_url)
+
+
+def through(settings: Settings, pooled_url: str, direct_url: str | None, **values: object) -> Settings:
+    urls = {"database_url": pooled_url, "direct_url": direct_url, "PGFACE_SCHEMA": settings.schema_name}
+    return Settings.model_validate(urls | {"data_dir": settings.data_dir} | values)
+
+
+def process(connection: Connection) -> int:
+    ((number,),) = rows(connection, "SELECT pg_backend_pid()")
+    return int(number)
+
+
+# What pgbouncer does to a client that does not know of it
+
+
+@pytest.fixture
+def two_clients(pooled_url: str) -> Iterator[tuple[Connection, Connection]]:
+    """Two clients of pgbouncer, in autocommit mode, which prepare every statement."""
+    with ExitStack() as clients:
+        first, second = (
+            clients.enter_context(psycopg.connect(pooled_url, autocommit=True, prepare_threshold=0)) for _ in range(2)
+        )
+        yield first, second
+
+
+def test_a_session_setting_reaches_others_and_is_lost(two_clients: tuple[Connection, Connection]) -> None:
+    first, second = two_clients
+    first.execute("CREATE SCHEMA first", prepare=False)
+    first.execute("SET search_path = first", prepare=False)
+    assert second.execute("SHOW search_path", prepare=False).fetchone() == ("first",)
+    with second.transaction():
+        second.execute("SELECT 1", prepare=False)  # that server process is taken now, so the first client gets another
+        assert first.execute("SHOW search_path", prepare=False).fetchone() != ("first",)
+
+
+def test_a_prepared_statement_meets_one_of_the_same_name(two_clients: tuple[Connection, Connection]) -> None:
+    first, second = two_clients
+    first.execute("SELECT 1")
+    with pytest.raises(pg.DuplicatePreparedStatement):
+        second.execute("SELECT 2")
+
+
+def test_a_session_lock_is_somebody_elses(two_clients: tuple[Connection, Connection]) -> None:
+    first, second = two_clients
+    for client in (first, second):  # both in the same server process: a lock that keeps nobody out
+        assert client.execute("SELECT pg_try_advisory_lock(1)", prepare=False).fetchone() == (True,)
+
+
+def test_a_pooler_tells_another_process_number(two_clients: tuple[Connection, Connection], database_url: str) -> None:
+    for client in two_clients:
+        assert client.info.backend_pid != client.execute("SELECT pg_backend_pid()", prepare=False).fetchone()[0]  # type: ignore[index]
+    with psycopg.connect(database_url) as direct:
+        assert direct.info.backend_pid == process(direct)
+
+
+# What pgface does about it
+
+
+def test_faces_are_enrolled_and_found(settings: Settings, insightface_pack: Path, photos: Photos) -> None:
+    probes = [photos(person, number) for person in (SCHROEDER, BUSH, POWELL) for number in (2, 3)]
+
+    def ask(gallery: Gallery) -> list[tuple[tuple[Match, ...], Verification]]:
+        return [
+            (gallery.identify(probe, top=2).faces[0].matches, gallery.verify(probe, "bush@example.org"))
+            for probe in probes
+        ]
+
+    with Gallery.create(settings, model=str(insightface_pack)) as gallery:
+        gallery.enroll(photos(SCHROEDER, 1), "schroeder@example.org")
+        gallery.enroll(photos(BUSH, 1), "bush@example.org")
+        found = ask(gallery)
+        before = contents(gallery)
+        with pytest.raises(FaceOfAnotherUserError):
+            gallery.enroll(photos(BUSH, 4), "somebody@example.org")
+        assert contents(gallery) == before
+        assert len(gallery.identify_embeddings(list(np.eye(3, 512)), threshold=-1)) == 3
+    assert [len(matches) for matches, _ in found] == [1, 1, 1, 1, 0, 0]
+    assert [verified.match for _, verified in found] == [False, False, True, True, False, False]
+
+    assert settings.direct_url is not None
+    with Gallery.open(through(settings, settings.direct_url.get_secret_value(), None)) as gallery:
+        assert contents(gallery) == before
+        assert ask(gallery) == found
+    with Gallery.open(settings) as gallery:
+        gallery.merge_users("schroeder@example.org", "bush@example.org")
+        gallery.erase_user("bush@example.org")
+        assert gallery.users() == []
+        assert list(settings.photos_dir.rglob("*.jpg")) == []
+
+
+def test_the_commands_run_and_thresholds_are_set(
+    settings: Settings, insightface_pack: Path, faces_dir: Path, tmp_path: Path
+) -> None:
+    assert settings.database_url is not None
+    assert settings.direct_url is not None
+    environment = {
+        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "PGFACE_DIRECT_URL": settings.direct_url.get_secret_value(),
+        "PGFACE_SCHEMA": settings.schema_name,
+        "PGFACE_DATA_DIR": str(settings.data_dir),
+    }
+    run = runner(environment, tmp_path)
+    run("init", "--model", insightface_pack)
+    run("enroll", faces_dir / BUSH / f"{BUSH}_0001.jpg", "--user", "george@example.org", "--faces", "largest")
+    run("calibrate", faces_dir, "--faces", "largest", "--fmr", "1e-2", "--yes")
+    (calibrated,) = json.loads(run("thresholds", "--json").stdout)["history"]
+    assert calibrated["kind"] == "verify"
+    verified = run("verify", faces_dir / BUSH / f"{BUSH}_0002.jpg", "--user", "george@example.org", "--json")
+    assert json.loads(verified.stdout)["threshold"] == calibrated["threshold"]
+    status = json.loads(run("status", "--json").stdout)
+    assert (status["embeddings"], status["embedded"], status["index"]) == (1, False, "hnsw")
+
+
+def test_a_bulk_load_builds_the_index_anew(settings: Settings) -> None:
+    initialise(settings)
+    people = 300
+    embeddings, others = np.random.default_rng(4).standard_normal((2, 5 * people, 512)).astype(np.float32)
+    with Gallery.open(settings) as gallery:
+        ids = np.array([gallery.add_user(f"user{number}@example.org").id for number in range(people)]).repeat(5)
+        with ThreadPoolExecutor(2) as threads:
+            loads = [threads.submit(gallery.load_embeddings, ids, part) for part in (embeddings, others)]
+            assert [load.result() for load in loads] == [len(ids)] * 2
+        assert gallery.fit_search("hnsw").method == "hnsw"
+        found = [gallery.identify_embedding(probe, threshold=0.9)[0].user_id for probe in embeddings[::50]]
+        assert found == ids[::50].tolist()
+        gallery.fit_search("exact")
+        assert gallery.status().index == "hnsw"
+
+
+def test_programs_that_start_at_once_migrate_once(settings: Settings) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        ran = sorted(threads.map(lambda _: len(initialise(settings)), range(4)))
+    assert ran == [0, 0, 0, len(migrations())]
+
+
+def test_galleries_of_one_database_never_see_each_other(settings: Settings, pooled_url: str, database_url: str) -> None:
+    """More threads than server processes, two galleries, and a program that leaves search paths behind."""
+    others = through(settings, pooled_url, database_url, PGFACE_SCHEMA="public")
+    rounds, ended = 60, Event()
+
+    def ask(own: Settings, number: int) -> int:
+        mine = f"{own.schema_name}-{number}@example.org"
+        with Database.open(own) as database:
+            for turn in range(rounds):
+                with database.transaction() as connection:
+                    values = {"name": own.schema_name, "email": f"{turn}-{mine}", "password": "!"}
+                    connection.execute(queries()["insert_user"], values)
+                found = database.read("select_users", {"after": 0, "limit": 10_000}, row_factory=tuple_row)
+                assert {name for _, name, *_ in found} == {own.schema_name}
+                several = database.read_each(
+                    "select_users", [{"after": 0, "limit": 3}, {"after": 1, "limit": 3}], row_factory=tuple_row
+                )
+                assert {name for answer in several for _, name, *_ in answer} <= {own.schema_name}
+        return rounds
+
+    def vandalise() -> int:
+        with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=None) as connection:
+            while not ended.is_set():
+                for path in ("public", "pg_catalog", f'"{ODD_SCHEMA.replace(chr(34), chr(34) * 2)}"'):
+                    connection.execute(f"SET search_path = {path}".encode())
+        return 0
+
+    for own in (settings, others):
+        initialise(own)
+    with ThreadPoolExecutor(9) as threads:
+        vandal = threads.submit(vandalise)
+        asking = [threads.submit(ask, own, number) for number in range(4) for own in (settings, others)]
+        done = [future.exception() or future.result() for future in asking]
+        ended.set()
+        assert vandal.result() == 0
+    assert done == [rounds] * 8
+    for own in (settings, others):
+        with Database.open(own) as database:
+            found = database.read("select_users", {"after": 0, "limit": 10_000}, row_factory=tuple_row)
+            assert len(found) == 4 * rounds
+
+
+def test_nothing_is_prepared_or_left_in_the_servers_processes(settings: Settings, pooled_url: str) -> None:
+    initialise(settings)
+    with Database.open(settings) as database:
+        for _ in range(50):
+            database.read("select_gallery", row_factory=tuple_row)
+            database.read_each("select_user", [{"id": 1}, {"id": 2}], row_factory=tuple_row)
+            with database.transaction() as connection:
+                connection.execute(queries()["lock_gallery_row"])
+    with ExitStack() as clients:
+        processes = set()
+        for _ in range(2):  # each holds a server process, so these are both that there are
+            client = clients.enter_context(psycopg.connect(pooled_url, prepare_threshold=None))
+            processes.add(process(client))
+            assert rows(client, "SELECT name FROM pg_prepared_statements") == []
+            assert rows(client, "SHOW search_path") == [('"$user", public',)]
+            assert rows(client, "SELECT FROM pg_locks WHERE locktype = 'advisory'") == []
+        assert len(processes) == 2
+
+
+def test_one_connection_to_the_server_is_enough(
+    settings: Settings, database_url: str, insightface_pack: Path, photos: Photos
+) -> None:
+    with pooler(database_url, pool_size=1) as url:
+        own = through(settings, url, database_url)
+        with Gallery.create(own, model=str(insightface_pack)) as gallery, ThreadPoolExecutor(3) as threads:
+            work = [threads.submit(gallery.enroll, photos(BUSH, n), "george@example.org") for n in (1, 2, 3)]
+            assert [enrolled.result().added for enrolled in work] == [True] * 3
+
+
+# What needs a session
+
+
+def test_without_a_way_around_the_pooler_nothing_is_half_done(
+    settings: Settings, pooled_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    initialise(settings)
+    alone = through(settings, pooled_url, None)
+    with Gallery.open(alone) as gallery:
+        user = gallery.add_user("a@example.org")
+        before = contents(gallery)
+        with pytest.raises(SessionNeededError, match="needs a session of its own.*PGFACE_DIRECT_URL"):
+            gallery.load_embeddings([user.id], np.eye(1, 512))
+        with pytest.raises(SessionNeededError):
+            gallery.fit_search("exact")
+        assert contents(gallery) == before
+    # A way around that leads through the same pooler is none.
+    with Gallery.open(through(settings, pooled_url, pooled_url)) as gallery, pytest.raises(SessionNeededError):
+        gallery.load_embeddings([user.id], np.eye(1, 512))
+    assert caplog.records == []
+
+
+def test_init_tells_what_it_could_not_do(
+    settings: Settings, insightface_pack: Path, pooled_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone = through(settings, pooled_url, None)
+    Gallery.create(alone, model=str(insightface_pack)).close()
+    assert caplog.records == []
+    with Database.open(settings) as database, database.autocommit() as connection:
+        connection.execute("DROP INDEX idx_embeddings_vector")
+    Gallery.create(alone).close()
+    (record,) = caplog.records
+    assert "is to be fitted with `pgface fit-search`. This needs a session of its own" in record.getMessage()
+    Gallery.create(settings).close()
+    with Gallery.open(settings) as gallery:
+        assert gallery.status().index == "hnsw"
+
+
+def test_a_way_around_to_another_database_is_refused(settings: Settings, postgres16: str, pooled_url: str) -> None:
+    initialise(settings)
+    elsewhere = create_database(postgres16)
+    try:
+        initialise(through(settings, elsewhere, None))
+        wrong = through(settings, pooled_url, elsewhere)
+        with Database.open(wrong) as database:
+            with (
+                pytest.raises(SettingsError, match="leads to another database than PGFACE_DATABASE_URL"),
+                database.connection_of_its_own(),
+            ):
+                pass
+            with pytest.raises(SettingsError), database.autocommit():
+                pass
+    finally:
+        drop_database(postgres16, elsewhere)
+
+
+def test_the_lock_of_the_index_is_one_for_all(settings: Settings, database_url: str) -> None:
+    initialise(settings)
+    direct = through(settings, database_url, None)
+    with (
+        Database.open(settings) as pooled,
+        Database.open(direct) as unpooled,
+        pooled.connection_of_its_own() as ours,
+        unpooled.autocommit() as theirs,
+        try_vector_index_to_oneself(ours) as held,
+    ):
+        assert held
+        with try_vector_index_to_oneself(theirs) as also:
+            assert not also
+
+
+# What can be said about the pooler
+
+
+def test_without_a_pooler_the_session_is_used(settings: Settings, database_url: str) -> None:
+    initialise(settings)
+    for pooling, prepared in (("auto", True), ("session", True), ("transaction", False)):
+        with Database.open(through(settings, database_url, None, pooling=pooling)) as database:
+            for _ in range(3):
+                database.read("select_gallery", row_factory=tuple_row)
+            with database.transaction() as connection:
+                statements = rows(connection, "SELECT statement FROM pg_prepared_statements")
+                assert bool(statements) == prepared
+
+
+def test_a_pooler_of_sessions_may_be_trusted(settings: Settings, database_url: str) -> None:
+    initialise(settings)
+    with pooler(database_url, mode="session", pool_size=6) as url:
+        with (
+            Database.open(through(settings, url, None)) as database,
+            pytest.raises(SessionNeededError),
+            database.connection_of_its_own(),
+        ):
+            pass
+        with Gallery.open(through(settings, url, None, pooling="session")) as gallery:
+            user = gallery.add_user("a@example.org")
+            assert gallery.load_embeddings([user.id], np.eye(1, 512)) == 1
+
+
+def test_a_pooler_of_statements_is_refused(settings: Settings, database_url: str) -> None:
+    initialise(settings)
+    with (
+        pooler(database_url, mode="statement") as url,
+        pytest.raises(
+            DatabaseUnreachableError, match=r"was lost \(transaction blocks not allowed in statement pooling"
+        ),
+    ):
+        Database.open(through(settings, url, None))
