@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,10 @@ def running(configuration: str, user: tuple[int, int] | None) -> Iterator[Path]:
 
 def _wait(folder: Path, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 10
-    while not (folder / f".s.PGSQL.{PORT}").exists():
+    while True:
+        # The socket is there a moment before anybody may connect to it.
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            return client.connect(str(folder / f".s.PGSQL.{PORT}"))
         if process.poll() is not None or time.monotonic() > end:
             raise AssertionError((folder / "log").read_text())
         time.sleep(0.01)

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli import audit, bench, calibrate, evaluate, gallery, migrate, models, postgres, search, transfer, users
+from pgface.cli import (
+    audit,
+    bench,
+    calibrate,
+    evaluate,
+    gallery,
+    migrate,
+    models,
+    postgres,
+    search,
+    secrets,
+    transfer,
+    users,
+)
 from pgface.cli.output import prepare_streams, print_error
 from pgface.errors import PgfaceError
 
@@ -31,6 +44,7 @@ app.add_typer(migrate.app)
 app.add_typer(transfer.app)
 app.add_typer(bench.app)
 app.add_typer(postgres.app, name="postgres")
+app.add_typer(secrets.app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,95 @@
+"""The secrets of a deployment with containers: files that `compose.yaml` hands to each container that needs them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgface.errors import StorageError
+
+CONTAINER_ID = 1000
+"""User and group that the containers run as unless told otherwise; the same as in `compose.yaml`."""
+_USER, _DATABASE = "faceuser", "facedb"
+_ADDRESSES = ("postgres:5432", "pgbouncer:6432", "localhost:5432", "localhost:6432", "127.0.0.1:5432", "127.0.0.1:6432")
+"""From another container, and from the machine itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who may read the files, as numbers: names differ between a machine and its containers."""
+
+    uid: int
+    gid: int
+
+
+def default_owner() -> Owner:
+    """Oneself; for root the containers' user, because they do not run as root."""
+    if os.geteuid() == 0:
+        return Owner(CONTAINER_ID, CONTAINER_ID)
+    return Owner(os.geteuid(), os.getegid())
+
+
+def make_secrets(folder: Path, owner: Owner) -> dict[str, str]:
+    """Make new random passwords as files of mode 0600, all or none; returns what each file is for.
+
+    Compose hands a file over with its owner and mode, and libpq takes no password from a file that others may read.
+
+    Raises:
+        StorageError: one of them is there already, or the folder cannot be written.
+
+    """
+    password, pgadmin_password = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    files = {
+        "postgres_password": (password, f"the password of {_USER} in PostgreSQL"),
+        "pgpass": (_pgpass(password), "the same for pgface, psql and whatever else uses libpq (PGPASSFILE)"),
+        "pgbouncer_userlist": (f'"{_USER}" "{password}"', "the same for pgbouncer"),
+        "pgadmin_password": (pgadmin_password, "the password of pgAdmin's first user"),
+    }
+    _write(folder, {name: text for name, (text, _) in files.items()}, owner)
+    return {name: purpose for name, (_, purpose) in files.items()}
+
+
+def _pgpass(password: str) -> str:
+    return "\n".join(f"{address}:{_DATABASE}:{_USER}:{password}" for address in _ADDRESSES)
+
+
+def _write(folder: Path, texts: Mapping[str, str], owner: Owner) -> None:
+    made: list[Path] = []
+    try:
+        with _in_sentences(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name, text in texts.items():
+                file = folder / name
+                # Not through a link that somebody has put there, and never over a file.
+                descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+                made.append(file)
+                with open(descriptor, "w", encoding="ascii") as stream:
+                    stream.write(f"{text}\n")
+                    if (owner.uid, owner.gid) != (os.geteuid(), os.getegid()):
+                        os.fchown(descriptor, owner.uid, owner.gid)
+    except BaseException:
+        for file in made:
+            file.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _in_sentences(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError as error:
+        raise StorageError(
+            f"{error.filename} is there already, so nothing was made; PostgreSQL keeps the password that it was first "
+            "started with, so keep these files, or give another folder."
+        ) from error
+    except PermissionError as error:
+        raise StorageError(
+            f"{error.filename or folder}: {(error.strerror or 'not permitted').lower()}, so nothing was made; "
+            "give a folder of yours, or run this as root to make files for another user."
+        ) from error
+    except OSError as error:
+        raise StorageError(f"{error.filename or folder}: {error.strerror}, so nothing was made.") from error
