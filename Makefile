@@ -35,9 +35,13 @@ bench: setup # side by side with the parts it is made of; about four minutes
 bench-search: setup # side by side with exact answers, FAISS, hnswlib, and the specification's own script
 	$(BIN)/python benchmarks/bench_search.py
 
+PINS = uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+
 constraints: # needs uv; versions and hashes only, for every platform, and no addresses
-	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade --output-file constraints.txt
+	$(PINS) pyproject.toml --all-extras --group dev --upgrade --output-file constraints.txt
+	$(PINS) deploy/build.in --constraint constraints.txt --output-file deploy/build.txt
+	$(PINS) pyproject.toml deploy/requirements.in --extra dlib --extra insightface --extra heif --extra server \
+		--override deploy/overrides.in --constraint constraints.txt --output-file deploy/requirements.txt
 
 clean:
 	rm -rf $(VENV) demo-data build dist .mypy_cache .pytest_cache .ruff_cache

@@ -34,3 +34,12 @@ def insightface_pack() -> Path:
     if not folder.is_dir():
         pytest.skip("the InsightFace weights for tests are not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def specification() -> str:
+    """The text that the schema and the containers grow from."""
+    files = sorted((SHARED / "spec").glob("000_*.md"))
+    if not files:
+        pytest.skip("the specification is not on this machine")
+    return files[0].read_text(encoding="utf-8")

@@ -1,0 +1,231 @@
+"""The files that containers are made from, against the specification, their schemas and the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from configparser import ConfigParser
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from ruamel.yaml import YAML
+
+from pgface.deployment import CONTAINER_ID, Owner, make_secrets
+from pgface.postgres.server_settings import FIXED_SETTINGS, fitted_settings
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(sys.executable).parent
+DOCKERFILES = ("Dockerfile", "deploy/pgbouncer/Dockerfile")
+
+# These follow from the embedded server being nobody's but its user's, on a file system that is known.
+ONLY_EMBEDDED = {
+    "listen_addresses",
+    "port",
+    "unix_socket_directories",
+    "unix_socket_permissions",
+    "dynamic_shared_memory_type",
+    "recovery_init_sync_method",
+}
+
+
+def read(text: str) -> Any:
+    return YAML(typ="safe").load(text)
+
+
+@pytest.fixture(scope="module")
+def compose() -> Any:
+    """The compose file."""
+    return read((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def specified(specification: str) -> Any:
+    """The specification's own compose file."""
+    (block,) = re.findall(r"```yaml\n(.*?)```", specification, flags=re.DOTALL)
+    return read(block)
+
+
+def run(*command: object) -> None:
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_compose_file_follows_the_schema_of_the_compose_specification() -> None:
+    run(SCRIPTS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+
+
+def test_the_schema_would_find_a_mistake(tmp_path: Path) -> None:
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text((ROOT / "compose.yaml").read_text(encoding="utf-8").replace("read_only:", "readonly:", 1))
+    with pytest.raises(AssertionError, match="readonly"):
+        run(SCRIPTS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", wrong)
+
+
+@pytest.mark.parametrize("file", DOCKERFILES)
+def test_hadolint_finds_nothing_in_the_dockerfiles(file: str) -> None:
+    run(SCRIPTS / "hadolint", file)
+
+
+def test_shellcheck_finds_nothing_in_the_scripts() -> None:
+    run(SCRIPTS / "shellcheck", *(ROOT / "scripts").iterdir(), ".ci/run")
+
+
+# The contract
+
+
+@pytest.mark.parametrize("service", ["postgres", "pgadmin"])
+def test_services_are_those_of_the_specification(compose: Any, specified: Any, service: str) -> None:
+    ours, theirs = compose["services"][service], specified["services"][service]
+    assert ours["container_name"] == theirs["container_name"]
+    assert ours["networks"] == theirs["networks"]
+    assert ours["ports"] == [f"127.0.0.1:{port}" for port in theirs["ports"]]
+    assert ours.get("healthcheck") == theirs.get("healthcheck")
+    assert ours.get("depends_on") == theirs.get("depends_on")
+    assert ours["image"].partition(":")[0] == theirs["image"].partition(":")[0]
+    for name, value in theirs["environment"].items():
+        if "PASSWORD" in name:
+            assert name not in ours["environment"]
+            assert re.fullmatch(r"/run/secrets/\w+_password", ours["environment"][f"{name}_FILE"])
+        else:
+            given = re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", ours["environment"][name])
+            assert given == value
+
+
+def test_postgres_is_of_the_specifications_version_and_pinned(compose: Any, specified: Any) -> None:
+    theirs = specified["services"]["postgres"]["image"].rpartition("pg")[2]
+    assert re.fullmatch(rf"pgvector/pgvector:0\.\d+\.\d+-pg{theirs}", compose["services"]["postgres"]["image"])
+
+
+def test_volumes_and_networks_are_those_of_the_specification(compose: Any, specified: Any) -> None:
+    assert compose["networks"] == specified["networks"]
+    assert set(specified["volumes"]) <= set(compose["volumes"])
+    script, data = compose["services"]["postgres"]["volumes"]
+    assert data in specified["services"]["postgres"]["volumes"]
+    source, target, mode = script.split(":")
+    assert (target, mode) == ("/docker-entrypoint-initdb.d/init.sql", "ro")
+    assert (ROOT / source).is_file()
+
+
+# What is ours
+
+
+def test_every_image_is_pinned_or_built_here(compose: Any) -> None:
+    for name, service in compose["services"].items():
+        if "build" not in service:
+            assert re.search(r":v?\d+\.\d+", service["image"]), name
+
+
+def test_nothing_is_open_to_the_network(compose: Any) -> None:
+    ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_no_password_is_in_the_file(compose: Any) -> None:
+    for service in compose["services"].values():
+        for name, value in service.get("environment", {}).items():
+            assert name.endswith("_FILE") or "PASSWORD" not in name
+            assert (
+                "://" not in value or urlsplit(value.replace("${PGFACE_POSTGRES:-postgres:5432}", "h")).password is None
+            )
+
+
+def test_every_secret_is_made_and_used(compose: Any, tmp_path: Path) -> None:
+    made = make_secrets(tmp_path / "secrets", Owner(os.geteuid(), os.getegid()))
+    assert {name: f"./secrets/{name}" for name in made} == {
+        name: secret["file"] for name, secret in compose["secrets"].items()
+    }
+    used = [secret for service in compose["services"].values() for secret in service.get("secrets", [])]
+    assert sorted(used) == sorted(made)
+
+
+@pytest.mark.parametrize("name", ["pgface", "pgbouncer"])
+def test_what_is_built_here_may_do_little(compose: Any, name: str) -> None:
+    service = compose["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    dockerfile = (ROOT / service["build"]["context"] / "Dockerfile").read_text(encoding="utf-8")
+    final = dockerfile[dockerfile.rindex("\nFROM ") :] if "\nFROM " in dockerfile else dockerfile
+    (user,) = re.findall(r"^USER (\S+)$", final, flags=re.MULTILINE)
+    assert user in ("${UID}:${GID}", f"{CONTAINER_ID}:{CONTAINER_ID}")
+    assert re.search(r"^HEALTHCHECK ", final, flags=re.MULTILINE)
+
+
+def test_containers_run_as_the_user_whom_the_secrets_are_made_for(compose: Any) -> None:
+    services = compose["services"]
+    assert services["pgface"]["build"]["args"] == {
+        "UID": f"${{PGFACE_UID:-{CONTAINER_ID}}}",
+        "GID": f"${{PGFACE_GID:-{CONTAINER_ID}}}",
+    }
+    assert services["pgbouncer"]["user"] == f"${{PGFACE_UID:-{CONTAINER_ID}}}:${{PGFACE_GID:-{CONTAINER_ID}}}"
+    assert services["pgadmin"]["user"].startswith(f"${{PGFACE_UID:-{CONTAINER_ID}}}:")
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert f"ARG UID={CONTAINER_ID}\nARG GID={CONTAINER_ID}\n" in dockerfile
+
+
+def test_postgres_is_set_as_the_embedded_one_would_be(compose: Any) -> None:
+    program, *options = compose["services"]["postgres"]["command"]
+    settings = dict(option.removeprefix("--").split("=", 1) for option in options)
+    fixed = {name: value for name, value in FIXED_SETTINGS.items() if name not in ONLY_EMBEDDED}
+    assert program == "postgres"
+    assert settings == fixed | fitted_settings(4 * 2**30, 4)
+    shared_memory = int(compose["services"]["postgres"]["shm_size"].removesuffix("mb"))
+    assert shared_memory > int(settings["maintenance_work_mem"].removesuffix("MB"))
+
+
+def test_pgbouncer_leads_to_the_services_database(compose: Any) -> None:
+    parser = ConfigParser(comment_prefixes=";")
+    parser.read(ROOT / "deploy" / "pgbouncer" / "pgbouncer.ini")
+    service = compose["services"]["pgbouncer"]
+    assert parser["databases"]["facedb"] == "host=postgres port=5432 dbname=facedb"
+    assert parser["pgbouncer"]["pool_mode"] == "transaction"
+    assert service["ports"] == [f"127.0.0.1:{parser['pgbouncer']['listen_port']}:{parser['pgbouncer']['listen_port']}"]
+    assert service["secrets"] == [Path(parser["pgbouncer"]["auth_file"]).name]
+
+
+# What goes into the image
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    found = [line for line in lines if line and not line.startswith(" ")]
+    assert sum("--hash=sha256:" in line for line in lines) >= len(found) > 0
+    # For which platforms may differ: more packages bring a platform's own more often.
+    return {line.split()[0]: line.partition("==")[0] for line in found}
+
+
+@pytest.mark.parametrize("name", ["deploy/requirements.txt", "deploy/build.txt"])
+def test_the_image_has_the_versions_that_the_tests_run_with(name: str) -> None:
+    tested = set(pins("constraints.txt"))
+    # The OpenCV without windows is the other one's twin.
+    others = {pin for pin in pins(name) if pin.replace("opencv-python-headless", "opencv-python") not in tested}
+    assert others == set()
+    assert "://" not in (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_image_has_what_the_package_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [project["optional-dependencies"][extra] for extra in ("dlib", "insightface", "heif", "server")]
+    wanted = {re.split(r"[\[<>=]", item)[0] for item in chain(project["dependencies"], *extras)}
+    assert wanted <= set(pins("deploy/requirements.txt").values())
+
+
+def test_nothing_private_is_sent_to_the_engine_or_committed() -> None:
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    assert rules[-2:] == ["secrets/", ".env"]
+    allowed = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    copied = set(re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE))
+    sources = {source for line in copied for source in line.split()}
+    assert {source.removesuffix("/pgface") for source in allowed} == sources
+    assert all((ROOT / source).exists() for source in allowed)
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"secrets/", ".env"} <= set(ignored)

@@ -1,0 +1,101 @@
+"""The secrets of a deployment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pgface.cli import app
+from pgface.deployment import CONTAINER_ID, Owner, default_owner, make_secrets
+from pgface.errors import StorageError
+
+ME = Owner(os.geteuid(), os.getegid())
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text(encoding="ascii") for file in folder.iterdir()}
+
+
+def test_every_file_is_its_owners_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "secrets"
+    made = make_secrets(folder, ME)
+    assert sorted(made) == sorted(contents(folder))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o7777 for file in folder.iterdir()} == {0o600}
+    assert {(file.stat().st_uid, file.stat().st_gid) for file in folder.iterdir()} == {(ME.uid, ME.gid)}
+
+
+def test_passwords_are_long_new_and_the_same_where_they_must_be(tmp_path: Path) -> None:
+    made = []
+    for number in range(2):
+        make_secrets(tmp_path / str(number), ME)
+        made.append(contents(tmp_path / str(number)))
+    first, second = (files["postgres_password"].strip() for files in made)
+    assert len(first) >= 40
+    assert first != second
+    assert made[0]["pgbouncer_userlist"] == f'"faceuser" "{first}"\n'
+    lines = made[0]["pgpass"].splitlines()
+    assert "postgres:5432:facedb:faceuser:" + first in lines
+    assert all(line.endswith(f":facedb:faceuser:{first}") for line in lines)
+    assert made[0]["pgadmin_password"].strip() not in (first, second, made[1]["pgadmin_password"].strip())
+
+
+@pytest.mark.parametrize("there", ["postgres_password", "pgadmin_password"])
+def test_nothing_is_made_where_one_is_there(tmp_path: Path, there: str) -> None:
+    (tmp_path / there).write_text("kept\n")
+    with pytest.raises(StorageError, match=rf"{there} is there already, so nothing was made"):
+        make_secrets(tmp_path, ME)
+    assert contents(tmp_path) == {there: "kept\n"}
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "pgpass").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError):
+        make_secrets(tmp_path / "secrets", ME)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def fails(*_: object) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fchown", fails)
+    with pytest.raises(StorageError, match="No space left on device, so nothing was made"):
+        make_secrets(tmp_path / "secrets", Owner(ME.uid + 1, ME.gid))
+    assert contents(tmp_path / "secrets") == {}
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secrets").touch()
+    with pytest.raises(StorageError, match="nothing was made"):
+        make_secrets(tmp_path / "secrets", ME)
+
+
+def test_roots_files_are_for_the_containers_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert default_owner() == Owner(CONTAINER_ID, CONTAINER_ID)
+
+
+def test_the_command_prints_no_secret_and_says_what_it_made(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    owner = ("--uid", str(ME.uid), "--gid", str(ME.gid))
+    done = CliRunner().invoke(app, ["secrets", str(folder), *owner])
+    assert done.exit_code == 0
+    files = contents(folder)
+    assert all(name in done.output for name in files)
+    words = {word for text in files.values() for word in text.replace('"', " ").replace(":", " ").split()}
+    assert not {word for word in words if len(word) > 30 and word in done.output}
+    assert (f"PGFACE_UID={ME.uid}\nPGFACE_GID={ME.gid}\n" in done.output) is (
+        (ME.uid, ME.gid) != (CONTAINER_ID, CONTAINER_ID)
+    )
+    again = CliRunner().invoke(app, ["secrets", str(folder), *owner])
+    assert isinstance(again.exception, StorageError)
+    assert contents(folder) == files
