@@ -1,0 +1,233 @@
+"""What compose.yaml sets up, without containers: its steps, files, settings and URLs, on the embedded PostgreSQL 16.
+
+The server is made as the entry point of the official PostgreSQL image makes one: initdb with the password's file, the
+line for SCRAM in pg_hba.conf, the database, the scripts of /docker-entrypoint-initdb.d by psql as the first user, while
+nobody else can connect; then the server with the service's own command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from galleries import rows
+from pgbouncer import running, user_for
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from ruamel.yaml import YAML
+from test_command_line import Run, runner
+
+from pgface.deployment import Owner, make_secrets
+from pgface.postgres.cluster import ENVIRONMENT, binaries
+from pgface.schema import migrations
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the whole of 127.0.0.0/8 is one's own on Linux alone")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A folder and an address in place of a network of containers, and who the server's programs run as."""
+
+    folder: Path
+    address: str
+    user: tuple[int, int] | None
+
+    @property
+    def secrets(self) -> Path:
+        return self.folder / "secrets"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def run(self, program: str, *arguments: object, stdin: str = "") -> str:
+        uid, gid = self.user or (None, None)
+        groups: list[int] | None = None if self.user is None else []
+        with (self.folder / "output").open("w+") as output:  # a server that is started keeps it open
+            done = subprocess.run(
+                [str(binaries(16) / program), *map(str, arguments)],
+                input=stdin,
+                stdout=output,
+                stderr=output,
+                text=True,
+                cwd=self.folder,
+                env=ENVIRONMENT,
+                user=uid,
+                group=gid,
+                extra_groups=groups,
+                check=False,
+            )
+            output.seek(0)
+            text = output.read()
+        assert done.returncode == 0, text
+        return text
+
+    def started(self, *options: str) -> None:
+        command = " ".join(["-c", f"unix_socket_directories={self.folder}", *options])
+        self.run("pg_ctl", "-D", self.data, "-w", "-l", self.folder / "log", "-o", command, "start")
+
+    def stopped(self) -> None:
+        self.run("pg_ctl", "-D", self.data, "-w", "-m", "fast", "stop")
+
+    def psql(self, *arguments: object, stdin: str = "") -> str:
+        """As the entry point calls it."""
+        before = ("-v", "ON_ERROR_STOP=1", "--no-psqlrc", "--no-password", "-h", self.folder, "-U", "faceuser")
+        return self.run("psql", *before, *arguments, stdin=stdin)
+
+
+@pytest.fixture(scope="module")
+def compose() -> Any:
+    """The services of the compose file."""
+    return YAML(typ="safe").load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+
+
+@pytest.fixture(scope="module")
+def machine(postgres16: str, compose: Any) -> Iterator[Machine]:
+    """A PostgreSQL as `docker compose up` would have it the first time."""
+    user = user_for(str(conninfo_to_dict(postgres16)["host"]))  # by now it can run the embedded server's programs
+    folder = Path(tempfile.mkdtemp(prefix="pgface-machine-"))
+    if user is not None:
+        os.chown(folder, *user)
+    # An address of its own, so that the services have the ports that they are given.
+    number = os.getpid()
+    machine = Machine(folder, f"127.{64 + number % 128}.{number // 128 % 256}.7", user)
+    try:
+        make_secrets(machine.secrets, Owner(*(user or (os.geteuid(), os.getegid()))))
+        if user is not None:
+            os.chown(machine.secrets, *user)
+        _first_start(machine, compose["postgres"])
+        program, *options = compose["postgres"]["command"]
+        assert program == "postgres"
+        machine.started(*options, f"--listen_addresses={machine.address}")
+        yield machine
+        machine.stopped()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _first_start(machine: Machine, service: Any) -> None:
+    given = service["environment"]
+    password = machine.secrets / Path(given["POSTGRES_PASSWORD_FILE"]).name
+    options = given["POSTGRES_INITDB_ARGS"].split()
+    machine.run("initdb", "-D", machine.data, f"--username={given['POSTGRES_USER']}", f"--pwfile={password}", *options)
+    rules = machine.data / "pg_hba.conf"
+    # Who comes through the loopback interface is trusted, as in the image. No other container does there; here all do.
+    others = re.sub(r"^host .* trust$", "", rules.read_text(), flags=re.MULTILINE)
+    rules.write_text(f"{others}\nhost all all all scram-sha-256\n")
+    machine.started("--listen_addresses=''")
+    machine.psql("-d", "postgres", "--set", f"db={given['POSTGRES_DB']}", stdin='CREATE DATABASE :"db" ;\n')
+    (script,) = [volume for volume in service["volumes"] if "/docker-entrypoint-initdb.d/" in volume]
+    # As text on the standard input and not with -f, which reads the same: the server's user may not reach the checkout.
+    machine.psql("-d", given["POSTGRES_DB"], stdin=(ROOT / script.partition(":")[0]).read_text(encoding="utf-8"))
+    machine.stopped()
+
+
+@pytest.fixture(scope="module")
+def bouncer(machine: Machine) -> Iterator[None]:
+    """The pgbouncer of the compose file, with its own configuration: only names of hosts and files differ."""
+    text = (ROOT / "deploy" / "pgbouncer" / "pgbouncer.ini").read_text(encoding="utf-8")
+    for ours, here in (
+        ("host=postgres", f"host={machine.address}"),
+        ("listen_addr = *", f"listen_addr = {machine.address}"),
+        ("/run/secrets", str(machine.secrets)),
+    ):
+        assert text.count(ours) == 1
+        text = text.replace(ours, here)
+    with running(text, machine.user):
+        yield
+
+
+@pytest.fixture
+def pgface(machine: Machine, compose: Any, tmp_path: Path) -> Callable[[str], Run]:
+    """Runs pgface with the service's environment, where `.env` says which of the two it goes through."""
+
+    def through(address: str) -> Run:
+        given = compose["pgface"]["environment"]
+        environment = {name: _filled_in(value, {"PGFACE_POSTGRES": address}) for name, value in given.items()}
+        for name in ("PGFACE_DATABASE_URL", "PGFACE_DIRECT_URL"):
+            environment[name] += f"?hostaddr={machine.address}"  # in place of the network's names
+        environment["PGPASSFILE"] = str(machine.secrets / Path(environment["PGPASSFILE"]).name)
+        return runner(environment | {"PGFACE_DATA_DIR": str(tmp_path / "data")}, tmp_path)
+
+    return through
+
+
+def _filled_in(text: str, values: dict[str, str]) -> str:
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: values.get(found[1]) or found[2], text)
+
+
+def url(machine: Machine, service: tuple[str, int], **more: str) -> str:
+    host, port = service
+    return make_conninfo(host=host, hostaddr=machine.address, port=port, user="faceuser", dbname="facedb", **more)
+
+
+def test_the_init_script_makes_the_whole_gallery(machine: Machine, specification: str) -> None:
+    tables = machine.psql("-d", "facedb", "-c", r"\dt")
+    functions = machine.psql("-d", "facedb", "-c", r"\df")
+    for name in re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", specification):
+        assert f" {name} " in tables
+    for name in re.findall(r"CREATE OR REPLACE FUNCTION (\w+)", specification):
+        assert f" {name} " in functions
+    latest = machine.psql("-d", "facedb", "-Atc", "SELECT max(version) FROM pgface_migrations")
+    assert int(latest) == len(migrations())
+    assert machine.psql("-d", "facedb", "-Atc", "SHOW server_encoding").strip() == "UTF8"
+
+
+def test_the_health_check_is_content(machine: Machine, compose: Any) -> None:
+    kind, command = compose["postgres"]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    program, *arguments = command.split()
+    assert "accepting connections" in machine.run(program, "-h", machine.folder, *arguments)
+
+
+def test_the_server_took_every_setting(machine: Machine, compose: Any) -> None:
+    for option in compose["postgres"]["command"][1:]:
+        name, _, value = option.removeprefix("--").partition("=")
+        shown = machine.psql("-d", "facedb", "-Atc", f"SHOW {name}").strip()
+        assert shown == {"1024MB": "1GB", "2048MB": "2GB"}.get(value, value)
+
+
+@pytest.mark.usefixtures("bouncer")
+@pytest.mark.parametrize("service", [("postgres", 5432), ("pgbouncer", 6432)])
+def test_only_the_password_opens_the_door(machine: Machine, service: tuple[str, int]) -> None:
+    passfile = str(machine.secrets / "pgpass")
+    with psycopg.connect(url(machine, service, passfile=passfile), prepare_threshold=None) as connection:
+        assert rows(connection, "SELECT current_user") == [("faceuser",)]
+    for wrong in ({"password": "facepass123"}, {"passfile": "/nowhere"}):
+        with pytest.raises(psycopg.OperationalError, match=r"password|authentication failed"):
+            psycopg.connect(url(machine, service, **wrong)).close()
+
+
+@pytest.mark.usefixtures("bouncer")
+@pytest.mark.parametrize("address", ["", "pgbouncer:6432"], ids=["directly", "through pgbouncer"])
+def test_pgface_works_with_the_services_environment(
+    pgface: Callable[[str], Run], address: str, faces_dir: Path
+) -> None:
+    run = pgface(address)
+    assert "is ready: model dlib" in run("init").stdout
+    person = "George_W_Bush"
+    photos = [faces_dir / person / f"{person}_{number:04}.jpg" for number in (1, 3)]
+    run("enroll", *photos, "--user", "george@example.org", "--faces", "largest")
+    found = json.loads(run("identify", faces_dir / person / f"{person}_0002.jpg", "--json").stdout)
+    assert "george@example.org" in json.dumps(found)
+    run("fit-search", "--method", "hnsw")
+    run("fit-search", "--method", "exact")
+    status = json.loads(run("status", "--json").stdout)
+    assert (status["users"], status["embeddings"], status["index"], status["postgresql"][:3]) == (1, 2, "hnsw", "16.")
+
+
+def test_the_servers_log_holds_no_password(machine: Machine) -> None:
+    password = (machine.secrets / "postgres_password").read_text().strip()
+    assert password not in (machine.folder / "log").read_text()
