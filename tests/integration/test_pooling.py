@@ -12,9 +12,9 @@ from threading import Event
 import numpy as np
 import psycopg
 import pytest
-from galleries import ODD_SCHEMA, contents, create_database, drop_database, rows
+from galleries import ODD_SCHEMA, add_embedding, add_user, axis, contents, create_database, drop_database, rows
 from pgbouncer import pooler
-from psycopg import Connection
+from psycopg import Connection, sql
 from psycopg import errors as pg
 from psycopg.rows import tuple_row
 from test_command_line import runner
@@ -28,10 +28,11 @@ from pgface.schema import migrations, queries
 from pgface.settings import Settings
 
 Photos = Callable[[str, int], Path]
+VERSIONS = ("postgres16", "postgres18")
 SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
 
 
-@pytest.fixture(params=["postgres16", "postgres18"])
+@pytest.fixture(params=VERSIONS)
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """URL of a new, empty database, without a pooler."""
     server = request.getfixturevalue(request.param)
@@ -147,6 +148,7 @@ def test_faces_are_enrolled_and_found(settings: Settings, insightface_pack: Path
         assert list(settings.photos_dir.rglob("*.jpg")) == []
 
 
+@pytest.mark.parametrize("database_url", ["postgres18"], indirect=True)
 def test_the_commands_run_and_thresholds_are_set(
     settings: Settings, insightface_pack: Path, faces_dir: Path, tmp_path: Path
 ) -> None:
@@ -172,17 +174,16 @@ def test_the_commands_run_and_thresholds_are_set(
 
 def test_a_bulk_load_builds_the_index_anew(settings: Settings) -> None:
     initialise(settings)
-    people = 300
+    people = 200
     embeddings, others = np.random.default_rng(4).standard_normal((2, 5 * people, 512)).astype(np.float32)
     with Gallery.open(settings) as gallery:
         ids = np.array([gallery.add_user(f"user{number}@example.org").id for number in range(people)]).repeat(5)
         with ThreadPoolExecutor(2) as threads:
             loads = [threads.submit(gallery.load_embeddings, ids, part) for part in (embeddings, others)]
             assert [load.result() for load in loads] == [len(ids)] * 2
-        assert gallery.fit_search("hnsw").method == "hnsw"
         found = [gallery.identify_embedding(probe, threshold=0.9)[0].user_id for probe in embeddings[::50]]
         assert found == ids[::50].tolist()
-        gallery.fit_search("exact")
+        assert gallery.fit_search("exact").embeddings == 2 * len(ids)
         assert gallery.status().index == "hnsw"
 
 
@@ -263,6 +264,20 @@ def test_one_connection_to_the_server_is_enough(
             assert [enrolled.result().added for enrolled in work] == [True] * 3
 
 
+def test_a_functions_schema_is_enough_for_sql(settings: Settings, pooled_url: str, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for number, schema in enumerate((settings.schema_name, "public")):
+            initialise(through(settings, database_url, None, PGFACE_SCHEMA=schema))
+            path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema))
+            connection.execute(path)
+            add_embedding(connection, add_user(connection, f"{number}@example.org"), axis(0))
+    with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=None) as client:
+        for number, schema in enumerate((settings.schema_name, "public")):
+            function = sql.SQL("SELECT user_email FROM {}.find_similar_face(%s)").format(sql.Identifier(schema))
+            client.execute("SET search_path = pg_catalog")
+            assert client.execute(function, (axis(0),)).fetchall() == [(f"{number}@example.org",)]
+
+
 # What needs a session
 
 
@@ -319,6 +334,17 @@ def test_a_way_around_to_another_database_is_refused(settings: Settings, postgre
         drop_database(postgres16, elsewhere)
 
 
+def test_anybody_may_ask_which_database_it_is(postgres16: str, database_url: str) -> None:
+    found = []
+    for server in (postgres16, database_url):
+        with psycopg.connect(server) as connection:
+            connection.execute("CREATE ROLE nobody_much")
+            connection.execute("SET ROLE nobody_much")
+            found.append(rows(connection, queries()["database_identity"]))
+            connection.rollback()
+    assert found[0] != found[1]
+
+
 def test_the_lock_of_the_index_is_one_for_all(settings: Settings, database_url: str) -> None:
     initialise(settings)
     direct = through(settings, database_url, None)
@@ -335,6 +361,15 @@ def test_the_lock_of_the_index_is_one_for_all(settings: Settings, database_url: 
 
 
 # What can be said about the pooler
+
+
+def test_what_is_said_of_the_pooler_is_not_said_of_the_way_around_it(settings: Settings, pooled_url: str) -> None:
+    initialise(settings)
+    assert settings.direct_url is not None
+    said = through(settings, pooled_url, settings.direct_url.get_secret_value(), pooling="transaction")
+    with Gallery.open(said) as gallery:
+        user = gallery.add_user("a@example.org")
+        assert gallery.load_embeddings([user.id], np.eye(1, 512)) == 1
 
 
 def test_without_a_pooler_the_session_is_used(settings: Settings, database_url: str) -> None:

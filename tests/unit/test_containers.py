@@ -229,3 +229,31 @@ def test_nothing_private_is_sent_to_the_engine_or_committed() -> None:
     assert all((ROOT / source).exists() for source in allowed)
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert {"secrets/", ".env"} <= set(ignored)
+
+
+# The page
+
+
+def test_the_page_names_services_and_profiles_that_there_are(compose: Any) -> None:
+    page = (ROOT / "docs" / "how-to" / "containers.md").read_text(encoding="utf-8")
+    commands = re.findall(r"docker compose[^`\n]*", page)
+    services, profiles = set(), set()
+    for command in commands:
+        profiles |= set(re.findall(r"--profile (\w+)", command))
+        services |= set(re.findall(r"(?:run --rm(?: -v \S+)*|exec|images) (\w+)", command))
+    assert services == {"postgres", "pgface"} <= set(compose["services"])
+    assert profiles == {"pgadmin", "pgbouncer"}
+    for profile in profiles:
+        assert compose["services"][profile]["profiles"] == [profile]
+
+
+def test_the_page_runs_commands_that_pgface_has() -> None:
+    page = (ROOT / "docs" / "how-to" / "containers.md").read_text(encoding="utf-8")
+    known = re.findall(
+        r"^## `pgface (.*)`$", (ROOT / "docs" / "reference" / "command-line.md").read_text(), re.MULTILINE
+    )
+    called = re.findall(
+        r"(?<![-/_])\bpgface ((?:models |)[a-z-]+)", "\n".join(re.findall(r"^    .*$", page, re.MULTILINE))
+    )
+    assert len(called) > 6
+    assert set(called) <= set(known)

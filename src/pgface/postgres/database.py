@@ -14,7 +14,7 @@ from psycopg.rows import BaseRowFactory, tuple_row
 from psycopg_pool import ConnectionPool
 
 from pgface.errors import DatabaseUnreachableError, SessionNeededError, SettingsError
-from pgface.postgres.connection import GalleryConnection
+from pgface.postgres.connection import GalleryConnection, Pooling
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.postgres.errors import connection_error, translated
 from pgface.postgres.migrate import migrate, require_current
@@ -76,7 +76,7 @@ class Database:
                 url,
                 connection_class=GalleryConnection,
                 kwargs=_CONNECTION,
-                configure=partial(_configure, settings=settings),
+                configure=partial(_configure, settings=settings, pooling=settings.pooling),
                 min_size=1,
                 max_size=settings.pool_size,
                 timeout=settings.connect_timeout,
@@ -134,7 +134,8 @@ class Database:
 
         """
         with translated(), _connect(self.direct_url, self._settings) as connection:
-            _configure(connection, self._settings)
+            # What was said of the pooler says nothing of the way around it.
+            _configure(connection, self._settings, self._settings.pooling if self.direct_url == self.url else "auto")
             if not connection.has_session:
                 raise SessionNeededError
             if self.direct_url != self.url:
@@ -233,6 +234,6 @@ def _connect(url: str, settings: Settings) -> GalleryConnection:
         raise connection_error(error) from error
 
 
-def _configure(connection: GalleryConnection, settings: Settings) -> None:
-    connection.enter(settings.schema_name, settings.pooling)
+def _configure(connection: GalleryConnection, settings: Settings, pooling: Pooling) -> None:
+    connection.enter(settings.schema_name, pooling)
     connection.know_vectors()
