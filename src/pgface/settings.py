@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     direct_url: SecretStr | None = Field(
         default=None,
         description="the same database without the pooler that PGFACE_DATABASE_URL leads to, "
-        "for what needs a session of its own: index builds and bulk loads",
+        "for what needs a session of its own: index builds, bulk loads, migration, export",
     )
     pooling: Literal["auto", "session", "transaction"] = Field(
         default="auto",

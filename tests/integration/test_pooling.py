@@ -254,6 +254,14 @@ def test_nothing_is_prepared_or_left_in_the_servers_processes(settings: Settings
         assert len(processes) == 2
 
 
+def test_a_transaction_may_choose_its_isolation(settings: Settings) -> None:
+    initialise(settings)
+    with Database.open(settings) as database, database.transaction() as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        assert rows(connection, "SHOW transaction_isolation") == [("repeatable read",)]
+        assert rows(connection, "SELECT current_schema()") == [(settings.schema_name,)]
+
+
 def test_one_connection_to_the_server_is_enough(
     settings: Settings, database_url: str, insightface_pack: Path, photos: Photos
 ) -> None:

@@ -20,14 +20,12 @@ from pgface.postgres.errors import translated
 
 Pooling = Literal["auto", "session", "transaction"]
 
-_SET_SEARCH_PATH = "SELECT set_config('search_path', %s, true)"
-
 
 class GalleryConnection(Connection[Any]):
     """A connection to the database of a gallery, in autocommit mode; `enter` leads it to the gallery's schema."""
 
     search_path: str | None = None
-    """What each transaction has to set; None where the session keeps it."""
+    """What each transaction has to set, quoted by PostgreSQL itself; None where the session keeps it."""
 
     @property
     def has_session(self) -> bool:
@@ -44,7 +42,8 @@ class GalleryConnection(Connection[Any]):
         """A transaction, in which names lead to the gallery whichever server process it runs in."""
         with self.transaction():
             if self.search_path is not None:
-                self.execute(_SET_SEARCH_PATH, (self.search_path,))
+                # Not a query such as set_config: the isolation level can still be chosen after this.
+                self.execute(f"SET LOCAL search_path = {self.search_path}".encode())
             yield
 
     def enter(self, schema_name: str, pooling: Pooling) -> None:
