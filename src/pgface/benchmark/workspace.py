@@ -22,10 +22,10 @@ PREFIX = "pgface_bench_"
 
 @contextmanager
 def server(settings: Settings) -> Iterator[str]:
-    """The URL of PostgreSQL; the embedded one runs for as long as this is entered. It may hold a password."""
+    """The URL of PostgreSQL itself; the embedded one runs for as long as this is entered. It may hold a password."""
     with ExitStack() as resources:
         if settings.database_url is not None:
-            yield settings.database_url.get_secret_value()
+            yield (settings.direct_url or settings.database_url).get_secret_value()
         else:
             yield resources.enter_context(EmbeddedPostgres(settings.postgres_dir)).url
 
@@ -62,10 +62,11 @@ def _drop(url: str, schema_name: str, connect_timeout: float) -> None:
     statement = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema_name))
     try:
         with translated(), psycopg.connect(url, autocommit=True, connect_timeout=round(connect_timeout) + 1) as last:
-            # Each of its tables would be named in a notice.
-            last.execute("SET client_min_messages = warning")
-            last.execute("SET lock_timeout = '60s'")
-            last.execute(statement)
+            with last.transaction():  # so that no setting outlives it in a pooler's connection
+                # Each of its tables would be named in a notice.
+                last.execute("SET LOCAL client_min_messages = warning")
+                last.execute("SET LOCAL lock_timeout = '60s'")
+                last.execute(statement)
     except DatabaseError as error:
         raise DatabaseError(
             f"The benchmark's schema could not be dropped ({str(error).rstrip('.')}); "
