@@ -60,6 +60,7 @@ query_wait_timeout = 20
 @contextmanager
 def running(configuration: str, user: tuple[int, int] | None) -> Iterator[Path]:
     """Run pgbouncer with a configuration and a socket in a new folder, which is given."""
+    found = program()
     folder = Path(tempfile.mkdtemp(prefix="pgface-bouncer-"))  # a socket's path is short
     file = folder / "pgbouncer.ini"
     file.write_text(f"{configuration}\nunix_socket_dir = {folder}\nlisten_port = {PORT}\n", encoding="utf-8")
@@ -69,9 +70,7 @@ def running(configuration: str, user: tuple[int, int] | None) -> Iterator[Path]:
         os.chown(file, *user)
     groups: list[int] | None = None if user is None else []
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [program(), str(file)], stdout=log, stderr=log, user=uid, group=gid, extra_groups=groups
-        )
+        process = subprocess.Popen([found, str(file)], stdout=log, stderr=log, user=uid, group=gid, extra_groups=groups)
     try:
         _wait(folder, process)
         yield folder

@@ -61,12 +61,15 @@ def scratch_schema(settings: Settings) -> Iterator[tuple[str, str]]:
 def _drop(url: str, schema_name: str, connect_timeout: float) -> None:
     statement = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema_name))
     try:
-        with translated(), psycopg.connect(url, autocommit=True, connect_timeout=round(connect_timeout) + 1) as last:
-            with last.transaction():  # so that no setting outlives it in a pooler's connection
-                # Each of its tables would be named in a notice.
-                last.execute("SET LOCAL client_min_messages = warning")
-                last.execute("SET LOCAL lock_timeout = '60s'")
-                last.execute(statement)
+        with (
+            translated(),
+            psycopg.connect(url, autocommit=True, connect_timeout=round(connect_timeout) + 1) as last,
+            last.transaction(),  # so that no setting outlives it in a pooler's connection
+        ):
+            # Each of its tables would be named in a notice.
+            last.execute("SET LOCAL client_min_messages = warning")
+            last.execute("SET LOCAL lock_timeout = '60s'")
+            last.execute(statement)
     except DatabaseError as error:
         raise DatabaseError(
             f"The benchmark's schema could not be dropped ({str(error).rstrip('.')}); "
