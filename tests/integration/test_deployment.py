@@ -129,8 +129,9 @@ def _first_start(machine: Machine, service: Any) -> None:
     machine.started("--listen_addresses=''")
     machine.psql("-d", "postgres", "--set", f"db={given['POSTGRES_DB']}", stdin='CREATE DATABASE :"db" ;\n')
     (script,) = [volume for volume in service["volumes"] if "/docker-entrypoint-initdb.d/" in volume]
-    # As text on the standard input and not with -f, which reads the same: the server's user may not reach the checkout.
-    machine.psql("-d", given["POSTGRES_DB"], stdin=(ROOT / script.partition(":")[0]).read_text(encoding="utf-8"))
+    # A copy, because the server's user may not reach the checkout.
+    copy = shutil.copy(ROOT / script.partition(":")[0], machine.folder / "init.sql")
+    machine.psql("-d", given["POSTGRES_DB"], "-f", copy)
     machine.stopped()
 
 
