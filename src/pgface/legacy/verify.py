@@ -75,9 +75,7 @@ def verify_search(connection: psycopg.Connection, old: OldInstallation, written:
         # One person under two names may have the very same photo twice: both are first then.
         first = [number for number, similarity in found if similarity >= _ALMOST_ONE]
         if user not in first:
-            raise MigrationError(
-                f"Everything was written, but an embedding of user {user} does not find itself; run `pgface doctor`."
-            )
+            raise MigrationError(f"Everything was written, but an embedding of user {user} does not find itself first.")
     return len(sample)
 
 
