@@ -42,10 +42,13 @@ class Binding:
         return ModelIdentity(self.model_name or "", self.dimension, self.detector_size or 0, self.weights_sha256 or "")
 
 
-def read_binding(database: Database) -> Binding:
+def read_binding(source: Database | psycopg.Connection) -> Binding:
     """Read the gallery's row."""
-    (binding,) = database.read("select_gallery", row_factory=class_row(Binding))
-    return binding
+    if isinstance(source, Database):
+        (binding,) = source.read("select_gallery", row_factory=class_row(Binding))
+        return binding
+    with source.cursor(row_factory=class_row(Binding)) as cursor:
+        return cursor.execute(queries()["select_gallery"]).fetchall()[0]
 
 
 def read_anchors(database: Database) -> tuple[Anchor, ...]:

@@ -18,6 +18,8 @@ Catch `PgfaceError` for all of them, or a branch:
     ├── EvaluationError
     ├── MigrationError
     ├── TransferError
+    ├── ArchiveError
+    │   └── PassphraseError
     ├── ModelError
     │   ├── UnknownModelError
     │   ├── ModelNotInstalledError
@@ -32,8 +34,10 @@ Catch `PgfaceError` for all of them, or a branch:
     │   ├── SchemaTooNewError
     │   ├── SessionNeededError
     │   ├── IndexNotBuiltError
-    │   └── EmbeddedPostgresError
+    │   ├── EmbeddedPostgresError
+    │   └── PostgresProgramError
     └── GalleryError
+        ├── GalleryNotEmptyError
         ├── ModelMismatchError
         ├── UnknownUserError
         ├── UnknownPhotoError
@@ -109,6 +113,14 @@ class TransferError(PgfaceError):
     """This is no export of a gallery; give what `pgface export` wrote."""
 
 
+class ArchiveError(PgfaceError):
+    """This is not a whole archive of `pgface backup`; take another copy of it, or an older one."""
+
+
+class PassphraseError(ArchiveError):
+    """The archive does not open with this passphrase; give the one that it was made with."""
+
+
 class ModelError(PgfaceError):
     """The face model cannot be used."""
 
@@ -169,8 +181,16 @@ class EmbeddedPostgresError(DatabaseError):
     """The embedded PostgreSQL could not be started; see its log in the data folder."""
 
 
+class PostgresProgramError(DatabaseError):
+    """pg_dump or pg_restore could not do its work; nothing was changed."""
+
+
 class GalleryError(PgfaceError):
     """The gallery could not do what was asked; nothing was changed."""
+
+
+class GalleryNotEmptyError(GalleryError):
+    """An archive is restored into an empty gallery, or where there is none; choose another one with PGFACE_SCHEMA."""
 
 
 class ModelMismatchError(GalleryError):

@@ -4,6 +4,8 @@ A file is written under `incoming` before its row is committed, and moved to its
 removed after the row is gone. Whatever a crash leaves in between is set right by `clean`: an incoming file either
 has a row (then it moves) or has none (then it goes), and files of deleted rows are noted in the database.
 
+While a backup copies the files it holds a lock, and nobody removes any: those of erased rows wait until it ends.
+
 A path in the database begins with the gallery's id and the photos folder's own: of several machines that use one
 gallery, each with a folder of its own, only the one that has a file may forget that it is to be removed.
 """
@@ -13,11 +15,14 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import psycopg
 from PIL import Image
@@ -29,8 +34,17 @@ from pgface.schema import queries
 _INCOMING: Final = "incoming"
 _FOLDER_ID: Final = "folder-id"
 _JPEG_QUALITY: Final = 95
+_CROP_PATH: Final = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{32}/([0-9a-f]{2})/\1[0-9a-f]{30}\.jpg"
+)
+_SETTLED_AT_ONCE: Final = 1_000
 
 _log = logging.getLogger("pgface.photos")
+
+
+def is_crop_path(filepath: str) -> bool:
+    """Whether a row's path is one that pgface writes: gallery, photos folder, two digits, name."""
+    return _CROP_PATH.fullmatch(filepath) is not None
 
 
 class PhotoFiles:
@@ -43,6 +57,33 @@ class PhotoFiles:
     def path(self, filepath: str) -> Path:
         """Where the file of a row of `photos` is, if it is in this photos folder."""
         return self._root / filepath
+
+    @property
+    def prefix(self) -> str:
+        """How the paths of this gallery's crops in this photos folder begin."""
+        return _prefix(self._gallery_id, self._root)
+
+    def open_crop(self, filepath: str) -> BinaryIO | None:
+        """Open the file of a committed row, which may not have moved to its place yet; None if it is not here.
+
+        Args:
+            filepath: of a row of `photos`, for which `is_crop_path` holds; also of another gallery's, or folder's.
+
+        """
+        place = self.path(filepath)
+        # Again at its place, because it may have moved there after the first look.
+        for file in (place, place.parents[1] / _INCOMING / place.name, place):
+            with _stored(file), suppress(FileNotFoundError, NotADirectoryError):
+                return os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+        return None
+
+    def settle(self, connection: psycopg.Connection) -> None:
+        """Move the files of committed rows to their places, after waiting for enrollments under way.
+
+        Call it in a transaction of its own.
+        """
+        connection.execute(queries()["lock_enrollment"])
+        self._settle_incoming(connection)
 
     @contextmanager
     def writing(self) -> Iterator[PhotoBatch]:
@@ -80,7 +121,9 @@ class PhotoFiles:
         """Remove this folder's files of rows that are gone; one that cannot be removed stays noted."""
         if not (self._root / _FOLDER_ID).exists():
             return
-        prefix = _prefix(self._gallery_id, self._root)
+        if connection.execute(queries()["try_share_photo_files"]).fetchone() != (True,):
+            return  # a backup is copying them, and removes these at its end
+        prefix = self.prefix
         noted = [filepath for (filepath,) in connection.execute(queries()["deleted_photo_files"], {"prefix": prefix})]
         gone = [filepath for filepath in noted if self._removed(filepath, prefix)]
         if gone:
@@ -101,12 +144,15 @@ class PhotoFiles:
         return True
 
     def _settle_incoming(self, connection: psycopg.Connection) -> None:
-        prefix = _prefix(self._gallery_id, self._root)
+        prefix = self.prefix
         incoming = self._root / prefix / _INCOMING
-        with _stored(incoming):
-            waiting = {_filepath(prefix, file.name): file for file in incoming.iterdir()} if incoming.is_dir() else {}
-        if not waiting:
+        if not incoming.is_dir():
             return
+        with _stored(incoming), os.scandir(incoming) as entries:
+            while files := [incoming / entry.name for entry in islice(entries, _SETTLED_AT_ONCE)]:
+                self._settle(connection, {_filepath(prefix, file.name): file for file in files})
+
+    def _settle(self, connection: psycopg.Connection, waiting: dict[str, Path]) -> None:
         rows = connection.execute(queries()["existing_photo_files"], {"filepaths": list(waiting)})
         committed = {filepath for (filepath,) in rows}
         for filepath, file in waiting.items():
@@ -153,6 +199,37 @@ class PhotoBatch:
         """Remove the files."""
         for file in self._written:
             _remove(file)
+
+
+class RestoredFiles:
+    """Crops out of an archive, for rows that are not committed yet; `PhotoFiles.settle` moves them afterwards.
+
+    There may be millions: their names are kept on disk, and they are put on disk all at once.
+    """
+
+    def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
+        self._incoming = _private_folder(root / _prefix(gallery_id, root) / _INCOMING)
+        self._names = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by its owner's end
+
+    def add(self, name: str, blocks: Iterable[bytes]) -> None:
+        """Write a file; one that a killed restore left under this name is the same, or a part of it."""
+        file = self._incoming / name
+        self._names.write(f"{name}\n")
+        with (
+            _stored(file),
+            os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as stream,
+        ):
+            stream.writelines(blocks)
+
+    def sync(self) -> None:
+        """Have them on disk, before their rows are committed."""
+        os.sync()
+
+    def discard(self) -> None:
+        """Remove them."""
+        self._names.seek(0)
+        for name in self._names:
+            _remove(self._incoming / name.rstrip("\n"))
 
 
 def _prefix(gallery_id: uuid.UUID, root: Path) -> str:

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     connect_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=10.0, description="seconds to wait for a connection to PostgreSQL"
     )
+    backup_passphrase: Annotated[SecretStr, Field(min_length=1)] | None = Field(
+        default=None, description="encrypts what `pgface backup` writes, and opens it for `pgface restore`"
+    )
     search_latency_target: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = Field(
         default=0.01,
         description="seconds that comparing a probe with the whole gallery may take; slower ones get an index",

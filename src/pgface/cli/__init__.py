@@ -10,6 +10,7 @@ import typer
 
 from pgface.cli import (
     audit,
+    backup,
     bench,
     calibrate,
     evaluate,
@@ -42,6 +43,7 @@ app.add_typer(calibrate.app)
 app.add_typer(audit.app)
 app.add_typer(migrate.app)
 app.add_typer(transfer.app)
+app.add_typer(backup.app)
 app.add_typer(bench.app)
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(secrets.app)

@@ -212,10 +212,22 @@ def initialise(settings: Settings) -> list[Migration]:
         DatabaseError: as `Database.open` and `pgface.postgres.migrate.migrate` say.
 
     """
+    with connected(settings) as connection:
+        return migrate(connection, settings.schema_name)
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Connection]:
+    """A connection to the server outside a transaction, whether or not there is a gallery.
+
+    Raises:
+        DatabaseUnreachableError, DatabaseAccessError, EmbeddedPostgresError: no connection; the sentence says why.
+
+    """
     with ExitStack() as resources:
         url, _ = _start(settings, resources)
         with _connect(url, settings) as connection:
-            return migrate(connection, settings.schema_name)
+            yield connection
 
 
 def _start(settings: Settings, resources: ExitStack) -> tuple[str, EmbeddedPostgres | None]:

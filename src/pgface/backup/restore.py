@@ -1,0 +1,368 @@
+"""Restoring an archive: checked from end to end first, then everything in one transaction, or nothing."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from pgface.backup.archive import Read, Visitor, read_archive
+from pgface.backup.dump import dumped_tables
+from pgface.backup.manifest import Manifest, VectorIndex
+from pgface.backup.programs import Program, find_pg_restore
+from pgface.backup.tables import (
+    TABLES,
+    count_rows,
+    first_with_rows,
+    laid_bare,
+    load,
+    set_sequences,
+    statement,
+)
+from pgface.binding import read_binding
+from pgface.errors import (
+    ArchiveError,
+    GalleryError,
+    GalleryNotEmptyError,
+    IndexNotBuiltError,
+    ModelMismatchError,
+    PgfaceError,
+    SchemaTooNewError,
+)
+from pgface.photo_files import PhotoFiles, RestoredFiles
+from pgface.postgres.database import Database, connected
+from pgface.postgres.errors import translated
+from pgface.postgres.index import OWN_DEFINITION, vector_index_to_oneself
+from pgface.postgres.migrate import migrate
+from pgface.schema import migrations, queries
+from pgface.search import fit_search_if_due
+from pgface.settings import Settings
+
+# What must be empty before, and what of a new gallery gives way.
+_PEOPLE = ("users", "photos", "auth_tokens", "face_embeddings")
+_MADE_WITH_THE_GALLERY = tuple(table for table in TABLES if table not in (*_PEOPLE, "deleted_photo_files"))
+
+AskPassphrase = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """An archive that is whole."""
+
+    manifest: Manifest
+    encrypted: bool
+    sums_sha256: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "encrypted": self.encrypted,
+            "seconds": self.seconds,
+            "manifest": self.manifest.model_dump(mode="json"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """An archive that was restored."""
+
+    verified: Verified
+    gallery_id: uuid.UUID
+    beside: str | None
+    """The schema of a gallery that has the archived id, because of which this one has an id of its own."""
+    photo_files: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return self.verified.to_json() | {
+            "gallery_id": str(self.gallery_id),
+            "beside": self.beside,
+            "photo_files": self.photo_files,
+            "seconds": self.seconds,
+        }
+
+
+def verify(settings: Settings, file: Path, ask_passphrase: AskPassphrase) -> Verified:
+    """Check an archive from end to end: its structure, every checksum, and the dump's rows against the manifest.
+
+    Raises:
+        ArchiveError: it is damaged, truncated, or none; the sentence says what is wrong.
+        PassphraseError: it is encrypted with another passphrase.
+        PostgresProgramError: there is no pg_restore that reads the dump.
+        StorageError: it cannot be read.
+
+    """
+    began = time.monotonic()
+    counting = _Counting(settings)
+    read = read_archive(file, ask_passphrase, counting)
+    if counting.rows != read.manifest.tables:
+        raise ArchiveError(f"{file}: This archive does not hold as many rows as its manifest says.")
+    return Verified(read.manifest, read.encrypted, read.sums_sha256, time.monotonic() - began)
+
+
+def restore(settings: Settings, file: Path, ask_passphrase: AskPassphrase, *, copy: bool = False) -> RestoreReport:
+    """Restore an archive into an empty gallery, or where there is none; its schema may have another name.
+
+    Tables, functions and triggers are made by pgface's own migrations and filled with the archive's rows, so nothing in
+    an archive is executed. The gallery keeps the archived id. It gets one of its own as a copy, that is if it is asked
+    for, or if another schema of the database holds the gallery: two galleries of one id would share their photo files.
+    Photo files go into this machine's photos folder, and the paths of their rows lead there.
+
+    Args:
+        settings: where it goes.
+        file: the archive.
+        ask_passphrase: called if it is encrypted.
+        copy: give the gallery an id of its own.
+
+    Raises:
+        ArchiveError, PassphraseError: as for `verify`; nothing was touched.
+        GalleryNotEmptyError: somebody is enrolled already.
+        ModelMismatchError: embeddings alone, for a gallery of another model.
+        IndexNotBuiltError: everything is restored, and the search could not be fitted.
+        DatabaseError, StorageError: it could not be written; nothing was.
+
+    """
+    began = time.monotonic()
+    verified = verify(settings, file, ask_passphrase)
+    manifest = verified.manifest
+    newest = migrations()[-1].version
+    if manifest.schema_version > newest:
+        raise SchemaTooNewError(
+            f"The archive has schema version {manifest.schema_version}, newer than the {newest} known here; "
+            "upgrade pgface."
+        )
+    with _connection(settings, manifest) as connection:
+        kind = _Embeddings if manifest.kind == "embeddings" else _Gallery
+        restoring = kind(settings, connection, verified, copy=copy)
+        with translated(), connection.transaction(), restoring.undone_on_error():
+            restoring.prepare()
+            restoring.finish(read_archive(file, ask_passphrase, restoring))
+    _settle(settings, restoring)
+    return RestoreReport(
+        verified, restoring.gallery_id, restoring.beside, restoring.photo_files, time.monotonic() - began
+    )
+
+
+class _Counting(Visitor):
+    """Counts the rows of each table in a dump."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.rows: dict[str, int] = {}
+
+    def dump(self, blocks: Iterator[bytes]) -> None:
+        for table in dumped_tables(_pg_restore(self._settings), blocks):
+            rows = sum(block.count(b"\n") for block in table.blocks)
+            if table.name in TABLES:
+                self.rows[table.name] = rows
+
+    def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
+        pass
+
+
+class _Restoring(Visitor):
+    """One restore, in a transaction that the caller begins and commits."""
+
+    tables: tuple[str, ...] = TABLES
+    beside: str | None = None
+
+    def __init__(self, settings: Settings, connection: psycopg.Connection, verified: Verified, *, copy: bool) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._verified = verified
+        self._copy = copy
+        self._bare = ExitStack()
+        self.gallery_id = self.manifest.gallery.id
+        self.photo_files = 0
+
+    @property
+    def manifest(self) -> Manifest:
+        """The archive's."""
+        return self._verified.manifest
+
+    @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """Leave nothing outside of the database when the transaction is going to be undone."""
+        yield
+
+    def prepare(self) -> None:
+        """Make the tables ready to be filled."""
+        raise NotImplementedError
+
+    def dump(self, blocks: Iterator[bytes]) -> None:
+        for table in dumped_tables(_pg_restore(self._settings), blocks):
+            if table.name in self.tables:
+                load(self._connection, table)
+
+    def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
+        del blocks
+        raise ArchiveError(f"The archive of embeddings alone holds the photo file {filepath}.")
+
+    def finish(self, read: Read) -> None:
+        """See that everything is there, and make it whole."""
+        if read.sums_sha256 != self._verified.sums_sha256:
+            raise ArchiveError("The archive was changed while it was restored; nothing was changed in the gallery.")
+        if count_rows(self._connection, self.tables) != self.manifest.tables:
+            raise ArchiveError("The restored rows are not as many as the manifest says; nothing was changed.")
+
+    def _require_empty(self, tables: Sequence[str]) -> None:
+        if (table := first_with_rows(self._connection, tables)) is not None:
+            raise GalleryNotEmptyError(
+                f"The gallery in schema {self._settings.schema_name} is not empty ({table} has rows); an archive is "
+                "restored into an empty gallery, or where there is none: choose another one with PGFACE_SCHEMA. "
+                "Nothing was changed."
+            )
+
+
+class _Gallery(_Restoring):
+    """All of a gallery."""
+
+    _files: RestoredFiles | None = None
+
+    def prepare(self) -> None:
+        migrate(self._connection, self._settings.schema_name)
+        self._connection.execute(queries()["lock_enrollment"])
+        self._require_empty(_PEOPLE)
+        own = read_binding(self._connection).id
+        self.beside = self._gallery_of_same_id()
+        if self._copy or self.beside is not None:
+            self.gallery_id = own
+        self._prefixes: set[str] = set()
+        self._notes = [filepath for (filepath,) in self._connection.execute(queries()["take_deletion_notes"])]
+        self._bare.enter_context(laid_bare(self._connection, TABLES))
+        for table in _MADE_WITH_THE_GALLERY:
+            self._connection.execute(statement("delete_rows_of", table=sql.Identifier(table)))
+
+    def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
+        if self._files is None:
+            self._files = RestoredFiles(self._settings.photos_dir, self.gallery_id)
+        prefix, _, name = filepath.rsplit("/", 2)
+        self._prefixes.add(prefix)
+        self._files.add(name, blocks)
+        self.photo_files += 1
+
+    def finish(self, read: Read) -> None:
+        super().finish(read)
+        connection = self._connection
+        if read_binding(connection).id != self.manifest.gallery.id:
+            raise ArchiveError("The archive's gallery has another id than its manifest says; nothing was changed.")
+        if self.gallery_id != self.manifest.gallery.id:
+            connection.execute(queries()["set_gallery_id"], {"id": self.gallery_id})
+            connection.execute(queries()["take_deletion_notes"])  # about the other gallery's files
+        own_prefix = PhotoFiles(self._settings.photos_dir, self.gallery_id).prefix if self._prefixes else ""
+        for prefix in self._prefixes - {own_prefix}:
+            connection.execute(queries()["move_photo_paths"], {"prefix": prefix, "into": own_prefix})
+        self._bare.close()
+        set_sequences(connection, self.manifest.sequences)
+        connection.execute(queries()["suspend_first_look"])
+        for migration in migrations():
+            # What it did to the rows of its time, and each can be run again without harm.
+            if migration.version > self.manifest.schema_version:
+                connection.execute(migration.sql)
+        connection.execute(queries()["add_deletion_notes"], {"filepaths": self._notes})
+        connection.execute(queries()["forget_notes_of_restored"])
+        if self._files is not None:
+            self._files.sync()
+
+    @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            if self._files is not None:
+                self._files.discard()
+            raise
+
+    def _gallery_of_same_id(self) -> str | None:
+        for (schema,) in self._connection.execute(queries()["galleries_beside"]).fetchall():
+            found = self._connection.execute(statement("gallery_id_of", schema=sql.Identifier(schema))).fetchall()
+            if (self.manifest.gallery.id,) in found:
+                return str(schema)
+        return None
+
+
+class _Embeddings(_Restoring):
+    """The rows of `face_embeddings` alone, for a gallery that has their users and photos."""
+
+    tables = ("face_embeddings",)
+
+    def prepare(self) -> None:
+        binding = read_binding(self._connection)
+        if binding.identity != self.manifest.gallery.identity:
+            raise ModelMismatchError(
+                f"The archive's embeddings were made by {self.manifest.gallery.model_name or 'no model'} and the "
+                f"gallery is bound to {binding.model_name or 'none'}, or to other weights of it; they cannot be "
+                "compared. Nothing was changed."
+            )
+        self.gallery_id = binding.id
+        self._bare.enter_context(laid_bare(self._connection, self.tables))
+        self._require_empty(self.tables)
+
+    def finish(self, read: Read) -> None:
+        super().finish(read)
+        try:
+            self._bare.close()
+        except pg.ForeignKeyViolation as error:
+            raise GalleryError(
+                "The users or photos that the archive's embeddings belong to are not all in this gallery; restore a "
+                "whole archive instead. Nothing was changed."
+            ) from error
+        set_sequences(self._connection, self.manifest.sequences)
+        self._connection.execute(queries()["suspend_first_look"])
+        self._connection.execute(queries()["note_all_stale"])
+
+
+@contextmanager
+def _connection(settings: Settings, manifest: Manifest) -> Iterator[psycopg.Connection]:
+    """A connection to the gallery, which only embeddings alone need to be there."""
+    with ExitStack() as resources:
+        if manifest.kind == "embeddings":
+            database = resources.enter_context(Database.open(settings))
+            connection = resources.enter_context(database.connection_of_its_own())
+        else:
+            connection = resources.enter_context(connected(settings))
+        connection.execute("SET client_encoding = 'UTF8'")  # as the dump, whatever the environment says
+        yield connection
+
+
+def _settle(settings: Settings, restoring: _Restoring) -> None:
+    """Move the files to their places, and have the search fitted and the tables vacuumed."""
+    with Database.open(settings) as database:
+        with database.transaction() as connection:
+            PhotoFiles(settings.photos_dir, restoring.gallery_id).settle(connection)
+        try:
+            with database.connection_of_its_own() as connection, vector_index_to_oneself(connection):
+                for table in restoring.tables:
+                    connection.execute(statement("vacuum_table", table=sql.Identifier(table)))
+                definition = _definition(restoring.manifest.vector_index)
+                fit_search_if_due(connection, settings.search_latency_target, index_definition=definition)
+        except PgfaceError as error:
+            raise IndexNotBuiltError from error
+
+
+def _definition(index: VectorIndex | None) -> str:
+    if index is None:
+        return OWN_DEFINITION
+    options = sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in index.options.items()
+    )
+    definition = sql.SQL("CREATE INDEX idx_embeddings_vector ON face_embeddings USING {} (embedding {}){}").format(
+        sql.Identifier(index.method),
+        sql.Identifier(index.operators),
+        sql.SQL(" WITH ({})").format(options) if index.options else sql.SQL(""),
+    )
+    return definition.as_string(None)
+
+
+def _pg_restore(settings: Settings) -> Program:
+    return find_pg_restore(embedded=settings.database_url is None)

@@ -1,0 +1,181 @@
+"""`pgface backup` and `pgface restore`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from pgface.backup import BackupReport, Manifest, RestoreReport, Verified, back_up, restore, verify
+from pgface.cli.output import JsonOption, print_error, print_json, progress, say
+from pgface.errors import PassphraseError
+from pgface.settings import Settings, get_settings
+
+app = typer.Typer()
+
+_SHOWN = 10
+
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Read the passphrase from a file's first line; PGFACE_BACKUP_PASSPHRASE else."),
+]
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The archive that is made.")],
+    embeddings_only: Annotated[bool, typer.Option("--embeddings-only", help="Only the embeddings' rows.")] = False,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Encrypt it; asks for a passphrase if none is set.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Write the gallery, rows and photo files, into one archive, while others go on; with a passphrase, encrypted."""
+    settings = get_settings()
+    passphrase = _given_passphrase(settings, passphrase_file)
+    if passphrase is None and encrypt:
+        passphrase = _asked_passphrase(new=True)
+    with _ended_by_signal(), progress() as show:
+        report = back_up(
+            settings, file, embeddings_only=embeddings_only, passphrase=passphrase, replace=force, on_photos=show
+        )
+    if json:
+        print_json(report.to_json())
+    else:
+        _print_backup(report)
+
+
+@app.command(name="restore")
+def restore_command(
+    file: Annotated[Path, typer.Argument(help="The archive.")],
+    only_verify: Annotated[bool, typer.Option("--verify", help="Only check it from end to end.")] = False,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Restore a second gallery beside the first, with an id of its own.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+    json: JsonOption = False,
+) -> None:
+    """Restore an archive into an empty gallery, or where there is none; all or nothing."""
+    settings = get_settings()
+    given = _given_passphrase(settings, passphrase_file)
+    asked: list[str] = []
+
+    def passphrase() -> str:
+        # An archive is read twice, and the passphrase asked for once.
+        if given is not None:
+            return given
+        if not asked:
+            asked.append(_asked_passphrase(new=False))
+        return asked[0]
+
+    with _ended_by_signal():
+        if only_verify:
+            verified = verify(settings, file, passphrase)
+            if json:
+                print_json(verified.to_json())
+            else:
+                _print_verified(file, verified)
+            return
+        report = restore(settings, file, passphrase, copy=copy)
+    if json:
+        print_json(report.to_json())
+    else:
+        _print_restored(settings, report)
+
+
+def _print_backup(report: BackupReport) -> None:
+    say(f"{report.file}: {_contents(report.manifest)}, {report.size:,} bytes, in {report.seconds:.1f} s.")
+    photos = report.manifest.photos
+    if photos is not None and photos.missing:
+        print_error(f"{photos.missing:,} photo files are not in this machine's photos folder, and not in the archive:")
+        for filepath in report.missing[:_SHOWN]:
+            print_error(f"  {filepath}")
+        if photos.missing > _SHOWN:
+            print_error(f"  ... and {photos.missing - _SHOWN:,} more, listed in the archive")
+    if photos is not None and photos.elsewhere:
+        print_error(f"{photos.elsewhere:,} photos have files that pgface did not write; those are not in the archive.")
+    _say_other_tables(report.manifest)
+    if not report.encrypted:
+        say("It holds faces and is not encrypted: keep it where only you can read it, or add --encrypt.")
+
+
+def _print_verified(file: Path, verified: Verified) -> None:
+    manifest = verified.manifest
+    encrypted = "encrypted, " if verified.encrypted else ""
+    say(f"{file} is whole: {encrypted}{_contents(manifest)}.")
+    say(
+        f"Made at {manifest.made_at:%Y-%m-%d %H:%M} UTC by pgface {manifest.pgface} from the schema "
+        f"{manifest.schema_name} of PostgreSQL {manifest.postgresql} with pgvector {manifest.pgvector}, model "
+        f"{manifest.gallery.model_name or 'none'}. Every checksum and every number of rows is right."
+    )
+
+
+def _print_restored(settings: Settings, report: RestoreReport) -> None:
+    say(
+        f"Restored {_contents(report.verified.manifest)} into the schema {settings.schema_name} in "
+        f"{report.seconds:.1f} s; every number of rows is the archive's."
+    )
+    if report.beside is not None:
+        say(f"The schema {report.beside} holds the gallery that was backed up, so this copy has an id of its own.")
+    _say_other_tables(report.verified.manifest)
+
+
+def _contents(manifest: Manifest) -> str:
+    if manifest.photos is None:
+        return f"{manifest.tables['face_embeddings']:,} embeddings"
+    tables = manifest.tables
+    return (
+        f"{tables['users']:,} users, {tables['photos']:,} photos with {manifest.photos.files:,} files, "
+        f"{tables['face_embeddings']:,} embeddings"
+    )
+
+
+def _say_other_tables(manifest: Manifest) -> None:
+    if manifest.other_tables:
+        say(
+            f"Tables of the schema that are not pgface's are in the archive, and restored by pg_restore alone: "
+            f"{', '.join(manifest.other_tables)}."
+        )
+
+
+def _given_passphrase(settings: Settings, file: Path | None) -> str | None:
+    if file is not None:
+        try:
+            with file.open(encoding="utf-8") as lines:
+                passphrase = lines.readline().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PassphraseError(f"The passphrase cannot be read from {file}.") from error
+        if not passphrase:
+            raise PassphraseError(f"{file}: its first line is empty; write the passphrase there.")
+        return passphrase
+    return None if settings.backup_passphrase is None else settings.backup_passphrase.get_secret_value()
+
+
+def _asked_passphrase(*, new: bool) -> str:
+    if not sys.stdin.isatty():
+        raise PassphraseError(
+            "A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_PASSPHRASE or give --passphrase-file."
+        )
+    return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """Let what a service manager sends end the work as Ctrl-C does, so that nothing half done is left."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
