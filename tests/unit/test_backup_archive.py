@@ -1,0 +1,346 @@
+"""An archive that is not whole, or not ours, is refused, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+from uuid import UUID
+
+import pytest
+
+from pgface.backup.archive import MANIFEST, PHOTOS, SUMS, ArchiveWriter, Read, Visitor, read_archive, writing
+from pgface.backup.encryption import PART_SIZE
+from pgface.backup.manifest import GalleryFacts, Manifest, PhotoFacts
+from pgface.backup.tar import TarWriter
+from pgface.backup.whole_file import whole_file
+from pgface.errors import ArchiveError, PassphraseError, StorageError
+
+GALLERY = "3f2b8a54-6f0c-4f0e-9b57-0c7d8a9b1c2d"
+FOLDER = "0123456789abcdef0123456789abcdef"
+NAMES = [f"{GALLERY}/{FOLDER}/{digit}0/{digit}0{'5' * 30}.jpg" for digit in "abc"]
+CROPS = {name: bytes([number]) * (700 + number) for number, name in enumerate(NAMES, start=1)}
+DUMP = hashlib.shake_256(b"a dump").digest(3_000)
+MOMENT = 1_700_000_000
+
+
+class Recorder(Visitor):
+    def __init__(self) -> None:
+        self.dumped = b""
+        self.photos: dict[str, bytes] = {}
+
+    def dump(self, blocks: Iterator[bytes]) -> None:
+        self.dumped = b"".join(blocks)
+
+    def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
+        self.photos[filepath] = b"".join(blocks)
+
+
+def nobody_asked() -> str:
+    raise AssertionError("the archive is not encrypted")
+
+
+def manifest(**changes: object) -> Manifest:
+    facts = {
+        "format": "pgface-backup",
+        "version": 1,
+        "kind": "gallery",
+        "made_at": datetime.fromtimestamp(MOMENT, UTC),
+        "pgface": "0.1.0",
+        "schema_version": 7,
+        "postgresql": "18.4",
+        "pg_dump": "18.4",
+        "pgvector": "0.8.5",
+        "schema_name": "public",
+        "gallery": GalleryFacts(
+            id=UUID(GALLERY), model_name="dlib", dimension=512, detector_size=0, weights_sha256="0" * 64
+        ),
+        "tables": {},
+        "sequences": {},
+        "other_tables": (),
+        "vector_index": None,
+        "photos": PhotoFacts(files=3, size=sum(map(len, CROPS.values())), missing=0, elsewhere=0),
+    }
+    return Manifest.model_validate(facts | changes)
+
+
+def archived(passphrase: str | None = None, dump: bytes = DUMP) -> bytes:
+    stream = io.BytesIO()
+    with writing(stream, MOMENT, passphrase) as archive:
+        archive.add_dump(iter([dump]))
+        for name, crop in CROPS.items():
+            archive.add(f"{PHOTOS}{name}", len(crop), iter([crop]))
+        archive.finish(manifest())
+    return stream.getvalue()
+
+
+def read(tmp_path: Path, data: bytes, passphrase: str | None = None) -> tuple[Read, Recorder]:
+    file = tmp_path / "archive.tar"
+    file.write_bytes(data)
+    recorder = Recorder()
+    return read_archive(file, nobody_asked if passphrase is None else lambda: passphrase, recorder), recorder
+
+
+def refusal(tmp_path: Path, data: bytes, passphrase: str | None = None) -> str:
+    with pytest.raises(ArchiveError) as caught:
+        read(tmp_path, data, passphrase)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def members(data: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {info.name: tar.extractfile(info).read() for info in tar.getmembers()}  # type: ignore[union-attr]
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    """An archive of these files, with checksums that fit unless they are given."""
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items() if name != SUMS)
+    stream = io.BytesIO()
+    tar = TarWriter(stream, MOMENT)
+    for name, data in ({SUMS: sums.encode()} | files if SUMS in files else files | {SUMS: sums.encode()}).items():
+        tar.add(name, len(data), iter([data]))
+    tar.finish()
+    return stream.getvalue()
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    found, recorder = read(tmp_path, archived())
+    assert (recorder.dumped, recorder.photos) == (DUMP, CROPS)
+    assert found.manifest == manifest()
+    assert not found.encrypted
+
+
+def test_any_tar_program_reads_it_and_sha256sum_checks_it() -> None:
+    files = members(archived())
+    assert list(files) == ["database.dump.000000", *(f"{PHOTOS}{name}" for name in NAMES), MANIFEST, SUMS]
+    lines = files[SUMS].decode().splitlines()
+    assert [line.split("  ") for line in lines] == [
+        [hashlib.sha256(data).hexdigest(), name] for name, data in files.items() if name != SUMS
+    ]
+
+
+def test_a_long_dump_is_in_parts_that_follow_one_another(tmp_path: Path) -> None:
+    dump = hashlib.shake_256(b"a long dump").digest(PART_SIZE + 5)
+    data = archived(dump=dump)
+    assert [len(part) for name, part in members(data).items() if name.startswith("database")] == [PART_SIZE, 5]
+    assert read(tmp_path, data)[1].dumped == dump
+
+
+def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    whole = archived()
+    file = tmp_path / "archive.tar"
+    for place in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        file.write_bytes(damaged)
+        with pytest.raises(ArchiveError, match=r"^[^\n]+ Nothing was changed\.$"):
+            read_archive(file, nobody_asked, Recorder())
+
+
+def test_every_truncation_is_noticed(tmp_path: Path) -> None:
+    whole = archived()
+    for length in [*range(0, len(whole), 211), len(whole) - 1]:
+        assert "ends too early" in refusal(tmp_path, whole[:length])
+
+
+def test_nothing_may_follow(tmp_path: Path) -> None:
+    assert "damaged at its end" in refusal(tmp_path, archived() + b"\0")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "photos/../../../etc/cron.d/x.jpg",
+        "/etc/passwd",
+        "../outside",
+        f"{PHOTOS}{GALLERY}/{FOLDER}/a0/../../x.jpg",
+        f"{PHOTOS}{GALLERY}/{FOLDER}/b0/a0{'5' * 30}.jpg",
+        f"{PHOTOS}{NAMES[1].upper()}",
+        "photos",
+        "database.dump.000002",
+        "extra",
+    ],
+)
+def test_no_other_name_is_taken(tmp_path: Path, name: str) -> None:
+    files = {"database.dump.000000": DUMP, name: b"x", MANIFEST: members(archived())[MANIFEST]}
+    assert "does not belong there" in refusal(tmp_path, packed(files))
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE]
+)
+def test_nothing_but_files_is_taken(tmp_path: Path, kind: bytes) -> None:
+    info = tarfile.TarInfo(f"{PHOTOS}{NAMES[0]}")
+    info.type, info.linkname, info.devmajor = kind, "/etc/passwd", 8
+    whole = archived()
+    header = whole.index(f"{PHOTOS}{GALLERY}".encode())  # begins the first photo's header, by its prefix field
+    start = header - header % 512
+    assert "not an archive" in refusal(
+        tmp_path, whole[:start] + info.tobuf(tarfile.USTAR_FORMAT) + whole[start + 512 :]
+    )
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_long_names_are_not_obeyed(tmp_path: Path, form: int) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=form) as tar:
+        info = tarfile.TarInfo("x" * 5_000)
+        tar.addfile(info)
+    assert "not an archive" in refusal(tmp_path, stream.getvalue())
+
+
+@pytest.mark.parametrize("data", [b"", b"PGDMP" * 200, b"\0" * 1024, b"\x1f\x8b" * 600, "ä".encode() * 600])
+def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
+    refusal(tmp_path, data)
+
+
+def test_a_manifest_may_not_be_a_bomb(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    archive = ArchiveWriter(stream, MOMENT)
+    archive.add_dump(iter([DUMP]))
+    archive.add(MANIFEST, (1 << 33) - 1, iter([b"{"]))  # so many bytes are claimed, and not there
+    assert "does not belong there" in refusal(tmp_path, stream.getvalue())
+    nested = b'{"format":' + b"[" * 400_000
+    assert "cannot be read" in refusal(tmp_path, packed({"database.dump.000000": DUMP, MANIFEST: nested}))
+
+
+def without(name: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
+    return lambda files: {known: data for known, data in files.items() if known != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (without(f"{PHOTOS}{NAMES[1]}"), "files are missing, or too many"),
+        (lambda files: files | {f"{PHOTOS}{NAMES[1]}": b"another face"}, "has another checksum"),
+        (without(MANIFEST), "does not belong there"),
+        (without("database.dump.000000"), "does not begin with a dump"),
+        (lambda files: files | {SUMS: files[SUMS] + files[SUMS]}, "does not hold the files"),
+        (lambda files: files | {SUMS: b""}, "holds files that SHA256SUMS does not name"),
+    ],
+)
+def test_files_and_checksums_go_together(
+    tmp_path: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]], sentence: str
+) -> None:
+    files = change(members(archived()))
+    stream = io.BytesIO()
+    tar = TarWriter(stream, MOMENT)
+    for name, data in files.items():
+        tar.add(name, len(data), iter([data]))
+    tar.finish()
+    assert sentence in refusal(tmp_path, stream.getvalue())
+
+
+def test_files_and_manifest_go_together(tmp_path: Path) -> None:
+    for changed in ({"files": 4}, {"size": 1}, {"missing": 1}):
+        files = members(archived())
+        del files[SUMS]
+        facts = json.loads(files[MANIFEST])
+        facts["photos"] |= changed
+        assert "as many photo files" in refusal(tmp_path, packed(files | {MANIFEST: json.dumps(facts).encode()}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"version": 2}, "has format 2, and this pgface knows 1; upgrade pgface"),
+        ({"format": "other"}, "cannot be read"),
+        ({"schema_version": 0}, "schema_version is not as it should be"),
+        ({"tables": {"users": -1}}, "tables.users is not as it should be"),
+        ({"surprise": 1}, "surprise is not as it should be"),
+        ({"vector_index": {"method": "hnsw", "operators": "x) WITH (", "options": {}}}, "vector_index.operators"),
+    ],
+)
+def test_a_manifest_is_checked(tmp_path: Path, changed: dict[str, object], sentence: str) -> None:
+    files = members(archived())
+    del files[SUMS]
+    facts = json.loads(files[MANIFEST]) | changed
+    assert sentence in refusal(tmp_path, packed(files | {MANIFEST: json.dumps(facts).encode()}))
+
+
+def test_an_encrypted_archive_opens_with_its_passphrase_alone(tmp_path: Path) -> None:
+    whole = archived("correct horse")
+    assert not any(crop[:100] in whole for crop in CROPS.values())
+    assert GALLERY.encode() not in whole
+    found, recorder = read(tmp_path, whole, "correct horse")
+    assert found.encrypted
+    assert (recorder.dumped, recorder.photos) == (DUMP, CROPS)
+    file = tmp_path / "archive.tar"
+    with pytest.raises(PassphraseError, match=r"does not open with this passphrase; give the one"):
+        read_archive(file, lambda: "battery staple", recorder)
+    for place in (len(whole) // 2, len(whole) - 600):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        refusal(tmp_path, bytes(damaged), "correct horse")
+    refusal(tmp_path, whole[: len(whole) // 2], "correct horse")
+
+
+def test_age_alone_opens_an_encrypted_archive() -> None:
+    pyrage = pytest.importorskip("pyrage")
+    files = members(archived("correct horse"))
+    key = pyrage.passphrase.decrypt(files.pop("key.age"), "correct horse").decode()
+    inner = pyrage.decrypt(b"".join(files.values()), [pyrage.x25519.Identity.from_str(key)])
+    assert members(inner) == members(archived())
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "archive.tar"
+    with whole_file(file, replace=False) as stream:
+        stream.write(b"all of it")
+        assert not file.exists()
+    assert file.read_bytes() == b"all of it"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def _write_half(stream: BinaryIO, error: type[BaseException]) -> None:
+    stream.write(b"half")
+    raise error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StorageError, SystemExit])
+def test_a_broken_off_file_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    file = tmp_path / "archive.tar"
+    file.write_bytes(b"the last one")
+    with pytest.raises(error), whole_file(file, replace=True) as stream:
+        _write_half(stream, error)
+    assert file.read_bytes() == b"the last one"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_is_written_over_only_if_asked(tmp_path: Path) -> None:
+    file = tmp_path / "archive.tar"
+    file.write_bytes(b"the last one")
+    with pytest.raises(StorageError, match=r"exists; give another name"), whole_file(file, replace=False):
+        pass
+    with whole_file(file, replace=True) as stream:
+        stream.write(b"new")
+    assert file.read_bytes() == b"new"
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    file = tmp_path / "archive.tar"
+    with whole_file(file, replace=False) as stream:
+        stream.write(b"first")
+        with pytest.raises(StorageError, match="is being written by another"), whole_file(file, replace=False):
+            pass
+    assert file.read_bytes() == b"first"
+
+
+def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / "archive.tar.partial").write_bytes(b"a much longer beginning of another archive")
+    with whole_file(tmp_path / "archive.tar", replace=False) as stream:
+        stream.write(b"new")
+    assert (tmp_path / "archive.tar").read_bytes() == b"new"
+
+
+def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    for file in (tmp_path / "missing" / "archive.tar", tmp_path):
+        with pytest.raises(StorageError), whole_file(file, replace=False):
+            pass

