@@ -209,7 +209,7 @@ class RestoredFiles:
 
     def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
         self._incoming = _private_folder(root / _prefix(gallery_id, root) / _INCOMING)
-        self._names = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by its owner's end
+        self._names = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
 
     def add(self, name: str, blocks: Iterable[bytes]) -> None:
         """Write a file; one that a killed restore left under this name is the same, or a part of it."""
@@ -230,6 +230,10 @@ class RestoredFiles:
         self._names.seek(0)
         for name in self._names:
             _remove(self._incoming / name.rstrip("\n"))
+
+    def close(self) -> None:
+        """Forget their names; the files stay."""
+        self._names.close()
 
 
 def _prefix(gallery_id: uuid.UUID, root: Path) -> str:

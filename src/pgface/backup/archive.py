@@ -17,7 +17,7 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -43,7 +43,7 @@ class ArchiveWriter:
 
     def __init__(self, stream: Writable, moment: int) -> None:
         self._tar = TarWriter(stream, moment)
-        self._sums = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `finish`, or with this object
+        self._sums = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
 
     def add(self, name: str, size: int, blocks: Iterator[bytes]) -> None:
         """Write a member of the size, in bytes."""
@@ -66,17 +66,20 @@ class ArchiveWriter:
         self._sums.seek(0)
         self._tar.add(SUMS, size, iter(lambda: self._sums.read(PART_SIZE), b""))
         self._tar.finish()
+
+    def close(self) -> None:
+        """Give back what it holds, whether or not the archive is whole."""
         self._sums.close()
 
 
 @contextmanager
 def writing(stream: Writable, moment: int, passphrase: str | None) -> Iterator[ArchiveWriter]:
     """Give the writer of a new archive, which is encrypted if there is a passphrase."""
-    if passphrase is None:
-        yield ArchiveWriter(stream, moment)
-        return
-    with encrypting(stream, passphrase, moment) as encrypted:
-        yield ArchiveWriter(encrypted, moment)
+    plain: AbstractContextManager[Writable] = nullcontext(stream)
+    if passphrase is not None:
+        plain = encrypting(stream, passphrase, moment)
+    with plain as plain_stream, closing(ArchiveWriter(plain_stream, moment)) as archive:
+        yield archive
 
 
 class Visitor(Protocol):
@@ -242,7 +245,7 @@ def _named(file: Path) -> Iterator[None]:
     except ArchiveError as error:
         raise ArchiveError(f"{file}: {error} Nothing was changed.") from error
     except OSError as error:
-        raise StorageError(f"{file} cannot be read ({error.strerror or error}).") from error
+        raise StorageError(f"{file} cannot be read or unpacked ({error.strerror or error}).") from error
 
 
 def _unexpected(member: Member) -> ArchiveError:

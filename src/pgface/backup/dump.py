@@ -24,6 +24,10 @@ _IDENTIFIER = re.compile(r'"(?:[^"]|"")*"|[^", ]+')
 _END = b"\\.\n"
 
 
+class UnreadableDumpError(ArchiveError):
+    """The archive's dump cannot be read by pg_restore."""
+
+
 def dump_blocks(
     program: Program, url: str, *, schema_name: str, snapshot: str, tables: tuple[str, ...] | None = None
 ) -> Iterator[bytes]:
@@ -75,7 +79,7 @@ def dumped_tables(program: Program, blocks: Iterator[bytes]) -> Iterator[DumpedT
         blocks: the dump's bytes.
 
     Raises:
-        ArchiveError: the dump cannot be read; or whatever reading the blocks raises.
+        UnreadableDumpError: pg_restore cannot read it; or whatever reading the blocks raises.
 
     """
     options = ("--data-only", "--file=-")
@@ -98,7 +102,7 @@ def dumped_tables(program: Program, blocks: Iterator[bytes]) -> Iterator[DumpedT
                     f"The archive's dump was made by a newer PostgreSQL than pg_restore {program.version} knows; "
                     "install newer client programs of PostgreSQL, or add their folder to PATH."
                 )
-            raise ArchiveError(f"This archive's dump cannot be read by pg_restore: {reason(complaints)}.")
+            raise UnreadableDumpError(f"This archive's dump cannot be read by pg_restore: {reason(complaints)}.")
 
 
 class _Feeder(threading.Thread):

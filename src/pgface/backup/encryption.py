@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any, BinaryIO, Protocol
 
 from pgface.backup.tar import Readable, TarReader, TarWriter, Writable
@@ -79,10 +80,7 @@ def decrypting(reader: TarReader, key: bytes, passphrase: str) -> Iterator[Reada
 
     """
     pyrage = _library()
-    try:
-        identity = pyrage.x25519.Identity.from_str(pyrage.passphrase.decrypt(key, passphrase).decode())
-    except (pyrage.DecryptError, pyrage.IdentityError, ValueError) as error:
-        raise PassphraseError from error
+    identity = _opened(key, passphrase)
     parts = _PartsReader(reader)
 
     def work(sink: BinaryIO) -> None:
@@ -176,6 +174,16 @@ class _PartsReader:
         else:
             self._blocks = self._reader.blocks(member)
             self._number += 1
+
+
+@lru_cache(maxsize=1)
+def _opened(key: bytes, passphrase: str) -> Any:
+    """The secret half of an archive's key pair. Kept, because a restore reads its archive twice."""
+    pyrage = _library()
+    try:
+        return pyrage.x25519.Identity.from_str(pyrage.passphrase.decrypt(key, passphrase).decode())
+    except (pyrage.DecryptError, pyrage.IdentityError, ValueError) as error:
+        raise PassphraseError from error
 
 
 def _library() -> Any:

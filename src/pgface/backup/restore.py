@@ -15,7 +15,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from pgface.backup.archive import Read, Visitor, read_archive
-from pgface.backup.dump import dumped_tables
+from pgface.backup.dump import UnreadableDumpError, dumped_tables
 from pgface.backup.manifest import Manifest, VectorIndex
 from pgface.backup.programs import Program, find_pg_restore
 from pgface.backup.tables import (
@@ -36,6 +36,7 @@ from pgface.errors import (
     ModelMismatchError,
     PgfaceError,
     SchemaTooNewError,
+    StorageError,
 )
 from pgface.photo_files import PhotoFiles, RestoredFiles
 from pgface.postgres.database import Database, connected
@@ -105,6 +106,8 @@ def verify(settings: Settings, file: Path, ask_passphrase: AskPassphrase) -> Ver
     began = time.monotonic()
     counting = _Counting(settings)
     read = read_archive(file, ask_passphrase, counting)
+    if counting.failure is not None:
+        raise ArchiveError(f"{file}: {counting.failure}") from counting.failure
     if counting.rows != read.manifest.tables:
         raise ArchiveError(f"{file}: This archive does not hold as many rows as its manifest says.")
     return Verified(read.manifest, read.encrypted, read.sums_sha256, time.monotonic() - began)
@@ -141,7 +144,7 @@ def restore(settings: Settings, file: Path, ask_passphrase: AskPassphrase, *, co
             f"The archive has schema version {manifest.schema_version}, newer than the {newest} known here; "
             "upgrade pgface."
         )
-    with _connection(settings, manifest) as connection:
+    with _stored(file), _connection(settings, manifest) as connection:
         kind = _Embeddings if manifest.kind == "embeddings" else _Gallery
         restoring = kind(settings, connection, verified, copy=copy)
         with translated(), connection.transaction(), restoring.undone_on_error():
@@ -159,12 +162,17 @@ class _Counting(Visitor):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.rows: dict[str, int] = {}
+        self.failure: UnreadableDumpError | None = None
+        """Told at the end: if a checksum is wrong, that is the reason, and it names the file."""
 
     def dump(self, blocks: Iterator[bytes]) -> None:
-        for table in dumped_tables(_pg_restore(self._settings), blocks):
-            rows = sum(block.count(b"\n") for block in table.blocks)
-            if table.name in TABLES:
-                self.rows[table.name] = rows
+        try:
+            for table in dumped_tables(_pg_restore(self._settings), blocks):
+                rows = sum(block.count(b"\n") for block in table.blocks)
+                if table.name in TABLES:
+                    self.rows[table.name] = rows
+        except UnreadableDumpError as error:
+            self.failure = error
 
     def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
         pass
@@ -282,6 +290,9 @@ class _Gallery(_Restoring):
             if self._files is not None:
                 self._files.discard()
             raise
+        finally:
+            if self._files is not None:
+                self._files.close()
 
     def _gallery_of_same_id(self) -> str | None:
         for (schema,) in self._connection.execute(queries()["galleries_beside"]).fetchall():
@@ -320,6 +331,17 @@ class _Embeddings(_Restoring):
         set_sequences(self._connection, self.manifest.sequences)
         self._connection.execute(queries()["suspend_first_look"])
         self._connection.execute(queries()["note_all_stale"])
+
+
+@contextmanager
+def _stored(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{file} could not be restored ({error.strerror or error}); check the disk's free space. "
+            "Nothing was changed."
+        ) from error
 
 
 @contextmanager

@@ -516,7 +516,7 @@ SELECT
     ARRAY(
         SELECT relname::text
         FROM pg_class
-        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+        WHERE relnamespace = to_regnamespace(quote_ident(current_schema())) AND relkind IN ('r', 'p') AND NOT relispartition
         ORDER BY relname
     ) AS tables;
 
