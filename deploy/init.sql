@@ -25,8 +25,8 @@ BEGIN
     IF to_regclass(format('%I.pgface_migrations', current_schema())) IS NOT NULL THEN
         EXECUTE format('SELECT coalesce(max(version), 0) FROM %I.pgface_migrations', current_schema()) INTO newest;
     END IF;
-    IF newest > 7 THEN
-        RAISE EXCEPTION 'this gallery has schema version %, newer than the 7 known here; upgrade pgface', newest
+    IF newest > 8 THEN
+        RAISE EXCEPTION 'this gallery has schema version %, newer than the 8 known here; upgrade pgface', newest
             USING ERRCODE = 'PGF01';
     END IF;
 
@@ -1371,6 +1371,21 @@ END;
 $$;
 
 INSERT INTO pgface_migrations (version, name) VALUES (7, 'nearer_signs')
+ON CONFLICT DO NOTHING;
+
+-- ================================================
+-- MIGRATION 8: restorable_trigger
+-- ================================================
+
+-- pg_dump writes the operator of IS DISTINCT FROM without its schema, and pgvector's is then not found: the trigger as it was
+-- is missing in what pg_restore or psql makes of a dump. Neither column can be NULL, so this says the same.
+CREATE OR REPLACE TRIGGER remember_stale_templates_of_changed
+AFTER UPDATE ON face_embeddings
+FOR EACH ROW
+WHEN (OLD.embedding <> NEW.embedding OR OLD.user_id <> NEW.user_id)
+EXECUTE FUNCTION remember_stale_templates();
+
+INSERT INTO pgface_migrations (version, name) VALUES (8, 'restorable_trigger')
 ON CONFLICT DO NOTHING;
 
 COMMIT;

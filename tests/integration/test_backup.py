@@ -18,7 +18,7 @@ import numpy as np
 import psycopg
 import pytest
 from embedded_server import eventually
-from galleries import ODD_SCHEMA, contents, create_database, drop_database, one_value, rows
+from galleries import ODD_SCHEMA, axis, contents, create_database, drop_database, one_value, rows
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -190,26 +190,29 @@ def test_every_table_of_a_new_gallery_is_known(settings: Settings) -> None:
     assert {name for (name,) in made} == {*TABLES, MIGRATIONS}
 
 
-def test_pg_restore_alone_restores_the_dump(enrolled: Gallery, archive: Path, empty_database: str) -> None:
+def test_pg_restore_alone_restores_the_dump(
+    enrolled: Gallery, photos: Photos, archive: Path, tmp_path: Path, empty_database: str
+) -> None:
+    before = answers(enrolled, photos)
     back_up(enrolled.settings, archive)
-    programs = binaries(18)
     with psycopg.connect(empty_database, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION vector")
-        connection.execute("CREATE TABLE before AS SELECT 1")
-    unpack = subprocess.Popen(
-        ["/bin/tar", "-xOf", archive, "--wildcards", "database.dump.*"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    subprocess.run(
-        [programs / "pg_restore", "--no-owner", "--dbname", empty_database], stdin=unpack.stdout, check=False
-    )
-    assert unpack.wait() == 0
-    assert unpack.stdout is not None
-    assert unpack.stderr is not None
-    unpack.stdout.close()
-    unpack.stderr.close()
-    schema = sql.Identifier(enrolled.settings.schema_name)
-    with psycopg.connect(empty_database) as connection:
-        assert connection.execute(sql.SQL("SELECT count(*) FROM {}.face_embeddings").format(schema)).fetchone() == (4,)
+    dump = tmp_path / "dump"
+    dump.write_bytes(b"".join(part for name, part in members(archive) if name.startswith("database.dump.")))
+    program = binaries(18) / "pg_restore"
+    subprocess.run([program, "--exit-on-error", "--single-transaction", "--dbname", empty_database, dump], check=True)
+    restored = elsewhere(enrolled.settings, enrolled.settings.data_dir, database_url=empty_database)
+    with Gallery.open(restored, engine=enrolled.engine) as gallery:
+        assert answers(gallery, photos) == before
+        with gallery._database.transaction() as connection:
+            connection.execute("DELETE FROM stale_templates")
+            connection.execute("UPDATE face_embeddings SET embedding = %s WHERE id = 1", (axis(3),))
+            assert rows(connection, "SELECT user_id FROM stale_templates") == [(1,), (1,)]
+
+
+def members(archive: Path) -> list[tuple[str, bytes]]:
+    with tarfile.open(archive) as tar:
+        return [(info.name, tar.extractfile(info).read()) for info in tar.getmembers()]  # type: ignore[union-attr]
 
 
 # What is refused
@@ -230,9 +233,7 @@ def test_a_damaged_archive_is_refused_before_anything_is_touched(
     for data in (*(damaged(whole, place) for place in places), whole[: len(whole) // 2], whole[:-600]):
         archive.write_bytes(data)
         for check in (verify, restore):
-            with pytest.raises(
-                ArchiveError, match=r"^[^\n]+(another checksum than it was written with|too early).*\.$"
-            ):
+            with pytest.raises(ArchiveError, match=r"^[^\n]+(another checksum than it was|too early).*\.$"):
                 check(settings, archive, nobody_asked)
     assert not settings.data_dir.exists()
     with pytest.raises(SchemaMissingError), Database.open(settings):

@@ -25,6 +25,16 @@ MAY_IMPORT = {
     "photo_workers": {"errors", "settings", "faces"},
     "plotting": {"errors"},
     "confidence": set(),
+    "backup": {
+        "errors",
+        "settings",
+        "schema",
+        "faces",
+        "postgres",
+        "binding",
+        "photo_files",
+        "search",
+    },
     "evaluation": {
         "errors",
         "settings",

@@ -46,6 +46,12 @@ def url() -> None:
     typer.echo(server.url)
 
 
+@app.command()
+def programs() -> None:
+    """Print the folder of its pg_dump, pg_basebackup and other programs."""
+    typer.echo(_embedded().binaries)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql(context: typer.Context) -> None:
     """Open psql in the gallery's schema; all arguments are handed to psql."""

@@ -1,0 +1,151 @@
+"""How long a backup and a restore take beside a bare pg_dump and pg_restore of the same rows, and in how much memory.
+
+    .venv/bin/python benchmarks/bench_backup.py [--embeddings 100000] [--photos 10000] [--json FILE]
+
+Each step runs in a process of its own, on an embedded PostgreSQL in a temporary folder. Memory is the peak of pgface's
+own process, without pg_dump's and the server's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+from psycopg import sql
+
+from pgface.backup import back_up, restore, verify
+from pgface.bulk import copy_embeddings
+from pgface.photo_files import PhotoFiles
+from pgface.postgres.database import Database, connected, initialise
+from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.postgres.index import build_vector_index
+from pgface.settings import Settings
+
+CROP_BYTES = 14_000
+"""As many as a crop of 224×224 has."""
+
+
+def settings_of(folder: Path, schema: str = "public") -> Settings:
+    return Settings.model_validate({"data_dir": folder, "PGFACE_SCHEMA": schema})
+
+
+def fill(settings: Settings, embeddings: int, photos: int) -> None:
+    initialise(settings)
+    random = np.random.default_rng(1)
+    with Database.open(settings) as database, database.connection_of_its_own() as connection:
+        connection.execute("DROP INDEX idx_embeddings_vector")
+        users = max(1, embeddings // 5)
+        connection.execute(
+            "INSERT INTO users (name, email, password) SELECT g, g || '@x.org', '!' FROM generate_series(1, %s) g",
+            (users,),
+        )
+        for start in range(0, embeddings, 10_000):
+            count = min(10_000, embeddings - start)
+            owners = np.arange(start, start + count) % users + 1
+            copy_embeddings(connection, owners, random.standard_normal((count, 512), dtype=np.float32))
+        ((gallery_id,),) = connection.execute("SELECT id FROM gallery").fetchall()
+        files = PhotoFiles(settings.photos_dir, uuid.UUID(str(gallery_id)))
+        with connection.cursor() as cursor, cursor.copy("COPY photos (user_id, filename, filepath) FROM STDIN") as copy:
+            for number in range(photos):
+                name = f"{random.bytes(16).hex()}.jpg"
+                filepath = f"{files.prefix}/{name[:2]}/{name}"
+                place = files.path(filepath)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(random.bytes(CROP_BYTES))
+                copy.write_row((number % users + 1, "photo.jpg", filepath))
+        connection.execute("VACUUM (ANALYZE)")
+        build_vector_index(connection)
+
+
+def step(name: str, folder: Path) -> dict[str, float]:
+    """Run one step in this process."""
+    settings = settings_of(folder)
+    archive = folder / "gallery.tar"
+    began = time.perf_counter()
+    if name == "backup":
+        back_up(settings, archive)
+    elif name == "backup, encrypted":
+        back_up(settings, folder / "gallery.age.tar", passphrase="benchmark")  # noqa: S106 - of nothing
+    elif name == "verify":
+        verify(settings, archive, str)
+    elif name == "restore":
+        restore(settings_of(folder, "restored"), archive, str)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": time.perf_counter() - began, "peak_mb": peak}
+
+
+def measured(name: str, folder: Path) -> dict[str, float]:
+    command = [sys.executable, __file__, "--step", name, "--folder", str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def bare(server: EmbeddedPostgres, folder: Path, *, compress: str | None) -> dict[str, dict[str, float]]:
+    """The same rows by pg_dump and pg_restore alone, with the indexes that pg_restore builds."""
+    dump = folder / "bare.dump"
+    options = [] if compress is None else [f"--compress={compress}"]
+    name = "pg_dump -Fc" + ("" if compress is None else f" --compress={compress}")
+    began = time.perf_counter()
+    command: list[str | Path] = [
+        server.binaries / "pg_dump",
+        "--format=custom",
+        *options,
+        "--schema=public",
+        f"--file={dump}",
+    ]
+    subprocess.run([*command, server.url], check=True)
+    dumped = time.perf_counter() - began
+    database = f"bare_{os.getpid()}_{compress or 'default'}"
+    with connected(settings_of(folder)) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+    url = server.url.replace("/facedb?", f"/{database}?")
+    subprocess.run([server.binaries / "psql", "-qc", "CREATE EXTENSION vector", url], check=True)
+    began = time.perf_counter()
+    listed = subprocess.run([server.binaries / "pg_restore", "-l", dump], check=True, capture_output=True, text=True)
+    wanted = folder / "list"
+    wanted.write_text("\n".join(line for line in listed.stdout.splitlines() if " SCHEMA - public " not in line))
+    command = [server.binaries / "pg_restore", "--single-transaction", "--exit-on-error", f"--use-list={wanted}"]
+    subprocess.run([*command, f"--dbname={url}", dump], check=True)
+    return {name: {"seconds": dumped}, f"pg_restore of {name}": {"seconds": time.perf_counter() - began}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--embeddings", type=int, default=100_000)
+    parser.add_argument("--photos", type=int, default=10_000)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--step")
+    parser.add_argument("--folder", type=Path)
+    arguments = parser.parse_args()
+    if arguments.step:
+        print(json.dumps(step(arguments.step, arguments.folder)))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "data")
+        settings = settings_of(folder)
+        with EmbeddedPostgres(settings.postgres_dir) as server:
+            fill(settings, arguments.embeddings, arguments.photos)
+            results: dict[str, dict[str, float]] = {}
+            for compress in (None, "1"):
+                results |= bare(server, folder, compress=compress)
+            for part in ("backup", "backup, encrypted", "verify", "restore"):
+                results[part] = measured(part, folder)
+    for what, found in results.items():
+        peak = f"{found['peak_mb']:6.0f} MB" if "peak_mb" in found else ""
+        print(f"{what:40}{found['seconds']:8.1f} s {peak}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
