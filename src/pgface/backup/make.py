@@ -147,7 +147,7 @@ class _Backup:
     def _dump(self, pg_dump: Program, snapshot: str) -> Iterator[bytes]:
         return dump_blocks(
             pg_dump,
-            self._database.url,
+            self._database.direct_url,
             schema_name=self._settings.schema_name,
             snapshot=snapshot,
             tables=self._tables if self._embeddings_only else None,
@@ -259,7 +259,7 @@ def _photo_files_kept(connection: psycopg.Connection) -> Iterator[None]:
 def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
     """A transaction that sees the gallery as it is now, and the name by which pg_dump sees the same."""
     with connection.transaction():
-        connection.execute(queries()["begin_snapshot"])
+        connection.execute(queries()["read_one_state"])
         row = connection.execute(queries()["export_snapshot"]).fetchone()
         assert row is not None  # noqa: S101 - it always gives one
         connection.execute(queries()["never_idle_too_long"])

@@ -69,6 +69,12 @@ class GalleryConnection(Connection[Any]):
                 path = self._set_path(schema_name, for_transaction=pooled)
         self.search_path = path if pooled else None
 
+    def is_pooled(self, pooling: Pooling) -> bool:
+        """Whether a pooler gives every transaction another server process."""
+        row = self.execute("SELECT pg_backend_pid()").fetchone()
+        # PostgreSQL tells every client the number of its process. A pooler has to tell a number of its own.
+        return pooling == "transaction" or (pooling == "auto" and row != (self.info.backend_pid,))
+
     def know_vectors(self) -> None:
         """Send and receive pgvector's types in binary form; after `enter`, because they are found like all names."""
         with translated(), nullcontext() if self.has_session else self.in_gallery():

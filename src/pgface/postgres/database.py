@@ -217,16 +217,26 @@ def initialise(settings: Settings) -> list[Migration]:
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Connection]:
+def connected(settings: Settings, *, session: bool = False) -> Iterator[Connection]:
     """A connection to the server outside a transaction, whether or not there is a gallery.
+
+    Args:
+        settings: where it is.
+        session: have a session of one's own, by PGFACE_DIRECT_URL if that is set.
 
     Raises:
         DatabaseUnreachableError, DatabaseAccessError, EmbeddedPostgresError: no connection; the sentence says why.
+        SessionNeededError: a session was asked for, and a pooler of transactions is in the way.
 
     """
     with ExitStack() as resources:
         url, _ = _start(settings, resources)
+        pooling = settings.pooling
+        if session and settings.direct_url is not None:
+            url, pooling = settings.direct_url.get_secret_value(), "auto"
         with _connect(url, settings) as connection:
+            if session and connection.is_pooled(pooling):
+                raise SessionNeededError
             yield connection
 
 

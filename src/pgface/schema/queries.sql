@@ -497,9 +497,6 @@ SELECT pg_try_advisory_xact_lock_shared(hashtext('pgface.photo_files'), 'gallery
 -- Held by a backup until it has copied the files.
 SELECT pg_advisory_xact_lock(hashtext('pgface.photo_files'), 'gallery'::regclass::oid::integer);
 
--- begin_snapshot --
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-
 -- export_snapshot --
 SELECT pg_export_snapshot();
 
