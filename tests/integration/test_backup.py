@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from galleries import ODD_SCHEMA, axis, contents, create_database, drop_database
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgface.backup import Manifest, back_up, restore, verify
+from pgface.backup import Manifest, back_up, recovery, restore, verify
 from pgface.backup.archive import ArchiveWriter, Visitor, read_archive, writing
 from pgface.backup.tables import MIGRATIONS, TABLES
 from pgface.bulk import copy_embeddings
@@ -40,6 +39,7 @@ from pgface.gallery import Gallery
 from pgface.photo_files import RestoredFiles
 from pgface.postgres.database import Database, connected, initialise
 from pgface.postgres.embedded import binaries
+from pgface.postgres.migrate import migrate
 from pgface.schema import queries
 from pgface.search import SearchMethod
 from pgface.settings import Settings
@@ -47,9 +47,6 @@ from pgface.settings import Settings
 Photos = Callable[[str, int], Path]
 ENROLLED = ("Ariel_Sharon", "Colin_Powell")
 PASSPHRASE = "correct horse"
-
-restoring: Any = importlib.import_module("pgface.backup.restore")
-"""The module; in the package its name is the function's."""
 
 
 def nobody_asked() -> str:
@@ -250,12 +247,11 @@ def test_an_archive_that_changes_while_it_is_restored_is_not_restored(
     back_up(enrolled.settings, other)
     settings = elsewhere(enrolled.settings, tmp_path / "other", database_url=empty_database)
 
-    def exchange(*_: object) -> None:
+    def exchange(connection: psycopg.Connection, schema_name: str) -> None:
         shutil.copy(other, archive)
-        monkeypatch.undo()
-        restoring.migrate(*_)
+        migrate(connection, schema_name)
 
-    monkeypatch.setattr(restoring, "migrate", exchange)
+    monkeypatch.setattr(recovery, "migrate", exchange)
     with pytest.raises(ArchiveError, match="was changed while it was restored"):
         restore(settings, archive, nobody_asked)
     assert nothing_there(settings)
@@ -308,7 +304,7 @@ def test_a_restore_that_is_broken_off_leaves_nothing(
 ) -> None:
     back_up(enrolled.settings, archive)
     settings = elsewhere(enrolled.settings, tmp_path / "other", database_url=empty_database)
-    where: Any = RestoredFiles if step == "sync" else restoring._Gallery
+    where: Any = RestoredFiles if step == "sync" else recovery._Gallery
     original = getattr(where, step)
 
     def broken(*arguments: Any) -> None:
@@ -331,7 +327,7 @@ def test_files_of_a_restore_that_was_killed_after_its_commit_are_found(
     back_up(enrolled.settings, archive)
     settings = elsewhere(enrolled.settings, tmp_path / "other", database_url=empty_database)
     with monkeypatch.context() as patch:
-        patch.setattr(restoring, "_settle", lambda *_: None)
+        patch.setattr(recovery, "_settle", lambda *_: None)
         restore(settings, archive, nobody_asked)
     with Gallery.open(settings, engine=enrolled.engine) as gallery:
         assert [gallery.photo_file(photo).is_file() for photo in gallery.photos()] == [True] * 4
@@ -762,7 +758,10 @@ def test_the_commands(run: Callable[..., subprocess.CompletedProcess[str]], tmp_
     ):
         assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (1, "", 1), wrong.stderr
         assert wrong.stderr.startswith(sentence)
-    restored = run("restore", "a.tar", "--json", PGFACE_SCHEMA="copy", PGFACE_BACKUP_PASSPHRASE=PASSPHRASE)
+    assert run("backup", "plain.tar", "--force").stdout.endswith(
+        "keep it where only you can read it, or add --encrypt.\n"
+    )
+    restored = run("restore", "plain.tar", "--json", PGFACE_SCHEMA="copy")
     assert json.loads(restored.stdout)["photo_files"] == 4
 
 

@@ -62,7 +62,7 @@ def shell(places: dict[str, str], tmp_path: Path) -> Shell:
 
 def identified(data_dir: Path, photo: Path) -> Any:
     with Gallery.open(Settings(data_dir=data_dir)) as gallery:
-        return [face.matches for face in gallery.identify(photo, threshold=-1, top=2).faces]
+        return [face.matches for face in gallery.identify(photo, threshold=-1).faces]
 
 
 def test_backups_and_a_replica(shell: Shell, places: dict[str, str], photos: Photos, tmp_path: Path) -> None:

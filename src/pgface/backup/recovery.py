@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from pgface.backup.archive import Read, Visitor, read_archive
-from pgface.backup.dump import UnreadableDumpError, dumped_tables
+from pgface.backup.check import AskPassphrase, Verified, pg_restore_of, verify
+from pgface.backup.dump import dumped_tables
 from pgface.backup.manifest import Manifest, VectorIndex
-from pgface.backup.programs import Program, find_pg_restore
 from pgface.backup.tables import (
     TABLES,
     count_rows,
@@ -51,26 +51,6 @@ from pgface.settings import Settings
 _PEOPLE = ("users", "photos", "auth_tokens", "face_embeddings")
 _MADE_WITH_THE_GALLERY = tuple(table for table in TABLES if table not in (*_PEOPLE, "deleted_photo_files"))
 
-AskPassphrase = Callable[[], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """An archive that is whole."""
-
-    manifest: Manifest
-    encrypted: bool
-    sums_sha256: str
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        return {
-            "encrypted": self.encrypted,
-            "seconds": self.seconds,
-            "manifest": self.manifest.model_dump(mode="json"),
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
@@ -91,26 +71,6 @@ class RestoreReport:
             "photo_files": self.photo_files,
             "seconds": self.seconds,
         }
-
-
-def verify(settings: Settings, file: Path, ask_passphrase: AskPassphrase) -> Verified:
-    """Check an archive from end to end: its structure, every checksum, and the dump's rows against the manifest.
-
-    Raises:
-        ArchiveError: it is damaged, truncated, or none; the sentence says what is wrong.
-        PassphraseError: it is encrypted with another passphrase.
-        PostgresProgramError: there is no pg_restore that reads the dump.
-        StorageError: it cannot be read.
-
-    """
-    began = time.monotonic()
-    counting = _Counting(settings)
-    read = read_archive(file, ask_passphrase, counting)
-    if counting.failure is not None:
-        raise ArchiveError(f"{file}: {counting.failure}") from counting.failure
-    if counting.rows != read.manifest.tables:
-        raise ArchiveError(f"{file}: This archive does not hold as many rows as its manifest says.")
-    return Verified(read.manifest, read.encrypted, read.sums_sha256, time.monotonic() - began)
 
 
 def restore(settings: Settings, file: Path, ask_passphrase: AskPassphrase, *, copy: bool = False) -> RestoreReport:
@@ -156,28 +116,6 @@ def restore(settings: Settings, file: Path, ask_passphrase: AskPassphrase, *, co
     )
 
 
-class _Counting(Visitor):
-    """Counts the rows of each table in a dump."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.rows: dict[str, int] = {}
-        self.failure: UnreadableDumpError | None = None
-        """Told at the end: if a checksum is wrong, that is the reason, and it names the file."""
-
-    def dump(self, blocks: Iterator[bytes]) -> None:
-        try:
-            for table in dumped_tables(_pg_restore(self._settings), blocks):
-                rows = sum(block.count(b"\n") for block in table.blocks)
-                if table.name in TABLES:
-                    self.rows[table.name] = rows
-        except UnreadableDumpError as error:
-            self.failure = error
-
-    def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
-        pass
-
-
 class _Restoring(Visitor):
     """One restore, in a transaction that the caller begins and commits."""
 
@@ -208,7 +146,7 @@ class _Restoring(Visitor):
         raise NotImplementedError
 
     def dump(self, blocks: Iterator[bytes]) -> None:
-        for table in dumped_tables(_pg_restore(self._settings), blocks):
+        for table in dumped_tables(pg_restore_of(self._settings), blocks):
             if table.name in self.tables:
                 load(self._connection, table)
 
@@ -384,7 +322,3 @@ def _definition(index: VectorIndex | None) -> str:
         sql.SQL(" WITH ({})").format(options) if index.options else sql.SQL(""),
     )
     return definition.as_string(None)
-
-
-def _pg_restore(settings: Settings) -> Program:
-    return find_pg_restore(embedded=settings.database_url is None)
