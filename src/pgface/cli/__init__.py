@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli import audit, bench, calibrate, evaluate, gallery, models, postgres, search, users
+from pgface.cli import audit, bench, calibrate, evaluate, gallery, index, models, postgres, search, users
 from pgface.cli.output import prepare_streams, print_error
 from pgface.errors import PgfaceError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(gallery.app)
 app.add_typer(search.app)
+app.add_typer(index.app, name="index")
 app.add_typer(users.app, name="users")
 app.add_typer(users.photos_app, name="photos")
 app.add_typer(models.app, name="models")
