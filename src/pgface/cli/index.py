@@ -32,7 +32,7 @@ from pgface.settings import get_settings
 from pgface.signals import ended_as_by_ctrl_c
 
 app = typer.Typer(
-    no_args_is_help=True, help="The indexes of embeddings: what there is, building it, and how exact it is."
+    no_args_is_help=True, help="The indexes of embeddings: what is there, how exact it is, and building it."
 )
 
 _UNITS = {"kB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -80,9 +80,7 @@ def build(
     ] = None,
     lists: Annotated[
         int | None,
-        typer.Option(
-            help="IVFFlat: 100 up to 100,000 embeddings, and the square root of their number beyond, if not given."
-        ),
+        typer.Option(help="IVFFlat: 100 up to 100,000 embeddings, beyond that the square root of their number."),
     ] = None,
     memory: Annotated[
         Any,
@@ -124,17 +122,13 @@ def check(
     probes: Annotated[
         int | None,
         typer.Option(
-            min=1, max=100_000, help="Probes made from the gallery; 1,000 if not given, or fewer if they take long."
+            min=1, max=100_000, help="Probes made from the gallery; 1,000 if not given, fewer if that takes long."
         ),
     ] = None,
-    k: Annotated[
-        int, typer.Option("--k", min=1, max=50, help="How many of the nearest are asked for, for the recall.")
-    ] = 10,
+    k: Annotated[int, typer.Option("--k", min=1, max=50, help="How many of the nearest the recall is of.")] = 10,
     effort: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=32_768, help="hnsw.ef_search or ivfflat.probes to try; the server's setting if not given."
-        ),
+        typer.Option(min=1, max=32_768, help="hnsw.ef_search or ivfflat.probes to try; the server's if not given."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -203,7 +197,7 @@ def _index_facts(found: IndexStatus) -> Iterator[tuple[str, object]]:
     elif plan.possible_index:
         yield (
             "planner",
-            f"compares with every row, at a cost of {plan.cost:.0f}; by {plan.possible_index} it were {plan.possible_cost:.0f}",
+            f"compares with every row, for {plan.cost:.0f}; {plan.possible_index} would cost {plan.possible_cost:.0f}",
         )
     else:
         yield "planner", "compares with every row: no index can serve ORDER BY embedding <=> probe"
@@ -221,19 +215,19 @@ def _print_advice(advice: list[IndexAdvice]) -> None:
 def _print_build(built: IndexBuild) -> None:
     if built.method == "exact":
         say(
-            "There is no idx_embeddings_vector any more: SQL that orders by distance compares with every embedding, exactly. "
-            "It stays away until you build one. Identification does not use it."
+            "There is no idx_embeddings_vector any more: SQL that orders by distance compares with every embedding, "
+            "exactly. It stays away until you build one. Identification does not use it."
         )
         return
     options = {"m": built.m, "ef_construction": built.ef_construction, "lists": built.lists}
     say(
-        f"idx_embeddings_vector is {_method(built.method, options)} of {built.rows:,} embeddings now: {_size(built.bytes)}, "
-        f"built in {built.seconds:.1f} s. Identification does not use it."
+        f"idx_embeddings_vector is {_method(built.method, options)} of {built.rows:,} embeddings now: "
+        f"{_size(built.bytes)}, built in {built.seconds:.1f} s. Identification does not use it."
     )
     if built.outgrown_after is not None and built.memory is not None:
         say(
-            f"After {built.outgrown_after:,} rows its graph no longer fitted into {_size(built.memory.given)}, and building "
-            f"went on slowly; it needs about {_size(built.memory.needed)} (--memory)."
+            f"After {built.outgrown_after:,} rows its graph no longer fitted into {_size(built.memory.given)}, and "
+            f"building went on slowly; it needs about {_size(built.memory.needed)} (--memory)."
         )
     if built.old_left:
         say(

@@ -78,8 +78,8 @@ def build_index(
     """Build the index that serves SQL ordering by distance, or drop it ("exact"), while others go on.
 
     It is built under a name of its own and renamed in one transaction, so that at no moment there is none. If it is
-    broken off, the index that was there stays, and what was begun is removed: at once, or if the server cannot be reached or
-    this process is killed, by the next build, fit, load or `pgface init`.
+    broken off, the index that was there stays, and what was begun is removed: at once, or if the server cannot be reached
+    or this process is killed, by the next build, fit, load or `pgface init`.
 
     Args:
         database: the gallery's.
@@ -169,9 +169,7 @@ def _put_in_order(database: Database, connection: psycopg.Connection) -> Iterato
         yield
     except psycopg.Error as error:
         left = "" if _removed(database, connection) else f" {_LEFT}"
-        raise IndexNotBuiltError(
-            f"The index was not built: {_reason(error)}. What was there is as it was.{left}"
-        ) from error
+        raise IndexNotBuiltError(f"The index was not built: {_reason(error)}; the old one is there.{left}") from error
     except BaseException:
         _removed(database, connection)
         raise
@@ -226,7 +224,6 @@ def _outgrown_after(notices: list[str]) -> int | None:
 
 
 def _size(connection: psycopg.Connection) -> int:
-    row = connection.execute(
-        "SELECT pg_relation_size(%s::regclass)", (qualified(connection, NAME).as_string(),)
-    ).fetchone()
+    name = qualified(connection, NAME).as_string()
+    row = connection.execute("SELECT pg_relation_size(%s::regclass)", (name,)).fetchone()
     return 0 if row is None else int(row[0])

@@ -108,8 +108,8 @@ def _ivfflat(lists: int, rows: int) -> Definition:
     _require("lists", lists, _LISTS)
     if rows < lists:
         raise GalleryError(
-            f"IVFFlat learns its lists from the embeddings, and {rows} of them are fewer than {lists} lists: it would find "
-            "few people once there are more; take hnsw, which learns nothing, or build it when the gallery is filled."
+            f"IVFFlat learns its lists from the embeddings, and {rows} of them are fewer than {lists} lists: it would "
+            "miss most people later on; take hnsw, which learns nothing, or build it when the gallery is filled."
         )
     return Definition("ivfflat", lists=lists)
 
@@ -134,7 +134,7 @@ def _ivfflat_memory(rows: int, lists: int) -> int:
 def _hnsw_memory(rows: int, m: int) -> int:
     """The graph: for each row its vector, its node, and its neighbours, twice m of them on the lowest level.
 
-    Measured by giving builds too little (pgvector 0.8.5 says after how many rows it has used 24 MB): 2,392, 2,764 and 3,276
-    bytes a row with m 4, 16 and 32.
+    Measured by giving builds too little (pgvector 0.8.5 says after how many rows it has used 24 MB): 2,392, 2,764 and
+    3,276 bytes a row with m 4, 16 and 32.
     """
     return rows * (_VECTOR_BYTES + 220 + 32 * m) + 4 * _MEBI

@@ -28,9 +28,9 @@ class BuildMemory:
 def provide_memory(connection: psycopg.Connection, definition: Definition, rows: int, most: int | None) -> BuildMemory:
     """Raise this session's `maintenance_work_mem` to what the build needs, within a bound.
 
-    The bound is the larger one of what the server has set for it and of `shared_buffers`: that is memory its owner has set
-    aside for PostgreSQL, by PostgreSQL's own advice a quarter of the machine's, and nobody here can see how much a server
-    has beside that.
+    The bound is the larger one of what the server has set for it and of `shared_buffers`: that is memory its owner has
+    set aside for PostgreSQL, by PostgreSQL's own advice a quarter of the machine's, and nobody here can see how much a
+    server has beside that.
 
     Args:
         connection: of the build.
@@ -48,8 +48,9 @@ def provide_memory(connection: psycopg.Connection, definition: Definition, rows:
     needed = definition.memory(rows)
     if definition.method == "ivfflat" and needed > bound:
         raise IndexNotBuiltError(
-            f"IVFFlat with {definition.lists} lists needs {megabytes(needed)} of memory to learn them, and this server sets "
-            f"{megabytes(bound)} aside; nothing was changed. If the machine has them free, add --memory {megabytes(needed)}."
+            f"IVFFlat needs {megabytes(needed)} of memory to learn {definition.lists} lists, and may use "
+            f"{megabytes(bound)}; nothing was changed. If the server's machine has as much free, add "
+            f"--memory {megabytes(needed)}, or else take fewer lists."
         )
     given = min(max(needed, server["maintenance_work_mem"]), bound)
     connection.execute(queries()["set_build_memory"], {"kilobytes": str(given // 1024)})

@@ -129,12 +129,10 @@ def read_index_status(database: Database) -> IndexStatus:
         (facts,) = connection.cursor(row_factory=dict_row).execute(queries()["index_facts"])
         efforts = connection.cursor(row_factory=dict_row).execute(queries()["search_efforts"]).fetchall()[0]
         stored = connection.cursor(row_factory=class_row(StoredIndex)).execute(queries()["vector_indexes"]).fetchall()
-        under_way = (
-            connection.cursor(row_factory=class_row(Progress)).execute(queries()["index_progress_here"]).fetchall()
-        )
+        under_way = connection.cursor(row_factory=class_row(Progress)).execute(queries()["index_progress_here"])
         kinds: dict[str, list[StoredIndex]] = {"index": [], "search": [], "leftover": [], "other": []}
-        for index in stored:
-            kinds[_kind(index)].append(index)
+        for found in stored:
+            kinds[_kind(found)].append(found)
         index = next(iter(kinds["index"]), None)
         plan = read_plan(connection)
         return IndexStatus(

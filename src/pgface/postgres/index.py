@@ -135,7 +135,7 @@ def count_embeddings(connection: psycopg.Connection) -> int:
 
 
 def remember_rows(connection: psycopg.Connection, name: str, rows: int) -> None:
-    """Write down how many rows an index was built on: an IVFFlat index has its lists from those, whatever comes later."""
+    """Write down how many rows an index was built on: an IVFFlat index has its lists from those and no others."""
     comment = sql.SQL("COMMENT ON INDEX {} IS {}").format(
         qualified(connection, name), sql.Literal(f"pgface: built on {rows} rows")
     )

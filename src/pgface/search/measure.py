@@ -97,7 +97,7 @@ def measure(connection: psycopg.Connection, method: str) -> Fit:
 
 
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share; of a mean of values from 0 to 1, whose sum is given, one that is no narrower than it is.
+    """The 95 % interval of a share; for a mean of values from 0 to 1, whose sum is given, it is wide enough as well.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
