@@ -16,8 +16,8 @@ _SHARE = 0.2
 _GROWN = 2.0
 _LISTS_OFF = 2.0
 _MISSES_OF_RANDOM_LISTS = 0.25
-"""Of 20,000 clustered synthetic faces in 100 lists, 11 % are missed where these were learned from all of them, 38 % from
-2,000, 61 % from 100, and 80 % from none."""
+"""Of 20,000 clustered synthetic faces in 100 lists, 11 % are missed where these were learned from all of them, 38 %
+from 2,000, 61 % from 100, and 80 % from none."""
 _MANY_MISSES = 0.05
 _MANY_STALE = 1_000
 
@@ -62,9 +62,7 @@ def _about_the_index(status: IndexStatus) -> Iterator[IndexAdvice]:
         if status.wanted and status.search.method == "exact" and not building and not status.search.fitting:
             yield IndexAdvice(f"{NAME} is missing; SQL that orders by distance compares with every row.", "pgface init")
     elif not index.valid:
-        yield IndexAdvice(
-            f"{NAME} is not whole, so PostgreSQL does not use it; its build was broken off.", _rebuild(status, index)
-        )
+        yield IndexAdvice(f"{NAME} is not whole, so PostgreSQL does not use it.", _rebuild(status, index))
     elif status.plan.possible_index is None:
         yield IndexAdvice(
             f"{NAME} has the operator class {index.operator_class} and cannot serve ORDER BY embedding <=> probe.",
@@ -91,8 +89,8 @@ def _about_ivfflat(status: IndexStatus) -> Iterator[IndexAdvice]:
         )
     elif built_on is None and mates and missed >= _MISSES_OF_RANDOM_LISTS:
         yield IndexAdvice(
-            f"The index was probably built on too little data: for {mates.missed} of {mates.tried} photos it misses a nearer "
-            "one of the same person. Build it on the data that there are now.",
+            f"The index was probably built on too little data: for {mates.missed} of {mates.tried} photos it misses a "
+            "nearer one of the same person. Build it on the data that there are now.",
             rebuild,
         )
     elif not 1 / _LISTS_OFF < index.lists / advised_lists(rows) < _LISTS_OFF and rows >= _MANY_ROWS:
@@ -142,7 +140,9 @@ def _about_the_table(status: IndexStatus) -> Iterator[IndexAdvice]:
 
 
 def _rebuild(status: IndexStatus, index: StoredIndex) -> str:
-    method = index.method if index.method == "ivfflat" and status.table.rows >= (index.lists or 0) else "hnsw"
+    method = "ivfflat" if index.lists is not None and status.table.rows >= index.lists else "hnsw"
+    if not status.wanted:
+        method = "exact"
     return f"pgface index build --method {method}"
 
 

@@ -78,8 +78,8 @@ def build_index(
     """Build the index that serves SQL ordering by distance, or drop it ("exact"), while others go on.
 
     It is built under a name of its own and renamed in one transaction, so that at no moment there is none. If it is
-    broken off, the index that was there stays, and what was begun is removed: at once, or if the server cannot be reached
-    or this process is killed, by the next build, fit, load or `pgface init`.
+    broken off, the index that was there stays, and what was begun is removed: at once, or if the server cannot be
+    reached or this process is killed, by the next build, fit, load or `pgface init`.
 
     Args:
         database: the gallery's.

@@ -19,7 +19,7 @@ from pgface.postgres.database import Database
 from pgface.postgres.index import count_embeddings
 from pgface.schema import queries
 from pgface.search import read_search_state, wilson_interval
-from pgface.search.sample import draw_probes
+from pgface.search.sample import draw_probes, stored_blocks
 
 _PROBES = 1_000
 _SECONDS = 15.0
@@ -141,7 +141,7 @@ def check_index(
         tell("drawing probes from the gallery")
         drawn, _ = draw_probes(connection, min(probes or _PROBES, embeddings), embeddings)
         tell("finding the exact answers")
-        exact = nearest(connection, drawn, count)
+        exact = nearest(stored_blocks(connection), drawn, count)
         plan = read_plan(connection)
         with connection.cursor(row_factory=dict_row) as cursor:
             (gallery,) = cursor.execute(queries()["select_gallery"]).fetchall()

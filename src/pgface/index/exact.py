@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import psycopg
 from numpy.typing import NDArray
-
-from pgface.search.sample import stored_blocks
 
 NOBODY = -2.0
 """Less than any cosine."""
@@ -24,11 +22,15 @@ class Nearest:
     """Shape (n, k): each person by the best of their embeddings."""
 
 
-def nearest(connection: psycopg.Connection, probes: NDArray[np.float32], count: int) -> Nearest:
+Blocks = Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
+"""User ids, shape (m,), and their embeddings as unit vectors, shape (m, 512), some at a time."""
+
+
+def nearest(blocks: Blocks, probes: NDArray[np.float32], count: int) -> Nearest:
     """The exact answers.
 
     Args:
-        connection: the gallery's.
+        blocks: all embeddings, such as `pgface.search.sample.stored_blocks` gives.
         probes: unit vectors, shape (n, 512).
         count: how many of the nearest, k.
 
@@ -36,7 +38,7 @@ def nearest(connection: psycopg.Connection, probes: NDArray[np.float32], count: 
     embeddings = np.full((len(probes), count), NOBODY, np.float32)
     people = embeddings.copy()
     users = np.full((len(probes), count), -1, np.int64)
-    for user_ids, stored in stored_blocks(connection):
+    for user_ids, stored in blocks:
         similarities = probes @ stored.T
         embeddings = _largest(np.hstack([embeddings, similarities]), count)
         block_users, best = _best_of_each_user(user_ids, similarities)
