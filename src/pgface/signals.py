@@ -35,7 +35,9 @@ def _handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) 
     if threading.current_thread() is not threading.main_thread():  # where signals cannot be set, and do not arrive
         yield
         return
-    before = {number: signal.signal(number, handler) for number in _ENDING}
+    # What is ignored stays so: under nohup the terminal may be closed.
+    heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

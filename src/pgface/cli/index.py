@@ -246,10 +246,15 @@ def _print_check(found: IndexCheck) -> None:
             _check_row("idx_embeddings_vector", found.index),
             _check_row("identification", found.identification),
         ],
-        f"Identification counts people above its threshold, {found.threshold:.3f}.",
+        f"Identification counts people above its threshold, {found.threshold:.3f}: {_answered(found)} have any.",
     )
     if found.index.effort is not None and found.plan.index is None:
         say("PostgreSQL itself compares with every row here, which it expects to be cheaper than the index.")
+
+
+def _answered(found: IndexCheck) -> str:
+    recall = found.identification.recall
+    return f"{recall.probes if recall else 0:,} of the probes"
 
 
 def _check_row(name: str, checked: SearchCheck) -> tuple[object, ...]:
