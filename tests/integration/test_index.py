@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import psycopg
 import pytest
-from galleries import ODD_SCHEMA, add_embedding, add_user, axis, rows
+from galleries import ODD_SCHEMA, add_embedding, add_user, axis, create_database, drop_database, rows
 from numpy.typing import NDArray
 from psycopg import Connection, sql
 from test_command_line import Run, runner, without_settings
@@ -89,7 +91,9 @@ def enroll(connection: Connection, people: int, first: int = 0, photos: int = 5)
 def people(sql_user: Connection) -> NDArray[np.float32]:
     """Some in a gallery without an index, so that they are there at once."""
     sql_user.execute(f"DROP INDEX {NAME}")
-    return enroll(sql_user, PEOPLE)
+    embeddings = enroll(sql_user, PEOPLE)
+    sql_user.execute("SELECT pg_stat_force_next_flush()")
+    return embeddings
 
 
 def advised(status: IndexStatus) -> list[str]:
@@ -511,6 +515,18 @@ def test_an_old_index_that_others_use_is_dropped_later(
     assert status.index.ef_construction == 200
     fit_search(database, "exact", SCAN)
     assert rows(sql_user, NAMES) == [(NAME,)]
+
+
+def test_on_the_oldest_postgresql(postgres16: str, tmp_path: Path) -> None:
+    url = create_database(postgres16)
+    settings = Settings.model_validate({"database_url": url, "data_dir": tmp_path})
+    initialise(settings)
+    with Database.open(settings) as database, connected(settings, database) as connection:
+        enroll(connection, 30)
+        assert build_index(database, "ivfflat", lists=10).lists == 10
+        assert read_index_status(database).index is not None
+        assert check_index(database).probes > 0
+    drop_database(postgres16, url)
 
 
 # As people type it
