@@ -169,7 +169,7 @@ def drop_target(connection: Connection) -> str:
     return str(schema)
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_dead_rows_and_old_statistics_are_named_with_what_mends_them(database: Database, sql_user: Connection) -> None:
     build_index(database, "hnsw")
     table = f"{drop_target(sql_user)}.face_embeddings"
@@ -186,7 +186,7 @@ def test_dead_rows_and_old_statistics_are_named_with_what_mends_them(database: D
     assert not any(table in one for one in advised(status))
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_the_search_of_identification_is_told_apart(database: Database, sql_user: Connection) -> None:
     sql_user.execute("SELECT pg_stat_force_next_flush()")
     assert "pgface fit-search" in advised(read_index_status(database))  # the gallery was empty before
@@ -312,7 +312,7 @@ def test_what_is_enrolled_while_it_is_built_is_in_it(
     assert f"using {NAME}" in str(rows(sql_user, f"EXPLAIN {NEAREST}", str(people[0].tolist())))
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_progress_is_what_postgresql_says(database: Database) -> None:
     seen: list[Progress] = []
     build_index(database, "hnsw", ef_construction=200, on_progress=seen.append)
@@ -341,7 +341,7 @@ def test_exact_drops_it_and_it_stays_away_until_it_is_built(
     assert rows(sql_user, NAMES) == [(NAME,)]
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_one_that_was_asked_for_stays_whatever_identification_does(database: Database) -> None:
     build_index(database, "hnsw")
     fit_search(database, "hnsw", SCAN)
@@ -360,7 +360,7 @@ def test_a_large_load_builds_again_what_was_asked_for(database: Database, people
     assert (status.index.options, status.index.rows_at_build) == ({"lists": 40}, 5 * PEOPLE + 1_500)
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_it_waits_for_whoever_is_at_work_on_the_index(database: Database) -> None:
     seen: list[Progress] = []
     with database.connection_of_its_own() as other:
@@ -401,7 +401,7 @@ def test_galleries_of_one_database_leave_each_others_indexes_alone(settings: Set
 # Memory
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_ivfflat_that_needs_more_memory_than_it_may_use_is_refused_with_the_setting(database: Database) -> None:
     with pytest.raises(IndexNotBuiltError, match="memory to learn 100 lists, and may use 8MB") as refused:
         build_index(database, "ivfflat", memory=8 * 1024**2)
@@ -411,7 +411,7 @@ def test_ivfflat_that_needs_more_memory_than_it_may_use_is_refused_with_the_sett
     assert built.memory.given <= int(asked_for) * 1024**2
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_what_pgvector_refuses_is_told_and_leaves_nothing(
     database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -425,7 +425,7 @@ def test_what_pgvector_refuses_is_told_and_leaves_nothing(
     assert read_index_status(database).index is not None
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_a_build_raises_what_the_server_gives_too_little_of(database: Database, sql_user: Connection) -> None:
     ((name,),) = rows(sql_user, "SELECT quote_ident(current_database())")
     sql_user.execute(f"ALTER DATABASE {name} SET maintenance_work_mem = '1MB'")
@@ -454,7 +454,7 @@ def end_when_building(database: Database, function: str) -> Callable[[Progress],
     return end
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
@@ -475,7 +475,7 @@ def test_a_build_that_is_ended_on_the_server_leaves_nothing(
     assert not status.search.fitting
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_what_cannot_be_removed_at_once_is_removed_later(
     settings: Settings, database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -496,7 +496,7 @@ def test_what_cannot_be_removed_at_once_is_removed_later(
     assert rows(sql_user, NAMES) == [(NAME,)]
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_an_old_index_that_others_use_is_dropped_later(
     settings: Settings, database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -576,7 +576,7 @@ def building(environment: dict[str, str], connection: Connection) -> Iterator[su
             process.kill()
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_what_was_there(
     database: Database, sql_user: Connection, environment: dict[str, str], number: int
@@ -591,7 +591,7 @@ def test_ctrl_c_leaves_what_was_there(
     assert (status.index and status.index.m, status.search.fitting, status.under_way) == (4, False, ())
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_what_a_killed_program_leaves_is_named_and_removed(
     database: Database, sql_user: Connection, environment: dict[str, str], pgface: Run
 ) -> None:
@@ -610,7 +610,7 @@ def test_what_a_killed_program_leaves_is_named_and_removed(
     assert rows(sql_user, NAMES) == [(NAME,)]
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_the_commands(pgface: Run, database: Database) -> None:
     ivfflat = ("--method", "ivfflat", "--lists", 20, "--memory", "1GB")
     built = json.loads(pgface("index", "build", *ivfflat, "--json").stdout)
@@ -675,7 +675,7 @@ def test_without_an_index_there_is_a_scan_alone(database: Database) -> None:
     assert found.identification.recall.probes > 20  # who is above the threshold
 
 
-@pytest.mark.usefixtures("people", "only_the_odd_schema")
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
 def test_searches_that_miss_people_are_found_out(database: Database, sql_user: Connection) -> None:
     build_index(database, "hnsw")
     fit_search(database, "hnsw", SCAN)
