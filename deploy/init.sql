@@ -25,8 +25,8 @@ BEGIN
     IF to_regclass(format('%I.pgface_migrations', current_schema())) IS NOT NULL THEN
         EXECUTE format('SELECT coalesce(max(version), 0) FROM %I.pgface_migrations', current_schema()) INTO newest;
     END IF;
-    IF newest > 8 THEN
-        RAISE EXCEPTION 'this gallery has schema version %, newer than the 8 known here; upgrade pgface', newest
+    IF newest > 9 THEN
+        RAISE EXCEPTION 'this gallery has schema version %, newer than the 9 known here; upgrade pgface', newest
             USING ERRCODE = 'PGF01';
     END IF;
 
@@ -1386,6 +1386,17 @@ WHEN (OLD.embedding <> NEW.embedding OR OLD.user_id <> NEW.user_id)
 EXECUTE FUNCTION remember_stale_templates();
 
 INSERT INTO pgface_migrations (version, name) VALUES (8, 'restorable_trigger')
+ON CONFLICT DO NOTHING;
+
+-- ================================================
+-- MIGRATION 9: vector_index
+-- ================================================
+
+-- Whether pgface keeps idx_embeddings_vector in a gallery that it scans exactly. That index serves SQL of one's own that orders by
+-- distance; whoever has none does without it (`pgface index build --method exact`), and then it must not come back by itself.
+ALTER TABLE gallery_search ADD COLUMN IF NOT EXISTS vector_index_wanted BOOLEAN NOT NULL DEFAULT TRUE;
+
+INSERT INTO pgface_migrations (version, name) VALUES (9, 'vector_index')
 ON CONFLICT DO NOTHING;
 
 COMMIT;

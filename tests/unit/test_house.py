@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "postgres": {"errors", "settings", "schema"},
     "photo_workers": {"errors", "settings", "faces"},
     "plotting": {"errors"},
+    "signals": set(),
+    "index": {"errors", "schema", "postgres", "search", "signals"},
     "confidence": set(),
     "backup": {
         "errors",

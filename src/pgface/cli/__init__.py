@@ -15,6 +15,7 @@ from pgface.cli import (
     calibrate,
     evaluate,
     gallery,
+    index,
     migrate,
     models,
     postgres,
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(gallery.app)
 app.add_typer(search.app)
+app.add_typer(index.app, name="index")
 app.add_typer(users.app, name="users")
 app.add_typer(users.photos_app, name="photos")
 app.add_typer(models.app, name="models")

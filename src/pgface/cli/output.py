@@ -70,6 +70,11 @@ def print_titled(title: str, columns: Sequence[str], rows: Iterable[Sequence[obj
         console.print(note, style="dim", markup=False, soft_wrap=True)
 
 
+def print_section(title: str) -> None:
+    """Print the title of what follows, with an empty line before it."""
+    console.print(f"\n{title}", style="bold", markup=False, soft_wrap=True)
+
+
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values in two columns."""
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -14,6 +14,11 @@ from psycopg.rows import dict_row
 from pgface.postgres.errors import translated
 from pgface.schema import queries
 
+NAME: LiteralString = "idx_embeddings_vector"
+NEW_NAME: LiteralString = "idx_embeddings_vector_pgface_new"
+"""While it is built, until it takes the other one's place."""
+OLD_NAME: LiteralString = "idx_embeddings_vector_pgface_old"
+"""Of the one that had the place, until it is dropped."""
 OWN_DEFINITION = "CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops)"
 _PATIENCE = 0.1
 """Seconds between two tries to have the index to oneself."""
@@ -55,7 +60,7 @@ def drop_vector_index(connection: psycopg.Connection) -> str:
     """
     with translated():
         found = _vector_index(connection)
-        connection.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_embeddings_vector")
+        drop_index(connection, NAME)
         return OWN_DEFINITION if found is None or found["is_the_gallerys_own"] else str(found["definition"])
 
 
@@ -71,15 +76,17 @@ def build_vector_index(connection: psycopg.Connection, definition: str = OWN_DEF
         found = _vector_index(connection)
         if found is not None and found["valid"]:
             return
-        connection.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_embeddings_vector")
+        drop_index(connection, NAME)
+        rows = count_embeddings(connection)
         concurrently = definition.replace("CREATE INDEX", "CREATE INDEX CONCURRENTLY", 1)
         connection.execute(sql.SQL(concurrently))  # as PostgreSQL itself renders the index
+        remember_rows(connection, NAME, rows)
 
 
 def settle_vector_index(
     connection: psycopg.Connection, *, searched_exactly: bool, definition: str = OWN_DEFINITION
 ) -> None:
-    """Build the index if it should be there, and drop it if not.
+    """Build the index if it should be there, and drop it if not; what builds that were broken off have left goes too.
 
     It serves those who order by distance in SQL of their own; identification does not use it. Where that goes through
     templates the gallery is large, and the index would cost 2.6 kB and some milliseconds for every face: then only one
@@ -91,13 +98,48 @@ def settle_vector_index(
         definition: a statement that `drop_vector_index` returned.
 
     """
-    if searched_exactly or definition != OWN_DEFINITION:
+    with translated():
+        drop_leftovers(connection)
+        wanted = connection.execute(queries()["vector_index_wanted"]).fetchone() == (True,)
+    if definition != OWN_DEFINITION or (searched_exactly and wanted):
         build_vector_index(connection, definition)
         return
     with translated():
         found = _vector_index(connection)
-        if found is not None and found["is_the_gallerys_own"]:
-            connection.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_embeddings_vector")
+        if found is not None and found["is_the_gallerys_own"] and not searched_exactly:
+            drop_index(connection, NAME)
+
+
+def drop_leftovers(connection: psycopg.Connection) -> None:
+    """Drop what builds that were broken off have left; their lock says that nobody is at work on it."""
+    for name in (NEW_NAME, OLD_NAME):
+        drop_index(connection, name)
+
+
+def drop_index(connection: psycopg.Connection, name: str) -> None:
+    """Drop an index of this gallery, if it is there, while others go on."""
+    # With its schema: the search_path goes on to pgvector's, where another gallery may have an index of this name.
+    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(qualified(connection, name)))
+
+
+def qualified(connection: psycopg.Connection, name: str) -> sql.Identifier:
+    """A name in the gallery's schema and in no other."""
+    row = connection.execute("SELECT current_schema()").fetchone()
+    return sql.Identifier(str(row and row[0]), name)
+
+
+def count_embeddings(connection: psycopg.Connection) -> int:
+    """How many embeddings the gallery holds."""
+    row = connection.execute(queries()["count_embeddings"]).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def remember_rows(connection: psycopg.Connection, name: str, rows: int) -> None:
+    """Write down how many rows an index was built on: an IVFFlat index has its lists from those and no others."""
+    comment = sql.SQL("COMMENT ON INDEX {} IS {}").format(
+        qualified(connection, name), sql.Literal(f"pgface: built on {rows} rows")
+    )
+    connection.execute(comment)
 
 
 def _vector_index(connection: psycopg.Connection) -> dict[str, Any] | None:

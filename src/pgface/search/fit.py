@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import psycopg
-from psycopg import sql
 from psycopg.rows import dict_row, tuple_row
 
 from pgface.errors import DatabaseError, GalleryError
 from pgface.postgres.database import Database
 from pgface.postgres.errors import translated
-from pgface.postgres.index import OWN_DEFINITION, settle_vector_index, vector_index_to_oneself
+from pgface.postgres.index import OWN_DEFINITION, drop_index, settle_vector_index, vector_index_to_oneself
 from pgface.schema import queries
 from pgface.search.measure import measure
 from pgface.search.sample import sample_photos
@@ -180,11 +179,11 @@ def _build_index(connection: psycopg.Connection, method: str) -> None:
     # The specification's rule: as many lists as the square root of the rows.
     lists = max(1, math.isqrt(_count(connection, "count_templates")))
     if not found.get(name):
-        _drop_index(connection, name)
+        drop_index(connection, name)
         connection.execute(f"CREATE INDEX CONCURRENTLY {name} ON {definition.format(lists=lists)}".encode())
     elif method == "ivfflat":
         # Its lists are those of the gallery as it was; they serve until the new ones are there.
-        _drop_index(connection, f"{name}_ccnew")  # of a try that was broken off
+        drop_index(connection, f"{name}_ccnew")  # of a try that was broken off
         connection.execute(f"ALTER INDEX {name} SET (lists = {lists})".encode())
         connection.execute(f"REINDEX INDEX CONCURRENTLY {name}".encode())
 
@@ -192,8 +191,4 @@ def _build_index(connection: psycopg.Connection, method: str) -> None:
 def _drop_indexes(connection: psycopg.Connection, *, but: str) -> None:
     for method, (name, _) in _INDEXES.items():
         if method != but:
-            _drop_index(connection, name)
-
-
-def _drop_index(connection: psycopg.Connection, name: str) -> None:
-    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(name)))
+            drop_index(connection, name)

@@ -96,8 +96,8 @@ def measure(connection: psycopg.Connection, method: str) -> Fit:
     return Fit(first_effort, second_effort, certain, agreed / len(everyone), low, high, len(everyone))
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share.
+def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
+    """The 95 % interval of a share; for a mean of values from 0 to 1, whose sum is given, it is wide enough as well.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """

@@ -51,10 +51,7 @@ class Sample:
 
 
 def draw_sample(connection: psycopg.Connection) -> Sample:
-    """Probes that differ from people of the gallery as a further photo of them would.
-
-    A user's mean is moved until its cosine with where it was is one that was found between an embedding and the mean
-    of the same user's others. The direction is a random mixture of the differences that there are between such two.
+    """Probes made from the gallery itself, as many as its size allows, and the exact answers.
 
     Raises:
         GalleryError: nobody is enrolled.
@@ -62,6 +59,29 @@ def draw_sample(connection: psycopg.Connection) -> Sample:
     """
     (embeddings,) = connection.execute(queries()["count_embeddings"]).fetchone() or (0,)
     wanted = min(_PROBES, math.ceil(_SHARE_OF_PROBES * embeddings))
+    return _answered(connection, *draw_probes(connection, wanted, embeddings))
+
+
+def draw_probes(
+    connection: psycopg.Connection, wanted: int, embeddings: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Probes that differ from people of the gallery as a further photo of them would.
+
+    A user's mean is moved until its cosine with where it was is one that was found between an embedding and the mean
+    of the same user's others. The direction is a random mixture of the differences that there are between such two.
+
+    Args:
+        connection: the gallery's.
+        wanted: about how many probes.
+        embeddings: how many there are in the gallery.
+
+    Returns:
+        Unit vectors of shape (n, 512), and the users that they are made of, shape (n,).
+
+    Raises:
+        GalleryError: nobody is enrolled.
+
+    """
     drawn = sample_photos(connection, wanted, embeddings) or sample_photos(connection, embeddings, embeddings)
     if not drawn:
         raise GalleryError("There is nobody left in the gallery to measure the search with; enroll people first.")
@@ -72,7 +92,7 @@ def draw_sample(connection: psycopg.Connection) -> Sample:
     away -= np.sum(away * means, axis=1, keepdims=True) * means
     away /= np.linalg.norm(away, axis=1, keepdims=True)
     probes = (cosines * means + np.sqrt(1 - cosines**2) * away).astype(np.float32)
-    return _answered(connection, probes, np.array([photo.user_id for photo in drawn]))
+    return probes, np.array([photo.user_id for photo in drawn])
 
 
 def sample_photos(connection: psycopg.Connection, wanted: int, embeddings: int) -> list[SampledPhoto]:
@@ -134,7 +154,7 @@ def _answered(connection: psycopg.Connection, probes: NDArray[np.float32], owner
     best = np.full(len(probes), -2, dtype=np.float32)
     strangers = np.full(len(probes), -1, dtype=np.float32)
     everyone = np.arange(len(probes))
-    for user_ids, embeddings in _stored_blocks(connection):
+    for user_ids, embeddings in stored_blocks(connection):
         similarities = probes @ embeddings.T
         nearest = similarities.argmax(axis=1)
         found = similarities[everyone, nearest]
@@ -145,7 +165,7 @@ def _answered(connection: psycopg.Connection, probes: NDArray[np.float32], owner
     return Sample(probes, users, best, strangers)
 
 
-def _stored_blocks(connection: psycopg.Connection) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+def stored_blocks(connection: psycopg.Connection) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """All embeddings as unit vectors with their users, some thousands at a time."""
     with connection.cursor() as cursor, cursor.copy(queries()["copy_out_embeddings"]) as copy:
         for user_ids, embeddings in unpacked(copy):

@@ -1,0 +1,694 @@
+"""`pgface index`: what is there, building it beside those who go on, and how exact it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+from galleries import ODD_SCHEMA, add_embedding, add_user, axis, create_database, drop_database, rows
+from numpy.typing import NDArray
+from psycopg import Connection, sql
+from test_command_line import Run, runner, without_settings
+
+from pgface.benchmark.synthetic import Kind, SyntheticPeople
+from pgface.bulk import copy_embeddings, load_embeddings
+from pgface.errors import GalleryError, IndexNotBuiltError
+from pgface.index import IndexStatus, Progress, build, build_index, check_index, definition, read_index_status
+from pgface.index.advice import advise_indexes
+from pgface.index.build import WAITING
+from pgface.postgres.database import Database, initialise
+from pgface.postgres.index import NEW_NAME, OLD_NAME, vector_index_to_oneself
+from pgface.search import fit_search
+from pgface.settings import Settings
+
+NAME = "idx_embeddings_vector"
+SCAN = 10.0
+"""Seconds; more than a scan of these galleries takes."""
+PEOPLE = 400
+NAMES = (
+    "SELECT indexname FROM pg_indexes "
+    "WHERE schemaname = current_schema() AND indexname ~ 'embeddings_vector' ORDER BY 1"
+)
+NEAREST = "SELECT id FROM face_embeddings ORDER BY embedding <=> %s LIMIT 1"
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    initialise(settings)
+    with Database.open(settings) as database:
+        yield database
+
+
+@pytest.fixture
+def sql_user(settings: Settings, database: Database) -> Iterator[Connection]:
+    """A connection of somebody who knows only SQL."""
+    with connected(settings, database) as connection:
+        connection.execute("ALTER TABLE face_embeddings SET (autovacuum_enabled = off)")
+        connection.execute("UPDATE gallery SET verify_threshold = 0.3, identify_threshold = 0.4")
+        yield connection
+
+
+@contextmanager
+def connected(settings: Settings, database: Database) -> Iterator[Connection]:
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(settings.schema_name))
+        connection.execute(path)
+        yield connection
+
+
+@pytest.fixture
+def only_the_odd_schema(schema_name: str) -> None:
+    """For what takes long."""
+    if schema_name != ODD_SCHEMA:
+        pytest.skip("once is enough")
+
+
+def enroll(connection: Connection, people: int, first: int = 0, photos: int = 5) -> NDArray[np.float32]:
+    """Put synthetic people into the gallery, by plain COPY; gives their embeddings."""
+    statement = (
+        "INSERT INTO users (name, email, password) SELECT g, g || '@example.org', 'x' "
+        "FROM generate_series(%s::integer, %s) g RETURNING id"
+    )
+    ids = [user_id for (user_id,) in connection.execute(statement, (first + 1, first + people)).fetchall()]
+    embeddings = SyntheticPeople(Kind.CLUSTERED).embeddings(first + people)[5 * first :]
+    embeddings = embeddings.reshape(people, 5, 512)[:, :photos].reshape(-1, 512)
+    copy_embeddings(connection, np.repeat(ids, photos), embeddings)
+    return embeddings
+
+
+@pytest.fixture
+def people(sql_user: Connection) -> NDArray[np.float32]:
+    """Some in a gallery without an index, so that they are there at once."""
+    sql_user.execute(f"DROP INDEX {NAME}")
+    embeddings = enroll(sql_user, PEOPLE)
+    sql_user.execute("SELECT pg_stat_force_next_flush()")
+    return embeddings
+
+
+def advised(status: IndexStatus) -> list[str]:
+    return [advice.command for advice in advise_indexes(status)]
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# Status
+
+
+def test_the_status_of_a_new_gallery(database: Database) -> None:
+    status = read_index_status(database)
+    assert status.index is not None
+    assert (status.index.method, status.index.options) == ("hnsw", {"m": 16, "ef_construction": 64})
+    assert (status.index.valid, status.index.building, status.index.rows_at_build) == (True, False, None)
+    assert (status.table.rows, status.wanted, status.ef_search, status.probes) == (0, True, 40, 1)
+    assert (status.leftovers, status.others, status.under_way, status.search_index) == ((), (), (), None)
+    assert status.plan.index == NAME
+    assert advised(status) == []
+    assert json.loads(json.dumps(status.to_json()))["search"]["method"] == "exact"
+
+
+@pytest.mark.usefixtures("people")
+def test_what_is_missing_is_built_by_init(database: Database) -> None:
+    status = read_index_status(database)
+    assert status.index is None
+    assert (status.plan.index, status.plan.possible_index) == (None, None)
+    assert "pgface init" in advised(status)
+    fit_search(database, "exact", SCAN)
+    status = read_index_status(database)
+    assert status.index is not None
+    assert status.index.rows_at_build == 5 * PEOPLE
+    assert "pgface init" not in advised(status)
+
+
+def test_an_index_of_another_distance_serves_nobody(database: Database, sql_user: Connection) -> None:
+    sql_user.execute(f"DROP INDEX {NAME}")
+    sql_user.execute(f"CREATE INDEX {NAME} ON face_embeddings USING hnsw (embedding vector_l2_ops)")
+    status = read_index_status(database)
+    assert (status.index and status.index.operator_class, status.plan.possible_index) == ("vector_l2_ops", None)
+    (advice,) = advise_indexes(status)
+    assert "vector_l2_ops and cannot serve ORDER BY embedding <=> probe" in advice.sentence
+    build_index(database, "hnsw")
+    assert advised(read_index_status(database)) == []
+
+
+def test_what_is_not_whole_is_named_with_what_mends_it(database: Database, sql_user: Connection) -> None:
+    sql_user.execute('CREATE INDEX "odd ""one" ON face_embeddings USING hnsw (embedding vector_ip_ops)')
+    sql_user.execute(f"CREATE INDEX {NEW_NAME} ON face_embeddings USING hnsw (embedding vector_cosine_ops)")
+    invalid = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass"
+    for name in (NAME, '"odd ""one"'):
+        sql_user.execute(invalid, (name,))
+    status = read_index_status(database)
+    assert {left.name for left in status.leftovers} == {'odd "one', NEW_NAME}
+    assert (status.index and status.index.valid) is False
+    first, second, third = advised(status)
+    assert {first, second} == {"pgface init", f'DROP INDEX CONCURRENTLY {drop_target(sql_user)}."odd ""one";'}
+    assert third == "pgface index build --method hnsw"
+    sql_user.execute(first if first.startswith("DROP") else second)  # as it is printed
+    fit_search(database, "exact", SCAN)  # as `pgface init` does
+    assert advised(read_index_status(database)) == []
+    assert rows(sql_user, NAMES) == [(NAME,)]
+
+
+def drop_target(connection: Connection) -> str:
+    ((schema,),) = rows(connection, "SELECT quote_ident(current_schema())")
+    return str(schema)
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_dead_rows_and_old_statistics_are_named_with_what_mends_them(database: Database, sql_user: Connection) -> None:
+    build_index(database, "hnsw")
+    table = f"{drop_target(sql_user)}.face_embeddings"
+    sql_user.execute("SELECT pg_stat_force_next_flush()")
+    assert advised(read_index_status(database))[-1] == f"ANALYZE {table};"
+    sql_user.execute("DELETE FROM face_embeddings WHERE id % 3 > 0")
+    sql_user.execute("SELECT pg_stat_force_next_flush()")
+    command = advised(read_index_status(database))[-1]
+    assert command == f"VACUUM (ANALYZE) {table};"
+    sql_user.execute(command)
+    status = read_index_status(database)
+    assert (status.table.dead_rows, status.table.changed_rows) == (0, 0)
+    assert status.table.last_vacuum is not None
+    assert not any(table in one for one in advised(status))
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_the_search_of_identification_is_told_apart(database: Database, sql_user: Connection) -> None:
+    sql_user.execute("SELECT pg_stat_force_next_flush()")
+    assert "pgface fit-search" in advised(read_index_status(database))  # the gallery was empty before
+    fit_search(database, "hnsw", SCAN)
+    status = read_index_status(database)
+    assert status.index is None
+    assert status.search_index is not None
+    assert (status.search_index.name, status.search.method) == ("idx_user_templates_hnsw", "hnsw")
+    assert status.search_bytes > status.search_index.bytes > 0
+    assert [command for command in advised(status) if command.startswith("pgface")] == []  # it needs none
+    sql_user.execute("DROP INDEX idx_user_templates_hnsw")
+    assert "pgface fit-search" in advised(read_index_status(database))
+    sql_user.execute("UPDATE gallery_search SET changes = changes + 5")  # as if nothing had changed since
+    fit_search(database, "hnsw", SCAN)
+    sql_user.execute("INSERT INTO stale_templates (user_id) SELECT generate_series(1, 1000)")
+    (advice,) = [advice for advice in advise_indexes(read_index_status(database)) if "pgface" in advice.command]
+    assert advice.sentence.startswith("1000 users wait for their templates")
+
+
+@pytest.mark.usefixtures("only_the_odd_schema")
+def test_lists_that_were_learned_from_too_little_are_found_out(database: Database, sql_user: Connection) -> None:
+    sql_user.execute(f"DROP INDEX {NAME}")
+    enroll(sql_user, 20)
+    by_hand = f"CREATE INDEX {NAME} ON face_embeddings USING ivfflat (embedding vector_cosine_ops) WITH (lists = 100)"
+    sql_user.execute(by_hand)
+    enroll(sql_user, 4_000, first=20)
+    status = read_index_status(database)
+    assert status.index is not None
+    assert (status.index.method, status.index.options, status.index.rows_at_build) == ("ivfflat", {"lists": 100}, None)
+    assert status.mates is not None
+    assert status.mates.missed > status.mates.tried / 3
+    found = [advice for advice in advise_indexes(status) if advice.command == "pgface index build --method ivfflat"]
+    assert "probably built on too little data" in found[0].sentence
+
+    built = build_index(database, "ivfflat")
+    assert (built.lists, built.rows) == (100, 20_100)
+    status = read_index_status(database)
+    assert status.index is not None
+    assert status.index.rows_at_build == 20_100
+    assert status.mates is not None
+    assert status.mates.missed < status.mates.tried / 3
+    assert "pgface index build --method ivfflat" not in advised(status)
+    assert "SET ivfflat.probes = 10;" in advised(status)
+    few, more = (check_index(database, probes=60, effort=effort).index for effort in (1, 30))
+    assert (few.method, few.effort, more.effort) == ("ivfflat", 1, 30)
+    assert few.rank_1 is not None
+    assert more.rank_1 is not None
+    assert few.recall is not None
+    assert more.recall is not None
+    assert few.rank_1.high < more.rank_1.low
+    assert few.recall.high < more.recall.low
+
+    # Twice as many, and lists far from the rule.
+    sql_user.execute(f"COMMENT ON INDEX {NAME} IS 'pgface: built on 10000 rows'")
+    found = [advice for advice in advise_indexes(read_index_status(database)) if "build" in advice.command]
+    assert "learned from 10000 embeddings, and there are 20100 now" in found[0].sentence
+    build_index(database, "ivfflat", lists=20)
+    found = [advice for advice in advise_indexes(read_index_status(database)) if "build" in advice.command]
+    assert "20 lists for 20100 embeddings are far from the specification's rule: 100" in found[0].sentence
+
+
+def test_lists_of_an_empty_gallery(database: Database, sql_user: Connection) -> None:
+    sql_user.execute(f"DROP INDEX {NAME}")
+    sql_user.execute(f"CREATE INDEX {NAME} ON face_embeddings USING ivfflat (embedding vector_cosine_ops)")
+    (advice,) = advise_indexes(read_index_status(database))
+    assert advice.sentence == "There are 0 embeddings for 100 lists: too few to learn them from."
+    assert advice.command == "pgface index build --method hnsw"
+
+
+# Build
+
+
+def test_everybody_finds_an_index_while_it_is_exchanged(
+    settings: Settings, database: Database, people: NDArray[np.float32]
+) -> None:
+    build_index(database, "hnsw", m=4)
+    ended, seen = threading.Event(), []
+
+    def look() -> None:
+        with connected(settings, database) as other:
+            while not ended.is_set():
+                names = [name for (name,) in rows(other, NAMES)]
+                plan = str(rows(other, f"EXPLAIN {NEAREST}", str(people[0].tolist())))
+                seen.append((NAME in names, "Index Scan using idx_embeddings_vector" in plan))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    built = [
+        build_index(database, "ivfflat", lists=30),
+        build_index(database, "hnsw", m=8, ef_construction=32),
+        build_index(database, "hnsw"),
+    ]
+    ended.set()
+    thread.join()
+    assert len(seen) > 20
+    assert set(seen) == {(True, True)}
+    assert [(one.method, one.m, one.ef_construction, one.lists) for one in built] == [
+        ("ivfflat", None, None, 30),
+        ("hnsw", 8, 32, None),
+        ("hnsw", 16, 64, None),
+    ]
+    assert all(one.rows == 5 * PEOPLE and one.bytes > 0 and not one.old_left for one in built)
+    status = read_index_status(database)
+    assert status.index is not None
+    assert (status.index.options, status.index.valid) == ({"m": 16, "ef_construction": 64}, True)
+    assert (status.leftovers, status.others) == ((), ())
+
+
+@pytest.mark.usefixtures("only_the_odd_schema")
+def test_what_is_enrolled_while_it_is_built_is_in_it(
+    settings: Settings, database: Database, sql_user: Connection, people: NDArray[np.float32]
+) -> None:
+    added: list[int] = []
+
+    def enroll_one(_: Progress) -> None:
+        with connected(settings, database) as other:
+            added.append(add_embedding(other, 1, axis(100 + len(added))))
+
+    build_index(database, "hnsw", on_progress=enroll_one)
+    assert added
+    sql_user.execute("SET enable_seqscan = off")
+    assert [rows(sql_user, NEAREST, axis(100 + number)) for number in range(len(added))] == [[(id_,)] for id_ in added]
+    assert f"using {NAME}" in str(rows(sql_user, f"EXPLAIN {NEAREST}", str(people[0].tolist())))
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_progress_is_what_postgresql_says(database: Database) -> None:
+    seen: list[Progress] = []
+    build_index(database, "hnsw", ef_construction=200, on_progress=seen.append)
+    assert any(progress.phase.startswith("building index") for progress in seen)
+    shares = [progress.share for progress in seen if progress.share is not None]
+    assert shares
+    assert all(0 <= share <= 1 for share in shares)
+    assert Progress("initializing").share is None
+
+
+def test_exact_drops_it_and_it_stays_away_until_it_is_built(
+    database: Database, sql_user: Connection, people: NDArray[np.float32]
+) -> None:
+    build_index(database, "hnsw")
+    assert build_index(database, "exact").method == "exact"
+    assert rows(sql_user, NAMES) == []
+    fit_search(database, "exact", SCAN)
+    load_embeddings(database, [1] * 1_500, people[:1_500], latency_target=SCAN)
+    assert rows(sql_user, NAMES) == []
+    status = read_index_status(database)
+    assert not status.wanted
+    assert "pgface init" not in advised(status)
+    build_index(database, "ivfflat")
+    fit_search(database, "exact", SCAN)
+    assert read_index_status(database).wanted
+    assert rows(sql_user, NAMES) == [(NAME,)]
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_one_that_was_asked_for_stays_whatever_identification_does(database: Database) -> None:
+    build_index(database, "hnsw")
+    fit_search(database, "hnsw", SCAN)
+    status = read_index_status(database)
+    assert status.index is not None
+    assert status.index.options == {"m": 16, "ef_construction": 64}
+    assert status.search_index is not None
+
+
+@pytest.mark.usefixtures("only_the_odd_schema")
+def test_a_large_load_builds_again_what_was_asked_for(database: Database, people: NDArray[np.float32]) -> None:
+    build_index(database, "ivfflat", lists=40)
+    load_embeddings(database, [1] * 1_500, people[:1_500], latency_target=SCAN)
+    status = read_index_status(database)
+    assert status.index is not None
+    assert (status.index.options, status.index.rows_at_build) == ({"lists": 40}, 5 * PEOPLE + 1_500)
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_it_waits_for_whoever_is_at_work_on_the_index(database: Database) -> None:
+    seen: list[Progress] = []
+    with database.connection_of_its_own() as other:
+        with vector_index_to_oneself(other):
+            thread = threading.Thread(target=build_index, args=(database, "hnsw"), kwargs={"on_progress": seen.append})
+            thread.start()
+            wait_until(lambda: bool(seen))
+            assert read_index_status(database).index is None
+        thread.join()
+    assert seen[0] == Progress(WAITING)
+    assert read_index_status(database).index is not None
+
+
+@pytest.mark.usefixtures("only_the_odd_schema")
+def test_galleries_of_one_database_leave_each_others_indexes_alone(settings: Settings) -> None:
+    # Names that are not found in a gallery's schema are looked for in public, where pgvector is.
+    first, second = (settings.model_copy(update={"schema_name": name}) for name in ("public", "second"))
+    for one in (first, second):
+        initialise(one)
+    with Database.open(first) as database, Database.open(second) as other, connected(second, other) as connection:
+        connection.execute(
+            "CREATE INDEX idx_user_templates_hnsw ON public.user_templates USING hnsw (template halfvec_cosine_ops)"
+        )
+        there = "SELECT indexname FROM pg_indexes WHERE schemaname = %s AND indexname ~ 'vector|hnsw' ORDER BY 1"
+        before = rows(connection, there, "public")
+        assert before == [(NAME,), ("idx_user_templates_hnsw",)]
+        build_index(other, "exact")
+        fit_search(other, "exact", SCAN)
+        user = add_user(connection, "a@example.org")
+        embeddings = np.random.default_rng(1).standard_normal((1_500, 512))
+        load_embeddings(other, [user] * 1_500, embeddings, latency_target=SCAN)
+        assert rows(connection, there, "public") == before
+        assert rows(connection, there, "second") == []
+        assert read_index_status(other).index is None
+        assert read_index_status(database).index is not None
+
+
+# Memory
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_ivfflat_that_needs_more_memory_than_it_may_use_is_refused_with_the_setting(database: Database) -> None:
+    with pytest.raises(IndexNotBuiltError, match="memory to learn 100 lists, and may use 8MB") as refused:
+        build_index(database, "ivfflat", memory=8 * 1024**2)
+    (asked_for,) = re.findall(r"add --memory (\d+)MB", str(refused.value))
+    built = build_index(database, "ivfflat", memory=int(asked_for) * 1024**2)
+    assert built.memory is not None
+    assert built.memory.given <= int(asked_for) * 1024**2
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_what_pgvector_refuses_is_told_and_leaves_nothing(
+    database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_index(database, "hnsw")
+    monkeypatch.setattr(definition, "_ivfflat_memory", lambda *_: 1)  # as if another version needed more
+    with pytest.raises(
+        IndexNotBuiltError, match=r"pgvector needs more memory \(memory required is \d+ MB.*the old one is there"
+    ):
+        build_index(database, "ivfflat", memory=4 * 1024**2)
+    assert rows(sql_user, NAMES) == [(NAME,)]
+    assert read_index_status(database).index is not None
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_a_build_raises_what_the_server_gives_too_little_of(database: Database, sql_user: Connection) -> None:
+    ((name,),) = rows(sql_user, "SELECT quote_ident(current_database())")
+    sql_user.execute(f"ALTER DATABASE {name} SET maintenance_work_mem = '1MB'")
+    built = build_index(database, "hnsw")
+    assert built.outgrown_after is None
+    assert built.memory is not None
+    assert built.memory.given == built.memory.needed > 1024**2
+    slow = build_index(database, "hnsw", memory=4 * 1024**2)
+    assert slow.outgrown_after is not None
+    assert 1_000 < slow.outgrown_after < 5 * PEOPLE
+
+
+# Broken off
+
+
+def end_when_building(database: Database, function: str) -> Callable[[Progress], None]:
+    """Ends the build on the server when it is under way."""
+    done = threading.Event()
+
+    def end(progress: Progress) -> None:
+        if progress.phase.startswith("building index") and not done.is_set():
+            done.set()
+            with psycopg.connect(database.url, autocommit=True) as connection:
+                connection.execute(f"SELECT {function}(pid) FROM pg_stat_progress_create_index")
+
+    return end
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        ("pg_cancel_backend", "ended on the server"),
+        ("pg_terminate_backend", "ended on the server|connection .* was lost"),
+    ],
+)
+def test_a_build_that_is_ended_on_the_server_leaves_nothing(
+    database: Database, sql_user: Connection, function: str, reason: str
+) -> None:
+    build_index(database, "hnsw", m=4)
+    with pytest.raises(IndexNotBuiltError, match=f"{reason}.*; the old one is there.$"):
+        build_index(database, "hnsw", m=32, ef_construction=400, on_progress=end_when_building(database, function))
+    assert rows(sql_user, NAMES) == [(NAME,)]
+    status = read_index_status(database)
+    assert status.index is not None
+    assert (status.index.m, status.index.valid) == (4, True)
+    assert not status.search.fitting
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_what_cannot_be_removed_at_once_is_removed_later(
+    settings: Settings, database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_CLEAN_UP_SECONDS", 0.3)
+    with connected(settings, database) as writer, writer.transaction():
+        writer.execute("LOCK TABLE face_embeddings IN ROW EXCLUSIVE MODE")  # as somebody who writes and does not commit
+
+        def cancel(progress: Progress) -> None:
+            if progress.waits_for == writer.info.backend_pid:
+                sql_user.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_progress_create_index")
+
+        with pytest.raises(IndexNotBuiltError, match=f"ended on the server.*What was begun, {NEW_NAME}, is removed by"):
+            build_index(database, "hnsw", on_progress=cancel)
+    status = read_index_status(database)
+    assert [(left.name, left.valid) for left in status.leftovers] == [(NEW_NAME, False)]
+    assert "pgface init" in advised(status)
+    build_index(database, "hnsw")
+    assert rows(sql_user, NAMES) == [(NAME,)]
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_an_old_index_that_others_use_is_dropped_later(
+    settings: Settings, database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_index(database, "hnsw", m=4)
+    monkeypatch.setattr(build, "_DROP_TIMEOUT", "300ms")
+    with connected(settings, database) as reader, reader.transaction():
+
+        def read(progress: Progress) -> None:
+            if progress.phase.startswith("building index"):
+                reader.execute("LOCK TABLE face_embeddings IN ACCESS SHARE MODE")
+
+        assert build_index(database, "hnsw", ef_construction=200, on_progress=read).old_left
+    status = read_index_status(database)
+    assert [left.name for left in status.leftovers] == [OLD_NAME]
+    assert status.index is not None
+    assert status.index.ef_construction == 200
+    fit_search(database, "exact", SCAN)
+    assert rows(sql_user, NAMES) == [(NAME,)]
+
+
+def test_on_the_oldest_postgresql(postgres16: str, tmp_path: Path) -> None:
+    url = create_database(postgres16)
+    settings = Settings.model_validate({"database_url": url, "data_dir": tmp_path})
+    initialise(settings)
+    with Database.open(settings) as database, connected(settings, database) as connection:
+        enroll(connection, 30)
+        assert build_index(database, "ivfflat", lists=10).lists == 10
+        assert read_index_status(database).index is not None
+        assert check_index(database).probes > 0
+    drop_database(postgres16, url)
+
+
+# As people type it
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    assert settings.database_url is not None
+    return {
+        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "PGFACE_SCHEMA": settings.schema_name,
+        "PGFACE_DATA_DIR": str(settings.data_dir),
+        "COLUMNS": "300",
+    }
+
+
+@pytest.fixture
+def pgface(environment: dict[str, str]) -> Run:
+    return runner(environment)
+
+
+@contextmanager
+def building(environment: dict[str, str], connection: Connection) -> Iterator[subprocess.Popen[str]]:
+    """`pgface index build` in a process of its own, that PostgreSQL is busy with."""
+    command = [
+        sys.executable,
+        "-m",
+        "pgface",
+        "index",
+        "build",
+        "--method",
+        "hnsw",
+        "--m",
+        "48",
+        "--ef-construction",
+        "1000",
+    ]
+    with subprocess.Popen(
+        command, env=without_settings() | environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            wait_until(
+                lambda: rows(connection, "SELECT FROM pg_stat_progress_create_index WHERE phase ~ 'loading'") != []
+            )
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_what_was_there(
+    database: Database, sql_user: Connection, environment: dict[str, str], number: int
+) -> None:
+    build_index(database, "hnsw", m=4)
+    with building(environment, sql_user) as process:
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "Broken off; `pgface index status` says what is there.\n")
+    assert rows(sql_user, NAMES) == [(NAME,)]
+    status = read_index_status(database)
+    assert (status.index and status.index.m, status.search.fitting, status.under_way) == (4, False, ())
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_what_a_killed_program_leaves_is_named_and_removed(
+    database: Database, sql_user: Connection, environment: dict[str, str], pgface: Run
+) -> None:
+    build_index(database, "hnsw", m=4)
+    with building(environment, sql_user) as process:
+        process.kill()
+        process.wait()
+        assert "being built" in pgface("index", "status").stdout
+    # PostgreSQL looks for its client every 5 seconds.
+    wait_until(lambda: not read_index_status(database).search.fitting)
+    status = read_index_status(database)
+    assert [left.name for left in status.leftovers] == [NEW_NAME]
+    assert (status.index and status.index.m) == 4
+    assert f"{NEW_NAME} is left of a build that was broken off" in pgface("index", "status").stdout
+    pgface("index", "build", "--method", "hnsw")
+    assert rows(sql_user, NAMES) == [(NAME,)]
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_the_commands(pgface: Run, database: Database) -> None:
+    ivfflat = ("--method", "ivfflat", "--lists", 20, "--memory", "1GB")
+    built = json.loads(pgface("index", "build", *ivfflat, "--json").stdout)
+    assert (built["method"], built["lists"], built["rows"]) == ("ivfflat", 20, 5 * PEOPLE)
+    said = pgface("index", "build", "--method", "hnsw", "--memory", "2MB").stdout
+    assert "idx_embeddings_vector is hnsw (m 16, ef_construction 64) of 2,000 embeddings now" in said
+    assert "its graph no longer fitted into 2.0 MB" in said
+    said = pgface("index", "check", "--probes", 100, "--effort", 10).stdout
+    assert "hnsw, effort 10" in said
+    assert "recall@10" in said
+    fit_search(database, "hnsw", SCAN)
+    said = pgface("index", "status").stdout
+    assert "for SQL of yours that orders by distance" in said
+    assert "hnsw (m 16, ef_construction 64)" in said
+    assert "takes idx_embeddings_vector for ORDER BY embedding <=> probe LIMIT 10" in said
+    assert "Identification's own (pgface identify, find_similar_faces)" in said
+    assert "hnsw (m 16, ef_construction 128)" in said
+    assert "There is no idx_embeddings_vector any more" in pgface("index", "build", "--method", "exact").stdout
+    assert json.loads(pgface("index", "status", "--json").stdout)["advice"] == []
+    assert "none, as you wished (exact)" in pgface("index", "status").stdout
+    checked = json.loads(pgface("index", "check", "--probes", 50, "--k", 5, "--json").stdout)
+    assert (checked["count"], checked["index"]["method"], checked["identification"]["method"]) == (5, "exact", "hnsw")
+    assert "options of hnsw" in pgface("index", "build", "--method", "ivfflat", "--m", 4, code=1).stderr
+    assert "such as 512MB or 2GB" in pgface("index", "build", "--method", "hnsw", "--memory", "lots", code=2).stderr
+
+
+# Check
+
+
+def test_nobody_to_check_with(database: Database) -> None:
+    with pytest.raises(GalleryError, match="enroll people first"):
+        check_index(database)
+    for name, value in (("probes", 0), ("count", 51), ("effort", 0)):
+        with pytest.raises(GalleryError, match="must be from 1 to"):
+            check_index(database, **{name: value})  # type: ignore[arg-type]
+
+
+def test_a_gallery_of_one_can_be_checked(database: Database, sql_user: Connection) -> None:
+    enroll(sql_user, 1, photos=1)
+    found = check_index(database)
+    assert (found.embeddings, found.probes, found.index.method) == (1, 1, "hnsw")
+    assert (found.index.rank_1 and found.index.rank_1.share) == 1
+    assert (found.index.recall and found.index.recall.share) == 1  # of the one that there is
+
+
+@pytest.mark.usefixtures("people")
+def test_without_an_index_there_is_a_scan_alone(database: Database) -> None:
+    found = check_index(database, probes=50)
+    assert (found.index.method, found.index.rank_1, found.index.recall, found.index.latency) == (
+        "exact",
+        None,
+        None,
+        None,
+    )
+    assert found.index.exact_latency.median_ms > 0
+    assert found.identification.method == "exact"
+    assert found.identification.rank_1 is not None
+    assert found.identification.rank_1.share == 1
+    assert found.identification.rank_1.low < 1
+    assert found.identification.recall is not None
+    assert found.identification.recall.share == 1
+    assert found.identification.recall.probes > 20  # who is above the threshold
+
+
+@pytest.mark.usefixtures("only_the_odd_schema", "people")
+def test_searches_that_miss_people_are_found_out(database: Database, sql_user: Connection) -> None:
+    build_index(database, "hnsw")
+    fit_search(database, "hnsw", SCAN)
+    right = check_index(database, probes=200)
+    assert right.identification.method == "hnsw"
+    assert right.identification.rank_1 is not None
+    assert right.identification.rank_1.share > 0.97
+    # Templates of half the people are gone, so that they are not proposed.
+    sql_user.execute("DELETE FROM user_templates WHERE user_id % 2 = 0")
+    wrong = check_index(database, probes=200)
+    assert wrong.identification.rank_1 is not None
+    assert wrong.identification.recall is not None
+    assert wrong.identification.rank_1.high < 0.8
+    assert wrong.identification.recall.high < 0.8
+    assert wrong.index.rank_1 is not None
+    assert wrong.index.rank_1.share > 0.9

@@ -1,0 +1,139 @@
+"""Which index is built for what was asked, what memory it needs, and exact answers by hand."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from pgface.errors import GalleryError
+from pgface.index.definition import METHODS, Definition, advised_lists, advised_probes, define
+from pgface.index.exact import nearest
+from pgface.signals import ended_as_by_ctrl_c, undisturbed
+
+MEBI = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("rows", "lists"), [(0, 100), (10_000, 100), (99_999, 100), (100_000, 316), (200_000, 447), (1_000_000, 1000)]
+)
+def test_lists_are_by_the_specifications_rule(rows: int, lists: int) -> None:
+    assert advised_lists(rows) == lists
+
+
+def test_probes_are_by_pgvectors_rule() -> None:
+    assert [advised_probes(lists) for lists in (1, 2, 100, 316, 1000)] == [1, 1, 10, 17, 31]
+
+
+def test_what_is_not_given_is_by_default_or_by_rule() -> None:
+    assert define("exact", 5) is None
+    assert define("hnsw", 0) == Definition("hnsw", m=16, ef_construction=64)
+    assert define("hnsw", 0, m=48) == Definition("hnsw", m=48, ef_construction=96)
+    assert define("ivfflat", 1_000_000) == Definition("ivfflat", lists=1000)
+    assert define("ivfflat", 40, lists=40) == Definition("ivfflat", lists=40)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "sentence"),
+    [
+        ("faiss", {}, "There is no index faiss; choose one of exact, hnsw, ivfflat"),
+        ("hnsw", {"m": 1}, "m must be from 2 to 100; 1 is not"),
+        ("hnsw", {"m": 0}, "m must be from 2 to 100; 0 is not"),
+        ("hnsw", {"ef_construction": 1001}, "ef_construction must be from 4 to 1000; 1001 is not"),
+        ("hnsw", {"m": 40, "ef_construction": 79}, "ef_construction must be at least twice m; give 80 or more"),
+        ("hnsw", {"lists": 5}, "lists is one of ivfflat"),
+        ("ivfflat", {"m": 16}, "m and ef_construction are options of hnsw"),
+        ("ivfflat", {"lists": 0}, "lists must be from 1 to 32768; 0 is not"),
+        ("ivfflat", {"lists": 5001}, "5000 of them are fewer than 5001 lists"),
+        ("exact", {"lists": 10}, "lists is one of ivfflat"),
+        ("exact", {"ef_construction": 10}, "m and ef_construction are options of hnsw"),
+    ],
+)
+def test_refusals(method: str, options: dict[str, int], sentence: str) -> None:
+    with pytest.raises(GalleryError, match=sentence):
+        define(method, 5000, **options)  # type: ignore[arg-type]
+
+
+def test_the_statement_writes_every_option_out() -> None:
+    def text(definition: Definition) -> str:
+        return definition.create("a_name").as_string()
+
+    assert text(Definition("hnsw", m=16, ef_construction=64)) == (
+        'CREATE INDEX CONCURRENTLY "a_name" ON face_embeddings USING hnsw (embedding vector_cosine_ops) '
+        'WITH ("m" = 16, "ef_construction" = 64)'
+    )
+    assert text(Definition("ivfflat", lists=100)).endswith(
+        'USING ivfflat (embedding vector_cosine_ops) WITH ("lists" = 100)'
+    )
+    assert METHODS == ("exact", "hnsw", "ivfflat")
+
+
+def test_memory_is_a_little_more_than_what_pgvector_asked_for() -> None:
+    # What pgvector 0.8.5 named when it refused 20,000 rows, with 100, 316 and 1,000 lists, in MB.
+    for lists, required in ((100, 25), (316, 53), (1000, 185)):
+        assert (
+            required * MEBI <= Definition("ivfflat", lists=lists).memory(20_000) <= (required + 3) * MEBI
+            or lists == 1000
+        )
+    # And after how many rows it said that an HNSW graph no longer fits into 24 MB.
+    for m, rows in ((4, 10_521), (16, 9_104), (32, 7_682)):
+        needed = Definition("hnsw", m=m, ef_construction=128).memory(rows)
+        assert 24 * MEBI <= needed <= 1.2 * 24 * MEBI
+
+
+def test_exact_answers_are_those_of_all_comparisons() -> None:
+    random = np.random.default_rng(3)
+    stored = random.standard_normal((300, 512)).astype(np.float32)
+    stored /= np.linalg.norm(stored, axis=1, keepdims=True)
+    users = random.integers(1, 40, 300)  # so that a user's embeddings are in several blocks
+    probes = stored[::30] + 0.02 * random.standard_normal((10, 512)).astype(np.float32)
+    probes /= np.linalg.norm(probes, axis=1, keepdims=True)
+    blocks = [(users[start : start + 64], stored[start : start + 64]) for start in range(0, 300, 64)]
+    found = nearest(blocks, probes, 7)
+    similarities = probes @ stored.T
+    np.testing.assert_allclose(found.embeddings, -np.sort(-similarities, axis=1)[:, :7], atol=1e-6)
+    best = np.stack([similarities[:, users == user].max(axis=1) for user in np.unique(users)], axis=1)
+    np.testing.assert_allclose(found.people, -np.sort(-best, axis=1)[:, :7], atol=1e-6)
+
+
+def test_where_there_are_fewer_than_asked_for_the_rest_is_nobody() -> None:
+    stored = np.eye(3, 512, dtype=np.float32)
+    found = nearest([(np.array([5, 5, 6]), stored)], stored[:1], 4)
+    assert found.embeddings.tolist() == [[1, 0, 0, -2]]
+    assert found.people.tolist() == [[1, 0, -2, -2]]
+    assert nearest([], stored[:1], 2).people.tolist() == [[-2, -2]]
+
+
+def test_a_request_to_end_is_taken_as_ctrl_c_and_not_while_things_are_put_in_order() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with ended_as_by_ctrl_c():
+        with undisturbed():
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_that_was_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        with ended_as_by_ctrl_c():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_other_threads_leave_the_signals_alone() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def look() -> None:
+        with ended_as_by_ctrl_c(), undisturbed():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == [before]
