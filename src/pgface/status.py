@@ -29,7 +29,7 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
         problem = str(error)
     return Status(
         model=binding.model_name,
-        detector_size=binding.detector_size,
+        detector_size=binding.detector_size or None,  # dlib's has none
         weights_sha256=binding.weights_sha256,
         verify_threshold=binding.verify_threshold,
         identify_threshold=binding.identify_threshold,

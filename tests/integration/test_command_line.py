@@ -274,6 +274,8 @@ def test_streams_that_are_closed_or_cannot_show_a_name(pgface: Run) -> None:
     assert pgface("status", streams=">&-").stderr == ""
     assert pgface("status", "--json", streams=">&-").stderr == ""
     pgface("users", "show", "nobody@example.org", streams="2>&-", code=1)
+    if Path("/dev/full").exists():
+        assert "is full; make room there" in pgface("status", "--json", streams=">/dev/full", code=1).stderr
     assert "Aborted" in pgface("users", "delete", "joao@example.org", streams="<&-", code=1).stderr
 
 

@@ -219,7 +219,9 @@ def test_what_cannot_be_evaluated(run: Run, people: Path, insightface_pack: Path
         for photo in person.iterdir():
             photo.write_bytes(b"no photo")
     assert "No photo of 4 has a usable face; the first: " in run("evaluate", people, *model, code=1).stderr
-    assert "give the folder of the photos too" in run("evaluate", *model, code=2).stderr
+    assert "--model goes with a folder of photos" in " ".join(run("evaluate", *model, code=2).stderr.split())
+    without = run("evaluate", people, code=1, more={"PGFACE_SCHEMA": "nowhere"}).stderr
+    assert "run `pgface init`. Or name a model with `--model`, which needs no gallery." in without
     both = ("--pairs", "a", "--attributes", "b")
     assert "goes with a folder of people" in " ".join(run("evaluate", people, *both, code=2).stderr.split())
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -73,4 +74,9 @@ def main() -> None:
         app()
     except PgfaceError as error:
         print_error(error)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print_error("The disk that the output goes to is full; make room there, or send it somewhere else.")
         sys.exit(1)

@@ -181,7 +181,9 @@ def _in_use(binding: Binding, past: list[PastCalibration], advice: Advice) -> li
             origin = f"published with {binding.model_name}: {defaults.source}"
         else:
             origin = "set by hand, or the specification's"
-        facts += [(f"threshold to {kind}", f"{threshold:.4f}"), ("", origin)]
+        facts.append((f"threshold to {kind}", f"{threshold:.4f}"))
+        if ("", origin) not in facts:  # both may be from one source
+            facts.append(("", origin))
     fits = f"fits FPIR {advice.target:g}"
     if advice.due:
         fits = (

@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from pgface.cli.gallery import FaceOption, WhichFaceOption
-from pgface.cli.output import JsonOption, console, print_json, print_titled, progress, say
+from pgface.cli.output import JsonOption, as_given, console, print_error, print_json, print_titled, progress, say
+from pgface.errors import SchemaMissingError
 from pgface.evaluation.cache import forget
 from pgface.evaluation.evaluate import Evaluation
 from pgface.evaluation.evaluation_page import write_evaluation_page
 from pgface.evaluation.pages import require_page_packages, require_place
 from pgface.evaluation.report import summary, tables
 from pgface.evaluation.run import (
+    EvaluatedModel,
     PhotoEmbedding,
     embeddings_folder,
     evaluate_folder,
@@ -23,9 +25,12 @@ from pgface.evaluation.run import (
     named_model,
 )
 from pgface.faces.image import PhotoLimits
-from pgface.settings import get_settings
+from pgface.settings import Settings, get_settings
 
 app = typer.Typer()
+
+_SHOWN = 5
+"""Photos without a usable face that are named."""
 
 
 @app.command()
@@ -68,7 +73,8 @@ def evaluate(
         say("All embeddings of evaluated photos were removed.")
         return
     if folder is None and (pairs or attributes or model):
-        raise typer.BadParameter("give the folder of the photos too; the gallery itself is evaluated as it is")
+        option = "--pairs" if pairs else "--attributes" if attributes else "--model"
+        raise typer.BadParameter(f"{option} goes with a folder of photos; the gallery itself is evaluated as it is")
     if pairs and attributes:
         raise typer.BadParameter("--attributes goes with a folder of people, not with --pairs")
     if html is not None:
@@ -78,7 +84,7 @@ def evaluate(
     if folder is None:
         evaluation = evaluate_gallery(settings)
     else:
-        chosen = gallery_model(settings) if model is None else named_model(settings, model)
+        chosen = _gallerys(settings) if model is None else named_model(settings, model)
         how = PhotoEmbedding(settings, chosen, face.literal, remember=cache)
         with progress() as show:
             evaluation = evaluate_folder(folder, how, pairs=pairs, attributes=attributes, on_progress=show)
@@ -89,11 +95,20 @@ def evaluate(
         return
     for sentence in summary(evaluation):
         say(sentence)
+    for refusal in evaluation.embedded.refusals[:_SHOWN]:
+        print_error(as_given(refusal.photo.name, refusal.reason))
     for table in tables(evaluation):
         print_titled(table.title, table.columns, table.rows, table.note)
     if html is not None:
         console.print()
         say(f"The page, which shows faces and names: {html}")
+
+
+def _gallerys(settings: Settings) -> EvaluatedModel:
+    try:
+        return gallery_model(settings)
+    except SchemaMissingError as error:
+        raise SchemaMissingError(f"{error} Or name a model with `--model`, which needs no gallery.") from error
 
 
 def _write(evaluation: Evaluation, html: Path, how: PhotoEmbedding | None) -> None:
