@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -71,12 +72,18 @@ def main() -> None:
     """Run the command line: exit code 0 when it was done, 1 when it failed, 2 for wrong usage, 130 for Ctrl-C."""
     prepare_streams()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a sentence can be said of what goes wrong
     except PgfaceError as error:
         print_error(error)
         sys.exit(1)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EPIPE):
             raise
-        print_error("The disk that the output goes to is full; make room there, or send it somewhere else.")
+        # What is still in the buffer goes nowhere, or Python would try once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.ENOSPC:
+            print_error("The disk that the output goes to is full; make room there, or send it somewhere else.")
         sys.exit(1)
