@@ -46,7 +46,8 @@ def shell(places: dict[str, str], tmp_path: Path) -> Shell:
 
     def run(commands: str, **more: str) -> str:
         done = subprocess.run(
-            ["/bin/bash", "-euo", "pipefail", "-c", commands],
+            # Without pipefail: pg_restore --list reads no further than it has to, and cat ends by a signal then.
+            ["/bin/bash", "-eu", "-c", commands],
             env=own | places | {"PATH": f"{programs}:{os.environ['PATH']}"} | more,
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
