@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -141,9 +142,9 @@ class _Restoring(Visitor):
         """Leave nothing outside of the database when the transaction is going to be undone."""
         yield
 
+    @abstractmethod
     def prepare(self) -> None:
         """Make the tables ready to be filled."""
-        raise NotImplementedError
 
     def dump(self, blocks: Iterator[bytes]) -> None:
         for table in dumped_tables(pg_restore_of(self._settings), blocks):

@@ -21,7 +21,7 @@ from pgface.cli.output import (
 )
 from pgface.confidence import Anchor
 from pgface.evaluation.advice import Advice, advise
-from pgface.evaluation.calibration import Calibration, PastCalibration, ThresholdChange, current, history
+from pgface.evaluation.calibration import Calibration, Kind, PastCalibration, ThresholdChange, current, history
 from pgface.evaluation.report import percent
 from pgface.evaluation.run import (
     apply_calibration,
@@ -173,8 +173,9 @@ def _in_use(binding: Binding, past: list[PastCalibration], advice: Advice) -> li
     defaults = model_defaults(binding.model_name or "")
     published = {"verify": defaults.verify_threshold, "identify": defaults.identify_threshold}
     facts: list[tuple[str, object]] = [("model", binding.model_name)]
-    for kind, threshold in (("verify", binding.verify_threshold), ("identify", binding.identify_threshold)):
-        row = current(past, kind, binding)  # type: ignore[arg-type] # a tuple of literals loses them
+    in_use: dict[Kind, float] = {"verify": binding.verify_threshold, "identify": binding.identify_threshold}
+    for kind, threshold in in_use.items():
+        row = current(past, kind, binding)
         if row is not None:
             origin = _origin(row)
         elif binding.model_name is not None and threshold == published[kind]:

@@ -70,9 +70,8 @@ def write(
     connection.execute(queries()["lock_enrollment"])
     connection.execute(queries()["lock_tables_for_migration"])
     empty = count_rows(connection).nothing
-    row = connection.execute("SELECT localtimestamp").fetchone()
-    assert row is not None  # noqa: S101 - it always gives one
-    writer = _Writer(connection, old, copies, row[0])
+    ((now,),) = connection.execute("SELECT localtimestamp").fetchall()
+    writer = _Writer(connection, old, copies, now)
     users, new_users = writer.users()
     photos, new_photos = writer.photos(users)
     new_tokens = writer.tokens(users)
@@ -90,9 +89,8 @@ def write(
 
 def count_rows(connection: psycopg.Connection) -> Counts:
     """How many rows the gallery has."""
-    row = connection.execute(queries()["count_rows"]).fetchone()
-    assert row is not None  # noqa: S101 - it always gives one
-    return Counts(*row)
+    (counts,) = connection.execute(queries()["count_rows"]).fetchall()
+    return Counts(*counts)
 
 
 def _told(new: Counts) -> str:
