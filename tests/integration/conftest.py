@@ -13,6 +13,7 @@ from galleries import ODD_SCHEMA, create_database, drop_database
 from psycopg import Connection, sql
 
 from pgface.gallery import Gallery
+from pgface.postgres.database import Database, initialise
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.postgres.migrate import migrate
 from pgface.settings import Settings
@@ -76,6 +77,14 @@ def connection(database_url: str, schema_name: str) -> Iterator[Connection]:
         path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema_name))
         connection.execute(path)
         yield connection
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """A new gallery that is bound to no model."""
+    initialise(settings)
+    with Database.open(settings) as database:
+        yield database
 
 
 @pytest.fixture

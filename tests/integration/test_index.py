@@ -44,13 +44,6 @@ NEAREST = "SELECT id FROM face_embeddings ORDER BY embedding <=> %s LIMIT 1"
 
 
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    initialise(settings)
-    with Database.open(settings) as database:
-        yield database
-
-
-@pytest.fixture
 def sql_user(settings: Settings, database: Database) -> Iterator[Connection]:
     """A connection of somebody who knows only SQL."""
     with connected(settings, database) as connection:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
 import pytest
 from galleries import contents, one_value, rows
 from old_installation import OWNERS, PHOTOS, TOKENS, USERS, some_vectors, write_labels, write_sqlite, write_vectors
@@ -397,11 +396,3 @@ def test_the_commands_of_the_page(
         assert done.exit_code == 0, done.output
     with Gallery.open(settings) as gallery:
         assert gallery.status().embeddings == 6
-
-
-def test_tables_are_locked_no_longer_than_the_migration(
-    old: OldInstallation, settings: Settings, database_url: str
-) -> None:
-    run(old, settings)
-    with psycopg.connect(database_url) as connection:
-        assert rows(connection, "SELECT count(*) FROM pg_locks WHERE mode = 'ShareRowExclusiveLock'") == [(0,)]

@@ -17,7 +17,7 @@ from psycopg import Connection, sql
 from pgface.bulk import copy_embeddings, load_embeddings
 from pgface.errors import EmbeddingError, GalleryError, IndexNotBuiltError, UnknownUserError
 from pgface.gallery import Gallery
-from pgface.postgres.database import Database, initialise
+from pgface.postgres.database import Database
 from pgface.postgres.index import vector_index_to_oneself
 from pgface.search import (
     SearchMethod,
@@ -43,13 +43,6 @@ FOUND = "SELECT user_id, round(similarity::numeric, 5) FROM {}(%s, 0.4, %s)"
 def schema_name() -> str:
     """The harder one alone: every test here fits a gallery, which takes a second."""
     return ODD_SCHEMA
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    initialise(settings)
-    with Database.open(settings) as database:
-        yield database
 
 
 @pytest.fixture
