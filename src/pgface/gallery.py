@@ -32,6 +32,7 @@ from pgface.people import (
     unknown_user,
 )
 from pgface.photo_files import PhotoFiles
+from pgface.photo_inventory import remove_strays, take_inventory
 from pgface.postgres.database import Database, initialise
 from pgface.postgres.index import vector_index_to_oneself
 from pgface.results import (
@@ -367,6 +368,20 @@ class Gallery:
     def photo_file(self, photo: StoredPhoto) -> Path:
         """Where the crop of a photo is."""
         return self._files.path(photo.filepath)
+
+    def stray_photo_files(self) -> list[Path]:
+        """The crops in this photos folder that belong to no photo of the gallery."""
+        return [self._files.path(filepath) for filepath in take_inventory(self._database, self._files).strays]
+
+    def remove_stray_photo_files(self) -> list[Path]:
+        """Remove them, and return what was removed.
+
+        Raises:
+            GalleryError: a backup is copying the photo files.
+            StorageError: one cannot be removed.
+
+        """
+        return [self._files.path(filepath) for filepath in remove_strays(self._database, self._files)]
 
     def erase_user(self, user: UserRef) -> User:
         """Erase a person: rows, embeddings, tokens and files. Nothing of them can be found afterwards.

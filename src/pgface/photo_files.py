@@ -27,7 +27,7 @@ from typing import BinaryIO, Final
 import psycopg
 from PIL import Image
 
-from pgface.errors import DatabaseUnreachableError, PgfaceError, StorageError
+from pgface.errors import DatabaseUnreachableError, GalleryError, PgfaceError, StorageError
 from pgface.faces.pixels import RGBImage
 from pgface.schema import queries
 
@@ -62,6 +62,45 @@ class PhotoFiles:
     def prefix(self) -> str:
         """How the paths of this gallery's crops in this photos folder begin."""
         return _prefix(self._gallery_id, self._root)
+
+    @property
+    def prefix_here(self) -> str | None:
+        """The same; None where no crop was ever written into this photos folder."""
+        return self.prefix if (self._root / _FOLDER_ID).exists() else None
+
+    def folders(self) -> set[str]:
+        """The folders of this gallery's crops here, as their paths begin."""
+        prefix = self.prefix_here
+        if prefix is None or not (self._root / prefix).is_dir():
+            return set()
+        with _stored(self._root / prefix), os.scandir(self._root / prefix) as entries:
+            return {f"{prefix}/{entry.name}" for entry in entries if entry.is_dir() and entry.name != _INCOMING}
+
+    def crops_in(self, folder: str) -> set[str]:
+        """The paths of the crops in a folder, which may not be there."""
+        place = self._root / folder
+        with _stored(place):
+            names = os.listdir(place) if place.is_dir() else []
+        return {path for name in names if is_crop_path(path := f"{folder}/{name}")}
+
+    def has_crop(self, filepath: str) -> bool:
+        """Whether the file of a committed row is here, at its place or on its way there."""
+        crop = self.open_crop(filepath)
+        if crop is not None:
+            crop.close()
+        return crop is not None
+
+    def remove_strays(self, connection: psycopg.Connection, filepaths: Iterable[str]) -> None:
+        """Remove crops of this folder that no row names; call it after `settle`, in the same transaction.
+
+        Raises:
+            GalleryError: a backup is copying the files.
+
+        """
+        if connection.execute(queries()["try_share_photo_files"]).fetchone() != (True,):
+            raise GalleryError("A backup is copying the photo files; try again when it has ended.")
+        for filepath in filepaths:
+            _remove(self.path(filepath))
 
     def open_crop(self, filepath: str) -> BinaryIO | None:
         """Open the file of a committed row, which may not have moved to its place yet; None if it is not here.
@@ -108,7 +147,7 @@ class PhotoFiles:
         Does nothing while an enrollment is under way somewhere, whose files have no rows yet. A file that cannot be
         moved or removed now is left for the next time, with a warning in the log: it must not keep anyone out.
         """
-        if not (self._root / _FOLDER_ID).exists():
+        if self.prefix_here is None:
             return
         if connection.execute(queries()["try_lock_enrollment"]).fetchone() == (True,):
             try:
@@ -119,11 +158,11 @@ class PhotoFiles:
 
     def remove_deleted(self, connection: psycopg.Connection) -> None:
         """Remove this folder's files of rows that are gone; one that cannot be removed stays noted."""
-        if not (self._root / _FOLDER_ID).exists():
+        prefix = self.prefix_here
+        if prefix is None:
             return
         if connection.execute(queries()["try_share_photo_files"]).fetchone() != (True,):
             return  # a backup is copying them, and removes these at its end
-        prefix = self.prefix
         noted = [filepath for (filepath,) in connection.execute(queries()["deleted_photo_files"], {"prefix": prefix})]
         gone = [filepath for filepath in noted if self._removed(filepath, prefix)]
         if gone:

@@ -15,6 +15,7 @@ from pgface.cli import (
     backup,
     bench,
     calibrate,
+    doctor,
     evaluate,
     gallery,
     index,
@@ -48,6 +49,7 @@ app.add_typer(audit.app)
 app.add_typer(migrate.app)
 app.add_typer(transfer.app)
 app.add_typer(backup.app)
+app.add_typer(doctor.app)
 app.add_typer(bench.app)
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(secrets.app)

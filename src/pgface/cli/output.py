@@ -44,12 +44,12 @@ def print_json(value: Any) -> None:
 
 def say(sentence: str) -> None:
     """Print a sentence, with no markup read into it."""
-    console.print(_printable(sentence), markup=False, soft_wrap=True)
+    console.print(printable(sentence), markup=False, soft_wrap=True)
 
 
 def print_error(sentence: object) -> None:
     """Print a sentence to the error stream, with no markup read into it."""
-    errors.print(_printable(str(sentence)), style="red", markup=False, soft_wrap=True)
+    errors.print(printable(str(sentence)), style="red", markup=False, soft_wrap=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
@@ -125,9 +125,10 @@ def as_given(photo: str, sentence: str) -> str:
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None else escape(_printable(str(value)))
+    return "-" if value is None else escape(printable(str(value)))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A text without what would command a terminal."""
     # Names come from anyone, and a terminal obeys control characters.
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -138,3 +138,32 @@ def delete_photo(
         print_json({"erased": photo})
     else:
         say(f"Erased photo {photo}.")
+
+
+@photos_app.command()
+def strays(
+    delete: Annotated[bool, typer.Option("--delete", help="Remove them.")] = False,
+    yes: YesOption = False,
+    json: JsonOption = False,
+) -> None:
+    """List the face crops in the photos folder that belong to no photo of the gallery, as an old backup leaves them."""
+    with Gallery.open() as gallery:
+        found = gallery.stray_photo_files()
+        if delete and found:
+            if not yes:
+                typer.confirm(f"Remove {len(found)} files that belong to no photo, for good?", abort=True)
+            found = gallery.remove_stray_photo_files()
+    files = [str(file) for file in found]
+    if json:
+        print_json({"removed" if delete else "strays": files})
+        return
+    for file in files:
+        say(file)
+    if not files:
+        say("Every file belongs to a photo.")
+    else:
+        say(
+            f"Removed {len(files)} files."
+            if delete
+            else f"{len(files)} files belong to no photo; --delete removes them."
+        )

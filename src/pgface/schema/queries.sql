@@ -764,3 +764,184 @@ SELECT
     s.vector_index_wanted AS wanted,
     pg_total_relation_size('user_templates') + pg_total_relation_size('template_bits') AS search_bytes
 FROM gallery_search s;
+
+-- enter_schema --
+-- Until the end of the transaction.
+SELECT set_config('search_path', concat_ws(', ', quote_ident(%(schema)s), quote_ident(nspname)), true)
+FROM pg_extension
+JOIN pg_namespace ON pg_namespace.oid = extnamespace
+WHERE extname = 'vector';
+
+-- describe_schema --
+-- Everything that the migrations make in the first schema of the search_path: its kind and name, what it is, and, for
+-- what the migrations do not make again in a table that is there, the statement that does. Indexes of vectors vary.
+WITH tables AS (
+    SELECT oid, relname
+    FROM pg_class
+    WHERE relnamespace = quote_ident(current_schema())::regnamespace
+        AND relkind = 'r'
+),
+columns AS (
+    SELECT
+        t.relname,
+        a.attname,
+        concat_ws(
+            ' ', format_type(a.atttypid, a.atttypmod), 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid),
+            CASE WHEN a.attnotnull THEN 'NOT NULL' END
+        ) AS definition
+    FROM tables t
+    JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_attrdef d ON d.adrelid = t.oid AND d.adnum = a.attnum
+)
+SELECT 'table' AS kind, relname AS "table", relname AS name, '' AS definition, NULL AS again
+FROM tables
+UNION ALL
+SELECT
+    'column', relname, relname || '.' || attname, definition,
+    format('ALTER TABLE %%I ADD COLUMN %%I %%s', relname, attname, definition)
+FROM columns
+UNION ALL
+SELECT
+    'constraint', t.relname, t.relname || '.' || o.conname, pg_get_constraintdef(o.oid),
+    format('ALTER TABLE %%I ADD CONSTRAINT %%I %%s', t.relname, o.conname, pg_get_constraintdef(o.oid))
+FROM tables t
+JOIN pg_constraint o ON o.conrelid = t.oid
+WHERE o.contype <> 'n'
+UNION ALL
+SELECT
+    'index', t.relname, c.relname,
+    concat_ws(' ', pg_get_indexdef(c.oid, 0, true), CASE WHEN NOT i.indisvalid THEN 'INVALID' END), NULL
+FROM tables t
+JOIN pg_index i ON i.indrelid = t.oid
+JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_am a ON a.oid = c.relam
+WHERE a.amname NOT IN ('hnsw', 'ivfflat')
+    AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.conindid = c.oid)
+UNION ALL
+SELECT
+    'function', NULL, p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
+    concat_ws(
+        ' ', pg_get_function_result(p.oid), pg_get_function_arguments(p.oid), l.lanname, p.provolatile, p.prosecdef,
+        p.proisstrict, p.proparallel,
+        (
+            -- Bound to its own schema, whatever that is called.
+            SELECT string_agg(
+                CASE
+                    WHEN starts_with(setting, 'search_path=' || quote_ident(current_schema()) || ', ')
+                        AND right(setting, 9) = ', pg_temp' THEN 'own search_path'
+                    ELSE setting
+                END,
+                ' ' ORDER BY setting
+            )
+            FROM unnest(p.proconfig) AS setting
+        ),
+        p.prosrc, pg_get_function_sqlbody(p.oid)
+    ),
+    NULL
+FROM pg_proc p
+JOIN pg_language l ON l.oid = p.prolang
+WHERE p.pronamespace = quote_ident(current_schema())::regnamespace
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e')
+UNION ALL
+SELECT 'trigger', t.relname, t.relname || '.' || g.tgname, g.tgenabled::text || ' ' || pg_get_triggerdef(g.oid, true), NULL
+FROM tables t
+JOIN pg_trigger g ON g.tgrelid = t.oid
+WHERE NOT g.tgisinternal;
+
+-- vector_extension --
+-- Of this database, and of the server.
+SELECT
+    (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS installed,
+    (SELECT default_version FROM pg_available_extensions WHERE name = 'vector') AS available;
+
+-- connection_limits --
+-- How many connections the server, the database and the user have room for, whichever is least. Superusers are bound by
+-- the first alone.
+WITH limits (limited_by, room) AS (
+    SELECT 'max_connections', sum(CASE name WHEN 'max_connections' THEN setting::integer ELSE -setting::integer END)
+    FROM pg_settings
+    WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
+    UNION ALL
+    SELECT 'the CONNECTION LIMIT of the database', d.datconnlimit
+    FROM pg_database d, pg_roles r
+    WHERE d.datname = current_database() AND d.datconnlimit >= 0 AND r.rolname = current_user AND NOT r.rolsuper
+    UNION ALL
+    SELECT 'the CONNECTION LIMIT of the user', rolconnlimit
+    FROM pg_roles
+    WHERE rolname = current_user AND rolconnlimit >= 0 AND NOT rolsuper
+)
+SELECT
+    limited_by,
+    room::integer AS room,
+    (
+        SELECT count(*)::integer
+        FROM pg_stat_activity
+        WHERE pid <> pg_backend_pid()
+            AND CASE limited_by
+                WHEN 'max_connections' THEN datid IS NOT NULL
+                WHEN 'the CONNECTION LIMIT of the database' THEN datname = current_database()
+                ELSE usename = current_user
+            END
+    ) AS used
+FROM limits
+ORDER BY room
+LIMIT 1;
+
+-- server_clock --
+SELECT extract(epoch FROM clock_timestamp()) AS seconds;
+
+-- embedding_storage --
+-- Whether embeddings are to lie in their rows, and the bytes of those that do not: the table beside the table is empty
+-- where all do.
+SELECT
+    bool_and(a.attstorage = 'p') AS in_rows,
+    (
+        SELECT coalesce(sum(pg_relation_size(reltoastrelid)), 0)::bigint
+        FROM pg_class
+        WHERE oid = 'face_embeddings'::regclass AND reltoastrelid <> 0
+    ) AS bytes_beside
+FROM pg_attribute a
+WHERE a.attrelid = 'face_embeddings'::regclass
+    AND a.attname = 'embedding';
+
+-- store_embeddings_in_rows --
+ALTER TABLE face_embeddings ALTER COLUMN embedding SET STORAGE PLAIN;
+
+-- rewrite_embeddings --
+-- An UPDATE of each by itself would leave those beside the rows where they are, and take everybody for changed.
+VACUUM (FULL, ANALYZE) face_embeddings;
+
+-- count_photo_files --
+-- Rows whose files belong to this photos folder, to another one, and to nothing that pgface writes.
+SELECT
+    count(*) FILTER (WHERE ours AND starts_with(filepath, %(prefix)s)) AS here,
+    count(*) FILTER (WHERE ours AND NOT starts_with(filepath, %(prefix)s)) AS elsewhere,
+    count(*) FILTER (WHERE NOT ours) AS foreign
+FROM photos
+CROSS JOIN LATERAL (
+    SELECT filepath ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{32}/[0-9a-f]{2}/[0-9a-f]{32}\.jpg$' AS ours
+) AS kind;
+
+-- photo_files_in_order --
+SELECT filepath
+FROM photos
+WHERE starts_with(filepath, %(prefix)s)
+ORDER BY filepath COLLATE "C";
+
+-- accounted_photo_files --
+-- Those of rows, and those of erased rows that are noted to be removed.
+SELECT filepath
+FROM photos
+WHERE filepath = ANY(%(filepaths)s)
+UNION ALL
+SELECT filepath
+FROM deleted_photo_files
+WHERE filepath = ANY(%(filepaths)s);
+
+-- users_with_readable_passwords --
+-- Whose password is not the marker of none (!, *), nor a hash: argon2, bcrypt and crypt ($...$), werkzeug's
+-- (method:...$salt$hash or method$salt$hash), Django's, LDAP's ({...}).
+SELECT id
+FROM users
+WHERE password !~ '^([!*].*|\$[0-9a-z-]+\$.+|[a-z0-9:_]+\$[^$]+\$.+|\{[A-Z0-9-]+\}.+)$'
+ORDER BY id;

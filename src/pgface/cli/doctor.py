@@ -1,0 +1,79 @@
+"""`pgface doctor`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from pgface.cli.output import JsonOption, console, print_error, print_json, printable, say
+from pgface.doctor import Finding, State, diagnose, mend
+from pgface.settings import get_settings
+
+app = typer.Typer()
+
+_MARKS: dict[State, str] = {
+    "fine": "[green]✓[/]",
+    "advice": "[yellow]![/]",
+    "problem": "[bold red]✗[/]",
+    "unknown": "[dim]?[/]",
+}
+
+
+@app.command()
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what can be mended without losing or deciding anything, and look again.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Look at the server, the schema, the indexes, the model, the files and the rest, and say what mends what is wrong.
+
+    Nothing is changed without --fix. The exit code is 1 where a problem is left; advice is none.
+    """
+    settings = get_settings()
+    findings = diagnose(settings)
+    mended: list[Finding] = []
+    if fix:
+        for finding, error in mend(settings, findings):
+            if error is None:
+                mended.append(finding)
+            else:
+                print_error(f"{finding.check}: it could not be mended. {error}")
+        if mended:
+            findings = diagnose(settings)
+    if json:
+        print_json({"mended": [one.to_json() for one in mended], "findings": [one.to_json() for one in findings]})
+    else:
+        for finding in mended:
+            say(f"Mended: {finding.check}. {finding.found}")
+        _print(findings)
+    if any(finding.state == "problem" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for _ in range(2):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        arrow = f"\n[cyan]→ {escape(printable(finding.mend))}[/]" if finding.mend else ""
+        table.add_row(_MARKS[finding.state], finding.check, f"{escape(printable(finding.found))}{arrow}")
+    console.print(table)
+    say(_summary(findings))
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    states = Counter(finding.state for finding in findings)
+    if states["fine"] == len(findings):
+        return "Everything is fine."
+    said = [f"{states['problem']} problem{'' if states['problem'] == 1 else 's'}"]
+    said += [f"{states['advice']} piece{'' if states['advice'] == 1 else 's'} of advice"] if states["advice"] else []
+    said += [f"{states['unknown']} not looked at"] if states["unknown"] else []
+    fixable = sum(finding.fix is not None for finding in findings)
+    return f"{', '.join(said)}." + (f" `pgface doctor --fix` mends {fixable} of them." if fixable else "")

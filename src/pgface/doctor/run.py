@@ -1,0 +1,97 @@
+"""Every check, in an order in which each can rely on those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from pgface.doctor import contents, machine, server
+from pgface.doctor.contract import contract
+from pgface.doctor.finding import Finding
+from pgface.errors import DatabaseError, PgfaceError, SchemaMissingError, SchemaTooNewError
+from pgface.postgres.database import Database, connected
+from pgface.settings import Settings
+
+Check = Callable[..., Iterator[Finding]]
+
+_OF_THE_MACHINE: Final = (("data folder", machine.data_folder), ("free disk", machine.free_disk))
+_OF_THE_SERVER: Final = (
+    ("server", server.version),
+    ("pgvector", server.extension),
+    ("connections", server.connections),
+    ("clock", server.clock),
+    ("database password", server.database_password),
+)
+_OF_THE_GALLERY: Final = (
+    ("schema version", contents.schema_version),
+    ("tables and functions", contract),
+    ("pooling", contents.pooling),
+    ("storage", contents.storage),
+    ("indexes", contents.indexes),
+    ("model", contents.model),
+    ("thresholds", contents.thresholds),
+    ("photo files", contents.photo_files),
+    ("user passwords", contents.passwords),
+)
+
+
+def diagnose(settings: Settings) -> list[Finding]:
+    """Look at everything that a gallery needs; nothing is changed, except that the embedded server is started.
+
+    What could not be looked at is a finding as well, and no exception.
+    """
+    return [*_run(_OF_THE_MACHINE, settings), *_about_the_server(settings), *_about_the_gallery(settings)]
+
+
+def mend(settings: Settings, findings: Sequence[Finding]) -> Iterator[tuple[Finding, PgfaceError | OSError | None]]:
+    """Run the fixes of what was found, each once; gives what stood in the way of one."""
+    tried = set()
+    for finding in findings:
+        if finding.fix is None or finding.fix in tried:
+            continue
+        tried.add(finding.fix)
+        try:
+            finding.fix(settings)
+        except (PgfaceError, OSError) as error:
+            yield finding, error
+        else:
+            yield finding, None
+
+
+def _about_the_server(settings: Settings) -> Iterator[Finding]:
+    try:
+        with connected(settings) as connection:
+            yield from _run(_OF_THE_SERVER, connection, settings)
+    except DatabaseError as error:
+        embedded = settings.database_url is None
+        where = f"See the server's log below {settings.postgres_dir}." if embedded else "Check PGFACE_DATABASE_URL."
+        yield Finding("server", "problem", str(error), where)
+        yield from _not_looked_at(_OF_THE_SERVER[1:], "PostgreSQL does not answer.")
+
+
+def _about_the_gallery(settings: Settings) -> Iterator[Finding]:
+    try:
+        with Database.open(settings) as database:
+            yield from _run(_OF_THE_GALLERY, database, settings)
+    except DatabaseError as error:
+        rest: Sequence[tuple[str, Check]] = _OF_THE_GALLERY
+        if isinstance(error, SchemaMissingError | SchemaTooNewError):
+            newer = isinstance(error, SchemaTooNewError)
+            yield Finding("schema version", "problem", str(error), "Upgrade pgface." if newer else "pgface init")
+            rest = _OF_THE_GALLERY[1:]
+        yield from _not_looked_at(rest, "There is no gallery that could be opened.")
+
+
+def _run(checks: Sequence[tuple[str, Check]], *looked_at: Any) -> Iterator[Finding]:
+    for name, check in checks:
+        try:
+            yield from list(check(*looked_at))
+        except PgfaceError as error:
+            yield Finding(name, "unknown", f"It could not be looked at: {error}")
+        except OSError as error:  # of a folder that this user may not even enter
+            yield Finding(name, "problem", f"{error.filename or name}: {error.strerror}.", "Run pgface as its owner.")
+
+
+def _not_looked_at(checks: Sequence[tuple[str, Check]], why: str) -> Iterator[Finding]:
+    for name, _ in checks:
+        yield Finding(name, "unknown", why)

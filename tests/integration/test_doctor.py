@@ -1,0 +1,629 @@
+"""`pgface doctor`: each check sees what was broken, and sees it mended."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+from embedded_server import eventually
+from galleries import ODD_SCHEMA, add_embedding, add_user, axis, contents, rows
+from pgbouncer import pooler
+from psycopg import Connection, sql
+from psycopg.conninfo import make_conninfo
+from test_command_line import Run, runner
+
+from pgface.doctor import Finding, diagnose, machine, mend, server
+from pgface.doctor.server import judge_extension
+from pgface.gallery import Gallery
+from pgface.postgres.database import initialise
+from pgface.schema import migrations
+from pgface.settings import Settings
+
+Photos = Callable[[str, int], Path]
+ADVISED_IN_A_NEW_GALLERY = {"thresholds"}
+
+
+def of(settings: Settings, check: str) -> list[Finding]:
+    return [finding for finding in diagnose(settings) if finding.check == check]
+
+
+def one(settings: Settings, check: str) -> Finding:
+    (finding,) = of(settings, check)
+    return finding
+
+
+def changed(settings: Settings, **values: object) -> Settings:
+    known = {
+        "database_url": settings.database_url,
+        "PGFACE_SCHEMA": settings.schema_name,
+        "data_dir": settings.data_dir,
+    }
+    return Settings.model_validate(known | values)
+
+
+def fix(settings: Settings) -> None:
+    for finding, error in mend(settings, diagnose(settings)):
+        assert error is None, (finding, error)
+
+
+@pytest.fixture
+def schema_name() -> str:
+    """The odder schema; the first test goes through the other as well."""
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def plain(settings: Settings) -> Iterator[Connection]:
+    """SQL on a gallery that is bound to dlib and has nobody."""
+    Gallery.create(settings, model="dlib").close()
+    with sql_on(settings) as connection:
+        connection.execute("ALTER TABLE face_embeddings SET (autovacuum_enabled = off)")
+        yield connection
+
+
+def sql_on(settings: Settings) -> Connection:
+    assert settings.database_url
+    connection = psycopg.connect(settings.database_url.get_secret_value(), autocommit=True)
+    path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(settings.schema_name))
+    connection.execute(path)
+    return connection
+
+
+def cli(settings: Settings) -> Run:
+    assert settings.database_url
+    return runner(
+        {
+            "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
+            "PGFACE_SCHEMA": settings.schema_name,
+            "PGFACE_DATA_DIR": str(settings.data_dir),
+        }
+    )
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("schema_name", ["public", ODD_SCHEMA], ids=["public", "other-schema"])
+def test_a_new_gallery_is_fine_and_stays_as_it_is(settings: Settings) -> None:
+    with Gallery.open(settings) as gallery:
+        before = contents(gallery), schemas(settings)
+        found = diagnose(settings)
+        assert (contents(gallery), schemas(settings)) == before
+    assert {finding.check for finding in found if finding.state != "fine"} == ADVISED_IN_A_NEW_GALLERY
+    assert all(bool(finding.mend) == (finding.state != "fine") for finding in found)
+    assert len({finding.check for finding in found}) == 17
+
+
+def schemas(settings: Settings) -> list[tuple[str]]:
+    with sql_on(settings) as connection:
+        return rows(connection, "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp' ORDER BY 1")
+
+
+# What the contract says
+
+
+@pytest.mark.parametrize("schema_name", ["public"])
+def test_a_gallery_that_the_specifications_script_has_begun(settings: Settings, specification: str) -> None:
+    (script,) = re.findall(r"```sql\n(.*?CREATE EXTENSION.*?)```", specification, re.DOTALL)
+    with sql_on(settings) as connection:
+        connection.execute(script.encode())
+    Gallery.create(settings, model="dlib").close()
+    assert one(settings, "tables and functions").state == "fine"
+
+
+@pytest.mark.parametrize(
+    ("broken", "named"),
+    [
+        ("DROP FUNCTION verify_face", "Missing: function verify_face("),
+        ("DROP FUNCTION find_similar_face", "Missing: function find_similar_face("),
+        ("DROP TABLE auth_tokens", "Missing: table auth_tokens."),
+        ("ALTER TABLE photos DROP COLUMN width", "Missing: column photos.width."),
+        ("ALTER TABLE users DROP COLUMN created_at", "Missing: column users.created_at."),
+        ("ALTER TABLE users DROP CONSTRAINT users_email_key", "Missing: constraint users.users_email_key."),
+        ("DROP INDEX idx_users_email", "Missing: index idx_users_email."),
+        (
+            "DROP TRIGGER update_face_embeddings_updated_at ON face_embeddings",
+            "Missing: trigger face_embeddings.update_face_embeddings_updated_at.",
+        ),
+        (
+            "ALTER TABLE face_embeddings DISABLE TRIGGER update_face_embeddings_updated_at",
+            "Not pgface's own: trigger face_embeddings.update_face_embeddings_updated_at.",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION get_user_embeddings_count(target_user_id integer) RETURNS integer "
+            "LANGUAGE sql STABLE AS 'SELECT 7'",
+            "Not pgface's own: function get_user_embeddings_count(target_user_id integer).",
+        ),
+        (
+            "ALTER FUNCTION update_updated_at_column RESET search_path",
+            "Not pgface's own: function update_updated_at_column().",
+        ),
+    ],
+)
+def test_what_is_missing_or_replaced_is_made_again(
+    settings: Settings, plain: Connection, broken: str, named: str
+) -> None:
+    user = add_user(plain, "a@example.org")
+    add_embedding(plain, user, axis(0))
+    plain.execute(broken.encode())
+    finding = one(settings, "tables and functions")
+    assert finding.state == "problem"
+    assert named in finding.found
+    assert finding.mend == "pgface doctor --fix"
+    fix(settings)
+    assert one(settings, "tables and functions").state == "fine"
+    assert rows(plain, "SELECT user_id FROM face_embeddings") == [(user,)]
+
+
+def test_a_column_of_another_type_is_for_somebody_to_change(settings: Settings, plain: Connection) -> None:
+    plain.execute("ALTER TABLE photos ALTER COLUMN width TYPE bigint")
+    finding = one(settings, "tables and functions")
+    assert finding.state == "problem"
+    assert finding.found == "Not as it should be: column photos.width."
+    assert finding.mend.endswith("column photos.width should be: integer DEFAULT 224")
+    assert finding.fix is None
+    plain.execute("ALTER TABLE photos ALTER COLUMN width TYPE integer")
+    assert one(settings, "tables and functions").state == "fine"
+
+
+def test_what_cannot_be_made_again_undoes_the_whole_fix(settings: Settings, plain: Connection) -> None:
+    add_user(plain, "a@example.org")
+    plain.execute("ALTER TABLE users DROP COLUMN password")
+    plain.execute("DROP FUNCTION verify_face")
+    ((finding, error),) = mend(settings, diagnose(settings))
+    assert finding.check == "tables and functions"
+    assert "password" in str(error)
+    assert "column users.password, function verify_face(" in one(settings, "tables and functions").found
+
+
+def test_without_rights_to_compare_it_says_so(settings: Settings, plain: Connection) -> None:
+    name = f"reader_{plain.info.dbname}"
+    plain.execute(
+        sql.SQL(
+            "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {schema} TO {role}; "
+            "GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"
+        ).format(role=sql.Identifier(name), schema=sql.Identifier(settings.schema_name))
+    )
+    try:
+        assert settings.database_url
+        url = make_conninfo(settings.database_url.get_secret_value(), user=name)
+        found = {finding.check: finding for finding in diagnose(changed(settings, database_url=url))}
+        assert found["tables and functions"].state == "unknown"
+        assert "permission denied" in found["tables and functions"].found
+        assert found["user passwords"].state == "fine"
+    finally:
+        plain.execute(sql.SQL("DROP OWNED BY {role}; DROP ROLE {role}").format(role=sql.Identifier(name)))
+
+
+# The schema and the server
+
+
+def test_an_older_schema(settings: Settings, plain: Connection) -> None:
+    newest = migrations()[-1].version
+    plain.execute("DELETE FROM pgface_migrations WHERE version = %s", (newest,))
+    finding = one(settings, "schema version")
+    assert (finding.state, finding.mend) == ("problem", "pgface init")
+    assert f"version {newest - 1}, older than the {newest} needed" in finding.found
+    assert one(settings, "photo files").state == "unknown"
+    cli(settings)("init")
+    assert one(settings, "schema version").state == "fine"
+
+
+def test_a_newer_schema(settings: Settings, plain: Connection) -> None:
+    plain.execute("INSERT INTO pgface_migrations (version, name) VALUES (999, 'of the future')")
+    finding = one(settings, "schema version")
+    assert (finding.state, finding.mend) == ("problem", "Upgrade pgface.")
+    plain.execute("DELETE FROM pgface_migrations WHERE version = 999")
+    assert one(settings, "schema version").state == "fine"
+
+
+def test_no_gallery_yet(settings: Settings) -> None:
+    found = {finding.check: finding for finding in diagnose(settings)}
+    assert (found["schema version"].state, found["schema version"].mend) == ("problem", "pgface init")
+    assert "CREATE EXTENSION vector" in found["pgvector"].mend
+    assert found["server"].state == "fine"
+    assert {found[check].state for check in ("model", "indexes", "storage")} == {"unknown"}
+
+
+def test_a_server_that_does_not_answer(settings: Settings) -> None:
+    found = diagnose(changed(settings, database_url="postgresql://u:hidden-word@127.0.0.1:1/db"))
+    states = {finding.check: finding.state for finding in found}
+    assert states.pop("server") == "problem"
+    assert states.pop("data folder") == states.pop("free disk") == "fine"
+    assert set(states.values()) == {"unknown"}
+    assert len(states) == 13
+    assert "hidden-word" not in repr(found)
+
+
+def test_a_pgvector_that_was_dropped_with_all_that_used_it(settings: Settings, plain: Connection) -> None:
+    plain.execute("DROP EXTENSION vector CASCADE")
+    finding = one(settings, "pgvector")
+    assert finding.state == "problem"
+    assert finding.mend.startswith("pgface init")
+    initialise(settings)
+    assert one(settings, "pgvector").state == "fine"
+    assert "column face_embeddings.embedding" in one(settings, "tables and functions").found
+    fix(settings)
+    assert {finding.check for finding in diagnose(settings) if finding.state != "fine"} == ADVISED_IN_A_NEW_GALLERY
+
+
+def test_a_pgvector_that_can_be_updated(settings: Settings, plain: Connection) -> None:
+    ((installed,),) = rows(plain, "SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+    assert installed != "0.8.0"
+    plain.execute("UPDATE pg_extension SET extversion = '0.8.0' WHERE extname = 'vector'")
+    finding = one(settings, "pgvector")
+    assert finding.state == "advice"
+    assert finding.found == f"pgvector 0.8.0 is in this database, and the server has {installed}."
+    assert "ALTER EXTENSION vector UPDATE" in finding.mend
+    fix(settings)
+    assert one(settings, "pgvector").state == "fine"
+    assert rows(plain, "SELECT extversion FROM pg_extension WHERE extname = 'vector'") == [(installed,)]
+
+
+@pytest.mark.parametrize(
+    ("installed", "available", "state", "mends"),
+    [
+        (None, None, "problem", "apt install postgresql-17-pgvector"),
+        (None, "0.8.1", "problem", "CREATE EXTENSION vector"),
+        ("0.6.2", "0.6.2", "problem", "apt install"),
+        ("0.6.2", "0.10.0", "problem", "ALTER EXTENSION vector UPDATE"),
+        ("0.9.0", "0.10.0", "advice", "ALTER EXTENSION vector UPDATE"),
+        ("0.10.0", "0.10.0", "fine", ""),
+        ("0.10.0", "0.9.0", "fine", ""),
+        ("0.8.1", None, "problem", "apt install"),
+    ],
+)
+def test_versions_of_pgvector(installed: str | None, available: str | None, state: str, mends: str) -> None:
+    finding = judge_extension(installed, available, 17)
+    assert finding.state == state
+    assert mends in finding.mend
+    assert bool(finding.mend) == bool(mends)
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_server_that_is_too_old(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one(settings, "server").state == "fine"
+    monkeypatch.setattr(server, "OLDEST_POSTGRESQL", 99)
+    finding = one(settings, "server")
+    assert finding.state == "problem"
+    assert "PostgreSQL 99 or newer" in finding.mend
+
+
+def test_a_database_that_cannot_keep_every_name(postgres: str, settings: Settings) -> None:
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        options = "ENCODING 'LATIN1' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        connection.execute(f"CREATE DATABASE narrow {options}")
+        try:
+            finding = one(changed(settings, database_url=make_conninfo(postgres, dbname="narrow")), "server")
+        finally:
+            connection.execute("DROP DATABASE narrow WITH (FORCE)")
+    assert finding.state == "problem"
+    assert "keeps text in LATIN1" in finding.found
+
+
+def test_a_pool_that_the_server_has_no_room_for(settings: Settings, plain: Connection) -> None:
+    ((room,),) = rows(
+        plain,
+        "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int "
+        "- current_setting('reserved_connections')::int",
+    )
+    finding = one(changed(settings, pool_size=room + 1), "connections")
+    assert finding.state == "problem"
+    assert f"PGFACE_POOL_SIZE to {room // 2} or less, or raise max_connections" in finding.mend
+    tight = one(changed(settings, pool_size=room), "connections")
+    assert tight.state == "advice"
+    assert f"of {room} connections are in use" in tight.found
+    assert one(settings, "connections").state == "fine"
+
+
+def test_the_connections_of_a_user_who_may_have_few(settings: Settings, plain: Connection) -> None:
+    name = f"few_{plain.info.dbname}"
+    plain.execute(sql.SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT 3").format(sql.Identifier(name)))
+    try:
+        assert settings.database_url
+        url = make_conninfo(settings.database_url.get_secret_value(), user=name)
+        finding = one(changed(settings, database_url=url), "connections")
+    finally:
+        plain.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+    assert finding.state == "problem"
+    assert "0 of 3 connections" in finding.found
+    assert finding.mend.endswith("or raise the CONNECTION LIMIT of the user.")
+
+
+@pytest.mark.usefixtures("plain")
+def test_clocks_that_differ(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one(settings, "clock").state == "fine"
+    monkeypatch.setattr(server, "time", SimpleNamespace(time=lambda: time.time() - 3600))
+    finding = one(settings, "clock")
+    assert finding.state == "problem"
+    assert "are 3,600.0 s apart" in finding.found
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("known", ["facepass123", "changeme", None])
+def test_a_password_that_everybody_knows(settings: Settings, known: str | None) -> None:
+    assert settings.database_url
+    url = settings.database_url.get_secret_value()
+    with psycopg.connect(url) as connection:
+        password = known or connection.info.user  # the user's name is the first that anybody tries
+    finding = one(changed(settings, database_url=make_conninfo(url, password=password)), "database password")
+    assert finding.state == "problem"
+    assert "pgface secrets" in finding.mend
+    assert known is None or known not in repr(finding)
+    better = make_conninfo(url, password="of-nobodys-list")
+    assert one(changed(settings, database_url=better), "database password").state == "fine"
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_pooler_of_transactions_without_a_way_around(settings: Settings) -> None:
+    assert settings.database_url
+    direct = settings.database_url.get_secret_value()
+    with pooler(direct) as pooled:
+        finding = one(changed(settings, database_url=pooled), "pooling")
+        around = diagnose(changed(settings, database_url=pooled, direct_url=direct))
+    assert finding.state == "problem"
+    assert "PGFACE_DIRECT_URL" in finding.mend
+    assert {finding.check for finding in around if finding.state != "fine"} == ADVISED_IN_A_NEW_GALLERY
+
+
+# What is in the gallery
+
+
+def test_embeddings_beside_their_rows(settings: Settings, plain: Connection) -> None:
+    plain.execute("ALTER TABLE face_embeddings ALTER COLUMN embedding SET STORAGE EXTERNAL")
+    assert "New ones would be stored beside" in one(settings, "storage").found
+    user = add_user(plain, "a@example.org")
+    for number in range(20):
+        add_embedding(plain, user, axis(number))
+    unchanged = "SELECT id, embedding::text, updated_at FROM face_embeddings ORDER BY id"
+    before = rows(plain, unchanged)
+    finding = one(settings, "storage")
+    assert finding.state == "problem"
+    assert finding.found.startswith("0.")
+    fix(settings)
+    assert one(settings, "storage").state == "fine"
+    assert rows(plain, unchanged) == before
+
+
+def test_an_index_that_is_gone(settings: Settings, plain: Connection) -> None:
+    plain.execute("DROP INDEX idx_embeddings_vector")
+    finding = one(settings, "indexes")
+    assert (finding.state, finding.mend) == ("advice", "pgface init")
+    fix(settings)
+    assert one(settings, "indexes").state == "fine"
+
+
+def test_an_index_that_is_not_whole(settings: Settings, plain: Connection) -> None:
+    plain.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_embeddings_vector'::regclass")
+    finding = one(settings, "indexes")
+    assert (finding.state, finding.fix) == ("advice", None)
+    program, *arguments = finding.mend.split()
+    assert program == "pgface"
+    cli(settings)(*arguments)
+    assert one(settings, "indexes").state == "fine"
+
+
+def test_rows_of_the_erased(settings: Settings, plain: Connection) -> None:
+    user = add_user(plain, "a@example.org")
+    plain.execute(
+        "INSERT INTO face_embeddings (user_id, embedding) SELECT %s, %s FROM generate_series(1, 2000)", (user, axis(0))
+    )
+    plain.execute("DELETE FROM face_embeddings")
+    plain.execute("SELECT pg_stat_force_next_flush()")
+    eventually(lambda: one(settings, "vacuum").state == "advice")
+    assert "2000 rows of erased or changed embeddings" in one(settings, "vacuum").found
+    fix(settings)
+    eventually(lambda: one(settings, "vacuum").state == "fine")
+
+
+def test_weights_that_are_gone_or_others(settings: Settings, insightface_pack: Path, tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    shutil.copytree(insightface_pack, pack)
+    Gallery.create(settings, model=str(pack)).close()
+    assert one(settings, "model").state == "fine"
+    pack.rename(tmp_path / "elsewhere")
+    gone = one(settings, "model")
+    assert gone.state == "problem"
+    assert gone.mend == "pgface models install pack"
+    (tmp_path / "elsewhere").rename(pack)
+    assert one(settings, "model").state == "fine"
+    with sql_on(settings) as connection:
+        connection.execute("ALTER TABLE gallery DISABLE TRIGGER USER")
+        ((right,),) = rows(connection, "SELECT weights_sha256 FROM gallery")
+        connection.execute("UPDATE gallery SET weights_sha256 = %s", ("0" * 64,))
+        assert "embeddings of two models cannot be compared" in one(settings, "model").found
+        connection.execute("UPDATE gallery SET weights_sha256 = %s", (right,))
+    assert one(settings, "model").state == "fine"
+
+
+def test_a_gallery_without_a_model(settings: Settings) -> None:
+    initialise(settings)
+    finding = one(settings, "model")
+    assert (finding.state, finding.mend) == ("problem", "pgface init --model NAME")
+    cli(settings)("init", "--model", "dlib")
+    assert one(settings, "model").state == "fine"
+
+
+def test_thresholds_that_are_too_low(settings: Settings, plain: Connection) -> None:
+    assert one(settings, "thresholds").state == "advice"
+    plain.execute("UPDATE gallery SET identify_threshold = 0.1")
+    finding = one(settings, "thresholds")
+    assert finding.state == "problem"
+    assert "too low for 0 people" in finding.found
+    cli(settings)("calibrate", "--follow", "--yes")
+    assert one(settings, "thresholds").state == "fine"
+
+
+@pytest.fixture
+def enrolled(gallery: Gallery, photos: Photos) -> Gallery:
+    """Three photos of two people."""
+    for person, number in (("George_W_Bush", 1), ("George_W_Bush", 2), ("Colin_Powell", 1)):
+        gallery.enroll(photos(person, number), f"{person.lower()}@example.org")
+    return gallery
+
+
+def test_photos_without_files_and_files_without_photos(settings: Settings, enrolled: Gallery) -> None:
+    assert one(settings, "photo files").found == "3 photos have their files here."
+    first, second, _ = (enrolled.photo_file(photo) for photo in enrolled.photos())
+    data = first.read_bytes()
+    first.unlink()
+    missing = one(settings, "photo files")
+    assert missing.state == "problem"
+    assert missing.found.startswith("Photos without their file: 1 (")
+    assert first.name in missing.found
+    first.write_bytes(data)
+
+    stray = second.parent.with_name("ab") / f"ab{'0' * 30}.jpg"
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(data)
+    beside = second.with_name(f"{second.name[:2]}{'f' * 30}.jpg")
+    beside.write_bytes(data)
+    found = one(settings, "photo files")
+    assert found.state == "problem"
+    assert found.found.startswith("Files that show a face and belong to no photo: 2 (")
+    pgface = cli(settings)
+    assert set(pgface("photos", "strays").stdout.splitlines()[:-1]) == {str(stray), str(beside)}
+    assert stray.exists()
+    removed = json.loads(pgface("photos", "strays", "--delete", "--yes", "--json").stdout)
+    assert set(removed["removed"]) == {str(stray), str(beside)}
+    assert not stray.exists()
+    assert not beside.exists()
+    assert second.exists()
+    assert one(settings, "photo files").found == "3 photos have their files here."
+    assert pgface("photos", "strays").stdout == "Every file belongs to a photo.\n"
+
+
+def test_files_on_their_way_are_not_missing(settings: Settings, enrolled: Gallery) -> None:
+    place = enrolled.photo_file(enrolled.photos()[0])
+    place.rename(place.parents[1] / "incoming" / place.name)  # as a process that was killed after its commit leaves it
+    assert one(settings, "photo files").found == "3 photos have their files here."
+
+
+def test_another_photos_folder(settings: Settings, enrolled: Gallery, tmp_path: Path) -> None:
+    assert len(enrolled.photos()) == 3
+    finding = one(changed(settings, data_dir=tmp_path / "another"), "photo files")
+    assert finding.state == "advice"
+    assert finding.found.startswith("The files of all 3 photos belong to another photos folder than ")
+    assert "PGFACE_DATA_DIR" in finding.mend
+
+
+def test_strays_are_left_alone_while_a_backup_copies(settings: Settings, enrolled: Gallery) -> None:
+    photo = enrolled.photo_file(enrolled.photos()[0])
+    stray = photo.with_name(f"{photo.name[:2]}{'f' * 30}.jpg")
+    stray.write_bytes(b"a face")
+    with sql_on(settings) as backup, backup.transaction():
+        backup.execute(
+            "SELECT pg_advisory_xact_lock(hashtext('pgface.photo_files'), 'gallery'::regclass::oid::integer)"
+        )
+        refused = cli(settings)("photos", "strays", "--delete", "--yes", code=1)
+        assert "A backup is copying the photo files" in refused.stderr
+    assert stray.exists()
+
+
+def test_passwords_that_can_be_read(settings: Settings, plain: Connection) -> None:
+    hashes = (
+        "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaA",
+        "scrypt:32768:8:1$salt$0f0f",
+        "pbkdf2:sha256:600000$salt$0f0f",
+        "$2b$12$abcdefghijklmnopqrstuu",
+        "pbkdf2_sha256$600000$salt$0f0f",
+        "sha256$salt$0f0f",
+        "!",
+        "*",
+    )
+    readable = ("secret", "hashed_password_here", "pa$$word", "")
+    for number, password in enumerate((*hashes, *readable)):
+        plain.execute(
+            "INSERT INTO users (id, name, email, password) VALUES (%s, 'A', %s, %s)",
+            (number + 1, f"{number}@example.org", password),
+        )
+    finding = one(settings, "user passwords")
+    assert finding.state == "problem"
+    assert finding.found.endswith("can use it: 4 (ids 9, 10, 11, ...).")
+    assert "secret" not in finding.found + finding.mend
+    plain.execute("UPDATE users SET password = '!' WHERE id > %s", (len(hashes),))
+    assert one(settings, "user passwords").state == "fine"
+
+
+# This machine
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_data_folder_that_others_may_look_into(settings: Settings) -> None:
+    for folder, mode in ((settings.data_dir, 0o755), (settings.photos_dir, 0o770)):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(mode)
+    open_data, open_photos = of(settings, "data folder")
+    assert "(mode 0755)" in open_data.found
+    assert open_photos.mend == f"chmod go-rw {settings.photos_dir}"
+    fix(settings)
+    assert one(settings, "data folder").state == "fine"
+    assert settings.data_dir.stat().st_mode & 0o777 == 0o711
+    assert settings.photos_dir.stat().st_mode & 0o777 == 0o710
+
+
+def test_a_data_folder_of_somebody_else(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from pgface.doctor.machine import data_folder\n"
+        "from pgface.settings import Settings; os.setgroups([]) if os.getuid() == 0 else None\n"
+        "os.setuid(65534) if os.getuid() == 0 else None\n"
+        "print([(f.state, f.found) for f in data_folder(Settings(data_dir=Path(sys.argv[1])))])"
+    )
+    folder = Path("/") if sys.platform != "win32" else tmp_path
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "This user may not write into /." in done.stdout
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_full_disk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one(settings, "free disk").state == "fine"
+    monkeypatch.setattr(machine, "LEAST_FREE", 2**80)
+    finding = one(settings, "free disk")
+    assert finding.state == "problem"
+    assert "PGFACE_DATA_DIR" in finding.mend
+
+
+# The command
+
+
+def test_the_command(settings: Settings, plain: Connection) -> None:
+    pgface = cli(settings)
+    fine = pgface("doctor").stdout
+    assert "✓  server" in fine
+    assert fine.rstrip().endswith("0 problems, 1 piece of advice.")
+    plain.execute("DROP FUNCTION verify_face")
+    broken = pgface("doctor", code=1).stdout
+    assert "✗  tables and functions" in broken
+    assert "→ pgface doctor --fix" in broken
+    assert broken.rstrip().endswith("1 problem, 1 piece of advice. `pgface doctor --fix` mends 1 of them.")
+    found = json.loads(pgface("doctor", "--json", code=1).stdout)
+    assert found["mended"] == []
+    assert [one["check"] for one in found["findings"] if one["state"] == "problem"] == ["tables and functions"]
+    fixed = json.loads(pgface("doctor", "--fix", "--json").stdout)
+    assert [one["check"] for one in fixed["mended"]] == ["tables and functions"]
+    assert not [one for one in fixed["findings"] if one["state"] == "problem"]
+    assert "Mended" not in pgface("doctor", "--fix").stdout
+
+
+def test_a_fix_that_is_refused_is_said(settings: Settings, plain: Connection) -> None:
+    add_user(plain, "a@example.org")
+    plain.execute("ALTER TABLE users DROP COLUMN password")
+    refused = cli(settings)("doctor", "--fix", code=1)
+    assert "tables and functions: it could not be mended. " in refused.stderr
+    assert "✗  tables and functions" in refused.stdout
+
+
+def test_on_an_embedded_server(tmp_path: Path) -> None:
+    pgface = runner({"PGFACE_DATA_DIR": str(tmp_path / "data")})
+    pgface("init")
+    found = json.loads(pgface("doctor", "--json").stdout)["findings"]
+    assert {one["check"] for one in found if one["state"] != "fine"} == ADVISED_IN_A_NEW_GALLERY
