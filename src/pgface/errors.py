@@ -36,6 +36,12 @@ Catch `PgfaceError` for all of them, or a branch:
     │   ├── IndexNotBuiltError
     │   ├── EmbeddedPostgresError
     │   └── PostgresProgramError
+    ├── AccountError
+    │   ├── WeakPasswordError
+    │   ├── LoginRefusedError
+    │   ├── TooManyAttemptsError
+    │   ├── NotLoggedInError
+    │   └── KeyRefusedError
     └── GalleryError
         ├── GalleryNotEmptyError
         ├── ModelMismatchError
@@ -183,6 +189,35 @@ class EmbeddedPostgresError(DatabaseError):
 
 class PostgresProgramError(DatabaseError):
     """pg_dump or pg_restore could not do its work; nothing was changed."""
+
+
+class AccountError(PgfaceError):
+    """The account could not do what was asked; nothing was changed."""
+
+
+class WeakPasswordError(AccountError):
+    """This password is too easily guessed; choose a longer one, of several words."""
+
+
+class LoginRefusedError(AccountError):
+    """The e-mail or the password is not right."""
+
+
+class TooManyAttemptsError(AccountError):
+    """There were too many attempts in vain; wait, and try again."""
+
+    def __init__(self, retry_after: int = 1) -> None:
+        super().__init__(f"There were too many attempts in vain; try again in {retry_after} seconds.")
+        self.retry_after = retry_after
+        """Seconds."""
+
+
+class NotLoggedInError(AccountError):
+    """This login is not known, or has ended; log in again."""
+
+
+class KeyRefusedError(AccountError):
+    """This API key is not known, or was revoked; make another one with `pgface keys create`."""
 
 
 class GalleryError(PgfaceError):

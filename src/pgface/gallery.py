@@ -146,6 +146,11 @@ class Gallery:
         return self._settings
 
     @property
+    def database(self) -> Database:
+        """The gallery's connections."""
+        return self._database
+
+    @property
     def url(self) -> str:
         """Where the gallery's PostgreSQL is, for psycopg and other clients. It may hold a password."""
         return self._database.url

@@ -73,6 +73,12 @@ class Settings(BaseSettings):
     backup_passphrase: Annotated[SecretStr, Field(min_length=1)] | None = Field(
         default=None, description="encrypts what `pgface backup` writes, and opens it for `pgface restore`"
     )
+    min_password_length: Annotated[int, Field(ge=8, le=64)] = Field(
+        default=15, description="characters of a new password at least; NIST SP 800-63B-4 asks for 15 where it is all"
+    )
+    login_hours: Annotated[float, Field(gt=0, le=24 * 365, allow_inf_nan=False)] = Field(
+        default=12.0, description="hours after which a login ends"
+    )
     search_latency_target: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = Field(
         default=0.01,
         description="seconds that comparing a probe with the whole gallery may take; slower ones get an index",

@@ -26,6 +26,9 @@ TABLES: Final = (
     "gallery_search",
     "calibrations",
     "confidence_anchors",
+    "login_attempts",
+    "audit_log",
+    "api_keys",
 )
 """What a gallery is made of."""
 MIGRATIONS: Final = "pgface_migrations"

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pgface.cli import (
+    accounts,
     audit,
     backup,
     bench,
@@ -42,6 +43,10 @@ app.add_typer(search.app)
 app.add_typer(index.app, name="index")
 app.add_typer(users.app, name="users")
 app.add_typer(users.photos_app, name="photos")
+app.add_typer(accounts.tokens_app, name="tokens")
+app.add_typer(accounts.keys_app, name="keys")
+app.add_typer(accounts.audit_app, name="audit")
+app.add_typer(accounts.roles_app, name="roles")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app)
 app.add_typer(calibrate.app)

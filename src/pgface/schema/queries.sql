@@ -945,3 +945,136 @@ SELECT id
 FROM users
 WHERE password !~ '^([!*].*|\$[0-9a-z-]+\$.+|[a-z0-9:_]+\$[^$]+\$.+|\{[A-Z0-9-]+\}.+)$'
 ORDER BY id;
+
+-- select_password --
+SELECT u.id, u.password
+FROM users u
+WHERE lower(u.email) = lower(%(email)s)
+ORDER BY u.id
+LIMIT 1;
+
+-- lock_password --
+SELECT password FROM users WHERE id = %(id)s FOR NO KEY UPDATE;
+
+-- set_password --
+UPDATE users SET password = %(password)s WHERE id = %(id)s;
+
+-- count_attempt --
+-- Counts it as failed before it is made, so that many at once are counted as many; no row comes back where the subject has to
+-- wait. After the free ones each failure doubles the wait, up to the longest; a subject that has not failed for so long begins anew.
+INSERT INTO login_attempts AS a (subject, method, failures, last_failure)
+VALUES (%(subject)s, %(method)s, 1, clock_timestamp())
+ON CONFLICT (subject, method) DO UPDATE
+SET failures = CASE
+        WHEN a.last_failure < clock_timestamp() - make_interval(secs => %(forgotten)s) THEN 1
+        ELSE a.failures + 1
+    END,
+    last_failure = clock_timestamp()
+WHERE a.failures < %(free)s
+    OR a.last_failure + make_interval(secs => least(%(longest)s, 2.0 ^ least(a.failures - %(free)s, 30)))
+        <= clock_timestamp()
+RETURNING failures;
+
+-- seconds_to_wait --
+SELECT ceil(extract(epoch FROM
+    a.last_failure + make_interval(secs => least(%(longest)s, 2.0 ^ least(a.failures - %(free)s, 30))) - clock_timestamp()
+))::integer
+FROM login_attempts a
+WHERE a.subject = %(subject)s
+    AND a.method = %(method)s;
+
+-- forget_attempts --
+DELETE FROM login_attempts WHERE subject = %(subject)s AND method = %(method)s;
+
+-- take_back_attempt --
+UPDATE login_attempts SET failures = greatest(failures - 1, 0) WHERE subject = %(subject)s AND method = %(method)s;
+
+-- prune_attempts --
+DELETE FROM login_attempts WHERE last_failure < clock_timestamp() - make_interval(secs => %(forgotten)s);
+
+-- insert_token --
+-- The times are in the server's time zone, as the specification's column defaults are.
+INSERT INTO auth_tokens (user_id, token, confidence, expires_at, is_active)
+VALUES (%(user_id)s, %(token)s, %(confidence)s, LOCALTIMESTAMP + make_interval(secs => %(seconds)s), TRUE)
+RETURNING id, expires_at;
+
+-- select_token --
+SELECT t.id, t.user_id, u.name, u.email, t.confidence, t.created_at, t.expires_at
+FROM auth_tokens t
+JOIN users u ON u.id = t.user_id
+WHERE t.token = %(token)s
+    AND t.is_active
+    AND (t.expires_at IS NULL OR t.expires_at > LOCALTIMESTAMP);
+
+-- select_tokens_of_user --
+SELECT t.id, t.confidence, t.created_at, t.expires_at
+FROM auth_tokens t
+WHERE t.user_id = %(user_id)s
+    AND t.is_active
+    AND (t.expires_at IS NULL OR t.expires_at > LOCALTIMESTAMP)
+ORDER BY t.id;
+
+-- end_token --
+UPDATE auth_tokens SET is_active = FALSE WHERE token = %(token)s AND is_active RETURNING user_id;
+
+-- end_token_of_user --
+UPDATE auth_tokens SET is_active = FALSE WHERE id = %(id)s AND user_id = %(user_id)s AND is_active RETURNING id;
+
+-- end_tokens_of_user --
+-- All but one, which may be none.
+UPDATE auth_tokens
+SET is_active = FALSE
+WHERE user_id = %(user_id)s
+    AND is_active
+    AND token IS DISTINCT FROM %(but)s
+RETURNING id;
+
+-- prune_tokens --
+DELETE FROM auth_tokens
+WHERE NOT is_active
+    OR is_active IS NULL
+    OR expires_at <= LOCALTIMESTAMP;
+
+-- insert_audit --
+INSERT INTO audit_log (event, outcome, reason, actor, user_id, key_id, address, similarity)
+VALUES (%(event)s, %(outcome)s, %(reason)s, %(actor)s, %(user_id)s, %(key_id)s, %(address)s, %(similarity)s);
+
+-- select_audit --
+-- The newest first.
+SELECT id, at, event, outcome, reason, actor, user_id, key_id, host(address) AS address, similarity
+FROM audit_log
+WHERE (%(user_id)s::integer IS NULL OR user_id = %(user_id)s)
+    AND (%(event)s::text IS NULL OR event = %(event)s)
+    AND (%(before)s::bigint IS NULL OR id < %(before)s)
+ORDER BY id DESC
+LIMIT %(limit)s;
+
+-- prune_audit --
+DELETE FROM audit_log WHERE at < clock_timestamp() - make_interval(days => %(days)s);
+
+-- insert_key --
+INSERT INTO api_keys (name, key, scopes)
+VALUES (%(name)s, %(key)s, %(scopes)s)
+RETURNING id, name, scopes, created_at, last_used_at, revoked_at;
+
+-- use_key --
+-- The time is kept to the minute, so that a busy key does not write at each request.
+WITH used AS (
+    UPDATE api_keys
+    SET last_used_at = now()
+    WHERE key = %(key)s
+        AND revoked_at IS NULL
+        AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+)
+SELECT id, name, scopes, created_at, last_used_at, revoked_at
+FROM api_keys
+WHERE key = %(key)s
+    AND revoked_at IS NULL;
+
+-- select_keys --
+SELECT id, name, scopes, created_at, last_used_at, revoked_at
+FROM api_keys
+ORDER BY id;
+
+-- revoke_key --
+UPDATE api_keys SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL RETURNING id;

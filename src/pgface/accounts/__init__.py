@@ -1,0 +1,26 @@
+"""Accounts of the gallery's users: passwords, logins, limits on attempts, keys of programs, and an audit log."""
+
+from pgface.accounts.accounts import Accounts
+from pgface.accounts.audit import AuditEntry, prune_audit, read_audit
+from pgface.accounts.client import COMMAND_LINE, Client
+from pgface.accounts.keys import SCOPES, ApiKey, create_key, find_key, list_keys, revoke_key
+from pgface.accounts.logins import Login, LoginOfUser, NewLogin, prune_logins
+
+__all__ = [
+    "COMMAND_LINE",
+    "SCOPES",
+    "Accounts",
+    "ApiKey",
+    "AuditEntry",
+    "Client",
+    "Login",
+    "LoginOfUser",
+    "NewLogin",
+    "create_key",
+    "find_key",
+    "list_keys",
+    "prune_audit",
+    "prune_logins",
+    "read_audit",
+    "revoke_key",
+]

@@ -1,0 +1,245 @@
+"""Registering, logging in and out, and all that a person may do with their account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt
+from pgface.accounts.audit import Event, record
+from pgface.accounts.client import Client
+from pgface.accounts.logins import Login, LoginOfUser, NewLogin, begin_login, end_others, find_login, logins_of
+from pgface.accounts.passwords import check_password, hash_password, require_good_password
+from pgface.errors import DuplicateEmailError, LoginRefusedError, NotLoggedInError, TooManyAttemptsError
+from pgface.gallery import Gallery
+from pgface.people import UserRef, add_user, clean_email, clean_name, get_user, is_email
+from pgface.results import User
+from pgface.schema import queries
+from pgface.tokens import token_hash
+
+
+class Accounts:
+    """The accounts of a gallery's users. Safe to use from many threads.
+
+    Who is refused learns only that; why stands in the audit log.
+    """
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+        self._database = gallery.database
+        self._settings = gallery.settings
+
+    def register(self, email: str, password: str, *, name: str | None = None, client: Client | None = None) -> User:
+        """Add a user with a password.
+
+        A person whom somebody else has enrolled is a user already, and cannot be taken over in this way: an
+        administrator sets their first password.
+
+        Raises:
+            WeakPasswordError: others would guess the password.
+            DuplicateEmailError: there is a user with this e-mail.
+            GalleryError: the e-mail or the name cannot be used.
+
+        """
+        client = client or Client()
+        email, name = clean_email(email), clean_name(name or email.partition("@")[0])
+        self._require_good(password, email, name)
+        hashed = hash_password(password)
+        try:
+            with self._database.transaction() as connection:
+                user = add_user(connection, email, name)
+                connection.execute(queries()["set_password"], {"id": user.id, "password": hashed})
+                record(connection, "register", client, user_id=user.id)
+        except DuplicateEmailError:
+            with self._database.transaction() as connection:
+                there = get_user(connection, email)
+                record(connection, "register", client, user_id=there.id, refused="the e-mail is taken")
+            raise
+        return user
+
+    def log_in(self, email: str, password: str, *, client: Client | None = None) -> NewLogin:
+        """Log in by password.
+
+        A hash of another kind than pgface's is replaced by pgface's when it was right.
+
+        Raises:
+            LoginRefusedError: nobody has this e-mail, or the password is wrong: the same answer after the same work.
+            TooManyAttemptsError: the account or the address has to wait.
+
+        """
+        client = client or Client()
+        verified = self._verify(email, password, client, "login by password")
+        with self._database.transaction() as connection:
+            _confirm(connection, verified)
+            login = begin_login(connection, verified.user_id, confidence=1.0, seconds=self._settings.login_hours * 3600)
+            record(connection, "login by password", client, user_id=verified.user_id)
+        return login
+
+    def who(self, token: str) -> Login:
+        """Who is logged in with this token.
+
+        Raises:
+            NotLoggedInError: nobody, or no more.
+
+        """
+        return find_login(self._database, token)
+
+    def logins(self, user: UserRef) -> list[LoginOfUser]:
+        """A user's logins that have not ended.
+
+        Raises:
+            UnknownUserError: there is no such user.
+
+        """
+        return logins_of(self._database, self._gallery.user(user).id)
+
+    def log_out(self, token: str, *, client: Client | None = None) -> None:
+        """End the login with this token; one that has ended stays so."""
+        with self._database.transaction() as connection:
+            ended = connection.execute(queries()["end_token"], {"token": token_hash(token)}).fetchone()
+            if ended is not None:
+                record(connection, "log out", client or Client(), user_id=ended[0])
+
+    def end_login(self, user: UserRef, login_id: int, *, client: Client | None = None) -> None:
+        """End one of a user's logins, by its id.
+
+        Raises:
+            NotLoggedInError: it is not one of theirs, or has ended.
+            UnknownUserError: there is no such user.
+
+        """
+        user_id = self._gallery.user(user).id
+        with self._database.transaction() as connection:
+            values = {"id": login_id, "user_id": user_id}
+            if connection.execute(queries()["end_token_of_user"], values).fetchone() is None:
+                raise NotLoggedInError
+            record(connection, "log out", client or Client(), user_id=user_id)
+
+    def log_out_everywhere(self, user: UserRef, *, but: str | None = None, client: Client | None = None) -> int:
+        """End all logins of a user, but the one with this token if it is given; returns how many.
+
+        Raises:
+            UnknownUserError: there is no such user.
+
+        """
+        user_id = self._gallery.user(user).id
+        with self._database.transaction() as connection:
+            ended = end_others(connection, user_id, but)
+            record(connection, "log out everywhere", client or Client(), user_id=user_id)
+        return ended
+
+    def change_password(self, token: str, former: str, new: str, *, client: Client | None = None) -> None:
+        """Change the password of who is logged in with this token, and end all their other logins.
+
+        Raises:
+            NotLoggedInError: nobody is.
+            LoginRefusedError: the former password is wrong.
+            WeakPasswordError: others would guess the new one.
+            TooManyAttemptsError: the account or the address has to wait.
+
+        """
+        client = client or Client()
+        login = self.who(token)
+        self._require_good(new, login.email, login.name)
+        verified = self._verify(login.email, former, client, "password change")
+        hashed = hash_password(new)
+        with self._database.transaction() as connection:
+            _confirm(connection, verified)
+            _set_password(connection, login.user_id, hashed, client, but=token)
+
+    def set_password(self, user: UserRef, new: str, *, client: Client) -> User:
+        """Set a user's password without asking for the former one, as an administrator; all their logins end.
+
+        Raises:
+            UnknownUserError: there is no such user.
+            WeakPasswordError: others would guess it.
+
+        """
+        found = self._gallery.user(user)
+        self._require_good(new, found.email, found.name)
+        hashed = hash_password(new)
+        with self._database.transaction() as connection:
+            _set_password(connection, found.id, hashed, client, but=None)
+        return found
+
+    def erase(self, token: str, password: str, *, client: Client | None = None) -> User:
+        """Erase the account of who is logged in: their rows, faces, logins and files.
+
+        Raises:
+            NotLoggedInError: nobody is.
+            LoginRefusedError: the password is wrong.
+            TooManyAttemptsError: the account or the address has to wait.
+
+        """
+        client = client or Client()
+        login = self.who(token)
+        verified = self._verify(login.email, password, client, "account erased")
+        with self._database.transaction() as connection:
+            _confirm(connection, verified)
+        erased = self._gallery.erase_user(login.user_id)
+        with self._database.transaction() as connection:
+            record(connection, "account erased", client, user_id=login.user_id)
+        return erased
+
+    def _require_good(self, password: str, email: str, name: str) -> None:
+        least = self._settings.min_password_length
+        require_good_password(password, least_length=least, personal=(email, name))
+
+    def _verify(self, email: str, password: str, client: Client, event: Event) -> _Verified:
+        """Find whose password it is; `_confirm` it in the transaction of what it is needed for."""
+        given = email.strip().lower()
+        try:
+            attempt = begin_attempt(self._database, "password", given, client)
+        except TooManyAttemptsError:
+            self._note_refusal(event, client, None, "too many attempts")
+            raise
+        # Where nobody has the e-mail the password is compared all the same, with a hash of nobody's.
+        found = (
+            self._database.read("select_password", {"email": given}, row_factory=tuple_row) if is_email(given) else []
+        )
+        user_id, stored = found[0] if found else (None, None)
+        right, renewed = check_password(password, stored)
+        if user_id is None or not right:
+            why = "nobody has this e-mail" if user_id is None else "the password is wrong"
+            self._note_refusal(event, client, user_id, why)
+            raise LoginRefusedError
+        return _Verified(user_id, stored, renewed, attempt)
+
+    def _note_refusal(self, event: Event, client: Client, user_id: int | None, why: str) -> None:
+        with self._database.transaction() as connection:
+            record(connection, event, client, user_id=user_id, refused=why)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """Whose password it was, as the password was a moment ago."""
+
+    user_id: int
+    stored: str
+    renewed: str | None
+    attempt: Attempt
+
+
+def _confirm(connection: psycopg.Connection, verified: _Verified) -> None:
+    """Hold the password as it was verified until the transaction ends, and replace a foreign hash.
+
+    Raises:
+        LoginRefusedError: it was changed meanwhile, or the user is gone.
+
+    """
+    now = connection.execute(queries()["lock_password"], {"id": verified.user_id}).fetchone()
+    if now != (verified.stored,):
+        raise LoginRefusedError
+    attempt_succeeded(connection, verified.attempt)
+    if verified.renewed is not None:
+        connection.execute(queries()["set_password"], {"id": verified.user_id, "password": verified.renewed})
+
+
+def _set_password(
+    connection: psycopg.Connection, user_id: int, hashed: str, client: Client, *, but: str | None
+) -> None:
+    connection.execute(queries()["set_password"], {"id": user_id, "password": hashed})
+    end_others(connection, user_id, but)
+    record(connection, "password change", client, user_id=user_id)

@@ -1,0 +1,95 @@
+"""How often somebody may try in vain, kept in PostgreSQL, so that the limits hold over all processes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import psycopg
+
+from pgface.accounts.client import Client
+from pgface.errors import TooManyAttemptsError
+from pgface.postgres.database import Database
+from pgface.schema import queries
+
+Method = Literal["password", "face"]
+"""Each is counted by itself: who fails with the one can still go by the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """After so many failures each one doubles the wait."""
+
+    free: int
+    longest: int
+    """Seconds to wait at most."""
+    forgotten: int = 24 * 3600
+    """Seconds after which a failure counts no more."""
+
+
+OF_AN_ACCOUNT: Final = Limit(free=5, longest=900)
+OF_AN_ADDRESS: Final = Limit(free=30, longest=900)
+"""More, because many people may share one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One that was counted as failed until it turns out not to be."""
+
+    method: Method
+    account: str
+    address: str | None
+
+
+def begin_attempt(database: Database, method: Method, account: str, client: Client) -> Attempt:
+    """Count an attempt before it is made.
+
+    Args:
+        database: the gallery's.
+        method: how.
+        account: the e-mail that was given, whether or not anybody has it.
+        client: from where.
+
+    Raises:
+        TooManyAttemptsError: the account or the address has to wait; nothing is counted then.
+
+    """
+    network = client.network
+    attempt = Attempt(method, _hidden(f"account {account}"), network and _hidden(f"address {network}"))
+    with database.transaction() as connection:
+        if attempt.address is not None:
+            _count(connection, method, attempt.address, OF_AN_ADDRESS)
+        _count(connection, method, attempt.account, OF_AN_ACCOUNT)
+    return attempt
+
+
+def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
+    """It was not in vain: the account begins anew; its address has one failure less, and keeps the others."""
+    connection.execute(queries()["forget_attempts"], {"subject": attempt.account, "method": attempt.method})
+    if attempt.address is not None:
+        connection.execute(queries()["take_back_attempt"], {"subject": attempt.address, "method": attempt.method})
+
+
+def prune_attempts(database: Database) -> int:
+    """Remove what counts no more; returns how many rows."""
+    with database.transaction() as connection:
+        return connection.execute(queries()["prune_attempts"], {"forgotten": OF_AN_ACCOUNT.forgotten}).rowcount
+
+
+def _count(connection: psycopg.Connection, method: Method, subject: str, limit: Limit) -> None:
+    values = {
+        "subject": subject,
+        "method": method,
+        "free": limit.free,
+        "longest": limit.longest,
+        "forgotten": limit.forgotten,
+    }
+    if connection.execute(queries()["count_attempt"], values).fetchone() is None:
+        row = connection.execute(queries()["seconds_to_wait"], values).fetchone()
+        raise TooManyAttemptsError(max(1, row[0] if row else 1))
+
+
+def _hidden(subject: str) -> str:
+    """Not the e-mail itself: rows are there of people who have no account here."""
+    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,113 @@
+"""What happened to accounts: who, what, when, from where, and the outcome; never an image or an embedding."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import class_row
+
+from pgface.accounts.client import Client
+from pgface.postgres.database import Database
+from pgface.schema import queries
+
+Event = Literal[
+    "register",
+    "login by password",
+    "login by face",
+    "log out",
+    "log out everywhere",
+    "password change",
+    "account erased",
+    "key created",
+    "key revoked",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A row of the audit log."""
+
+    id: int
+    at: datetime
+    event: str
+    outcome: Literal["done", "refused"]
+    reason: str | None
+    """Why it was refused; the answer to the client does not say."""
+    actor: str | None
+    user_id: int | None
+    """Whose account; None where nobody has the e-mail that was given."""
+    key_id: int | None
+    """Of a program's key that was made or revoked."""
+    address: str | None
+    similarity: float | None
+    """Of a login by face."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self) | {"at": self.at.isoformat()}
+
+
+def record(
+    connection: psycopg.Connection,
+    event: Event,
+    client: Client,
+    *,
+    user_id: int | None = None,
+    key_id: int | None = None,
+    refused: str | None = None,
+    similarity: float | None = None,
+) -> None:
+    """Add a row, in the transaction of what it tells of, if that is one.
+
+    Args:
+        connection: in the gallery.
+        event: what was tried.
+        client: from where.
+        user_id: whose account.
+        key_id: which key.
+        refused: why; None where it was done.
+        similarity: of a login by face.
+
+    """
+    values = {
+        "event": event,
+        "outcome": "done" if refused is None else "refused",
+        "reason": refused,
+        "actor": client.actor or (None if user_id is None else f"user {user_id}"),
+        "user_id": user_id,
+        "key_id": key_id,
+        "address": client.address and client.address.partition("%")[0],
+        "similarity": similarity,
+    }
+    connection.execute(queries()["insert_audit"], values)
+
+
+def read_audit(
+    database: Database,
+    *,
+    user_id: int | None = None,
+    event: str | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[AuditEntry]:
+    """Rows of the log, the newest first.
+
+    Args:
+        database: the gallery's.
+        user_id: of this user alone.
+        event: of this kind alone.
+        before: older than the row with this id.
+        limit: as many as this at most.
+
+    """
+    asked = {"user_id": user_id, "event": event, "before": before, "limit": limit}
+    return database.read("select_audit", asked, row_factory=class_row(AuditEntry))
+
+
+def prune_audit(database: Database, days: int) -> int:
+    """Remove what is older, which the service's role may not; returns how many rows."""
+    with database.transaction() as connection:
+        return connection.execute(queries()["prune_audit"], {"days": days}).rowcount

@@ -1,0 +1,97 @@
+"""API keys of programs: 256 random bits, of which only the SHA-256 is kept, and what each may do."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, get_args
+
+from psycopg.rows import class_row
+
+from pgface.accounts.audit import record
+from pgface.accounts.client import Client
+from pgface.errors import AccountError, KeyRefusedError
+from pgface.people import id_in_range
+from pgface.postgres.database import Database
+from pgface.schema import queries
+from pgface.tokens import token_hash
+
+Scope = Literal["identify", "verify", "enroll", "admin"]
+SCOPES: Final[tuple[str, ...]] = get_args(Scope)
+_PREFIX: Final = "pgface_"
+"""By which a scanner of source code finds a key that was published."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key, without the key itself."""
+
+    id: int
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    last_used_at: datetime | None
+    """To the minute."""
+    revoked_at: datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(self).items()
+        }
+
+
+def create_key(database: Database, name: str, scopes: Collection[str], client: Client) -> tuple[str, ApiKey]:
+    """Make a key; it is shown this once, and kept nowhere.
+
+    Raises:
+        AccountError: it has no name, no scope, or one that there is not.
+
+    """
+    name = name.strip()
+    if not 0 < len(name) <= 100 or not name.isprintable():
+        raise AccountError("A key needs a name of 1 to 100 printable characters, by which you will know it again.")
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        wrong = f"There is no scope {unknown[0]!r}" if unknown else "A key needs a scope"
+        raise AccountError(f"{wrong}; choose of {', '.join(SCOPES)}.")
+    key = _PREFIX + secrets.token_urlsafe(32)
+    values = {"name": name, "key": token_hash(key), "scopes": sorted(set(scopes))}
+    with database.transaction() as connection, connection.cursor(row_factory=class_row(ApiKey)) as cursor:
+        (stored,) = cursor.execute(queries()["insert_key"], values).fetchall()
+        record(connection, "key created", client, key_id=stored.id)
+    return key, stored
+
+
+def find_key(database: Database, key: str) -> ApiKey:
+    """What this key may do.
+
+    Raises:
+        KeyRefusedError: it is unknown, or was revoked.
+
+    """
+    with database.transaction() as connection, connection.cursor(row_factory=class_row(ApiKey)) as cursor:
+        found = cursor.execute(queries()["use_key"], {"key": token_hash(key)}).fetchone()
+    if found is None:
+        raise KeyRefusedError
+    return found
+
+
+def list_keys(database: Database) -> list[ApiKey]:
+    """All keys, also those that were revoked."""
+    return database.read("select_keys", row_factory=class_row(ApiKey))
+
+
+def revoke_key(database: Database, key_id: int, client: Client) -> None:
+    """Let a key open nothing any more.
+
+    Raises:
+        KeyRefusedError: there is none with this id, or it was revoked before.
+
+    """
+    with database.transaction() as connection:
+        if connection.execute(queries()["revoke_key"], {"id": id_in_range(key_id)}).fetchone() is None:
+            raise KeyRefusedError(f"There is no key {key_id} that opens anything; `pgface keys list` shows them.")
+        record(connection, "key revoked", client, key_id=key_id)

@@ -1,0 +1,102 @@
+"""Logins: a random token for the client, and its SHA-256 in `auth_tokens`."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from pgface.errors import NotLoggedInError
+from pgface.postgres.database import Database
+from pgface.schema import queries
+from pgface.tokens import token_hash
+
+_TOKEN_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Somebody who is logged in."""
+
+    id: int
+    user_id: int
+    name: str
+    email: str
+    confidence: float
+    """Similarity of the face that it began with; 1.0 for a password."""
+    created_at: datetime
+    """In the server's time zone, like `expires_at`."""
+    expires_at: datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        ends = None if self.expires_at is None else self.expires_at.isoformat()
+        return asdict(self) | {"created_at": self.created_at.isoformat(), "expires_at": ends}
+
+
+@dataclass(frozen=True, slots=True)
+class NewLogin:
+    """A login that has just begun."""
+
+    token: str = field(repr=False)
+    """256 random bits; it is shown this once, and kept nowhere."""
+    user_id: int
+    confidence: float
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LoginOfUser:
+    """One of a user's logins, as they are listed."""
+
+    id: int
+    confidence: float
+    created_at: datetime
+    expires_at: datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        ends = None if self.expires_at is None else self.expires_at.isoformat()
+        return asdict(self) | {"created_at": self.created_at.isoformat(), "expires_at": ends}
+
+
+def begin_login(connection: psycopg.Connection, user_id: int, *, confidence: float, seconds: float) -> NewLogin:
+    """A new token for a user."""
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    values = {"user_id": user_id, "token": token_hash(token), "confidence": confidence, "seconds": seconds}
+    ((_, expires_at),) = connection.execute(queries()["insert_token"], values).fetchall()
+    return NewLogin(token, user_id, confidence, expires_at)
+
+
+def find_login(database: Database, token: str) -> Login:
+    """Who has this token, in one statement.
+
+    Raises:
+        NotLoggedInError: nobody, or no more.
+
+    """
+    found = database.read("select_token", {"token": token_hash(token)}, row_factory=class_row(Login))
+    if not found:
+        raise NotLoggedInError
+    return found[0]
+
+
+def logins_of(database: Database, user_id: int) -> list[LoginOfUser]:
+    """A user's logins that have not ended, the oldest first."""
+    return database.read("select_tokens_of_user", {"user_id": user_id}, row_factory=class_row(LoginOfUser))
+
+
+def end_others(connection: psycopg.Connection, user_id: int, but: str | None) -> int:
+    """End a user's logins but the one with this token; returns how many."""
+    values = {"user_id": user_id, "but": but and token_hash(but)}
+    return len(connection.execute(queries()["end_tokens_of_user"], values).fetchall())
+
+
+def prune_logins(database: Database) -> int:
+    """Remove those that have ended; returns how many."""
+    with database.transaction() as connection:
+        return connection.execute(queries()["prune_tokens"]).rowcount

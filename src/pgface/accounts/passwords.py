@@ -1,0 +1,141 @@
+"""Passwords: argon2id for new ones, and those that a Flask application left behind until their owners log in.
+
+Rules after NIST SP 800-63B-4, section 3.1.1.2: a least length, no rules of composition, Unicode normalised, and none
+that others would try first.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+from threading import BoundedSemaphore
+
+import bcrypt
+from pwdlib import PasswordHash
+from pwdlib.hashers import HasherProtocol
+from pwdlib.hashers.argon2 import Argon2Hasher
+from pwdlib.hashers.bcrypt import BcryptHasher
+from werkzeug.security import check_password_hash
+
+from pgface.errors import WeakPasswordError
+
+LONGEST = 1_024
+"""Characters; more are refused before they cost a hash."""
+_FEWEST_DIFFERENT = 5
+_BCRYPT_BYTES = 72
+"""bcrypt never looked further, and its library now refuses more."""
+
+# One hash takes 64 MB for as long as it takes (RFC 9106, section 4, second choice): no more at once than cores.
+_at_once = BoundedSemaphore(os.cpu_count() or 1)
+
+
+class WerkzeugHasher(HasherProtocol):
+    """Verifies werkzeug's `scrypt:` and `pbkdf2:`; makes none."""
+
+    @classmethod
+    def identify(cls, hash: str | bytes) -> bool:
+        """Whether it is one of them."""
+        return str(hash).startswith(("scrypt:", "pbkdf2:"))
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        """Not used: pwdlib hashes with the first of its hashers."""
+        raise NotImplementedError
+
+    def verify(self, password: str | bytes, hash: str | bytes) -> bool:
+        """Whether the password is the hash's; a hash that is none of werkzeug's belongs to no password."""
+        try:
+            return check_password_hash(str(hash), str(password))
+        except ValueError:
+            return False
+
+    def check_needs_rehash(self, hash: str | bytes) -> bool:  # noqa: ARG002 - pwdlib's protocol has it
+        """It always does."""
+        return True
+
+
+class TruncatingBcryptHasher(BcryptHasher):
+    """Verifies bcrypt hashes of long passwords, which were made of their first 72 bytes."""
+
+    def verify(self, password: str | bytes, hash: str | bytes) -> bool:
+        """Whether the password is the hash's."""
+        data = password.encode() if isinstance(password, str) else password
+        try:
+            return bcrypt.checkpw(data[:_BCRYPT_BYTES], str(hash).encode())
+        except ValueError:
+            return False
+
+
+_hashes = PasswordHash((Argon2Hasher(), WerkzeugHasher(), TruncatingBcryptHasher()))
+
+
+def hash_password(password: str) -> str:
+    """The argon2id hash of a new password."""
+    with _at_once:
+        return _hashes.hash(_normalised(password))
+
+
+def check_password(password: str, hashed: str | None) -> tuple[bool, str | None]:
+    """Whether a password is right, and a hash to replace the stored one by, if that is not pgface's own kind.
+
+    Args:
+        password: as it was typed.
+        hashed: the stored one; None for an account that is not there, and any text that is no hash, as an unusable
+            password's marker, take the time that a hash takes, and match nothing.
+
+    """
+    if len(password) > LONGEST or not _is_text(password):
+        return False, None
+    known = hashed is not None and any(hasher.identify(hashed) for hasher in _hashes.hashers)
+    stored = hashed if known and hashed else _nobodys_hash()
+    forms = dict.fromkeys((_normalised(password), password))  # other programs may not have normalised
+    with _at_once:
+        right = next((form for form in forms if _hashes.verify(form, stored)), None)
+    if not known or right is None:
+        return False, None
+    hasher = _hashes.current_hasher
+    own = right == _normalised(password) and hasher.identify(stored) and not hasher.check_needs_rehash(stored)
+    return True, None if own else hash_password(password)
+
+
+def require_good_password(password: str, *, least_length: int, personal: Sequence[str]) -> None:
+    """Refuse a new password that others would try first.
+
+    Args:
+        password: as it was typed.
+        least_length: characters.
+        personal: name and e-mail of its owner.
+
+    Raises:
+        WeakPasswordError: it is too short, too long, or too easily guessed.
+
+    """
+    if not _is_text(password):
+        raise WeakPasswordError("This password holds characters that are no text; choose another one.")
+    if not least_length <= len(_normalised(password)) <= LONGEST:
+        raise WeakPasswordError(
+            f"A password has {least_length} to {LONGEST:,} characters; several words are easier to remember."
+        )
+    plain = _normalised(password).casefold()
+    words = [word.casefold() for text in personal for word in (text, text.partition("@")[0])]
+    if len(set(plain)) < _FEWEST_DIFFERENT or any(_is_little_else(plain, word) for word in words if word):
+        raise WeakPasswordError("This password is among the first that others would try; choose several other words.")
+
+
+def _is_little_else(password: str, word: str) -> bool:
+    return len(password.replace(word, "")) < _FEWEST_DIFFERENT
+
+
+def _is_text(password: str) -> bool:
+    """Half characters (surrogates), which JSON can carry, have no bytes."""
+    return not any("\ud800" <= character <= "\udfff" for character in password)
+
+
+def _normalised(password: str) -> str:
+    return unicodedata.normalize("NFKC", password)
+
+
+@cache
+def _nobodys_hash() -> str:
+    return _hashes.hash(os.urandom(32).hex())

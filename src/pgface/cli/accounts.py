@@ -1,0 +1,181 @@
+"""`pgface tokens`, `pgface keys`, `pgface audit`, `pgface roles`, and passwords of users."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pgface.accounts import (
+    COMMAND_LINE,
+    SCOPES,
+    Accounts,
+    create_key,
+    list_keys,
+    prune_audit,
+    prune_logins,
+    read_audit,
+    revoke_key,
+)
+from pgface.accounts.attempts import prune_attempts
+from pgface.cli.gallery import user_ref
+from pgface.cli.output import JsonOption, print_json, print_table, say
+from pgface.cli.users import LimitOption, UserArgument
+from pgface.cli.users import app as users_app
+from pgface.gallery import Gallery
+from pgface.postgres.database import Database, connected
+from pgface.postgres.roles import grant_reader, grant_service
+from pgface.settings import get_settings
+
+tokens_app = typer.Typer(help="Logins of people.", no_args_is_help=True)
+keys_app = typer.Typer(help="API keys of programs.", no_args_is_help=True)
+audit_app = typer.Typer(help="What happened to accounts.", no_args_is_help=True)
+roles_app = typer.Typer(help="PostgreSQL roles that may do less than the gallery's owner.", no_args_is_help=True)
+
+
+@users_app.command("set-password")
+def set_password(user: UserArgument) -> None:
+    """Set a user's password; all their logins end. It is asked for, or read from the first line of a pipe."""
+    with Gallery.open() as gallery:
+        found = gallery.user(user_ref(user))
+        if sys.stdin.isatty():
+            password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        else:
+            password = sys.stdin.readline().rstrip("\n")
+        Accounts(gallery).set_password(found.id, password, client=COMMAND_LINE)
+    say(f"{found.name} <{found.email}> has a new password, and is logged in nowhere.")
+
+
+@tokens_app.command("list")
+def list_tokens(user: UserArgument, json: JsonOption = False) -> None:
+    """List a user's logins that have not ended; the tokens themselves are kept nowhere."""
+    with Gallery.open() as gallery:
+        logins = Accounts(gallery).logins(user_ref(user))
+    if json:
+        print_json([login.to_json() for login in logins])
+        return
+    rows = [(one.id, f"{one.confidence:.4f}", one.created_at, one.expires_at) for one in logins]
+    print_table(("id", "confidence", "since", "until"), rows, empty="This user is logged in nowhere.")
+
+
+@tokens_app.command()
+def revoke(user: UserArgument, json: JsonOption = False) -> None:
+    """End all logins of a user."""
+    with Gallery.open() as gallery:
+        ended = Accounts(gallery).log_out_everywhere(user_ref(user), client=COMMAND_LINE)
+    if json:
+        print_json({"ended": ended})
+    else:
+        say(f"Ended {ended} logins.")
+
+
+@tokens_app.command()
+def prune(json: JsonOption = False) -> None:
+    """Remove logins that have ended, and attempts in vain that count no more."""
+    with Database.open(get_settings()) as database:
+        removed = prune_logins(database)
+        prune_attempts(database)
+    if json:
+        print_json({"removed": removed})
+    else:
+        say(f"Removed {removed} logins that had ended.")
+
+
+@keys_app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="By which you will know it again.")],
+    scope: Annotated[str, typer.Option(help=f"What it may do, with commas in between: {', '.join(SCOPES)}.")],
+    json: JsonOption = False,
+) -> None:
+    """Make a key for a program. It is printed this once, and kept nowhere."""
+    scopes = [one.strip() for one in scope.split(",") if one.strip()]
+    with Database.open(get_settings()) as database:
+        key, stored = create_key(database, name, scopes, COMMAND_LINE)
+    if json:
+        print_json({"key": key} | stored.to_json())
+    else:
+        typer.echo(key)
+
+
+@keys_app.command("list")
+def list_api_keys(json: JsonOption = False) -> None:
+    """List the keys, without the keys themselves."""
+    with Database.open(get_settings()) as database:
+        keys = list_keys(database)
+    if json:
+        print_json([key.to_json() for key in keys])
+        return
+    rows = [
+        (key.id, key.name, ", ".join(key.scopes), f"{key.created_at:%Y-%m-%d %H:%M}", key.last_used_at, key.revoked_at)
+        for key in keys
+    ]
+    print_table(("id", "name", "scopes", "since", "last used", "revoked"), rows, empty="There are no keys.")
+
+
+@keys_app.command("revoke")
+def revoke_api_key(key: Annotated[int, typer.Argument(help="Id of the key.")]) -> None:
+    """Let a key open nothing any more."""
+    with Database.open(get_settings()) as database:
+        revoke_key(database, key, COMMAND_LINE)
+    say(f"Key {key} opens nothing any more.")
+
+
+@audit_app.command("list")
+def list_audit(
+    user: Annotated[int | None, typer.Option(help="Of the user with this id, who may be erased by now.")] = None,
+    event: Annotated[str | None, typer.Option(help='Of this kind, such as "login by password".')] = None,
+    before: Annotated[int | None, typer.Option(min=1, help="Older than the row with this id.")] = None,
+    limit: LimitOption = 100,
+    json: JsonOption = False,
+) -> None:
+    """List what happened to accounts, the newest first."""
+    with Database.open(get_settings()) as database:
+        entries = read_audit(database, user_id=user, event=event, before=before, limit=limit)
+    if json:
+        print_json([entry.to_json() for entry in entries])
+        return
+    rows = [
+        (
+            entry.id,
+            f"{entry.at:%Y-%m-%d %H:%M:%S}",
+            entry.event,
+            entry.reason or entry.outcome,
+            entry.user_id if entry.key_id is None else f"key {entry.key_id}",
+            entry.actor,
+            entry.address,
+            entry.similarity,
+        )
+        for entry in entries
+    ]
+    columns = ("id", "when", "what", "outcome", "of", "by", "from", "similarity")
+    print_table(columns, rows, empty="Nothing has happened yet.")
+
+
+@audit_app.command("prune")
+def prune_log(
+    older_than: Annotated[int, typer.Option(min=1, max=36500, metavar="DAYS", help="Days to keep.")],
+    json: JsonOption = False,
+) -> None:
+    """Remove what is older. The service's role may not; the gallery's owner may."""
+    with Database.open(get_settings()) as database:
+        removed = prune_audit(database, older_than)
+    if json:
+        print_json({"removed": removed})
+    else:
+        say(f"Removed {removed} rows of more than {older_than} days ago.")
+
+
+@roles_app.command("create")
+def create_roles(
+    service: Annotated[str, typer.Option(help="Of a service that enrolls, identifies and logs people in.")] = (
+        "pgface_service"
+    ),
+    reader: Annotated[str, typer.Option(help="That may only search.")] = "pgface_reader",
+) -> None:
+    """Make both roles, or give them anew what they need after an upgrade. They have no passwords until you set them."""
+    settings = get_settings()
+    with Database.open(settings), connected(settings) as connection:
+        grant_service(connection, settings.schema_name, service)
+        grant_reader(connection, settings.schema_name, reader)
+    say(f"{service} may do what a service does, and {reader} may search. Set their passwords with \\password in psql.")

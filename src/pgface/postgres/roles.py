@@ -1,0 +1,94 @@
+"""Roles that may do less than the gallery's owner: one for a service, and one that only searches."""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from pgface.postgres.errors import translated
+
+_APPEND_ONLY: Final = ("audit_log",)
+_OF_THE_OWNER: Final = ("pgface_migrations", "gallery", "calibrations", "confidence_anchors")
+"""What the service reads and never writes: the schema's version, the model and the thresholds."""
+_SEARCHED: Final = ("photos", "face_embeddings", "user_templates", "template_bits", "stale_templates", "gallery_search")
+_USERS_COLUMNS: Final = ("id", "name", "email", "created_at")
+"""All but the password."""
+
+
+def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -> None:
+    """Let a role do what a service does: enroll, identify, verify, log people in and out, and add to the audit log.
+
+    It cannot change the schema, the model or the thresholds, nor change or remove a row of the audit log. The role is
+    made if it is not there. Run it again after an upgrade.
+
+    Args:
+        connection: of the gallery's owner, who may make roles.
+        schema_name: the gallery's.
+        role: its name.
+
+    Raises:
+        DatabaseError: PostgreSQL refused; nothing was changed.
+
+    """
+    with translated(), connection.transaction():
+        _begin(connection, schema_name, role)
+        for (table,) in _tables(connection, schema_name):
+            if table in _OF_THE_OWNER:
+                rights: LiteralString = "SELECT"
+            elif table in _APPEND_ONLY:
+                rights = "SELECT, INSERT"
+            else:
+                rights = "SELECT, INSERT, UPDATE, DELETE"
+            _run(connection, f"GRANT {rights} ON {{schema}}.{{table}} TO {{role}}", schema_name, role, table=table)
+        _run(connection, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}", schema_name, role)
+
+
+def grant_reader(connection: psycopg.Connection, schema_name: str, role: str) -> None:
+    """Let a role search: `find_similar_faces`, `verify_face` and the tables that they read, without any password.
+
+    Args:
+        connection: of the gallery's owner, who may make roles.
+        schema_name: the gallery's.
+        role: its name; it is made if it is not there.
+
+    Raises:
+        DatabaseError: PostgreSQL refused; nothing was changed.
+
+    """
+    with translated(), connection.transaction():
+        _begin(connection, schema_name, role)
+        columns = sql.SQL(", ").join(map(sql.Identifier, _USERS_COLUMNS))
+        _run(connection, "GRANT SELECT ({columns}) ON {schema}.users TO {role}", schema_name, role, columns=columns)
+        for table in (*_SEARCHED, *_OF_THE_OWNER):
+            _run(connection, "GRANT SELECT ON {schema}.{table} TO {role}", schema_name, role, table=table)
+
+
+def _begin(connection: psycopg.Connection, schema_name: str, role: str) -> None:
+    """The role as if it were new, so that what it once had and should not have is gone."""
+    there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
+    if there is None:
+        _run(connection, "CREATE ROLE {role} LOGIN", schema_name, role)
+    for kind in ("TABLES", "SEQUENCES"):
+        _run(connection, f"REVOKE ALL ON ALL {kind} IN SCHEMA {{schema}} FROM {{role}}", schema_name, role)
+    _run(connection, "REVOKE ALL ON SCHEMA {schema} FROM {role}", schema_name, role)
+    _run(connection, "GRANT USAGE ON SCHEMA {schema} TO {role}", schema_name, role)
+
+
+def _tables(connection: psycopg.Connection, schema_name: str) -> list[tuple[str]]:
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = %s ORDER BY tablename"
+    return connection.execute(tables, (schema_name,)).fetchall()
+
+
+def _run(
+    connection: psycopg.Connection,
+    statement: LiteralString,
+    schema_name: str,
+    role: str,
+    *,
+    table: str = "",
+    columns: sql.Composable | None = None,
+) -> None:
+    names = {"schema": sql.Identifier(schema_name), "role": sql.Identifier(role), "table": sql.Identifier(table or "-")}
+    connection.execute(sql.SQL(statement).format(**names, columns=columns or sql.SQL("")))

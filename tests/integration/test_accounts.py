@@ -1,0 +1,617 @@
+"""Accounts: registering, logging in by password, logging out, limits, keys, and what the audit log says."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import bcrypt
+import psycopg
+import pytest
+from galleries import ODD_SCHEMA, rows
+from psycopg import Connection, sql
+from psycopg import errors as pg
+from psycopg.conninfo import make_conninfo
+from pwdlib.hashers.argon2 import Argon2Hasher
+from test_command_line import Run, runner
+from werkzeug.security import generate_password_hash
+
+from pgface.accounts import (
+    COMMAND_LINE,
+    Accounts,
+    AuditEntry,
+    Client,
+    create_key,
+    find_key,
+    list_keys,
+    prune_audit,
+    prune_logins,
+    read_audit,
+    revoke_key,
+)
+from pgface.accounts import attempts as attempts_module
+from pgface.accounts.attempts import Limit, begin_attempt, prune_attempts
+from pgface.errors import (
+    AccountError,
+    DuplicateEmailError,
+    KeyRefusedError,
+    LoginRefusedError,
+    NotLoggedInError,
+    TooManyAttemptsError,
+    UnknownUserError,
+    WeakPasswordError,
+)
+from pgface.gallery import Gallery
+from pgface.postgres.database import connected, initialise
+from pgface.postgres.roles import grant_reader, grant_service
+from pgface.settings import Settings
+
+EMAIL, PASSWORD, OTHER = "ada@example.org", "four plain words here", "five other plain words here"
+HOME = Client(address="192.0.2.7")
+
+
+@pytest.fixture
+def schema_name() -> str:
+    """The odder schema."""
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def gallery(settings: Settings) -> Iterator[Gallery]:
+    """A gallery without a model, which accounts do not need."""
+    initialise(settings)
+    with Gallery.open(settings) as gallery:
+        yield gallery
+
+
+@pytest.fixture
+def accounts(gallery: Gallery) -> Accounts:
+    return Accounts(gallery)
+
+
+@pytest.fixture
+def plain(gallery: Gallery, settings: Settings) -> Iterator[Connection]:
+    """The owner, in SQL."""
+    with as_sql(gallery.url, settings) as connection:
+        yield connection
+
+
+def log(gallery: Gallery) -> list[AuditEntry]:
+    return read_audit(gallery.database)
+
+
+def told(gallery: Gallery) -> list[tuple[str, str | None]]:
+    """What happened and why it was refused, the oldest first."""
+    return [(entry.event, entry.reason) for entry in reversed(log(gallery))]
+
+
+def test_register_log_in_and_out(accounts: Accounts, gallery: Gallery, plain: Connection) -> None:
+    user = accounts.register("Ada@Example.org", PASSWORD, client=HOME)
+    assert (user.email, user.name) == (EMAIL, "Ada")
+    login = accounts.log_in("ADA@example.org ", PASSWORD, client=HOME)
+    who = accounts.who(login.token)
+    assert (who.user_id, who.email, who.confidence) == (user.id, EMAIL, 1.0)
+    assert rows(plain, "SELECT token FROM auth_tokens") == [(hashlib.sha256(login.token.encode()).hexdigest(),)]
+    assert len(login.token) == 43
+    assert login.token not in repr(login)
+    ((password,),) = rows(plain, "SELECT password FROM users")
+    assert password.startswith("$argon2id$")
+    accounts.log_out(login.token, client=HOME)
+    accounts.log_out(login.token)
+    with pytest.raises(NotLoggedInError):
+        accounts.who(login.token)
+    assert told(gallery) == [("register", None), ("login by password", None), ("log out", None)]
+    assert {(entry.user_id, entry.address, entry.actor) for entry in log(gallery)} == {
+        (user.id, "192.0.2.7", f"user {user.id}")
+    }
+
+
+def test_the_two_refusals_of_a_login_cannot_be_told_apart(
+    accounts: Accounts, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    gallery.add_user("enrolled@example.org")  # whose password is the marker of none
+    hashed: list[str] = []
+    note_verifications(monkeypatch, hashed)
+    answers = set()
+    for email, password in ((EMAIL, OTHER), ("nobody@example.org", OTHER), ("enrolled@example.org", "!"), ("no", "x")):
+        with pytest.raises(LoginRefusedError) as refused:
+            accounts.log_in(email, password)
+        answers.add((type(refused.value), str(refused.value)))
+        assert len(hashed) == 1, email
+        assert hashed.pop().startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert len(answers) == 1
+    assert told(gallery)[1:] == [
+        ("login by password", "the password is wrong"),
+        ("login by password", "nobody has this e-mail"),
+        ("login by password", "the password is wrong"),
+        ("login by password", "nobody has this e-mail"),
+    ]
+
+
+def note_verifications(monkeypatch: pytest.MonkeyPatch, hashed: list[str]) -> None:
+    """Note which hashes are computed with; they are computed all the same."""
+    verify = Argon2Hasher.verify
+
+    def noting(self: Argon2Hasher, password: str | bytes, hash: str | bytes) -> bool:
+        hashed.append(str(hash))
+        return verify(self, password, hash)
+
+    monkeypatch.setattr(Argon2Hasher, "verify", noting)
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        ("scrypt", lambda password: generate_password_hash(password, method="scrypt:1024:8:1")),
+        ("pbkdf2", lambda password: generate_password_hash(password, method="pbkdf2:sha256:1000")),
+        ("bcrypt", lambda password: _bcrypt(password)),
+        ("argon2 of other costs", lambda password: _cheap_argon2(password)),
+    ],
+)
+def test_foreign_hashes_are_replaced_at_the_first_good_login(
+    accounts: Accounts, gallery: Gallery, plain: Connection, kind: str, made: object
+) -> None:
+    assert callable(made)
+    left = made("flask")  # shorter than new ones may be
+    user = gallery.add_user(EMAIL)
+    plain.execute("UPDATE users SET password = %s", (left,))
+    with pytest.raises(LoginRefusedError):
+        accounts.log_in(EMAIL, "Flask")
+    assert rows(plain, "SELECT password FROM users") == [(left,)], kind
+    accounts.log_in(EMAIL, "flask")
+    ((replaced,),) = rows(plain, "SELECT password FROM users")
+    assert replaced.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert accounts.log_in(EMAIL, "flask").user_id == user.id
+    assert rows(plain, "SELECT password FROM users") == [(replaced,)]
+
+
+def _bcrypt(password: str) -> str:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+
+
+def _cheap_argon2(password: str) -> str:
+    return Argon2Hasher(time_cost=1, memory_cost=1024).hash(password)
+
+
+def test_a_long_password_of_bcrypt(accounts: Accounts, gallery: Gallery, plain: Connection) -> None:
+    gallery.add_user(EMAIL)
+    password = "x" * 100
+    plain.execute("UPDATE users SET password = %s", (_bcrypt(password[:72]),))
+    accounts.log_in(EMAIL, password)
+    with pytest.raises(LoginRefusedError):
+        accounts.log_in(EMAIL, password[:72])  # since it is argon2's, the whole of it counts
+
+
+@pytest.mark.parametrize(
+    "marker", ["!", "", "*", "scrypt:", "pbkdf2:sha256:x$y$z", "$2b$12$short", "hashed_password_here"]
+)
+def test_what_is_no_hash_verifies_nothing(accounts: Accounts, gallery: Gallery, plain: Connection, marker: str) -> None:
+    gallery.add_user(EMAIL)
+    plain.execute("UPDATE users SET password = %s", (marker,))
+    for typed in (marker, "", "x"):
+        with pytest.raises(LoginRefusedError):
+            accounts.log_in(EMAIL, typed)
+
+
+@pytest.mark.parametrize(
+    ("password", "reason"),
+    [
+        ("fourteen chars", "15 to 1,024 characters"),
+        ("x" * 1025, "15 to 1,024 characters"),
+        ("aaaaaaaaaaaaaaaaaaaa", "among the first"),
+        ("ada@example.org", "among the first"),
+        ("ADA@EXAMPLE.ORG!1", "among the first"),
+        ("adaadaadaadaadaada", "among the first"),
+        ("half \ud800 a character", "no text"),
+    ],
+)
+def test_passwords_that_are_refused(accounts: Accounts, gallery: Gallery, password: str, reason: str) -> None:
+    with pytest.raises(WeakPasswordError, match=reason):
+        accounts.register(EMAIL, password)
+    assert gallery.users() == []
+
+
+def test_unicode_passwords_can_be_typed_on_any_keyboard(accounts: Accounts) -> None:
+    accounts.register(EMAIL, "caf\u00e9 au lait \u2460 \U0001f600 words")
+    assert accounts.log_in(EMAIL, "cafe\u0301 au lait 1 \U0001f600 words")
+
+
+@pytest.mark.parametrize("typed", ["\ud800", "x" * 5000, "nul\0byte", "", "' OR 1=1 --"])
+def test_odd_passwords_are_wrong_ones(accounts: Accounts, typed: str) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    with pytest.raises(LoginRefusedError):
+        accounts.log_in(EMAIL, typed)
+
+
+@pytest.mark.parametrize("typed", ["\ud800@example.org", "x" * 10_000, "nul\0@example.org", "", "' OR 1=1 --"])
+def test_odd_emails_are_nobodys(accounts: Accounts, typed: str) -> None:
+    with pytest.raises(LoginRefusedError):
+        accounts.log_in(typed, PASSWORD)
+
+
+def test_nobody_takes_over_a_person_whom_others_have_enrolled(accounts: Accounts, gallery: Gallery) -> None:
+    there = gallery.add_user(EMAIL)
+    with pytest.raises(DuplicateEmailError):
+        accounts.register(EMAIL.upper(), PASSWORD, client=HOME)
+    assert told(gallery) == [("register", "the e-mail is taken")]
+    accounts.set_password(there.id, PASSWORD, client=COMMAND_LINE)
+    assert accounts.log_in(EMAIL, PASSWORD).user_id == there.id
+
+
+def test_changing_the_password_ends_all_other_logins(accounts: Accounts, gallery: Gallery) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    accounts.register("other@example.org", PASSWORD)
+    here, there = (accounts.log_in(EMAIL, PASSWORD).token for _ in range(2))
+    somebody = accounts.log_in("other@example.org", PASSWORD).token
+    with pytest.raises(LoginRefusedError):
+        accounts.change_password(here, OTHER, OTHER)
+    with pytest.raises(WeakPasswordError):
+        accounts.change_password(here, PASSWORD, "short")
+    assert accounts.who(there)
+    accounts.change_password(here, PASSWORD, OTHER)
+    assert accounts.who(here).email == EMAIL
+    assert accounts.who(somebody)
+    with pytest.raises(NotLoggedInError):
+        accounts.who(there)
+    with pytest.raises(LoginRefusedError):
+        accounts.log_in(EMAIL, PASSWORD)
+    assert accounts.log_in(EMAIL, OTHER)
+    assert ("password change", "the password is wrong") in told(gallery)
+
+
+def test_a_login_with_a_password_that_is_just_being_changed_does_not_outlive_it(
+    accounts: Accounts, plain: Connection
+) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    with ThreadPoolExecutor() as threads:
+        with plain.transaction():
+            plain.execute("UPDATE users SET password = 'another'")
+            late = threads.submit(accounts.log_in, EMAIL, PASSWORD)
+            deadline = time.monotonic() + 30
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            while rows(plain, waiting) == [(0,)] and time.monotonic() < deadline:
+                time.sleep(0.02)
+        with pytest.raises(LoginRefusedError):
+            late.result(timeout=30)
+    assert rows(plain, "SELECT count(*) FROM auth_tokens") == [(0,)]
+
+
+def test_listing_and_ending_logins(accounts: Accounts) -> None:
+    user, other = accounts.register(EMAIL, PASSWORD), accounts.register("other@example.org", PASSWORD)
+    tokens = [accounts.log_in(EMAIL, PASSWORD).token for _ in range(3)]
+    first, second, third = accounts.logins(user.id)
+    assert first.id == accounts.who(tokens[0]).id
+    with pytest.raises(NotLoggedInError):
+        accounts.end_login(other.id, first.id)
+    accounts.end_login(user.id, first.id)
+    with pytest.raises(NotLoggedInError):
+        accounts.end_login(user.id, first.id)
+    assert [login.id for login in accounts.logins(user.id)] == [second.id, third.id]
+    assert accounts.log_out_everywhere(user.id, but=tokens[2]) == 1
+    assert [login.id for login in accounts.logins(user.id)] == [third.id]
+    assert accounts.log_out_everywhere(user.id) == 1
+    with pytest.raises(UnknownUserError):
+        accounts.logins(user.id + 100)
+
+
+def test_tokens_that_have_ended(accounts: Accounts, gallery: Gallery, plain: Connection) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    expired, inactive, unknown, endless = (accounts.log_in(EMAIL, PASSWORD).token for _ in range(4))
+    change = "UPDATE auth_tokens SET {} WHERE token = encode(sha256(%s), 'hex')"
+    plain.execute(change.format("expires_at = LOCALTIMESTAMP - interval '1 second'").encode(), (expired.encode(),))
+    plain.execute(change.format("is_active = FALSE").encode(), (inactive.encode(),))
+    plain.execute(change.format("is_active = NULL").encode(), (unknown.encode(),))
+    plain.execute(change.format("expires_at = NULL").encode(), (endless.encode(),))
+    for token in (expired, inactive, unknown, "", "x", endless[:-1], hashlib.sha256(endless.encode()).hexdigest()):
+        with pytest.raises(NotLoggedInError):
+            accounts.who(token)
+    assert accounts.who(endless)
+    assert prune_logins(gallery.database) == 3
+    assert accounts.who(endless)
+
+
+def test_a_token_is_found_by_an_index(accounts: Accounts, plain: Connection) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    plain.execute(
+        "INSERT INTO auth_tokens (user_id, token, confidence) "
+        "SELECT (SELECT min(id) FROM users), md5(i::text), 1 FROM generate_series(1, 20000) AS i"
+    )
+    plain.execute("ANALYZE auth_tokens")
+    plan = rows(plain, "EXPLAIN SELECT * FROM auth_tokens WHERE token = 'x' AND is_active")
+    assert any("Index Scan" in line for (line,) in plan)
+
+
+def test_erasing_ones_account(accounts: Accounts, gallery: Gallery, plain: Connection) -> None:
+    user = accounts.register(EMAIL, PASSWORD)
+    token = accounts.log_in(EMAIL, PASSWORD).token
+    with pytest.raises(LoginRefusedError):
+        accounts.erase(token, OTHER)
+    assert accounts.erase(token, PASSWORD).id == user.id
+    assert gallery.users() == []
+    with pytest.raises(NotLoggedInError):
+        accounts.who(token)
+    assert told(gallery)[-2:] == [("account erased", "the password is wrong"), ("account erased", None)]
+    kept = repr(rows(plain, "SELECT * FROM audit_log")) + repr(rows(plain, "SELECT * FROM login_attempts"))
+    assert EMAIL not in kept
+    assert "ada" not in kept
+
+
+# Limits
+
+
+def test_an_account_waits_longer_after_each_failure(accounts: Accounts, gallery: Gallery, plain: Connection) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    for _ in range(5):
+        with pytest.raises(LoginRefusedError):
+            accounts.log_in(EMAIL, OTHER)
+    waits = []
+    for _ in range(4):
+        with pytest.raises(TooManyAttemptsError) as refused:
+            accounts.log_in(EMAIL, PASSWORD)  # also with the right one
+        waits.append(refused.value.retry_after)
+        later(plain, waits[-1])
+        with pytest.raises(LoginRefusedError):
+            accounts.log_in(EMAIL, OTHER)
+    assert waits == [1, 2, 4, 8]
+    later(plain, 16)
+    assert accounts.log_in(EMAIL, PASSWORD)
+    assert accounts.log_in(EMAIL, PASSWORD)  # all is forgotten
+    assert told(gallery).count(("login by password", "too many attempts")) == 4
+
+
+def later(plain: Connection, seconds: int) -> None:
+    """As if so much time had passed."""
+    plain.execute("UPDATE login_attempts SET last_failure = last_failure - make_interval(secs => %s)", (seconds,))
+
+
+def test_the_longest_wait_and_what_is_forgotten(accounts: Accounts, gallery: Gallery, plain: Connection) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    with pytest.raises(LoginRefusedError):
+        accounts.log_in(EMAIL, OTHER)
+    plain.execute("UPDATE login_attempts SET failures = 2000000000")
+    with pytest.raises(TooManyAttemptsError) as refused:
+        accounts.log_in(EMAIL, PASSWORD)
+    assert 890 < refused.value.retry_after <= 900
+    later(plain, 24 * 3600 + 1)
+    with pytest.raises(LoginRefusedError):
+        accounts.log_in(EMAIL, OTHER)
+    assert rows(plain, "SELECT failures FROM login_attempts") == [(1,)]
+    later(plain, 24 * 3600 + 1)
+    assert prune_attempts(gallery.database) == 1
+
+
+def test_an_email_that_nobody_has_is_limited_all_the_same(accounts: Accounts) -> None:
+    for _ in range(5):
+        with pytest.raises(LoginRefusedError):
+            accounts.log_in("nobody@example.org", PASSWORD)
+    with pytest.raises(TooManyAttemptsError):
+        accounts.log_in("Nobody@example.org", PASSWORD)
+
+
+def test_an_address_that_tries_many_accounts(
+    accounts: Accounts, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts_module, "OF_AN_ADDRESS", Limit(free=3, longest=900))
+    accounts.register(EMAIL, PASSWORD)
+    for number in range(3):
+        with pytest.raises(LoginRefusedError):
+            accounts.log_in(f"{number}@example.org", PASSWORD, client=Client(address=f"2001:db8::{number}"))
+    with pytest.raises(TooManyAttemptsError):
+        accounts.log_in(EMAIL, PASSWORD, client=Client(address="2001:db8::ffff"))  # of the same network
+    assert accounts.log_in(EMAIL, PASSWORD, client=Client(address="2001:db8:0:1::1"))
+    assert accounts.log_in(EMAIL, PASSWORD)
+    assert log(gallery)[2].address == "2001:db8::ffff"
+
+
+def test_a_good_login_does_not_wash_its_address_clean(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts_module, "OF_AN_ADDRESS", Limit(free=3, longest=900))
+    accounts.register(EMAIL, PASSWORD)
+    for number in range(3):
+        accounts.log_in(EMAIL, PASSWORD, client=HOME)
+        with pytest.raises(LoginRefusedError):
+            accounts.log_in(f"{number}@example.org", PASSWORD, client=HOME)
+    with pytest.raises(TooManyAttemptsError):
+        accounts.log_in(EMAIL, PASSWORD, client=HOME)
+
+
+def test_each_method_is_counted_by_itself(accounts: Accounts, gallery: Gallery) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    for _ in range(5):
+        begin_attempt(gallery.database, "face", EMAIL, HOME)
+    with pytest.raises(TooManyAttemptsError):
+        begin_attempt(gallery.database, "face", EMAIL, HOME)
+    assert accounts.log_in(EMAIL, PASSWORD, client=HOME)
+    with pytest.raises(TooManyAttemptsError):
+        begin_attempt(gallery.database, "face", EMAIL, HOME)
+
+
+def test_many_attempts_at_once_are_counted_as_many(accounts: Accounts) -> None:
+    accounts.register(EMAIL, PASSWORD)
+
+    def attempt(_: int) -> type[Exception]:
+        try:
+            accounts.log_in(EMAIL, OTHER)
+        except AccountError as error:
+            return type(error)
+        raise AssertionError
+
+    with ThreadPoolExecutor(12) as threads:
+        outcomes = list(threads.map(attempt, range(24)))
+    assert outcomes.count(LoginRefusedError) in (5, 6)  # one more if a second has passed
+    assert outcomes.count(LoginRefusedError) + outcomes.count(TooManyAttemptsError) == 24
+
+
+# Keys and the audit log
+
+
+def test_keys(gallery: Gallery, plain: Connection) -> None:
+    key, stored = create_key(gallery.database, " door ", ["verify", "identify", "verify"], COMMAND_LINE)
+    assert (stored.name, stored.scopes, stored.last_used_at) == ("door", ["identify", "verify"], None)
+    assert key.startswith("pgface_")
+    assert rows(plain, "SELECT key FROM api_keys") == [(hashlib.sha256(key.encode()).hexdigest(),)]
+    assert find_key(gallery.database, key).id == stored.id
+    (used,) = list_keys(gallery.database)
+    assert used.last_used_at is not None
+    find_key(gallery.database, key)
+    assert list_keys(gallery.database) == [used]  # within the minute nothing is written
+    for wrong in ("", "pgface_", key[:-1], key.upper()):
+        with pytest.raises(KeyRefusedError):
+            find_key(gallery.database, wrong)
+    revoke_key(gallery.database, stored.id, COMMAND_LINE)
+    with pytest.raises(KeyRefusedError):
+        find_key(gallery.database, key)
+    with pytest.raises(KeyRefusedError):
+        revoke_key(gallery.database, stored.id, COMMAND_LINE)
+    with pytest.raises(KeyRefusedError):
+        revoke_key(gallery.database, 2**40, COMMAND_LINE)
+    assert [(entry.event, entry.key_id, entry.actor) for entry in log(gallery)] == [
+        ("key revoked", stored.id, "command line"),
+        ("key created", stored.id, "command line"),
+    ]
+
+
+@pytest.mark.parametrize(("name", "scopes"), [("", ["verify"]), ("x", []), ("x", ["root"]), ("a\x1b[31m", ["verify"])])
+def test_keys_that_are_not_made(gallery: Gallery, name: str, scopes: list[str]) -> None:
+    with pytest.raises(AccountError):
+        create_key(gallery.database, name, scopes, COMMAND_LINE)
+    assert list_keys(gallery.database) == []
+
+
+def test_reading_the_audit_log(accounts: Accounts, gallery: Gallery, plain: Connection) -> None:
+    user = accounts.register(EMAIL, PASSWORD)
+    for _ in range(3):
+        accounts.log_in(EMAIL, PASSWORD)
+    everything = log(gallery)
+    assert [entry.id for entry in everything] == sorted((entry.id for entry in everything), reverse=True)
+    assert read_audit(gallery.database, limit=2) == everything[:2]
+    assert read_audit(gallery.database, before=everything[1].id) == everything[2:]
+    assert read_audit(gallery.database, event="register") == everything[3:]
+    assert read_audit(gallery.database, user_id=user.id + 1) == []
+    plain.execute("UPDATE audit_log SET at = at - interval '40 days' WHERE event = 'register'")
+    assert prune_audit(gallery.database, 30) == 1
+    assert log(gallery) == everything[:3]
+
+
+# Roles
+
+
+@pytest.fixture
+def roles(settings: Settings, gallery: Gallery) -> Iterator[tuple[str, str]]:
+    """A service and a reader, whose names are none that need no quoting."""
+    names = (f"Service {gallery.binding.id}", f"reader-{gallery.binding.id}")
+    with connected(settings) as connection:
+        for _ in range(2):  # the second time changes nothing
+            grant_service(connection, settings.schema_name, names[0])
+            grant_reader(connection, settings.schema_name, names[1])
+    yield names
+    with psycopg.connect(gallery.url, autocommit=True) as connection:
+        for name in names:
+            connection.execute(sql.SQL("DROP OWNED BY {role}; DROP ROLE {role}").format(role=sql.Identifier(name)))
+
+
+def as_role(settings: Settings, name: str) -> Settings:
+    assert settings.database_url
+    url = make_conninfo(settings.database_url.get_secret_value(), user=name)
+    known = {"database_url": url, "PGFACE_SCHEMA": settings.schema_name, "data_dir": settings.data_dir}
+    return Settings.model_validate(known)
+
+
+def test_what_the_service_may_not_do(settings: Settings, roles: tuple[str, str], accounts: Accounts) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    with Gallery.open(as_role(settings, roles[0])) as service:
+        its_own = Accounts(service)
+        token = its_own.log_in(EMAIL, PASSWORD).token
+        its_own.change_password(token, PASSWORD, OTHER)
+        for statement in (
+            "DELETE FROM audit_log",
+            "UPDATE audit_log SET reason = 'x'",
+            "TRUNCATE audit_log",
+            "DROP TABLE users",
+            "ALTER TABLE users ADD COLUMN x int",
+            "CREATE TABLE here (x int)",
+            "UPDATE gallery SET identify_threshold = -1",
+            "DELETE FROM calibrations",
+            "UPDATE pgface_migrations SET version = 1",
+            "TRUNCATE users CASCADE",
+            "ALTER TABLE face_embeddings DISABLE TRIGGER ALL",
+            "CREATE OR REPLACE FUNCTION verify_face() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        ):
+            with as_sql(service.url, settings) as connection, pytest.raises(pg.InsufficientPrivilege):
+                connection.execute(statement.encode())
+
+
+def as_sql(url: str, settings: Settings) -> Connection:
+    connection = psycopg.connect(url, autocommit=True)
+    connection.execute(sql.SQL("SET search_path = {}, public").format(sql.Identifier(settings.schema_name)))
+    return connection
+
+
+def test_what_the_reader_may_do(
+    settings: Settings, roles: tuple[str, str], accounts: Accounts, gallery: Gallery
+) -> None:
+    user = accounts.register(EMAIL, PASSWORD)
+    gallery.enroll_embedding([1.0] + [0.0] * 511, user.id)
+    with as_sql(make_conninfo(gallery.url, user=roles[1]), settings) as connection:
+        probe = "array_cat(ARRAY[1.0], array_fill(0.0, ARRAY[511]))::vector"
+        found = rows(connection, f"SELECT user_id, user_name FROM find_similar_faces({probe}, 0.9, 1)")
+        assert found == [(user.id, "ada")]
+        assert rows(connection, f"SELECT match FROM verify_face({probe}, {user.id})") == [(True,)]
+        for forbidden in (
+            "SELECT password FROM users",
+            "SELECT * FROM auth_tokens",
+            "SELECT * FROM api_keys",
+            "SELECT * FROM audit_log",
+            "INSERT INTO users (name, email, password) VALUES ('x', 'x@example.org', 'x')",
+            "DELETE FROM face_embeddings",
+        ):
+            with pytest.raises(pg.InsufficientPrivilege):
+                connection.execute(forbidden.encode())
+
+
+# The commands
+
+
+@pytest.fixture
+def pgface(settings: Settings, accounts: Accounts) -> Run:
+    assert accounts
+    assert settings.database_url
+    return runner(
+        {
+            "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
+            "PGFACE_SCHEMA": settings.schema_name,
+            "PGFACE_DATA_DIR": str(settings.data_dir),
+        }
+    )
+
+
+def test_the_commands(pgface: Run, accounts: Accounts, gallery: Gallery) -> None:
+    gallery.add_user(EMAIL)
+    pgface("users", "set-password", EMAIL, stdin=f"{PASSWORD}\n")
+    token = accounts.log_in(EMAIL, PASSWORD).token
+    weak = pgface("users", "set-password", EMAIL, stdin="short\n", code=1)
+    assert weak.stderr.startswith("A password has 15 to 1,024 characters")
+    assert accounts.who(token)
+    assert "1.0000" in pgface("tokens", "list", EMAIL).stdout
+    assert pgface("tokens", "revoke", EMAIL).stdout == "Ended 1 logins.\n"
+    assert pgface("tokens", "prune").stdout == "Removed 1 logins that had ended.\n"
+    key = pgface("keys", "create", "door", "--scope", "identify,verify").stdout.strip()
+    found = find_key(gallery.database, key)
+    assert found.scopes == ["identify", "verify"]
+    listed = pgface("keys", "list").stdout
+    assert "door" in listed
+    assert key not in listed
+    pgface("keys", "revoke", found.id)
+    with pytest.raises(KeyRefusedError):
+        find_key(gallery.database, key)
+    refused = pgface("keys", "create", "door", "--scope", "everything", code=1)
+    assert "There is no scope 'everything'; choose of identify, verify, enroll, admin." in refused.stderr
+    shown = pgface("audit", "list").stdout
+    assert "key revoked" in shown
+    assert "password change" in shown
+    assert "command line" in shown
+    assert pgface("audit", "prune", "--older-than", 1).stdout == "Removed 0 rows of more than 1 days ago.\n"
