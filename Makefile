@@ -26,8 +26,9 @@ lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-docs: setup # the pages that are generated from the code
+docs: setup # the pages that are generated from the code, and all of them as a site: docs/_build/index.html
 	$(BIN)/python docs/generate.py
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet --fresh-env docs docs/_build
 
 bench: setup # side by side with the parts it is made of; about four minutes
 	$(BIN)/python benchmarks/bench_gallery.py
@@ -44,4 +45,4 @@ constraints: # needs uv; versions and hashes only, for every platform, and no ad
 		--override deploy/overrides.in --constraint constraints.txt --output-file deploy/requirements.txt
 
 clean:
-	rm -rf $(VENV) demo-data build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-data build dist docs/_build .mypy_cache .pytest_cache .ruff_cache

@@ -45,14 +45,15 @@ def settings() -> str:
     ]
     for name, field in Settings.model_fields.items():
         variable = str(field.validation_alias or f"PGFACE_{name.upper()}")
-        default = _DEFAULTS.get(name, field.get_default())
-        lines.append(f"| `{variable}` | {field.description} | {'' if default is None else f'`{default}`'} |")
+        value = field.get_default()
+        default = _DEFAULTS.get(name, "" if value is None else f"`{value}`")
+        lines.append(f"| `{variable}` | {field.description} | {default} |")
     return "\n".join(lines) + "\n"
 
 
 # What depends on the machine is said in words.
 _DEFAULTS = {
-    "data_dir": "the platform's user data folder; /var/lib/pgface for root",
+    "data_dir": "the platform's user data folder; `/var/lib/pgface` for root",
     "workers": "the number of processors",
 }
 

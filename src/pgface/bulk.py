@@ -13,8 +13,9 @@ from psycopg import errors as pg
 
 from pgface.binary_copy import BEGIN, END, packed
 from pgface.enrollment import unit_embeddings
-from pgface.errors import EmbeddingError, IndexNotBuiltError, PgfaceError, UnknownUserError
+from pgface.errors import DatabaseError, EmbeddingError, IndexNotBuiltError, PgfaceError, UnknownUserError
 from pgface.postgres.database import Database
+from pgface.postgres.errors import translated
 from pgface.postgres.index import drop_vector_index, vector_index_to_oneself
 from pgface.schema import queries
 from pgface.search import fit_search_if_due, read_search_state, suspend_first_look, sweep_notes
@@ -88,6 +89,8 @@ def vector_index_set_aside(connection: psycopg.Connection, new_rows: int, *, lat
                 fit_search_if_due(connection, latency_target, index_definition=definition)
             raise
         sweep_notes(connection)
+        with suppress(DatabaseError), translated():  # autovacuum will come by, should it not be possible now
+            connection.execute(queries()["vacuum_embeddings"])
         try:
             fit_search_if_due(connection, latency_target, index_definition=definition)
         except PgfaceError as error:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from pathlib import Path
 
 import psycopg
 import pytest
 from galleries import ODD_SCHEMA
+from pages import blocks
 from psycopg import sql
 from test_command_line import runner
 from test_index import enroll
 
 from pgface.postgres.database import Database, initialise
 from pgface.settings import Settings
-
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "index-tuning.md"
 
 
 @pytest.fixture
@@ -42,9 +39,9 @@ def test_the_page_can_be_followed(settings: Settings) -> None:
         path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(settings.schema_name))
         connection.execute(path)
         enroll(connection, 100)
-        for language, block in re.findall(r"```(shell|sql)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
-            for line in block.strip().splitlines():
-                if language == "sql":
+        for block in blocks("index-tuning.md"):
+            for line in block.text.splitlines():
+                if block.language == "sql":
                     connection.execute(line.encode())
                 else:
                     program, *arguments = shlex.split(line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from galleries import contents, one_value, rows
 from old_installation import OWNERS, PHOTOS, TOKENS, USERS, some_vectors, write_labels, write_sqlite, write_vectors
+from pages import blocks
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -386,8 +386,7 @@ def test_the_commands_of_the_page(
     for name in ("face_db.npy", "face_db.json"):
         (tmp_path / name).rename(tmp_path / "models" / name)
     of_real_photos[0].rename(tmp_path / "static" / "photos")
-    page = (Path(__file__).parents[2] / "docs" / "how-to" / "migration.md").read_text(encoding="utf-8")
-    lines = [line for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    lines = [line for block in blocks("migration.md") for line in block.text.splitlines()]
     assert len(lines) == 5
     for line in lines:
         program, *arguments = shlex.split(line.replace("buffalo_l", str(insightface_pack)))

@@ -365,6 +365,14 @@ def test_a_load_leaves_no_notes_for_every_search_to_read(database: Database, sql
     assert rows(sql_user, "SELECT pg_relation_size('stale_templates')") == [(0,)]
 
 
+def test_a_load_of_many_is_vacuumed_and_analysed(database: Database, sql_user: Connection) -> None:
+    sql_user.execute("ALTER TABLE face_embeddings SET (autovacuum_enabled = off)")
+    embeddings = np.random.default_rng(5).standard_normal((1200, 512))
+    load_embeddings(database, enroll_users(sql_user, 1200), embeddings, latency_target=SCAN)
+    known = "SELECT reltuples, relallvisible = relpages FROM pg_class WHERE oid = 'face_embeddings'::regclass"
+    assert rows(sql_user, known) == [(1200, True)]
+
+
 @pytest.mark.usefixtures("people")
 def test_every_method_uses_its_own_index_while_another_is_there(database: Database, sql_user: Connection) -> None:
     fit_search(database, "ivfflat", SCAN)

@@ -285,6 +285,10 @@ WHERE method <> 'exact';
 -- Every search reads this table; the notes of a load that are done with would keep it waiting until autovacuum comes by.
 VACUUM (SKIP_LOCKED) stale_templates;
 
+-- vacuum_embeddings --
+-- After a load of many: scans need not ask any more who may see each row, and the planner knows how many there are.
+VACUUM (ANALYZE, SKIP_LOCKED) face_embeddings;
+
 -- analyze_embeddings --
 -- Before templates are made of many of them: autovacuum may not have come by yet.
 ANALYZE users, face_embeddings, stale_templates;

@@ -1,0 +1,109 @@
+"""A page of the documentation, followed as a reader would: its blocks of commands, in order, in one shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+
+_BLOCK = re.compile(
+    r"(?:<!-- not run: (?P<reason>.+?) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE
+)
+_RUN_BY = {
+    "shell": "{text}",
+    "python": "python - <<'END'\n{text}END\n",
+    "sql": "sql -v ON_ERROR_STOP=1 <<'END'\n{text}END\n",
+}
+_PROGRAMS = {
+    "pgface": '#!/bin/sh\nexec "{python}" -m pgface "$@"\n',
+    "python": '#!/bin/sh\nexec "{python}" "$@"\n',
+    # The database that the commands before it spoke to.
+    "sql": '#!/bin/sh\nif [ "$PGFACE_DATABASE_URL" ]; then exec psql "$PGFACE_DATABASE_URL" "$@"; fi\n'
+    'exec pgface postgres psql "$@"\n',
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    text: str
+    not_run: str | None
+    """Why a test cannot run it."""
+
+
+def blocks(page: str) -> list[Block]:
+    """The blocks of a page under docs/how-to that have a language."""
+    text = (HOW_TO / page).read_text(encoding="utf-8")
+    return [Block(found["language"], found["text"], found["reason"]) for found in _BLOCK.finditer(text)]
+
+
+def without_numbers(text: str) -> str:
+    """What two runs on two machines have in common."""
+    return " ".join(re.sub(r"\d[\d.,e-]*", "0", re.sub(r"[-─]{2,}", "", text)).split())
+
+
+class Reader:
+    """Somebody at a shell; what one block exports, the next one has."""
+
+    def __init__(self, folder: Path, variables: Mapping[str, str], *, instead: Mapping[str, str] | None = None) -> None:
+        """Sit down in a folder of the test's own.
+
+        Args:
+            folder: where the commands run; it is made.
+            variables: of the environment; beside them no setting of pgface or PostgreSQL is there.
+            instead: what a reader writes in place of the page's examples, such as the URL of their server.
+
+        """
+        self.folder = folder
+        self.instead = dict(instead or {})
+        programs = folder.parent / "programs"
+        for made in (folder, programs):
+            made.mkdir(exist_ok=True)
+        for name, script in _PROGRAMS.items():
+            (programs / name).write_text(script.format(python=sys.executable))
+            (programs / name).chmod(0o755)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        psql = subprocess.run([programs / "pgface", "postgres", "programs"], capture_output=True, text=True, check=True)
+        path = f"{programs}:{psql.stdout.strip()}:{os.environ['PATH']}"
+        self.environment = own | {"PATH": path, "COLUMNS": "160", "PAGER": "cat"} | dict(variables)
+
+    def follow(self, page: str) -> str:
+        """Run the page's blocks, and find what it shows as output in what they say; gives all of that.
+
+        Whatever a block's commands print must contain the `text` block that comes after it, numbers aside.
+        """
+        everything, last = "", ""
+        for block in blocks(page):
+            if block.language == "text" and block.not_run is None:
+                assert without_numbers(block.text) in without_numbers(last), f"{page} shows:\n{block.text}not:\n{last}"
+            elif block.language in _RUN_BY and block.not_run is None:
+                last = self.run(_RUN_BY[block.language].format(text=block.text))
+                everything += last
+        return everything
+
+    def run(self, commands: str) -> str:
+        """Run commands as one block of a page; gives what they print."""
+        for example, real in self.instead.items():
+            commands = commands.replace(example, real)
+        kept = self.folder.parent / "environment"
+        done = subprocess.run(
+            ["/bin/bash", "-eu", "-o", "pipefail", "-c", f"{commands}\nenv --null > '{kept}'"],
+            env=self.environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}"
+        self.environment = dict(line.split("=", 1) for line in kept.read_text().split("\0") if line)
+        return done.stdout
