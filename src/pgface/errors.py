@@ -40,6 +40,7 @@ Catch `PgfaceError` for all of them, or a branch:
     │   ├── WeakPasswordError
     │   ├── LoginRefusedError
     │   ├── TooManyAttemptsError
+    │   ├── LivenessError
     │   ├── NotLoggedInError
     │   └── KeyRefusedError
     └── GalleryError
@@ -210,6 +211,10 @@ class TooManyAttemptsError(AccountError):
         super().__init__(f"There were too many attempts in vain; try again in {retry_after} seconds.")
         self.retry_after = retry_after
         """Seconds."""
+
+
+class LivenessError(AccountError):
+    """The head did not turn as it was asked to; try again in good light, and turn it slowly."""
 
 
 class NotLoggedInError(AccountError):

@@ -1,0 +1,68 @@
+"""Sequences of frames as a camera would take them of a head that moves, made of one real photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.transform import AffineTransform, warp
+
+from pgface.faces.pixels import RGBImage
+
+Pose = tuple[float, float]
+"""Yaw and pitch in degrees, from the photo's own, with the signs of `Quality`."""
+
+
+def turned(photo: RGBImage, landmarks: NDArray[np.float32], pose: Pose) -> RGBImage:
+    """The photo of a head as it looks when it has turned: an ellipsoid with a nose on it, painted with the photo."""
+    yaw, pitch = np.radians(pose)
+    eyes, nose = landmarks[:2].mean(axis=0), landmarks[2]
+    apart = float(np.hypot(*(landmarks[1] - landmarks[0])))
+    centre = np.array([nose[0], eyes[1] + 0.5 * apart])
+
+    def depth(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        inside = 1 - ((x - centre[0]) / (1.35 * apart)) ** 2 - ((y - centre[1]) / (1.9 * apart)) ** 2
+        tip = np.exp(-(((x - nose[0]) / (0.22 * apart)) ** 2 + ((y - nose[1]) / (0.3 * apart)) ** 2) / 2)
+        return np.asarray(0.9 * apart * np.sqrt(np.clip(inside, 0, 1)) + 0.33 * apart * tip)
+
+    at_eyes = depth(landmarks[0, :1].astype(float), landmarks[0, 1:2].astype(float))
+
+    def where_from(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        aside, below = (points - centre).T
+        x, y = points.T.copy()
+        for _ in range(20):  # which place of the head is seen here depends on how deep it lies
+            out = depth(x, y) - at_eyes
+            x = np.clip(centre[0] + (aside - out * np.sin(yaw)) / np.cos(yaw), 0, photo.shape[1] - 1)
+            y = np.clip(centre[1] + (below + out * np.sin(pitch)) / np.cos(pitch), 0, photo.shape[0] - 1)
+        return np.stack([x, y], axis=1)
+
+    return np.asarray(warp(photo, where_from, order=1, mode="edge") * 255).astype(np.uint8)
+
+
+def tilted(photo: RGBImage, pose: Pose) -> RGBImage:
+    """The photo itself, printed and held to the camera, tilted as a whole."""
+    height, width = photo.shape[:2]
+    yaw, pitch = np.radians(pose)
+    middle = AffineTransform(translation=(-width / 2, -height / 2))
+    narrower = AffineTransform(scale=(np.cos(yaw), np.cos(pitch)))
+    back = AffineTransform(translation=(width / 2, height / 2))
+    seen = AffineTransform(matrix=back.params @ narrower.params @ middle.params)
+    return np.asarray(warp(photo, seen.inverse, order=1, mode="edge") * 255).astype(np.uint8)
+
+
+def path(*stations: Pose, step: float = 4.0) -> list[Pose]:
+    """The poses of a head on its way from one station to the next."""
+    poses = [stations[0]]
+    for station in stations[1:]:
+        begin = np.array(poses[-1])
+        way = np.array(station) - begin
+        steps = max(1, int(np.ceil(np.abs(way).max() / step)))
+        poses += [(float(yaw), float(pitch)) for yaw, pitch in (begin + way * (i + 1) / steps for i in range(steps))]
+    return poses
+
+
+def noisy(frames: Iterable[RGBImage], seed: int = 1) -> list[RGBImage]:
+    """As a camera sees them, which never gives one picture twice."""
+    random = np.random.default_rng(seed)
+    return [np.clip(frame + random.normal(0, 3, frame.shape), 0, 255).astype(np.uint8) for frame in frames]
