@@ -1447,6 +1447,18 @@ CREATE TABLE IF NOT EXISTS api_keys (
 -- Tokens that have ended are looked for by it.
 CREATE INDEX IF NOT EXISTS idx_auth_tokens_expires_at ON auth_tokens(expires_at);
 
+-- Challenges of logins by face that were answered, until they end: each is answered once.
+CREATE TABLE IF NOT EXISTS used_challenges (
+    id TEXT PRIMARY KEY,
+    ends_at TIMESTAMPTZ NOT NULL
+);
+
+-- What the service signs with, so that any of its processes knows what another one has handed out.
+CREATE TABLE IF NOT EXISTS service_secrets (
+    name TEXT PRIMARY KEY,
+    secret TEXT NOT NULL
+);
+
 INSERT INTO pgface_migrations (version, name) VALUES (10, 'accounts')
 ON CONFLICT DO NOTHING;
 

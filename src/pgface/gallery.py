@@ -319,6 +319,16 @@ class Gallery:
         match, similarity, name, email = rows[0]
         return Verification(match, similarity, used, user_id, name, email)
 
+    def faces(self, photo: PhotoSource) -> list[Face]:
+        """Find every face of a photo and embed it, the largest first; nothing is searched for, and nothing kept.
+
+        Raises:
+            PhotoError: the photo cannot be used.
+
+        """
+        with self._opened(photo) as opened:
+            return self.engine.detect_and_embed(opened.pixels)
+
     def compare(
         self, photo: PhotoSource, other: PhotoSource, *, threshold: float | None = None, face: WhichFace = "only"
     ) -> Comparison:

@@ -76,6 +76,15 @@ class Settings(BaseSettings):
     min_password_length: Annotated[int, Field(ge=8, le=64)] = Field(
         default=15, description="characters of a new password at least; NIST SP 800-63B-4 asks for 15 where it is all"
     )
+    login_policy: Literal["password+face", "face+liveness", "identify+liveness"] = Field(
+        default="password+face",
+        description="what a login by face asks for, besides turns of the head: `password+face` an e-mail and its "
+        "password, `face+liveness` an e-mail, `identify+liveness` nothing",
+    )
+    login_margin: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.05,
+        description="by how much somebody must be more similar than the next user at least, for `identify+liveness`",
+    )
     login_hours: Annotated[float, Field(gt=0, le=24 * 365, allow_inf_nan=False)] = Field(
         default=12.0, description="hours after which a login ends"
     )

@@ -144,6 +144,6 @@ def test_somebody_else_in_the_picture_and_nobody(live: list[list[Face]]) -> None
 
 
 def test_too_few_and_too_many_frames(live: list[list[Face]]) -> None:
-    assert refused(live[:5]) == "There are 5 frames and not 10 to 150."
-    assert refused(live * (MOST_FRAMES // len(live) + 1)).endswith("frames and not 10 to 150.")
-    assert refused([]) == "There are 0 frames and not 10 to 150."
+    assert refused(live[:5]) == "There are 5 frames and not 10 to 100."
+    assert refused(live * (MOST_FRAMES // len(live) + 1)).endswith("frames and not 10 to 100.")
+    assert refused([]) == "There are 0 frames and not 10 to 100."

@@ -2,7 +2,9 @@
 
 from pgface.accounts.accounts import Accounts
 from pgface.accounts.audit import AuditEntry, prune_audit, read_audit
+from pgface.accounts.challenge import Challenge
 from pgface.accounts.client import COMMAND_LINE, Client
+from pgface.accounts.face_login import FaceLogin
 from pgface.accounts.keys import SCOPES, ApiKey, create_key, find_key, list_keys, revoke_key
 from pgface.accounts.logins import Login, LoginOfUser, NewLogin, prune_logins
 
@@ -12,7 +14,9 @@ __all__ = [
     "Accounts",
     "ApiKey",
     "AuditEntry",
+    "Challenge",
     "Client",
+    "FaceLogin",
     "Login",
     "LoginOfUser",
     "NewLogin",

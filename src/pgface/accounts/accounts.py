@@ -77,6 +77,17 @@ class Accounts:
             record(connection, "login by password", client, user_id=verified.user_id)
         return login
 
+    def check_password(self, email: str, password: str, *, client: Client, event: Event) -> None:
+        """See that it is the password of the user with this e-mail, as one of several factors.
+
+        Raises:
+            LoginRefusedError, TooManyAttemptsError: as for `log_in`.
+
+        """
+        verified = self._verify(email, password, client, event)
+        with self._database.transaction() as connection:
+            _confirm(connection, verified)
+
     def who(self, token: str) -> Login:
         """Who is logged in with this token.
 

@@ -38,17 +38,18 @@ class Attempt:
     """One that was counted as failed until it turns out not to be."""
 
     method: Method
-    account: str
+    account: str | None
+    """None where nobody said who they are."""
     address: str | None
 
 
-def begin_attempt(database: Database, method: Method, account: str, client: Client) -> Attempt:
+def begin_attempt(database: Database, method: Method, account: str | None, client: Client) -> Attempt:
     """Count an attempt before it is made.
 
     Args:
         database: the gallery's.
         method: how.
-        account: the e-mail that was given, whether or not anybody has it.
+        account: the e-mail that was given, whether or not anybody has it; None where none was.
         client: from where.
 
     Raises:
@@ -56,17 +57,23 @@ def begin_attempt(database: Database, method: Method, account: str, client: Clie
 
     """
     network = client.network
-    attempt = Attempt(method, _hidden(f"account {account}"), network and _hidden(f"address {network}"))
+    attempt = Attempt(
+        method,
+        None if account is None else _hidden(f"account {account}"),
+        None if network is None else _hidden(f"address {network}"),
+    )
     with database.transaction() as connection:
         if attempt.address is not None:
             _count(connection, method, attempt.address, OF_AN_ADDRESS)
-        _count(connection, method, attempt.account, OF_AN_ACCOUNT)
+        if attempt.account is not None:
+            _count(connection, method, attempt.account, OF_AN_ACCOUNT)
     return attempt
 
 
 def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
     """It was not in vain: the account begins anew; its address has one failure less, and keeps the others."""
-    connection.execute(queries()["forget_attempts"], {"subject": attempt.account, "method": attempt.method})
+    if attempt.account is not None:
+        connection.execute(queries()["forget_attempts"], {"subject": attempt.account, "method": attempt.method})
     if attempt.address is not None:
         connection.execute(queries()["take_back_attempt"], {"subject": attempt.address, "method": attempt.method})
 

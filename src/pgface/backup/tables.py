@@ -29,6 +29,8 @@ TABLES: Final = (
     "login_attempts",
     "audit_log",
     "api_keys",
+    "used_challenges",
+    "service_secrets",
 )
 """What a gallery is made of."""
 MIGRATIONS: Final = "pgface_migrations"

@@ -95,6 +95,11 @@ class DlibEngine:
         return "dlib (CPU)"
 
     @property
+    def measures_pitch(self) -> bool:
+        """Its landmarks have no mouth corners."""
+        return False
+
+    @property
     def releases_gil(self) -> bool:
         """Threads do not run in parallel."""
         return False

@@ -119,6 +119,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def measures_pitch(self) -> bool:
+        """Whether landmarks tell how far a head is raised."""
+        ...
+
+    @property
     def releases_gil(self) -> bool:
         """Whether threads run inference in parallel; if not, bulk work needs processes."""
         ...

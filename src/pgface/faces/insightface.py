@@ -28,6 +28,7 @@ class InsightFaceEngine:
     """A detection and a recognition model of one pack, at one detector size. Safe to call from many threads."""
 
     releases_gil = True
+    measures_pitch = True
 
     def __init__(self, detector: Detector, recogniser: Any, identity: ModelIdentity, execution_provider: str) -> None:
         self._detector = detector

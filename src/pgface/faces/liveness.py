@@ -26,7 +26,7 @@ Turn = Literal["left", "right", "up"]
 _Direction = Turn | Literal["centre", "between"]
 
 FEWEST_FRAMES: Final = 10
-MOST_FRAMES: Final = 150
+MOST_FRAMES: Final = 100
 FRONTAL_YAW: Final = 15.0
 """Degrees to either side within which the session begins and ends."""
 CENTRE: Final = 10.0

@@ -1082,3 +1082,20 @@ ORDER BY id;
 
 -- revoke_key --
 UPDATE api_keys SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL RETURNING id;
+
+-- keep_secret --
+-- The first that is kept stays.
+INSERT INTO service_secrets (name, secret) VALUES (%(name)s, %(secret)s) ON CONFLICT DO NOTHING;
+
+-- select_secret --
+SELECT secret FROM service_secrets WHERE name = %(name)s;
+
+-- use_challenge --
+-- No row comes back if it was used.
+INSERT INTO used_challenges (id, ends_at)
+VALUES (%(id)s, clock_timestamp() + make_interval(secs => %(seconds)s))
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- forget_challenges --
+DELETE FROM used_challenges WHERE ends_at < clock_timestamp();

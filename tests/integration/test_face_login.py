@@ -1,0 +1,240 @@
+"""Logging in by face: every policy, and everybody who should not get in."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from galleries import ODD_SCHEMA
+from moving_heads import Pose, noisy, path, turned
+from PIL import Image
+
+from pgface.accounts import Accounts, Client, FaceLogin, read_audit
+from pgface.accounts import challenge as challenge_module
+from pgface.accounts.challenge import Challenge, Challenges, possible_turns
+from pgface.errors import LivenessError, LoginRefusedError, TooManyAttemptsError
+from pgface.faces.liveness import Turn
+from pgface.gallery import Gallery
+from pgface.settings import Settings
+
+BUSH, BLAIR = ("George_W_Bush", 6), ("Tony_Blair", 2)
+EMAIL, OTHER, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
+STATIONS: dict[Turn, Pose] = {"left": (45, 0), "right": (-45, 0), "up": (0, 35)}
+HOME = Client(address="192.0.2.7")
+
+Photos = Callable[[str, int], Path]
+Act = Callable[..., list[bytes]]
+
+
+@pytest.fixture
+def schema_name() -> str:
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def people(gallery: Gallery, photos: Photos) -> Gallery:
+    """Two people with passwords, each enrolled with other photos than the ones that are to move."""
+    accounts = Accounts(gallery)
+    for email, person, numbers in ((EMAIL, "George_W_Bush", (7, 8)), (OTHER, "Tony_Blair", (3, 7))):
+        accounts.register(email, PASSWORD)
+        for number in numbers:
+            gallery.enroll(photos(person, number), email)
+    return gallery
+
+
+@pytest.fixture
+def act(gallery: Gallery, photos: Photos) -> Act:
+    """What a camera sees of somebody who does as they are asked."""
+
+    def act(who: tuple[str, int], turns: tuple[Turn, ...]) -> list[bytes]:
+        photo = np.asarray(Image.open(photos(*who)).convert("RGB"))
+        (face,) = gallery.faces(photo)
+        poses = path((0, 0), *(STATIONS[turn] for turn in turns), (0, 0), step=8)
+        return [jpeg(frame) for frame in noisy([turned(photo, face.landmarks, pose) for pose in poses])]
+
+    return act
+
+
+def jpeg(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def of_policy(gallery: Gallery, policy: str, **changes: object) -> FaceLogin:
+    """The same gallery with other settings."""
+    values = gallery.settings.model_dump() | {"login_policy": policy} | changes
+    gallery._settings = Settings.model_validate({"PGFACE_SCHEMA": values.pop("schema_name")} | values)
+    return FaceLogin(gallery)
+
+
+def why(gallery: Gallery) -> str | None:
+    """Why the last one was refused."""
+    return read_audit(gallery.database, limit=1)[0].reason
+
+
+def test_password_and_face(people: Gallery, act: Act) -> None:
+    login = FaceLogin(people)
+    challenge = login.challenge()
+    frames = act(BUSH, challenge.turns)
+    found = login.log_in(challenge.token, frames, email=EMAIL.upper(), password=PASSWORD, client=HOME)
+    who = Accounts(people).who(found.token)
+    assert who.email == EMAIL
+    assert people.binding.verify_threshold <= who.confidence < 1
+    (entry, *_) = read_audit(people.database)
+    assert (entry.event, entry.outcome, entry.user_id, entry.address) == (
+        "login by face",
+        "done",
+        who.user_id,
+        "192.0.2.7",
+    )
+    assert entry.similarity == pytest.approx(who.confidence)
+
+
+def test_the_default_takes_no_face_without_the_password(people: Gallery, act: Act) -> None:
+    login = FaceLogin(people)
+    challenge = login.challenge()
+    frames = act(BUSH, challenge.turns)
+    for password in (None, "", "five other plain words"):
+        with pytest.raises(LoginRefusedError):
+            login.log_in(challenge.token, frames, email=EMAIL, password=password)
+    assert why(people) == "the password is wrong"
+    assert login.log_in(challenge.token, frames, email=EMAIL, password=PASSWORD)  # the challenge was not used up
+
+
+def test_who_says_who_they_are_and_who_says_another(people: Gallery, act: Act) -> None:
+    login = of_policy(people, "face+liveness")
+    challenge = login.challenge()
+    assert login.log_in(challenge.token, act(BUSH, challenge.turns), email=EMAIL)
+    challenge = login.challenge()
+    frames = act(BUSH, challenge.turns)
+    with pytest.raises(LoginRefusedError) as refused:
+        login.log_in(challenge.token, frames, email=OTHER)
+    assert str(refused.value) == "This login by face was refused."
+    (entry, *_) = read_audit(people.database)
+    assert entry.reason == "it is another face"
+    assert entry.similarity is not None
+    assert entry.similarity < people.binding.verify_threshold
+    challenge = login.challenge()
+    with pytest.raises(LoginRefusedError) as refused:
+        login.log_in(challenge.token, act(BUSH, challenge.turns), email="nobody@example.org")
+    assert str(refused.value) == "This login by face was refused."
+    assert why(people) == "nobody has this e-mail"
+
+
+def test_nobody_says_anything(people: Gallery, act: Act) -> None:
+    login = of_policy(people, "identify+liveness")
+    challenge = login.challenge()
+    found = login.log_in(challenge.token, act(BLAIR, challenge.turns))
+    assert Accounts(people).who(found.token).email == OTHER
+    challenge = login.challenge()
+    with pytest.raises(LoginRefusedError):
+        login.log_in(challenge.token, act(("Colin_Powell", 8), challenge.turns))
+    assert why(people) == "nobody is similar enough"
+
+
+def test_two_users_who_look_alike(people: Gallery, photos: Photos, act: Act) -> None:
+    twin = people.add_user("twin@example.org")
+    people.enroll(photos("Tony_Blair", 4), twin.id, allow_other_user=True)
+    login = of_policy(people, "identify+liveness", login_margin=1.0)
+    challenge = login.challenge()
+    with pytest.raises(LoginRefusedError):
+        login.log_in(challenge.token, act(BLAIR, challenge.turns))
+    assert "is nearly as similar" in str(why(people))
+
+
+def test_a_recording_is_sent_again(people: Gallery, act: Act) -> None:
+    login = of_policy(people, "face+liveness")
+    challenge = login.challenge()
+    frames = act(BUSH, challenge.turns)
+    login.log_in(challenge.token, frames, email=EMAIL)
+    with pytest.raises(LoginRefusedError):
+        login.log_in(challenge.token, frames, email=EMAIL)
+    assert why(people) == "The challenge was answered before."
+    other = next(new for new in iter(login.challenge, None) if new.turns != challenge.turns)
+    with pytest.raises(LoginRefusedError):
+        login.log_in(other.token, frames, email=EMAIL)
+    assert str(why(people)).startswith("The head turned ")
+
+
+def test_a_still_photo_and_what_is_no_photo(people: Gallery, photos: Photos) -> None:
+    login = of_policy(people, "face+liveness")
+    data = photos("George_W_Bush", 6).read_bytes()
+    for frames, reason in (
+        ([data] * 20, "Frame 1 is sent more than once."),
+        ([b"GIF89a"] * 20, "<bytes>"),
+        ([data] * 101, "There are 101 frames, more than 100."),
+        ([], "There are 0 frames"),
+    ):
+        with pytest.raises(LoginRefusedError):
+            login.log_in(login.challenge().token, frames, email=EMAIL)
+        assert str(why(people)).startswith(reason)
+    assert "face was refused" in str(login_error(login, data))
+
+
+def login_error(login: FaceLogin, data: bytes) -> Exception:
+    with pytest.raises(LoginRefusedError) as error:
+        login.log_in("", [data], email=OTHER)
+    return error.value
+
+
+@pytest.mark.parametrize("spoilt", ["", "x", "{token}x", "x{token}", "{swapped}"])
+def test_challenges_of_ones_own_making(people: Gallery, spoilt: str) -> None:
+    challenges = Challenges(people.database)
+    challenge = challenges.hand_out(looks_up=True)
+    middle = len(challenge.token) // 3
+    swapped = challenge.token[:middle] + challenge.token[middle:][::-1]
+    forged = spoilt.format(token=challenge.token, swapped=swapped)
+    with pytest.raises(LivenessError, match="not handed out here"):
+        challenges.take_back(forged)
+    assert challenges.take_back(challenge.token) == challenge.turns
+
+
+def test_a_challenge_is_short_lived(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    challenges = Challenges(people.database)
+    challenge = challenges.hand_out(looks_up=True)
+    monkeypatch.setattr(challenge_module, "SECONDS", 0)
+    time.sleep(1.1)  # its clock counts whole seconds
+    with pytest.raises(LivenessError, match="too old"):
+        challenges.take_back(challenge.token)
+
+
+def test_every_process_takes_what_another_one_handed_out(people: Gallery) -> None:
+    with Gallery.open(people.settings) as other:
+        challenge = Challenges(people.database).hand_out(looks_up=True)
+        assert Challenges(other.database).take_back(challenge.token) == challenge.turns
+        with pytest.raises(LivenessError):
+            Challenges(people.database).take_back(challenge.token)
+
+
+@pytest.mark.parametrize(("looks_up", "count"), [(True, 28), (False, 6)])
+def test_what_can_be_asked_for(looks_up: bool, count: int) -> None:
+    possible = possible_turns(looks_up=looks_up)
+    assert len(set(possible)) == len(possible) == count
+    assert all({"left", "right"} <= set(turns) for turns in possible)
+    assert all(one != other for turns in possible for one, other in pairwise(turns))
+
+
+def test_failed_faces_are_counted_and_leave_the_password_way_open(people: Gallery) -> None:
+    login = of_policy(people, "face+liveness")
+    for _ in range(5):
+        with pytest.raises(LoginRefusedError):
+            login.log_in("forged", [], email=EMAIL, client=HOME)
+    with pytest.raises(TooManyAttemptsError):
+        login.log_in("forged", [], email=EMAIL, client=HOME)
+    assert why(people) == "too many attempts"
+    assert Accounts(people).log_in(EMAIL, PASSWORD, client=HOME)
+
+
+def test_a_user_without_photos(people: Gallery, act: Act) -> None:
+    people.add_user("new@example.org")
+    login = of_policy(people, "face+liveness")
+    challenge: Challenge = login.challenge()
+    with pytest.raises(LoginRefusedError):
+        login.log_in(challenge.token, act(BUSH, challenge.turns), email="new@example.org")
+    assert why(people) == "it is another face"
