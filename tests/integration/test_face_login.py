@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from galleries import ODD_SCHEMA
 from moving_heads import Pose, noisy, path, turned
 from PIL import Image
+from service_role import opened_as_service
 
 from pgface.accounts import Accounts, Client, FaceLogin, read_audit
 from pgface.accounts import challenge as challenge_module
@@ -34,6 +35,14 @@ Act = Callable[..., list[bytes]]
 @pytest.fixture
 def schema_name() -> str:
     return ODD_SCHEMA
+
+
+@pytest.fixture
+def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
+    """As the service sees it."""
+    Gallery.create(settings, model=str(insightface_pack)).close()
+    with opened_as_service(settings) as gallery:
+        yield gallery
 
 
 @pytest.fixture

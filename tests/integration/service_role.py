@@ -1,0 +1,43 @@
+"""A gallery as a service sees it: opened by a role that may not change the schema or rewrite the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from pgface.gallery import Gallery
+from pgface.postgres.database import connected
+from pgface.postgres.roles import grant_service
+from pgface.settings import Settings
+
+
+@contextmanager
+def opened_as_service(settings: Settings) -> Iterator[Gallery]:
+    """The gallery of its owner's settings, through a role of its own, whose name needs quoting."""
+    assert settings.database_url
+    with connected(settings) as connection:
+        role = f"Service of {connection.info.dbname}"
+        grant_service(connection, settings.schema_name, role)
+    try:
+        with Gallery.open(as_role(settings, role)) as gallery:
+            yield gallery
+    finally:
+        with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as owner:
+            drop_role(owner, role)
+
+
+def as_role(settings: Settings, role: str) -> Settings:
+    """The same settings with another PostgreSQL user."""
+    assert settings.database_url
+    url = make_conninfo(settings.database_url.get_secret_value(), user=role)
+    values = settings.model_dump() | {"database_url": url}
+    return Settings.model_validate({"PGFACE_SCHEMA": values.pop("schema_name")} | values)
+
+
+def drop_role(owner: psycopg.Connection, role: str) -> None:
+    """Forget a role and its rights."""
+    owner.execute(sql.SQL("DROP OWNED BY {role}; DROP ROLE {role}").format(role=sql.Identifier(role)))
