@@ -627,6 +627,18 @@ def test_an_index_that_is_not_whole(settings: Settings, plain: Connection) -> No
     assert one(settings, "indexes").state == "fine"
 
 
+def test_an_index_of_another_kind_that_is_not_whole(settings: Settings, plain: Connection) -> None:
+    plain.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_embeddings_user_id'::regclass")
+    told = [
+        (finding.check, finding.mend) for finding in diagnose(settings) if "idx_embeddings_user_id" in finding.found
+    ]
+    (_, by_contract), (_, by_advice) = sorted(told, reverse=True)
+    assert by_contract == "In psql: REINDEX INDEX idx_embeddings_user_id;"
+    assert by_advice.startswith("REINDEX INDEX CONCURRENTLY ")
+    plain.execute(by_advice.encode())
+    assert not [finding for finding in diagnose(settings) if "idx_embeddings_user_id" in finding.found]
+
+
 def test_rows_of_the_erased(settings: Settings, plain: Connection) -> None:
     user = add_user(plain, "a@example.org")
     plain.execute(
