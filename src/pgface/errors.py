@@ -33,6 +33,7 @@ Catch `PgfaceError` for all of them, or a branch:
     │   ├── SchemaMissingError
     │   ├── SchemaTooNewError
     │   ├── SessionNeededError
+    │   ├── TableLockedError
     │   ├── IndexNotBuiltError
     │   ├── EmbeddedPostgresError
     │   └── PostgresProgramError
@@ -178,6 +179,10 @@ class SchemaTooNewError(DatabaseError):
 
 class SessionNeededError(DatabaseError):
     """This needs a session of its own, and a pooler is in between; set PGFACE_DIRECT_URL to PostgreSQL itself."""
+
+
+class TableLockedError(DatabaseError):
+    """Somebody else uses the tables, and this would have had to wait; try again later. Nothing was changed."""
 
 
 class IndexNotBuiltError(DatabaseError):

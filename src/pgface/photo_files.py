@@ -29,6 +29,7 @@ from PIL import Image
 
 from pgface.errors import DatabaseUnreachableError, GalleryError, PgfaceError, StorageError
 from pgface.faces.pixels import RGBImage
+from pgface.private_folder import private_folder
 from pgface.schema import queries
 
 _INCOMING: Final = "incoming"
@@ -66,7 +67,9 @@ class PhotoFiles:
     @property
     def prefix_here(self) -> str | None:
         """The same; None where no crop was ever written into this photos folder."""
-        return self.prefix if (self._root / _FOLDER_ID).exists() else None
+        with _stored(self._root / _FOLDER_ID):
+            there = (self._root / _FOLDER_ID).exists()
+        return self.prefix if there else None
 
     def folders(self) -> set[str]:
         """The folders of this gallery's crops here, as their paths begin."""
@@ -75,6 +78,10 @@ class PhotoFiles:
             return set()
         with _stored(self._root / prefix), os.scandir(self._root / prefix) as entries:
             return {f"{prefix}/{entry.name}" for entry in entries if entry.is_dir() and entry.name != _INCOMING}
+
+    def has_any(self) -> bool:
+        """Whether crops of this gallery are here."""
+        return any(self.crops_in(folder) for folder in self.folders())
 
     def crops_in(self, folder: str) -> set[str]:
         """The paths of the crops in a folder, which may not be there."""
@@ -300,11 +307,8 @@ def _filepath(prefix: str, name: str) -> str:
 
 
 def _private_folder(folder: Path) -> Path:
-    # One by one: with `parents=True` only the last would have this mode.
     with _stored(folder):
-        for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
-            missing.mkdir(mode=0o700, exist_ok=True)
-    return folder
+        return private_folder(folder)
 
 
 def _move(file: Path, place: Path) -> None:

@@ -367,6 +367,27 @@ def test_pg_dump_s_own_sentence_is_told(enrolled: Gallery, archive: Path, postgr
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
+def test_files_of_a_gallery_elsewhere_are_not_shared_unasked(
+    enrolled: Gallery, photos: Photos, archive: Path, empty_database: str
+) -> None:
+    back_up(enrolled.settings, archive)
+    drill = elsewhere(enrolled.settings, enrolled.settings.data_dir, database_url=empty_database)
+    with pytest.raises(
+        GalleryNotEmptyError, match=r"has photo files of the archived gallery already.*--in-place.*--copy"
+    ):
+        restore(drill, archive, nobody_asked)
+    restore(drill, archive, nobody_asked, copy=True)
+    with Gallery.open(drill) as copy:
+        for user in copy.users():
+            copy.erase_user(user.id)
+    assert all(enrolled.photo_file(photo).exists() for photo in enrolled.photos())
+    drop_schema(drill)
+    found = answers(enrolled, photos)
+    restore(drill, archive, nobody_asked, in_place=True)
+    with Gallery.open(drill) as same:
+        assert answers(same, photos) == found
+
+
 def test_an_archive_of_a_newer_pgface_is_refused(enrolled: Gallery, archive: Path, empty_database: str) -> None:
     back_up(enrolled.settings, archive)
     rewritten(archive, schema_version=1_000)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from test_command_line import Run, runner
 
 from pgface.doctor import Finding, diagnose, machine, mend, server
 from pgface.doctor.server import judge_extension
+from pgface.errors import TableLockedError
 from pgface.gallery import Gallery
 from pgface.postgres.database import initialise
 from pgface.schema import migrations
@@ -98,7 +100,7 @@ def test_a_new_gallery_is_fine_and_stays_as_it_is(settings: Settings) -> None:
         assert (contents(gallery), schemas(settings)) == before
     assert {finding.check for finding in found if finding.state != "fine"} == ADVISED_IN_A_NEW_GALLERY
     assert all(bool(finding.mend) == (finding.state != "fine") for finding in found)
-    assert len({finding.check for finding in found}) == 17
+    assert len({finding.check for finding in found}) == 19
 
 
 def schemas(settings: Settings) -> list[tuple[str]]:
@@ -121,66 +123,204 @@ def test_a_gallery_that_the_specifications_script_has_begun(settings: Settings, 
 @pytest.mark.parametrize(
     ("broken", "named"),
     [
-        ("DROP FUNCTION verify_face", "Missing: function verify_face("),
-        ("DROP FUNCTION find_similar_face", "Missing: function find_similar_face("),
-        ("DROP TABLE auth_tokens", "Missing: table auth_tokens."),
-        ("ALTER TABLE photos DROP COLUMN width", "Missing: column photos.width."),
-        ("ALTER TABLE users DROP COLUMN created_at", "Missing: column users.created_at."),
-        ("ALTER TABLE users DROP CONSTRAINT users_email_key", "Missing: constraint users.users_email_key."),
-        ("DROP INDEX idx_users_email", "Missing: index idx_users_email."),
+        ("DROP FUNCTION verify_face", "function verify_face("),
+        ("DROP FUNCTION find_similar_face", "function find_similar_face("),
+        ("DROP FUNCTION find_similar_faces CASCADE", "function find_similar_face("),
+        ("DROP INDEX idx_users_email", "index idx_users_email."),
         (
             "DROP TRIGGER update_face_embeddings_updated_at ON face_embeddings",
-            "Missing: trigger face_embeddings.update_face_embeddings_updated_at.",
+            "trigger face_embeddings.update_face_embeddings_updated_at.",
         ),
+        ("DROP FUNCTION remember_stale_templates CASCADE", "function remember_stale_templates(), "),
         (
             "ALTER TABLE face_embeddings DISABLE TRIGGER update_face_embeddings_updated_at",
-            "Not pgface's own: trigger face_embeddings.update_face_embeddings_updated_at.",
+            "trigger face_embeddings.update_face_embeddings_updated_at.",
         ),
         (
             "CREATE OR REPLACE FUNCTION get_user_embeddings_count(target_user_id integer) RETURNS integer "
             "LANGUAGE sql STABLE AS 'SELECT 7'",
-            "Not pgface's own: function get_user_embeddings_count(target_user_id integer).",
+            "function get_user_embeddings_count(target_user_id integer).",
         ),
         (
-            "ALTER FUNCTION update_updated_at_column RESET search_path",
-            "Not pgface's own: function update_updated_at_column().",
+            "DO $$ BEGIN EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER', "
+            "(SELECT oid::regprocedure FROM pg_proc WHERE proname = 'verify_face')); END $$",
+            "function verify_face(",
         ),
+        ("ALTER FUNCTION update_updated_at_column RESET search_path", "function update_updated_at_column()."),
+        (
+            "DO $$ BEGIN EXECUTE format('ALTER FUNCTION remember_stale_templates() "
+            "SET search_path = %I, evil, pg_temp', current_schema()); END $$",
+            "function remember_stale_templates().",
+        ),
+        (
+            "GRANT EXECUTE ON FUNCTION remember_stale_templates() TO PUBLIC",
+            "right remember_stale_templates() not for everybody.",
+        ),
+        ("REVOKE SELECT ON gallery FROM PUBLIC", "right SELECT on gallery for everybody."),
     ],
 )
-def test_what_is_missing_or_replaced_is_made_again(
-    settings: Settings, plain: Connection, broken: str, named: str
-) -> None:
+@pytest.mark.parametrize("schema_name", ["public", ODD_SCHEMA], ids=["public", "other-schema"])
+def test_what_holds_no_data_is_made_again(settings: Settings, plain: Connection, broken: str, named: str) -> None:
     user = add_user(plain, "a@example.org")
     add_embedding(plain, user, axis(0))
     plain.execute(broken.encode())
     finding = one(settings, "tables and functions")
     assert finding.state == "problem"
-    assert named in finding.found
+    assert finding.found.startswith(f"Missing, or not pgface's own: {named}")
     assert finding.mend == "pgface doctor --fix"
     fix(settings)
     assert one(settings, "tables and functions").state == "fine"
-    assert rows(plain, "SELECT user_id FROM face_embeddings") == [(user,)]
+    found = "SELECT user_id FROM find_similar_faces((SELECT embedding FROM face_embeddings), 0.9, 1)"
+    assert rows(plain, found) == [(user,)]
 
 
-def test_a_column_of_another_type_is_for_somebody_to_change(settings: Settings, plain: Connection) -> None:
-    plain.execute("ALTER TABLE photos ALTER COLUMN width TYPE bigint")
-    finding = one(settings, "tables and functions")
+OWN_FUNCTIONS = """
+    SELECT p.oid::regprocedure::text
+    FROM pg_proc p
+    WHERE pronamespace = quote_ident(current_schema())::regnamespace
+        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+    ORDER BY 1
+"""
+
+
+def test_functions_that_call_one_another_are_all_made_again(settings: Settings, plain: Connection) -> None:
+    before = rows(plain, OWN_FUNCTIONS)
+    for (function,) in before:
+        plain.execute(f"DROP FUNCTION IF EXISTS {function} CASCADE".encode())
+    assert rows(plain, OWN_FUNCTIONS) == []
+    fix(settings)
+    assert one(settings, "tables and functions").state == "fine"
+    assert rows(plain, OWN_FUNCTIONS) == before
+
+
+@pytest.mark.parametrize(
+    ("broken", "named", "mend", "mended"),
+    [
+        (
+            "ALTER TABLE auth_tokens RENAME TO tokens",
+            "table auth_tokens",
+            "Rename it back",
+            "ALTER TABLE tokens RENAME TO auth_tokens",
+        ),
+        (
+            "ALTER TABLE photos RENAME COLUMN width TO breadth",
+            "column photos.width",
+            "Rename it back if it was renamed, or in psql: ALTER TABLE photos ADD COLUMN width integer DEFAULT 224;",
+            "ALTER TABLE photos RENAME COLUMN breadth TO width",
+        ),
+        (
+            "ALTER TABLE users DROP COLUMN created_at",
+            "column users.created_at",
+            "ALTER TABLE users ADD COLUMN created_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP;",
+            "ALTER TABLE users ADD COLUMN created_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP",
+        ),
+        (
+            "ALTER TABLE photos ALTER COLUMN width TYPE bigint",
+            "column photos.width",
+            "column photos.width is bigint DEFAULT 224, and should be integer DEFAULT 224.",
+            "ALTER TABLE photos ALTER COLUMN width TYPE integer",
+        ),
+        (
+            "ALTER TABLE stale_templates ALTER id DROP IDENTITY",
+            "column stale_templates.id",
+            "and should be bigint GENERATED ALWAYS AS IDENTITY NOT NULL.",
+            "ALTER TABLE stale_templates ALTER id ADD GENERATED ALWAYS AS IDENTITY",
+        ),
+        (
+            "ALTER TABLE users DROP CONSTRAINT users_email_key",
+            "constraint users.users_email_key",
+            "In psql: ALTER TABLE users ADD CONSTRAINT users_email_key UNIQUE (email);",
+            "ALTER TABLE users ADD CONSTRAINT users_email_key UNIQUE (email)",
+        ),
+        (
+            "ALTER TABLE auth_tokens DISABLE TRIGGER ALL",
+            "constraint auth_tokens.auth_tokens_user_id_fkey",
+            "(DISABLED), and should be FOREIGN KEY",
+            "ALTER TABLE auth_tokens ENABLE TRIGGER ALL",
+        ),
+        (
+            "ALTER TABLE auth_tokens SET UNLOGGED",
+            "table auth_tokens",
+            "table auth_tokens is UNLOGGED, and should be TABLE.",
+            "ALTER TABLE auth_tokens SET LOGGED",
+        ),
+        (
+            "ALTER TABLE photos ENABLE ROW LEVEL SECURITY; ALTER TABLE photos FORCE ROW LEVEL SECURITY",
+            "table photos",
+            "is TABLE ROW LEVEL SECURITY FORCED, and should be TABLE.",
+            "ALTER TABLE photos DISABLE ROW LEVEL SECURITY; ALTER TABLE photos NO FORCE ROW LEVEL SECURITY",
+        ),
+        (
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_users_email'::regclass",
+            "index idx_users_email",
+            "REINDEX INDEX idx_users_email;",
+            "REINDEX INDEX idx_users_email",
+        ),
+        (
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_email_key'::regclass",
+            "constraint users.users_email_key",
+            "(INVALID), and should be UNIQUE (email)",
+            "REINDEX INDEX users_email_key",
+        ),
+    ],
+)
+def test_what_holds_data_is_for_somebody_to_mend(
+    settings: Settings, plain: Connection, broken: str, named: str, mend: str, mended: str
+) -> None:
+    add_user(plain, "a@example.org")
+    plain.execute(broken.encode())
+    (finding, *_) = (found for found in of(settings, "tables and functions") if found.fix is None)
     assert finding.state == "problem"
-    assert finding.found == "Not as it should be: column photos.width."
-    assert finding.mend.endswith("column photos.width should be: integer DEFAULT 224")
-    assert finding.fix is None
-    plain.execute("ALTER TABLE photos ALTER COLUMN width TYPE integer")
+    assert finding.found.startswith(f"Missing, or not as it should be: {named}")
+    assert mend in finding.mend
+    fix(settings)
+    assert finding in of(settings, "tables and functions")  # nothing was made in its way
+    plain.execute(mended.encode())
+    fix(settings)
     assert one(settings, "tables and functions").state == "fine"
 
 
-def test_what_cannot_be_made_again_undoes_the_whole_fix(settings: Settings, plain: Connection) -> None:
-    add_user(plain, "a@example.org")
-    plain.execute("ALTER TABLE users DROP COLUMN password")
-    plain.execute("DROP FUNCTION verify_face")
-    ((finding, error),) = mend(settings, diagnose(settings))
+def test_a_function_of_another_result_has_to_go_first(settings: Settings, plain: Connection) -> None:
+    plain.execute("DROP FUNCTION get_user_embeddings_count")
+    other = "get_user_embeddings_count(target_user_id integer)"
+    plain.execute(f"CREATE FUNCTION {other} RETURNS text LANGUAGE sql AS $$ SELECT '7' $$".encode())
+    finding = one(settings, "tables and functions")
+    assert finding.mend == f"In psql: DROP FUNCTION {other}; then pgface doctor --fix"
+    plain.execute(f"DROP FUNCTION {other}".encode())
+    fix(settings)
+    assert one(settings, "tables and functions").state == "fine"
+
+
+BROKEN = "DROP FUNCTION verify_face; DROP TRIGGER update_face_embeddings_updated_at ON face_embeddings"
+
+
+def test_a_fix_waits_for_nobody_long_and_undoes_all(settings: Settings, plain: Connection) -> None:
+    plain.execute(BROKEN)
+    findings = diagnose(settings)
+    with sql_on(settings) as writer, writer.transaction():
+        writer.execute("LOCK TABLE face_embeddings IN ROW EXCLUSIVE MODE")
+        ((finding, error),) = mend(settings, findings)
     assert finding.check == "tables and functions"
-    assert "password" in str(error)
-    assert "column users.password, function verify_face(" in one(settings, "tables and functions").found
+    assert isinstance(error, TableLockedError)
+    assert "function verify_face(" in one(settings, "tables and functions").found
+    fix(settings)
+    assert one(settings, "tables and functions").state == "fine"
+
+
+def test_fixes_at_once(settings: Settings, plain: Connection) -> None:
+    plain.execute(BROKEN)
+    findings = diagnose(settings)
+    with ThreadPoolExecutor() as threads:
+        outcomes = list(threads.map(lambda _: list(mend(settings, findings)), range(4)))
+    assert [error for outcome in outcomes for _, error in outcome] == [None] * 4
+    assert one(settings, "tables and functions").state == "fine"
+
+
+def test_a_fix_builds_no_index_that_nobody_wants(settings: Settings, plain: Connection) -> None:
+    cli(settings)("index", "build", "--method", "exact")
+    plain.execute(BROKEN)
+    fix(settings)
+    assert rows(plain, "SELECT to_regclass('idx_embeddings_vector')") == [(None,)]
 
 
 def test_without_rights_to_compare_it_says_so(settings: Settings, plain: Connection) -> None:
@@ -238,7 +378,7 @@ def test_a_server_that_does_not_answer(settings: Settings) -> None:
     assert states.pop("server") == "problem"
     assert states.pop("data folder") == states.pop("free disk") == "fine"
     assert set(states.values()) == {"unknown"}
-    assert len(states) == 13
+    assert len(states) == 15
     assert "hidden-word" not in repr(found)
 
 
@@ -247,11 +387,11 @@ def test_a_pgvector_that_was_dropped_with_all_that_used_it(settings: Settings, p
     finding = one(settings, "pgvector")
     assert finding.state == "problem"
     assert finding.mend.startswith("pgface init")
-    initialise(settings)
+    plain.execute("CREATE EXTENSION vector SCHEMA public")
     assert one(settings, "pgvector").state == "fine"
-    assert "column face_embeddings.embedding" in one(settings, "tables and functions").found
-    fix(settings)
-    assert {finding.check for finding in diagnose(settings) if finding.state != "fine"} == ADVISED_IN_A_NEW_GALLERY
+    made_again, by_hand = of(settings, "tables and functions")
+    assert "function" in made_again.found
+    assert "column face_embeddings.embedding" in by_hand.found
 
 
 def test_a_pgvector_that_can_be_updated(settings: Settings, plain: Connection) -> None:
@@ -400,6 +540,83 @@ def test_an_index_that_is_gone(settings: Settings, plain: Connection) -> None:
     assert one(settings, "indexes").state == "fine"
 
 
+def test_a_fix_of_an_index_binds_no_gallery(settings: Settings) -> None:
+    initialise(settings)
+    with sql_on(settings) as connection:
+        connection.execute("DROP INDEX idx_embeddings_vector")
+        fix(settings)
+        assert one(settings, "indexes").state == "fine"
+        assert rows(connection, "SELECT model_name FROM gallery") == [(None,)]
+
+
+def test_people_who_came_while_triggers_were_off(settings: Settings, plain: Connection) -> None:
+    people = "SELECT i, i || '@example.org', '!' FROM generate_series(1, 120) AS i"
+    plain.execute(f"INSERT INTO users (name, email, password) {people}".encode())
+    faces = (
+        "SELECT u.id, array_agg(sin(u.id * i))::vector FROM users u, generate_series(1, 512) AS i "
+        "WHERE u.id {} GROUP BY u.id"
+    )
+    load = "INSERT INTO face_embeddings (user_id, embedding) "
+    plain.execute((load + faces.format("<= 60")).encode())
+    cli(settings)("fit-search", "--method", "hnsw")
+    plain.execute("SET session_replication_role = replica")
+    plain.execute((load + faces.format("> 60")).encode())
+    plain.execute("RESET session_replication_role")
+    not_found = (
+        "SELECT count(*) FROM face_embeddings e "
+        "WHERE NOT EXISTS (SELECT FROM find_similar_faces(e.embedding, 0.99, 5) f WHERE f.user_id = e.user_id)"
+    )
+    assert rows(plain, not_found) == [(60,)]
+    (finding,) = (found for found in of(settings, "indexes") if found.state == "problem")
+    assert finding.found.startswith("60 users are not found")
+    fix(settings)
+    assert {found.state for found in of(settings, "indexes")} <= {"fine", "advice"}
+    assert rows(plain, not_found) == [(0,)]
+
+
+def test_ids_that_would_be_given_twice(settings: Settings, plain: Connection) -> None:
+    for number in range(3):
+        add_user(plain, f"{number}@example.org")
+    plain.execute("SELECT setval(pg_get_serial_sequence('users', 'id'), 1, false)")
+    finding = one(settings, "sequences")
+    assert finding.state == "problem"
+    assert "The next id of users is one that is there" in finding.found
+    fix(settings)
+    assert one(settings, "sequences").state == "fine"
+    assert add_user(plain, "new@example.org") == 4
+
+
+def test_what_is_left_of_users_who_are_gone(settings: Settings, plain: Connection) -> None:
+    user = add_user(plain, "a@example.org")
+    add_embedding(plain, user, axis(0))
+    plain.execute("SET session_replication_role = replica")
+    plain.execute("DELETE FROM users")
+    plain.execute("RESET session_replication_role")
+    finding = one(settings, "erased users")
+    assert finding.state == "problem"
+    assert "there are 1 embeddings, 0 photos and 0 tokens" in finding.found
+    plain.execute(finding.mend.partition(": ")[2].encode())
+    assert one(settings, "erased users").state == "fine"
+
+
+def test_a_table_that_somebody_has_for_themselves(settings: Settings, plain: Connection) -> None:
+    with plain.transaction():
+        plain.execute("LOCK TABLE face_embeddings IN ACCESS EXCLUSIVE MODE")
+        found = {finding.check: finding for finding in diagnose(settings)}
+    assert found["locks"].state == "problem"
+    assert f"process {plain.info.backend_pid} (unnamed) has face_embeddings for itself" in found["locks"].found
+    assert found["storage"].state == "unknown"
+    assert of(settings, "locks") == []
+
+
+def test_another_column_beside_the_rows_is_no_embedding(settings: Settings, plain: Connection) -> None:
+    add_embedding(plain, add_user(plain, "a@example.org"), axis(0))
+    plain.execute("ALTER TABLE face_embeddings ADD COLUMN notes text")
+    long = "SELECT string_agg(md5(i::text), '') FROM generate_series(1, 2000) AS i"
+    plain.execute(f"UPDATE face_embeddings SET notes = ({long})".encode())
+    assert one(settings, "storage").state == "fine"
+
+
 def test_an_index_that_is_not_whole(settings: Settings, plain: Connection) -> None:
     plain.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_embeddings_vector'::regclass")
     finding = one(settings, "indexes")
@@ -408,6 +625,18 @@ def test_an_index_that_is_not_whole(settings: Settings, plain: Connection) -> No
     assert program == "pgface"
     cli(settings)(*arguments)
     assert one(settings, "indexes").state == "fine"
+
+
+def test_an_index_of_another_kind_that_is_not_whole(settings: Settings, plain: Connection) -> None:
+    plain.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_embeddings_user_id'::regclass")
+    told = [
+        (finding.check, finding.mend) for finding in diagnose(settings) if "idx_embeddings_user_id" in finding.found
+    ]
+    (_, by_contract), (_, by_advice) = sorted(told, reverse=True)
+    assert by_contract == "In psql: REINDEX INDEX idx_embeddings_user_id;"
+    assert by_advice.startswith("REINDEX INDEX CONCURRENTLY ")
+    plain.execute(by_advice.encode())
+    assert not [finding for finding in diagnose(settings) if "idx_embeddings_user_id" in finding.found]
 
 
 def test_rows_of_the_erased(settings: Settings, plain: Connection) -> None:
@@ -431,7 +660,9 @@ def test_weights_that_are_gone_or_others(settings: Settings, insightface_pack: P
     pack.rename(tmp_path / "elsewhere")
     gone = one(settings, "model")
     assert gone.state == "problem"
-    assert gone.mend == "pgface models install pack"
+    assert gone.mend == (
+        "Put the folder pack back where it was, or name the one that it is in now: pgface init --model FOLDER"
+    )
     (tmp_path / "elsewhere").rename(pack)
     assert one(settings, "model").state == "fine"
     with sql_on(settings) as connection:
@@ -510,7 +741,7 @@ def test_another_photos_folder(settings: Settings, enrolled: Gallery, tmp_path: 
     assert len(enrolled.photos()) == 3
     finding = one(changed(settings, data_dir=tmp_path / "another"), "photo files")
     assert finding.state == "advice"
-    assert finding.found.startswith("The files of all 3 photos belong to another photos folder than ")
+    assert finding.found.startswith("The files of 3 photos belong to another photos folder than ")
     assert "PGFACE_DATA_DIR" in finding.mend
 
 
@@ -614,12 +845,47 @@ def test_the_command(settings: Settings, plain: Connection) -> None:
     assert "Mended" not in pgface("doctor", "--fix").stdout
 
 
-def test_a_fix_that_is_refused_is_said(settings: Settings, plain: Connection) -> None:
-    add_user(plain, "a@example.org")
-    plain.execute("ALTER TABLE users DROP COLUMN password")
-    refused = cli(settings)("doctor", "--fix", code=1)
-    assert "tables and functions: it could not be mended. " in refused.stderr
+@pytest.fixture
+def visitor(settings: Settings, plain: Connection) -> Iterator[Settings]:
+    """Settings of a role that may look at everything, and make schemas of its own."""
+    role = sql.Identifier(f"visitor_{plain.info.dbname}")
+    names = {
+        "role": role,
+        "schema": sql.Identifier(settings.schema_name),
+        "database": sql.Identifier(plain.info.dbname),
+    }
+    plain.execute(
+        sql.SQL(
+            "CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE {database} TO {role}; "
+            "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}; "
+            "GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
+        ).format(**names)
+    )
+    assert settings.database_url
+    url = make_conninfo(settings.database_url.get_secret_value(), user=f"visitor_{plain.info.dbname}")
+    yield changed(settings, database_url=url)
+    plain.execute(sql.SQL("DROP OWNED BY {role}; DROP ROLE {role}").format(role=role))
+
+
+def test_a_fix_that_is_refused_is_said(visitor: Settings, plain: Connection) -> None:
+    plain.execute(BROKEN)
+    refused = cli(visitor)("doctor", "--fix", code=1)
+    assert "tables and functions: it could not be mended. PostgreSQL refused: " in refused.stderr
     assert "✗  tables and functions" in refused.stdout
+    assert "Mended" not in refused.stdout
+
+
+def test_what_a_fix_did_not_help_is_not_mended(visitor: Settings, plain: Connection) -> None:
+    user = add_user(plain, "a@example.org")
+    plain.execute(
+        "INSERT INTO face_embeddings (user_id, embedding) SELECT %s, %s FROM generate_series(1, 2000)", (user, axis(0))
+    )
+    plain.execute("DELETE FROM face_embeddings")
+    plain.execute("SELECT pg_stat_force_next_flush()")
+    eventually(lambda: one(visitor, "vacuum").state == "advice")
+    done = cli(visitor)("doctor", "--fix", code=1)
+    assert "vacuum: it could not be mended. This user may lack the right to." in done.stderr
+    assert "Mended: vacuum" not in done.stdout
 
 
 def test_on_an_embedded_server(tmp_path: Path) -> None:

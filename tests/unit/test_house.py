@@ -20,8 +20,9 @@ MAY_IMPORT = {
     "errors": set(),
     "schema": set(),
     "settings": {"errors"},
-    "faces": {"errors", "settings"},
-    "postgres": {"errors", "settings", "schema"},
+    "private_folder": set(),
+    "faces": {"errors", "settings", "private_folder"},
+    "postgres": {"errors", "settings", "schema", "private_folder"},
     "photo_workers": {"errors", "settings", "faces"},
     "plotting": {"errors"},
     "signals": set(),
@@ -42,6 +43,8 @@ MAY_IMPORT = {
     "doctor": {
         "errors",
         "settings",
+        "faces",
+        "search",
         "schema",
         "postgres",
         "binding",
@@ -88,6 +91,7 @@ MAY_IMPORT = {
         "binding",
         "confidence",
         "plotting",
+        "private_folder",
         "results",
     },
 }

@@ -74,7 +74,9 @@ class RestoreReport:
         }
 
 
-def restore(settings: Settings, file: Path, ask_passphrase: AskPassphrase, *, copy: bool = False) -> RestoreReport:
+def restore(
+    settings: Settings, file: Path, ask_passphrase: AskPassphrase, *, copy: bool = False, in_place: bool = False
+) -> RestoreReport:
     """Restore an archive into an empty gallery, or where there is none; its schema may have another name.
 
     Tables, functions and triggers are made by pgface's own migrations and filled with the archive's rows, so nothing in
@@ -87,10 +89,12 @@ def restore(settings: Settings, file: Path, ask_passphrase: AskPassphrase, *, co
         file: the archive.
         ask_passphrase: called if it is encrypted.
         copy: give the gallery an id of its own.
+        in_place: keep the archived id though this machine's photos folder holds files of it, because the database that
+            they belonged to is gone.
 
     Raises:
         ArchiveError, PassphraseError: as for `verify`; nothing was touched.
-        GalleryNotEmptyError: somebody is enrolled already.
+        GalleryNotEmptyError: somebody is enrolled already, or the photos folder has files of the archived gallery.
         ModelMismatchError: embeddings alone, for a gallery of another model.
         IndexNotBuiltError: everything is restored, and the search could not be fitted.
         DatabaseError, StorageError: it could not be written; nothing was.
@@ -107,7 +111,7 @@ def restore(settings: Settings, file: Path, ask_passphrase: AskPassphrase, *, co
         )
     with _stored(file), _connection(settings, manifest) as connection:
         kind = _Embeddings if manifest.kind == "embeddings" else _Gallery
-        restoring = kind(settings, connection, verified, copy=copy)
+        restoring = kind(settings, connection, verified, copy=copy, in_place=in_place)
         with translated(), connection.transaction(), restoring.undone_on_error():
             restoring.prepare()
             restoring.finish(read_archive(file, ask_passphrase, restoring))
@@ -123,11 +127,14 @@ class _Restoring(Visitor):
     tables: tuple[str, ...] = TABLES
     beside: str | None = None
 
-    def __init__(self, settings: Settings, connection: psycopg.Connection, verified: Verified, *, copy: bool) -> None:
+    def __init__(
+        self, settings: Settings, connection: psycopg.Connection, verified: Verified, *, copy: bool, in_place: bool
+    ) -> None:
         self._settings = settings
         self._connection = connection
         self._verified = verified
         self._copy = copy
+        self._in_place = in_place
         self._bare = ExitStack()
         self.gallery_id = self.manifest.gallery.id
         self.photo_files = 0
@@ -185,6 +192,13 @@ class _Gallery(_Restoring):
         self.beside = self._gallery_of_same_id()
         if self._copy or self.beside is not None:
             self.gallery_id = own
+        elif not self._in_place and PhotoFiles(self._settings.photos_dir, self.gallery_id).has_any():
+            # Another database may still hold that gallery, and what is erased in one would be gone in both.
+            raise GalleryNotEmptyError(
+                f"{self._settings.photos_dir} has photo files of the archived gallery already. If the database that "
+                "they belong to is gone, add --in-place; if not, --copy restores a gallery of its own, or set "
+                "PGFACE_DATA_DIR. Nothing was changed."
+            )
         self._prefixes: set[str] = set()
         self._notes = [filepath for (filepath,) in self._connection.execute(queries()["take_deletion_notes"])]
         self._bare.enter_context(laid_bare(self._connection, TABLES))

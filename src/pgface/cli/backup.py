@@ -60,6 +60,13 @@ def restore_command(
     copy: Annotated[
         bool, typer.Option("--copy", help="Restore a second gallery beside the first, with an id of its own.")
     ] = False,
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            help="The photos folder has files of this gallery, and the database that they belong to is gone.",
+        ),
+    ] = False,
     passphrase_file: PassphraseFile = None,
     json: JsonOption = False,
 ) -> None:
@@ -84,7 +91,7 @@ def restore_command(
             else:
                 _print_verified(file, verified)
             return
-        report = restore(settings, file, passphrase, copy=copy)
+        report = restore(settings, file, passphrase, copy=copy, in_place=in_place)
     if json:
         print_json(report.to_json())
     else:

@@ -38,21 +38,26 @@ def doctor(
     settings = get_settings()
     findings = diagnose(settings)
     mended: list[Finding] = []
+    failed = False
     if fix:
-        for finding, error in mend(settings, findings):
-            if error is None:
+        tried = list(mend(settings, findings))
+        if tried:
+            findings = diagnose(settings)
+        left = {finding.fix for finding in findings}
+        for finding, error in tried:
+            # What was done without an error may still not have helped: PostgreSQL only warns where a right is missing.
+            if error is None and finding.fix not in left:
                 mended.append(finding)
             else:
-                print_error(f"{finding.check}: it could not be mended. {error}")
-        if mended:
-            findings = diagnose(settings)
+                failed = True
+                print_error(f"{finding.check}: it could not be mended. {error or 'This user may lack the right to.'}")
     if json:
         print_json({"mended": [one.to_json() for one in mended], "findings": [one.to_json() for one in findings]})
     else:
         for finding in mended:
             say(f"Mended: {finding.check}. {finding.found}")
         _print(findings)
-    if any(finding.state == "problem" for finding in findings):
+    if failed or any(finding.state == "problem" for finding in findings):
         raise typer.Exit(1)
 
 

@@ -8,9 +8,17 @@ from psycopg.rows import scalar_row, tuple_row
 
 from pgface.binding import GalleryModel, read_binding
 from pgface.doctor.finding import Finding, Fix, fine
-from pgface.errors import ModelError, ModelMismatchError, SessionNeededError, SettingsError
+from pgface.errors import (
+    DatabaseError,
+    ModelError,
+    ModelMismatchError,
+    SessionNeededError,
+    SettingsError,
+    TableLockedError,
+)
 from pgface.evaluation.advice import advise
 from pgface.evaluation.calibration import history
+from pgface.faces.models import REGISTRY
 from pgface.gallery import Gallery
 from pgface.index import read_index_status
 from pgface.index.advice import IndexAdvice, advise_indexes
@@ -18,15 +26,39 @@ from pgface.people import UNUSABLE_PASSWORD
 from pgface.photo_files import PhotoFiles
 from pgface.photo_inventory import take_inventory
 from pgface.postgres.database import Database
+from pgface.postgres.index import vector_index_to_oneself
 from pgface.schema import migrations, queries
+from pgface.search import fit_search_if_due, read_search_state, refresh_templates
 from pgface.settings import Settings
 
 _SHOWN = 3
+_PATIENCE = "3s"
 
 
 def schema_version(_: Database, __: Settings) -> Iterator[Finding]:
     """The schema is the one that this program knows, or the gallery could not have been opened."""
     yield fine("schema version", f"It is {migrations()[-1].version}, the one that this pgface knows.")
+
+
+def locks(database: Database, _: Settings) -> Iterator[Finding]:
+    """Nobody has a table for themselves, for whom every other check would wait."""
+    try:
+        with database.transaction() as connection:
+            connection.execute(queries()["limit_waiting_for_locks"], {"milliseconds": _PATIENCE})
+            connection.execute(queries()["read_every_table"])
+    except TableLockedError:
+        holder = database.read("who_locks_tables", row_factory=tuple_row)
+        who = (
+            f"process {holder[0][0]} ({holder[0][2] or 'unnamed'}) has {holder[0][1]}" if holder else "somebody has one"
+        )
+        yield Finding(
+            "locks",
+            "problem",
+            f"A table is locked: {who} for itself.",
+            "Wait until it has ended; SELECT * FROM pg_stat_activity shows what it does.",
+        )
+    except DatabaseError:
+        return  # a table that is missing is told below
 
 
 def pooling(database: Database, settings: Settings) -> Iterator[Finding]:
@@ -38,6 +70,42 @@ def pooling(database: Database, settings: Settings) -> Iterator[Finding]:
         yield Finding("pooling", "problem", str(error), "Set PGFACE_DIRECT_URL to this database on PostgreSQL itself.")
         return
     yield fine("pooling", f"A session of one's own is to be had{around}.")
+
+
+def sequences(database: Database, _: Settings) -> Iterator[Finding]:
+    """No id is given twice."""
+    behind = database.read("sequences_behind_ids", row_factory=scalar_row)
+    if not behind:
+        yield fine("sequences", "New ids are behind those that there are.")
+        return
+    yield Finding(
+        "sequences",
+        "problem",
+        f"The next id of {', '.join(behind)} is one that is there, so that nobody can be added.",
+        "pgface doctor --fix",
+        _move_sequences,
+    )
+
+
+def _move_sequences(settings: Settings) -> None:
+    with Database.open(settings) as database, database.transaction() as connection:
+        connection.execute(queries()["move_all_sequences"])
+
+
+def rows_of_nobody(database: Database, _: Settings) -> Iterator[Finding]:
+    """Nothing is left of users who are gone."""
+    ((embeddings, photos, tokens),) = database.read("rows_of_nobody", row_factory=tuple_row)
+    if not embeddings + photos + tokens:
+        yield fine("erased users", "Nothing is left of users who are gone.")
+        return
+    yield Finding(
+        "erased users",
+        "problem",
+        f"Of users who are gone there are {embeddings:,} embeddings, {photos:,} photos and {tokens:,} tokens: foreign "
+        "keys were off when they were erased.",
+        "In psql, for face_embeddings, photos and auth_tokens: "
+        "DELETE FROM face_embeddings WHERE user_id NOT IN (SELECT id FROM users);",
+    )
 
 
 def storage(database: Database, _: Settings) -> Iterator[Finding]:
@@ -58,6 +126,8 @@ def storage(database: Database, _: Settings) -> Iterator[Finding]:
 
 def _store_in_rows(settings: Settings) -> None:
     with Database.open(settings) as database, database.connection_of_its_own() as connection:
+        # Whoever reads at the moment must not make everybody wait behind this.
+        connection.execute(queries()["limit_waiting"], {"time": _PATIENCE})
         connection.execute(queries()["store_embeddings_in_rows"])
         connection.execute(queries()["rewrite_embeddings"])
 
@@ -71,9 +141,17 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
     try:
         engine = GalleryModel(settings, binding, None).engine
     except (ModelError, ModelMismatchError) as error:
-        yield Finding("model", "problem", str(error), f"pgface models install {binding.model_name}")
+        known = binding.model_name in REGISTRY
+        install = f"pgface models install {binding.model_name}" + (
+            " --force" if isinstance(error, ModelMismatchError) else ""
+        )
+        yield Finding("model", "problem", str(error), install if known else _find_folder(binding.model_name))
         return
     yield fine("model", f"{engine.identity.name} is here, with the weights that the embeddings were made with.")
+
+
+def _find_folder(name: str) -> str:
+    return f"Put the folder {name} back where it was, or name the one that it is in now: pgface init --model FOLDER"
 
 
 def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
@@ -103,6 +181,16 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
 def indexes(database: Database, _: Settings) -> Iterator[Finding]:
     """The indexes are whole and of use, and the table is vacuumed and analysed."""
     advice = advise_indexes(read_index_status(database))
+    (not_searched,) = database.read("count_users_not_searched", row_factory=scalar_row)
+    if read_search_state(database).method != "exact" and not_searched:
+        yield Finding(
+            "indexes",
+            "problem",
+            f"{not_searched:,} users are not found: they have embeddings and no template, because triggers were off "
+            "when they came.",
+            "pgface doctor --fix",
+            _note_not_searched,
+        )
     about_table = [one for one in advice if one.command.startswith(("VACUUM", "ANALYZE"))]
     yield from _advised("indexes", [one for one in advice if one not in about_table], "They are whole and of use.")
     yield from _advised("vacuum", about_table, "The table of embeddings is vacuumed and analysed.")
@@ -118,7 +206,7 @@ def _advised(check: str, advice: Sequence[IndexAdvice], otherwise: str) -> Itera
 def _fix_by(command: str) -> Fix | None:
     """What does the same as the command, unless it changes what somebody may have chosen."""
     if command == "pgface init":
-        return _initialise
+        return _settle_indexes
     if command == "pgface fit-search":
         return _fit_search
     if command.startswith(("VACUUM", "ANALYZE")):
@@ -126,8 +214,22 @@ def _fix_by(command: str) -> Fix | None:
     return None
 
 
-def _initialise(settings: Settings) -> None:
-    Gallery.create(settings).close()
+def _note_not_searched(settings: Settings) -> None:
+    with Database.open(settings) as database:
+        with database.transaction() as connection:
+            connection.execute(queries()["note_users_not_searched"])
+        while refresh_templates(database):
+            pass
+
+
+def _settle_indexes(settings: Settings) -> None:
+    """What `pgface init` does about indexes, and nothing else: it would bind a gallery that has no model yet."""
+    with (
+        Database.open(settings) as database,
+        database.connection_of_its_own() as connection,
+        vector_index_to_oneself(connection),
+    ):
+        fit_search_if_due(connection, settings.search_latency_target)
 
 
 def _fit_search(settings: Settings) -> None:
@@ -158,17 +260,23 @@ def photo_files(database: Database, settings: Settings) -> Iterator[Finding]:
             f"Files that show a face and belong to no photo: {len(found.strays):,} ({_first(found.strays)}).",
             "pgface photos strays, and with --delete it removes them",
         )
-    if found.elsewhere and not found.here:
+    if found.elsewhere:
         yield Finding(
             check,
             "advice",
-            f"The files of all {found.elsewhere:,} photos belong to another photos folder than {settings.photos_dir}.",
-            "Set PGFACE_DATA_DIR to the folder that they were enrolled with, if it is on this machine.",
+            f"The files of {found.elsewhere:,} photos belong to another photos folder than {settings.photos_dir}: "
+            "another machine's, or one that is gone.",
+            "If it was on this machine, put it back from a backup, or set PGFACE_DATA_DIR to where it is.",
         )
-    elif not found.missing and not found.strays:
-        elsewhere = f"; those of {found.elsewhere:,} more are in other folders" if found.elsewhere else ""
-        foreign = f"; {found.foreign:,} photos name files that pgface did not write" if found.foreign else ""
-        yield fine(check, f"{found.here:,} photos have their files here{elsewhere}{foreign}.")
+    if found.foreign:
+        yield Finding(
+            check,
+            "advice",
+            f"{found.foreign:,} photos name files that pgface did not write, and does not look after.",
+            "pgface migrate with --photos brings those of an old installation in.",
+        )
+    if not found.missing and not found.strays and not found.elsewhere and not found.foreign:
+        yield fine(check, f"{found.here:,} photos have their files here.")
 
 
 def passwords(database: Database, _: Settings) -> Iterator[Finding]:

@@ -11,75 +11,142 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from pgface.doctor.finding import Finding, fine
 from pgface.postgres.database import Database, connected
 from pgface.postgres.errors import translated
-from pgface.postgres.migrate import migrate, migrate_again
-from pgface.schema import queries
+from pgface.postgres.migrate import migrate
+from pgface.schema import lock, queries
 from pgface.settings import Settings
 
 _CHECK = "tables and functions"
 _SHOWN = 4
-_MADE_AGAIN = ("function", "trigger")
-"""What the migrations put in the place of another one. Other things hold data, or are held by it."""
+_MADE_AGAIN = ("function", "trigger", "index", "right")
+"""What holds no data. A table or a column that is missing may have been renamed, and a new one would be in its way."""
+_REPLACED = ("function", "trigger", "right")
+_MAY_WAIT = "5s"
+"""For whoever uses the tables at the moment, who must not wait behind a fix that waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A table, column, constraint, index, function or trigger."""
+    """A table, column, constraint, index, function, trigger, or right of everybody."""
 
     kind: str
     table: str | None
     """Of which it is a part."""
     name: str
     definition: str
+    """Its first line is what cannot be replaced: of a function, its arguments and result."""
     again: str | None
-    """The statement that makes it again, where running the migrations again does not."""
+    """The statement that makes it."""
 
     @property
     def key(self) -> tuple[str, str]:
         """What it is found by."""
         return self.kind, self.name
 
+    @property
+    def told(self) -> str:
+        """As a sentence names it."""
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Differences:
+    missing: list[Part]
+    changed: list[tuple[Part, Part]]
+    """As it should be, and as it is."""
+
+    @property
+    def made_again(self) -> list[Part]:
+        """What can be made again without losing anything."""
+        missing = [part for part in self.missing if part.kind in _MADE_AGAIN and not self._waits(part)]
+        return missing + [part for part, found in self.changed if _is_replaceable(part, found)]
+
+    @property
+    def by_hand(self) -> list[tuple[Part, Part | None]]:
+        """What is for somebody to decide."""
+        missing = [(part, None) for part in self.missing if part.kind not in _MADE_AGAIN or self._waits(part)]
+        return missing + [(part, found) for part, found in self.changed if not _is_replaceable(part, found)]
+
+    def _waits(self, part: Part) -> bool:
+        """For a table, which has to be there first."""
+        return any(other.kind == "table" and other.name == part.table for other in self.missing)
+
 
 def contract(_: Database, settings: Settings) -> Iterator[Finding]:
     """Everything that pgface needs is there as it should be; more may be there."""
     # Not one of the gallery's own connections: those prepare each statement, and a migration is many.
     with connected(settings) as connection, translated(), connection.transaction():
-        found = {part.key: part for part in _described(connection, settings.schema_name)}
         expected = _expected(connection)
-    missing = [part for part in expected if part.key not in found]
-    changed = [part for part in expected if part.key in found and found[part.key].definition != part.definition]
-    made_again = [part for part in changed if part.kind in _MADE_AGAIN]
-    by_hand = [part for part in changed if part.kind not in _MADE_AGAIN]
-    if not changed and not missing:
-        yield fine(_CHECK, f"All {len(expected)} tables, columns, constraints, indexes, functions and triggers.")
-    if missing:
-        yield Finding(_CHECK, "problem", f"Missing: {_named(missing)}.", "pgface doctor --fix", _make_again)
-    if made_again:
-        yield Finding(_CHECK, "problem", f"Not pgface's own: {_named(made_again)}.", "pgface doctor --fix", _make_again)
-    if by_hand:
-        first = by_hand[0]
+        differences = _compared(_described(connection, settings.schema_name), expected)
+    if not differences.missing and not differences.changed:
+        yield fine(
+            _CHECK, f"All {len(expected)} tables, columns, constraints, indexes, functions, triggers and rights."
+        )
+    if differences.made_again:
         yield Finding(
             _CHECK,
             "problem",
-            f"Not as it should be: {_named(by_hand)}.",
-            f"In psql, with ALTER TABLE or REINDEX; {first.kind} {first.name} should be: {first.definition}",
+            f"Missing, or not pgface's own: {_named(differences.made_again)}.",
+            "pgface doctor --fix",
+            _make_again,
         )
+    if differences.by_hand:
+        yield Finding(
+            _CHECK,
+            "problem",
+            f"Missing, or not as it should be: {_named([part for part, _ in differences.by_hand])}.",
+            _what_to_do(*differences.by_hand[0]),
+        )
+
+
+def _compared(found: Sequence[Part], expected: Sequence[Part]) -> _Differences:
+    by_key = {part.key: part for part in found}
+    missing = [part for part in expected if part.key not in by_key]
+    there = [(part, by_key[part.key]) for part in expected if part.key in by_key]
+    return _Differences(missing, [(part, now) for part, now in there if now.definition != part.definition])
+
+
+def _is_replaceable(part: Part, found: Part) -> bool:
+    """Whether CREATE OR REPLACE is enough."""
+    same_kind = part.definition.partition("\n")[0] == found.definition.partition("\n")[0]
+    return part.kind in _REPLACED and (part.kind != "function" or same_kind)
+
+
+def _what_to_do(part: Part, found: Part | None) -> str:
+    match part.kind:
+        case "table" if found is None:
+            return f"Rename it back if it was renamed; if {part.name} was dropped, restore a backup (pgface restore)."
+        case "column" if found is None:
+            return f"Rename it back if it was renamed, or in psql: {part.again};"
+        case "constraint" if found is None:
+            return f"In psql: {part.again};"
+        case "function":
+            return f"In psql: DROP FUNCTION {part.name}; then pgface doctor --fix"
+        case "index":
+            return f"In psql: REINDEX INDEX {part.name};"
+        case _:
+            now = found.definition if found else "missing"
+            return f"In psql, with ALTER TABLE: {part.told} is {now}, and should be {part.definition}."
 
 
 def _named(parts: Sequence[Part]) -> str:
     """Tables stand for all that is in them."""
     tables = {part.name for part in parts if part.kind == "table"}
-    shown = [f"{part.kind} {part.name}" for part in parts if part.kind == "table" or part.table not in tables]
+    shown = [part.told for part in parts if part.kind == "table" or part.table not in tables]
     more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return f"{', '.join(shown[:_SHOWN])}{more}"
 
 
 def _expected(connection: psycopg.Connection) -> list[Part]:
-    name = f"pgface_doctor_{secrets.token_hex(8)}"
+    return _described_anew(connection, f"pgface_doctor_{secrets.token_hex(8)}")
+
+
+def _described_anew(connection: psycopg.Connection, name: str) -> list[Part]:
     with connection.transaction(force_rollback=True):
         migrate(connection, name)
         return _described(connection, name)
@@ -93,13 +160,39 @@ def _described(connection: psycopg.Connection, schema_name: str) -> list[Part]:
 
 
 def _make_again(settings: Settings) -> None:
-    """All or nothing: what is missing in tables that are there, then what the migrations make."""
+    """Make what holds no data: all or nothing, and waiting for nobody long."""
+    name = f"pgface_doctor_{secrets.token_hex(8)}"
     with connected(settings) as connection, translated(), connection.transaction():
-        found = _described(connection, settings.schema_name)
-        tables = {part.name for part in found if part.kind == "table"}
-        keys = {part.key for part in found}
+        # One fix after the other, or two would wait for each other's tables.
+        connection.execute(lock())
+        connection.execute(queries()["limit_waiting_for_locks"], {"milliseconds": _MAY_WAIT})
+        expected = _described_anew(connection, name)
+        differences = _compared(_described(connection, settings.schema_name), expected)
         connection.execute(queries()["enter_schema"], {"schema": settings.schema_name})
-        for part in _expected(connection):
-            if part.again and part.table in tables and part.key not in keys:
-                connection.execute(part.again.encode())
-        migrate_again(connection, settings.schema_name)
+        schema = sql.Identifier(settings.schema_name).as_string(connection)
+        literal = sql.Literal(settings.schema_name).as_string(connection)
+        statements = [
+            # Names of the schema that it was made in: as a setting's value, and before a function's name.
+            # Where pgvector is in the gallery's own schema, that would be there twice.
+            (part.again or "")
+            .replace(f"'{name}'", literal)
+            .replace(f"{literal}, {literal}", literal)
+            .replace(name, schema)
+            for part in sorted(differences.made_again, key=lambda part: _MADE_AGAIN.index(part.kind))
+        ]
+        _run_in_some_order(connection, statements)
+
+
+def _run_in_some_order(connection: psycopg.Connection, statements: Sequence[str]) -> None:
+    """Functions call one another, so what needs one that is not there yet is tried again after it."""
+    while statements:
+        failed: list[str] = []
+        for statement in statements:
+            try:
+                with connection.transaction():
+                    connection.execute(statement.encode())
+            except psycopg.errors.UndefinedFunction:
+                if len(failed) + 1 == len(statements):
+                    raise
+                failed.append(statement)
+        statements = failed

@@ -21,6 +21,9 @@ _OF_OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 def data_folder(settings: Settings) -> Iterator[Finding]:
     """Nobody else may look into the data folder, for it holds faces."""
     check = "data folder"
+    if settings.data_dir.exists() and not settings.data_dir.is_dir():
+        yield Finding(check, "problem", f"{settings.data_dir} is no folder.", "Set PGFACE_DATA_DIR to a folder.")
+        return
     if not settings.data_dir.is_dir():
         yield fine(check, f"{settings.data_dir} is not there yet; it is made when something is to be kept.")
         return

@@ -26,6 +26,8 @@ _OF_THE_GALLERY: Final = (
     ("schema version", contents.schema_version),
     ("tables and functions", contract),
     ("pooling", contents.pooling),
+    ("sequences", contents.sequences),
+    ("erased users", contents.rows_of_nobody),
     ("storage", contents.storage),
     ("indexes", contents.indexes),
     ("model", contents.model),
@@ -59,6 +61,11 @@ def mend(settings: Settings, findings: Sequence[Finding]) -> Iterator[tuple[Find
 
 
 def _about_the_server(settings: Settings) -> Iterator[Finding]:
+    if settings.database_url is None and not settings.postgres_dir.is_dir():
+        found = f"There is no embedded PostgreSQL in {settings.data_dir} yet, and PGFACE_DATABASE_URL names no other."
+        yield Finding("server", "problem", found, "pgface init makes it; or set PGFACE_DATA_DIR to where it is")
+        yield from _not_looked_at(_OF_THE_SERVER[1:], "There is no server.")
+        return
     try:
         with connected(settings) as connection:
             yield from _run(_OF_THE_SERVER, connection, settings)
@@ -70,9 +77,17 @@ def _about_the_server(settings: Settings) -> Iterator[Finding]:
 
 
 def _about_the_gallery(settings: Settings) -> Iterator[Finding]:
+    if settings.database_url is None and not settings.postgres_dir.is_dir():
+        yield from _not_looked_at(_OF_THE_GALLERY, "There is no server.")
+        return
     try:
         with Database.open(settings) as database:
-            yield from _run(_OF_THE_GALLERY, database, settings)
+            locked = list(contents.locks(database, settings))
+            yield from locked
+            if locked:
+                yield from _not_looked_at(_OF_THE_GALLERY, "It would have to wait for the lock.")
+            else:
+                yield from _run(_OF_THE_GALLERY, database, settings)
     except DatabaseError as error:
         rest: Sequence[tuple[str, Check]] = _OF_THE_GALLERY
         if isinstance(error, SchemaMissingError | SchemaTooNewError):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pgface import errors
 from pgface.errors import LowQualityError, NoFaceError, PgfaceError, PhotoError, SeveralFacesError, StorageError
 from pgface.faces.engine import EMBEDDING_DIMENSION
+from pgface.private_folder import private_folder
 
 KEPT_DAYS = 30
 _BYTES = 4 * EMBEDDING_DIMENSION
@@ -50,7 +51,7 @@ class EmbeddingCache:
         self._root = folder
         self._folder = folder / hashlib.sha256(repr(made_by).encode()).hexdigest()[:16]
         with _writing(self._folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(folder)
             self._folder.mkdir(mode=0o700, exist_ok=True)
             for private in (folder, self._folder):
                 private.chmod(0o700)

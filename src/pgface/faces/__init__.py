@@ -7,6 +7,7 @@ from pathlib import Path
 from pgface.errors import ModelError, ModelNotInstalledError, UnknownModelError, WeightsMismatchError
 from pgface.faces.engine import Engine
 from pgface.faces.models import REGISTRY, Model, Thresholds, find_model, is_name, model_defaults
+from pgface.private_folder import private_folder
 
 __all__ = ["Engine", "Thresholds", "load_engine", "model_defaults", "remember_folder"]
 
@@ -55,7 +56,7 @@ def remember_folder(model: str, models_dir: Path) -> None:
     if model in REGISTRY or folder == link or not folder.is_dir() or (link.exists() and not link.is_symlink()):
         return
     try:
-        models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(models_dir)
         link.unlink(missing_ok=True)
         link.symlink_to(folder, target_is_directory=True)
     except OSError as error:

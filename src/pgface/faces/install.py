@@ -18,6 +18,7 @@ from pgface.errors import LicenseNotAcceptedError, ModelError, ModelNotInstalled
 from pgface.faces.download import Progress, fetch
 from pgface.faces.models import DLIB_LIFT, REGISTRY, Model, ModelFile, file_sha256, find_model, is_name
 from pgface.faces.pack import find_pack
+from pgface.private_folder import private_folder
 
 SUMS = "SHA256SUMS"
 """Digests of a pack that nobody has published any of, as they were when it was installed; `sha256sum -c` reads it."""
@@ -135,7 +136,7 @@ def install(
     if not accept_license:
         _require_no_acceptance(name, model)
     try:
-        models_dir.mkdir(parents=True, exist_ok=True)
+        private_folder(models_dir)
         with _staging(models_dir, name) as staging:
             if source is not None:
                 _copy(source.expanduser(), model, staging)
@@ -179,7 +180,7 @@ def _staging(models_dir: Path, name: str) -> Iterator[Path]:
         if time.time() - left_behind.stat().st_mtime > _DAY:
             shutil.rmtree(left_behind, ignore_errors=True)
     staging = models_dir / f".{name}-{secrets.token_hex(4)}"
-    staging.mkdir()
+    staging.mkdir(mode=0o700)
     try:
         yield staging
     finally:
@@ -196,7 +197,7 @@ def _swap(staging: Path, folder: Path) -> None:
 
 def _download(model: Model, models_dir: Path, staging: Path, progress: Progress) -> None:
     folder = models_dir / ".downloads" / model.name
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     try:
         fetched = [(download, fetch(download, folder, progress)) for download in model.downloads]
         for download, path in fetched:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -9,6 +10,8 @@ from pgface.index.definition import advised_lists
 from pgface.index.status import IndexStatus, StoredIndex
 from pgface.postgres.index import NAME, NEW_NAME, OLD_NAME
 
+_BROKEN_OFF = re.compile(r"_cc(new|old)\d*$")
+"""What PostgreSQL calls an index that REINDEX CONCURRENTLY did not finish."""
 _MANY_ROWS = 1_000
 """Fewer are compared in a millisecond or two, however they are kept."""
 _SHARE = 0.2
@@ -48,10 +51,18 @@ def advise_indexes(status: IndexStatus) -> list[IndexAdvice]:
 
 def _about_leftovers(status: IndexStatus) -> Iterator[IndexAdvice]:
     for left in status.leftovers:
-        ours = left.name in (NEW_NAME, OLD_NAME)
+        name = _qualified(status, left.name)
+        if left.name in (NEW_NAME, OLD_NAME):
+            mend = "pgface init"
+        elif left.method in ("hnsw", "ivfflat") or _BROKEN_OFF.search(left.name):
+            mend = f"DROP INDEX CONCURRENTLY {name};"
+        else:
+            yield IndexAdvice(
+                f"{left.name} is not whole, so PostgreSQL does not use it.", f"REINDEX INDEX CONCURRENTLY {name};"
+            )
+            continue
         yield IndexAdvice(
-            f"{left.name} is left of a build that was broken off; it serves nobody, and takes room and time.",
-            "pgface init" if ours else f"DROP INDEX CONCURRENTLY {_qualified(status, left.name)};",
+            f"{left.name} is left of a build that was broken off; it serves nobody, and takes room and time.", mend
         )
 
 

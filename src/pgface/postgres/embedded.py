@@ -20,6 +20,7 @@ from typing import Self
 from pgface.errors import EmbeddedPostgresError
 from pgface.postgres import locks
 from pgface.postgres.cluster import Cluster, binaries
+from pgface.private_folder import private_folder
 
 __all__ = ["EmbeddedPostgres", "binaries"]
 
@@ -113,7 +114,7 @@ class _Client:
         with self._mutex, _in_sentences(self.cluster.folder):
             _check_platform()
             binaries()
-            self.cluster.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self.cluster.folder.parent)
             self.cluster.folder.mkdir(mode=0o700, exist_ok=True)
             with locks.exclusive(self._start):
                 # Held before the server is looked at: it then cannot be stopped between being found and being used.

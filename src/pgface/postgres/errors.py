@@ -17,6 +17,7 @@ from pgface.errors import (
     PgvectorError,
     SchemaMissingError,
     SchemaTooNewError,
+    TableLockedError,
 )
 
 SCHEMA_TOO_NEW = "PGF01"
@@ -94,6 +95,8 @@ def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
                 f"pgvector is not on this PostgreSQL server ({message}); install it there "
                 "(the pgvector/pgvector image and most hosted PostgreSQL servers have it), then try again."
             )
+        case pg.LockNotAvailable():
+            return TableLockedError()
         case pg.CheckViolation():
             return EmbeddingError(f"PostgreSQL refused: {message}.")
         case pg.InvalidParameterValue() | pg.DataException():

@@ -35,20 +35,6 @@ def migrate(connection: psycopg.Connection, schema_name: str) -> list[Migration]
         return missing
 
 
-def migrate_again(connection: psycopg.Connection, schema_name: str) -> None:
-    """Run every migration once more in a schema that has them, which makes what somebody has removed or replaced.
-
-    Raises:
-        DatabaseError: as `migrate` says.
-
-    """
-    with translated(), connection.transaction():
-        _enter_schema(connection, schema_name)
-        connection.execute(preamble())
-        for migration in migrations():
-            connection.execute(migration.sql)
-
-
 def require_current(connection: psycopg.Connection) -> None:
     """Check that the schema on the search path is the one that this program knows.
 

@@ -22,6 +22,8 @@ from pgface.search.sample import sample_photos
 from pgface.search.state import METHODS, SearchMethod, SearchState, read_search_state
 
 _SCANS = 5
+_LEAST_AGREEMENT = 0.9
+"""With the exact answer. A search that gives less is broken, and not only fast."""
 _BATCH = 5_000
 """Users whose templates are made in one transaction when all of them are."""
 _HNSW = "WITH (m = 16, ef_construction = 128)"
@@ -46,7 +48,7 @@ def fit_search(database: Database, choice: SearchMethod, latency_target: float) 
         latency_target: seconds.
 
     Raises:
-        GalleryError: there is no such method, or the index needs a gallery with people in it.
+        GalleryError: there is no such method, the index needs a gallery with people in it, or gives wrong answers.
         DatabaseError: PostgreSQL could not do it; search goes on as before.
 
     """
@@ -139,6 +141,12 @@ def _fit(connection: psycopg.Connection, choice: SearchMethod, latency_target: f
         _refresh_all(connection)
         _build_index(connection, method)
         fit = measure(connection, method)
+        if fit.agreement_high < _LEAST_AGREEMENT:
+            _drop_indexes(connection, but=read_search_state(connection).method)
+            raise GalleryError(
+                f"With {method} only {fit.agreement:.1%} of {fit.probes} probes get the exact answer, so the search "
+                "goes on as it was; choose another method, such as `pgface fit-search --method exact`."
+            )
         connection.execute(queries()["choose_index_search"], chosen | asdict(fit))
     _drop_indexes(connection, but=method)
 
@@ -164,6 +172,8 @@ def _scan_seconds(connection: psycopg.Connection, embeddings: int) -> float:
 
 
 def _refresh_all(connection: psycopg.Connection) -> None:
+    # Who came while triggers were off, as by logical replication, waits without a note.
+    connection.execute(queries()["note_users_not_searched"])
     # Whoever enrolls all the time must not keep this from ending: a few who wait are searched exactly.
     connection.execute(queries()["analyze_embeddings"])
     while connection.execute(queries()["refresh_templates"], {"max_users": _BATCH}).fetchone() == (_BATCH,):
