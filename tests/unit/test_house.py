@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "search",
     },
     "tokens": set(),
+    "accounts": {"errors", "settings", "faces", "schema", "postgres", "gallery", "people", "results", "tokens"},
     "photo_inventory": {"schema", "postgres", "photo_files"},
     "doctor": {
         "errors",
