@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 from galleries import ODD_SCHEMA
-from moving_heads import Pose, noisy, path, turned
-from PIL import Image
+from moving_heads import answer_of
 from service_role import opened_as_service
 
 from pgface.accounts import Accounts, Client, FaceLogin, read_audit
 from pgface.accounts import challenge as challenge_module
 from pgface.accounts.challenge import Challenge, Challenges, possible_turns
 from pgface.errors import LivenessError, LoginRefusedError, TooManyAttemptsError
-from pgface.faces.liveness import Turn
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 
 BUSH, BLAIR = ("George_W_Bush", 6), ("Tony_Blair", 2)
 EMAIL, OTHER, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
-STATIONS: dict[Turn, Pose] = {"left": (45, 0), "right": (-45, 0), "up": (0, 35)}
 HOME = Client(address="192.0.2.7")
 
 Photos = Callable[[str, int], Path]
@@ -60,19 +55,7 @@ def people(gallery: Gallery, photos: Photos) -> Gallery:
 def act(gallery: Gallery, photos: Photos) -> Act:
     """What a camera sees of somebody who does as they are asked."""
 
-    def act(who: tuple[str, int], turns: tuple[Turn, ...]) -> list[bytes]:
-        photo = np.asarray(Image.open(photos(*who)).convert("RGB"))
-        (face,) = gallery.faces(photo)
-        poses = path((0, 0), *(STATIONS[turn] for turn in turns), (0, 0), step=8)
-        return [jpeg(frame) for frame in noisy([turned(photo, face.landmarks, pose) for pose in poses])]
-
-    return act
-
-
-def jpeg(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=90)
-    return file.getvalue()
+    return lambda who, turns: answer_of(gallery.faces, photos(*who), turns)
 
 
 def of_policy(gallery: Gallery, policy: str, **changes: object) -> FaceLogin:

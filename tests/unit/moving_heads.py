@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from skimage.transform import AffineTransform, warp
 
+from pgface.faces.engine import Face
+from pgface.faces.liveness import Turn
 from pgface.faces.pixels import RGBImage
 
 Pose = tuple[float, float]
 """Yaw and pitch in degrees, from the photo's own, with the signs of `Quality`."""
+
+STATIONS: dict[Turn, Pose] = {"left": (45, 0), "right": (-45, 0), "up": (0, 35)}
+"""How far a head turns that does as it is asked to."""
 
 
 def turned(photo: RGBImage, landmarks: NDArray[np.float32], pose: Pose) -> RGBImage:
@@ -66,3 +74,24 @@ def noisy(frames: Iterable[RGBImage], seed: int = 1) -> list[RGBImage]:
     """As a camera sees them, which never gives one picture twice."""
     random = np.random.default_rng(seed)
     return [np.clip(frame + random.normal(0, 3, frame.shape), 0, 255).astype(np.uint8) for frame in frames]
+
+
+def answer_of(faces: Callable[[RGBImage], Sequence[Face]], file: Path, turns: Sequence[Turn]) -> list[bytes]:
+    """What a camera sees of the person of a photo who does as they are asked, as JPEG files.
+
+    Args:
+        faces: finds the faces of a picture.
+        file: the photo, of one person.
+        turns: what is asked for.
+
+    """
+    photo = np.asarray(Image.open(file).convert("RGB"))
+    (face,) = faces(photo)
+    poses = path((0, 0), *(STATIONS[turn] for turn in turns), (0, 0), step=8)
+    return [_jpeg(frame) for frame in noisy([turned(photo, face.landmarks, pose) for pose in poses])]
+
+
+def _jpeg(picture: RGBImage) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=90)
+    return file.getvalue()
