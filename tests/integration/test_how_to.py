@@ -20,7 +20,7 @@ from pgface.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pgface"
-PAGES = ("quick-start", "init", "thresholds", "performance", "troubleshooting")
+PAGES = ("quick-start", "init", "thresholds", "performance", "troubleshooting", "accounts")
 EXAMPLE_URL = "postgresql://faceuser@localhost:5432/facedb"
 
 
@@ -74,7 +74,7 @@ def test_quick_start(reader: Reader, faces_dir: Path) -> None:
     assert "ariel" in said.lower()
     assert "[('Alice', 0." in said
     # In either server: the tables and the functions that the page counts.
-    assert said.count("(13 rows)") == said.count("(4 rows)") == 2
+    assert said.count("(18 rows)") == said.count("(4 rows)") == 2
     assert len(re.findall(r"the embedded PostgreSQL .* is ready", said)) == 1
     assert len(re.findall(r"of PostgreSQL .* is ready", said)) == 1
 
@@ -127,6 +127,19 @@ def test_troubleshooting(at_work: Reader) -> None:
     assert re.search(r"probe\.jpg .* tony_blair", said)
     assert re.search(r"dlib_lift\.npy +whole", said)
     assert "The embedded PostgreSQL is stopped." in said
+
+
+def test_accounts(at_work: Reader) -> None:
+    try:
+        said = at_work.follow("accounts.md")
+    finally:
+        at_work.run(
+            'psql "$PGFACE_DATABASE_URL" -c "DROP OWNED BY face_service, face_reader" '
+            '-c "DROP ROLE face_service, face_reader"'
+        )
+    assert "login by password" in said
+    assert "There are 0 frames and not 10 to 100." in said
+    assert "Key 1 opens nothing any more." in said
 
 
 def test_what_is_not_run_says_why() -> None:

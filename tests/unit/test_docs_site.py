@@ -26,10 +26,10 @@ def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A copy of the pages, and of the file outside of them that they link to."""
-    lift = Path("src/pgface/faces/dlib_lift.npy")
-    (tmp_path / lift.parent).mkdir(parents=True)
-    shutil.copy(ROOT / lift, tmp_path / lift)
+    """A copy of the pages, and of the files outside of them that they link to."""
+    for linked in ("src/pgface/faces/dlib_lift.npy", "examples/flask_login/app.py"):
+        (tmp_path / linked).parent.mkdir(parents=True)
+        shutil.copy(ROOT / linked, tmp_path / linked)
     return Path(shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build")))
 
 
