@@ -309,6 +309,23 @@ def test_labels_may_be_numbers_and_stand_beside_other_things(tmp_path: Path) -> 
     assert not found
 
 
+def test_labels_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "face_db.json").write_text('{"users": ["7", "12"]}', encoding="utf-8-sig")
+    assert read_owners(tmp_path / "face_db.json")[0].tolist() == [7, 12]
+    (tmp_path / "face_db.json").write_text('{"people": []}', encoding="utf-8-sig")
+    with pytest.raises(MigrationError, match="it has no list of users"):
+        read_owners(tmp_path / "face_db.json")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_numbers_that_json_does_not_have_are_called_so(tmp_path: Path, value: float, encoding: str) -> None:
+    text = json.dumps({"users": ["7"], "thresholds": [value]})
+    (tmp_path / "face_db.json").write_text(text, encoding=encoding)
+    with pytest.raises(MigrationError, match=rf": it holds {json.dumps(value)}, which Python writes"):
+        read_owners(tmp_path / "face_db.json")
+
+
 @pytest.mark.parametrize("keep", [0, 50, 1_000, 4_096, 9_000])
 def test_a_database_that_is_damaged(tmp_path: Path, keep: int) -> None:
     file = write_sqlite(tmp_path / "old.db")
