@@ -216,6 +216,72 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     assert rows == ("users 7, name",)
 
 
+def test_what_numpy_and_bytes_left_is_read(tmp_path: Path) -> None:
+    bcrypt = "$2b$12$abcdefghijklmnopqrstuv"
+    users = [(7, b"Siti", b"siti@example.org", bcrypt.encode(), None)]
+    sides: list[tuple[Any, Any]] = [
+        (np.int64(224), np.int32(1_000)),
+        (np.float32(224), np.float64(65_535)),
+        ("224", 224.0),
+        (np.int64(0), None),
+    ]
+    photos = [(n, 7, "siñor.jpg".encode(), b"a/b.jpg", *pair, None) for n, pair in enumerate(sides, 1)]
+    tokens = [
+        (1, 7, b"one", np.float32(0.93), None, None, np.bool_(True)),
+        (2, 7, "two", "0.93", None, None, "true"),
+        (3, 7, "three", np.float64(0.93), None, None, np.bool_(False)),
+        (4, 7, "four", None, None, None, None),
+    ]
+    old = read_installation(
+        sqlite=write_sqlite(tmp_path / "old.db", schema=_UNTYPED, users=users, photos=photos, tokens=tokens)
+    )
+    assert problems(old) == []
+    assert [(user.name, user.email, user.password) for user in old.users] == [("Siti", "siti@example.org", bcrypt)]
+    assert {(photo.filename, photo.filepath) for photo in old.photos} == {("siñor.jpg", "a/b.jpg")}
+    assert [(photo.width, photo.height) for photo in old.photos] == [
+        (224, 1_000),
+        (224, 65_535),
+        (224, 224),
+        (0, None),
+    ]
+    assert [token.confidence for token in old.tokens] == [float(np.float32(0.93)), 0.93, 0.93, 0.0]
+    assert [token.is_active for token in old.tokens] == [True, True, False, False]
+    assert old.tokens[0].token_hash == hashlib.sha256(b"one").hexdigest()
+
+
+_UNTYPED = """
+CREATE TABLE users (id INTEGER PRIMARY KEY, name, email, password, created_at);
+CREATE TABLE photos (id INTEGER PRIMARY KEY, user_id, filename, filepath, width, height, created_at);
+CREATE TABLE auth_tokens (id INTEGER PRIMARY KEY, user_id, token, confidence, created_at, expires_at, is_active);
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        *(("users", "name", b"\xff"), ("users", "password", b"\xff\xfe"), ("photos", "filepath", b"\xff")),
+        *(("photos", "width", value) for value in ("wide", "", -1, 2**24, 22.5, b"\xe0", b"224", b"0224", b"")),
+        *(("photos", "height", np.float32(22.5).tobytes()), ("photos", "height", np.int64(-1).tobytes())),
+        *(("auth_tokens", "confidence", value) for value in ("high", "", "nan", float("inf"), b"0.93", b"\0", b"")),
+        ("auth_tokens", "confidence", np.float64("nan").tobytes()),
+        ("auth_tokens", "confidence", np.int64(1).tobytes()),
+        ("auth_tokens", "confidence", np.int32(93).tobytes()),
+        ("auth_tokens", "confidence", 1e300),
+        *(("auth_tokens", "is_active", value) for value in (2, "maybe", "", b"\2", b"1", np.int64(1).tobytes())),
+        *(("auth_tokens", "token", value) for value in (b"\xff", 12)),
+    ],
+)
+def test_what_cannot_be_read_in_one_way_only_is_told_with_its_row(
+    tmp_path: Path, table: str, column: str, value: Any
+) -> None:
+    file = write_sqlite(tmp_path / "old.db", schema=_UNTYPED, users=USERS[:1], photos=PHOTOS[:1], tokens=TOKENS[:1])
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+    ((_, (row,)),) = problems(read_installation(sqlite=file))
+    where = {"users": "users 7", "photos": "photos 4", "auth_tokens": "auth_tokens 2"}[table]
+    assert row.startswith(where if column == "token" else f"{where}, {column}")
+
+
 # Files that are none
 
 
