@@ -84,10 +84,11 @@ class OldInstallation:
     as_they_are: bool = False
     """Whether the vectors are those of a gallery, and are written with every bit that they have."""
 
-    def embeddings(self, rows: slice) -> NDArray[np.float32]:
+    def embeddings(self, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
         """Some embeddings as the gallery keeps them, shape (n, 512)."""
         vectors = self.vectors[rows]
-        return np.asarray(vectors) if self.as_they_are else unit_embeddings(vectors, first_row=rows.start)
+        first = rows.start if isinstance(rows, slice) else 0
+        return np.asarray(vectors) if self.as_they_are else unit_embeddings(vectors, first_row=first)
 
     def photo_of_each(self) -> NDArray[np.int32]:
         """The photo of each embedding, shape (n,); 0 where the old data does not tell.

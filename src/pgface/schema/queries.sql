@@ -405,10 +405,10 @@ SELECT
     (SELECT count(*) FROM face_embeddings) AS embeddings;
 
 -- select_migrated_users --
-SELECT id, lower(email) FROM users;
+SELECT id, lower(email), password FROM users;
 
 -- select_migrated_photos --
-SELECT id, user_id, filename, created_at FROM photos;
+SELECT id, user_id, filename, created_at, filepath FROM photos;
 
 -- select_migrated_tokens --
 SELECT id, token FROM auth_tokens;
@@ -1068,3 +1068,18 @@ SELECT id
 FROM users
 WHERE password !~ '^([!*].*|\$[0-9a-z-]+\$.+|[a-z0-9:_]+\$[^$]+\$.+|\{[A-Z0-9-]+\}.+)$'
 ORDER BY id;
+
+-- embeddings_of_migrated_users --
+SELECT user_id, embedding
+FROM face_embeddings
+WHERE user_id = ANY(%(ids)s);
+
+-- set_migrated_password --
+UPDATE users
+SET password = %(password)s
+WHERE id = %(id)s;
+
+-- set_migrated_filepath --
+UPDATE photos
+SET filepath = %(filepath)s
+WHERE id = %(id)s;

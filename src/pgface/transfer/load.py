@@ -20,9 +20,10 @@ from pgface.faces.engine import EMBEDDING_DIMENSION, ModelIdentity
 from pgface.legacy.installation import OldInstallation, OldUser
 from pgface.legacy.labels import read_owners
 from pgface.legacy.migrate import Migration
+from pgface.legacy.plan import Counts
 from pgface.legacy.problems import Problem
 from pgface.legacy.vectors import open_vectors, vector_problems
-from pgface.legacy.write import Counts, OnRows
+from pgface.legacy.write import OnRows
 from pgface.people import UNUSABLE_PASSWORD
 from pgface.photo_files import PhotoFiles
 from pgface.postgres.database import Database
