@@ -365,6 +365,7 @@ def photo_at(photos: Photos, file: Path, person: str = "Tony_Blair") -> Path:
         (["a.jpg", "./a.jpg"], ["a.jpg"], {1: "a.jpg", 2: "a.jpg"}, ""),
         # Nothing leads out.
         (["../outside.jpg", "photos/../../outside.jpg", "link.jpg", "folder/outside.jpg"], [], {}, ""),
+        (["d" * 300 + "/gone.jpg", "/srv/" + "d" * 5_000 + "/a.jpg"], ["a.jpg"], {2: "a.jpg"}, ""),
         (["/srv/new.jpg", "/srv/other/alias.jpg"], ["new.jpg", "alias.jpg -> new.jpg"], {}, "(the file"),
     ],
 )
@@ -530,6 +531,26 @@ def test_the_command_rehearses_migrates_and_says_when_there_is_nothing_to_do(com
     report = json.loads(command(*FILES, "--report-json").stdout)
     assert report["new"] == {"users": 0, "photos": 0, "tokens": 0, "embeddings": 0}
     assert report["in_gallery"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
+
+
+@pytest.mark.usefixtures("old")
+def test_the_command_says_what_became_of_files_and_passwords(
+    command: Callable[..., Any], settings: Settings, tmp_path: Path, photos: Photos
+) -> None:
+    assert command(*FILES).exit_code == 0
+    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+        connection.execute("UPDATE users SET password = CASE id WHEN 7 THEN '!' ELSE 'own' END WHERE id < 30")
+    photo_at(photos, tmp_path / "photos" / "budi-1.jpg")
+    only_rows = (*FILES[:4], "--photos", "photos", "--merge")
+    done = command(*only_rows, "--dry-run")
+    assert "1 photo files are there, 1 of them for rows that were there before." in done.stdout
+    assert "1 passwords would be taken over by people of the gallery who have none there." in done.stdout
+    assert "1 people have another password in the gallery, which stays:\n  users 12: Budi@Example.org" in done.stderr
+    done = command(*only_rows)
+    assert "1 photo files copied, 1 of them for rows that were there before." in done.stdout
+    assert "1 passwords were taken over by people" in done.stdout
+    assert "Every row was in the gallery already; nothing else was changed." in done.stdout
+    assert not any(user[3] in done.output.split() for user in USERS)
 
 
 def test_the_command_lists_every_problem(command: Callable[..., Any], tmp_path: Path) -> None:

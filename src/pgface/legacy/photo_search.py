@@ -88,8 +88,10 @@ class _Search:
     def _there(self, path: str) -> Path | None:
         """The file at a path, which may be absolute, if it is below the folder."""
         try:
-            file = (self._root / path).resolve()
-            return file if file.is_relative_to(self._root) and file.is_file() else None
+            if not (named := self._root / path).is_file():  # most ends are nothing, and to resolve them takes long
+                return None
+            file = named.resolve()
+            return file if file.is_relative_to(self._root) else None
         except (OSError, ValueError):  # too long, or closed to us
             return None
 
