@@ -27,7 +27,7 @@ from pgface.faces.image import PhotoLimits, open_photo
 from pgface.gallery import Gallery
 from pgface.legacy.installation import OldInstallation, read_installation
 from pgface.legacy.migrate import MigrationReport, migrate
-from pgface.legacy.write import Counts
+from pgface.legacy.plan import Counts
 from pgface.settings import Settings
 from pgface.tokens import token_hash
 
@@ -321,6 +321,186 @@ def test_embeddings_of_another_model_are_refused(
     assert contents(gallery) == before
 
 
+# Which file is whose
+
+
+def old_photos(tmp_path: Path, *paths: str) -> OldInstallation:
+    """Users from 1 on, each with one photo at a path."""
+    users = [(number, f"P{number}", f"p{number}@example.org", "x", None) for number in range(1, len(paths) + 1)]
+    listed = [(n, n, path.replace("\\", "/").split("/")[-1], path, 224, 224, None) for n, path in enumerate(paths, 1)]
+    return read_installation(sqlite=write_sqlite(tmp_path / "old.db", users=users, photos=listed, tokens=()))
+
+
+def photo_at(photos: Photos, file: Path, person: str = "Tony_Blair") -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(photos(person, 1), file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("paths", "there", "taken", "reason"),
+    [
+        # A file that is gone is not replaced by another's of the same name.
+        (["IMG_2.jpg", "old/IMG_1.jpg", "IMG_1.jpg"], ["IMG_1.jpg", "IMG_2.jpg"], {1: "IMG_2.jpg", 3: "IMG_1.jpg"}, ""),
+        # The longest end that is there is meant.
+        (
+            [f"/srv/app/uploads/{n}/face.jpg" for n in (1, 2, 3)],
+            ["face.jpg", "1/face.jpg", "2/face.jpg", "3/face.jpg"],
+            {1: "1/face.jpg", 2: "2/face.jpg", 3: "3/face.jpg"},
+            "",
+        ),
+        # A name that several have is nobody's.
+        (
+            [f"/srv/{n}/face.jpg" for n in (1, 2)],
+            ["face.jpg"],
+            {},
+            "(a file face.jpg is there, and 2 old paths end so)",
+        ),
+        (["C:\\a\\1\\x.jpg", "D:\\b\\1\\x.jpg"], ["1/x.jpg"], {}, "(a file 1/x.jpg is there, and 2 old paths end so)"),
+        (["C:\\a\\1\\x.jpg", "D:\\b\\2\\x.jpg"], ["1/x.jpg", "2/x.jpg"], {1: "1/x.jpg", 2: "2/x.jpg"}, ""),
+        # The folder's own name tells more than a bare name.
+        (["/srv/photos/a.jpg", "/srv/photos/old/a.jpg"], ["a.jpg"], {1: "a.jpg"}, "old/a.jpg (a file a.jpg is there"),
+        (["/srv/photos/a.jpg"], ["a.jpg", "photos/a.jpg"], {}, "(two files end with photos/a.jpg)"),
+        # Both name the same.
+        (["a.jpg", "./a.jpg"], ["a.jpg"], {1: "a.jpg", 2: "a.jpg"}, ""),
+        # Nothing leads out.
+        (["../outside.jpg", "photos/../../outside.jpg", "link.jpg", "folder/outside.jpg"], [], {}, ""),
+        (["d" * 300 + "/gone.jpg", "/srv/" + "d" * 5_000 + "/a.jpg"], ["a.jpg"], {2: "a.jpg"}, ""),
+        (["/srv/new.jpg", "/srv/other/alias.jpg"], ["new.jpg", "alias.jpg -> new.jpg"], {}, "(the file"),
+    ],
+)
+def test_a_photo_never_gets_another_ones_file(
+    tmp_path: Path,
+    settings: Settings,
+    photos: Photos,
+    paths: list[str],
+    there: list[str],
+    taken: dict[int, str],
+    reason: str,
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    outside = photo_at(photos, tmp_path / "outside.jpg")
+    (folder / "link.jpg").symlink_to(outside)
+    (folder / "folder").symlink_to(tmp_path)
+    for name in there:
+        name, _, target = name.partition(" -> ")
+        if target:
+            (folder / name).symlink_to(target)
+        else:
+            with Image.open(outside) as image:  # each file is another one
+                image.resize((100 + 10 * there.index(name), 100)).save(photo_at(photos, folder / name))
+    old = old_photos(tmp_path, *paths)
+    rehearsal = run(old, settings, photos=folder, rehearse=True)
+    report = run(old, settings, photos=folder)
+    assert report.photo_files == len(taken)
+    assert reason in " ".join(report.missing_files)
+    assert len(report.missing_files) == len(paths) - len(taken)
+    told = ("photo_files", "missing_files", "unusable_files")
+    assert [getattr(rehearsal, name) for name in told] == [getattr(report, name) for name in told]
+    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+        stored = dict(rows(connection, "SELECT id, filepath FROM photos"))
+    for number, path in enumerate(paths, 1):
+        if number in taken:
+            with Image.open(settings.photos_dir / stored[number]) as kept, Image.open(folder / taken[number]) as given:
+                assert kept.size == given.size
+        else:
+            assert stored[number] == path
+
+
+def test_files_may_follow_their_rows(tmp_path: Path, settings: Settings, photos: Photos) -> None:
+    folder = tmp_path / "photos"
+    old = old_photos(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    photo_at(photos, folder / "a.jpg")
+    (folder / "b.jpg").write_bytes(b"no photo")
+    run(old, settings)
+    assert run(old, settings, photos=folder, rehearse=True).adopted_files == 1
+    report = run(old, settings, photos=folder)
+    assert report.new == Counts(0, 0, 0, 0)
+    assert (report.photo_files, report.adopted_files, len(report.unusable_files)) == (1, 1, 1)
+    assert report.missing_files == ("photos 3: c.jpg",)
+    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+        paths = [path for (path,) in rows(connection, "SELECT filepath FROM photos ORDER BY id")]
+    assert (settings.photos_dir / paths[0]).is_file()
+    assert paths[1:] == ["b.jpg", "c.jpg"]
+    before = state(settings)
+    again = run(old, settings, photos=folder)
+    assert (again.photo_files, again.adopted_files) == (0, 0)
+    assert state(settings) == before
+
+
+def test_all_files_follow_their_rows_or_none(tmp_path: Path, settings: Settings, photos: Photos) -> None:
+    old = old_photos(tmp_path, "a.jpg", "b.jpg")
+    for name in ("a.jpg", "b.jpg"):
+        photo_at(photos, tmp_path / "photos" / name)
+    run(old, settings)
+    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+        connection.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no more'; END $$"
+        )
+        connection.execute(
+            "CREATE TRIGGER refuse BEFORE UPDATE ON photos FOR EACH ROW WHEN (new.id = 2) EXECUTE FUNCTION refuse()"
+        )
+    before = state(settings)
+    with pytest.raises(PgfaceError, match="no more"):
+        run(old, settings, photos=tmp_path / "photos")
+    assert state(settings)[0] == before[0]
+    assert list(settings.photos_dir.rglob("*.jpg")) == []
+
+
+# A gallery that is not empty
+
+
+def test_a_password_is_taken_over_by_whom_the_gallery_has_none_of(old: OldInstallation, settings: Settings) -> None:
+    with Gallery.create(settings, model="dlib") as gallery, gallery._database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO users (name, email, password) VALUES ('Siti', 'SITI@example.org', '!'), "
+            "('Budi', 'budi@example.org', 'own'), ('Ani', 'ani@example.org', 'hash')"
+        )
+    for rehearse in (True, False):
+        report = run(old, settings, merge=True, rehearse=rehearse)
+        assert report.taken_passwords == 1
+        assert report.kept_passwords == ("users 12: Budi@Example.org",)
+    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+        stored = rows(connection, "SELECT password FROM users ORDER BY id")
+        assert [password for (password,) in stored] == [USERS[0][3], "own", "hash"]
+        connection.execute("UPDATE users SET password = '!' WHERE name = 'Siti'")
+    with pytest.raises(MigrationError, match=r"The gallery is not empty, and 1 passwords of the old"):
+        run(old, settings)
+
+
+@pytest.mark.parametrize("rehearse", [True, False])
+def test_a_rehearsal_refuses_what_the_migration_does(old: OldInstallation, settings: Settings, rehearse: bool) -> None:
+    with Gallery.create(settings, model="dlib") as gallery:
+        gallery.load_embeddings([gallery.add_user("siti@example.org").id], some_vectors(6)[:1])
+        before = contents(gallery)
+    with pytest.raises(MigrationError, match=r"and 2 users, 3 photos, 2 tokens, 5 embeddings, 1 passwords of the old"):
+        run(old, settings, rehearse=rehearse)
+    assert state(settings) == before
+    if rehearse:
+        assert run(old, settings, rehearse=True, merge=True).in_gallery == Counts(1, 0, 0, 1)
+        assert state(settings) == before
+
+
+def test_a_rehearsal_looks_at_the_gallerys_model(old: OldInstallation, settings: Settings, gallery: Gallery) -> None:
+    before = contents(gallery)
+    with pytest.raises(ModelMismatchError):
+        run(old, settings, rehearse=True)
+    assert contents(gallery) == before
+
+
+def test_a_rehearsal_makes_no_database_and_says_what_it_did_not_check(
+    old: OldInstallation, settings: Settings, tmp_path: Path
+) -> None:
+    report = run(old, settings, rehearse=True)
+    assert (report.not_checked or "").startswith("There is no ")
+    assert "in this database" in (report.not_checked or "")
+    embedded = settings.model_copy(update={"database_url": None, "data_dir": tmp_path / "nothing"})
+    report = run(old, embedded, rehearse=True)
+    assert (report.not_checked or "").startswith("There is no database yet")
+    assert not (tmp_path / "nothing").exists()
+
+
 # The command
 
 
@@ -351,6 +531,26 @@ def test_the_command_rehearses_migrates_and_says_when_there_is_nothing_to_do(com
     report = json.loads(command(*FILES, "--report-json").stdout)
     assert report["new"] == {"users": 0, "photos": 0, "tokens": 0, "embeddings": 0}
     assert report["in_gallery"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
+
+
+@pytest.mark.usefixtures("old")
+def test_the_command_says_what_became_of_files_and_passwords(
+    command: Callable[..., Any], settings: Settings, tmp_path: Path, photos: Photos
+) -> None:
+    assert command(*FILES).exit_code == 0
+    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+        connection.execute("UPDATE users SET password = CASE id WHEN 7 THEN '!' ELSE 'own' END WHERE id < 30")
+    photo_at(photos, tmp_path / "photos" / "budi-1.jpg")
+    only_rows = (*FILES[:4], "--photos", "photos", "--merge")
+    done = command(*only_rows, "--dry-run")
+    assert "1 photo files are there, 1 of them for rows that were there before." in done.stdout
+    assert "1 passwords would be taken over by people of the gallery who have none there." in done.stdout
+    assert "1 people have another password in the gallery, which stays:\n  users 12: Budi@Example.org" in done.stderr
+    done = command(*only_rows)
+    assert "1 photo files copied, 1 of them for rows that were there before." in done.stdout
+    assert "1 passwords were taken over by people" in done.stdout
+    assert "Every row was in the gallery already; nothing else was changed." in done.stdout
+    assert not any(user[3] in done.output.split() for user in USERS)
 
 
 def test_the_command_lists_every_problem(command: Callable[..., Any], tmp_path: Path) -> None:

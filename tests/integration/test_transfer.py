@@ -147,11 +147,50 @@ def test_a_damaged_export_changes_nothing(
     export_gallery(filled, tmp_path / "export")
     file = tmp_path / "export" / "face_db.json"
     labels = json.loads(file.read_text(encoding="utf-8"))
+    del labels["sha256"]  # as other programs write it
     change(labels)
     file.write_text(json.dumps(labels), encoding="utf-8")
     with pytest.raises(TransferError, match=sentence):
         import_gallery(other, tmp_path / "export")
     assert embeddings(other) == []
+
+
+@pytest.mark.parametrize("file", ["export/face_db.npy", "export/face_db.json", "export.parquet"])
+def test_a_flipped_byte_is_noticed(filled: Settings, other: Settings, tmp_path: Path, file: str) -> None:
+    destination = tmp_path / Path(file).parts[0]
+    export_gallery(filled, destination)
+    whole = (tmp_path / file).read_bytes()
+    if file.endswith(".json"):  # in somebody's name, and in whose the first embedding is
+        places = [whole.index("Person «2»".encode()), whole.index(b'"users": ["1"') + 11]
+    else:  # in an embedding, where the numbers stay numbers
+        places = [whole.rindex(embeddings(filled)[300][2])]
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 2
+        (tmp_path / file).write_bytes(damaged)
+        with pytest.raises(TransferError, match="its checksums differ, so it is damaged or was changed"):
+            import_gallery(other, destination)
+        assert embeddings(other) == []
+    (tmp_path / file).write_bytes(whole)
+    assert import_gallery(other, destination).new.embeddings == 603
+
+
+@FORMATS
+def test_an_export_without_checksums_is_taken(
+    filled: Settings, other: Settings, tmp_path: Path, destination: str
+) -> None:
+    export_gallery(filled, tmp_path / destination)
+    if destination.endswith(".parquet"):
+        table = pq.read_table(tmp_path / destination)
+        about = {b"pgface": table.schema.metadata[b"pgface"]}
+        pq.write_table(table.replace_schema_metadata(about), tmp_path / destination)
+    else:
+        file = tmp_path / destination / "face_db.json"
+        labels = json.loads(file.read_text(encoding="utf-8"))
+        assert set(labels.pop("sha256")) == {"embeddings", "people"}
+        file.write_text(json.dumps(labels, indent=1), encoding="utf-8-sig")
+    assert import_gallery(other, tmp_path / destination).new.embeddings == 603
+    assert embeddings(other) == embeddings(filled)
 
 
 @pytest.mark.parametrize("keep", [0, 100, -1, -2_000])

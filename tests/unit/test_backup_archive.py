@@ -280,6 +280,16 @@ def test_an_encrypted_archive_opens_with_its_passphrase_alone(tmp_path: Path) ->
     refusal(tmp_path, whole[: len(whole) // 2], "correct horse")
 
 
+def test_damage_deep_inside_an_encrypted_archive_is_not_called_a_truncation(tmp_path: Path) -> None:
+    whole = archived("correct horse", dump=hashlib.shake_256(b"a longer dump").digest(500_000))
+    for part in (0.3, 0.5, 0.9):
+        damaged = bytearray(whole)
+        damaged[int(len(whole) * part)] ^= 1
+        sentence = refusal(tmp_path, bytes(damaged), "correct horse")
+        assert "This archive is damaged or truncated: it cannot be decrypted to its end." in sentence
+    assert "ends too early" in refusal(tmp_path, whole[:300_000], "correct horse")
+
+
 def test_age_alone_opens_an_encrypted_archive() -> None:
     pyrage = pytest.importorskip("pyrage")
     files = members(archived("correct horse"))

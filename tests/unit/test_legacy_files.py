@@ -216,6 +216,72 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     assert rows == ("users 7, name",)
 
 
+def test_what_numpy_and_bytes_left_is_read(tmp_path: Path) -> None:
+    bcrypt = "$2b$12$abcdefghijklmnopqrstuv"
+    users = [(7, b"Siti", b"siti@example.org", bcrypt.encode(), None)]
+    sides: list[tuple[Any, Any]] = [
+        (np.int64(224), np.int32(1_000)),
+        (np.float32(224), np.float64(65_535)),
+        ("224", 224.0),
+        (np.int64(0), None),
+    ]
+    photos = [(n, 7, "siñor.jpg".encode(), b"a/b.jpg", *pair, None) for n, pair in enumerate(sides, 1)]
+    tokens = [
+        (1, 7, b"one", np.float32(0.93), None, None, np.bool_(True)),
+        (2, 7, "two", "0.93", None, None, "true"),
+        (3, 7, "three", np.float64(0.93), None, None, np.bool_(False)),
+        (4, 7, "four", None, None, None, None),
+    ]
+    old = read_installation(
+        sqlite=write_sqlite(tmp_path / "old.db", schema=_UNTYPED, users=users, photos=photos, tokens=tokens)
+    )
+    assert problems(old) == []
+    assert [(user.name, user.email, user.password) for user in old.users] == [("Siti", "siti@example.org", bcrypt)]
+    assert {(photo.filename, photo.filepath) for photo in old.photos} == {("siñor.jpg", "a/b.jpg")}
+    assert [(photo.width, photo.height) for photo in old.photos] == [
+        (224, 1_000),
+        (224, 65_535),
+        (224, 224),
+        (0, None),
+    ]
+    assert [token.confidence for token in old.tokens] == [float(np.float32(0.93)), 0.93, 0.93, 0.0]
+    assert [token.is_active for token in old.tokens] == [True, True, False, False]
+    assert old.tokens[0].token_hash == hashlib.sha256(b"one").hexdigest()
+
+
+_UNTYPED = """
+CREATE TABLE users (id INTEGER PRIMARY KEY, name, email, password, created_at);
+CREATE TABLE photos (id INTEGER PRIMARY KEY, user_id, filename, filepath, width, height, created_at);
+CREATE TABLE auth_tokens (id INTEGER PRIMARY KEY, user_id, token, confidence, created_at, expires_at, is_active);
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        *(("users", "name", b"\xff"), ("users", "password", b"\xff\xfe"), ("photos", "filepath", b"\xff")),
+        *(("photos", "width", value) for value in ("wide", "", -1, 2**24, 22.5, b"\xe0", b"224", b"0224", b"")),
+        *(("photos", "height", np.float32(22.5).tobytes()), ("photos", "height", np.int64(-1).tobytes())),
+        *(("auth_tokens", "confidence", value) for value in ("high", "", "nan", float("inf"), b"0.93", b"\0", b"")),
+        ("auth_tokens", "confidence", np.float64("nan").tobytes()),
+        ("auth_tokens", "confidence", np.int64(1).tobytes()),
+        ("auth_tokens", "confidence", np.int32(93).tobytes()),
+        ("auth_tokens", "confidence", 1e300),
+        *(("auth_tokens", "is_active", value) for value in (2, "maybe", "", b"\2", b"1", np.int64(1).tobytes())),
+        *(("auth_tokens", "token", value) for value in (b"\xff", 12)),
+    ],
+)
+def test_what_cannot_be_read_in_one_way_only_is_told_with_its_row(
+    tmp_path: Path, table: str, column: str, value: Any
+) -> None:
+    file = write_sqlite(tmp_path / "old.db", schema=_UNTYPED, users=USERS[:1], photos=PHOTOS[:1], tokens=TOKENS[:1])
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+    ((_, (row,)),) = problems(read_installation(sqlite=file))
+    where = {"users": "users 7", "photos": "photos 4", "auth_tokens": "auth_tokens 2"}[table]
+    assert row.startswith(where if column == "token" else f"{where}, {column}")
+
+
 # Files that are none
 
 
@@ -307,6 +373,23 @@ def test_labels_may_be_numbers_and_stand_beside_other_things(tmp_path: Path) -> 
     owners, found = read_owners(tmp_path / "face_db.json")
     assert owners.tolist() == [7, 12]
     assert not found
+
+
+def test_labels_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "face_db.json").write_text('{"users": ["7", "12"]}', encoding="utf-8-sig")
+    assert read_owners(tmp_path / "face_db.json")[0].tolist() == [7, 12]
+    (tmp_path / "face_db.json").write_text('{"people": []}', encoding="utf-8-sig")
+    with pytest.raises(MigrationError, match="it has no list of users"):
+        read_owners(tmp_path / "face_db.json")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_numbers_that_json_does_not_have_are_called_so(tmp_path: Path, value: float, encoding: str) -> None:
+    text = json.dumps({"users": ["7"], "thresholds": [value]})
+    (tmp_path / "face_db.json").write_text(text, encoding=encoding)
+    with pytest.raises(MigrationError, match=rf": it holds {json.dumps(value)}, which Python writes"):
+        read_owners(tmp_path / "face_db.json")
 
 
 @pytest.mark.parametrize("keep", [0, 50, 1_000, 4_096, 9_000])

@@ -88,11 +88,18 @@ def decrypting(reader: TarReader, key: bytes, passphrase: str) -> Iterator[Reada
             with suppress(BrokenPipeError), sink:  # nobody reads any more: they have found something wrong
                 pyrage.decrypt_io(parts, sink, [identity])
         except (OSError, pyrage.DecryptError) as error:
+            if parts.failure is not None:
+                raise parts.failure from error
             raise ArchiveError("This archive is damaged or truncated: it cannot be decrypted to its end.") from error
 
     with _pipe() as (source, sink), _beside(work, sink) as result:
         with source:
-            yield source
+            try:
+                yield source
+            except ArchiveError:
+                source.close()  # so that the other side ends, too
+                result()  # what could not be decrypted only seems to end too early here
+                raise
         result()
 
 
@@ -153,8 +160,17 @@ class _PartsReader:
         self._left = memoryview(b"")
         self._number = 0
         self._ended = False
+        self.failure: ArchiveError | None = None
+        """What is wrong with the parts: pyrage passes on no more than a text."""
 
     def read(self, size: int = -1) -> bytes:
+        try:
+            return self._read(size)
+        except ArchiveError as error:
+            self.failure = error
+            raise
+
+    def _read(self, size: int) -> bytes:
         while not self._left and not self._ended:
             block = next(self._blocks, None)
             if block is None:

@@ -69,6 +69,12 @@ def _print(report: MigrationReport) -> None:
         empty="",
     )
     _print_photos(report)
+    if report.taken_passwords:
+        would = "would be" if report.new is None else "were"
+        say(f"{report.taken_passwords:,} passwords {would} taken over by people of the gallery who have none there.")
+    if report.kept_passwords:
+        print_error(f"{len(report.kept_passwords):,} people have another password in the gallery, which stays:")
+        _list(report.kept_passwords)
     for old, new in list(report.renamed_users.items())[:_SHOWN]:
         say(f"User {old} has the id {new} here.")
     if report.left_out:
@@ -80,7 +86,8 @@ def _print_photos(report: MigrationReport) -> None:
     if report.linked_embeddings:
         say(f"{report.linked_embeddings:,} embeddings are linked with the photo that they are of.")
     if report.photo_files:
-        say(f"{report.photo_files:,} photo files {'are there' if report.new is None else 'copied'}.")
+        adopted = f", {report.adopted_files:,} of them for rows that were there before" if report.adopted_files else ""
+        say(f"{report.photo_files:,} photo files {'are there' if report.new is None else 'copied'}{adopted}.")
     for what, files in (("are not there", report.missing_files), ("cannot be used", report.unusable_files)):
         if files:
             print_error(f"{len(files):,} photo files {what}; their rows keep the old path:")
@@ -97,8 +104,11 @@ def _print_photos(report: MigrationReport) -> None:
 
 def _conclusion(report: MigrationReport) -> str:
     if report.new is None:
-        return "Rehearsed: nothing was written."
+        not_checked = f" {report.not_checked}" if report.not_checked else ""
+        return f"Rehearsed: nothing was written.{not_checked}"
     if report.new.nothing or report.verified is None:
+        if report.adopted_files or report.taken_passwords:
+            return "Every row was in the gallery already; nothing else was changed."
         return "Everything is in the gallery already; nothing was changed."
     verified = report.verified
     return (

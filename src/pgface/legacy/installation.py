@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,13 @@ from pgface.legacy.labels import read_owners, user_id
 from pgface.legacy.moments import moment
 from pgface.legacy.problems import Problem, found
 from pgface.legacy.sqlite import OldTables, Row, read_sqlite
+from pgface.legacy.values import number as finite_number
+from pgface.legacy.values import side, text, truth
 from pgface.legacy.vectors import open_vectors, vector_problems
 from pgface.people import UNUSABLE_PASSWORD, is_email
 from pgface.tokens import token_hash
+
+Value = TypeVar("Value")
 
 _LONGEST = 255
 """Characters of the specification's VARCHAR columns."""
@@ -79,10 +84,11 @@ class OldInstallation:
     as_they_are: bool = False
     """Whether the vectors are those of a gallery, and are written with every bit that they have."""
 
-    def embeddings(self, rows: slice) -> NDArray[np.float32]:
+    def embeddings(self, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
         """Some embeddings as the gallery keeps them, shape (n, 512)."""
         vectors = self.vectors[rows]
-        return np.asarray(vectors) if self.as_they_are else unit_embeddings(vectors, first_row=rows.start)
+        first = rows.start if isinstance(rows, slice) else 0
+        return np.asarray(vectors) if self.as_they_are else unit_embeddings(vectors, first_row=first)
 
     def photo_of_each(self) -> NDArray[np.int32]:
         """The photo of each embedding, shape (n,); 0 where the old data does not tell.
@@ -203,34 +209,35 @@ class _Reading:
         created_at = self._moment(row.get("created_at"), f"{where}, created_at")
         filepath = self._text(row.get("filepath"), f"{where}, filepath", longest=None)
         filename = self._text(row.get("filename"), f"{where}, filename")
+        width, height = (self._number(row.get(name), f"{where}, {name}", side) for name in ("width", "height"))
         if number is None or owner is None:
             return None
         name = filename or Path(filepath).name or f"photo-{number}"
-        return OldPhoto(
-            number, owner, name, filepath or name, _size(row.get("width")), _size(row.get("height")), created_at
-        )
+        return OldPhoto(number, owner, name, filepath or name, width, height, created_at)
 
     def _token(self, row: Row, place: int, known: set[int]) -> OldToken | None:
         where = f"auth_tokens {row.get('id', place)}"
         number, owner = self._id(row.get("id", place), where), self._owner(row["user_id"], where, known)
         created_at = self._moment(row.get("created_at"), f"{where}, created_at")
         expires_at = self._moment(row.get("expires_at"), f"{where}, expires_at")
-        token = row["token"]
-        if not isinstance(token, str) or not token:
+        confidence = self._number(row.get("confidence"), f"{where}, confidence", finite_number)
+        is_active = self._number(row.get("is_active", True), f"{where}, is_active", truth)
+        hashed = self._token_hash(row["token"], where)
+        if number is None or owner is None or hashed is None or is_active is None:
+            return None
+        return OldToken(number, owner, hashed, confidence or 0.0, created_at, expires_at, is_active)
+
+    def _token_hash(self, value: Any, where: str) -> str | None:
+        if value in (None, "", b""):
             self._wrong["{count} tokens are empty; remove them from a copy."].append(where)
             return None
-        if number is None or owner is None:
-            return None
-        confidence = row.get("confidence")
-        return OldToken(
-            number,
-            owner,
-            token_hash(token),
-            float(confidence) if isinstance(confidence, int | float) else 0.0,
-            created_at,
-            expires_at,
-            _truth(row.get("is_active", True)),
-        )
+        try:
+            if isinstance(value, str | bytes):
+                return token_hash(value.decode() if isinstance(value, bytes) else value)
+        except UnicodeError:
+            pass
+        self._wrong["{count} tokens are no text; remove them from a copy."].append(where)
+        return None
 
     def _id(self, value: Any, where: str) -> int | None:
         number = user_id(value)
@@ -257,14 +264,25 @@ class _Reading:
             return None
 
     def _text(self, value: Any, where: str, *, longest: int | None = _LONGEST) -> str:
-        text = "" if value is None else str(value).strip()
-        fits = longest is None or len(text) <= longest
-        if not fits or "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        try:
+            found = text(value)
+        except ValueError:
+            found = None
+        if found is None or (longest is not None and len(found) > longest):
             self._wrong[
                 f"{{count}} texts are longer than {_LONGEST} characters, or no text in UTF-8; correct them in a copy."
             ].append(where)
             return ""
-        return text
+        return found
+
+    def _number(self, value: Any, where: str, read: Callable[[Any], Value]) -> Value | None:
+        try:
+            return read(value)
+        except (ValueError, OverflowError):
+            self._wrong["{count} numbers or truth values cannot be read as such; correct them in a copy."].append(
+                f"{where}: {str(value)[:40]!r}"
+            )
+            return None
 
     def _same_emails(self) -> None:
         by_email: dict[str, list[OldUser]] = defaultdict(list)
@@ -283,11 +301,3 @@ class _Reading:
         self._wrong["{count} tokens are there twice; remove one of each from a copy."] += [
             f"auth_tokens {', '.join(map(str, ids))}" for ids in by_hash.values() if len(ids) > 1
         ]
-
-
-def _size(value: Any) -> int | None:
-    return value if isinstance(value, int) and 0 <= value < 2**31 else None
-
-
-def _truth(value: Any) -> bool:
-    return str(value).strip().lower() in ("1", "true", "t", "yes", "on")

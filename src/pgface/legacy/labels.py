@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ijson
 import numpy as np
@@ -50,14 +53,50 @@ def user_id(value: Any) -> int | None:
     return value
 
 
-def _items(file: Path, prefix: str) -> Iterator[Any]:
+@contextmanager
+def open_labels(file: Path) -> Iterator[BinaryIO]:
+    """Open the JSON file after its byte order mark, which some editors put there and no parser of JSON takes.
+
+    Raises:
+        MigrationError: it cannot be read, or, inside the block, is no JSON; the sentence says why.
+
+    """
     try:
         with file.open("rb") as stream:
-            yield from ijson.items(stream, prefix)
+            if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+                stream.seek(0)
+            yield stream
     except OSError as error:
         raise MigrationError(f"{file}: it cannot be read ({error.strerror}); give the path of face_db.json.") from error
     except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise MigrationError(f"{file}: it is truncated, or no JSON; give a whole copy.") from error
+        raise MigrationError(f"{file}: {_why_no_json(file)}") from error
+
+
+def _items(file: Path, prefix: str) -> Iterator[Any]:
+    with open_labels(file) as stream:
+        yield from ijson.items(stream, prefix)
+
+
+class _NotFiniteError(Exception):
+    """NaN or Infinity stands where a number should."""
+
+
+def _why_no_json(file: Path) -> str:
+    """What is wrong with a file that cannot be parsed; it is read as a whole, which only a refusal does."""
+
+    def refuse(constant: str) -> None:
+        raise _NotFiniteError(constant)
+
+    try:
+        json.loads(file.read_bytes().decode("utf-8-sig"), parse_constant=refuse)
+    except _NotFiniteError as found:
+        return (
+            f"it holds {found}, which Python writes and JSON does not have; "
+            "write it again with null in its place (json.dump(..., allow_nan=False) finds it)."
+        )
+    except (OSError, ValueError, RecursionError):
+        pass
+    return "it is truncated, or no JSON; give a whole copy."
 
 
 def _require_list(file: Path) -> None:

@@ -7,18 +7,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from psycopg.rows import class_row
-
 from pgface.binding import GalleryModel, read_binding
 from pgface.bulk import refresh_templates_of_load, vector_index_set_aside
-from pgface.errors import MigrationError, SchemaMissingError
+from pgface.errors import MigrationError
 from pgface.faces import load_engine
 from pgface.faces.image import PhotoLimits
 from pgface.legacy.installation import OldInstallation
 from pgface.legacy.model_check import ModelCheck, check_model
-from pgface.legacy.photo_copies import PhotoCopies, find_file
+from pgface.legacy.photo_copies import PhotoCopies
+from pgface.legacy.photo_search import FoundPhotos, find_photos
+from pgface.legacy.plan import Counts, Plan, count_rows
+from pgface.legacy.rehearsal import Rehearsal, rehearsed
 from pgface.legacy.verify import Verified, verify_rows, verify_search
-from pgface.legacy.write import Counts, OnRows, Written, count_rows, write
+from pgface.legacy.write import OnRows, write
 from pgface.photo_files import PhotoFiles
 from pgface.postgres.database import Database, initialise
 from pgface.postgres.errors import translated
@@ -45,6 +46,14 @@ class MigrationReport:
     missing_files: tuple[str, ...]
     unusable_files: tuple[str, ...]
     """Files that are no photos, or over a limit; they were not copied."""
+    adopted_files: int
+    """Of the photo files, those whose rows were in the gallery before."""
+    taken_passwords: int
+    """Hashes of users who were in the gallery before and had no password there."""
+    kept_passwords: tuple[str, ...]
+    """Old users whose password was not taken over, because the gallery has another."""
+    not_checked: str | None
+    """What a rehearsal could not look at, as a sentence."""
     left_out: tuple[str, ...]
     """Columns and tables that have no place in a gallery."""
     model: str
@@ -94,15 +103,24 @@ def migrate(
     _refuse_problems(old)
     if photos is not None and not photos.is_dir():
         raise MigrationError(f"{photos}: there is no such folder; give the one that holds the old photos.")
-    check = _check_model(old, settings, model, photos)
+    found = None if photos is None else find_photos(photos, old.photos)
+    engine = load_engine(
+        model,
+        models_dir=settings.models_dir,
+        detector_size=settings.detector_size,
+        execution_provider=settings.execution_provider,
+    )
+    check = None
+    if found is not None and len(old.owners):
+        check = check_model(engine, old, found, PhotoLimits.from_settings(settings))
     if rehearse:
-        return _rehearsed(old, settings, model, photos, check, began)
+        return _rehearsed(old, rehearsed(old, settings, engine, found, merge=merge), model, check, began)
     initialise(settings)
     with Database.open(settings) as database:
         bound = GalleryModel(settings, read_binding(database), None)
         bound.bind(database, model)
         migration = Migration(old, settings, database, PhotoFiles(settings.photos_dir, bound.binding.id))
-        migration.run(photos, merge=merge, on_rows=on_rows)
+        migration.run(found, merge=merge, on_rows=on_rows)
         return migration.report(bound.binding.model_name or model, check, began)
 
 
@@ -115,7 +133,7 @@ class Migration:
         self._database = database
         self._files = files
 
-    def run(self, photos: Path | None, *, merge: bool, on_rows: OnRows | None) -> None:
+    def run(self, photos: FoundPhotos | None, *, merge: bool, on_rows: OnRows | None) -> None:
         """Write, verify and commit; then have the index built, and see that what was migrated is found."""
         with (
             self._database.connection_of_its_own() as connection,
@@ -128,9 +146,8 @@ class Migration:
             began = time.monotonic()
             with self._files.writing() as batch, translated(), connection.transaction():
                 self.copies = PhotoCopies(photos, batch, PhotoLimits.from_settings(self._settings))
-                self.before = count_rows(connection)
                 self.written = write(connection, self._old, self.copies, merge=merge, on_rows=on_rows)
-                users = verify_rows(connection, self._old, self.written, self.before)
+                users = verify_rows(connection, self._old, self.written, self.written.plan.before)
                 refresh_templates_of_load(connection, len(self.written.users), many=many)
             self.seconds_to_commit = time.monotonic() - began
         self.verified = None
@@ -144,12 +161,16 @@ class Migration:
         return MigrationReport(
             found=_found(self._old),
             new=self.written.new,
-            in_gallery=self.before,
-            renamed_users=_renamed(self.written),
+            in_gallery=self.written.plan.before,
+            renamed_users=_renamed(self.written.plan),
             linked_embeddings=int((self._old.photo_of_each() > 0).sum()),
             photo_files=self.copies.copied,
             missing_files=tuple(self.copies.missing),
             unusable_files=tuple(self.copies.unusable),
+            adopted_files=self.written.adopted_files,
+            taken_passwords=len(self.written.plan.passwords),
+            kept_passwords=self.written.plan.kept_passwords,
+            not_checked=None,
             left_out=self._old.left_out,
             model=model,
             model_check=check,
@@ -159,8 +180,8 @@ class Migration:
         )
 
 
-def _renamed(written: Written) -> dict[int, int]:
-    return {old: new for old, new in written.users.items() if old != new}
+def _renamed(plan: Plan) -> dict[int, int]:
+    return {old: new for old, new in plan.users.items() if old != new}
 
 
 def _found(old: OldInstallation) -> Counts:
@@ -175,32 +196,23 @@ def _refuse_problems(old: OldInstallation) -> None:
     raise MigrationError(f"{old.problems[0].summary}{also} Nothing was written.")
 
 
-def _check_model(old: OldInstallation, settings: Settings, model: str, photos: Path | None) -> ModelCheck | None:
-    engine = load_engine(
-        model,
-        models_dir=settings.models_dir,
-        detector_size=settings.detector_size,
-        execution_provider=settings.execution_provider,
-    )
-    if photos is None or not len(old.owners):
-        return None
-    return check_model(engine, old, photos, PhotoLimits.from_settings(settings))
-
-
 def _rehearsed(
-    old: OldInstallation, settings: Settings, model: str, photos: Path | None, check: ModelCheck | None, began: float
+    old: OldInstallation, rehearsal: Rehearsal, model: str, check: ModelCheck | None, began: float
 ) -> MigrationReport:
-    files = {} if photos is None else {photo: find_file(photos, photo) for photo in old.photos}
-    missing = tuple(f"photos {photo.id}: {photo.filepath}" for photo, file in files.items() if file is None)
+    plan, copies = rehearsal.plan, rehearsal.copies
     return MigrationReport(
         found=_found(old),
         new=None,
-        in_gallery=_what_is_there(settings),
-        renamed_users={},
+        in_gallery=None if plan is None else plan.before,
+        renamed_users={} if plan is None else _renamed(plan),
         linked_embeddings=int((old.photo_of_each() > 0).sum()),
-        photo_files=len(files) - len(missing),
-        missing_files=missing,
-        unusable_files=(),
+        photo_files=copies.copied,
+        missing_files=tuple(copies.missing),
+        unusable_files=tuple(copies.unusable),
+        adopted_files=rehearsal.adopted_files,
+        taken_passwords=0 if plan is None else len(plan.passwords),
+        kept_passwords=() if plan is None else plan.kept_passwords,
+        not_checked=rehearsal.not_checked,
         left_out=old.left_out,
         model=model,
         model_check=check,
@@ -208,12 +220,3 @@ def _rehearsed(
         seconds_to_commit=0.0,
         seconds=time.monotonic() - began,
     )
-
-
-def _what_is_there(settings: Settings) -> Counts | None:
-    try:
-        with Database.open(settings) as database:
-            (counts,) = database.read("count_rows", row_factory=class_row(Counts))
-    except SchemaMissingError:
-        return None
-    return counts

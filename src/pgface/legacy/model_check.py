@@ -15,7 +15,7 @@ from pgface.faces.engine import Engine
 from pgface.faces.image import PhotoLimits, open_photo
 from pgface.faces.models import model_defaults
 from pgface.legacy.installation import OldInstallation, OldPhoto
-from pgface.legacy.photo_copies import find_file
+from pgface.legacy.photo_search import FoundPhotos
 
 _WANTED = 12
 _OF_ONE_USER = 50
@@ -32,7 +32,7 @@ class ModelCheck:
     """Median over these photos of the similarity to the nearest embedding of the same user; 0 without photos."""
 
 
-def check_model(engine: Engine, old: OldInstallation, folder: Path, limits: PhotoLimits) -> ModelCheck:
+def check_model(engine: Engine, old: OldInstallation, found: FoundPhotos, limits: PhotoLimits) -> ModelCheck:
     """Embed some photos again and compare them with the embeddings of the users whose they are.
 
     Embeddings of two models have nothing to do with one another: their similarity is near 0.
@@ -40,7 +40,7 @@ def check_model(engine: Engine, old: OldInstallation, folder: Path, limits: Phot
     Args:
         engine: of the model that is said to have made the embeddings.
         old: the old installation.
-        folder: where its photo files are.
+        found: its photo files.
         limits: what a photo may cost.
 
     Raises:
@@ -48,32 +48,32 @@ def check_model(engine: Engine, old: OldInstallation, folder: Path, limits: Phot
 
     """
     similarities: list[float] = []
-    for photo, file in _candidates(old, folder):
-        similarity = _similarity(engine, old, photo, file, limits)
-        if similarity is not None:
-            similarities.append(similarity)
+    for photo, file in _candidates(old, found):
+        one = _similarity(engine, old, photo, file, limits)
+        if one is not None:
+            similarities.append(one)
         if len(similarities) == _WANTED:
             break
     if not similarities:
         return ModelCheck(0, 0.0)
-    found = median(similarities)
+    similarity = median(similarities)
     name = engine.identity.name
-    if found < model_defaults(name).verify_threshold:
+    if similarity < model_defaults(name).verify_threshold:
         raise MigrationError(
             f"{len(similarities)} photos were embedded again by {name}, and are not similar to the embeddings of their "
-            f"users (median {found:.2f}); another model made these: give it with --model."
+            f"users (median {similarity:.2f}); another model made these: give it with --model."
         )
-    return ModelCheck(len(similarities), found)
+    return ModelCheck(len(similarities), similarity)
 
 
-def _candidates(old: OldInstallation, folder: Path) -> list[tuple[OldPhoto, Path]]:
+def _candidates(old: OldInstallation, found: FoundPhotos) -> list[tuple[OldPhoto, Path]]:
     """Photos that have a file, of users who have embeddings; first one of each user, so that many users are seen."""
     owners = set(np.unique(old.owners).tolist())
     photos = [photo for photo in old.photos if photo.user_id in owners]
     first = {photo.user_id: photo for photo in reversed(photos)}
     others = [photo for photo in photos if photo is not first[photo.user_id]]
     chosen = [*first.values(), *others][: 20 * _WANTED]
-    return [(photo, file) for photo in chosen if (file := find_file(folder, photo)) is not None]
+    return [(photo, found.files[photo.id]) for photo in chosen if photo.id in found.files]
 
 
 def _similarity(engine: Engine, old: OldInstallation, photo: OldPhoto, file: Path, limits: PhotoLimits) -> float | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath, PureWindowsPath
+from pathlib import Path
 
 from PIL import Image, JpegImagePlugin
 
 from pgface.errors import PhotoError
 from pgface.faces.image import PhotoLimits, open_photo
 from pgface.legacy.installation import OldPhoto
+from pgface.legacy.photo_search import FoundPhotos
 from pgface.photo_files import PhotoBatch
 
 _TELLING = ("APP1", "APP13", "COM")
@@ -18,16 +19,16 @@ _TELLING = ("APP1", "APP13", "COM")
 class PhotoCopies:
     """Copies photo files; keeps account of those that it could not."""
 
-    def __init__(self, folder: Path | None, batch: PhotoBatch, limits: PhotoLimits) -> None:
+    def __init__(self, found: FoundPhotos | None, batch: PhotoBatch | None, limits: PhotoLimits) -> None:
         """Copy nothing yet.
 
         Args:
-            folder: where the old files are; None to copy none.
-            batch: takes the copies.
+            found: the old files; None to copy none.
+            batch: takes the copies; without it they are looked at as if they were copied.
             limits: what a photo may cost.
 
         """
-        self._folder = folder
+        self._found = found
         self._batch = batch
         self._limits = limits
         self.copied = 0
@@ -36,37 +37,26 @@ class PhotoCopies:
 
     def copy(self, photo: OldPhoto) -> str:
         """Copy a photo's file and return its path for the row: the old one where there is no file to copy."""
-        if self._folder is None:
+        if self._found is None:
             return photo.filepath
-        file = find_file(self._folder, photo)
-        if file is None:
-            self.missing.append(f"photos {photo.id}: {photo.filepath}")
+        if photo.id not in self._found.files:
+            self.missing.append(self._found.missing[photo.id])
             return photo.filepath
         try:
-            filepath = self._copy(file)
+            filepath = self._copy(self._found.files[photo.id])
         except PhotoError as error:
             self.unusable.append(f"photos {photo.id}: {error}")
             return photo.filepath
         self.copied += 1
-        return filepath
+        return filepath or photo.filepath
 
-    def _copy(self, file: Path) -> str:
+    def _copy(self, file: Path) -> str | None:
         with open_photo(file, self._limits) as opened:
+            if self._batch is None:
+                return None
             if _is_bare_jpeg(file):
                 return self._batch.add_jpeg(file.read_bytes())
             return self._batch.add(opened.pixels)
-
-
-def find_file(folder: Path, photo: OldPhoto) -> Path | None:
-    """The file of a photo below a folder: at its path, or under its name; never outside, wherever its path may lead."""
-    root = folder.resolve()
-    # The old application may have run on Windows.
-    names = (photo.filepath, photo.filename, PurePath(photo.filepath).name, PureWindowsPath(photo.filepath).name)
-    for name in dict.fromkeys(names):
-        file = (root / name).resolve()
-        if name and file.is_relative_to(root) and file.is_file():
-            return file
-    return None
 
 
 def _is_bare_jpeg(file: Path) -> bool:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pgface.errors import MigrationError
 from pgface.legacy.installation import OldInstallation
-from pgface.legacy.write import Counts, Written, count_rows, embeddings_of_each
+from pgface.legacy.plan import Counts, count_rows
+from pgface.legacy.write import Written, embeddings_of_each
 from pgface.schema import queries
 
 _SAMPLE = 20

@@ -50,6 +50,10 @@ class EmbeddedPostgres:
         """The folder with psql, pg_dump and the other programs, of the version that the data have."""
         return self._client.cluster.binaries
 
+    def is_made(self) -> bool:
+        """Whether the folder holds a server's data already; nothing is made or started."""
+        return self._client.cluster.data.is_dir()
+
     def start(self) -> str:
         """Be a client of the server, starting it unless it runs; returns its URL.
 

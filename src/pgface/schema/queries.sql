@@ -405,10 +405,10 @@ SELECT
     (SELECT count(*) FROM face_embeddings) AS embeddings;
 
 -- select_migrated_users --
-SELECT id, lower(email) FROM users;
+SELECT id, lower(email), password FROM users;
 
 -- select_migrated_photos --
-SELECT id, user_id, filename, created_at FROM photos;
+SELECT id, user_id, filename, created_at, filepath FROM photos;
 
 -- select_migrated_tokens --
 SELECT id, token FROM auth_tokens;
@@ -1218,3 +1218,18 @@ RETURNING id;
 
 -- forget_challenges --
 DELETE FROM used_challenges WHERE ends_at < clock_timestamp();
+
+-- embeddings_of_migrated_users --
+SELECT user_id, embedding
+FROM face_embeddings
+WHERE user_id = ANY(%(ids)s);
+
+-- set_migrated_password --
+UPDATE users
+SET password = %(password)s
+WHERE id = %(id)s;
+
+-- set_migrated_filepath --
+UPDATE photos
+SET filepath = %(filepath)s
+WHERE id = %(id)s;

@@ -22,7 +22,7 @@ from pgface.faces.engine import EMBEDDING_DIMENSION
 from pgface.postgres.database import Database
 from pgface.schema import queries
 from pgface.settings import Settings
-from pgface.transfer.contents import FORMAT, LABELS, VECTORS, ExportedPerson, require_pyarrow
+from pgface.transfer.contents import FORMAT, LABELS, SUMS, VECTORS, Checksums, ExportedPerson, require_pyarrow
 
 OnRows = Callable[[int, int], None]
 """Called with the embeddings written, and all of them."""
@@ -125,12 +125,14 @@ def _write_npy(parts: tuple[Path, ...], state: _State, on_rows: OnRows) -> None:
         about = {**state.described(), "people": [asdict(person) for person in state.people]}
         text.write(json.dumps(about, ensure_ascii=False)[:-1] + ', "users": [')
         done = 0
+        sums = Checksums()
         for user_ids, embeddings in state.blocks:
+            sums.add(user_ids, embeddings)
             npy.write(embeddings.astype("<f4").tobytes())
             text.write((", " if done else "") + ", ".join(f'"{number}"' for number in user_ids.tolist()))
             done += len(user_ids)
             on_rows(done, state.count)
-        text.write("]}\n")
+        text.write(f'], "{SUMS}": {json.dumps(sums.of(state.binding.identity, state.people))}}}\n')
         for stream in (npy, text):
             stream.flush()
             os.fsync(stream.fileno())
@@ -145,12 +147,15 @@ def _write_parquet(parts: tuple[Path, ...], state: _State, on_rows: OnRows) -> N
     schema = pa.schema(fields, metadata={"pgface": json.dumps(state.described())})
     people = {person.id: person for person in state.people}
     done = 0
+    sums = Checksums()
     # Embeddings look like noise: compressing them takes time and wins nothing.
     with pq.ParquetWriter(parts[0], schema, compression={name: "zstd" for name, _ in columns}) as writer:
         for user_ids, embeddings in state.blocks:
+            sums.add(user_ids, embeddings)
             of_rows = [people[number] for number in user_ids.tolist()]
             vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), EMBEDDING_DIMENSION)
             arrays = [user_ids, [person.name for person in of_rows], [person.email for person in of_rows], vectors]
             writer.write_table(pa.table(arrays, schema=schema))
             done += len(user_ids)
             on_rows(done, state.count)
+        writer.add_key_value_metadata({SUMS: json.dumps(sums.of(state.binding.identity, state.people))})

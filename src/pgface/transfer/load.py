@@ -18,16 +18,20 @@ from pgface.binding import read_binding
 from pgface.errors import MigrationError, ModelMismatchError, TransferError
 from pgface.faces.engine import EMBEDDING_DIMENSION, ModelIdentity
 from pgface.legacy.installation import OldInstallation, OldUser
-from pgface.legacy.labels import read_owners
+from pgface.legacy.labels import open_labels, read_owners
 from pgface.legacy.migrate import Migration
+from pgface.legacy.plan import Counts
 from pgface.legacy.problems import Problem
 from pgface.legacy.vectors import open_vectors, vector_problems
-from pgface.legacy.write import Counts, OnRows
+from pgface.legacy.write import OnRows
 from pgface.people import UNUSABLE_PASSWORD
 from pgface.photo_files import PhotoFiles
 from pgface.postgres.database import Database
 from pgface.settings import Settings
-from pgface.transfer.contents import FORMAT, LABELS, VECTORS, ExportedPerson, model_of, require_pyarrow
+from pgface.transfer.contents import FORMAT, LABELS, SUMS, VECTORS, Checksums, ExportedPerson, model_of, require_pyarrow
+
+_BLOCK = 1_000
+"""Embeddings whose checksum is taken at once: 2 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +44,8 @@ class Export:
     """Shape (n,): the id, in the export, of each embedding's person."""
     vectors: NDArray[Any]
     """Shape (n, 512), float32."""
+    sums: Any
+    """Its checksums; None in an export of an older pgface, or of another program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,22 @@ def _problems(export: Export, source: Path) -> list[Problem]:
     strangers = np.setdiff1d(export.owners, [person.id for person in export.people])
     if len(export.owners) != len(export.vectors) or len(strangers):
         return [Problem(f"{source}: embeddings and people do not go together; give a whole export.")]
+    if export.sums is not None and export.sums != _sums(export):
+        return [
+            Problem(
+                f"{source}: it is not as `pgface export` wrote it: its checksums differ, so it is damaged or was "
+                f"changed; give a whole export, or remove {SUMS!r} from it if you changed it yourself."
+            )
+        ]
     return vector_problems(source, export.vectors)
+
+
+def _sums(export: Export) -> dict[str, str]:
+    sums = Checksums()
+    for start in range(0, len(export.owners), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        sums.add(export.owners[rows], np.asarray(export.vectors[rows]))
+    return sums.of(export.model, export.people)
 
 
 @contextmanager
@@ -124,16 +145,18 @@ def _read_npy(folder: Path) -> Export:
     owners, wrong = read_owners(folder / LABELS)
     if wrong:
         raise TransferError(wrong[0].summary)
-    with (folder / LABELS).open("rb") as stream:
+    with open_labels(folder / LABELS) as stream:
         people = tuple(_person(found) for found in ijson.items(stream, "people.item"))
-    with (folder / LABELS).open("rb") as stream:
+    with open_labels(folder / LABELS) as stream:
         about = dict(ijson.kvitems(stream, "model"))
+    with open_labels(folder / LABELS) as stream:
+        sums = next(ijson.items(stream, SUMS), None)
     if not about:
         raise TransferError(
             f"{folder / LABELS}: it names no model, so `pgface export` did not write it; "
             "use `pgface migrate` for files of an old installation."
         )
-    return Export(model_of(about), people, owners, vectors)
+    return Export(model_of(about), people, owners, vectors, sums)
 
 
 def _read_parquet(file: Path, vectors: Path) -> Export:
@@ -158,7 +181,9 @@ def _read_parquet(file: Path, vectors: Path) -> Export:
             mapped[rows] = batch.column("embedding").flatten().to_numpy().reshape(len(batch), EMBEDDING_DIMENSION)
             people |= _people_of(batch)
             done += len(batch)
-        return Export(model_of(about["model"]), tuple(people.values()), owners, mapped)
+        sums = (parquet.metadata.metadata or {}).get(SUMS.encode())
+        told = None if sums is None else json.loads(sums)
+        return Export(model_of(about["model"]), tuple(people.values()), owners, mapped, told)
     except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
         raise TransferError(f"{file}: it cannot be read, is damaged, or `pgface export` did not write it.") from error
 
