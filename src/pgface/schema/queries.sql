@@ -1224,11 +1224,6 @@ SELECT user_id, embedding
 FROM face_embeddings
 WHERE user_id = ANY(%(ids)s);
 
--- set_migrated_password --
-UPDATE users
-SET password = %(password)s
-WHERE id = %(id)s;
-
 -- set_migrated_filepath --
 UPDATE photos
 SET filepath = %(filepath)s
