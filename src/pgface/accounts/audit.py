@@ -79,7 +79,7 @@ def record(
         "actor": client.actor or (None if user_id is None else f"user {user_id}"),
         "user_id": user_id,
         "key_id": key_id,
-        "address": client.address and client.address.partition("%")[0],
+        "address": None if client.ip is None else str(client.ip),
         "similarity": similarity,
     }
     connection.execute(queries()["insert_audit"], values)
