@@ -14,7 +14,7 @@ class Client:
     """Where a request comes from."""
 
     address: str | None = None
-    """IP address, if there is one: the command line has none, and a proxy that is not set up may give something else."""
+    """IP address, if there is one: the command line has none, and a proxy that is not set up gives something else."""
     actor: str | None = None
     """Who asks, where that is not the user themselves: `key 3`, or `command line`."""
 
