@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,16 @@ def test_two_people_who_take_turns(engine: Engine, live: list[list[Face]], blair
     assert len(other) == len(live)
     middle = len(live) // 2
     assert "do not show the same person" in refused([*live[:middle], *other[middle:]])
+
+
+def test_a_face_that_passes_into_another_by_small_steps(engine: Engine, bush: RGBImage, blair: RGBImage) -> None:
+    (face,) = engine.detect_and_embed(bush)
+    live = [turned(bush, face.landmarks, pose) for pose in path(AHEAD, LEFT, RIGHT, AHEAD, step=8)]
+    mixed = [(blair * (1 - share) + bush * share).astype(np.uint8) for share in np.linspace(0, 1, 15)]
+    frames = seen(engine, [*[blair] * 3, *mixed, *live, *mixed[::-1], *[blair] * 3])
+    embeddings = [found[0].embedding for found in frames]
+    assert min(float(one @ other) for one, other in pairwise(embeddings)) > SAME_PERSON
+    assert "does not show the person of the frontal frame" in refused(frames, ("left", "right"))
 
 
 def test_somebody_else_in_the_picture_and_nobody(live: list[list[Face]]) -> None:

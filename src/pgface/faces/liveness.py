@@ -57,7 +57,7 @@ def check_turns(frames: Sequence[Sequence[Face]], turns: Sequence[Turn], *, same
     Args:
         frames: the faces of every frame, in the order in which they were taken, some ten a second.
         turns: what was asked for; between two turns the head may go through the middle. It begins and ends there.
-        same_person: least similarity of one frame's face and the next one's.
+        same_person: least similarity of one frame's face and the next one's, and of each and the frontal one's.
 
     Raises:
         LivenessError: it was not so; the sentence says why, which is for the audit log and not for the client.
@@ -78,6 +78,7 @@ def check_turns(frames: Sequence[Sequence[Face]], turns: Sequence[Turn], *, same
         raise LivenessError(f"The head turned {_told(done)} and not {_told(turns)}.")
     ahead = [face for face, direction in zip(faces, seen, strict=True) if direction == "centre"]
     frontal = max(ahead, key=lambda face: face.quality.sharpness)
+    _require_person_of(frontal, faces, same_person)
     return LiveFace(frontal, len(faces))
 
 
@@ -102,6 +103,13 @@ def _require_one_person(faces: Sequence[Face], same_person: float) -> None:
         steps = [abs(after.quality.yaw - before.quality.yaw), abs(after.quality.pitch - before.quality.pitch)]
         if max(step for step in steps if not math.isnan(step)) > FARTHEST_STEP:
             raise LivenessError(f"Between frames {number} and {number + 1} the head jumps.")
+
+
+def _require_person_of(frontal: Face, faces: Sequence[Face], same_person: float) -> None:
+    """Each frame shows the person whose face is going to be compared: one face may pass into another by small steps."""
+    for number, face in enumerate(faces, 1):
+        if float(face.embedding @ frontal.embedding) < same_person:
+            raise LivenessError(f"Frame {number} does not show the person of the frontal frame.")
 
 
 def _directions(faces: Sequence[Face]) -> list[_Direction]:
