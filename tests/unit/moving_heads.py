@@ -93,5 +93,6 @@ def answer_of(faces: Callable[[RGBImage], Sequence[Face]], file: Path, turns: Se
 
 def _jpeg(picture: RGBImage) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=90)
+    # A request of all frames stays below what werkzeug's test client would put into a temporary file.
+    Image.fromarray(picture).save(file, "JPEG", quality=75)
     return file.getvalue()

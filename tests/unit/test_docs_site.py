@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
     (command,) = re.findall(r"\$\(BIN\)/sphinx-build (.+) docs docs/_build\n", (ROOT / "Makefile").read_text("utf-8"))
     return subprocess.run(
         [sys.executable, "-m", "sphinx", *command.split(), str(source), str(site)],
+        env=os.environ | {"NO_COLOR": "1"},  # where CI is set, it colours what no terminal shows
         capture_output=True,
         text=True,
         check=False,
