@@ -19,13 +19,10 @@ _TOKEN_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
-    """Somebody who is logged in."""
+class LoginOfUser:
+    """One of a user's logins, as they are listed."""
 
     id: int
-    user_id: int
-    name: str
-    email: str
     confidence: float
     """Similarity of the face that it began with; 1.0 for a password."""
     created_at: datetime
@@ -39,6 +36,15 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Login(LoginOfUser):
+    """Somebody who is logged in."""
+
+    user_id: int
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewLogin:
     """A login that has just begun."""
 
@@ -47,21 +53,6 @@ class NewLogin:
     user_id: int
     confidence: float
     expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class LoginOfUser:
-    """One of a user's logins, as they are listed."""
-
-    id: int
-    confidence: float
-    created_at: datetime
-    expires_at: datetime | None
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        ends = None if self.expires_at is None else self.expires_at.isoformat()
-        return asdict(self) | {"created_at": self.created_at.isoformat(), "expires_at": ends}
 
 
 def begin_login(connection: psycopg.Connection, user_id: int, *, confidence: float, seconds: float) -> NewLogin:

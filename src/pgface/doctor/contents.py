@@ -44,7 +44,7 @@ def locks(database: Database, _: Settings) -> Iterator[Finding]:
     """Nobody has a table for themselves, for whom every other check would wait."""
     try:
         with database.transaction() as connection:
-            connection.execute(queries()["limit_waiting_for_locks"], {"milliseconds": _PATIENCE})
+            connection.execute(queries()["limit_waiting"], {"time": _PATIENCE, "in_transaction": True})
             connection.execute(queries()["read_every_table"])
     except TableLockedError:
         holder = database.read("who_locks_tables", row_factory=tuple_row)
@@ -89,7 +89,7 @@ def sequences(database: Database, _: Settings) -> Iterator[Finding]:
 
 def _move_sequences(settings: Settings) -> None:
     with Database.open(settings) as database, database.transaction() as connection:
-        connection.execute(queries()["move_all_sequences"])
+        connection.execute(queries()["move_sequences_behind_ids"])
 
 
 def rows_of_nobody(database: Database, _: Settings) -> Iterator[Finding]:
@@ -127,7 +127,7 @@ def storage(database: Database, _: Settings) -> Iterator[Finding]:
 def _store_in_rows(settings: Settings) -> None:
     with Database.open(settings) as database, database.connection_of_its_own() as connection:
         # Whoever reads at the moment must not make everybody wait behind this.
-        connection.execute(queries()["limit_waiting"], {"time": _PATIENCE})
+        connection.execute(queries()["limit_waiting"], {"time": _PATIENCE, "in_transaction": False})
         connection.execute(queries()["store_embeddings_in_rows"])
         connection.execute(queries()["rewrite_embeddings"])
 

@@ -165,7 +165,7 @@ def _make_again(settings: Settings) -> None:
     with connected(settings) as connection, translated(), connection.transaction():
         # One fix after the other, or two would wait for each other's tables.
         connection.execute(lock())
-        connection.execute(queries()["limit_waiting_for_locks"], {"milliseconds": _MAY_WAIT})
+        connection.execute(queries()["limit_waiting"], {"time": _MAY_WAIT, "in_transaction": True})
         expected = _described_anew(connection, name)
         differences = _compared(_described(connection, settings.schema_name), expected)
         connection.execute(queries()["enter_schema"], {"schema": settings.schema_name})

@@ -155,7 +155,7 @@ def _put_in_place(connection: psycopg.Connection) -> None:
 
 def _old_dropped(connection: psycopg.Connection) -> bool:
     try:
-        connection.execute(queries()["limit_waiting"], {"time": _DROP_TIMEOUT})
+        connection.execute(queries()["limit_waiting"], {"time": _DROP_TIMEOUT, "in_transaction": False})
         drop_index(connection, OLD_NAME)
     except pg.LockNotAvailable:
         return False
@@ -185,7 +185,8 @@ def _removed(database: Database, connection: psycopg.Connection) -> bool:
                 if connection.broken or connection.closed:  # then its lock is free as well
                     connection = resources.enter_context(database.connection_of_its_own())
                     _wait_for_turn(connection, resources)
-                connection.execute(queries()["limit_waiting"], {"time": f"{_CLEAN_UP_SECONDS:g}s"})
+                limit = {"time": f"{_CLEAN_UP_SECONDS:g}s", "in_transaction": False}
+                connection.execute(queries()["limit_waiting"], limit)
                 drop_leftovers(connection)
         except PgfaceError:
             return False

@@ -429,7 +429,8 @@ FROM (
     VALUES
         (pg_get_serial_sequence('users', 'id')::regclass, (SELECT max(id) FROM users)),
         (pg_get_serial_sequence('photos', 'id')::regclass, (SELECT max(id) FROM photos)),
-        (pg_get_serial_sequence('auth_tokens', 'id')::regclass, (SELECT max(id) FROM auth_tokens))
+        (pg_get_serial_sequence('auth_tokens', 'id')::regclass, (SELECT max(id) FROM auth_tokens)),
+        (pg_get_serial_sequence('face_embeddings', 'id')::regclass, (SELECT max(id) FROM face_embeddings))
 ) AS ids (sequence, newest)
 WHERE newest > coalesce(pg_sequence_last_value(sequence), 0);
 
@@ -760,8 +761,8 @@ FROM pg_settings
 WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'client_connection_check_interval');
 
 -- limit_waiting --
--- For the transactions of others.
-SELECT set_config('lock_timeout', %(time)s, false);
+-- For the transactions of others: until this one ends, or the session does.
+SELECT set_config('lock_timeout', %(time)s, %(in_transaction)s);
 
 -- index_facts --
 SELECT
@@ -896,10 +897,6 @@ WHERE NOT EXISTS (
     SELECT FROM aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) AS acl WHERE acl.grantee = 0
 );
 
--- limit_waiting_for_locks --
--- In this transaction.
-SELECT set_config('lock_timeout', %(milliseconds)s, true);
-
 -- read_every_table --
 -- Waits for whoever has one for themselves.
 LOCK TABLE users, photos, auth_tokens, face_embeddings, gallery, user_templates, stale_templates IN ACCESS SHARE MODE;
@@ -931,17 +928,6 @@ FROM (
             (SELECT max(id) FROM face_embeddings)
         )
 ) AS ids (relname, sequence, newest)
-WHERE newest > coalesce(pg_sequence_last_value(sequence), 0);
-
--- move_all_sequences --
-SELECT setval(sequence, greatest(pg_sequence_last_value(sequence), newest, 1))
-FROM (
-    VALUES
-        (pg_get_serial_sequence('users', 'id')::regclass, (SELECT max(id) FROM users)),
-        (pg_get_serial_sequence('photos', 'id')::regclass, (SELECT max(id) FROM photos)),
-        (pg_get_serial_sequence('auth_tokens', 'id')::regclass, (SELECT max(id) FROM auth_tokens)),
-        (pg_get_serial_sequence('face_embeddings', 'id')::regclass, (SELECT max(id) FROM face_embeddings))
-) AS ids (sequence, newest)
 WHERE newest > coalesce(pg_sequence_last_value(sequence), 0);
 
 -- rows_of_nobody --
