@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -16,6 +12,7 @@ from pgface.backup import BackupReport, Manifest, RestoreReport, Verified, back_
 from pgface.cli.output import JsonOption, print_error, print_json, progress, say
 from pgface.errors import PassphraseError
 from pgface.settings import Settings, get_settings
+from pgface.signals import ended_as_by_ctrl_c
 
 app = typer.Typer()
 
@@ -43,7 +40,7 @@ def backup(
     passphrase = _given_passphrase(settings, passphrase_file)
     if passphrase is None and encrypt:
         passphrase = _asked_passphrase(new=True)
-    with _ended_by_signal(), progress() as show:
+    with ended_as_by_ctrl_c(), progress() as show:
         report = back_up(
             settings, file, embeddings_only=embeddings_only, passphrase=passphrase, replace=force, on_photos=show
         )
@@ -83,7 +80,7 @@ def restore_command(
             asked.append(_asked_passphrase(new=False))
         return asked[0]
 
-    with _ended_by_signal():
+    with ended_as_by_ctrl_c():
         if only_verify:
             verified = verify(settings, file, passphrase)
             if json:
@@ -172,17 +169,3 @@ def _asked_passphrase(*, new: bool) -> str:
             "A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_PASSPHRASE or give --passphrase-file."
         )
     return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))
-
-
-@contextmanager
-def _ended_by_signal() -> Iterator[None]:
-    """Let what a service manager sends end the work as Ctrl-C does, so that nothing half done is left."""
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
