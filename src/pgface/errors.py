@@ -44,6 +44,16 @@ Catch `PgfaceError` for all of them, or a branch:
     │   ├── LivenessError
     │   ├── NotLoggedInError
     │   └── KeyRefusedError
+    ├── RequestError
+    │   ├── NotAuthenticatedError
+    │   ├── NotPermittedError
+    │   ├── CursorError
+    │   ├── MediaTypeError
+    │   ├── RequestTooLargeError
+    │   ├── RequestTooSlowError
+    │   ├── RequestRepeatedError
+    │   ├── KeyUsedBeforeError
+    │   └── ServiceBusyError
     └── GalleryError
         ├── GalleryNotEmptyError
         ├── ModelMismatchError
@@ -228,6 +238,46 @@ class NotLoggedInError(AccountError):
 
 class KeyRefusedError(AccountError):
     """This API key is not known, or was revoked; make another one with `pgface keys create`."""
+
+
+class RequestError(PgfaceError):
+    """This request cannot be understood; the documentation of the service shows what it takes."""
+
+
+class NotAuthenticatedError(RequestError):
+    """This needs an API key or a token of a login, in the header `Authorization: Bearer ...`."""
+
+
+class NotPermittedError(RequestError):
+    """This is not permitted to you."""
+
+
+class CursorError(RequestError):
+    """This cursor is not one that this list gave; begin again without one."""
+
+
+class MediaTypeError(RequestError):
+    """The body must be multipart/form-data, or application/json with photos in base64."""
+
+
+class RequestTooLargeError(RequestError):
+    """The body is larger than this request may be."""
+
+
+class RequestTooSlowError(RequestError):
+    """The body did not arrive in time; send it again, faster or smaller."""
+
+
+class RequestRepeatedError(RequestError):
+    """A request with this Idempotency-Key is under way; try again in a moment."""
+
+
+class KeyUsedBeforeError(RequestError):
+    """This Idempotency-Key was used for another request; take a new one."""
+
+
+class ServiceBusyError(RequestError):
+    """The service has as much to do as it takes on; try again in a moment."""
 
 
 class GalleryError(PgfaceError):

@@ -15,7 +15,7 @@ from pgface.binding import Binding, GalleryModel, read_binding
 from pgface.bulk import load_embeddings
 from pgface.confidence import confidence
 from pgface.enrollment import enroll_faces, insert_embedding, unit_embedding
-from pgface.errors import GalleryError, SessionNeededError
+from pgface.errors import GalleryError, SessionNeededError, UnknownPhotoError
 from pgface.faces.choice import WhichFace, enrollable, one_face, one_for_each
 from pgface.faces.engine import Engine, Face, every_face
 from pgface.faces.image import Photo, PhotoLimits, PhotoSource, open_photo
@@ -29,9 +29,10 @@ from pgface.people import (
     get_user,
     id_in_range,
     merge_users,
+    unknown_photo,
     unknown_user,
 )
-from pgface.photo_files import PhotoFiles
+from pgface.photo_files import PhotoFiles, is_crop_path
 from pgface.photo_inventory import remove_strays, take_inventory
 from pgface.postgres.database import Database, initialise
 from pgface.postgres.index import vector_index_to_oneself
@@ -48,6 +49,7 @@ from pgface.results import (
 )
 from pgface.search import SearchKeeper, SearchMethod, SearchState, fit_search, fit_search_if_due, read_search_state
 from pgface.settings import Settings, get_settings
+from pgface.stages import stage
 from pgface.status import read_status
 
 _log = logging.getLogger(__name__)
@@ -265,7 +267,8 @@ class Gallery:
 
         """
         asked = self._asked(embedding, threshold, top)
-        return self._database.read("find_similar_faces", asked, row_factory=class_row(Match))
+        with stage("search"):
+            return self._database.read("find_similar_faces", asked, row_factory=class_row(Match))
 
     def identify_embeddings(
         self, embeddings: Sequence[Any], *, threshold: float | None = None, top: int = 1
@@ -279,7 +282,8 @@ class Gallery:
         if len(embeddings) == 1:
             return [self.identify_embedding(embeddings[0], threshold=threshold, top=top)]
         asked = [self._asked(embedding, threshold, top) for embedding in embeddings]
-        return self._database.read_each("find_similar_faces", asked, row_factory=class_row(Match))
+        with stage("search"):
+            return self._database.read_each("find_similar_faces", asked, row_factory=class_row(Match))
 
     def verify(
         self, photo: PhotoSource, user: UserRef, *, threshold: float | None = None, face: WhichFace = "only"
@@ -309,11 +313,9 @@ class Gallery:
         """
         user_id = id_in_range(user) if isinstance(user, int) else self.user(user).id
         used = _similarity(threshold, self.binding.verify_threshold)
-        rows = self._database.read(
-            "verify_face",
-            {"embedding": unit_embedding(embedding), "user_id": user_id, "threshold": used},
-            row_factory=tuple_row,
-        )
+        asked = {"embedding": unit_embedding(embedding), "user_id": user_id, "threshold": used}
+        with stage("search"):
+            rows = self._database.read("verify_face", asked, row_factory=tuple_row)
         if not rows:
             raise unknown_user(user)
         match, similarity, name, email = rows[0]
@@ -365,9 +367,17 @@ class Gallery:
         with self._database.transaction() as connection:
             return get_user(connection, user)
 
-    def users(self, *, after: int = 0, limit: int | None = None) -> list[User]:
-        """The users in the order of their ids, those after an id, as many as `limit`; all if not given."""
-        return self._database.read("select_users", {"after": after, "limit": limit}, row_factory=class_row(User))
+    def users(self, *, after: int = 0, limit: int | None = None, text: str | None = None) -> list[User]:
+        """The users in the order of their ids.
+
+        Args:
+            after: those with a larger id.
+            limit: as many as this at most; all if not given.
+            text: those with this in their name or e-mail, in any case.
+
+        """
+        asked = {"after": after, "limit": limit, "text": text}
+        return self._database.read("select_users", asked, row_factory=class_row(User))
 
     def photos(self, user: UserRef | None = None, *, after: int = 0, limit: int | None = None) -> list[StoredPhoto]:
         """The enrolled photos in the order of their ids, of one user or of all.
@@ -379,6 +389,31 @@ class Gallery:
         user_id = None if user is None else self.user(user).id
         values = {"user_id": user_id, "after": after, "limit": limit}
         return self._database.read("select_photos", values, row_factory=class_row(StoredPhoto))
+
+    def photo(self, photo_id: int) -> StoredPhoto:
+        """The enrolled photo with this id.
+
+        Raises:
+            UnknownPhotoError: there is none.
+
+        """
+        found = self._database.read("select_photo", {"id": id_in_range(photo_id)}, row_factory=class_row(StoredPhoto))
+        if not found:
+            raise unknown_photo(photo_id)
+        return found[0]
+
+    def crop(self, photo: StoredPhoto) -> bytes:
+        """The file of a photo, a JPEG of 224×224 pixels.
+
+        Raises:
+            UnknownPhotoError: it is not in this photos folder.
+
+        """
+        file = self._files.open_crop(photo.filepath) if is_crop_path(photo.filepath) else None
+        if file is None:
+            raise UnknownPhotoError(f"The file of photo {photo.id} is not here; `pgface doctor` says more.")
+        with file:
+            return file.read()
 
     def photo_file(self, photo: StoredPhoto) -> Path:
         """Where the crop of a photo is."""

@@ -154,7 +154,12 @@ def delete_photo(connection: psycopg.Connection, photo_id: int) -> None:
     """
     connection.execute(queries()["delete_photo_embeddings"], {"id": id_in_range(photo_id)})
     if connection.execute(queries()["delete_photo"], {"id": id_in_range(photo_id)}).fetchone() is None:
-        raise UnknownPhotoError(f"There is no photo {photo_id}; `pgface photos list` shows those that there are.")
+        raise unknown_photo(photo_id)
+
+
+def unknown_photo(photo_id: int) -> UnknownPhotoError:
+    """The refusal, with what was asked for."""
+    return UnknownPhotoError(f"There is no photo {photo_id}; `pgface photos list` shows those that there are.")
 
 
 def unknown_user(user: UserRef) -> UnknownUserError:

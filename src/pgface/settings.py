@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     )
     workers: Annotated[int, Field(ge=1)] = Field(
         default_factory=lambda: os.cpu_count() or 1,
-        description="photos decoded and embedded at once in bulk work",
+        description="photos decoded and embedded at once in bulk work, and in each process of the service",
     )
     pool_size: Annotated[int, Field(ge=1)] = Field(default=4, description="connections to PostgreSQL at most")
     connect_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
@@ -87,6 +87,24 @@ class Settings(BaseSettings):
     )
     login_hours: Annotated[float, Field(gt=0, le=24 * 365, allow_inf_nan=False)] = Field(
         default=12.0, description="hours after which a login ends"
+    )
+    registration: Literal["open", "closed"] = Field(
+        default="open",
+        description="whether anybody may register with the service, or only people whom an administrator has added",
+    )
+    queue_size: Annotated[int, Field(ge=0)] = Field(
+        default=32,
+        description="photos that wait for a free worker of the service at most; for more it says 503 at once",
+    )
+    max_request_bytes_in_flight: Annotated[int, Field(gt=0)] = Field(
+        default=256 * MEBI, description="bodies of requests in memory at once at most, in each process of the service"
+    )
+    request_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
+        default=30.0, description="seconds in which the body of a request has to arrive"
+    )
+    trusted_proxies: str = Field(
+        default="127.0.0.1,::1",
+        description="addresses or networks of proxies whose X-Forwarded-For is believed, with commas in between",
     )
     search_latency_target: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = Field(
         default=0.01,

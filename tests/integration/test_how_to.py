@@ -74,7 +74,7 @@ def test_quick_start(reader: Reader, faces_dir: Path) -> None:
     assert "ariel" in said.lower()
     assert "[('Alice', 0." in said
     # In either server: the tables and the functions that the page counts.
-    assert said.count("(18 rows)") == said.count("(4 rows)") == 2
+    assert said.count("(20 rows)") == said.count("(4 rows)") == 2
     assert len(re.findall(r"the embedded PostgreSQL .* is ready", said)) == 1
     assert len(re.findall(r"of PostgreSQL .* is ready", said)) == 1
 

@@ -1,6 +1,13 @@
 """Accounts of the gallery's users: passwords, logins, limits on attempts, keys of programs, and an audit log."""
 
 from pgface.accounts.accounts import Accounts
+from pgface.accounts.administrators import (
+    Administrator,
+    add_administrator,
+    is_administrator,
+    list_administrators,
+    remove_administrator,
+)
 from pgface.accounts.audit import AuditEntry, prune_audit, read_audit
 from pgface.accounts.challenge import Challenge
 from pgface.accounts.client import COMMAND_LINE, Client
@@ -12,6 +19,7 @@ __all__ = [
     "COMMAND_LINE",
     "SCOPES",
     "Accounts",
+    "Administrator",
     "ApiKey",
     "AuditEntry",
     "Challenge",
@@ -20,11 +28,15 @@ __all__ = [
     "Login",
     "LoginOfUser",
     "NewLogin",
+    "add_administrator",
     "create_key",
     "find_key",
+    "is_administrator",
+    "list_administrators",
     "list_keys",
     "prune_audit",
     "prune_logins",
     "read_audit",
+    "remove_administrator",
     "revoke_key",
 ]

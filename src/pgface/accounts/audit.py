@@ -23,6 +23,12 @@ Event = Literal[
     "account erased",
     "key created",
     "key revoked",
+    "administrator added",
+    "administrator removed",
+    "user added",
+    "user erased",
+    "photo enrolled",
+    "photo erased",
 ]
 
 

@@ -18,7 +18,7 @@ from pgface.postgres.database import Database
 from pgface.schema import queries
 from pgface.tokens import token_hash
 
-Scope = Literal["identify", "verify", "enroll", "admin"]
+Scope = Literal["identify", "verify", "enroll", "admin", "metrics"]
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)
 _PREFIX: Final = "pgface_"
 """By which a scanner of source code finds a key that was published."""

@@ -31,6 +31,8 @@ TABLES: Final = (
     "api_keys",
     "used_challenges",
     "service_secrets",
+    "administrators",
+    "idempotent_requests",
 )
 """What a gallery is made of."""
 MIGRATIONS: Final = "pgface_migrations"

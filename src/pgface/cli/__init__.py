@@ -12,6 +12,7 @@ import typer
 
 from pgface.cli import (
     accounts,
+    admins,
     audit,
     backup,
     bench,
@@ -44,6 +45,7 @@ app.add_typer(index.app, name="index")
 app.add_typer(users.app, name="users")
 app.add_typer(users.photos_app, name="photos")
 app.add_typer(accounts.tokens_app, name="tokens")
+app.add_typer(admins.app, name="admins")
 app.add_typer(accounts.keys_app, name="keys")
 app.add_typer(accounts.audit_app, name="audit")
 app.add_typer(accounts.roles_app, name="roles")

@@ -34,6 +34,7 @@ from pgface.faces.models import file_sha256, weights_sha256
 from pgface.faces.orientation import find_with_retries
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
+from pgface.stages import stage
 
 LANDMARK_FILE = "shape_predictor_5_face_landmarks.dat"
 DESCRIPTOR_FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -113,12 +114,15 @@ class DlibEngine:
 
         """
         image = np.ascontiguousarray(image)
-        found = find_with_retries(image, self._find, sure_score=SURE_SCORE)
-        enough = min(WEAK_SCORE, max((raw.score for raw in found), default=0.0))
-        found = [raw for raw in found if raw.score >= enough]
-        points = {raw.box: raw.landmarks for raw in found}
-        detections = describe(image, [raw._replace(landmarks=_engine_landmarks(raw.landmarks)) for raw in found])
-        return [self._embed(image, detection, points[detection.box]) for detection in choose(detections)]
+        with stage("detect"):
+            found = find_with_retries(image, self._find, sure_score=SURE_SCORE)
+            enough = min(WEAK_SCORE, max((raw.score for raw in found), default=0.0))
+            found = [raw for raw in found if raw.score >= enough]
+            points = {raw.box: raw.landmarks for raw in found}
+            detections = describe(image, [raw._replace(landmarks=_engine_landmarks(raw.landmarks)) for raw in found])
+        chosen = choose(detections)
+        with stage("embed"):
+            return [self._embed(image, detection, points[detection.box]) for detection in chosen]
 
     def _find(self, image: RGBImage) -> list[RawDetection]:
         """Detect faces; the landmarks are dlib's own five points."""

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,20 @@ from pgface.faces.budget import ByteBudget
 from pgface.faces.decode import header_of, read_header, upright_rgb
 from pgface.faces.pixels import RGBImage
 from pgface.settings import Settings
+from pgface.stages import stage
 
-PhotoSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
-"""A path, the bytes of a file, a Pillow image, or RGB pixels of shape (height, width, 3) and dtype uint8."""
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The bytes of a photo's file, with the name that whoever sent it gives it."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+PhotoSource = str | os.PathLike[str] | bytes | Upload | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of a file with or without its name, a Pillow image, or RGB pixels of shape (height, width, 3) and
+dtype uint8."""
 
 MAX_SIDE = 65_535
 """Longest side in pixels, as in JPEG: whatever is longer is no photo, and resizers stumble over it."""
@@ -92,7 +103,8 @@ def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
         header, digest = read_header(name, data), hashlib.sha256(data).hexdigest()
         del data
     with _share(name, header.width, header.height, header.bytes_per_pixel, limits):
-        pixels = upright_rgb(name, header)
+        with stage("decode"):
+            pixels = upright_rgb(name, header)
         # Pillow's own picture is not needed any more.
         del header
         yield Photo(name, pixels, digest or _pixels_sha256(pixels))
@@ -138,11 +150,13 @@ def _pixels_sha256(pixels: RGBImage) -> str:
     return digest.hexdigest()
 
 
-def _file_bytes(source: str | os.PathLike[str] | bytes, max_bytes: int) -> tuple[str, bytes]:
+def _file_bytes(source: str | os.PathLike[str] | bytes | Upload, max_bytes: int) -> tuple[str, bytes]:
     """Name and bytes of a photo."""
     if isinstance(source, bytes):
-        _check_size("<bytes>", len(source), max_bytes)
-        return "<bytes>", source
+        source = Upload("<bytes>", source)
+    if isinstance(source, Upload):
+        _check_size(source.name, len(source.data), max_bytes)
+        return source.name, source.data
     path = Path(source)
     name = path.name or str(path)
     try:

@@ -19,6 +19,7 @@ from pgface.faces.pack import find_pack
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
 from pgface.faces.scrfd import Detector
+from pgface.stages import stage
 
 WARP_LIMIT = 32_000
 """OpenCV's warps refuse a picture whose side exceeds 2^15 - 1."""
@@ -57,8 +58,11 @@ class InsightFaceEngine:
             ModelError: the model gave something that is not an embedding.
 
         """
-        chosen = choose(describe(image, find_with_retries(image, self._detector.find)))
-        return [self._embed(image, detection) for detection in chosen]
+        with stage("detect"):
+            detections = describe(image, find_with_retries(image, self._detector.find))
+        chosen = choose(detections)
+        with stage("embed"):
+            return [self._embed(image, detection) for detection in chosen]
 
     def _embed(self, image: RGBImage, detection: Detection) -> Face:
         aligned = _arcface_crop(image, detection.landmarks, self._recogniser.input_size[0])

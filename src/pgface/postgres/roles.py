@@ -10,8 +10,8 @@ from psycopg import sql
 from pgface.postgres.errors import translated
 
 _APPEND_ONLY: Final = ("audit_log",)
-_OF_THE_OWNER: Final = ("pgface_migrations", "gallery", "calibrations", "confidence_anchors")
-"""What the service reads and never writes: the schema's version, the model and the thresholds."""
+_OF_THE_OWNER: Final = ("pgface_migrations", "gallery", "calibrations", "confidence_anchors", "administrators")
+"""What the service reads and never writes: the schema's version, the model, the thresholds, who looks after it all."""
 _SEARCHED: Final = ("photos", "face_embeddings", "user_templates", "template_bits", "stale_templates", "gallery_search")
 _USERS_COLUMNS: Final = ("id", "name", "email", "created_at")
 """All but the password."""

@@ -73,6 +73,7 @@ SELECT u.id, u.name, u.email, u.created_at,
     get_user_embeddings_count(u.id) AS embeddings
 FROM users u
 WHERE u.id > %(after)s
+    AND (%(text)s::text IS NULL OR strpos(lower(u.name || ' ' || u.email), lower(%(text)s)) > 0)
 ORDER BY u.id
 LIMIT %(limit)s;
 
@@ -1214,3 +1215,50 @@ WHERE user_id = ANY(%(ids)s);
 UPDATE photos
 SET filepath = %(filepath)s
 WHERE id = %(id)s;
+
+-- add_administrator --
+INSERT INTO administrators (user_id) VALUES (%(user_id)s) ON CONFLICT DO NOTHING RETURNING user_id;
+
+-- remove_administrator --
+DELETE FROM administrators WHERE user_id = %(user_id)s RETURNING user_id;
+
+-- is_administrator --
+SELECT EXISTS (SELECT FROM administrators WHERE user_id = %(user_id)s);
+
+-- select_administrators --
+SELECT u.id, u.name, u.email, a.since
+FROM administrators a
+JOIN users u ON u.id = a.user_id
+ORDER BY u.id;
+
+-- begin_idempotent_request --
+-- A row comes back to who may go on: of a new key, or of one whose process died on it.
+INSERT INTO idempotent_requests (caller, key, request)
+VALUES (%(caller)s, %(key)s, %(request)s)
+ON CONFLICT (caller, key) DO UPDATE SET started_at = clock_timestamp()
+WHERE idempotent_requests.status IS NULL
+    AND idempotent_requests.request = EXCLUDED.request
+    AND idempotent_requests.started_at < clock_timestamp() - make_interval(secs => %(given_up_after)s)
+RETURNING started_at;
+
+-- select_idempotent_request --
+SELECT request, status, answer
+FROM idempotent_requests
+WHERE caller = %(caller)s AND key = %(key)s;
+
+-- answer_idempotent_request --
+UPDATE idempotent_requests
+SET status = %(status)s, answer = %(answer)s, user_id = %(user_id)s
+WHERE caller = %(caller)s AND key = %(key)s AND status IS NULL;
+
+-- give_up_idempotent_request --
+DELETE FROM idempotent_requests WHERE caller = %(caller)s AND key = %(key)s AND status IS NULL;
+
+-- forget_idempotent_requests --
+DELETE FROM idempotent_requests WHERE started_at < clock_timestamp() - make_interval(secs => %(kept)s);
+
+-- select_photo --
+SELECT p.id, p.user_id, u.email, p.filename, p.filepath, p.width, p.height, p.created_at
+FROM photos p
+JOIN users u ON u.id = p.user_id
+WHERE p.id = %(id)s;

@@ -1,0 +1,68 @@
+"""Who looks after the gallery: people who may see and change everybody's data in the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row, scalar_row
+
+from pgface.accounts.audit import Event, record
+from pgface.accounts.client import Client
+from pgface.people import UserRef, get_user
+from pgface.postgres.database import Database
+from pgface.results import User
+from pgface.schema import queries
+
+
+@dataclass(frozen=True, slots=True)
+class Administrator:
+    """A user who looks after the gallery."""
+
+    id: int
+    name: str
+    email: str
+    since: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {"id": self.id, "name": self.name, "email": self.email, "since": self.since.isoformat()}
+
+
+def add_administrator(database: Database, user: UserRef, client: Client) -> User:
+    """Make a user an administrator; one who is stays so. The service's role may not.
+
+    Raises:
+        UnknownUserError: there is no such user.
+
+    """
+    return _change(database, "add_administrator", "administrator added", user, client)
+
+
+def remove_administrator(database: Database, user: UserRef, client: Client) -> User:
+    """Make an administrator an ordinary user again; one who is stays so. The service's role may not.
+
+    Raises:
+        UnknownUserError: there is no such user.
+
+    """
+    return _change(database, "remove_administrator", "administrator removed", user, client)
+
+
+def is_administrator(database: Database, user_id: int) -> bool:
+    """Whether this user looks after the gallery."""
+    return database.read("is_administrator", {"user_id": user_id}, row_factory=scalar_row) == [True]
+
+
+def list_administrators(database: Database) -> list[Administrator]:
+    """All of them, in the order of their ids."""
+    return database.read("select_administrators", row_factory=class_row(Administrator))
+
+
+def _change(database: Database, query: str, event: Event, user: UserRef, client: Client) -> User:
+    with database.transaction() as connection:
+        found = get_user(connection, user)
+        if connection.execute(queries()[query], {"user_id": found.id}).fetchone() is not None:
+            record(connection, event, client, user_id=found.id)
+    return found

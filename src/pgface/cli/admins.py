@@ -1,0 +1,42 @@
+"""`pgface admins`: who looks after the gallery in the web service."""
+
+from __future__ import annotations
+
+import typer
+
+from pgface.accounts import COMMAND_LINE, add_administrator, list_administrators, remove_administrator
+from pgface.cli.gallery import user_ref
+from pgface.cli.output import JsonOption, print_json, print_table, say
+from pgface.cli.users import UserArgument
+from pgface.postgres.database import Database
+from pgface.settings import get_settings
+
+app = typer.Typer(help="People who look after the gallery in the web service.", no_args_is_help=True)
+
+
+@app.command()
+def add(user: UserArgument) -> None:
+    """Let a user see and change everybody's data in the service, when they have logged in with their password."""
+    with Database.open(get_settings()) as database:
+        found = add_administrator(database, user_ref(user), COMMAND_LINE)
+    say(f"{found.name} <{found.email}> is an administrator.")
+
+
+@app.command()
+def remove(user: UserArgument) -> None:
+    """Make an administrator an ordinary user again."""
+    with Database.open(get_settings()) as database:
+        found = remove_administrator(database, user_ref(user), COMMAND_LINE)
+    say(f"{found.name} <{found.email}> is an ordinary user.")
+
+
+@app.command("list")
+def list_all(json: JsonOption = False) -> None:
+    """List the administrators."""
+    with Database.open(get_settings()) as database:
+        found = list_administrators(database)
+    if json:
+        print_json([one.to_json() for one in found])
+        return
+    rows = [(one.id, one.name, one.email, f"{one.since:%Y-%m-%d %H:%M}") for one in found]
+    print_table(("id", "name", "e-mail", "since"), rows, empty="There are no administrators.")
