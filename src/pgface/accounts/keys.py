@@ -20,7 +20,7 @@ from pgface.tokens import token_hash
 
 Scope = Literal["identify", "verify", "enroll", "admin", "metrics"]
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)
-_PREFIX: Final = "pgface_"
+KEY_PREFIX: Final = "pgface_"
 """By which a scanner of source code finds a key that was published."""
 
 
@@ -57,7 +57,7 @@ def create_key(database: Database, name: str, scopes: Collection[str], client: C
     if unknown or not scopes:
         wrong = f"There is no scope {unknown[0]!r}" if unknown else "A key needs a scope"
         raise AccountError(f"{wrong}; choose of {', '.join(SCOPES)}.")
-    key = _PREFIX + secrets.token_urlsafe(32)
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
     values = {"name": name, "key": token_hash(key), "scopes": sorted(set(scopes))}
     with database.transaction() as connection, connection.cursor(row_factory=class_row(ApiKey)) as cursor:
         (stored,) = cursor.execute(queries()["insert_key"], values).fetchall()

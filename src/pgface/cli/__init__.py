@@ -26,6 +26,7 @@ from pgface.cli import (
     postgres,
     search,
     secrets,
+    serve,
     transfer,
     users,
 )
@@ -57,6 +58,7 @@ app.add_typer(migrate.app)
 app.add_typer(transfer.app)
 app.add_typer(backup.app)
 app.add_typer(doctor.app)
+app.add_typer(serve.app)
 app.add_typer(bench.app)
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(secrets.app)

@@ -1262,3 +1262,9 @@ SELECT p.id, p.user_id, u.email, p.filename, p.filepath, p.width, p.height, p.cr
 FROM photos p
 JOIN users u ON u.id = p.user_id
 WHERE p.id = %(id)s;
+
+-- gallery_size --
+-- As the server estimates it, so that asking costs the same at any size.
+SELECT
+    (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'users'::regclass),
+    (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'face_embeddings'::regclass);

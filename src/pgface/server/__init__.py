@@ -1,0 +1,1 @@
+"""The web service: a REST API and pages over one gallery."""

@@ -1,0 +1,117 @@
+"""Creating calls that a client may repeat: the second time the first answer comes again.
+
+After the Internet-Draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-idempotency-key-header). Keys
+are kept for a day, with the answer, and both go when the user whom it tells of is erased. A refused request leaves
+nothing, so that it can be repeated. Where a process dies in between, the request may be done again after a minute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final
+
+from fastapi import Header, Request
+from fastapi.responses import JSONResponse
+from psycopg.rows import tuple_row
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel
+
+from pgface.errors import KeyUsedBeforeError, PgfaceError, RequestRepeatedError
+from pgface.postgres.database import Database
+from pgface.schema import queries
+from pgface.server.callers import Caller
+from pgface.server.service import service_of
+
+KEPT: Final = 24 * 3600
+"""Seconds."""
+GIVEN_UP_AFTER: Final = 60
+"""Seconds after which a request without an answer is taken for one whose process died."""
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="A random text of the client's, such as a UUID. A request that is repeated with it within a day is "
+        "done once, and answered with the same answer.",
+    ),
+]
+
+Created = tuple[int, BaseModel, int]
+"""Status, answer, and the id of the user whom it tells of."""
+
+
+async def once(
+    request: Request, caller: Caller | None, key: str | None, act: Callable[[], Awaitable[Created]]
+) -> JSONResponse:
+    """Do it, or give the answer of the first time.
+
+    Raises:
+        RequestRepeatedError: the first time is still under way.
+        KeyUsedBeforeError: the key was given with another request.
+
+    """
+    if key is None:
+        status, answer, _ = await act()
+        return JSONResponse(answer.model_dump(mode="json"), status)
+    service = service_of(request)
+    asked = _Asked(caller, key, request)
+    database = service.gallery.database
+    there = await service.ask(_begin, database, asked)
+    if there is not None:
+        return JSONResponse(there[1], there[0], {"Idempotent-Replayed": "true"})
+    try:
+        status, answer, user_id = await act()
+    except BaseException:
+        await service.ask(_give_up, database, asked)
+        raise
+    content = answer.model_dump(mode="json")
+    await service.ask(_answered, database, asked, status, content, user_id)
+    return JSONResponse(content, status)
+
+
+class _Asked:
+    def __init__(self, caller: Caller | None, key: str, request: Request) -> None:
+        what = f"{request.method} {request.url.path} {getattr(request.state, 'fingerprint', '')}"
+        self.values = {
+            "caller": caller.name if caller else "nobody",
+            "key": hashlib.sha256(key.encode()).hexdigest(),
+            # With the client's key, of which nothing is kept that could open it: a body may hold a password.
+            "request": hmac.new(key.encode(), what.encode(), "sha256").hexdigest(),
+        }
+
+
+def _begin(database: Database, asked: _Asked) -> tuple[int, Any] | None:
+    """The answer of the first time; None if this is the first time."""
+    values = asked.values
+    with database.transaction() as connection:
+        connection.execute(queries()["forget_idempotent_requests"], {"kept": KEPT})
+        given_up = {"given_up_after": GIVEN_UP_AFTER}
+        if connection.execute(queries()["begin_idempotent_request"], values | given_up).fetchone() is not None:
+            return None
+    found = database.read("select_idempotent_request", values, row_factory=tuple_row)
+    if not found:  # it was given up just now
+        raise RequestRepeatedError
+    first, status, answer = found[0]
+    if first != values["request"]:
+        raise KeyUsedBeforeError
+    if status is None:
+        raise RequestRepeatedError
+    return status, answer
+
+
+def _answered(database: Database, asked: _Asked, status: int, answer: Any, user_id: int) -> None:
+    values = asked.values | {"status": status, "answer": Jsonb(answer), "user_id": user_id}
+    try:
+        with database.transaction() as connection:
+            connection.execute(queries()["answer_idempotent_request"], values)
+    except PgfaceError:
+        # What was asked for is done, and that is what the client has to know; the user may be erased by now.
+        _give_up(database, asked)
+
+
+def _give_up(database: Database, asked: _Asked) -> None:
+    with database.transaction() as connection:
+        connection.execute(queries()["give_up_idempotent_request"], asked.values)

@@ -1,0 +1,56 @@
+"""What Prometheus asks for: requests, the times of stages, the queue, the gallery's size, logins by outcome.
+
+With several processes the values of all are added up, through files in PROMETHEUS_MULTIPROC_DIR, which `pgface serve`
+sets before this module is imported.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from pgface.stages import Stage, observe_stages
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+requests = Histogram(
+    "pgface_request_seconds", "Requests, by operation and status.", ("method", "operation", "status"), buckets=_BUCKETS
+)
+stages = Histogram("pgface_stage_seconds", "Stages of an answer.", ("stage",), buckets=_BUCKETS)
+waiting = Gauge("pgface_photos_waiting", "Photos that wait for a free worker.", multiprocess_mode="livesum")
+working = Gauge("pgface_photos_in_work", "Photos that are worked on.", multiprocess_mode="livesum")
+refused = Counter("pgface_busy", "Requests that were sent away because there was too much to do.")
+logins = Counter("pgface_logins", "Logins.", ("method", "outcome"))
+users = Gauge("pgface_users", "People of the gallery.", multiprocess_mode="mostrecent")
+embeddings = Gauge("pgface_embeddings", "Embeddings of the gallery.", multiprocess_mode="mostrecent")
+
+
+def observe() -> None:
+    """Count the stages of this process from now on."""
+    observe_stages(_observe_stage)
+
+
+def exposition() -> bytes:
+    """The values of all processes, as Prometheus reads them."""
+    if FOLDER_VARIABLE not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def _observe_stage(stage: Stage, seconds: float) -> None:
+    stages.labels(stage).observe(seconds)

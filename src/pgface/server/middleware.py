@@ -1,0 +1,88 @@
+"""Around every request: an id, a line in the log, a count, headers for browsers, and an answer whatever happens."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pgface.server import metrics
+from pgface.server.logs import log_request, request_id
+from pgface.server.problems import failed
+
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_UNKNOWN: Final = "unknown"
+_QUIET: Final = frozenset({"healthz", "readyz", "get_metrics"})
+"""Asked for every few seconds; they are counted, and not logged."""
+
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Surroundings:
+    """What is the same for every request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        given = request.headers.get("x-request-id", "")
+        number = given if _ID.fullmatch(given) else secrets.token_hex(8)
+        request.state.request_id = number
+        request_id.set(number)
+        status = 500
+        begun = False
+        started = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status, begun
+            if message["type"] == "http.response.start":
+                begun = True
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = number
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                # Whatever tells of people is kept nowhere on its way.
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            answer = failed(request, error)
+            if not begun:
+                await answer(scope, receive, send_with_headers)
+        finally:
+            _note(request, status, time.perf_counter() - started)
+
+
+def _note(request: Request, status: int, seconds: float) -> None:
+    # The operation, and not the path: that may be anything.
+    operation = getattr(request.scope.get("route"), "name", _UNKNOWN)
+    method = request.method if request.method in _METHODS else "OTHER"
+    metrics.requests.labels(method, operation, status).observe(seconds)
+    if operation not in _QUIET:
+        caller = getattr(request.state, "caller", None)
+        log_request(method, operation, status, seconds, caller.name if caller else None)

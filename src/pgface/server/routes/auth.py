@@ -1,0 +1,195 @@
+"""`/auth`: registering, logging in and out, one's own account, and what other applications ask of a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from pgface.accounts import NewLogin
+from pgface.errors import LoginRefusedError, NotPermittedError, TooManyAttemptsError
+from pgface.server import metrics
+from pgface.server.bodies import body, described
+from pgface.server.callers import Caller, Person, person
+from pgface.server.idempotency import Created, IdempotencyKey, once
+from pgface.server.models import (
+    ChallengeOut,
+    Credentials,
+    EndedOut,
+    FaceAnswer,
+    LoginOut,
+    LoginsOut,
+    MeOut,
+    PasswordChange,
+    PasswordOnly,
+    Registration,
+    TokenOut,
+    UserOut,
+)
+from pgface.server.routes.examples import PHOTO
+from pgface.server.routes.ids import LoginId
+from pgface.server.service import TheClient, TheService
+from pgface.settings import MEBI
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+
+MOST_FRAME_BYTES = 20 * MEBI
+"""Of an answer to a challenge: a hundred pictures of 200 kB."""
+
+TheCaller = Annotated[Caller, person()]
+_EXAMPLE = {"email": "alice@example.org", "password": "four plain words here"}
+
+
+@router.post(
+    "/register",
+    status_code=201,
+    response_model=UserOut,
+    summary="Register",
+    openapi_extra=described(Registration, _EXAMPLE | {"name": "Alice"}, photos=False),
+)
+async def register(
+    request: Request,
+    service: TheService,
+    client: TheClient,
+    asked: Annotated[Registration, body(Registration)],
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Somebody whom another one has enrolled cannot register: an administrator sets their first password."""
+    if service.settings.registration == "closed":
+        raise NotPermittedError("Nobody may register here; an administrator adds people.")
+
+    async def act() -> Created:
+        user = await service.ask(service.accounts.register, asked.email, asked.password, name=asked.name, client=client)
+        return 201, UserOut.of(user, service), user.id
+
+    return await once(request, None, idempotency_key, act)
+
+
+@router.post("/login", summary="Log in by password", openapi_extra=described(Credentials, _EXAMPLE, photos=False))
+async def log_in(service: TheService, client: TheClient, asked: Annotated[Credentials, body(Credentials)]) -> TokenOut:
+    """An unknown e-mail and a wrong password have the same answer, after the same work."""
+
+    def begin() -> NewLogin:
+        with _counted("password"):
+            return service.accounts.log_in(asked.email, asked.password, client=client)
+
+    return TokenOut.of(await service.ask(begin), service)
+
+
+@router.post("/challenge", summary="Ask for a challenge")
+def challenge(service: TheService) -> ChallengeOut:
+    """Which way to turn the head in front of the camera, before logging in by face. Good for one answer."""
+    asked = service.face_login.challenge()
+    policy = service.settings.login_policy
+    return ChallengeOut(token=asked.token, turns=list(asked.turns), seconds=asked.seconds, policy=policy)
+
+
+@router.post(
+    "/face",
+    summary="Log in by face",
+    openapi_extra=described(FaceAnswer, {"challenge": "WyI3...", "frames": [PHOTO] * 2} | _EXAMPLE),
+)
+async def log_in_by_face(
+    service: TheService,
+    client: TheClient,
+    asked: Annotated[FaceAnswer, body(FaceAnswer, most_bytes=MOST_FRAME_BYTES)],
+) -> TokenOut:
+    """Who is refused learns only that; why stands in the audit log. No picture is kept."""
+
+    def begin() -> NewLogin:
+        with _counted("face"):
+            return service.face_login.log_in(
+                asked.challenge, asked.frames, email=asked.email, password=asked.password, client=client
+            )
+
+    return TokenOut.of(await service.infer(begin), service)
+
+
+@router.post("/logout", status_code=204, response_class=Response, summary="Log out")
+def log_out(service: TheService, caller: TheCaller, client: TheClient) -> None:
+    """The token opens nothing any more."""
+    service.accounts.log_out(_person(caller).token, client=client)
+
+
+@router.get("/me", summary="Who am I?")
+def me(service: TheService, caller: TheCaller) -> MeOut:
+    """The user and the login of the token."""
+    login = _person(caller).login
+    user = UserOut.of(service.gallery.user(login.user_id), service)
+    return MeOut(user=user, administrator=_person(caller).administrator, login=LoginOut.of(login, login, service))
+
+
+@router.delete(
+    "/me",
+    status_code=204,
+    response_class=Response,
+    summary="Erase my account",
+    openapi_extra=described(PasswordOnly, {"password": _EXAMPLE["password"]}, photos=False),
+)
+async def erase_me(
+    service: TheService, caller: TheCaller, client: TheClient, asked: Annotated[PasswordOnly, body(PasswordOnly)]
+) -> None:
+    """Rows, faces, logins and files: nothing can be found afterwards."""
+    await service.ask(service.accounts.erase, _person(caller).token, asked.password, client=client)
+
+
+@router.post(
+    "/password",
+    status_code=204,
+    response_class=Response,
+    summary="Change my password",
+    openapi_extra=described(
+        PasswordChange, {"former": _EXAMPLE["password"], "new": "other words than before"}, photos=False
+    ),
+)
+async def change_password(
+    service: TheService, caller: TheCaller, client: TheClient, asked: Annotated[PasswordChange, body(PasswordChange)]
+) -> None:
+    """All other logins end."""
+    token = _person(caller).token
+    await service.ask(service.accounts.change_password, token, asked.former, asked.new, client=client)
+
+
+@router.get("/logins", summary="List my logins")
+def list_logins(service: TheService, caller: TheCaller) -> LoginsOut:
+    """Those that have not ended."""
+    login = _person(caller).login
+    return LoginsOut(logins=[LoginOut.of(one, login, service) for one in service.accounts.logins(login.user_id)])
+
+
+@router.delete("/logins", summary="Log out everywhere")
+def end_logins(service: TheService, caller: TheCaller, client: TheClient, keep_this: bool = False) -> EndedOut:
+    """All logins end; with `keep_this`, all others."""
+    logged_in = _person(caller)
+    but = logged_in.token if keep_this else None
+    user_id = logged_in.login.user_id
+    return EndedOut(ended=service.accounts.log_out_everywhere(user_id, but=but, client=client))
+
+
+@router.delete("/logins/{login_id}", status_code=204, response_class=Response, summary="End one of my logins")
+def end_login(service: TheService, caller: TheCaller, client: TheClient, login_id: LoginId) -> None:
+    """It may be the one that asks."""
+    service.accounts.end_login(_person(caller).login.user_id, login_id, client=client)
+
+
+def _person(caller: Caller) -> Person:
+    return cast("Person", caller)  # `person()` lets nobody else through
+
+
+@contextmanager
+def _counted(method: str) -> Iterator[None]:
+    outcome = "failed"
+    try:
+        yield
+        outcome = "done"
+    except LoginRefusedError:
+        outcome = "refused"
+        raise
+    except TooManyAttemptsError:
+        outcome = "too many attempts"
+        raise
+    finally:
+        metrics.logins.labels(method, outcome).inc()

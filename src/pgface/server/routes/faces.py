@@ -1,0 +1,94 @@
+"""Questions about faces: identify, verify, compare, detect. Nothing of a photo is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter
+
+from pgface.errors import NotPermittedError, RequestError
+from pgface.people import UserRef
+from pgface.server.bodies import body, described
+from pgface.server.callers import Caller, Person, scoped, scoped_or_person
+from pgface.server.models import (
+    Claim,
+    ComparisonOut,
+    FaceOut,
+    FacesOut,
+    IdentificationOut,
+    Pair,
+    Picture,
+    Probe,
+    VerificationOut,
+)
+from pgface.server.routes.examples import PHOTO
+from pgface.server.service import TheService
+
+router = APIRouter(tags=["faces"])
+
+
+@router.post(
+    "/identify", summary="Who is in a photo? (1:N)", openapi_extra=described(Probe, {"photo": PHOTO, "top": 3})
+)
+async def identify(
+    service: TheService, _: Annotated[Caller, scoped("identify")], asked: Annotated[Probe, body(Probe, photos=1)]
+) -> IdentificationOut:
+    """For every face in it. A photo without a face is an answer, not an error."""
+    found = await service.infer(service.gallery.identify, asked.photo, threshold=asked.threshold, top=asked.top)
+    return await service.ask(IdentificationOut.of, found, service)
+
+
+@router.post(
+    "/verify", summary="Is it this user? (1:1)", openapi_extra=described(Claim, {"photo": PHOTO, "user_id": 12})
+)
+async def verify(
+    service: TheService,
+    caller: Annotated[Caller, scoped_or_person("verify")],
+    asked: Annotated[Claim, body(Claim, photos=1)],
+) -> VerificationOut:
+    """A person may ask only of themselves."""
+    user = _claimed(caller, asked)
+    found = await service.infer(service.gallery.verify, asked.photo, user, threshold=asked.threshold, face=asked.face)
+    return await service.ask(VerificationOut.of, found, service)
+
+
+@router.post(
+    "/compare", summary="Are two photos of one person?", openapi_extra=described(Pair, {"photo": PHOTO, "other": PHOTO})
+)
+async def compare(
+    service: TheService,
+    _: Annotated[Caller, scoped_or_person("verify")],
+    asked: Annotated[Pair, body(Pair, photos=2)],
+) -> ComparisonOut:
+    """Nobody needs to be enrolled."""
+    found = await service.infer(
+        service.gallery.compare, asked.photo, asked.other, threshold=asked.threshold, face=asked.face
+    )
+    return ComparisonOut(**await service.ask(ComparisonOut.values, found, service))
+
+
+@router.post("/detect", summary="Find the faces of a photo", openapi_extra=described(Picture, {"photo": PHOTO}))
+async def detect(
+    service: TheService,
+    _: Annotated[Caller, scoped_or_person("identify")],
+    asked: Annotated[Picture, body(Picture, photos=1)],
+) -> FacesOut:
+    """Boxes, landmarks and quality; nobody is searched for."""
+    faces = await service.infer(service.gallery.faces, asked.photo)
+    return FacesOut(faces=[FaceOut(**FaceOut.values(face)) for face in faces])
+
+
+def _claimed(caller: Caller, asked: Claim) -> UserRef:
+    """Whom a photo is claimed to be of; a person who is no administrator learns nothing of anybody else."""
+    if asked.user_id is not None and asked.email is not None:
+        raise RequestError("Give user_id or email, and not both.")
+    given: UserRef | None = asked.email if asked.user_id is None else asked.user_id
+    if caller.may("verify"):
+        if given is None:
+            raise RequestError("Give user_id or email: whom is the photo claimed to be of?")
+        return given
+    assert isinstance(caller, Person)  # noqa: S101 - the other kind has a scope
+    own = caller.login
+    if given not in (None, own.user_id) and str(given).strip().lower() != own.email.lower():
+        raise NotPermittedError
+    return own.user_id

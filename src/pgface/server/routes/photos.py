@@ -1,0 +1,145 @@
+"""`/users/{user_id}/photos`, and `/photos` for programs that know an e-mail: enrolling."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from pgface.accounts import Client
+from pgface.accounts.audit import record
+from pgface.errors import NotPermittedError, UnknownPhotoError
+from pgface.people import UserRef
+from pgface.results import Enrollment, StoredPhoto
+from pgface.server.bodies import body, described
+from pgface.server.callers import Caller, scoped, scoped_or_self
+from pgface.server.cursors import Cursor, Limit, decode_cursor, page
+from pgface.server.idempotency import Created, IdempotencyKey, once
+from pgface.server.models import EnrollmentOut, NewPhoto, NewPhotoOf, PhotoOut, PhotoPage
+from pgface.server.routes.examples import PHOTO
+from pgface.server.routes.ids import PhotoId, UserId
+from pgface.server.service import Service, TheClient, TheService
+
+router = APIRouter(tags=["photos"])
+
+_CREATED: Final[dict[str, Any]] = {
+    "status_code": 201,
+    "response_model": EnrollmentOut,
+    "responses": {200: {"model": EnrollmentOut, "description": "The user has this photo already."}},
+}
+
+
+@router.get("/users/{user_id}/photos", summary="List a user's photos")
+def list_photos(
+    service: TheService,
+    _: Annotated[Caller, scoped_or_self("admin")],
+    user_id: UserId,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> PhotoPage:
+    """In the order of their ids."""
+    after = decode_cursor("photos", cursor) or 0
+    found = service.gallery.photos(user_id, after=after, limit=limit + 1)
+    shown, following = page("photos", found, limit, lambda photo: photo.id)
+    return PhotoPage(photos=[PhotoOut.of(photo, service) for photo in shown], next_cursor=following)
+
+
+@router.post(
+    "/users/{user_id}/photos",
+    summary="Enroll a photo of a user",
+    openapi_extra=described(NewPhoto, {"photo": PHOTO}),
+    **_CREATED,
+)
+async def enroll_photo(
+    request: Request,
+    service: TheService,
+    caller: Annotated[Caller, scoped_or_self("enroll")],
+    client: TheClient,
+    user_id: UserId,
+    asked: Annotated[NewPhoto, body(NewPhoto, photos=1)],
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Of the photo only the aligned crop of the face is kept. A photo that the user has already changes nothing."""
+    return await _enroll(request, service, caller, client, asked, (user_id, None), idempotency_key)
+
+
+@router.post(
+    "/photos",
+    summary="Enroll a photo by e-mail",
+    openapi_extra=described(NewPhotoOf, {"photo": PHOTO, "email": "alice@example.org", "name": "Alice"}),
+    **_CREATED,
+)
+async def enroll_photo_of(
+    request: Request,
+    service: TheService,
+    caller: Annotated[Caller, scoped("enroll")],
+    client: TheClient,
+    asked: Annotated[NewPhotoOf, body(NewPhotoOf, photos=1)],
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """A user with a new e-mail is added, in the same transaction."""
+    return await _enroll(request, service, caller, client, asked, (asked.email, asked.name), idempotency_key)
+
+
+@router.get(
+    "/users/{user_id}/photos/{photo_id}/crop",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}, "description": "A JPEG of 224×224 pixels."}},
+    summary="Get the crop of a photo",
+)
+def get_crop(
+    service: TheService, _: Annotated[Caller, scoped_or_self("admin")], user_id: UserId, photo_id: PhotoId
+) -> Response:
+    """The face, upright, with its eyes level."""
+    return Response(service.gallery.crop(_photo_of(service, user_id, photo_id)), media_type="image/jpeg")
+
+
+@router.delete("/users/{user_id}/photos/{photo_id}", status_code=204, response_class=Response, summary="Erase a photo")
+def erase_photo(
+    service: TheService,
+    _: Annotated[Caller, scoped_or_self("admin")],
+    client: TheClient,
+    user_id: UserId,
+    photo_id: PhotoId,
+) -> None:
+    """Its row, the embeddings made from it, and its file."""
+    service.gallery.erase_photo(_photo_of(service, user_id, photo_id).id)
+    with service.gallery.database.transaction() as connection:
+        record(connection, "photo erased", client, user_id=user_id)
+
+
+async def _enroll(
+    request: Request,
+    service: Service,
+    caller: Caller,
+    client: Client,
+    asked: NewPhoto,
+    user: tuple[UserRef, str | None],
+    key: str | None,
+) -> JSONResponse:
+    if asked.allow_other_user and not caller.may("admin"):
+        raise NotPermittedError("Only an administrator may enroll a face that is another user's.")
+
+    def enroll() -> Enrollment:
+        who, name = user
+        done = service.gallery.enroll(
+            asked.photo, who, name=name, face=asked.face, allow_other_user=asked.allow_other_user
+        )
+        if done.added:
+            with service.gallery.database.transaction() as connection:
+                record(connection, "photo enrolled", client, user_id=done.user.id)
+        return done
+
+    async def act() -> Created:
+        done = await service.infer(enroll)
+        return (201 if done.added else 200), EnrollmentOut.of(done, service), done.user.id
+
+    return await once(request, caller, key, act)
+
+
+def _photo_of(service: Service, user_id: int, photo_id: int) -> StoredPhoto:
+    photo = service.gallery.photo(photo_id)
+    if photo.user_id != user_id:
+        raise UnknownPhotoError
+    return photo

@@ -1,0 +1,79 @@
+"""`/users`: people of the gallery."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from pgface.accounts.audit import record
+from pgface.people import add_user
+from pgface.server.bodies import body, described
+from pgface.server.callers import Caller, scoped, scoped_or_self
+from pgface.server.cursors import Cursor, Limit, decode_cursor, page
+from pgface.server.idempotency import Created, IdempotencyKey, once
+from pgface.server.models import NewUser, UserOut, UserPage
+from pgface.server.routes.ids import UserId
+from pgface.server.service import TheClient, TheService
+
+router = APIRouter(prefix="/users", tags=["users"])
+
+
+@router.get("", summary="List the users")
+def list_users(
+    service: TheService,
+    _: Annotated[Caller, scoped("admin")],
+    search: Annotated[str | None, Query(max_length=255, description="A part of the name or the e-mail.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> UserPage:
+    """In the order of their ids."""
+    after = decode_cursor("users", cursor) or 0
+    found = service.gallery.users(after=after, limit=limit + 1, text=(search or "").replace("\0", "") or None)
+    shown, following = page("users", found, limit, lambda user: user.id)
+    return UserPage(users=[UserOut.of(user, service) for user in shown], next_cursor=following)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=UserOut,
+    summary="Add a user",
+    openapi_extra=described(NewUser, {"email": "alice@example.org", "name": "Alice"}, photos=False),
+)
+async def create_user(
+    request: Request,
+    service: TheService,
+    caller: Annotated[Caller, scoped("enroll")],
+    client: TheClient,
+    asked: Annotated[NewUser, body(NewUser)],
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Without a photo and without a password."""
+
+    def add() -> UserOut:
+        with service.gallery.database.transaction() as connection:
+            user = add_user(connection, asked.email, asked.name)
+            record(connection, "user added", client, user_id=user.id)
+        return UserOut.of(user, service)
+
+    async def act() -> Created:
+        added = await service.ask(add)
+        return 201, added, added.id
+
+    return await once(request, caller, idempotency_key, act)
+
+
+@router.get("/{user_id}", summary="Get a user")
+def get_user(service: TheService, _: Annotated[Caller, scoped_or_self("admin")], user_id: UserId) -> UserOut:
+    """A person sees only themselves."""
+    return UserOut.of(service.gallery.user(user_id), service)
+
+
+@router.delete("/{user_id}", status_code=204, response_class=Response, summary="Erase a user")
+def erase_user(service: TheService, _: Annotated[Caller, scoped("admin")], client: TheClient, user_id: UserId) -> None:
+    """Rows, embeddings, logins and files: nothing of them can be found afterwards."""
+    service.gallery.erase_user(user_id)
+    with service.gallery.database.transaction() as connection:
+        record(connection, "user erased", client, user_id=user_id)

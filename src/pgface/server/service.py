@@ -1,0 +1,104 @@
+"""What every request uses: the gallery, accounts, and what bounds the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Annotated, ParamSpec, TypeVar
+
+from fastapi import Depends, Request
+from psycopg.rows import tuple_row
+from starlette.concurrency import run_in_threadpool
+
+from pgface.accounts import Accounts, Client, FaceLogin
+from pgface.gallery import Gallery
+from pgface.postgres.migrate import require_current
+from pgface.server import metrics
+from pgface.server.inference import BodyBudget, InferencePool
+from pgface.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process of the service."""
+
+    gallery: Gallery
+    accounts: Accounts
+    face_login: FaceLogin
+    inference: InferencePool
+    bodies: BodyBudget
+    timezone: tzinfo
+    """Of the server's timestamps that have none, as the specification's columns."""
+
+    @classmethod
+    def of(cls, gallery: Gallery) -> Service:
+        """A service over a gallery that is open."""
+        settings = gallery.settings
+        with gallery.database.transaction() as connection:
+            timezone = connection.info.timezone
+        return cls(
+            gallery,
+            Accounts(gallery),
+            FaceLogin(gallery),
+            InferencePool(settings.workers, settings.queue_size),
+            BodyBudget(settings.max_request_bytes_in_flight),
+            timezone,
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """Of the gallery and the service."""
+        return self.gallery.settings
+
+    async def infer(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do what needs the model.
+
+        Raises:
+            ServiceBusyError: there is too much to do.
+
+        """
+        return await self.inference.run(work, *args, **kwargs)
+
+    async def ask(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do what asks PostgreSQL, in a thread, because the event loop must not wait."""
+        return await run_in_threadpool(work, *args, **kwargs)
+
+    def require_current_schema(self) -> None:
+        """See that the tables are as this version of pgface needs them.
+
+        Raises:
+            DatabaseError: they are not, or PostgreSQL does not answer.
+
+        """
+        with self.gallery.database.transaction() as connection:
+            require_current(connection)
+
+    def count_gallery(self) -> None:
+        """Tell the metrics how large the gallery is."""
+        ((users, embeddings),) = self.gallery.database.read("gallery_size", row_factory=tuple_row)
+        metrics.users.set(users)
+        metrics.embeddings.set(embeddings)
+
+    def moment(self, value: datetime) -> datetime:
+        """A time of the database, in UTC."""
+        return (value if value.tzinfo else value.replace(tzinfo=self.timezone)).astimezone(UTC)
+
+
+def service_of(request: Request) -> Service:
+    """The service that answers this request."""
+    service: Service = request.app.state.service
+    return service
+
+
+def client_of(request: Request) -> Client:
+    """Where a request comes from; behind a trusted proxy, what that says."""
+    caller = getattr(request.state, "caller", None)
+    return Client(address=request.client.host if request.client else None, actor=caller.name if caller else None)
+
+
+TheService = Annotated[Service, Depends(service_of)]
+TheClient = Annotated[Client, Depends(client_of)]
