@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from pgface.gallery import Gallery
-from pgface.server import metrics
+from pgface.server import metrics, web
 from pgface.server.middleware import Surroundings
 from pgface.server.problems import MEDIA_TYPE, Problem, answer_with_problems
 from pgface.server.routes import administration, auth, faces, introspection, operations, photos, users
@@ -71,6 +71,7 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(operations.router)
+    web.add_pages(app)
     answer_with_problems(app)
     app.add_middleware(Surroundings)
     app.openapi = lambda: _with_problems(app)  # type: ignore[method-assign]

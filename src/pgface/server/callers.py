@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
@@ -106,9 +107,13 @@ async def find_caller(request: Request) -> Caller | None:
 def from_own_pages(request: Request) -> bool:
     """Whether a browser sends this from the service's own pages, and not from another site's.
 
-    Every browser since 2023 says so by itself (Fetch Metadata, W3C); scripts and forms cannot change it.
+    Every browser since 2023 says so by itself (Fetch Metadata, W3C), and an older one tells the page's origin where
+    something is sent; scripts and forms can change neither.
     """
-    return request.headers.get("sec-fetch-site") == _OWN_PAGES
+    site = request.headers.get("sec-fetch-site")
+    if site is None:
+        return urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host", "-")
+    return site == _OWN_PAGES
 
 
 def person_of(service: Service, token: str) -> Person:

@@ -111,16 +111,15 @@ def problem(request: Request, error: PgfaceError) -> JSONResponse:
     """The answer to an error of pgface's own; one that is the service's fault goes to the log."""
     kind = type(error)
     status = status_of(kind)
-    detail = _detail(request, error, status)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.ServiceBusyError):
-        log_failure(error)
-    return _answer(request, status, code_of(kind), detail, headers=_headers(error, status))
+    log_if_ours(error)
+    return _answer(request, status, code_of(kind), public_detail(request, error), headers=headers_of(error))
 
 
-def _detail(request: Request, error: PgfaceError, status: int) -> str:
+def public_detail(request: Request, error: PgfaceError) -> str:
+    """The sentence of an error for whoever called, which says nothing of the service's inside or of other people."""
     if isinstance(error, errors.ServiceBusyError):
         return str(error)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _NOT_NOW
     caller = getattr(request.state, "caller", None)
     if isinstance(error, errors.FaceOfAnotherUserError) and caller is not None and caller.may("admin"):
@@ -128,7 +127,16 @@ def _detail(request: Request, error: PgfaceError, status: int) -> str:
     return _IN_PUBLIC.get(type(error)) or str(error)
 
 
-def _headers(error: PgfaceError, status: int) -> dict[str, str]:
+def log_if_ours(error: PgfaceError) -> None:
+    """A line in the log for an error that is not the caller's."""
+    ours = status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if ours and not isinstance(error, errors.ServiceBusyError):
+        log_failure(error)
+
+
+def headers_of(error: PgfaceError) -> dict[str, str]:
+    """The headers that go with an error."""
+    status = status_of(type(error))
     if isinstance(error, errors.TooManyAttemptsError):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.RequestRepeatedError | errors.ServiceBusyError):
