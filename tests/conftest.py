@@ -1,4 +1,4 @@
-"""Where the tests find real photos and weights."""
+"""What all tests share, and where they find real photos and weights."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
+
+pytest_plugins = ("gallery_fixtures",)
+"""Real PostgreSQL and galleries, which the tests of integration and of the browser share."""
 
 SHARED = Path(os.environ.get("PGFACE_TEST_SHARED", Path(__file__).parents[2] / "shared"))
 

@@ -1,0 +1,100 @@
+"""Debian's Chromium with a camera that is a file, and without a way to anything but this machine."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+Screenshot = Callable[[str], None]
+"""Keeps what a page shows, under a name."""
+
+PATIENCE = 60_000
+"""Milliseconds for anything that a page waits for; ninety pictures of a camera take a slow machine some seconds."""
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_WITHOUT_NETWORK = {"about", "blob", "data"}
+_ARGUMENTS = (
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Nobody listens there. Chromium does not ask a proxy for what is on the loopback.
+    "--proxy-server=http://127.0.0.1:9",
+    "--use-fake-device-for-media-stream",
+)
+
+
+def program() -> str:
+    """The installed Chromium; the test is skipped where there is none."""
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.skip("chromium is not installed; scripts/install-debian-packages installs it")
+    return found
+
+
+@contextmanager
+def running(camera: Path) -> Iterator[Browser]:
+    """Run Chromium without a window, and outside of its sandbox, which root cannot have: the pages are our own."""
+    executable = program()
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        arguments = [*_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
+        browser = playwright.chromium.launch(executable_path=executable, args=arguments, chromium_sandbox=False)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened_tab(browser: Browser) -> Iterator[Page]:
+    """A page of somebody who was never here before. No script of it may fail, and it may ask only this machine."""
+    elsewhere: list[str] = []
+    errors: list[str] = []
+    context = browser.new_context(locale="en-GB", permissions=["camera"], viewport={"width": 900, "height": 700})
+    context.set_default_timeout(PATIENCE)
+    context.on("request", lambda asked: None if _is_local(asked.url) else elsewhere.append(asked.url))
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    yield context.new_page()
+    context.close()
+    assert not elsewhere, f"the page asked somebody else: {elsewhere}"
+    assert not errors, f"a script of the page failed: {errors}"
+
+
+def _is_local(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in _WITHOUT_NETWORK or parts.hostname in _LOOPBACK
+
+
+def hold_back(page: Page, path: str, prepare: Callable[[Any], None]) -> None:
+    """Prepare something for each answer of the server before the page gets it.
+
+    The browser asks, with all its cookies and headers, and its answer is what the page gets, but later.
+
+    Args:
+        page: which asks.
+        path: what for, as its address ends.
+        prepare: gets the answer's JSON.
+
+    """
+    session = page.context.new_cdp_session(page)
+
+    def paused(event: dict[str, Any]) -> None:
+        which = {"requestId": event["requestId"]}
+        if event.get("responseStatusCode") == 200:
+            answer = session.send("Fetch.getResponseBody", which)
+            body = answer["body"]
+            prepare(json.loads(base64.b64decode(body) if answer["base64Encoded"] else body))
+        session.send("Fetch.continueResponse", which)
+
+    session.on("Fetch.requestPaused", paused)
+    session.send("Fetch.enable", {"patterns": [{"urlPattern": f"*{path}", "requestStage": "Response"}]})

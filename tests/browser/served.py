@@ -1,0 +1,60 @@
+"""A web application that a test starts as a user would: a process of its own, on a port of the loopback."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pgface.settings import Settings
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    """The variables that tell a process of the gallery of a test, and nothing of another one."""
+    assert settings.database_url
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return own | {
+        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "PGFACE_SCHEMA": settings.schema_name,
+        "PGFACE_DATA_DIR": str(settings.data_dir),
+        **more,
+    }
+
+
+@contextmanager
+def served(command: Sequence[str], variables: Mapping[str, str], log: Path) -> Iterator[str]:
+    """Run a server until the block ends; gives its address, of `localhost`, where browsers allow cameras.
+
+    Args:
+        command: which makes it listen on port 0, that is, on a free one, and say on which.
+        variables: its environment.
+        log: where all that it says goes. An error that it did not expect fails the test.
+
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=dict(variables), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        yield f"http://localhost:{_port(process, log)}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+    assert "Traceback" not in log.read_text(encoding="utf-8"), log.read_text(encoding="utf-8")
+
+
+def _port(process: subprocess.Popen[bytes], log: Path) -> int:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        if found := re.search(r"running on http://[^:/]+:(\d+)", log.read_text(encoding="utf-8"), re.IGNORECASE):
+            return int(found[1])
+        time.sleep(0.05)
+    raise AssertionError(f"the server does not say where it listens:\n{log.read_text(encoding='utf-8')}")

@@ -1,0 +1,34 @@
+"""What the tests in the browser stand on: nothing leaves the machine, and what goes wrong in a page fails its test."""
+
+from __future__ import annotations
+
+import pytest
+from chromium import opened_tab
+from playwright.sync_api import Browser, Error
+
+ELSEWHERE = "http://192.0.2.1/"
+"""An address that is nobody's (RFC 5737)."""
+
+
+def test_nothing_is_reached_but_this_machine(browser: Browser) -> None:
+    with (
+        pytest.raises(AssertionError, match="asked somebody else.*192"),
+        opened_tab(browser) as page,
+        pytest.raises(Error, match="ERR_PROXY_CONNECTION_FAILED"),
+    ):
+        page.goto(ELSEWHERE)
+
+
+def test_a_page_that_loads_something_from_elsewhere(browser: Browser) -> None:
+    with pytest.raises(AssertionError, match="asked somebody else.*192"), opened_tab(browser) as page:
+        page.set_content(f"<img src='{ELSEWHERE}'>")
+
+
+def test_a_page_whose_script_fails(browser: Browser) -> None:
+    with pytest.raises(AssertionError, match="a script of the page failed.*no such thing"), opened_tab(browser) as page:
+        page.set_content("<script>throw new Error('no such thing')</script>")
+
+
+def test_a_page_that_keeps_to_itself(browser: Browser) -> None:
+    with opened_tab(browser) as page:
+        page.set_content("<img src='data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA='>")

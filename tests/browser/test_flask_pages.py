@@ -1,0 +1,111 @@
+"""The Flask application of the examples as people see it, in a browser with a camera."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from chromium import Screenshot, hold_back
+from fake_camera import FakeCamera, Head, still
+from galleries import ODD_SCHEMA
+from playwright.sync_api import Page, expect
+from served import environment, served
+
+from pgface.accounts import Accounts, read_audit
+from pgface.gallery import Gallery
+from pgface.settings import Settings
+
+FILE = Path(__file__).parents[2] / "examples" / "flask_login" / "app.py"
+EMAIL, PASSWORD = "bush@example.org", "four plain words here"
+
+Photos = Callable[[str, int], Path]
+
+
+@pytest.fixture
+def schema_name() -> str:
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def people(gallery: Gallery, photos: Photos) -> Gallery:
+    Accounts(gallery).register(EMAIL, PASSWORD, name="George")
+    gallery.enroll(photos("George_W_Bush", 7), EMAIL)
+    gallery.enroll(photos("Tony_Blair", 3), "blair@example.org")
+    return gallery
+
+
+@pytest.fixture
+def login_page(settings: Settings, people: Gallery, tab: Page, tmp_path: Path) -> Iterator[Page]:
+    """Where somebody arrives who is not logged in."""
+    assert people
+    command = [sys.executable, "-m", "flask", "--app", str(FILE), "run", "--port", "0"]
+    variables = environment(settings, PGFACE_LOGIN_POLICY="face+liveness")
+    with served(command, variables, tmp_path / "flask.log") as address:
+        tab.goto(address)
+        expect(tab).to_have_url(f"{address}/login")
+        yield tab
+
+
+def test_by_password_in_and_out(login_page: Page, screenshot: Screenshot) -> None:
+    login_page.get_by_label("E-mail").fill(EMAIL)
+    login_page.get_by_label("Password").fill("wrong")
+    login_page.get_by_role("button", name="Log in by password").click()
+    expect(login_page.get_by_role("alert")).to_have_text("The e-mail or the password is not right.")
+    screenshot("flask-refused")
+    login_page.get_by_label("E-mail").fill(EMAIL)
+    login_page.get_by_label("Password").fill(PASSWORD)
+    login_page.get_by_role("button", name="Log in by password").click()
+    expect(login_page.get_by_role("heading")).to_have_text("George")
+    expect(login_page.get_by_role("main")).to_contain_text("by your password")
+    screenshot("flask-home")
+    login_page.get_by_role("button", name="Log out").click()
+    expect(login_page.get_by_role("heading")).to_have_text("Log in")
+    login_page.go_back()
+    login_page.reload()
+    expect(login_page.get_by_role("heading")).to_have_text("Log in")
+
+
+def log_in_by_face(page: Page) -> None:
+    page.get_by_label("E-mail").fill(EMAIL)
+    page.get_by_role("button", name="Log in by face").click()
+
+
+def test_by_face(login_page: Page, camera: FakeCamera, head: Head, people: Gallery, screenshot: Screenshot) -> None:
+    hold_back(login_page, "/login/face/challenge", lambda challenge: camera.show(head.does(challenge["turns"])))
+    log_in_by_face(login_page)
+    expect(login_page.get_by_role("status")).to_have_text("Look straight ahead again")
+    screenshot("flask-camera")  # now, because the page stands still for it
+    expect(login_page.get_by_role("main")).to_contain_text("by your face")
+    entry = read_audit(people.database)[0]
+    assert (entry.event, entry.outcome, entry.address) == ("login by face", "done", "127.0.0.1")
+    assert entry.similarity is not None
+    assert people.binding.verify_threshold <= entry.similarity < 1
+
+
+def test_a_photo_that_is_held_to_the_camera(
+    login_page: Page, camera: FakeCamera, photos: Photos, people: Gallery, screenshot: Screenshot
+) -> None:
+    camera.show(still(photos("George_W_Bush", 6)))
+    log_in_by_face(login_page)
+    expect(login_page.get_by_role("status")).to_have_text("That did not work. Try again.")
+    screenshot("flask-photo")
+    entry = read_audit(people.database)[0]
+    assert (entry.event, entry.outcome) == ("login by face", "refused")
+    assert str(entry.reason).startswith("The head turned nowhere and not ")
+    login_page.goto(login_page.url.removesuffix("login"))
+    expect(login_page.get_by_role("heading")).to_have_text("Log in")
+
+
+def test_a_camera_that_may_not_be_used(login_page: Page) -> None:
+    login_page.context.clear_permissions()
+    log_in_by_face(login_page)
+    expect(login_page.get_by_role("status")).to_have_text("There is no camera that may be used.")
+    expect(login_page.get_by_role("button", name="Log in by face")).to_be_enabled()
+
+
+def test_somebody_who_does_not_say_who_they_are(login_page: Page) -> None:
+    login_page.get_by_role("button", name="Log in by face").click()
+    expect(login_page.get_by_label("E-mail")).to_be_focused()
+    expect(login_page.get_by_role("status")).to_be_empty()
