@@ -105,17 +105,18 @@ class FakeCamera:
         self.file = file
         self.show(repeat(np.zeros((HEIGHT, WIDTH, 3), np.uint8)))
 
-    def show(self, pictures: Iterator[RGBImage]) -> None:
+    def show(self, pictures: Iterator[RGBImage], *, a_second: int = A_SECOND) -> None:
         """What it sees from the next time on that a page opens it.
 
         Args:
             pictures: as they follow each other, as many as there have to be or more; `WIDTH`×`HEIGHT`.
+            a_second: how many of them; cameras give fewer in the dark.
 
         """
         random = np.random.default_rng(1)
         made = self.file.with_suffix(".new")
         with made.open("wb") as file:
-            file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{A_SECOND}:1 Ip C420jpeg\n".encode())
+            file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{a_second}:1 Ip C420jpeg\n".encode())
             for picture, _ in zip(pictures, range(round(DURATION * A_SECOND)), strict=False):
                 brightness, *colours = _planes(picture)
                 noise = random.normal(0, NOISE, brightness.shape)
