@@ -22,6 +22,7 @@ from pgface.folder import FolderReport, FolderRun, OnProgress
 from pgface.people import (
     UserRef,
     add_user,
+    delete_face,
     delete_photo,
     delete_user,
     get_user,
@@ -304,6 +305,19 @@ class Gallery(Recognition):
             delete_photo(connection, photo_id)
         self._remove_deleted_files()
         self._keeper.embeddings_changed()
+
+    def erase_face(self, user: UserRef) -> User:
+        """Erase a person's photos, embeddings and files; the user stays, and is returned as they were.
+
+        Raises:
+            UnknownUserError: there is none.
+
+        """
+        with self._database.transaction() as connection:
+            user_before = delete_face(connection, user)
+        self._remove_deleted_files()
+        self._keeper.embeddings_changed()
+        return user_before
 
     # In bulk
 

@@ -126,6 +126,19 @@ def delete_user(connection: psycopg.Connection, user: UserRef) -> User:
     return found
 
 
+def delete_face(connection: psycopg.Connection, user: UserRef) -> User:
+    """Delete a user's photos and all their embeddings; the user stays, and is returned as they were.
+
+    Raises:
+        UnknownUserError: there is none.
+
+    """
+    found = get_user(connection, user)
+    for query in ("delete_embeddings_of_user", "delete_photos_of_user"):
+        connection.execute(queries()[query], {"id": found.id})
+    return found
+
+
 def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) -> User:
     """Give a user's photos and embeddings to another user, and delete the first with whatever else is theirs.
 

@@ -29,6 +29,7 @@ Event = Literal[
     "user erased",
     "photo enrolled",
     "photo erased",
+    "face erased",
 ]
 
 

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Final
+from typing import Any, Final
 
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 from psycopg.rows import scalar_row
@@ -56,12 +56,7 @@ class Challenges:
             LivenessError: it was not handed out here, is too old, or was used.
 
         """
-        try:
-            number, *turns = self._serializer().loads(token, max_age=SECONDS)
-        except SignatureExpired:
-            raise LivenessError("The challenge is too old.") from None
-        except BadSignature:
-            raise LivenessError("The challenge was not handed out here.") from None
+        number, *turns = self._opened(token)
         with self._database.transaction() as connection:
             connection.execute(queries()["forget_challenges"])
             # Longer than it is valid, because clocks of several machines may differ a little.
@@ -69,6 +64,27 @@ class Challenges:
         if used is None:
             raise LivenessError("The challenge was answered before.")
         return tuple(turns)
+
+    def require_open(self, token: str) -> None:
+        """See that a challenge can still be answered; it stays so.
+
+        Raises:
+            LivenessError: it was not handed out here, is too old, or was used.
+
+        """
+        number, *_ = self._opened(token)
+        (used,) = self._database.read("is_challenge_used", {"id": number}, row_factory=scalar_row)
+        if used:
+            raise LivenessError("The challenge was answered before.")
+
+    def _opened(self, token: str) -> list[Any]:
+        try:
+            opened: list[Any] = self._serializer().loads(token, max_age=SECONDS)
+        except SignatureExpired:
+            raise LivenessError("The challenge is too old.") from None
+        except BadSignature:
+            raise LivenessError("The challenge was not handed out here.") from None
+        return opened
 
     def _serializer(self) -> URLSafeTimedSerializer:
         signing = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}

@@ -54,6 +54,15 @@ class FaceLogin:
         """What to ask somebody to do in front of the camera."""
         return self._challenges.hand_out(looks_up=self._gallery.engine.measures_pitch)
 
+    def require_open(self, challenge: str) -> None:
+        """See that a challenge can still be answered, before that is done.
+
+        Raises:
+            LivenessError: it was not handed out here, is too old, or was used.
+
+        """
+        self._challenges.require_open(challenge)
+
     def log_in(
         self,
         challenge: str,

@@ -1268,3 +1268,24 @@ WHERE p.id = %(id)s;
 SELECT
     (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'users'::regclass),
     (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'face_embeddings'::regclass);
+
+-- delete_embeddings_of_user --
+DELETE FROM face_embeddings
+WHERE user_id = %(id)s;
+
+-- delete_photos_of_user --
+DELETE FROM photos
+WHERE user_id = %(id)s;
+
+-- select_embeddings_of_user --
+-- All that is kept of them, for their owner.
+SELECT id, photo_id, created_at, updated_at, detection_score, box_x, box_y, box_width, box_height, sharpness,
+    brightness, yaw, pitch, roll, embedding
+FROM face_embeddings
+WHERE user_id = %(user_id)s
+    AND id > %(after)s
+ORDER BY id
+LIMIT %(limit)s;
+
+-- is_challenge_used --
+SELECT EXISTS (SELECT FROM used_challenges WHERE id = %(id)s);

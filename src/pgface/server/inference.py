@@ -7,13 +7,17 @@ import contextvars
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
 
 from pgface.errors import ServiceBusyError
 from pgface.server import metrics
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_SHARE_OF_THE_UNNEEDED: Final = 4
+"""One of so many places is the last that somebody gets who can do without."""
 
 
 class InferencePool:
@@ -31,7 +35,19 @@ class InferencePool:
             ServiceBusyError: all workers are busy, and as many wait as may.
 
         """
-        if self._taken >= self._places:
+        return await self._run(self._places, partial(work, *args, **kwargs))
+
+    async def run_if_idle(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same for what can be done without: only where most places are free.
+
+        Raises:
+            ServiceBusyError: they are not.
+
+        """
+        return await self._run(max(1, self._places // _SHARE_OF_THE_UNNEEDED), partial(work, *args, **kwargs))
+
+    async def _run(self, places: int, work: Callable[[], R]) -> R:
+        if self._taken >= places:
             metrics.refused.inc()
             raise ServiceBusyError
         # Counted in one thread, the event loop's, so that it needs no lock.
@@ -42,7 +58,7 @@ class InferencePool:
         def begin() -> R:
             metrics.waiting.dec()
             with metrics.working.track_inprogress():
-                return work(*args, **kwargs)
+                return work()
 
         future = asyncio.wrap_future(self._executor.submit(context.run, begin))
         future.add_done_callback(self._leave)

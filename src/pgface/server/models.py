@@ -23,6 +23,7 @@ from pgface.results import (
 )
 from pgface.server.bodies import Body, PhotoField
 from pgface.server.cursors import Page
+from pgface.server.hints import Hint
 from pgface.server.service import Service
 
 
@@ -137,6 +138,13 @@ class FaceAnswer(Body):
     frames: list[PhotoField] = Field(max_length=100, description="Some ten a second, in order, not mirrored.")
     email: Email | None = Field(default=None, description="Not with the policy `identify+liveness`.")
     password: Password | None = Field(default=None, description="With the policy `password+face` only.")
+
+
+class Glimpse(Body):
+    """What the camera sees before a challenge is answered."""
+
+    challenge: Text = Field(max_length=1000, description="Its token.")
+    frame: PhotoField
 
 
 class NewKey(Body):
@@ -385,6 +393,14 @@ class ChallengeOut(BaseModel):
     seconds: int = Field(description="In which the pictures have to be here.")
     policy: Literal["password+face", "face+liveness", "identify+liveness"] = Field(
         description="What else a login by face asks for."
+    )
+
+
+class HintOut(BaseModel):
+    """How to stand in front of the camera."""
+
+    hint: Hint = Field(
+        description="`ok`; what is in the way; or where to move, as the person feels it: `left` is to their left."
     )
 
 

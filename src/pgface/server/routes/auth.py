@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from pgface.accounts import NewLogin
-from pgface.errors import LoginRefusedError, NotPermittedError, TooManyAttemptsError
-from pgface.server import metrics
+from pgface.errors import NotPermittedError
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, Person, person
+from pgface.server.entering import MOST_FRAME_BYTES, enter_by_face, enter_by_password
+from pgface.server.hints import MOST_GLIMPSE_BYTES, hint_of
 from pgface.server.idempotency import Created, IdempotencyKey, once
 from pgface.server.models import (
     ChallengeOut,
     Credentials,
     EndedOut,
     FaceAnswer,
+    Glimpse,
+    HintOut,
     LoginOut,
     LoginsOut,
     MeOut,
@@ -32,12 +32,8 @@ from pgface.server.models import (
 from pgface.server.routes.examples import PHOTO
 from pgface.server.routes.ids import LoginId
 from pgface.server.service import TheClient, TheService
-from pgface.settings import MEBI
 
 router = APIRouter(prefix="/auth", tags=["auth"])
-
-MOST_FRAME_BYTES = 20 * MEBI
-"""Of an answer to a challenge: a hundred pictures of 200 kB."""
 
 TheCaller = Annotated[Caller, person()]
 _EXAMPLE = {"email": "alice@example.org", "password": "four plain words here"}
@@ -72,11 +68,7 @@ async def register(
 async def log_in(service: TheService, client: TheClient, asked: Annotated[Credentials, body(Credentials)]) -> TokenOut:
     """An unknown e-mail and a wrong password have the same answer, after the same work."""
 
-    def begin() -> NewLogin:
-        with _counted("password"):
-            return service.accounts.log_in(asked.email, asked.password, client=client)
-
-    return TokenOut.of(await service.ask(begin), service)
+    return TokenOut.of(await enter_by_password(service, asked, client), service)
 
 
 @router.post("/challenge", summary="Ask for a challenge")
@@ -85,6 +77,17 @@ def challenge(service: TheService) -> ChallengeOut:
     asked = service.face_login.challenge()
     policy = service.settings.login_policy
     return ChallengeOut(token=asked.token, turns=list(asked.turns), seconds=asked.seconds, policy=policy)
+
+
+@router.post(
+    "/hint",
+    summary="How do I stand in front of the camera?",
+    openapi_extra=described(Glimpse, {"challenge": "WyI3...", "frame": PHOTO}),
+)
+async def hint(service: TheService, asked: Annotated[Glimpse, body(Glimpse, most_bytes=MOST_GLIMPSE_BYTES)]) -> HintOut:
+    """For a challenge that is not answered yet. Nobody is recognised, and with much else to do there is no hint."""
+    await service.ask(service.face_login.require_open, asked.challenge)
+    return HintOut(hint=await service.inference.run_if_idle(hint_of, service.gallery, asked.frame))
 
 
 @router.post(
@@ -99,13 +102,7 @@ async def log_in_by_face(
 ) -> TokenOut:
     """Who is refused learns only that; why stands in the audit log. No picture is kept."""
 
-    def begin() -> NewLogin:
-        with _counted("face"):
-            return service.face_login.log_in(
-                asked.challenge, asked.frames, email=asked.email, password=asked.password, client=client
-            )
-
-    return TokenOut.of(await service.infer(begin), service)
+    return TokenOut.of(await enter_by_face(service, asked, client), service)
 
 
 @router.post("/logout", status_code=204, response_class=Response, summary="Log out")
@@ -177,19 +174,3 @@ def end_login(service: TheService, caller: TheCaller, client: TheClient, login_i
 
 def _person(caller: Caller) -> Person:
     return cast("Person", caller)  # `person()` lets nobody else through
-
-
-@contextmanager
-def _counted(method: str) -> Iterator[None]:
-    outcome = "failed"
-    try:
-        yield
-        outcome = "done"
-    except LoginRefusedError:
-        outcome = "refused"
-        raise
-    except TooManyAttemptsError:
-        outcome = "too many attempts"
-        raise
-    finally:
-        metrics.logins.labels(method, outcome).inc()

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from pgface.accounts import Client
-from pgface.accounts.audit import record
-from pgface.errors import NotPermittedError, UnknownPhotoError
+from pgface.errors import NotPermittedError
 from pgface.people import UserRef
-from pgface.results import Enrollment, StoredPhoto
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, scoped, scoped_or_self
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
+from pgface.server.enrolling import enroll, photo_of
+from pgface.server.enrolling import erase_photo as erase_enrolled
 from pgface.server.idempotency import Created, IdempotencyKey, once
 from pgface.server.models import EnrollmentOut, NewPhoto, NewPhotoOf, PhotoOut, PhotoPage
 from pgface.server.routes.examples import PHOTO
@@ -70,7 +70,7 @@ async def enroll_photo(
     openapi_extra=described(NewPhotoOf, {"photo": PHOTO, "email": "alice@example.org", "name": "Alice"}),
     **_CREATED,
 )
-async def enroll_photo_of(
+async def enrollphoto_of(
     request: Request,
     service: TheService,
     caller: Annotated[Caller, scoped("enroll")],
@@ -92,7 +92,7 @@ def get_crop(
     service: TheService, _: Annotated[Caller, scoped_or_self("admin")], user_id: UserId, photo_id: PhotoId
 ) -> Response:
     """The face, upright, with its eyes level."""
-    return Response(service.gallery.crop(_photo_of(service, user_id, photo_id)), media_type="image/jpeg")
+    return Response(service.gallery.crop(photo_of(service, user_id, photo_id)), media_type="image/jpeg")
 
 
 @router.delete("/users/{user_id}/photos/{photo_id}", status_code=204, response_class=Response, summary="Erase a photo")
@@ -104,9 +104,7 @@ def erase_photo(
     photo_id: PhotoId,
 ) -> None:
     """Its row, the embeddings made from it, and its file."""
-    service.gallery.erase_photo(_photo_of(service, user_id, photo_id).id)
-    with service.gallery.database.transaction() as connection:
-        record(connection, "photo erased", client, user_id=user_id)
+    erase_enrolled(service, client, user_id, photo_id)
 
 
 async def _enroll(
@@ -121,25 +119,11 @@ async def _enroll(
     if asked.allow_other_user and not caller.may("admin"):
         raise NotPermittedError("Only an administrator may enroll a face that is another user's.")
 
-    def enroll() -> Enrollment:
-        who, name = user
-        done = service.gallery.enroll(
-            asked.photo, who, name=name, face=asked.face, allow_other_user=asked.allow_other_user
-        )
-        if done.added:
-            with service.gallery.database.transaction() as connection:
-                record(connection, "photo enrolled", client, user_id=done.user.id)
-        return done
+    ref, name = user
+    options = {"name": name, "face": asked.face, "allow_other_user": asked.allow_other_user}
 
     async def act() -> Created:
-        done = await service.infer(enroll)
+        done = await service.infer(enroll, service, client, asked.photo, ref, **options)
         return (201 if done.added else 200), EnrollmentOut.of(done, service), done.user.id
 
     return await once(request, caller, key, act)
-
-
-def _photo_of(service: Service, user_id: int, photo_id: int) -> StoredPhoto:
-    photo = service.gallery.photo(photo_id)
-    if photo.user_id != user_id:
-        raise UnknownPhotoError
-    return photo
