@@ -71,8 +71,8 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(operations.router)
-    web.add_pages(app)
     answer_with_problems(app)
+    web.add_pages(app)
     app.add_middleware(Surroundings)
     app.openapi = lambda: _with_problems(app)  # type: ignore[method-assign]
     return app

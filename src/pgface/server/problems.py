@@ -183,6 +183,13 @@ def _name(location: Sequence[Any]) -> str:
     return ".".join(places) or "body"
 
 
+def http_problem(request: Request, error: HTTPException) -> JSONResponse:
+    """The answer to a request that no operation is for."""
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "-")
+    return _answer(request, error.status_code, code, f"{phrase}.", headers=error.headers)
+
+
 def failed(request: Request, error: Exception) -> JSONResponse:
     """The answer to what nobody has foreseen."""
     log_failure(error)
@@ -202,9 +209,7 @@ def answer_with_problems(app: FastAPI) -> None:
 
     async def of_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101
-        phrase = HTTPStatus(error.status_code).phrase
-        code = phrase.lower().replace(" ", "-")
-        return _answer(request, error.status_code, code, f"{phrase}.", headers=error.headers)
+        return http_problem(request, error)
 
     app.add_exception_handler(PgfaceError, of_pgface)
     app.add_exception_handler(RequestValidationError, of_fields)

@@ -120,10 +120,18 @@ async def _enroll(
         raise NotPermittedError("Only an administrator may enroll a face that is another user's.")
 
     ref, name = user
-    options = {"name": name, "face": asked.face, "allow_other_user": asked.allow_other_user}
 
     async def act() -> Created:
-        done = await service.infer(enroll, service, client, asked.photo, ref, **options)
+        done = await service.infer(
+            enroll,
+            service,
+            client,
+            asked.photo,
+            ref,
+            name=name,
+            face=asked.face,
+            allow_other_user=asked.allow_other_user,
+        )
         return (201 if done.added else 200), EnrollmentOut.of(done, service), done.user.id
 
     return await once(request, caller, key, act)

@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from http import HTTPStatus
 from importlib import resources
+from importlib.metadata import version
+from typing import Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from pgface.server.web import account, admin, entrance
+from pgface.errors import PgfaceError
+from pgface.server.problems import http_problem
+from pgface.server.web import account, admin, entrance, face
+from pgface.server.web.languages import N_
+from pgface.server.web.pages import failure_page, viewer_of
 
 __all__ = ["add_pages"]
+
+_VERSION: Final = version("pgface").encode()
+_NO_PAGE: Final = N_("There is no such page.")
+_NOT_SO: Final = N_("This page cannot be asked for in this way.")
 
 
 class _Static(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """A file, which changes only with pgface's version; that is in its URL."""
+        """A file; one whose URL names pgface's version does not change."""
         response = await super().get_response(path, scope)
-        response.headers["Cache-Control"] = "public, max-age=86400"
+        kept = "public, max-age=86400" if scope["query_string"] == _VERSION else "no-cache"
+        response.headers["Cache-Control"] = kept
         return response
 
 
 def add_pages(app: FastAPI) -> None:
-    """Add the pages to an application."""
-    for module in (entrance, account, admin):
+    """Add the pages to an application; for browsers, errors outside of its API are pages too."""
+    for module in (entrance, face, account, admin):
         app.include_router(module.router)
     with resources.as_file(resources.files(__name__) / "static") as folder:
         app.mount("/static", _Static(directory=folder), name="static")
+
+    async def of_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+        browser = "text/html" in request.headers.get("accept", "")
+        if not browser or request.url.path.startswith("/api/"):
+            return http_problem(request, error)
+        with suppress(PgfaceError):
+            await viewer_of(request)
+        unknown = error.status_code == HTTPStatus.NOT_FOUND
+        page = failure_page(request, error.status_code, _NO_PAGE if unknown else _NOT_SO)
+        page.headers.update(error.headers or {})
+        return page
+
+    app.add_exception_handler(HTTPException, of_http)

@@ -2,8 +2,179 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from contextlib import suppress
+from typing import Annotated, Any, Final
 
-from pgface.server.web.pages import PageRoute
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from pgface.errors import (
+    FaceOfAnotherUserError,
+    LoginRefusedError,
+    NotLoggedInError,
+    PgfaceError,
+    PhotoError,
+    TooManyAttemptsError,
+    UnknownPhotoError,
+    WeakPasswordError,
+)
+from pgface.server.bodies import Body, PhotoField, body
+from pgface.server.callers import Person
+from pgface.server.enrolling import enroll, erase_face, erase_photo
+from pgface.server.models import PasswordChange, PasswordOnly
+from pgface.server.routes.ids import LoginId, PhotoId
+from pgface.server.service import Service, TheClient, TheService
+from pgface.server.web.own_data import archive
+from pgface.server.web.pages import PageRoute, ThePerson, forget_login, redirect, refused, render
 
 router = APIRouter(prefix="/account", route_class=PageRoute, include_in_schema=False)
+
+_PHOTOS_ON_A_PAGE: Final = 60
+_MOST_ID: Final = 2**31 - 1
+
+
+class OwnPhoto(Body):
+    """A photo of who is logged in."""
+
+    photo: PhotoField
+
+
+@router.get("")
+def account_page(
+    request: Request,
+    service: TheService,
+    person: ThePerson,
+    done: str = "",
+    after: Annotated[int, Query(ge=0, le=_MOST_ID)] = 0,
+) -> Response:
+    """All on one page."""
+    return render(request, "account.html", **_shown(service, person, after), done=done, wrong=None)
+
+
+@router.post("/photos")
+async def add_photo(
+    request: Request,
+    service: TheService,
+    person: ThePerson,
+    client: TheClient,
+    asked: Annotated[OwnPhoto, body(OwnPhoto, photos=1)],
+) -> Response:
+    """From a file, or from the camera, whose script puts it into the same form."""
+    try:
+        added = await service.infer(enroll, service, client, asked.photo, person.login.user_id)
+    except (PhotoError, FaceOfAnotherUserError) as error:
+        return await _again(request, service, person, "photo", error)
+    return _done("photo-added" if added.added else "photo-known")
+
+
+@router.post("/photos/{photo_id}/delete")
+def delete_photo(service: TheService, person: ThePerson, client: TheClient, photo_id: PhotoId) -> Response:
+    """One of my own; where it is gone already, that is as it should be."""
+    with suppress(UnknownPhotoError):
+        erase_photo(service, client, person.login.user_id, photo_id)
+    return _done("photo-deleted")
+
+
+@router.post("/sessions/{login_id}/end")
+def end_session(service: TheService, person: ThePerson, client: TheClient, login_id: LoginId) -> Response:
+    """One of my own; this one too."""
+    with suppress(NotLoggedInError):
+        service.accounts.end_login(person.login.user_id, login_id, client=client)
+    return _left("logged-out") if login_id == person.login.id else _done("session-ended")
+
+
+@router.post("/sessions/end")
+def end_all_sessions(service: TheService, person: ThePerson, client: TheClient) -> Response:
+    """Everywhere, and here."""
+    service.accounts.log_out_everywhere(person.login.user_id, client=client)
+    return _left("logged-out-everywhere")
+
+
+@router.post("/password")
+async def change_password(
+    request: Request,
+    service: TheService,
+    person: ThePerson,
+    client: TheClient,
+    asked: Annotated[PasswordChange, body(PasswordChange, plain_form=True)],
+) -> Response:
+    """All other sessions end."""
+    change = service.accounts.change_password
+    try:
+        await service.ask(change, person.token, asked.former, asked.new, client=client)
+    except WeakPasswordError as error:
+        return await _again(request, service, person, "new", error)
+    except (LoginRefusedError, TooManyAttemptsError) as error:
+        return await _again(request, service, person, "former", error)
+    return _done("password-changed")
+
+
+@router.get("/data")
+def download_data(service: TheService, person: ThePerson) -> Response:
+    """All that is kept of me."""
+    service.gallery.user(person.login.user_id)  # an error is a page as long as nothing was sent
+    headers = {"Content-Disposition": f'attachment; filename="pgface-{person.login.user_id}.zip"'}
+    return StreamingResponse(archive(service, person), media_type="application/zip", headers=headers)
+
+
+@router.get("/face/delete")
+def face_deletion_page(request: Request, service: TheService, person: ThePerson) -> Response:
+    """Asks once more."""
+    return render(request, "delete_face.html", user=service.gallery.user(person.login.user_id))
+
+
+@router.post("/face/delete")
+def delete_face(service: TheService, person: ThePerson, client: TheClient) -> Response:
+    """Photos and embeddings; the account stays."""
+    erase_face(service, client, person.login.user_id)
+    return _done("face-deleted")
+
+
+@router.get("/delete")
+def account_deletion_page(request: Request, person: ThePerson) -> Response:
+    """Asks for the password."""
+    return render(request, "delete_account.html", login=person.login)
+
+
+@router.post("/delete")
+async def delete_account(
+    request: Request,
+    service: TheService,
+    person: ThePerson,
+    client: TheClient,
+    asked: Annotated[PasswordOnly, body(PasswordOnly, plain_form=True)],
+) -> Response:
+    """Everything."""
+    try:
+        await service.ask(service.accounts.erase, person.token, asked.password, client=client)
+    except (LoginRefusedError, TooManyAttemptsError) as error:
+        return refused(request, "delete_account.html", error, login=person.login)
+    return _left("account-deleted")
+
+
+async def _again(request: Request, service: Service, person: Person, wrong: str, error: PgfaceError) -> Response:
+    """The page as it was, and what is wrong with one field of it."""
+    shown = await service.ask(_shown, service, person, 0)
+    return refused(request, "account.html", error, **shown, done="", wrong=wrong, path="/account", here="/account")
+
+
+def _shown(service: Service, person: Person, after: int) -> dict[str, Any]:
+    user_id = person.login.user_id
+    photos = service.gallery.photos(user_id, after=after, limit=_PHOTOS_ON_A_PAGE + 1)
+    return {
+        "user": service.gallery.user(user_id),
+        "photos": photos[:_PHOTOS_ON_A_PAGE],
+        "more_after": photos[_PHOTOS_ON_A_PAGE - 1].id if len(photos) > _PHOTOS_ON_A_PAGE else None,
+        "logins": service.accounts.logins(user_id),
+        "current": person.login.id,
+    }
+
+
+def _done(what: str) -> Response:
+    return redirect(f"/account?done={what}")
+
+
+def _left(what: str) -> Response:
+    response = redirect(f"/login?done={what}")
+    forget_login(response)
+    return response

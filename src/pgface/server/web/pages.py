@@ -10,19 +10,33 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from babel.dates import format_datetime
+from babel.numbers import format_decimal
 from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 
 from pgface.accounts import NewLogin
-from pgface.errors import NotAuthenticatedError, NotLoggedInError, NotPermittedError, PgfaceError
+from pgface.errors import (
+    NotAuthenticatedError,
+    NotLoggedInError,
+    NotPermittedError,
+    PgfaceError,
+    RequestError,
+    TooManyAttemptsError,
+)
 from pgface.server.callers import COOKIE, Person, from_own_pages, person_of
+from pgface.server.logs import log_failure
 from pgface.server.problems import headers_of, log_if_ours, public_detail, status_of
 from pgface.server.service import service_of
-from pgface.server.web.languages import NAMES, Language, language_of, translate
+from pgface.server.web.languages import N_, NAMES, Language, language_of, translate
 
 SEE_OTHER = 303
+_LONGEST_QUERY = 400
+_LONGEST_PATH = 500
+_FAILED = N_("Something went wrong here; whoever runs the service can find out what.")
 
 
 class PageRoute(APIRoute):
@@ -34,15 +48,34 @@ class PageRoute(APIRoute):
 
         async def handle_page(request: Request) -> Response:
             try:
-                if request.method not in ("GET", "HEAD") and not from_own_pages(request):
-                    raise NotPermittedError("This was sent by another site's page.")
+                only_own_pages(request)
                 return await handle(request)
             except (NotAuthenticatedError, NotLoggedInError):
                 return to_login(request)
             except PgfaceError as error:
                 return error_page(request, error)
+            except RequestValidationError:  # no form of these pages sends such a thing
+                return error_page(request, RequestError())
+            except HTTPException:
+                raise
+            except Exception as error:
+                log_failure(error)
+                return failure_page(
+                    request, 500, N_("Something went wrong here; whoever runs the service can find out.")
+                )
 
         return handle_page
+
+
+def only_own_pages(request: Request) -> None:
+    """Let nothing that changes anything come from another site's page.
+
+    Raises:
+        NotPermittedError: it does.
+
+    """
+    if request.method not in ("GET", "HEAD") and not from_own_pages(request):
+        raise NotPermittedError(N_("This was sent by another site's page."))
 
 
 async def viewer_of(request: Request) -> Person | None:
@@ -82,7 +115,7 @@ async def administrator_viewing(request: Request) -> Person:
     """
     person = await person_viewing(request)
     if not person.administrator:
-        raise NotPermittedError("Only administrators see this; one becomes it by `pgface admins add`.")
+        raise NotPermittedError(N_("Only administrators see this; one becomes it by `pgface admins add`."))
     return person
 
 
@@ -99,19 +132,54 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     common = {
         "viewer": caller if isinstance(caller, Person) else None,
         "path": request.url.path,
+        "here": _address(request),
+        "problem": None,
+        "request_id": request.state.request_id,
         "settings": service.settings,
+        "number": partial(format_decimal, format="0.00", locale=language),
         "moment": partial(_moment, language, service.moment),
     }
-    html = _environment(language).get_template(template).render(common | values)
+    html = _environment(language).get_template(template).render(common | {"status": status} | values)
     return HTMLResponse(html, status)
+
+
+def explain(request: Request, error: PgfaceError) -> str:
+    """The sentence of an error for whoever looks at a page.
+
+    One that tells details may have no translation; then the general one of its kind stands for it.
+    """
+    language = language_of(request)
+    if isinstance(error, TooManyAttemptsError):
+        message = N_("There were too many attempts in vain; try again in %(seconds)s seconds.")
+        return translate(language, message) % {"seconds": error.retry_after}
+    detail = public_detail(request, error)
+    if language == "en" or (translated := translate(language, detail)) != detail:
+        return detail if language == "en" else translated
+    return translate(language, public_detail(request, type(error)()))
 
 
 def error_page(request: Request, error: PgfaceError) -> HTMLResponse:
     """An error as a page."""
+    return refused(request, "error.html", error)
+
+
+def failure_page(request: Request, status: int, message: str) -> HTMLResponse:
+    """A page that says only this, which is a message that can be translated."""
+    return render(request, "error.html", status, problem=translate(language_of(request), message))
+
+
+def refused(request: Request, template: str, error: PgfaceError, **values: Any) -> HTMLResponse:
+    """A page with what went wrong in `problem`: most often the form that was sent, as it was filled in."""
     log_if_ours(error)
-    page = render(request, "error.html", status_of(type(error)), detail=public_detail(request, error))
+    page = render(request, template, status_of(type(error)), problem=explain(request, error), **values)
     page.headers.update(headers_of(error))
     return page
+
+
+def _address(request: Request) -> str:
+    """Where this page can be asked for again."""
+    asked = f"?{request.url.query}" if request.url.query else ""
+    return request.url.path + asked if request.method == "GET" and len(asked) <= _LONGEST_QUERY else request.url.path
 
 
 def redirect(path: str) -> RedirectResponse:
@@ -129,7 +197,8 @@ def to_login(request: Request) -> Response:
 
 def local_path(path: str | None) -> str:
     """A path of these pages; the beginning for anything else, so that no link leads through here to another site."""
-    return path if path and path.startswith("/") and path.isprintable() and not path.startswith(("//", "/\\")) else "/"
+    local = path is not None and path.startswith("/") and not path.startswith(("//", "/\\"))
+    return path if path and local and path.isprintable() and len(path) <= _LONGEST_PATH else "/"
 
 
 def keep_login(response: Response, request: Request, login: NewLogin) -> None:

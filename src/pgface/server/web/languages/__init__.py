@@ -33,6 +33,11 @@ def translate(language: Language, message: str) -> str:
     return message if language == "en" else _catalog(language).get(message, message)
 
 
+def N_(message: str) -> str:  # noqa: N802 - as gettext's users call it
+    """Mark a message that is translated later, where it is shown."""
+    return message
+
+
 @cache
 def _catalog(language: Language) -> dict[str, str]:
     with (resources.files(__name__) / f"{language}.po").open("rb") as file:

@@ -1,0 +1,51 @@
+"""Logging in by face: the page with the camera, and what its script sends."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response
+
+from pgface.server.bodies import body
+from pgface.server.entering import MOST_FRAME_BYTES, enter_by_face
+from pgface.server.models import FaceAnswer, Text
+from pgface.server.service import TheClient, TheService
+from pgface.server.web.entrance import NextPath
+from pgface.server.web.pages import PageRoute, Viewer, keep_login, local_path, only_own_pages, redirect, render
+
+_pages = APIRouter(route_class=PageRoute)
+_scripts = APIRouter(dependencies=[Depends(only_own_pages)])
+
+
+class FaceForm(FaceAnswer):
+    """The pictures that answer a challenge, and where their person wants to go."""
+
+    next: Text = "/"
+
+
+@_pages.get("/login/face")
+def face_page(request: Request, viewer: Viewer, next_path: NextPath = None) -> Response:
+    """Asks for what the policy needs besides the face."""
+    if viewer is not None:
+        return redirect(local_path(next_path))
+    return render(request, "face.html", next=local_path(next_path))
+
+
+@_scripts.post("/login/face")
+async def answer_challenge(
+    request: Request,
+    service: TheService,
+    client: TheClient,
+    asked: Annotated[FaceForm, body(FaceForm, most_bytes=MOST_FRAME_BYTES)],
+) -> JSONResponse:
+    """As the API's login by face, but the token goes into the cookie; a script is told where to go on."""
+    login = await enter_by_face(service, asked, client)
+    response = JSONResponse({"next": local_path(asked.next)})
+    keep_login(response, request, login)
+    return response
+
+
+router = APIRouter(include_in_schema=False)
+router.include_router(_pages)
+router.include_router(_scripts)
