@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-import numpy as np
+from pgvector import Vector
 from psycopg.rows import dict_row
 
 from pgface.accounts import AuditEntry, read_audit
@@ -23,20 +24,18 @@ _AT_ONCE: Final = 500
 """Rows."""
 
 
-class _Chunks:
+class _Chunks(io.RawIOBase):
     """A file that keeps only what was not sent yet."""
 
     def __init__(self) -> None:
         self._written: list[bytes] = []
 
-    def write(self, data: bytes, /) -> int:
+    def write(self, data: Any, /) -> int:
         self._written.append(bytes(data))
         return len(data)
 
-    def flush(self) -> None:
-        """Everything is in memory."""
-
     def take(self) -> bytes:
+        """What was written since the last time."""
         taken = b"".join(self._written)
         self._written.clear()
         return taken
@@ -128,10 +127,8 @@ def _as_json(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
     yield b"[]\n" if before == "[" else b"\n]\n"
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return np.asarray(value, dtype=np.float32).tolist()
+def _plain(value: datetime | Vector) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value.to_list()
 
 
 def _entry(name: str, compression: int) -> ZipInfo:

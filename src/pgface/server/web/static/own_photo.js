@@ -20,7 +20,7 @@ function show() {
 function leave() {
   close(video);
   stage.hidden = true;
-  $("use-camera").hidden = false;
+  $("use-camera").hidden = $("add").hidden = false;
 }
 
 async function watch() {
@@ -32,7 +32,7 @@ async function watch() {
 
 $("use-camera").addEventListener("click", async () => {
   stage.hidden = false;
-  $("use-camera").hidden = true;
+  $("use-camera").hidden = $("add").hidden = true;
   $("take").hidden = false;
   $("take").disabled = true;
   say(saying, word("opening"));
