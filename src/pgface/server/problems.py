@@ -107,6 +107,11 @@ def known_problems() -> tuple[tuple[str, int, str], ...]:
     return tuple((code_of(kind), status_of(kind), _IN_PUBLIC.get(kind) or str(kind())) for kind in kinds)
 
 
+def public_sentences() -> frozenset[str]:
+    """What the service says in place of an error's own sentence."""
+    return frozenset({_NOT_NOW, *_IN_PUBLIC.values()})
+
+
 def problem(request: Request, error: PgfaceError) -> JSONResponse:
     """The answer to an error of pgface's own; one that is the service's fault goes to the log."""
     kind = type(error)

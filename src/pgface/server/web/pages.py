@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import cache, partial
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -60,9 +61,7 @@ class PageRoute(APIRoute):
                 raise
             except Exception as error:
                 log_failure(error)
-                return failure_page(
-                    request, 500, N_("Something went wrong here; whoever runs the service can find out.")
-                )
+                return failure_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
 
         return handle_page
 

@@ -11,17 +11,15 @@ const HINTS_AWAY = 2000; // milliseconds until they are asked for again
 const GOOD_HINTS = 2; // in a row, before the recording begins by itself
 
 const $ = (id) => document.getElementById(id);
-const [form, stage, video, arrow, saying, progress, result] = [
-  "who", "stage", "camera", "arrow", "say", "progress", "result",
-].map($);
+const [form, stage, video, saying, progress, result] = ["who", "stage", "camera", "say", "progress", "result"].map($);
 
 let cancelled = null; // an AbortController while something is under way
 
 function showForm() {
   close(video);
   stage.hidden = true;
+  stage.dataset.turn = "";
   form.hidden = false;
-  arrow.hidden = true;
 }
 
 function showResult(text) {
@@ -88,8 +86,7 @@ async function record(turns, signal) {
   const frames = [];
   for (const [turn, count] of parts) {
     say(saying, word(`turn-${turn}`));
-    arrow.hidden = turn === "centre" || turn === "back";
-    stage.dataset.turn = turn;
+    stage.dataset.turn = turn; // shows the arrow
     for (let i = 0; i < count; i += 1) {
       signal.throwIfAborted();
       const wait = pause(EVERY);
@@ -99,7 +96,6 @@ async function record(turns, signal) {
       await wait;
     }
   }
-  arrow.hidden = true;
   return frames;
 }
 

@@ -1,0 +1,646 @@
+"""The pages for people: registering, logging in and out, my account, in both languages, without JavaScript."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from html.parser import HTMLParser
+from http.cookies import SimpleCookie
+from itertools import product
+from pathlib import Path
+
+import pytest
+from galleries import ODD_SCHEMA
+from httpx2 import Response
+from moving_heads import answer_of
+from PIL import Image
+from service_role import opened_as_service
+from starlette.testclient import TestClient
+from web_messages import FOLDER, held, translated
+
+from pgface.accounts import Accounts, Client, read_audit
+from pgface.gallery import Gallery
+from pgface.server.app import create_app
+from pgface.server.callers import COOKIE
+from pgface.settings import Settings
+
+EMAIL, OTHER, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
+OURS = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
+SELDOM = {"input", "img", "link", "meta", "br", "hr", "source", "track", "wbr"}
+
+Photos = Callable[[str, int], Path]
+Act = Callable[..., list[bytes]]
+
+
+@pytest.fixture
+def schema_name() -> str:
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
+    """As the service sees it."""
+    Gallery.create(settings, model=str(insightface_pack)).close()
+    with opened_as_service(settings) as gallery:
+        yield gallery
+
+
+@pytest.fixture
+def browser(gallery: Gallery) -> Iterator[TestClient]:
+    """Somebody's, on the service's own pages, and not logged in."""
+    with TestClient(create_app(gallery), "https://localhost", follow_redirects=False, headers=OURS) as client:
+        yield client
+
+
+@pytest.fixture
+def inside(browser: TestClient, photos: Photos) -> TestClient:
+    """The same, of somebody who has registered, with two photos."""
+    register(browser)
+    for number in (7, 8):
+        assert add_photo(browser, photos("George_W_Bush", number)).headers["location"] == "/account?done=photo-added"
+    return browser
+
+
+def register(browser: TestClient, email: str = EMAIL, **more: str) -> Response:
+    return browser.post("/register", data={"email": email, "password": PASSWORD, "name": "George"} | more)
+
+
+def log_in(browser: TestClient, password: str = PASSWORD, **more: str) -> Response:
+    return browser.post("/login", data={"email": EMAIL, "password": password} | more)
+
+
+def add_photo(browser: TestClient, photo: Path | bytes) -> Response:
+    data, name = (photo, "photo.jpg") if isinstance(photo, bytes) else (photo.read_bytes(), photo.name)
+    return browser.post("/account/photos", files={"photo": (name, data)})
+
+
+def user_id(gallery: Gallery, email: str = EMAIL) -> int:
+    return gallery.user(email).id
+
+
+def of_policy(gallery: Gallery, **changes: object) -> TestClient:
+    """A browser at the same gallery with other settings."""
+    values = gallery.settings.model_dump() | changes
+    gallery._settings = Settings.model_validate({"PGFACE_SCHEMA": values.pop("schema_name")} | values)
+    return TestClient(create_app(gallery), "https://localhost", follow_redirects=False, headers=OURS)
+
+
+class Page(HTMLParser):
+    """The elements of a page, in their order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[tuple[str, str]] = []
+        self.feed(text)
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"twice: {attrs}"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in SELDOM:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and data.strip():
+            self.text.append((self.open[-1], data.strip()))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def by_id(self, name: str) -> dict[str, str | None]:
+        (found,) = [attributes for _, attributes in self.elements if attributes.get("id") == name]
+        return found
+
+
+def alert(response: Response) -> str:
+    """What a page says that did not work."""
+    (found,) = re.findall(r'role="alert"[^>]*>([^<]+)<', response.text.replace('role="alert" tabindex="-1" hidden', ""))
+    return str(found)
+
+
+# The way in
+
+
+def test_somebody_registers_and_is_logged_in(browser: TestClient, gallery: Gallery) -> None:
+    answer = register(browser, next="/account?done=x")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/account?done=x")
+    cookie = SimpleCookie(answer.headers["set-cookie"])[COOKIE]
+    assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, True, "lax", "/")
+    assert int(cookie["max-age"]) == gallery.settings.login_hours * 3600
+    assert not cookie["domain"]
+    page = browser.get("/account")
+    assert page.status_code == 200
+    assert EMAIL in page.text
+    assert page.headers["cache-control"] == "no-store"
+
+
+def test_a_registration_is_refused_in_its_form(browser: TestClient) -> None:
+    weak = register(browser, password="short")
+    assert (weak.status_code, "set-cookie" in weak.headers) == (422, False)
+    page = Page(weak.text)
+    field = page.by_id("password")
+    assert (field["aria-invalid"], field["aria-describedby"]) == ("true", "password-error")
+    assert "autofocus" in field
+    assert page.by_id("password-error")["role"] == "alert"
+    assert page.by_id("email")["value"] == EMAIL
+    assert "value" not in field
+    register(browser)
+    browser.cookies.clear()
+    taken = register(browser, email=EMAIL.upper())
+    assert taken.status_code == 409
+    assert Page(taken.text).by_id("email")["aria-invalid"] == "true"
+    nameless = register(browser, email="a@example.org", name="\x07")
+    assert (nameless.status_code, Page(nameless.text).by_id("name")["aria-invalid"]) == (422, "true")
+
+
+def test_nobody_registers_where_that_is_closed(gallery: Gallery) -> None:
+    with of_policy(gallery, registration="closed") as browser:
+        assert browser.get("/register").status_code == 403
+        assert register(browser).status_code == 403
+        assert "/register" not in browser.get("/login").text
+    assert gallery.users() == []
+
+
+def test_logging_in_and_out(browser: TestClient, gallery: Gallery) -> None:
+    register(browser)
+    token = browser.cookies[COOKIE]
+    out = browser.post("/logout")
+    assert (out.status_code, out.headers["location"]) == (303, "/login?done=logged-out")
+    assert COOKIE not in browser.cookies
+    assert "You are logged out." in browser.get("/login?done=logged-out").text
+    back = browser.get("/account", headers={"Cookie": f"{COOKIE}={token}"})
+    assert (back.status_code, back.headers["location"]) == (303, "/login?next=/account")
+    entered = log_in(browser, next="/problems")
+    assert (entered.status_code, entered.headers["location"]) == (303, "/problems")
+    assert browser.get("/login?next=/problems").headers["location"] == "/problems"
+    assert browser.get("/").headers["location"] == "/account"
+    events = [entry.event for entry in read_audit(gallery.database)]
+    assert events == ["login by password", "log out", "login by password", "register"]
+
+
+def test_a_wrong_password_and_an_unknown_email_are_refused_alike(browser: TestClient) -> None:
+    register(browser)
+    browser.post("/logout")
+    wrong = log_in(browser, "five plain words here")
+    unknown = log_in(browser, email="nobody@example.org")
+    assert wrong.status_code == unknown.status_code == 401
+    assert alert(wrong) == alert(unknown) == "The e-mail or the password is not right."
+    assert wrong.text.replace(EMAIL, "nobody@example.org") == unknown.text
+    page = Page(wrong.text)
+    assert page.by_id("email")["aria-invalid"] == page.by_id("password")["aria-invalid"] == "true"
+    assert "autofocus" in page.by_id("alert")
+    assert COOKIE not in browser.cookies
+
+
+def test_too_many_attempts_have_to_wait(browser: TestClient) -> None:
+    register(browser)
+    browser.post("/logout")
+    answers = [log_in(browser, "five plain words here") for _ in range(7)]
+    assert [answer.status_code for answer in answers][:5] == [401] * 5
+    assert answers[-1].status_code == 429
+    seconds = int(answers[-1].headers["retry-after"])
+    assert alert(answers[-1]) == f"There were too many attempts in vain; try again in {seconds} seconds."
+    indonesian = browser.post("/login", data={"email": EMAIL, "password": "x"}, headers={"Accept-Language": "id"})
+    assert "percobaan yang gagal" in alert(indonesian)
+    assert log_in(browser).status_code == 429
+
+
+ELSEWHERE = (
+    "https://a.example/",
+    "//a.example/",
+    "/\\a.example",
+    "javascript:alert(1)",
+    "account",
+    "",
+    "/a\r\nb",
+    "/" * 600,
+)
+
+
+def test_next_leads_nowhere_else(browser: TestClient) -> None:
+    register(browser)
+    for elsewhere in ELSEWHERE:
+        assert browser.get("/login", params={"next": elsewhere}).headers["location"] == "/"
+        browser.post("/logout")
+        shown = Page(browser.get("/login", params={"next": elsewhere}).text)
+        inside = shown.elements[[tag for tag, _ in shown.elements].index("main") :]
+        assert [field["value"] for _, field in inside if field.get("name") == "next"] == ["/"]
+        assert browser.post("/language", data={"language": "id", "next": elsewhere}).headers["location"] == "/"
+        assert log_in(browser, next=elsewhere).headers["location"] == "/"
+
+
+def test_nothing_comes_from_another_sites_page(inside: TestClient, gallery: Gallery) -> None:
+    before = gallery.photos()
+    posts = (
+        "/login", "/login/face", "/register", "/logout", "/language", "/account/photos",
+        f"/account/photos/{before[0].id}/delete", "/account/sessions/end", "/account/password",
+        "/account/face/delete", "/account/delete",
+    )  # fmt: skip
+    for path in posts:
+        for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"}):
+            answer = inside.post(path, data={"password": PASSWORD}, headers=headers)
+            assert answer.status_code == 403, (path, headers)
+    del inside.headers["Sec-Fetch-Site"]
+    assert inside.post("/logout", headers={"Origin": "https://example.org"}).status_code == 403
+    assert inside.post("/logout").status_code == 403
+    assert gallery.photos() == before
+    assert inside.post("/logout", headers={"Origin": "https://localhost"}).status_code == 303
+
+
+def test_a_huge_body_is_refused_before_it_is_read(browser: TestClient) -> None:
+    def body() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b"a" * 64 * 1024
+
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for path in ("/login", "/register", "/language"):
+        announced = browser.post(path, content=b"", headers=form | {"Content-Length": str(10**9)})
+        assert (announced.status_code, announced.headers["connection"]) == (413, "close")
+        assert browser.post(path, content=body(), headers=form).status_code == 413
+
+
+# My account
+
+
+def test_photos_are_shown_added_and_deleted(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
+    page = Page(inside.get("/account").text)
+    crops = [image for image in page.all("img") if "crop" in (image.get("src") or "")]
+    assert [image["alt"] for image in crops] == [f"Face from George_W_Bush_000{number}.jpg" for number in (7, 8)]
+    for image in crops:
+        crop = inside.get(str(image["src"]))
+        assert Image.open(io.BytesIO(crop.content)).size == (224, 224)
+    again = add_photo(inside, photos("George_W_Bush", 7))
+    assert again.headers["location"] == "/account?done=photo-known"
+    first, second = gallery.photos(EMAIL)
+    gone = inside.post(f"/account/photos/{first.id}/delete")
+    assert gone.headers["location"] == "/account?done=photo-deleted"
+    assert inside.post(f"/account/photos/{first.id}/delete").status_code == 303
+    assert gallery.photos(EMAIL) == [second]
+    events = [entry.event for entry in read_audit(gallery.database, user_id=user_id(gallery))]
+    assert (events.count("photo enrolled"), events.count("photo erased")) == (2, 1)
+
+
+def test_a_photo_that_cannot_be_used_is_refused_in_its_form(
+    inside: TestClient, gallery: Gallery, photos: Photos, group_photo: Path
+) -> None:
+    dark = io.BytesIO()
+    Image.new("RGB", (200, 200)).save(dark, "JPEG")
+    Accounts(gallery).register(OTHER, PASSWORD)
+    gallery.enroll(photos("Tony_Blair", 3), OTHER)
+    before = gallery.photos()
+    for photo, status, said in (
+        (dark.getvalue(), 422, "no face was found"),
+        (group_photo, 422, "6 faces were found"),
+        (b"no photo", 415, "photo.jpg"),
+        (photos("Tony_Blair", 7), 409, "This face already belongs to another user."),
+    ):
+        answer = add_photo(inside, photo)
+        page = Page(answer.text)
+        assert (answer.status_code, page.by_id("photo")["aria-invalid"]) == (status, "true")
+        assert said in alert(answer)
+        assert page.by_id("photo")["aria-describedby"] == "photo-error"
+        assert OTHER not in answer.text
+        # The switch of languages asks for a page that there is.
+        (here,) = [field["value"] for field in page.all("input") if field.get("name") == "next"]
+        assert here == "/account"
+    assert gallery.photos() == before
+
+
+def test_others_photos_are_not_mine(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
+    Accounts(gallery).register(OTHER, PASSWORD)
+    theirs = gallery.enroll(photos("Tony_Blair", 3), OTHER)
+    assert inside.post(f"/account/photos/{theirs.photo_id}/delete").status_code == 303
+    login = Accounts(gallery).log_in(OTHER, PASSWORD)
+    (listed,) = Accounts(gallery).logins(OTHER)
+    assert inside.post(f"/account/sessions/{listed.id}/end").status_code == 303
+    assert Accounts(gallery).who(login.token).email == OTHER
+    assert len(gallery.photos(OTHER)) == 1
+    assert "Tony_Blair" not in inside.get("/account").text
+
+
+def test_sessions_are_listed_and_ended(inside: TestClient, gallery: Gallery) -> None:
+    accounts = Accounts(gallery)
+    other = accounts.log_in(EMAIL, PASSWORD)
+    mine, theirs = accounts.logins(EMAIL)
+    page = inside.get("/account").text
+    assert page.count("this one") == 1
+    assert inside.post(f"/account/sessions/{theirs.id}/end").headers["location"] == "/account?done=session-ended"
+    assert accounts.logins(EMAIL) == [mine]
+    assert other.user_id == user_id(gallery)
+    out = inside.post(f"/account/sessions/{mine.id}/end")
+    assert out.headers["location"] == "/login?done=logged-out"
+    assert COOKIE not in inside.cookies
+    log_in(inside)
+    accounts.log_in(EMAIL, PASSWORD)
+    assert inside.post("/account/sessions/end").headers["location"] == "/login?done=logged-out-everywhere"
+    assert accounts.logins(EMAIL) == []
+
+
+def test_the_password_is_changed(inside: TestClient, gallery: Gallery) -> None:
+    other = Accounts(gallery).log_in(EMAIL, PASSWORD)
+    wrong = inside.post("/account/password", data={"former": "x", "new": "other words than before"})
+    assert (wrong.status_code, Page(wrong.text).by_id("former")["aria-invalid"]) == (401, "true")
+    weak = inside.post("/account/password", data={"former": PASSWORD, "new": "x"})
+    assert (weak.status_code, Page(weak.text).by_id("new")["aria-invalid"]) == (422, "true")
+    done = inside.post("/account/password", data={"former": PASSWORD, "new": "other words than before"})
+    assert done.headers["location"] == "/account?done=password-changed"
+    page = inside.get("/account?done=password-changed")
+    assert "The password is changed." in page.text
+    assert Page(page.text).by_id("alert")["role"] == "status"
+    assert len(Accounts(gallery).logins(EMAIL)) == 1
+    assert other.user_id == user_id(gallery)
+    inside.post("/logout")
+    assert log_in(inside).status_code == 401
+    assert log_in(inside, "other words than before").status_code == 303
+
+
+def test_my_data_holds_all_of_mine_and_nothing_of_others(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
+    Accounts(gallery).register(OTHER, PASSWORD, client=Client(address="192.0.2.8"))
+    gallery.enroll(photos("Tony_Blair", 3), OTHER)
+    with gallery.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO audit_log (event, outcome, actor, user_id, address) "
+            "VALUES ('photo enrolled', 'done', %s, %s, '192.0.2.9')",
+            (f"user {user_id(gallery, OTHER)}", user_id(gallery)),
+        )
+    answer = inside.get("/account/data")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    assert answer.headers["content-disposition"].startswith("attachment;")
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert archive.testzip() is None
+    held = {name: json.loads(archive.read(name)) for name in archive.namelist() if name.endswith(".json")}
+    assert set(held) == {"account.json", "photos.json", "embeddings.json", "sessions.json", "audit.json"}
+    (account,) = held["account.json"]
+    assert (account["email"], account["name"], account["photos"]) == (EMAIL, "George", 2)
+    mine = gallery.photos(EMAIL)
+    assert [photo["id"] for photo in held["photos.json"]] == [photo.id for photo in mine]
+    for photo, stored in zip(held["photos.json"], mine, strict=True):
+        assert archive.read(photo["file"]) == gallery.crop(stored)
+    assert [len(row["embedding"]) for row in held["embeddings.json"]] == [512, 512]
+    assert [row["photo_id"] for row in held["embeddings.json"]] == [photo.id for photo in mine]
+    assert [row["id"] for row in held["sessions.json"]] == [one.id for one in Accounts(gallery).logins(EMAIL)]
+    logged = read_audit(gallery.database, user_id=user_id(gallery))
+    assert [row["id"] for row in held["audit.json"]] == [entry.id for entry in logged]
+    by_another = held["audit.json"][0]
+    assert (by_another["actor"], by_another["address"]) == ("an administrator", None)
+    text = json.dumps(held)
+    for others in (OTHER, "Tony_Blair", "192.0.2.8", "192.0.2.9", f"user {user_id(gallery, OTHER)}", "argon2", "token"):
+        assert others not in text
+    assert len(archive.namelist()) == 5 + 2
+
+
+def test_my_face_is_deleted_and_my_account_stays(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
+    gallery.enroll(photos("Tony_Blair", 3), OTHER)
+    assert gallery.identify(photos("George_W_Bush", 6)).faces[0].identified
+    assert gallery.user(EMAIL).photos == 2
+    asked = inside.get("/account/face/delete")
+    assert "2 photos and everything" in asked.text
+    assert gallery.user(EMAIL).photos == 2
+    files = [gallery.photo_file(photo) for photo in gallery.photos(EMAIL)]
+    assert inside.post("/account/face/delete").headers["location"] == "/account?done=face-deleted"
+    assert (gallery.user(EMAIL).photos, gallery.user(EMAIL).embeddings) == (0, 0)
+    assert not any(file.exists() for file in files)
+    assert not gallery.identify(photos("George_W_Bush", 6)).faces[0].identified
+    assert gallery.user(OTHER).photos == 1
+    assert read_audit(gallery.database, limit=1)[0].event == "face erased"
+    assert inside.get("/account").status_code == 200
+
+
+def test_my_account_is_deleted_with_my_password(inside: TestClient, gallery: Gallery) -> None:
+    assert inside.get("/account/delete").status_code == 200
+    wrong = inside.post("/account/delete", data={"password": "x"})
+    assert (wrong.status_code, Page(wrong.text).by_id("password")["aria-invalid"]) == (401, "true")
+    assert len(gallery.users()) == 1
+    gone = inside.post("/account/delete", data={"password": PASSWORD})
+    assert gone.headers["location"] == "/login?done=account-deleted"
+    assert COOKIE not in inside.cookies
+    assert gallery.users() == []
+    assert not list(gallery.settings.photos_dir.rglob("*.jpg"))
+
+
+def test_who_is_not_logged_in_sees_nothing(browser: TestClient) -> None:
+    for path in ("/account", "/account/data", "/account/delete", "/account/face/delete"):
+        answer = browser.get(path)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/login?next={path}")
+    for path in ("/account/photos", "/account/password", "/account/delete", "/account/sessions/end"):
+        assert browser.post(path, content=b"x" * 10).headers["location"] == "/login?next=/"
+
+
+# By face
+
+
+def test_what_the_camera_sees_lets_somebody_in(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
+    inside.post("/logout")
+    challenge = inside.post("/api/v1/auth/challenge").json()
+    frames = answer_of(gallery.faces, photos("George_W_Bush", 6), challenge["turns"])
+    files = [("frames", (f"{number}.jpg", frame)) for number, frame in enumerate(frames)]
+    data = {"challenge": challenge["token"], "email": EMAIL, "password": PASSWORD, "next": "/problems"}
+    answer = inside.post("/login/face", data=data, files=files)
+    assert (answer.status_code, answer.json()) == (200, {"next": "/problems"})
+    assert "HttpOnly" in answer.headers["set-cookie"]
+    assert "by face, similarity" in inside.get("/account").text
+    again = inside.post("/login/face", data=data, files=files)
+    assert (again.status_code, again.json()["code"]) == (401, "login-refused")
+    logins = gallery_logins(inside)
+    assert logins["face", "done"] >= 1
+    assert logins["face", "refused"] >= 1
+
+
+def gallery_logins(browser: TestClient) -> dict[tuple[str, str], float]:
+    """Logins as the metrics have counted them."""
+    from pgface.server import metrics
+
+    assert browser
+    samples = [sample for family in metrics.logins.collect() for sample in family.samples]
+    return {(s.labels["method"], s.labels["outcome"]): s.value for s in samples if s.name.endswith("_total")}
+
+
+def test_the_policy_says_what_is_asked_besides(gallery: Gallery) -> None:
+    policies = {"password+face": {"email", "password"}, "face+liveness": {"email"}, "identify+liveness": set()}
+    for policy, asked in policies.items():
+        with of_policy(gallery, login_policy=policy) as browser:
+            page = Page(browser.get("/login/face?next=/account").text)
+        assert {str(field["name"]) for field in page.all("input") if field["name"] != "next"} == asked
+        assert page.by_id("who")["data-next"] == "/account"
+
+
+@pytest.fixture
+def searching(gallery: Gallery) -> Iterator[TestClient]:
+    """A browser where a face alone is asked for."""
+    with of_policy(gallery, login_policy="identify+liveness") as browser:
+        yield browser
+
+
+def test_hints(searching: TestClient, photos: Photos, group_photo: Path) -> None:
+    browser = searching
+    challenge = browser.post("/api/v1/auth/challenge").json()["token"]
+
+    def hint(photo: Image.Image, token: str = challenge) -> Response:
+        file = io.BytesIO()
+        photo.save(file, "JPEG")
+        return browser.post("/api/v1/auth/hint", data={"challenge": token}, files={"frame": ("a", file.getvalue())})
+
+    face = Image.open(photos("George_W_Bush", 6)).resize((240, 240))
+
+    def at(x: int, y: int, size: int = 240) -> Image.Image:
+        picture = Image.new("RGB", (320, 240), "grey")
+        picture.paste(face.resize((size, size)), (x, y))
+        return picture
+
+    assert hint(at(40, 0)).json() == {"hint": "ok"}
+    assert hint(at(-50, 0)).json() == {"hint": "left"}
+    assert hint(at(130, 0)).json() == {"hint": "right"}
+    assert hint(at(40, 70)).json() == {"hint": "up"}
+    assert hint(at(100, 60, 100)).json() == {"hint": "closer"}
+    assert hint(at(-120, -130, 520)).json() == {"hint": "farther"}
+    assert hint(Image.new("RGB", (320, 240))).json() == {"hint": "no-face"}
+    assert hint(Image.open(group_photo).resize((640, 443))).json() == {"hint": "several"}
+    assert hint(face.resize((1000, 1000))).status_code == 413
+    assert hint(at(40, 0), "x" + challenge).status_code == 422
+    browser.post("/api/v1/auth/face", data={"challenge": challenge}, files={"frames": ("a", b"x")})
+    used = hint(at(40, 0))
+    assert (used.status_code, used.json()["code"]) == (422, "liveness")
+
+
+def test_hints_give_way_to_all_else(gallery: Gallery, photos: Photos) -> None:
+    with of_policy(gallery, workers=1, queue_size=3) as browser:
+        pool = browser.app.state.service.inference  # type: ignore[attr-defined]
+        challenge = browser.post("/api/v1/auth/challenge").json()["token"]
+        frame = photos("George_W_Bush", 6).read_bytes()
+
+        def hint() -> int:
+            sent = {"data": {"challenge": challenge}, "files": {"frame": ("a", frame)}}
+            return browser.post("/api/v1/auth/hint", **sent).status_code  # type: ignore[arg-type]
+
+        assert hint() == 200
+        pool._taken += 1  # of four places
+        assert hint() == 503
+        register(browser)
+        assert add_photo(browser, photos("George_W_Bush", 7)).status_code == 303
+        pool._taken -= 1
+        assert hint() == 200
+
+
+# All pages
+
+
+PUBLIC = ("/login", "/login?done=logged-out", "/register", "/login/face", "/problems", "/no-such-page")
+OWN = ("/account", "/account?done=photo-added", "/account/delete", "/account/face/delete", "/no-such-page")
+
+
+def test_every_page_in_both_languages(inside: TestClient) -> None:
+    languages = ("en", "id")
+
+    def ask(paths: Sequence[str]) -> list[tuple[str, str, Response]]:
+        asked = product(paths, languages)
+        return [(path, language, inside.get(path, headers={"Accept-Language": language})) for path, language in asked]
+
+    check = ask(OWN)
+    inside.post("/logout")
+    check += ask(PUBLIC)
+    for path, language, answer in check:
+        assert answer.status_code == (404 if "no-such" in path else 200), path
+        assert answer.headers["content-type"].startswith("text/html")
+        page = Page(answer.text)
+        assert page.all("html") == [{"lang": language}]
+        assert len(page.all("h1")) == len(page.all("main")) == 1
+        ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+        assert len(ids) == len(set(ids)), path
+        labelled = {label.get("for") for label in page.all("label")}
+        for field in page.all("input"):
+            assert field.get("type") == "hidden" or field["id"] in labelled
+        for _, attributes in page.elements:
+            for reference in (attributes.get("aria-describedby"), attributes.get("aria-labelledby")):
+                assert reference is None or reference in ids
+        assert all(image.get("alt") for image in page.all("img"))
+        words = " ".join(text for _, text in page.text)
+        assert ("Masuk" in words or "Keluar" in words) == (language == "id")
+        asked = {str(one.get("href") or one.get("src")) for tag in ("link", "script") for one in page.all(tag)}
+        for file in asked - {"None"}:
+            assert inside.get(file).status_code == 200, file
+
+
+def test_the_switch_of_languages_is_remembered(browser: TestClient) -> None:
+    shown = Page(browser.get("/login?next=/problems").text)
+    (here,) = [field["value"] for field in shown.all("input") if "next=" in str(field.get("value"))]
+    answer = browser.post("/language", data={"language": "id", "next": str(here)})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=/problems")
+    assert '<html lang="id">' in browser.get("/login").text
+    browser.post("/language", data={"language": "en"})
+    assert '<html lang="en">' in browser.get("/login", headers={"Accept-Language": "id"}).text
+
+
+def test_the_policy_of_contents_allows_nothing_inline(browser: TestClient) -> None:
+    for path in ("/login", "/no-such-page", "/static/people.css", "/static/camera.js"):
+        policy = browser.get(path).headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "*" not in policy
+
+
+def test_no_template_holds_a_script_or_a_style() -> None:
+    templates = list((FOLDER / "templates").glob("*.html"))
+    assert templates
+    for template in templates:
+        text = template.read_text(encoding="utf-8")
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?![^>]* src=)", text), template
+        for link in re.findall(r'(?:src|href|action)="([^"]*)"', text):
+            assert re.match(r"/(?!/)|#|\{\{ ", link), (template, link)
+
+
+def test_errors_are_pages_for_browsers_and_problems_for_programs(inside: TestClient) -> None:
+    page = inside.get("/no-such-page")
+    assert (page.status_code, alert(page)) == (404, "There is no such page.")
+    assert "Log out" in page.text
+    for path, headers in (("/api/v1/no-such", {}), ("/no-such-page", {"Accept": "application/json"})):
+        problem = inside.get(path, headers=headers)
+        assert (problem.status_code, problem.headers["content-type"]) == (404, "application/problem+json")
+    wrong = inside.get("/logout")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert "<h1>" in wrong.text
+    assert inside.get("/admin/gallery").status_code in (403, 404)
+    assert inside.post("/account/password", data={"nonsense": "x"}).status_code == 422
+
+
+def test_every_problem_is_listed(browser: TestClient) -> None:
+    from pgface.server.problems import known_problems
+
+    page = Page(browser.get("/problems").text)
+    for code, _, _ in known_problems():
+        assert page.by_id(code) == {"id": code}
+
+
+def test_every_message_is_translated_and_no_translation_is_left_over() -> None:
+    messages, translations = held(), translated("id")
+    assert messages - set(translations) == set()
+    assert set(translations) - messages == set()
+    for message, translation in translations.items():
+        assert translation, message
+        assert sorted(re.findall(r"%\(\w+\)s", message)) == sorted(re.findall(r"%\(\w+\)s", translation)), message
+
+
+def test_scripts_hold_no_words() -> None:
+    """They come from the page, translated: each word that a script asks for is in the templates."""
+    words = set()
+    for template in (FOLDER / "templates").glob("*.html"):
+        words |= set(re.findall(r'data-word="([\w-]+)"', template.read_text(encoding="utf-8")))
+    for script in ("camera.js", "face_login.js", "own_photo.js"):
+        text = (FOLDER / "static" / script).read_text(encoding="utf-8")
+        for name in re.findall(r'word\("([\w-]+)"\)', text):
+            assert name in words, (script, name)
+    turns, hints = (
+        ("centre", "left", "right", "up", "back"),
+        ("ok", "no-face", "several", "closer", "farther", "straight"),
+    )
+    assert {f"turn-{turn}" for turn in turns} | set(hints) | {"left", "right", "up", "down", "dark", "bright"} <= words
