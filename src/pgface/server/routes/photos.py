@@ -9,7 +9,8 @@ from fastapi.responses import JSONResponse
 
 from pgface.accounts import Client
 from pgface.accounts.audit import record
-from pgface.errors import NotPermittedError, UnknownPhotoError
+from pgface.errors import NotPermittedError, RequestError, UnknownPhotoError
+from pgface.folder import person_of
 from pgface.people import UserRef
 from pgface.results import Enrollment, StoredPhoto
 from pgface.server.bodies import body, described
@@ -79,7 +80,7 @@ async def enroll_photo_of(
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """A user with a new e-mail is added, in the same transaction."""
-    return await _enroll(request, service, caller, client, asked, (asked.email, asked.name), idempotency_key)
+    return await _enroll(request, service, caller, client, asked, _meant(asked), idempotency_key)
 
 
 @router.get(
@@ -136,6 +137,15 @@ async def _enroll(
         return (201 if done.added else 200), EnrollmentOut.of(done, service), done.user.id
 
     return await once(request, caller, key, act)
+
+
+def _meant(asked: NewPhotoOf) -> tuple[UserRef, str | None]:
+    if asked.email is not None:
+        return asked.email, asked.name
+    if asked.name is None:
+        raise RequestError("Give email or name: whose photo is it?")
+    person = person_of(asked.name)
+    return person.email, person.name
 
 
 def _photo_of(service: Service, user_id: int, photo_id: int) -> StoredPhoto:

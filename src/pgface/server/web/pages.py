@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from babel.dates import format_datetime
+from babel.numbers import format_decimal
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
@@ -101,6 +102,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "path": request.url.path,
         "settings": service.settings,
         "moment": partial(_moment, language, service.moment),
+        "number": partial(_number, language),
     }
     html = _environment(language).get_template(template).render(common | values)
     return HTMLResponse(html, status)
@@ -158,9 +160,20 @@ def _environment(language: Language) -> Environment:
         lambda one, several, number: translate(language, one if number == 1 else several),
         newstyle=True,
     )
-    environment.globals |= {"language": language, "languages": NAMES, "version": version("pgface")}
+    environment.globals |= {
+        "language": language,
+        "languages": NAMES,
+        "version": version("pgface"),
+        # For sentences that are not the templates' own: `_()` takes its message for HTML and for a format.
+        "translated": partial(translate, language),
+    }
     return environment
 
 
 def _moment(language: Language, aware: Callable[[datetime], datetime], value: datetime) -> str:
     return format_datetime(aware(value), "d MMM y HH:mm 'UTC'", locale=language)
+
+
+def _number(language: Language, value: float, digits: int = 0) -> str:
+    """A number as the language writes it, with as many decimal places."""
+    return format_decimal(round(value, digits) or 0, f"#,##0.{'0' * digits}", locale=language)
