@@ -11,7 +11,7 @@ from pydantic import Field
 
 from pgface.accounts import create_key, list_keys, revoke_key
 from pgface.accounts.keys import SCOPES
-from pgface.errors import AccountError, KeyRefusedError
+from pgface.errors import AccountError
 from pgface.server.bodies import Body, body
 from pgface.server.routes.ids import KeyId
 from pgface.server.service import Service, TheClient, TheService
@@ -55,7 +55,7 @@ def ask_to_revoke(request: Request, service: TheService, key_id: KeyId) -> Respo
 @router.post("/{key_id}/revoke")
 def revoke(service: TheService, client: TheClient, key_id: KeyId) -> Response:
     """It opens nothing any more."""
-    with suppress(KeyRefusedError):  # somebody else has revoked it meanwhile
+    with suppress(AccountError):  # somebody else has revoked it meanwhile
         revoke_key(service.gallery.database, key_id, client)
     return redirect("/admin/keys")
 

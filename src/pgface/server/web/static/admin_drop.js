@@ -20,7 +20,8 @@ export function takeFiles(element, onFiles) {
     event.preventDefault();
     over(-depth);
     // They have to be asked for before anything is waited for.
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+    const entries = items.map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
     const found = (await Promise.all(entries.map(filesOf))).flat();
     if (found.length) onFiles(found);
   });
@@ -30,6 +31,7 @@ export function takeFiles(element, onFiles) {
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 
 async function filesOf(entry) {
+  if (entry instanceof File) return [{ file: entry, path: entry.name }];
   if (entry.isFile) {
     const file = await new Promise((resolve, reject) => entry.file(resolve, reject)).catch(() => null);
     return file ? [{ file, path: entry.fullPath.replace(/^\//, "") }] : [];

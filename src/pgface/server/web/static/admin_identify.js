@@ -24,7 +24,7 @@ async function identify(photo) {
   asking?.abort(); // only the last one counts
   asking = new AbortController();
   const { signal } = asking;
-  part("problem").hidden = part("answer").hidden = part("legend").hidden = true;
+  part("problem").hidden = part("answer").hidden = true;
   part("report").textContent = words.working;
   const form = new FormData();
   form.set("photo", photo, "photo");
