@@ -21,8 +21,11 @@ export function takeFiles(element, onFiles) {
     over(-depth);
     // They have to be asked for before anything is waited for.
     const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
-    const entries = items.map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
-    const found = (await Promise.all(entries.map(filesOf))).flat();
+    const dropped = items.map((item) => {
+      const entry = item.webkitGetAsEntry();
+      return entry?.isDirectory ? entry : item.getAsFile();
+    });
+    const found = (await Promise.all(dropped.map(filesOf))).flat();
     if (found.length) onFiles(found);
   });
 }
