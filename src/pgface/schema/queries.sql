@@ -1289,3 +1289,42 @@ LIMIT %(limit)s;
 
 -- is_challenge_used --
 SELECT EXISTS (SELECT FROM used_challenges WHERE id = %(id)s);
+
+-- select_faces_of_users --
+-- A page of the gallery as faces: each user with their first photo.
+SELECT u.id, u.name, u.email, p.photos, p.photo_id
+FROM (
+    SELECT id, name, email
+    FROM users
+    WHERE id > %(after)s
+        AND (%(text)s::text IS NULL OR strpos(lower(name || ' ' || email), lower(%(text)s)) > 0)
+    ORDER BY id
+    LIMIT %(limit)s
+) u
+CROSS JOIN LATERAL (
+    SELECT count(*) AS photos, min(id) AS photo_id
+    FROM photos
+    WHERE user_id = u.id
+) p
+ORDER BY u.id;
+
+-- select_measured_photos --
+-- A user's photos with what enrollment measured of the face in each.
+SELECT p.id, p.filename, p.created_at, fe.id IS NOT NULL AS embedded,
+    LEAST(fe.box_width, fe.box_height) AS face_size, fe.sharpness, fe.brightness, fe.yaw, fe.pitch, fe.roll
+FROM photos p
+LEFT JOIN LATERAL (
+    SELECT id, box_width, box_height, sharpness, brightness, yaw, pitch, roll
+    FROM face_embeddings
+    WHERE photo_id = p.id
+    ORDER BY id
+    LIMIT 1
+) fe ON true
+WHERE p.user_id = %(user_id)s
+    AND p.id > %(after)s
+ORDER BY p.id
+LIMIT %(limit)s;
+
+-- has_password --
+-- Whether a user can log in by a password.
+SELECT password <> %(unusable)s FROM users WHERE id = %(id)s;

@@ -109,7 +109,7 @@ async def _fields(request: Request, kind: type[Body], media_type: str, limit: in
     if media_type == _FORM:
         return await _form_fields(request, kind, limit)
     data = b"".join([chunk async for chunk in _within(request, limit)])
-    return _json_fields(data) if media_type == _JSON else _plain_form_fields(data)
+    return _json_fields(data) if media_type == _JSON else _plain_form_fields(data, kind)
 
 
 def _announced(request: Request, limit: int) -> int:
@@ -142,12 +142,15 @@ def _json_fields(data: bytes) -> dict[str, Any]:
     return fields
 
 
-def _plain_form_fields(data: bytes) -> dict[str, Any]:
+def _plain_form_fields(data: bytes, kind: type[Body]) -> dict[str, Any]:
     try:
         pairs = parse_qsl(data.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict")
     except ValueError:
         raise RequestError("The body is not a form.") from None
-    return {name: _only(name, [value for one, value in pairs if one == name]) for name, _ in pairs}
+    found: dict[str, list[Any]] = defaultdict(list)
+    for name, value in pairs:
+        found[name].append(value)
+    return _taken(kind, found)
 
 
 async def _form_fields(request: Request, kind: type[Body], limit: int) -> dict[str, Any]:
@@ -169,7 +172,7 @@ async def _form_fields(request: Request, kind: type[Body], limit: int) -> dict[s
             found[name].append(await _upload(value) if isinstance(value, UploadFile) else value)
     finally:
         await form.close()
-    return {name: values if _takes_several(kind, name) else _only(name, values) for name, values in found.items()}
+    return _taken(kind, found)
 
 
 async def _upload(file: UploadFile) -> Upload:
@@ -181,6 +184,10 @@ def file_name(given: str | None) -> str:
     name = re.split(r"[/\\]", given or "")[-1]
     shown = "".join(character for character in name if character.isprintable())[-_MOST_FILE_NAME:]
     return shown.strip() or _UNNAMED
+
+
+def _taken(kind: type[Body], found: dict[str, list[Any]]) -> dict[str, Any]:
+    return {name: values if _takes_several(kind, name) else _only(name, values) for name, values in found.items()}
 
 
 def _only(name: str, values: list[Any]) -> Any:

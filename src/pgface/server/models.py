@@ -66,8 +66,12 @@ class NewPhoto(Body):
 class NewPhotoOf(NewPhoto):
     """A photo to enroll for a user with an e-mail, who is added if there is none."""
 
-    email: Email
-    name: Name | None = Field(default=None, description="Of a user who is added; the e-mail's first part if not given.")
+    email: Email | None = Field(default=None, description="May be left out where a name is given.")
+    name: Name | None = Field(
+        default=None,
+        description="Of a user who is added; the e-mail's first part if not given. Without an e-mail it says who is "
+        "meant, as the name of a folder does for `pgface enroll --folder`: its e-mail is then `<name>@pgface.invalid`.",
+    )
 
 
 class Probe(Body):
@@ -278,13 +282,15 @@ class IdentificationOut(BaseModel):
 
     model: str
     threshold: float
+    gallery_threshold: float = Field(description="The gallery's own for 1:N: who is below it counts as a stranger.")
     faces: list[IdentifiedFaceOut]
 
     @classmethod
     def of(cls, found: Identification, service: Service) -> IdentificationOut:
         """As the service tells of it."""
         faces = [IdentifiedFaceOut.of(face, service) for face in found.faces]
-        return cls(model=found.model, threshold=found.threshold, faces=faces)
+        own = service.gallery.binding.identify_threshold
+        return cls(model=found.model, threshold=found.threshold, gallery_threshold=own, faces=faces)
 
 
 class ComparisonOut(BaseModel):

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from pgface.accounts import Client
-from pgface.errors import NotPermittedError
+from pgface.errors import NotPermittedError, RequestError
+from pgface.folder import person_of
 from pgface.people import UserRef
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, scoped, scoped_or_self
@@ -79,7 +80,7 @@ async def enrollphoto_of(
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """A user with a new e-mail is added, in the same transaction."""
-    return await _enroll(request, service, caller, client, asked, (asked.email, asked.name), idempotency_key)
+    return await _enroll(request, service, caller, client, asked, _meant(asked), idempotency_key)
 
 
 @router.get(
@@ -135,3 +136,12 @@ async def _enroll(
         return (201 if done.added else 200), EnrollmentOut.of(done, service), done.user.id
 
     return await once(request, caller, key, act)
+
+
+def _meant(asked: NewPhotoOf) -> tuple[UserRef, str | None]:
+    if asked.email is not None:
+        return asked.email, asked.name
+    if asked.name is None:
+        raise RequestError("Give email or name: whose photo is it?")
+    person = person_of(asked.name)
+    return person.email, person.name

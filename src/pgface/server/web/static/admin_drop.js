@@ -1,0 +1,51 @@
+// Files that are dropped or chosen, with the path that each has in its folder.
+
+/**
+ * Call `onFiles` with `[{file, path}]` whenever files are dropped on an element or chosen in its inputs.
+ */
+export function takeFiles(element, onFiles) {
+  for (const input of element.querySelectorAll("input.files")) {
+    input.addEventListener("change", () => {
+      const found = [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
+      input.value = ""; // so that the same can be chosen again
+      if (found.length) onFiles(found);
+    });
+  }
+  let depth = 0; // children of the element are entered and left too
+  const over = (change) => element.classList.toggle("over", (depth = Math.max(0, depth + change)) > 0);
+  element.addEventListener("dragenter", () => over(1));
+  element.addEventListener("dragleave", () => over(-1));
+  element.addEventListener("dragover", (event) => event.preventDefault());
+  element.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    over(-depth);
+    // They have to be asked for before anything is waited for.
+    const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+    const dropped = items.map((item) => {
+      const entry = item.webkitGetAsEntry();
+      return entry?.isDirectory ? entry : item.getAsFile();
+    });
+    const found = (await Promise.all(dropped.map(filesOf))).flat();
+    if (found.length) onFiles(found);
+  });
+}
+
+// A file that is dropped beside the place would be shown instead of the page.
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
+
+async function filesOf(entry) {
+  if (entry instanceof File) return [{ file: entry, path: entry.name }];
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject)).catch(() => null);
+    return file ? [{ file, path: entry.fullPath.replace(/^\//, "") }] : [];
+  }
+  const reader = entry.createReader();
+  const inside = [];
+  for (;;) {
+    // It gives some at a time.
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)).catch(() => []);
+    if (!some.length) break;
+    inside.push(...some);
+  }
+  return (await Promise.all(inside.map(filesOf))).flat();
+}

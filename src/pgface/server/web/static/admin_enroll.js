@@ -1,0 +1,173 @@
+// Adding photos: what was chosen is shown with whom it is of, and sent a few at a time.
+
+const version = new URL(import.meta.url).search;
+const { Problem, fill, post, showProblem, wordsOf } = await import(`./admin_send.js${version}`);
+const { takeFiles } = await import(`./admin_drop.js${version}`);
+
+const AT_ONCE = 3;
+const ANNOUNCED_EVERY = 5000; // milliseconds
+
+for (const form of document.querySelectorAll("form.enroll")) enrolling(form);
+
+function enrolling(form) {
+  const words = wordsOf(form);
+  const part = (name) => form.querySelector(`.${name}`);
+  const [start, cancel, show, whole, rows] = ["start", "cancel", "show", "whole", "rows"].map(part);
+  const template = form.querySelector("template");
+  const toChoose = [...form.querySelectorAll("input")];
+  const email = form.elements.email;
+  let chosen = [];
+
+  form.hidden = false;
+  part("folder")?.toggleAttribute("hidden", !("webkitdirectory" in HTMLInputElement.prototype));
+  takeFiles(part("drop"), (found) => {
+    if (!cancel.hidden) return; // they are being sent
+    chosen = found
+      .filter(({ file, path }) => isPhoto(file) && !isHidden(path))
+      .sort((one, other) => one.path.localeCompare(other.path))
+      .map(({ file, path }) => ({ file, path, person: personOf(path), row: newRow(template) }));
+    rows.replaceChildren(...chosen.map(({ row }) => row));
+    show.hidden = true;
+    part("report").textContent = "";
+    told();
+  });
+  email?.addEventListener("input", told);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (email && !email.reportValidity()) return;
+    const controller = new AbortController();
+    const stop = () => controller.abort();
+    cancel.addEventListener("click", stop);
+    cancel.hidden = false;
+    for (const element of [start, ...toChoose]) element.disabled = true;
+    cancel.focus();
+    await sendAll(controller.signal, stop);
+    cancel.removeEventListener("click", stop);
+    for (const element of toChoose) element.disabled = false;
+    show.hidden = false;
+    show.focus();
+    cancel.hidden = true;
+    chosen = [];
+  });
+
+  /** Say what is going to be sent, and as whose. */
+  function told() {
+    const ofOne = form.dataset.url !== "/api/v1/photos" || email.value.trim() !== "";
+    for (const { file, path, person, row } of chosen) {
+      row.querySelector(".file").textContent = path;
+      row.querySelector(".who").textContent = ofOne ? (email?.value.trim() ?? "") : person;
+      state(row, "waiting");
+      row.dataset.size = file.size;
+    }
+    const people = ofOne ? Math.min(1, chosen.length) : new Set(chosen.map(({ person }) => person)).size;
+    part("chosen").textContent = chosen.length ? fill(words.chosen, { photos: chosen.length, people }) : words.nothing;
+    start.disabled = !chosen.length;
+  }
+
+  async function sendAll(signal, stop) {
+    const count = { added: 0, there: 0, refused: 0, cancelled: 0 };
+    const all = chosen.length;
+    const waiting = chosen.values(); // shared by those who send
+    let announced = Date.now();
+    whole.max = all;
+    whole.value = 0;
+    whole.hidden = false;
+    const sender = async () => {
+      for (const one of waiting) {
+        const outcome = await send(one, signal, stop);
+        count[outcome] += 1;
+        whole.value += 1;
+        if (Date.now() - announced > ANNOUNCED_EVERY) {
+          announced = Date.now();
+          part("report").textContent = fill(words.progress, { done: whole.value, all });
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, sender));
+    whole.hidden = true;
+    part("report").textContent = fill(words.summary, count);
+  }
+
+  async function send({ file, person, row }, signal, stop) {
+    const progress = row.querySelector("progress");
+    const end = (outcome) => {
+      progress.hidden = true;
+      state(row, outcome);
+      return outcome;
+    };
+    if (signal.aborted) return end("cancelled");
+    if (file.size > Number(form.dataset.mostBytes)) {
+      const why = row.querySelector(".why");
+      why.querySelector(".reason").textContent = words.too_large;
+      why.hidden = false;
+      return end("refused");
+    }
+    state(row, "sending");
+    progress.hidden = false;
+    try {
+      const answer = await post(form.dataset.url, filled(file, person), {
+        signal,
+        idempotent: true,
+        onSent: (share) => {
+          progress.value = share;
+          if (share === 1) {
+            progress.removeAttribute("value"); // how long that takes is not known
+            state(row, "working");
+          }
+        },
+        onWait: (why) => state(row, why),
+      });
+      link(row.querySelector(".who"), answer.user);
+      return end(answer.added ? "added" : "there");
+    } catch (error) {
+      if (error.name === "AbortError") return end("cancelled");
+      showProblem(row.querySelector(".why"), error, words);
+      if (error instanceof Problem && error.status === 401) stop(); // the others would be refused as well
+      return end("refused");
+    }
+  }
+
+  function filled(file, person) {
+    const data = new FormData();
+    data.set("photo", file, file.name);
+    if (form.elements.largest.checked) data.set("face", "largest");
+    if (form.elements.allow?.checked) data.set("allow_other_user", "true");
+    if (email) {
+      if (email.value.trim()) data.set("email", email.value.trim());
+      else data.set("name", person);
+    }
+    return data;
+  }
+
+  function state(row, name) {
+    row.dataset.state = name;
+    row.querySelector(".state").textContent = words[name];
+  }
+}
+
+function newRow(template) {
+  return template.content.firstElementChild.cloneNode(true);
+}
+
+function isPhoto(file) {
+  // Without a known type the service has to say.
+  return file.type === "" ? !/\.(txt|csv|json|md|pdf|zip|db|ini)$/i.test(file.name) : file.type.startsWith("image/");
+}
+
+function isHidden(path) {
+  return path.split("/").some((name) => name.startsWith("."));
+}
+
+/** Whose photo it is: the folder that it lies in says, or its own name. */
+function personOf(path) {
+  const names = path.split("/");
+  return names.length > 1 ? names.at(-2) : names[0].replace(/\.[^.]*$/, "");
+}
+
+function link(element, user) {
+  if (element.textContent === "") return; // their own page
+  const anchor = document.createElement("a");
+  anchor.href = `/admin/people/${user.id}`;
+  anchor.textContent = user.name;
+  element.replaceChildren(anchor);
+}

@@ -1,0 +1,115 @@
+// Sending photos to the API with patience: what is busy or away is asked again, with the same Idempotency-Key.
+
+const TRIES_WITHOUT_ANSWER = 5;
+const LONGEST_WAIT = 30;
+
+/** Words of an element's `data-words`, which come translated with the page. */
+export function wordsOf(element) {
+  const reasons = element.dataset.reasons ? JSON.parse(element.dataset.reasons) : {};
+  return { ...JSON.parse(element.dataset.words), reasons };
+}
+
+/** `text` with its `{names}` replaced. */
+export function fill(text, values) {
+  return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+/** A problem of the API: `detail` and `code` as RFC 9457 has them. */
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.detail);
+    this.status = status;
+    this.code = body.code ?? "";
+  }
+}
+
+/**
+ * Post a form and give the answer's JSON.
+ *
+ * @param {string} url
+ * @param {FormData} form
+ * @param {object} options
+ *   signal: an AbortSignal; onSent: called with the part that was sent, 0 to 1;
+ *   onWait: called with "busy" or "offline" when it has to wait; idempotent: whether repeating must do it once only.
+ * @throws {Problem} what the service refuses.
+ * @throws {DOMException} AbortError.
+ * @throws {TypeError} there is no answer.
+ */
+export async function post(url, form, { signal, onSent, onWait, idempotent = false }) {
+  const headers = { Accept: "application/json" };
+  if (idempotent) headers["Idempotency-Key"] = crypto.randomUUID();
+  for (let silent = 0; ; ) {
+    let answer;
+    try {
+      answer = await once(url, form, headers, signal, onSent);
+    } catch (error) {
+      if (error.name === "AbortError" || ++silent === TRIES_WITHOUT_ANSWER) throw error;
+      onWait?.("offline");
+      await pause(2 ** silent, signal);
+      continue;
+    }
+    if (answer.status < 300) return answer.body;
+    if (!answer.retryAfter) throw new Problem(answer.status, answer.body);
+    onWait?.("busy");
+    // A little longer for each at random, so that they do not all come back at once.
+    await pause(Math.min(answer.retryAfter, LONGEST_WAIT) * (1 + Math.random()), signal);
+  }
+}
+
+function once(url, form, headers, signal, onSent) {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const request = new XMLHttpRequest(); // fetch does not tell how much was sent
+    const abort = () => request.abort();
+    request.open("POST", url);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.upload.onprogress = (event) => event.lengthComputable && onSent?.(event.loaded / event.total);
+    request.onload = () =>
+      resolve({
+        status: request.status,
+        body: parsed(request.responseText),
+        retryAfter: Number(request.getResponseHeader("Retry-After")) || 0,
+      });
+    request.onerror = () => reject(new TypeError("no answer"));
+    request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    request.onloadend = () => signal?.removeEventListener("abort", abort);
+    signal?.addEventListener("abort", abort);
+    request.send(form);
+  });
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
+
+function pause(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer);
+      reject(new DOMException("cancelled", "AbortError"));
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, seconds * 1000);
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+}
+
+/** Show a problem's reason in its elements `.reason`, `.detail` and `.code`. */
+export function showProblem(element, error, words) {
+  const problem = error instanceof Problem;
+  const detail = problem ? error.message : "";
+  const lost = problem && error.status === 401;
+  const own = lost ? words.logged_out : problem ? words.reasons[error.code] : words.no_answer;
+  element.querySelector(".reason").textContent = own ?? "";
+  element.querySelector(".detail").textContent = lost ? "" : detail;
+  element.querySelector(".code").textContent = problem ? error.code : "";
+  // What stands alone is no aside.
+  element.querySelector(".detail").classList.toggle("quiet", Boolean(own));
+  element.hidden = false;
+}

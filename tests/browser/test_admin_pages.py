@@ -1,0 +1,185 @@
+"""What administrators do with photos on the service's pages, in a browser."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from chromium import Screenshot
+from fake_camera import FakeCamera, still
+from galleries import ODD_SCHEMA, one_value
+from playwright.sync_api import Page, Route, expect
+from served import environment, served
+
+from pgface.accounts import COMMAND_LINE, add_administrator
+from pgface.accounts.logins import begin_login
+from pgface.gallery import Gallery
+from pgface.server.callers import COOKIE
+from pgface.settings import Settings
+
+PHOTOS = "**/api/v1/photos"
+
+Photos = Callable[[str, int], Path]
+
+
+@pytest.fixture
+def schema_name() -> str:
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def admin(settings: Settings, gallery: Gallery, photos: Photos, tab: Page, tmp_path: Path) -> Iterator[Page]:
+    """The page of an administrator of a gallery with two people, on its way to the gallery."""
+    ada = gallery.add_user("ada@example.org", "Ada")
+    add_administrator(gallery.database, ada.id, COMMAND_LINE)
+    gallery.enroll(photos("George_W_Bush", 7), "bush@example.org", name="George W Bush")
+    gallery.enroll(photos("Tony_Blair", 3), "tony-blair@pgface.invalid", name="Tony Blair")
+    with gallery.database.transaction() as connection:
+        token = begin_login(connection, ada.id, confidence=1.0, seconds=3600).token
+    command = [sys.executable, "-m", "pgface", "serve", "--port", "0"]
+    with served(command, environment(settings), tmp_path / "serve.log") as address:
+        tab.context.add_cookies([{"name": COOKIE, "value": token, "domain": "localhost", "path": "/", "secure": True}])
+        tab.goto(f"{address}/admin/gallery")
+        expect(tab.get_by_role("heading", level=1)).to_have_text("Gallery")
+        yield tab
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photos: Photos, group_photo: Path) -> Path:
+    """Folders of people as somebody may have them."""
+    found = tmp_path / "people"
+    for person, photo in (
+        ("Tony_Blair", photos("Tony_Blair", 7)),
+        ("Colin_Powell", photos("Colin_Powell", 2)),
+        ("Impostor", photos("George_W_Bush", 8)),
+        ("Group", group_photo),
+    ):
+        (found / person).mkdir(parents=True)
+        shutil.copy(photo, found / person)
+    (found / "Group" / "notes.txt").write_text("no photo")
+    (found / "Group" / ".hidden.jpg").write_text("no photo")
+    return found
+
+
+def choose_folder(page: Page, folder: Path) -> None:
+    page.get_by_label("Choose a folder").set_input_files(folder)
+
+
+def test_a_folder_of_people_and_photos_of_a_person(
+    admin: Page, folder: Path, photos: Photos, gallery: Gallery, screenshot: Screenshot
+) -> None:
+    choose_folder(admin, folder)
+    expect(admin.locator(".chosen")).to_have_text("Photos: 4 · People: 4")
+    rows = admin.locator(".rows > li")
+    expect(rows.locator(".who")).to_have_text(["Colin_Powell", "Group", "Impostor", "Tony_Blair"])
+    assert one_value(gallery, "SELECT count(*) FROM photos") == 2  # nothing is sent before it is seen
+    admin.get_by_role("button", name="Enroll").click()
+    report = admin.locator(".report")
+    expect(report).to_have_text("Enrolled: 2 · There already: 0 · Refused: 2 · Cancelled: 0")
+    screenshot("admin-enrolled")
+    expect(rows.locator(".state")).to_have_text(["enrolled", "refused", "refused", "enrolled"])
+    expect(rows.nth(1)).to_contain_text("6 faces were found")
+    expect(rows.nth(1).locator("code")).to_have_text("several-faces")
+    expect(rows.nth(2)).to_contain_text("this face already belongs to George W Bush <bush@example.org>")
+    admin.get_by_role("link", name="Show them").click()
+    expect(admin.locator(".faces .name")).to_have_text(["Ada", "George W Bush", "Tony Blair", "Colin Powell"])
+    assert gallery.user("tony-blair@pgface.invalid").photos == 2
+
+    admin.get_by_role("link", name="Tony Blair").click()
+    admin.get_by_label("Choose photos").set_input_files([photos("Tony_Blair", 3), photos("George_W_Bush", 8)])
+    admin.get_by_role("button", name="Enroll").click()
+    expect(admin.locator(".report")).to_have_text("Enrolled: 0 · There already: 1 · Refused: 1 · Cancelled: 0")
+    admin.get_by_label("Choose photos").set_input_files(photos("George_W_Bush", 8))
+    admin.get_by_label("Enroll also a face that the gallery takes for somebody else's").check()
+    admin.get_by_role("button", name="Enroll").click()
+    expect(admin.locator(".report")).to_have_text("Enrolled: 1 · There already: 0 · Refused: 0 · Cancelled: 0")
+    assert gallery.user("tony-blair@pgface.invalid").photos == 3
+
+
+def test_what_is_busy_or_away_is_asked_again_until_it_is_cancelled(
+    admin: Page, photos: Photos, folder: Path, gallery: Gallery
+) -> None:
+    keys: list[str | None] = []
+
+    def answer(route: Route) -> None:
+        keys.append(route.request.headers.get("idempotency-key"))
+        if len(keys) == 1:
+            route.fulfill(status=503, headers={"Retry-After": "1"}, body="{}")
+        elif len(keys) == 2:
+            route.abort()
+        else:
+            route.continue_()
+
+    admin.route(PHOTOS, answer)
+    admin.get_by_label("Choose photos").set_input_files(photos("Colin_Powell", 2))
+    admin.get_by_label("E-mail, if all are of one person").fill("powell@example.org")
+    admin.get_by_role("button", name="Enroll").click()
+    expect(admin.locator(".rows .state")).to_have_text("the service is busy; waiting")
+    expect(admin.locator(".rows .state")).to_have_text("no connection; waiting")
+    expect(admin.locator(".rows .state")).to_have_text("enrolled")
+    assert len(keys) == 3
+    assert keys[0] == keys[1] == keys[2] is not None
+    assert gallery.user("powell@example.org").photos == 1
+
+    admin.unroute(PHOTOS)
+    admin.route(PHOTOS, lambda route: route.fulfill(status=503, headers={"Retry-After": "30"}, body="{}"))
+    admin.get_by_label("E-mail, if all are of one person").fill("")
+    choose_folder(admin, folder)
+    admin.get_by_role("button", name="Enroll").press("Enter")
+    expect(admin.locator(".rows .state").first).to_have_text("the service is busy; waiting")
+    expect(admin.get_by_role("button", name="Cancel")).to_be_focused()
+    admin.keyboard.press("Enter")
+    expect(admin.locator(".report")).to_have_text("Enrolled: 0 · There already: 0 · Refused: 0 · Cancelled: 4")
+    expect(admin.locator(".rows .state")).to_have_text(["cancelled"] * 4)
+    assert one_value(gallery, "SELECT count(*) FROM photos") == 3
+
+
+def test_identifying_a_photo_and_a_camera(
+    admin: Page,
+    camera: FakeCamera,
+    photos: Photos,
+    group_photo: Path,
+    gallery: Gallery,
+    screenshot: Screenshot,
+    tmp_path: Path,
+) -> None:
+    admin.get_by_role("link", name="Identify").click()
+    admin.get_by_label("Choose a photo").set_input_files(photos("Tony_Blair", 7))
+    expect(admin.locator(".report")).to_have_text("Faces: 1 · Identified: 1")
+    screenshot("admin-identified")
+    expect(admin.locator(".box.known")).to_have_text("1 Tony Blair")
+    expect(admin.get_by_role("heading", level=2)).to_have_text("Face 1: Tony Blair")
+    rows = admin.get_by_role("row")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_contain_text("above the threshold")
+    expect(rows.nth(2)).to_contain_text("below the threshold")
+    (face,) = gallery.identify(photos("Tony_Blair", 7), threshold=-1, top=2).faces
+    expect(rows.nth(1)).to_contain_text(f"{face.matches[0].similarity:.3f}")
+    expect(rows.nth(2)).to_contain_text(f"{face.matches[1].similarity:.3f}")
+    box, picture = admin.locator(".box").bounding_box(), admin.locator(".picture img").bounding_box()
+    assert box is not None
+    assert picture is not None
+    assert box["x"] - picture["x"] == pytest.approx(face.face.box.x * picture["width"] / 250, abs=4)
+    assert box["height"] == pytest.approx(face.face.box.height * picture["height"] / 250, abs=4)
+
+    admin.get_by_label("Choose a photo").set_input_files(group_photo)
+    expect(admin.locator(".report")).to_have_text("Faces: 6 · Identified: 0")
+    expect(admin.locator(".box")).to_have_count(6)
+    screenshot("admin-strangers")
+    no_photo = tmp_path / "no.jpg"
+    no_photo.write_text("no photo")
+    admin.get_by_label("Choose a photo").set_input_files(no_photo)
+    expect(admin.get_by_role("alert")).to_contain_text("photo-format")
+    expect(admin.locator(".answer")).to_be_hidden()
+    assert one_value(gallery, "SELECT count(*) FROM photos") == 2
+
+    camera.show(still(photos("Tony_Blair", 7)))
+    admin.get_by_role("button", name="Use the camera").click()
+    admin.get_by_role("button", name="Take the photo").click()
+    expect(admin.locator(".box.known")).to_have_text("1 Tony Blair")
+    admin.get_by_role("button", name="Stop the camera").click()
+    expect(admin.get_by_role("button", name="Use the camera")).to_be_focused()
+    expect(admin.locator("video")).to_be_hidden()

@@ -1,0 +1,430 @@
+"""The pages for administrators, over HTTP, on a gallery that the service's role has opened."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from fastapi.testclient import TestClient
+from galleries import ODD_SCHEMA, one_value
+from psycopg import Cursor
+from service_role import opened_as_service
+
+from pgface.accounts import COMMAND_LINE, Accounts, add_administrator, list_keys, read_audit
+from pgface.accounts.audit import Event
+from pgface.accounts.logins import begin_login
+from pgface.errors import LoginRefusedError, UnknownUserError
+from pgface.gallery import Gallery
+from pgface.postgres.database import Database
+from pgface.schema import queries
+from pgface.server.app import create_app
+from pgface.server.callers import COOKIE
+from pgface.server.web.languages import translate
+from pgface.settings import Settings
+
+ADMIN, ORDINARY, PASSWORD = "ada@example.org", "eve@example.org", "four plain words here"
+NASTY = """<script>alert("1")</script> & 100 %s {{ 7*7 }}"""
+PAGES = ("gallery", "people/{id}", "people/{id}/erase", "identify", "status", "keys", "keys/1/revoke", "audit")
+FORMS = ("people/{id}/password", "people/{id}/logins/end", "people/{id}/erase", "keys", "keys/1/revoke")
+
+Photos = Callable[[str, int], Path]
+
+
+@pytest.fixture
+def schema_name() -> str:
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
+    """As the service sees it, with an administrator and an ordinary user."""
+    with Gallery.create(settings, model=str(insightface_pack)) as owned:
+        for email in (ADMIN, ORDINARY):
+            owned.add_user(email)
+        add_administrator(owned.database, ADMIN, COMMAND_LINE)
+    with opened_as_service(settings) as gallery:
+        yield gallery
+
+
+@pytest.fixture
+def client(gallery: Gallery) -> Iterator[TestClient]:
+    """A browser in which nobody is logged in."""
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    with TestClient(create_app(gallery), "https://testserver", headers=headers, follow_redirects=False) as client:
+        yield client
+
+
+@pytest.fixture
+def admin(client: TestClient, gallery: Gallery) -> TestClient:
+    """The browser of the administrator."""
+    return logged_in(client, gallery, ADMIN)
+
+
+def logged_in(client: TestClient, gallery: Gallery, email: str) -> TestClient:
+    client.cookies.set(COOKIE, token_of(gallery, email))
+    return client
+
+
+def token_of(gallery: Gallery, email: str) -> str:
+    """Of a new login, as if by password."""
+    with gallery.database.transaction() as connection:
+        return begin_login(connection, gallery.user(email).id, confidence=1.0, seconds=3600).token
+
+
+def page(client: TestClient, path: str, status: int = 200) -> str:
+    answer = client.get(f"/admin/{path}")
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return str(answer.text)
+
+
+def link_to(text: str, label: str) -> str:
+    """Where the link with this label leads."""
+    found = re.search(rf'<a href="([^"]+)"[^>]*>{label}</a>', text)
+    assert found, text
+    return html.unescape(found[1]).removeprefix("/admin/")
+
+
+def names(text: str) -> list[str]:
+    return [html.unescape(name) for name in re.findall(r'<span class="name">(.*?)</span>', text)]
+
+
+def test_only_administrators_see_any_of_it(client: TestClient, gallery: Gallery) -> None:
+    ordinary = gallery.user(ORDINARY).id
+    asked = [("GET", path) for path in (*PAGES, "people/{id}/photos/1/erase")]
+    asked += [("POST", path) for path in (*FORMS, "people/{id}/photos/1/erase")]
+    for method, path in asked:
+        answer = client.request(method, f"/admin/{path.format(id=ordinary)}")
+        assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login"), path
+    logged_in(client, gallery, ORDINARY)
+    for method, path in asked:
+        answer = client.request(method, f"/admin/{path.format(id=ordinary)}")
+        assert answer.status_code == 403, path
+        assert "Only administrators" in answer.text
+    assert gallery.user(ORDINARY)
+    assert Accounts(gallery).logins(ORDINARY)
+
+
+def test_a_face_alone_does_not_make_an_administrator(client: TestClient, gallery: Gallery) -> None:
+    logged_in(client, gallery, ADMIN)
+    with gallery.database.transaction() as connection:
+        connection.execute("UPDATE auth_tokens SET confidence = 0.8")
+    page(client, "gallery")  # the policy asks for the password too
+    values = gallery.settings.model_dump() | {"login_policy": "identify+liveness"}
+    gallery._settings = Settings.model_validate({"PGFACE_SCHEMA": values.pop("schema_name")} | values)
+    for path in PAGES:
+        page(client, path.format(id=1), 403)
+
+
+def test_every_page_is_for_every_eye(admin: TestClient, gallery: Gallery) -> None:
+    """Both languages, a title, a heading, a label for each field, no inline style or script."""
+    admin.post("/admin/keys", data={"name": "door", "scopes": ["identify"]})
+    for language in ("en", "id"):
+        admin.cookies.set("pgface_language", language)
+        for path in PAGES:
+            text = page(admin, path.format(id=gallery.user(ORDINARY).id))
+            assert f'<html lang="{language}">' in text
+            assert text.count("<h1>") == 1
+            assert not re.search(r'style="|<script(?! type="module" src="/static/)|\son\w+="', text), path
+            ids = re.findall(r'\sid="([^"]+)"', text)
+            assert len(ids) == len(set(ids)), path
+            for field in re.findall(r"<(?:input|select)[^>]*>", text):
+                named = re.search(r'\sid="([^"]+)"', field)
+                hidden = 'type="hidden"' in field or " hidden" in field
+                inside = re.search(rf"<label[^>]*>\s*{re.escape(field)}", text)
+                assert hidden or inside or (named and f'for="{named[1]}"' in text), field
+            for words in re.findall(r"data-(?:words|reasons)='(.*?)'", text, re.DOTALL):
+                assert all(json.loads(html.unescape(words)).values())
+
+
+def test_the_gallery_is_faces_with_names(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+    first = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org", name="Tony Blair")
+    gallery.enroll(photos("Tony_Blair", 7), "blair@example.org")
+    text = page(admin, "gallery")
+    assert names(text) == ["ada", "eve", "Tony Blair"]
+    crop = f"/api/v1/users/{first.user.id}/photos/{first.photo_id}/crop"
+    assert text.count("<img ") == 1
+    assert re.search(rf'<img src="{crop}" alt="" loading="lazy"', text)
+    assert [int(count) for count in re.findall(r"(\d+) photos?</span>", text)] == [0, 0, 2]
+    assert admin.get(crop).headers["content-type"] == "image/jpeg"
+
+
+def test_the_gallery_is_searched_and_paged(admin: TestClient, gallery: Gallery) -> None:
+    for number in range(100):
+        gallery.add_user(f"person-{number:03}@example.org", f"Person {number % 2} of two")
+    first = page(admin, "gallery")
+    assert len(names(first)) == 60
+    second = page(admin, link_to(first, "Next page"))
+    assert len(names(second)) == 42
+    assert not re.search("Next page", second)
+    assert link_to(second, "Back to the first page") == "gallery"
+
+    odd = page(admin, "gallery?search=PERSON+1")
+    assert names(odd) == ["Person 1 of two"] * 50
+    assert names(page(admin, "gallery?search=person-077")) == ["Person 1 of two"]
+    all_of_them = page(admin, "gallery?search=of%20two")
+    rest = page(admin, link_to(all_of_them, "Next page"))
+    assert len(names(rest)) == 40
+    assert link_to(rest, "Back to the first page") == "gallery?search=of+two"
+    assert "holds “nobody %00 100%”" in page(admin, "gallery?search=nobody %2500 100%25")
+    page(admin, "gallery?cursor=none", 400)
+    assert names(page(admin, f"gallery?search={'x' * 2000}%00")) == []
+
+
+def test_a_page_asks_as_often_for_many_as_for_few(
+    admin: TestClient, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    execute = Cursor.execute
+
+    def noted(self: Cursor, query: Any, *arguments: Any, **options: Any) -> Cursor:
+        asked.append(query)
+        return execute(self, query, *arguments, **options)
+
+    monkeypatch.setattr(Cursor, "execute", noted)
+    counts = []
+    for people in (2, 22):
+        for number in range(people - 2):
+            gallery.add_user(f"{number}@example.org")
+        asked.clear()
+        assert len(names(page(admin, "gallery"))) == people
+        counts.append(len(asked))
+        assert asked.count(queries()["select_faces_of_users"]) == 1
+    assert counts[0] == counts[1]
+
+
+def test_names_are_text_and_not_html(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+    enrolled = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org", name=NASTY)
+    with gallery.database.transaction() as connection:
+        connection.execute("UPDATE photos SET filename = %s", (NASTY,))
+    person = f"people/{enrolled.user.id}"
+    admin.post("/admin/keys", data={"name": NASTY, "scopes": "verify"})
+    (key,) = list_keys(gallery.database)
+    pages = [page(admin, "gallery"), page(admin, person), page(admin, f"{person}/erase"), page(admin, "keys")]
+    pages += [page(admin, f"{person}/photos/{enrolled.photo_id}/erase"), page(admin, f"keys/{key.id}/revoke")]
+    pages += [page(admin, f"gallery?search={NASTY.replace('&', '%26').replace('%s', '%25s')}")]
+    pages += [admin.post("/admin/keys", data={"name": NASTY}).text]
+    pages += [admin.post("/admin/keys", data={"name": "x", "scopes": NASTY}).text]
+    for text in pages:
+        assert "<script>alert" not in text
+        assert html.escape("<script>alert(", quote=False) in text
+        assert "100 %s {{ 7*7 }}" in text
+
+
+def test_a_person_and_how_good_their_photos_are(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+    enrolled = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org", name="Tony Blair")
+    with gallery.database.transaction() as connection:
+        sharpness, yaw = connection.execute("SELECT sharpness, yaw FROM face_embeddings").fetchone() or (None, None)
+    assert sharpness is not None
+    text = page(admin, f"people/{enrolled.user.id}")
+    facts = {
+        html.unescape(label): html.unescape(value).strip()
+        for label, value in re.findall(r"<dt>([^<]+)</dt><dd>([^<]*)</dd>", text)
+    }
+    assert facts["E-mail"] == "blair@example.org"
+    assert facts["Sharpness"] == f"{sharpness:,.0f}"
+    assert facts["Turned aside"] == f"{yaw:.0f}°"
+    assert facts["Role"] == "ordinary user"
+    assert "There is no password yet" in text
+    assert f'data-url="/api/v1/users/{enrolled.user.id}/photos"' in text
+    assert "administrator</dd>" in page(admin, f"people/{gallery.user(ADMIN).id}")
+    page(admin, "people/2000000000", 404)
+
+
+def test_photos_are_paged(admin: TestClient, gallery: Gallery) -> None:
+    user = gallery.user(ORDINARY).id
+    with gallery.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO photos (user_id, filename, filepath) "
+            "SELECT %s, 'photo ' || number, 'none/' || number FROM generate_series(1, 30) number",
+            (user,),
+        )
+    first = page(admin, f"people/{user}")
+    assert len(re.findall("<h3>photo", first)) == 24
+    assert first.count("No embedding") == 24
+    second = page(admin, link_to(first, "Next page"))
+    assert re.findall("<h3>(photo [0-9]+)</h3>", second) == [f"photo {number}" for number in range(25, 31)]
+
+
+def test_a_photo_is_erased_after_a_question(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+    enrolled = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org")
+    path = f"people/{enrolled.user.id}/photos/{enrolled.photo_id}/erase"
+    assert "It is the only one" in page(admin, path)
+    page(admin, f"people/{gallery.user(ORDINARY).id}/photos/{enrolled.photo_id}/erase", 404)
+    assert gallery.photos(enrolled.user.id)
+    answer = admin.post(f"/admin/{path}")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/admin/people/{enrolled.user.id}?done=photo")
+    assert "The photo is erased." in admin.get(answer.headers["location"]).text
+    assert gallery.photos(enrolled.user.id) == []
+    (entry,) = read_audit(gallery.database, event="photo erased")
+    assert entry.actor == f"user {gallery.user(ADMIN).id}"
+
+
+def test_a_first_password_opens_the_account(admin: TestClient, gallery: Gallery) -> None:
+    user = gallery.add_user("blair@example.org", "Tony Blair")
+    path = f"/admin/people/{user.id}"
+    weak = admin.post(f"{path}/password", data={"password": "short"})
+    assert weak.status_code == 422
+    assert re.search(r'<p class="bad" id="password-refused" role="alert">A password has 15 ', weak.text)
+    assert "short" not in weak.text
+    with pytest.raises(LoginRefusedError):
+        Accounts(gallery).log_in(user.email, PASSWORD)
+    answer = admin.post(f"{path}/password", data={"password": PASSWORD})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?done=password")
+    assert "There is a password; a new one takes its place." in admin.get(answer.headers["location"]).text
+    Accounts(gallery).log_in(user.email, PASSWORD)
+    admin.post(f"{path}/password", data={"password": "other plain words here"})
+    assert Accounts(gallery).logins(user.id) == []
+    assert {entry.actor for entry in read_audit(gallery.database, event="password change")} == {
+        f"user {gallery.user(ADMIN).id}"
+    }
+
+
+def test_logins_are_ended(admin: TestClient, gallery: Gallery) -> None:
+    user = gallery.user(ORDINARY).id
+    token = token_of(gallery, ORDINARY)
+    assert "1 login has not ended" in page(admin, f"people/{user}")
+    answer = admin.post(f"/admin/people/{user}/logins/end")
+    text = admin.get(answer.headers["location"]).text
+    assert "All logins have ended." in text
+    assert "Nobody is logged in as eve." in text
+    assert admin.get("/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+
+
+def test_a_person_is_erased_after_a_question(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+    user = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org", name="Tony Blair").user
+    text = page(admin, f"people/{user.id}/erase")
+    assert "Erase Tony Blair?" in text
+    assert gallery.user(user.id)
+    answer = admin.post(f"/admin/people/{user.id}/erase")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/admin/gallery")
+    with pytest.raises(UnknownUserError):
+        gallery.user(user.id)
+    assert not list(gallery.settings.photos_dir.rglob("*.jpg"))
+    (entry,) = read_audit(gallery.database, event="user erased")
+    assert (entry.user_id, entry.actor) == (user.id, f"user {gallery.user(ADMIN).id}")
+    assert "This is your own account." in page(admin, f"people/{gallery.user(ADMIN).id}/erase")
+
+
+def test_nothing_is_changed_from_another_site(admin: TestClient, gallery: Gallery) -> None:
+    user = gallery.user(ORDINARY).id
+    for path in FORMS:
+        answer = admin.post(f"/admin/{path.format(id=user)}", headers={"Sec-Fetch-Site": "cross-site"})
+        assert answer.status_code == 403
+    assert gallery.user(user)
+    assert list_keys(gallery.database) == []
+
+
+def test_people_are_added_by_the_names_of_folders(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+    def send(person: str, number: int, **fields: str) -> tuple[int, dict[str, Any]]:
+        photo = {"photo": photos(person, number).read_bytes()}
+        answer = admin.post("/api/v1/photos", files=photo, data=fields, headers={"Idempotency-Key": str(number)})
+        return answer.status_code, answer.json()
+
+    status, answer = send("Tony_Blair", 3, name="Tony_Blair")
+    assert status == 201
+    assert answer["user"] == answer["user"] | {"name": "Tony Blair", "email": "tony-blair@pgface.invalid"}
+    assert send("Tony_Blair", 7, name="tony blair")[1]["user"]["id"] == answer["user"]["id"]
+    status, refused = send("Tony_Blair", 8, name="Anthony")
+    assert (status, refused["code"]) == (409, "face-of-another-user")
+    assert "Tony Blair" in str(refused["detail"])
+    status, refused = send("Tony_Blair", 9)
+    assert (status, refused["detail"]) == (422, "Give email or name: whose photo is it?")
+    status, refused = send("Tony_Blair", 10, name="\t")
+    assert (status, refused["code"]) == (422, "gallery")
+    status, answer = send("George_W_Bush", 6, name="bush@example.org")
+    assert answer["user"] == answer["user"] | {"name": "bush", "email": "bush@example.org"}
+    assert one_value(gallery, "SELECT count(*) FROM photos") == 3
+
+
+def test_identifying_tells_who_counts(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+    for person in ("Tony_Blair", "George_W_Bush"):
+        gallery.enroll(photos(person, 7), f"{person}@example.org")
+    photo = {"photo": photos("Tony_Blair", 3).read_bytes()}
+    answer = admin.post("/api/v1/identify", files=photo, data={"threshold": "-1", "top": "5"}).json()
+    assert answer["gallery_threshold"] == pytest.approx(gallery.binding.identify_threshold)
+    similarities = [match["similarity"] for match in answer["faces"][0]["matches"]]
+    assert similarities[0] > answer["gallery_threshold"] > similarities[1]
+
+
+def test_the_status_says_what_to_run(admin: TestClient, gallery: Gallery, settings: Settings) -> None:
+    text = page(admin, "status")
+    assert "Nothing is to be done." in text
+    for fact in ("buffalo_sc_q8", "password+face", one_value(gallery, "SHOW server_version")):
+        assert f"<dd>{fact}</dd>" in text
+    with Database.open(settings) as owner, owner.transaction() as connection:
+        connection.execute("UPDATE gallery SET identify_threshold = 0.05")
+        connection.execute("UPDATE gallery_search SET method = 'hnsw', agreement = 0.98765, probes = 1000")
+        connection.execute("DROP INDEX idx_embeddings_vector")
+    with Gallery.open(gallery.settings, engine=gallery.engine) as later:
+        client = TestClient(create_app(later), "https://testserver", cookies=dict(admin.cookies))
+        with client:
+            text = page(client, "status")
+    for command in ("pgface calibrate --follow", "pgface fit-search", "pgface index status"):
+        assert f"<code>{command}</code>" in text
+    assert "for 98.77 % of 1,000 probes" in text
+    assert "Nothing is to be done." not in text
+
+
+def test_a_key_is_shown_once_and_revoked(admin: TestClient, gallery: Gallery) -> None:
+    assert "There are no keys." in page(admin, "keys")
+    empty = admin.post("/admin/keys", data={"name": "door"})
+    assert empty.status_code == 422
+    assert "A key needs a scope" in empty.text
+    assert 'value="door"' in empty.text
+    made = admin.post("/admin/keys", data={"name": "door", "scopes": ["identify", "metrics"]})
+    assert made.status_code == 201
+    assert made.headers["cache-control"] == "no-store"
+    (key,) = re.findall(r"pgface_[\w-]{43}", made.text)
+    text = page(admin, "keys")
+    assert key not in text
+    assert "identify, metrics" in text
+    admin.cookies.clear()
+    assert admin.get("/metrics", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+    logged_in(admin, gallery, ADMIN)
+    (stored,) = list_keys(gallery.database)
+    path = f"keys/{stored.id}/revoke"
+    assert "Revoke the key door?" in page(admin, path)
+    for _ in range(2):
+        answer = admin.post(f"/admin/{path}")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/admin/keys")
+    assert "revoked " in page(admin, "keys")
+    assert admin.get(f"/admin/{path}").headers["location"] == "/admin/keys"
+    assert len(read_audit(gallery.database, event="key revoked")) == 1
+
+
+def test_the_audit_log_is_filtered_and_paged(admin: TestClient, gallery: Gallery) -> None:
+    with gallery.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO audit_log (at, event, outcome, reason, user_id, address, similarity) "
+            "SELECT '2025-03-01 12:34+07', 'login by face', 'refused', '<b>it is another face</b>', 999, "
+            "'2001:db8::7', 0.123 FROM generate_series(1, 70)"
+        )
+    text = page(admin, "audit?event=login+by+face&user=999")
+    rows = re.findall(r'<th scope="row" class="time">(.*?)</th>', text)
+    assert rows == ["1 Mar 2025 05:34 UTC"] * 50
+    assert "2001:db8::7" in text
+    assert "&lt;b&gt;it is another face" in text
+    assert "similarity 0.123" in text
+    assert re.search('<option value="login by face" selected>', text)
+    rest = page(admin, link_to(text, "Next page"))
+    assert rest.count('<th scope="row"') == 20
+    assert link_to(rest, "Back to the first page") == "audit?event=login+by+face&user=999"
+    assert page(admin, f"audit?user={gallery.user(ADMIN).id}").count('<th scope="row"') == 1
+    assert "There is nothing of that kind" in page(admin, "audit?user=99999999999")
+    assert "id is a number." in page(admin, "audit?user=eve", 422)
+    assert "login by face</td>" in page(admin, "audit?event=none%00")
+
+
+def test_every_event_has_a_name_in_both_languages(admin: TestClient) -> None:
+    admin.cookies.set("pgface_language", "id")
+    options = re.findall(r'<option value="([^"]+)"(?: selected)?>(.*?)</option>', page(admin, "audit"))
+    assert [event for event, _ in options] == list(get_args(Event))
+    assert [name for _, name in options] == [translate("id", event) for event in get_args(Event)]
+    assert not [event for event, name in options if event == name]
