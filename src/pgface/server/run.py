@@ -31,7 +31,7 @@ Announce = Callable[[str, str], None]
 
 _FACTORY: Final = "pgface.server.app:create_app"
 _MOST_CONNECTIONS: Final = 1_000
-_GRACE: Final = 60
+GRACE: Final = 60
 """Seconds for requests under way when the service is to end."""
 _PAUSE: Final = 0.5
 
@@ -141,7 +141,7 @@ def _configuration(
         server_header=False,
         forwarded_allow_ips=settings.trusted_proxies,
         limit_concurrency=_MOST_CONNECTIONS,
-        timeout_graceful_shutdown=_GRACE,
+        timeout_graceful_shutdown=GRACE,
     )
 
 
