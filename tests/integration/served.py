@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,15 +34,22 @@ class Served:
 
 
 @contextmanager
-def serving(environment: Mapping[str, str], folder: Path, *options: object) -> Iterator[Served]:
+def serving(environment: dict[str, str], folder: Path, *options: object) -> Iterator[Served]:
     """Run the service at a port that is free, with these variables and its log in a folder."""
-    log = folder / "service.log"
     command = [sys.executable, "-m", "pgface", "serve", "--port", "0", *map(str, options)]
+    with serving_by(command, without_settings() | environment, folder) as service:
+        yield service
+
+
+@contextmanager
+def serving_by(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[Served]:
+    """Run the service by a command as somebody gives it, in exactly this environment."""
+    log = folder / "service.log"
     with (
         log.open("w") as stderr,
         subprocess.Popen(
             command,
-            env=without_settings() | dict(environment),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -61,3 +68,12 @@ def serving(environment: Mapping[str, str], folder: Path, *options: object) -> I
                 process.wait(SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def ended(command: str, environment: Mapping[str, str]) -> str:
+    """Run a line as a shell does; gives what it prints."""
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
