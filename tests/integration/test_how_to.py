@@ -6,13 +6,16 @@ import ast
 import re
 import shlex
 import shutil
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+import psutil
 import pytest
 from galleries import create_database, drop_database
+from old_installation import write_sqlite
 from pages import HOW_TO, Reader, blocks
 from prometheus_client import Counter, Gauge, Histogram
 from served import serving
@@ -24,7 +27,7 @@ from pgface.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pgface"
-PAGES = ("quick-start", "init", "thresholds", "performance", "troubleshooting", "accounts", "service")
+PAGES = ("quick-start", "init", "thresholds", "performance", "troubleshooting", "accounts", "service", "flask")
 SERVICE_URL = "http://127.0.0.1:8000"
 EXAMPLE_URL = "postgresql://faceuser@localhost:5432/facedb"
 
@@ -176,6 +179,34 @@ def test_service(with_service: Reader) -> None:
     assert (with_service.folder / "door.header").stat().st_mode & 0o777 == 0o600
 
 
+def test_flask(with_service: Reader) -> None:
+    # An old installation is moved to where nobody is.
+    with_service.run("pgface users delete colin_powell@example.org --yes")
+        "pgface users delete colin_powell@example.org --yes"
+    )  # an old installation is moved to where nobody is
+    shutil.copytree(ROOT / "examples" / "flask_introspection", with_service.folder / "examples" / "flask_introspection")
+    write_sqlite(with_service.folder / "old.db")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    with_service.instead |= {"http://127.0.0.1:5000": f"http://127.0.0.1:{port}", "--port 5000": f"--port {port}"}
+    try:
+        said = with_service.follow("flask.md")
+    finally:
+        if (process := with_service.folder / "flask.pid").exists():
+            end(int(process.read_text()))
+    assert "siti@example.org" in with_service.run("pgface users list")
+    assert "[['Alice']]" in said
+
+
+def end(process: int) -> None:
+    """The process of a page's background command, which the page itself has ended if all went well."""
+    with suppress(psutil.NoSuchProcess):
+        left = psutil.Process(process)
+        if "flask" in left.cmdline():
+            left.terminate()
+
+
 def test_the_service_page_names_options_and_metrics_that_there_are() -> None:
     page = (HOW_TO / "service.md").read_text("utf-8")
     reference = (HOW_TO.parent / "reference" / "command-line.md").read_text("utf-8")
@@ -200,6 +231,7 @@ def test_what_is_not_run_says_why() -> None:
         ("init", "there is no such database"),
         ("troubleshooting", "it needs a container engine"),
         ("service", "it serves until it is ended"),
+        ("flask", "it serves until it is ended"),
     }
 
 
