@@ -182,8 +182,6 @@ def test_service(with_service: Reader) -> None:
 def test_flask(with_service: Reader) -> None:
     # An old installation is moved to where nobody is.
     with_service.run("pgface users delete colin_powell@example.org --yes")
-        "pgface users delete colin_powell@example.org --yes"
-    )  # an old installation is moved to where nobody is
     shutil.copytree(ROOT / "examples" / "flask_introspection", with_service.folder / "examples" / "flask_introspection")
     write_sqlite(with_service.folder / "old.db")
     with socket.socket() as free:
