@@ -29,6 +29,9 @@ ENV PATH=/opt/pgface/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1
 USER ${UID}:${GID}
 WORKDIR /var/lib/pgface
-HEALTHCHECK --interval=1m --timeout=30s --start-period=30s CMD ["pgface", "status", "--json"]
+EXPOSE 8000
+# Not by urllib, which would go through a proxy that the container may be told of.
+HEALTHCHECK --interval=10s --timeout=10s --start-period=1m --retries=5 \
+    CMD ["python", "-c", "from http.client import HTTPConnection as C; c = C('127.0.0.1', 8000, timeout=5); c.request('GET', '/readyz'); exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["pgface"]
-CMD ["--help"]
+CMD ["serve", "--host", "0.0.0.0"]

@@ -1,4 +1,4 @@
-"""What pgface does, in one run: enroll people, find them again, verify one, and ask the same in SQL.
+"""What pgface does, in one run: enroll people, find them again, verify one, ask in SQL, and how to serve it all.
 
 `make demo` runs it. The photos come inside installed packages: an astronaut, Eileen Collins, from scikit-image (taken
 by NASA, in the public domain), and six people from insightface. A second run finds them enrolled already.
@@ -7,6 +7,9 @@ by NASA, in the public domain), and six people from insightface. A second run fi
 from __future__ import annotations
 
 import importlib.util
+import os
+import shlex
+import sys
 import time
 from pathlib import Path
 
@@ -44,12 +47,20 @@ def show(answer: Identification) -> None:
         print(f"    box {face.face.box.x:.0f},{face.face.box.y:.0f}: {who}")
 
 
+def pgface(*arguments: str) -> str:
+    """A command on the demo's gallery, to be copied into a shell, whatever settings that has for another one."""
+    others = ("PGFACE_DATABASE_URL", "PGFACE_SCHEMA")
+    settings = [f"{name}=" for name in others if os.environ.get(name)] + [f"PGFACE_DATA_DIR={DATA_DIR}"]
+    before = [f"{name}={shlex.quote(value)}" for name, _, value in (setting.partition("=") for setting in settings)]
+    return " ".join([*before, shlex.join([str(Path(sys.executable).with_name("pgface")), *arguments])])
+
+
 def main() -> None:
     """Run the demo."""
     started = time.monotonic()
     astronaut = packaged_photo("skimage", "data", "astronaut.png")
     group = packaged_photo("insightface", "data", "images", "t1.jpg")
-    settings = Settings(data_dir=DATA_DIR, database_url=None)
+    settings = Settings.model_validate({"data_dir": DATA_DIR, "database_url": None, "PGFACE_SCHEMA": "public"})
 
     with Gallery.create(settings, model="dlib") as gallery:
         status = gallery.status()
@@ -86,6 +97,12 @@ def main() -> None:
     print(f"Done in {time.monotonic() - started:.1f} s. The data are in {DATA_DIR}, with the annotated pictures:")
     for photo in (astronaut, group):
         print(f"    {DATA_DIR / f'answer-{photo.stem}.png'}")
+    print("Serve this gallery, and register at http://127.0.0.1:8000/register:")
+    print(f"    {pgface('serve')}")
+    print("Make yourself its administrator, who sees everybody, in another terminal:")
+    print(f"    {pgface('admins', 'add', 'you@example.org')}")
+    print("Or have a key for the REST API, which is described at http://127.0.0.1:8000/api/v1/openapi.json:")
+    print(f"    {pgface('keys', 'create', 'demo', '--scope', 'admin')}")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class Gallery(Recognition):
         with ExitStack() as undo:
             gallery = cls.open(settings, engine=engine)
             undo.callback(gallery.close)
-            gallery._model.bind(gallery._database, model)
+            gallery.bind(model)
             gallery._fit_search_if_due()
             undo.pop_all()
         return gallery
@@ -105,6 +105,10 @@ class Gallery(Recognition):
                 gallery._files.clean(connection)
             undo.pop_all()
         return gallery
+
+    def bind(self, model: str | None = None) -> None:
+        """Bind the gallery to a model, as `create` does and with its errors; it may need the gallery's owner."""
+        self._model.bind(self._database, model)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -23,6 +23,7 @@ _RUN_BY = {
 _PROGRAMS = {
     "pgface": '#!/bin/sh\nexec "{python}" -m pgface "$@"\n',
     "python": '#!/bin/sh\nexec "{python}" "$@"\n',
+    "flask": '#!/bin/sh\nexec "{python}" -m flask "$@"\n',
     # The database that the commands before it spoke to.
     "sql": '#!/bin/sh\nif [ "$PGFACE_DATABASE_URL" ]; then exec psql "$PGFACE_DATABASE_URL" "$@"; fi\n'
     'exec pgface postgres psql "$@"\n',

@@ -25,6 +25,7 @@ from galleries import rows
 from pgbouncer import running, user_for
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ruamel.yaml import YAML
+from served import serving
 from test_command_line import Run, runner
 
 from pgface.deployment import Owner, make_secrets
@@ -151,18 +152,24 @@ def bouncer(machine: Machine) -> Iterator[None]:
 
 
 @pytest.fixture
-def pgface(machine: Machine, compose: Any, tmp_path: Path) -> Callable[[str], Run]:
-    """Runs pgface with the service's environment, where `.env` says which of the two it goes through."""
+def environment(machine: Machine, compose: Any, tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """The service's environment, where `.env` says which of the two it goes through."""
 
-    def through(address: str) -> Run:
+    def through(address: str) -> dict[str, str]:
         given = compose["pgface"]["environment"]
         environment = {name: _filled_in(value, {"PGFACE_POSTGRES": address}) for name, value in given.items()}
         for name in ("PGFACE_DATABASE_URL", "PGFACE_DIRECT_URL"):
             environment[name] += f"?hostaddr={machine.address}"  # in place of the network's names
         environment["PGPASSFILE"] = str(machine.secrets / Path(environment["PGPASSFILE"]).name)
-        return runner(environment | {"PGFACE_DATA_DIR": str(tmp_path / "data")}, tmp_path)
+        return environment | {"PGFACE_DATA_DIR": str(tmp_path / "data")}
 
     return through
+
+
+@pytest.fixture
+def pgface(environment: Callable[[str], dict[str, str]], tmp_path: Path) -> Callable[[str], Run]:
+    """Runs pgface with the service's environment."""
+    return lambda address: runner(environment(address), tmp_path)
 
 
 def _filled_in(text: str, values: dict[str, str]) -> str:
@@ -209,6 +216,29 @@ def test_only_the_password_opens_the_door(machine: Machine, service: tuple[str, 
     for wrong in ({"password": "facepass123"}, {"passfile": "/nowhere"}):
         with pytest.raises(psycopg.OperationalError, match=r"password|authentication failed"):
             psycopg.connect(url(machine, service, **wrong)).close()
+
+
+def test_the_first_start_ends_in_a_service_that_its_health_check_is_content_with(
+    machine: Machine, compose: Any, environment: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    service = compose["pgface"]
+    kind, *check = service["healthcheck"]["test"]
+    assert (kind, check[0]) == ("CMD", "python")
+    check = [sys.executable, *(part.replace("127.0.0.1", machine.address) for part in check[1:])]
+    # What a container is told of proxies is not for this.
+    elsewhere = ENVIRONMENT | {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+    assert subprocess.run(check, env=elsewhere, capture_output=True, check=False).returncode == 1
+    command = [part.replace("0.0.0.0", machine.address) for part in service["command"]]  # noqa: S104
+    assert command[0] == "serve"
+    with serving(environment(""), tmp_path, *command[1:], "--port", 8000) as served:
+        assert served.said.startswith(f"Serving dlib at http://{machine.address}:8000/")
+        done = subprocess.run(check, env=elsewhere, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        machine.stopped()
+        try:
+            assert subprocess.run(check, env=elsewhere, capture_output=True, check=False).returncode == 1
+        finally:
+            machine.started(*compose["postgres"]["command"][1:], f"--listen_addresses={machine.address}")
 
 
 @pytest.mark.usefixtures("bouncer")

@@ -6,21 +6,29 @@ import ast
 import re
 import shlex
 import shutil
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+import psutil
 import pytest
 from galleries import create_database, drop_database
+from old_installation import write_sqlite
 from pages import HOW_TO, Reader, blocks
+from prometheus_client import Counter, Gauge, Histogram
+from served import serving
 
 from pgface.gallery import Gallery
 from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.server import metrics
 from pgface.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pgface"
-PAGES = ("quick-start", "init", "thresholds", "performance", "troubleshooting", "accounts")
+PAGES = ("quick-start", "init", "thresholds", "performance", "troubleshooting", "accounts", "service", "flask")
+SERVICE_URL = "http://127.0.0.1:8000"
 EXAMPLE_URL = "postgresql://faceuser@localhost:5432/facedb"
 
 
@@ -129,17 +137,87 @@ def test_troubleshooting(at_work: Reader) -> None:
     assert "The embedded PostgreSQL is stopped." in said
 
 
-def test_accounts(at_work: Reader) -> None:
+@contextmanager
+def no_roles_left(reader: Reader) -> Iterator[None]:
+    """Roles are the server's, and not only of the database that the page made them in."""
     try:
-        said = at_work.follow("accounts.md")
+        yield
     finally:
-        at_work.run(
-            'psql "$PGFACE_DATABASE_URL" -c "DROP OWNED BY face_service, face_reader" '
-            '-c "DROP ROLE face_service, face_reader"'
-        )
+        drop = "format('DROP OWNED BY %1$I', rolname), format('DROP ROLE %1$I', rolname)"
+        roles = f"SELECT {drop} FROM pg_roles WHERE rolname IN ('face_service', 'face_reader')"
+        reader.run(f"psql \"$PGFACE_DATABASE_URL\" -v ON_ERROR_STOP=1 <<'END'\n{roles} \\gexec\nEND")
+
+
+def test_accounts(at_work: Reader) -> None:
+    with no_roles_left(at_work):
+        said = at_work.follow("accounts.md")
     assert "login by password" in said
     assert "There are 0 frames and not 10 to 100." in said
     assert "Key 1 opens nothing any more." in said
+
+
+@pytest.fixture
+def with_service(at_work: Reader, tmp_path: Path) -> Iterator[Reader]:
+    """The same person, with the service running, and nobody in the gallery who is in the page's photos."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not on this machine")
+    at_work.run("pgface users delete tony_blair@example.org --yes")
+    settings = ("PGFACE_DATABASE_URL", "PGFACE_DATA_DIR", "PGFACE_WORKERS")
+    with serving({name: at_work.environment[name] for name in settings}, tmp_path) as service:
+        at_work.instead[SERVICE_URL] = service.url
+        at_work.environment["NO_PROXY"] = "127.0.0.1"
+        yield at_work
+        assert service.end() == 0
+
+
+def test_service(with_service: Reader) -> None:
+    with no_roles_left(with_service):
+        said = with_service.follow("service.md")
+    assert re.findall(r'"administrator": (\w+)', said) == ["false", "true"]
+    assert '{"active":false}' in said
+    assert '"ready":true' in said
+    assert (with_service.folder / "door.header").stat().st_mode & 0o777 == 0o600
+
+
+def test_flask(with_service: Reader) -> None:
+    # An old installation is moved to where nobody is.
+    with_service.run("pgface users delete colin_powell@example.org --yes")
+    shutil.copytree(ROOT / "examples" / "flask_introspection", with_service.folder / "examples" / "flask_introspection")
+    write_sqlite(with_service.folder / "old.db")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    with_service.instead |= {"http://127.0.0.1:5000": f"http://127.0.0.1:{port}", "--port 5000": f"--port {port}"}
+    try:
+        said = with_service.follow("flask.md")
+    finally:
+        if (process := with_service.folder / "flask.pid").exists():
+            end(int(process.read_text()))
+    assert "siti@example.org" in with_service.run("pgface users list")
+    assert "[['Alice']]" in said
+
+
+def end(process: int) -> None:
+    """The process of a page's background command, which the page itself has ended if all went well."""
+    with suppress(psutil.NoSuchProcess):
+        left = psutil.Process(process)
+        if "flask" in left.cmdline():
+            left.terminate()
+
+
+def test_the_service_page_names_options_and_metrics_that_there_are() -> None:
+    page = (HOW_TO / "service.md").read_text("utf-8")
+    reference = (HOW_TO.parent / "reference" / "command-line.md").read_text("utf-8")
+    (options,) = re.findall(r"^## `pgface serve`$(.+?)^## ", reference, re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"--[\w-]+", " ".join(re.findall(r"pgface serve(.*)", page))))
+    assert named == {"--host", "--port", "--certificate", "--key"}
+    assert named <= set(re.findall(r"`(--[\w-]+)", options))
+    kept = {
+        f"{value._name}_total" if isinstance(value, Counter) else value._name
+        for value in vars(metrics).values()
+        if isinstance(value, Counter | Gauge | Histogram)
+    }
+    assert set(re.findall(r"`(pgface_\w+)`", page)) == kept
 
 
 def test_what_is_not_run_says_why() -> None:
@@ -150,6 +228,8 @@ def test_what_is_not_run_says_why() -> None:
         ("quick-start", "it needs a container engine"),
         ("init", "there is no such database"),
         ("troubleshooting", "it needs a container engine"),
+        ("service", "it serves until it is ended"),
+        ("flask", "it serves until it is ended"),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ from ruamel.yaml import YAML
 
 from pgface.deployment import CONTAINER_ID, Owner, make_secrets
 from pgface.postgres.server_settings import FIXED_SETTINGS, fitted_settings
+from pgface.server.run import GRACE
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
@@ -123,7 +125,7 @@ def test_every_image_is_pinned_or_built_here(compose: Any) -> None:
 
 def test_nothing_is_open_to_the_network(compose: Any) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert len(ports) == 3
+    assert len(ports) == 4
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -168,6 +170,30 @@ def test_containers_run_as_the_user_whom_the_secrets_are_made_for(compose: Any) 
     assert services["pgadmin"]["user"].startswith(f"${{PGFACE_UID:-{CONTAINER_ID}}}:")
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert f"ARG UID={CONTAINER_ID}\nARG GID={CONTAINER_ID}\n" in dockerfile
+
+
+def test_the_web_service_starts_by_itself_is_watched_and_ends_in_peace(compose: Any) -> None:
+    service = compose["services"]["pgface"]
+    assert "profiles" not in service
+    assert service["command"] == ["serve", "--host", "0.0.0.0"]  # noqa: S104 - of its own network
+    assert service["ports"] == ["127.0.0.1:8000:8000"]
+    assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert service["restart"] == "unless-stopped"
+    assert int(service["stop_grace_period"].removesuffix("s")) > GRACE
+    # A command beside it, `docker compose run --rm pgface status`, must not find its name or its port taken.
+    assert "container_name" not in service
+
+
+def test_the_image_starts_and_is_watched_as_the_service(compose: Any) -> None:
+    service = compose["services"]["pgface"]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^CMD (\[.+\])$", dockerfile, re.MULTILINE)
+    assert json.loads(command) == service["command"]
+    (options, check) = re.findall(r"^HEALTHCHECK (.+) \\\n    CMD (\[.+\])$", dockerfile, re.MULTILINE)[0]
+    assert ["CMD", *json.loads(check)] == service["healthcheck"]["test"]
+    given = dict(option.removeprefix("--").replace("-", "_").split("=") for option in options.split())
+    assert given == {name: str(value) for name, value in service["healthcheck"].items() if name != "test"}
+    assert re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE) == ["8000"]
 
 
 def test_postgres_is_set_as_the_embedded_one_would_be(compose: Any) -> None:
@@ -253,7 +279,8 @@ def test_the_page_runs_commands_that_pgface_has() -> None:
         r"^## `pgface (.*)`$", (ROOT / "docs" / "reference" / "command-line.md").read_text(), re.MULTILINE
     )
     called = re.findall(
-        r"(?<![-/_])\bpgface ((?:models |)[a-z-]+)", "\n".join(re.findall(r"^    .*$", page, re.MULTILINE))
+        r"(?<![-/_])\bpgface ((?:models |keys |admins |)[a-z-]+)",
+        "\n".join(re.findall(r"^    .*$", page, re.MULTILINE)),
     )
     assert len(called) > 6
     assert set(called) <= set(known)

@@ -29,7 +29,11 @@ def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A copy of the pages, and of the files outside of them that they link to."""
-    for linked in ("src/pgface/faces/dlib_lift.npy", "examples/flask_login/app.py"):
+    for linked in (
+        "src/pgface/faces/dlib_lift.npy",
+        "examples/flask_login/app.py",
+        "examples/flask_introspection/app.py",
+    ):
         (tmp_path / linked).parent.mkdir(parents=True)
         shutil.copy(ROOT / linked, tmp_path / linked)
     return Path(shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build")))

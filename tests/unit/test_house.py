@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,20 @@ MAY_IMPORT = {
     },
     "tokens": set(),
     "accounts": {"errors", "settings", "faces", "schema", "postgres", "gallery", "people", "results", "tokens"},
+    "server": {
+        "accounts",
+        "errors",
+        "faces",
+        "folder",
+        "gallery",
+        "people",
+        "postgres",
+        "results",
+        "schema",
+        "settings",
+        "signals",
+        "stages",
+    },
     "photo_inventory": {"schema", "postgres", "photo_files"},
     "doctor": {
         "errors",
@@ -116,10 +132,17 @@ def test_nothing_imports_upwards(room: str) -> None:
         assert imported_rooms(file) - {room} <= MAY_IMPORT[room], file
 
 
-def test_only_the_command_line_imports_the_command_line() -> None:
+def test_only_the_command_line_imports_the_command_line_and_the_service() -> None:
     for file in SOURCE.rglob("*.py"):
         if "cli" not in file.parts and file.name != "__main__.py":
-            assert "cli" not in imported_rooms(file), file
+            others = imported_rooms(file) & {"cli", "server"}
+            assert others <= ({"server"} if "server" in file.parts else set()), file
+
+
+def test_only_serving_needs_the_packages_of_the_service() -> None:
+    program = "import pgface.cli, sys; print({'uvicorn', 'fastapi', 'starlette'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_the_tree_of_errors_is_the_one_in_the_docstring() -> None:

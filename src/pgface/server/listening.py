@@ -1,0 +1,103 @@
+"""Where the service listens: its sockets, and TLS."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pgface.errors import SettingsError
+
+_NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""An address that a name has and this machine has not, such as ::1 where IPv6 is off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where the service listens, and whether by TLS."""
+
+    host: str
+    port: int
+    """0 for one that is free."""
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def url(self, port: int) -> str:
+        """The service's URL at a port; for every network's address, which nobody can open, that of this machine."""
+        host = "localhost" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 - it is compared
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'http' if self.certificate is None else 'https'}://{shown}:{port}/"
+
+    @contextmanager
+    def sockets(self) -> Iterator[list[socket.socket]]:
+        """Listen at every address of the host until the end; who connects before the service is ready waits for it.
+
+        Raises:
+            SettingsError: the host is not known, or the port cannot be had.
+
+        """
+        with ExitStack() as opened:
+            yield self._bound(opened)
+
+    def _bound(self, opened: ExitStack) -> list[socket.socket]:
+        bound: list[socket.socket] = []
+        refused: OSError | None = None
+        for family, address in self._addresses():
+            port = bound[0].getsockname()[1] if bound else self.port
+            try:
+                bound.append(
+                    opened.enter_context(socket.create_server((address[0], port, *address[2:]), family=family))
+                )
+            except OSError as error:
+                refused = error
+                if error.errno not in _NOT_HERE:
+                    break
+        if refused is not None and (not bound or refused.errno not in _NOT_HERE):
+            reason = os.strerror(refused.errno or 0).lower()
+            raise SettingsError(
+                f"The service cannot listen at {self.host}, port {self.port}: {reason}; choose with --host and --port."
+            ) from None
+        return bound
+
+    def _addresses(self) -> list[tuple[int, tuple[Any, ...]]]:
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except (OSError, UnicodeError):
+            raise SettingsError(
+                f"The host {self.host[:80]!r} has no address; give --host one of this machine, or 0.0.0.0 for all."
+            ) from None
+        return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+    def require_usable_tls(self) -> None:
+        """See that the certificate and its key can be used, before anybody is served.
+
+        Raises:
+            SettingsError: they cannot; the sentence says why.
+
+        """
+        if self.certificate is None:
+            if self.key is not None:
+                raise SettingsError("--key is the key of a certificate; give --certificate too.")
+            return
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, _no_password)
+        except ssl.SSLError as error:  # first, because it is an OSError too
+            raise SettingsError(
+                f"The certificate {self.certificate} cannot be used with its key ({error.reason or 'not PEM'}); give "
+                "both as PEM, the certificate with those that it was issued by, and the key that it was made for."
+            ) from None
+        except OSError as error:
+            files = self.certificate if self.key is None else f"{self.certificate} or {self.key}"
+            raise SettingsError(
+                f"{files} cannot be read ({(error.strerror or 'no such file').lower()}); give files that you may read."
+            ) from None
+
+
+def _no_password() -> str:
+    raise SettingsError("The certificate's key is encrypted; give one that is not, which only the service may read.")

@@ -1,0 +1,229 @@
+"""`pgface serve` in processes of its own: how it begins, what it says when it cannot, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from certificates import make_certificate
+from embedded_server import eventually, lives
+from galleries import ODD_SCHEMA, add_embedding, add_user, axis
+from served import serving
+from service_role import as_role, drop_role
+from test_command_line import runner
+
+from pgface.errors import DatabaseUnreachableError
+from pgface.gallery import Gallery
+from pgface.postgres.database import connected, initialise
+from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.postgres.roles import grant_service
+from pgface.server.run import prepare
+from pgface.settings import Settings
+
+READY = {"ready": True, "database": True, "schema_current": True, "model": True}
+
+
+@pytest.fixture
+def schema_name() -> str:
+    """A service takes seconds to begin, so it is run in the odder schema only."""
+    return ODD_SCHEMA
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    assert settings.database_url
+    return {
+        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "PGFACE_SCHEMA": settings.schema_name,
+        "PGFACE_DATA_DIR": str(settings.data_dir),
+        "PGFACE_CONNECT_TIMEOUT": "1",
+    }
+
+
+@pytest.fixture
+def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
+    """The variables of a gallery with tables and without a model, as `deploy/init.sql` leaves it."""
+    initialise(settings)
+    (tmp_path / "tmp").mkdir()
+    return variables(settings) | {"TMPDIR": str(tmp_path / "tmp")}
+
+
+def left_behind(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "tmp").iterdir() if path.name.startswith("pgface")]
+
+
+# How it begins and ends
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_process_binds_a_new_gallery_serves_and_ends(
+    environment: dict[str, str], tmp_path: Path, by: signal.Signals
+) -> None:
+    with serving(environment, tmp_path) as service:
+        assert service.said.startswith("Serving dlib at http://127.0.0.1:")
+        assert httpx.get(f"{service.url}/readyz").json() == READY
+        assert left_behind(tmp_path)
+        assert service.end(by) == 0
+    log = [json.loads(line) for line in service.log.read_text().splitlines()]
+    assert "Application shutdown complete." in [line["message"] for line in log]
+    assert left_behind(tmp_path) == []
+    status = json.loads(runner(environment)("status", "--json").stdout)
+    assert status["model"] == "dlib"
+
+
+def test_a_request_under_way_is_answered_first(environment: dict[str, str], tmp_path: Path) -> None:
+    with serving(environment, tmp_path) as service:
+        host, port = service.url.removeprefix("http://").split(":")
+        body = b'{"email":"a@example.org","password":"wrong words, all of them"}'
+        head = f"POST /api/v1/auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        with socket.create_connection((host, int(port)), timeout=30) as client:
+            client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
+            httpx.get(f"{service.url}/healthz")  # by then the request has begun
+            service.process.send_signal(signal.SIGTERM)
+            assert eventually(lambda: "Shutting down" in service.log.read_text())
+            client.sendall(body[10:])
+            assert client.recv(100).startswith(b"HTTP/1.1 401 ")
+        assert service.end() == 0
+
+
+def test_several_processes_share_a_port_and_end_together(environment: dict[str, str], tmp_path: Path) -> None:
+    with serving(environment, tmp_path, "--workers", 2) as service:
+        assert httpx.get(f"{service.url}/readyz", timeout=60).json() == READY
+        children = psutil.Process(service.process.pid).children(recursive=True)
+        assert len(children) >= 2
+        assert service.end(signal.SIGINT) == 0
+    assert eventually(lambda: not any(lives(child) for child in children))
+    assert left_behind(tmp_path) == []
+
+
+def test_the_embedded_server_is_made_started_and_stopped(tmp_path: Path) -> None:
+    environment = {"PGFACE_DATA_DIR": str(tmp_path / "data")}
+    with serving(environment, tmp_path) as service:
+        assert httpx.get(f"{service.url}/readyz").json() == READY
+        assert service.end() == 0
+    assert not (tmp_path / "data" / "postgres" / "data" / "postmaster.pid").exists()
+
+
+def test_by_tls(environment: dict[str, str], tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    with serving(environment, tmp_path, "--certificate", certificate, "--key", key) as service:
+        assert service.url.startswith("https://127.0.0.1:")
+        trusting = ssl.create_default_context(cafile=certificate)
+        assert httpx.get(f"{service.url}/readyz", verify=trusting).json() == READY
+        with pytest.raises(httpx.ConnectError, match="self-signed"):
+            httpx.get(f"{service.url}/readyz")
+
+
+def test_by_ipv6(environment: dict[str, str], tmp_path: Path) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with serving(environment, tmp_path, "--host", "::1") as service:
+        assert service.url.startswith("http://[::1]:")
+        assert httpx.get(f"{service.url}/readyz").json() == READY
+
+
+def test_a_database_that_is_only_just_starting_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = EmbeddedPostgres(tmp_path / "pg")
+    with server:
+        settings = Settings.model_validate({"database_url": server.url, "data_dir": tmp_path / "data"})
+        initialise(settings)
+    with pytest.raises(DatabaseUnreachableError):
+        Gallery.open(settings)
+    waited = []
+
+    def start_meanwhile(seconds: float) -> None:
+        waited.append(seconds)
+        monkeypatch.undo()
+        server.start()
+
+    monkeypatch.setattr(time, "sleep", start_meanwhile)
+    try:
+        with prepare(settings) as gallery:
+            assert gallery.binding.model_name == "dlib"
+        assert len(waited) == 1
+    finally:
+        server.stop(force=True)
+
+
+# What it says when it cannot
+
+
+@pytest.fixture
+def refused(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
+    """Runs a service that cannot begin; gives the sentence that it says."""
+    run = runner(environment, tmp_path)
+
+    def serve(*options: object, **variables: str) -> str:
+        done = run("serve", "--port", "0", *options, code=1, more=variables)
+        assert done.stdout == ""
+        (sentence,) = done.stderr.splitlines()
+        assert left_behind(tmp_path) == []
+        return sentence
+
+    return serve
+
+
+def test_addresses_and_certificates(refused: Callable[..., str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert "address already in use; choose with --host and --port." in refused("--port", taken.getsockname()[1])
+    assert refused("--host", "no-such-host.invalid").startswith("The host 'no-such-host.invalid' has no address;")
+    assert "cannot be read (no such file" in refused("--certificate", tmp_path / "missing.pem")
+
+
+def test_without_the_packages_of_the_service(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError(name='fastapi')")
+    assert refused(PYTHONPATH=str(tmp_path)) == (
+        "The service needs the package fastapi; install it with `pip install 'pgface[server]'`."
+    )
+
+
+def test_without_a_database(refused: Callable[..., str]) -> None:
+    assert "PostgreSQL cannot be reached" in refused(PGFACE_DATABASE_URL="postgresql://127.0.0.1:1/nothing")
+
+
+def test_without_a_gallery(refused: Callable[..., str]) -> None:
+    assert refused(PGFACE_SCHEMA="elsewhere").endswith("run `pgface init`.")
+
+
+def test_without_the_model(refused: Callable[..., str], settings: Settings, insightface_pack: Path) -> None:
+    assert refused(PGFACE_MODEL="buffalo_l").startswith("The model buffalo_l is not installed")
+    with Gallery.create(settings, model=str(insightface_pack)):
+        pass
+    assert "buffalo_sc_q8" in refused(PGFACE_DATA_DIR=str(settings.data_dir.parent / "other"))
+
+
+def test_embeddings_of_a_model_that_nobody_knows_are_bound_to_none(
+    refused: Callable[..., str], settings: Settings
+) -> None:
+    with connected(settings) as connection:
+        connection.execute("SELECT set_config('search_path', quote_ident(%s) || ', public', false)", (ODD_SCHEMA,))
+        add_embedding(connection, add_user(connection, "a@example.org"), axis(1))
+    assert refused().endswith("tell it by `pgface init --model`.")
+    with Gallery.open(settings) as gallery:
+        assert gallery.binding.model_name is None
+
+
+def test_the_services_role_binds_nothing_and_then_serves(
+    refused: Callable[..., str], settings: Settings, environment: dict[str, str], tmp_path: Path
+) -> None:
+    with connected(settings) as owner:
+        role = f"Service of {owner.info.dbname}"
+        grant_service(owner, settings.schema_name, role)
+        as_service = variables(as_role(settings, role))
+        try:
+            assert refused(**as_service).endswith("run `pgface init` as the gallery's owner.")
+            runner(environment)("init")
+            with serving(environment | as_service, tmp_path) as service:
+                assert httpx.get(f"{service.url}/readyz").json() == READY
+        finally:
+            drop_role(owner, role)

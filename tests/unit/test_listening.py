@@ -1,0 +1,105 @@
+"""Where the service listens: addresses and certificates that can be used, and those that cannot."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from certificates import make_certificate
+
+from pgface.errors import SettingsError
+from pgface.server.listening import Listening
+
+
+@pytest.mark.parametrize(
+    ("host", "secure", "url"),
+    [
+        ("127.0.0.1", False, "http://127.0.0.1:8000/"),
+        ("::1", False, "http://[::1]:8000/"),
+        ("faces.example.org", True, "https://faces.example.org:8000/"),
+        ("0.0.0.0", False, "http://localhost:8000/"),  # noqa: S104 - only compared
+        ("::", True, "https://localhost:8000/"),
+    ],
+)
+def test_the_url_can_be_opened(host: str, secure: bool, url: str) -> None:
+    assert Listening(host, 0, Path("c.pem") if secure else None).url(8000) == url
+
+
+def test_it_listens_at_every_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        # 192.0.2.1 is of documentation (RFC 5737), and so of no machine: as ::1 is of none where IPv6 is off.
+        lambda _, port, **more: [
+            one for host in ("127.0.0.1", "192.0.2.1", "127.0.0.2") for one in real(host, port, **more)
+        ],
+    )
+    with Listening("several", 0).sockets() as sockets:
+        (first, port), second = (one.getsockname() for one in sockets)
+        assert (first, second) == ("127.0.0.1", ("127.0.0.2", port))
+        with socket.socket() as client:
+            client.connect(second)
+    with socket.socket() as client, pytest.raises(ConnectionRefusedError):
+        client.connect(second)
+
+
+def test_a_port_that_is_taken() -> None:
+    with (
+        Listening("127.0.0.1", 0).sockets() as (taken,),
+        pytest.raises(
+            SettingsError, match=r"^The service cannot listen at 127\.0\.0\.1, port \d+: address already in use;"
+        ),
+        Listening("127.0.0.1", taken.getsockname()[1]).sockets(),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a" * 300, "two words"])
+def test_a_host_that_is_none_of_this_machines(host: str) -> None:
+    with (
+        pytest.raises(SettingsError, match=r"cannot assign requested address|has no address"),
+        Listening(host, 0).sockets(),
+    ):
+        pass
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def test_a_certificate_with_its_key(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    certificate, key = pair
+    Listening("127.0.0.1", 0, certificate, key).require_usable_tls()
+    both = tmp_path / "both.pem"
+    both.write_text(key.read_text() + certificate.read_text())
+    Listening("127.0.0.1", 0, both).require_usable_tls()
+    Listening("127.0.0.1", 0).require_usable_tls()
+
+
+def test_certificates_that_cannot_be_used(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    certificate, key = pair
+    _, encrypted = make_certificate(tmp_path, "-passout", "pass:secret")
+    (other := tmp_path / "other").mkdir()
+    _, others = make_certificate(other)
+    nothing = tmp_path / "nothing.pem"
+    nothing.write_text("nothing")
+    missing = tmp_path / "missing.pem"
+    for given, sentence in {
+        (None, key): "--key is the key of a certificate; give --certificate too.",
+        (missing, key): f"{missing} or {key} cannot be read (no such file or directory)",
+        (certificate, missing): f"{certificate} or {missing} cannot be read",
+        (tmp_path, None): f"{tmp_path} cannot be read (is a directory)",
+        (nothing, key): f"The certificate {nothing} cannot be used with its key",
+        (certificate, None): f"The certificate {certificate} cannot be used with its key",
+        (certificate, others): "(KEY_VALUES_MISMATCH); give both as PEM",
+        (certificate, encrypted): "The certificate's key is encrypted",
+    }.items():
+        with pytest.raises(SettingsError) as error:
+            Listening("127.0.0.1", 0, *given).require_usable_tls()
+        assert sentence in str(error.value)
