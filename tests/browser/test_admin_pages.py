@@ -12,7 +12,7 @@ from chromium import Screenshot
 from fake_camera import FakeCamera, still
 from galleries import ODD_SCHEMA, one_value
 from playwright.sync_api import Page, Route, expect
-from served import environment, served
+from web_server import environment, served
 
 from pgface.accounts import COMMAND_LINE, add_administrator
 from pgface.accounts.logins import begin_login

@@ -11,7 +11,7 @@ from chromium import Screenshot, hold_back
 from fake_camera import FakeCamera, Head, still
 from galleries import ODD_SCHEMA
 from playwright.sync_api import Page, expect
-from served import environment, served
+from web_server import environment, served
 
 from pgface.accounts import Accounts, read_audit
 from pgface.gallery import Gallery
