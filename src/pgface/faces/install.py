@@ -130,7 +130,11 @@ def install(
         ModelError: the source or the folder of the models cannot be used.
 
     """
-    model = _known(name) if source is not None and is_name(name) else _known(name) or find_model(name)
+    model = _known(name)
+    if model is None and source is None and name == OWN:
+        raise ModelError(f"{OWN} is for networks of your own; give their file, zip or folder with `--from PATH`.")
+    if model is None and (source is None or not is_name(name)):
+        model = find_model(name)
     if model is not None and _is_brought(model):
         return _require_packages(model, models_dir)
     folder = models_dir / name

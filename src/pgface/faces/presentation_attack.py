@@ -142,7 +142,7 @@ def _load(
 def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterator[AttackDetector]:
     """MiniFASNet's networks together, because they are made to be; each addon by itself."""
     if not files:
-        raise ModelError(f"{folder} holds no ONNX file; put a network for liveness in it, or remove the folder.")
+        raise ModelError("A folder of networks for liveness holds no ONNX file; give one, or remove the folder.")
     together: list[_Score] = []
     for file in files:
         session = _session(file, providers)
@@ -154,8 +154,8 @@ def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterato
                 yield AttackDetector(folder.name, INSIGHTFACE_THRESHOLD.value, (addon.score,))
             case _:
                 raise ModelError(
-                    f"{file.name} in {folder} is neither MiniFASNet nor InsightFace's addon: those take "
-                    f"3x{_SIDE}x{_SIDE} float32 numbers and give three, or one."
+                    f"{file.name} is neither MiniFASNet nor InsightFace's addon for liveness: those take one picture "
+                    f"of 3x{_SIDE}x{_SIDE} float32 numbers, and give three numbers or one."
                 )
     if together:
         yield AttackDetector(folder.name, MINIFASNET_THRESHOLD.value, tuple(together))
@@ -170,7 +170,7 @@ def _session(file: Path, providers: list[str]) -> Any:
         raise
     except Exception as error:  # the library raises a class of its own for each kind of damage
         raise ModelError(
-            f"{file.name} in {file.parent} cannot be loaded: it is damaged, or made for another ONNX Runtime."
+            f"{file.name} cannot be loaded: it is damaged, or made for another version of ONNX Runtime."
         ) from error
     provider_in_use((session,), providers[0])
     return session
@@ -240,7 +240,7 @@ class InsightFaceLiveness:
         try:
             self._liveness = Liveness(file, session=session)
         except RuntimeError as error:
-            raise ModelError(f"{file.name} in {file.parent} is not InsightFace's addon for liveness.") from error
+            raise ModelError(f"{file.name} is not InsightFace's addon for liveness.") from error
 
     def score(self, image: RGBImage, face: Detection) -> float:
         """The probability of a living face."""
