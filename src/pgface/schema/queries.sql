@@ -1289,3 +1289,9 @@ LIMIT %(limit)s;
 
 -- is_challenge_used --
 SELECT EXISTS (SELECT FROM used_challenges WHERE id = %(id)s);
+
+-- select_password_kinds --
+-- How the hashes of users begin: what tells their kind and their costs.
+SELECT DISTINCT substring(password FROM %(kind)s)
+FROM users
+WHERE password ~ %(kind)s;
