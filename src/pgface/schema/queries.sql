@@ -1295,3 +1295,36 @@ SELECT EXISTS (SELECT FROM used_challenges WHERE id = %(id)s);
 SELECT DISTINCT substring(password FROM %(kind)s)
 FROM users
 WHERE password ~ %(kind)s;
+
+-- enter_gallery --
+-- Names lead to the gallery's schema, then to pgvector's, and times without a zone are the server's, whichever zone this
+-- client asked for. That hides the one of postgresql.conf (`source`): then it is log_timezone's, which no client can
+-- change, and which is the same where nobody has changed one of the two. ALTER DATABASE ... SET TimeZone is above both.
+SELECT
+    set_config('search_path', concat_ws(', ', quote_ident(%(schema)s), quote_ident(n.nspname)), %(for_transaction)s),
+    quote_literal(
+        set_config(
+            'TimeZone',
+            coalesce(
+                (
+                    SELECT substring(setting FROM '=(.*)')
+                    FROM pg_db_role_setting, unnest(setconfig) AS setting
+                    WHERE setrole = 0
+                        AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                        AND setting ILIKE 'timezone=%%'
+                    ORDER BY setdatabase DESC
+                    LIMIT 1
+                ),
+                (
+                    SELECT reset_val
+                    FROM pg_settings
+                    WHERE name = 'TimeZone' AND source NOT IN ('client', 'user', 'database user')
+                ),
+                current_setting('log_timezone')
+            ),
+            %(for_transaction)s
+        )
+    )
+FROM pg_extension e
+JOIN pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname = 'vector';
