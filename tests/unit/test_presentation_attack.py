@@ -54,11 +54,12 @@ def test_nothing_is_installed(tmp_path: Path) -> None:
 
 
 def test_the_channels_are_blue_green_red_from_0_to_255(tmp_path: Path) -> None:
-    of_channels(tmp_path / OWN / "2.7_80x80_MiniFASNetV2.onnx", weight=1 / 100)
-    image = of_one_colour(10, 250, 90)
-    assert one(tmp_path).score(image, face(image)) == pytest.approx(second_of(0.9, 2.5, 0.1), abs=1e-6)
-    image = of_one_colour(10, 90, 250)
-    assert one(tmp_path).score(image, face(image)) == pytest.approx(second_of(2.5, 0.9, 0.1), abs=1e-6)
+    # What is added to the first class makes it tell blue from red.
+    of_channels(tmp_path / OWN / "2.7_80x80_MiniFASNetV2.onnx", weight=1 / 100, bias=(1, 0, 0))
+    for red, green, blue in ((10, 250, 90), (10, 90, 250), (250, 90, 10)):
+        image = of_one_colour(red, green, blue)
+        expected = second_of(1 + blue / 100, green / 100, red / 100)
+        assert one(tmp_path).score(image, face(image)) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
