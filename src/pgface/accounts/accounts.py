@@ -14,7 +14,7 @@ from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt
 from pgface.accounts.audit import Event, record
 from pgface.accounts.client import Client
 from pgface.accounts.logins import Login, LoginOfUser, NewLogin, begin_login, end_others, find_login, logins_of
-from pgface.accounts.passwords import KIND, check_password, even_out, hash_password, require_good_password
+from pgface.accounts.passwords import check_password, even_out, hash_password, own_kind, require_good_password
 from pgface.errors import DuplicateEmailError, LoginRefusedError, NotLoggedInError, TooManyAttemptsError
 from pgface.gallery import Gallery
 from pgface.people import UserRef, add_user, clean_email, clean_name, get_user, is_email
@@ -247,7 +247,7 @@ def _kinds_of_hashes(database: Database) -> list[str]:
     """Those of the gallery, as they were a few minutes ago at most."""
     looked, found = _kinds.get(database, (-_SECONDS_BETWEEN_LOOKS, []))
     if time.monotonic() - looked >= _SECONDS_BETWEEN_LOOKS:
-        found = database.read("select_password_kinds", {"kind": KIND}, row_factory=scalar_row)
+        found = database.read("select_password_kinds", {"but": f"{own_kind()}$"}, row_factory=scalar_row)
         _kinds[database] = time.monotonic(), found
     return found
 

@@ -29,8 +29,8 @@ _FEWEST_DIFFERENT = 5
 _BCRYPT_BYTES = 72
 """bcrypt never looked further, and its library now refuses more."""
 
-KIND: Final = r"^((scrypt|pbkdf2):[^$]+|\$2[abxy]\$[0-9][0-9]|\$argon2[id]+\$v=[0-9]+\$[^$]+)\$"
-"""The part of a hash that says how long it takes, for Python's and PostgreSQL's `substring` alike."""
+_KIND: Final = re.compile(r"((scrypt|pbkdf2):[^$]+|\$2[abxy]\$[0-9]{2}|\$argon2[id]+\$v=[0-9]+\$[^$]+)")
+"""The part of a hash that says how long it takes, up to the `$` before its salt."""
 _REST_OF_DECOY: Final = {
     "scrypt:": "$decoy$00",
     "pbkdf2:": "$decoy$00",
@@ -121,13 +121,24 @@ def even_out(password: str, hashed: str | None, kinds: Iterable[str]) -> None:
     Args:
         password: as it was typed.
         hashed: what it was compared with.
-        kinds: those of the gallery's hashes (`KIND`).
+        kinds: how the gallery's hashes begin, up to the `$` before their salt; others than hashes are passed over.
 
     """
-    own = _kind(_nobodys_hash())
-    done = _kind(hashed) if hashed and _is_known(hashed) else own
-    for kind in sorted({own, *kinds} - {done}):
+    own = own_kind()
+    done = kind_of(hashed) if hashed and _is_known(hashed) else own
+    for kind in sorted({own, *filter(_KIND.fullmatch, kinds)} - {done}):
         check_password(password, decoy(kind))
+
+
+def own_kind() -> str:
+    """The kind of new hashes."""
+    return kind_of(_nobodys_hash())
+
+
+def kind_of(hashed: str) -> str:
+    """How a hash begins that tells how long it takes; empty for what is none."""
+    found = _KIND.match(hashed)
+    return found[0] if found else ""
 
 
 def decoy(kind: str) -> str:
@@ -137,11 +148,6 @@ def decoy(kind: str) -> str:
 
 def _is_known(hashed: str | None) -> bool:
     return hashed is not None and any(hasher.identify(hashed) for hasher in _hashes.hashers)
-
-
-def _kind(hashed: str) -> str:
-    found = re.match(KIND, hashed)
-    return found[1] if found else ""
 
 
 def require_good_password(password: str, *, least_length: int, personal: Sequence[str]) -> None:
