@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
 import psycopg
 import pytest
-from galleries import ODD_SCHEMA, rows
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
+from galleries import ODD_SCHEMA, create_database, drop_database, rows
 from psycopg import Connection, sql
 from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
@@ -34,6 +36,7 @@ from pgface.accounts import (
 )
 from pgface.accounts import attempts as attempts_module
 from pgface.accounts.attempts import Limit, begin_attempt, prune_attempts
+from pgface.accounts.passwords import TruncatingBcryptHasher, WerkzeugHasher, check_password, decoy, kind_of
 from pgface.errors import (
     AccountError,
     DatabaseAccessError,
@@ -50,6 +53,7 @@ from pgface.postgres.database import connected, initialise
 from pgface.postgres.roles import grant_reader, grant_service
 from pgface.settings import Settings
 
+OWN_KIND = "$argon2id$v=19$m=65536,t=3,p=4"
 EMAIL, PASSWORD, OTHER = "ada@example.org", "four plain words here", "five other plain words here"
 HOME = Client(address="192.0.2.7")
 
@@ -144,13 +148,68 @@ def test_the_two_refusals_of_a_login_cannot_be_told_apart(
 
 def note_verifications(monkeypatch: pytest.MonkeyPatch, hashed: list[str]) -> None:
     """Note which hashes are computed with; they are computed all the same."""
-    verify = Argon2Hasher.verify
+    for hasher in (Argon2Hasher, WerkzeugHasher, TruncatingBcryptHasher):
+        monkeypatch.setattr(hasher, "verify", _noting(hasher.verify, hashed))
 
-    def noting(self: Argon2Hasher, password: str | bytes, hash: str | bytes) -> bool:
-        hashed.append(str(hash))
+
+def _noting(verify: Callable[..., bool], hashed: list[str]) -> Callable[..., bool]:
+    def noting(self: object, password: str, hash: str) -> bool:
+        hashed.append(hash)
         return verify(self, password, hash)
 
-    monkeypatch.setattr(Argon2Hasher, "verify", noting)
+    return noting
+
+
+OLD_HASHES: dict[str, Callable[[], str]] = {
+    "scrypt": lambda: generate_password_hash("flask", method="scrypt:1024:8:1"),
+    "pbkdf2": lambda: generate_password_hash("flask", method="pbkdf2:sha256:1000"),
+    "bcrypt": lambda: _bcrypt("flask"),
+    "argon2": lambda: _cheap_argon2("flask"),
+}
+
+
+def test_old_hashes_do_not_tell_who_is_there(
+    accounts: Accounts, gallery: Gallery, plain: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    gallery.add_user("enrolled@example.org")
+    for name, made in OLD_HASHES.items():
+        user = gallery.add_user(f"{name}@example.org")
+        plain.execute("UPDATE users SET password = %s WHERE id = %s", (made(), user.id))
+    for number, text in enumerate(("scrypt:", "$2", "$argon2", "pbkdf2:")):  # what is no hash
+        user = gallery.add_user(f"{number}@example.org")
+        plain.execute("UPDATE users SET password = %s WHERE id = %s", (text, user.id))
+    expected = ["$2b$04", "$argon2id$v=19$m=1024,t=1,p=4", OWN_KIND, "pbkdf2:sha256:1000", "scrypt:1024:8:1"]
+    hashed: list[str] = []
+    note_verifications(monkeypatch, hashed)
+    for email in (EMAIL, "enrolled@example.org", "nobody@example.org", *(f"{name}@example.org" for name in OLD_HASHES)):
+        with pytest.raises(LoginRefusedError):
+            accounts.log_in(email, "Flask")
+        assert sorted(map(kind_of, hashed)) == expected, email
+        hashed.clear()
+    # A good login takes what it takes: it is known from its answer.
+    accounts.log_in("scrypt@example.org", "flask")
+    assert len(hashed) == 1
+
+
+@pytest.mark.parametrize("kind", ["scrypt:1024:8:1", "pbkdf2:sha256:1000", "$2b$04", "$argon2id$v=19$m=1024,t=1,p=4"])
+def test_a_decoy_is_computed_like_any_hash(kind: str) -> None:
+    made = decoy(kind)
+    assert check_password("flask", made) == (False, None)
+    if kind.startswith("$argon2"):
+        with pytest.raises(VerifyMismatchError):  # and not that it is no hash
+            PasswordHasher().verify(made, "flask")
+    elif kind.startswith("$2"):
+        assert bcrypt.hashpw(b"flask", made.encode()).startswith(kind.encode())
+    else:
+        _, salt, _ = made.split("$")
+        assert check_password("flask", f"{kind}${salt}${_werkzeug_digest(kind, salt)}")[0]
+
+
+def _werkzeug_digest(kind: str, salt: str) -> str:
+    if kind.startswith("scrypt"):
+        return hashlib.scrypt(b"flask", salt=salt.encode(), n=1024, r=8, p=1).hex()
+    return hashlib.pbkdf2_hmac("sha256", b"flask", salt.encode(), 1000).hex()
 
 
 @pytest.mark.parametrize(
@@ -583,6 +642,44 @@ def test_what_the_reader_may_do(
         ):
             with pytest.raises(pg.InsufficientPrivilege):
                 connection.execute(forbidden.encode())
+
+
+def test_two_galleries_of_a_server_do_not_share_roles_unasked(
+    settings: Settings, pgface: Run, postgres: str, plain: Connection
+) -> None:
+    other_database = create_database(postgres)
+    in_other_schema = {"PGFACE_SCHEMA": "other"}
+    in_other_database = {"PGFACE_DATABASE_URL": other_database, "PGFACE_SCHEMA": "other"}
+    for more in (in_other_schema, in_other_database):
+        initialise(as_environment(settings, more))
+    names = ("pgface_service", "pgface_reader", "Other service", "other-reader")
+    rights = (
+        "SELECT grantee FROM information_schema.role_table_grants WHERE table_schema = 'other' AND grantee = ANY(%s)"
+    )
+    try:
+        assert "pgface_service may do what a service does" in pgface("roles", "create").stdout
+        pgface("roles", "create")  # as after an upgrade
+        for more in (in_other_schema, in_other_database):
+            refused = pgface("roles", "create", code=1, more=more)
+            assert "The role pgface_service has rights to other tables on this server" in refused.stderr
+            with psycopg.connect(more.get("PGFACE_DATABASE_URL", url_of(settings))) as connection:
+                assert connection.execute(rights, (list(names),)).fetchall() == []
+        pgface("roles", "create", "--service", names[2], "--reader", names[3], more=in_other_schema)
+        assert set(plain.execute(rights, (list(names),)).fetchall()) == {(names[2],), (names[3],)}
+        # Who says so shares them.
+        pgface("roles", "create", "--service", names[0], "--reader", names[1], more=in_other_database)
+    finally:
+        drop_database(postgres, other_database)
+        for name in names:
+            if plain.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,)).fetchone():
+                drop_role(plain, name)
+
+
+def as_environment(settings: Settings, more: dict[str, str]) -> Settings:
+    """The same settings with others, as the environment would have them."""
+    values = settings.model_dump() | {"database_url": more.get("PGFACE_DATABASE_URL", url_of(settings))}
+    values.pop("schema_name")
+    return Settings.model_validate(values | {"PGFACE_SCHEMA": more["PGFACE_SCHEMA"]})
 
 
 # The commands

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from galleries import ODD_SCHEMA
+from liveness_networks import as_addon, that_gives
 from moving_heads import answer_of
+from PIL import Image
 from service_role import opened_as_service
 
 from pgface.accounts import Accounts, Client, FaceLogin, read_audit
 from pgface.accounts import challenge as challenge_module
 from pgface.accounts.challenge import Challenge, Challenges, possible_turns
-from pgface.errors import LivenessError, LoginRefusedError, TooManyAttemptsError
+from pgface.errors import LivenessError, LoginRefusedError, ModelError, TooManyAttemptsError
+from pgface.faces.engine import Detection
+from pgface.faces.liveness_models import OWN
+from pgface.faces.pixels import RGBImage
+from pgface.faces.presentation_attack import AttackDetector
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 
@@ -138,6 +146,50 @@ def test_two_users_who_look_alike(people: Gallery, photos: Photos, act: Act) -> 
     with pytest.raises(LoginRefusedError):
         login.log_in(challenge.token, act(BLAIR, challenge.turns))
     assert "is nearly as similar" in str(why(people))
+
+
+def test_a_network_for_liveness_is_asked_as_well(people: Gallery, act: Act) -> None:
+    login = of_policy(people, "face+liveness")
+    own = people.settings.models_dir / OWN
+    network = that_gives(own / "2.7_80x80_MiniFASNetV2.onnx", 0, 9, 0)
+    as_addon(own / "liveness.onnx", of_first=0, bias=0.9)
+
+    def answer(login: FaceLogin) -> None:
+        challenge = login.challenge()
+        login.log_in(challenge.token, act(BUSH, challenge.turns), email=EMAIL)
+
+    answer(login)
+    that_gives(network, 0, 2, 0)  # 0.787
+    with pytest.raises(LoginRefusedError) as refused:
+        answer(login)
+    assert str(refused.value) == "This login by face was refused."
+    assert str(why(people)).startswith("liveness takes it for a picture: 0.787 over ")
+    answer(of_policy(people, "face+liveness", liveness_threshold=0.75))
+    network.write_bytes(b"")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        answer(login)
+
+
+def test_the_frames_that_a_network_sees(people: Gallery, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+    that_gives(people.settings.models_dir / OWN / "minifasnet_v2.onnx", 0, 9, 0)
+    seen: list[tuple[RGBImage, Detection]] = []
+    score = AttackDetector.score
+
+    def noting(self: AttackDetector, image: RGBImage, face: Detection) -> float:
+        seen.append((image, face))
+        return score(self, image, face)
+
+    monkeypatch.setattr(AttackDetector, "score", noting)
+    login = of_policy(people, "face+liveness")
+    challenge = login.challenge()
+    frames = act(BUSH, challenge.turns)
+    login.log_in(challenge.token, frames, email=EMAIL)
+    pictures = [np.asarray(Image.open(io.BytesIO(frame))) for frame in (frames[0], frames[-1])]
+    assert 2 <= len(seen) <= 3
+    assert np.array_equal(seen[0][0], pictures[0])
+    assert np.array_equal(seen[-1][0], pictures[1])
+    assert all(abs(face.quality.yaw - seen[0][1].quality.yaw) < 10 for _, face in seen)
+    assert all(np.array_equal(face.landmarks, people.faces(image)[0].landmarks) for image, face in seen)
 
 
 def test_a_recording_is_sent_again(people: Gallery, act: Act) -> None:

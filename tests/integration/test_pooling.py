@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
@@ -16,10 +17,13 @@ from galleries import ODD_SCHEMA, add_embedding, add_user, axis, contents, creat
 from pgbouncer import pooler
 from psycopg import Connection, sql
 from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
 from test_command_line import runner
 
 from pgface import Gallery
+from pgface.accounts import prune_logins
+from pgface.accounts.logins import begin_login
 from pgface.errors import DatabaseUnreachableError, FaceOfAnotherUserError, SessionNeededError, SettingsError
 from pgface.postgres.database import Database, initialise
 from pgface.postgres.index import try_vector_index_to_oneself
@@ -252,6 +256,51 @@ def test_nothing_is_prepared_or_left_in_the_servers_processes(settings: Settings
             assert rows(client, "SHOW search_path") == [('"$user", public',)]
             assert rows(client, "SELECT FROM pg_locks WHERE locktype = 'advisory'") == []
         assert len(processes) == 2
+
+
+@pytest.mark.parametrize("pooled", [True, False], ids=["pooled", "direct"])
+def test_times_without_a_zone_are_the_servers(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch, pooled: bool
+) -> None:
+    """A login that has ended long ago in the zone of one client has not in another's, and the other way round."""
+    initialise(settings)
+    if not pooled:
+        settings = through(settings, database_url, None)
+    with psycopg.connect(database_url, autocommit=True) as plain:  # a client without a zone of its own
+        (servers,) = rows(plain, "SHOW timezone")
+        plain.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(settings.schema_name)))
+        user = add_user(plain, "ada@example.org")
+        insert = (
+            "INSERT INTO auth_tokens (user_id, token, confidence, expires_at) VALUES (%s, %s, 1, LOCALTIMESTAMP + %s)"
+        )
+        plain.execute(insert, (user, "ended", timedelta(hours=-1)))
+        plain.execute(insert, (user, "lasts", timedelta(hours=1)))
+        for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago", ""):  # 14 hours before Greenwich, and 11 behind it
+            monkeypatch.setenv("PGTZ", zone) if zone else monkeypatch.delenv("PGTZ")
+            with Database.open(settings) as database:
+                with database.transaction() as connection:
+                    assert rows(connection, "SHOW timezone") == [servers]
+                    new = begin_login(connection, user, confidence=1, seconds=1800)
+                listed = database.read("select_tokens_of_user", {"user_id": user}, row_factory=tuple_row)
+                assert len(listed) == 2, zone
+                assert prune_logins(database) == (1 if zone == "Pacific/Kiritimati" else 0)
+            left = "SELECT expires_at - LOCALTIMESTAMP BETWEEN '1 second' AND '30 minutes' FROM auth_tokens"
+            assert rows(plain, f"{left} WHERE expires_at = '{new.expires_at}'") == [(True,)]
+            plain.execute("DELETE FROM auth_tokens WHERE token <> 'lasts'")
+
+
+def test_the_databases_own_zone_is_above_the_servers_and_below_no_client(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initialise(settings)
+    name = str(conninfo_to_dict(database_url)["dbname"])
+    with psycopg.connect(database_url, autocommit=True) as plain:
+        plain.execute(sql.SQL("ALTER DATABASE {} SET TimeZone = 'Asia/Kathmandu'").format(sql.Identifier(name)))
+    for zone in ("Pacific/Kiritimati", "Asia/Kathmandu"):
+        monkeypatch.setenv("PGTZ", zone)
+        for each in (settings, through(settings, database_url, None)):
+            with Database.open(each) as database, database.transaction() as connection:
+                assert rows(connection, "SHOW timezone") == [("Asia/Kathmandu",)]
 
 
 def test_a_transaction_may_choose_its_isolation(settings: Settings) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from liveness_networks import that_gives
 from typer.testing import CliRunner
 
 from pgface.cli.models import app
 from pgface.errors import LicenseNotAcceptedError, ModelDownloadError, UnknownModelError, WeightsMismatchError
 from pgface.faces import models
+from pgface.faces.liveness_models import OWN
 from pgface.settings import get_settings
 
 
@@ -52,6 +54,19 @@ def test_list(data_dir: Path) -> None:
     assert listed["dlib"]["verify_threshold"] == 0.7
     assert "byte for byte" in listed["auraface"]["licence_note"]
     assert not data_dir.exists()
+
+
+def test_list_those_for_liveness(tmp_path: Path) -> None:
+    assert "non-commercial" in run("list").rpartition("insightface-liveness")[2]
+    minifasnet, addon = run_json("list")["liveness_models"]
+    assert (minifasnet["name"], minifasnet["licence"], minifasnet["threshold"]) == ("minifasnet", "Apache-2.0", 0.915)
+    assert (addon["installed"], addon["commercial_use"]) == (False, False)
+    file = that_gives(tmp_path / "2.7_80x80_MiniFASNetV2.onnx", 0, 1, 0)
+    printed = run_json("install", OWN, "--from", file, "--accept-license")
+    assert (printed["installed"], printed["in_registry"]) == (True, False)
+    assert run_json("list")["liveness_models"][2] == printed
+    assert run("list").splitlines()[-1].split() == ["liveness", "not", "known", "-", "yes", "-"]
+    assert run_json("verify", OWN)["models"][0]["files"][0]["state"] == "whole"
 
 
 def test_install_and_verify_a_pack_of_ones_own(insightface_pack: Path, data_dir: Path) -> None:

@@ -28,6 +28,7 @@ from pgface.errors import (
 from pgface.faces import load_engine, model_defaults
 from pgface.faces.download import fetch
 from pgface.faces.install import FileCheck, install, status, statuses, verify
+from pgface.faces.liveness_models import LIVENESS_MODELS
 from pgface.faces.models import (
     ARCFACE_THRESHOLDS,
     DET_500M,
@@ -467,7 +468,7 @@ def test_a_pack_put_there_by_hand_is_recorded_by_the_first_verify(insightface_pa
     first = verify("by_hand", models_dir)
     assert first[0] == FileCheck("det_500m.onnx", "recorded", DET_500M.sha256)
     assert [check.state for check in verify("by_hand", models_dir)] == ["whole", "whole"]
-    assert [found.name for found in statuses(models_dir)] == [*REGISTRY, "by_hand"]
+    assert [found.name for found in statuses(models_dir)] == [*REGISTRY, *LIVENESS_MODELS, "by_hand"]
 
 
 def test_an_own_zip_cannot_write_elsewhere(insightface_pack: Path, models_dir: Path, tmp_path: Path) -> None:

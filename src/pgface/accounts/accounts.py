@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import Final
+from weakref import WeakKeyDictionary
 
 import psycopg
-from psycopg.rows import tuple_row
+from psycopg.rows import scalar_row, tuple_row
 
 from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt
 from pgface.accounts.audit import Event, record
 from pgface.accounts.client import Client
 from pgface.accounts.logins import Login, LoginOfUser, NewLogin, begin_login, end_others, find_login, logins_of
-from pgface.accounts.passwords import check_password, hash_password, require_good_password
+from pgface.accounts.passwords import check_password, even_out, hash_password, own_kind, require_good_password
 from pgface.errors import DuplicateEmailError, LoginRefusedError, NotLoggedInError, TooManyAttemptsError
 from pgface.gallery import Gallery
 from pgface.people import UserRef, add_user, clean_email, clean_name, get_user, is_email
+from pgface.postgres.database import Database
 from pgface.results import User
 from pgface.schema import queries
 from pgface.tokens import token_hash
+
+_SECONDS_BETWEEN_LOOKS: Final = 300.0
+"""At the kinds of all hashes, which takes one pass over the users."""
+_kinds: WeakKeyDictionary[Database, tuple[float, list[str]]] = WeakKeyDictionary()
+"""When they were looked at, and what was found."""
 
 
 class Accounts:
@@ -213,6 +222,7 @@ class Accounts:
         user_id, stored = found[0] if found else (None, None)
         right, renewed = check_password(password, stored)
         if user_id is None or not right:
+            even_out(password, stored, _kinds_of_hashes(self._database))
             why = "nobody has this e-mail" if user_id is None else "the password is wrong"
             self._note_refusal(event, client, user_id, why)
             raise LoginRefusedError
@@ -231,6 +241,15 @@ class _Verified:
     stored: str
     renewed: str | None
     attempt: Attempt
+
+
+def _kinds_of_hashes(database: Database) -> list[str]:
+    """Those of the gallery, as they were a few minutes ago at most."""
+    looked, found = _kinds.get(database, (-_SECONDS_BETWEEN_LOOKS, []))
+    if time.monotonic() - looked >= _SECONDS_BETWEEN_LOOKS:
+        found = database.read("select_password_kinds", {"but": f"{own_kind()}$"}, row_factory=scalar_row)
+        _kinds[database] = time.monotonic(), found
+    return found
 
 
 def _confirm(connection: psycopg.Connection, verified: _Verified) -> None:

@@ -21,8 +21,10 @@ from pgface.errors import (
     PhotoError,
     TooManyAttemptsError,
 )
-from pgface.faces.image import PhotoSource
+from pgface.faces.engine import Face
+from pgface.faces.image import PhotoLimits, PhotoSource, open_photo
 from pgface.faces.liveness import MOST_FRAMES, check_turns
+from pgface.faces.presentation_attack import load_attack_detectors, require_live
 from pgface.gallery import Gallery
 
 
@@ -40,7 +42,8 @@ class FaceLogin:
     - `face+liveness`: e-mail, and the face of that user.
     - `identify+liveness`: the face alone, searched for among everybody, with nobody else nearly as similar.
 
-    Each asks for turns of the head first. Who is refused learns only that; why stands in the audit log.
+    Each asks for turns of the head first, and where a network for liveness is installed, that one too has to take the
+    face for a living one. Who is refused learns only that; why stands in the audit log.
     """
 
     def __init__(self, gallery: Gallery) -> None:
@@ -84,7 +87,7 @@ class FaceLogin:
         Raises:
             LoginRefusedError: it was not them, or not live, or the challenge is not valid.
             TooManyAttemptsError: the account or the address has to wait.
-            ModelError: the gallery's model cannot be used here.
+            ModelError: the gallery's model, or an installed one for liveness, cannot be used here.
 
         """
         client = client or Client()
@@ -128,7 +131,23 @@ class FaceLogin:
         if len(frames) > MOST_FRAMES:  # before they cost anything
             raise LivenessError(f"There are {len(frames)} frames, more than {MOST_FRAMES}.")
         faces = [self._gallery.faces(frame) for frame in frames]
-        return check_turns(faces, turns, same_person=self._gallery.binding.verify_threshold).frontal.embedding
+        live = check_turns(faces, turns, same_person=self._gallery.binding.verify_threshold)
+        self._require_no_attack([(frames[number], face) for number, face in live.samples])
+        return live.frontal.embedding
+
+    def _require_no_attack(self, samples: Sequence[tuple[PhotoSource, Face]]) -> None:
+        """Ask every network that is installed; three frames are decoded again, rather than a hundred kept."""
+        settings = self._settings
+        detectors = load_attack_detectors(settings.models_dir, execution_provider=settings.execution_provider)
+        if not detectors:
+            return
+        scores: list[list[float]] = [[] for _ in detectors]
+        for frame, face in samples:
+            with open_photo(frame, PhotoLimits.from_settings(settings)) as photo:
+                for found, detector in zip(scores, detectors, strict=True):
+                    found.append(detector.score(photo.pixels, face))
+        for found, detector in zip(scores, detectors, strict=True):
+            require_live(detector, found, settings.liveness_threshold)
 
     def _compare(self, embedding: NDArray[np.float32], user_id: int | None) -> _Recognised:
         if user_id is None:

@@ -7,10 +7,12 @@ that others would try first.
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from threading import BoundedSemaphore
+from typing import Final
 
 import bcrypt
 from pwdlib import PasswordHash
@@ -26,6 +28,16 @@ LONGEST = 1_024
 _FEWEST_DIFFERENT = 5
 _BCRYPT_BYTES = 72
 """bcrypt never looked further, and its library now refuses more."""
+
+_KIND: Final = re.compile(r"((scrypt|pbkdf2):[^$]+|\$2[abxy]\$[0-9]{2}|\$argon2[id]+\$v=[0-9]+\$[^$]+)")
+"""The part of a hash that says how long it takes, up to the `$` before its salt."""
+_REST_OF_DECOY: Final = {
+    "scrypt:": "$decoy$00",
+    "pbkdf2:": "$decoy$00",
+    "$2": "$" + 53 * ".",
+    "$argon2": "$" + 22 * "A" + "$" + 43 * "A",
+}
+"""Salt and digest of a hash that no password is known for, by how its kind begins."""
 
 # One hash takes 64 MB for as long as it takes (RFC 9106, section 4, second choice): no more at once than cores.
 _at_once = BoundedSemaphore(os.cpu_count() or 1)
@@ -87,7 +99,7 @@ def check_password(password: str, hashed: str | None) -> tuple[bool, str | None]
     """
     if len(password) > LONGEST or not _is_text(password):
         return False, None
-    known = hashed is not None and any(hasher.identify(hashed) for hasher in _hashes.hashers)
+    known = _is_known(hashed)
     stored = hashed if known and hashed else _nobodys_hash()
     forms = dict.fromkeys((_normalised(password), password))  # other programs may not have normalised
     with _at_once:
@@ -97,6 +109,45 @@ def check_password(password: str, hashed: str | None) -> tuple[bool, str | None]
     hasher = _hashes.current_hasher
     own = right == _normalised(password) and hasher.identify(stored) and not hasher.check_needs_rehash(stored)
     return True, None if own else hash_password(password)
+
+
+def even_out(password: str, hashed: str | None, kinds: Iterable[str]) -> None:
+    """After `check_password` in vain, take the time of the other kinds of hashes as well.
+
+    So every refusal takes the sum of all kinds, whether nobody has the e-mail or the password is wrong, and whatever
+    the user's hash is. A sum of real work and not a sleep until some moment: that would have to be longer than the
+    slowest kind on the busiest day, and hold a thread of the service all the while.
+
+    Args:
+        password: as it was typed.
+        hashed: what it was compared with.
+        kinds: how the gallery's hashes begin, up to the `$` before their salt; others than hashes are passed over.
+
+    """
+    own = own_kind()
+    done = kind_of(hashed) if hashed and _is_known(hashed) else own
+    for kind in sorted({own, *filter(_KIND.fullmatch, kinds)} - {done}):
+        check_password(password, decoy(kind))
+
+
+def own_kind() -> str:
+    """The kind of new hashes."""
+    return kind_of(_nobodys_hash())
+
+
+def kind_of(hashed: str) -> str:
+    """How a hash begins that tells how long it takes; empty for what is none."""
+    found = _KIND.match(hashed)
+    return found[0] if found else ""
+
+
+def decoy(kind: str) -> str:
+    """A hash of a kind that takes as long as others of it, and matches nothing."""
+    return kind + next(rest for beginning, rest in _REST_OF_DECOY.items() if kind.startswith(beginning))
+
+
+def _is_known(hashed: str | None) -> bool:
+    return hashed is not None and any(hasher.identify(hashed) for hasher in _hashes.hashers)
 
 
 def require_good_password(password: str, *, least_length: int, personal: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from pgface.cli.users import LimitOption, UserArgument
 from pgface.cli.users import app as users_app
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database, connected
-from pgface.postgres.roles import grant_reader, grant_service
+from pgface.postgres.roles import READER, SERVICE, grant_reader, grant_service, require_own
 from pgface.settings import get_settings
 
 tokens_app = typer.Typer(help="Logins of people.", no_args_is_help=True)
@@ -168,14 +168,23 @@ def prune_log(
 
 @roles_app.command("create")
 def create_roles(
-    service: Annotated[str, typer.Option(help="Of a service that enrolls, identifies and logs people in.")] = (
-        "pgface_service"
-    ),
-    reader: Annotated[str, typer.Option(help="That may only search.")] = "pgface_reader",
+    service: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Of a service that enrolls, identifies and logs people in; {SERVICE} if no other gallery has that."
+        ),
+    ] = None,
+    reader: Annotated[
+        str | None, typer.Option(help=f"That may only search; {READER} if no other gallery has that.")
+    ] = None,
 ) -> None:
     """Make both roles, or give them anew what they need after an upgrade. They have no passwords until you set them."""
     settings = get_settings()
     with Database.open(settings), connected(settings) as connection:
+        for given, name in ((service, SERVICE), (reader, READER)):
+            if given is None:  # who gives a name may mean to share it
+                require_own(connection, settings.schema_name, name)
+        service, reader = service or SERVICE, reader or READER
         grant_service(connection, settings.schema_name, service)
         grant_reader(connection, settings.schema_name, reader)
     say(f"{service} may do what a service does, and {reader} may search. Set their passwords with \\password in psql.")

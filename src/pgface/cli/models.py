@@ -23,7 +23,8 @@ from pgface.errors import WeightsMismatchError
 from pgface.faces import install as installing
 from pgface.faces import model_defaults
 from pgface.faces.download import Progress as Report
-from pgface.faces.models import ModelFile
+from pgface.faces.liveness_models import LIVENESS_MODELS, OWN, LivenessModel
+from pgface.faces.models import Model, ModelFile, Published
 from pgface.settings import get_settings
 
 app = typer.Typer(
@@ -35,19 +36,23 @@ app = typer.Typer(
 def list_models(json: JsonOption = False) -> None:
     """List the models that pgface knows, and the packs that are installed."""
     statuses = installing.statuses(get_settings().models_dir)
+    liveness = [status for status in statuses if status.name in {*LIVENESS_MODELS, OWN}]
+    faces = [status for status in statuses if status not in liveness]
     if json:
-        print_json({"models": [_to_json(status) for status in statuses]})
+        print_json(
+            {"models": [_to_json(status) for status in faces], "liveness_models": [_to_json(each) for each in liveness]}
+        )
         return
-    print_table(
-        ("name", "", "licence of the weights", "download", "here", "SHA-256"),
-        [_row(status) for status in statuses],
-        empty="There are no models.",
-    )
+    columns = ("licence of the weights", "download", "here", "SHA-256")
+    print_table(("name", "", *columns), [_row(status) for status in faces], empty="There are no models.")
     console.print(
         f"Models are installed in {get_settings().models_dir}, a folder each. "
-        "Any other InsightFace pack is used by giving the path of its folder as the model.",
+        "Any other InsightFace pack is used by giving the path of its folder as the model.\n\n"
+        "For liveness; those that are here are asked at each login by face:",
         markup=False,
     )
+    rows = [(name, *rest) for name, _, *rest in map(_row, liveness)]
+    print_table(("name", *columns), rows, empty="There are none.")
 
 
 @app.command()
@@ -57,7 +62,8 @@ def install(
         bool, typer.Option("--accept-license", help="I have read the licence of the weights and accept it.")
     ] = False,
     source: Annotated[
-        Path | None, typer.Option("--from", metavar="PATH", help="A zip or folder of the ONNX files, for no network.")
+        Path | None,
+        typer.Option("--from", metavar="PATH", help="A zip or folder of the ONNX files, or one file, for no network."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Install again even if it is here and whole.")] = False,
     json: JsonOption = False,
@@ -109,32 +115,42 @@ def verify(
 
 def _row(status: installing.Status) -> tuple[object, ...]:
     here = "yes" if status.present else "no"
-    if status.model is None:
-        return status.name, None, "not known", None, here, None
     model = status.model
+    if model is None:
+        return status.name, None, "not known", None, here, None
+    kind = f"{model.dimension}-D" if isinstance(model, Model) else None
     size = f"{model.download_size / 1e6:.0f} MB" if model.downloads else "a package"
-    return model.name, f"{model.dimension}-D", model.licence.name, size, here, model.weights_sha256[:12]
+    return model.name, kind, model.licence.name, size, here, model.weights_sha256[:12]
 
 
 def _to_json(status: installing.Status) -> dict[str, Any]:
-    thresholds = model_defaults(status.name)
+    model = status.model
     known = {
         "name": status.name,
         "installed": status.present,
         "folder": str(status.folder) if status.folder else None,
-        "verify_threshold": thresholds.verify_threshold,
-        "identify_threshold": thresholds.identify_threshold,
-        "thresholds_source": thresholds.source,
     }
-    model = status.model
-    if model is None:
-        return known | {"in_registry": False}
-    return known | {
-        "in_registry": True,
-        "engine": model.engine,
-        "dimension": model.dimension,
-        "detector": model.detector,
-        "recogniser": model.recogniser,
+    if isinstance(model, LivenessModel):
+        known |= {"threshold": model.threshold.value, "threshold_source": model.threshold.source}
+    elif status.name != OWN:
+        thresholds = model_defaults(status.name)
+        known |= {
+            "verify_threshold": thresholds.verify_threshold,
+            "identify_threshold": thresholds.identify_threshold,
+            "thresholds_source": thresholds.source,
+        }
+    if isinstance(model, Model):
+        known |= {
+            "engine": model.engine,
+            "dimension": model.dimension,
+            "detector": model.detector,
+            "recogniser": model.recogniser,
+        }
+    return known | {"in_registry": model is not None} | ({} if model is None else _publication_to_json(model))
+
+
+def _publication_to_json(model: Published) -> dict[str, Any]:
+    return {
         "licence": model.licence.name,
         "licence_url": model.licence.url,
         "licence_note": model.licence.note,

@@ -16,8 +16,10 @@ from typing import IO, Literal
 
 from pgface.errors import LicenseNotAcceptedError, ModelError, ModelNotInstalledError, WeightsMismatchError
 from pgface.faces.download import Progress, fetch
-from pgface.faces.models import DLIB_LIFT, REGISTRY, Model, ModelFile, file_sha256, find_model, is_name
+from pgface.faces.liveness_models import LIVENESS_MODELS, OWN
+from pgface.faces.models import DLIB_LIFT, REGISTRY, Model, ModelFile, Published, file_sha256, find_model, is_name
 from pgface.faces.pack import find_pack
+from pgface.faces.presentation_attack import require_detectors
 from pgface.private_folder import private_folder
 
 SUMS = "SHA256SUMS"
@@ -32,8 +34,8 @@ class Status:
     """A model, and whether it is here."""
 
     name: str
-    model: Model | None
-    """None for a pack outside the registry."""
+    model: Published | None
+    """None for a pack outside the registries."""
     folder: Path | None
     """Where its files are, or would be; None if packages bring them and are not installed."""
     present: bool
@@ -52,9 +54,10 @@ class FileCheck:
 
 
 def statuses(models_dir: Path) -> list[Status]:
-    """Every model of the registry, then the other packs that are in the folder of the models."""
+    """Every model of the registries, then the other packs that are in the folder of the models."""
     others = [path.name for path in sorted(models_dir.glob("*/")) if is_name(path.name) and any(path.glob("*.onnx"))]
-    return [status(name, models_dir) for name in (*REGISTRY, *(name for name in others if name not in REGISTRY))]
+    known = {**REGISTRY, **LIVENESS_MODELS}
+    return [status(name, models_dir) for name in (*known, *(name for name in others if name not in known))]
 
 
 def status(name: str, models_dir: Path) -> Status:
@@ -65,10 +68,10 @@ def status(name: str, models_dir: Path) -> Status:
 
     """
     folder = models_dir / name
-    if name not in REGISTRY and is_name(name) and any(folder.glob("*.onnx")):
+    if _known(name) is None and is_name(name) and any(folder.glob("*.onnx")):
         return Status(name, None, folder, present=True)
-    model = find_model(name)
-    if model.engine == "dlib":
+    model = _known(name) or find_model(name)
+    if _is_brought(model):
         folder_of_package = _dlib_folder()
         return Status(
             name, model, folder_of_package, folder_of_package is not None and _complete(model, folder_of_package)
@@ -111,10 +114,10 @@ def install(
     """Install a model, from its published address or from a zip or folder; nothing is left behind by a failure.
 
     Args:
-        name: of the registry; another one only with `source`.
+        name: of a registry; another one only with `source`, of which `liveness` is for networks of that kind.
         models_dir: the model's files go into a folder of its name in it.
         accept_license: whether its licence was read and accepted; needed unless that allows commercial use.
-        source: a zip or folder that holds the ONNX files, for a machine without a network.
+        source: an ONNX file, or a zip or folder that holds some, for a machine without a network.
         force: install again even if it is here and whole.
         progress: called while something is fetched.
 
@@ -127,8 +130,12 @@ def install(
         ModelError: the source or the folder of the models cannot be used.
 
     """
-    model = REGISTRY.get(name) if source is not None and is_name(name) else find_model(name)
-    if model is not None and model.engine == "dlib":
+    model = _known(name)
+    if model is None and source is None and name == OWN:
+        raise ModelError(f"{OWN} is for networks of your own; give their file, zip or folder with `--from PATH`.")
+    if model is None and (source is None or not is_name(name)):
+        model = find_model(name)
+    if model is not None and _is_brought(model):
         return _require_packages(model, models_dir)
     folder = models_dir / name
     if model is not None and not force and _is_whole(model, folder):
@@ -151,7 +158,16 @@ def install(
     return status(name, models_dir)
 
 
-def _require_packages(model: Model, models_dir: Path) -> Status:
+def _known(name: str) -> Published | None:
+    return REGISTRY.get(name) or LIVENESS_MODELS.get(name)
+
+
+def _is_brought(model: Published) -> bool:
+    """Whether Python packages bring it."""
+    return isinstance(model, Model) and model.engine == "dlib"
+
+
+def _require_packages(model: Published, models_dir: Path) -> Status:
     found = status(model.name, models_dir)
     if not found.present:
         raise ModelNotInstalledError(
@@ -160,7 +176,7 @@ def _require_packages(model: Model, models_dir: Path) -> Status:
     return found
 
 
-def _require_no_acceptance(name: str, model: Model | None) -> None:
+def _require_no_acceptance(name: str, model: Published | None) -> None:
     if model is None:
         raise LicenseNotAcceptedError(
             f"{name} is not in the registry, so its licence is not known here; if you may use these weights, "
@@ -195,7 +211,7 @@ def _swap(staging: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _download(model: Model, models_dir: Path, staging: Path, progress: Progress) -> None:
+def _download(model: Published, models_dir: Path, staging: Path, progress: Progress) -> None:
     folder = models_dir / ".downloads" / model.name
     private_folder(folder)
     try:
@@ -212,9 +228,11 @@ def _download(model: Model, models_dir: Path, staging: Path, progress: Progress)
             folder.parent.rmdir()
 
 
-def _copy(source: Path, model: Model | None, staging: Path) -> None:
-    """Bring the ONNX files that are needed out of a zip or folder."""
-    if source.is_dir():
+def _copy(source: Path, model: Published | None, staging: Path) -> None:
+    """Bring the ONNX files that are needed out of a zip or folder, or the one that is given."""
+    if source.suffix == ".onnx" and source.is_file():
+        _copy_from_folder([source], model, staging)
+    elif source.is_dir():
         candidates = [*source.glob("*"), *(source.glob(f"{model.name}/*") if model else ())]
         _copy_from_folder(candidates, model, staging)
     elif source.is_file():
@@ -227,14 +245,14 @@ def _copy(source: Path, model: Model | None, staging: Path) -> None:
         raise ModelError(f"There is no file or folder {source}; give the zip or the folder of the ONNX files.")
 
 
-def _copy_from_folder(candidates: Sequence[Path], model: Model | None, staging: Path) -> None:
+def _copy_from_folder(candidates: Sequence[Path], model: Published | None, staging: Path) -> None:
     for path in candidates:
         target = staging / path.name
         if path.is_file() and not target.exists() and _wanted(path.name, model):
             shutil.copyfile(path, target)
 
 
-def _unpack(archive: zipfile.ZipFile, model: Model | None, staging: Path) -> None:
+def _unpack(archive: zipfile.ZipFile, model: Published | None, staging: Path) -> None:
     """Unpack the wanted members by their bare names, so that no path in the archive can point anywhere else."""
     room = sum(file.size for file in model.files) if model else LARGEST_PACK
     for member in archive.infolist():
@@ -256,13 +274,17 @@ def _pour(packed: IO[bytes], unpacked: IO[bytes], room: int, name: str) -> int:
     return written
 
 
-def _wanted(file: str, model: Model | None) -> bool:
+def _wanted(file: str, model: Published | None) -> bool:
     if model is not None:
         return any(file == known.name for known in model.files)
     return is_name(file) and (file.endswith(".onnx") or file in {"manifest.json", "MODEL.LICENSE"})
 
 
-def _require_whole(name: str, model: Model | None, staging: Path) -> None:
+def _require_whole(name: str, model: Published | None, staging: Path) -> None:
+    if model is None and name == OWN:
+        require_detectors(staging)
+        _write_sums(staging)
+        return
     if model is None:
         pack = find_pack(staging)
         for path in set(staging.glob("*.onnx")) - {pack.detection, pack.recognition}:
@@ -283,17 +305,17 @@ def _check(path: Path, expected: str) -> FileCheck:
     return FileCheck(path.name, "whole" if digest == expected else "changed", digest)
 
 
-def _checks(model: Model, folder: Path) -> list[FileCheck]:
+def _checks(model: Published, folder: Path) -> list[FileCheck]:
     return [_check(_path(file, folder), file.sha256) for file in model.files]
 
 
-def _complete(model: Model, folder: Path) -> bool:
+def _complete(model: Published, folder: Path) -> bool:
     """Whether all files are there, by their sizes."""
     paths = [(_path(file, folder), file.size) for file in model.files]
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
-def _is_whole(model: Model, folder: Path) -> bool:
+def _is_whole(model: Published, folder: Path) -> bool:
     return _complete(model, folder) and all(check.state == "whole" for check in _checks(model, folder))
 
 

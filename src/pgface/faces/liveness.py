@@ -49,6 +49,9 @@ class LiveFace:
     frontal: Face
     """Of the frames that look straight ahead, the sharpest."""
     frames: int
+    samples: tuple[tuple[int, Face], ...]
+    """Of the same frames the first, the sharpest and the last, each with its place among all, from 0: for what looks
+    at single pictures, and takes too long to look at all."""
 
 
 def check_turns(frames: Sequence[Sequence[Face]], turns: Sequence[Turn], *, same_person: float) -> LiveFace:
@@ -76,10 +79,11 @@ def check_turns(frames: Sequence[Sequence[Face]], turns: Sequence[Turn], *, same
         raise LivenessError("The head does not look straight ahead at the beginning and at the end.")
     if done != list(turns):
         raise LivenessError(f"The head turned {_told(done)} and not {_told(turns)}.")
-    ahead = [face for face, direction in zip(faces, seen, strict=True) if direction == "centre"]
-    frontal = max(ahead, key=lambda face: face.quality.sharpness)
-    _require_person_of(frontal, faces, same_person)
-    return LiveFace(frontal, len(faces))
+    ahead = [number for number, direction in enumerate(seen) if direction == "centre"]
+    sharpest = max(ahead, key=lambda number: faces[number].quality.sharpness)
+    _require_person_of(faces[sharpest], faces, same_person)
+    samples = sorted({ahead[0], sharpest, ahead[-1]})
+    return LiveFace(faces[sharpest], len(faces), tuple((number, faces[number]) for number in samples))
 
 
 def _only(number: int, found: Sequence[Face]) -> Face:

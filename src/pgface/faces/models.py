@@ -69,21 +69,16 @@ class Download:
         return self.file.name.endswith(".zip")
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model of the registry."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Weights that somebody has published."""
 
     name: str
-    engine: Literal["dlib", "insightface"]
-    detector: str
-    recogniser: str
     licence: Licence
-    thresholds: Thresholds
     files: tuple[ModelFile, ...]
     """In the order of use: what finds the face or its landmarks, then what describes it."""
     downloads: tuple[Download, ...] = ()
     """Empty where a Python package brings the files."""
-    dimension: int = 512
 
     @property
     def download_size(self) -> int:
@@ -94,6 +89,17 @@ class Model:
     def weights_sha256(self) -> str:
         """What an engine made of these files has as `ModelIdentity.weights_sha256`."""
         return weights_sha256(file.sha256 for file in self.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model(Published):
+    """A model of the registry, which finds and describes faces."""
+
+    engine: Literal["dlib", "insightface"]
+    detector: str
+    recogniser: str
+    thresholds: Thresholds
+    dimension: int = 512
 
 
 def weights_sha256(digests: Iterable[str]) -> str:
@@ -188,7 +194,16 @@ def _pack(
     downloads: tuple[Download, ...],
 ) -> Model:
     detector, recogniser = (file.network for file in files)
-    return Model(name, "insightface", detector, recogniser, licence, thresholds, files, downloads)
+    return Model(
+        name=name,
+        engine="insightface",
+        detector=detector,
+        recogniser=recogniser,
+        licence=licence,
+        thresholds=thresholds,
+        files=files,
+        downloads=downloads,
+    )
 
 
 def _insightface_pack(
@@ -215,12 +230,12 @@ _DLIB_FMR_THRESHOLDS = (
 _DLIB_BY_PEOPLE = ((1_000, 0.80), (10_000, 0.83), (100_000, 0.86), (1_000_000, 0.90))
 DLIB_LIFT = ModelFile("dlib_lift.npy", 131_200, "cb859ecf79cba259b26a4733b528831b563926b0affd5c17162237f0b675ce43")
 DLIB = Model(
-    "dlib",
-    "dlib",
-    "dlib HOG",
-    "dlib ResNet-29, lifted to 512-D",
-    DLIB_LICENCE,
-    Thresholds(
+    name="dlib",
+    engine="dlib",
+    detector="dlib HOG",
+    recogniser="dlib ResNet-29, lifted to 512-D",
+    licence=DLIB_LICENCE,
+    thresholds=Thresholds(
         0.70,
         0.75,
         "verify: dlib's own threshold, distance 0.6; identify: measured on ten people with ten photos each, nobody of "
@@ -228,7 +243,7 @@ DLIB = Model(
         _DLIB_FMR_THRESHOLDS,
         _DLIB_BY_PEOPLE,
     ),
-    (
+    files=(
         ModelFile(
             "shape_predictor_5_face_landmarks.dat",
             9_150_489,

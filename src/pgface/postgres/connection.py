@@ -3,6 +3,9 @@
 A session's settings, prepared statements and locks belong to one server process. Behind a pooler of transactions
 (pgbouncer with `pool_mode = transaction`) the next statement may reach another one, which has none of them, or those
 of somebody else. There the search path is set anew in each transaction, and nothing is prepared.
+
+The same goes for the time zone. The specification's times (`auth_tokens.expires_at`) have none, so they are to be read
+in the one in which they were written. That is the server's, whatever PGTZ, PGOPTIONS or a role's own setting say here.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from psycopg import Connection
 
 from pgface.errors import DatabaseAccessError, SchemaMissingError
 from pgface.postgres.errors import translated
+from pgface.schema import queries
 
 Pooling = Literal["auto", "session", "transaction"]
 
@@ -24,13 +28,14 @@ Pooling = Literal["auto", "session", "transaction"]
 class GalleryConnection(Connection[Any]):
     """A connection to the database of a gallery, in autocommit mode; `enter` leads it to the gallery's schema."""
 
-    search_path: str | None = None
-    """What each transaction has to set, quoted by PostgreSQL itself; None where the session keeps it."""
+    settings_of_transaction: bytes | None = None
+    """The statements that each transaction begins with, quoted by PostgreSQL itself; None where the session keeps what
+    they set."""
 
     @property
     def has_session(self) -> bool:
         """Whether settings and locks last from one transaction to the next."""
-        return self.search_path is None
+        return self.settings_of_transaction is None
 
     @cached_property
     def reading_cursor(self) -> Any:
@@ -41,9 +46,9 @@ class GalleryConnection(Connection[Any]):
     def in_gallery(self) -> Iterator[None]:
         """A transaction, in which names lead to the gallery whichever server process it runs in."""
         with self.transaction():
-            if self.search_path is not None:
+            if self.settings_of_transaction is not None:
                 # Not a query such as set_config: the isolation level can still be chosen after this.
-                self.execute(f"SET LOCAL search_path = {self.search_path}".encode())
+                self.execute(self.settings_of_transaction)
             yield
 
     def enter(self, schema_name: str, pooling: Pooling) -> None:
@@ -66,8 +71,8 @@ class GalleryConnection(Connection[Any]):
             pooled = pooling == "transaction" or (pooling == "auto" and process != self.info.backend_pid)
             self.prepare_threshold = None if pooled else 0
             with self.transaction() if pooled else nullcontext():
-                path = self._set_path(schema_name, for_transaction=pooled)
-        self.search_path = path if pooled else None
+                settings = self._set_path_and_zone(schema_name, for_transaction=pooled)
+        self.settings_of_transaction = settings if pooled else None
 
     def is_pooled(self, pooling: Pooling) -> bool:
         """Whether a pooler gives every transaction another server process."""
@@ -80,19 +85,14 @@ class GalleryConnection(Connection[Any]):
         with translated(), nullcontext() if self.has_session else self.in_gallery():
             register_vector(self)
 
-    def _set_path(self, schema_name: str, *, for_transaction: bool) -> str:
-        row = self.execute(
-            """
-            SELECT set_config('search_path', concat_ws(', ', quote_ident(%s), quote_ident(nspname)), %s)
-            FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
-            WHERE extname = 'vector'
-            """,
-            (schema_name, for_transaction),
-        ).fetchone()
+    def _set_path_and_zone(self, schema_name: str, *, for_transaction: bool) -> bytes:
+        values = {"schema": schema_name, "for_transaction": for_transaction}
+        row = self.execute(queries()["enter_gallery"], values).fetchone()
         if row is None:
             raise SchemaMissingError
         if self.execute("SELECT current_schema()").fetchone() != (schema_name,):
             raise DatabaseAccessError(
                 f"This PostgreSQL user may not use the schema {schema_name}; let its owner run GRANT USAGE ON SCHEMA."
             )
-        return str(row[0])
+        path, zone = row
+        return f"SET LOCAL search_path = {path}; SET LOCAL TimeZone = {zone}".encode()

@@ -7,14 +7,46 @@ from typing import Final, LiteralString
 import psycopg
 from psycopg import sql
 
+from pgface.errors import DatabaseError
 from pgface.postgres.errors import translated
 
+SERVICE: Final = "pgface_service"
+READER: Final = "pgface_reader"
+"""What the two are called unless somebody gives other names."""
 _APPEND_ONLY: Final = ("audit_log",)
 _OF_THE_OWNER: Final = ("pgface_migrations", "gallery", "calibrations", "confidence_anchors", "administrators")
 """What the service reads and never writes: the schema's version, the model, the thresholds, who looks after it all."""
 _SEARCHED: Final = ("photos", "face_embeddings", "user_templates", "template_bits", "stale_templates", "gallery_search")
 _USERS_COLUMNS: Final = ("id", "name", "email", "created_at")
 """All but the password."""
+
+
+def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> None:
+    """See that a role has no rights to tables of another schema or database, because roles are the server's.
+
+    Raises:
+        DatabaseError: it has, so that its password would open both.
+
+    """
+    with translated():
+        elsewhere = connection.execute(
+            """
+            SELECT d.datname
+            FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid JOIN pg_database d ON d.oid = s.dbid
+            WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = %s AND s.classid = 'pg_class'::regclass
+                AND NOT (
+                    d.datname = current_database()
+                    AND s.objid IN (SELECT oid FROM pg_class WHERE relnamespace = quote_ident(%s)::regnamespace)
+                )
+            LIMIT 1
+            """,
+            (role, schema_name),
+        ).fetchone()
+    if elsewhere is not None:
+        raise DatabaseError(
+            f"The role {role} has rights to other tables on this server, in the database {elsewhere[0]}, and its "
+            "password would open both; name roles of this gallery's own with --service and --reader."
+        )
 
 
 def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -> None:

@@ -1328,3 +1328,50 @@ LIMIT %(limit)s;
 -- has_password --
 -- Whether a user can log in by a password.
 SELECT password <> %(unusable)s FROM users WHERE id = %(id)s;
+
+-- select_password_kinds --
+-- How the hashes of users begin, which tells their kind and their costs, but for those of one kind. Regular expressions
+-- would take half a minute for a million users.
+SELECT DISTINCT
+    CASE
+        WHEN password LIKE '$2%%' THEN left(password, 6)
+        WHEN password LIKE '$argon2%%' THEN
+            concat('$', split_part(password, '$', 2), '$', split_part(password, '$', 3), '$', split_part(password, '$', 4))
+        ELSE split_part(password, '$', 1)
+    END
+FROM users
+WHERE NOT starts_with(password, %(but)s)
+    AND (password LIKE 'scrypt:%%' OR password LIKE 'pbkdf2:%%' OR password LIKE '$2%%' OR password LIKE '$argon2%%');
+
+-- enter_gallery --
+-- Names lead to the gallery's schema, then to pgvector's, and times without a zone are the server's, whichever zone this
+-- client asked for. That hides the one of postgresql.conf (`source`): then it is log_timezone's, which no client can
+-- change, and which is the same where nobody has changed one of the two. ALTER DATABASE ... SET TimeZone is above both.
+SELECT
+    set_config('search_path', concat_ws(', ', quote_ident(%(schema)s), quote_ident(n.nspname)), %(for_transaction)s),
+    quote_literal(
+        set_config(
+            'TimeZone',
+            coalesce(
+                (
+                    SELECT substring(setting FROM '=(.*)')
+                    FROM pg_db_role_setting, unnest(setconfig) AS setting
+                    WHERE setrole = 0
+                        AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                        AND setting ILIKE 'timezone=%%'
+                    ORDER BY setdatabase DESC
+                    LIMIT 1
+                ),
+                (
+                    SELECT reset_val
+                    FROM pg_settings
+                    WHERE name = 'TimeZone' AND source NOT IN ('client', 'user', 'database user')
+                ),
+                current_setting('log_timezone')
+            ),
+            %(for_transaction)s
+        )
+    )
+FROM pg_extension e
+JOIN pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname = 'vector';

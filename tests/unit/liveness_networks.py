@@ -1,0 +1,75 @@
+"""Networks with the inputs and outputs of those for liveness, of so few numbers that answers are known by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+PICTURE = (1, 3, 80, 80)
+
+
+def of_channels(
+    file: Path,
+    *,
+    weight: float,
+    bias: Sequence[float] = (0, 0, 0),
+    softmax: bool = False,
+    picture: Sequence[int] = PICTURE,
+) -> Path:
+    """As MiniFASNet: three classes, each `weight` times the mean of one channel of the input, and `bias`."""
+    last = "classes" if softmax else "output"
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["input"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["flat"]),
+        helper.make_node("Mul", ["flat", "weight"], ["weighted"]),
+        helper.make_node("Add", ["weighted", "bias"], [last]),
+    ]
+    if softmax:
+        nodes.append(helper.make_node("Softmax", [last], ["output"]))
+    return _save(file, nodes, picture, (picture[0], 3), {"weight": _numbers(weight), "bias": _numbers(bias)})
+
+
+def that_gives(file: Path, *classes: float) -> Path:
+    """As MiniFASNet, whatever it sees."""
+    return of_channels(file, weight=0, bias=classes)
+
+
+def as_addon(file: Path, *, of_first: float = 1.0, bias: float = 0.0) -> Path:
+    """As InsightFace's addon: one number, `of_first` times the mean of the input's first channel, and `bias`."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["input"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weight"], ["first"]),
+        helper.make_node("Add", ["first", "bias"], ["output"]),
+    ]
+    return _save(file, nodes, PICTURE, (1,), {"weight": _numbers([of_first, 0, 0]), "bias": _numbers(bias)})
+
+
+def _numbers(values: float | Sequence[float]) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)
+
+
+def _save(
+    file: Path,
+    nodes: Sequence[onnx.NodeProto],
+    given: Sequence[int],
+    told: Sequence[int],
+    numbers: dict[str, NDArray[np.float32]],
+) -> Path:
+    graph = helper.make_graph(
+        list(nodes),
+        "liveness",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, given)],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, told)],
+        [numpy_helper.from_array(values, name) for name, values in numbers.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, file)
+    return file

@@ -1,0 +1,264 @@
+"""Networks for liveness: what they are shown, what is made of their answers, and which files are none."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from liveness_networks import as_addon, of_channels, that_gives
+from numpy.typing import NDArray
+
+from pgface.errors import LicenseNotAcceptedError, LivenessError, ModelError, WeightsMismatchError
+from pgface.faces import liveness_models
+from pgface.faces.engine import Box, Detection, RawDetection
+from pgface.faces.install import install, status, statuses, verify
+from pgface.faces.liveness_models import LIVENESS_MODELS, OWN
+from pgface.faces.models import ModelFile, file_sha256
+from pgface.faces.pixels import RGBImage
+from pgface.faces.presentation_attack import AttackDetector, load_attack_detectors, require_live, surroundings
+from pgface.faces.quality import describe
+
+MARKS = np.array([[90, 100], [130, 100], [110, 120], [95, 140], [125, 140]], np.float32)
+BOX = Box(80, 70, 60, 90)
+
+
+def face(image: RGBImage, box: Box = BOX, landmarks: NDArray[np.float32] = MARKS) -> Detection:
+    (found,) = describe(image, [RawDetection(box, landmarks, 0.9)])
+    return found
+
+
+def of_one_colour(*colour: int) -> RGBImage:
+    return np.full((240, 240, 3), colour, np.uint8)
+
+
+def loaded(models_dir: Path) -> list[AttackDetector]:
+    return load_attack_detectors(models_dir, execution_provider="CPU")
+
+
+def one(models_dir: Path) -> AttackDetector:
+    (detector,) = loaded(models_dir)
+    return detector
+
+
+def second_of(*classes: float) -> float:
+    """The softmax's second value."""
+    return math.exp(classes[1]) / sum(map(math.exp, classes))
+
+
+def test_nothing_is_installed(tmp_path: Path) -> None:
+    assert loaded(tmp_path) == []
+    assert loaded(tmp_path / "nowhere") == []
+
+
+def test_the_channels_are_blue_green_red_from_0_to_255(tmp_path: Path) -> None:
+    # What is added to the first class makes it tell blue from red.
+    of_channels(tmp_path / OWN / "2.7_80x80_MiniFASNetV2.onnx", weight=1 / 100, bias=(1, 0, 0))
+    for red, green, blue in ((10, 250, 90), (10, 90, 250), (250, 90, 10)):
+        image = of_one_colour(red, green, blue)
+        expected = second_of(1 + blue / 100, green / 100, red / 100)
+        assert one(tmp_path).score(image, face(image)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("box", "scale", "expected"),
+    [
+        ((80, 70, 60, 90), 2.0, (50, 25, 170, 205)),
+        ((80, 70, 60, 90), 2.6, (32, 0, 188, 234)),  # moved down by 2
+        ((10, 150, 60, 80), 2.5, (0, 39, 150, 239)),  # moved right and up
+        ((190, 10, 60, 80), 2.5, (89, 0, 239, 200)),  # a box that reaches over the edge
+        ((80, 70, 60, 90), 4.0, (30, 0, 189, 239)),  # no larger than the picture: 239 / 90 times
+        ((-40, -60, 480, 360), 4.0, (0, 30, 239, 209)),  # a box that is larger than the picture
+    ],
+)
+def test_what_is_cut_out(
+    tmp_path: Path, box: tuple[int, int, int, int], scale: float, expected: tuple[int, int, int, int]
+) -> None:
+    assert surroundings(Box(*box), scale, 240, 240) == expected
+    # The network sees the columns' and the rows' numbers, and gives their means.
+    columns, rows = np.meshgrid(np.arange(240), np.arange(240))
+    image = np.stack([np.zeros_like(columns), rows, columns], axis=2).astype(np.uint8)
+    of_channels(tmp_path / OWN / f"{scale}_80x80_MiniFASNetV2.onnx", weight=1 / 50)
+    left, top, right, bottom = expected
+    means = ((left + right) / 2 / 50, (top + bottom) / 2 / 50, 0)
+    assert one(tmp_path).score(image, face(image, Box(*box))) == pytest.approx(second_of(*means), abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("2.7_80x80_MiniFASNetV2", 2.7),
+        ("4_0_0_80x80_MiniFASNetV1SE", 4.0),
+        ("MiniFASNetV2", 2.7),
+        ("minifasnet_v1se", 4.0),
+        ("1_80x80", 1.0),
+    ],
+)
+def test_the_name_tells_how_much_the_network_sees(tmp_path: Path, name: str, scale: float) -> None:
+    of_channels(tmp_path / OWN / f"{name}.onnx", weight=1 / 50)
+    columns = np.broadcast_to(np.arange(240, dtype=np.uint8)[None, :, None], (240, 240, 3))
+    inside = (columns > 110 - 10 * scale) & (columns < 110 + 10 * scale)
+    image = np.where(inside, [200, 100, 50], 0).astype(np.uint8)
+    box = Box(100, 90, 20, 20)
+    seen = one(tmp_path).score(image, face(image, box))
+    assert seen == pytest.approx(second_of(1, 2, 4), abs=0.02)
+    wider = np.where((columns > 110 - 5 * scale) & (columns < 110 + 5 * scale), [200, 100, 50], 0).astype(np.uint8)
+    assert one(tmp_path).score(wider, face(wider, box)) == pytest.approx(second_of(0.5, 1, 2), abs=0.02)
+
+
+def test_a_softmax_in_the_file_is_not_done_twice(tmp_path: Path) -> None:
+    of_channels(tmp_path / OWN / "minifasnet_v2.onnx", weight=0, bias=(0, 3, 0), softmax=True)
+    image = of_one_colour(0, 0, 0)
+    assert one(tmp_path).score(image, face(image)) == pytest.approx(second_of(0, 3, 0), abs=1e-6)
+
+
+def test_two_networks_are_one_detector_and_their_mean_counts(tmp_path: Path) -> None:
+    that_gives(tmp_path / OWN / "2.7_80x80_MiniFASNetV2.onnx", 0, 5, 0)
+    that_gives(tmp_path / OWN / "4_0_0_80x80_MiniFASNetV1SE.onnx", 0, 1, 0)
+    image = of_one_colour(0, 0, 0)
+    detector = one(tmp_path)
+    mean = (second_of(0, 5, 0) + second_of(0, 1, 0)) / 2
+    assert detector.score(image, face(image)) == pytest.approx(mean, abs=1e-6)
+    assert (detector.name, detector.threshold) == ("liveness", 0.915)
+
+
+def test_the_addon_sees_an_aligned_face_red_first_from_0_to_1(tmp_path: Path) -> None:
+    as_addon(tmp_path / OWN / "liveness.onnx")
+    image = of_one_colour(204, 51, 0)
+    detector = one(tmp_path)
+    assert detector.threshold == 0.8
+    assert detector.score(image, face(image)) == pytest.approx(0.8, abs=1e-4)
+    # Twice the size of what is cut out: 80 pixels for 16 between the eyes, which are 40 apart here.
+    image[:, 110:] = 0
+    assert detector.score(image, face(image)) == pytest.approx(0.4, abs=0.02)
+
+
+def test_the_addon_refuses_a_face_at_the_edge_and_one_without_a_mouth(tmp_path: Path) -> None:
+    as_addon(tmp_path / OWN / "liveness.onnx")
+    image = of_one_colour(204, 51, 0)
+    with pytest.raises(LivenessError, match="too near to the edge"):
+        one(tmp_path).score(image, face(image, landmarks=MARKS - np.float32(60)))
+    marks = MARKS.copy()
+    marks[3:] = np.nan
+    with pytest.raises(ModelError, match="needs the corners of the mouth"):
+        one(tmp_path).score(image, face(image, landmarks=marks))
+
+
+def test_what_gives_no_probability(tmp_path: Path) -> None:
+    image = of_one_colour(204, 51, 0)
+    file = that_gives(tmp_path / OWN / "minifasnet_v2.onnx", 0, math.nan, 0)
+    with pytest.raises(ModelError, match="gave no number"):
+        one(tmp_path).score(image, face(image))
+    file.unlink()
+    as_addon(tmp_path / OWN / "liveness.onnx", bias=2)
+    with pytest.raises(ModelError, match="gave no number"):
+        one(tmp_path).score(image, face(image))
+
+
+def test_the_mean_over_the_frames_decides(tmp_path: Path) -> None:
+    that_gives(tmp_path / OWN / "minifasnet_v2.onnx", 0, 1, 0)
+    detector = one(tmp_path)
+    require_live(detector, [0.9, 0.93, 0.92], None)
+    with pytest.raises(LivenessError, match=r"liveness takes it for a picture: 0\.913 over 3 frames"):
+        require_live(detector, [0.9, 0.92, 0.92], None)
+    require_live(detector, [0.0, 1.0], 0.5)
+    with pytest.raises(LivenessError):
+        require_live(detector, [0.0, 0.99], 0.5)
+
+
+def test_what_is_no_network_for_liveness(tmp_path: Path, insightface_pack: Path) -> None:
+    folder = tmp_path / OWN
+    folder.mkdir()
+    with pytest.raises(ModelError, match="holds no ONNX file"):
+        loaded(tmp_path)
+    file = folder / "2.7_80x80_MiniFASNetV2.onnx"
+    file.write_bytes(b"no network")
+    with pytest.raises(ModelError, match=r"MiniFASNetV2.onnx cannot be loaded: it is damaged"):
+        loaded(tmp_path)
+    of_channels(file, weight=1, picture=(1, 3, 112, 112))
+    with pytest.raises(ModelError, match=r"MiniFASNetV2.onnx is neither MiniFASNet nor InsightFace's addon"):
+        loaded(tmp_path)
+    of_channels(file, weight=1, picture=(8, 3, 80, 80))
+    with pytest.raises(ModelError, match="take one picture"):
+        loaded(tmp_path)
+    shutil.copyfile(insightface_pack / "w600k_mbf.onnx", file)
+    with pytest.raises(ModelError, match="take one picture"):
+        loaded(tmp_path)
+    that_gives(file, 0, 1, 0)
+    assert loaded(tmp_path)
+    file.rename(folder / "network.onnx")
+    with pytest.raises(ModelError, match=r"name network.onnx does not tell"):
+        loaded(tmp_path)
+
+
+def test_a_file_that_has_changed_is_loaded_again(tmp_path: Path) -> None:
+    image = of_one_colour(0, 0, 0)
+    file = that_gives(tmp_path / OWN / "minifasnet_v2.onnx", 0, 1, 0)
+    detector = one(tmp_path)
+    assert one(tmp_path) is detector
+    that_gives(file, 0, 2, 0)
+    assert one(tmp_path).score(image, face(image)) == pytest.approx(second_of(0, 2, 0), abs=1e-6)
+
+
+# Installing
+
+
+def test_install_networks_of_ones_own(tmp_path: Path, insightface_pack: Path) -> None:
+    models_dir = tmp_path / "models"
+    file = that_gives(tmp_path / "2.7_80x80_MiniFASNetV2.onnx", 0, 1, 0)
+    with pytest.raises(ModelError, match="--from PATH"):
+        install(OWN, models_dir, accept_license=True)
+    with pytest.raises(LicenseNotAcceptedError):
+        install(OWN, models_dir, source=file)
+    with pytest.raises(ModelError, match="take one picture"):
+        install(OWN, models_dir, source=insightface_pack, accept_license=True)
+    with pytest.raises(ModelError, match="holds no ONNX file"):
+        install(OWN, models_dir, source=models_dir, accept_license=True)
+    assert not list(models_dir.iterdir())
+    assert install(OWN, models_dir, source=file, accept_license=True).present
+    assert [entry.name for entry in statuses(models_dir)][-3:] == [*LIVENESS_MODELS, OWN]
+    assert [(check.file, check.state) for check in verify(OWN, models_dir)] == [(file.name, "whole")]
+    assert one(models_dir).name == OWN
+    (models_dir / OWN / file.name).write_bytes(b"other")
+    assert [check.state for check in verify(OWN, models_dir)] == ["changed"]
+
+
+def test_published_networks_are_compared_with_what_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "from"
+    files = [that_gives(source / name, 0, 9, 0) for name in ("MiniFASNetV2.onnx", "MiniFASNetV1SE.onnx")]
+    models_dir = tmp_path / "models"
+    with pytest.raises(WeightsMismatchError, match="not the published one; nothing was installed"):
+        install("minifasnet", models_dir, source=source)
+    # The published files cannot be had here: these two stand for them.
+    published = tuple(ModelFile(file.name, file.stat().st_size, file_sha256(file)) for file in files)
+    model = liveness_models.LivenessModel(
+        name="minifasnet",
+        licence=liveness_models.MINIFASNET_LICENCE,
+        threshold=liveness_models.MINIFASNET_THRESHOLD,
+        files=published,
+    )
+    monkeypatch.setitem(LIVENESS_MODELS, "minifasnet", model)
+    assert install("minifasnet", models_dir, source=source).present
+    assert one(models_dir).name == "minifasnet"
+    with pytest.raises(LicenseNotAcceptedError, match="non-commercial research only"):
+        install("insightface-liveness", models_dir, source=source)
+    (models_dir / "minifasnet" / "MiniFASNetV2.onnx").unlink()
+    assert not status("minifasnet", models_dir).present
+    with pytest.raises(WeightsMismatchError, match="pgface models install minifasnet --force"):
+        loaded(models_dir)
+
+
+def test_the_package_knows_the_addon_by_the_same_hash() -> None:
+    from insightface.addons import ADDON_CATALOG
+    from insightface.addons.liveness import DEFAULT_THRESHOLD
+
+    (file,) = LIVENESS_MODELS["insightface-liveness"].files
+    (download,) = LIVENESS_MODELS["insightface-liveness"].downloads
+    addon = ADDON_CATALOG["liveness"]
+    assert (file.name, file.size, file.sha256) == (addon.filename, addon.size_bytes, addon.sha256)
+    assert download.url == addon.url
+    assert LIVENESS_MODELS["insightface-liveness"].threshold.value == DEFAULT_THRESHOLD
