@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from importlib import resources
 from pathlib import Path
 
 from babel.messages.extract import DEFAULT_KEYWORDS, extract
 from babel.messages.pofile import read_po
 
+from pgface import accounts
+from pgface.accounts import SCOPES
 from pgface.server import web
 from pgface.server.problems import known_problems, public_sentences
 
@@ -24,6 +27,15 @@ def held() -> set[str]:
     for module in FOLDER.rglob("*.py"):
         with module.open("rb") as file:
             found |= _messages(extract("python", file, keywords={**DEFAULT_KEYWORDS, "N_": None}))
+    return found
+
+
+def told_by_accounts() -> set[str]:
+    """What pages show as accounts say it: events and reasons of the audit log, and refusals of keys."""
+    found = {f"A key needs a scope; choose of {', '.join(SCOPES)}."}
+    for module in Path(str(resources.files(accounts))).glob("*.py"):
+        constants = (node.value for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Constant))
+        found |= {value for value in constants if isinstance(value, str)}
     return found
 
 
