@@ -418,7 +418,7 @@ def test_the_audit_log_is_filtered_and_paged(admin: TestClient, gallery: Gallery
     assert link_to(rest, "Back to the first page") == "audit?event=login+by+face&user=999"
     assert page(admin, f"audit?user={gallery.user(ADMIN).id}").count('<th scope="row"') == 1
     assert "There is nothing of that kind" in page(admin, "audit?user=99999999999")
-    assert "id is a number." in page(admin, "audit?user=eve", 422)
+    assert "There is nothing of that kind" in page(admin, "audit?user=eve%00")
     assert "login by face</td>" in page(admin, "audit?event=none%00")
 
 

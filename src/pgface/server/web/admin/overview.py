@@ -9,7 +9,6 @@ from fastapi.responses import Response
 
 from pgface.accounts import read_audit
 from pgface.accounts.audit import Event
-from pgface.errors import RequestError
 from pgface.people import id_in_range
 from pgface.server.cursors import decode_cursor, page
 from pgface.server.service import TheService
@@ -19,6 +18,7 @@ from pgface.server.web.pages import PageRoute, render
 router = APIRouter(route_class=PageRoute)
 
 _PAGE: Final = 50
+_LONGEST_ID: Final = 10
 _EVENTS: Final[tuple[str, ...]] = get_args(Event)
 
 
@@ -41,7 +41,8 @@ def audit(
 ) -> Response:
     """What happened to accounts, the newest first."""
     kind = event if event in _EVENTS else ""
-    who = _user_id(user)
+    given = user.strip()[:_LONGEST_ID]
+    who = _user_id(given)
     before = decode_cursor("audit", cursor)
     database = service.gallery.database
     found = read_audit(database, user_id=who, event=kind or None, before=before, limit=_PAGE + 1)
@@ -52,18 +53,18 @@ def audit(
         entries=shown,
         events=_EVENTS,
         event=kind,
-        user=who,
+        user=given,
         first=cursor is None,
-        beginning=link("/admin/audit", event=kind, user=who),
-        following=following and link("/admin/audit", event=kind, user=who, cursor=following),
+        beginning=link("/admin/audit", event=kind, user=given),
+        following=following and link("/admin/audit", event=kind, user=given, cursor=following),
     )
 
 
 def _user_id(text: str) -> int | None:
-    digits = text.strip()
-    if not digits:
+    """Whose entries; of nobody, if it is no number."""
+    if not text:
         return None
     try:
-        return id_in_range(int(digits))
+        return id_in_range(int(text))
     except ValueError:
-        raise RequestError("A user's id is a number.") from None
+        return -1
