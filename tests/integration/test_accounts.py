@@ -296,6 +296,18 @@ def test_odd_passwords_are_wrong_ones(accounts: Accounts, typed: str) -> None:
         accounts.log_in(EMAIL, typed)
 
 
+def test_an_address_learns_of_few_emails_whether_they_are_taken(accounts: Accounts, gallery: Gallery) -> None:
+    accounts.register(EMAIL, PASSWORD, client=HOME)
+    with gallery.database.transaction() as connection:
+        connection.execute("UPDATE login_attempts SET failures = %s", (attempts_module.OF_AN_ADDRESS.free - 1,))
+    with pytest.raises(DuplicateEmailError):
+        accounts.register(EMAIL, PASSWORD, client=HOME)
+    for email in (EMAIL, "other@example.org"):
+        with pytest.raises(TooManyAttemptsError):
+            accounts.register(email, PASSWORD, client=HOME)
+    assert accounts.register("elsewhere@example.org", PASSWORD, client=Client(address="198.51.100.9"))
+
+
 @pytest.mark.parametrize("typed", ["\ud800@example.org", "x" * 10_000, "nul\0@example.org", "", "' OR 1=1 --"])
 def test_odd_emails_are_nobodys(accounts: Accounts, typed: str) -> None:
     with pytest.raises(LoginRefusedError):
@@ -718,7 +730,7 @@ def test_the_commands(pgface: Run, accounts: Accounts, gallery: Gallery) -> None
     with pytest.raises(KeyRefusedError):
         find_key(gallery.database, key)
     refused = pgface("keys", "create", "door", "--scope", "everything", code=1)
-    assert "There is no scope 'everything'; choose of identify, verify, enroll, admin." in refused.stderr
+    assert "There is no scope 'everything'; choose of identify, verify, enroll, admin, metrics." in refused.stderr
     shown = pgface("audit", "list").stdout
     assert "key revoked" in shown
     assert "password change" in shown

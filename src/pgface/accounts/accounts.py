@@ -50,16 +50,20 @@ class Accounts:
             WeakPasswordError: others would guess the password.
             DuplicateEmailError: there is a user with this e-mail.
             GalleryError: the e-mail or the name cannot be used.
+            TooManyAttemptsError: the address has asked for too many e-mails that are taken, and has to wait.
 
         """
         client = client or Client()
         email, name = clean_email(email), clean_name(name or email.partition("@")[0])
         self._require_good(password, email, name)
+        # Whoever registers learns whether somebody has the e-mail; not of many.
+        attempt = self._begin(None, client, "register")
         hashed = hash_password(password)
         try:
             with self._database.transaction() as connection:
                 user = add_user(connection, email, name)
                 connection.execute(queries()["set_password"], {"id": user.id, "password": hashed})
+                attempt_succeeded(connection, attempt)
                 record(connection, "register", client, user_id=user.id)
         except DuplicateEmailError:
             with self._database.transaction() as connection:
@@ -210,11 +214,7 @@ class Accounts:
     def _verify(self, email: str, password: str, client: Client, event: Event) -> _Verified:
         """Find whose password it is; `_confirm` it in the transaction of what it is needed for."""
         given = email.strip().lower()
-        try:
-            attempt = begin_attempt(self._database, "password", given, client)
-        except TooManyAttemptsError:
-            self._note_refusal(event, client, None, "too many attempts")
-            raise
+        attempt = self._begin(given, client, event)
         # Where nobody has the e-mail the password is compared all the same, with a hash of nobody's.
         found = (
             self._database.read("select_password", {"email": given}, row_factory=tuple_row) if is_email(given) else []
@@ -227,6 +227,13 @@ class Accounts:
             self._note_refusal(event, client, user_id, why)
             raise LoginRefusedError
         return _Verified(user_id, stored, renewed, attempt)
+
+    def _begin(self, account: str | None, client: Client, event: Event) -> Attempt:
+        try:
+            return begin_attempt(self._database, "password", account, client)
+        except TooManyAttemptsError:
+            self._note_refusal(event, client, None, "too many attempts")
+            raise
 
     def _note_refusal(self, event: Event, client: Client, user_id: int | None, why: str) -> None:
         with self._database.transaction() as connection:
