@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import typer
 
 from pgface.cli import app
+from pgface.server.app import create_app
+from pgface.server.openapi import operations
+from pgface.server.problems import known_problems
 from pgface.settings import Settings
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -51,6 +55,53 @@ def settings() -> str:
     return "\n".join(lines) + "\n"
 
 
+def openapi() -> str:
+    """The service's OpenAPI document."""
+    return json.dumps(create_app().openapi(), indent=1, ensure_ascii=False) + "\n"
+
+
+_HTTP_API = """# The REST API
+
+Generated from the code by `make docs`. [openapi.json](openapi.json) has everything that a body or an answer holds, with
+examples; a running service has it at `/api/v1/openapi.json`.
+
+Who calls says so with `Authorization: Bearer ...`: programs with an API key (`pgface keys create`), people with the
+token of a login. A photo comes as a file in multipart/form-data, or in base64 in JSON. Calls that create something take
+an `Idempotency-Key`, and may be repeated with it. Lists come by the page: `next_cursor` of one is the `cursor` of the
+next."""
+_PROBLEMS = """
+## Problems
+
+An error is a problem of RFC 9457, `application/problem+json`: `code` stays the same and is for programs, `detail` is a
+sentence for people, `errors` names the fields that cannot be used, and by `request_id`, which is also in the header
+`X-Request-Id`, the log knows the request.
+
+What is the service's own fault has one sentence whatever it is, and the log knows more: 503 with another code than
+`service-busy` says that the database, the model or the disk is away, and 500 that nobody has foreseen it. A body that
+is refused early may not have been read, and then the connection is closed.
+
+| code | status | what |
+|---|---|---|"""
+
+
+def http_api() -> str:
+    """The page of the service's operations and problems."""
+    document = create_app().openapi()
+    lines = [_HTTP_API]
+    for tag in document["tags"]:
+        title = tag["name"].capitalize()
+        lines += ["", f"## {title}", "", tag["description"], "", "| | what | who may |", "|---|---|---|"]
+        for method, path, operation in operations(document):
+            if operation["tags"] == [tag["name"]]:
+                summary = operation["summary"]
+                what = f"{summary}{'' if summary.endswith(('?', ')')) else '.'} {operation['description']}"
+                lines.append(f"| `{method} {path}` | {what} | {operation['x-callers']} |")
+    lines.append(_PROBLEMS)
+    told = [problem for problem in sorted(known_problems()) if problem[1] < 500 or problem[0] == "service-busy"]
+    lines += [f"| `{code}` | {status} | {sentence} |" for code, status, sentence in told]
+    return "\n".join(lines) + "\n"
+
+
 # What depends on the machine is said in words.
 _DEFAULTS = {
     "data_dir": "the platform's user data folder; `/var/lib/pgface` for root",
@@ -82,6 +133,8 @@ def main() -> None:
     REFERENCE.mkdir(exist_ok=True)
     (REFERENCE / "command-line.md").write_text(command_line(), encoding="utf-8")
     (REFERENCE / "settings.md").write_text(settings(), encoding="utf-8")
+    (REFERENCE / "http-api.md").write_text(http_api(), encoding="utf-8")
+    (REFERENCE / "openapi.json").write_text(openapi(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,9 @@ Catch `PgfaceError` for all of them, or a branch:
     │   ├── TooManyAttemptsError
     │   ├── LivenessError
     │   ├── NotLoggedInError
-    │   └── KeyRefusedError
+    │   ├── KeyRefusedError
+    │   ├── UnknownLoginError
+    │   └── UnknownKeyError
     ├── RequestError
     │   ├── NotAuthenticatedError
     │   ├── NotPermittedError
@@ -238,6 +240,14 @@ class NotLoggedInError(AccountError):
 
 class KeyRefusedError(AccountError):
     """This API key is not known, or was revoked; make another one with `pgface keys create`."""
+
+
+class UnknownLoginError(AccountError):
+    """There is no such login, or it has ended."""
+
+
+class UnknownKeyError(AccountError):
+    """There is no such API key, or it was revoked; `pgface keys list` shows those that there are."""
 
 
 class RequestError(PgfaceError):

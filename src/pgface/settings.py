@@ -103,7 +103,9 @@ class Settings(BaseSettings):
         description="photos that wait for a free worker of the service at most; for more it says 503 at once",
     )
     max_request_bytes_in_flight: Annotated[int, Field(gt=0)] = Field(
-        default=256 * MEBI, description="bodies of requests in memory at once at most, in each process of the service"
+        default=256 * MEBI,
+        description="bodies of requests in memory at once at most, in each process of the service; a quarter of it is "
+        "for those who are not logged in",
     )
     request_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=30.0, description="seconds in which the body of a request has to arrive"

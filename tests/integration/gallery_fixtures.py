@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from galleries import ODD_SCHEMA, create_database, drop_database
 from psycopg import Connection, sql
+from web_service import Served, served_in_process
 
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database, initialise
@@ -92,6 +93,24 @@ def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
     """A new gallery of the InsightFace model."""
     with Gallery.create(settings, model=str(insightface_pack)) as gallery:
         yield gallery
+
+
+@pytest.fixture(scope="session")
+def served(postgres: str, tmp_path_factory: pytest.TempPathFactory, insightface_pack: Path) -> Iterator[Served]:
+    """The web service, for all tests that leave it as it was."""
+    url = create_database(postgres)
+    folder = tmp_path_factory.mktemp("served")
+    values = {"database_url": url, "PGFACE_SCHEMA": ODD_SCHEMA, "data_dir": folder, "connect_timeout": 2}
+    with served_in_process(Settings.model_validate(values), insightface_pack) as served:
+        yield served
+    drop_database(postgres, url)
+
+
+@pytest.fixture
+def api(served: Served) -> Iterator[Served]:
+    """The web service, with nobody in its gallery."""
+    yield served
+    served.empty()
 
 
 @pytest.fixture

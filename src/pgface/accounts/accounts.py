@@ -15,7 +15,7 @@ from pgface.accounts.audit import Event, record
 from pgface.accounts.client import Client
 from pgface.accounts.logins import Login, LoginOfUser, NewLogin, begin_login, end_others, find_login, logins_of
 from pgface.accounts.passwords import check_password, even_out, hash_password, own_kind, require_good_password
-from pgface.errors import DuplicateEmailError, LoginRefusedError, NotLoggedInError, TooManyAttemptsError
+from pgface.errors import DuplicateEmailError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
 from pgface.gallery import Gallery
 from pgface.people import UserRef, add_user, clean_email, clean_name, get_user, is_email
 from pgface.postgres.database import Database
@@ -130,7 +130,7 @@ class Accounts:
         """End one of a user's logins, by its id.
 
         Raises:
-            NotLoggedInError: it is not one of theirs, or has ended.
+            UnknownLoginError: it is not one of theirs, or has ended.
             UnknownUserError: there is no such user.
 
         """
@@ -138,7 +138,7 @@ class Accounts:
         with self._database.transaction() as connection:
             values = {"id": login_id, "user_id": user_id}
             if connection.execute(queries()["end_token_of_user"], values).fetchone() is None:
-                raise NotLoggedInError
+                raise UnknownLoginError
             record(connection, "log out", client or Client(), user_id=user_id)
 
     def log_out_everywhere(self, user: UserRef, *, but: str | None = None, client: Client | None = None) -> int:

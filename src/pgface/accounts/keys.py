@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 from pgface.accounts.audit import record
 from pgface.accounts.client import Client
-from pgface.errors import AccountError, KeyRefusedError
+from pgface.errors import AccountError, KeyRefusedError, UnknownKeyError
 from pgface.people import id_in_range
 from pgface.postgres.database import Database
 from pgface.schema import queries
@@ -88,10 +88,10 @@ def revoke_key(database: Database, key_id: int, client: Client) -> None:
     """Let a key open nothing any more.
 
     Raises:
-        KeyRefusedError: there is none with this id, or it was revoked before.
+        UnknownKeyError: there is none with this id, or it was revoked before.
 
     """
     with database.transaction() as connection:
         if connection.execute(queries()["revoke_key"], {"id": id_in_range(key_id)}).fetchone() is None:
-            raise KeyRefusedError(f"There is no key {key_id} that opens anything; `pgface keys list` shows them.")
+            raise UnknownKeyError(f"There is no key {key_id} that opens anything; `pgface keys list` shows them.")
         record(connection, "key revoked", client, key_id=key_id)

@@ -1249,10 +1249,11 @@ WHERE caller = %(caller)s AND key = %(key)s;
 -- answer_idempotent_request --
 UPDATE idempotent_requests
 SET status = %(status)s, answer = %(answer)s, user_id = %(user_id)s
-WHERE caller = %(caller)s AND key = %(key)s AND status IS NULL;
+WHERE caller = %(caller)s AND key = %(key)s AND started_at = %(started_at)s AND status IS NULL;
 
 -- give_up_idempotent_request --
-DELETE FROM idempotent_requests WHERE caller = %(caller)s AND key = %(key)s AND status IS NULL;
+DELETE FROM idempotent_requests
+WHERE caller = %(caller)s AND key = %(key)s AND started_at = %(started_at)s AND status IS NULL;
 
 -- forget_idempotent_requests --
 DELETE FROM idempotent_requests WHERE started_at < clock_timestamp() - make_interval(secs => %(kept)s);

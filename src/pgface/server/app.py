@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
@@ -13,7 +13,8 @@ from fastapi.routing import APIRoute
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
 from pgface.server.middleware import Surroundings
-from pgface.server.problems import MEDIA_TYPE, Problem, answer_with_problems
+from pgface.server.openapi import completed
+from pgface.server.problems import answer_with_problems
 from pgface.server.routes import administration, auth, faces, introspection, operations, photos, users
 from pgface.server.service import Service
 from pgface.settings import get_settings
@@ -24,13 +25,6 @@ _DESCRIPTION: Final = """Face recognition in your PostgreSQL.
 
 People come with the token of a login and see only what is theirs; programs come with an API key and do what its
 scopes say. Photos come as multipart/form-data, or as JSON in base64. Errors are problem details (RFC 9457)."""
-
-_ANY_PROBLEM: Final[dict[int | str, dict[str, Any]]] = {
-    "default": {
-        "description": "A problem: `code` says which; `/problems` lists them.",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-}
 
 
 def create_app(gallery: Gallery | None = None) -> FastAPI:
@@ -49,7 +43,7 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
             app.state.service = Service.of(opened)
             metrics.observe()
             yield
-            app.state.service.inference.close()
+            app.state.service.close()
         finally:
             if gallery is None:
                 opened.close()
@@ -64,33 +58,19 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url=f"{PREFIX}/openapi.json",
         generate_unique_id_function=_operation_id,
-        responses=_ANY_PROBLEM,
     )
     api = APIRouter(prefix=PREFIX)
-    for module in (users, photos, faces, auth, introspection, administration):
-        api.include_router(module.router)
+    routers = [module.router for module in (users, photos, faces, auth, introspection, administration)]
+    for router in routers:
+        api.include_router(router)
     app.include_router(api)
     app.include_router(operations.router)
     answer_with_problems(app)
     web.add_pages(app)
     app.add_middleware(Surroundings)
-    app.openapi = lambda: _with_problems(app)  # type: ignore[method-assign]
+    app.openapi = completed(app, [*routers, operations.router])  # type: ignore[method-assign]
     return app
 
 
 def _operation_id(route: APIRoute) -> str:
     return route.name
-
-
-def _with_problems(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, with the schema of problems in place of FastAPI's own errors."""
-    if app.openapi_schema is None:
-        document = FastAPI.openapi(app)
-        schemas = document["components"]["schemas"]
-        for theirs in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(theirs, None)
-        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= problem.pop("$defs", {}) | {"Problem": problem}
-        for operation in (operation for path in document["paths"].values() for operation in path.values()):
-            operation["responses"].pop("422", None)
-    return app.openapi_schema or document

@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
@@ -19,11 +20,14 @@ import pydantic_core
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, WithJsonSchema
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from pgface.errors import MediaTypeError, RequestError, RequestTooLargeError, RequestTooSlowError
 from pgface.faces.image import Upload
+from pgface.server.inference import Share
 from pgface.server.service import service_of
 from pgface.settings import MEBI
 
@@ -35,7 +39,10 @@ _MOST_FILES: Final = 101
 """One more than frames of a camera, so that it is the field that is said to have too many."""
 _MOST_TEXT: Final = 64 * 1024
 _MOST_FILE_NAME: Final = 200
+_DIGITS: Final = 15
 _UNNAMED: Final = "photo"
+_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+"""RFC 2046, section 5.1.1."""
 
 SMALL: Final = 64 * 1024
 """Bytes of a body without photos."""
@@ -64,6 +71,16 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
+    def fingerprint(self) -> str:
+        """By which a repeated request is known to be the same; forms have another boundary each time."""
+        digest = hashlib.sha256()
+        for name in sorted(type(self).model_fields):
+            value = getattr(self, name)
+            for one in value if isinstance(value, list) else [value]:
+                data = one.name.encode() + b"\0" + one.data if isinstance(one, Upload) else repr(one).encode()
+                digest.update(f"{name} {len(data)} ".encode() + data)
+        return digest.hexdigest()
+
 
 B = TypeVar("B", bound=Body)
 
@@ -85,14 +102,19 @@ def body(kind: type[B], *, photos: int = 0, most_bytes: int | None = None, plain
         media_type = _media_type(request, other)
         data_bytes = most_bytes or photos * service.settings.max_photo_bytes
         limit = SMALL + (data_bytes * 4 // 3 + 4 if media_type == _JSON else data_bytes)
-        with service.bodies.share(_announced(request, limit)):
+        _refuse_announced(request, limit)
+        known = getattr(request.state, "caller", None) is not None
+        with (service.bodies if known else service.bodies_of_strangers).share() as share:
             try:
                 async with asyncio.timeout(service.settings.request_timeout):
-                    fields = await _fields(request, kind, media_type, limit)
+                    fields = await _fields(request, kind, media_type, _Limits(limit, share))
             except TimeoutError:
                 raise RequestTooSlowError from None
-            request.state.fingerprint = _fingerprint(fields)
-            yield _validated(kind, fields)
+            except ClientDisconnect:
+                raise RequestError("The connection was closed before the body was there.") from None
+            asked = _validated(kind, fields, strict=media_type == _JSON)
+            request.state.fingerprint = asked.fingerprint()
+            yield asked
 
     return Depends(read)
 
@@ -105,30 +127,38 @@ def _media_type(request: Request, other: str | None) -> str:
     return given
 
 
-async def _fields(request: Request, kind: type[Body], media_type: str, limit: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What a body may cost."""
+
+    most_bytes: int
+    share: Share
+
+
+async def _fields(request: Request, kind: type[Body], media_type: str, limits: _Limits) -> dict[str, Any]:
     if media_type == _FORM:
-        return await _form_fields(request, kind, limit)
-    data = b"".join([chunk async for chunk in _within(request, limit)])
+        return await _form_fields(request, kind, limits)
+    data = b"".join([chunk async for chunk in _within(request, limits)])
     return _json_fields(data) if media_type == _JSON else _plain_form_fields(data, kind)
 
 
-def _announced(request: Request, limit: int) -> int:
-    """How many bytes are going to come, as far as is said; before any of them is read."""
-    try:
-        announced = int(request.headers.get("content-length", limit))
-    except ValueError:
-        raise RequestError("The header Content-Length is not a number.") from None
-    if announced > limit:
-        raise RequestTooLargeError(f"The body has {announced:,} bytes and the limit is {limit:,}.")
-    return announced
+def _refuse_announced(request: Request, limit: int) -> None:
+    """Refuse what is going to be too large, before any of it is read."""
+    announced = request.headers.get("content-length", "0")
+    if not (announced.isascii() and announced.isdigit()):
+        raise RequestError("The header Content-Length is not a number.")
+    if len(announced) > _DIGITS or int(announced) > limit:
+        raise RequestTooLargeError(f"The body is longer than the limit of {limit:,} bytes.")
 
 
-async def _within(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+async def _within(request: Request, limits: _Limits) -> AsyncGenerator[bytes, None]:
     read = 0
     async for chunk in request.stream():
         read += len(chunk)
-        if read > limit:
-            raise RequestTooLargeError(f"The body is longer than the limit of {limit:,} bytes.")
+        if read > limits.most_bytes:
+            raise RequestTooLargeError(f"The body is longer than the limit of {limits.most_bytes:,} bytes.")
+        # As it comes, and not as it is announced: who announces much and sends nothing keeps nobody else out.
+        limits.share.take(len(chunk))
         yield chunk
 
 
@@ -153,19 +183,20 @@ def _plain_form_fields(data: bytes, kind: type[Body]) -> dict[str, Any]:
     return _taken(kind, found)
 
 
-async def _form_fields(request: Request, kind: type[Body], limit: int) -> dict[str, Any]:
-    parser = MultiPartParser(
-        Headers(raw=request.headers.raw),
-        _within(request, limit),
+async def _form_fields(request: Request, kind: type[Body], limits: _Limits) -> dict[str, Any]:
+    parser = _WholeForm(
+        _form_header(request),
+        _within(request, limits),
         max_files=_MOST_FILES,
         max_fields=_MOST_FIELDS,
         max_part_size=_MOST_TEXT,
     )
-    parser.spool_max_size = limit + MEBI  # never to disk
+    parser.spool_max_size = limits.most_bytes + MEBI  # never to disk
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise RequestError(f"The body is not a form: {error.message}.") from None
+        raise RequestError(f"The body is not a form: {error.message.rstrip('.')}.") from None
+    parser.require_end()
     try:
         found: dict[str, list[Any]] = defaultdict(list)
         for name, value in form.multi_items():
@@ -173,6 +204,30 @@ async def _form_fields(request: Request, kind: type[Body], limit: int) -> dict[s
     finally:
         await form.close()
     return _taken(kind, found)
+
+
+class _WholeForm(MultiPartParser):
+    """Starlette's parser, which would take a form that breaks off for one that is whole."""
+
+    _ended = False
+
+    def on_end(self) -> None:
+        self._ended = True
+
+    def require_end(self) -> None:
+        if not self._ended:
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise RequestError("The body is not a form: it breaks off.")
+
+
+def _form_header(request: Request) -> Headers:
+    """Only the boundary: of the character sets that a client can name, some take very long, and some give no text."""
+    _, options = parse_options_header(request.headers.get("content-type", ""))
+    boundary = options.get(b"boundary", b"").decode("latin-1")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise RequestError("The header Content-Type has no boundary of the form's parts.")
+    return Headers({"content-type": f'{_FORM}; boundary="{boundary}"'})
 
 
 async def _upload(file: UploadFile) -> Upload:
@@ -203,22 +258,12 @@ def _takes_several(kind: type[Body], name: str) -> bool:
     )
 
 
-def _validated(kind: type[B], fields: dict[str, Any]) -> B:
+def _validated(kind: type[B], fields: dict[str, Any], *, strict: bool) -> B:
+    """Of JSON the types as they are documented; in a form everything is text."""
     try:
-        return kind.model_validate(fields)
+        return kind.model_validate(fields, strict=strict)
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_input=False, include_url=False)) from None
-
-
-def _fingerprint(fields: dict[str, Any]) -> str:
-    """By which a repeated request is known to be the same; forms have another boundary each time."""
-    digest = hashlib.sha256()
-    for name in sorted(fields):
-        values = fields[name] if isinstance(fields[name], list) else [fields[name]]
-        for value in values:
-            data = value.data if isinstance(value, Upload) else repr(value).encode("utf-8", "backslashreplace")
-            digest.update(f"{name!r} {len(data)} ".encode("utf-8", "backslashreplace") + data)
-    return digest.hexdigest()
 
 
 def described(

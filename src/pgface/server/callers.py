@@ -112,7 +112,8 @@ def from_own_pages(request: Request) -> bool:
     """
     site = request.headers.get("sec-fetch-site")
     if site is None:
-        return urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host", "-")
+        sender = urlsplit(request.headers.get("origin", "")).netloc
+        return sender != "" and sender == request.headers.get("host")
     return site == _OWN_PAGES
 
 
@@ -135,7 +136,7 @@ def _by_secret(service: Service, secret: str) -> Caller:
     return person_of(service, secret)
 
 
-def _known(permits: Permits) -> Callable[..., Awaitable[Caller]]:
+def _known(permitted: str, permits: Permits) -> Callable[..., Awaitable[Caller]]:
     async def dependency(
         request: Request,
         _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
@@ -148,17 +149,19 @@ def _known(permits: Permits) -> Callable[..., Awaitable[Caller]]:
             raise NotPermittedError
         return caller
 
+    dependency.permitted = permitted  # type: ignore[attr-defined] # for the documentation
     return dependency
 
 
 def scoped(scope: Scope) -> Any:
     """Only for programs whose key has this scope, and for administrators."""
-    return Depends(_known(lambda _, caller: caller.may(scope)))
+    return Depends(_known(_programs(scope), lambda _, caller: caller.may(scope)))
 
 
 def scoped_or_person(scope: Scope) -> Any:
     """The same, and for everybody who is logged in."""
-    return Depends(_known(lambda _, caller: caller.may(scope) or isinstance(caller, Person)))
+    permitted = f"everybody who is logged in, {_programs(scope)}"
+    return Depends(_known(permitted, lambda _, caller: caller.may(scope) or isinstance(caller, Person)))
 
 
 def scoped_or_self(scope: Scope) -> Any:
@@ -167,12 +170,17 @@ def scoped_or_self(scope: Scope) -> Any:
     def permits(request: Request, caller: Caller) -> bool:
         return caller.may(scope) or caller.is_user(_number(request.path_params["user_id"]))
 
-    return Depends(_known(permits))
+    return Depends(_known(f"the user themselves, {_programs(scope)}", permits))
 
 
 def person() -> Any:
     """Only for people who are logged in."""
-    return Depends(_known(lambda _, caller: isinstance(caller, Person)))
+    return Depends(_known("everybody who is logged in", lambda _, caller: isinstance(caller, Person)))
+
+
+def _programs(scope: Scope) -> str:
+    scopes = f"`{scope}`" if scope == "admin" else f"`{scope}` or `admin`"
+    return f"administrators, and programs with the scope {scopes}"
 
 
 def _number(text: str) -> int:

@@ -21,6 +21,7 @@ async def enter_by_password(service: Service, asked: Credentials, client: Client
 
     Raises:
         LoginRefusedError, TooManyAttemptsError: as `Accounts.log_in` has it.
+        ServiceBusyError: there is too much to do.
 
     """
 
@@ -28,7 +29,7 @@ async def enter_by_password(service: Service, asked: Credentials, client: Client
         with _counted("password"):
             return service.accounts.log_in(asked.email, asked.password, client=client)
 
-    return await service.ask(begin)
+    return await service.hash(begin)
 
 
 async def enter_by_face(service: Service, asked: FaceAnswer, client: Client) -> NewLogin:

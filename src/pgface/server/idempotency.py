@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Request
@@ -65,7 +66,8 @@ async def once(
     try:
         status, answer, user_id = await act()
     except BaseException:
-        await service.ask(_give_up, database, asked)
+        with suppress(PgfaceError):  # the first error is the one to tell of
+            await service.ask(_give_up, database, asked)
         raise
     content = answer.model_dump(mode="json")
     await service.ask(_answered, database, asked, status, content, user_id)
@@ -75,7 +77,7 @@ async def once(
 class _Asked:
     def __init__(self, caller: Caller | None, key: str, request: Request) -> None:
         what = f"{request.method} {request.url.path} {getattr(request.state, 'fingerprint', '')}"
-        self.values = {
+        self.values: dict[str, Any] = {
             "caller": caller.name if caller else "nobody",
             "key": hashlib.sha256(key.encode()).hexdigest(),
             # With the client's key, of which nothing is kept that could open it: a body may hold a password.
@@ -89,7 +91,10 @@ def _begin(database: Database, asked: _Asked) -> tuple[int, Any] | None:
     with database.transaction() as connection:
         connection.execute(queries()["forget_idempotent_requests"], {"kept": KEPT})
         given_up = {"given_up_after": GIVEN_UP_AFTER}
-        if connection.execute(queries()["begin_idempotent_request"], values | given_up).fetchone() is not None:
+        begun = connection.execute(queries()["begin_idempotent_request"], values | given_up).fetchone()
+        if begun is not None:
+            # Only this one may answer, and not one that was so slow that it was taken for dead.
+            values["started_at"] = begun[0]
             return None
     found = database.read("select_idempotent_request", values, row_factory=tuple_row)
     if not found:  # it was given up just now
@@ -109,7 +114,8 @@ def _answered(database: Database, asked: _Asked, status: int, answer: Any, user_
             connection.execute(queries()["answer_idempotent_request"], values)
     except PgfaceError:
         # What was asked for is done, and that is what the client has to know; the user may be erased by now.
-        _give_up(database, asked)
+        with suppress(PgfaceError):
+            _give_up(database, asked)
 
 
 def _give_up(database: Database, asked: _Asked) -> None:

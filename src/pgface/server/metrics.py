@@ -32,6 +32,8 @@ requests = Histogram(
 stages = Histogram("pgface_stage_seconds", "Stages of an answer.", ("stage",), buckets=_BUCKETS)
 waiting = Gauge("pgface_photos_waiting", "Photos that wait for a free worker.", multiprocess_mode="livesum")
 working = Gauge("pgface_photos_in_work", "Photos that are worked on.", multiprocess_mode="livesum")
+passwords_waiting = Gauge("pgface_passwords_waiting", "Passwords that wait to be hashed.", multiprocess_mode="livesum")
+passwords_working = Gauge("pgface_passwords_in_work", "Passwords that are being hashed.", multiprocess_mode="livesum")
 refused = Counter("pgface_busy", "Requests that were sent away because there was too much to do.")
 logins = Counter("pgface_logins", "Logins.", ("method", "outcome"))
 users = Gauge("pgface_users", "People of the gallery.", multiprocess_mode="mostrecent")

@@ -86,7 +86,7 @@ class Claim(Body):
     """A photo, and is it this user?"""
 
     photo: PhotoField
-    user_id: int | None = None
+    user_id: int | None = Field(default=None, ge=1, le=2**31 - 1)
     email: Email | None = Field(default=None, description="In place of `user_id`. A person may give neither.")
     threshold: Similarity | None = Field(default=None, description="The gallery's own for 1:1 if not given.")
     face: Which = "only"

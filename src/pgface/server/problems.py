@@ -39,6 +39,8 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.NotLoggedInError: 401,
     errors.KeyRefusedError: 401,
     errors.TooManyAttemptsError: 429,
+    errors.UnknownLoginError: 404,
+    errors.UnknownKeyError: 404,
     errors.GalleryError: 422,
     errors.ModelMismatchError: 503,
     errors.UnknownUserError: 404,
@@ -61,10 +63,19 @@ _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
     errors.UnknownUserError: "There is no such user.",
     errors.UnknownPhotoError: "There is no such photo.",
     errors.FaceOfAnotherUserError: "This face already belongs to another user.",
+    errors.UnknownKeyError: "There is no such API key, or it was revoked.",
     errors.KeyRefusedError: "This API key is not known, or was revoked.",
     errors.TooManyAttemptsError: "There were too many attempts in vain; wait, and try again.",
 }
+_OF_HTTP: Final = (
+    ("invalid-request", 422, "A field is missing, is not known, or has a value that cannot be used."),
+    ("not-found", 404, "There is nothing at this path."),
+    ("method-not-allowed", 405, "This path takes other methods; the header `Allow` names them."),
+    ("internal", 500, "Something went wrong here; the log knows what, by the request's id."),
+)
 _NOT_NOW: Final = "This does not work at the moment; try again later."
+_MOST_FIELDS: Final = 20
+_MOST_NAME: Final = 100
 _BUSY_SECONDS: Final = 1
 _AWAY_SECONDS: Final = 5
 
@@ -104,7 +115,8 @@ def status_of(error: type[PgfaceError]) -> int:
 def known_problems() -> tuple[tuple[str, int, str], ...]:
     """Code, status and sentence of every error that the service can answer with."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PgfaceError)]
-    return tuple((code_of(kind), status_of(kind), _IN_PUBLIC.get(kind) or str(kind())) for kind in kinds)
+    ours = ((code_of(kind), status_of(kind), _IN_PUBLIC.get(kind) or str(kind())) for kind in kinds)
+    return (*ours, *_OF_HTTP)
 
 
 def public_sentences() -> frozenset[str]:
@@ -178,14 +190,15 @@ def _answer(
 
 def invalid_fields(request: Request, found: Sequence[Mapping[str, Any]]) -> JSONResponse:
     """The answer to fields that pydantic refuses, without the values, which may be photos or passwords."""
-    fields = [FieldProblem(field=_name(error["loc"]), detail=f"{error['msg']}.") for error in found]
+    told = found[:_MOST_FIELDS]  # a client can send as many unknown ones as fit into a body
+    fields = [FieldProblem(field=_name(error["loc"]), detail=f"{error['msg']}.") for error in told]
     first = f"{fields[0].field}: {fields[0].detail}" if fields else "The request cannot be understood."
     return _answer(request, 422, "invalid-request", first, fields=fields)
 
 
 def _name(location: Sequence[Any]) -> str:
     places = [str(part) for part in location if part not in ("body", "query", "path", "header")]
-    return ".".join(places) or "body"
+    return ".".join(places)[:_MOST_NAME] or "body"
 
 
 def http_problem(request: Request, error: HTTPException) -> JSONResponse:

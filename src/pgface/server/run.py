@@ -30,6 +30,7 @@ Announce = Callable[[str, str], None]
 """Called with the model's name and the URL, as soon as requests are taken."""
 
 _FACTORY: Final = "pgface.server.app:create_app"
+_PROTOCOL: Final = "pgface.server.connections:ImpatientProtocol"
 _MOST_CONNECTIONS: Final = 1_000
 GRACE: Final = 60
 """Seconds for requests under way when the service is to end."""
@@ -133,6 +134,7 @@ def _configuration(
     return Config(
         app,
         factory=True,
+        http=_PROTOCOL,
         workers=workers,
         ssl_certfile=listening.certificate,
         ssl_keyfile=listening.key,

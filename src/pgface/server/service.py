@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Final, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 from psycopg.rows import tuple_row
@@ -15,8 +16,11 @@ from pgface.accounts import Accounts, Client, FaceLogin
 from pgface.gallery import Gallery
 from pgface.postgres.migrate import require_current
 from pgface.server import metrics
-from pgface.server.inference import BodyBudget, InferencePool
+from pgface.server.inference import BodyBudget, WorkPool
 from pgface.settings import Settings
+
+_MOST_PASSWORDS_WAITING: Final = 64
+"""Some seconds of work."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,8 +33,11 @@ class Service:
     gallery: Gallery
     accounts: Accounts
     face_login: FaceLogin
-    inference: InferencePool
+    inference: WorkPool
+    hashing: WorkPool
     bodies: BodyBudget
+    bodies_of_strangers: BodyBudget
+    """A part by itself, so that whoever has no account cannot keep out those who have one."""
     timezone: tzinfo
     """Of the server's timestamps that have none, as the specification's columns."""
 
@@ -40,12 +47,20 @@ class Service:
         settings = gallery.settings
         with gallery.database.transaction() as connection:
             timezone = connection.info.timezone
+        of_strangers = settings.max_request_bytes_in_flight // 4
         return cls(
             gallery,
             Accounts(gallery),
             FaceLogin(gallery),
-            InferencePool(settings.workers, settings.queue_size),
-            BodyBudget(settings.max_request_bytes_in_flight),
+            WorkPool(settings.workers, settings.queue_size, waiting=metrics.waiting, working=metrics.working),
+            WorkPool(
+                os.cpu_count() or 1,
+                _MOST_PASSWORDS_WAITING,
+                waiting=metrics.passwords_waiting,
+                working=metrics.passwords_working,
+            ),
+            BodyBudget(settings.max_request_bytes_in_flight - of_strangers),
+            BodyBudget(of_strangers),
             timezone,
         )
 
@@ -63,9 +78,23 @@ class Service:
         """
         return await self.inference.run(work, *args, **kwargs)
 
+    async def hash(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do what hashes a password, which takes long on purpose; not in the threads that every request needs.
+
+        Raises:
+            ServiceBusyError: there is too much to do.
+
+        """
+        return await self.hashing.run(work, *args, **kwargs)
+
     async def ask(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Do what asks PostgreSQL, in a thread, because the event loop must not wait."""
         return await run_in_threadpool(work, *args, **kwargs)
+
+    def close(self) -> None:
+        """Wait for what is in work."""
+        self.inference.close()
+        self.hashing.close()
 
     def require_current_schema(self) -> None:
         """See that the tables are as this version of pgface needs them.

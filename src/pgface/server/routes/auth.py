@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from pgface.errors import NotPermittedError
@@ -58,7 +58,9 @@ async def register(
         raise NotPermittedError("Nobody may register here; an administrator adds people.")
 
     async def act() -> Created:
-        user = await service.ask(service.accounts.register, asked.email, asked.password, name=asked.name, client=client)
+        user = await service.hash(
+            service.accounts.register, asked.email, asked.password, name=asked.name, client=client
+        )
         return 201, UserOut.of(user, service), user.id
 
     return await once(request, None, idempotency_key, act)
@@ -130,7 +132,7 @@ async def erase_me(
     service: TheService, caller: TheCaller, client: TheClient, asked: Annotated[PasswordOnly, body(PasswordOnly)]
 ) -> None:
     """Rows, faces, logins and files: nothing can be found afterwards."""
-    await service.ask(service.accounts.erase, _person(caller).token, asked.password, client=client)
+    await service.hash(service.accounts.erase, _person(caller).token, asked.password, client=client)
 
 
 @router.post(
@@ -147,7 +149,7 @@ async def change_password(
 ) -> None:
     """All other logins end."""
     token = _person(caller).token
-    await service.ask(service.accounts.change_password, token, asked.former, asked.new, client=client)
+    await service.hash(service.accounts.change_password, token, asked.former, asked.new, client=client)
 
 
 @router.get("/logins", summary="List my logins")
@@ -158,7 +160,12 @@ def list_logins(service: TheService, caller: TheCaller) -> LoginsOut:
 
 
 @router.delete("/logins", summary="Log out everywhere")
-def end_logins(service: TheService, caller: TheCaller, client: TheClient, keep_this: bool = False) -> EndedOut:
+def end_logins(
+    service: TheService,
+    caller: TheCaller,
+    client: TheClient,
+    keep_this: Annotated[bool, Query(description="Whether the login that asks goes on.")] = False,
+) -> EndedOut:
     """All logins end; with `keep_this`, all others."""
     logged_in = _person(caller)
     but = logged_in.token if keep_this else None

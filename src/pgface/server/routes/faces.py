@@ -85,7 +85,7 @@ def _claimed(caller: Caller, asked: Claim) -> UserRef:
     given: UserRef | None = asked.email if asked.user_id is None else asked.user_id
     if caller.may("verify"):
         if given is None:
-            raise RequestError("Give user_id or email: whom is the photo claimed to be of?")
+            raise RequestError("Give user_id or email of whom the photo is claimed to be.")
         return given
     assert isinstance(caller, Person)  # noqa: S101 - the other kind has a scope
     own = caller.login

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Response
+from pydantic import ConfigDict
 
 from pgface.accounts import Login
 from pgface.errors import NotLoggedInError
@@ -17,7 +18,9 @@ router = APIRouter(tags=["auth"])
 
 
 class Introspection(Body):
-    """A token that somebody has shown to another application."""
+    """A token that somebody has shown to another application; what else OAuth libraries send along is ignored."""
+
+    model_config = ConfigDict(extra="ignore")
 
     token: Text
     token_type_hint: Text | None = None

@@ -11,6 +11,7 @@ from pgface.errors import PgfaceError, SchemaMissingError, SchemaTooNewError
 from pgface.server import metrics
 from pgface.server.callers import Caller, scoped
 from pgface.server.models import HealthOut, ReadinessOut
+from pgface.server.routes.examples import METRICS
 from pgface.server.service import Service, TheService
 
 router = APIRouter(tags=["operations"])
@@ -38,7 +39,12 @@ def readyz(service: TheService, response: Response) -> ReadinessOut:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}, "description": "As Prometheus reads them."}},
+    responses={
+        200: {
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": METRICS}},
+            "description": "As Prometheus reads them.",
+        }
+    },
     summary="Metrics of all processes",
 )
 def get_metrics(service: TheService, _: Annotated[Caller, scoped("metrics")]) -> Response:

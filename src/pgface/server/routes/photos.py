@@ -86,7 +86,12 @@ async def enrollphoto_of(
 @router.get(
     "/users/{user_id}/photos/{photo_id}/crop",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}, "description": "A JPEG of 224×224 pixels."}},
+    responses={
+        200: {
+            "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+            "description": "A JPEG of 224×224 pixels.",
+        }
+    },
     summary="Get the crop of a photo",
 )
 def get_crop(

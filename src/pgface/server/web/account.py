@@ -101,7 +101,7 @@ async def change_password(
     """All other sessions end."""
     change = service.accounts.change_password
     try:
-        await service.ask(change, person.token, asked.former, asked.new, client=client)
+        await service.hash(change, person.token, asked.former, asked.new, client=client)
     except WeakPasswordError as error:
         return await _again(request, service, person, "new", error)
     except (LoginRefusedError, TooManyAttemptsError) as error:
@@ -146,7 +146,7 @@ async def delete_account(
 ) -> Response:
     """Everything."""
     try:
-        await service.ask(service.accounts.erase, person.token, asked.password, client=client)
+        await service.hash(service.accounts.erase, person.token, asked.password, client=client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         return refused(request, "delete_account.html", error, login=person.login)
     return _left("account-deleted")

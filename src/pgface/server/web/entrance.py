@@ -127,7 +127,7 @@ async def register(
     """Add them, and log them in."""
     _require_open(service)
     try:
-        await service.ask(service.accounts.register, asked.email, asked.password, name=asked.name, client=client)
+        await service.hash(service.accounts.register, asked.email, asked.password, name=asked.name, client=client)
     except (GalleryError, WeakPasswordError) as error:
         filled_in = {"name": asked.name or "", "email": asked.email, "next": local_path(asked.next)}
         return refused(request, "register.html", error, wrong=_wrong_field(error, asked.email), **filled_in)

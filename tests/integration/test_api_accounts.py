@@ -1,0 +1,278 @@
+"""Accounts over HTTP: registering, logging in by password and by face, keys, and introspection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+from moving_heads import answer_of
+from web_service import PASSWORD, V1, Photos, Served, base64_of, bearer, code_of, file
+
+from pgface.accounts import Client, FaceLogin, read_audit, revoke_key
+from pgface.accounts.logins import begin_login
+from pgface.faces.liveness import check_turns
+from pgface.server.service import Service
+from pgface.settings import Settings
+
+OTHER_PASSWORD = "other words than before"
+BUSH = ("George_W_Bush", 6)
+EMAIL = "bush@example.org"
+
+
+@pytest.fixture
+def settings_of(api: Served) -> Iterator[Any]:
+    """Gives the running service other settings."""
+    service, before = api.service, api.gallery.settings
+
+    def change(**changes: object) -> None:
+        values = before.model_dump() | changes
+        api.gallery._settings = Settings.model_validate({"PGFACE_SCHEMA": values.pop("schema_name")} | values)
+        face_login = FaceLogin(api.gallery)
+        parts = {name: getattr(service, name) for name in Service.__dataclass_fields__}
+        api.app.state.service = Service(**parts | {"face_login": face_login})
+
+    yield change
+    api.gallery._settings = before
+    api.app.state.service = service
+
+
+def test_a_persons_whole_story(api: Served) -> None:
+    body = {"email": "Ana@Example.org", "password": PASSWORD, "name": "Ana"}
+    made = api.client.post(f"{V1}/auth/register", json=body)
+    assert (made.status_code, made.json()["email"]) == (201, "ana@example.org")
+    assert "token" not in made.json()
+    assert code_of(api.client.post(f"{V1}/auth/register", json=body), 409) == "duplicate-email"
+    logged_in = api.client.post(f"{V1}/auth/login", json={"email": " ANA@example.org", "password": PASSWORD})
+    assert logged_in.status_code == 200
+    assert (logged_in.json()["token_type"], logged_in.json()["confidence"]) == ("Bearer", 1.0)
+    assert logged_in.headers["cache-control"] == "no-store"
+    headers = bearer(logged_in.json()["token"])
+    me = api.client.get(f"{V1}/auth/me", headers=headers).json()
+    assert (me["user"], me["administrator"]) == (made.json(), False)
+    assert me["login"]["expires_at"] == logged_in.json()["expires_at"]
+
+    second = bearer(api.log_in("ana@example.org").token)
+    logins = api.client.get(f"{V1}/auth/logins", headers=headers).json()["logins"]
+    assert [login["current"] for login in logins] == [True, False]
+    assert api.client.delete(f"{V1}/auth/logins/{logins[1]['id']}", headers=headers).status_code == 204
+    assert code_of(api.client.get(f"{V1}/auth/me", headers=second), 401) == "not-logged-in"
+    gone = api.client.delete(f"{V1}/auth/logins/{logins[1]['id']}", headers=headers)
+    assert code_of(gone, 404) == "unknown-login"
+    assert "www-authenticate" not in gone.headers
+
+    third = bearer(api.log_in("ana@example.org").token)
+    change = {"former": PASSWORD, "new": OTHER_PASSWORD}
+    assert api.client.post(f"{V1}/auth/password", json=change, headers=headers).status_code == 204
+    assert api.client.get(f"{V1}/auth/me", headers=third).status_code == 401
+    assert api.client.get(f"{V1}/auth/me", headers=headers).status_code == 200
+    assert code_of(api.client.post(f"{V1}/auth/password", json=change, headers=headers), 401) == "login-refused"
+    weak = {"former": OTHER_PASSWORD, "new": "ana@example.org1"}
+    assert code_of(api.client.post(f"{V1}/auth/password", json=weak, headers=headers), 422) == "weak-password"
+
+    for _ in range(2):
+        api.client.post(f"{V1}/auth/login", json={"email": "ana@example.org", "password": OTHER_PASSWORD})
+    kept = api.client.delete(f"{V1}/auth/logins", params={"keep_this": True}, headers=headers)
+    assert kept.json() == {"ended": 2}
+    assert api.client.post(f"{V1}/auth/logout", headers=headers).status_code == 204
+    assert api.client.get(f"{V1}/auth/me", headers=headers).status_code == 401
+
+    again = api.client.post(f"{V1}/auth/login", json={"email": "ana@example.org", "password": OTHER_PASSWORD}).json()
+    wrong = api.client.request("DELETE", f"{V1}/auth/me", json={"password": PASSWORD}, headers=bearer(again["token"]))
+    assert code_of(wrong, 401) == "login-refused"
+    gone = api.client.request(
+        "DELETE", f"{V1}/auth/me", json={"password": OTHER_PASSWORD}, headers=bearer(again["token"])
+    )
+    assert gone.status_code == 204
+    assert api.gallery.users() == []
+    refused = api.client.post(f"{V1}/auth/login", json={"email": "ana@example.org", "password": OTHER_PASSWORD})
+    assert code_of(refused, 401) == "login-refused"
+
+
+def test_log_out_everywhere(api: Served) -> None:
+    person = api.person()
+    other = api.log_in(person.email)
+    assert api.client.delete(f"{V1}/auth/logins", headers=person.headers).json() == {"ended": 2}
+    for token in (person.token, other.token):
+        assert api.client.get(f"{V1}/auth/me", headers=bearer(token)).status_code == 401
+
+
+def test_nobody_learns_who_has_an_account(api: Served) -> None:
+    person = api.person()
+    wrong = api.client.post(f"{V1}/auth/login", json={"email": person.email, "password": "x"})
+    unknown = api.client.post(f"{V1}/auth/login", json={"email": "nobody@example.org", "password": "x"})
+    told = [{k: v for k, v in answer.json().items() if k != "request_id"} for answer in (wrong, unknown)]
+    assert told[0] == told[1]
+    assert code_of(wrong, 401) == "login-refused"
+
+
+def test_too_many_attempts_say_when_to_come_again(api: Served) -> None:
+    client = api.at("198.51.100.1")
+    for _ in range(5):
+        code_of(client.post(f"{V1}/auth/login", json={"email": "nobody@example.org", "password": "x"}), 401)
+    refused = client.post(f"{V1}/auth/login", json={"email": "nobody@example.org", "password": "x"})
+    assert code_of(refused, 429) == "too-many-attempts"
+    assert int(refused.headers["retry-after"]) >= 1
+    assert read_audit(api.gallery.database, limit=1)[0].address == "198.51.100.1"
+
+
+def test_a_behind_a_proxy_that_gives_no_address(api: Served) -> None:
+    client = api.at("not an address; DROP TABLE users\0")
+    assert code_of(client.post(f"{V1}/auth/login", json={"email": "a@b", "password": "x"}), 401) == "login-refused"
+    assert read_audit(api.gallery.database, limit=1)[0].address is None
+
+
+def test_registration_can_be_closed(api: Served, settings_of: Any) -> None:
+    settings_of(registration="closed")
+    before = api.contents()
+    body = {"email": "ana@example.org", "password": PASSWORD}
+    assert code_of(api.client.post(f"{V1}/auth/register", json=body), 403) == "not-permitted"
+    assert api.contents() == before
+
+
+def test_keys(api: Served) -> None:
+    administrator = api.key("admin")
+    asked = {"name": "door terminal", "scopes": ["verify", "identify", "verify"]}
+    made = api.client.post(f"{V1}/keys", json=asked, headers=administrator)
+    assert made.status_code == 201
+    key, about = made.json()["key"], made.json()["about"]
+    assert (about["name"], about["scopes"], about["last_used_at"]) == ("door terminal", ["identify", "verify"], None)
+    listed = api.client.get(f"{V1}/keys", headers=administrator)
+    assert about in listed.json()["keys"]
+    assert key not in listed.text
+    before = datetime.now().astimezone()
+    assert api.client.post(f"{V1}/introspect", json={"token": "x"}, headers=bearer(key)).status_code == 200
+    (used,) = [
+        one for one in api.client.get(f"{V1}/keys", headers=administrator).json()["keys"] if one["id"] == about["id"]
+    ]
+    assert abs((datetime.fromisoformat(used["last_used_at"]) - before).total_seconds()) < 120
+    assert api.client.delete(f"{V1}/keys/{about['id']}", headers=administrator).status_code == 204
+    refused = api.client.post(f"{V1}/introspect", json={"token": "x"}, headers=bearer(key))
+    assert code_of(refused, 401) == "key-refused"
+    for number in (about["id"], 2**31 - 1):
+        gone = api.client.delete(f"{V1}/keys/{number}", headers=administrator)
+        assert code_of(gone, 404) == "unknown-key"  # 401 would tell the caller that their own key is not known
+    for wrong in ({"name": " ", "scopes": ["admin"]}, {"name": "x\ny", "scopes": ["admin"]}):
+        assert code_of(api.client.post(f"{V1}/keys", json=wrong, headers=administrator), 422) == "account"
+    for wrong in ({"name": "x", "scopes": []}, {"name": "x", "scopes": ["root"]}):
+        assert code_of(api.client.post(f"{V1}/keys", json=wrong, headers=administrator), 422) == "invalid-request"
+
+
+def test_introspection(api: Served) -> None:
+    program = api.key("verify")
+    person = api.person("ana@example.org", "Ana")
+
+    def ask(token: str, **more: Any) -> dict[str, Any]:
+        by_form = api.client.post(f"{V1}/introspect", data={"token": token} | more, headers=program)
+        by_json = api.client.post(f"{V1}/introspect", json={"token": token} | more, headers=program)
+        assert by_form.status_code == by_json.status_code == 200, by_form.text
+        assert by_form.headers["cache-control"] == "no-store"
+        assert by_form.json() == by_json.json()
+        answer: dict[str, Any] = by_json.json()
+        return answer
+
+    found = ask(person.token)
+    assert abs(found.pop("iat") - time.time()) < 60
+    assert found.pop("exp") - time.time() == pytest.approx(12 * 3600, abs=60)
+    assert found == {
+        "active": True,
+        "sub": str(person.id),
+        "username": "ana@example.org",
+        "name": "Ana",
+        "token_type": "Bearer",
+        "confidence": 1.0,
+    }
+    # OAuth libraries send more than the one field; RFC 6749, section 3.2, has it ignored.
+    assert ask(person.token, token_type_hint="access_token", client_id="x")["active"] is True
+    with api.owner.database.transaction() as connection:
+        expired = begin_login(connection, person.id, confidence=1.0, seconds=-1).token
+    key, _ = api.new_key("verify")
+    api.accounts.log_out(person.token)
+    for token in (expired, person.token, "unknown", "", " ", key, "é" * 999, person.token + " "):
+        assert ask(token) == {"active": False}, token
+    twice = api.client.post(
+        f"{V1}/introspect",
+        content="token=a&token=b",
+        headers=program | {"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert code_of(twice, 422) == "request"
+    missing = api.client.post(f"{V1}/introspect", data={"token_type_hint": "x"}, headers=program)
+    assert code_of(missing, 422) == "invalid-request"
+
+
+def test_a_revoked_key_in_use(api: Served) -> None:
+    key, number = api.new_key("admin")
+    assert api.client.get(f"{V1}/status", headers=bearer(key)).status_code == 200
+    revoke_key(api.gallery.database, number, Client())
+    assert code_of(api.client.get(f"{V1}/status", headers=bearer(key)), 401) == "key-refused"
+
+
+# By face
+
+
+@pytest.fixture
+def bush(api: Served, photos: Photos) -> Served:
+    api.accounts.register(EMAIL, PASSWORD)
+    for number in (7, 8):
+        api.gallery.enroll(photos("George_W_Bush", number), EMAIL)
+    return api
+
+
+def frames_for(api: Served, photos: Photos, challenge: dict[str, Any]) -> list[bytes]:
+    return answer_of(api.gallery.faces, photos(*BUSH), challenge["turns"])
+
+
+def test_log_in_by_face_and_password(bush: Served, photos: Photos) -> None:
+    challenge = bush.client.post(f"{V1}/auth/challenge").json()
+    assert (challenge["policy"], challenge["seconds"]) == ("password+face", 60)
+    frames = frames_for(bush, photos, challenge)
+    fields = {"challenge": challenge["token"], "email": EMAIL, "password": PASSWORD}
+    files = [("frames", file(frame)) for frame in frames]
+    wrong = bush.client.post(f"{V1}/auth/face", data=fields | {"password": "x"}, files=files)
+    assert code_of(wrong, 401) == "login-refused"
+    answer = bush.client.post(f"{V1}/auth/face", data=fields, files=files)
+    assert answer.status_code == 200, answer.text
+    assert 0.3 < answer.json()["confidence"] < 1
+    me = bush.client.get(f"{V1}/auth/me", headers=bearer(answer.json()["token"])).json()
+    assert me["user"]["email"] == EMAIL
+    again = bush.client.post(f"{V1}/auth/face", data=fields, files=files)
+    assert code_of(again, 401) == "login-refused"
+    assert again.json()["detail"] == "This login by face was refused."
+
+
+def test_who_logged_in_by_face_alone_is_no_administrator(bush: Served, photos: Photos, settings_of: Any) -> None:
+    settings_of(login_policy="face+liveness")
+    bush.execute("INSERT INTO administrators (user_id) SELECT id FROM users")
+    challenge = bush.client.post(f"{V1}/auth/challenge").json()
+    frames = frames_for(bush, photos, challenge)
+    # The very picture that is compared is enrolled, as it is when somebody has the photo's file: nothing is more alike.
+    seen = [bush.gallery.faces(frame) for frame in frames]
+    compared = check_turns(seen, challenge["turns"], same_person=0).frontal
+    (number,) = [number for number, (face,) in enumerate(seen) if face is compared]
+    bush.gallery.enroll(frames[number], EMAIL)
+    body = {"challenge": challenge["token"], "email": EMAIL, "frames": [base64_of(frame) for frame in frames]}
+    answer = bush.client.post(f"{V1}/auth/face", json=body)
+    assert answer.status_code == 200, answer.text
+    assert read_audit(bush.gallery.database, limit=1)[0].similarity == pytest.approx(1, abs=1e-5)
+    headers = bearer(answer.json()["token"])
+    assert bush.client.get(f"{V1}/auth/me", headers=headers).json()["administrator"] is False
+    assert code_of(bush.client.get(f"{V1}/users", headers=headers), 403) == "not-permitted"
+    by_password = bearer(bush.log_in(EMAIL).token)
+    assert bush.client.get(f"{V1}/users", headers=by_password).status_code == 200
+
+
+def test_faces_that_are_refused(bush: Served, settings_of: Any) -> None:
+    settings_of(login_policy="face+liveness")
+    client = bush.at("198.51.100.2")
+    answers: list[dict[str, Any]] = [
+        {"challenge": "forged", "email": EMAIL, "frames": []},
+        {"challenge": "", "email": EMAIL, "frames": [base64_of(b"x")] * 100},
+        {"challenge": "x", "frames": []},
+    ]
+    for body in answers:
+        refused = client.post(f"{V1}/auth/face", json=body)
+        assert code_of(refused, 401) == "login-refused", body
+    for body in ({"challenge": "x", "email": EMAIL}, {"challenge": "x", "frames": ["AAAA"] * 101}):
+        assert code_of(client.post(f"{V1}/auth/face", json=body), 422) == "invalid-request"

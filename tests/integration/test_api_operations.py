@@ -1,0 +1,209 @@
+"""What the service says of itself: its health, metrics, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from web_service import PASSWORD, V1, Headers, Photos, Served, code_of, file
+
+from pgface import errors
+from pgface.errors import DatabaseUnreachableError, ModelNotInstalledError, PgfaceError, StorageError
+from pgface.gallery import Gallery
+from pgface.schema import migrations
+
+Values = dict[tuple[str, tuple[str, ...]], float]
+
+
+@contextmanager
+def without_database(served: Served, server: str) -> Iterator[None]:
+    """The database takes no connections, and those that there were are gone."""
+    url = served.owner.settings.database_url
+    assert url
+    name = str(conninfo_to_dict(url.get_secret_value())["dbname"])
+    allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        try:
+            yield
+        finally:
+            connection.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
+            with suppress(DatabaseUnreachableError):  # by this the owner's connections are looked at
+                served.execute("SELECT 1")
+
+
+def test_health_without_a_database(served: Served, postgres: str) -> None:
+    assert served.client.get("/healthz").json() == {"status": "ok"}
+    assert served.client.get("/readyz").json() == {
+        "ready": True,
+        "database": True,
+        "schema_current": True,
+        "model": True,
+    }
+    headers = served.key("admin")
+    with without_database(served, postgres):
+        assert served.client.get("/healthz").json() == {"status": "ok"}
+        away = served.client.get("/readyz")
+        assert (away.status_code, away.json()["database"], away.json()["model"]) == (503, False, True)
+        refused = served.client.get(f"{V1}/status", headers=headers)
+        assert code_of(refused, 503) in ("database", "database-unreachable", "database-access")
+        assert refused.headers["retry-after"] == "5"
+        assert refused.json()["detail"] == "This does not work at the moment; try again later."
+        assert "allow" not in refused.text
+    assert served.client.get("/readyz").status_code == 200
+    assert served.client.get(f"{V1}/status", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_the_tables_are_of_another_version(served: Served, change: int) -> None:
+    newest = migrations()[-1].version
+    served.execute("UPDATE pgface_migrations SET version = %s WHERE version = %s", newest + 100 * change, newest)
+    try:
+        found = served.client.get("/readyz")
+        assert (found.status_code, found.json()["database"], found.json()["schema_current"]) == (503, True, False)
+        assert served.client.get("/healthz").status_code == 200
+    finally:
+        served.execute("UPDATE pgface_migrations SET version = %s WHERE version = %s", newest, newest + 100 * change)
+    assert served.client.get("/readyz").status_code == 200
+
+
+# Metrics
+
+
+def values(api: Served, headers: Headers) -> Values:
+    answer = api.client.get("/metrics", headers=headers)
+    assert answer.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_metrics(api: Served, photos: Photos) -> None:
+    headers = api.key("metrics", "identify", "enroll")
+    before = values(api, headers)
+    api.client.post(f"{V1}/identify", files={"photo": file(photos("Tony_Blair", 2).read_bytes())}, headers=headers)
+    api.client.post(f"{V1}/auth/login", json={"email": "x@example.org", "password": "x"})
+    person = api.person()
+    api.client.post(f"{V1}/auth/login", json={"email": person.email, "password": PASSWORD})
+    api.client.get(f"{V1}/users/{person.id}/../../secret-{person.email}")
+    api.client.request("BREW", f"{V1}/users")
+    after = values(api, headers)
+
+    def grown(name: str, *labels: str) -> float:
+        return after.get((name, labels), 0) - before.get((name, labels), 0)
+
+    for stage in ("decode", "detect", "embed", "search"):
+        assert grown("pgface_stage_seconds_count", stage) == 1, stage
+    assert grown("pgface_logins_total", "password", "refused") == 1
+    assert grown("pgface_logins_total", "password", "done") == 1
+    assert grown("pgface_request_seconds_count", "POST", "identify", "200") == 1
+    assert grown("pgface_request_seconds_count", "POST", "log_in", "401") == 1
+    assert grown("pgface_request_seconds_count", "GET", "unknown", "404") == 1
+    assert sum(grown(name, *labels) for name, labels in after if labels[:1] == ("OTHER",) and "count" in name) == 1
+    assert grown("pgface_request_seconds_count", "GET", "get_metrics", "200") == 1
+    for name in ("pgface_photos_waiting", "pgface_photos_in_work", "pgface_passwords_in_work"):
+        assert after[name, ()] == 0
+    assert after["pgface_passwords_waiting", ()] == 0
+    for name in ("pgface_users", "pgface_embeddings", "pgface_busy_total"):
+        assert after[name, ()] >= 0
+    assert person.email not in str(after)
+
+
+# Problems
+
+
+def test_what_nobody_has_foreseen_says_nothing_of_the_inside(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a secret of /var/lib/pgface")
+
+    monkeypatch.setattr(Gallery, "status", fail)
+    answer = api.client.get(f"{V1}/status", headers=api.key("admin"))
+    assert code_of(answer, 500) == "internal"
+    assert "secret" not in answer.text
+    assert "RuntimeError" not in answer.text
+    assert answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DatabaseUnreachableError("postgresql://user:password@host does not answer"),
+        ModelNotInstalledError("/var/lib/pgface/models is empty"),
+        StorageError("/var/lib/pgface/photos: no space left"),
+    ],
+)
+def test_what_is_the_services_own_fault_says_nothing_of_the_inside(
+    api: Served, monkeypatch: pytest.MonkeyPatch, error: PgfaceError
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Gallery, "status", fail)
+    answer = api.client.get(f"{V1}/status", headers=api.key("admin"))
+    code_of(answer, 503)
+    assert answer.json()["detail"] == "This does not work at the moment; try again later."
+    assert answer.headers["retry-after"] == "5"
+    assert "pgface/" not in answer.text
+    assert "password" not in answer.text
+
+
+def test_every_error_has_a_code_and_a_status() -> None:
+    from pgface.server.problems import code_of as code
+    from pgface.server.problems import known_problems
+
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PgfaceError)]
+    known = known_problems()
+    assert [number for number, _, _ in known][: len(kinds)] == [code(kind) for kind in kinds]
+    assert len({number for number, _, _ in known}) == len(known)
+    assert all(400 <= status < 600 for _, status, _ in known)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "not-found"),
+        ("GET", f"{V1}/nowhere/%00/..%2f", 404, "not-found"),
+        ("GET", "/static/%00", 404, "not-found"),
+        ("GET", "/static/..%2f..%2fapp.py", 404, "not-found"),
+        ("GET", "/static/" + "x" * 5000, 404, "not-found"),
+        ("PUT", f"{V1}/users", 405, "method-not-allowed"),
+        ("BREW", f"{V1}/users", 405, "method-not-allowed"),
+        ("POST", "/healthz", 405, "method-not-allowed"),
+    ],
+)
+def test_what_is_not_there(api: Served, method: str, path: str, status: int, code: str) -> None:
+    answer = api.client.request(method, path)
+    assert code_of(answer, status) == code
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_every_answer_has_its_headers(api: Served) -> None:
+    for path in ("/healthz", "/nowhere", f"{V1}/users", f"{V1}/openapi.json", "/static/base.css"):
+        headers = api.client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["cache-control"]
+        assert headers["x-request-id"]
+        assert "access-control-allow-origin" not in headers
+        assert "server" not in headers
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("a-1_B.2", True), ("x" * 64, True), ("x" * 65, False), ("", False), ("a b", False), ("\xe9", False)],
+)
+def test_request_ids(api: Served, given: str, kept: bool) -> None:
+    raw: Any = [(b"x-request-id", given.encode("latin-1"))]
+    answer = api.client.get("/nowhere", headers=raw)
+    assert (answer.headers["x-request-id"] == given) is kept
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]

@@ -1,0 +1,135 @@
+"""`pgface serve --workers 2` on an embedded PostgreSQL: two processes that behave as one."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from embedded_server import eventually
+from moving_heads import answer_of
+from prometheus_client.parser import text_string_to_metric_families
+from web_service import PASSWORD, V1, Headers, Photos, Running, base64_of, bearer, running
+
+from pgface.accounts import Accounts, Client, create_key
+from pgface.gallery import Gallery
+from pgface.settings import Settings
+
+EMAIL = "bush@example.org"
+
+
+@dataclass(frozen=True)
+class Two:
+    """Two workers of one service, and the gallery as its owner has it."""
+
+    owner: Gallery
+    service: Running
+
+    def workers(self) -> list[int]:
+        """Their process ids."""
+        children = psutil.Process(self.service.process.pid).children(recursive=True)
+        listening = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        return sorted(child.pid for child in listening)
+
+    def ask(self, worker: int, method: str, path: str, body: Any = None, headers: Headers | None = None) -> Any:
+        """Ask this worker: of the connections that are opened the operating system gives each to either."""
+        for _ in range(200):
+            connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=60)
+            try:
+                connection.connect()
+                if self._who_has(connection) == worker:
+                    data = None if body is None else json.dumps(body)
+                    connection.request(method, path, data, {"Content-Type": "application/json"} | (headers or {}))
+                    answer = connection.getresponse()
+                    return answer.status, answer.read().decode()
+            finally:
+                connection.close()
+        raise AssertionError("this worker takes no connections")
+
+    def _who_has(self, connection: http.client.HTTPConnection) -> int | None:
+        own = connection.sock.getsockname()
+        found: list[int] = []
+
+        def accepted() -> bool:
+            for worker in self.workers():
+                peers = [other.raddr for other in psutil.Process(worker).net_connections("tcp") if other.raddr]
+                if any((peer.ip, peer.port) == own for peer in peers):
+                    found.append(worker)
+            return bool(found)
+
+        return found[0] if eventually(accepted, 5) else None
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory, insightface_pack: Path) -> Iterator[Two]:
+    folder = tmp_path_factory.mktemp("two")
+    settings = Settings(data_dir=folder / "data", database_url=None)
+    environment = {"PGFACE_DATA_DIR": str(folder / "data"), "PGFACE_WORKERS": "1"}
+    with (
+        Gallery.create(settings, model=str(insightface_pack)) as owner,
+        running(folder / "service", environment, "--workers", "2") as service,
+    ):
+        two = Two(owner, service)
+        assert eventually(lambda: len(two.workers()) == 2, 60)
+        yield two
+        assert service.end() == 0
+        assert not [line for line in service.log() if line["level"] == "ERROR"]
+
+
+def test_what_one_hands_out_the_other_takes_back(two: Two, photos: Photos) -> None:
+    one, other = two.workers()
+    accounts = Accounts(two.owner)
+    accounts.register(EMAIL, PASSWORD)
+    two.owner.enroll(photos("George_W_Bush", 7), EMAIL)
+    status, text = two.ask(one, "POST", f"{V1}/auth/challenge")
+    assert status == 200
+    challenge = json.loads(text)
+    frames = answer_of(two.owner.faces, photos("George_W_Bush", 6), challenge["turns"])
+    body = {
+        "challenge": challenge["token"],
+        "email": EMAIL,
+        "password": PASSWORD,
+        "frames": [base64_of(frame) for frame in frames],
+    }
+    status, text = two.ask(other, "POST", f"{V1}/auth/face", body)
+    assert status == 200, text
+    headers = bearer(json.loads(text)["token"])
+    for worker in (one, other):
+        assert two.ask(worker, "GET", f"{V1}/auth/me", headers=headers)[0] == 200
+    assert two.ask(one, "POST", f"{V1}/auth/face", body)[0] == 401  # each challenge is answered once
+    assert two.ask(one, "POST", f"{V1}/auth/logout", headers=headers)[0] == 204
+    assert two.ask(other, "GET", f"{V1}/auth/me", headers=headers)[0] == 401
+
+
+def test_limits_hold_over_both_and_metrics_add_up(two: Two) -> None:
+    key = bearer(create_key(two.owner.database, "a program", ["metrics"], Client())[0])
+    one, other = two.workers()
+    before = _refusals(two, one, key)
+    wrong = {"email": "nobody@example.org", "password": "x"}
+    statuses = [two.ask(worker, "POST", f"{V1}/auth/login", wrong)[0] for worker in (one, other) * 3]
+    assert statuses == [401] * 5 + [429]
+    for worker in (one, other):
+        assert _refusals(two, worker, key) == before + 5
+
+
+def _refusals(two: Two, worker: int, key: Headers) -> float:
+    status, text = two.ask(worker, "GET", "/metrics", headers=key)
+    assert status == 200
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    wanted = {"method": "password", "outcome": "refused"}
+    return sum(one.value for one in samples if one.name == "pgface_logins_total" and one.labels == wanted)
+
+
+def test_a_request_repeated_at_the_other(two: Two) -> None:
+    key = bearer(create_key(two.owner.database, "a program", ["enroll"], Client())[0])
+    one, other = two.workers()
+    headers = key | {"Idempotency-Key": "1"}
+    body = {"email": "ana@example.org"}
+    first, again = (two.ask(worker, "POST", f"{V1}/users", body, headers) for worker in (one, other))
+    assert (first[0], again[0]) == (201, 201)
+    assert json.loads(first[1]) == json.loads(again[1])

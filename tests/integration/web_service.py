@@ -1,0 +1,260 @@
+"""The web service for tests: in this process over a real gallery, or as `pgface serve` in processes of its own."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import psutil
+import psycopg
+from embedded_server import eventually
+from fastapi import FastAPI
+from galleries import ODD_SCHEMA, contents, create_database, drop_database
+from httpx2 import Response
+from psycopg.conninfo import conninfo_to_dict
+from service_role import as_role, drop_role, opened_as_service
+from starlette.testclient import TestClient
+
+from pgface.accounts import Accounts, Client, NewLogin, add_administrator, create_key
+from pgface.gallery import Gallery
+from pgface.postgres.database import connected
+from pgface.postgres.roles import grant_service
+from pgface.server.app import create_app
+from pgface.server.service import Service
+from pgface.settings import Settings
+
+PASSWORD = "four plain words here"
+V1 = "/api/v1"
+_numbers = count(1)
+
+Headers = dict[str, str]
+Photos = Callable[[str, int], Path]
+File = tuple[str, bytes, str]
+
+
+def bearer(secret: str) -> Headers:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def file(data: bytes, name: str = "photo.jpg") -> File:
+    return (name, data, "image/jpeg")
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def code_of(response: Response, status: int) -> str:
+    """The code of a problem, which is told as RFC 9457 has it."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    told = response.json()
+    assert told["status"] == status
+    assert told["type"] == f"/problems#{told['code']}"
+    assert told["title"]
+    assert told["detail"].endswith(".")
+    assert told["request_id"] == response.headers["x-request-id"]
+    return str(told["code"])
+
+
+@dataclass(frozen=True)
+class Someone:
+    """A person who is logged in by password."""
+
+    id: int
+    email: str
+    token: str = field(repr=False)
+
+    @property
+    def headers(self) -> Headers:
+        return bearer(self.token)
+
+    @property
+    def cookie(self) -> Headers:
+        """What the browser sends from the service's own pages."""
+        return {"Cookie": f"__Host-pgface={self.token}", "Sec-Fetch-Site": "same-origin"}
+
+
+class Served:
+    """The application over a gallery, opened as the service's role."""
+
+    def __init__(self, owner: Gallery, gallery: Gallery, app: FastAPI, client: TestClient) -> None:
+        self.owner = owner
+        self.gallery = gallery
+        self.app = app
+        self.client = client
+        self.accounts = Accounts(gallery)
+
+    @property
+    def service(self) -> Service:
+        service: Service = self.app.state.service
+        return service
+
+    def at(self, address: str) -> TestClient:
+        """A client at another address."""
+        return TestClient(
+            self.app, base_url="http://localhost", raise_server_exceptions=False, client=(address, 50_000)
+        )
+
+    def key(self, *scopes: str) -> Headers:
+        """The header of a program with a new key."""
+        return bearer(self.new_key(*scopes)[0])
+
+    def new_key(self, *scopes: str) -> tuple[str, int]:
+        key, about = create_key(self.gallery.database, "a program", scopes, Client())
+        return key, about.id
+
+    def log_in(self, email: str) -> NewLogin:
+        return self.accounts.log_in(email, PASSWORD)
+
+    def person(self, email: str | None = None, name: str | None = None) -> Someone:
+        email = email or f"person{next(_numbers)}@example.org"
+        user = self.accounts.register(email, PASSWORD, name=name)
+        return Someone(user.id, email, self.log_in(email).token)
+
+    def administrator(self) -> Someone:
+        person = self.person(f"administrator{next(_numbers)}@example.org")
+        add_administrator(self.owner.database, person.id, Client())
+        return person
+
+    def execute(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """What the owner finds in the database."""
+        with self.owner.database.transaction() as connection:
+            cursor = connection.execute(query.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def contents(self) -> tuple[Any, ...]:
+        """All that a refused call must leave as it was."""
+        return contents(self.owner), self.execute("SELECT count(*) FROM api_keys"), self.idempotent()
+
+    def idempotent(self) -> int:
+        ((number,),) = self.execute("SELECT count(*) FROM idempotent_requests")
+        return int(number)
+
+    def empty(self) -> None:
+        """Forget everybody."""
+        for user in self.owner.users():
+            self.owner.erase_user(user.id)
+        self.execute("DELETE FROM login_attempts")
+        self.execute("DELETE FROM idempotent_requests")
+
+
+@contextmanager
+def served_in_process(settings: Settings, model: Path) -> Iterator[Served]:
+    """The service in this process."""
+    with Gallery.create(settings, model=str(model)) as owner, opened_as_service(settings) as gallery:
+        app = create_app(gallery)
+        with TestClient(
+            app, base_url="http://localhost", raise_server_exceptions=False, client=("192.0.2.1", 50_000)
+        ) as client:
+            yield Served(owner, gallery, app, client)
+
+
+class Running:
+    """`pgface serve` in processes of its own."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self._log = log
+        self.url = f"http://127.0.0.1:{port}"
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **options)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Have it end; returns its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def log(self) -> list[dict[str, Any]]:
+        """Every line of the log, each of which must be JSON."""
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+
+@contextmanager
+def running(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[Running]:
+    """`pgface serve`, ended at the end whatever happens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "log"
+    command = [sys.executable, "-m", "pgface", "serve", "--port", str(port), *arguments]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PGFACE_", "PROMETHEUS_"))}
+    with log.open("w") as errors, (folder / "out").open("w") as out:
+        process = subprocess.Popen(command, env=inherited | environment, stdout=out, stderr=errors, text=True)
+    service = Running(process, port, log)
+    try:
+        assert eventually(lambda: process.poll() is not None or _is_ready(service), 60, 0.1), log.read_text()
+        assert process.poll() is None, log.read_text()
+        yield service
+    finally:
+        _end(process)
+
+
+def _is_ready(service: Running) -> bool:
+    with contextlib.suppress(httpx.HTTPError), service.client() as client:
+        return client.get("/readyz").status_code == 200
+    return False
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        for child in (*children, psutil.Process(process.pid)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    process.wait(10)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A gallery, and how a process reaches it as the service's role."""
+
+    owner: Gallery
+    environment: dict[str, str]
+
+    def key(self, *scopes: str) -> Headers:
+        return bearer(create_key(self.owner.database, "a program", scopes, Client())[0])
+
+
+@contextmanager
+def gallery_for_a_process(server: str, folder: Path, model: Path) -> Iterator[Place]:
+    url = create_database(server)
+    values = {"database_url": url, "PGFACE_SCHEMA": ODD_SCHEMA, "data_dir": folder / "data"}
+    settings = Settings.model_validate(values)
+    role = f"Service of {conninfo_to_dict(url)['dbname']}"
+    with Gallery.create(settings, model=str(model)) as owner:
+        with connected(settings) as connection:
+            grant_service(connection, settings.schema_name, role)
+        role_url = as_role(settings, role).database_url
+        assert role_url
+        environment = {
+            "PGFACE_DATABASE_URL": role_url.get_secret_value(),
+            "PGFACE_SCHEMA": ODD_SCHEMA,
+            "PGFACE_DATA_DIR": str(folder / "data"),
+        }
+        yield Place(owner, environment)
+    with psycopg.connect(url, autocommit=True) as connection:
+        drop_role(connection, role)
+    drop_database(server, url)
