@@ -6,6 +6,8 @@ import json
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 from certificates import make_certificate
 from embedded_server import eventually, lives
 from galleries import ODD_SCHEMA, add_embedding, add_user, axis
-from served import serving
+from service_process import serving
 from service_role import as_role, drop_role
 from test_command_line import runner
 
@@ -93,16 +95,6 @@ def test_a_request_under_way_is_answered_first(environment: dict[str, str], tmp_
         assert service.end() == 0
 
 
-def test_several_processes_share_a_port_and_end_together(environment: dict[str, str], tmp_path: Path) -> None:
-    with serving(environment, tmp_path, "--workers", 2) as service:
-        assert httpx.get(f"{service.url}/readyz", timeout=60).json() == READY
-        children = psutil.Process(service.process.pid).children(recursive=True)
-        assert len(children) >= 2
-        assert service.end(signal.SIGINT) == 0
-    assert eventually(lambda: not any(lives(child) for child in children))
-    assert left_behind(tmp_path) == []
-
-
 def test_the_embedded_server_is_made_started_and_stopped(tmp_path: Path) -> None:
     environment = {"PGFACE_DATA_DIR": str(tmp_path / "data")}
     with serving(environment, tmp_path) as service:
@@ -119,6 +111,33 @@ def test_by_tls(environment: dict[str, str], tmp_path: Path) -> None:
         assert httpx.get(f"{service.url}/readyz", verify=trusting).json() == READY
         with pytest.raises(httpx.ConnectError, match="self-signed"):
             httpx.get(f"{service.url}/readyz")
+
+
+def test_several_processes_share_a_port_are_renewed_by_sighup_and_end_together(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    first = ssl.PEM_cert_to_DER_cert(certificate.read_text())
+
+    def served(url: str) -> bytes:
+        anything = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anything.check_hostname, anything.verify_mode = False, ssl.CERT_NONE
+        host, port = url.removeprefix("https://").split(":")
+        with socket.create_connection((host, int(port))) as plain, anything.wrap_socket(plain) as secure:
+            return secure.getpeercert(binary_form=True) or b""
+
+    with serving(environment, tmp_path, "--workers", 2, "--certificate", certificate, "--key", key) as service:
+        assert httpx.get(f"{service.url}/readyz", verify=False, timeout=60).json() == READY
+        assert served(service.url) == first
+        make_certificate(tmp_path)
+        service.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: service.log.read_text().count("Finished server process") == 2, 60)
+        assert served(service.url) == ssl.PEM_cert_to_DER_cert(certificate.read_text()) != first
+        children = psutil.Process(service.process.pid).children(recursive=True)
+        assert len(children) >= 2
+        assert service.end(signal.SIGINT) == 0
+    assert eventually(lambda: not any(lives(child) for child in children))
+    assert left_behind(tmp_path) == []
 
 
 def test_by_ipv6(environment: dict[str, str], tmp_path: Path) -> None:
@@ -227,3 +246,37 @@ def test_the_services_role_binds_nothing_and_then_serves(
                 assert httpx.get(f"{service.url}/readyz").json() == READY
         finally:
             drop_role(owner, role)
+
+
+BROKEN = """
+from contextlib import asynccontextmanager
+from starlette.applications import Starlette
+
+@asynccontextmanager
+async def lifespan(app):
+    raise RuntimeError("the gallery went away meanwhile")
+    yield
+
+def create_app():
+    return Starlette(lifespan=lifespan)
+"""
+
+
+@pytest.mark.parametrize("how", ["_run_here", "_run_in_several"])
+def test_what_only_fails_when_it_has_begun_ends_it_too(tmp_path: Path, how: str) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    program = f"""
+import uvicorn
+from pgface.server import run
+from pgface.server.listening import Listening
+
+if __name__ == "__main__":
+    with Listening("127.0.0.1", 0).sockets() as sockets:
+        run.{how}(uvicorn.Config("broken:create_app", factory=True, workers=2), sockets)
+"""
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("PgfaceError: The service could not start; its log, above, says why.\n")

@@ -35,6 +35,8 @@ _MOST_CONNECTIONS: Final = 1_000
 GRACE: Final = 60
 """Seconds for requests under way when the service is to end."""
 _PAUSE: Final = 0.5
+_SILENCE: Final = 30
+"""Seconds after which a process that says nothing is taken for dead; it may take some to begin on a busy machine."""
 
 
 def prepare(settings: Settings) -> Gallery:
@@ -144,6 +146,7 @@ def _configuration(
         forwarded_allow_ips=settings.trusted_proxies,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=GRACE,
+        timeout_worker_healthcheck=_SILENCE,
     )
 
 
