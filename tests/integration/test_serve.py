@@ -127,7 +127,8 @@ def test_several_processes_share_a_port_are_renewed_by_sighup_and_end_together(
             return secure.getpeercert(binary_form=True) or b""
 
     with serving(environment, tmp_path, "--workers", 2, "--certificate", certificate, "--key", key) as service:
-        assert httpx.get(f"{service.url}/readyz", verify=False, timeout=60).json() == READY
+        trusting = ssl.create_default_context(cafile=certificate)
+        assert httpx.get(f"{service.url}/readyz", verify=trusting, timeout=60).json() == READY
         assert served(service.url) == first
         make_certificate(tmp_path)
         service.process.send_signal(signal.SIGHUP)
