@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from service_process import ended, serving_by
+from served import ended, serving_by
 
 from pgface.postgres.embedded import EmbeddedPostgres
 

@@ -25,7 +25,7 @@ from galleries import rows
 from pgbouncer import running, user_for
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ruamel.yaml import YAML
-from service_process import serving
+from served import serving
 from test_command_line import Run, runner
 
 from pgface.deployment import Owner, make_secrets

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 from flask.testing import FlaskClient
 from galleries import ODD_SCHEMA
-from service_process import Served, serving
+from served import Served, serving
 from test_serve import variables
 from werkzeug.test import TestResponse
 

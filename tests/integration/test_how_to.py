@@ -18,7 +18,7 @@ from galleries import create_database, drop_database
 from old_installation import write_sqlite
 from pages import HOW_TO, Reader, blocks
 from prometheus_client import Counter, Gauge, Histogram
-from service_process import serving
+from served import serving
 
 from pgface.gallery import Gallery
 from pgface.postgres.embedded import EmbeddedPostgres

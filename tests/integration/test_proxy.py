@@ -17,7 +17,7 @@ from certificates import make_certificate
 from embedded_server import eventually
 from galleries import ODD_SCHEMA
 from pages import blocks
-from service_process import Served, serving
+from served import Served, serving
 from test_serve import variables
 
 from pgface.accounts import Accounts, read_audit

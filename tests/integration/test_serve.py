@@ -18,7 +18,7 @@ import pytest
 from certificates import make_certificate
 from embedded_server import eventually, lives
 from galleries import ODD_SCHEMA, add_embedding, add_user, axis
-from service_process import serving
+from served import serving
 from service_role import as_role, drop_role
 from test_command_line import runner
 
