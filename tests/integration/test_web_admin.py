@@ -272,6 +272,10 @@ def test_a_first_password_opens_the_account(admin: TestClient, gallery: Gallery)
     assert weak.status_code == 422
     assert re.search(r'<p class="bad" id="password-refused" role="alert">A password has 15 ', weak.text)
     assert "short" not in weak.text
+    admin.cookies.set("pgface_language", "id")
+    weak = admin.post(f"{path}/password", data={"password": "short"})
+    assert re.search(r'role="alert">Kata sandi ini terlalu mudah ditebak', weak.text)
+    admin.cookies.delete("pgface_language")
     with pytest.raises(LoginRefusedError):
         Accounts(gallery).log_in(user.email, PASSWORD)
     answer = admin.post(f"{path}/password", data={"password": PASSWORD})

@@ -15,7 +15,7 @@ from pgface.errors import AccountError
 from pgface.server.bodies import Body, body
 from pgface.server.routes.ids import KeyId
 from pgface.server.service import Service, TheClient, TheService
-from pgface.server.web.pages import PageRoute, redirect, render
+from pgface.server.web.pages import PageRoute, explain, redirect, render
 
 router = APIRouter(prefix="/keys", route_class=PageRoute)
 
@@ -41,7 +41,7 @@ def make_key(
     try:
         key, stored = create_key(service.gallery.database, asked.name, asked.scopes, client)
     except AccountError as error:
-        return _page(request, service, form=asked, refused=str(error), status=422)
+        return _page(request, service, form=asked, refused=explain(request, error), status=422)
     return _page(request, service, key=key, made=stored.name, status=201)
 
 

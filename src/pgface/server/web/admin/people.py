@@ -21,7 +21,7 @@ from pgface.server.routes import users as user_routes
 from pgface.server.routes.ids import PhotoId, UserId
 from pgface.server.service import Service, TheClient, TheService
 from pgface.server.web.admin.links import link
-from pgface.server.web.pages import PageRoute, TheAdministrator, redirect, render
+from pgface.server.web.pages import PageRoute, TheAdministrator, explain, redirect, render
 
 router = APIRouter(prefix="/people/{user_id}", route_class=PageRoute)
 
@@ -69,7 +69,7 @@ def set_password(
     try:
         service.accounts.set_password(user_id, asked.password, client=client)
     except WeakPasswordError as error:
-        return _page(request, service, user_id, refused=str(error), status=422)
+        return _page(request, service, user_id, refused=explain(request, error), status=422)
     return _back(user_id, "password")
 
 
