@@ -54,7 +54,7 @@ def served(command: Sequence[str], variables: Mapping[str, str], log: Path) -> I
 def _port(process: subprocess.Popen[bytes], log: Path) -> int:
     end = time.monotonic() + 60
     while time.monotonic() < end and process.poll() is None:
-        if found := re.search(r"running on http://[^:/]+:(\d+)", log.read_text(encoding="utf-8"), re.IGNORECASE):
+        if found := re.search(r"(?:running on|at) http://[^:/]+:(\d+)", log.read_text(encoding="utf-8"), re.IGNORECASE):
             return int(found[1])
         time.sleep(0.05)
     raise AssertionError(f"the server does not say where it listens:\n{log.read_text(encoding='utf-8')}")
