@@ -25,7 +25,16 @@ from pgface.server.models import PasswordChange, PasswordOnly
 from pgface.server.routes.ids import LoginId, PhotoId
 from pgface.server.service import Service, TheClient, TheService
 from pgface.server.web.own_data import archive
-from pgface.server.web.pages import PageRoute, ThePerson, forget_login, redirect, refused, render
+from pgface.server.web.pages import (
+    PageRoute,
+    ThePerson,
+    explain,
+    forget_login,
+    redirect,
+    refused,
+    render,
+    wrong_password,
+)
 
 router = APIRouter(prefix="/account", route_class=PageRoute, include_in_schema=False)
 
@@ -148,14 +157,19 @@ async def delete_account(
     try:
         await service.hash(service.accounts.erase, person.token, asked.password, client=client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
-        return refused(request, "delete_account.html", error, login=person.login)
+        return refused(
+            request, "delete_account.html", error, problem=wrong_password(request, error), login=person.login
+        )
     return _left("account-deleted")
 
 
 async def _again(request: Request, service: Service, person: Person, wrong: str, error: PgfaceError) -> Response:
     """The page as it was, and what is wrong with one field of it."""
     shown = await service.ask(_shown, service, person, 0)
-    return refused(request, "account.html", error, **shown, done="", wrong=wrong, path="/account", here="/account")
+    problem = wrong_password(request, error) if wrong == "former" else explain(request, error)
+    return refused(
+        request, "account.html", error, **shown, problem=problem, done="", wrong=wrong, path="/account", here="/account"
+    )
 
 
 def _shown(service: Service, person: Person, after: int) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 
 from pgface.accounts import NewLogin
 from pgface.errors import (
+    LoginRefusedError,
     NotAuthenticatedError,
     NotLoggedInError,
     NotPermittedError,
@@ -158,6 +159,13 @@ def explain(request: Request, error: PgfaceError) -> str:
     return translate(language, public_detail(request, type(error)()))
 
 
+def wrong_password(request: Request, error: PgfaceError) -> str:
+    """The same, where only a password was asked for."""
+    if isinstance(error, LoginRefusedError):
+        return translate(language_of(request), N_("The password is not right."))
+    return explain(request, error)
+
+
 def error_page(request: Request, error: PgfaceError) -> HTMLResponse:
     """An error as a page."""
     return refused(request, "error.html", error)
@@ -171,7 +179,8 @@ def failure_page(request: Request, status: int, message: str) -> HTMLResponse:
 def refused(request: Request, template: str, error: PgfaceError, **values: Any) -> HTMLResponse:
     """A page with what went wrong in `problem`: most often the form that was sent, as it was filled in."""
     log_if_ours(error)
-    page = render(request, template, status_of(type(error)), problem=explain(request, error), **values)
+    values = {"problem": explain(request, error)} | values
+    page = render(request, template, status_of(type(error)), **values)
     page.headers.update(headers_of(error))
     return page
 

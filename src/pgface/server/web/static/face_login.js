@@ -41,11 +41,16 @@ async function hint(token, signal) {
   const glimpse = new FormData();
   glimpse.append("challenge", token);
   glimpse.append("frame", await picture(video, GLIMPSE_SIDE, 0.8), "glimpse.jpg");
-  const answer = await fetch("/api/v1/auth/hint", { method: "POST", body: glimpse, signal });
-  if (answer.status === 422) {
-    return "expired";
+  try {
+    const answer = await fetch("/api/v1/auth/hint", { method: "POST", body: glimpse, signal });
+    if (answer.status === 422) {
+      return "expired";
+    }
+    return answer.ok ? (await answer.json()).hint : null;
+  } catch {
+    signal.throwIfAborted();
+    return null;
   }
-  return answer.ok ? (await answer.json()).hint : null;
 }
 
 // Until somebody is in their place, or says that they are; hints come from the server, and not always.
