@@ -216,6 +216,12 @@ def test_too_many_attempts_have_to_wait(browser: TestClient, gallery: Gallery) -
     assert alert(refused) == f"There were too many attempts in vain; try again in {seconds} seconds."
     browser.headers["Accept-Language"] = "id"
     assert "percobaan yang gagal" in alert(log_in(browser))
+    with gallery.database.transaction() as connection:
+        connection.execute("UPDATE login_attempts SET failures = 40")
+    registered = register(browser, email="a@example.org")
+    assert registered.status_code == 429
+    assert "percobaan yang gagal" in alert(registered)
+    assert Page(registered.text).by_id("email")["value"] == "a@example.org"
 
 
 ELSEWHERE = (

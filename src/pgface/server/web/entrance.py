@@ -13,6 +13,7 @@ from pgface.errors import (
     GalleryError,
     LoginRefusedError,
     NotPermittedError,
+    PgfaceError,
     TooManyAttemptsError,
     WeakPasswordError,
 )
@@ -128,7 +129,7 @@ async def register(
     _require_open(service)
     try:
         await service.hash(service.accounts.register, asked.email, asked.password, name=asked.name, client=client)
-    except (GalleryError, WeakPasswordError) as error:
+    except (GalleryError, WeakPasswordError, TooManyAttemptsError) as error:
         filled_in = {"name": asked.name or "", "email": asked.email, "next": local_path(asked.next)}
         return refused(request, "register.html", error, wrong=_wrong_field(error, asked.email), **filled_in)
     login = await enter_by_password(service, Credentials(email=asked.email, password=asked.password), client)
@@ -146,7 +147,9 @@ def _require_open(service: TheService) -> None:
         raise NotPermittedError(N_("Nobody may register here; an administrator adds people."))
 
 
-def _wrong_field(error: GalleryError | WeakPasswordError, email: str) -> str:
+def _wrong_field(error: PgfaceError, email: str) -> str | None:
+    if isinstance(error, TooManyAttemptsError):
+        return None
     if isinstance(error, WeakPasswordError):
         return "password"
     return "email" if isinstance(error, DuplicateEmailError) or not is_email(email) else "name"
