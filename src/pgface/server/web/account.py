@@ -11,10 +11,10 @@ from fastapi.responses import Response, StreamingResponse
 from pgface.errors import (
     FaceOfAnotherUserError,
     LoginRefusedError,
-    NotLoggedInError,
     PgfaceError,
     PhotoError,
     TooManyAttemptsError,
+    UnknownLoginError,
     UnknownPhotoError,
     WeakPasswordError,
 )
@@ -87,7 +87,7 @@ def delete_photo(service: TheService, person: ThePerson, client: TheClient, phot
 @router.post("/sessions/{login_id}/end")
 def end_session(service: TheService, person: ThePerson, client: TheClient, login_id: LoginId) -> Response:
     """One of my own; this one too."""
-    with suppress(NotLoggedInError):
+    with suppress(UnknownLoginError):
         service.accounts.end_login(person.login.user_id, login_id, client=client)
     return _left("logged-out") if login_id == person.login.id else _done("session-ended")
 
