@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
     parser.add_argument("--rounds", type=int, default=7, help="of every number of clients and the bare engine (7)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each of them in a round (4)")
-    parser.add_argument("--requests", type=int, default=5_000, help="over which memory is watched (5000; 0: not at all)")
+    parser.add_argument("--requests", type=int, default=5_000, help="over which memory is watched (5000; 0: none)")
     parser.add_argument("--faces", type=int, default=GALLERIES[1], help="of the larger gallery (100000; 0: none)")
     arguments = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)

@@ -122,8 +122,8 @@ def _rows(clients: int, phase: _Phase, series: Series) -> Iterator[Row]:
     statuses = _statuses(phase.answers)
     sent_away = statuses["503"] / statuses.total()
     yield figure(f"{what}: identify", _times(latencies), f"sent away with 503: {100 * sent_away:.1f} %")
-    cores = np.median(phase.shares, axis=0)
-    shares = ", ".join(f"{who} {busy:.2f}" for who, busy in zip(("service", "PostgreSQL", "clients"), cores, strict=True))
+    service, server, clients_own = np.median(phase.shares, axis=0)
+    shares = f"service {service:.2f}, PostgreSQL {server:.2f}, clients {clients_own:.2f}"
     yield figure(f"{what}: enroll", _times(enrolled) if enrolled else "none", f"cores busy: {shares}")
 
 
@@ -167,9 +167,9 @@ def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
             answers = measured.ask(_LARGE_AT_ONCE, photos=[str(picture)], requests=_LARGE_AT_ONCE, enrollments=[])
         time.sleep(1)
         statuses = ", ".join(f"{number} × {status}" for status, number in sorted(_statuses([answers]).items()))
+        size = f"{_LARGE[0] * _LARGE[1] / 1e6:.0f} megapixels, {picture.stat().st_size / 1e3:.0f} kB each"
         yield figure(
-            f"{_LARGE_AT_ONCE} PNGs of {_LARGE[0] * _LARGE[1] / 1e6:.0f} megapixels at once, {picture.stat().st_size // 1000} kB "
-            f"each ({number}. time): {statuses} in {answers.seconds:.1f} s",
+            f"{_LARGE_AT_ONCE} PNGs of {size}, at once (time {number}): {statuses} in {answers.seconds:.1f} s",
             f"before {before:.0f} MiB, at most {max(peak):.0f}, afterwards {service.memory():.0f}",
             "no more in work than PGFACE_MAX_DECODED_BYTES (512 MiB) allows",
         )

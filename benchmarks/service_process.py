@@ -37,11 +37,11 @@ class RunningService:
 
     def memory(self) -> float:
         """MiB of the service's processes; what several share is counted once (PSS)."""
-        return sum(process.memory_full_info().pss for process in _family(self._process)) / MEBI
+        return float(sum(process.memory_full_info().pss for process in _family(self._process)) / MEBI)
 
     def resident(self) -> float:
         """MiB as the system counts them at once (RSS)."""
-        return sum(process.memory_info().rss for process in _family(self._process)) / MEBI
+        return float(sum(process.memory_info().rss for process in _family(self._process)) / MEBI)
 
 
 @contextmanager
