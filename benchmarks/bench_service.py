@@ -43,18 +43,20 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     started = time.monotonic()
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder:
-        rows = list(_run(arguments, Path(folder), console))
-    facts = machine(PACKAGES)
-    console.print(table("pgface serve, side by side: medians; ratio: median over n rounds (quartiles), fastest", rows))
-    console.print(", ".join(f"{name} {value}" for name, value in facts.items()), soft_wrap=True)
+        for part, found in _run(arguments, Path(folder), console):
+            console.print(table(f"pgface serve, {part}: medians; ratio: over n rounds (quartiles), fastest", found))
+            rows += found
+            if arguments.json is not None:
+                figures = {"machine": machine(PACKAGES), "rows": [asdict(row) for row in rows]}
+                arguments.json.write_text(json.dumps(figures, indent=2))
+    console.print(", ".join(f"{name} {value}" for name, value in machine(PACKAGES).items()), soft_wrap=True)
     console.print(f"{time.monotonic() - started:.0f} s in all")
-    if arguments.json is not None:
-        found = {"machine": facts, "rows": [asdict(row) for row in rows]}
-        arguments.json.write_text(json.dumps(found, indent=2))
 
 
-def _run(arguments: argparse.Namespace, scratch: Path, console: Console) -> Iterator[Row]:
+def _run(arguments: argparse.Namespace, scratch: Path, console: Console) -> Iterator[tuple[str, list[Row]]]:
+    """Measure part after part."""
     settings = Settings.model_validate({"database_url": None, "data_dir": scratch / "data"})
     samples = find_samples(scratch)
     if samples is None:
@@ -79,15 +81,14 @@ def _run(arguments: argparse.Namespace, scratch: Path, console: Console) -> Iter
         with running(settings, scratch / "service.log", processes) as service:
             measured = Measured(service, key, samples.files, people, engine, load, settings.workers)
             console.print("measuring throughput ...")
-            yield from throughput(measured, arguments.rounds, arguments.seconds)
-            sizes = [size for size in (GALLERIES[0], arguments.faces) if size]
-            for size in sizes:
-                console.print(f"measuring how it is looked after with {size:,} faces ...")
-                fill_up(gallery, size)
-                yield health(measured, gallery, arguments.seconds * 2)
+            yield "side by side", list(throughput(measured, arguments.rounds, arguments.seconds))
             if arguments.requests:
                 console.print(f"watching its memory over {arguments.requests:,} requests ...")
-                yield from memory(measured, arguments.requests, scratch)
+                yield "memory", list(memory(measured, arguments.requests, scratch))
+            for size in [size for size in (GALLERIES[0], arguments.faces) if size]:
+                console.print(f"measuring how it is looked after with {size:,} faces ...")
+                fill_up(gallery, size)
+                yield f"looked after, {size:,} faces", [health(measured, gallery, arguments.seconds * 2)]
 
 
 if __name__ == "__main__":
