@@ -6,13 +6,16 @@ import io
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from embedded_server import eventually
+from enrollers import Enrollers, Job
 from galleries import rows
 from PIL import Image, ImageOps
-from running_service import Enrollers, Job, RunningService, serving
+from served import Served, serving
 
 from pgface.accounts import Client, create_key
 from pgface.folder import person_of
@@ -56,9 +59,8 @@ def jobs(faces_dir: Path) -> tuple[Job, ...]:
 def test_what_was_acknowledged_before_a_kill_is_there_and_nothing_is_half_there(
     settings: Settings, api_key: str, jobs: Sequence[Job], tmp_path: Path
 ) -> None:
-    log = tmp_path / "service.log"
-    with serving(settings, log) as service:
-        enrollers = Enrollers(service.port, api_key)
+    with serving(_environment(settings), tmp_path) as service:
+        enrollers = Enrollers(service.url, api_key)
         enrollers.start(jobs, CLIENTS)
         assert eventually(lambda: enrollers.done() >= 70, 60)
         service.process.kill()
@@ -68,7 +70,7 @@ def test_what_was_acknowledged_before_a_kill_is_there_and_nothing_is_half_there(
     assert {answer.status for answer in enrollers.answers.values()} == {201}
 
     _let_the_dead_go(settings)
-    with serving(settings, log) as service:
+    with serving(_environment(settings), tmp_path) as service:
         # The service's start has set right what lay about, before anybody asks for anything.
         _assert_whole(settings, set(acknowledged.values()))
         begun = _begun_and_unanswered(settings)
@@ -94,10 +96,10 @@ def test_what_was_acknowledged_before_a_kill_is_there_and_nothing_is_half_there(
 def test_one_of_several_processes_is_killed_and_the_others_go_on(
     settings: Settings, api_key: str, jobs: Sequence[Job], tmp_path: Path
 ) -> None:
-    with serving(settings, tmp_path / "service.log", workers=2) as service:
-        assert eventually(lambda: len(service.workers()) == 2, 30)
-        before = service.workers()
-        enrollers = Enrollers(service.port, api_key)
+    with serving(_environment(settings), tmp_path, "--workers", 2) as service:
+        assert eventually(lambda: len(_workers(service)) == 2, 30)
+        before = _workers(service)
+        enrollers = Enrollers(service.url, api_key)
         some = jobs[::2]
         enrollers.start(some, CLIENTS)
         assert eventually(lambda: enrollers.done() >= 20, 60)
@@ -108,8 +110,8 @@ def test_one_of_several_processes_is_killed_and_the_others_go_on(
         assert len(some) - CLIENTS <= enrollers.done() <= len(some)
         assert {answer.status for answer in enrollers.answers.values()} == {201}
 
-        assert eventually(lambda: len(service.workers() - before) == 1, 30)
-        assert service.workers() & before == before - {killed}
+        assert eventually(lambda: len(_workers(service) - before) == 1, 30)
+        assert _workers(service) & before == before - {killed}
 
         _let_a_minute_pass(settings)
         left = [job for job in some if job.key not in enrollers.answers]
@@ -119,8 +121,24 @@ def test_one_of_several_processes_is_killed_and_the_others_go_on(
     assert _assert_whole(settings, acknowledged) == len(some)
 
 
-def _enroll_all(service: RunningService, api_key: str, jobs: Sequence[Job]) -> Enrollers:
-    enrollers = Enrollers(service.port, api_key)
+def _environment(settings: Settings) -> dict[str, str]:
+    assert settings.database_url is not None
+    url = settings.database_url.get_secret_value()
+    return {"PGFACE_DATABASE_URL": url, "PGFACE_DATA_DIR": str(settings.data_dir)}
+
+
+def _workers(service: Served) -> set[int]:
+    """Ids of the processes that serve, where there are several."""
+    found = set()
+    for child in psutil.Process(service.process.pid).children():
+        with suppress(psutil.Error):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
+
+
+def _enroll_all(service: Served, api_key: str, jobs: Sequence[Job]) -> Enrollers:
+    enrollers = Enrollers(service.url, api_key)
     enrollers.start(jobs, CLIENTS)
     enrollers.join()
     assert enrollers.done() == len(jobs)
