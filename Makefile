@@ -30,8 +30,9 @@ docs: setup # the pages that are generated from the code, and all of them as a s
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet --fresh-env docs docs/_build
 
-bench: setup # side by side with the parts it is made of; about four minutes
+bench: setup # side by side with the parts it is made of; some fifteen minutes
 	$(BIN)/python benchmarks/bench_gallery.py
+	$(BIN)/python benchmarks/bench_service.py
 
 bench-search: setup # side by side with exact answers, FAISS, hnswlib, and the specification's own script
 	$(BIN)/python benchmarks/bench_search.py

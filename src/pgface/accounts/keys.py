@@ -72,11 +72,11 @@ def find_key(database: Database, key: str) -> ApiKey:
         KeyRefusedError: it is unknown, or was revoked.
 
     """
-    with database.transaction() as connection, connection.cursor(row_factory=class_row(ApiKey)) as cursor:
-        found = cursor.execute(queries()["use_key"], {"key": token_hash(key)}).fetchone()
-    if found is None:
+    # One statement needs no transaction around it, and noting twice that the key was used does no harm.
+    found = database.read("use_key", {"key": token_hash(key)}, row_factory=class_row(ApiKey))
+    if not found:
         raise KeyRefusedError
-    return found
+    return found[0]
 
 
 def list_keys(database: Database) -> list[ApiKey]:

@@ -1,0 +1,184 @@
+"""Clients of the service in a process of their own: told what to ask by JSON on stdin, they tell what came on stdout.
+
+Requests are laid out beforehand and answers are hardly looked at, because clients share the cores with the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from itertools import count, cycle, islice
+from pathlib import Path
+from typing import Any
+
+_BOUNDARY = "pgface-benchmark"
+_PATIENCE = 120
+"""Seconds that an answer may take."""
+_GOOD = {200, 201}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to ask of the service."""
+
+    port: int
+    key: str
+    photos: list[str]
+    """Files to identify, in turn."""
+    clients: int
+    """How many identify, each again as soon as it has its answer, or after the pause that the service asks for."""
+    seconds: float = 0.0
+    requests: int | None = None
+    """End after so many, and not after the seconds."""
+    enrollments: list[tuple[str, str]] = field(default_factory=list)
+    """Files and e-mails: who is enrolled meanwhile, each time as a new photo."""
+    enroll_every: float = 0.5
+    """Seconds."""
+    health_every: float | None = None
+    """Seconds between two looks at /healthz."""
+
+
+@dataclass(slots=True)
+class Answers:
+    """What came."""
+
+    statuses: dict[str, int] = field(default_factory=dict)
+    without_retry_after: int = 0
+    """Of the answers 503."""
+    identify: list[float] = field(default_factory=list)
+    """Seconds of every one that was answered with 200."""
+    enroll: list[float] = field(default_factory=list)
+    health: list[float] = field(default_factory=list)
+    in_time: int = 0
+    """Photos that were identified or enrolled before the seconds were over."""
+    seconds: float = 0.0
+    """Until the last answer."""
+    processor: float = 0.0
+    """Seconds of the clients' own."""
+
+    def note(self, kind: str, status: int, headers: bytes, seconds: float) -> None:
+        self.statuses[str(status)] = self.statuses.get(str(status), 0) + 1
+        if status in _GOOD:
+            getattr(self, kind).append(seconds)
+        elif status == 503 and b"retry-after:" not in headers:
+            self.without_retry_after += 1
+
+
+class Connection:
+    """One that is kept."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Status and headers of the answer, these in lower case."""
+        self._writer.write(request)
+        async with asyncio.timeout(_PATIENCE):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+            length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+            await self._reader.readexactly(length)
+        return int(head[9:12]), head
+
+
+@asynccontextmanager
+async def connected(load: Load) -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", load.port)
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def posted(load: Load, path: str, photo: bytes, **fields: str) -> bytes:
+    """A request with a photo."""
+    parts = [
+        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    parts.append(
+        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="photo"; filename="photo"\r\n'
+        f"Content-Type: application/octet-stream\r\n\r\n".encode()
+        + photo
+    )
+    body = b"".join(parts) + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {load.key}\r\n"
+        f"Content-Type: multipart/form-data; boundary={_BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+def renewed(jpeg: bytes) -> bytes:
+    """The same picture as another file: with a comment in it."""
+    comment = secrets.token_hex(16).encode()
+    return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + jpeg[2:]
+
+
+async def run(load: Load) -> Answers:
+    answers = Answers()
+    photos = cycle([posted(load, "/api/v1/identify", Path(file).read_bytes()) for file in load.photos])
+    # Read beforehand as well.
+    people = cycle([(Path(file).read_bytes(), email) for file, email in load.enrollments])
+    processor, began = time.process_time(), time.perf_counter()
+    requests: Iterator[bytes] = photos
+    if load.requests is not None:
+        requests = islice(photos, load.requests)
+
+    def is_over() -> bool:
+        return load.requests is None and time.perf_counter() - began >= load.seconds
+
+    async def identifies() -> None:
+        async with connected(load) as connection:
+            for request in requests:
+                status, headers = await timed(connection, "identify", request)
+                if status == 503:
+                    await asyncio.sleep(float(headers.partition(b"retry-after:")[2].partition(b"\r\n")[0] or 1))
+                if is_over():
+                    return
+
+    async def timed(connection: Connection, kind: str, request: bytes) -> tuple[int, bytes]:
+        sent = time.perf_counter()
+        status, headers = await connection.ask(request)
+        answers.note(kind, status, headers, time.perf_counter() - sent)
+        answers.in_time += kind != "health" and status in _GOOD and not is_over()
+        return status, headers
+
+    async def enrolls() -> None:
+        async with connected(load) as connection:
+            for number in count(1):
+                photo, email = next(people)
+                request = posted(load, "/api/v1/photos", renewed(photo), email=email, face="largest")
+                await timed(connection, "enroll", request)
+                await asyncio.sleep(max(0, began + number * load.enroll_every - time.perf_counter()))
+
+    async def looks_after() -> None:
+        async with connected(load) as connection:
+            while load.health_every is not None:
+                await timed(connection, "health", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                await asyncio.sleep(load.health_every)
+
+    others = [asyncio.create_task(enrolls())] if load.enrollments else []
+    others += [asyncio.create_task(looks_after())] if load.health_every else []
+    await asyncio.gather(*(identifies() for _ in range(load.clients)))
+    answers.seconds, answers.processor = time.perf_counter() - began, time.process_time() - processor
+    for task in others:
+        if task.done():
+            await task  # it never ends but by an error
+        task.cancel()
+    return answers
+
+
+def main() -> None:
+    asked: dict[str, Any] = json.load(sys.stdin)
+    json.dump(asdict(asyncio.run(run(Load(**asked)))), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""What is measured of the service: throughput and times, how it is looked after, memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bare_engine import LoadEngine, embed
+from pgface import Gallery
+from pgface.benchmark.timing import Row, Series, compare, figure, interleave
+from pgface.faces.engine import Engine
+from samples import Samples
+from service_client import Answers, Load
+from service_process import RunningService, answers_to
+
+CLIENTS = 1, 8, 64
+BARE = "bare engine"
+TARGET = 0.8
+_WITH_TARGET = 8
+_WARM_UP = 1
+_PHOTOS = 50
+"""Of each person in a gallery that is filled up."""
+_HEALTH_EVERY = 0.05
+_LOOKS = 0.05
+"""Seconds between two looks at the memory."""
+_WATCHED_AT = 10
+"""Parts of the requests over which memory is watched; the first two are not counted."""
+_LARGE = 8_000, 5_000
+_LARGE_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The service, and what it is asked."""
+
+    service: RunningService
+    key: str
+    photos: Sequence[Path]
+    people: Sequence[tuple[Path, str]]
+    engine: Engine
+    load: LoadEngine
+    workers: int
+
+    def ask(self, clients: int, **more: object) -> Answers:
+        """Let so many clients identify, while one enrolls; nothing may come that the service does not promise."""
+        people = [(str(file), email) for file, email in self.people]
+        asked = {"photos": [str(file) for file in self.photos], "clients": clients, "enrollments": people, **more}
+        return answers_to(Load(port=self.service.port, key=self.key, **asked))  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class _Phase:
+    """What came of one number of clients, over all rounds."""
+
+    answers: list[Answers] = field(default_factory=list)
+    shares: list[tuple[float, float, float]] = field(default_factory=list)
+    """Cores that the service, PostgreSQL and the clients kept busy."""
+    processor: list[float] = field(default_factory=list)
+    """Seconds that the service and PostgreSQL needed for a photo."""
+
+
+def people_of(gallery: Gallery, samples: Samples) -> list[tuple[Path, str]]:
+    """Enroll the photos; those of which that can be done, with the e-mails of whom they show."""
+    report = gallery.enroll_folder(samples.folder, face="largest")
+    return [(samples.folder / one.photo, one.email) for one in report.photos if one.outcome == "enrolled"]
+
+
+def fill_up(gallery: Gallery, faces: int) -> None:
+    """Have so many embeddings at least; what is missing are random ones of new people."""
+    missing = faces - gallery.status().embeddings
+    if missing > 0:
+        ids = [gallery.add_user(f"{number}-of-{faces}@example.org").id for number in range(-(-missing // _PHOTOS))]
+        random = np.random.default_rng(faces).standard_normal((missing, 512)).astype(np.float32)
+        gallery.load_embeddings(np.resize(ids, missing), random)
+
+
+def throughput(measured: Measured, rounds: int, seconds: float) -> Iterator[Row]:
+    """Photos a second with several numbers of clients, in turn with the bare engine on all cores."""
+    phases = {clients: _Phase() for clients in CLIENTS}
+
+    def asked_by(clients: int) -> Callable[[int], float]:
+        def side(_: int) -> float:
+            before = measured.service.processor()
+            answers = measured.ask(clients, seconds=seconds)
+            took = answers.seconds
+            service, server = (after - first for after, first in zip(measured.service.processor(), before, strict=True))
+            phases[clients].answers.append(answers)
+            phases[clients].processor.append((service + server) / _photos(answers))
+            phases[clients].shares.append((service / took, server / took, answers.processor / took))
+            return seconds / max(answers.in_time, 1)
+
+        return side
+
+    processor: Series = {BARE: []}
+    with _bare_engine(measured) as bare:
+
+        def alone(_: int) -> float:
+            photos, busy = bare(seconds)
+            processor[BARE].append(busy / max(photos, 1))
+            return seconds / max(photos, 1)
+
+        sides = {BARE: alone} | {_name(clients): asked_by(clients) for clients in CLIENTS}
+        series = interleave(sides, rounds, warm_up=_WARM_UP)
+    for clients, phase in phases.items():
+        yield from _rows(clients, phase, series)
+        processor[_name(clients)] = phase.processor
+        counted = {name: times[_WARM_UP:] for name, times in processor.items()}
+        yield compare(f"{_name(clients)}: processor time of a photo", counted, _name(clients), BARE, measure="time")
+    yield _only_promised([answers for phase in phases.values() for answers in phase.answers])
+
+
+def _rows(clients: int, phase: _Phase, series: Series) -> Iterator[Row]:
+    target = TARGET if clients == _WITH_TARGET else None
+    what = f"identify with keys, {_name(clients)}, one more enrolling 2 photos/s"
+    yield compare(what, series, _name(clients), BARE, measure="rate", target=target, unit="photos/s")
+    latencies = [seconds for answers in phase.answers for seconds in answers.identify]
+    enrolled = [seconds for answers in phase.answers for seconds in answers.enroll]
+    statuses = _statuses(phase.answers)
+    sent_away = statuses["503"] / statuses.total()
+    yield figure(f"{what}: identify", _times(latencies), f"sent away with 503: {100 * sent_away:.1f} %")
+    service, server, clients_own = np.median(phase.shares, axis=0)
+    shares = f"service {service:.2f}, PostgreSQL {server:.2f}, clients {clients_own:.2f}"
+    yield figure(f"{what}: enroll", _times(enrolled) if enrolled else "none", f"cores busy: {shares}")
+
+
+def _only_promised(answers: Sequence[Answers]) -> Row:
+    statuses = _statuses(answers)
+    without = sum(one.without_retry_after for one in answers)
+    met = set(statuses) <= {"200", "201", "503"} and not without
+    counted = ", ".join(f"{number:,} × {status}" for status, number in sorted(statuses.items()))
+    return figure(
+        "answers", counted, f"503 without Retry-After: {without}", target="200, 201, 503 with Retry-After", met=met
+    )
+
+
+def health(measured: Measured, gallery: Gallery, seconds: float) -> Row:
+    """How fast /healthz answers while eight clients identify and one enrolls."""
+    answers = measured.ask(_WITH_TARGET, seconds=seconds, health_every=_HEALTH_EVERY)
+    faces = gallery.status().embeddings
+    what = f"/healthz every {_HEALTH_EVERY * 1e3:.0f} ms beside {_name(_WITH_TARGET)}, {faces:,} embeddings"
+    others = f"identify {_times(answers.identify)}, {answers.in_time / seconds:.1f} photos/s"
+    return figure(what, _times(answers.health), others, rounds=len(answers.health))
+
+
+def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
+    """How the service's memory grows with requests, and what large pictures leave behind."""
+    service = measured.service
+    part = requests // _WATCHED_AT
+    sizes = []
+    for _ in range(_WATCHED_AT):
+        measured.ask(_WITH_TARGET, requests=part, enrollments=[])
+        sizes.append(service.memory())
+    yield figure(
+        f"memory (PSS) after each tenth of {requests:,} requests",
+        " ".join(f"{size:.0f}" for size in sizes) + " MiB",
+        f"from the second to the last: {sizes[-1] - sizes[1]:+.0f} MiB",
+    )
+    picture = scratch / "large.png"
+    Image.new("RGB", _LARGE, (90, 120, 60)).save(picture)
+    for number in (1, 2):
+        before = service.memory()
+        with _peak(service.resident) as peak:
+            answers = measured.ask(_LARGE_AT_ONCE, photos=[str(picture)], requests=_LARGE_AT_ONCE, enrollments=[])
+        time.sleep(1)
+        statuses = ", ".join(f"{number} × {status}" for status, number in sorted(_statuses([answers]).items()))
+        size = f"{_LARGE[0] * _LARGE[1] / 1e6:.0f} megapixels, {picture.stat().st_size / 1e3:.0f} kB each"
+        yield figure(
+            f"{_LARGE_AT_ONCE} PNGs of {size}, at once (time {number}): {statuses} in {answers.seconds:.1f} s",
+            f"before {before:.0f} MiB, at most {max(peak):.0f}, afterwards {service.memory():.0f}",
+            "no more in work than PGFACE_MAX_DECODED_BYTES (512 MiB) allows",
+        )
+
+
+@contextmanager
+def _bare_engine(measured: Measured) -> Iterator[Callable[[float], tuple[int, float]]]:
+    """Tells how many photos a pool of the kind that suits the engine decodes and embeds in so many seconds, and for how
+    many seconds of processor time."""
+    executor: Executor
+    if measured.engine.releases_gil:
+        executor = ThreadPoolExecutor(measured.workers)
+        load: LoadEngine = lambda: measured.engine  # noqa: E731
+    else:
+        executor = ProcessPoolExecutor(measured.workers, mp_context=multiprocessing.get_context("spawn"))
+        load = measured.load
+    with executor:
+
+        def bare(seconds: float) -> tuple[int, float]:
+            workers, end = measured.workers, time.time() + seconds
+            parts = [measured.photos[number::workers] for number in range(workers)]
+            done = list(executor.map(_embed_until, [load] * workers, parts, [end] * workers))
+            return sum(photos for photos, _ in done), sum(busy for _, busy in done)
+
+        yield bare
+
+
+def _embed_until(load: LoadEngine, photos: Sequence[Path], end: float) -> tuple[int, float]:
+    engine, embedded, began = load(), 0, time.thread_time()
+    while True:
+        busy = time.thread_time() - began
+        embed(engine, photos[embedded % len(photos)])
+        if time.time() >= end:  # the last one came too late
+            return embedded, busy
+        embedded += 1
+
+
+@contextmanager
+def _peak(look: Callable[[], float]) -> Iterator[list[float]]:
+    """Look again and again while the block runs."""
+    seen, ended = [look()], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_LOOKS):
+            seen.append(look())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _name(clients: int) -> str:
+    return "1 client" if clients == 1 else f"{clients} clients"
+
+
+def _times(latencies: Sequence[float]) -> str:
+    middle, late = np.percentile(np.array(latencies) * 1e3, (50, 95))
+    return f"p50 {middle:.3g} ms, p95 {late:.3g}"
+
+
+def _photos(answers: Answers) -> int:
+    return max(len(answers.identify) + len(answers.enroll), 1)
+
+
+def _statuses(answers: Sequence[Answers]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for one in answers:
+        found.update(one.statuses)
+    return found

@@ -1,0 +1,104 @@
+"""`pgface serve` as a process of its own, with what it costs: processor and memory."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+
+from pgface import Settings
+from service_client import Answers, Load
+
+_STARTS_IN = 60
+"""Seconds."""
+MEBI = 1024 * 1024
+
+
+class RunningService:
+    """The service, and the PostgreSQL below it."""
+
+    def __init__(self, process: psutil.Process, server: psutil.Process, port: int) -> None:
+        self._process, self._server = process, server
+        self.port = port
+
+    def processor(self) -> tuple[float, float]:
+        """Seconds of the service's processes and of PostgreSQL's until now."""
+        return _processor(self._process), _processor(self._server)
+
+    def memory(self) -> float:
+        """MiB of the service's processes; what several share is counted once (PSS)."""
+        return float(sum(process.memory_full_info().pss for process in _family(self._process)) / MEBI)
+
+    def resident(self) -> float:
+        """MiB as the system counts them at once (RSS)."""
+        return float(sum(process.memory_info().rss for process in _family(self._process)) / MEBI)
+
+
+@contextmanager
+def running(settings: Settings, log: Path, processes: int = 1) -> Iterator[RunningService]:
+    """Start the service on a free port of loopback, and end it as an operator would."""
+    port = _free_port()
+    command = [sys.executable, "-m", "pgface", "serve", "--port", str(port), "--workers", str(processes)]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
+    ours |= {"PGFACE_DATA_DIR": str(settings.data_dir), "PGFACE_SCHEMA": settings.schema_name}
+    with log.open("wb") as file, subprocess.Popen(command, env=ours, stdout=file, stderr=file) as process:
+        try:
+            _wait_until_ready(port, process, log)
+            yield RunningService(psutil.Process(process.pid), _postmaster(settings), port)
+        finally:
+            process.terminate()
+            process.wait(_STARTS_IN)
+
+
+def answers_to(load: Load) -> Answers:
+    """Let clients in another process ask."""
+    command = [sys.executable, str(Path(__file__).with_name("service_client.py"))]
+    done = subprocess.run(command, check=True, input=json.dumps(asdict(load)), stdout=subprocess.PIPE, text=True)
+    return Answers(**json.loads(done.stdout))
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _STARTS_IN
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(OSError):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(0.1)
+    raise SystemExit(f"The service did not start:\n{log.read_text()}")
+
+
+def _postmaster(settings: Settings) -> psutil.Process:
+    file = settings.postgres_dir / "data" / "postmaster.pid"
+    return psutil.Process(int(file.read_text().splitlines()[0]))
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
+def _processor(process: psutil.Process) -> float:
+    total = 0.0
+    for one in _family(process):
+        with suppress(psutil.NoSuchProcess):
+            times = one.cpu_times()
+            # Of children that have ended as well, such as PostgreSQL's.
+            total += times.user + times.system + times.children_user + times.children_system
+    return total

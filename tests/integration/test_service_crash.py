@@ -1,0 +1,203 @@
+"""The service is killed in the middle of enrollments: what it acknowledged is there, and nothing is half there."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from embedded_server import eventually
+from enrollers import Enrollers, Job
+from galleries import rows
+from PIL import Image, ImageOps
+from served import Served, serving
+
+from pgface.accounts import Client, create_key
+from pgface.folder import person_of
+from pgface.gallery import Gallery
+from pgface.photo_inventory import take_inventory
+from pgface.server.idempotency import GIVEN_UP_AFTER
+from pgface.settings import Settings
+
+CLIENTS = 4
+DETECTOR = 320
+"""Pixels; the faces of these photos are large, and a small detector is a fast one."""
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    values = {"database_url": database_url, "data_dir": tmp_path / "data", "detector_size": DETECTOR}
+    return Settings.model_validate(values)
+
+
+@pytest.fixture
+def api_key(settings: Settings, insightface_pack: Path) -> str:
+    """Of a new gallery."""
+    with Gallery.create(settings, model=str(insightface_pack)) as gallery:
+        return create_key(gallery.database, "tests", ["enroll"], Client())[0]
+
+
+@pytest.fixture(scope="session")
+def jobs(faces_dir: Path) -> tuple[Job, ...]:
+    """Two hundred different photos: a hundred, and their mirror images."""
+    found = []
+    for file in sorted(faces_dir.glob("*/*.jpg")):
+        email = person_of(file.parent.name).email
+        mirrored = io.BytesIO()
+        with Image.open(file) as photo:
+            ImageOps.mirror(photo).save(mirrored, "JPEG", quality=95)
+        found += [Job(email, file.read_bytes()), Job(email, mirrored.getvalue())]
+    assert len(found) == 200
+    return tuple(found)
+
+
+def test_what_was_acknowledged_before_a_kill_is_there_and_nothing_is_half_there(
+    settings: Settings, api_key: str, jobs: Sequence[Job], tmp_path: Path
+) -> None:
+    with serving(_environment(settings), tmp_path) as service:
+        enrollers = Enrollers(service.url, api_key)
+        enrollers.start(jobs, CLIENTS)
+        assert eventually(lambda: enrollers.done() >= 70, 60)
+        service.process.kill()
+        enrollers.join()
+    acknowledged = _photo_ids(enrollers)
+    assert 70 <= len(acknowledged) < len(jobs)
+    assert {answer.status for answer in enrollers.answers.values()} == {201}
+
+    _let_the_dead_go(settings)
+    with serving(_environment(settings), tmp_path) as service:
+        # The service's start has set right what lay about, before anybody asks for anything.
+        _assert_whole(settings, set(acknowledged.values()))
+        begun = _begun_and_unanswered(settings)
+        assert len(begun) <= CLIENTS
+        again = _enroll_all(service, api_key, jobs)
+        for key, photo_id in acknowledged.items():
+            answer = again.answers[key]
+            assert (answer.status, answer.body["photo_id"]) == (201, photo_id)
+            assert answer.headers["idempotent-replayed"] == "true"
+        # Whether the process is dead or only slow, nobody knows within the minute.
+        late = [job for job in jobs if again.answers[job.key].status != 201]
+        assert {again.answers[job.key].status for job in late} == {409}
+        assert all("retry-after" in again.answers[job.key].headers for job in late)
+        assert len(late) == len(begun)
+
+        _let_a_minute_pass(settings)
+        last = _enroll_all(service, api_key, late)
+        # 200 where it was committed and only the answer was lost.
+        assert {answer.status for answer in last.answers.values()} <= {200, 201}
+    assert _assert_whole(settings, {*_photo_ids(again).values(), *_photo_ids(last).values()}) == len(jobs)
+
+
+def test_one_of_several_processes_is_killed_and_the_others_go_on(
+    settings: Settings, api_key: str, jobs: Sequence[Job], tmp_path: Path
+) -> None:
+    with serving(_environment(settings), tmp_path, "--workers", 2) as service:
+        assert eventually(lambda: len(_workers(service)) == 2, 30)
+        before = _workers(service)
+        enrollers = Enrollers(service.url, api_key)
+        some = jobs[::2]
+        enrollers.start(some, CLIENTS)
+        assert eventually(lambda: enrollers.done() >= 20, 60)
+        killed = min(before)
+        os.kill(killed, signal.SIGKILL)
+        enrollers.join()
+        # Only what the killed process had in hands has no answer; everything else went on.
+        assert len(some) - CLIENTS <= enrollers.done() <= len(some)
+        assert {answer.status for answer in enrollers.answers.values()} == {201}
+
+        assert eventually(lambda: len(_workers(service) - before) == 1, 30)
+        assert _workers(service) & before == before - {killed}
+
+        _let_a_minute_pass(settings)
+        left = [job for job in some if job.key not in enrollers.answers]
+        last = _enroll_all(service, api_key, left)
+        assert {answer.status for answer in last.answers.values()} <= {200, 201}
+    acknowledged = {*_photo_ids(enrollers).values(), *_photo_ids(last).values()}
+    assert _assert_whole(settings, acknowledged) == len(some)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    assert settings.database_url is not None
+    url = settings.database_url.get_secret_value()
+    return {"PGFACE_DATABASE_URL": url, "PGFACE_DATA_DIR": str(settings.data_dir)}
+
+
+def _workers(service: Served) -> set[int]:
+    """Ids of the processes that serve, where there are several."""
+    found = set()
+    for child in psutil.Process(service.process.pid).children():
+        with suppress(psutil.Error):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
+
+
+def _enroll_all(service: Served, api_key: str, jobs: Sequence[Job]) -> Enrollers:
+    enrollers = Enrollers(service.url, api_key)
+    enrollers.start(jobs, CLIENTS)
+    enrollers.join()
+    assert enrollers.done() == len(jobs)
+    return enrollers
+
+
+def _photo_ids(enrollers: Enrollers) -> dict[str, int]:
+    """What clients were told of, by the key of the request."""
+    return {key: answer.body["photo_id"] for key, answer in enrollers.answers.items() if answer.status in (200, 201)}
+
+
+def _assert_whole(settings: Settings, acknowledged: set[int]) -> int:
+    """Every photo has its embedding and its file, and nothing else is there; returns how many photos there are."""
+    with Gallery.open(settings) as gallery:
+        with gallery.database.transaction() as connection:
+            photos = rows(connection, "SELECT id, user_id, content_sha256, filepath FROM photos")
+            embeddings = rows(connection, "SELECT photo_id, user_id FROM face_embeddings")
+            people = rows(connection, "SELECT DISTINCT user_id FROM photos")
+            users = rows(connection, "SELECT id FROM users")
+        inventory = take_inventory(gallery.database, gallery._files)
+    assert acknowledged <= {photo_id for photo_id, *_ in photos}
+    assert sorted(embeddings) == sorted((photo_id, user_id) for photo_id, user_id, *_ in photos)
+    assert len({(user_id, content) for _, user_id, content, _ in photos}) == len(photos)
+    assert sorted(people) == sorted(users)
+    assert (inventory.here, inventory.missing, inventory.strays) == (len(photos), (), ())
+    crops = {path.relative_to(settings.photos_dir) for path in settings.photos_dir.rglob("*.jpg")}
+    assert crops == {Path(filepath) for *_, filepath in photos}  # none that waits for its row either
+    for crop in crops:
+        with Image.open(settings.photos_dir / crop) as picture:
+            picture.load()  # a file that was cut off raises
+            assert picture.size == (224, 224)
+    return len(photos)
+
+
+def _begun_and_unanswered(settings: Settings) -> list[tuple[str]]:
+    with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
+        return rows(connection, "SELECT key FROM idempotent_requests WHERE status IS NULL")
+
+
+def _let_a_minute_pass(settings: Settings) -> None:
+    """For the requests that have no answer."""
+    with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
+        connection.execute(
+            "UPDATE idempotent_requests SET started_at = started_at - make_interval(secs => %s) WHERE status IS NULL",
+            (GIVEN_UP_AFTER + 1,),
+        )
+
+
+def _let_the_dead_go(settings: Settings) -> None:
+    """Wait until PostgreSQL has noticed that the killed process is gone, and has ended its transactions."""
+    with Gallery.open(settings) as gallery:
+
+        def others() -> int:
+            with gallery.database.transaction() as connection:
+                ((count,),) = rows(
+                    connection,
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' "
+                    "AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+                )
+            return int(count)
+
+        assert eventually(lambda: others() == 0, 30)
