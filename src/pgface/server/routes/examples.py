@@ -57,6 +57,7 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "IdentificationOut": {
         "model": "dlib",
         "threshold": 0.45,
+        "gallery_threshold": 0.45,
         "faces": [_FACE | {"identified": True, "matches": [_MATCH]}],
     },
     "VerificationOut": _COMPARISON | {"user_id": 12},
