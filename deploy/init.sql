@@ -1474,6 +1474,9 @@ CREATE TABLE IF NOT EXISTS administrators (
     since TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
+-- A login by face alone opens less than one with a password, whatever is asked for later.
+ALTER TABLE auth_tokens ADD COLUMN IF NOT EXISTS password_given BOOLEAN DEFAULT FALSE;
+
 -- Requests with an Idempotency-Key, for a day. A row without an answer is a request under way, or one whose process died.
 CREATE TABLE IF NOT EXISTS idempotent_requests (
     caller TEXT NOT NULL,

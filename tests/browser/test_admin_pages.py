@@ -38,7 +38,7 @@ def admin(settings: Settings, gallery: Gallery, photos: Photos, tab: Page, tmp_p
     gallery.enroll(photos("George_W_Bush", 7), "bush@example.org", name="George W Bush")
     gallery.enroll(photos("Tony_Blair", 3), "tony-blair@pgface.invalid", name="Tony Blair")
     with gallery.database.transaction() as connection:
-        token = begin_login(connection, ada.id, confidence=1.0, seconds=3600).token
+        token = begin_login(connection, ada.id, confidence=1.0, password_given=True, seconds=3600).token
     command = [sys.executable, "-m", "pgface", "serve", "--port", "0"]
     with served(command, environment(settings), tmp_path / "serve.log") as address:
         tab.context.add_cookies([{"name": COOKIE, "value": token, "domain": "localhost", "path": "/", "secure": True}])

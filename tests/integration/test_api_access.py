@@ -121,7 +121,7 @@ class World:
     def someone(self, *, seconds: float = 60) -> Someone:
         user = self.api.gallery.add_user(f"somebody{next(_numbers)}@example.net")
         with self.api.owner.database.transaction() as connection:
-            token = begin_login(connection, user.id, confidence=1.0, seconds=seconds).token
+            token = begin_login(connection, user.id, confidence=1.0, password_given=True, seconds=seconds).token
         return Someone(user.id, user.email, token)
 
     def credentials(self, caller: str) -> Headers:

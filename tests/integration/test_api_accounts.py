@@ -183,11 +183,12 @@ def test_introspection(api: Served) -> None:
         "name": "Ana",
         "token_type": "Bearer",
         "confidence": 1.0,
+        "amr": ["pwd"],
     }
     # OAuth libraries send more than the one field; RFC 6749, section 3.2, has it ignored.
     assert ask(person.token, token_type_hint="access_token", client_id="x")["active"] is True
     with api.owner.database.transaction() as connection:
-        expired = begin_login(connection, person.id, confidence=1.0, seconds=-1).token
+        expired = begin_login(connection, person.id, confidence=1.0, password_given=True, seconds=-1).token
     key, _ = api.new_key("verify")
     api.accounts.log_out(person.token)
     for token in (expired, person.token, "unknown", "", " ", key, "é" * 999, person.token + " "):
@@ -258,6 +259,8 @@ def test_who_logged_in_by_face_alone_is_no_administrator(bush: Served, photos: P
     assert read_audit(bush.gallery.database, limit=1)[0].similarity == pytest.approx(1, abs=1e-5)
     headers = bearer(answer.json()["token"])
     assert bush.client.get(f"{V1}/auth/me", headers=headers).json()["administrator"] is False
+    assert code_of(bush.client.get(f"{V1}/users", headers=headers), 403) == "not-permitted"
+    settings_of(login_policy="password+face")  # what is asked for later makes it no surer
     assert code_of(bush.client.get(f"{V1}/users", headers=headers), 403) == "not-permitted"
     by_password = bearer(bush.log_in(EMAIL).token)
     assert bush.client.get(f"{V1}/users", headers=by_password).status_code == 200

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 from web_service import V1, Headers, Place, Running, Served, bearer, gallery_for_a_process, running
 
 from pgface.accounts.logins import begin_login
-from pgface.server import models
+from pgface.server import answers, requests
 from pgface.server.app import create_app
 from pgface.server.openapi import operations
 from pgface.server.routes import introspection
@@ -67,13 +67,13 @@ def test_every_operation_is_described_with_examples(name: str) -> None:
 
 def test_examples_of_answers_are_such_answers() -> None:
     for name, example in ANSWERS.items():
-        told = TypeAdapter(getattr(models, name)).validate_python(example).model_dump(mode="json")
+        told = TypeAdapter(getattr(answers, name)).validate_python(example).model_dump(mode="json")
         assert set(told) == set(example), name
         assert set(DOCUMENT["components"]["schemas"][name].get("required", [])) <= set(example), name
 
 
 def test_examples_of_bodies_are_such_bodies() -> None:
-    kinds = {**vars(models), **vars(introspection)}
+    kinds = {**vars(requests), **vars(introspection)}
     for operation in OPERATIONS.values():
         for content in operation.get("requestBody", {"content": {}})["content"].values():
             kind = kinds[content["schema"]["title"]]
@@ -108,7 +108,7 @@ def credentials(place: Place, caller: str) -> Headers:
     if caller == "person":
         user = place.owner.add_user(f"person{next(_numbers)}@example.org")
         with place.owner.database.transaction() as connection:
-            return bearer(begin_login(connection, user.id, confidence=1.0, seconds=3600).token)
+            return bearer(begin_login(connection, user.id, confidence=1.0, password_given=True, seconds=3600).token)
     return {}
 
 

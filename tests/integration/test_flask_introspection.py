@@ -89,8 +89,8 @@ def test_tokens_of_people(
     client = connect(example, monkeypatch, service.url, key)
     login = accounts.log_in(EMAIL, PASSWORD, client=HERE)
     with people.database.transaction() as connection:
-        by_face = begin_login(connection, login.user_id, confidence=0.82, seconds=60)
-        ended = begin_login(connection, login.user_id, confidence=1.0, seconds=-1)
+        by_face = begin_login(connection, login.user_id, confidence=0.82, password_given=False, seconds=60)
+        ended = begin_login(connection, login.user_id, confidence=1.0, password_given=True, seconds=-1)
 
     assert ask(client, "/", f"Bearer {login.token}").json == {"hello": "Siti"}
     assert ask(client, "/", f"bearer {by_face.token}").json == {"hello": "Siti"}

@@ -280,7 +280,7 @@ def test_times_without_a_zone_are_the_servers(
             with Database.open(settings) as database:
                 with database.transaction() as connection:
                     assert rows(connection, "SHOW timezone") == [servers]
-                    new = begin_login(connection, user, confidence=1, seconds=1800)
+                    new = begin_login(connection, user, confidence=1, password_given=True, seconds=1800)
                 listed = database.read("select_tokens_of_user", {"user_id": user}, row_factory=tuple_row)
                 assert len(listed) == 2, zone
                 assert prune_logins(database) == (1 if zone == "Pacific/Kiritimati" else 0)

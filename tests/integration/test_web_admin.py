@@ -73,7 +73,7 @@ def logged_in(client: TestClient, gallery: Gallery, email: str) -> TestClient:
 def token_of(gallery: Gallery, email: str) -> str:
     """Of a new login, as if by password."""
     with gallery.database.transaction() as connection:
-        return begin_login(connection, gallery.user(email).id, confidence=1.0, seconds=3600).token
+        return begin_login(connection, gallery.user(email).id, confidence=1.0, password_given=True, seconds=3600).token
 
 
 def page(client: TestClient, path: str, status: int = 200) -> str:

@@ -86,7 +86,8 @@ class Accounts:
         verified = self._verify(email, password, client, "login by password")
         with self._database.transaction() as connection:
             _confirm(connection, verified)
-            login = begin_login(connection, verified.user_id, confidence=1.0, seconds=self._settings.login_hours * 3600)
+            seconds = self._settings.login_hours * 3600
+            login = begin_login(connection, verified.user_id, confidence=1.0, password_given=True, seconds=seconds)
             record(connection, "login by password", client, user_id=verified.user_id)
         return login
 

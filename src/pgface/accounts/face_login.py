@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +26,6 @@ from pgface.faces.image import PhotoLimits, PhotoSource, open_photo
 from pgface.faces.liveness import MOST_FRAMES, check_turns
 from pgface.faces.presentation_attack import load_attack_detectors, require_live
 from pgface.gallery import Gallery
-
-_SUREST_FACE: Final = 0.9999
-"""Confidence of a login by face at most: 1.0 says that a password was given, and opens more than a face does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +108,14 @@ class FaceLogin:
         with self._database.transaction() as connection:
             attempt_succeeded(connection, attempt)
             seconds = self._settings.login_hours * 3600
-            confidence = min(found.similarity, _SUREST_FACE)
-            login = begin_login(connection, found.user_id, confidence=confidence, seconds=seconds)
+            password_given = self._settings.login_policy == "password+face"
+            login = begin_login(
+                connection,
+                found.user_id,
+                confidence=found.similarity,
+                password_given=password_given,
+                seconds=seconds,
+            )
             record(connection, "login by face", client, user_id=found.user_id, similarity=found.similarity)
         return login
 

@@ -25,9 +25,17 @@ class LoginOfUser:
     id: int
     confidence: float
     """Similarity of the face that it began with; 1.0 for a password."""
+    password_given: bool
+    """Whether their password was given: alone, or with the face."""
     created_at: datetime
     """In the server's time zone, like `expires_at`."""
     expires_at: datetime | None
+
+    @property
+    def methods(self) -> list[str]:
+        """How they logged in, in the words of RFC 8176: `pwd`, `face`, or both."""
+        by_face = not self.password_given or self.confidence < 1
+        return [*(["pwd"] if self.password_given else []), *(["face"] if by_face else [])]
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -55,10 +63,18 @@ class NewLogin:
     expires_at: datetime
 
 
-def begin_login(connection: psycopg.Connection, user_id: int, *, confidence: float, seconds: float) -> NewLogin:
+def begin_login(
+    connection: psycopg.Connection, user_id: int, *, confidence: float, password_given: bool, seconds: float
+) -> NewLogin:
     """A new token for a user."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
-    values = {"user_id": user_id, "token": token_hash(token), "confidence": confidence, "seconds": seconds}
+    values = {
+        "user_id": user_id,
+        "token": token_hash(token),
+        "confidence": confidence,
+        "password_given": password_given,
+        "seconds": seconds,
+    }
     ((_, expires_at),) = connection.execute(queries()["insert_token"], values).fetchall()
     return NewLogin(token, user_id, confidence, expires_at)
 

@@ -1104,12 +1104,14 @@ DELETE FROM login_attempts WHERE last_failure < clock_timestamp() - make_interva
 
 -- insert_token --
 -- The times are in the server's time zone, as the specification's column defaults are.
-INSERT INTO auth_tokens (user_id, token, confidence, expires_at, is_active)
-VALUES (%(user_id)s, %(token)s, %(confidence)s, LOCALTIMESTAMP + make_interval(secs => %(seconds)s), TRUE)
+INSERT INTO auth_tokens (user_id, token, confidence, password_given, expires_at, is_active)
+VALUES (
+    %(user_id)s, %(token)s, %(confidence)s, %(password_given)s, LOCALTIMESTAMP + make_interval(secs => %(seconds)s), TRUE
+)
 RETURNING id, expires_at;
 
 -- select_token --
-SELECT t.id, t.user_id, u.name, u.email, t.confidence, t.created_at, t.expires_at
+SELECT t.id, t.user_id, u.name, u.email, t.confidence, t.password_given IS TRUE AS password_given, t.created_at, t.expires_at
 FROM auth_tokens t
 JOIN users u ON u.id = t.user_id
 WHERE t.token = %(token)s
@@ -1117,7 +1119,7 @@ WHERE t.token = %(token)s
     AND (t.expires_at IS NULL OR t.expires_at > LOCALTIMESTAMP);
 
 -- select_tokens_of_user --
-SELECT t.id, t.confidence, t.created_at, t.expires_at
+SELECT t.id, t.confidence, t.password_given IS TRUE AS password_given, t.created_at, t.expires_at
 FROM auth_tokens t
 WHERE t.user_id = %(user_id)s
     AND t.is_active

@@ -126,8 +126,7 @@ def person_of(service: Service, token: str) -> Person:
     """
     login = service.accounts.who(token)
     # A face alone is not enough for everybody's data: NIST SP 800-63B-4, section 3.2.3.
-    sure = login.confidence == 1.0 or service.settings.login_policy == "password+face"
-    return Person(token, login, sure and is_administrator(service.gallery.database, login.user_id))
+    return Person(token, login, login.password_given and is_administrator(service.gallery.database, login.user_id))
 
 
 def _by_secret(service: Service, secret: str) -> Caller:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pgface.accounts import Client, NewLogin
 from pgface.errors import LoginRefusedError, TooManyAttemptsError
 from pgface.server import metrics
-from pgface.server.models import Credentials, FaceAnswer
+from pgface.server.requests import Credentials, FaceAnswer
 from pgface.server.service import Service
 from pgface.settings import MEBI
 

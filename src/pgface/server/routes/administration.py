@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from pgface.accounts import create_key, list_keys, read_audit, revoke_key
+from pgface.server.answers import AuditEntryOut, AuditPage, KeyOut, KeysOut, NewKeyOut, StatusOut
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, scoped
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
-from pgface.server.models import AuditEntryOut, AuditPage, KeyOut, KeysOut, NewKey, NewKeyOut, StatusOut
+from pgface.server.requests import NewKey
 from pgface.server.routes.ids import KeyId
 from pgface.server.service import TheClient, TheService
 

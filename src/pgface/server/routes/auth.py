@@ -8,27 +8,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from pgface.errors import NotPermittedError
+from pgface.server.answers import ChallengeOut, EndedOut, HintOut, LoginOut, LoginsOut, MeOut, TokenOut, UserOut
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, Person, person
 from pgface.server.entering import MOST_FRAME_BYTES, enter_by_face, enter_by_password
 from pgface.server.hints import MOST_GLIMPSE_BYTES, hint_of
 from pgface.server.idempotency import Created, IdempotencyKey, once
-from pgface.server.models import (
-    ChallengeOut,
-    Credentials,
-    EndedOut,
-    FaceAnswer,
-    Glimpse,
-    HintOut,
-    LoginOut,
-    LoginsOut,
-    MeOut,
-    PasswordChange,
-    PasswordOnly,
-    Registration,
-    TokenOut,
-    UserOut,
-)
+from pgface.server.requests import Credentials, FaceAnswer, Glimpse, PasswordChange, PasswordOnly, Registration
 from pgface.server.routes.examples import PHOTO
 from pgface.server.routes.ids import LoginId
 from pgface.server.service import TheClient, TheService

@@ -88,6 +88,7 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
         "exp": 1777930200,
         "iat": 1777887000,
         "confidence": 1.0,
+        "amr": ["pwd"],
     },
     "KeysOut": {"keys": [_KEY]},
     "NewKeyOut": {"key": "pgface_3q2-...", "about": _KEY | {"last_used_at": None}},

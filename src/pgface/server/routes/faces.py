@@ -8,19 +8,10 @@ from fastapi import APIRouter
 
 from pgface.errors import NotPermittedError, RequestError
 from pgface.people import UserRef
+from pgface.server.answers import ComparisonOut, FaceOut, FacesOut, IdentificationOut, VerificationOut
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, Person, scoped, scoped_or_person
-from pgface.server.models import (
-    Claim,
-    ComparisonOut,
-    FaceOut,
-    FacesOut,
-    IdentificationOut,
-    Pair,
-    Picture,
-    Probe,
-    VerificationOut,
-)
+from pgface.server.requests import Claim, Pair, Picture, Probe
 from pgface.server.routes.examples import PHOTO
 from pgface.server.service import TheService
 

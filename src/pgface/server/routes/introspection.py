@@ -9,9 +9,10 @@ from pydantic import ConfigDict
 
 from pgface.accounts import Login
 from pgface.errors import NotLoggedInError
+from pgface.server.answers import IntrospectionOut
 from pgface.server.bodies import Body, body, described
 from pgface.server.callers import Caller, scoped
-from pgface.server.models import IntrospectionOut, Text
+from pgface.server.requests import Text
 from pgface.server.service import Service, TheService
 
 router = APIRouter(tags=["auth"])
@@ -58,4 +59,5 @@ def _active(login: Login, service: Service) -> IntrospectionOut:
         exp=ends,
         iat=int(service.moment(login.created_at).timestamp()),
         confidence=login.confidence,
+        amr=login.methods,
     )

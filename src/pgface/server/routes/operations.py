@@ -9,8 +9,8 @@ from fastapi import APIRouter, Response
 
 from pgface.errors import PgfaceError, SchemaMissingError, SchemaTooNewError
 from pgface.server import metrics
+from pgface.server.answers import HealthOut, ReadinessOut
 from pgface.server.callers import Caller, scoped
-from pgface.server.models import HealthOut, ReadinessOut
 from pgface.server.routes.examples import METRICS
 from pgface.server.service import Service, TheService
 

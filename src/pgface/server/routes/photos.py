@@ -11,13 +11,14 @@ from pgface.accounts import Client
 from pgface.errors import NotPermittedError, RequestError
 from pgface.folder import person_of
 from pgface.people import UserRef
+from pgface.server.answers import EnrollmentOut, PhotoOut, PhotoPage
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, scoped, scoped_or_self
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
 from pgface.server.enrolling import enroll, photo_of
 from pgface.server.enrolling import erase_photo as erase_enrolled
 from pgface.server.idempotency import Created, IdempotencyKey, once
-from pgface.server.models import EnrollmentOut, NewPhoto, NewPhotoOf, PhotoOut, PhotoPage
+from pgface.server.requests import NewPhoto, NewPhotoOf
 from pgface.server.routes.examples import PHOTO
 from pgface.server.routes.ids import PhotoId, UserId
 from pgface.server.service import Service, TheClient, TheService

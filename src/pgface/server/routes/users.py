@@ -9,11 +9,12 @@ from fastapi.responses import JSONResponse
 
 from pgface.accounts.audit import record
 from pgface.people import add_user
+from pgface.server.answers import UserOut, UserPage
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, scoped, scoped_or_self
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
 from pgface.server.idempotency import Created, IdempotencyKey, once
-from pgface.server.models import NewUser, UserOut, UserPage
+from pgface.server.requests import NewUser
 from pgface.server.routes.ids import UserId
 from pgface.server.service import TheClient, TheService
 

@@ -21,7 +21,7 @@ from pgface.errors import (
 from pgface.server.bodies import Body, PhotoField, body
 from pgface.server.callers import Person
 from pgface.server.enrolling import enroll, erase_face, erase_photo
-from pgface.server.models import PasswordChange, PasswordOnly
+from pgface.server.requests import PasswordChange, PasswordOnly
 from pgface.server.routes.ids import LoginId, PhotoId
 from pgface.server.service import Service, TheClient, TheService
 from pgface.server.web.own_data import archive

@@ -20,8 +20,8 @@ from pgface.errors import (
 from pgface.people import is_email
 from pgface.server.bodies import Body, body
 from pgface.server.entering import enter_by_password
-from pgface.server.models import Credentials, Registration, Text
 from pgface.server.problems import known_problems
+from pgface.server.requests import Credentials, Registration, Text
 from pgface.server.service import TheClient, TheService
 from pgface.server.web.languages import COOKIE, N_, NAMES
 from pgface.server.web.pages import (

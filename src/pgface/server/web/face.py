@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 
 from pgface.server.bodies import body
 from pgface.server.entering import MOST_FRAME_BYTES, enter_by_face
-from pgface.server.models import FaceAnswer, Text
+from pgface.server.requests import FaceAnswer, Text
 from pgface.server.service import TheClient, TheService
 from pgface.server.web.entrance import NextPath
 from pgface.server.web.pages import PageRoute, Viewer, keep_login, local_path, only_own_pages, redirect, render

@@ -15,7 +15,7 @@ from pgface.errors import UnknownPhotoError, WeakPasswordError
 from pgface.people import UNUSABLE_PASSWORD
 from pgface.server.bodies import body
 from pgface.server.cursors import decode_cursor, page
-from pgface.server.models import PasswordOnly
+from pgface.server.requests import PasswordOnly
 from pgface.server.routes import photos as photo_routes
 from pgface.server.routes import users as user_routes
 from pgface.server.routes.ids import PhotoId, UserId
