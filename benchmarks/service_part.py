@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
 import threading
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -22,6 +24,8 @@ from pgface.faces.engine import Engine
 from samples import Samples
 from service_client import Answers, Load
 from service_process import RunningService, answers_to
+
+T = TypeVar("T")
 
 CLIENTS = 1, 8, 64
 BARE = "bare engine"
@@ -53,8 +57,9 @@ class Measured:
 
     def ask(self, clients: int, **more: object) -> Answers:
         """Let so many clients identify, while one enrolls; nothing may come that the service does not promise."""
-        people = [(str(file), email) for file, email in self.people]
-        asked = {"photos": [str(file) for file in self.photos], "clients": clients, "enrollments": people, **more}
+        people = [(str(file), email) for file, email in shuffled(self.people)]
+        photos = [str(file) for file in shuffled(self.photos)]
+        asked = {"photos": photos, "clients": clients, "enrollments": people, **more}
         return answers_to(Load(port=self.service.port, key=self.key, **asked))  # type: ignore[arg-type]
 
 
@@ -69,6 +74,11 @@ class _Phase:
     """Seconds that the service and PostgreSQL needed for a photo."""
 
 
+def shuffled(photos: Sequence[T]) -> list[T]:
+    """Another order each time: some photos have more faces than others, and a short round does not come to all."""
+    return random.sample(photos, len(photos))
+
+
 def people_of(gallery: Gallery, samples: Samples) -> list[tuple[Path, str]]:
     """Enroll the photos; those of which that can be done, with the e-mails of whom they show."""
     report = gallery.enroll_folder(samples.folder, face="largest")
@@ -80,8 +90,8 @@ def fill_up(gallery: Gallery, faces: int) -> None:
     missing = faces - gallery.status().embeddings
     if missing > 0:
         ids = [gallery.add_user(f"{number}-of-{faces}@example.org").id for number in range(-(-missing // _PHOTOS))]
-        random = np.random.default_rng(faces).standard_normal((missing, 512)).astype(np.float32)
-        gallery.load_embeddings(np.resize(ids, missing), random)
+        embeddings = np.random.default_rng(faces).standard_normal((missing, 512)).astype(np.float32)
+        gallery.load_embeddings(np.resize(ids, missing), embeddings)
 
 
 def throughput(measured: Measured, rounds: int, seconds: float) -> Iterator[Row]:
@@ -196,7 +206,8 @@ def _bare_engine(measured: Measured) -> Iterator[Callable[[float], tuple[int, fl
 
         def bare(seconds: float) -> tuple[int, float]:
             workers, end = measured.workers, time.time() + seconds
-            parts = [measured.photos[number::workers] for number in range(workers)]
+            photos = shuffled(measured.photos)
+            parts = [photos[number::workers] for number in range(workers)]
             done = list(executor.map(_embed_until, [load] * workers, parts, [end] * workers))
             return sum(photos for photos, _ in done), sum(busy for _, busy in done)
 
