@@ -215,11 +215,11 @@ def test_a_lost_connection_is_replaced_for_reading_and_undoes_a_transaction(sett
         with database.autocommit() as connection:
             pid = connection.info.backend_pid
         end_session(settings, pid)
-        assert database.read("select_users", {"after": 0, "limit": None}, row_factory=tuple_row) == []
+        assert database.read("select_users", {"after": 0, "limit": None, "text": None}, row_factory=tuple_row) == []
 
         with pytest.raises(DatabaseUnreachableError, match="connection to PostgreSQL was lost"):
             add_two_users_and_lose_the_connection_between(database, settings)
-        assert database.read("select_users", {"after": 0, "limit": None}, row_factory=tuple_row) == []
+        assert database.read("select_users", {"after": 0, "limit": None, "text": None}, row_factory=tuple_row) == []
 
 
 def test_a_killed_embedded_server_is_started_again(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_killed_embedded_server_is_started_again(tmp_path: Path) -> None:
         with database.transaction() as connection:  # what was under way is not repeated, but the next try works
             assert rows(connection, "SELECT email FROM users") == [("a@example.org",)]
         kill_server(settings)
-        assert len(database.read("select_users", {"after": 0, "limit": None}, row_factory=tuple_row)) == 1
+        assert len(database.read("select_users", {"after": 0, "limit": None, "text": None}, row_factory=tuple_row)) == 1
 
 
 def kill_server(settings: Settings) -> None:
