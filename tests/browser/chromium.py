@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+SCREENSHOTS = Path(os.environ.get("PGFACE_TEST_ARTIFACTS", Path(__file__).parent / "screenshots"))
 
 Screenshot = Callable[[str], None]
 """Keeps what a page shows, under a name."""

@@ -25,13 +25,16 @@ class Service:
     gallery: Gallery
     address: str
 
-    def log_in(self, page: Page, email: str) -> None:
-        """Give somebody's browser a login of theirs, as its own page would, without the work of a password."""
+    def new_login(self, email: str) -> str:
+        """The token of a new login."""
         user = self.gallery.user(email)
         with self.gallery.database.transaction() as connection:
-            token = begin_login(connection, user.id, confidence=1.0, seconds=3600).token
-        cookie = {"name": COOKIE, "value": token, "domain": "localhost", "path": "/"}
-        page.context.add_cookies([{**cookie, "secure": True, "httpOnly": True, "sameSite": "Lax"}])  # type: ignore[list-item]
+            return begin_login(connection, user.id, confidence=1.0, seconds=3600).token
+
+    def log_in(self, page: Page, email: str) -> None:
+        """Give somebody's browser a login of theirs, as its own page would, without the work of a password."""
+        token = self.new_login(email)
+        page.context.add_cookies([{"name": COOKIE, "value": token, "domain": "localhost", "path": "/", "secure": True}])
 
 
 @contextmanager

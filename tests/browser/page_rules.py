@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
-_SERIOUS = ("serious", "critical")
+_SERIOUS = """async () => {
+  const { violations } = await axe.run({ resultTypes: ["violations"] });
+  return violations.filter((rule) => ["serious", "critical"].includes(rule.impact));
+}"""
 
 _TOO_WIDE = """() => {
   const most = document.documentElement.clientWidth;
@@ -19,17 +22,31 @@ _TOO_WIDE = """() => {
 _WITHOUT_NAME = """() => [...document.querySelectorAll("input:not([type=hidden]), select, textarea")]
   .filter((one) => one.checkVisibility() && !one.labels.length).map((one) => one.outerHTML.slice(0, 120))"""
 
+_STOPS = """() => {
+  document.activeElement.blur();
+  getSelection().collapse(document.body, 0);
+  const all = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
+  window.stops = [...document.querySelectorAll(all)].filter((one) => one.checkVisibility() && !one.disabled);
+  return window.stops.map((one, number) => number + " " + one.outerHTML.slice(0, 80));
+}"""
+
+_REACHED = """() => {
+  const one = document.activeElement;
+  const seen = getComputedStyle(one).outlineStyle !== "none";
+  return (seen ? "" : "unseen: ") + window.stops.indexOf(one) + " " + one.outerHTML.slice(0, 80);
+}"""
+
 
 def violations(page: Page) -> str:
     """What axe-core takes for a serious or critical obstacle, of what can be seen of a page now; empty for nothing.
 
     It runs by the browser's debugger, which the page's Content-Security-Policy does not hold up.
     """
-    found: dict[str, Any] = Axe().run(page, options={"resultTypes": ["violations"]}).response
+    page.evaluate(AXE_SCRIPT)
+    found: list[dict[str, Any]] = page.evaluate(_SERIOUS)
     return "\n".join(
         f"{rule['id']} ({rule['impact']}): {node['failureSummary']} {node['html'][:200]}"
-        for rule in found["violations"]
-        if rule["impact"] in _SERIOUS
+        for rule in found
         for node in rule["nodes"]
     )
 
@@ -42,3 +59,13 @@ def too_wide(page: Page) -> list[str]:
 def fields_without_label(page: Page) -> list[str]:
     """The fields of a page that have no label of their own."""
     return list(page.evaluate(_WITHOUT_NAME))
+
+
+def tab_stops(page: Page) -> tuple[list[str], list[str]]:
+    """What the Tab key comes to from the beginning of a page on, each with a frame that shows it, and what there is."""
+    there = list(page.evaluate(_STOPS))
+    reached = []
+    for _ in there:
+        page.keyboard.press("Tab")
+        reached.append(str(page.evaluate(_REACHED)))
+    return reached, there
