@@ -32,8 +32,11 @@ class Service:
             return begin_login(connection, user.id, confidence=1.0, seconds=3600).token
 
     def log_in(self, page: Page, email: str) -> None:
-        """Give somebody's browser a login of theirs, as its own page would, without the work of a password."""
-        token = self.new_login(email)
+        """Give somebody's browser a new login, as its own page would, without the work of a password."""
+        self.hand_over(page, self.new_login(email))
+
+    def hand_over(self, page: Page, token: str) -> None:
+        """Give a browser a login that there is."""
         page.context.add_cookies([{"name": COOKIE, "value": token, "domain": "localhost", "path": "/", "secure": True}])
 
 

@@ -9,7 +9,7 @@ import pytest
 from chromium import SCREENSHOTS, opened_tab
 from gallery_service import Service, new_gallery, serving
 from page_rules import fields_without_label, too_wide, violations
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, Page, Response, ViewportSize, expect
 
 from pgface.accounts import COMMAND_LINE, Accounts, add_administrator, create_key
 from pgface.errors import LoginRefusedError
@@ -18,8 +18,8 @@ from pgface.gallery import Gallery
 ADA, NEWCOMER, PASSWORD = "ada@example.org", "newcomer@example.org", "four plain words here"
 LONG_NAME = "Raden Ajeng Kartini Djojoadhiningrat binti Raden Mas Adipati Ario Sosroningrat"
 LONG_EMAIL = "raden.ajeng.kartini.djojoadhiningrat-sosroningrat@a-very-long-name-of-a-company.example.org"
-PHONE = {"width": 390, "height": 844}
-WIDE = {"width": 1100, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1100, "height": 800}
 
 NOBODY, PERSON, ADMIN = None, NEWCOMER, ADA
 PAGES = {
@@ -73,6 +73,12 @@ def service(
             yield service
 
 
+@pytest.fixture(scope="module")
+def logins(service: Service) -> dict[str, str]:
+    """One for each, and not one for each test, so that their pages look as they do to people."""
+    return {email: service.new_login(email) for email in (PERSON, ADMIN)}
+
+
 def filled_in(path: str, gallery: Gallery) -> str:
     """A path with the ids of this gallery."""
     ada = gallery.user(ADA).id
@@ -93,18 +99,18 @@ def visitor(browser: Browser, language: str) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page(name: str, visitor: Page, language: str, service: Service) -> None:
+def test_a_page(name: str, visitor: Page, language: str, service: Service, logins: dict[str, str]) -> None:
     who, path = PAGES[name]
     failed: list[str] = []
     if who:
-        service.log_in(visitor, who)
+        service.hand_over(visitor, logins[who])
 
     def look(response: Response) -> None:
         if response.status >= 400 and not response.request.is_navigation_request():
             failed.append(f"{response.status} {response.url}")
 
     visitor.on("response", look)
-    visitor.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    visitor.set_viewport_size(WIDE)
     visitor.goto(service.address + filled_in(path, service.gallery))
     expect(visitor.locator("html")).to_have_attribute("lang", language)
     expect(visitor.get_by_role("heading", level=1)).to_have_count(1)
@@ -114,7 +120,7 @@ def test_a_page(name: str, visitor: Page, language: str, service: Service) -> No
     assert too_wide(visitor) == []
     keep(visitor, f"{name}-{language}")
 
-    visitor.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    visitor.set_viewport_size(PHONE)
     assert too_wide(visitor) == []
     keep(visitor, f"{name}-{language}-phone")
     visitor.emulate_media(color_scheme="dark")

@@ -215,7 +215,7 @@ def test_sessions_and_a_new_password(george: Page, browser: Browser, service: Se
         change.locator("input[name=new]").fill(new)
         change.get_by_role("button").click()
         expect(george.locator("input[name=former]")).to_be_focused()
-        expect(george.get_by_role("alert")).to_have_text("The e-mail or the password is not right.")
+        expect(george.get_by_role("alert")).to_have_text("The password is not right.")
         george.locator("input[name=former]").fill(PASSWORD)
         george.locator("input[name=new]").fill(new)
         george.locator("#change-password").click()
@@ -263,7 +263,7 @@ def test_my_data_and_leaving(
     tab.get_by_role("link", name="Delete my account").click()
     fill_in(tab, Your_password="wrong")
     tab.get_by_role("button", name="Delete my account").click()
-    expect(tab.get_by_role("alert")).to_have_text("The e-mail or the password is not right.")
+    expect(tab.get_by_role("alert")).to_have_text("The password is not right.")
     screenshot("person-delete-account-refused")
     assert gallery.user(email).id == added.user.id
     fill_in(tab, Your_password=PASSWORD)
