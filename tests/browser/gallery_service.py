@@ -29,7 +29,7 @@ class Service:
         """The token of a new login."""
         user = self.gallery.user(email)
         with self.gallery.database.transaction() as connection:
-            return begin_login(connection, user.id, confidence=1.0, seconds=3600).token
+            return begin_login(connection, user.id, confidence=1.0, password_given=True, seconds=3600).token
 
     def log_in(self, page: Page, email: str) -> None:
         """Give somebody's browser a new login, as its own page would, without the work of a password."""

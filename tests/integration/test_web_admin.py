@@ -245,10 +245,10 @@ def test_photos_are_paged(admin: TestClient, gallery: Gallery) -> None:
             (user,),
         )
     first = page(admin, f"people/{user}")
-    assert len(re.findall("<h3 title="photo", first)) == 24
+    assert len(re.findall('<h3 title="photo', first)) == 24
     assert first.count("No embedding") == 24
     second = page(admin, link_to(first, "Next page"))
-    assert re.findall("<h3 title="(photo [0-9]+)">", second) == [f"photo {number}" for number in range(25, 31)]
+    assert re.findall('<h3 title="(photo [0-9]+)">', second) == [f"photo {number}" for number in range(25, 31)]
 
 
 def test_a_photo_is_erased_after_a_question(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
