@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+SCREENSHOTS = Path(os.environ.get("PGFACE_TEST_ARTIFACTS", Path(__file__).parent / "screenshots"))
 
 Screenshot = Callable[[str], None]
 """Keeps what a page shows, under a name."""
@@ -56,23 +59,35 @@ def running(camera: Path) -> Iterator[Browser]:
 
 
 @contextmanager
-def opened_tab(browser: Browser) -> Iterator[Page]:
-    """A page of somebody who was never here before. No script of it may fail, and it may ask only this machine."""
+def opened_tab(browser: Browser, *, locale: str = "en-GB") -> Iterator[Page]:
+    """A page of somebody who was never here before. It may ask only this machine, and do nothing that is an error.
+
+    Args:
+        browser: theirs.
+        locale: the language that it asks for.
+
+    """
     elsewhere: list[str] = []
     errors: list[str] = []
-    context = browser.new_context(locale="en-GB", permissions=["camera"], viewport={"width": 900, "height": 700})
+    context = browser.new_context(locale=locale, permissions=["camera"], viewport={"width": 900, "height": 700})
     context.set_default_timeout(PATIENCE)
     context.on("request", lambda asked: None if _is_local(asked.url) else elsewhere.append(asked.url))
     context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.on("console", lambda message: errors.append(message.text) if _is_error(message) else None)
     yield context.new_page()
     context.close()
     assert not elsewhere, f"the page asked somebody else: {elsewhere}"
-    assert not errors, f"a script of the page failed: {errors}"
+    assert not errors, f"a script or a rule of the page failed: {errors}"
 
 
 def _is_local(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme in _WITHOUT_NETWORK or parts.hostname in _LOOPBACK
+
+
+def _is_error(message: ConsoleMessage) -> bool:
+    """Whether a page broke its Content-Security-Policy, or the like; what a server refuses is up to each test."""
+    return message.type == "error" and not message.text.startswith("Failed to load resource")
 
 
 def hold_back(page: Page, path: str, prepare: Callable[[Any], None]) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import Screenshot, opened_tab, program, running
+from chromium import SCREENSHOTS, Screenshot, opened_tab, program, running
 from fake_camera import FakeCamera, Head
 from playwright.sync_api import Browser, Page
 
 from pgface.faces import load_engine
-
-SCREENSHOTS = Path(os.environ.get("PGFACE_TEST_ARTIFACTS", Path(__file__).parent / "screenshots"))
 
 
 @pytest.fixture(scope="module")

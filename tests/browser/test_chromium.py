@@ -25,8 +25,14 @@ def test_a_page_that_loads_something_from_elsewhere(browser: Browser) -> None:
 
 
 def test_a_page_whose_script_fails(browser: Browser) -> None:
-    with pytest.raises(AssertionError, match="a script of the page failed.*no such thing"), opened_tab(browser) as page:
+    with pytest.raises(AssertionError, match="of the page failed.*no such thing"), opened_tab(browser) as page:
         page.set_content("<script>throw new Error('no such thing')</script>")
+
+
+def test_a_page_that_breaks_its_own_rule(browser: Browser) -> None:
+    rule = "<meta http-equiv='Content-Security-Policy' content=\"style-src 'none'\">"
+    with pytest.raises(AssertionError, match="of the page failed.*style"), opened_tab(browser) as page:
+        page.set_content(f"{rule}<p style='color: red'>")
 
 
 def test_a_page_that_keeps_to_itself(browser: Browser) -> None:

@@ -179,7 +179,8 @@ def _shown(service: Service, person: Person, after: int) -> dict[str, Any]:
         "user": service.gallery.user(user_id),
         "photos": photos[:_PHOTOS_ON_A_PAGE],
         "more_after": photos[_PHOTOS_ON_A_PAGE - 1].id if len(photos) > _PHOTOS_ON_A_PAGE else None,
-        "logins": service.accounts.logins(user_id),
+        # This one first, then the newest.
+        "logins": sorted(service.accounts.logins(user_id), key=lambda login: (login.id != person.login.id, -login.id)),
         "current": person.login.id,
     }
 

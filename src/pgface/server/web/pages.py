@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 
 from pgface.accounts import NewLogin
@@ -115,7 +116,7 @@ async def administrator_viewing(request: Request) -> Person:
     """
     person = await person_viewing(request)
     if not person.administrator:
-        raise NotPermittedError(N_("Only administrators see this; one becomes it by `pgface admins add`."))
+        raise NotPermittedError(N_("Only administrators may see this page; `pgface admins add` makes somebody one."))
     return person
 
 
@@ -236,6 +237,7 @@ def _environment(language: Language) -> Environment:
         lambda one, several, number: translate(language, one if number == 1 else several),
         newstyle=True,
     )
+    environment.filters["with_code"] = _with_code
     environment.globals |= {
         "language": language,
         "languages": NAMES,
@@ -244,6 +246,13 @@ def _environment(language: Language) -> Environment:
         "translated": partial(translate, language),
     }
     return environment
+
+
+def _with_code(text: str) -> Markup:
+    """A sentence for HTML; what stands between `…` in it is code."""
+    parts = [escape(part) for part in text.split("`")]
+    code = [Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)]
+    return Markup("").join(code) if len(parts) % 2 else escape(text)
 
 
 def _moment(language: Language, aware: Callable[[datetime], datetime], value: datetime) -> str:

@@ -1,0 +1,62 @@
+"""A gallery whose pages `pgface serve` shows, for all tests of a module."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from galleries import ODD_SCHEMA, create_database, drop_database
+from playwright.sync_api import Page
+from web_server import environment, served
+
+from pgface.accounts.logins import begin_login
+from pgface.gallery import Gallery
+from pgface.server.callers import COOKIE
+from pgface.settings import Settings
+
+
+@dataclass(frozen=True)
+class Service:
+    """A gallery, and where its pages are."""
+
+    gallery: Gallery
+    address: str
+
+    def new_login(self, email: str) -> str:
+        """The token of a new login."""
+        user = self.gallery.user(email)
+        with self.gallery.database.transaction() as connection:
+            return begin_login(connection, user.id, confidence=1.0, password_given=True, seconds=3600).token
+
+    def log_in(self, page: Page, email: str) -> None:
+        """Give somebody's browser a new login, as its own page would, without the work of a password."""
+        self.hand_over(page, self.new_login(email))
+
+    def hand_over(self, page: Page, token: str) -> None:
+        """Give a browser a login that there is."""
+        page.context.add_cookies([{"name": COOKIE, "value": token, "domain": "localhost", "path": "/", "secure": True}])
+
+
+@contextmanager
+def new_gallery(server_url: str, pack: Path, folder: Path) -> Iterator[Gallery]:
+    """A gallery in a database of its own, until the block ends."""
+    url = create_database(server_url)
+    try:
+        settings = Settings.model_validate(
+            {"database_url": url, "PGFACE_SCHEMA": ODD_SCHEMA, "data_dir": folder / "data"}
+        )
+        with Gallery.create(settings, model=str(pack)) as gallery:
+            yield gallery
+    finally:
+        drop_database(server_url, url)
+
+
+@contextmanager
+def serving(gallery: Gallery, log: Path, **variables: str) -> Iterator[Service]:
+    """Its pages, by a process of their own, until the block ends."""
+    command = [sys.executable, "-m", "pgface", "serve", "--port", "0"]
+    with served(command, environment(gallery.settings, **variables), log) as address:
+        yield Service(gallery, address)

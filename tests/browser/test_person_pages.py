@@ -1,0 +1,318 @@
+"""What people do on the service's pages, in a browser with a camera."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from chromium import Screenshot, hold_back, opened_tab
+from fake_camera import FakeCamera, Head, still
+from gallery_service import Service, new_gallery, serving
+from page_rules import tab_stops, too_wide, violations
+from playwright.sync_api import Browser, Page, expect
+
+from pgface.accounts import COMMAND_LINE, Accounts, read_audit
+from pgface.errors import UnknownUserError
+from pgface.gallery import Gallery
+
+GEORGE, TONY, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
+FACE_PAGE = "/login/face"
+
+Photos = Callable[[str, int], Path]
+
+
+@pytest.fixture(scope="module")
+def gallery(
+    postgres: str, insightface_pack: Path, faces_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gallery]:
+    """George has registered and has a photo; who else comes registers in their own test."""
+    with new_gallery(postgres, insightface_pack, tmp_path_factory.mktemp("gallery")) as gallery:
+        Accounts(gallery).register(GEORGE, PASSWORD, name="George")
+        gallery.enroll(faces_dir / "George_W_Bush" / "George_W_Bush_0007.jpg", GEORGE)
+        yield gallery
+
+
+@pytest.fixture(scope="module")
+def service(gallery: Gallery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """With the settings that pgface has when nobody sets any: a login by face needs the password too."""
+    with serving(gallery, tmp_path_factory.mktemp("service") / "serve.log") as service:
+        yield service
+
+
+@pytest.fixture
+def george(tab: Page, service: Service) -> Page:
+    """George's account, on his page."""
+    service.log_in(tab, GEORGE)
+    tab.goto(f"{service.address}/account")
+    return tab
+
+
+def fill_in(page: Page, **fields: str) -> None:
+    for label, text in fields.items():
+        page.get_by_label(label.replace("_", " "), exact=True).fill(text)
+
+
+def log_in_by_password(page: Page, service: Service, email: str, password: str = PASSWORD) -> None:
+    page.goto(f"{service.address}/login")
+    fill_in(page, **{"E-mail": email, "Password": password})
+    page.get_by_role("button", name="Log in", exact=True).click()
+
+
+def test_registering_photos_and_coming_back(
+    tab: Page, service: Service, camera: FakeCamera, photos: Photos, screenshot: Screenshot
+) -> None:
+    tab.goto(service.address)
+    tab.get_by_role("main").get_by_role("link", name="Register").click()
+    fill_in(tab, Name="Tony", **{"E-mail": TONY, "Password": "short"})
+    tab.get_by_role("button", name="Register").click()
+    expect(tab.get_by_role("alert")).to_contain_text("A password has 15 to 1,024 characters")
+    expect(tab.get_by_label("Password")).to_be_focused()
+    expect(tab.get_by_label("E-mail")).to_have_value(TONY)
+    screenshot("person-weak-password")
+    fill_in(tab, Password=PASSWORD)
+    tab.get_by_role("button", name="Register").click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("Tony")
+    expect(tab.get_by_role("main")).to_contain_text("There is no photo of you yet.")
+
+    tab.get_by_label("File").set_input_files(photos("George_W_Bush", 8))
+    expect(tab.get_by_alt_text("The photo that you are about to add")).to_be_visible()
+    tab.get_by_role("button", name="Add this photo").click()
+    expect(tab.get_by_role("alert")).to_have_text("This face already belongs to another user.")
+    screenshot("person-other-face")
+    tab.get_by_label("File").set_input_files(photos("Tony_Blair", 3))
+    tab.get_by_role("button", name="Add this photo").click()
+    expect(tab.locator("#alert")).to_have_text("The photo is added.")
+    assert service.gallery.user(TONY).photos == 1
+
+    camera.show(still(photos("Tony_Blair", 7)))
+    tab.get_by_role("button", name="Use the camera").click()
+    expect(tab.get_by_role("button", name="Take the picture")).to_be_focused()
+    screenshot("person-camera")
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("button", name="Add this photo")).to_be_focused()
+    expect(tab.locator("video")).to_be_hidden()
+    screenshot("person-camera-taken")
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#alert")).to_have_text("The photo is added.")
+    expect(tab.locator(".photos li")).to_have_count(2)
+    assert service.gallery.user(TONY).photos == 2
+
+    tab.get_by_role("button", name="Log out", exact=True).click()
+    expect(tab.locator("#alert")).to_have_text("You are logged out.")
+    tab.go_back()
+    tab.reload()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("Log in")
+    log_in_by_password(tab, service, TONY, "wrong")
+    expect(tab.get_by_role("alert")).to_have_text("The e-mail or the password is not right.")
+    screenshot("person-refused")
+    fill_in(tab, Password=PASSWORD)
+    tab.get_by_role("button", name="Log in", exact=True).click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("Tony")
+
+
+def begin_by_face(page: Page, address: str, **fields: str) -> None:
+    page.goto(address + FACE_PAGE)
+    fill_in(page, **fields)
+    page.get_by_role("button", name="Open the camera").click()
+
+
+def answer(page: Page, camera: FakeCamera, head: Head) -> None:
+    """Let the head in front of the camera do what each challenge asks for."""
+    hold_back(page, "/api/v1/auth/challenge", lambda challenge: camera.show(head.does(challenge["turns"])))
+
+
+def expect_in_by_face(page: Page, gallery: Gallery) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text("George")
+    expect(page.locator(".sessions li", has_text="this one")).to_contain_text("by face, similarity 0.")
+    entry = read_audit(gallery.database)[0]
+    assert (entry.event, entry.outcome, entry.user_id) == ("login by face", "done", gallery.user(GEORGE).id)
+    assert entry.similarity is not None
+    assert gallery.binding.verify_threshold <= entry.similarity < 1
+
+
+def test_by_password_and_face(
+    tab: Page, service: Service, camera: FakeCamera, head: Head, screenshot: Screenshot
+) -> None:
+    answer(tab, camera, head)
+    begin_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
+    expect(tab.locator("[data-turn=back]")).to_be_visible()
+    screenshot("person-face-back")
+    expect_in_by_face(tab, service.gallery)
+
+
+@pytest.mark.parametrize(
+    ("policy", "fields"), [("face+liveness", {"E-mail": GEORGE}), ("identify+liveness", {})], ids=["e-mail", "alone"]
+)
+def test_by_face_without_a_password(
+    policy: str, fields: dict[str, str], tab: Page, gallery: Gallery, camera: FakeCamera, head: Head, tmp_path: Path
+) -> None:
+    with serving(gallery, tmp_path / "serve.log", PGFACE_LOGIN_POLICY=policy) as service:
+        answer(tab, camera, head)
+        begin_by_face(tab, service.address, **fields)
+        expect_in_by_face(tab, gallery)
+
+
+def test_a_photo_that_is_held_to_the_camera(
+    tab: Page, service: Service, camera: FakeCamera, photos: Photos, screenshot: Screenshot
+) -> None:
+    tab.set_viewport_size({"width": 390, "height": 844})
+    camera.show(still(photos("George_W_Bush", 6)))
+    begin_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
+    expect(tab.locator("[data-turn=centre]")).to_be_visible()
+    screenshot("person-face-phone")
+    expect(tab.get_by_role("button", name="Cancel")).to_be_in_viewport()
+    assert too_wide(tab) == []
+    assert violations(tab) == ""
+    expect(tab.get_by_role("alert")).to_have_text(
+        "That was not recognised. Try again in good light: look straight ahead, and follow the arrows slowly."
+    )
+    expect(tab.get_by_role("alert")).to_be_focused()
+    screenshot("person-still-photo")
+    entry = read_audit(service.gallery.database)[0]
+    assert (entry.event, entry.outcome, entry.user_id) == ("login by face", "refused", service.gallery.user(GEORGE).id)
+    assert str(entry.reason).startswith("The head ")
+    assert str(entry.reason) not in tab.content()
+    expect(tab.get_by_role("button", name="Open the camera")).to_be_visible()
+    tab.goto(f"{service.address}/account")
+    expect(tab.get_by_role("heading", level=1)).to_have_text("Log in")
+
+
+def test_a_camera_that_may_not_be_used(tab: Page, service: Service, screenshot: Screenshot) -> None:
+    sentence = "The camera may not be used. Allow it in the browser, and try again."
+    tab.context.clear_permissions()
+    begin_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
+    expect(tab.get_by_role("alert")).to_have_text(sentence)
+    screenshot("person-camera-denied")
+    service.log_in(tab, GEORGE)
+    tab.goto(f"{service.address}/account")
+    tab.get_by_role("button", name="Use the camera").click()
+    expect(tab.get_by_role("status")).to_have_text(sentence)
+    tab.get_by_role("button", name="Cancel").click()
+    expect(tab.get_by_role("button", name="Use the camera")).to_be_focused()
+
+
+def test_looking_for_a_place_is_given_up(tab: Page, service: Service, camera: FakeCamera, photos: Photos) -> None:
+    camera.show(still(photos("George_W_Bush", 6)))
+    begin_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
+    expect(tab.locator("video")).to_be_visible()
+    tab.get_by_role("button", name="Cancel").click()
+    expect(tab.get_by_role("button", name="Open the camera")).to_be_focused()
+    expect(tab.get_by_label("E-mail")).to_have_value(GEORGE)
+    expect(tab.locator("video")).to_have_js_property("srcObject", None)
+
+
+def test_sessions_and_a_new_password(george: Page, browser: Browser, service: Service) -> None:
+    new = "five other plain words here"
+    with opened_tab(browser) as elsewhere:
+        service.log_in(elsewhere, GEORGE)
+        elsewhere.goto(f"{service.address}/account")
+        mine = elsewhere.locator(".sessions li", has_text="this one")
+        expect(mine).to_have_count(1)
+        mine.get_by_role("button").click()
+        expect(elsewhere.locator("#alert")).to_have_text("You are logged out.")
+
+        service.log_in(elsewhere, GEORGE)
+        elsewhere.goto(f"{service.address}/account")
+        change = george.locator("#password-form")
+        change.locator("input[name=former]").fill("wrong")
+        change.locator("input[name=new]").fill(new)
+        change.get_by_role("button").click()
+        expect(george.locator("input[name=former]")).to_be_focused()
+        expect(george.get_by_role("alert")).to_have_text("The password is not right.")
+        george.locator("input[name=former]").fill(PASSWORD)
+        george.locator("input[name=new]").fill(new)
+        george.locator("#change-password").click()
+        expect(george.locator("#alert")).to_have_text("The password is changed. All other sessions are ended.")
+        expect(george.locator(".sessions li")).to_have_count(1)
+        elsewhere.reload()
+        expect(elsewhere.get_by_role("heading", level=1)).to_have_text("Log in")
+        log_in_by_password(elsewhere, service, GEORGE, new)
+        expect(elsewhere.locator(".sessions li")).to_have_count(2)
+
+        george.get_by_role("button", name="Log out everywhere").click()
+        expect(george.locator("#alert")).to_have_text("You are logged out everywhere.")
+        elsewhere.reload()
+        expect(elsewhere.get_by_role("heading", level=1)).to_have_text("Log in")
+    Accounts(service.gallery).set_password(service.gallery.user(GEORGE).id, PASSWORD, client=COMMAND_LINE)
+
+
+def test_my_data_and_leaving(
+    tab: Page, service: Service, photos: Photos, screenshot: Screenshot, tmp_path: Path
+) -> None:
+    email, gallery = "chavez@example.org", service.gallery
+    Accounts(gallery).register(email, PASSWORD, name="Hugo")
+    added = gallery.enroll(photos("Hugo_Chavez", 2), email, face="largest")
+    service.log_in(tab, email)
+    tab.goto(f"{service.address}/account")
+    with tab.expect_download() as download:
+        tab.get_by_role("link", name="Download my data").click()
+    assert download.value.suggested_filename == f"pgface-{added.user.id}.zip"
+    download.value.save_as(tmp_path / "mine.zip")
+    with ZipFile(tmp_path / "mine.zip") as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert [name for name in names if name.endswith(".jpg")] == [f"photos/{added.photo_id}.jpg"]
+        texts = [archive.read(name).decode() for name in names if name.endswith(".json")]
+        assert any(email in text for text in texts)
+        assert all(json.loads(text) is not None for text in texts)
+
+    tab.get_by_role("link", name="Delete my face").click()
+    screenshot("person-delete-face")
+    tab.get_by_role("button", name="Delete my face").click()
+    expect(tab.locator("#alert")).to_have_text("Your photos, and everything that was computed from them, are deleted.")
+    expect(tab.get_by_role("link", name="Delete my face")).to_have_count(0)
+    assert gallery.user(email).embeddings == 0
+
+    tab.get_by_role("link", name="Delete my account").click()
+    fill_in(tab, Your_password="wrong")
+    tab.get_by_role("button", name="Delete my account").click()
+    expect(tab.get_by_role("alert")).to_have_text("The password is not right.")
+    screenshot("person-delete-account-refused")
+    assert gallery.user(email).id == added.user.id
+    fill_in(tab, Your_password=PASSWORD)
+    tab.get_by_role("button", name="Delete my account").click()
+    expect(tab.locator("#alert")).to_have_text("Your account and all your data are deleted.")
+    with pytest.raises(UnknownUserError):
+        gallery.user(email)
+
+
+def test_by_keyboard_alone(tab: Page, service: Service) -> None:
+    tab.goto(f"{service.address}/login")
+    tab.keyboard.press("Tab")
+    expect(tab.get_by_role("link", name="Skip to the content")).to_be_focused()
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("main")).to_be_focused()
+    tab.keyboard.press("Tab")
+    tab.keyboard.type(GEORGE)
+    tab.keyboard.press("Tab")
+    tab.keyboard.type(PASSWORD)
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("heading", level=1)).to_have_text("George")
+    reached, there = tab_stops(tab)
+    assert reached == there
+    assert len(there) > 15
+
+
+def test_languages(browser: Browser, service: Service, screenshot: Screenshot, tab: Page) -> None:
+    with opened_tab(browser, locale="id-ID") as page:
+        page.goto(f"{service.address}/login?next=/problems")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Masuk")
+        expect(page.locator("html")).to_have_attribute("lang", "id")
+        page.get_by_title("English").click()
+        expect(page).to_have_url(f"{service.address}/login?next=/problems")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+        expect(page.get_by_title("English")).to_have_attribute("aria-pressed", "true")
+        page.goto(f"{service.address}/register")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Register")
+    tab.goto(f"{service.address}/login")
+    expect(tab.get_by_role("heading", level=1)).to_have_text("Log in")
+    tab.get_by_title("Bahasa Indonesia").click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("Masuk")
+    tab.locator("#email").fill(GEORGE)
+    tab.locator("#password").fill("salah")
+    tab.locator("#log-in").click()
+    expect(tab.get_by_role("alert")).to_contain_text("kata sandi tidak benar")
+    screenshot("person-refused-id")
