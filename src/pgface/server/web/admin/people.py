@@ -58,7 +58,7 @@ def person(
 
 
 @router.post("/password")
-def set_password(
+async def set_password(
     request: Request,
     service: TheService,
     client: TheClient,
@@ -67,9 +67,10 @@ def set_password(
 ) -> Response:
     """Set a password, as the first one of somebody whom others have enrolled; their logins end."""
     try:
-        service.accounts.set_password(user_id, asked.password, client=client)
+        await service.hash(service.accounts.set_password, user_id, asked.password, client=client)
     except WeakPasswordError as error:
-        return _page(request, service, user_id, refused=explain(request, error), status=422)
+        refused = explain(request, error)
+        return await service.ask(_page, request, service, user_id, refused=refused, status=422)
     return _back(user_id, "password")
 
 
