@@ -80,6 +80,9 @@ class Database:
                 min_size=1,
                 max_size=settings.pool_size,
                 timeout=settings.connect_timeout,
+                # Each failed try doubles the pause before the next one; whoever asks after this begins anew, so that a
+                # server that was away for long is found again within seconds.
+                reconnect_timeout=settings.connect_timeout,
                 # Connections are used in turn. One whose server process has not just searched takes a tenth longer.
                 max_idle=_MOST_IDLE,
                 open=False,
