@@ -291,6 +291,7 @@ def test_by_keyboard_alone(tab: Page, service: Service) -> None:
     tab.keyboard.type(PASSWORD)
     tab.keyboard.press("Enter")
     expect(tab.get_by_role("heading", level=1)).to_have_text("George")
+    expect(tab.locator("#use-camera")).to_be_visible()  # the page's script has come
     reached, there = tab_stops(tab)
     assert reached == there
     assert len(there) > 15
