@@ -10,6 +10,7 @@ from pathlib import Path
 
 from galleries import ODD_SCHEMA, create_database, drop_database
 from playwright.sync_api import Page
+from service_role import service_role
 from web_server import environment, served
 
 from pgface.accounts.logins import begin_login
@@ -56,7 +57,10 @@ def new_gallery(server_url: str, pack: Path, folder: Path) -> Iterator[Gallery]:
 
 @contextmanager
 def serving(gallery: Gallery, log: Path, **variables: str) -> Iterator[Service]:
-    """Its pages, by a process of their own, until the block ends."""
+    """Its pages, by a process of their own that has the service's role, until the block ends."""
     command = [sys.executable, "-m", "pgface", "serve", "--port", "0"]
-    with served(command, environment(gallery.settings, **variables), log) as address:
+    with (
+        service_role(gallery.settings) as settings,
+        served(command, environment(settings, **variables), log) as address,
+    ):
         yield Service(gallery, address)

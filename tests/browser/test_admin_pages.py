@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,14 +10,11 @@ import pytest
 from chromium import Screenshot
 from fake_camera import FakeCamera, still
 from galleries import ODD_SCHEMA, one_value
+from gallery_service import serving
 from playwright.sync_api import Page, Route, expect
-from web_server import environment, served
 
 from pgface.accounts import COMMAND_LINE, add_administrator
-from pgface.accounts.logins import begin_login
 from pgface.gallery import Gallery
-from pgface.server.callers import COOKIE
-from pgface.settings import Settings
 
 PHOTOS = "**/api/v1/photos"
 
@@ -31,18 +27,15 @@ def schema_name() -> str:
 
 
 @pytest.fixture
-def admin(settings: Settings, gallery: Gallery, photos: Photos, tab: Page, tmp_path: Path) -> Iterator[Page]:
+def admin(gallery: Gallery, photos: Photos, tab: Page, tmp_path: Path) -> Iterator[Page]:
     """The page of an administrator of a gallery with two people, on its way to the gallery."""
     ada = gallery.add_user("ada@example.org", "Ada")
     add_administrator(gallery.database, ada.id, COMMAND_LINE)
     gallery.enroll(photos("George_W_Bush", 7), "bush@example.org", name="George W Bush")
     gallery.enroll(photos("Tony_Blair", 3), "tony-blair@pgface.invalid", name="Tony Blair")
-    with gallery.database.transaction() as connection:
-        token = begin_login(connection, ada.id, confidence=1.0, password_given=True, seconds=3600).token
-    command = [sys.executable, "-m", "pgface", "serve", "--port", "0"]
-    with served(command, environment(settings), tmp_path / "serve.log") as address:
-        tab.context.add_cookies([{"name": COOKIE, "value": token, "domain": "localhost", "path": "/", "secure": True}])
-        tab.goto(f"{address}/admin/gallery")
+    with serving(gallery, tmp_path / "serve.log") as service:
+        service.log_in(tab, ada.email)
+        tab.goto(f"{service.address}/admin/gallery")
         expect(tab.get_by_role("heading", level=1)).to_have_text("Gallery")
         yield tab
 

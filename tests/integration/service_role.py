@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
 import psycopg
 from psycopg import sql
@@ -14,17 +15,26 @@ from pgface.postgres.database import connected
 from pgface.postgres.roles import grant_service
 from pgface.settings import Settings
 
+_numbers = count(1)
+
 
 @contextmanager
 def opened_as_service(settings: Settings) -> Iterator[Gallery]:
-    """The gallery of its owner's settings, through a role of its own, whose name needs quoting."""
+    """The gallery of its owner's settings, through a role of its own."""
+    with service_role(settings) as of_service, Gallery.open(of_service) as gallery:
+        yield gallery
+
+
+@contextmanager
+def service_role(settings: Settings) -> Iterator[Settings]:
+    """The settings of a service's role, whose name needs quoting, for the gallery of its owner's settings."""
     assert settings.database_url
     with connected(settings) as connection:
-        role = f"Service of {connection.info.dbname}"
+        # Its own, because another service of the same gallery may run beside it.
+        role = f"Service {next(_numbers)} of {connection.info.dbname}"
         grant_service(connection, settings.schema_name, role)
     try:
-        with Gallery.open(as_role(settings, role)) as gallery:
-            yield gallery
+        yield as_role(settings, role)
     finally:
         with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as owner:
             drop_role(owner, role)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from enrollers import Enrollers, Job
 from galleries import rows
 from PIL import Image, ImageOps
 from served import Served, serving
+from service_role import service_role
 
 from pgface.accounts import Client, create_key
 from pgface.folder import person_of
@@ -42,6 +43,14 @@ def api_key(settings: Settings, insightface_pack: Path) -> str:
         return create_key(gallery.database, "tests", ["enroll"], Client())[0]
 
 
+@pytest.fixture
+def of_service(settings: Settings, api_key: str) -> Iterator[Settings]:
+    """As the service reaches the gallery, whose owner has made it."""
+    assert api_key
+    with service_role(settings) as of_service:
+        yield of_service
+
+
 @pytest.fixture(scope="session")
 def jobs(faces_dir: Path) -> tuple[Job, ...]:
     """Two hundred different photos: a hundred, and their mirror images."""
@@ -57,9 +66,9 @@ def jobs(faces_dir: Path) -> tuple[Job, ...]:
 
 
 def test_what_was_acknowledged_before_a_kill_is_there_and_nothing_is_half_there(
-    settings: Settings, api_key: str, jobs: Sequence[Job], tmp_path: Path
+    settings: Settings, of_service: Settings, api_key: str, jobs: Sequence[Job], tmp_path: Path
 ) -> None:
-    with serving(_environment(settings), tmp_path) as service:
+    with serving(_environment(of_service), tmp_path) as service:
         enrollers = Enrollers(service.url, api_key)
         enrollers.start(jobs, CLIENTS)
         assert eventually(lambda: enrollers.done() >= 70, 60)
@@ -70,7 +79,7 @@ def test_what_was_acknowledged_before_a_kill_is_there_and_nothing_is_half_there(
     assert {answer.status for answer in enrollers.answers.values()} == {201}
 
     _let_the_dead_go(settings)
-    with serving(_environment(settings), tmp_path) as service:
+    with serving(_environment(of_service), tmp_path) as service:
         # The service's start has set right what lay about, before anybody asks for anything.
         _assert_whole(settings, set(acknowledged.values()))
         begun = _begun_and_unanswered(settings)
@@ -94,9 +103,9 @@ def test_what_was_acknowledged_before_a_kill_is_there_and_nothing_is_half_there(
 
 
 def test_one_of_several_processes_is_killed_and_the_others_go_on(
-    settings: Settings, api_key: str, jobs: Sequence[Job], tmp_path: Path
+    settings: Settings, of_service: Settings, api_key: str, jobs: Sequence[Job], tmp_path: Path
 ) -> None:
-    with serving(_environment(settings), tmp_path, "--workers", 2) as service:
+    with serving(_environment(of_service), tmp_path, "--workers", 2) as service:
         assert eventually(lambda: len(_workers(service)) == 2, 30)
         before = _workers(service)
         enrollers = Enrollers(service.url, api_key)

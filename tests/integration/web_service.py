@@ -19,19 +19,15 @@ from typing import Any
 
 import httpx2 as httpx
 import psutil
-import psycopg
 from embedded_server import eventually
 from fastapi import FastAPI
 from galleries import ODD_SCHEMA, contents, create_database, drop_database
 from httpx2 import Response
-from psycopg.conninfo import conninfo_to_dict
-from service_role import as_role, drop_role, opened_as_service
+from service_role import opened_as_service, service_role
 from starlette.testclient import TestClient
 
 from pgface.accounts import Accounts, Client, NewLogin, add_administrator, create_key
 from pgface.gallery import Gallery
-from pgface.postgres.database import connected
-from pgface.postgres.roles import grant_service
 from pgface.server.app import create_app
 from pgface.server.service import Service
 from pgface.settings import Settings
@@ -243,18 +239,12 @@ def gallery_for_a_process(server: str, folder: Path, model: Path) -> Iterator[Pl
     url = create_database(server)
     values = {"database_url": url, "PGFACE_SCHEMA": ODD_SCHEMA, "data_dir": folder / "data"}
     settings = Settings.model_validate(values)
-    role = f"Service of {conninfo_to_dict(url)['dbname']}"
-    with Gallery.create(settings, model=str(model)) as owner:
-        with connected(settings) as connection:
-            grant_service(connection, settings.schema_name, role)
-        role_url = as_role(settings, role).database_url
-        assert role_url
+    with Gallery.create(settings, model=str(model)) as owner, service_role(settings) as of_service:
+        assert of_service.database_url
         environment = {
-            "PGFACE_DATABASE_URL": role_url.get_secret_value(),
+            "PGFACE_DATABASE_URL": of_service.database_url.get_secret_value(),
             "PGFACE_SCHEMA": ODD_SCHEMA,
             "PGFACE_DATA_DIR": str(folder / "data"),
         }
         yield Place(owner, environment)
-    with psycopg.connect(url, autocommit=True) as connection:
-        drop_role(connection, role)
     drop_database(server, url)
