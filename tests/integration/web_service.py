@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-import psutil
 from embedded_server import eventually
 from fastapi import FastAPI
 from galleries import ODD_SCHEMA, contents, create_database, drop_database
 from httpx2 import Response
+from served import serving
 from service_role import opened_as_service, service_role
 from starlette.testclient import TestClient
 
@@ -187,40 +185,18 @@ class Running:
 @contextmanager
 def running(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[Running]:
     """`pgface serve`, ended at the end whatever happens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "log"
-    command = [sys.executable, "-m", "pgface", "serve", "--port", str(port), *arguments]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PGFACE_", "PROMETHEUS_"))}
-    with log.open("w") as errors, (folder / "out").open("w") as out:
-        process = subprocess.Popen(command, env=inherited | environment, stdout=out, stderr=errors, text=True)
-    service = Running(process, port, log)
-    try:
-        assert eventually(lambda: process.poll() is not None or _is_ready(service), 60, 0.1), log.read_text()
-        assert process.poll() is None, log.read_text()
+    with serving(environment, folder, *arguments) as served:
+        service = Running(served.process, int(served.url.rpartition(":")[2]), served.log)
+        # Before that several processes may not be there yet.
+        assert eventually(lambda: _is_ready(service), 60, 0.1), served.log.read_text()
         yield service
-    finally:
-        _end(process)
 
 
 def _is_ready(service: Running) -> bool:
     with contextlib.suppress(httpx.HTTPError), service.client() as client:
         return client.get("/readyz").status_code == 200
     return False
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-        for child in (*children, psutil.Process(process.pid)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
-    process.wait(10)
 
 
 @dataclass(frozen=True)
