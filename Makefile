@@ -30,7 +30,7 @@ docs: setup # the pages that are generated from the code, and all of them as a s
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet --fresh-env docs docs/_build
 
-bench: setup # side by side with the parts it is made of; some fifteen minutes
+bench: setup # side by side with the parts it is made of; some ten minutes
 	$(BIN)/python benchmarks/bench_gallery.py
 	$(BIN)/python benchmarks/bench_service.py
 

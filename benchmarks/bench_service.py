@@ -29,7 +29,7 @@ from service_part import Measured, fill_up, health, memory, people_of, throughpu
 from service_process import running
 
 PACKAGES = ("pgface", "fastapi", "uvicorn", "uvloop", "insightface", "onnxruntime", "dlib-bin", "psycopg")
-GALLERIES = 1_000, 100_000
+GALLERIES = 1_000, 10_000
 """Faces, with which the service is looked after."""
 
 
