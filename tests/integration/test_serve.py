@@ -19,14 +19,13 @@ from certificates import make_certificate
 from embedded_server import eventually, lives
 from galleries import ODD_SCHEMA, add_embedding, add_user, axis
 from served import serving
-from service_role import as_role, drop_role
+from service_role import service_role
 from test_command_line import runner
 
 from pgface.errors import DatabaseUnreachableError
 from pgface.gallery import Gallery
 from pgface.postgres.database import connected, initialise
 from pgface.postgres.embedded import EmbeddedPostgres
-from pgface.postgres.roles import grant_service
 from pgface.server.run import prepare
 from pgface.settings import Settings
 
@@ -236,17 +235,12 @@ def test_embeddings_of_a_model_that_nobody_knows_are_bound_to_none(
 def test_the_services_role_binds_nothing_and_then_serves(
     refused: Callable[..., str], settings: Settings, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    with connected(settings) as owner:
-        role = f"Service of {owner.info.dbname}"
-        grant_service(owner, settings.schema_name, role)
-        as_service = variables(as_role(settings, role))
-        try:
-            assert refused(**as_service).endswith("run `pgface init` as the gallery's owner.")
-            runner(environment)("init")
-            with serving(environment | as_service, tmp_path) as service:
-                assert httpx.get(f"{service.url}/readyz").json() == READY
-        finally:
-            drop_role(owner, role)
+    with service_role(settings) as of_service:
+        as_service = variables(of_service)
+        assert refused(**as_service).endswith("run `pgface init` as the gallery's owner.")
+        runner(environment)("init")
+        with serving(environment | as_service, tmp_path) as service:
+            assert httpx.get(f"{service.url}/readyz").json() == READY
 
 
 BROKEN = """
