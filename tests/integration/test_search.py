@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-from galleries import ODD_SCHEMA, add_embedding, add_user, axis, rows
 from numpy.typing import NDArray
 from psycopg import Connection, sql
 
@@ -21,6 +20,7 @@ from pgface.postgres.database import Database
 from pgface.postgres.index import vector_index_to_oneself
 from pgface.search import (
     SearchMethod,
+    fit,
     fit_search,
     fit_search_if_due,
     read_search_state,
@@ -30,6 +30,7 @@ from pgface.search import (
 )
 from pgface.search.sample import draw_sample, sample_photos
 from pgface.settings import Settings
+from support.galleries import add_embedding, add_user, axis, rows
 
 PEOPLE = 400
 PHOTOS = 3
@@ -37,12 +38,6 @@ INDEXED: tuple[SearchMethod, ...] = ("hnsw", "hnsw_binary", "ivfflat")
 SCAN = 10.0
 """Seconds; more than a scan of these galleries takes."""
 FOUND = "SELECT user_id, round(similarity::numeric, 5) FROM {}(%s, 0.4, %s)"
-
-
-@pytest.fixture
-def schema_name() -> str:
-    """The harder one alone: every test here fits a gallery, which takes a second."""
-    return ODD_SCHEMA
 
 
 @pytest.fixture
@@ -110,6 +105,56 @@ def test_the_size_decides_unless_the_method_is_fixed(database: Database) -> None
     with database.transaction() as connection:
         left = rows(connection, "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'idx_%%_hnsw'")
     assert left == []
+
+
+class BusyServer:
+    """Makes an exact scan take longer by a second, as a client sees it, while the server has other work."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.quiet_after = 0
+        """How many scans it slows."""
+        scan = fit._scan
+
+        def slowed(connection: Connection, probe: NDArray[np.float32]) -> float:
+            self.quiet_after -= 1
+            return scan(connection, probe) + float(self.quiet_after >= 0)
+
+        monkeypatch.setattr(fit, "_scan", slowed)
+
+
+@pytest.fixture
+def busy_server(monkeypatch: pytest.MonkeyPatch) -> BusyServer:
+    return BusyServer(monkeypatch)
+
+
+TARGET = 0.5
+"""Seconds; more than a scan of these galleries takes, and less than one on a busy server."""
+ALWAYS = 1_000_000
+
+
+@pytest.mark.usefixtures("people")
+def test_a_server_that_is_busy_for_a_moment_does_not_change_the_method(
+    database: Database, busy_server: BusyServer
+) -> None:
+    busy_server.quiet_after = fit._LEAST_SCANS - 1
+    assert fit_search(database, "auto", TARGET).method == "exact"
+
+
+def test_a_server_that_is_busy_while_the_gallery_grows_does_not_change_the_method(
+    database: Database, sql_user: Connection, people: NDArray[np.float32], busy_server: BusyServer
+) -> None:
+    fit_search(database, "auto", TARGET)
+    busy_server.quiet_after = ALWAYS
+    for seed in (50, 60):  # each load is so large that the method is chosen again
+        users = np.tile(np.arange(1, PEOPLE + 1), 3)
+        photos = np.concatenate([photos_of(people, seed + number) for number in range(3)])
+        load_embeddings(database, users, photos, latency_target=TARGET)
+    state = read_search_state(database)
+    assert (state.method, state.due, state.embeddings) == ("exact", False, 9 * PEOPLE)
+    assert state.scan_ms is not None
+    assert state.scan_ms < TARGET * 1e3  # what it takes on a quiet server
+    # Told to choose anew, it believes what it measures: the gallery may have moved to a slower server.
+    assert fit_search(database, "auto", TARGET).method == "hnsw"
 
 
 def test_refusals(database: Database) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import psycopg
+from numpy.typing import NDArray
 from psycopg.rows import dict_row, tuple_row
 
 from pgface.errors import DatabaseError, GalleryError
@@ -21,7 +22,9 @@ from pgface.search.measure import measure
 from pgface.search.sample import sample_photos
 from pgface.search.state import METHODS, SearchMethod, SearchState, read_search_state
 
-_SCANS = 5
+_LEAST_SCANS, _MOST_SCANS = 5, 20
+_SCANNING = 0.5
+"""Seconds that scans are timed for, once there are the least of them."""
 _LEAST_AGREEMENT = 0.9
 """With the exact answer. A search that gives less is broken, and not only fast."""
 _BATCH = 5_000
@@ -40,7 +43,8 @@ _INDEXES = {
 def fit_search(database: Database, choice: SearchMethod, latency_target: float) -> SearchState:
     """Choose the method for the gallery as it is now, build what it needs, measure its agreement, and switch to it.
 
-    Search goes on as it was until the last step, which is one UPDATE.
+    Search goes on as it was until the last step, which is one UPDATE. The scan is timed anew, whatever it took before,
+    so call this after the gallery has moved to another server.
 
     Args:
         database: the gallery's.
@@ -55,7 +59,7 @@ def fit_search(database: Database, choice: SearchMethod, latency_target: float) 
     if choice not in METHODS:
         raise GalleryError(f"There is no search method {choice}; choose one of {', '.join(METHODS)}.")
     with database.connection_of_its_own() as connection, vector_index_to_oneself(connection):
-        _fit(connection, choice, latency_target)
+        _fit(connection, choice, latency_target, _fastest_scan(connection))
         _settle_vector_index(connection)
     return read_search_state(database)
 
@@ -78,7 +82,7 @@ def fit_search_if_due(
     state = read_search_state(connection)
     # A gallery that was emptied has nobody to fit an index to.
     if state.due and (state.choice in ("auto", "exact") or _count(connection, "count_embeddings")):
-        _fit(connection, state.choice, latency_target)
+        _fit(connection, state.choice, latency_target, _expected_scan(connection, state))
     _settle_vector_index(connection, index_definition)
 
 
@@ -121,10 +125,9 @@ def refresh_templates(database: Database, max_users: int = _BATCH) -> bool:
     return False
 
 
-def _fit(connection: psycopg.Connection, choice: SearchMethod, latency_target: float) -> None:
+def _fit(connection: psycopg.Connection, choice: SearchMethod, latency_target: float, scan: float) -> None:
     changes = read_search_state(connection).changes_now
     embeddings = _count(connection, "count_embeddings")
-    scan = _scan_seconds(connection, embeddings)
     method = ("exact" if scan <= latency_target else "hnsw") if choice == "auto" else choice
     chosen: dict[str, Any] = {
         "choice": choice,
@@ -161,14 +164,35 @@ def _settle_vector_index(connection: psycopg.Connection, definition: str = OWN_D
     settle_vector_index(connection, searched_exactly=exactly, definition=definition)
 
 
-def _scan_seconds(connection: psycopg.Connection, embeddings: int) -> float:
-    """Median time of an exact scan."""
-    took = []
-    for photo in sample_photos(connection, 2 * _SCANS, embeddings)[:_SCANS]:
-        started = time.perf_counter()
-        connection.execute(queries()["find_similar_faces_exactly"], {"embedding": photo.mean})
-        took.append(time.perf_counter() - started)
-    return float(np.median(took)) if took else 0.0
+def _expected_scan(connection: psycopg.Connection, state: SearchState) -> float:
+    """Seconds that an exact scan takes while the server has nothing else to do.
+
+    A busy server slows a scan, and nothing makes it faster than it is. So of this measurement and of what the last one
+    gives for the size of today, the smaller one counts: a gallery goes over to an index because it has grown, and not
+    because the server was busy when it was looked at.
+    """
+    scan = _fastest_scan(connection)
+    if not state.embeddings or not state.scan_ms:
+        return scan
+    return min(scan, state.scan_ms / 1e3 * _count(connection, "count_embeddings") / state.embeddings)
+
+
+def _fastest_scan(connection: psycopg.Connection) -> float:
+    """Seconds of the fastest of some exact scans; 0 for an empty gallery."""
+    embeddings = _count(connection, "count_embeddings")
+    took: list[float] = []
+    for photo in sample_photos(connection, 2 * _MOST_SCANS, embeddings)[:_MOST_SCANS]:
+        took.append(_scan(connection, photo.mean))
+        if len(took) >= _LEAST_SCANS and sum(took) >= _SCANNING:
+            break
+    return min(took, default=0.0)
+
+
+def _scan(connection: psycopg.Connection, probe: NDArray[np.float32]) -> float:
+    """Seconds of one exact scan."""
+    started = time.perf_counter()
+    connection.execute(queries()["find_similar_faces_exactly"], {"embedding": probe})
+    return time.perf_counter() - started
 
 
 def _refresh_all(connection: psycopg.Connection) -> None:

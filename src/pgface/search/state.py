@@ -44,7 +44,7 @@ class SearchState:
     probes: int | None
     """How many probes that was measured with."""
     scan_ms: float | None
-    """What an exact scan took when the method was last chosen, in milliseconds."""
+    """What an exact scan takes on a quiet server, in milliseconds, as was known when the method was last chosen."""
     embeddings: int
     """The gallery's size then."""
     changes: int
