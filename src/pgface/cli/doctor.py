@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pgface.cli.output import JsonOption, console, print_error, print_json, printable, say
-from pgface.doctor import Finding, State, diagnose, mend
+from pgface.doctor import CHECKS, Finding, State, diagnose, mend
 from pgface.settings import get_settings
 
 app = typer.Typer()
@@ -24,8 +24,19 @@ _MARKS: dict[State, str] = {
 }
 
 
+def _known_checks(names: list[str] | None) -> list[str] | None:
+    for name in names or ():
+        if name not in CHECKS:
+            raise typer.BadParameter(f"there is no check {name!r}; choose from {', '.join(CHECKS)}")
+    return names
+
+
 @app.command()
 def doctor(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECK", callback=_known_checks, help="Run this check only, such as indexes; repeatable."),
+    ] = None,
     fix: Annotated[
         bool, typer.Option("--fix", help="Mend what can be mended without losing or deciding anything, and look again.")
     ] = False,
@@ -36,13 +47,14 @@ def doctor(
     Nothing is changed without --fix. The exit code is 1 where a problem is left; advice is none.
     """
     settings = get_settings()
-    findings = diagnose(settings)
+    checks = only or CHECKS
+    findings = diagnose(settings, checks)
     mended: list[Finding] = []
     failed = False
     if fix:
         tried = list(mend(settings, findings))
         if tried:
-            findings = diagnose(settings)
+            findings = diagnose(settings, checks)
         left = {finding.fix for finding in findings}
         for finding, error in tried:
             # What was done without an error may still not have helped: PostgreSQL only warns where a right is missing.

@@ -179,8 +179,7 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
 
 
 def indexes(database: Database, _: Settings) -> Iterator[Finding]:
-    """The indexes are whole and of use, and the table is vacuumed and analysed."""
-    advice = advise_indexes(read_index_status(database))
+    """The indexes are whole and of use."""
     (not_searched,) = database.read("count_users_not_searched", row_factory=scalar_row)
     if read_search_state(database).method != "exact" and not_searched:
         yield Finding(
@@ -191,9 +190,18 @@ def indexes(database: Database, _: Settings) -> Iterator[Finding]:
             "pgface doctor --fix",
             _note_not_searched,
         )
-    about_table = [one for one in advice if one.command.startswith(("VACUUM", "ANALYZE"))]
-    yield from _advised("indexes", [one for one in advice if one not in about_table], "They are whole and of use.")
-    yield from _advised("vacuum", about_table, "The table of embeddings is vacuumed and analysed.")
+    advice = [one for one in advise_indexes(read_index_status(database)) if not _is_about_table(one)]
+    yield from _advised("indexes", advice, "They are whole and of use.")
+
+
+def vacuum(database: Database, _: Settings) -> Iterator[Finding]:
+    """The table of embeddings is vacuumed and analysed."""
+    advice = [one for one in advise_indexes(read_index_status(database)) if _is_about_table(one)]
+    yield from _advised("vacuum", advice, "The table of embeddings is vacuumed and analysed.")
+
+
+def _is_about_table(advice: IndexAdvice) -> bool:
+    return advice.command.startswith(("VACUUM", "ANALYZE"))
 
 
 def _advised(check: str, advice: Sequence[IndexAdvice], otherwise: str) -> Iterator[Finding]:
