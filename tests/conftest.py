@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
 import pytest
 
-pytest_plugins = ("gallery_fixtures",)
-"""Real PostgreSQL and galleries, which the tests of integration and of the browser share."""
+pytest.register_assert_rewrite("support")
 
-SHARED = Path(os.environ.get("PGFACE_TEST_SHARED", Path(__file__).parents[2] / "shared"))
+from support.photos import SHARED  # noqa: E402 - after it is known that its assertions are rewritten
+
+pytest_plugins = ("support.fixtures",)
+"""Real PostgreSQL and galleries, which the tests of integration and of the browser share."""
 
 
 for _number in (signal.SIGINT, signal.SIGHUP):

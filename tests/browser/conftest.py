@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import SCREENSHOTS, Screenshot, opened_tab, program, running
-from fake_camera import FakeCamera, Head
 from playwright.sync_api import Browser, Page
 
 from pgface.faces import load_engine
+from support.chromium import SCREENSHOTS, Screenshot, opened_tab, program, running
+from support.fake_camera import FakeCamera, Head
 
 
 @pytest.fixture(scope="module")

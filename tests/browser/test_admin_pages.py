@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import Screenshot
-from fake_camera import FakeCamera, still
-from galleries import ODD_SCHEMA, one_value
-from gallery_service import serving
 from playwright.sync_api import Page, Route, expect
 
 from pgface.accounts import COMMAND_LINE, add_administrator
 from pgface.gallery import Gallery
+from support.chromium import Screenshot
+from support.fake_camera import FakeCamera, still
+from support.galleries import one_value
+from support.gallery_service import serving
+from support.photos import Photos
 
 PHOTOS = "**/api/v1/photos"
-
-Photos = Callable[[str, int], Path]
-
-
-@pytest.fixture
-def schema_name() -> str:
-    return ODD_SCHEMA
 
 
 @pytest.fixture

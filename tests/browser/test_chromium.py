@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from chromium import opened_tab
 from playwright.sync_api import Browser, Error
+
+from support.chromium import opened_tab
 
 ELSEWHERE = "http://192.0.2.1/"
 """An address that is nobody's (RFC 5737)."""

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import SCREENSHOTS, opened_tab
-from gallery_service import Service, new_gallery, serving
-from page_rules import fields_without_label, too_wide, violations
 from playwright.sync_api import Browser, Page, Response, ViewportSize, expect
 
 from pgface.accounts import COMMAND_LINE, Accounts, add_administrator, create_key
 from pgface.errors import LoginRefusedError
 from pgface.gallery import Gallery
+from support.chromium import SCREENSHOTS, opened_tab
+from support.gallery_service import Service, new_gallery, serving
+from support.page_rules import fields_without_label, too_wide, violations
 
 ADA, NEWCOMER, PASSWORD = "ada@example.org", "newcomer@example.org", "four plain words here"
 LONG_NAME = "Raden Ajeng Kartini Djojoadhiningrat binti Raden Mas Adipati Ario Sosroningrat"

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import Screenshot, hold_back
-from fake_camera import FakeCamera, Head, still
-from galleries import ODD_SCHEMA
 from playwright.sync_api import Page, expect
-from web_server import environment, served
 
 from pgface.accounts import Accounts, read_audit
 from pgface.gallery import Gallery
 from pgface.settings import Settings
+from support.chromium import Screenshot, hold_back
+from support.fake_camera import FakeCamera, Head, still
+from support.photos import Photos
+from support.web_server import environment, served
 
 FILE = Path(__file__).parents[2] / "examples" / "flask_login" / "app.py"
 EMAIL, PASSWORD = "bush@example.org", "four plain words here"
-
-Photos = Callable[[str, int], Path]
-
-
-@pytest.fixture
-def schema_name() -> str:
-    return ODD_SCHEMA
 
 
 @pytest.fixture

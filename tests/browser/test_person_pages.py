@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from chromium import Screenshot, hold_back, opened_tab
-from fake_camera import FakeCamera, Head, still
-from gallery_service import Service, new_gallery, serving
-from page_rules import tab_stops, too_wide, violations
 from playwright.sync_api import Browser, Page, expect
 
 from pgface.accounts import COMMAND_LINE, Accounts, read_audit
 from pgface.errors import UnknownUserError
 from pgface.gallery import Gallery
+from support.chromium import Screenshot, hold_back, opened_tab
+from support.fake_camera import FakeCamera, Head, still
+from support.gallery_service import Service, new_gallery, serving
+from support.page_rules import tab_stops, too_wide, violations
+from support.photos import Photos
 
 GEORGE, TONY, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
 FACE_PAGE = "/login/face"
-
-Photos = Callable[[str, int], Path]
 
 
 @pytest.fixture(scope="module")

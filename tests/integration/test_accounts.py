@@ -12,13 +12,10 @@ import psycopg
 import pytest
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
-from galleries import ODD_SCHEMA, create_database, drop_database, rows
 from psycopg import Connection, sql
 from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
 from pwdlib.hashers.argon2 import Argon2Hasher
-from service_role import as_role, drop_role, opened_as_service
-from test_command_line import Run, runner
 from werkzeug.security import generate_password_hash
 
 from pgface.accounts import (
@@ -54,16 +51,14 @@ from pgface.gallery import Gallery
 from pgface.postgres.database import connected, initialise
 from pgface.postgres.roles import grant_reader, grant_service
 from pgface.settings import Settings
+from support.commands import Run, environment_of, runner
+from support.databases import create_database, drop_database
+from support.galleries import rows
+from support.service_role import as_role, drop_role, opened_as_service
 
 OWN_KIND = "$argon2id$v=19$m=65536,t=3,p=4"
 EMAIL, PASSWORD, OTHER = "ada@example.org", "four plain words here", "five other plain words here"
 HOME = Client(address="192.0.2.7")
-
-
-@pytest.fixture
-def schema_name() -> str:
-    """The odder schema."""
-    return ODD_SCHEMA
 
 
 @pytest.fixture
@@ -702,14 +697,7 @@ def as_environment(settings: Settings, more: dict[str, str]) -> Settings:
 @pytest.fixture
 def pgface(settings: Settings, accounts: Accounts) -> Run:
     assert accounts
-    assert settings.database_url
-    return runner(
-        {
-            "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
-            "PGFACE_SCHEMA": settings.schema_name,
-            "PGFACE_DATA_DIR": str(settings.data_dir),
-        }
-    )
+    return runner(environment_of(settings))
 
 
 def test_the_commands(pgface: Run, accounts: Accounts, gallery: Gallery) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from fastapi.routing import APIRoute
 from httpx2 import Response
-from web_service import PASSWORD, V1, Headers, Served, Someone, base64_of, bearer, code_of
 
 from pgface.accounts import Accounts, Client, add_administrator, create_key, revoke_key
 from pgface.accounts.logins import begin_login
+from support.web_service import PASSWORD, V1, Headers, Served, Someone, base64_of, bearer, code_of
 
 SCOPES = ("identify", "verify", "enroll", "admin", "metrics")
 PEOPLE = {"self", "self by cookie", "administrator", "other person"}

@@ -8,14 +8,15 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from moving_heads import answer_of
-from web_service import PASSWORD, V1, Photos, Served, base64_of, bearer, code_of, file
 
 from pgface.accounts import Client, FaceLogin, read_audit, revoke_key
 from pgface.accounts.logins import begin_login
 from pgface.faces.liveness import check_turns
 from pgface.server.service import Service
 from pgface.settings import Settings
+from support.moving_heads import answer_of
+from support.photos import Photos
+from support.web_service import PASSWORD, V1, Served, base64_of, bearer, code_of, file
 
 OTHER_PASSWORD = "other words than before"
 BUSH = ("George_W_Bush", 6)

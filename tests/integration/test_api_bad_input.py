@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from httpx2 import Response
-from pictures import encoded, gif, jpeg_of_many_scans, png, png16
 from PIL import Image
-from web_service import PASSWORD, V1, Photos, Served, base64_of, code_of, file
 
 from pgface.settings import MEBI
+from support.photos import Photos
+from support.pictures import encoded, gif, jpeg_of_many_scans, png, png16
+from support.web_service import PASSWORD, V1, Served, base64_of, code_of, file
 
 FORM = "multipart/form-data"
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from httpx2 import Response
 from PIL import Image
-from web_service import V1, Headers, Photos, Served, base64_of, code_of, file, served_in_process
 
 from pgface.accounts import read_audit
 from pgface.settings import Settings
+from support.photos import Photos
+from support.web_service import V1, Headers, Served, base64_of, code_of, file, served_in_process
 
 BLAIR, BUSH, POWELL = "Tony_Blair", "George_W_Bush", "Colin_Powell"
 

@@ -21,7 +21,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
     unsupported_method,
 )
-from web_service import V1, Headers, Place, Running, Served, bearer, gallery_for_a_process, running
 
 from pgface.accounts.logins import begin_login
 from pgface.server import answers, requests
@@ -29,6 +28,7 @@ from pgface.server.app import create_app
 from pgface.server.openapi import operations
 from pgface.server.routes import introspection
 from pgface.server.routes.examples import ANSWERS
+from support.web_service import V1, Headers, Place, Running, Served, bearer, gallery_for_a_process, running
 
 DOCUMENT = create_app().openapi()
 OPERATIONS = {operation["operationId"]: operation for _, _, operation in operations(DOCUMENT)}

@@ -11,12 +11,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
-from web_service import PASSWORD, V1, Headers, Photos, Served, code_of, file
 
 from pgface import errors
 from pgface.errors import DatabaseUnreachableError, ModelNotInstalledError, PgfaceError, StorageError
 from pgface.gallery import Gallery
 from pgface.schema import migrations
+from support.photos import Photos
+from support.web_service import PASSWORD, V1, Headers, Served, code_of, file
 
 Values = dict[tuple[str, tuple[str, ...]], float]
 

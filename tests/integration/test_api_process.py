@@ -11,13 +11,15 @@ from typing import Any
 
 import psycopg
 import pytest
-from embedded_server import eventually
-from galleries import ODD_SCHEMA
 from prometheus_client.parser import text_string_to_metric_families
-from web_service import (
+
+from pgface.settings import MEBI
+from support.embedded_server import eventually
+from support.galleries import ODD_SCHEMA
+from support.photos import Photos
+from support.web_service import (
     PASSWORD,
     V1,
-    Photos,
     Place,
     Running,
     base64_of,
@@ -26,8 +28,6 @@ from web_service import (
     gallery_for_a_process,
     running,
 )
-
-from pgface.settings import MEBI
 
 TIMEOUT = 3
 """Seconds that a body may take here."""

@@ -7,11 +7,12 @@ from threading import Event
 from typing import Any
 
 import pytest
-from web_service import PASSWORD, V1, Photos, Served, base64_of, code_of, file
 
 from pgface.gallery import Gallery
 from pgface.results import Enrollment
 from pgface.server import idempotency
+from support.photos import Photos
+from support.web_service import PASSWORD, V1, Served, base64_of, code_of, file
 
 USERS = f"{V1}/users"
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import psutil
 import pytest
-from embedded_server import eventually
-from moving_heads import answer_of
 from prometheus_client.parser import text_string_to_metric_families
-from web_service import PASSWORD, V1, Headers, Photos, Running, base64_of, bearer, running
 
 from pgface.accounts import Accounts, Client, create_key
 from pgface.gallery import Gallery
 from pgface.settings import Settings
+from support.embedded_server import eventually
+from support.moving_heads import answer_of
+from support.photos import Photos
+from support.web_service import PASSWORD, V1, Headers, Running, base64_of, bearer, running
 
 EMAIL = "bush@example.org"
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from galleries import ODD_SCHEMA
 from psycopg import Connection
-from test_command_line import Run, runner
 
 from pgface.errors import GalleryError, UnknownUserError
 from pgface.evaluation.audit import audit
@@ -22,27 +19,8 @@ from pgface.evaluation.stored import stored_embeddings
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database
 from pgface.schema import queries
-from pgface.settings import Settings
-
-Photos = Callable[[str, int], Path]
-
-
-@pytest.fixture
-def schema_name() -> str:
-    """Commands take a second or two each, so they are run in the odder schema only."""
-    return ODD_SCHEMA
-
-
-@pytest.fixture
-def run(settings: Settings, tmp_path: Path) -> Run:
-    """Runs a command on the settings' gallery."""
-    assert settings.database_url is not None
-    environment = {
-        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "PGFACE_SCHEMA": settings.schema_name,
-        "PGFACE_DATA_DIR": str(settings.data_dir),
-    }
-    return runner(environment, tmp_path)
+from support.commands import Run
+from support.photos import Photos
 
 
 @pytest.fixture

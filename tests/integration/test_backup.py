@@ -9,15 +9,13 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
-from embedded_server import eventually
-from galleries import ODD_SCHEMA, axis, contents, create_database, drop_database, one_value, rows
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -43,8 +41,12 @@ from pgface.postgres.migrate import migrate
 from pgface.schema import queries
 from pgface.search import SearchMethod
 from pgface.settings import Settings
+from support.commands import Run, environment_of, runner, without_settings
+from support.databases import create_database, drop_database
+from support.embedded_server import eventually
+from support.galleries import ODD_SCHEMA, axis, contents, in_both_schemas, one_value, rows
+from support.photos import Photos
 
-Photos = Callable[[str, int], Path]
 ENROLLED = ("Ariel_Sharon", "Colin_Powell")
 PASSPHRASE = "correct horse"
 
@@ -65,12 +67,6 @@ def elsewhere(settings: Settings, folder: Path, **changes: Any) -> Settings:
 
 
 @pytest.fixture
-def schema_name(request: pytest.FixtureRequest) -> str:
-    """The harder one alone, where a test does not ask for both."""
-    return str(getattr(request, "param", ODD_SCHEMA))
-
-
-@pytest.fixture
 def archive(tmp_path: Path) -> Path:
     return tmp_path / "backups.tar"
 
@@ -81,7 +77,7 @@ def enrolled(gallery: Gallery, photos: Photos) -> Iterator[Gallery]:
     for person in ENROLLED:
         for number in (1, 2):
             gallery.enroll(photos(person, number), f"{person}@example.org", name=person, face="largest")
-    with gallery._database.transaction() as connection:
+    with gallery.database.transaction() as connection:
         connection.execute("UPDATE gallery SET verify_threshold = 0.31, identify_threshold = 0.41")
         connection.execute("INSERT INTO auth_tokens (user_id, token, confidence) SELECT id, email, 0.5 FROM users")
     with Gallery.open(gallery.settings, engine=gallery.engine) as opened:  # knows the thresholds
@@ -107,7 +103,7 @@ def drop_schema(settings: Settings) -> None:
 
 def answers(gallery: Gallery, photos: Photos) -> Any:
     """What is said of photos that were not enrolled, with every bit of the similarities."""
-    with gallery._database.connection_of_its_own() as connection:
+    with gallery.database.connection_of_its_own() as connection:
         connection.execute("SET extra_float_digits = 3")
         said: list[Any] = []
         for number in (3, 4):
@@ -121,7 +117,7 @@ def answers(gallery: Gallery, photos: Photos) -> Any:
     return said, repr(tables), sorted(photo_rows), files
 
 
-@pytest.mark.parametrize("schema_name", ["public", ODD_SCHEMA], indirect=True)
+@in_both_schemas
 @pytest.mark.parametrize("where", ["the same place", "another machine"])
 def test_everything_erased_comes_back_to_the_bit(
     enrolled: Gallery, photos: Photos, archive: Path, tmp_path: Path, where: str
@@ -201,7 +197,7 @@ def test_pg_restore_alone_restores_the_dump(
     restored = elsewhere(enrolled.settings, enrolled.settings.data_dir, database_url=empty_database)
     with Gallery.open(restored, engine=enrolled.engine) as gallery:
         assert answers(gallery, photos) == before
-        with gallery._database.transaction() as connection:
+        with gallery.database.transaction() as connection:
             connection.execute("DELETE FROM stale_templates")
             connection.execute("UPDATE face_embeddings SET embedding = %s WHERE id = 1", (axis(3),))
             assert rows(connection, "SELECT user_id FROM stale_templates") == [(1,), (1,)]
@@ -244,7 +240,7 @@ def test_an_archive_that_changes_while_it_is_restored_is_not_restored(
     enrolled: Gallery, archive: Path, empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     back_up(enrolled.settings, archive)
-    with enrolled._database.transaction() as connection:
+    with enrolled.database.transaction() as connection:
         connection.execute("UPDATE users SET name = 'Somebody'")
     other = tmp_path / "other.tar"
     back_up(enrolled.settings, other)
@@ -349,7 +345,7 @@ def test_a_backup_that_fails_leaves_no_file(enrolled: Gallery, archive: Path, mo
 def test_pg_dump_s_own_sentence_is_told(enrolled: Gallery, archive: Path, postgres: str) -> None:
     role = f"backup_{os.getpid()}"
     schema = sql.Identifier(enrolled.settings.schema_name)
-    with enrolled._database.autocommit() as connection:
+    with enrolled.database.autocommit() as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, sql.Identifier(role)))
         grant = "GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}"
@@ -483,7 +479,7 @@ def fill(settings: Settings, *, people: int, photos: int = 3) -> None:
 def bare_answers(settings: Settings, probes: int = 40) -> list[Any]:
     random = np.random.default_rng(6)
     with Gallery.open(settings) as gallery:
-        with gallery._database.transaction() as connection:
+        with gallery.database.transaction() as connection:
             sample = rows(connection, "SELECT embedding::float4[] FROM face_embeddings ORDER BY id LIMIT %s", probes)
         found = []
         for (embedding,) in sample:
@@ -501,7 +497,7 @@ def test_a_large_gallery_is_searched_as_before(
     fill(settings, people=400)
     with Gallery.open(settings) as gallery:
         before = gallery.fit_search(method)
-        with gallery._database.transaction() as connection:
+        with gallery.database.transaction() as connection:
             connection.execute(
                 "CREATE INDEX idx_embeddings_vector ON face_embeddings USING ivfflat (embedding vector_ip_ops) "
                 "WITH (lists = 7)"
@@ -512,7 +508,7 @@ def test_a_large_gallery_is_searched_as_before(
     new = elsewhere(settings, tmp_path / "new", database_url=empty_database)
     restore(new, archive, nobody_asked)
     assert bare_answers(new) == said
-    with Gallery.open(new) as gallery, gallery._database.transaction() as connection:
+    with Gallery.open(new) as gallery, gallery.database.transaction() as connection:
         state = gallery.search_state()
         assert (state.choice, state.method, state.suspended, state.due) == (method, before.method, False, False)
         assert rows(connection, "SELECT id, template::text FROM user_templates ORDER BY id") == templates
@@ -596,7 +592,7 @@ ODD_TEXT = "one\n\ttwo\\.\n\\.\nthree"
 def test_other_tables_are_named_and_other_columns_are_asked_for(
     enrolled: Gallery, archive: Path, tmp_path: Path, empty_database: str
 ) -> None:
-    with enrolled._database.transaction() as connection:
+    with enrolled.database.transaction() as connection:
         connection.execute("CREATE TABLE attendance (user_id INTEGER REFERENCES users(id))")
         connection.execute(ODD_COLUMN)
         connection.execute(f"UPDATE users SET {ODD_NAME} = %s", (ODD_TEXT,))
@@ -618,7 +614,7 @@ def test_missing_files_are_recorded_and_others_not_followed(enrolled: Gallery, a
     enrolled.photo_file(lost).unlink()
     secret = tmp_path / "secret.txt"
     secret.write_text("not a photo")
-    with enrolled._database.transaction() as connection:
+    with enrolled.database.transaction() as connection:
         path = os.path.relpath(secret, enrolled.settings.photos_dir)
         connection.execute("UPDATE photos SET filepath = %s WHERE id = %s", (path, outside.id))
     enrolled.photo_file(linked).unlink()
@@ -648,7 +644,7 @@ def test_embeddings_alone_go_back_to_their_people(enrolled: Gallery, photos: Pho
     assert report.manifest.tables == {"face_embeddings": 4}
     with pytest.raises(GalleryNotEmptyError, match="face_embeddings has rows"):
         restore(enrolled.settings, archive, nobody_asked)
-    with enrolled._database.transaction() as connection:
+    with enrolled.database.transaction() as connection:
         connection.execute("DELETE FROM face_embeddings")
     restore(enrolled.settings, archive, nobody_asked)
     assert answers(enrolled, photos)[0] == before[0]
@@ -657,12 +653,12 @@ def test_embeddings_alone_go_back_to_their_people(enrolled: Gallery, photos: Pho
 
 def test_embeddings_alone_need_their_people_and_their_model(enrolled: Gallery, archive: Path) -> None:
     back_up(enrolled.settings, archive, embeddings_only=True)
-    with enrolled._database.transaction() as connection:
+    with enrolled.database.transaction() as connection:
         connection.execute("DELETE FROM users WHERE id = 1")
         connection.execute("DELETE FROM face_embeddings")
     with pytest.raises(GalleryError, match="are not all in this gallery"):
         restore(enrolled.settings, archive, nobody_asked)
-    with enrolled._database.transaction() as connection:
+    with enrolled.database.transaction() as connection:
         connection.execute("UPDATE gallery SET model_name = 'another'")
     with pytest.raises(ModelMismatchError, match="cannot be compared"):
         restore(enrolled.settings, archive, nobody_asked)
@@ -692,7 +688,7 @@ def test_rows_and_files_belong_together_while_others_enroll_and_erase(
     enrolled: Gallery, photos: Photos, tmp_path: Path, empty_database: str
 ) -> None:
     command = [sys.executable, "-c", BUSY, str(photos("Tony_Blair", 1))]
-    environment = settings_environment(enrolled.settings)
+    environment = without_settings() | environment_of(enrolled.settings)
     busy = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     archives = [tmp_path / f"{number}.tar" for number in range(4)]
     try:
@@ -723,16 +719,6 @@ def test_rows_and_files_belong_together_while_others_enroll_and_erase(
         assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
         there = {gallery.photo_file(photo) for photo in gallery.photos()}
     assert there == set(enrolled.settings.photos_dir.rglob("*.jpg"))
-
-
-def settings_environment(settings: Settings) -> dict[str, str]:
-    assert settings.database_url is not None
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
-    return own | {
-        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "PGFACE_SCHEMA": settings.schema_name,
-        "PGFACE_DATA_DIR": str(settings.data_dir),
-    }
 
 
 def test_files_of_the_erased_wait_for_the_end_of_a_backup(
@@ -770,42 +756,43 @@ def test_a_committed_photo_on_its_way_to_its_place_is_in_the_archive(enrolled: G
 
 
 @pytest.fixture
-def run(enrolled: Gallery, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pgface", *map(str, arguments)],
-            env=settings_environment(enrolled.settings) | more,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-        )
-
-    return run
+def run(enrolled: Gallery, tmp_path: Path) -> Run:
+    """Runs a command that may fail on the gallery with people in it."""
+    return runner(environment_of(enrolled.settings), tmp_path)
 
 
-def test_the_commands(run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_the_commands(run: Run, tmp_path: Path) -> None:
     (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\nsecond line\n")
     made = run("backup", "a.tar", "--passphrase-file", "passphrase")
-    assert made.returncode == 0, made.stderr
     assert made.stdout.startswith("a.tar: 2 users, 4 photos with 4 files, 4 embeddings, ")
-    checked = run("restore", "--verify", "a.tar", PGFACE_BACKUP_PASSPHRASE=PASSPHRASE)
+    checked = run("restore", "--verify", "a.tar", more={"PGFACE_BACKUP_PASSPHRASE": PASSPHRASE})
     assert checked.stdout.startswith("a.tar is whole: encrypted, 2 users, 4 photos with 4 files, 4 embeddings.\nMade")
     for wrong, sentence in (
-        (run("restore", "a.tar", PGFACE_BACKUP_PASSPHRASE="other"), "a.tar: The archive does not open with this"),
-        (run("restore", "a.tar"), "a.tar: A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_P"),
-        (run("backup", "b.tar", "--encrypt"), "A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_P"),
-        (run("restore", "a.tar", "--passphrase-file", "nowhere"), "The passphrase cannot be read from nowhere."),
-        (run("restore", "nowhere.tar"), "nowhere.tar cannot be read (No such file or directory)."),
-        (run("backup", "a.tar"), "a.tar exists; give another name, or write over it with --force."),
+        (
+            run("restore", "a.tar", code=1, more={"PGFACE_BACKUP_PASSPHRASE": "other"}),
+            "a.tar: The archive does not open with this",
+        ),
+        (
+            run("restore", "a.tar", code=1),
+            "a.tar: A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_P",
+        ),
+        (
+            run("backup", "b.tar", "--encrypt", code=1),
+            "A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_P",
+        ),
+        (
+            run("restore", "a.tar", "--passphrase-file", "nowhere", code=1),
+            "The passphrase cannot be read from nowhere.",
+        ),
+        (run("restore", "nowhere.tar", code=1), "nowhere.tar cannot be read (No such file or directory)."),
+        (run("backup", "a.tar", code=1), "a.tar exists; give another name, or write over it with --force."),
     ):
-        assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (1, "", 1), wrong.stderr
+        assert (wrong.stdout, wrong.stderr.count("\n")) == ("", 1), wrong.stderr
         assert wrong.stderr.startswith(sentence)
     assert run("backup", "plain.tar", "--force").stdout.endswith(
         "keep it where only you can read it, or add --encrypt.\n"
     )
-    restored = run("restore", "plain.tar", "--json", PGFACE_SCHEMA="copy")
+    restored = run("restore", "plain.tar", "--json", more={"PGFACE_SCHEMA": "copy"})
     assert json.loads(restored.stdout)["photo_files"] == 4
 
 
@@ -813,10 +800,13 @@ def test_the_commands(run: Callable[..., subprocess.CompletedProcess[str]], tmp_
 def test_a_backup_that_is_ended_leaves_no_file(enrolled: Gallery, archive: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "pgface", "backup", str(archive)]
     # It waits for the lock, so that it is under way for certain.
-    with enrolled._database.transaction() as connection:
+    with enrolled.database.transaction() as connection:
         connection.execute(queries()["hold_photo_files"])
         process = subprocess.Popen(
-            command, env=settings_environment(enrolled.settings), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+            command,
+            env=without_settings() | environment_of(enrolled.settings),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
         )
         partial = archive.with_name(f"{archive.name}.partial")
         assert eventually(partial.exists, seconds=30)

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embedded_server import ask, eventually
 
 from pgface.gallery import Gallery
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.settings import Settings
+from support.embedded_server import ask, eventually
+from support.photos import Photos
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "backup.md"
 BLOCK = re.compile(r"<!-- tested: ([a-z ]+) -->\n```sh\n(.+?)```", re.DOTALL)
 COMMANDS = dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
 
 Shell = Callable[..., str]
-Photos = Callable[[str, int], Path]
 
 
 @pytest.fixture

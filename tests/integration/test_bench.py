@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from test_command_line import Run, close_database, runner, without_settings
 
 from pgface.benchmark.loading import loaded_gallery
 from pgface.benchmark.measure import Plan, make_probes, measure, rank_1
@@ -29,6 +28,8 @@ from pgface.errors import DatabaseError
 from pgface.gallery import Gallery
 from pgface.postgres.database import initialise
 from pgface.settings import Settings
+from support.commands import Run, runner, without_settings
+from support.galleries import close_database, everything
 
 QUICK = ("--people", 40, "--probes", 50, "--clients", 2, "--seconds", 1)
 
@@ -40,31 +41,8 @@ def schema_name() -> str:
 
 
 @pytest.fixture
-def environment(settings: Settings) -> dict[str, str]:
-    assert settings.database_url is not None
-    return {
-        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "PGFACE_SCHEMA": settings.schema_name,
-        "PGFACE_DATA_DIR": str(settings.data_dir),
-    }
-
-
-@pytest.fixture
 def pgface(environment: dict[str, str], tmp_path: Path) -> Run:
     return runner(environment, tmp_path)
-
-
-def everything(url: str) -> list[tuple[Any, ...]]:
-    """Every relation that is not PostgreSQL's own, with its schema."""
-    with psycopg.connect(url) as connection:
-        return connection.execute(
-            """
-            SELECT nspname, relname, relfilenode
-            FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-            WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-            ORDER BY 1, 2
-            """
-        ).fetchall()
 
 
 def scratch_schemas(url: str) -> int:

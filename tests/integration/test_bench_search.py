@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_bench import everything
-from test_command_line import without_settings
 
 from pgface.settings import Settings
+from support.commands import without_settings
+from support.galleries import everything
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "bench_search.py"
 VARIANTS = PROGRAM.with_name("bench_search_variants.py")

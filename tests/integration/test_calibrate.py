@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -13,9 +12,7 @@ from uuid import uuid4
 import numpy as np
 import psycopg
 import pytest
-from galleries import ODD_SCHEMA
 from psycopg import Connection, sql
-from test_command_line import Run, runner
 
 from pgface.binding import Binding, read_anchors
 from pgface.confidence import confidence
@@ -28,26 +25,8 @@ from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model, 
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database
 from pgface.settings import Settings
-
-Photos = Callable[[str, int], Path]
-
-
-@pytest.fixture
-def schema_name() -> str:
-    """Once, in the odder schema: nothing here depends on it that other tests do not try in both."""
-    return ODD_SCHEMA
-
-
-@pytest.fixture
-def run(settings: Settings, tmp_path: Path) -> Run:
-    """Runs a command on the settings' gallery."""
-    assert settings.database_url is not None
-    environment = {
-        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "PGFACE_SCHEMA": settings.schema_name,
-        "PGFACE_DATA_DIR": str(settings.data_dir),
-    }
-    return runner(environment, tmp_path)
+from support.commands import Run
+from support.photos import Photos
 
 
 @pytest.fixture(scope="session")

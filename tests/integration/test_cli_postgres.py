@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from embedded_server import Client, ask, eventually, postmaster, run, server_processes, stopped_at_the_end
 
 from pgface.postgres.embedded import EmbeddedPostgres
+from support.embedded_server import Client, ask, eventually, postmaster, run, server_processes, stopped_at_the_end
 
 PGFACE = Path(sys.executable).with_name("pgface")
 ANSI_FREE = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "500"}

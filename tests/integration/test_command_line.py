@@ -8,65 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from galleries import ODD_SCHEMA
 from PIL import Image
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from pgface import Settings
 from pgface.schema import init_sql
-
-Photos = Callable[[str, int], Path]
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def without_settings() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
-
-
-def runner(environment: dict[str, str], cwd: Path | None = None) -> Run:
-    def run(
-        *arguments: object, code: int = 0, stdin: str = "", more: dict[str, str] | None = None, streams: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        command = ["sh", "-c", f'"$@" {streams}', "sh", sys.executable, "-m", "pgface", *map(str, arguments)]
-        done = subprocess.run(
-            command,
-            env=without_settings() | environment | (more or {}),
-            cwd=cwd,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
-
-
-@pytest.fixture
-def schema_name() -> str:
-    """Commands take a second or two each, so they are run in the odder schema only."""
-    return ODD_SCHEMA
-
-
-@pytest.fixture
-def environment(settings: Settings) -> dict[str, str]:
-    """The variables of a new gallery."""
-    assert settings.database_url is not None
-    return {
-        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "PGFACE_SCHEMA": settings.schema_name,
-        "PGFACE_DATA_DIR": str(settings.data_dir),
-    }
+from support.commands import Run, process_runner, runner, without_settings
+from support.galleries import close_database
+from support.photos import Photos
 
 
 @pytest.fixture
@@ -215,13 +167,6 @@ def test_a_folder_run_that_is_broken_off(environment: dict[str, str], people: Pa
     assert reports(tmp_path) == []
 
 
-def close_database(url: str) -> None:
-    with psycopg.connect(url, dbname="postgres", autocommit=True) as server:
-        name = str(conninfo_to_dict(url)["dbname"])
-        server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
-        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-
-
 def test_what_fails_says_why_and_ends_with_1(pgface: Run, photos: Photos, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no photo")
     failed = pgface("enroll", tmp_path / "text.jpg", photos("Colin_Powell", 1), "--user", "c@example.org", code=1)
@@ -268,8 +213,9 @@ def test_what_concerns_every_photo_is_said_once(pgface: Run, photos: Photos, tmp
         assert "buffalo_sc_q8" in failed.stderr
 
 
-def test_streams_that_are_closed_or_cannot_show_a_name(pgface: Run) -> None:
+def test_streams_that_are_closed_or_cannot_show_a_name(pgface: Run, environment: dict[str, str]) -> None:
     pgface("users", "add", "joao@example.org", "--name", "Jo\u00e3o")
+    pgface = process_runner(environment)
     ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     assert "Jo\\xe3o" in pgface("users", "list", more=ascii_only).stdout
     assert "Jo\\xe3o" in pgface("users", "show", "Jo\u00e3o@example.org", more=ascii_only, code=1).stderr
@@ -350,7 +296,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_everything_on_the_embedded_server(insightface_pack: Path, photos: Photos, tmp_path: Path) -> None:
-    run = runner({"PGFACE_DATA_DIR": str(tmp_path / "data"), "PGFACE_MODEL": str(insightface_pack)})
+    run = process_runner({"PGFACE_DATA_DIR": str(tmp_path / "data"), "PGFACE_MODEL": str(insightface_pack)})
     assert "run `pgface init`" in run("status", code=1).stderr
     assert "of the embedded PostgreSQL 18" in run("init").stdout
     run("enroll", photos("Colin_Powell", 1), "--user", "colin@example.org")

@@ -13,7 +13,6 @@ import numpy as np
 import psutil
 import psycopg
 import pytest
-from galleries import add_embedding, add_user, axis, create_database, drop_database, rows
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import tuple_row
@@ -33,6 +32,8 @@ from pgface.postgres.index import build_vector_index, drop_vector_index, settle_
 from pgface.postgres.migrate import migrate, require_current
 from pgface.schema import migrations
 from pgface.settings import Settings
+from support.databases import create_database, drop_database
+from support.galleries import add_embedding, add_user, axis, in_both_schemas, rows
 
 SPECIFICATION = Path(__file__).with_name("specification.sql")
 
@@ -41,6 +42,7 @@ def settings_for(url: str, tmp_path: Path) -> Settings:
     return Settings.model_validate({"database_url": url, "data_dir": tmp_path, "connect_timeout": 3})
 
 
+@in_both_schemas
 def test_programs_that_start_at_once_migrate_once(settings: Settings) -> None:
     together = Barrier(6)
 
@@ -53,6 +55,7 @@ def test_programs_that_start_at_once_migrate_once(settings: Settings) -> None:
     assert ran == [0, 0, 0, 0, 0, len(migrations())]
 
 
+@in_both_schemas
 def test_a_newer_schema_is_refused(settings: Settings) -> None:
     initialise(settings)
     assert settings.database_url is not None
@@ -66,6 +69,7 @@ def test_a_newer_schema_is_refused(settings: Settings) -> None:
         initialise(settings)
 
 
+@in_both_schemas
 def test_an_older_schema_asks_for_init(settings: Settings) -> None:
     initialise(settings)
     newest = len(migrations())
@@ -106,6 +110,7 @@ def test_a_database_of_the_specifications_own_script_is_taken_over(database_url:
         assert rows(connection, "SELECT match FROM verify_face(%s, %s)", axis(3), people[3]) == [(True,)]
 
 
+@in_both_schemas
 def test_a_schema_that_is_not_there_leads_to_no_other(settings: Settings) -> None:
     initialise(settings)
     typo = settings.model_copy(update={"schema_name": "typo"})
@@ -122,6 +127,7 @@ def test_a_schema_that_may_not_be_used_leads_to_no_other(stranger: str, tmp_path
         Database.open(settings)
 
 
+@in_both_schemas
 def test_a_fresh_database_has_no_gallery(settings: Settings) -> None:
     with pytest.raises(
         SchemaMissingError, match=r"There is no (gallery|schema .*) in this database.*; run `pgface init`"
@@ -258,6 +264,7 @@ def end_session(settings: Settings, pid: int) -> None:
         assert rows(connection, "SELECT pg_terminate_backend(%s, 5000)", pid) == [(True,)]
 
 
+@in_both_schemas
 def test_the_vector_index_comes_back_as_it_was(settings: Settings) -> None:
     initialise(settings)
     with Database.open(settings) as database, database.autocommit() as connection:

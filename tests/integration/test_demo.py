@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from served import ended, serving_by
 
 from pgface.postgres.embedded import EmbeddedPostgres
+from support.serve import ended, serving_by
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 PASSWORD = "four plain words here"

@@ -21,16 +21,16 @@ from typing import Any
 
 import psycopg
 import pytest
-from galleries import rows
-from pgbouncer import running, user_for
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ruamel.yaml import YAML
-from served import serving
-from test_command_line import Run, runner
 
 from pgface.deployment import Owner, make_secrets
 from pgface.postgres.cluster import ENVIRONMENT, binaries
 from pgface.schema import migrations
+from support.commands import Run, runner
+from support.galleries import rows
+from support.pgbouncer import running, user_for
+from support.serve import serving
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,19 +8,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import psycopg
 import pytest
-from embedded_server import eventually
-from galleries import ODD_SCHEMA, add_embedding, add_user, axis, contents, rows
-from pgbouncer import pooler
 from psycopg import Connection, sql
 from psycopg.conninfo import make_conninfo
-from test_command_line import Run, runner
 
 from pgface.doctor import Finding, diagnose, machine, mend, server
 from pgface.doctor.server import judge_extension
@@ -29,13 +25,18 @@ from pgface.gallery import Gallery
 from pgface.postgres.database import initialise
 from pgface.schema import migrations
 from pgface.settings import Settings
+from support.commands import Run, environment_of, runner
+from support.databases import Template
+from support.embedded_server import eventually
+from support.galleries import add_embedding, add_user, axis, contents, in_both_schemas, rows
+from support.pgbouncer import pooler
+from support.photos import Photos
 
-Photos = Callable[[str, int], Path]
 ADVISED_IN_A_NEW_GALLERY = {"thresholds"}
 
 
 def of(settings: Settings, check: str) -> list[Finding]:
-    return [finding for finding in diagnose(settings) if finding.check == check]
+    return [finding for finding in diagnose(settings, {check}) if finding.check == check]
 
 
 def one(settings: Settings, check: str) -> Finding:
@@ -52,21 +53,20 @@ def changed(settings: Settings, **values: object) -> Settings:
     return Settings.model_validate(known | values)
 
 
-def fix(settings: Settings) -> None:
-    for finding, error in mend(settings, diagnose(settings)):
+def fix(settings: Settings, check: str = "tables and functions") -> None:
+    for finding, error in mend(settings, of(settings, check)):
         assert error is None, (finding, error)
 
 
 @pytest.fixture
-def schema_name() -> str:
-    """The odder schema; the first test goes through the other as well."""
-    return ODD_SCHEMA
+def template(request: pytest.FixtureRequest, schema_name: str) -> Template | None:
+    """A gallery that is bound to dlib, for the tests that look at one."""
+    return Template(schema_name, "dlib") if "plain" in request.fixturenames else None
 
 
 @pytest.fixture
 def plain(settings: Settings) -> Iterator[Connection]:
     """SQL on a gallery that is bound to dlib and has nobody."""
-    Gallery.create(settings, model="dlib").close()
     with sql_on(settings) as connection:
         connection.execute("ALTER TABLE face_embeddings SET (autovacuum_enabled = off)")
         yield connection
@@ -81,18 +81,11 @@ def sql_on(settings: Settings) -> Connection:
 
 
 def cli(settings: Settings) -> Run:
-    assert settings.database_url
-    return runner(
-        {
-            "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
-            "PGFACE_SCHEMA": settings.schema_name,
-            "PGFACE_DATA_DIR": str(settings.data_dir),
-        }
-    )
+    return runner(environment_of(settings))
 
 
 @pytest.mark.usefixtures("plain")
-@pytest.mark.parametrize("schema_name", ["public", ODD_SCHEMA], ids=["public", "other-schema"])
+@in_both_schemas
 def test_a_new_gallery_is_fine_and_stays_as_it_is(settings: Settings) -> None:
     with Gallery.open(settings) as gallery:
         before = contents(gallery), schemas(settings)
@@ -159,7 +152,7 @@ def test_a_gallery_that_the_specifications_script_has_begun(settings: Settings, 
         ("REVOKE SELECT ON gallery FROM PUBLIC", "right SELECT on gallery for everybody."),
     ],
 )
-@pytest.mark.parametrize("schema_name", ["public", ODD_SCHEMA], ids=["public", "other-schema"])
+@in_both_schemas
 def test_what_holds_no_data_is_made_again(settings: Settings, plain: Connection, broken: str, named: str) -> None:
     user = add_user(plain, "a@example.org")
     add_embedding(plain, user, axis(0))
@@ -319,7 +312,7 @@ def test_fixes_at_once(settings: Settings, plain: Connection) -> None:
 def test_a_fix_builds_no_index_that_nobody_wants(settings: Settings, plain: Connection) -> None:
     cli(settings)("index", "build", "--method", "exact")
     plain.execute(BROKEN)
-    fix(settings)
+    assert [error for _, error in mend(settings, diagnose(settings))] == [None]
     assert rows(plain, "SELECT to_regclass('idx_embeddings_vector')") == [(None,)]
 
 
@@ -402,7 +395,7 @@ def test_a_pgvector_that_can_be_updated(settings: Settings, plain: Connection) -
     assert finding.state == "advice"
     assert finding.found == f"pgvector 0.8.0 is in this database, and the server has {installed}."
     assert "ALTER EXTENSION vector UPDATE" in finding.mend
-    fix(settings)
+    fix(settings, "pgvector")
     assert one(settings, "pgvector").state == "fine"
     assert rows(plain, "SELECT extversion FROM pg_extension WHERE extname = 'vector'") == [(installed,)]
 
@@ -527,7 +520,7 @@ def test_embeddings_beside_their_rows(settings: Settings, plain: Connection) -> 
     finding = one(settings, "storage")
     assert finding.state == "problem"
     assert finding.found.startswith("0.")
-    fix(settings)
+    fix(settings, "storage")
     assert one(settings, "storage").state == "fine"
     assert rows(plain, unchanged) == before
 
@@ -536,7 +529,7 @@ def test_an_index_that_is_gone(settings: Settings, plain: Connection) -> None:
     plain.execute("DROP INDEX idx_embeddings_vector")
     finding = one(settings, "indexes")
     assert (finding.state, finding.mend) == ("advice", "pgface init")
-    fix(settings)
+    fix(settings, "indexes")
     assert one(settings, "indexes").state == "fine"
 
 
@@ -544,7 +537,7 @@ def test_a_fix_of_an_index_binds_no_gallery(settings: Settings) -> None:
     initialise(settings)
     with sql_on(settings) as connection:
         connection.execute("DROP INDEX idx_embeddings_vector")
-        fix(settings)
+        fix(settings, "indexes")
         assert one(settings, "indexes").state == "fine"
         assert rows(connection, "SELECT model_name FROM gallery") == [(None,)]
 
@@ -569,7 +562,7 @@ def test_people_who_came_while_triggers_were_off(settings: Settings, plain: Conn
     assert rows(plain, not_found) == [(60,)]
     (finding,) = (found for found in of(settings, "indexes") if found.state == "problem")
     assert finding.found.startswith("60 users are not found")
-    fix(settings)
+    fix(settings, "indexes")
     assert {found.state for found in of(settings, "indexes")} <= {"fine", "advice"}
     assert rows(plain, not_found) == [(0,)]
 
@@ -581,7 +574,7 @@ def test_ids_that_would_be_given_twice(settings: Settings, plain: Connection) ->
     finding = one(settings, "sequences")
     assert finding.state == "problem"
     assert "The next id of users is one that is there" in finding.found
-    fix(settings)
+    fix(settings, "sequences")
     assert one(settings, "sequences").state == "fine"
     assert add_user(plain, "new@example.org") == 4
 
@@ -648,7 +641,7 @@ def test_rows_of_the_erased(settings: Settings, plain: Connection) -> None:
     plain.execute("SELECT pg_stat_force_next_flush()")
     eventually(lambda: one(settings, "vacuum").state == "advice")
     assert "2000 rows of erased or changed embeddings" in one(settings, "vacuum").found
-    fix(settings)
+    fix(settings, "vacuum")
     eventually(lambda: one(settings, "vacuum").state == "fine")
 
 
@@ -794,7 +787,7 @@ def test_a_data_folder_that_others_may_look_into(settings: Settings) -> None:
     open_data, open_photos = of(settings, "data folder")
     assert "(mode 0755)" in open_data.found
     assert open_photos.mend == f"chmod go-rw {settings.photos_dir}"
-    fix(settings)
+    fix(settings, "data folder")
     assert one(settings, "data folder").state == "fine"
     assert settings.data_dir.stat().st_mode & 0o777 == 0o711
     assert settings.photos_dir.stat().st_mode & 0o777 == 0o710

@@ -16,7 +16,12 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from embedded_server import (
+
+from pgface.errors import EmbeddedPostgresError
+from pgface.postgres import cluster
+from pgface.postgres.embedded import EmbeddedPostgres, binaries
+from pgface.postgres.server_settings import fitted_settings, machine_memory, usable_cores
+from support.embedded_server import (
     CLIENT,
     Client,
     ask,
@@ -27,11 +32,6 @@ from embedded_server import (
     server_processes,
     stopped_at_the_end,
 )
-
-from pgface.errors import EmbeddedPostgresError
-from pgface.postgres import cluster
-from pgface.postgres.embedded import EmbeddedPostgres, binaries
-from pgface.postgres.server_settings import fitted_settings, machine_memory, usable_cores
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,23 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from embedded_server import Client, ask, eventually, mode, owners, postmaster, run, server_processes, stopped_at_the_end
 from psycopg.pq import PGconn, Ping
 
 from pgface.errors import EmbeddedPostgresError
 from pgface.postgres import cluster
 from pgface.postgres.embedded import EmbeddedPostgres, binaries
 from pgface.settings import default_data_dir
+from support.embedded_server import (
+    Client,
+    ask,
+    eventually,
+    mode,
+    owners,
+    postmaster,
+    run,
+    server_processes,
+    stopped_at_the_end,
+)
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -92,10 +102,10 @@ def test_it_gets_nothing_of_the_callers_environment(folder: Path) -> None:
         "TOKEN": "secret",
         "PGPORT": "7777",
     }
-    program = f"import sys; sys.argv[1:] = [{str(folder)!r}]\nfrom embedded_server import CLIENT; exec(CLIENT)"
+    program = f"import sys; sys.argv[1:] = [{str(folder)!r}]\nfrom support.embedded_server import CLIENT; exec(CLIENT)"
     with subprocess.Popen(
         [sys.executable, "-c", program],
-        env={**environment, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**environment, "PYTHONPATH": str(Path(__file__).parents[1])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -202,12 +212,12 @@ def test_programs_that_only_root_may_read_are_opened_and_nothing_else_is(tmp_pat
     subprocess.run(["/bin/cp", "-a", binaries().parent, package], check=True)
     subprocess.run(["/bin/cp", "-a", libraries, site], check=True)
     subprocess.run(["/bin/chmod", "-R", "go=", tmp_path / "root"], check=True)
-    program = f"import sys; sys.path.insert(0, {str(site)!r})\nfrom embedded_server import CLIENT; exec(CLIENT)"
+    program = f"import sys; sys.path.insert(0, {str(site)!r})\nfrom support.embedded_server import CLIENT; exec(CLIENT)"
     with (
         stopped_at_the_end(tmp_path / "data" / "postgres") as folder,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
         client = Client(folder, program)
         assert ask(client.url, "SELECT 1") == 1
         assert postmaster(folder).exe().startswith(str(package))
@@ -295,10 +305,10 @@ def test_a_parallel_index_build_needs_no_room_in_dev_shm(folder: Path) -> None:
     program = f"""
 import subprocess, sys; sys.argv[1:] = [{str(folder)!r}]
 subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=64m", "none", "/dev/shm"], check=True)
-from embedded_server import CLIENT; exec(CLIENT)
+from support.embedded_server import CLIENT; exec(CLIENT)
 """
     inside = ["/usr/bin/unshare", "--mount", sys.executable, "-c", program]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     with subprocess.Popen(inside, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         url = process.stdout.readline().strip()

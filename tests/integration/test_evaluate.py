@@ -5,42 +5,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations, islice, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from galleries import ODD_SCHEMA
 from sklearn.metrics import roc_auc_score, roc_curve
-from test_command_line import Run, runner
 
 from pgface.evaluation.histogram import index_of
 from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model
 from pgface.gallery import Gallery
 from pgface.photo_workers import PhotoWorkers
 from pgface.settings import Settings
-
-Photos = Callable[[str, int], Path]
-
-
-@pytest.fixture
-def schema_name() -> str:
-    """Commands take a second or two each, so they are run in the odder schema only."""
-    return ODD_SCHEMA
-
-
-@pytest.fixture
-def run(settings: Settings, tmp_path: Path) -> Run:
-    """Runs a command on the settings' gallery."""
-    assert settings.database_url is not None
-    environment = {
-        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "PGFACE_SCHEMA": settings.schema_name,
-        "PGFACE_DATA_DIR": str(settings.data_dir),
-    }
-    return runner(environment, tmp_path)
+from support.commands import Run
+from support.photos import Photos
 
 
 @pytest.fixture

@@ -10,11 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from galleries import ODD_SCHEMA
-from liveness_networks import as_addon, that_gives
-from moving_heads import answer_of
 from PIL import Image
-from service_role import opened_as_service
 
 from pgface.accounts import Accounts, Client, FaceLogin, read_audit
 from pgface.accounts import challenge as challenge_module
@@ -26,18 +22,16 @@ from pgface.faces.pixels import RGBImage
 from pgface.faces.presentation_attack import AttackDetector
 from pgface.gallery import Gallery
 from pgface.settings import Settings
+from support.liveness_networks import as_addon, that_gives
+from support.moving_heads import answer_of
+from support.photos import Photos
+from support.service_role import opened_as_service
 
 BUSH, BLAIR = ("George_W_Bush", 6), ("Tony_Blair", 2)
 EMAIL, OTHER, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
 HOME = Client(address="192.0.2.7")
 
-Photos = Callable[[str, int], Path]
 Act = Callable[..., list[bytes]]
-
-
-@pytest.fixture
-def schema_name() -> str:
-    return ODD_SCHEMA
 
 
 @pytest.fixture

@@ -5,31 +5,24 @@ from __future__ import annotations
 import importlib.util
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from galleries import ODD_SCHEMA
-from moving_heads import answer_of
 from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
 
 from pgface.accounts import Accounts, read_audit
 from pgface.gallery import Gallery
 from pgface.settings import Settings, get_settings
+from support.moving_heads import answer_of
+from support.photos import Photos
 
 FILE = Path(__file__).parents[2] / "examples" / "flask_login" / "app.py"
 EMAIL, PASSWORD = "bush@example.org", "four plain words here"
-
-Photos = Callable[[str, int], Path]
-
-
-@pytest.fixture
-def schema_name() -> str:
-    return ODD_SCHEMA
 
 
 @pytest.fixture

@@ -13,26 +13,20 @@ from types import ModuleType
 
 import pytest
 from flask.testing import FlaskClient
-from galleries import ODD_SCHEMA
-from served import Served, serving
-from test_serve import variables
 from werkzeug.test import TestResponse
 
 from pgface.accounts import Accounts, Client, create_key, revoke_key
 from pgface.accounts.logins import begin_login
 from pgface.gallery import Gallery
 from pgface.settings import Settings
+from support.commands import environment_of
+from support.serve import Served, serving
 
 FILE = Path(__file__).parents[2] / "examples" / "flask_introspection" / "app.py"
 EMAIL, PASSWORD = "siti@example.org", "four plain words here"
 HERE = Client(address="192.0.2.7")
 SHUT = (503, b'{"error":"This does not work at the moment."}\n')
 NOBODY = (401, b'{"error":"Log in."}\n')
-
-
-@pytest.fixture
-def schema_name() -> str:
-    return ODD_SCHEMA
 
 
 @pytest.fixture
@@ -44,7 +38,7 @@ def people(settings: Settings) -> Iterator[Gallery]:
 
 @pytest.fixture
 def service(people: Gallery, tmp_path: Path) -> Iterator[Served]:
-    with serving(variables(people.settings), tmp_path) as service:
+    with serving(environment_of(people.settings) | {"PGFACE_CONNECT_TIMEOUT": "1"}, tmp_path) as service:
         yield service
 
 

@@ -6,12 +6,10 @@ import csv
 import os
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
-from galleries import contents, one_value
 from PIL import Image
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
@@ -20,8 +18,8 @@ from pgface import Gallery, Settings
 from pgface.errors import DatabaseUnreachableError, GalleryError, PhotoNotReadableError
 from pgface.folder import person_of
 from pgface.photo_workers import content_sha256 as sha256_of
-
-Photos = Callable[[str, int], Path]
+from support.galleries import contents, in_both_schemas, one_value
+from support.photos import Photos
 
 
 @pytest.fixture
@@ -36,6 +34,7 @@ def people(faces_dir: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@in_both_schemas
 def test_a_folder_of_people(gallery: Gallery, people: Path, photos: Photos) -> None:
     progress: list[tuple[int, int]] = []
     report = gallery.enroll_folder(people, on_progress=lambda done, total: progress.append((done, total)))
@@ -200,7 +199,7 @@ def test_two_runs_at_once_enroll_everything_once(gallery: Gallery, settings: Set
 
 
 def test_an_existing_user_is_found_by_email_whatever_its_case(gallery: Gallery, people: Path) -> None:
-    with gallery._database.transaction() as connection:
+    with gallery.database.transaction() as connection:
         connection.execute("INSERT INTO users (name, email, password) VALUES ('Colin', 'C.Powell@Example.ORG', 'x')")
     (people / "Colin_Powell").rename(people / "c.powell@example.org")
     gallery.enroll_folder(people, face="largest")

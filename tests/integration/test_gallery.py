@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
-from galleries import contents, one_value
 from PIL import Image
 
 from pgface import Gallery, Settings, people
@@ -35,12 +34,14 @@ from pgface.errors import (
 )
 from pgface.faces import load_engine
 from pgface.photo_files import PhotoBatch
+from support.galleries import contents, in_both_schemas, one_value
+from support.photos import Photos
 
-Photos = Callable[[str, int], Path]
 Result = TypeVar("Result")
 SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
 
 
+@in_both_schemas
 def test_an_enrolled_person_is_found_again(gallery: Gallery, photos: Photos) -> None:
     enrolled = gallery.enroll(photos(SCHROEDER, 1), "Gerhard@Example.org", name="Gerhard Schroeder")
     gallery.enroll(photos(BUSH, 1), "george@example.org")
@@ -66,6 +67,7 @@ def test_an_enrolled_person_is_found_again(gallery: Gallery, photos: Photos) -> 
     ]
 
 
+@in_both_schemas
 def test_the_answer_of_sql_is_that_of_numpy(gallery: Gallery) -> None:
     generator = np.random.default_rng(7)
     enrolled = generator.standard_normal((300, 512)).astype(np.float32)
@@ -84,6 +86,7 @@ def test_the_answer_of_sql_is_that_of_numpy(gallery: Gallery) -> None:
         assert verified.similarity == pytest.approx(best[expected[0]], abs=1e-5)
 
 
+@in_both_schemas
 def test_verify_and_compare(gallery: Gallery, photos: Photos) -> None:
     user = gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org").user
     for who in (user.id, "GERHARD@example.org"):
@@ -140,6 +143,7 @@ def test_of_two_who_enroll_the_same_face_at_once_one_is_refused(gallery: Gallery
     assert [user.embeddings for user in gallery.users()] == [1]
 
 
+@in_both_schemas
 def test_a_photo_of_several_people(gallery: Gallery, group_photo: Path) -> None:
     before = contents(gallery)
     with pytest.raises(SeveralFacesError, match=r"6 faces were found \(.* pixels\); crop the photo to one person"):
@@ -182,11 +186,12 @@ def test_only_the_crop_is_kept(gallery: Gallery, photos: Photos) -> None:
     assert all(folder.stat().st_mode & 0o077 == 0 for folder in file.parents[:3])
 
 
+@in_both_schemas
 def test_an_erased_user_leaves_nothing(gallery: Gallery, photos: Photos) -> None:
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
     gallery.enroll(photos(SCHROEDER, 2), "gerhard@example.org")
     kept = gallery.enroll(photos(BUSH, 1), "george@example.org").user
-    with gallery._database.transaction() as connection:
+    with gallery.database.transaction() as connection:
         connection.execute("INSERT INTO auth_tokens (user_id, token, confidence) SELECT id, email, 1 FROM users")
     erased = gallery.erase_user("gerhard@example.org")
     assert (erased.email, erased.photos) == ("gerhard@example.org", 2)
@@ -201,6 +206,7 @@ def test_an_erased_user_leaves_nothing(gallery: Gallery, photos: Photos) -> None
         gallery.erase_user("gerhard@example.org")
 
 
+@in_both_schemas
 def test_an_erased_photo_takes_its_face_along(gallery: Gallery, photos: Photos) -> None:
     first = gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
     gallery.enroll(photos(SCHROEDER, 2), "gerhard@example.org")
@@ -212,6 +218,7 @@ def test_an_erased_photo_takes_its_face_along(gallery: Gallery, photos: Photos) 
         gallery.erase_photo(first.photo_id)
 
 
+@in_both_schemas
 def test_what_a_crash_left_is_set_right_at_the_next_start(
     gallery: Gallery, settings: Settings, photos: Photos, tmp_path: Path
 ) -> None:
@@ -224,7 +231,7 @@ def test_what_a_crash_left_is_set_right_at_the_next_start(
     first.rename(incoming / first.name)  # committed, and never moved
     outside = tmp_path / "outside.txt"
     outside.write_text("not ours")
-    with gallery._database.transaction() as connection:  # deleted by somebody's SQL
+    with gallery.database.transaction() as connection:  # deleted by somebody's SQL
         connection.execute("DELETE FROM users WHERE email = 'george@example.org'")
         own = "/".join(photo_path(gallery).split("/")[:2])
         for filepath in (str(outside), f"{own}/../../../outside.txt", f"{own}/incoming", f"{own}/../x.jpg"):
@@ -276,10 +283,11 @@ def test_a_crop_that_is_erased_before_it_is_in_its_place_goes_too(
     assert list(settings.photos_dir.rglob("*.jpg")) == []
 
 
+@in_both_schemas
 @pytest.mark.parametrize("how", ["TRUNCATE users CASCADE", "DELETE FROM users", "UPDATE photos SET filepath = 'moved'"])
 def test_a_crop_goes_however_its_row_goes(gallery: Gallery, settings: Settings, photos: Photos, how: str) -> None:
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
-    with gallery._database.transaction() as connection:
+    with gallery.database.transaction() as connection:
         connection.execute(how.encode())
     Gallery.open(settings).close()
     assert list(settings.photos_dir.rglob("*.jpg")) == []
@@ -308,7 +316,7 @@ def test_a_start_during_an_enrollment_leaves_its_files_alone(
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
     incoming = gallery.photo_file(gallery.photos()[0]).parents[1] / "incoming"
     under_way = incoming / "0123456789abcdef0123456789abcdef.jpg"
-    with gallery._database.transaction() as connection:
+    with gallery.database.transaction() as connection:
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('pgface.enrollment'), 'gallery'::regclass::oid::int)")
         under_way.write_bytes(b"its row is not committed yet")
         Gallery.open(settings).close()
@@ -320,6 +328,7 @@ def test_a_start_during_an_enrollment_leaves_its_files_alone(
 # The model
 
 
+@in_both_schemas
 def test_a_gallery_stays_with_its_model(gallery: Gallery, settings: Settings, insightface_pack: Path) -> None:
     assert gallery.binding.model_name == insightface_pack.name
     with Gallery.open(settings) as again:  # found by its name from now on
@@ -341,6 +350,7 @@ def test_the_thresholds_of_a_new_gallery_are_its_models(gallery: Gallery) -> Non
     assert (status.search, status.index, status.execution_provider) == ("exact", "hnsw", "CPUExecutionProvider")
 
 
+@in_both_schemas
 @pytest.mark.usefixtures("gallery")
 def test_what_needs_no_model_works_without_it(settings: Settings, photos: Photos) -> None:
     (settings.models_dir / "buffalo_sc_q8").unlink()
@@ -352,6 +362,7 @@ def test_what_needs_no_model_works_without_it(settings: Settings, photos: Photos
             without.identify(photos(SCHROEDER, 1))
 
 
+@in_both_schemas
 def test_a_gallery_that_is_not_bound_says_so(settings: Settings, photos: Photos) -> None:
     from pgface.postgres.database import initialise
 
@@ -396,6 +407,7 @@ def test_embeddings_of_any_scale_are_normalised(gallery: Gallery) -> None:
     assert one_value(gallery, "SELECT bool_and(abs(vector_norm(embedding) - 1) < 1e-6) FROM face_embeddings") is True
 
 
+@in_both_schemas
 def test_bulk_loading_is_all_or_nothing(gallery: Gallery) -> None:
     user = gallery.add_user("a@example.org")
     embeddings = np.random.default_rng(1).standard_normal((1500, 512))
@@ -429,7 +441,7 @@ def test_a_threshold_must_be_a_similarity(gallery: Gallery, threshold: float) ->
 
 
 def test_status_tells_of_weights_that_are_not_the_gallerys(gallery: Gallery, settings: Settings) -> None:
-    with gallery._database.transaction() as connection:
+    with gallery.database.transaction() as connection:
         connection.execute("UPDATE gallery SET weights_sha256 = repeat('0', 64)")
     with Gallery.open(settings) as other:
         assert "embeddings of two models cannot be compared" in (other.status().model_problem or "")
@@ -565,7 +577,7 @@ def while_added_elsewhere(gallery: Gallery, email: str, call: Callable[[], Resul
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'transactionid'"
     )
-    with ThreadPoolExecutor(1) as thread, gallery._database.transaction() as connection:
+    with ThreadPoolExecutor(1) as thread, gallery.database.transaction() as connection:
         people.add_user(connection, email, "Added elsewhere")
         future = thread.submit(call)
         deadline = time.monotonic() + 60

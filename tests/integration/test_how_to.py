@@ -14,16 +14,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from galleries import create_database, drop_database
-from old_installation import write_sqlite
-from pages import HOW_TO, Reader, blocks
 from prometheus_client import Counter, Gauge, Histogram
-from served import serving
 
 from pgface.gallery import Gallery
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.server import metrics
 from pgface.settings import Settings
+from support.databases import create_database, drop_database
+from support.documentation import HOW_TO, Reader, blocks
+from support.old_installation import write_sqlite
+from support.serve import serving
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pgface"

@@ -5,21 +5,13 @@ from __future__ import annotations
 import shlex
 
 import psycopg
-import pytest
-from galleries import ODD_SCHEMA
-from pages import blocks
 from psycopg import sql
-from test_command_line import runner
-from test_index import enroll
 
 from pgface.postgres.database import Database, initialise
 from pgface.settings import Settings
-
-
-@pytest.fixture
-def schema_name() -> str:
-    """Commands take a second or two each, so they are run in the odder schema only."""
-    return ODD_SCHEMA
+from support.commands import runner
+from support.documentation import blocks
+from support.galleries import enroll_synthetic
 
 
 def test_the_page_can_be_followed(settings: Settings) -> None:
@@ -38,7 +30,7 @@ def test_the_page_can_be_followed(settings: Settings) -> None:
     with Database.open(settings), psycopg.connect(url, autocommit=True) as connection:
         path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(settings.schema_name))
         connection.execute(path)
-        enroll(connection, 100)
+        enroll_synthetic(connection, 100)
         for block in blocks("index-tuning.md"):
             for line in block.text.splitlines():
                 if block.language == "sql":

@@ -16,13 +16,10 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
-from galleries import ODD_SCHEMA, add_embedding, add_user, axis, create_database, drop_database, rows
 from numpy.typing import NDArray
 from psycopg import Connection, sql
-from test_command_line import Run, runner, without_settings
 
-from pgface.benchmark.synthetic import Kind, SyntheticPeople
-from pgface.bulk import copy_embeddings, load_embeddings
+from pgface.bulk import load_embeddings
 from pgface.errors import GalleryError, IndexNotBuiltError
 from pgface.index import IndexStatus, Progress, build, build_index, check_index, definition, read_index_status
 from pgface.index.advice import advise_indexes
@@ -31,6 +28,9 @@ from pgface.postgres.database import Database, initialise
 from pgface.postgres.index import NEW_NAME, OLD_NAME, vector_index_to_oneself
 from pgface.search import fit_search
 from pgface.settings import Settings
+from support.commands import Run, environment_of, runner, without_settings
+from support.databases import create_database, drop_database
+from support.galleries import add_embedding, add_user, axis, enroll_synthetic, rows
 
 NAME = "idx_embeddings_vector"
 SCAN = 10.0
@@ -61,30 +61,10 @@ def connected(settings: Settings, database: Database) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def only_the_odd_schema(schema_name: str) -> None:
-    """For what takes long."""
-    if schema_name != ODD_SCHEMA:
-        pytest.skip("once is enough")
-
-
-def enroll(connection: Connection, people: int, first: int = 0, photos: int = 5) -> NDArray[np.float32]:
-    """Put synthetic people into the gallery, by plain COPY; gives their embeddings."""
-    statement = (
-        "INSERT INTO users (name, email, password) SELECT g, g || '@example.org', 'x' "
-        "FROM generate_series(%s::integer, %s) g RETURNING id"
-    )
-    ids = [user_id for (user_id,) in connection.execute(statement, (first + 1, first + people)).fetchall()]
-    embeddings = SyntheticPeople(Kind.CLUSTERED).embeddings(first + people)[5 * first :]
-    embeddings = embeddings.reshape(people, 5, 512)[:, :photos].reshape(-1, 512)
-    copy_embeddings(connection, np.repeat(ids, photos), embeddings)
-    return embeddings
-
-
-@pytest.fixture
 def people(sql_user: Connection) -> NDArray[np.float32]:
     """Some in a gallery without an index, so that they are there at once."""
     sql_user.execute(f"DROP INDEX {NAME}")
-    embeddings = enroll(sql_user, PEOPLE)
+    embeddings = enroll_synthetic(sql_user, PEOPLE)
     sql_user.execute("SELECT pg_stat_force_next_flush()")
     return embeddings
 
@@ -162,7 +142,7 @@ def drop_target(connection: Connection) -> str:
     return str(schema)
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_dead_rows_and_old_statistics_are_named_with_what_mends_them(database: Database, sql_user: Connection) -> None:
     build_index(database, "hnsw")
     table = f"{drop_target(sql_user)}.face_embeddings"
@@ -179,7 +159,7 @@ def test_dead_rows_and_old_statistics_are_named_with_what_mends_them(database: D
     assert not any(table in one for one in advised(status))
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_the_search_of_identification_is_told_apart(database: Database, sql_user: Connection) -> None:
     sql_user.execute("SELECT pg_stat_force_next_flush()")
     assert "pgface fit-search" in advised(read_index_status(database))  # the gallery was empty before
@@ -199,13 +179,12 @@ def test_the_search_of_identification_is_told_apart(database: Database, sql_user
     assert advice.sentence.startswith("1000 users wait for their templates")
 
 
-@pytest.mark.usefixtures("only_the_odd_schema")
 def test_lists_that_were_learned_from_too_little_are_found_out(database: Database, sql_user: Connection) -> None:
     sql_user.execute(f"DROP INDEX {NAME}")
-    enroll(sql_user, 20)
+    enroll_synthetic(sql_user, 20)
     by_hand = f"CREATE INDEX {NAME} ON face_embeddings USING ivfflat (embedding vector_cosine_ops) WITH (lists = 100)"
     sql_user.execute(by_hand)
-    enroll(sql_user, 4_000, first=20)
+    enroll_synthetic(sql_user, 4_000, first=20)
     status = read_index_status(database)
     assert status.index is not None
     assert (status.index.method, status.index.options, status.index.rows_at_build) == ("ivfflat", {"lists": 100}, None)
@@ -288,7 +267,6 @@ def test_everybody_finds_an_index_while_it_is_exchanged(
     assert (status.leftovers, status.others) == ((), ())
 
 
-@pytest.mark.usefixtures("only_the_odd_schema")
 def test_what_is_enrolled_while_it_is_built_is_in_it(
     settings: Settings, database: Database, sql_user: Connection, people: NDArray[np.float32]
 ) -> None:
@@ -305,7 +283,7 @@ def test_what_is_enrolled_while_it_is_built_is_in_it(
     assert f"using {NAME}" in str(rows(sql_user, f"EXPLAIN {NEAREST}", str(people[0].tolist())))
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_progress_is_what_postgresql_says(database: Database) -> None:
     seen: list[Progress] = []
     build_index(database, "hnsw", ef_construction=200, on_progress=seen.append)
@@ -334,7 +312,7 @@ def test_exact_drops_it_and_it_stays_away_until_it_is_built(
     assert rows(sql_user, NAMES) == [(NAME,)]
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_one_that_was_asked_for_stays_whatever_identification_does(database: Database) -> None:
     build_index(database, "hnsw")
     fit_search(database, "hnsw", SCAN)
@@ -344,7 +322,6 @@ def test_one_that_was_asked_for_stays_whatever_identification_does(database: Dat
     assert status.search_index is not None
 
 
-@pytest.mark.usefixtures("only_the_odd_schema")
 def test_a_large_load_builds_again_what_was_asked_for(database: Database, people: NDArray[np.float32]) -> None:
     build_index(database, "ivfflat", lists=40)
     load_embeddings(database, [1] * 1_500, people[:1_500], latency_target=SCAN)
@@ -353,7 +330,7 @@ def test_a_large_load_builds_again_what_was_asked_for(database: Database, people
     assert (status.index.options, status.index.rows_at_build) == ({"lists": 40}, 5 * PEOPLE + 1_500)
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_it_waits_for_whoever_is_at_work_on_the_index(database: Database) -> None:
     seen: list[Progress] = []
     with database.connection_of_its_own() as other:
@@ -367,7 +344,6 @@ def test_it_waits_for_whoever_is_at_work_on_the_index(database: Database) -> Non
     assert read_index_status(database).index is not None
 
 
-@pytest.mark.usefixtures("only_the_odd_schema")
 def test_galleries_of_one_database_leave_each_others_indexes_alone(settings: Settings) -> None:
     # Names that are not found in a gallery's schema are looked for in public, where pgvector is.
     first, second = (settings.model_copy(update={"schema_name": name}) for name in ("public", "second"))
@@ -394,7 +370,7 @@ def test_galleries_of_one_database_leave_each_others_indexes_alone(settings: Set
 # Memory
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_ivfflat_that_needs_more_memory_than_it_may_use_is_refused_with_the_setting(database: Database) -> None:
     with pytest.raises(IndexNotBuiltError, match="memory to learn 100 lists, and may use 8MB") as refused:
         build_index(database, "ivfflat", memory=8 * 1024**2)
@@ -404,7 +380,7 @@ def test_ivfflat_that_needs_more_memory_than_it_may_use_is_refused_with_the_sett
     assert built.memory.given <= int(asked_for) * 1024**2
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_what_pgvector_refuses_is_told_and_leaves_nothing(
     database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,7 +394,7 @@ def test_what_pgvector_refuses_is_told_and_leaves_nothing(
     assert read_index_status(database).index is not None
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_a_build_raises_what_the_server_gives_too_little_of(database: Database, sql_user: Connection) -> None:
     ((name,),) = rows(sql_user, "SELECT quote_ident(current_database())")
     sql_user.execute(f"ALTER DATABASE {name} SET maintenance_work_mem = '1MB'")
@@ -447,7 +423,7 @@ def end_when_building(database: Database, function: str) -> Callable[[Progress],
     return end
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
@@ -468,7 +444,7 @@ def test_a_build_that_is_ended_on_the_server_leaves_nothing(
     assert not status.search.fitting
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_what_cannot_be_removed_at_once_is_removed_later(
     settings: Settings, database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -489,7 +465,7 @@ def test_what_cannot_be_removed_at_once_is_removed_later(
     assert rows(sql_user, NAMES) == [(NAME,)]
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_an_old_index_that_others_use_is_dropped_later(
     settings: Settings, database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -515,7 +491,7 @@ def test_on_the_oldest_postgresql(postgres16: str, tmp_path: Path) -> None:
     settings = Settings.model_validate({"database_url": url, "data_dir": tmp_path})
     initialise(settings)
     with Database.open(settings) as database, connected(settings, database) as connection:
-        enroll(connection, 30)
+        enroll_synthetic(connection, 30)
         assert build_index(database, "ivfflat", lists=10).lists == 10
         assert read_index_status(database).index is not None
         assert check_index(database).probes > 0
@@ -527,13 +503,7 @@ def test_on_the_oldest_postgresql(postgres16: str, tmp_path: Path) -> None:
 
 @pytest.fixture
 def environment(settings: Settings) -> dict[str, str]:
-    assert settings.database_url is not None
-    return {
-        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "PGFACE_SCHEMA": settings.schema_name,
-        "PGFACE_DATA_DIR": str(settings.data_dir),
-        "COLUMNS": "300",
-    }
+    return environment_of(settings) | {"COLUMNS": "300"}
 
 
 @pytest.fixture
@@ -569,7 +539,7 @@ def building(environment: dict[str, str], connection: Connection) -> Iterator[su
             process.kill()
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_what_was_there(
     database: Database, sql_user: Connection, environment: dict[str, str], number: int
@@ -584,7 +554,7 @@ def test_ctrl_c_leaves_what_was_there(
     assert (status.index and status.index.m, status.search.fitting, status.under_way) == (4, False, ())
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_what_a_killed_program_leaves_is_named_and_removed(
     database: Database, sql_user: Connection, environment: dict[str, str], pgface: Run
 ) -> None:
@@ -603,7 +573,7 @@ def test_what_a_killed_program_leaves_is_named_and_removed(
     assert rows(sql_user, NAMES) == [(NAME,)]
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_the_commands(pgface: Run, database: Database) -> None:
     ivfflat = ("--method", "ivfflat", "--lists", 20, "--memory", "1GB")
     built = json.loads(pgface("index", "build", *ivfflat, "--json").stdout)
@@ -642,7 +612,7 @@ def test_nobody_to_check_with(database: Database) -> None:
 
 
 def test_a_gallery_of_one_can_be_checked(database: Database, sql_user: Connection) -> None:
-    enroll(sql_user, 1, photos=1)
+    enroll_synthetic(sql_user, 1, photos=1)
     found = check_index(database)
     assert (found.embeddings, found.probes, found.index.method) == (1, 1, "hnsw")
     assert (found.index.rank_1 and found.index.rank_1.share) == 1
@@ -668,7 +638,7 @@ def test_without_an_index_there_is_a_scan_alone(database: Database) -> None:
     assert found.identification.recall.probes > 20  # who is above the threshold
 
 
-@pytest.mark.usefixtures("only_the_odd_schema", "people")
+@pytest.mark.usefixtures("people")
 def test_searches_that_miss_people_are_found_out(database: Database, sql_user: Connection) -> None:
     build_index(database, "hnsw")
     fit_search(database, "hnsw", SCAN)

@@ -13,9 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from galleries import contents, one_value, rows
-from old_installation import OWNERS, PHOTOS, TOKENS, USERS, some_vectors, write_labels, write_sqlite, write_vectors
-from pages import blocks
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -30,8 +27,20 @@ from pgface.legacy.migrate import MigrationReport, migrate
 from pgface.legacy.plan import Counts
 from pgface.settings import Settings
 from pgface.tokens import token_hash
+from support.documentation import blocks
+from support.galleries import contents, in_both_schemas, one_value, rows
+from support.old_installation import (
+    OWNERS,
+    PHOTOS,
+    TOKENS,
+    USERS,
+    some_vectors,
+    write_labels,
+    write_sqlite,
+    write_vectors,
+)
+from support.photos import Photos
 
-Photos = Callable[[str, int], Path]
 INDEX_IS_WHOLE = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_embeddings_vector'::regclass"
 EVERYTHING = Counts(users=3, photos=3, tokens=2, embeddings=6)
 
@@ -54,6 +63,7 @@ def state(settings: Settings) -> tuple[Any, ...]:
         return contents(gallery)
 
 
+@in_both_schemas
 def test_everything_arrives_as_it_was(old: OldInstallation, settings: Settings) -> None:
     progress: list[tuple[int, int]] = []
     report = run(old, settings, on_rows=lambda done, total: progress.append((done, total)))
@@ -61,7 +71,7 @@ def test_everything_arrives_as_it_was(old: OldInstallation, settings: Settings) 
     assert report.verified is not None
     assert (report.verified.users, report.verified.sample) == (3, 6)
     assert progress == [(6, 6)]
-    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+    with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         assert rows(connection, "SELECT id, name, email, password FROM users ORDER BY id") == [u[:4] for u in USERS]
         assert rows(connection, "SELECT created_at FROM users WHERE id = 30") == [(datetime(2024, 3, 3, 3, 0),)]
         stored = rows(connection, "SELECT id, user_id, filename, filepath, width, height FROM photos ORDER BY id")
@@ -83,6 +93,7 @@ def test_everything_arrives_as_it_was(old: OldInstallation, settings: Settings) 
         assert gallery.identify_embedding(some_vectors(6)[1])[0].user_id == 12
 
 
+@in_both_schemas
 def test_a_second_run_changes_nothing(old: OldInstallation, settings: Settings) -> None:
     run(old, settings)
     before = state(settings)
@@ -124,7 +135,7 @@ def test_the_embeddings_alone(tmp_path: Path, settings: Settings) -> None:
 def test_merging_keeps_what_is_there_and_gives_new_ids_where_they_are_taken(
     old: OldInstallation, settings: Settings
 ) -> None:
-    with Gallery.create(settings, model="dlib") as gallery, gallery._database.transaction() as connection:
+    with Gallery.create(settings, model="dlib") as gallery, gallery.database.transaction() as connection:
         connection.execute(
             "INSERT INTO users (id, name, email, password) VALUES "
             "(7, 'Somebody else', 'else@example.org', 'x'), (8, 'Budi', 'BUDI@example.org', 'own')"
@@ -139,7 +150,7 @@ def test_merging_keeps_what_is_there_and_gives_new_ids_where_they_are_taken(
     report = run(old, settings, merge=True)
     assert report.new == Counts(users=2, photos=3, tokens=2, embeddings=5)  # one of Budi's is there already
     assert report.renamed_users == {7: 31, 12: 8}
-    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+    with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         assert rows(connection, "SELECT * FROM users WHERE id < 10 ORDER BY id") == before
         assert rows(connection, "SELECT id, email FROM users WHERE id > 8 ORDER BY id") == [
             (30, "ani@example.org"),
@@ -169,7 +180,7 @@ def test_a_gallery_of_another_model_takes_nothing(old: OldInstallation, settings
 def test_all_or_nothing(old: OldInstallation, settings: Settings, tmp_path: Path, photos: Photos, table: str) -> None:
     shutil.copy(photos("Tony_Blair", 1), tmp_path / "siti.jpg")
     with Gallery.create(settings, model="dlib") as gallery:
-        with gallery._database.transaction() as connection:
+        with gallery.database.transaction() as connection:
             connection.execute(
                 "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no more'; END $$"
             )
@@ -255,7 +266,7 @@ def test_photo_files_are_copied_without_what_they_tell_beside_the_picture(
     (unusable,) = report.unusable_files
     assert unusable.startswith("photos 4: broken.jpg: ")
     with Gallery.open(settings) as gallery:
-        with gallery._database.transaction() as connection:
+        with gallery.database.transaction() as connection:
             paths = [path for (path,) in rows(connection, "SELECT filepath FROM photos ORDER BY id")]
         assert paths[3:] == [path for _, path in names[3:]]
         kept = [settings.photos_dir / path for path in paths[:3]]
@@ -398,7 +409,7 @@ def test_a_photo_never_gets_another_ones_file(
     assert len(report.missing_files) == len(paths) - len(taken)
     told = ("photo_files", "missing_files", "unusable_files")
     assert [getattr(rehearsal, name) for name in told] == [getattr(report, name) for name in told]
-    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+    with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         stored = dict(rows(connection, "SELECT id, filepath FROM photos"))
     for number, path in enumerate(paths, 1):
         if number in taken:
@@ -419,7 +430,7 @@ def test_files_may_follow_their_rows(tmp_path: Path, settings: Settings, photos:
     assert report.new == Counts(0, 0, 0, 0)
     assert (report.photo_files, report.adopted_files, len(report.unusable_files)) == (1, 1, 1)
     assert report.missing_files == ("photos 3: c.jpg",)
-    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+    with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         paths = [path for (path,) in rows(connection, "SELECT filepath FROM photos ORDER BY id")]
     assert (settings.photos_dir / paths[0]).is_file()
     assert paths[1:] == ["b.jpg", "c.jpg"]
@@ -434,7 +445,7 @@ def test_all_files_follow_their_rows_or_none(tmp_path: Path, settings: Settings,
     for name in ("a.jpg", "b.jpg"):
         photo_at(photos, tmp_path / "photos" / name)
     run(old, settings)
-    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+    with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         connection.execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no more'; END $$"
         )
@@ -452,7 +463,7 @@ def test_all_files_follow_their_rows_or_none(tmp_path: Path, settings: Settings,
 
 
 def test_a_password_is_taken_over_by_whom_the_gallery_has_none_of(old: OldInstallation, settings: Settings) -> None:
-    with Gallery.create(settings, model="dlib") as gallery, gallery._database.transaction() as connection:
+    with Gallery.create(settings, model="dlib") as gallery, gallery.database.transaction() as connection:
         connection.execute(
             "INSERT INTO users (name, email, password) VALUES ('Siti', 'SITI@example.org', '!'), "
             "('Budi', 'budi@example.org', 'own'), ('Ani', 'ani@example.org', 'hash')"
@@ -461,7 +472,7 @@ def test_a_password_is_taken_over_by_whom_the_gallery_has_none_of(old: OldInstal
         report = run(old, settings, merge=True, rehearse=rehearse)
         assert report.taken_passwords == 1
         assert report.kept_passwords == ("users 12: Budi@Example.org",)
-    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+    with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         stored = rows(connection, "SELECT password FROM users ORDER BY id")
         assert [password for (password,) in stored] == [USERS[0][3], "own", "hash"]
         connection.execute("UPDATE users SET password = '!' WHERE name = 'Siti'")
@@ -538,7 +549,7 @@ def test_the_command_says_what_became_of_files_and_passwords(
     command: Callable[..., Any], settings: Settings, tmp_path: Path, photos: Photos
 ) -> None:
     assert command(*FILES).exit_code == 0
-    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+    with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         connection.execute("UPDATE users SET password = CASE id WHEN 7 THEN '!' ELSE 'own' END WHERE id < 30")
     photo_at(photos, tmp_path / "photos" / "budi-1.jpg")
     only_rows = (*FILES[:4], "--photos", "photos", "--merge")

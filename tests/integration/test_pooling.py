@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
@@ -13,13 +13,10 @@ from threading import Event
 import numpy as np
 import psycopg
 import pytest
-from galleries import ODD_SCHEMA, add_embedding, add_user, axis, contents, create_database, drop_database, rows
-from pgbouncer import pooler
 from psycopg import Connection, sql
 from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
-from test_command_line import runner
 
 from pgface import Gallery
 from pgface.accounts import prune_logins
@@ -30,8 +27,12 @@ from pgface.postgres.index import try_vector_index_to_oneself
 from pgface.results import Match, Verification
 from pgface.schema import migrations, queries
 from pgface.settings import Settings
+from support.commands import runner
+from support.databases import create_database, drop_database
+from support.galleries import ODD_SCHEMA, add_embedding, add_user, axis, contents, rows
+from support.pgbouncer import pooler
+from support.photos import Photos
 
-Photos = Callable[[str, int], Path]
 VERSIONS = ("postgres16", "postgres18")
 SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
 
@@ -50,12 +51,6 @@ def pooled_url(database_url: str) -> Iterator[str]:
     """The same through pgbouncer, which has two connections to the server."""
     with pooler(database_url) as url:
         yield url
-
-
-@pytest.fixture
-def schema_name() -> str:
-    """The odder schema: whoever loses the search path finds nothing, or another gallery."""
-    return ODD_SCHEMA
 
 
 @pytest.fixture

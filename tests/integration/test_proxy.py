@@ -13,25 +13,19 @@ from pathlib import Path
 
 import httpx
 import pytest
-from certificates import make_certificate
-from embedded_server import eventually
-from galleries import ODD_SCHEMA
-from pages import blocks
-from served import Served, serving
-from test_serve import variables
 
 from pgface.accounts import Accounts, read_audit
 from pgface.gallery import Gallery
 from pgface.server.bodies import SMALL
 from pgface.settings import MEBI, Settings
+from support.certificates import make_certificate
+from support.commands import environment_of
+from support.documentation import blocks
+from support.embedded_server import eventually
+from support.serve import Served, serving
 
 CLIENT = "127.0.0.9"
 """Where requests come from; the proxy and the service are at 127.0.0.1."""
-
-
-@pytest.fixture
-def schema_name() -> str:
-    return ODD_SCHEMA
 
 
 @pytest.fixture
@@ -43,7 +37,7 @@ def gallery(settings: Settings) -> Iterator[Gallery]:
 
 @pytest.fixture
 def service(gallery: Gallery, tmp_path: Path) -> Iterator[Served]:
-    with serving(variables(gallery.settings), tmp_path) as service:
+    with serving(environment_of(gallery.settings) | {"PGFACE_CONNECT_TIMEOUT": "1"}, tmp_path) as service:
         yield service
 
 

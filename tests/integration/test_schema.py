@@ -8,12 +8,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from galleries import ODD_SCHEMA, add_embedding, add_user, axis, between, create_database, rows
 from psycopg import Connection, errors
 from psycopg.conninfo import conninfo_to_dict
 
 from pgface.postgres.embedded import binaries
 from pgface.schema import init_sql, migrations
+from support.databases import create_database
+from support.galleries import ODD_SCHEMA, add_embedding, add_user, axis, between, rows
 
 INIT_SQL = Path(__file__).parents[2] / "deploy" / "init.sql"
 
@@ -63,6 +64,12 @@ INDEXES = {
     "idx_embeddings_user_id",
     "idx_embeddings_vector",
 }
+
+
+@pytest.fixture(params=["public", ODD_SCHEMA], ids=["public", "other-schema"])
+def schema_name(request: pytest.FixtureRequest) -> str:
+    """Everything here must work in either."""
+    return str(request.param)
 
 
 @pytest.mark.parametrize("table", CONTRACT)

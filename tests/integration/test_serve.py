@@ -15,12 +15,6 @@ from pathlib import Path
 import httpx2 as httpx
 import psutil
 import pytest
-from certificates import make_certificate
-from embedded_server import eventually, lives
-from galleries import ODD_SCHEMA, add_embedding, add_user, axis
-from served import serving
-from service_role import service_role
-from test_command_line import runner
 
 from pgface.errors import DatabaseUnreachableError
 from pgface.gallery import Gallery
@@ -28,24 +22,14 @@ from pgface.postgres.database import connected, initialise
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.server.run import prepare
 from pgface.settings import Settings
+from support.certificates import make_certificate
+from support.commands import environment_of, runner
+from support.embedded_server import eventually, lives
+from support.galleries import ODD_SCHEMA, add_embedding, add_user, axis
+from support.serve import serving
+from support.service_role import service_role
 
 READY = {"ready": True, "database": True, "schema_current": True, "model": True}
-
-
-@pytest.fixture
-def schema_name() -> str:
-    """A service takes seconds to begin, so it is run in the odder schema only."""
-    return ODD_SCHEMA
-
-
-def variables(settings: Settings) -> dict[str, str]:
-    assert settings.database_url
-    return {
-        "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "PGFACE_SCHEMA": settings.schema_name,
-        "PGFACE_DATA_DIR": str(settings.data_dir),
-        "PGFACE_CONNECT_TIMEOUT": "1",
-    }
 
 
 @pytest.fixture
@@ -53,7 +37,7 @@ def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
     """The variables of a gallery with tables and without a model, as `deploy/init.sql` leaves it."""
     initialise(settings)
     (tmp_path / "tmp").mkdir()
-    return variables(settings) | {"TMPDIR": str(tmp_path / "tmp")}
+    return environment_of(settings) | {"PGFACE_CONNECT_TIMEOUT": "1", "TMPDIR": str(tmp_path / "tmp")}
 
 
 def left_behind(folder: Path) -> list[str]:
@@ -236,7 +220,7 @@ def test_the_services_role_binds_nothing_and_then_serves(
     refused: Callable[..., str], settings: Settings, environment: dict[str, str], tmp_path: Path
 ) -> None:
     with service_role(settings) as of_service:
-        as_service = variables(of_service)
+        as_service = environment_of(of_service) | {"PGFACE_CONNECT_TIMEOUT": "1"}
         assert refused(**as_service).endswith("run `pgface init` as the gallery's owner.")
         runner(environment)("init")
         with serving(environment | as_service, tmp_path) as service:

@@ -11,12 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from embedded_server import eventually
-from enrollers import Enrollers, Job
-from galleries import rows
 from PIL import Image, ImageOps
-from served import Served, serving
-from service_role import service_role
 
 from pgface.accounts import Client, create_key
 from pgface.folder import person_of
@@ -24,6 +19,11 @@ from pgface.gallery import Gallery
 from pgface.photo_inventory import take_inventory
 from pgface.server.idempotency import GIVEN_UP_AFTER
 from pgface.settings import Settings
+from support.embedded_server import eventually
+from support.enrollers import Enrollers, Job
+from support.galleries import rows
+from support.serve import Served, serving
+from support.service_role import service_role
 
 CLIENTS = 4
 DETECTOR = 320

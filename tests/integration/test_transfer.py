@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from galleries import contents, rows
-from old_installation import some_vectors
 
 from pgface import binary_copy
 from pgface.errors import ModelMismatchError, StorageError, TransferError
@@ -19,6 +17,8 @@ from pgface.gallery import Gallery
 from pgface.settings import Settings
 from pgface.transfer.export import export_gallery
 from pgface.transfer.load import import_gallery
+from support.galleries import contents, in_both_schemas, rows
+from support.old_installation import some_vectors
 
 FORMATS = pytest.mark.parametrize("destination", ["export", "export.parquet"])
 Change = Callable[[dict[str, Any]], Any]
@@ -31,7 +31,7 @@ def filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     with Gallery.create(settings, model="dlib") as gallery:
         ids = [gallery.add_user(f"p{number}@example.org", f"Person «{number}»").id for number in range(4)]
         gallery.load_embeddings(np.array(ids)[np.arange(600) % 3], some_vectors(600))
-        with gallery._database.transaction() as connection:
+        with gallery.database.transaction() as connection:
             for seed in range(3):
                 vector = some_vectors(1, seed=seed + 1)[0].astype(np.float32)  # as somebody's own SQL may write them
                 connection.execute("INSERT INTO face_embeddings (user_id, embedding) VALUES (1, %s)", (vector,))
@@ -47,7 +47,7 @@ def other(settings: Settings) -> Settings:
 
 
 def embeddings(settings: Settings) -> list[tuple[str, str, bytes]]:
-    with Gallery.open(settings) as gallery, gallery._database.transaction() as connection:
+    with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         found = rows(
             connection,
             "SELECT email, name, embedding FROM face_embeddings f JOIN users u ON u.id = f.user_id ORDER BY f.id",
@@ -55,6 +55,7 @@ def embeddings(settings: Settings) -> list[tuple[str, str, bytes]]:
     return [(email, name, vector.to_numpy().tobytes()) for email, name, vector in found]
 
 
+@in_both_schemas
 @FORMATS
 def test_there_and_back_to_the_bit(filled: Settings, other: Settings, tmp_path: Path, destination: str) -> None:
     with Gallery.open(other) as gallery:  # so that ids differ

@@ -5,15 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from fastapi.testclient import TestClient
-from galleries import ODD_SCHEMA, one_value
 from psycopg import Cursor
-from service_role import opened_as_service
 
 from pgface.accounts import COMMAND_LINE, Accounts, add_administrator, list_keys, read_audit
 from pgface.accounts.audit import Event
@@ -26,18 +24,14 @@ from pgface.server.app import create_app
 from pgface.server.callers import COOKIE
 from pgface.server.web.languages import translate
 from pgface.settings import Settings
+from support.galleries import one_value
+from support.photos import Photos
+from support.service_role import opened_as_service
 
 ADMIN, ORDINARY, PASSWORD = "ada@example.org", "eve@example.org", "four plain words here"
 NASTY = """<script>alert("1")</script> & 100 %s {{ 7*7 }}"""
 PAGES = ("gallery", "people/{id}", "people/{id}/erase", "identify", "status", "keys", "keys/1/revoke", "audit")
 FORMS = ("people/{id}/password", "people/{id}/logins/end", "people/{id}/erase", "keys", "keys/1/revoke")
-
-Photos = Callable[[str, int], Path]
-
-
-@pytest.fixture
-def schema_name() -> str:
-    return ODD_SCHEMA
 
 
 @pytest.fixture

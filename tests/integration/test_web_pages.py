@@ -13,31 +13,25 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from galleries import ODD_SCHEMA
 from httpx2 import Response
-from moving_heads import answer_of
 from PIL import Image
-from service_role import opened_as_service
 from starlette.testclient import TestClient
-from web_messages import FOLDER, held, told_by_accounts, translated
 
 from pgface.accounts import Accounts, Client, read_audit
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
 from pgface.server.callers import COOKIE
 from pgface.settings import Settings
+from support.moving_heads import answer_of
+from support.photos import Photos
+from support.service_role import opened_as_service
+from support.web_messages import FOLDER, held, told_by_accounts, translated
 
 EMAIL, OTHER, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
 OURS = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
 SELDOM = {"input", "img", "link", "meta", "br", "hr", "source", "track", "wbr"}
 
-Photos = Callable[[str, int], Path]
 Act = Callable[..., list[bytes]]
-
-
-@pytest.fixture
-def schema_name() -> str:
-    return ODD_SCHEMA
 
 
 @pytest.fixture

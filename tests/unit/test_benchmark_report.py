@@ -11,7 +11,6 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from benchmark_results import ALL, MEBI, benchmark, compared, crowd, curve, latency, result
 from PIL import Image
 from rich.console import Console
 
@@ -21,6 +20,7 @@ from pgface.benchmark.report import rows, table
 from pgface.benchmark.results import GalleryResult, Latency, Proportion, Relation
 from pgface.benchmark.synthetic import Kind
 from pgface.errors import StorageError
+from support.benchmark_results import ALL, MEBI, benchmark, compared, crowd, curve, latency, result
 
 
 def verdict(found: GalleryResult, what: str) -> bool | None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from liveness_networks import that_gives
 from typer.testing import CliRunner
 
 from pgface.cli.models import app
@@ -17,6 +16,7 @@ from pgface.errors import LicenseNotAcceptedError, ModelDownloadError, UnknownMo
 from pgface.faces import models
 from pgface.faces.liveness_models import OWN
 from pgface.settings import get_settings
+from support.liveness_networks import that_gives
 
 
 @pytest.fixture(autouse=True)

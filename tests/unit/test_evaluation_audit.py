@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluated_people import photos
 from numpy.typing import NDArray
 
 from pgface.evaluation.audit import audit
 from pgface.evaluation.audit_report import ABOUT
 from pgface.evaluation.stored import StoredEmbeddings, StoredFace
 from pgface.faces.engine import Quality
+from support.evaluated_people import photos
 
 GOOD = Quality(110.0, 20.0, 0.5, 5.0, 3.0, 1.0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluated_people import photos
 from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
@@ -12,6 +11,7 @@ from pgface.evaluation import blocks, comparisons
 from pgface.evaluation.blocks import Pairs
 from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.histogram import BINS, ScoreHistogram, index_of, thresholds
+from support.evaluated_people import photos
 
 SIZES = [1, 5, 2, 9, 1, 1, 3, 4, 2, 1, 6]
 

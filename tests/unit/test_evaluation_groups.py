@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluated_people import photos
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.embedded import EmbeddedPhotos, Refusal
 from pgface.evaluation.groups import Attributes, check_attributes, differentials, group_rates, read_attributes
 from pgface.evaluation.photos import LabelledPhoto
+from support.evaluated_people import photos
 
 
 def people(sizes: list[int], noise: float, refused: list[str] | None = None) -> EmbeddedPhotos:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluated_people import photos
 
 from pgface.evaluation.bootstrap import Replicates
 from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.histogram import index_of
 from pgface.evaluation.identification import identification, search_point
+from support.evaluated_people import photos
 
 
 def test_rates_are_those_that_counting_gives() -> None:

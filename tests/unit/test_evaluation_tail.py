@@ -8,7 +8,6 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from evaluated_people import photos
 from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
@@ -16,6 +15,7 @@ from pgface.evaluation.bootstrap import Replicates
 from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.histogram import ScoreHistogram
 from pgface.evaluation.tail import REACH, NonMatedTrials, Tail, _widening, fpir_of, rate_of_each
+from support.evaluated_people import photos
 
 PEOPLE = 400
 

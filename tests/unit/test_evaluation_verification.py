@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluated_people import photos
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -12,6 +11,7 @@ from pgface.evaluation.bootstrap import Interval, Replicates
 from pgface.evaluation.comparisons import Comparisons, compare_all
 from pgface.evaluation.histogram import index_of
 from pgface.evaluation.verification import operating_points, verification
+from support.evaluated_people import photos
 
 
 def compared_people(sizes: list[int], *, noise: float = 1.0, seed: int = 0) -> Comparisons:

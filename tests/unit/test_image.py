@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage.data
-from pictures import bmp_rle, encoded, gif, jpeg_of_many_scans, png, png16, tiff, turned_as
 from PIL import Image, ImageCms
 from pillow_heif import HeifImageFile, from_pillow
 
@@ -26,6 +25,7 @@ from pgface.faces.decode import MAX_JPEG_SCANS
 from pgface.faces.image import PhotoLimits, PhotoSource, open_photo
 from pgface.faces.pixels import RGBImage
 from pgface.settings import Settings
+from support.pictures import bmp_rle, encoded, gif, jpeg_of_many_scans, png, png16, tiff, turned_as
 
 LIMITS = PhotoLimits(max_bytes=1 << 20, max_pixels=1_000_000, max_decoded_bytes=32 << 20)
 PIXELS: RGBImage = np.ascontiguousarray(skimage.data.astronaut()[20:180, 150:270])

@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from old_installation import (
+
+from pgface.errors import MigrationError
+from pgface.legacy.installation import OldInstallation, read_installation
+from pgface.legacy.labels import read_owners
+from pgface.legacy.moments import moment
+from pgface.legacy.sqlite import read_sqlite
+from pgface.legacy.vectors import open_vectors, vector_problems
+from pgface.people import UNUSABLE_PASSWORD
+from support.old_installation import (
     OWNERS,
     PHOTOS,
     SCHEMA,
@@ -26,14 +34,6 @@ from old_installation import (
     write_sqlite,
     write_vectors,
 )
-
-from pgface.errors import MigrationError
-from pgface.legacy.installation import OldInstallation, read_installation
-from pgface.legacy.labels import read_owners
-from pgface.legacy.moments import moment
-from pgface.legacy.sqlite import read_sqlite
-from pgface.legacy.vectors import open_vectors, vector_problems
-from pgface.people import UNUSABLE_PASSWORD
 
 
 def read(folder: Path, **tables: Any) -> OldInstallation:

@@ -6,10 +6,10 @@ import socket
 from pathlib import Path
 
 import pytest
-from certificates import make_certificate
 
 from pgface.errors import SettingsError
 from pgface.server.listening import Listening
+from support.certificates import make_certificate
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-SCREENSHOTS = Path(os.environ.get("PGFACE_TEST_ARTIFACTS", Path(__file__).parent / "screenshots"))
+SCREENSHOTS = Path(os.environ.get("PGFACE_TEST_ARTIFACTS", Path(__file__).parents[1] / "browser" / "screenshots"))
 
 Screenshot = Callable[[str], None]
 """Keeps what a page shows, under a name."""

@@ -12,13 +12,13 @@ from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
-from moving_heads import STATIONS, path, tilted, turned
 from numpy.typing import NDArray
 from PIL import Image
 
 from pgface.faces.engine import Face
 from pgface.faces.liveness import Turn
 from pgface.faces.pixels import RGBImage
+from support.moving_heads import STATIONS, path, tilted, turned
 
 WIDTH, HEIGHT = 320, 240
 A_SECOND = 20

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from moving_heads import Pose, noisy, path, tilted, turned
 from PIL import Image
 
 from pgface.errors import LivenessError
@@ -15,6 +14,7 @@ from pgface.faces import load_engine
 from pgface.faces.engine import Engine, Face
 from pgface.faces.liveness import MOST_FRAMES, Turn, check_turns
 from pgface.faces.pixels import RGBImage
+from support.moving_heads import Pose, noisy, path, tilted, turned
 
 AHEAD: Pose = (0, 0)
 LEFT: Pose = (45, 0)

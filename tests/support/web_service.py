@@ -8,7 +8,7 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,12 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-from embedded_server import eventually
 from fastapi import FastAPI
-from galleries import ODD_SCHEMA, contents, create_database, drop_database
 from httpx2 import Response
-from served import serving
-from service_role import opened_as_service, service_role
 from starlette.testclient import TestClient
 
 from pgface.accounts import Accounts, Client, NewLogin, add_administrator, create_key
@@ -29,13 +25,17 @@ from pgface.gallery import Gallery
 from pgface.server.app import create_app
 from pgface.server.service import Service
 from pgface.settings import Settings
+from support.databases import create_database, drop_database
+from support.embedded_server import eventually
+from support.galleries import ODD_SCHEMA, contents
+from support.serve import serving
+from support.service_role import opened_as_service, service_role
 
 PASSWORD = "four plain words here"
 V1 = "/api/v1"
 _numbers = count(1)
 
 Headers = dict[str, str]
-Photos = Callable[[str, int], Path]
 File = tuple[str, bytes, str]
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from test_command_line import without_settings
+from support.commands import without_settings
 
 SECONDS = 60
 """To begin, and to end."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from liveness_networks import as_addon, of_channels, that_gives
 from numpy.typing import NDArray
 
 from pgface.errors import LicenseNotAcceptedError, LivenessError, ModelError, WeightsMismatchError
@@ -20,6 +19,7 @@ from pgface.faces.models import ModelFile, file_sha256
 from pgface.faces.pixels import RGBImage
 from pgface.faces.presentation_attack import AttackDetector, load_attack_detectors, require_live, surroundings
 from pgface.faces.quality import describe
+from support.liveness_networks import as_addon, of_channels, that_gives
 
 MARKS = np.array([[90, 100], [130, 100], [110, 120], [95, 140], [125, 140]], np.float32)
 BOX = Box(80, 70, 60, 90)

@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from galleries import ODD_SCHEMA, create_database, drop_database
 from playwright.sync_api import Page
-from service_role import service_role
-from web_server import environment, served
 
 from pgface.accounts.logins import begin_login
 from pgface.gallery import Gallery
 from pgface.server.callers import COOKIE
 from pgface.settings import Settings
+from support.databases import create_database, drop_database
+from support.galleries import ODD_SCHEMA
+from support.service_role import service_role
+from support.web_server import environment, served
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,184 @@
+"""Real PostgreSQL for the tests: the embedded one, of both versions, or the one of PGFACE_TEST_DATABASE_URL.
+
+A test gets a database of its own. Making the gallery in it anew would take longer than most tests, so it is a copy of a
+template that was made once: see `database_url`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import Connection, sql
+
+from pgface.faces import remember_folder
+from pgface.gallery import Gallery
+from pgface.postgres.database import Database
+from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.settings import Settings
+from support.commands import Run, environment_of, runner
+from support.databases import Databases, Template
+from support.embedding_cache import embeddings_are_remembered
+from support.galleries import ODD_SCHEMA
+from support.photos import Photos
+from support.web_service import Served, served_in_process
+
+_FASTER = {
+    # The tests end processes and not the machine, so nothing is lost by not waiting for the disk.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+}
+
+
+def _server(version: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("pg") / str(version), postgres_version=version) as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            for name, value in _FASTER.items():
+                connection.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), value))
+            connection.execute("SELECT pg_reload_conf()")
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def postgres16(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a PostgreSQL 16."""
+    yield from _server(16, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def postgres18(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a PostgreSQL 18."""
+    yield from _server(18, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> str:
+    """URL of the server for tests that do not depend on its version."""
+    given = os.environ.get("PGFACE_TEST_DATABASE_URL")
+    return given or request.getfixturevalue("postgres18")
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Makes and drops databases on that server."""
+    with Databases(postgres, tmp_path_factory.mktemp("templates")) as databases:
+        yield databases
+
+
+@pytest.fixture
+def template(request: pytest.FixtureRequest) -> Template | None:
+    """What `database_url` holds before the test: nothing, or the gallery that one of these fixtures opens."""
+    schema = request.getfixturevalue("schema_name") if "schema_name" in request.fixturenames else ODD_SCHEMA
+    if "gallery" in request.fixturenames:
+        return Template(schema, str(request.getfixturevalue("insightface_pack")))
+    return Template(schema) if {"connection", "database"} & set(request.fixturenames) else None
+
+
+@pytest.fixture
+def database_url(databases: Databases, template: Template | None) -> Iterator[str]:
+    """URL of a new database of the test's own."""
+    url = databases.create(template)
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def schema_name() -> str:
+    """Where the gallery lives: what works in this schema works in `public`, and a test that doubts it tries both."""
+    return ODD_SCHEMA
+
+
+@pytest.fixture
+def settings(database_url: str, schema_name: str, tmp_path: Path) -> Settings:
+    """Settings of a gallery in a new database, with a data folder of its own.
+
+    A small gallery is scanned however long that takes, so that a busy machine changes nothing of what is tested.
+    """
+    return Settings.model_validate(
+        {
+            "database_url": database_url,
+            "PGFACE_SCHEMA": schema_name,
+            "data_dir": tmp_path / "data",
+            "search_latency_target": 60,
+        }
+    )
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables that name the same gallery to a command."""
+    return environment_of(settings)
+
+
+@pytest.fixture
+def run(environment: dict[str, str], tmp_path: Path) -> Run:
+    """Runs a command on that gallery, in a folder of the test's own."""
+    return runner(environment, tmp_path)
+
+
+@pytest.fixture
+def connection(database_url: str, schema_name: str) -> Iterator[Connection]:
+    """A connection to a new gallery, as somebody who knows only SQL has it."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema_name))
+        connection.execute(path)
+        yield connection
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """A new gallery that is bound to no model."""
+    with Database.open(settings) as database:
+        yield database
+
+
+@pytest.fixture
+def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
+    """A new gallery of the InsightFace model."""
+    remember_folder(str(insightface_pack), settings.models_dir)
+    with Gallery.open(settings) as gallery:
+        yield gallery
+
+
+@pytest.fixture(scope="session")
+def served(databases: Databases, tmp_path_factory: pytest.TempPathFactory, insightface_pack: Path) -> Iterator[Served]:
+    """The web service, for all tests that leave it as it was."""
+    url = databases.create()
+    folder = tmp_path_factory.mktemp("served")
+    values = {"database_url": url, "PGFACE_SCHEMA": ODD_SCHEMA, "data_dir": folder, "connect_timeout": 2}
+    with served_in_process(Settings.model_validate(values), insightface_pack) as served:
+        yield served
+    databases.drop(url)
+
+
+@pytest.fixture
+def api(served: Served) -> Iterator[Served]:
+    """The web service, with nobody in its gallery."""
+    yield served
+    served.empty()
+
+
+@pytest.fixture
+def photos(faces_dir: Path) -> Photos:
+    """Finds a real photo by person and number, 1 to 10."""
+    return lambda person, number: faces_dir / person / f"{person}_{number:04}.jpg"
+
+
+@pytest.fixture(scope="session")
+def group_photo() -> Path:
+    """Six people in one picture, which comes inside the insightface package."""
+    package = importlib.util.find_spec("insightface")
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent / "data" / "images" / "t1.jpg"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _embeddings_are_remembered() -> Iterator[None]:
+    with embeddings_are_remembered():
+        yield

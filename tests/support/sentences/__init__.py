@@ -1,0 +1,30 @@
+"""What pgface says, as the tests expect it: whoever edits a text of pgface edits it here, and in no test.
+
+Tests hang on facts where they can: an error's class and fields, a problem's code, an exit code, JSON. Where the words
+are the subject, they stand here, a module for each part of pgface.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+class Sentence(str):
+    """A text of pgface, or the piece of it that matters.
+
+    `{name}` stands for a fact that the test knows and fills in, `...` for anything.
+
+        >>> SEVERAL = Sentence("{count} faces were found (... pixels)")
+        >>> SEVERAL.format(count=3) in "..."          # for a text without `...`
+        >>> pytest.raises(SeveralFacesError, match=SEVERAL.pattern(count=3))
+    """
+
+    __slots__ = ()
+
+    def pattern(self, **facts: object) -> str:
+        """A regular expression for it, with these facts filled in; for `match=` and `re.search`."""
+        return re.escape(self.format(**facts)).replace(re.escape("..."), "(?s:.*?)")
+
+    def is_in(self, text: str, **facts: object) -> bool:
+        """Whether a text says it, however its lines are broken."""
+        return re.search(self.pattern(**facts).replace(r"\ ", r"\s+"), text) is not None
