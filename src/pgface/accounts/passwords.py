@@ -22,6 +22,7 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 from werkzeug.security import check_password_hash
 
 from pgface.errors import WeakPasswordError
+from pgface.machine import usable_cores
 
 LONGEST = 1_024
 """Characters; more are refused before they cost a hash."""
@@ -40,7 +41,7 @@ _REST_OF_DECOY: Final = {
 """Salt and digest of a hash that no password is known for, by how its kind begins."""
 
 # One hash takes 64 MB for as long as it takes (RFC 9106, section 4, second choice): no more at once than cores.
-_at_once = BoundedSemaphore(os.cpu_count() or 1)
+_at_once = BoundedSemaphore(usable_cores())
 
 
 class WerkzeugHasher(HasherProtocol):
