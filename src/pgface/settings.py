@@ -151,7 +151,10 @@ class Settings(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError:  # neither HOME nor the system's list of users names a home folder
+            raise ValueError("this user has no home folder, so give the path of a folder") from None
 
     @field_validator("database_url", "direct_url")
     @classmethod
