@@ -22,6 +22,7 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 from werkzeug.security import check_password_hash
 
 from pgface.errors import WeakPasswordError
+from pgface.forks import call_after_fork
 from pgface.machine import usable_cores
 
 LONGEST = 1_024
@@ -42,6 +43,12 @@ _REST_OF_DECOY: Final = {
 
 # One hash takes 64 MB for as long as it takes (RFC 9106, section 4, second choice): no more at once than cores.
 _at_once = BoundedSemaphore(usable_cores())
+
+
+@call_after_fork
+def _renew_semaphore() -> None:
+    global _at_once
+    _at_once = BoundedSemaphore(usable_cores())
 
 
 class WerkzeugHasher(HasherProtocol):
