@@ -1267,10 +1267,16 @@ JOIN users u ON u.id = p.user_id
 WHERE p.id = %(id)s;
 
 -- gallery_size --
--- As the server estimates it, so that asking costs the same at any size.
+-- Counted, unless the server's own estimate says that there are millions: then that is near enough.
+WITH estimated AS (
+    SELECT
+        (SELECT reltuples::bigint FROM pg_class WHERE oid = 'users'::regclass) AS users,
+        (SELECT reltuples::bigint FROM pg_class WHERE oid = 'face_embeddings'::regclass) AS embeddings
+)
 SELECT
-    (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'users'::regclass),
-    (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'face_embeddings'::regclass);
+    CASE WHEN users < 1000000 THEN (SELECT count(*) FROM users) ELSE users END,
+    CASE WHEN embeddings < 1000000 THEN (SELECT count(*) FROM face_embeddings) ELSE embeddings END
+FROM estimated;
 
 -- delete_embeddings_of_user --
 DELETE FROM face_embeddings
