@@ -33,6 +33,7 @@ from pgface.photo_files import PhotoFiles
 from pgface.photo_workers import Embedded, EmbeddedFile, PhotoTask, PhotoWorkers
 from pgface.postgres.database import Database
 from pgface.settings import Settings
+from pgface.texts import same_email
 
 Outcome = Literal["enrolled", "already enrolled", "refused"]
 
@@ -208,10 +209,9 @@ def person_of(folder_name: str) -> Person:
         GalleryError: it is empty, too long, or holds control characters or bytes that are no text.
 
     """
-    email = folder_name.strip().lower()
-    if is_email(email):
-        return Person(email, clean_name(folder_name.partition("@")[0]))
-    name = clean_name(unicodedata.normalize("NFC", folder_name).replace("_", " "))
+    if is_email(folder_name):
+        return Person(same_email(folder_name), clean_name(folder_name.partition("@")[0]))
+    name = clean_name(folder_name.replace("_", " "))
     whole = name.lower()
     ascii_name = unicodedata.normalize("NFKD", whole).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[:_LONGEST_SLUG].strip("-")

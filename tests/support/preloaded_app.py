@@ -1,4 +1,4 @@
-"""The Flask application of docs/how-to/flask.md at its shortest: a gallery that is opened when the module is imported."""
+"""A Flask application that opens its gallery when it is imported, as docs/how-to/flask.md shows it."""
 
 from __future__ import annotations
 

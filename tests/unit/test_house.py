@@ -43,6 +43,7 @@ MAY_IMPORT = {
         "photo_files",
         "search",
     },
+    "texts": set(),
     "tokens": set(),
     "accounts": {
         "errors",

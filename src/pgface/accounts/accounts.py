@@ -21,6 +21,7 @@ from pgface.people import UserRef, add_user, clean_email, clean_name, get_user, 
 from pgface.postgres.database import Database
 from pgface.results import User
 from pgface.schema import queries
+from pgface.texts import email_spellings, same_email
 from pgface.tokens import token_hash
 
 _SECONDS_BETWEEN_LOOKS: Final = 300.0
@@ -214,11 +215,13 @@ class Accounts:
 
     def _verify(self, email: str, password: str, client: Client, event: Event) -> _Verified:
         """Find whose password it is; `_confirm` it in the transaction of what it is needed for."""
-        given = email.strip().lower()
+        given = same_email(email)
         attempt = self._begin(given, client, event)
         # Where nobody has the e-mail the password is compared all the same, with a hash of nobody's.
         found = (
-            self._database.read("select_password", {"email": given}, row_factory=tuple_row) if is_email(given) else []
+            self._database.read("select_password", {"spellings": email_spellings(given)}, row_factory=tuple_row)
+            if is_email(given)
+            else []
         )
         user_id, stored = found[0] if found else (None, None)
         right, renewed = check_password(password, stored)
