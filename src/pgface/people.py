@@ -81,9 +81,8 @@ def find_user(connection: psycopg.Connection, user: UserRef) -> User | None:
     """The user with this id or e-mail, if there is one."""
     with connection.cursor(row_factory=class_row(User)) as cursor:
         if isinstance(user, str):
-            return cursor.execute(
-                queries()["select_user_by_email"], {"spellings": email_spellings(clean_email(user))}
-            ).fetchone()
+            spellings = email_spellings(clean_email(user))
+            return cursor.execute(queries()["select_user_by_email"], {"spellings": spellings}).fetchone()
         return cursor.execute(queries()["select_user"], {"id": id_in_range(user)}).fetchone()
 
 

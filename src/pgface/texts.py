@@ -16,7 +16,7 @@ _INVISIBLE: Final = dict.fromkeys(map(ord, "\u00ad\u061c\u200b\u200e\u200f\u2060
 
 
 def cleaned(text: str) -> str:
-    """A text in Unicode's form NFC, with plain spaces, and without what cannot be seen; white space at its ends is removed.
+    """A text in Unicode's form NFC, with plain spaces, and without invisible characters and white space at its ends.
 
     Source: Unicode Standard Annex #15 (NFC); general category Zs for spaces.
     """
@@ -25,8 +25,8 @@ def cleaned(text: str) -> str:
 
 
 def is_visible(text: str) -> bool:
-    """Whether a cleaned text holds neither control characters nor overrides of its direction, nor bytes that are no text."""
-    return all(sign in _JOINERS or sign.isprintable() for sign in text)
+    """Whether a cleaned text is free of control characters, direction overrides, and bytes that are not text."""
+    return all(map(_is_visible, text))
 
 
 def same_email(email: str) -> str:
@@ -42,9 +42,8 @@ def email_spellings(email: str) -> list[str]:
 
 def shown(text: str) -> str:
     """A text without what would command a terminal: such characters are replaced by U+FFFD."""
-    return "".join(
-        sign
-        if sign in _JOINERS or sign.isprintable() or unicodedata.category(sign) == "Zs"
-        else "\N{REPLACEMENT CHARACTER}"
-        for sign in text
-    )
+    return "".join(sign if _is_visible(sign) else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def _is_visible(sign: str) -> bool:
+    return sign in _JOINERS or sign.isprintable() or unicodedata.category(sign) == "Zs"
