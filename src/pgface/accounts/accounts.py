@@ -15,7 +15,7 @@ from pgface.accounts.audit import Event, record
 from pgface.accounts.client import Client
 from pgface.accounts.logins import Login, LoginOfUser, NewLogin, begin_login, end_others, find_login, logins_of
 from pgface.accounts.passwords import check_password, even_out, hash_password, own_kind, require_good_password
-from pgface.errors import DuplicateEmailError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
+from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
 from pgface.gallery import Gallery
 from pgface.people import UserRef, add_user, clean_email, clean_name, get_user, is_email
 from pgface.postgres.database import Database
