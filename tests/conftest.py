@@ -22,6 +22,13 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, lambda *_: None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long because of where it is."""
+    for item in items:
+        if item.path.parent.name in ("browser", "engines"):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def faces_dir() -> Path:
     """Real photos: ten people, ten photos each, 250×250 pixels."""

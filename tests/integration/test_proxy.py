@@ -20,6 +20,7 @@ from pgface.server.bodies import SMALL
 from pgface.settings import MEBI, Settings
 from support.certificates import make_certificate
 from support.commands import environment_of
+from support.databases import Template
 from support.documentation import blocks
 from support.embedded_server import eventually
 from support.serve import Served, serving
@@ -29,8 +30,14 @@ CLIENT = "127.0.0.9"
 
 
 @pytest.fixture
+def template(schema_name: str) -> Template:
+    """A gallery of dlib, which needs no weights."""
+    return Template(schema_name, "dlib")
+
+
+@pytest.fixture
 def gallery(settings: Settings) -> Iterator[Gallery]:
-    with Gallery.create(settings, model="dlib") as gallery:
+    with Gallery.open(settings) as gallery:
         Accounts(gallery).register("siti@example.org", "four plain words here")
         yield gallery
 

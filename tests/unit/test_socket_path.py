@@ -7,6 +7,7 @@ import pytest
 
 from pgface.errors import EmbeddedPostgresError
 from pgface.postgres.socket_path import SOCKET_PATH_BYTES, forget, reachable
+from support.sentences import database as says
 
 SOCKET = len("/.s.PGSQL.5432")
 
@@ -48,7 +49,7 @@ def test_a_link_that_leads_elsewhere_is_not_followed(runtime_dir: Path) -> None:
     link = reachable(of_length(200))
     link.unlink()
     link.symlink_to(runtime_dir)
-    with pytest.raises(EmbeddedPostgresError, match="too long for a socket"):
+    with pytest.raises(EmbeddedPostgresError, match=says.PATH_IS_TOO_LONG_FOR_A_SOCKET.pattern()):
         reachable(of_length(200))
 
 
@@ -57,7 +58,7 @@ def test_a_link_that_leads_elsewhere_is_not_followed(runtime_dir: Path) -> None:
 def test_another_users_link_is_not_followed() -> None:
     link = reachable(of_length(200))
     os.chown(link, 65534, 65534, follow_symlinks=False)
-    with pytest.raises(EmbeddedPostgresError, match="too long for a socket"):
+    with pytest.raises(EmbeddedPostgresError, match=says.PATH_IS_TOO_LONG_FOR_A_SOCKET.pattern()):
         reachable(of_length(200))
 
 
