@@ -18,6 +18,8 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 demo: setup
 	$(BIN)/python examples/demo.py
 
+# Tests start hundreds of processes that import pgface: it is compiled once, also where bytecode is not written otherwise.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: setup lint

@@ -62,6 +62,10 @@ EMAIL, PASSWORD, OTHER = "ada@example.org", "four plain words here", "five other
 HOME = Client(address="192.0.2.7")
 
 
+hashed_by_default = pytest.mark.parametrize("hash_parameters", [{}], ids=["default hashes"])
+"""For the tests whose subject is what a hash costs."""
+
+
 @pytest.fixture
 def template(schema_name: str) -> Template:
     """A gallery without a model, which accounts do not need."""
@@ -126,6 +130,7 @@ def test_register_log_in_and_out(accounts: Accounts, gallery: Gallery, plain: Co
     }
 
 
+@hashed_by_default
 def test_the_two_refusals_of_a_login_cannot_be_told_apart(
     accounts: Accounts, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +176,7 @@ OLD_HASHES: dict[str, Callable[[], str]] = {
 }
 
 
+@hashed_by_default
 def test_old_hashes_do_not_tell_who_is_there(
     accounts: Accounts, gallery: Gallery, plain: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +221,7 @@ def _werkzeug_digest(kind: str, salt: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", b"flask", salt.encode(), 1000).hex()
 
 
+@hashed_by_default
 @pytest.mark.parametrize(
     ("kind", "made"),
     [

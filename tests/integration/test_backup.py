@@ -48,6 +48,8 @@ from support.galleries import ODD_SCHEMA, axis, contents, in_both_schemas, one_v
 from support.photos import Photos
 from support.sentences import backup as says
 
+pytestmark = pytest.mark.slow
+
 ENROLLED = ("Ariel_Sharon", "Colin_Powell")
 PASSPHRASE = "correct horse"
 

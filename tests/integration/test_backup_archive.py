@@ -22,6 +22,8 @@ from pgface.backup.whole_file import whole_file
 from pgface.errors import ArchiveError, PassphraseError, StorageError
 from support.sentences import backup as says
 
+pytestmark = pytest.mark.slow
+
 GALLERY = "3f2b8a54-6f0c-4f0e-9b57-0c7d8a9b1c2d"
 FOLDER = "0123456789abcdef0123456789abcdef"
 NAMES = [f"{GALLERY}/{FOLDER}/{digit}0/{digit}0{'5' * 30}.jpg" for digit in "abc"]

@@ -20,6 +20,8 @@ from support.embedded_server import ask, eventually
 from support.photos import Photos
 from support.sentences import backup as says
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "backup.md"
 BLOCK = re.compile(r"<!-- tested: ([a-z ]+) -->\n```sh\n(.+?)```", re.DOTALL)
 COMMANDS = dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))

@@ -32,6 +32,8 @@ from support.commands import Run, process_runner, runner, without_settings
 from support.galleries import close_database, everything
 from support.sentences import benchmark as says
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--people", 40, "--probes", 50, "--clients", 2, "--seconds", 1)
 
 

@@ -16,6 +16,8 @@ from support.commands import without_settings
 from support.galleries import everything
 from support.sentences import benchmark as says
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "bench_search.py"
 VARIANTS = PROGRAM.with_name("bench_search_variants.py")
 QUICK = ("--people", 200, "--probes", 60, "--seconds", 1, "--patience", 0.1)

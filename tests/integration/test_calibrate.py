@@ -30,6 +30,8 @@ from support.photos import Photos
 from support.sentences import evaluation as says
 from support.sentences import models
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def embedded(faces_dir: Path, insightface_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> EmbeddedPhotos:

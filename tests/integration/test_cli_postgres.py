@@ -17,6 +17,8 @@ from pgface.postgres.embedded import EmbeddedPostgres
 from support.embedded_server import Client, ask, eventually, postmaster, run, server_processes, stopped_at_the_end
 from support.sentences import database as says
 
+pytestmark = pytest.mark.slow
+
 PGFACE = Path(sys.executable).with_name("pgface")
 ANSI_FREE = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "500"}
 

@@ -148,6 +148,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_run(pgface: Run, 
     assert reports(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pgface")
 @pytest.mark.parametrize("how", ["Ctrl-C", "the server goes away"])
 def test_a_folder_run_that_is_broken_off(environment: dict[str, str], people: Path, tmp_path: Path, how: str) -> None:
@@ -221,6 +222,7 @@ def test_what_concerns_every_photo_is_said_once(pgface: Run, photos: Photos, tmp
         assert "buffalo_sc_q8" in failed.stderr
 
 
+@pytest.mark.slow
 def test_streams_that_are_closed_or_cannot_show_a_name(pgface: Run, environment: dict[str, str]) -> None:
     pgface("users", "add", "joao@example.org", "--name", "Jo\u00e3o")
     pgface = process_runner(environment)
@@ -305,6 +307,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     assert empty == Settings()
 
 
+@pytest.mark.slow
 def test_everything_on_the_embedded_server(insightface_pack: Path, photos: Photos, tmp_path: Path) -> None:
     run = process_runner({"PGFACE_DATA_DIR": str(tmp_path / "data"), "PGFACE_MODEL": str(insightface_pack)})
     assert RUN_INIT in run("status", code=1).stderr

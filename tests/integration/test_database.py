@@ -230,6 +230,7 @@ def test_a_lost_connection_is_replaced_for_reading_and_undoes_a_transaction(sett
         assert database.read("select_users", {"after": 0, "limit": None, "text": None}, row_factory=tuple_row) == []
 
 
+@pytest.mark.slow
 def test_a_killed_embedded_server_is_started_again(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     initialise(settings)
@@ -281,6 +282,7 @@ def test_the_vector_index_comes_back_as_it_was(settings: Settings) -> None:
         assert drop_vector_index(connection) == tuned
 
 
+@pytest.mark.slow
 def test_several_loads_at_once_leave_one_index(settings: Settings) -> None:
     initialise(settings)
     with Database.open(settings) as database:

@@ -16,6 +16,8 @@ from pgface.postgres.embedded import EmbeddedPostgres
 from support.sentences import commands as says
 from support.serve import ended, serving_by
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 PASSWORD = "four plain words here"
 

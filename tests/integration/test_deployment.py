@@ -36,7 +36,10 @@ from support.serve import serving
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the whole of 127.0.0.0/8 is one's own on Linux alone")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the whole of 127.0.0.0/8 is one's own on Linux alone"),
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,6 +298,7 @@ def test_a_function_of_another_result_has_to_go_first(settings: Settings, plain:
 BROKEN = "DROP FUNCTION verify_face; DROP TRIGGER update_face_embeddings_updated_at ON face_embeddings"
 
 
+@pytest.mark.slow
 def test_a_fix_waits_for_nobody_long_and_undoes_all(settings: Settings, plain: Connection) -> None:
     plain.execute(BROKEN)
     findings = diagnose(settings)
@@ -928,6 +929,7 @@ def test_what_a_fix_did_not_help_is_not_fixed(visitor: Settings, plain: Connecti
     assert says.FIXED_CHECK.format(check="vacuum") not in done.stdout
 
 
+@pytest.mark.slow
 def test_on_an_embedded_server(tmp_path: Path) -> None:
     pgface = runner({"PGFACE_DATA_DIR": str(tmp_path / "data")})
     pgface("init")

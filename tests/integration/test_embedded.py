@@ -34,6 +34,8 @@ from support.embedded_server import (
 )
 from support.sentences import database as says
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:

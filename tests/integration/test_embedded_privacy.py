@@ -33,6 +33,8 @@ from support.embedded_server import (
 )
 from support.sentences import database as says
 
+pytestmark = pytest.mark.slow
+
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

@@ -23,6 +23,8 @@ from support.commands import Run
 from support.photos import Photos
 from support.sentences import evaluation as says
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def people(faces_dir: Path, group_photo: Path, tmp_path: Path) -> Path:

@@ -30,6 +30,8 @@ from support.photos import Photos
 from support.sentences import accounts as says
 from support.service_role import opened_as_service
 
+pytestmark = pytest.mark.slow
+
 BUSH, BLAIR = ("George_W_Bush", 6), ("Tony_Blair", 2)
 EMAIL, OTHER, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
 HOME = Client(address="192.0.2.7")

@@ -23,6 +23,8 @@ from support.commands import environment_of
 from support.sentences import pages as says
 from support.serve import Served, serving
 
+pytestmark = pytest.mark.slow
+
 FILE = Path(__file__).parents[2] / "examples" / "flask_introspection" / "app.py"
 EMAIL, PASSWORD = "siti@example.org", "four plain words here"
 HERE = Client(address="192.0.2.7")

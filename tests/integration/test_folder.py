@@ -23,6 +23,8 @@ from support.photos import Photos
 from support.sentences import gallery as says
 from support.sentences import photos as says_of_photos
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def people(faces_dir: Path, tmp_path: Path) -> Path:

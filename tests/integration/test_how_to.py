@@ -27,6 +27,8 @@ from support.sentences import Sentence, accounts, benchmark, commands, evaluatio
 from support.sentences import how_to as says
 from support.serve import serving
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pgface"
 PAGES = ("quick-start", "init", "thresholds", "performance", "troubleshooting", "accounts", "service", "flask")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from pgface.postgres.database import Database, initialise
@@ -14,6 +15,8 @@ from support.documentation import blocks
 from support.galleries import enroll_synthetic
 from support.sentences import how_to as says_of_pages
 from support.sentences import search as says
+
+pytestmark = pytest.mark.slow
 
 NAME = "idx_embeddings_vector"
 

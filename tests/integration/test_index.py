@@ -33,6 +33,8 @@ from support.databases import create_database, drop_database
 from support.galleries import add_embedding, add_user, axis, enroll_synthetic, rows
 from support.sentences import search as says
 
+pytestmark = pytest.mark.slow
+
 NAME = "idx_embeddings_vector"
 SCAN = 10.0
 """Seconds; more than a scan of these galleries takes."""

@@ -34,6 +34,8 @@ from support.pgbouncer import pooler
 from support.photos import Photos
 from support.sentences import database as says
 
+pytestmark = pytest.mark.slow
+
 VERSIONS = ("postgres16", "postgres18")
 SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
 

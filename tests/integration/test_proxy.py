@@ -25,6 +25,8 @@ from support.documentation import blocks
 from support.embedded_server import eventually
 from support.serve import Served, serving
 
+pytestmark = pytest.mark.slow
+
 CLIENT = "127.0.0.9"
 """Where requests come from; the proxy and the service are at 127.0.0.1."""
 

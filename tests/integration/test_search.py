@@ -34,6 +34,8 @@ from support.galleries import add_embedding, add_user, axis, rows
 from support.sentences import database as says_of_databases
 from support.sentences import search as says
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = 400
 PHOTOS = 3
 INDEXED: tuple[SearchMethod, ...] = ("hnsw", "hnsw_binary", "ivfflat")

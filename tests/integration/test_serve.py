@@ -32,6 +32,8 @@ from support.sentences.gallery import RUN_INIT
 from support.serve import serving
 from support.service_role import service_role
 
+pytestmark = pytest.mark.slow
+
 READY = {"ready": True, "database": True, "schema_current": True, "model": True}
 
 

@@ -21,6 +21,8 @@ from support.galleries import contents, in_both_schemas, rows
 from support.old_installation import some_vectors
 from support.sentences import backup as says
 
+pytestmark = pytest.mark.slow
+
 FORMATS = pytest.mark.parametrize("destination", ["export", "export.parquet"])
 Change = Callable[[dict[str, Any]], Any]
 

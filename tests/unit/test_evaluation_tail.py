@@ -18,6 +18,8 @@ from pgface.evaluation.tail import REACH, NonMatedTrials, Tail, _widening, fpir_
 from support.evaluated_people import photos
 from support.sentences import evaluation as says
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = 400
 
 
