@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench bench-search docs constraints clean
+.PHONY: setup demo test test-fast lint bench bench-search docs constraints clean
 
 setup: $(VENV)/.installed
 
@@ -18,8 +18,15 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 demo: setup
 	$(BIN)/python examples/demo.py
 
+# Tests start hundreds of processes that import pgface: it is compiled once, also where bytecode is not written otherwise.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
 test: setup lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: setup # the inner loop
+	$(PYTEST) -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from pgface.cli import app
 from pgface.server.app import create_app
@@ -110,9 +111,10 @@ _DEFAULTS = {
 
 
 def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-    for child_name, child in sorted(getattr(command, "commands", {}).items()):
-        full_name = f"{name} {child_name}"
-        if getattr(child, "commands", None):
+    context = typer.Context(command)
+    for child_name in sorted(command.list_commands(context)):
+        full_name, child = f"{name} {child_name}", command.get_command(context, child_name)
+        if isinstance(child, TyperGroup):
             yield from _commands(full_name, child)
         else:
             yield full_name, child

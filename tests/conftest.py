@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pgface.postgres.server_settings import usable_cores
+
 pytest.register_assert_rewrite("support")
 
 from support.photos import SHARED  # noqa: E402 - after it is known that its assertions are rewritten
@@ -20,6 +22,18 @@ for _number in (signal.SIGINT, signal.SIGHUP):
     # do not inherit a handler. The tests end such programs by them.
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more process than cores for `-n auto`, because tests wait for servers, pages and clocks in between."""
+    return usable_cores() + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long because of where it is."""
+    for item in items:
+        if item.path.parent.name in ("browser", "engines"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

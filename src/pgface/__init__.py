@@ -8,22 +8,26 @@ with Gallery.open() as gallery:
         print(face.face.box, face.matches)
 """
 
-from pgface.errors import PgfaceError
-from pgface.faces.engine import Box, Engine, Face, Quality
-from pgface.folder import FolderReport
-from pgface.gallery import Gallery
-from pgface.results import (
-    Comparison,
-    Enrollment,
-    Identification,
-    IdentifiedFace,
-    Match,
-    Status,
-    StoredPhoto,
-    User,
-    Verification,
-)
-from pgface.settings import Settings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pgface.errors import PgfaceError
+    from pgface.faces.engine import Box, Engine, Face, Quality
+    from pgface.folder import FolderReport
+    from pgface.gallery import Gallery
+    from pgface.results import (
+        Comparison,
+        Enrollment,
+        Identification,
+        IdentifiedFace,
+        Match,
+        Status,
+        StoredPhoto,
+        User,
+        Verification,
+    )
+    from pgface.settings import Settings
 
 __all__ = [
     "Box",
@@ -44,3 +48,35 @@ __all__ = [
     "User",
     "Verification",
 ]
+
+_MODULES: Final = {
+    "Box": "faces.engine",
+    "Comparison": "results",
+    "Engine": "faces.engine",
+    "Enrollment": "results",
+    "Face": "faces.engine",
+    "FolderReport": "folder",
+    "Gallery": "gallery",
+    "Identification": "results",
+    "IdentifiedFace": "results",
+    "Match": "results",
+    "PgfaceError": "errors",
+    "Quality": "faces.engine",
+    "Settings": "settings",
+    "Status": "results",
+    "StoredPhoto": "results",
+    "User": "results",
+    "Verification": "results",
+}
+"""Where each name is. It is imported when it is first used, so that a command starts without what it does not need."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"pgface.{_MODULES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,6 +16,9 @@ from support.fake_camera import FakeCamera, still
 from support.galleries import one_value
 from support.gallery_service import serving
 from support.photos import Photos
+from support.sentences import gallery as gallery_says
+from support.sentences import pages as says
+from support.sentences import photos as photos_say
 
 PHOTOS = "**/api/v1/photos"
 
@@ -52,37 +55,39 @@ def folder(tmp_path: Path, photos: Photos, group_photo: Path) -> Path:
 
 
 def choose_folder(page: Page, folder: Path) -> None:
-    page.get_by_label("Choose a folder").set_input_files(folder)
+    page.get_by_label(says.CHOOSE_A_FOLDER).set_input_files(folder)
 
 
 def test_a_folder_of_people_and_photos_of_a_person(
     admin: Page, folder: Path, photos: Photos, gallery: Gallery, screenshot: Screenshot
 ) -> None:
     choose_folder(admin, folder)
-    expect(admin.locator(".chosen")).to_have_text("Photos: 4 · People: 4")
+    expect(admin.locator(".chosen")).to_have_text(says.CHOSEN.format(photos=4, people=4))
     rows = admin.locator(".rows > li")
     expect(rows.locator(".who")).to_have_text(["Colin_Powell", "Group", "Impostor", "Tony_Blair"])
     assert one_value(gallery, "SELECT count(*) FROM photos") == 2  # nothing is sent before it is seen
     admin.get_by_role("button", name="Enroll").click()
     report = admin.locator(".report")
-    expect(report).to_have_text("Enrolled: 2 · There already: 0 · Refused: 2 · Cancelled: 0")
+    expect(report).to_have_text(says.ENROLLED.format(added=2, there=0, refused=2, cancelled=0))
     screenshot("admin-enrolled")
     expect(rows.locator(".state")).to_have_text(["enrolled", "refused", "refused", "enrolled"])
-    expect(rows.nth(1)).to_contain_text("6 faces were found")
+    assert photos_say.SEVERAL_FACES.is_in(rows.nth(1).inner_text(), count=6)
     expect(rows.nth(1).locator("code")).to_have_text("several-faces")
-    expect(rows.nth(2)).to_contain_text("this face already belongs to George W Bush <bush@example.org>")
-    admin.get_by_role("link", name="Show them").click()
+    expect(rows.nth(2)).to_contain_text(
+        gallery_says.FACE_OF_ANOTHER_USER.format(name="George W Bush", email="bush@example.org")
+    )
+    admin.get_by_role("link", name=says.SHOW_THEM).click()
     expect(admin.locator(".faces .name")).to_have_text(["Ada", "George W Bush", "Tony Blair", "Colin Powell"])
     assert gallery.user("tony-blair@pgface.invalid").photos == 2
 
     admin.get_by_role("link", name="Tony Blair").click()
-    admin.get_by_label("Choose photos").set_input_files([photos("Tony_Blair", 3), photos("George_W_Bush", 8)])
+    admin.get_by_label(says.CHOOSE_PHOTOS).set_input_files([photos("Tony_Blair", 3), photos("George_W_Bush", 8)])
     admin.get_by_role("button", name="Enroll").click()
-    expect(admin.locator(".report")).to_have_text("Enrolled: 0 · There already: 1 · Refused: 1 · Cancelled: 0")
-    admin.get_by_label("Choose photos").set_input_files(photos("George_W_Bush", 8))
-    admin.get_by_label("Enroll also a face that the gallery takes for somebody else's").check()
+    expect(admin.locator(".report")).to_have_text(says.ENROLLED.format(added=0, there=1, refused=1, cancelled=0))
+    admin.get_by_label(says.CHOOSE_PHOTOS).set_input_files(photos("George_W_Bush", 8))
+    admin.get_by_label(says.ENROLL_SOMEBODY_ELSES_FACE).check()
     admin.get_by_role("button", name="Enroll").click()
-    expect(admin.locator(".report")).to_have_text("Enrolled: 1 · There already: 0 · Refused: 0 · Cancelled: 0")
+    expect(admin.locator(".report")).to_have_text(says.ENROLLED.format(added=1, there=0, refused=0, cancelled=0))
     assert gallery.user("tony-blair@pgface.invalid").photos == 3
 
 
@@ -101,11 +106,11 @@ def test_what_is_busy_or_away_is_asked_again_until_it_is_cancelled(
             route.continue_()
 
     admin.route(PHOTOS, answer)
-    admin.get_by_label("Choose photos").set_input_files(photos("Colin_Powell", 2))
-    admin.get_by_label("E-mail, if all are of one person").fill("powell@example.org")
+    admin.get_by_label(says.CHOOSE_PHOTOS).set_input_files(photos("Colin_Powell", 2))
+    admin.get_by_label(says.EMAIL_OF_ONE_PERSON).fill("powell@example.org")
     admin.get_by_role("button", name="Enroll").click()
-    expect(admin.locator(".rows .state")).to_have_text("the service is busy; waiting")
-    expect(admin.locator(".rows .state")).to_have_text("no connection; waiting")
+    expect(admin.locator(".rows .state")).to_have_text(says.SERVICE_IS_BUSY)
+    expect(admin.locator(".rows .state")).to_have_text(says.NO_CONNECTION)
     expect(admin.locator(".rows .state")).to_have_text("enrolled")
     assert len(keys) == 3
     assert keys[0] == keys[1] == keys[2] is not None
@@ -113,13 +118,13 @@ def test_what_is_busy_or_away_is_asked_again_until_it_is_cancelled(
 
     admin.unroute(PHOTOS)
     admin.route(PHOTOS, lambda route: route.fulfill(status=503, headers={"Retry-After": "30"}, body="{}"))
-    admin.get_by_label("E-mail, if all are of one person").fill("")
+    admin.get_by_label(says.EMAIL_OF_ONE_PERSON).fill("")
     choose_folder(admin, folder)
     admin.get_by_role("button", name="Enroll").press("Enter")
-    expect(admin.locator(".rows .state").first).to_have_text("the service is busy; waiting")
+    expect(admin.locator(".rows .state").first).to_have_text(says.SERVICE_IS_BUSY)
     expect(admin.get_by_role("button", name="Cancel")).to_be_focused()
     admin.keyboard.press("Enter")
-    expect(admin.locator(".report")).to_have_text("Enrolled: 0 · There already: 0 · Refused: 0 · Cancelled: 4")
+    expect(admin.locator(".report")).to_have_text(says.ENROLLED.format(added=0, there=0, refused=0, cancelled=4))
     expect(admin.locator(".rows .state")).to_have_text(["cancelled"] * 4)
     assert one_value(gallery, "SELECT count(*) FROM photos") == 3
 
@@ -134,15 +139,15 @@ def test_identifying_a_photo_and_a_camera(
     tmp_path: Path,
 ) -> None:
     admin.get_by_role("link", name="Identify").click()
-    admin.get_by_label("Choose a photo").set_input_files(photos("Tony_Blair", 7))
-    expect(admin.locator(".report")).to_have_text("Faces: 1 · Identified: 1")
+    admin.get_by_label(says.CHOOSE_A_PHOTO).set_input_files(photos("Tony_Blair", 7))
+    expect(admin.locator(".report")).to_have_text(says.IDENTIFIED.format(faces=1, identified=1))
     screenshot("admin-identified")
     expect(admin.locator(".box.known")).to_have_text("1 Tony Blair")
-    expect(admin.get_by_role("heading", level=2)).to_have_text("Face 1: Tony Blair")
+    expect(admin.get_by_role("heading", level=2)).to_have_text(says.FACE_OF.format(number=1, name="Tony Blair"))
     rows = admin.get_by_role("row")
     expect(rows).to_have_count(3)
-    expect(rows.nth(1)).to_contain_text("above the threshold")
-    expect(rows.nth(2)).to_contain_text("below the threshold")
+    expect(rows.nth(1)).to_contain_text(says.ABOVE_THE_THRESHOLD)
+    expect(rows.nth(2)).to_contain_text(says.BELOW_THE_THRESHOLD)
     (face,) = gallery.identify(photos("Tony_Blair", 7), threshold=-1, top=2).faces
     expect(rows.nth(1)).to_contain_text(f"{face.matches[0].similarity:.3f}")
     expect(rows.nth(2)).to_contain_text(f"{face.matches[1].similarity:.3f}")
@@ -152,21 +157,21 @@ def test_identifying_a_photo_and_a_camera(
     assert box["x"] - picture["x"] == pytest.approx(face.face.box.x * picture["width"] / 250, abs=4)
     assert box["height"] == pytest.approx(face.face.box.height * picture["height"] / 250, abs=4)
 
-    admin.get_by_label("Choose a photo").set_input_files(group_photo)
-    expect(admin.locator(".report")).to_have_text("Faces: 6 · Identified: 0")
+    admin.get_by_label(says.CHOOSE_A_PHOTO).set_input_files(group_photo)
+    expect(admin.locator(".report")).to_have_text(says.IDENTIFIED.format(faces=6, identified=0))
     expect(admin.locator(".box")).to_have_count(6)
     screenshot("admin-strangers")
     no_photo = tmp_path / "no.jpg"
     no_photo.write_text("no photo")
-    admin.get_by_label("Choose a photo").set_input_files(no_photo)
+    admin.get_by_label(says.CHOOSE_A_PHOTO).set_input_files(no_photo)
     expect(admin.get_by_role("alert")).to_contain_text("photo-format")
     expect(admin.locator(".answer")).to_be_hidden()
     assert one_value(gallery, "SELECT count(*) FROM photos") == 2
 
     camera.show(still(photos("Tony_Blair", 7)))
-    admin.get_by_role("button", name="Use the camera").click()
-    admin.get_by_role("button", name="Take the photo").click()
+    admin.get_by_role("button", name=says.USE_THE_CAMERA).click()
+    admin.get_by_role("button", name=says.TAKE_THE_PHOTO).click()
     expect(admin.locator(".box.known")).to_have_text("1 Tony Blair")
-    admin.get_by_role("button", name="Stop the camera").click()
-    expect(admin.get_by_role("button", name="Use the camera")).to_be_focused()
+    admin.get_by_role("button", name=says.STOP_THE_CAMERA).click()
+    expect(admin.get_by_role("button", name=says.USE_THE_CAMERA)).to_be_focused()
     expect(admin.locator("video")).to_be_hidden()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from pgface.settings import Settings
 from support.chromium import Screenshot, hold_back
 from support.fake_camera import FakeCamera, Head, still
 from support.photos import Photos
+from support.sentences import accounts as accounts_say
+from support.sentences import pages as says
 from support.web_server import environment, served
 
 FILE = Path(__file__).parents[2] / "examples" / "flask_login" / "app.py"
@@ -44,14 +47,14 @@ def login_page(settings: Settings, people: Gallery, tab: Page, tmp_path: Path) -
 def test_by_password_in_and_out(login_page: Page, screenshot: Screenshot) -> None:
     login_page.get_by_label("E-mail").fill(EMAIL)
     login_page.get_by_label("Password").fill("wrong")
-    login_page.get_by_role("button", name="Log in by password").click()
-    expect(login_page.get_by_role("alert")).to_have_text("The e-mail or the password is not right.")
+    login_page.get_by_role("button", name=says.FLASK_LOG_IN_BY_PASSWORD).click()
+    expect(login_page.get_by_role("alert")).to_have_text(accounts_say.WRONG_EMAIL_OR_PASSWORD)
     screenshot("flask-refused")
     login_page.get_by_label("E-mail").fill(EMAIL)
     login_page.get_by_label("Password").fill(PASSWORD)
-    login_page.get_by_role("button", name="Log in by password").click()
+    login_page.get_by_role("button", name=says.FLASK_LOG_IN_BY_PASSWORD).click()
     expect(login_page.get_by_role("heading")).to_have_text("George")
-    expect(login_page.get_by_role("main")).to_contain_text("by your password")
+    expect(login_page.get_by_role("main")).to_contain_text(says.FLASK_LOGGED_IN_BY_PASSWORD)
     screenshot("flask-home")
     login_page.get_by_role("button", name="Log out").click()
     expect(login_page.get_by_role("heading")).to_have_text("Log in")
@@ -62,15 +65,15 @@ def test_by_password_in_and_out(login_page: Page, screenshot: Screenshot) -> Non
 
 def log_in_by_face(page: Page) -> None:
     page.get_by_label("E-mail").fill(EMAIL)
-    page.get_by_role("button", name="Log in by face").click()
+    page.get_by_role("button", name=says.FLASK_LOG_IN_BY_FACE).click()
 
 
 def test_by_face(login_page: Page, camera: FakeCamera, head: Head, people: Gallery, screenshot: Screenshot) -> None:
     hold_back(login_page, "/login/face/challenge", lambda challenge: camera.show(head.does(challenge["turns"])))
     log_in_by_face(login_page)
-    expect(login_page.get_by_role("status")).to_have_text("Look straight ahead again")
+    expect(login_page.get_by_role("status")).to_have_text(says.FLASK_LOOK_AHEAD_AGAIN)
     screenshot("flask-camera")  # now, because the page stands still for it
-    expect(login_page.get_by_role("main")).to_contain_text("by your face")
+    expect(login_page.get_by_role("main")).to_contain_text(says.FLASK_LOGGED_IN_BY_FACE)
     entry = read_audit(people.database)[0]
     assert (entry.event, entry.outcome, entry.address) == ("login by face", "done", "127.0.0.1")
     assert entry.similarity is not None
@@ -83,11 +86,11 @@ def test_a_photo_that_is_held_to_the_camera(
     # So few pictures a second that a page that takes ten would take one twice, and be refused for that.
     camera.show(still(photos("George_W_Bush", 6)), a_second=8)
     log_in_by_face(login_page)
-    expect(login_page.get_by_role("status")).to_have_text("That did not work. Try again.")
+    expect(login_page.get_by_role("status")).to_have_text(says.FLASK_FACE_REFUSED)
     screenshot("flask-photo")
     entry = read_audit(people.database)[0]
     assert (entry.event, entry.outcome) == ("login by face", "refused")
-    assert str(entry.reason).startswith("The head turned nowhere and not ")
+    assert re.match(accounts_say.HEAD_DID_NOT_TURN.pattern(asked="..."), str(entry.reason))
     login_page.goto(login_page.url.removesuffix("login"))
     expect(login_page.get_by_role("heading")).to_have_text("Log in")
 
@@ -95,11 +98,11 @@ def test_a_photo_that_is_held_to_the_camera(
 def test_a_camera_that_may_not_be_used(login_page: Page) -> None:
     login_page.context.clear_permissions()
     log_in_by_face(login_page)
-    expect(login_page.get_by_role("status")).to_have_text("There is no camera that may be used.")
-    expect(login_page.get_by_role("button", name="Log in by face")).to_be_enabled()
+    expect(login_page.get_by_role("status")).to_have_text(says.FLASK_NO_CAMERA)
+    expect(login_page.get_by_role("button", name=says.FLASK_LOG_IN_BY_FACE)).to_be_enabled()
 
 
 def test_somebody_who_does_not_say_who_they_are(login_page: Page) -> None:
-    login_page.get_by_role("button", name="Log in by face").click()
+    login_page.get_by_role("button", name=says.FLASK_LOG_IN_BY_FACE).click()
     expect(login_page.get_by_label("E-mail")).to_be_focused()
     expect(login_page.get_by_role("status")).to_be_empty()

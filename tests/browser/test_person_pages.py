@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
@@ -18,6 +19,9 @@ from support.fake_camera import FakeCamera, Head, still
 from support.gallery_service import Service, new_gallery, serving
 from support.page_rules import tab_stops, too_wide, violations
 from support.photos import Photos
+from support.sentences import accounts as accounts_say
+from support.sentences import api as api_says
+from support.sentences import pages as says
 
 GEORGE, TONY, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
 FACE_PAGE = "/login/face"
@@ -67,45 +71,45 @@ def test_registering_photos_and_coming_back(
     tab.get_by_role("main").get_by_role("link", name="Register").click()
     fill_in(tab, Name="Tony", **{"E-mail": TONY, "Password": "short"})
     tab.get_by_role("button", name="Register").click()
-    expect(tab.get_by_role("alert")).to_contain_text("A password has 15 to 1,024 characters")
+    expect(tab.get_by_role("alert")).to_contain_text(accounts_say.PASSWORD_LENGTH.format(least=15, most="1,024"))
     expect(tab.get_by_label("Password")).to_be_focused()
     expect(tab.get_by_label("E-mail")).to_have_value(TONY)
     screenshot("person-weak-password")
     fill_in(tab, Password=PASSWORD)
     tab.get_by_role("button", name="Register").click()
     expect(tab.get_by_role("heading", level=1)).to_have_text("Tony")
-    expect(tab.get_by_role("main")).to_contain_text("There is no photo of you yet.")
+    expect(tab.get_by_role("main")).to_contain_text(says.NO_PHOTO_YET)
 
     tab.get_by_label("File").set_input_files(photos("George_W_Bush", 8))
-    expect(tab.get_by_alt_text("The photo that you are about to add")).to_be_visible()
-    tab.get_by_role("button", name="Add this photo").click()
-    expect(tab.get_by_role("alert")).to_have_text("This face already belongs to another user.")
+    expect(tab.get_by_alt_text(says.PHOTO_TO_BE_ADDED)).to_be_visible()
+    tab.get_by_role("button", name=says.ADD_THIS_PHOTO).click()
+    expect(tab.get_by_role("alert")).to_have_text(api_says.FACE_OF_ANOTHER_USER)
     screenshot("person-other-face")
     tab.get_by_label("File").set_input_files(photos("Tony_Blair", 3))
-    tab.get_by_role("button", name="Add this photo").click()
-    expect(tab.locator("#alert")).to_have_text("The photo is added.")
+    tab.get_by_role("button", name=says.ADD_THIS_PHOTO).click()
+    expect(tab.locator("#alert")).to_have_text(says.PHOTO_ADDED)
     assert service.gallery.user(TONY).photos == 1
 
     camera.show(still(photos("Tony_Blair", 7)))
-    tab.get_by_role("button", name="Use the camera").click()
-    expect(tab.get_by_role("button", name="Take the picture")).to_be_focused()
+    tab.get_by_role("button", name=says.USE_THE_CAMERA).click()
+    expect(tab.get_by_role("button", name=says.TAKE_THE_PICTURE)).to_be_focused()
     screenshot("person-camera")
     tab.keyboard.press("Enter")
-    expect(tab.get_by_role("button", name="Add this photo")).to_be_focused()
+    expect(tab.get_by_role("button", name=says.ADD_THIS_PHOTO)).to_be_focused()
     expect(tab.locator("video")).to_be_hidden()
     screenshot("person-camera-taken")
     tab.keyboard.press("Enter")
-    expect(tab.locator("#alert")).to_have_text("The photo is added.")
+    expect(tab.locator("#alert")).to_have_text(says.PHOTO_ADDED)
     expect(tab.locator(".photos li")).to_have_count(2)
     assert service.gallery.user(TONY).photos == 2
 
     tab.get_by_role("button", name="Log out", exact=True).click()
-    expect(tab.locator("#alert")).to_have_text("You are logged out.")
+    expect(tab.locator("#alert")).to_have_text(says.LOGGED_OUT)
     tab.go_back()
     tab.reload()
     expect(tab.get_by_role("heading", level=1)).to_have_text("Log in")
     log_in_by_password(tab, service, TONY, "wrong")
-    expect(tab.get_by_role("alert")).to_have_text("The e-mail or the password is not right.")
+    expect(tab.get_by_role("alert")).to_have_text(accounts_say.WRONG_EMAIL_OR_PASSWORD)
     screenshot("person-refused")
     fill_in(tab, Password=PASSWORD)
     tab.get_by_role("button", name="Log in", exact=True).click()
@@ -115,7 +119,7 @@ def test_registering_photos_and_coming_back(
 def begin_by_face(page: Page, address: str, **fields: str) -> None:
     page.goto(address + FACE_PAGE)
     fill_in(page, **fields)
-    page.get_by_role("button", name="Open the camera").click()
+    page.get_by_role("button", name=says.OPEN_THE_CAMERA).click()
 
 
 def answer(page: Page, camera: FakeCamera, head: Head) -> None:
@@ -125,7 +129,7 @@ def answer(page: Page, camera: FakeCamera, head: Head) -> None:
 
 def expect_in_by_face(page: Page, gallery: Gallery) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("George")
-    expect(page.locator(".sessions li", has_text="this one")).to_contain_text("by face, similarity 0.")
+    expect(page.locator(".sessions li", has_text=says.THIS_SESSION)).to_contain_text(f"{says.SESSION_BY_FACE} 0.")
     entry = read_audit(gallery.database)[0]
     assert (entry.event, entry.outcome, entry.user_id) == ("login by face", "done", gallery.user(GEORGE).id)
     assert entry.similarity is not None
@@ -165,32 +169,29 @@ def test_a_photo_that_is_held_to_the_camera(
     expect(tab.get_by_role("button", name="Cancel")).to_be_in_viewport()
     assert too_wide(tab) == []
     assert violations(tab) == ""
-    expect(tab.get_by_role("alert")).to_have_text(
-        "That was not recognised. Try again in good light: look straight ahead, and follow the arrows slowly."
-    )
+    expect(tab.get_by_role("alert")).to_have_text(says.FACE_NOT_RECOGNISED)
     expect(tab.get_by_role("alert")).to_be_focused()
     screenshot("person-still-photo")
     entry = read_audit(service.gallery.database)[0]
     assert (entry.event, entry.outcome, entry.user_id) == ("login by face", "refused", service.gallery.user(GEORGE).id)
-    assert str(entry.reason).startswith("The head ")
+    assert re.match(accounts_say.HEAD_DID_NOT_TURN.pattern(asked="..."), str(entry.reason))
     assert str(entry.reason) not in tab.content()
-    expect(tab.get_by_role("button", name="Open the camera")).to_be_visible()
+    expect(tab.get_by_role("button", name=says.OPEN_THE_CAMERA)).to_be_visible()
     tab.goto(f"{service.address}/account")
     expect(tab.get_by_role("heading", level=1)).to_have_text("Log in")
 
 
 def test_a_camera_that_may_not_be_used(tab: Page, service: Service, screenshot: Screenshot) -> None:
-    sentence = "The camera may not be used. Allow it in the browser, and try again."
     tab.context.clear_permissions()
     begin_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
-    expect(tab.get_by_role("alert")).to_have_text(sentence)
+    expect(tab.get_by_role("alert")).to_have_text(says.CAMERA_NOT_ALLOWED)
     screenshot("person-camera-denied")
     service.log_in(tab, GEORGE)
     tab.goto(f"{service.address}/account")
-    tab.get_by_role("button", name="Use the camera").click()
-    expect(tab.get_by_role("status")).to_have_text(sentence)
+    tab.get_by_role("button", name=says.USE_THE_CAMERA).click()
+    expect(tab.get_by_role("status")).to_have_text(says.CAMERA_NOT_ALLOWED)
     tab.get_by_role("button", name="Cancel").click()
-    expect(tab.get_by_role("button", name="Use the camera")).to_be_focused()
+    expect(tab.get_by_role("button", name=says.USE_THE_CAMERA)).to_be_focused()
 
 
 def test_looking_for_a_place_is_given_up(tab: Page, service: Service, camera: FakeCamera, photos: Photos) -> None:
@@ -198,7 +199,7 @@ def test_looking_for_a_place_is_given_up(tab: Page, service: Service, camera: Fa
     begin_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
     expect(tab.locator("video")).to_be_visible()
     tab.get_by_role("button", name="Cancel").click()
-    expect(tab.get_by_role("button", name="Open the camera")).to_be_focused()
+    expect(tab.get_by_role("button", name=says.OPEN_THE_CAMERA)).to_be_focused()
     expect(tab.get_by_label("E-mail")).to_have_value(GEORGE)
     expect(tab.locator("video")).to_have_js_property("srcObject", None)
 
@@ -208,10 +209,10 @@ def test_sessions_and_a_new_password(george: Page, browser: Browser, service: Se
     with opened_tab(browser) as elsewhere:
         service.log_in(elsewhere, GEORGE)
         elsewhere.goto(f"{service.address}/account")
-        mine = elsewhere.locator(".sessions li", has_text="this one")
+        mine = elsewhere.locator(".sessions li", has_text=says.THIS_SESSION)
         expect(mine).to_have_count(1)
         mine.get_by_role("button").click()
-        expect(elsewhere.locator("#alert")).to_have_text("You are logged out.")
+        expect(elsewhere.locator("#alert")).to_have_text(says.LOGGED_OUT)
 
         service.log_in(elsewhere, GEORGE)
         elsewhere.goto(f"{service.address}/account")
@@ -220,19 +221,19 @@ def test_sessions_and_a_new_password(george: Page, browser: Browser, service: Se
         change.locator("input[name=new]").fill(new)
         change.get_by_role("button").click()
         expect(george.locator("input[name=former]")).to_be_focused()
-        expect(george.get_by_role("alert")).to_have_text("The password is not right.")
+        expect(george.get_by_role("alert")).to_have_text(says.WRONG_PASSWORD)
         george.locator("input[name=former]").fill(PASSWORD)
         george.locator("input[name=new]").fill(new)
         george.locator("#change-password").click()
-        expect(george.locator("#alert")).to_have_text("The password is changed. All other sessions are ended.")
+        expect(george.locator("#alert")).to_have_text(says.PASSWORD_CHANGED_AND_SESSIONS_ENDED)
         expect(george.locator(".sessions li")).to_have_count(1)
         elsewhere.reload()
         expect(elsewhere.get_by_role("heading", level=1)).to_have_text("Log in")
         log_in_by_password(elsewhere, service, GEORGE, new)
         expect(elsewhere.locator(".sessions li")).to_have_count(2)
 
-        george.get_by_role("button", name="Log out everywhere").click()
-        expect(george.locator("#alert")).to_have_text("You are logged out everywhere.")
+        george.get_by_role("button", name=says.LOG_OUT_EVERYWHERE).click()
+        expect(george.locator("#alert")).to_have_text(says.LOGGED_OUT_EVERYWHERE)
         elsewhere.reload()
         expect(elsewhere.get_by_role("heading", level=1)).to_have_text("Log in")
     Accounts(service.gallery).set_password(service.gallery.user(GEORGE).id, PASSWORD, client=COMMAND_LINE)
@@ -247,7 +248,7 @@ def test_my_data_and_leaving(
     service.log_in(tab, email)
     tab.goto(f"{service.address}/account")
     with tab.expect_download() as download:
-        tab.get_by_role("link", name="Download my data").click()
+        tab.get_by_role("link", name=says.DOWNLOAD_MY_DATA).click()
     assert download.value.suggested_filename == f"pgface-{added.user.id}.zip"
     download.value.save_as(tmp_path / "mine.zip")
     with ZipFile(tmp_path / "mine.zip") as archive:
@@ -258,22 +259,22 @@ def test_my_data_and_leaving(
         assert any(email in text for text in texts)
         assert all(json.loads(text) is not None for text in texts)
 
-    tab.get_by_role("link", name="Delete my face").click()
+    tab.get_by_role("link", name=says.DELETE_MY_FACE).click()
     screenshot("person-delete-face")
-    tab.get_by_role("button", name="Delete my face").click()
-    expect(tab.locator("#alert")).to_have_text("Your photos, and everything that was computed from them, are deleted.")
-    expect(tab.get_by_role("link", name="Delete my face")).to_have_count(0)
+    tab.get_by_role("button", name=says.DELETE_MY_FACE).click()
+    expect(tab.locator("#alert")).to_have_text(says.FACE_DELETED)
+    expect(tab.get_by_role("link", name=says.DELETE_MY_FACE)).to_have_count(0)
     assert gallery.user(email).embeddings == 0
 
-    tab.get_by_role("link", name="Delete my account").click()
+    tab.get_by_role("link", name=says.DELETE_MY_ACCOUNT).click()
     fill_in(tab, Your_password="wrong")
-    tab.get_by_role("button", name="Delete my account").click()
-    expect(tab.get_by_role("alert")).to_have_text("The password is not right.")
+    tab.get_by_role("button", name=says.DELETE_MY_ACCOUNT).click()
+    expect(tab.get_by_role("alert")).to_have_text(says.WRONG_PASSWORD)
     screenshot("person-delete-account-refused")
     assert gallery.user(email).id == added.user.id
     fill_in(tab, Your_password=PASSWORD)
-    tab.get_by_role("button", name="Delete my account").click()
-    expect(tab.locator("#alert")).to_have_text("Your account and all your data are deleted.")
+    tab.get_by_role("button", name=says.DELETE_MY_ACCOUNT).click()
+    expect(tab.locator("#alert")).to_have_text(says.ACCOUNT_DELETED)
     with pytest.raises(UnknownUserError):
         gallery.user(email)
 
@@ -281,7 +282,7 @@ def test_my_data_and_leaving(
 def test_by_keyboard_alone(tab: Page, service: Service) -> None:
     tab.goto(f"{service.address}/login")
     tab.keyboard.press("Tab")
-    expect(tab.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(tab.get_by_role("link", name=says.SKIP_TO_CONTENT)).to_be_focused()
     tab.keyboard.press("Enter")
     expect(tab.get_by_role("main")).to_be_focused()
     tab.keyboard.press("Tab")
@@ -314,5 +315,5 @@ def test_languages(browser: Browser, service: Service, screenshot: Screenshot, t
     tab.locator("#email").fill(GEORGE)
     tab.locator("#password").fill("salah")
     tab.locator("#log-in").click()
-    expect(tab.get_by_role("alert")).to_contain_text("kata sandi tidak benar")
+    expect(tab.get_by_role("alert")).to_contain_text(says.INDONESIAN_WRONG_PASSWORD)
     screenshot("person-refused-id")

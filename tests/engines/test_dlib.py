@@ -29,6 +29,7 @@ from pgface.faces.engine import Detection, Face
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import QualityLimits
 from pgface.settings import Settings
+from support.sentences import models as says
 
 ASTRONAUT: RGBImage = skimage.data.astronaut()
 THRESHOLD = 0.7
@@ -346,7 +347,7 @@ def test_without_its_packages(missing: str) -> None:
         except ModelNotInstalledError as error:
             print(error)
     """)
-    assert answer == "The dlib engine is not installed; run `pip install 'pgface[dlib]'`."
+    assert answer == says.DLIB_IS_NOT_INSTALLED
 
 
 def test_damaged_weights(tmp_path: Path) -> None:
@@ -365,10 +366,7 @@ def test_damaged_weights(tmp_path: Path) -> None:
         """,
         tmp_path,
     )
-    assert answer == (
-        "A file of the package face-recognition-models is missing or damaged; run "
-        "`pip install --force-reinstall --no-deps face-recognition-models`."
-    )
+    assert answer == says.DLIBS_WEIGHTS_ARE_DAMAGED
 
 
 def python(code: str, path: Path | None = None) -> str:

@@ -35,6 +35,7 @@ from pgface.faces.models import file_sha256, weights_sha256
 from pgface.faces.onnx import _resolve, execution_providers, provider_in_use, throughput_options
 from pgface.faces.pack import find_pack
 from pgface.faces.pixels import RGBImage
+from support.sentences import models as says
 
 
 @dataclass(frozen=True)
@@ -346,21 +347,29 @@ def test_a_pack_with_a_manifest(pack: Path, engine: InsightFaceEngine, portraits
 @pytest.mark.parametrize(
     ("spoil", "error", "words"),
     [
-        (lambda p: (p / "w600k_mbf.onnx").unlink(), ModelError, "no recognition model"),
-        (lambda p: (p / "det_500m.onnx").unlink(), ModelError, "no detection model"),
-        (lambda p: shutil.copy(p / "det_500m.onnx", p / "b.onnx"), ModelError, "several detection models (b.onnx, det"),
-        (lambda p: onnx.save(recogniser(128, 1.0), p / "w600k_mbf.onnx"), ModelError, "128 numbers"),
+        (lambda p: (p / "w600k_mbf.onnx").unlink(), ModelError, says.PACK_LACKS_A_MODEL.format(task="recognition")),
+        (lambda p: (p / "det_500m.onnx").unlink(), ModelError, says.PACK_LACKS_A_MODEL.format(task="detection")),
+        (
+            lambda p: shutil.copy(p / "det_500m.onnx", p / "b.onnx"),
+            ModelError,
+            says.PACK_HAS_SEVERAL_MODELS.format(task="detection", files="b.onnx, det_500m.onnx"),
+        ),
+        (
+            lambda p: onnx.save(recogniser(128, 1.0), p / "w600k_mbf.onnx"),
+            ModelError,
+            says.EMBEDDINGS_HAVE_ANOTHER_DIMENSION.format(dimension=128),
+        ),
         (lambda p: (p / "w600k_mbf.onnx").write_bytes(b""), WeightsMismatchError, "w600k_mbf.onnx"),
         (lambda p: (p / "det_500m.onnx").write_text("<html>"), WeightsMismatchError, "det_500m.onnx"),
         (lambda p: (p / "manifest.json").write_text('{"manifest_version": 2}'), ModelError, "manifest.json"),
-        (lambda p: shutil.rmtree(p), ModelNotInstalledError, "no folder"),
+        (lambda p: shutil.rmtree(p), ModelNotInstalledError, says.THERE_IS_NO_FOLDER),
     ],
 )
 def test_packs_that_cannot_be_used(pack: Path, spoil: Any, error: type[ModelError], words: str) -> None:
     spoil(pack)
     with pytest.raises(error) as caught:
         load(pack)
-    assert words in str(caught.value)
+    assert words.format(folder=pack) in str(caught.value)
 
 
 @pytest.mark.parametrize("file", ["det_500m.onnx", "w600k_mbf.onnx"])
@@ -371,20 +380,20 @@ def test_a_truncated_file(pack: Path, file: str, part: float) -> None:
     with pytest.raises(ModelError) as caught:
         load(pack)
     assert file in str(caught.value)
-    assert "install the model again" in str(caught.value)
+    assert says.INSTALL_THE_MODEL_AGAIN in str(caught.value)
 
 
 def test_a_model_that_onnxruntime_refuses(pack: Path) -> None:
     broken = recogniser(512, 1.0)
     broken.graph.node[2].op_type = "NoSuchOperator"
     onnx.save(broken, pack / "w600k_mbf.onnx")
-    with pytest.raises(ModelError, match=r"w600k_mbf.onnx in .* cannot be loaded"):
+    with pytest.raises(ModelError, match=says.FILE_CANNOT_BE_LOADED.pattern(file="w600k_mbf.onnx", folder=pack)):
         load(pack)
 
 
 def test_an_embedding_of_zeros_is_refused(pack: Path, six_people: RGBImage) -> None:
     onnx.save(recogniser(512, 0.0), pack / "w600k_mbf.onnx")
-    with pytest.raises(ModelError, match="not finite or is zero"):
+    with pytest.raises(ModelError, match=says.EMBEDDING_IS_NOT_FINITE.pattern()):
         load(pack).detect_and_embed(six_people)
 
 
@@ -412,14 +421,15 @@ def test_short_names(asked: str, provider: str) -> None:
 
 
 def test_a_provider_that_this_build_lacks(insightface_pack: Path) -> None:
-    with pytest.raises(ModelError, match=r"no CUDA, only CPU; install onnxruntime-gpu in place of onnxruntime"):
+    lacks_cuda = says.ONNX_RUNTIME_LACKS_A_PROVIDER.pattern(provider="CUDA", offered="CPU", package="onnxruntime-gpu")
+    with pytest.raises(ModelError, match=lacks_cuda):
         _resolve("cuda", KNOWN, ["CPUExecutionProvider"])
-    with pytest.raises(ModelError, match=r"no execution provider named warp; .* offers .*CPU"):
+    with pytest.raises(ModelError, match=says.THERE_IS_NO_PROVIDER_NAMED.pattern(provider="warp", offered="...CPU")):
         load(insightface_pack, provider="warp")
 
 
 def test_a_quiet_fallback_is_not_kept_quiet(engine: InsightFaceEngine) -> None:
-    with pytest.raises(ModelError, match="could not start CUDA and would run on CPU"):
+    with pytest.raises(ModelError, match=says.ONNX_RUNTIME_FELL_BACK.pattern(provider="CUDA", instead="CPU")):
         provider_in_use([engine._recogniser.session], "CUDAExecutionProvider")
 
 
@@ -456,19 +466,22 @@ def test_load_by_path_or_by_the_name_of_an_installed_folder(
 
 
 def test_models_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotInstalledError, match="`pgface models install buffalo_l --accept-license`"):
+    with pytest.raises(ModelNotInstalledError, match=says.INSTALL_A_MODEL_WITH_ITS_LICENCE.pattern(model="buffalo_l")):
         by_name("buffalo_l", tmp_path)
-    with pytest.raises(ModelNotInstalledError, match="`pgface models install auraface`"):
+    with pytest.raises(ModelNotInstalledError, match=says.INSTALL_A_MODEL.pattern(model="auraface")):
         by_name("auraface", tmp_path)
-    with pytest.raises(UnknownModelError, match="no model named buffalo_xl"):
+    with pytest.raises(UnknownModelError, match=says.THERE_IS_NO_MODEL_NAMED.pattern(model="buffalo_xl")):
         by_name("buffalo_xl", tmp_path)
-    with pytest.raises(UnknownModelError, match="no folder /no/such"):
+    with pytest.raises(UnknownModelError, match=says.THERE_IS_NO_FOLDER.pattern(folder="/no/such")):
         by_name("/no/such", tmp_path)
 
 
 def test_a_name_of_the_registry_stands_for_the_published_files(insightface_pack: Path, tmp_path: Path) -> None:
     shutil.copytree(insightface_pack, tmp_path / "buffalo_sc")
-    with pytest.raises(WeightsMismatchError, match="not the published ones"):
+    with pytest.raises(
+        WeightsMismatchError,
+        match=says.FILES_ARE_NOT_THE_PUBLISHED_ONES.pattern(model="buffalo_sc", folder=tmp_path / "buffalo_sc"),
+    ):
         by_name("buffalo_sc", tmp_path)
     assert by_name(str(tmp_path / "buffalo_sc"), tmp_path).identity.name == "buffalo_sc"
 
@@ -499,7 +512,7 @@ def test_a_missing_package(package: str, insightface_pack: Path) -> None:
         """,
         insightface_pack,
     )
-    assert "pip install 'pgface[insightface]'" in result.stdout, result.stderr
+    assert says.INSTALL_INSIGHTFACE in result.stdout, result.stderr
 
 
 def test_no_network_no_noise_no_warnings(insightface_pack: Path, tmp_path: Path) -> None:

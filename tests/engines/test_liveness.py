@@ -15,6 +15,7 @@ from pgface.faces.engine import Engine, Face
 from pgface.faces.liveness import MOST_FRAMES, Turn, check_turns
 from pgface.faces.pixels import RGBImage
 from support.moving_heads import Pose, noisy, path, tilted, turned
+from support.sentences import accounts as says
 
 AHEAD: Pose = (0, 0)
 LEFT: Pose = (45, 0)
@@ -88,7 +89,8 @@ def test_other_orders_and_another_person(
 ) -> None:
     frames = frames_of(engine, blair, path(*stations))
     check_turns(frames, turns, same_person=SAME_PERSON)
-    assert "The head turned" in refused(frames, turns[::-1] if turns != turns[::-1] else turns[:2])
+    asked = turns[::-1] if turns != turns[::-1] else turns[:2]
+    assert refused(frames, asked) == says.HEAD_TURNED_OTHERWISE.format(turns=", ".join(turns), asked=", ".join(asked))
 
 
 def test_dlib_sees_turns_to_the_sides(bush: RGBImage) -> None:
@@ -101,42 +103,44 @@ def test_dlib_sees_turns_to_the_sides(bush: RGBImage) -> None:
     "asked", [("right", "left", "up"), ("left", "right"), ("left", "right", "up", "left"), ("up",)]
 )
 def test_a_recording_of_other_turns(live: list[list[Face]], asked: tuple[Turn, ...]) -> None:
-    assert "The head turned left, right, up and not" in refused(live, asked)
+    told = says.HEAD_TURNED_OTHERWISE.format(turns="left, right, up", asked=", ".join(asked))
+    assert refused(live, asked) == told
 
 
 def test_a_still_photo(engine: Engine, bush: RGBImage) -> None:
-    assert refused(seen(engine, [bush] * 20)) == "The head turned nowhere and not left, right, up."
+    assert refused(seen(engine, [bush] * 20)) == says.HEAD_DID_NOT_TURN.format(asked="left, right, up")
 
 
 def test_a_photo_that_is_tilted_and_moved(engine: Engine, bush: RGBImage) -> None:
     poses = path(AHEAD, (50, 0), (-50, 0), AHEAD, (0, 40), AHEAD, step=6)
     frames = seen(engine, [np.roll(tilted(bush, pose), number % 20, axis=1) for number, pose in enumerate(poses)])
-    assert "The head turned nowhere" in refused(frames)
+    assert refused(frames) == says.HEAD_DID_NOT_TURN.format(asked="left, right, up")
 
 
 def test_frames_that_are_sent_again(live: list[list[Face]]) -> None:
-    assert refused([*live[:5], live[4], *live[5:]]) == "Frame 5 is sent more than once."
-    assert refused([*live, *live[:3]]) == "Frame 1 is sent more than once."
-    assert "sent more than once" in refused([live[0]] * 20)
+    assert refused([*live[:5], live[4], *live[5:]]) == says.FRAME_SENT_TWICE.format(number=5)
+    assert refused([*live, *live[:3]]) == says.FRAME_SENT_TWICE.format(number=1)
+    assert refused([live[0]] * 20) == says.FRAME_SENT_TWICE.format(number=1)
 
 
 def test_a_session_that_was_reordered(live: list[list[Face]]) -> None:
-    assert "the head jumps" in refused([*live[:3], *live[30:35], *live[3:30], *live[35:]])
-    assert "The head turned up, right, left and not" in refused(live[::-1])
+    assert says.HEAD_JUMPS in refused([*live[:3], *live[30:35], *live[3:30], *live[35:]])
+    told = says.HEAD_TURNED_OTHERWISE.format(turns="up, right, left", asked="left, right, up")
+    assert refused(live[::-1]) == told
 
 
 def test_a_session_that_was_cut(live: list[list[Face]]) -> None:
-    assert "the head jumps" in refused(live[::5])
-    assert "the head jumps" in refused([*live[:2], *live[11:]])
-    assert "straight ahead at the beginning and at the end" in refused(live[: len(live) // 2])
-    assert "straight ahead at the beginning" in refused(live[11:])
+    assert says.HEAD_JUMPS in refused(live[::5])
+    assert says.HEAD_JUMPS in refused([*live[:2], *live[11:]])
+    assert says.HEAD_NOT_STRAIGHT_AT_BEGINNING_AND_END in refused(live[: len(live) // 2])
+    assert says.HEAD_NOT_STRAIGHT_AT_BEGINNING in refused(live[11:])
 
 
 def test_two_people_who_take_turns(engine: Engine, live: list[list[Face]], blair: RGBImage) -> None:
     other = frames_of(engine, blair, path(AHEAD, LEFT, RIGHT, AHEAD, UP, AHEAD))
     assert len(other) == len(live)
     middle = len(live) // 2
-    assert "do not show the same person" in refused([*live[:middle], *other[middle:]])
+    assert says.FRAMES_OF_TWO_PEOPLE in refused([*live[:middle], *other[middle:]])
 
 
 def test_a_face_that_passes_into_another_by_small_steps(engine: Engine, bush: RGBImage, blair: RGBImage) -> None:
@@ -146,15 +150,16 @@ def test_a_face_that_passes_into_another_by_small_steps(engine: Engine, bush: RG
     frames = seen(engine, [*[blair] * 3, *mixed, *live, *mixed[::-1], *[blair] * 3])
     embeddings = [found[0].embedding for found in frames]
     assert min(float(one @ other) for one, other in pairwise(embeddings)) > SAME_PERSON
-    assert "does not show the person of the frontal frame" in refused(frames, ("left", "right"))
+    assert says.FRAME_OF_ANOTHER_PERSON in refused(frames, ("left", "right"))
 
 
 def test_somebody_else_in_the_picture_and_nobody(live: list[list[Face]]) -> None:
-    assert refused([*live[:3], [*live[3], *live[0]], *live[4:]]) == "Frame 4 shows 2 faces and not one."
-    assert refused([*live[:3], [], *live[4:]]) == "Frame 4 shows 0 faces and not one."
+    for fourth, faces in (([*live[3], *live[0]], 2), ([], 0)):
+        told = says.FRAME_WITHOUT_ONE_FACE.format(number=4, faces=faces)
+        assert refused([*live[:3], fourth, *live[4:]]) == told
 
 
 def test_too_few_and_too_many_frames(live: list[list[Face]]) -> None:
-    assert refused(live[:5]) == "There are 5 frames and not 10 to 100."
-    assert refused(live * (MOST_FRAMES // len(live) + 1)).endswith("frames and not 10 to 100.")
-    assert refused([]) == "There are 0 frames and not 10 to 100."
+    for frames in (live[:5], live * (MOST_FRAMES // len(live) + 1), []):
+        told = says.WRONG_NUMBER_OF_FRAMES.format(frames=len(frames), fewest=10, most=100)
+        assert refused(frames) == told

@@ -20,6 +20,8 @@ from pgface.faces.pixels import RGBImage
 from pgface.faces.presentation_attack import AttackDetector, load_attack_detectors, require_live, surroundings
 from pgface.faces.quality import describe
 from support.liveness_networks import as_addon, of_channels, that_gives
+from support.sentences import accounts as says
+from support.sentences import models as models_say
 
 MARKS = np.array([[90, 100], [130, 100], [110, 120], [95, 140], [125, 140]], np.float32)
 BOX = Box(80, 70, 60, 90)
@@ -138,22 +140,22 @@ def test_the_addon_sees_an_aligned_face_red_first_from_0_to_1(tmp_path: Path) ->
 def test_the_addon_refuses_a_face_at_the_edge_and_one_without_a_mouth(tmp_path: Path) -> None:
     as_addon(tmp_path / OWN / "liveness.onnx")
     image = of_one_colour(204, 51, 0)
-    with pytest.raises(LivenessError, match="too near to the edge"):
+    with pytest.raises(LivenessError, match=says.FACE_TOO_NEAR_TO_EDGE.pattern()):
         one(tmp_path).score(image, face(image, landmarks=MARKS - np.float32(60)))
     marks = MARKS.copy()
     marks[3:] = np.nan
-    with pytest.raises(ModelError, match="needs the corners of the mouth"):
+    with pytest.raises(ModelError, match=says.CORNERS_OF_MOUTH_NEEDED.pattern()):
         one(tmp_path).score(image, face(image, landmarks=marks))
 
 
 def test_what_gives_no_probability(tmp_path: Path) -> None:
     image = of_one_colour(204, 51, 0)
     file = that_gives(tmp_path / OWN / "minifasnet_v2.onnx", 0, math.nan, 0)
-    with pytest.raises(ModelError, match="gave no number"):
+    with pytest.raises(ModelError, match=says.NETWORK_GAVE_NO_NUMBER.pattern()):
         one(tmp_path).score(image, face(image))
     file.unlink()
     as_addon(tmp_path / OWN / "liveness.onnx", bias=2)
-    with pytest.raises(ModelError, match="gave no number"):
+    with pytest.raises(ModelError, match=says.NETWORK_GAVE_NO_NUMBER.pattern()):
         one(tmp_path).score(image, face(image))
 
 
@@ -161,7 +163,8 @@ def test_the_mean_over_the_frames_decides(tmp_path: Path) -> None:
     that_gives(tmp_path / OWN / "minifasnet_v2.onnx", 0, 1, 0)
     detector = one(tmp_path)
     require_live(detector, [0.9, 0.93, 0.92], None)
-    with pytest.raises(LivenessError, match=r"liveness takes it for a picture: 0\.913 over 3 frames"):
+    refused = says.TAKEN_FOR_A_PICTURE.pattern(network="liveness", score="0.913", frames=3)
+    with pytest.raises(LivenessError, match=refused):
         require_live(detector, [0.9, 0.92, 0.92], None)
     require_live(detector, [0.0, 1.0], 0.5)
     with pytest.raises(LivenessError):
@@ -171,25 +174,25 @@ def test_the_mean_over_the_frames_decides(tmp_path: Path) -> None:
 def test_what_is_no_network_for_liveness(tmp_path: Path, insightface_pack: Path) -> None:
     folder = tmp_path / OWN
     folder.mkdir()
-    with pytest.raises(ModelError, match="holds no ONNX file"):
+    with pytest.raises(ModelError, match=says.NETWORK_FOLDER_IS_EMPTY.pattern()):
         loaded(tmp_path)
     file = folder / "2.7_80x80_MiniFASNetV2.onnx"
     file.write_bytes(b"no network")
-    with pytest.raises(ModelError, match=r"MiniFASNetV2.onnx cannot be loaded: it is damaged"):
+    with pytest.raises(ModelError, match=says.NETWORK_IS_DAMAGED.pattern(file=file.name)):
         loaded(tmp_path)
     of_channels(file, weight=1, picture=(1, 3, 112, 112))
-    with pytest.raises(ModelError, match=r"MiniFASNetV2.onnx is neither MiniFASNet nor InsightFace's addon"):
+    with pytest.raises(ModelError, match=says.NETWORK_IS_OF_ANOTHER_KIND.pattern(file=file.name)):
         loaded(tmp_path)
     of_channels(file, weight=1, picture=(8, 3, 80, 80))
-    with pytest.raises(ModelError, match="take one picture"):
+    with pytest.raises(ModelError, match=says.NETWORK_TAKES_ONE_PICTURE.pattern()):
         loaded(tmp_path)
     shutil.copyfile(insightface_pack / "w600k_mbf.onnx", file)
-    with pytest.raises(ModelError, match="take one picture"):
+    with pytest.raises(ModelError, match=says.NETWORK_TAKES_ONE_PICTURE.pattern()):
         loaded(tmp_path)
     that_gives(file, 0, 1, 0)
     assert loaded(tmp_path)
     file.rename(folder / "network.onnx")
-    with pytest.raises(ModelError, match=r"name network.onnx does not tell"):
+    with pytest.raises(ModelError, match=says.NETWORK_NAME_WITHOUT_SCALE.pattern(file="network.onnx")):
         loaded(tmp_path)
 
 
@@ -212,9 +215,9 @@ def test_install_networks_of_ones_own(tmp_path: Path, insightface_pack: Path) ->
         install(OWN, models_dir, accept_license=True)
     with pytest.raises(LicenseNotAcceptedError):
         install(OWN, models_dir, source=file)
-    with pytest.raises(ModelError, match="take one picture"):
+    with pytest.raises(ModelError, match=says.NETWORK_TAKES_ONE_PICTURE.pattern()):
         install(OWN, models_dir, source=insightface_pack, accept_license=True)
-    with pytest.raises(ModelError, match="holds no ONNX file"):
+    with pytest.raises(ModelError, match=says.NETWORK_FOLDER_IS_EMPTY.pattern()):
         install(OWN, models_dir, source=models_dir, accept_license=True)
     assert not list(models_dir.iterdir())
     assert install(OWN, models_dir, source=file, accept_license=True).present
@@ -231,8 +234,11 @@ def test_published_networks_are_compared_with_what_is_published(
     source = tmp_path / "from"
     files = [that_gives(source / name, 0, 9, 0) for name in ("MiniFASNetV2.onnx", "MiniFASNetV1SE.onnx")]
     models_dir = tmp_path / "models"
-    with pytest.raises(WeightsMismatchError, match="not the published one; nothing was installed"):
+    changed = ", ".join(file.name for file in files)
+    told = models_say.FILE_IS_NOT_THE_PUBLISHED_ONE.pattern(files=changed, model="minifasnet")
+    with pytest.raises(WeightsMismatchError, match=told) as refused:
         install("minifasnet", models_dir, source=source)
+    assert says.NOTHING_WAS_INSTALLED in str(refused.value)
     # The published files cannot be had here: these two stand for them.
     published = tuple(ModelFile(file.name, file.stat().st_size, file_sha256(file)) for file in files)
     model = liveness_models.LivenessModel(
@@ -244,7 +250,7 @@ def test_published_networks_are_compared_with_what_is_published(
     monkeypatch.setitem(LIVENESS_MODELS, "minifasnet", model)
     assert install("minifasnet", models_dir, source=source).present
     assert one(models_dir).name == "minifasnet"
-    with pytest.raises(LicenseNotAcceptedError, match="non-commercial research only"):
+    with pytest.raises(LicenseNotAcceptedError, match=models_say.LICENCE_ALLOWS_RESEARCH_ONLY.pattern()):
         install("insightface-liveness", models_dir, source=source)
     (models_dir / "minifasnet" / "MiniFASNetV2.onnx").unlink()
     assert not status("minifasnet", models_dir).present

@@ -52,8 +52,9 @@ from pgface.postgres.database import connected, initialise
 from pgface.postgres.roles import grant_reader, grant_service
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner
-from support.databases import create_database, drop_database
+from support.databases import Template, create_database, drop_database
 from support.galleries import rows
+from support.sentences import accounts as says
 from support.service_role import as_role, drop_role, opened_as_service
 
 OWN_KIND = "$argon2id$v=19$m=65536,t=3,p=4"
@@ -61,10 +62,19 @@ EMAIL, PASSWORD, OTHER = "ada@example.org", "four plain words here", "five other
 HOME = Client(address="192.0.2.7")
 
 
+hashed_by_default = pytest.mark.parametrize("hash_parameters", [{}], ids=["default hashes"])
+"""For the tests whose subject is what a hash costs."""
+
+
+@pytest.fixture
+def template(schema_name: str) -> Template:
+    """A gallery without a model, which accounts do not need."""
+    return Template(schema_name)
+
+
 @pytest.fixture
 def gallery(settings: Settings) -> Iterator[Gallery]:
-    """A gallery without a model, which accounts do not need, as the service sees it."""
-    initialise(settings)
+    """That gallery as the service sees it."""
     with opened_as_service(settings) as gallery:
         yield gallery
 
@@ -120,6 +130,7 @@ def test_register_log_in_and_out(accounts: Accounts, gallery: Gallery, plain: Co
     }
 
 
+@hashed_by_default
 def test_the_two_refusals_of_a_login_cannot_be_told_apart(
     accounts: Accounts, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,10 +147,10 @@ def test_the_two_refusals_of_a_login_cannot_be_told_apart(
         assert hashed.pop().startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert len(answers) == 1
     assert told(gallery)[1:] == [
-        ("login by password", "the password is wrong"),
-        ("login by password", "nobody has this e-mail"),
-        ("login by password", "the password is wrong"),
-        ("login by password", "nobody has this e-mail"),
+        ("login by password", says.REASON_WRONG_PASSWORD),
+        ("login by password", says.REASON_UNKNOWN_EMAIL),
+        ("login by password", says.REASON_WRONG_PASSWORD),
+        ("login by password", says.REASON_UNKNOWN_EMAIL),
     ]
 
 
@@ -165,6 +176,7 @@ OLD_HASHES: dict[str, Callable[[], str]] = {
 }
 
 
+@hashed_by_default
 def test_old_hashes_do_not_tell_who_is_there(
     accounts: Accounts, gallery: Gallery, plain: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +221,7 @@ def _werkzeug_digest(kind: str, salt: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", b"flask", salt.encode(), 1000).hex()
 
 
+@hashed_by_default
 @pytest.mark.parametrize(
     ("kind", "made"),
     [
@@ -266,13 +279,13 @@ def test_what_is_no_hash_verifies_nothing(accounts: Accounts, gallery: Gallery, 
 @pytest.mark.parametrize(
     ("password", "reason"),
     [
-        ("fourteen chars", "15 to 1,024 characters"),
-        ("x" * 1025, "15 to 1,024 characters"),
-        ("aaaaaaaaaaaaaaaaaaaa", "among the first"),
-        ("ada@example.org", "among the first"),
-        ("ADA@EXAMPLE.ORG!1", "among the first"),
-        ("adaadaadaadaadaada", "among the first"),
-        ("half \ud800 a character", "no text"),
+        ("fourteen chars", says.PASSWORD_LENGTH.pattern(least=15, most="1,024")),
+        ("x" * 1025, says.PASSWORD_LENGTH.pattern(least=15, most="1,024")),
+        ("aaaaaaaaaaaaaaaaaaaa", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
+        ("ada@example.org", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
+        ("ADA@EXAMPLE.ORG!1", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
+        ("adaadaadaadaadaada", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
+        ("half \ud800 a character", says.PASSWORD_IS_NOT_TEXT.pattern()),
     ],
 )
 def test_passwords_that_are_refused(accounts: Accounts, gallery: Gallery, password: str, reason: str) -> None:
@@ -315,7 +328,7 @@ def test_nobody_takes_over_a_person_whom_others_have_enrolled(accounts: Accounts
     there = gallery.add_user(EMAIL)
     with pytest.raises(DuplicateEmailError):
         accounts.register(EMAIL.upper(), PASSWORD, client=HOME)
-    assert told(gallery) == [("register", "the e-mail is taken")]
+    assert told(gallery) == [("register", says.REASON_EMAIL_TAKEN)]
     accounts.set_password(there.id, PASSWORD, client=COMMAND_LINE)
     assert accounts.log_in(EMAIL, PASSWORD).user_id == there.id
 
@@ -338,7 +351,7 @@ def test_changing_the_password_ends_all_other_logins(accounts: Accounts, gallery
     with pytest.raises(LoginRefusedError):
         accounts.log_in(EMAIL, PASSWORD)
     assert accounts.log_in(EMAIL, OTHER)
-    assert ("password change", "the password is wrong") in told(gallery)
+    assert ("password change", says.REASON_WRONG_PASSWORD) in told(gallery)
 
 
 def test_a_login_with_a_password_that_is_just_being_changed_does_not_outlive_it(
@@ -414,7 +427,7 @@ def test_erasing_ones_account(accounts: Accounts, gallery: Gallery, plain: Conne
     assert gallery.users() == []
     with pytest.raises(NotLoggedInError):
         accounts.who(token)
-    assert told(gallery)[-2:] == [("account erased", "the password is wrong"), ("account erased", None)]
+    assert told(gallery)[-2:] == [("account erased", says.REASON_WRONG_PASSWORD), ("account erased", None)]
     kept = repr(rows(plain, "SELECT * FROM audit_log")) + repr(rows(plain, "SELECT * FROM login_attempts"))
     assert EMAIL not in kept
     assert "ada" not in kept
@@ -440,7 +453,7 @@ def test_an_account_waits_longer_after_each_failure(accounts: Accounts, gallery:
     later(plain, 16)
     assert accounts.log_in(EMAIL, PASSWORD)
     assert accounts.log_in(EMAIL, PASSWORD)  # all is forgotten
-    assert told(gallery).count(("login by password", "too many attempts")) == 4
+    assert told(gallery).count(("login by password", says.REASON_TOO_MANY_ATTEMPTS)) == 4
 
 
 def later(plain: Connection, seconds: int) -> None:
@@ -666,11 +679,11 @@ def test_two_galleries_of_a_server_do_not_share_roles_unasked(
         "SELECT grantee FROM information_schema.role_table_grants WHERE table_schema = 'other' AND grantee = ANY(%s)"
     )
     try:
-        assert "pgface_service may do what a service does" in pgface("roles", "create").stdout
+        assert says.ROLE_OF_THE_SERVICE.format(role="pgface_service") in pgface("roles", "create").stdout
         pgface("roles", "create")  # as after an upgrade
         for more in (in_other_schema, in_other_database):
             refused = pgface("roles", "create", code=1, more=more)
-            assert "The role pgface_service has rights to other tables on this server" in refused.stderr
+            assert says.ROLE_HAS_OTHER_RIGHTS.format(role="pgface_service") in refused.stderr
             with psycopg.connect(more.get("PGFACE_DATABASE_URL", url_of(settings))) as connection:
                 assert connection.execute(rights, (list(names),)).fetchall() == []
         pgface("roles", "create", "--service", names[2], "--reader", names[3], more=in_other_schema)
@@ -705,11 +718,11 @@ def test_the_commands(pgface: Run, accounts: Accounts, gallery: Gallery) -> None
     pgface("users", "set-password", EMAIL, stdin=f"{PASSWORD}\n")
     token = accounts.log_in(EMAIL, PASSWORD).token
     weak = pgface("users", "set-password", EMAIL, stdin="short\n", code=1)
-    assert weak.stderr.startswith("A password has 15 to 1,024 characters")
+    assert weak.stderr.startswith(says.PASSWORD_LENGTH.format(least=15, most="1,024"))
     assert accounts.who(token)
     assert "1.0000" in pgface("tokens", "list", EMAIL).stdout
-    assert pgface("tokens", "revoke", EMAIL).stdout == "Ended 1 logins.\n"
-    assert pgface("tokens", "prune").stdout == "Removed 1 logins that had ended.\n"
+    assert pgface("tokens", "revoke", EMAIL).stdout == says.LOGINS_ENDED.format(logins=1) + "\n"
+    assert pgface("tokens", "prune").stdout == says.ENDED_LOGINS_REMOVED.format(logins=1) + "\n"
     key = pgface("keys", "create", "door", "--scope", "identify,verify").stdout.strip()
     found = find_key(gallery.database, key)
     assert found.scopes == ["identify", "verify"]
@@ -720,9 +733,11 @@ def test_the_commands(pgface: Run, accounts: Accounts, gallery: Gallery) -> None
     with pytest.raises(KeyRefusedError):
         find_key(gallery.database, key)
     refused = pgface("keys", "create", "door", "--scope", "everything", code=1)
-    assert "There is no scope 'everything'; choose of identify, verify, enroll, admin, metrics." in refused.stderr
+    scopes = "identify, verify, enroll, admin, metrics"
+    assert says.UNKNOWN_SCOPE.format(scope="everything", scopes=scopes) in refused.stderr
     shown = pgface("audit", "list").stdout
     assert "key revoked" in shown
     assert "password change" in shown
     assert "command line" in shown
-    assert pgface("audit", "prune", "--older-than", 1).stdout == "Removed 0 rows of more than 1 days ago.\n"
+    pruned = pgface("audit", "prune", "--older-than", 1)
+    assert pruned.stdout == says.AUDIT_ROWS_REMOVED.format(rows=0, days=1) + "\n"

@@ -16,6 +16,7 @@ from pgface.server.service import Service
 from pgface.settings import Settings
 from support.moving_heads import answer_of
 from support.photos import Photos
+from support.sentences import accounts as says
 from support.web_service import PASSWORD, V1, Served, base64_of, bearer, code_of, file
 
 OTHER_PASSWORD = "other words than before"
@@ -241,7 +242,7 @@ def test_log_in_by_face_and_password(bush: Served, photos: Photos) -> None:
     assert me["user"]["email"] == EMAIL
     again = bush.client.post(f"{V1}/auth/face", data=fields, files=files)
     assert code_of(again, 401) == "login-refused"
-    assert again.json()["detail"] == "This login by face was refused."
+    assert again.json()["detail"] == says.LOGIN_BY_FACE_REFUSED
 
 
 def test_who_logged_in_by_face_alone_is_no_administrator(bush: Served, photos: Photos, settings_of: Any) -> None:

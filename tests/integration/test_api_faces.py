@@ -15,6 +15,7 @@ from PIL import Image
 from pgface.accounts import read_audit
 from pgface.settings import Settings
 from support.photos import Photos
+from support.sentences import api as says
 from support.web_service import V1, Headers, Served, base64_of, code_of, file, served_in_process
 
 BLAIR, BUSH, POWELL = "Tony_Blair", "George_W_Bush", "Colin_Powell"
@@ -111,7 +112,7 @@ def test_whose_face_it_is_is_told_to_administrators_alone(api: Served, send: Sen
     for headers in (person.headers, api.key("enroll")):
         told = send(path, headers, {"photo": photos(BLAIR, 3)})
         assert code_of(told, 409) == "face-of-another-user"
-        assert told.json()["detail"] == "This face already belongs to another user."
+        assert told.json()["detail"] == says.FACE_OF_ANOTHER_USER
         for secret in (str(owner.id), "blair.secret", "Secret"):
             assert secret not in told.text.replace(told.json()["request_id"], "")
     for headers in (administrator.headers, api.key("admin")):

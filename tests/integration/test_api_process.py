@@ -29,6 +29,8 @@ from support.web_service import (
     running,
 )
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT = 3
 """Seconds that a body may take here."""
 

@@ -21,6 +21,8 @@ from support.moving_heads import answer_of
 from support.photos import Photos
 from support.web_service import PASSWORD, V1, Headers, Running, base64_of, bearer, running
 
+pytestmark = pytest.mark.slow
+
 EMAIL = "bush@example.org"
 
 

@@ -21,6 +21,8 @@ from pgface.postgres.database import Database
 from pgface.schema import queries
 from support.commands import Run
 from support.photos import Photos
+from support.sentences import evaluation as says_of_evaluations
+from support.sentences import gallery as says
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_an_untidy_gallery_is_mended_by_the_commands_it_is_told(run: Run, untidy
     assert (tmp_path / "audit.html").stat().st_mode & 0o077 == 0
     assert not re.search(r"(src|href)=\"(?!data:image/jpeg;base64,)", page)
     assert page.count("<img") >= 7
-    assert "no picture" not in page
+    assert says.NO_PICTURE not in page
     for command in (strange["command"], same["powell@example.org", "colin@example.org"]):
         assert f"<code>{command}</code>" in page
         run(*command.split()[1:], "--yes")
@@ -65,10 +67,10 @@ def test_an_untidy_gallery_is_mended_by_the_commands_it_is_told(run: Run, untidy
 
 
 def test_a_tidy_gallery(run: Run, gallery: Gallery, photos: Photos) -> None:
-    assert "Nobody is enrolled" in run("audit-gallery", code=1).stderr
+    assert says_of_evaluations.NOBODY_IS_ENROLLED_YET in run("audit-gallery", code=1).stderr
     for number in (1, 2):
         gallery.enroll(photos("Colin_Powell", number), "powell@example.org", face="largest")
-    assert "Nothing was found." in run("audit-gallery").stdout
+    assert says.NOTHING_WAS_FOUND in run("audit-gallery").stdout
 
 
 def test_embeddings_of_any_norm_and_paths_that_are_no_crops(gallery: Gallery, connection: Connection) -> None:
@@ -121,13 +123,13 @@ def test_merging_keeps_what_both_have_once(gallery: Gallery, photos: Photos) -> 
     assert [match.user_id for match in gallery.identify_embedding(np.eye(512)[0])] == [kept.id]
     (face,) = gallery.identify(photos("Colin_Powell", 2)).faces
     assert [match.user_id for match in face.matches] == [kept.id]
-    with pytest.raises(UnknownUserError, match="There is no user with the id"):
+    with pytest.raises(UnknownUserError, match=says.NO_USER_WITH_ID.pattern(id=other.id)):
         gallery.user(other.id)
 
 
 def test_merging_needs_two_users(gallery: Gallery, photos: Photos) -> None:
     user = gallery.enroll(photos("Colin_Powell", 1), "powell@example.org").user
-    with pytest.raises(GalleryError, match="cannot be merged into themselves; name two users"):
+    with pytest.raises(GalleryError, match=says.MERGED_WITH_ITSELF.pattern()):
         gallery.merge_users(user.id, "powell@example.org")
     with pytest.raises(UnknownUserError):
         gallery.merge_users(user.id, "nobody@example.org")

@@ -46,6 +46,9 @@ from support.databases import create_database, drop_database
 from support.embedded_server import eventually
 from support.galleries import ODD_SCHEMA, axis, contents, in_both_schemas, one_value, rows
 from support.photos import Photos
+from support.sentences import backup as says
+
+pytestmark = pytest.mark.slow
 
 ENROLLED = ("Ariel_Sharon", "Colin_Powell")
 PASSPHRASE = "correct horse"
@@ -167,7 +170,7 @@ def test_the_archive_says_what_is_in_it(enrolled: Gallery, archive: Path) -> Non
     }
     assert manifest.sequences["photos.id"] == 4
     assert verify(enrolled.settings, archive, nobody_asked).manifest == manifest
-    with pytest.raises(StorageError, match="exists; give another name"):
+    with pytest.raises(StorageError, match=says.FILE_EXISTS.pattern(file=archive)):
         back_up(enrolled.settings, archive)
     assert back_up(enrolled.settings, archive, replace=True).size == archive.stat().st_size
 
@@ -211,7 +214,9 @@ def members(archive: Path) -> list[tuple[str, bytes]]:
 # What is refused
 
 
-DAMAGE = "another checksum than it was|too early|manifest cannot be read"
+DAMAGE = "|".join(
+    sentence.pattern() for sentence in (says.OTHER_CHECKSUM, says.ENDS_TOO_EARLY, says.MANIFEST_CANNOT_BE_READ)
+)
 
 
 def damaged(whole: bytes, place: int) -> bytes:
@@ -251,7 +256,7 @@ def test_an_archive_that_changes_while_it_is_restored_is_not_restored(
         migrate(connection, schema_name)
 
     monkeypatch.setattr(recovery, "migrate", exchange)
-    with pytest.raises(ArchiveError, match="was changed while it was restored"):
+    with pytest.raises(ArchiveError, match=says.CHANGED_WHILE_RESTORED.pattern()):
         restore(settings, archive, nobody_asked)
     assert nothing_there(settings)
 
@@ -266,7 +271,7 @@ def nothing_there(settings: Settings) -> bool:
 def test_a_gallery_with_people_is_left_alone(enrolled: Gallery, archive: Path) -> None:
     back_up(enrolled.settings, archive)
     before = contents(enrolled)
-    with pytest.raises(GalleryNotEmptyError, match=r"is not empty \(users has rows\).*Nothing was changed"):
+    with pytest.raises(GalleryNotEmptyError, match=says.GALLERY_IS_NOT_EMPTY.pattern(table="users")):
         restore(enrolled.settings, archive, nobody_asked)
     assert contents(enrolled) == before
 
@@ -337,7 +342,8 @@ def test_a_backup_that_fails_leaves_no_file(enrolled: Gallery, archive: Path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ArchiveWriter, "finish", full)
-    with pytest.raises(StorageError, match="cannot be written"):
+    unwritable = says.FILE_CANNOT_BE_WRITTEN.pattern(file=archive, reason="No space left on device")
+    with pytest.raises(StorageError, match=unwritable):
         back_up(enrolled.settings, archive)
     assert not list(archive.parent.glob("backups.tar*"))
 
@@ -353,7 +359,8 @@ def test_pg_dump_s_own_sentence_is_told(enrolled: Gallery, archive: Path, postgr
         connection.execute(sql.SQL("CREATE TABLE secrets AS SELECT 1"))
     url = make_conninfo(enrolled.url, user=role)
     try:
-        with pytest.raises(PostgresProgramError, match=r"^pg_dump could not read the gallery: .*secrets[^\n]*\.$"):
+        refused = rf"^{says.PG_DUMP_COULD_NOT_READ.pattern()}.*secrets[^\n]*\.$"
+        with pytest.raises(PostgresProgramError, match=refused):
             back_up(elsewhere(enrolled.settings, enrolled.settings.data_dir, database_url=url), archive)
         assert not list(archive.parent.glob("backups.tar*"))
     finally:
@@ -368,9 +375,7 @@ def test_files_of_a_gallery_elsewhere_are_not_shared_unasked(
 ) -> None:
     back_up(enrolled.settings, archive)
     drill = elsewhere(enrolled.settings, enrolled.settings.data_dir, database_url=empty_database)
-    with pytest.raises(
-        GalleryNotEmptyError, match=r"has photo files of the archived gallery already.*--in-place.*--copy"
-    ):
+    with pytest.raises(GalleryNotEmptyError, match=says.PHOTO_FILES_ARE_THERE.pattern()):
         restore(drill, archive, nobody_asked)
     restore(drill, archive, nobody_asked, copy=True)
     with Gallery.open(drill) as copy:
@@ -388,7 +393,7 @@ def test_an_archive_of_a_newer_pgface_is_refused(enrolled: Gallery, archive: Pat
     back_up(enrolled.settings, archive)
     rewritten(archive, schema_version=1_000)
     settings = elsewhere(enrolled.settings, enrolled.settings.data_dir, database_url=empty_database)
-    with pytest.raises(SchemaTooNewError, match="schema version 1000, newer than"):
+    with pytest.raises(SchemaTooNewError, match=says.SCHEMA_TOO_NEW.pattern(version=1000)):
         restore(settings, archive, nobody_asked)
 
 
@@ -598,7 +603,8 @@ def test_other_tables_are_named_and_other_columns_are_asked_for(
         connection.execute(f"UPDATE users SET {ODD_NAME} = %s", (ODD_TEXT,))
     assert back_up(enrolled.settings, archive).manifest.other_tables == ("attendance",)
     new = elsewhere(enrolled.settings, tmp_path / "new", database_url=empty_database)
-    with pytest.raises(ArchiveError, match=r'users has the column Their "department", \(of all\), which is'):
+    unknown = says.COLUMN_IS_NOT_THERE.pattern(table="users", column='Their "department", (of all)')
+    with pytest.raises(ArchiveError, match=unknown):
         restore(new, archive, nobody_asked)
     assert nothing_there(new)
     initialise(new)
@@ -619,7 +625,7 @@ def test_missing_files_are_recorded_and_others_not_followed(enrolled: Gallery, a
         connection.execute("UPDATE photos SET filepath = %s WHERE id = %s", (path, outside.id))
     enrolled.photo_file(linked).unlink()
     enrolled.photo_file(linked).symlink_to(secret)
-    with pytest.raises(StorageError, match="could not be read"):
+    with pytest.raises(StorageError, match=says.PHOTO_FILE_COULD_NOT_BE_READ.pattern()):
         back_up(enrolled.settings, archive)
     enrolled.photo_file(linked).unlink()
     report = back_up(enrolled.settings, archive)
@@ -642,7 +648,7 @@ def test_embeddings_alone_go_back_to_their_people(enrolled: Gallery, photos: Pho
     before = answers(enrolled, photos)
     report = back_up(enrolled.settings, archive, embeddings_only=True)
     assert report.manifest.tables == {"face_embeddings": 4}
-    with pytest.raises(GalleryNotEmptyError, match="face_embeddings has rows"):
+    with pytest.raises(GalleryNotEmptyError, match=says.GALLERY_IS_NOT_EMPTY.pattern(table="face_embeddings")):
         restore(enrolled.settings, archive, nobody_asked)
     with enrolled.database.transaction() as connection:
         connection.execute("DELETE FROM face_embeddings")
@@ -656,11 +662,11 @@ def test_embeddings_alone_need_their_people_and_their_model(enrolled: Gallery, a
     with enrolled.database.transaction() as connection:
         connection.execute("DELETE FROM users WHERE id = 1")
         connection.execute("DELETE FROM face_embeddings")
-    with pytest.raises(GalleryError, match="are not all in this gallery"):
+    with pytest.raises(GalleryError, match=says.USERS_ARE_NOT_ALL_THERE.pattern()):
         restore(enrolled.settings, archive, nobody_asked)
     with enrolled.database.transaction() as connection:
         connection.execute("UPDATE gallery SET model_name = 'another'")
-    with pytest.raises(ModelMismatchError, match="cannot be compared"):
+    with pytest.raises(ModelMismatchError, match=says.EMBEDDINGS_CANNOT_BE_COMPARED.pattern()):
         restore(enrolled.settings, archive, nobody_asked)
     with connected(enrolled.settings) as connection, pytest.raises(SchemaMissingError):
         restore(elsewhere(enrolled.settings, enrolled.settings.data_dir, PGFACE_SCHEMA="none"), archive, nobody_asked)
@@ -732,7 +738,7 @@ def test_files_of_the_erased_wait_for_the_end_of_a_backup(
             enrolled.erase_user(user.id)
         assert all(file.exists() for file in files)
         monkeypatch.setattr("pgface.backup.make._PATIENCE", 0.05)
-        with pytest.raises(GalleryError, match="Another backup of this gallery is under way"):
+        with pytest.raises(GalleryError, match=says.ANOTHER_BACKUP_IS_UNDER_WAY.pattern()):
             back_up(enrolled.settings, archive.with_name("second.tar"))
         copy(writer, blocks)
 
@@ -764,34 +770,37 @@ def run(enrolled: Gallery, tmp_path: Path) -> Run:
 def test_the_commands(run: Run, tmp_path: Path) -> None:
     (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\nsecond line\n")
     made = run("backup", "a.tar", "--passphrase-file", "passphrase")
-    assert made.stdout.startswith("a.tar: 2 users, 4 photos with 4 files, 4 embeddings, ")
+    contents = says.CONTENTS.format(users=2, photos=4, files=4, embeddings=4)
+    assert made.stdout.startswith(says.BACKED_UP.format(archive="a.tar", contents=contents))
     checked = run("restore", "--verify", "a.tar", more={"PGFACE_BACKUP_PASSPHRASE": PASSPHRASE})
-    assert checked.stdout.startswith("a.tar is whole: encrypted, 2 users, 4 photos with 4 files, 4 embeddings.\nMade")
+    whole = says.IS_WHOLE_AND_ENCRYPTED.format(archive="a.tar", contents=contents)
+    assert checked.stdout.startswith(f"{whole}\nMade")
     for wrong, sentence in (
         (
             run("restore", "a.tar", code=1, more={"PGFACE_BACKUP_PASSPHRASE": "other"}),
-            "a.tar: The archive does not open with this",
+            f"a.tar: {says.WRONG_PASSPHRASE}",
         ),
         (
             run("restore", "a.tar", code=1),
-            "a.tar: A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_P",
+            f"a.tar: {says.NOBODY_TO_ASK_FOR_PASSPHRASE}",
         ),
         (
             run("backup", "b.tar", "--encrypt", code=1),
-            "A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_P",
+            says.NOBODY_TO_ASK_FOR_PASSPHRASE,
         ),
         (
             run("restore", "a.tar", "--passphrase-file", "nowhere", code=1),
-            "The passphrase cannot be read from nowhere.",
+            says.PASSPHRASE_CANNOT_BE_READ.format(file="nowhere"),
         ),
-        (run("restore", "nowhere.tar", code=1), "nowhere.tar cannot be read (No such file or directory)."),
-        (run("backup", "a.tar", code=1), "a.tar exists; give another name, or write over it with --force."),
+        (
+            run("restore", "nowhere.tar", code=1),
+            says.ARCHIVE_CANNOT_BE_READ.format(file="nowhere.tar", reason="No such file or directory"),
+        ),
+        (run("backup", "a.tar", code=1), says.FILE_EXISTS.format(file="a.tar")),
     ):
         assert (wrong.stdout, wrong.stderr.count("\n")) == ("", 1), wrong.stderr
         assert wrong.stderr.startswith(sentence)
-    assert run("backup", "plain.tar", "--force").stdout.endswith(
-        "keep it where only you can read it, or add --encrypt.\n"
-    )
+    assert run("backup", "plain.tar", "--force").stdout.endswith(f"{says.NOT_ENCRYPTED}\n")
     restored = run("restore", "plain.tar", "--json", more={"PGFACE_SCHEMA": "copy"})
     assert json.loads(restored.stdout)["photo_files"] == 4
 

@@ -20,6 +20,9 @@ from pgface.backup.manifest import GalleryFacts, Manifest, PhotoFacts
 from pgface.backup.tar import TarWriter
 from pgface.backup.whole_file import whole_file
 from pgface.errors import ArchiveError, PassphraseError, StorageError
+from support.sentences import backup as says
+
+pytestmark = pytest.mark.slow
 
 GALLERY = "3f2b8a54-6f0c-4f0e-9b57-0c7d8a9b1c2d"
 FOLDER = "0123456789abcdef0123456789abcdef"
@@ -139,18 +142,18 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << place % 8
         file.write_bytes(damaged)
-        with pytest.raises(ArchiveError, match=r"^[^\n]+ Nothing was changed\.$"):
+        with pytest.raises(ArchiveError, match=rf"^[^\n]+ {says.NOTHING_WAS_CHANGED.pattern()}$"):
             read_archive(file, nobody_asked, Recorder())
 
 
 def test_every_truncation_is_noticed(tmp_path: Path) -> None:
     whole = archived()
     for length in [*range(0, len(whole), 211), len(whole) - 1]:
-        assert "ends too early" in refusal(tmp_path, whole[:length])
+        assert says.ENDS_TOO_EARLY in refusal(tmp_path, whole[:length])
 
 
 def test_nothing_may_follow(tmp_path: Path) -> None:
-    assert "damaged at its end" in refusal(tmp_path, archived() + b"\0")
+    assert says.DAMAGED_AT_ITS_END in refusal(tmp_path, archived() + b"\0")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ def test_nothing_may_follow(tmp_path: Path) -> None:
 )
 def test_no_other_name_is_taken(tmp_path: Path, name: str) -> None:
     files = {"database.dump.000000": DUMP, name: b"x", MANIFEST: members(archived())[MANIFEST]}
-    assert "does not belong there" in refusal(tmp_path, packed(files))
+    assert says.DOES_NOT_BELONG_THERE in refusal(tmp_path, packed(files))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,7 @@ def test_nothing_but_files_is_taken(tmp_path: Path, kind: bytes) -> None:
     whole = archived()
     header = whole.index(f"{PHOTOS}{GALLERY}".encode())  # begins the first photo's header, by its prefix field
     start = header - header % 512
-    assert "not an archive" in refusal(
+    assert says.NOT_AN_ARCHIVE in refusal(
         tmp_path, whole[:start] + info.tobuf(tarfile.USTAR_FORMAT) + whole[start + 512 :]
     )
 
@@ -192,7 +195,7 @@ def test_long_names_are_not_obeyed(tmp_path: Path, form: int) -> None:
     with tarfile.open(fileobj=stream, mode="w", format=form) as tar:
         info = tarfile.TarInfo("x" * 5_000)
         tar.addfile(info)
-    assert "not an archive" in refusal(tmp_path, stream.getvalue())
+    assert says.NOT_AN_ARCHIVE in refusal(tmp_path, stream.getvalue())
 
 
 @pytest.mark.parametrize("data", [b"", b"PGDMP" * 200, b"\0" * 1024, b"\x1f\x8b" * 600, "ä".encode() * 600])
@@ -205,9 +208,9 @@ def test_a_manifest_may_not_be_a_bomb(tmp_path: Path) -> None:
     with writing(stream, MOMENT, None) as archive:
         archive.add_dump(iter([DUMP]))
         archive.add(MANIFEST, (1 << 33) - 1, iter([b"{"]))  # so many bytes are claimed, and not there
-    assert "does not belong there" in refusal(tmp_path, stream.getvalue())
+    assert says.DOES_NOT_BELONG_THERE in refusal(tmp_path, stream.getvalue())
     nested = b'{"format":' + b"[" * 400_000
-    assert "cannot be read" in refusal(tmp_path, packed({"database.dump.000000": DUMP, MANIFEST: nested}))
+    assert says.MANIFEST_CANNOT_BE_READ in refusal(tmp_path, packed({"database.dump.000000": DUMP, MANIFEST: nested}))
 
 
 def without(name: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
@@ -217,12 +220,12 @@ def without(name: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (without(f"{PHOTOS}{NAMES[1]}"), "files are missing, or too many"),
-        (lambda files: files | {f"{PHOTOS}{NAMES[1]}": b"another face"}, "has another checksum"),
-        (without(MANIFEST), "does not belong there"),
-        (without("database.dump.000000"), "does not begin with a dump"),
-        (lambda files: files | {SUMS: files[SUMS] + files[SUMS]}, "does not hold the files"),
-        (lambda files: files | {SUMS: b""}, "holds files that SHA256SUMS does not name"),
+        (without(f"{PHOTOS}{NAMES[1]}"), says.FILES_MISSING_OR_TOO_MANY),
+        (lambda files: files | {f"{PHOTOS}{NAMES[1]}": b"another face"}, says.OTHER_CHECKSUM),
+        (without(MANIFEST), says.DOES_NOT_BELONG_THERE),
+        (without("database.dump.000000"), says.NO_DUMP_AT_ITS_BEGINNING),
+        (lambda files: files | {SUMS: files[SUMS] + files[SUMS]}, says.CHECKSUMS_OF_OTHER_FILES),
+        (lambda files: files | {SUMS: b""}, says.FILES_WITHOUT_CHECKSUM),
     ],
 )
 def test_files_and_checksums_go_together(
@@ -243,18 +246,23 @@ def test_files_and_manifest_go_together(tmp_path: Path) -> None:
         del files[SUMS]
         facts = json.loads(files[MANIFEST])
         facts["photos"] |= changed
-        assert "as many photo files" in refusal(tmp_path, packed(files | {MANIFEST: json.dumps(facts).encode()}))
+        assert says.OTHER_NUMBER_OF_PHOTO_FILES in refusal(
+            tmp_path, packed(files | {MANIFEST: json.dumps(facts).encode()})
+        )
 
 
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"version": 2}, "has format 2, and this pgface knows 1; upgrade pgface"),
-        ({"format": "other"}, "cannot be read"),
-        ({"schema_version": 0}, "schema_version is not as it should be"),
-        ({"tables": {"users": -1}}, "tables.users is not as it should be"),
-        ({"surprise": 1}, "surprise is not as it should be"),
-        ({"vector_index": {"method": "hnsw", "operators": "x) WITH (", "options": {}}}, "vector_index.operators"),
+        ({"version": 2}, says.MANIFEST_OF_ANOTHER_FORMAT.format(format=2, known=1)),
+        ({"format": "other"}, says.MANIFEST_CANNOT_BE_READ),
+        ({"schema_version": 0}, says.MANIFEST_CANNOT_BE_USED.format(fact="schema_version")),
+        ({"tables": {"users": -1}}, says.MANIFEST_CANNOT_BE_USED.format(fact="tables.users")),
+        ({"surprise": 1}, says.MANIFEST_CANNOT_BE_USED.format(fact="surprise")),
+        (
+            {"vector_index": {"method": "hnsw", "operators": "x) WITH (", "options": {}}},
+            says.MANIFEST_CANNOT_BE_USED.format(fact="vector_index.operators"),
+        ),
     ],
 )
 def test_a_manifest_is_checked(tmp_path: Path, changed: dict[str, object], sentence: str) -> None:
@@ -272,7 +280,7 @@ def test_an_encrypted_archive_opens_with_its_passphrase_alone(tmp_path: Path) ->
     assert found.encrypted
     assert (recorder.dumped, recorder.photos) == (DUMP, CROPS)
     file = tmp_path / "archive.tar"
-    with pytest.raises(PassphraseError, match=r"does not open with this passphrase; give the one"):
+    with pytest.raises(PassphraseError, match=says.WRONG_PASSPHRASE.pattern()):
         read_archive(file, lambda: "battery staple", recorder)
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 1
@@ -286,8 +294,8 @@ def test_damage_deep_inside_an_encrypted_archive_is_not_called_a_truncation(tmp_
         damaged = bytearray(whole)
         damaged[int(len(whole) * part)] ^= 1
         sentence = refusal(tmp_path, bytes(damaged), "correct horse")
-        assert "This archive is damaged or truncated: it cannot be decrypted to its end." in sentence
-    assert "ends too early" in refusal(tmp_path, whole[:300_000], "correct horse")
+        assert says.CANNOT_BE_DECRYPTED in sentence
+    assert says.ENDS_TOO_EARLY in refusal(tmp_path, whole[:300_000], "correct horse")
 
 
 def test_age_alone_opens_an_encrypted_archive() -> None:
@@ -326,7 +334,7 @@ def test_a_broken_off_file_leaves_nothing(tmp_path: Path, error: type[BaseExcept
 def test_a_file_is_written_over_only_if_asked(tmp_path: Path) -> None:
     file = tmp_path / "archive.tar"
     file.write_bytes(b"the last one")
-    with pytest.raises(StorageError, match=r"exists; give another name"), whole_file(file, replace=False):
+    with pytest.raises(StorageError, match=says.FILE_EXISTS.pattern(file=file)), whole_file(file, replace=False):
         pass
     with whole_file(file, replace=True) as stream:
         stream.write(b"new")
@@ -337,7 +345,8 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     file = tmp_path / "archive.tar"
     with whole_file(file, replace=False) as stream:
         stream.write(b"first")
-        with pytest.raises(StorageError, match="is being written by another"), whole_file(file, replace=False):
+        being_written = says.FILE_IS_BEING_WRITTEN.pattern()
+        with pytest.raises(StorageError, match=being_written), whole_file(file, replace=False):
             pass
     assert file.read_bytes() == b"first"
 

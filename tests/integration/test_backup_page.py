@@ -18,6 +18,9 @@ from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.settings import Settings
 from support.embedded_server import ask, eventually
 from support.photos import Photos
+from support.sentences import backup as says
+
+pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "backup.md"
 BLOCK = re.compile(r"<!-- tested: ([a-z ]+) -->\n```sh\n(.+?)```", re.DOTALL)
@@ -76,10 +79,12 @@ def test_backups_and_a_replica(shell: Shell, places: dict[str, str], photos: Pho
     before = identified(own, probe)
     assert before[0][0].name == "Ariel_Sharon"
 
-    assert "gallery.tar is whole: 2 users, 2 photos with 2 files, 2 embeddings." in shell(COMMANDS["backup"])
-    assert "gallery.age.tar is whole: encrypted, 2 users" in shell(COMMANDS["encrypt"])
+    contents = says.CONTENTS.format(users=2, photos=2, files=2, embeddings=2)
+    assert says.IS_WHOLE.format(archive="gallery.tar", contents=contents) in shell(COMMANDS["backup"])
+    encrypted = shell(COMMANDS["encrypt"])
+    assert says.IS_WHOLE_AND_ENCRYPTED.format(archive="gallery.age.tar", contents=contents) in encrypted
     assert "TABLE DATA public face_embeddings" in shell(COMMANDS["by hand"])
-    assert "Restored 2 users, 2 photos with 2 files, 2 embeddings" in shell(COMMANDS["restore"])
+    assert says.RESTORED.format(contents=contents) in shell(COMMANDS["restore"])
     assert identified(other, probe) == before
 
     shell(COMMANDS["replica"])

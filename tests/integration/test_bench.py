@@ -28,8 +28,11 @@ from pgface.errors import DatabaseError
 from pgface.gallery import Gallery
 from pgface.postgres.database import initialise
 from pgface.settings import Settings
-from support.commands import Run, runner, without_settings
+from support.commands import Run, process_runner, runner, without_settings
 from support.galleries import close_database, everything
+from support.sentences import benchmark as says
+
+pytestmark = pytest.mark.slow
 
 QUICK = ("--people", 40, "--probes", 50, "--clients", 2, "--seconds", 1)
 
@@ -63,9 +66,9 @@ def test_it_measures_reports_and_leaves_nothing(
         gallery.enroll_embedding(np.ones(512), user.id)
     before = everything(database_url)
     done = pgface("bench", *QUICK, "--json", "figures.json", "--plot", "plot.png")
-    assert "40 people × 5 photos, clustered" in done.stdout
-    assert "rank-1 agreement, mated probes" in done.stdout
-    assert "an exact scan is quick enough here" in done.stdout
+    assert says.GALLERY.format(people=40, kind="clustered") in done.stdout
+    assert says.AGREEMENT_OF_MATED_PROBES in done.stdout
+    assert says.EXACT_SCAN_IS_QUICK_ENOUGH.is_in(done.stdout, people=40, faces=200)
     assert done.stderr == ""
 
     figures = json.loads((tmp_path / "figures.json").read_text())
@@ -109,9 +112,10 @@ def test_only_what_was_asked_for(pgface: Run, tmp_path: Path) -> None:
 
 
 def test_on_the_embedded_server(tmp_path: Path) -> None:
-    run = runner({"PGFACE_DATA_DIR": str(tmp_path / "data")}, tmp_path)
+    # In processes of their own: `psql` replaces the one that it is run in.
+    run = process_runner({"PGFACE_DATA_DIR": str(tmp_path / "data")}, tmp_path)
     done = run("bench", "--people", 20, "--probes", 50, "--clients", 1, "--seconds", 1, "--no-peers")
-    assert "20 people × 5 photos, clustered" in done.stdout
+    assert says.GALLERY.format(people=20, kind="clustered") in done.stdout
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["postgres"]
     listed = run("postgres", "psql", "-tAc", f"SELECT count(*) FROM pg_namespace WHERE nspname LIKE '{PREFIX}%'")
     assert listed.stdout.strip() == "0"
@@ -130,7 +134,7 @@ def test_an_index_is_measured_with_more_and_more_effort(settings: Settings, meth
     assert found.first_effort in efforts
     assert efforts == sorted(set(efforts), key=efforts.index)
     assert found.curve.points[-1].agreement.value >= 0.98
-    assert [compared.name for compared in found.comparisons] == ["exact scan in PostgreSQL"]
+    assert [compared.name for compared in found.comparisons] == [says.EXACT_SCAN_IN_POSTGRESQL]
     assert 0 < found.search_index_bytes < found.total_bytes
 
 
@@ -158,8 +162,10 @@ def test_the_schema_goes_after_an_error_too(settings: Settings, database_url: st
 
 
 def test_a_schema_that_cannot_be_dropped_is_named(settings: Settings, database_url: str) -> None:
-    with pytest.raises(DatabaseError, match=r"run DROP SCHEMA pgface_bench_\w+ CASCADE"), scratch_gallery(settings):
+    with pytest.raises(DatabaseError) as caught, scratch_gallery(settings) as own:
         close_database(database_url)
+    assert own.schema_name.startswith(PREFIX)
+    assert says.DROP_THE_SCHEMA_YOURSELF.format(schema=own.schema_name) in str(caught.value)
 
 
 @contextmanager
@@ -201,13 +207,14 @@ def test_broken_off_it_leaves_nothing(
 
 
 def test_a_server_that_goes_away_is_said(environment: dict[str, str], database_url: str, tmp_path: Path) -> None:
+    environment |= {"PGFACE_CONNECT_TIMEOUT": "2"}
     with under_way(environment, tmp_path, "--people", 200, "--clients", 2, "--seconds", 60) as process:
         time.sleep(1)
         close_database(database_url)
         _, complaint = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in complaint
-    assert "run DROP SCHEMA pgface_bench_" in complaint
+    assert says.DROP_THE_SCHEMA_YOURSELF.is_in(complaint, schema=f"{PREFIX}...")
 
 
 def test_too_few_connections_for_the_clients(environment: dict[str, str], database_url: str, tmp_path: Path) -> None:
@@ -230,14 +237,14 @@ def test_too_few_connections_for_the_clients(environment: dict[str, str], databa
 def test_a_file_that_cannot_be_written_is_refused_before_the_run(pgface: Run, database_url: str) -> None:
     for option, file in (("--json", "no/figures.json"), ("--plot", "no/plot.png")):
         refused = pgface("bench", *QUICK, option, file, code=1)
-        assert "cannot be written" in refused.stderr
+        assert says.FILE_CANNOT_BE_WRITTEN in refused.stderr
         assert refused.stdout == ""
     assert everything(database_url) == []
 
 
 def test_more_people_than_memory_holds_are_refused_before_the_run(pgface: Run, database_url: str) -> None:
     refused = pgface("bench", "--people", 10_000_000, "--kind", "clustered", code=1)
-    assert "GiB of memory in this program" in refused.stderr
+    assert says.TOO_LITTLE_MEMORY in refused.stderr
     assert "--no-peers" in refused.stderr
     assert everything(database_url) == []
 

@@ -14,6 +14,9 @@ import pytest
 from pgface.settings import Settings
 from support.commands import without_settings
 from support.galleries import everything
+from support.sentences import benchmark as says
+
+pytestmark = pytest.mark.slow
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "bench_search.py"
 VARIANTS = PROGRAM.with_name("bench_search_variants.py")
@@ -62,7 +65,7 @@ def test_it_runs_to_the_end_and_leaves_nothing(
     done = bench_search(environment, tmp_path, *QUICK, "--kind", "clustered", "--clients", 2, *written)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert "s  200 people × 5 photos, clustered: exact answers" in done.stdout
+    assert says.EXACT_ANSWERS_OF_A_GALLERY.format(people=200, kind="clustered") in done.stdout
     assert "Targets: " in done.stdout
     assert (tmp_path / "plot.png").stat().st_size > 10_000
 
@@ -73,18 +76,18 @@ def test_it_runs_to_the_end_and_leaves_nothing(
     assert (result["people"], result["mated_agreement"]["trials"], len(result["crowds"])) == (200, 60, 3)
     assert {"NumPy, exact"} <= {curve["name"] for curve in result["peer_curves"]}
 
-    agreement, *times = rows_of(figures, "beside the specification's own script")
+    agreement, *times = rows_of(figures, says.BESIDE_THE_SPECIFICATIONS_SCRIPT)
     assert agreement["met"] is True
-    assert "the specification's script: 0." in agreement["other"]
+    assert says.AGREEMENT_OF_THE_SPECIFICATIONS_SCRIPT.format(share="0.") in agreement["other"]
     assert len(times) == 2
     assert all(row["ratio"] > 0 for row in times)
 
-    *indexes, smallest = rows_of(figures, "every kind of index")
+    *indexes, smallest = rows_of(figures, says.EVERY_KIND_OF_INDEX)
     assert [row["what"].split(",")[0] for row in indexes] == ["hnsw", "hnsw_binary", "ivfflat"]
     assert smallest["target"] == "≤ 1.50 kB"
     assert smallest["met"] is not None
 
-    right, one_face, group = rows_of(figures, "From a photo to names")
+    right, one_face, group = rows_of(figures, says.FROM_A_PHOTO_TO_NAMES)
     hits, probes = map(int, right["ours"].split(" of "))
     assert probes > 40
     assert hits > 0.9 * probes
@@ -92,8 +95,8 @@ def test_it_runs_to_the_end_and_leaves_nothing(
     assert one_face["met"] is not None
     assert "6 strangers" in group["what"]
 
-    own_index, all_embeddings, _ = rows_of(figures, "From a file of embeddings")
-    assert own_index["what"].startswith("loading 1,000 faces")
+    own_index, all_embeddings, _ = rows_of(figures, says.FROM_A_FILE_OF_EMBEDDINGS)
+    assert own_index["what"].startswith(says.LOADING_FACES.format(faces="1,000"))
     assert own_index["ratio"] >= all_embeddings["ratio"] > 0
     assert "binary COPY" in own_index["other"]
 
@@ -105,7 +108,9 @@ def test_parts_may_be_chosen(environment: dict[str, str], database_url: str, tmp
     done = bench_search(environment, tmp_path, "--people", "60,80", "--parts", "loading", "--json", "figures.json")
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert [found["rows"][0]["what"].split(",")[0] for found in figures["tables"]] == ["loading 400 faces"]
+    assert [found["rows"][0]["what"].split(",")[0] for found in figures["tables"]] == [
+        says.LOADING_FACES.format(faces=400)
+    ]
     assert everything(database_url) == []
 
 

@@ -27,6 +27,10 @@ from pgface.postgres.database import Database
 from pgface.settings import Settings
 from support.commands import Run
 from support.photos import Photos
+from support.sentences import evaluation as says
+from support.sentences import models
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
@@ -103,9 +107,8 @@ def test_what_is_proposed_is_set_and_explained(gallery: Gallery, embedded: Embed
         assert current([last, first], "verify", now) == first
         assert current([last, first], "verify", before) is None  # somebody has set another since
         assert current([last, first], "identify", replace(now, weights_sha256="other")) is None
-        with pytest.raises(
-            GalleryError, match="The threshold to verify has been changed to .* meanwhile; calibrate again"
-        ):
+        now_set = f"{verify.threshold:g}"
+        with pytest.raises(GalleryError, match=says.VERIFY_THRESHOLD_HAS_BEEN_CHANGED.pattern(threshold=now_set)):
             apply(database, proposed)
         assert len(history(database)) == 2
 
@@ -167,7 +170,7 @@ def test_another_model_empties_the_calibration(
     assert connection.execute("SELECT count(*) FROM confidence_anchors").fetchone() == (0,)
     assert connection.execute("SELECT count(*) FROM calibrations").fetchone() == (2,)
     monkeypatch.setattr("pgface.binding._FRESH", 0.0)
-    with pytest.raises(ModelMismatchError, match="was bound to .* while it was open; open it again"):
+    with pytest.raises(ModelMismatchError, match=models.GALLERY_WAS_BOUND_TO_ANOTHER_MODEL.pattern()):
         gallery.identify_embedding(np.ones(512))
 
 
@@ -175,14 +178,15 @@ def test_too_little_to_tell(gallery: Gallery, faces_dir: Path, photos: Photos) -
     def proposed(folder: Path | None, **targets: float | None) -> None:
         propose_calibration(gallery.settings, folder, face="largest", **({"fmr": None, "fpir": None} | targets))  # type: ignore[arg-type]
 
-    with pytest.raises(EvaluationError, match="900 comparisons of a photo .* do not tell of one error in 1,000,000"):
+    too_rare = says.COMPARISONS_DO_NOT_TELL_OF_SUCH_AN_ERROR.pattern(comparisons=900, wanted="1,000,000")
+    with pytest.raises(EvaluationError, match=too_rare):
         proposed(faces_dir, fmr=1e-6)
-    with pytest.raises(EvaluationError, match="1 cannot be a target, which is a share between 0 and 1"):
+    with pytest.raises(EvaluationError, match=says.A_TARGET_IS_A_SHARE.pattern(target=1)):
         proposed(faces_dir, fmr=1.0)
-    with pytest.raises(EvaluationError, match="Nobody is enrolled in this gallery yet"):
+    with pytest.raises(EvaluationError, match=says.NOBODY_IS_ENROLLED_YET.pattern()):
         proposed(None, fmr=1e-2)
     gallery.enroll(photos("Colin_Powell", 1), "powell@example.org")
-    with pytest.raises(EvaluationError, match="It takes 5 people or more, .*; there are 1"):
+    with pytest.raises(EvaluationError, match=says.CALIBRATION_TAKES_MORE_PEOPLE.pattern(needed=5, people=1)):
         proposed(None, fmr=1e-2)
 
 
@@ -196,7 +200,7 @@ def test_a_threshold_at_which_nobody_is_found_is_not_set(
         (folder / "Hugo_Chavez" / name).write_bytes((faces_dir / "Tony_Blair" / name).read_bytes())
     before = gallery.status()
     refused = run("calibrate", folder, "--faces", "largest", "--fmr", "1e-3", "--yes", code=1).stderr
-    assert "of the photos would be missed. Perhaps some photos have a wrong label" in " ".join(refused.split())
+    assert says.NEW_THRESHOLD_MISSES_TOO_MANY.is_in(refused)
     assert gallery.status() == before
 
 
@@ -209,12 +213,12 @@ def test_a_new_gallery_of_few_people_is_not_told_to_calibrate(gallery: Gallery, 
 def test_the_commands(run: Run, gallery: Gallery, faces_dir: Path) -> None:
     folder = (faces_dir, "--faces", "largest")
     dry = run("calibrate", *folder, "--fmr", "1e-3", "--dry-run").stdout
-    assert "threshold now" in dry
-    assert "extrapolated from the tail" in " ".join(dry.split())
+    assert says.THRESHOLD_NOW in dry
+    assert says.EXTRAPOLATED_FROM_THE_TAIL.is_in(dry)
     refused = run("calibrate", *folder, "--fmr", "1e-3", code=1, stdin="n\n")
-    assert "Set these thresholds?" in refused.stdout
-    assert "published with buffalo_sc" in run("thresholds").stdout
-    assert "No threshold of this gallery was set by calibration yet." in run("thresholds", "--history").stdout
+    assert says.MAY_THE_THRESHOLDS_BE_SET in refused.stdout
+    assert says.PUBLISHED_WITH_A_MODEL.format(model="buffalo_sc") in run("thresholds").stdout
+    assert says.NO_THRESHOLD_WAS_CALIBRATED_YET in run("thresholds", "--history").stdout
     run("calibrate", *folder, "--fpir", "1e-2", "--people", 20, code=1, stdin="")
     done = json.loads(run("calibrate", *folder, "--fpir", "1e-2", "--people", 20, "--yes", "--json").stdout)
     assert done["applied"]
@@ -225,14 +229,13 @@ def test_the_commands(run: Run, gallery: Gallery, faces_dir: Path) -> None:
     assert shown["identify_threshold"] == change["threshold"]
     assert [row["kind"] for row in shown["history"]] == ["verify", "identify"]
     assert len(shown["anchors"]) == 6
-    printed = " ".join(run("thresholds", "--history").stdout.split())
-    assert "FPIR 0.01 among 20" in printed
-    assert "calibrated 20" in " ".join(run("thresholds").stdout.split())
-    assert "What a similarity means" in run("thresholds").stdout
-    assert "recommended for production" in " ".join(run("thresholds").stdout.split())
-    assert "add --yes or --dry-run" in " ".join(run("calibrate", "--json", code=2).stderr.split())
-    assert "goes with no folder" in " ".join(run("calibrate", "--follow", "--fmr", "0.1", code=2).stderr.split())
-    assert "there is nothing to follow" in run("calibrate", "--follow").stdout
+    assert says.TARGET_AMONG_PEOPLE.is_in(run("thresholds", "--history").stdout, target=0.01, people=20)
+    assert says.CALIBRATED_ON.is_in(run("thresholds").stdout, date="20")  # the beginning of a year
+    assert says.WHAT_A_SIMILARITY_MEANS in run("thresholds").stdout
+    assert says.RECOMMENDED_FOR_PRODUCTION.is_in(run("thresholds").stdout)
+    assert says.JSON_NEEDS_YES_OR_DRY_RUN.is_in(run("calibrate", "--json", code=2).stderr)
+    assert says.FOLLOWING_GOES_WITH_NO_FOLDER.is_in(run("calibrate", "--follow", "--fmr", "0.1", code=2).stderr)
+    assert says.THERE_IS_NOTHING_TO_FOLLOW in run("calibrate", "--follow").stdout
     assert json.loads(run("calibrate", "--follow", "--json", "--yes").stdout) == {"changes": [], "applied": False}
     assert gallery.status().calibration_due is False
 
@@ -252,15 +255,15 @@ def test_a_gallery_that_has_grown_is_told_and_can_follow(run: Run, gallery: Gall
     assert status.calibration_due
     assert status.identify_threshold == 0.40
     assert 0.42 < status.advised_identify_threshold < 0.43
-    shown = " ".join(run("thresholds").stdout.split())
-    assert f"is too low for FPIR 0.01: {status.advised_identify_threshold:.4f} is advised" in shown
-    followed = " ".join(run("calibrate", "--follow", "--yes").stdout.split())
-    assert "published with the model; nothing was measured here" in followed
-    assert "FPIR there" not in followed
+    advised = f"{status.advised_identify_threshold:.4f}"
+    assert says.THRESHOLD_IS_TOO_LOW.is_in(run("thresholds").stdout, target=0.01, advised=advised)
+    followed = run("calibrate", "--follow", "--yes").stdout
+    assert says.NOTHING_WAS_MEASURED_HERE.is_in(followed)
+    assert not says.RATE_AT_THE_NEW_THRESHOLD.is_in(followed, rate="FPIR")
     with Database.open(gallery.settings) as database:
         (row,) = history(database)
     assert (row.threshold, row.people_enrolled, row.source) == (
-        status.advised_identify_threshold, people, "the model's published figures",
+        status.advised_identify_threshold, people, says.SOURCE_OF_PUBLISHED_FIGURES,
     )  # fmt: skip
     assert row.miss_rate is None
     assert json.loads(run("status", "--json").stdout)["calibration_due"] is False

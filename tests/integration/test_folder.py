@@ -20,6 +20,10 @@ from pgface.folder import person_of
 from pgface.photo_workers import content_sha256 as sha256_of
 from support.galleries import contents, in_both_schemas, one_value
 from support.photos import Photos
+from support.sentences import gallery as says
+from support.sentences import photos as says_of_photos
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def test_a_folder_of_people(gallery: Gallery, people: Path, photos: Photos) -> N
     }
     (refused,) = (photo for photo in report.photos if photo.outcome == "refused")
     assert (refused.photo, refused.error) == ("Tony_Blair/Tony_Blair_0001.jpg", "SeveralFacesError")
-    assert "2 faces were found" in refused.reason
+    assert says_of_photos.SEVERAL_FACES.is_in(refused.reason, count=2)
     assert progress == [(done, 12) for done in range(1, 13)]
     assert [(user.name, user.email, user.photos) for user in gallery.users()] == [
         ("Colin Powell", "colin-powell@pgface.invalid", 3),
@@ -138,7 +142,8 @@ def test_what_cannot_be_enrolled_is_reported_and_stops_nothing(gallery: Gallery,
         lines = list(csv.DictReader(stream))
     assert len(lines) == len(report.photos)
     (other,) = (line for line in lines if line["error"] == "FaceOfAnotherUserError")
-    assert "already belongs to Colin Powell <colin-powell@pgface.invalid>" in other["reason"]
+    expected = says.FACE_OF_ANOTHER_USER.format(name="Colin Powell", email="colin-powell@pgface.invalid")
+    assert expected in other["reason"]
 
 
 def test_a_folder_that_cannot_be_used_is_reported_and_stops_nothing(
@@ -158,10 +163,9 @@ def test_a_folder_that_cannot_be_used_is_reported_and_stops_nothing(
         "_": ("", "GalleryError"),
         "Nobody Here": ("nobody-here@pgface.invalid", "PhotoNotReadableError"),
     }
-    assert refused["bell \a"].reason == "'bell \\x07' is not a name; give 1 to 255 printable characters."
-    assert refused["Nobody Here"].reason == (
-        f"{people / 'Nobody Here'}: the folder cannot be read (No such file or directory); "
-        "give a folder that you may read."
+    assert refused["bell \a"].reason == says.NOT_A_NAME.format(name=repr("bell \x07"), longest=255)
+    assert refused["Nobody Here"].reason == says.FOLDER_CANNOT_BE_READ.format(
+        folder=people / "Nobody Here", reason="No such file or directory"
     )
     report.write_csv(tmp_path / "report.csv")
     with (tmp_path / "report.csv").open(newline="", encoding="utf-8") as stream:
@@ -240,16 +244,18 @@ def test_a_database_that_goes_away_loses_nothing_that_was_committed(
 
 def test_a_folder_without_people(gallery: Gallery, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(GalleryError, match="there are no people in it; it must hold a folder of photos for each"):
+    with pytest.raises(GalleryError, match=says.NO_PEOPLE_IN_FOLDER.pattern()):
         gallery.enroll_folder(tmp_path / "empty")
-    with pytest.raises(PhotoNotReadableError, match="the folder cannot be read"):
+    unreadable = says.FOLDER_CANNOT_BE_READ.pattern(folder=tmp_path / "nowhere", reason="No such file or directory")
+    with pytest.raises(PhotoNotReadableError, match=unreadable):
         gallery.enroll_folder(tmp_path / "nowhere")
 
 
 def test_two_folders_that_mean_the_same_person(gallery: Gallery, people: Path) -> None:
     (people / "colin powell").mkdir()
     before = contents(gallery)
-    with pytest.raises(GalleryError, match="would both be colin-powell@pgface.invalid; rename one of them"):
+    both = says.TWO_FOLDERS_ONE_PERSON.pattern(email="colin-powell@pgface.invalid")
+    with pytest.raises(GalleryError, match=both):
         gallery.enroll_folder(people)
     assert contents(gallery) == before
 

@@ -23,7 +23,11 @@ from pgface.settings import Settings
 from support.databases import create_database, drop_database
 from support.documentation import HOW_TO, Reader, blocks
 from support.old_installation import write_sqlite
+from support.sentences import Sentence, accounts, benchmark, commands, evaluation, search
+from support.sentences import how_to as says
 from support.serve import serving
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pgface"
@@ -74,6 +78,10 @@ def put_people(reader: Reader, faces_dir: Path, *, people: int, photos: int) -> 
             shutil.copy(photo, reader.folder / "people" / person.name)
 
 
+def lines_with(sentence: Sentence, said: str) -> int:
+    return sum(sentence.is_in(line) for line in said.splitlines())
+
+
 def test_quick_start(reader: Reader, faces_dir: Path) -> None:
     put_people(reader, faces_dir, people=2, photos=1)
     reader.run("pgface postgres start")  # which the page leaves to each command; starting is tested elsewhere
@@ -83,16 +91,15 @@ def test_quick_start(reader: Reader, faces_dir: Path) -> None:
     assert "[('Alice', 0." in said
     # In either server: the tables and the functions that the page counts.
     assert said.count("(20 rows)") == said.count("(4 rows)") == 2
-    assert len(re.findall(r"the embedded PostgreSQL .* is ready", said)) == 1
-    assert len(re.findall(r"of PostgreSQL .* is ready", said)) == 1
+    assert lines_with(says.GALLERY_OF_THE_EMBEDDED_SERVER_IS_READY, said) == 1
+    assert lines_with(says.GALLERY_OF_ANOTHER_SERVER_IS_READY, said) == 1
 
 
 def test_init(reader: Reader) -> None:
     shutil.copytree(ROOT / "deploy", reader.folder / "deploy")
     said = reader.follow("init.md")
-    assert (
-        len(re.findall(r"is ready: model dlib", said)) == 4
-    )  # of public twice, of visitors, and of staff, which psql made
+    # Of public twice, of visitors, and of staff, which psql made.
+    assert said.count(commands.GALLERY_IS_READY.format(model="dlib")) == 4
     for name in ("idx_embeddings_vector", "auth_tokens", "verify_face", "before-upgrade.tar"):
         assert name in said
     assert re.search(r"^ +1 \| tables ", said, re.MULTILINE)
@@ -109,8 +116,8 @@ def test_thresholds(at_work: Reader, faces_dir: Path) -> None:
     shutil.copy(faces_dir / "Colin_Powell" / "Colin_Powell_0009.jpg", at_work.folder / "probe.jpg")
     said = at_work.follow("thresholds.md")
     assert (at_work.folder / "errors.html").is_file()
-    assert "published with dlib" in said
-    assert "The thresholds are set; `pgface thresholds --history`" in said
+    assert evaluation.PUBLISHED_WITH_A_MODEL.format(model="dlib") in said
+    assert evaluation.THE_THRESHOLDS_ARE_SET in said
     assert re.search(r"probe\.jpg .* colin_powell", said)
     confidences = re.findall(r"^ *(\d+\.\d+)$", said, re.MULTILINE)
     assert len(confidences) == 2
@@ -121,9 +128,9 @@ def test_performance(at_work: Reader, faces_dir: Path) -> None:
     put_people(at_work, faces_dir, people=2, photos=2)
     said = at_work.follow("performance.md")
     assert "500 loaded" in said
-    assert "Imported 508 embeddings and 5 people" in said
-    assert "Identification compares with everybody" in said
-    assert "100 people × 5 photos" in said
+    assert says.IMPORTED.format(embeddings=508, people=5) in said
+    assert search.COMPARES_WITH_EVERYBODY in said
+    assert benchmark.GALLERY.format(people=100, kind="clustered") in said
     assert "VACUUM" in said
 
 
@@ -134,7 +141,7 @@ def test_troubleshooting(at_work: Reader) -> None:
     assert "Scan" in said
     assert re.search(r"probe\.jpg .* tony_blair", said)
     assert re.search(r"dlib_lift\.npy +whole", said)
-    assert "The embedded PostgreSQL is stopped." in said
+    assert says.EMBEDDED_SERVER_IS_STOPPED in said
 
 
 @contextmanager
@@ -152,8 +159,8 @@ def test_accounts(at_work: Reader) -> None:
     with no_roles_left(at_work):
         said = at_work.follow("accounts.md")
     assert "login by password" in said
-    assert "There are 0 frames and not 10 to 100." in said
-    assert "Key 1 opens nothing any more." in said
+    assert accounts.WRONG_NUMBER_OF_FRAMES.format(frames=0, fewest=10, most=100) in said
+    assert says.KEY_IS_REVOKED.format(key=1) in said
 
 
 @pytest.fixture

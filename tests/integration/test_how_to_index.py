@@ -5,27 +5,27 @@ from __future__ import annotations
 import shlex
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from pgface.postgres.database import Database, initialise
 from pgface.settings import Settings
-from support.commands import runner
+from support.commands import environment_of, runner
 from support.documentation import blocks
 from support.galleries import enroll_synthetic
+from support.sentences import how_to as says_of_pages
+from support.sentences import search as says
+
+pytestmark = pytest.mark.slow
+
+NAME = "idx_embeddings_vector"
 
 
 def test_the_page_can_be_followed(settings: Settings) -> None:
     assert settings.database_url is not None
     url = settings.database_url.get_secret_value()
     initialise(settings)
-    pgface = runner(
-        {
-            "PGFACE_DATABASE_URL": url,
-            "PGFACE_SCHEMA": settings.schema_name,
-            "PGFACE_DATA_DIR": str(settings.data_dir),
-            "COLUMNS": "300",
-        }
-    )
+    pgface = runner(environment_of(settings) | {"COLUMNS": "300"})
     said: list[str] = []
     with Database.open(settings), psycopg.connect(url, autocommit=True) as connection:
         path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(settings.schema_name))
@@ -40,13 +40,16 @@ def test_the_page_can_be_followed(settings: Settings) -> None:
                     assert program == "pgface"
                     said.append(pgface(*arguments).stdout)
     status, check, more_effort, hnsw, ivfflat, exact, ready, hnsw_again, fitted, checked = said
-    assert "takes idx_embeddings_vector" in status or "compares with every row" in status
-    assert "idx_embeddings_vector  hnsw, effort 40" in check
-    assert "idx_embeddings_vector  hnsw, effort 100" in more_effort
-    assert "is hnsw (m 16, ef_construction 64) of 500 embeddings now" in hnsw
-    assert "is hnsw (m 16, ef_construction 64) of 500 embeddings now" in hnsw_again
-    assert "is ivfflat (lists 100) of 500 embeddings now" in ivfflat
-    assert "There is no idx_embeddings_vector any more" in exact
-    assert "is ready" in ready
-    assert "Identification compares with everybody" in fitted
+    assert says.PLANNER_TAKES_INDEX.format(index=NAME) in status or says.PLANNER_COMPARES_WITH_EVERY_ROW in status
+    for found, effort in ((check, 40), (more_effort, 100)):
+        assert f"{NAME}  {says.CHECKED_WITH_EFFORT.format(method='hnsw', effort=effort)}" in found
+    for built, method in (
+        (hnsw, says.HNSW_WITH.format(m=16, ef_construction=64)),
+        (hnsw_again, says.HNSW_WITH.format(m=16, ef_construction=64)),
+        (ivfflat, says.IVFFLAT_WITH.format(lists=100)),
+    ):
+        assert says.INDEX_BUILT.format(index=NAME, method=method, embeddings=500) in built
+    assert says.INDEX_DROPPED.format(index=NAME) in exact
+    assert says_of_pages.GALLERY_OF_ANOTHER_SERVER_IS_READY.is_in(ready)
+    assert says.COMPARES_WITH_EVERYBODY in fitted
     assert "identification" in checked

@@ -31,6 +31,9 @@ from pgface.settings import Settings
 from support.commands import Run, environment_of, runner, without_settings
 from support.databases import create_database, drop_database
 from support.galleries import add_embedding, add_user, axis, enroll_synthetic, rows
+from support.sentences import search as says
+
+pytestmark = pytest.mark.slow
 
 NAME = "idx_embeddings_vector"
 SCAN = 10.0
@@ -114,7 +117,7 @@ def test_an_index_of_another_distance_serves_nobody(database: Database, sql_user
     status = read_index_status(database)
     assert (status.index and status.index.operator_class, status.plan.possible_index) == ("vector_l2_ops", None)
     (advice,) = advise_indexes(status)
-    assert "vector_l2_ops and cannot serve ORDER BY embedding <=> probe" in advice.sentence
+    assert says.OTHER_DISTANCE.format(operators="vector_l2_ops") in advice.sentence
     build_index(database, "hnsw")
     assert advised(read_index_status(database)) == []
 
@@ -176,7 +179,7 @@ def test_the_search_of_identification_is_told_apart(database: Database, sql_user
     fit_search(database, "hnsw", SCAN)
     sql_user.execute("INSERT INTO stale_templates (user_id) SELECT generate_series(1, 1000)")
     (advice,) = [advice for advice in advise_indexes(read_index_status(database)) if "pgface" in advice.command]
-    assert advice.sentence.startswith("1000 users wait for their templates")
+    assert advice.sentence.startswith(says.USERS_WAIT_FOR_TEMPLATES.format(users=1000))
 
 
 def test_lists_that_were_learned_from_too_little_are_found_out(database: Database, sql_user: Connection) -> None:
@@ -191,7 +194,7 @@ def test_lists_that_were_learned_from_too_little_are_found_out(database: Databas
     assert status.mates is not None
     assert status.mates.missed > status.mates.tried / 3
     found = [advice for advice in advise_indexes(status) if advice.command == "pgface index build --method ivfflat"]
-    assert "probably built on too little data" in found[0].sentence
+    assert says.LISTS_BUILT_ON_TOO_LITTLE in found[0].sentence
 
     built = build_index(database, "ivfflat")
     assert (built.lists, built.rows) == (100, 20_100)
@@ -214,17 +217,17 @@ def test_lists_that_were_learned_from_too_little_are_found_out(database: Databas
     # Twice as many, and lists far from the rule.
     sql_user.execute(f"COMMENT ON INDEX {NAME} IS 'pgface: built on 10000 rows'")
     found = [advice for advice in advise_indexes(read_index_status(database)) if "build" in advice.command]
-    assert "learned from 10000 embeddings, and there are 20100 now" in found[0].sentence
+    assert says.LISTS_LEARNED_FROM_FEWER.format(before=10_000, now=20_100) in found[0].sentence
     build_index(database, "ivfflat", lists=20)
     found = [advice for advice in advise_indexes(read_index_status(database)) if "build" in advice.command]
-    assert "20 lists for 20100 embeddings are far from the specification's rule: 100" in found[0].sentence
+    assert says.LISTS_FAR_FROM_RULE.format(lists=20, embeddings=20_100, advised=100) in found[0].sentence
 
 
 def test_lists_of_an_empty_gallery(database: Database, sql_user: Connection) -> None:
     sql_user.execute(f"DROP INDEX {NAME}")
     sql_user.execute(f"CREATE INDEX {NAME} ON face_embeddings USING ivfflat (embedding vector_cosine_ops)")
     (advice,) = advise_indexes(read_index_status(database))
-    assert advice.sentence == "There are 0 embeddings for 100 lists: too few to learn them from."
+    assert advice.sentence == says.TOO_FEW_FOR_LISTS.format(embeddings=0, lists=100)
     assert advice.command == "pgface index build --method hnsw"
 
 
@@ -372,7 +375,8 @@ def test_galleries_of_one_database_leave_each_others_indexes_alone(settings: Set
 
 @pytest.mark.usefixtures("people")
 def test_ivfflat_that_needs_more_memory_than_it_may_use_is_refused_with_the_setting(database: Database) -> None:
-    with pytest.raises(IndexNotBuiltError, match="memory to learn 100 lists, and may use 8MB") as refused:
+    too_little = says.IVFFLAT_NEEDS_MORE_MEMORY.pattern(lists=100, memory="8MB")
+    with pytest.raises(IndexNotBuiltError, match=too_little) as refused:
         build_index(database, "ivfflat", memory=8 * 1024**2)
     (asked_for,) = re.findall(r"add --memory (\d+)MB", str(refused.value))
     built = build_index(database, "ivfflat", memory=int(asked_for) * 1024**2)
@@ -386,9 +390,8 @@ def test_what_pgvector_refuses_is_told_and_leaves_nothing(
 ) -> None:
     build_index(database, "hnsw")
     monkeypatch.setattr(definition, "_ivfflat_memory", lambda *_: 1)  # as if another version needed more
-    with pytest.raises(
-        IndexNotBuiltError, match=r"pgvector needs more memory \(memory required is \d+ MB.*the old one is there"
-    ):
+    needs, old_is_there = says.PGVECTOR_NEEDS_MORE_MEMORY.pattern(), says.OLD_INDEX_IS_THERE.pattern()
+    with pytest.raises(IndexNotBuiltError, match=rf"{needs} \(memory required is \d+ MB.*{old_is_there}"):
         build_index(database, "ivfflat", memory=4 * 1024**2)
     assert rows(sql_user, NAMES) == [(NAME,)]
     assert read_index_status(database).index is not None
@@ -427,15 +430,15 @@ def end_when_building(database: Database, function: str) -> Callable[[Progress],
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
-        ("pg_cancel_backend", "ended on the server"),
-        ("pg_terminate_backend", "ended on the server|connection .* was lost"),
+        ("pg_cancel_backend", says.BUILD_ENDED_ON_SERVER.pattern()),
+        ("pg_terminate_backend", f"{says.BUILD_ENDED_ON_SERVER.pattern()}|{says.BUILD_LOST_CONNECTION.pattern()}"),
     ],
 )
 def test_a_build_that_is_ended_on_the_server_leaves_nothing(
     database: Database, sql_user: Connection, function: str, reason: str
 ) -> None:
     build_index(database, "hnsw", m=4)
-    with pytest.raises(IndexNotBuiltError, match=f"{reason}.*; the old one is there.$"):
+    with pytest.raises(IndexNotBuiltError, match=f"({reason}).*{says.OLD_INDEX_IS_THERE.pattern()}$"):
         build_index(database, "hnsw", m=32, ef_construction=400, on_progress=end_when_building(database, function))
     assert rows(sql_user, NAMES) == [(NAME,)]
     status = read_index_status(database)
@@ -456,7 +459,8 @@ def test_what_cannot_be_removed_at_once_is_removed_later(
             if progress.waits_for == writer.info.backend_pid:
                 sql_user.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_progress_create_index")
 
-        with pytest.raises(IndexNotBuiltError, match=f"ended on the server.*What was begun, {NEW_NAME}, is removed by"):
+        ended, removed = says.BUILD_ENDED_ON_SERVER.pattern(), says.BEGUN_INDEX_IS_REMOVED_LATER.pattern(index=NEW_NAME)
+        with pytest.raises(IndexNotBuiltError, match=f"{ended}.*{removed}"):
             build_index(database, "hnsw", on_progress=cancel)
     status = read_index_status(database)
     assert [(left.name, left.valid) for left in status.leftovers] == [(NEW_NAME, False)]
@@ -548,7 +552,7 @@ def test_ctrl_c_leaves_what_was_there(
     with building(environment, sql_user) as process:
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (130, "Broken off; `pgface index status` says what is there.\n")
+    assert (process.returncode, said) == (130, f"{says.BUILD_BROKEN_OFF}\n")
     assert rows(sql_user, NAMES) == [(NAME,)]
     status = read_index_status(database)
     assert (status.index and status.index.m, status.search.fitting, status.under_way) == (4, False, ())
@@ -562,13 +566,13 @@ def test_what_a_killed_program_leaves_is_named_and_removed(
     with building(environment, sql_user) as process:
         process.kill()
         process.wait()
-        assert "being built" in pgface("index", "status").stdout
+        assert says.BEING_BUILT in pgface("index", "status").stdout
     # PostgreSQL looks for its client every 5 seconds.
     wait_until(lambda: not read_index_status(database).search.fitting)
     status = read_index_status(database)
     assert [left.name for left in status.leftovers] == [NEW_NAME]
     assert (status.index and status.index.m) == 4
-    assert f"{NEW_NAME} is left of a build that was broken off" in pgface("index", "status").stdout
+    assert says.LEFT_OF_A_BUILD.format(index=NEW_NAME) in pgface("index", "status").stdout
     pgface("index", "build", "--method", "hnsw")
     assert rows(sql_user, NAMES) == [(NAME,)]
 
@@ -579,35 +583,37 @@ def test_the_commands(pgface: Run, database: Database) -> None:
     built = json.loads(pgface("index", "build", *ivfflat, "--json").stdout)
     assert (built["method"], built["lists"], built["rows"]) == ("ivfflat", 20, 5 * PEOPLE)
     said = pgface("index", "build", "--method", "hnsw", "--memory", "2MB").stdout
-    assert "idx_embeddings_vector is hnsw (m 16, ef_construction 64) of 2,000 embeddings now" in said
-    assert "its graph no longer fitted into 2.0 MB" in said
+    hnsw = says.HNSW_WITH.format(m=16, ef_construction=64)
+    assert says.INDEX_BUILT.format(index=NAME, method=hnsw, embeddings=2_000) in said
+    assert says.GRAPH_OUTGREW_MEMORY.format(memory="2.0 MB") in said
     said = pgface("index", "check", "--probes", 100, "--effort", 10).stdout
-    assert "hnsw, effort 10" in said
+    assert says.CHECKED_WITH_EFFORT.format(method="hnsw", effort=10) in said
     assert "recall@10" in said
     fit_search(database, "hnsw", SCAN)
     said = pgface("index", "status").stdout
-    assert "for SQL of yours that orders by distance" in said
-    assert "hnsw (m 16, ef_construction 64)" in said
-    assert "takes idx_embeddings_vector for ORDER BY embedding <=> probe LIMIT 10" in said
-    assert "Identification's own (pgface identify, find_similar_faces)" in said
-    assert "hnsw (m 16, ef_construction 128)" in said
-    assert "There is no idx_embeddings_vector any more" in pgface("index", "build", "--method", "exact").stdout
+    assert says.SERVES_SQL_BY_DISTANCE in said
+    assert hnsw in said
+    assert says.PLANNER_TAKES_INDEX.format(index=NAME) in said
+    assert says.SERVES_IDENTIFICATION in said
+    assert says.HNSW_WITH.format(m=16, ef_construction=128) in said
+    assert says.INDEX_DROPPED.format(index=NAME) in pgface("index", "build", "--method", "exact").stdout
     assert json.loads(pgface("index", "status", "--json").stdout)["advice"] == []
-    assert "none, as you wished (exact)" in pgface("index", "status").stdout
+    assert says.NO_INDEX_AS_WISHED in pgface("index", "status").stdout
     checked = json.loads(pgface("index", "check", "--probes", 50, "--k", 5, "--json").stdout)
     assert (checked["count"], checked["index"]["method"], checked["identification"]["method"]) == (5, "exact", "hnsw")
-    assert "options of hnsw" in pgface("index", "build", "--method", "ivfflat", "--m", 4, code=1).stderr
-    assert "such as 512MB or 2GB" in pgface("index", "build", "--method", "hnsw", "--memory", "lots", code=2).stderr
+    assert says.OPTIONS_OF_HNSW in pgface("index", "build", "--method", "ivfflat", "--m", 4, code=1).stderr
+    assert says.SIZE_SUCH_AS in pgface("index", "build", "--method", "hnsw", "--memory", "lots", code=2).stderr
 
 
 # Check
 
 
 def test_nobody_to_check_with(database: Database) -> None:
-    with pytest.raises(GalleryError, match="enroll people first"):
+    with pytest.raises(GalleryError, match=says.NOBODY_TO_MEASURE_WITH.pattern()):
         check_index(database)
     for name, value in (("probes", 0), ("count", 51), ("effort", 0)):
-        with pytest.raises(GalleryError, match="must be from 1 to"):
+        out_of_range = says.NUMBER_OUT_OF_RANGE.pattern(name="...", least=1, most="...", given=value)
+        with pytest.raises(GalleryError, match=out_of_range):
             check_index(database, **{name: value})  # type: ignore[arg-type]
 
 

@@ -40,6 +40,8 @@ from support.old_installation import (
     write_vectors,
 )
 from support.photos import Photos
+from support.sentences import database
+from support.sentences import migration as says
 
 INDEX_IS_WHOLE = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_embeddings_vector'::regclass"
 EVERYTHING = Counts(users=3, photos=3, tokens=2, embeddings=6)
@@ -118,7 +120,7 @@ def test_a_rehearsal_writes_nothing(old: OldInstallation, settings: Settings) ->
 def test_the_database_alone_and_the_embeddings_later(tmp_path: Path, settings: Settings, old: OldInstallation) -> None:
     report = run(read_installation(sqlite=tmp_path / "old.db"), settings)
     assert report.new == Counts(3, 3, 2, 0)
-    with pytest.raises(MigrationError, match=r"The gallery is not empty, and 6 embeddings of .* add --merge"):
+    with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(missing="6 embeddings")):
         run(old, settings)
     assert run(old, settings, merge=True).new == Counts(0, 0, 0, 6)
 
@@ -145,7 +147,8 @@ def test_merging_keeps_what_is_there_and_gives_new_ids_where_they_are_taken(
             "INSERT INTO face_embeddings (user_id, embedding) VALUES (8, %s)", (unit_embeddings(some_vectors(6))[1],)
         )
         before = rows(connection, "SELECT * FROM users ORDER BY id")
-    with pytest.raises(MigrationError, match="2 users, 3 photos, 2 tokens, 5 embeddings"):
+    missing = "2 users, 3 photos, 2 tokens, 5 embeddings"
+    with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(missing=missing)):
         run(old, settings)
     report = run(old, settings, merge=True)
     assert report.new == Counts(users=2, photos=3, tokens=2, embeddings=5)  # one of Budi's is there already
@@ -206,7 +209,7 @@ def test_faults_of_the_data_are_refused_before_anything_is_written(tmp_path: Pat
     old = read_installation(
         npy=write_vectors(tmp_path / "a.npy", vectors), json=write_labels(tmp_path / "a.json", [*OWNERS, 7])
     )
-    with pytest.raises(MigrationError, match=r"row 2.*There are 1 more problems\. Nothing was written\."):
+    with pytest.raises(MigrationError, match=says.ROW_AND_MORE_PROBLEMS.pattern(row=2, more=1)):
         run(old, settings)
     with pytest.raises(PgfaceError):
         Gallery.open(settings)
@@ -327,7 +330,7 @@ def test_embeddings_of_another_model_are_refused(
 ) -> None:
     folder, old = of_real_photos
     before = contents(gallery)
-    with pytest.raises(MigrationError, match=r"6 photos were embedded again by dlib, and are not similar"):
+    with pytest.raises(MigrationError, match=says.ANOTHER_MODEL_MADE_THE_EMBEDDINGS.pattern(photos=6, model="dlib")):
         migrate(old, settings, model="dlib", photos=folder)
     assert contents(gallery) == before
 
@@ -365,19 +368,39 @@ def photo_at(photos: Photos, file: Path, person: str = "Tony_Blair") -> Path:
             [f"/srv/{n}/face.jpg" for n in (1, 2)],
             ["face.jpg"],
             {},
-            "(a file face.jpg is there, and 2 old paths end so)",
+            says.OLD_PATHS_END_LIKE_ONE_FILE.format(file="face.jpg", paths=2),
         ),
-        (["C:\\a\\1\\x.jpg", "D:\\b\\1\\x.jpg"], ["1/x.jpg"], {}, "(a file 1/x.jpg is there, and 2 old paths end so)"),
+        (
+            ["C:\\a\\1\\x.jpg", "D:\\b\\1\\x.jpg"],
+            ["1/x.jpg"],
+            {},
+            says.OLD_PATHS_END_LIKE_ONE_FILE.format(file="1/x.jpg", paths=2),
+        ),
         (["C:\\a\\1\\x.jpg", "D:\\b\\2\\x.jpg"], ["1/x.jpg", "2/x.jpg"], {1: "1/x.jpg", 2: "2/x.jpg"}, ""),
         # The folder's own name tells more than a bare name.
-        (["/srv/photos/a.jpg", "/srv/photos/old/a.jpg"], ["a.jpg"], {1: "a.jpg"}, "old/a.jpg (a file a.jpg is there"),
-        (["/srv/photos/a.jpg"], ["a.jpg", "photos/a.jpg"], {}, "(two files end with photos/a.jpg)"),
+        (
+            ["/srv/photos/a.jpg", "/srv/photos/old/a.jpg"],
+            ["a.jpg"],
+            {1: "a.jpg"},
+            f"old/a.jpg {says.OLD_PATHS_END_LIKE_ONE_FILE.format(file='a.jpg', paths=2)}",
+        ),
+        (
+            ["/srv/photos/a.jpg"],
+            ["a.jpg", "photos/a.jpg"],
+            {},
+            says.FILES_END_LIKE_ONE_OLD_PATH.format(end="photos/a.jpg"),
+        ),
         # Both name the same.
         (["a.jpg", "./a.jpg"], ["a.jpg"], {1: "a.jpg", 2: "a.jpg"}, ""),
         # Nothing leads out.
         (["../outside.jpg", "photos/../../outside.jpg", "link.jpg", "folder/outside.jpg"], [], {}, ""),
         (["d" * 300 + "/gone.jpg", "/srv/" + "d" * 5_000 + "/a.jpg"], ["a.jpg"], {2: "a.jpg"}, ""),
-        (["/srv/new.jpg", "/srv/other/alias.jpg"], ["new.jpg", "alias.jpg -> new.jpg"], {}, "(the file"),
+        (
+            ["/srv/new.jpg", "/srv/other/alias.jpg"],
+            ["new.jpg", "alias.jpg -> new.jpg"],
+            {},
+            says.FILE_IS_ALSO_THAT_OF_ANOTHER_PATH.format(file="new.jpg"),
+        ),
     ],
 )
 def test_a_photo_never_gets_another_ones_file(
@@ -476,7 +499,7 @@ def test_a_password_is_taken_over_by_whom_the_gallery_has_none_of(old: OldInstal
         stored = rows(connection, "SELECT password FROM users ORDER BY id")
         assert [password for (password,) in stored] == [USERS[0][3], "own", "hash"]
         connection.execute("UPDATE users SET password = '!' WHERE name = 'Siti'")
-    with pytest.raises(MigrationError, match=r"The gallery is not empty, and 1 passwords of the old"):
+    with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(missing="1 passwords")):
         run(old, settings)
 
 
@@ -485,7 +508,8 @@ def test_a_rehearsal_refuses_what_the_migration_does(old: OldInstallation, setti
     with Gallery.create(settings, model="dlib") as gallery:
         gallery.load_embeddings([gallery.add_user("siti@example.org").id], some_vectors(6)[:1])
         before = contents(gallery)
-    with pytest.raises(MigrationError, match=r"and 2 users, 3 photos, 2 tokens, 5 embeddings, 1 passwords of the old"):
+    missing = "2 users, 3 photos, 2 tokens, 5 embeddings, 1 passwords"
+    with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(missing=missing)):
         run(old, settings, rehearse=rehearse)
     assert state(settings) == before
     if rehearse:
@@ -504,11 +528,11 @@ def test_a_rehearsal_makes_no_database_and_says_what_it_did_not_check(
     old: OldInstallation, settings: Settings, tmp_path: Path
 ) -> None:
     report = run(old, settings, rehearse=True)
-    assert (report.not_checked or "").startswith("There is no ")
-    assert "in this database" in (report.not_checked or "")
+    no_schema, _, _ = database.NO_SCHEMA_IN_THE_DATABASE.format(schema=settings.schema_name).partition(";")
+    assert (report.not_checked or "").startswith(no_schema)
     embedded = settings.model_copy(update={"database_url": None, "data_dir": tmp_path / "nothing"})
     report = run(old, embedded, rehearse=True)
-    assert (report.not_checked or "").startswith("There is no database yet")
+    assert (report.not_checked or "").startswith(says.NO_DATABASE_YET)
     assert not (tmp_path / "nothing").exists()
 
 
@@ -533,12 +557,12 @@ FILES = ("--model", "dlib", "--sqlite", "old.db", "--npy", "face_db.npy", "--jso
 
 @pytest.mark.usefixtures("old")
 def test_the_command_rehearses_migrates_and_says_when_there_is_nothing_to_do(command: Callable[..., Any]) -> None:
-    assert "Rehearsed: nothing was written." in command(*FILES, "--dry-run").stdout
+    assert says.REHEARSED in command(*FILES, "--dry-run").stdout
     done = command(*FILES)
     assert done.exit_code == 0
-    assert "Migrated in " in done.stdout
-    assert "6 embeddings that find themselves first" in done.stdout
-    assert "Everything is in the gallery already; nothing was changed." in command(*FILES).stdout
+    assert says.MIGRATED_IN_SOME_SECONDS in done.stdout
+    assert says.EMBEDDINGS_FIND_THEMSELVES.format(embeddings=6) in done.stdout
+    assert says.EVERYTHING_IS_THERE_ALREADY in command(*FILES).stdout
     report = json.loads(command(*FILES, "--report-json").stdout)
     assert report["new"] == {"users": 0, "photos": 0, "tokens": 0, "embeddings": 0}
     assert report["in_gallery"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
@@ -554,13 +578,14 @@ def test_the_command_says_what_became_of_files_and_passwords(
     photo_at(photos, tmp_path / "photos" / "budi-1.jpg")
     only_rows = (*FILES[:4], "--photos", "photos", "--merge")
     done = command(*only_rows, "--dry-run")
-    assert "1 photo files are there, 1 of them for rows that were there before." in done.stdout
-    assert "1 passwords would be taken over by people of the gallery who have none there." in done.stdout
-    assert "1 people have another password in the gallery, which stays:\n  users 12: Budi@Example.org" in done.stderr
+    assert says.FILES_WOULD_BE_COPIED.format(files=1, adopted=1) in done.stdout
+    assert says.PASSWORDS_WOULD_BE_TAKEN_OVER.format(count=1) in done.stdout
+    other_password = says.PEOPLE_HAVE_ANOTHER_PASSWORD.format(count=1)
+    assert f"{other_password}\n  users 12: Budi@Example.org" in done.stderr
     done = command(*only_rows)
-    assert "1 photo files copied, 1 of them for rows that were there before." in done.stdout
-    assert "1 passwords were taken over by people" in done.stdout
-    assert "Every row was in the gallery already; nothing else was changed." in done.stdout
+    assert says.FILES_WERE_COPIED.format(files=1, adopted=1) in done.stdout
+    assert says.PASSWORDS_WERE_TAKEN_OVER.format(count=1) in done.stdout
+    assert says.EVERY_ROW_WAS_THERE_ALREADY in done.stdout
     assert not any(user[3] in done.output.split() for user in USERS)
 
 
@@ -570,10 +595,11 @@ def test_the_command_lists_every_problem(command: Callable[..., Any], tmp_path: 
     write_labels(tmp_path / "face_db.json", [7, 12, 12, 30, 99])
     done = command(*FILES)
     assert done.exit_code == 1
-    assert "face_db.npy has 6 rows and face_db.json names 5 users" in done.stderr
-    assert "face_db.json: 1 rows belong to users that are not in the SQLite file" in done.stderr
+    differ = says.ROWS_AND_LABELS_DIFFER.format(vectors="face_db.npy", rows=6, labels="face_db.json", users=5)
+    assert differ in done.stderr
+    assert says.ROWS_OF_USERS_NOT_IN_SQLITE.format(file="face_db.json", count=1) in done.stderr
     assert "row 4: user 99" in done.stderr
-    assert done.stderr.rstrip().endswith("Nothing was written.")
+    assert done.stderr.rstrip().endswith(says.NOTHING_WAS_WRITTEN)
 
 
 @pytest.mark.usefixtures("old")

@@ -32,6 +32,9 @@ from support.databases import create_database, drop_database
 from support.galleries import ODD_SCHEMA, add_embedding, add_user, axis, contents, rows
 from support.pgbouncer import pooler
 from support.photos import Photos
+from support.sentences import database as says
+
+pytestmark = pytest.mark.slow
 
 VERSIONS = ("postgres16", "postgres18")
 SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
@@ -345,7 +348,7 @@ def test_without_a_way_around_the_pooler_nothing_is_half_done(
     with Gallery.open(alone) as gallery:
         user = gallery.add_user("a@example.org")
         before = contents(gallery)
-        with pytest.raises(SessionNeededError, match="needs a session of its own.*PGFACE_DIRECT_URL"):
+        with pytest.raises(SessionNeededError, match=says.NEEDS_A_SESSION.pattern()):
             gallery.load_embeddings([user.id], np.eye(1, 512))
         with pytest.raises(SessionNeededError):
             gallery.fit_search("exact")
@@ -366,7 +369,7 @@ def test_init_tells_what_it_could_not_do(
         connection.execute("DROP INDEX idx_embeddings_vector")
     Gallery.create(alone).close()
     (record,) = caplog.records
-    assert "is to be fitted with `pgface fit-search`. This needs a session of its own" in record.getMessage()
+    assert says.SEARCH_IS_TO_BE_FITTED in record.getMessage()
     Gallery.create(settings).close()
     with Gallery.open(settings) as gallery:
         assert gallery.status().index == "hnsw"
@@ -380,7 +383,7 @@ def test_a_way_around_to_another_database_is_refused(settings: Settings, postgre
         wrong = through(settings, pooled_url, elsewhere)
         with Database.open(wrong) as database:
             with (
-                pytest.raises(SettingsError, match="leads to another database than PGFACE_DATABASE_URL"),
+                pytest.raises(SettingsError, match=says.DIRECT_URL_LEADS_ELSEWHERE.pattern()),
                 database.connection_of_its_own(),
             ):
                 pass
@@ -455,10 +458,9 @@ def test_a_pooler_of_sessions_may_be_trusted(settings: Settings, database_url: s
 
 def test_a_pooler_of_statements_is_refused(settings: Settings, database_url: str) -> None:
     initialise(settings)
+    of_pgbouncer = "transaction blocks not allowed in statement pooling"
     with (
         pooler(database_url, mode="statement") as url,
-        pytest.raises(
-            DatabaseUnreachableError, match=r"was lost \(transaction blocks not allowed in statement pooling"
-        ),
+        pytest.raises(DatabaseUnreachableError, match=says.CONNECTION_WAS_LOST_BECAUSE.pattern(reason=of_pgbouncer)),
     ):
         Database.open(through(settings, url, None))

@@ -20,17 +20,26 @@ from pgface.server.bodies import SMALL
 from pgface.settings import MEBI, Settings
 from support.certificates import make_certificate
 from support.commands import environment_of
+from support.databases import Template
 from support.documentation import blocks
 from support.embedded_server import eventually
 from support.serve import Served, serving
+
+pytestmark = pytest.mark.slow
 
 CLIENT = "127.0.0.9"
 """Where requests come from; the proxy and the service are at 127.0.0.1."""
 
 
 @pytest.fixture
+def template(schema_name: str) -> Template:
+    """A gallery of dlib, which needs no weights."""
+    return Template(schema_name, "dlib")
+
+
+@pytest.fixture
 def gallery(settings: Settings) -> Iterator[Gallery]:
-    with Gallery.create(settings, model="dlib") as gallery:
+    with Gallery.open(settings) as gallery:
         Accounts(gallery).register("siti@example.org", "four plain words here")
         yield gallery
 

@@ -15,6 +15,7 @@ from pgface.postgres.embedded import binaries
 from pgface.schema import init_sql, migrations
 from support.databases import create_database
 from support.galleries import ODD_SCHEMA, add_embedding, add_user, axis, between, rows
+from support.sentences import database as says
 
 INIT_SQL = Path(__file__).parents[2] / "deploy" / "init.sql"
 
@@ -210,7 +211,7 @@ def test_a_zero_vector_is_refused_everywhere_with_its_reason(connection: Connect
     with pytest.raises(errors.CheckViolation, match="embedding_has_a_cosine_so_it_is_not_zero_or_nan"):
         connection.execute("UPDATE face_embeddings SET embedding = %s", (zero,))
     for question in ("find_similar_face(%s)", "find_similar_faces(%s, -1, 9)", f"verify_face(%s, {user}, -1)"):
-        with pytest.raises(errors.InvalidParameterValue, match="zero vector, which has no cosine"):
+        with pytest.raises(errors.InvalidParameterValue, match=says.ZERO_VECTOR_HAS_NO_COSINE.pattern()):
             rows(connection, f"SELECT * FROM {question}", zero)
 
 
@@ -228,7 +229,7 @@ def test_a_vector_whose_cosine_would_lose_its_bits_is_refused(connection: Connec
     for vector in (axis(0, 1e-30), axis(0, 1e38), spread):
         with pytest.raises(errors.CheckViolation, match="embedding_has_a_cosine"):
             add_embedding(connection, user, vector)
-        with pytest.raises(errors.InvalidParameterValue, match="zero vector, which has no cosine"):
+        with pytest.raises(errors.InvalidParameterValue, match=says.ZERO_VECTOR_HAS_NO_COSINE.pattern()):
             rows(connection, "SELECT * FROM verify_face(%s, %s)", vector, user)
     for scale in (1e-14, 1e14):
         add_embedding(connection, user, axis(0, scale))

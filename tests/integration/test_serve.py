@@ -23,11 +23,16 @@ from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.server.run import prepare
 from pgface.settings import Settings
 from support.certificates import make_certificate
-from support.commands import environment_of, runner
+from support.commands import environment_of, process_runner, runner
 from support.embedded_server import eventually, lives
 from support.galleries import ODD_SCHEMA, add_embedding, add_user, axis
+from support.sentences import database
+from support.sentences import service as says
+from support.sentences.gallery import RUN_INIT
 from support.serve import serving
 from support.service_role import service_role
+
+pytestmark = pytest.mark.slow
 
 READY = {"ready": True, "database": True, "schema_current": True, "model": True}
 
@@ -52,7 +57,7 @@ def test_one_process_binds_a_new_gallery_serves_and_ends(
     environment: dict[str, str], tmp_path: Path, by: signal.Signals
 ) -> None:
     with serving(environment, tmp_path) as service:
-        assert service.said.startswith("Serving dlib at http://127.0.0.1:")
+        assert service.said.startswith(says.SERVING.format(model="dlib", url="http://127.0.0.1:"))
         assert httpx.get(f"{service.url}/readyz").json() == READY
         assert left_behind(tmp_path)
         assert service.end(by) == 0
@@ -164,7 +169,7 @@ def test_a_database_that_is_only_just_starting_is_waited_for(tmp_path: Path, mon
 @pytest.fixture
 def refused(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
     """Runs a service that cannot begin; gives the sentence that it says."""
-    run = runner(environment, tmp_path)
+    run = process_runner(environment, tmp_path)
 
     def serve(*options: object, **variables: str) -> str:
         done = run("serve", "--port", "0", *options, code=1, more=variables)
@@ -178,28 +183,32 @@ def refused(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
 
 def test_addresses_and_certificates(refused: Callable[..., str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert "address already in use; choose with --host and --port." in refused("--port", taken.getsockname()[1])
-    assert refused("--host", "no-such-host.invalid").startswith("The host 'no-such-host.invalid' has no address;")
-    assert "cannot be read (no such file" in refused("--certificate", tmp_path / "missing.pem")
+        port = taken.getsockname()[1]
+        in_use = says.CANNOT_LISTEN.format(host="127.0.0.1", port=port, reason="address already in use")
+        assert in_use in refused("--port", port)
+    no_address = says.HOST_HAS_NO_ADDRESS.format(host="no-such-host.invalid")
+    assert refused("--host", "no-such-host.invalid").startswith(no_address)
+    missing = tmp_path / "missing.pem"
+    unreadable = says.FILES_CANNOT_BE_READ.format(files=missing, reason="no such file or directory")
+    assert unreadable in refused("--certificate", missing)
 
 
 def test_without_the_packages_of_the_service(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError(name='fastapi')")
-    assert refused(PYTHONPATH=str(tmp_path)) == (
-        "The service needs the package fastapi; install it with `pip install 'pgface[server]'`."
-    )
+    assert refused(PYTHONPATH=str(tmp_path)) == says.PACKAGE_IS_MISSING.format(package="fastapi")
 
 
 def test_without_a_database(refused: Callable[..., str]) -> None:
-    assert "PostgreSQL cannot be reached" in refused(PGFACE_DATABASE_URL="postgresql://127.0.0.1:1/nothing")
+    assert database.SERVER_CANNOT_BE_REACHED in refused(PGFACE_DATABASE_URL="postgresql://127.0.0.1:1/nothing")
 
 
 def test_without_a_gallery(refused: Callable[..., str]) -> None:
-    assert refused(PGFACE_SCHEMA="elsewhere").endswith("run `pgface init`.")
+    assert refused(PGFACE_SCHEMA="elsewhere").endswith(f"{RUN_INIT}.")
 
 
 def test_without_the_model(refused: Callable[..., str], settings: Settings, insightface_pack: Path) -> None:
-    assert refused(PGFACE_MODEL="buffalo_l").startswith("The model buffalo_l is not installed")
+    not_installed = says.MODEL_IS_NOT_INSTALLED.format(model="buffalo_l")
+    assert refused(PGFACE_MODEL="buffalo_l").startswith(not_installed)
     with Gallery.create(settings, model=str(insightface_pack)):
         pass
     assert "buffalo_sc_q8" in refused(PGFACE_DATA_DIR=str(settings.data_dir.parent / "other"))
@@ -211,7 +220,7 @@ def test_embeddings_of_a_model_that_nobody_knows_are_bound_to_none(
     with connected(settings) as connection:
         connection.execute("SELECT set_config('search_path', quote_ident(%s) || ', public', false)", (ODD_SCHEMA,))
         add_embedding(connection, add_user(connection, "a@example.org"), axis(1))
-    assert refused().endswith("tell it by `pgface init --model`.")
+    assert refused().endswith(says.MODEL_OF_THE_EMBEDDINGS_IS_UNKNOWN)
     with Gallery.open(settings) as gallery:
         assert gallery.binding.model_name is None
 
@@ -221,7 +230,7 @@ def test_the_services_role_binds_nothing_and_then_serves(
 ) -> None:
     with service_role(settings) as of_service:
         as_service = environment_of(of_service) | {"PGFACE_CONNECT_TIMEOUT": "1"}
-        assert refused(**as_service).endswith("run `pgface init` as the gallery's owner.")
+        assert refused(**as_service).endswith(says.ROLE_MAY_NOT_BIND)
         runner(environment)("init")
         with serving(environment | as_service, tmp_path) as service:
             assert httpx.get(f"{service.url}/readyz").json() == READY
@@ -258,4 +267,4 @@ if __name__ == "__main__":
         [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 1
-    assert done.stderr.endswith("PgfaceError: The service could not start; its log, above, says why.\n")
+    assert done.stderr.endswith(f"PgfaceError: {says.COULD_NOT_START}\n")

@@ -25,6 +25,8 @@ from support.galleries import rows
 from support.serve import Served, serving
 from support.service_role import service_role
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 4
 DETECTOR = 320
 """Pixels; the faces of these photos are large, and a small detector is a fast one."""

@@ -19,6 +19,9 @@ from pgface.transfer.export import export_gallery
 from pgface.transfer.load import import_gallery
 from support.galleries import contents, in_both_schemas, rows
 from support.old_installation import some_vectors
+from support.sentences import backup as says
+
+pytestmark = pytest.mark.slow
 
 FORMATS = pytest.mark.parametrize("destination", ["export", "export.parquet"])
 Change = Callable[[dict[str, Any]], Any]
@@ -99,7 +102,7 @@ def test_nothing_is_replaced_unasked_and_only_the_owner_reads(
     export_gallery(filled, tmp_path / destination)
     files = [file for file in tmp_path.rglob("export*") if file.is_file()] + list(tmp_path.rglob("face_db.*"))
     assert all(file.stat().st_mode & 0o077 == 0 for file in files)
-    with pytest.raises(StorageError, match="is there already"):
+    with pytest.raises(StorageError, match=says.EXPORT_IS_THERE_ALREADY.pattern()):
         export_gallery(filled, tmp_path / destination)
     export_gallery(filled, tmp_path / destination, replace=True)
 
@@ -116,7 +119,7 @@ def test_an_export_that_is_broken_off_leaves_nothing(filled: Settings, tmp_path:
 
 def test_a_place_that_cannot_be_written(filled: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="the export cannot be written"):
+    with pytest.raises(StorageError, match=says.EXPORT_CANNOT_BE_WRITTEN.pattern()):
         export_gallery(filled, tmp_path / "file" / "export")
 
 
@@ -126,7 +129,7 @@ def test_another_model_is_refused(filled: Settings, tmp_path: Path, destination:
     other = filled.model_copy(update={"schema_name": "of-another-model"})
     with Gallery.create(other, model=str(insightface_pack)) as gallery:
         before = contents(gallery)
-        with pytest.raises(ModelMismatchError, match="The export's embeddings are of dlib"):
+        with pytest.raises(ModelMismatchError, match=says.EXPORT_OF_ANOTHER_MODEL.pattern(model="dlib")):
             import_gallery(other, tmp_path / destination)
         assert contents(gallery) == before
 
@@ -134,12 +137,12 @@ def test_another_model_is_refused(filled: Settings, tmp_path: Path, destination:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda labels: labels.pop("model"), "it names no model"),
-        (lambda labels: labels.update(model={"name": "dlib"}), "no export of a gallery"),
-        (lambda labels: labels.update(people=[{"id": 1}]), "no export of a gallery"),
-        (lambda labels: labels["people"].pop(), "do not go together"),
-        (lambda labels: labels["users"].pop(), "do not go together"),
-        (lambda labels: labels["users"].append("x"), "are no ids"),
+        (lambda labels: labels.pop("model"), says.EXPORT_NAMES_NO_MODEL.pattern()),
+        (lambda labels: labels.update(model={"name": "dlib"}), says.NOT_AN_EXPORT.pattern()),
+        (lambda labels: labels.update(people=[{"id": 1}]), says.NOT_AN_EXPORT.pattern()),
+        (lambda labels: labels["people"].pop(), says.EMBEDDINGS_WITHOUT_PEOPLE.pattern()),
+        (lambda labels: labels["users"].pop(), says.EMBEDDINGS_WITHOUT_PEOPLE.pattern()),
+        (lambda labels: labels["users"].append("x"), says.USERS_ARE_NO_IDS.pattern(count=1)),
     ],
 )
 def test_a_damaged_export_changes_nothing(
@@ -169,7 +172,7 @@ def test_a_flipped_byte_is_noticed(filled: Settings, other: Settings, tmp_path: 
         damaged = bytearray(whole)
         damaged[place] ^= 2
         (tmp_path / file).write_bytes(damaged)
-        with pytest.raises(TransferError, match="its checksums differ, so it is damaged or was changed"):
+        with pytest.raises(TransferError, match=says.CHECKSUMS_OF_EXPORT_DIFFER.pattern()):
             import_gallery(other, destination)
         assert embeddings(other) == []
     (tmp_path / file).write_bytes(whole)
@@ -199,7 +202,7 @@ def test_a_truncated_parquet_file(filled: Settings, other: Settings, tmp_path: P
     file = tmp_path / "export.parquet"
     export_gallery(filled, file)
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(TransferError, match="it cannot be read, is damaged, or `pgface export` did not write it"):
+    with pytest.raises(TransferError, match=says.EXPORT_CANNOT_BE_READ.pattern()):
         import_gallery(other, file)
     assert embeddings(other) == []
 

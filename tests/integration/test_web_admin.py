@@ -17,6 +17,7 @@ from pgface.accounts import COMMAND_LINE, Accounts, add_administrator, list_keys
 from pgface.accounts.audit import Event
 from pgface.accounts.logins import begin_login
 from pgface.errors import LoginRefusedError, UnknownUserError
+from pgface.faces import remember_folder
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database
 from pgface.schema import queries
@@ -26,6 +27,9 @@ from pgface.server.web.languages import translate
 from pgface.settings import Settings
 from support.galleries import one_value
 from support.photos import Photos
+from support.sentences import accounts as accounts_say
+from support.sentences import api as api_says
+from support.sentences import pages as says
 from support.service_role import opened_as_service
 
 ADMIN, ORDINARY, PASSWORD = "ada@example.org", "eve@example.org", "four plain words here"
@@ -37,7 +41,8 @@ FORMS = ("people/{id}/password", "people/{id}/logins/end", "people/{id}/erase", 
 @pytest.fixture
 def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
     """As the service sees it, with an administrator and an ordinary user."""
-    with Gallery.create(settings, model=str(insightface_pack)) as owned:
+    remember_folder(str(insightface_pack), settings.models_dir)
+    with Gallery.open(settings) as owned:
         for email in (ADMIN, ORDINARY):
             owned.add_user(email)
         add_administrator(owned.database, ADMIN, COMMAND_LINE)
@@ -79,7 +84,7 @@ def page(client: TestClient, path: str, status: int = 200) -> str:
 
 def link_to(text: str, label: str) -> str:
     """Where the link with this label leads."""
-    found = re.search(rf'<a href="([^"]+)"[^>]*>{label}</a>', text)
+    found = re.search(rf'<a href="([^"]+)"[^>]*>{re.escape(label)}</a>', text)
     assert found, text
     return html.unescape(found[1]).removeprefix("/admin/")
 
@@ -99,7 +104,7 @@ def test_only_administrators_see_any_of_it(client: TestClient, gallery: Gallery)
     for method, path in asked:
         answer = client.request(method, f"/admin/{path.format(id=ordinary)}")
         assert answer.status_code == 403, path
-        assert "Only administrators" in answer.text
+        assert says.ONLY_ADMINISTRATORS in answer.text
     assert gallery.user(ORDINARY)
     assert Accounts(gallery).logins(ORDINARY)
 
@@ -153,19 +158,19 @@ def test_the_gallery_is_searched_and_paged(admin: TestClient, gallery: Gallery) 
         gallery.add_user(f"person-{number:03}@example.org", f"Person {number % 2} of two")
     first = page(admin, "gallery")
     assert len(names(first)) == 60
-    second = page(admin, link_to(first, "Next page"))
+    second = page(admin, link_to(first, says.NEXT_PAGE))
     assert len(names(second)) == 42
-    assert not re.search("Next page", second)
-    assert link_to(second, "Back to the first page") == "gallery"
+    assert says.NEXT_PAGE not in second
+    assert link_to(second, says.FIRST_PAGE) == "gallery"
 
     odd = page(admin, "gallery?search=PERSON+1")
     assert names(odd) == ["Person 1 of two"] * 50
     assert names(page(admin, "gallery?search=person-077")) == ["Person 1 of two"]
     all_of_them = page(admin, "gallery?search=of%20two")
-    rest = page(admin, link_to(all_of_them, "Next page"))
+    rest = page(admin, link_to(all_of_them, says.NEXT_PAGE))
     assert len(names(rest)) == 40
-    assert link_to(rest, "Back to the first page") == "gallery?search=of+two"
-    assert "contains “nobody %00 100%”" in page(admin, "gallery?search=nobody %2500 100%25")
+    assert link_to(rest, says.FIRST_PAGE) == "gallery?search=of+two"
+    assert says.NO_USER_CONTAINS.format(text="nobody %00 100%") in page(admin, "gallery?search=nobody %2500 100%25")
     page(admin, "gallery?cursor=none", 400)
     assert names(page(admin, f"gallery?search={'x' * 2000}%00")) == []
 
@@ -223,8 +228,8 @@ def test_a_person_and_how_good_their_photos_are(admin: TestClient, gallery: Gall
     assert facts["E-mail"] == "blair@example.org"
     assert facts["Sharpness"] == f"{sharpness:,.0f}"
     assert facts["Turned aside"] == f"{yaw:.0f}°"
-    assert facts["Role"] == "ordinary user"
-    assert "There is no password yet" in text
+    assert facts["Role"] == says.ORDINARY_USER
+    assert says.NO_PASSWORD_YET in text
     assert f'data-url="/api/v1/users/{enrolled.user.id}/photos"' in text
     assert "administrator</dd>" in page(admin, f"people/{gallery.user(ADMIN).id}")
     page(admin, "people/2000000000", 404)
@@ -240,20 +245,20 @@ def test_photos_are_paged(admin: TestClient, gallery: Gallery) -> None:
         )
     first = page(admin, f"people/{user}")
     assert len(re.findall('<h3 title="photo', first)) == 24
-    assert first.count("No embedding") == 24
-    second = page(admin, link_to(first, "Next page"))
+    assert first.count(says.PHOTO_WITHOUT_EMBEDDING) == 24
+    second = page(admin, link_to(first, says.NEXT_PAGE))
     assert re.findall('<h3 title="(photo [0-9]+)">', second) == [f"photo {number}" for number in range(25, 31)]
 
 
 def test_a_photo_is_erased_after_a_question(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
     enrolled = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org")
     path = f"people/{enrolled.user.id}/photos/{enrolled.photo_id}/erase"
-    assert "It is the only one" in page(admin, path)
+    assert says.ONLY_PHOTO_OF_A_PERSON in page(admin, path)
     page(admin, f"people/{gallery.user(ORDINARY).id}/photos/{enrolled.photo_id}/erase", 404)
     assert gallery.photos(enrolled.user.id)
     answer = admin.post(f"/admin/{path}")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/admin/people/{enrolled.user.id}?done=photo")
-    assert "The photo is erased." in admin.get(answer.headers["location"]).text
+    assert says.PHOTO_ERASED in admin.get(answer.headers["location"]).text
     assert gallery.photos(enrolled.user.id) == []
     (entry,) = read_audit(gallery.database, event="photo erased")
     assert entry.actor == f"user {gallery.user(ADMIN).id}"
@@ -264,17 +269,18 @@ def test_a_first_password_opens_the_account(admin: TestClient, gallery: Gallery)
     path = f"/admin/people/{user.id}"
     weak = admin.post(f"{path}/password", data={"password": "short"})
     assert weak.status_code == 422
-    assert re.search(r'<p class="bad" id="password-refused" role="alert">A password has 15 ', weak.text)
+    refusal = accounts_say.PASSWORD_LENGTH.format(least=15, most="1,024")
+    assert f'<p class="bad" id="password-refused" role="alert">{refusal}' in weak.text
     assert "short" not in weak.text
     admin.cookies.set("pgface_language", "id")
     weak = admin.post(f"{path}/password", data={"password": "short"})
-    assert re.search(r'role="alert">Kata sandi ini terlalu mudah ditebak', weak.text)
+    assert f'role="alert">{says.INDONESIAN_WEAK_PASSWORD}' in weak.text
     admin.cookies.delete("pgface_language")
     with pytest.raises(LoginRefusedError):
         Accounts(gallery).log_in(user.email, PASSWORD)
     answer = admin.post(f"{path}/password", data={"password": PASSWORD})
     assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?done=password")
-    assert "There is a password; a new one takes its place." in admin.get(answer.headers["location"]).text
+    assert says.PASSWORD_IS_SET in admin.get(answer.headers["location"]).text
     Accounts(gallery).log_in(user.email, PASSWORD)
     admin.post(f"{path}/password", data={"password": "other plain words here"})
     assert Accounts(gallery).logins(user.id) == []
@@ -286,18 +292,18 @@ def test_a_first_password_opens_the_account(admin: TestClient, gallery: Gallery)
 def test_logins_are_ended(admin: TestClient, gallery: Gallery) -> None:
     user = gallery.user(ORDINARY).id
     token = token_of(gallery, ORDINARY)
-    assert "1 login has not ended" in page(admin, f"people/{user}")
+    assert says.LOGINS_THAT_ARE_OPEN.format(logins=1) in page(admin, f"people/{user}")
     answer = admin.post(f"/admin/people/{user}/logins/end")
     text = admin.get(answer.headers["location"]).text
-    assert "All logins have ended." in text
-    assert "Nobody is logged in as eve." in text
+    assert says.LOGINS_ENDED in text
+    assert says.LOGGED_IN_NOWHERE.format(name="eve") in text
     assert admin.get("/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"}).status_code == 401
 
 
 def test_a_person_is_erased_after_a_question(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
     user = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org", name="Tony Blair").user
     text = page(admin, f"people/{user.id}/erase")
-    assert "Erase Tony Blair?" in text
+    assert says.ERASE_PERSON.format(name="Tony Blair") in text
     assert gallery.user(user.id)
     answer = admin.post(f"/admin/people/{user.id}/erase")
     assert (answer.status_code, answer.headers["location"]) == (303, "/admin/gallery")
@@ -306,7 +312,7 @@ def test_a_person_is_erased_after_a_question(admin: TestClient, gallery: Gallery
     assert not list(gallery.settings.photos_dir.rglob("*.jpg"))
     (entry,) = read_audit(gallery.database, event="user erased")
     assert (entry.user_id, entry.actor) == (user.id, f"user {gallery.user(ADMIN).id}")
-    assert "This is your own account." in page(admin, f"people/{gallery.user(ADMIN).id}/erase")
+    assert says.OWN_ACCOUNT in page(admin, f"people/{gallery.user(ADMIN).id}/erase")
 
 
 def test_nothing_is_changed_from_another_site(admin: TestClient, gallery: Gallery) -> None:
@@ -332,7 +338,7 @@ def test_people_are_added_by_the_names_of_folders(admin: TestClient, gallery: Ga
     assert (status, refused["code"]) == (409, "face-of-another-user")
     assert "Tony Blair" in str(refused["detail"])
     status, refused = send("Tony_Blair", 9)
-    assert (status, refused["detail"]) == (422, "Give email or name: whose photo is it?")
+    assert (status, refused["detail"]) == (422, api_says.WHOSE_PHOTO)
     status, refused = send("Tony_Blair", 10, name="\t")
     assert (status, refused["code"]) == (422, "gallery")
     status, answer = send("George_W_Bush", 6, name="bush@example.org")
@@ -352,7 +358,7 @@ def test_identifying_tells_who_counts(admin: TestClient, gallery: Gallery, photo
 
 def test_the_status_says_what_to_run(admin: TestClient, gallery: Gallery, settings: Settings) -> None:
     text = page(admin, "status")
-    assert "Nothing needs to be done." in text
+    assert says.NOTHING_TO_DO in text
     for fact in ("buffalo_sc_q8", "password+face", one_value(gallery, "SHOW server_version")):
         assert f"<dd>{fact}</dd>" in text
     with Database.open(settings) as owner, owner.transaction() as connection:
@@ -365,15 +371,15 @@ def test_the_status_says_what_to_run(admin: TestClient, gallery: Gallery, settin
             text = page(client, "status")
     for command in ("pgface calibrate --follow", "pgface fit-search", "pgface index status"):
         assert f"<code>{command}</code>" in text
-    assert "for 98.77 % of 1,000 probes" in text
-    assert "Nothing needs to be done." not in text
+    assert says.AGREEMENT_OF_SEARCH.format(percent="98.77", probes="1,000") in text
+    assert says.NOTHING_TO_DO not in text
 
 
 def test_a_key_is_shown_once_and_revoked(admin: TestClient, gallery: Gallery) -> None:
-    assert "There are no keys." in page(admin, "keys")
+    assert accounts_say.NO_KEYS in page(admin, "keys")
     empty = admin.post("/admin/keys", data={"name": "door"})
     assert empty.status_code == 422
-    assert "A key needs a scope" in empty.text
+    assert accounts_say.KEY_NEEDS_A_SCOPE in empty.text
     assert 'value="door"' in empty.text
     made = admin.post("/admin/keys", data={"name": "door", "scopes": ["identify", "metrics"]})
     assert made.status_code == 201
@@ -388,7 +394,7 @@ def test_a_key_is_shown_once_and_revoked(admin: TestClient, gallery: Gallery) ->
     logged_in(admin, gallery, ADMIN)
     (stored,) = list_keys(gallery.database)
     path = f"keys/{stored.id}/revoke"
-    assert "Revoke the key “door”?" in page(admin, path)
+    assert says.REVOKE_KEY.format(name="door") in page(admin, path)
     for _ in range(2):
         answer = admin.post(f"/admin/{path}")
         assert (answer.status_code, answer.headers["location"]) == (303, "/admin/keys")
@@ -409,14 +415,14 @@ def test_the_audit_log_is_filtered_and_paged(admin: TestClient, gallery: Gallery
     assert rows == ["1 Mar 2025 05:34 UTC"] * 50
     assert "2001:db8::7" in text
     assert "&lt;b&gt;it is another face" in text
-    assert "similarity 0.123" in text
+    assert says.SIMILARITY_IN_AUDIT_LOG.format(similarity=0.123) in text
     assert re.search('<option value="login by face" selected>', text)
-    rest = page(admin, link_to(text, "Next page"))
+    rest = page(admin, link_to(text, says.NEXT_PAGE))
     assert rest.count('<th scope="row"') == 20
-    assert link_to(rest, "Back to the first page") == "audit?event=login+by+face&user=999"
+    assert link_to(rest, says.FIRST_PAGE) == "audit?event=login+by+face&user=999"
     assert page(admin, f"audit?user={gallery.user(ADMIN).id}").count('<th scope="row"') == 1
-    assert "There is nothing of that kind" in page(admin, "audit?user=99999999999")
-    assert "There is nothing of that kind" in page(admin, "audit?user=eve%00")
+    assert says.NO_SUCH_AUDIT_ENTRIES in page(admin, "audit?user=99999999999")
+    assert says.NO_SUCH_AUDIT_ENTRIES in page(admin, "audit?user=eve%00")
     assert "login by face</td>" in page(admin, "audit?event=none%00")
 
 

@@ -18,12 +18,17 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from pgface.accounts import Accounts, Client, read_audit
+from pgface.faces import remember_folder
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
 from pgface.server.callers import COOKIE
 from pgface.settings import Settings
 from support.moving_heads import answer_of
 from support.photos import Photos
+from support.sentences import accounts as accounts_say
+from support.sentences import api as api_says
+from support.sentences import pages as says
+from support.sentences import photos as photos_say
 from support.service_role import opened_as_service
 from support.web_messages import FOLDER, held, told_by_accounts, translated
 
@@ -37,7 +42,7 @@ Act = Callable[..., list[bytes]]
 @pytest.fixture
 def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
     """As the service sees it."""
-    Gallery.create(settings, model=str(insightface_pack)).close()
+    remember_folder(str(insightface_pack), settings.models_dir)
     with opened_as_service(settings) as gallery:
         yield gallery
 
@@ -172,7 +177,7 @@ def test_logging_in_and_out(browser: TestClient, gallery: Gallery) -> None:
     out = browser.post("/logout")
     assert (out.status_code, out.headers["location"]) == (303, "/login?done=logged-out")
     assert COOKIE not in browser.cookies
-    assert "You are logged out." in browser.get("/login?done=logged-out").text
+    assert says.LOGGED_OUT in browser.get("/login?done=logged-out").text
     back = browser.get("/account", headers={"Cookie": f"{COOKIE}={token}"})
     assert (back.status_code, back.headers["location"]) == (303, "/login?next=/account")
     entered = log_in(browser, next="/problems")
@@ -189,7 +194,7 @@ def test_a_wrong_password_and_an_unknown_email_are_refused_alike(browser: TestCl
     wrong = log_in(browser, "five plain words here")
     unknown = log_in(browser, email="nobody@example.org")
     assert wrong.status_code == unknown.status_code == 401
-    assert alert(wrong) == alert(unknown) == "The e-mail or the password is not right."
+    assert alert(wrong) == alert(unknown) == accounts_say.WRONG_EMAIL_OR_PASSWORD
     assert wrong.text.replace(EMAIL, "nobody@example.org") == unknown.text
     page = Page(wrong.text)
     assert page.by_id("email")["aria-invalid"] == page.by_id("password")["aria-invalid"] == "true"
@@ -207,14 +212,14 @@ def test_too_many_attempts_have_to_wait(browser: TestClient, gallery: Gallery) -
     assert (refused.status_code, COOKIE in browser.cookies) == (429, False)
     seconds = int(refused.headers["retry-after"])
     assert 0 < seconds <= 900
-    assert alert(refused) == f"There were too many attempts in vain; try again in {seconds} seconds."
+    assert alert(refused) == accounts_say.TOO_MANY_ATTEMPTS.format(seconds=seconds)
     browser.headers["Accept-Language"] = "id"
-    assert "percobaan yang gagal" in alert(log_in(browser))
+    assert says.INDONESIAN_TOO_MANY_ATTEMPTS in alert(log_in(browser))
     with gallery.database.transaction() as connection:
         connection.execute("UPDATE login_attempts SET failures = 40")
     registered = register(browser, email="a@example.org")
     assert registered.status_code == 429
-    assert "percobaan yang gagal" in alert(registered)
+    assert says.INDONESIAN_TOO_MANY_ATTEMPTS in alert(registered)
     assert Page(registered.text).by_id("email")["value"] == "a@example.org"
 
 
@@ -278,7 +283,9 @@ def test_a_huge_body_is_refused_before_it_is_read(browser: TestClient) -> None:
 def test_photos_are_shown_added_and_deleted(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
     page = Page(inside.get("/account").text)
     crops = [image for image in page.all("img") if "crop" in (image.get("src") or "")]
-    assert [image["alt"] for image in crops] == [f"Face from George_W_Bush_000{number}.jpg" for number in (7, 8)]
+    assert [image["alt"] for image in crops] == [
+        says.FACE_FROM_FILE.format(file=f"George_W_Bush_000{number}.jpg") for number in (7, 8)
+    ]
     for image in crops:
         crop = inside.get(str(image["src"]))
         assert Image.open(io.BytesIO(crop.content)).size == (224, 224)
@@ -302,15 +309,15 @@ def test_a_photo_that_cannot_be_used_is_refused_in_its_form(
     gallery.enroll(photos("Tony_Blair", 3), OTHER)
     before = gallery.photos()
     for photo, status, said in (
-        (dark.getvalue(), 422, "no face was found"),
-        (group_photo, 422, "6 faces were found"),
-        (b"no photo", 415, "photo.jpg"),
-        (photos("Tony_Blair", 7), 409, "This face already belongs to another user."),
+        (dark.getvalue(), 422, photos_say.NO_FACE.pattern(photo="photo.jpg")),
+        (group_photo, 422, photos_say.SEVERAL_FACES.pattern(count=6)),
+        (b"no photo", 415, re.escape("photo.jpg")),
+        (photos("Tony_Blair", 7), 409, api_says.FACE_OF_ANOTHER_USER.pattern()),
     ):
         answer = add_photo(inside, photo)
         page = Page(answer.text)
         assert (answer.status_code, page.by_id("photo")["aria-invalid"]) == (status, "true")
-        assert said in alert(answer)
+        assert re.search(said, alert(answer))
         assert page.by_id("photo")["aria-describedby"] == "photo-error"
         assert OTHER not in answer.text
         # The switch of languages asks for a page that there is.
@@ -336,7 +343,7 @@ def test_sessions_are_listed_and_ended(inside: TestClient, gallery: Gallery) -> 
     other = accounts.log_in(EMAIL, PASSWORD)
     mine, theirs = accounts.logins(EMAIL)
     page = inside.get("/account").text
-    assert page.count("this one") == 1
+    assert page.count(says.THIS_SESSION) == 1
     assert inside.post(f"/account/sessions/{theirs.id}/end").headers["location"] == "/account?done=session-ended"
     assert accounts.logins(EMAIL) == [mine]
     assert other.user_id == user_id(gallery)
@@ -358,7 +365,7 @@ def test_the_password_is_changed(inside: TestClient, gallery: Gallery) -> None:
     done = inside.post("/account/password", data={"former": PASSWORD, "new": "other words than before"})
     assert done.headers["location"] == "/account?done=password-changed"
     page = inside.get("/account?done=password-changed")
-    assert "The password is changed." in page.text
+    assert says.PASSWORD_CHANGED in page.text
     assert Page(page.text).by_id("alert")["role"] == "status"
     assert len(Accounts(gallery).logins(EMAIL)) == 1
     assert other.user_id == user_id(gallery)
@@ -407,7 +414,7 @@ def test_my_face_is_deleted_and_my_account_stays(inside: TestClient, gallery: Ga
     assert gallery.identify(photos("George_W_Bush", 6)).faces[0].identified
     assert gallery.user(EMAIL).photos == 2
     asked = inside.get("/account/face/delete")
-    assert "2 photos and everything" in asked.text
+    assert says.WHAT_GOES_WITH_MY_FACE.format(photos=2) in asked.text
     assert gallery.user(EMAIL).photos == 2
     files = [gallery.photo_file(photo) for photo in gallery.photos(EMAIL)]
     assert inside.post("/account/face/delete").headers["location"] == "/account?done=face-deleted"
@@ -451,7 +458,7 @@ def test_what_the_camera_sees_lets_somebody_in(inside: TestClient, gallery: Gall
     answer = inside.post("/login/face", data=data, files=files)
     assert (answer.status_code, answer.json()) == (200, {"next": "/problems"})
     assert "HttpOnly" in answer.headers["set-cookie"]
-    assert "by face, similarity" in inside.get("/account").text
+    assert says.SESSION_BY_FACE in inside.get("/account").text
     again = inside.post("/login/face", data=data, files=files)
     assert (again.status_code, again.json()["code"]) == (401, "login-refused")
     logins = gallery_logins(inside)
@@ -603,7 +610,7 @@ def test_no_template_holds_a_script_or_a_style() -> None:
 
 def test_errors_are_pages_for_browsers_and_problems_for_programs(inside: TestClient) -> None:
     page = inside.get("/no-such-page")
-    assert (page.status_code, alert(page)) == (404, "There is no such page.")
+    assert (page.status_code, alert(page)) == (404, says.NO_SUCH_PAGE)
     assert "Log out" in page.text
     for path, headers in (("/api/v1/no-such", {}), ("/no-such-page", {"Accept": "application/json"})):
         problem = inside.get(path, headers=headers)

@@ -42,7 +42,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
 def runner(environment: Mapping[str, str], cwd: Path | None = None) -> Run:
     """Runs commands inside this process: importing pgface takes a process of its own a second each time.
 
-    Not for threads, and not for commands that replace the process (`postgres psql`) or serve until a signal.
+    Not for threads, for commands that replace the process (`postgres psql`), or for `serve`, which sets variables.
     """
 
     def run(*arguments: object, code: int = 0, stdin: str = "", more: Mapping[str, str] | None = None) -> Done:

@@ -20,6 +20,9 @@ _LARGEST = 4_000_000
 
 Key = tuple[ModelIdentity, tuple[int, ...], bytes]
 
+_known: OrderedDict[Key, list[Face]] = OrderedDict()
+_lock = Lock()
+
 
 @contextmanager
 def embeddings_are_remembered() -> Iterator[None]:
@@ -27,22 +30,20 @@ def embeddings_are_remembered() -> Iterator[None]:
 
     What they found is what they would find again; which faces are meant is chosen anew each time.
     """
-    known: OrderedDict[Key, list[Face]] = OrderedDict()
-    lock = Lock()
     run = InsightFaceEngine.detect_and_embed
 
     def remember(self: InsightFaceEngine, image: RGBImage, choose: Choose = every_face) -> list[Face]:
         if image.nbytes > _LARGEST:
             return run(self, image, choose)
         key = (self.identity, image.shape, hashlib.sha256(image.tobytes()).digest())
-        with lock:
-            found = known.get(key)
+        with _lock:
+            found = _known.get(key)
         if found is None:
             found = run(self, image)
-            with lock:
-                known[key] = found
-                while len(known) > _MOST:
-                    known.popitem(last=False)
+            with _lock:
+                _known[key] = found
+                while len(_known) > _MOST:
+                    _known.popitem(last=False)
         return [face for face in choose(found) if isinstance(face, Face)]
 
     with patch.object(InsightFaceEngine, "detect_and_embed", remember):

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
 
 import psycopg
 import pytest
 from psycopg import Connection, sql
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
+from pgface.accounts import passwords
 from pgface.faces import remember_folder
 from pgface.gallery import Gallery
+from pgface.postgres import server_settings
 from pgface.postgres.database import Database
 from pgface.postgres.embedded import EmbeddedPostgres
-from pgface.settings import Settings
+from pgface.settings import MEBI, Settings
 from support.commands import Run, environment_of, runner
 from support.databases import Databases, Template
 from support.embedding_cache import embeddings_are_remembered
@@ -27,33 +37,48 @@ from support.galleries import ODD_SCHEMA
 from support.photos import Photos
 from support.web_service import Served, served_in_process
 
-_FASTER = {
-    # The tests end processes and not the machine, so nothing is lost by not waiting for the disk.
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-}
+_MEMORY = 1024 * MEBI
+"""Bytes of a machine for which the tests' servers are set."""
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+_ROOM = 4096 * MEBI
+"""Bytes that must be free there. A server takes some hundred megabytes."""
+_FASTER = ("fsync", "full_page_writes")
+"""Switched off: the tests end processes and not the machine, so nothing is lost by not waiting for the disk."""
 
 
-def _server(version: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("pg") / str(version), postgres_version=version) as server:
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            for name, value in _FASTER.items():
-                connection.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), value))
-            connection.execute("SELECT pg_reload_conf()")
-        yield server.url
+def _server(version: int) -> Iterator[str]:
+    with TemporaryDirectory(prefix="pgface-tests-", dir=_fast_folder()) as folder:
+        server = EmbeddedPostgres(Path(folder) / str(version), postgres_version=version)
+        # Dropping a database looks through all shared buffers: on a large machine that takes longer than making it.
+        with patch.object(server_settings, "machine_memory", lambda: _MEMORY):
+            server.start()
+        try:
+            with psycopg.connect(server.url, autocommit=True) as connection:
+                for name in _FASTER:
+                    connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
+                connection.execute("SELECT pg_reload_conf()")
+            yield server.url
+        finally:
+            server.release()
+
+
+def _fast_folder() -> str | None:
+    """Where files are kept in memory, if there is room: on a busy disk, copying a database takes ten times as long."""
+    if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK):
+        return str(_SHARED_MEMORY) if shutil.disk_usage(_SHARED_MEMORY).free > _ROOM else None
+    return None
 
 
 @pytest.fixture(scope="session")
-def postgres16(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres16() -> Iterator[str]:
     """URL of a PostgreSQL 16."""
-    yield from _server(16, tmp_path_factory)
+    yield from _server(16)
 
 
 @pytest.fixture(scope="session")
-def postgres18(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres18() -> Iterator[str]:
     """URL of a PostgreSQL 18."""
-    yield from _server(18, tmp_path_factory)
+    yield from _server(18)
 
 
 @pytest.fixture(scope="session")
@@ -178,7 +203,21 @@ def group_photo() -> Path:
     return Path(package.origin).parent / "data" / "images" / "t1.jpg"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _embeddings_are_remembered() -> Iterator[None]:
-    with embeddings_are_remembered():
+@pytest.fixture(scope="module", autouse=True)
+def _embeddings_are_remembered(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Embed a photo once, except where the engines themselves are the subject."""
+    with nullcontext() if request.path.parent.name == "engines" else embeddings_are_remembered():
         yield
+
+
+@pytest.fixture
+def hash_parameters() -> dict[str, Any]:
+    """How new passwords are hashed: cheaply, where the hash is not the subject, as one of the default takes 0.2 s."""
+    return {"time_cost": 1, "memory_cost": 1024}
+
+
+@pytest.fixture(autouse=True)
+def _hash_passwords(hash_parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    others = passwords._hashes.hashers[1:]
+    monkeypatch.setattr(passwords, "_hashes", PasswordHash((Argon2Hasher(**hash_parameters), *others)))
+    monkeypatch.setattr(passwords, "_nobodys_hash", cache(passwords._nobodys_hash.__wrapped__))

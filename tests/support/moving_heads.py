@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,8 +23,21 @@ STATIONS: dict[Turn, Pose] = {"left": (45, 0), "right": (-45, 0), "up": (0, 35)}
 """How far a head turns that does as it is asked to."""
 
 
+_known: dict[tuple[bytes, bytes, Pose], RGBImage] = {}
+
+
 def turned(photo: RGBImage, landmarks: NDArray[np.float32], pose: Pose) -> RGBImage:
-    """The photo of a head as it looks when it has turned: an ellipsoid with a nose on it, painted with the photo."""
+    """The photo of a head as it looks when it has turned: an ellipsoid with a nose on it, painted with the photo.
+
+    A picture takes a twentieth of a second, and many tests turn the same few heads, so each is made once.
+    """
+    key = (hashlib.sha256(photo.tobytes()).digest(), landmarks.tobytes(), pose)
+    if key not in _known:
+        _known[key] = _turned(photo, landmarks, pose)
+    return _known[key].copy()
+
+
+def _turned(photo: RGBImage, landmarks: NDArray[np.float32], pose: Pose) -> RGBImage:
     yaw, pitch = np.radians(pose)
     eyes, nose = landmarks[:2].mean(axis=0), landmarks[2]
     apart = float(np.hypot(*(landmarks[1] - landmarks[0])))

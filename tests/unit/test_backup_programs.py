@@ -9,6 +9,7 @@ import pytest
 from pgface.backup import programs
 from pgface.backup.programs import client_environment, find_pg_dump, find_pg_restore
 from pgface.errors import PostgresProgramError
+from support.sentences import backup as says
 
 
 @pytest.fixture
@@ -39,7 +40,8 @@ def test_pg_restore_is_the_newest(installed: Path) -> None:
 
 def test_a_server_that_is_too_new_is_said_with_what_to_install(installed: Path) -> None:
     assert installed.is_dir()
-    with pytest.raises(PostgresProgramError, match=r"PostgreSQL 20 or newer is needed \(found: 15.18, 17.2, 19\)"):
+    too_old = says.NEWER_PG_DUMP_NEEDED.pattern(version=20, found="15.18, 17.2, 19")
+    with pytest.raises(PostgresProgramError, match=too_old):
         find_pg_dump(20, embedded=False)
 
 
@@ -50,9 +52,9 @@ def test_a_program_that_does_not_run_is_passed_over(installed: Path) -> None:
 
 def test_no_program_at_all_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "_programs", lambda _name, embedded: [])  # noqa: ARG005
-    with pytest.raises(PostgresProgramError, match=r"\(there is none\); install PostgreSQL's client programs"):
+    with pytest.raises(PostgresProgramError, match=says.NO_PG_DUMP.pattern()):
         find_pg_dump(18, embedded=True)
-    with pytest.raises(PostgresProgramError, match=r"there is none; install PostgreSQL's client programs"):
+    with pytest.raises(PostgresProgramError, match=says.NO_PG_RESTORE.pattern()):
         find_pg_restore(embedded=True)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from pgface.benchmark.peers import EFFORTS, Peer, installed_peers
 from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
+from support.sentences import benchmark as says
 
 PEOPLE = SyntheticPeople(Kind.CLUSTERED)
 
@@ -41,7 +42,6 @@ def test_what_is_not_installed_is_said() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "['NumPy, exact']",
-        'faiss is not installed, so there is no comparison with it; `pip install "pgface[bench]"` adds it.',
-        "hnswlib is not installed, so there is no comparison with it; `pip install hnswlib` adds it where there is a "
-        "C++ compiler.",
+        says.FAISS_IS_NOT_INSTALLED,
+        says.HNSWLIB_IS_NOT_INSTALLED,
     ]

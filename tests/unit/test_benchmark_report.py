@@ -21,6 +21,7 @@ from pgface.benchmark.results import GalleryResult, Latency, Proportion, Relatio
 from pgface.benchmark.synthetic import Kind
 from pgface.errors import StorageError
 from support.benchmark_results import ALL, MEBI, benchmark, compared, crowd, curve, latency, result
+from support.sentences import benchmark as says
 
 
 def verdict(found: GalleryResult, what: str) -> bool | None:
@@ -44,13 +45,14 @@ def test_latency_is_in_milliseconds() -> None:
 @pytest.mark.parametrize(("hits", "met"), [(1_000, True), (999, True), (998, False)])
 def test_agreement_and_recall_must_be_0_999(hits: int, met: bool) -> None:
     share = Proportion.of(hits, 1_000)
-    assert verdict(result(mated_agreement=share), "rank-1 agreement, mated") is met
-    assert verdict(result(recall=share), "recall above 0.42 (FPIR 1.0 %)") is met
-    assert verdict(result(non_mated_agreement=share), "rank-1 agreement, non-mated") is None
+    assert verdict(result(mated_agreement=share), says.AGREEMENT_OF_MATED_PROBES) is met
+    assert verdict(result(recall=share), says.RECALL.format(threshold=0.42, fpir=1.0)) is met
+    assert verdict(result(non_mated_agreement=share), says.AGREEMENT_OF_NON_MATED_PROBES) is None
 
 
 def test_recall_of_nobody_is_neither_met_nor_missed() -> None:
-    assert verdict(result(recall=Proportion.of(0, 0)), "recall") is None
+    recall = says.RECALL.format(threshold=0.42, fpir=1.0)
+    assert verdict(result(recall=Proportion.of(0, 0)), recall) is None
 
 
 @pytest.mark.parametrize(
@@ -68,26 +70,27 @@ def test_recall_of_nobody_is_neither_met_nor_missed() -> None:
 )
 def test_peers_have_targets_at_some_sizes(name: str, ratio: float, faces: int, probes: str, met: bool | None) -> None:
     found = result(faces=faces, comparisons=(compared(name, ratio, probes, effort=48),))
-    assert verdict(found, f"identify_embedding, {probes} probes") is met
+    assert verdict(found, says.SEARCHES_COMPARED.format(probes=probes)) is met
 
 
 def test_templates_and_their_indexes_have_a_target_for_each_face() -> None:
-    assert verdict(result(), "disk for each face") is True
+    assert verdict(result(), says.DISK_FOR_EACH_FACE) is True
     larger = Relation("idx_user_templates_hnsw", "user_templates", "hnsw", 150_000_001 - 24 * MEBI)
-    assert verdict(result(relations=(*result().relations[:2], larger)), "disk for each face") is False
+    assert verdict(result(relations=(*result().relations[:2], larger)), says.DISK_FOR_EACH_FACE) is False
 
 
 @pytest.mark.parametrize(
     ("p95", "rate", "met"), [(3.0, 20.0, True), (3.1, 20.0, False), (2.0, 17.0, False)], ids=["met", "slow", "too few"]
 )
 def test_a_crowd_must_not_wait_long_while_as_many_are_enrolled(p95: float, rate: float, met: bool) -> None:
-    assert verdict(result(crowds=(crowd(p95=p95, rate=rate),)), "8 clients flat out") is met
-    assert verdict(result(crowds=(crowd(p95=p95, rate=rate, each=20.0),)), "8 clients at 20/s each") is met
+    flat_out, at_a_pace = says.CLIENTS_FLAT_OUT.format(clients=8), says.CLIENTS_AT_A_PACE.format(clients=8, searches=20)
+    assert verdict(result(crowds=(crowd(p95=p95, rate=rate),)), flat_out) is met
+    assert verdict(result(crowds=(crowd(p95=p95, rate=rate, each=20.0),)), at_a_pace) is met
 
 
 def test_every_enrolled_face_must_be_found_at_once() -> None:
-    assert verdict(result(crowds=(crowd(found=100),)), "enrolled, then") is True
-    assert verdict(result(crowds=(crowd(found=99),)), "enrolled, then") is False
+    assert verdict(result(crowds=(crowd(found=100),)), says.FOUND_AT_ONCE) is True
+    assert verdict(result(crowds=(crowd(found=99),)), says.FOUND_AT_ONCE) is False
 
 
 def test_the_table_shows_figures_targets_and_verdicts() -> None:
@@ -95,10 +98,11 @@ def test_the_table_shows_figures_targets_and_verdicts() -> None:
     found = result(mated_agreement=Proportion.of(990, 1_000), crowds=(crowd(),))
     console.print(table(found.name, rows(found)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "20,000 people × 5 photos, clustered" in text
-    assert "0.9900 (0.9817 to 0.9946), 10 of 1,000 missed" in text
-    assert "identify_embedding, hnsw, effort 24 then 200" in text
-    assert "FAISS HNSW 48 (agreement 1.0000)" in text
+    assert says.GALLERY.format(people="20,000", kind="clustered") in text
+    share = says.SHARE_WITH_ITS_INTERVAL
+    assert share.format(share="0.9900", low="0.9817", high="0.9946", missed=10, trials="1,000") in text
+    assert says.SEARCH_WITH_TWO_EFFORTS.format(method="hnsw", first=24, second=200) in text
+    assert says.PEER_AND_ITS_AGREEMENT.format(peer="FAISS HNSW", effort=48, agreement="1.0000") in text
     assert "missed" in text
     assert "met" in text
 
@@ -110,35 +114,37 @@ def said(*results: GalleryResult, shared_buffers: int = 1024 * MEBI) -> str:
 def test_advice_says_which_method_suits_which_size() -> None:
     small = result(people=200, faces=1_000, method="exact", mated=latency(0.3), comparisons=(), curve=None)
     both = said(small, result())
-    assert "Up to 200 people (1,000 faces) an exact scan is quick enough here" in both
+    assert says.EXACT_SCAN_IS_QUICK_ENOUGH.format(people=200, faces="1,000") in both
     assert "0.3 ms" in both
-    assert "20,000 people × 5 photos, clustered: hnsw takes 0.02 ms where an exact scan takes 1 ms." in both
+    larger = says.GALLERY.format(people="20,000", kind="clustered")
+    assert says.INDEX_BESIDE_EXACT_SCAN.format(gallery=larger, method="hnsw", index_ms=0.02, scan_ms=1) in both
 
 
 def test_advice_says_whether_agreement_was_met_and_how_surely() -> None:
     many = Proportion.of(100_000, 100_000)
-    assert "0.999 or better everywhere." in said(result(mated_agreement=many))
-    assert "1,000 probes only show that it is above 0.9962; more --probes show more." in said(result())
+    assert says.AGREEMENT_MET_EVERYWHERE in said(result(mated_agreement=many))
+    assert says.FEW_PROBES_SHOW_LITTLE.format(probes="1,000", low=0.9962) in said(result())
     missed = said(result(mated_agreement=Proportion.of(990, 1_000)))
-    assert "below 0.999" in missed
+    assert says.AGREEMENT_MISSED in missed
     assert "everywhere" not in missed
     assert "everywhere" in said(result(recall=Proportion.of(0, 0)))
 
 
 def test_advice_says_whether_memory_holds_what_is_searched() -> None:
-    assert "shared_buffers (1,024 MB) holds what a search reads (50 MB for 100,000 faces)" in said(result())
+    searched = says.SEARCHED_BYTES.format(needed=50, faces="100,000")
+    assert says.MEMORY_HOLDS_WHAT_IS_SEARCHED.format(there="1,024", searched=searched) in said(result())
     small = said(result(), shared_buffers=32 * MEBI)
-    assert "does not hold" in small
-    assert "set it to 64 MB or more" in small
+    assert says.MEMORY_DOES_NOT_HOLD_WHAT_IS_SEARCHED.format(there=32, searched=searched) in small
+    assert says.SET_MORE_MEMORY.format(wanted=64) in small
     scanned = result(method="exact", first_effort=None, curve=None, comparisons=())
-    assert "(270 MB for 100,000 faces)" in said(scanned)
-    assert "a million of them 3.4 GB" in said(result())
+    assert says.SEARCHED_BYTES.format(needed=270, faces="100,000") in said(scanned)
+    assert says.DISK_FOR_A_MILLION_FACES.format(size=3.4) in said(result())
 
 
 def test_advice_says_what_a_crowd_suffers() -> None:
     assert "clients" not in said(result(crowds=(crowd(),)))
-    assert "8 clients that never pause wait 4 times as long" in said(result(crowds=(crowd(p95=4.0),)))
-    assert "1 of 100 new faces were not identified" in said(result(crowds=(crowd(found=99),)))
+    assert says.CLIENTS_WAIT_LONGER.format(clients=8, ratio=4) in said(result(crowds=(crowd(p95=4.0),)))
+    assert says.FACES_NOT_IDENTIFIED_AT_ONCE.format(missed=1, enrolled=100) in said(result(crowds=(crowd(found=99),)))
 
 
 def test_json_has_every_figure_and_no_nan(tmp_path: Path) -> None:
@@ -151,7 +157,7 @@ def test_json_has_every_figure_and_no_nan(tmp_path: Path) -> None:
     assert gallery["kind"] == "clustered"
     assert figures["server"]["shared_buffers"] == 1024 * MEBI
     assert figures["machine"] == {"cores": "2"}
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match=says.FILE_CANNOT_BE_WRITTEN.pattern()):
         benchmark(result()).write(tmp_path / "no" / "figures.json")
 
 
@@ -164,10 +170,10 @@ def test_the_plot_has_a_panel_for_each_size_and_kind(tmp_path: Path) -> None:
     # Text is drawn as shapes; what it says stands in comments.
     text = (tmp_path / "plot.svg").read_text(encoding="utf-8")
     assert ET.fromstring(text).tag.endswith("svg")  # noqa: S314 - a file of its own
-    for title in ("200 people, 1,000 faces, clustered", "20,000 people, 100,000 faces, isotropic"):
-        assert f"<!-- {title} -->" in text
-    assert "<!-- FAISS HNSW, in process -->" in text
-    assert "<!-- pgface as it chose to search -->" in text
+    for people, faces, kind in (("200", "1,000", "clustered"), ("20,000", "100,000", "isotropic")):
+        assert f"<!-- {says.PANEL.format(people=people, faces=faces, kind=kind)} -->" in text
+    assert f"<!-- {says.PEER_IN_PROCESS.format(peer='FAISS HNSW')} -->" in text
+    assert f"<!-- {says.SEARCH_AS_PGFACE_CHOSE} -->" in text
     assert "hnswlib" not in text
 
 
@@ -178,7 +184,7 @@ def test_the_plot_may_be_a_picture(tmp_path: Path) -> None:
         colours = picture.convert("RGB").getcolors(picture.width * picture.height)
         assert colours is not None
         assert len(colours) > 10
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match=says.FILE_CANNOT_BE_WRITTEN.pattern()):
         draw([result()], tmp_path / "no" / "plot.png")
 
 
@@ -190,5 +196,5 @@ def test_without_matplotlib_it_is_said_how_to_get_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert 'install it with `pip install "pgface[plots]"`' in done.stderr
+    assert says.MATPLOTLIB_IS_NOT_INSTALLED in done.stderr
     assert "Traceback" not in done.stderr

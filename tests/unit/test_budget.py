@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import pytest
 
 from pgface.faces.budget import ByteBudget
+from support.sentences import photos as says
 
 SOON = 10.0
 """Seconds after which a wait has failed."""
@@ -65,7 +66,7 @@ def test_a_share_is_given_back() -> None:
 
 
 def test_a_share_larger_than_the_budget() -> None:
-    with pytest.raises(ValueError, match="a share cannot be larger than the budget"):
+    with pytest.raises(ValueError, match=says.SHARE_LARGER_THAN_BUDGET.pattern()):
         take(ByteBudget(), 101, 100)
 
 

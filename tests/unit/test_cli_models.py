@@ -17,6 +17,7 @@ from pgface.faces import models
 from pgface.faces.liveness_models import OWN
 from pgface.settings import get_settings
 from support.liveness_networks import that_gives
+from support.sentences import models as says
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def test_list(data_dir: Path) -> None:
     assert buffalo["downloads"][0]["bytes"] == buffalo["download_bytes"] == 288_621_354
     assert listed["dlib"]["installed"] is True
     assert listed["dlib"]["verify_threshold"] == 0.7
-    assert "byte for byte" in listed["auraface"]["licence_note"]
+    assert says.DETECTOR_IS_INSIGHTFACES in listed["auraface"]["licence_note"]
     assert not data_dir.exists()
 
 
@@ -70,14 +71,14 @@ def test_list_those_for_liveness(tmp_path: Path) -> None:
 
 
 def test_install_and_verify_a_pack_of_ones_own(insightface_pack: Path, data_dir: Path) -> None:
-    assert "was recorded" in " ".join(run("install", "own", "--from", insightface_pack, "--accept-license").split())
+    assert says.HASH_OF_TODAY_WAS_RECORDED.is_in(run("install", "own", "--from", insightface_pack, "--accept-license"))
     assert "own" in run("list")
     found = run_json("verify", "own")
     assert found["models"][0]["whole"] is True
     assert [file["state"] for file in found["models"][0]["files"]] == ["whole", "whole"]
     assert "w600k_mbf.onnx" in run("verify")
     (data_dir / "models" / "own" / "w600k_mbf.onnx").unlink()
-    with pytest.raises(WeightsMismatchError, match="own are not the expected ones"):
+    with pytest.raises(WeightsMismatchError, match=says.FILES_ARE_NOT_THE_EXPECTED_ONES.pattern(models="own")):
         run("verify")
     result = CliRunner().invoke(app, ["verify", "own", "--json"])
     assert isinstance(result.exception, WeightsMismatchError)
@@ -100,7 +101,8 @@ def test_refusals(insightface_pack: Path, data_dir: Path) -> None:
         run("install", "buffalo_l")
     with pytest.raises(UnknownModelError):
         run("install", "nobody_knows", "--accept-license")
-    with pytest.raises(WeightsMismatchError, match=r"w600k_mbf.onnx of buffalo_sc is not the published one"):
+    changed = says.FILE_IS_NOT_THE_PUBLISHED_ONE.pattern(files="w600k_mbf.onnx", model="buffalo_sc")
+    with pytest.raises(WeightsMismatchError, match=changed):
         run("install", "buffalo_sc", "--from", insightface_pack, "--accept-license")
     assert not list((data_dir / "models").iterdir())
 
@@ -109,7 +111,7 @@ def test_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address of no server stands for a machine without a network."""
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    with pytest.raises(ModelDownloadError, match=r"could not be fetched .* with `--from PATH`"):
+    with pytest.raises(ModelDownloadError, match=says.GIVE_THE_FILES_INSTEAD.pattern()):
         run("install", "buffalo_sc", "--accept-license")
 
 

@@ -14,6 +14,7 @@ from pgface.evaluation.audit_report import ABOUT
 from pgface.evaluation.stored import StoredEmbeddings, StoredFace
 from pgface.faces.engine import Quality
 from support.evaluated_people import photos
+from support.sentences import evaluation as says
 
 GOOD = Quality(110.0, 20.0, 0.5, 5.0, 3.0, 1.0)
 
@@ -107,11 +108,11 @@ def test_dragging_is_measured_with_the_means() -> None:
 @pytest.mark.parametrize(
     ("quality", "why"),
     [
-        (Quality(45, 20, 0.5, 0, 0, 0), "a small face, 45 pixels"),
-        (Quality(100, 1, 0.5, 0, 0, 0), "blurred, sharpness 1.0"),
-        (Quality(100, 20, 0.1, 0, 0, 0), "dark, 0.10"),
-        (Quality(100, 20, 0.85, 0, 0, 0), "overexposed, 0.85"),
-        (Quality(100, 20, 0.5, -58, 40, 0), "turned aside by 58°; tilted by 40°"),
+        (Quality(45, 20, 0.5, 0, 0, 0), says.SMALL_FACE.format(pixels=45)),
+        (Quality(100, 1, 0.5, 0, 0, 0), says.BLURRED.format(sharpness=1.0)),
+        (Quality(100, 20, 0.1, 0, 0, 0), says.DARK.format(brightness="0.10")),
+        (Quality(100, 20, 0.85, 0, 0, 0), says.OVEREXPOSED.format(brightness=0.85)),
+        (Quality(100, 20, 0.5, -58, 40, 0), says.TURNED_ASIDE_AND_TILTED.format(yaw=58, pitch=40)),
     ],
 )
 def test_a_poor_photo(quality: Quality, why: str) -> None:

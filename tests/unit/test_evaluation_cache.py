@@ -11,6 +11,7 @@ import pytest
 
 from pgface.errors import LowQualityError, NoFaceError, PhotoError, SeveralFacesError, StorageError, WorkerEndedError
 from pgface.evaluation.cache import KEPT_DAYS, EmbeddingCache, forget
+from support.sentences import evaluation as says
 
 EMBEDDING = np.full(512, 512**-0.5, np.float32)
 
@@ -79,7 +80,7 @@ def test_everything_can_be_forgotten(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "evaluated").write_text("a file")
-    with pytest.raises(StorageError, match="it cannot be written .*; free the disk or the folder, or use `--no-cache`"):
+    with pytest.raises(StorageError, match=says.CACHE_CANNOT_BE_WRITTEN.pattern()):
         EmbeddingCache(tmp_path / "evaluated", "model")
 
 

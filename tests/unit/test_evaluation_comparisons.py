@@ -12,6 +12,8 @@ from pgface.evaluation.blocks import Pairs
 from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.histogram import BINS, ScoreHistogram, index_of, thresholds
 from support.evaluated_people import photos
+from support.sentences import Sentence
+from support.sentences import evaluation as says
 
 SIZES = [1, 5, 2, 9, 1, 1, 3, 4, 2, 1, 6]
 
@@ -93,11 +95,15 @@ def test_one_person_with_nearly_all_photos(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     ("people", "sentence"),
-    [([0, 0, 0], "There is only one person"), ([0, 1, 2], "Everybody has one photo only"), ([], "only one person")],
+    [
+        ([0, 0, 0], says.THERE_IS_ONLY_ONE_PERSON),
+        ([0, 1, 2], says.EVERYBODY_HAS_ONE_PHOTO_ONLY),
+        ([], says.THERE_IS_ONLY_ONE_PERSON),
+    ],
 )
-def test_what_cannot_be_compared(people: list[int], sentence: str) -> None:
+def test_what_cannot_be_compared(people: list[int], sentence: Sentence) -> None:
     embeddings = np.eye(max(len(people), 1), 512, dtype=np.float32)[: len(people)]
-    with pytest.raises(EvaluationError, match=sentence):
+    with pytest.raises(EvaluationError, match=sentence.pattern()):
         compare_all(embeddings, np.array(people, dtype=np.int64))
 
 

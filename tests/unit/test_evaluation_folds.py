@@ -7,6 +7,7 @@ import pytest
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.folds import fold_accuracy
+from support.sentences import evaluation as says
 
 
 def test_a_hand_worked_case() -> None:
@@ -49,5 +50,5 @@ def test_mean_and_standard_error_are_those_of_the_folds() -> None:
 
 
 def test_one_fold_is_not_enough() -> None:
-    with pytest.raises(EvaluationError, match="There is only one fold"):
+    with pytest.raises(EvaluationError, match=says.THERE_IS_ONLY_ONE_FOLD.pattern()):
         fold_accuracy(np.array([0.5, 0.1], np.float32), np.array([True, False]), np.zeros(2, int))

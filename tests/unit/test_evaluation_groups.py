@@ -14,6 +14,7 @@ from pgface.evaluation.embedded import EmbeddedPhotos, Refusal
 from pgface.evaluation.groups import Attributes, check_attributes, differentials, group_rates, read_attributes
 from pgface.evaluation.photos import LabelledPhoto
 from support.evaluated_people import photos
+from support.sentences import evaluation as says
 
 
 def people(sizes: list[int], noise: float, refused: list[str] | None = None) -> EmbeddedPhotos:
@@ -122,25 +123,28 @@ def test_attributes_of_photos(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "pattern"),
     [
-        ("", "the first line should name the columns"),
-        ("name,age\nAnn,old\n", "the first line should name the columns"),
-        ("person\nAnn\n", "the first line should name the columns"),
-        ("person,age\nAnn\n", "row 1 has 1 columns and not 2"),
-        ("person,age\nAnn,old\nAnn,young\n", "Ann is there twice"),
+        ("", says.THE_FIRST_LINE_SHOULD_NAME_THE_COLUMNS.pattern()),
+        ("name,age\nAnn,old\n", says.THE_FIRST_LINE_SHOULD_NAME_THE_COLUMNS.pattern()),
+        ("person\nAnn\n", says.THE_FIRST_LINE_SHOULD_NAME_THE_COLUMNS.pattern()),
+        ("person,age\nAnn\n", says.THE_ROW_HAS_OTHER_COLUMNS.pattern(row=1, columns=1, wanted=2)),
+        ("person,age\nAnn,old\nAnn,young\n", says.THE_NAME_IS_THERE_TWICE.pattern(name="Ann")),
     ],
 )
-def test_tables_that_cannot_be_used(tmp_path: Path, text: str, sentence: str) -> None:
+def test_tables_that_cannot_be_used(tmp_path: Path, text: str, pattern: str) -> None:
     file = tmp_path / "attributes.csv"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(EvaluationError, match=sentence):
+    with pytest.raises(EvaluationError, match=pattern):
         read_attributes(file)
 
 
 def test_a_table_of_others(tmp_path: Path) -> None:
     attributes = Attributes("person", ("age",), dict.fromkeys(("p0", "q1", "q2", "q3", "q4"), ("old",)))
-    with pytest.raises(EvaluationError, match="the folder has no person q1, q2, q3 and 1 more; correct the table"):
+    strangers = says.THE_FOLDER_HAS_NO_SUCH_PERSON.pattern(people="q1, q2, q3", more=1)
+    with pytest.raises(EvaluationError, match=strangers):
         check_attributes(tmp_path / "a.csv", attributes, people([1, 2], 0.5).photos)
-    with pytest.raises(EvaluationError, match="cannot be read"):
+    with pytest.raises(
+        EvaluationError, match=says.THE_TABLE_CANNOT_BE_READ.pattern(reason="No such file or directory")
+    ):
         read_attributes(tmp_path / "nowhere.csv")

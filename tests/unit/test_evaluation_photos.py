@@ -9,6 +9,10 @@ import pytest
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.photos import folder_photos, read_pairs
+from support.sentences import evaluation as says
+
+NO_SUCH_FILE = "No such file or directory"
+"""As the operating system says it."""
 
 
 @pytest.fixture
@@ -47,9 +51,9 @@ def test_files_of_another_kind_are_no_photos(folder: Path) -> None:
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="there is no folder of photos in it; give the folder that"):
+    with pytest.raises(EvaluationError, match=says.THE_FOLDER_HOLDS_NO_FOLDER_OF_PHOTOS.pattern()):
         folder_photos(tmp_path)
-    with pytest.raises(EvaluationError, match="the folder cannot be read \\(No such file or directory\\)"):
+    with pytest.raises(EvaluationError, match=says.THE_FOLDER_CANNOT_BE_READ.pattern(reason=NO_SUCH_FILE)):
         folder_photos(tmp_path / "nowhere")
 
 
@@ -113,53 +117,65 @@ def test_a_table_of_pairs_knows_people_by_their_folders(folder: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "sentence"),
+    ("name", "text", "pattern"),
     [
         (
             "pairs.txt",
             "10 300\nAnn 1 2\n",
-            "says 6,000 pairs .folds: 10, pairs of each kind in one: 300., and there are 1;",
+            says.THE_LIST_SAYS_ANOTHER_NUMBER_OF_PAIRS.pattern(promised="6,000", folds=10, size=300, found=1),
         ),
-        ("pairs.txt", "Ann 1 2\n", "the first line should say how many folds there are"),
-        ("pairs.txt", "", "the first line should say how many folds there are"),
-        ("pairs.txt", "1\nAnn 1 Bea 2\nAnn 1 2\n", "line 2 should be a mated pair"),
-        ("pairs.txt", "1\nAnn 1 2\nAnn 1 2\n", "line 3 should be a non-mated pair"),
+        ("pairs.txt", "Ann 1 2\n", says.THE_FIRST_LINE_SHOULD_SAY_HOW_MANY_FOLDS.pattern()),
+        ("pairs.txt", "", says.THE_FIRST_LINE_SHOULD_SAY_HOW_MANY_FOLDS.pattern()),
+        ("pairs.txt", "1\nAnn 1 Bea 2\nAnn 1 2\n", says.THE_LINE_SHOULD_BE_A_MATED_PAIR.pattern(line=2)),
+        ("pairs.txt", "1\nAnn 1 2\nAnn 1 2\n", says.THE_LINE_SHOULD_BE_A_NON_MATED_PAIR.pattern(line=3)),
         (
             "pairs.txt",
             "1\nAnn 1 3\nDora 1 Bea 2\n",
-            "photos that are not in .*: Ann/Ann_0003, Dora/Dora_0001;",
+            says.THE_LIST_NAMES_MISSING_PHOTOS.pattern(photos="Ann/Ann_0003, Dora/Dora_0001"),
         ),
         (
             "pairs.csv",
             "file_x,file_y\na,b\n",
-            "no column Decision, only file_x, file_y; it needs .* with commas",
+            says.THE_TABLE_LACKS_A_COLUMN.pattern(column="Decision", columns="file_x, file_y"),
         ),
-        ("pairs.csv", "", "there is no column Decision, only none"),
-        ("pairs.csv", "file_x;file_y;Decision\n", "there is no column Decision, only file_x;file_y;Decision"),
-        ("pairs.csv", "file_x,file_y,Decision\n", "there are no pairs in it"),
-        ("pairs.csv", 'file_x,file_y,Decision\n"' + "a" * 140_000, "is no line of a CSV table"),
-        ("pairs.csv", f"file_x,file_y,Decision\n{'a' * 300},b,no\n", "names photos that are not in"),
-        ("pairs.txt", "10 0\n", "the first line should say how many folds there are"),
-        ("pairs.txt", "0\n", "the first line should say how many folds there are"),
-        ("pairs.txt", "1\n\nAnn 1 1\nAnn 1 Bea 2\n", "pair 1, are one photo and not a pair"),
-        ("pairs.txt", "1\n\n\nAnn 1 2 3 4\nAnn 1 Bea 2\n", "line 4 should be a mated pair"),
+        ("pairs.csv", "", says.THE_TABLE_LACKS_A_COLUMN.pattern(column="Decision", columns="none")),
+        (
+            "pairs.csv",
+            "file_x;file_y;Decision\n",
+            says.THE_TABLE_LACKS_A_COLUMN.pattern(column="Decision", columns="file_x;file_y;Decision"),
+        ),
+        ("pairs.csv", "file_x,file_y,Decision\n", says.THERE_ARE_NO_PAIRS.pattern()),
+        ("pairs.csv", 'file_x,file_y,Decision\n"' + "a" * 140_000, says.THE_LINE_IS_NO_LINE_OF_A_TABLE.pattern()),
+        (
+            "pairs.csv",
+            f"file_x,file_y,Decision\n{'a' * 300},b,no\n",
+            says.THE_LIST_NAMES_MISSING_PHOTOS.pattern(photos=f"{'a' * 300}, b"),
+        ),
+        ("pairs.txt", "10 0\n", says.THE_FIRST_LINE_SHOULD_SAY_HOW_MANY_FOLDS.pattern()),
+        ("pairs.txt", "0\n", says.THE_FIRST_LINE_SHOULD_SAY_HOW_MANY_FOLDS.pattern()),
+        ("pairs.txt", "1\n\nAnn 1 1\nAnn 1 Bea 2\n", says.THE_PAIR_IS_ONE_PHOTO.pattern(pair=1)),
+        ("pairs.txt", "1\n\n\nAnn 1 2 3 4\nAnn 1 Bea 2\n", says.THE_LINE_SHOULD_BE_A_MATED_PAIR.pattern(line=4)),
         (
             "pairs.csv",
             "file_x,file_y,Decision\nAnn/Ann_0001.jpg,Ann/Ann_0002.jpg,yes\nAnn/Ann_0002.jpg,Bea/Bea_0001.jpg,yes\n"
             "Ann/Ann_0001.jpg,Bea/Bea_0001.jpg,no\n",
-            "pair 3, are said to be one person's, and two people's",
+            says.THE_PAIR_IS_OF_ONE_PERSON_AND_OF_TWO.pattern(pair=3),
         ),
-        ("pairs.csv", "file_x,file_y,Decision\na,b,maybe\n", "the Decision of line 2 is neither yes nor no"),
-        ("pairs.csv", "file_x,file_y,Decision\na,,no\n", "it names photos that are not in .*: a, \\(nothing\\);"),
+        ("pairs.csv", "file_x,file_y,Decision\na,b,maybe\n", says.THE_DECISION_IS_NEITHER_YES_NOR_NO.pattern(line=2)),
+        (
+            "pairs.csv",
+            "file_x,file_y,Decision\na,,no\n",
+            says.THE_LIST_NAMES_MISSING_PHOTOS.pattern(photos="a, (nothing)"),
+        ),
         (
             "pairs.csv",
             "file_x,file_y,Decision\nAnn/Ann_0001.jpg,Ann/Ann_0002.jpg,yes\n",
-            "there is no non-mated pair in it; both kinds are needed",
+            says.THERE_IS_NO_NON_MATED_PAIR.pattern(),
         ),
     ],
 )
-def test_lists_that_cannot_be_used(folder: Path, tmp_path: Path, name: str, text: str, sentence: str) -> None:
-    with pytest.raises(EvaluationError, match=sentence):
+def test_lists_that_cannot_be_used(folder: Path, tmp_path: Path, name: str, text: str, pattern: str) -> None:
+    with pytest.raises(EvaluationError, match=pattern):
         read_pairs(listed(tmp_path, text, name), folder)
 
 
@@ -171,8 +187,8 @@ def test_a_picture_goes_before_what_a_camera_wrote_of_it(folder: Path, tmp_path:
 
 
 def test_a_list_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="the list cannot be read \\(No such file or directory\\)"):
+    with pytest.raises(EvaluationError, match=says.THE_LIST_CANNOT_BE_READ.pattern(reason=NO_SUCH_FILE)):
         read_pairs(tmp_path / "nowhere.csv", folder)
     (tmp_path / "pairs.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(EvaluationError, match="the list cannot be read \\(it is not UTF-8\\)"):
+    with pytest.raises(EvaluationError, match=says.THE_LIST_CANNOT_BE_READ.pattern(reason=says.IT_IS_NOT_UTF8)):
         read_pairs(tmp_path / "pairs.txt", folder)

@@ -13,6 +13,8 @@ from pgface.evaluation.histogram import index_of
 from pgface.evaluation.verification import operating_points, verification
 from support.evaluated_people import photos
 
+pytestmark = pytest.mark.slow
+
 
 def compared_people(sizes: list[int], *, noise: float = 1.0, seed: int = 0) -> Comparisons:
     return compare_all(*photos(sizes, noise=noise, seed=seed))

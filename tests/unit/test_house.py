@@ -7,6 +7,8 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,26 @@ def test_pins_hold_hashes_and_no_addresses() -> None:
     assert len(packages) > 50
     assert all(re.match(r"[a-z0-9-]+==[^ ]+ ", line) for line in packages)
     assert pins.count("--hash=sha256:") >= len(packages)
+
+
+def compared_texts(file: Path) -> Iterator[tuple[int, str]]:
+    """The texts that a test compares with, by their lines."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        compared: list[ast.expr] = [node.test] if isinstance(node, ast.Assert) else []
+        if isinstance(node, ast.Call):
+            compared += [keyword.value for keyword in node.keywords if keyword.arg == "match"]
+        for part in chain.from_iterable(map(ast.walk, compared)):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield part.lineno, part.value
+
+
+def test_tests_expect_no_sentence_outside_of_their_one_place() -> None:
+    sentence = re.compile(r"[A-Z][a-z][^<>\[]*( [^ ]+){3,}[.;]( [^<>\[]*)?", re.DOTALL)
+    files = (ROOT / "tests").rglob("test_*.py")
+    found = [
+        f"{file.name}:{line} {text}"
+        for file in files
+        for line, text in compared_texts(file)
+        if sentence.fullmatch(text)
+    ]
+    assert found == [], "put them into tests/support/sentences"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -26,6 +27,7 @@ from pgface.faces.image import PhotoLimits, PhotoSource, open_photo
 from pgface.faces.pixels import RGBImage
 from pgface.settings import Settings
 from support.pictures import bmp_rle, encoded, gif, jpeg_of_many_scans, png, png16, tiff, turned_as
+from support.sentences import photos as says
 
 LIMITS = PhotoLimits(max_bytes=1 << 20, max_pixels=1_000_000, max_decoded_bytes=32 << 20)
 PIXELS: RGBImage = np.ascontiguousarray(skimage.data.astronaut()[20:180, 150:270])
@@ -104,21 +106,20 @@ def test_limits_come_from_the_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "words"),
+    ("array", "shape", "kind"),
     [
-        (np.zeros((4, 5), np.uint8), "shape 4×5 and type uint8"),
-        (np.zeros((4, 5, 4), np.uint8), "shape 4×5×4 and type uint8"),
-        (np.zeros((4, 5, 3), np.float32), "shape 4×5×3 and type float32"),
+        (np.zeros((4, 5), np.uint8), "4×5", "uint8"),
+        (np.zeros((4, 5, 4), np.uint8), "4×5×4", "uint8"),
+        (np.zeros((4, 5, 3), np.float32), "4×5×3", "float32"),
     ],
 )
-def test_an_array_that_is_not_rgb(array: Any, words: str) -> None:
-    assert refusal(PhotoFormatError, array) == (
-        f"<image>: an array of {words} is not RGB pixels; give one of shape height×width×3 and type uint8."
-    )
+def test_an_array_that_is_not_rgb(array: Any, shape: str, kind: str) -> None:
+    expected = says.ARRAY_IS_NOT_RGB.format(photo="<image>", shape=shape, type=kind)
+    assert refusal(PhotoFormatError, array) == expected
 
 
 def test_an_empty_picture() -> None:
-    sentence = "<image>: a picture of 0×5 pixels is empty; choose another photo."
+    sentence = says.EMPTY_PICTURE.format(photo="<image>", size="0×5")
     assert refusal(PhotoFormatError, np.zeros((5, 0, 3), np.uint8)) == sentence
     assert refusal(PhotoFormatError, Image.new("RGB", (0, 5))) == sentence
 
@@ -129,21 +130,17 @@ def test_an_empty_picture() -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
     for name in ("gone.jpg", "link.jpg"):
-        assert refusal(PhotoNotReadableError, tmp_path / name) == (
-            f"{name}: the file cannot be read (No such file or directory); give the path of a photo that you may read."
-        )
+        expected = says.FILE_CANNOT_BE_READ.format(photo=name, reason="No such file or directory")
+        assert refusal(PhotoNotReadableError, tmp_path / name) == expected
 
 
 def test_a_path_with_a_zero_byte() -> None:
-    assert refusal(PhotoNotReadableError, "a\0b.jpg").startswith(
-        "a\0b.jpg: the file cannot be read (embedded null byte"
-    )
+    expected = says.FILE_CANNOT_BE_READ.pattern(photo="a\0b.jpg", reason="embedded null byte...")
+    assert re.fullmatch(expected, refusal(PhotoNotReadableError, "a\0b.jpg"))
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    assert refusal(PhotoNotReadableError, tmp_path) == (
-        f"{tmp_path.name}: this is a folder, not a photo; give the path of one file."
-    )
+    assert refusal(PhotoNotReadableError, tmp_path) == says.FOLDER_IS_NO_PHOTO.format(photo=tmp_path.name)
 
 
 @pytest.fixture
@@ -162,9 +159,8 @@ def test_a_file_without_permission(tmp_path: Path, request: pytest.FixtureReques
     PICTURE.save(file)
     file.chmod(0)
     request.getfixturevalue("not_root")
-    assert refusal(PhotoNotReadableError, file) == (
-        "ana.png: the file cannot be read (Permission denied); give the path of a photo that you may read."
-    )
+    expected = says.FILE_CANNOT_BE_READ.format(photo="ana.png", reason="Permission denied")
+    assert refusal(PhotoNotReadableError, file) == expected
 
 
 def test_devices_and_pipes_are_not_opened(tmp_path: Path) -> None:
@@ -172,9 +168,8 @@ def test_devices_and_pipes_are_not_opened(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.jpg"
     os.mkfifo(pipe)
     for path in (pipe, Path("/dev/zero"), Path("/dev/full")):
-        assert refusal_elsewhere(path) == (
-            f"PhotoNotReadableError {path.name}: this is a device or a pipe, not a photo; give the path of one file."
-        )
+        expected = says.DEVICE_IS_NO_PHOTO.format(photo=path.name)
+        assert refusal_elsewhere(path) == f"PhotoNotReadableError {expected}"
 
 
 def refusal_elsewhere(path: Path, before: str = "") -> str:
@@ -198,9 +193,7 @@ def refusal_elsewhere(path: Path, before: str = "") -> str:
 
 def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
-    assert refusal(PhotoFormatError, tmp_path / "empty.jpg") == (
-        "empty.jpg: the file is empty (0 bytes); take the original file again."
-    )
+    assert refusal(PhotoFormatError, tmp_path / "empty.jpg") == says.EMPTY_FILE.format(photo="empty.jpg")
 
 
 @pytest.mark.parametrize(
@@ -219,10 +212,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
 def test_what_is_not_a_photo_is_never_given_to_a_decoder(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "photo.jpg"
     file.write_bytes(data)
-    assert refusal(PhotoFormatError, file) == (
-        f"photo.jpg: these {len(data)} bytes are not a photo that can be decoded; "
-        "give a JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC file."
-    )
+    assert refusal(PhotoFormatError, file) == says.NOT_A_PHOTO.format(photo="photo.jpg", size=len(data))
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF"])
@@ -233,14 +223,12 @@ def test_a_file_that_breaks_off(tmp_path: Path, format_name: str) -> None:
     pixels_of(file)
     for kept in (0.9, 0.5):
         file.write_bytes(data[: int(kept * len(data))])
-        assert refusal(PhotoFormatError, file) == (
-            f"photo: this {format_name} file is damaged or incomplete and cannot be decoded; take the original again."
-        )
+        assert refusal(PhotoFormatError, file) == says.DAMAGED_FILE.format(photo="photo", kind=format_name)
 
 
 def test_avif_is_not_accepted() -> None:
     data = encoded(PICTURE, "AVIF")
-    assert refusal(PhotoFormatError, data) == "<bytes>: AVIF is not accepted; save the photo as JPEG or PNG."
+    assert refusal(PhotoFormatError, data) == says.AVIF_IS_NOT_ACCEPTED.format(photo="<bytes>")
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF"])
@@ -266,11 +254,10 @@ def test_a_file_of_too_many_bytes(tmp_path: Path) -> None:
     file = tmp_path / "large.jpg"
     with file.open("wb") as sparse:
         sparse.truncate(1 << 40)
-    assert refusal(PhotoTooLargeError, file) == (
-        "large.jpg: the file has 1,099,511,627,776 bytes and the limit is 1,048,576; "
-        "make the photo smaller, or raise PGFACE_MAX_PHOTO_BYTES."
-    )
-    assert refusal(PhotoTooLargeError, bytes((1 << 20) + 1)).startswith("<bytes>: the file has 1,048,577 bytes")
+    sparse_file = says.TOO_MANY_BYTES.format(photo="large.jpg", size=1_099_511_627_776, limit=1_048_576)
+    assert refusal(PhotoTooLargeError, file) == sparse_file
+    one_byte_more = says.TOO_MANY_BYTES.format(photo="<bytes>", size=1_048_577, limit=1_048_576)
+    assert refusal(PhotoTooLargeError, bytes((1 << 20) + 1)) == one_byte_more
 
 
 def flat_png(width: int, height: int) -> bytes:
@@ -317,39 +304,32 @@ def tiled_tiff(tile: int) -> bytes:
     ids=["PNG", "GIF screen", "GIF frame", "WebP canvas", "TIFF tile", "TIFF"],
 )
 def test_too_many_pixels_are_seen_before_they_are_decoded(data: bytes, size: str, megapixels: str) -> None:
-    assert refusal(PhotoTooLargeError, data) == (
-        f"<bytes>: {size} pixels are {megapixels} megapixels and the limit is 1.0; "
-        "make the photo smaller, or raise PGFACE_MAX_PHOTO_PIXELS."
-    )
+    expected = says.TOO_MANY_PIXELS.format(photo="<bytes>", size=size, megapixels=megapixels, limit="1.0")
+    assert refusal(PhotoTooLargeError, data) == expected
 
 
 def test_more_pixels_than_pillow_opens() -> None:
     for data, name in ((webp_canvas(16_384), "WEBP"), (gif((1, 1), (65_535, 65_535)), "GIF")):
-        assert refusal(PhotoTooLargeError, data) == (
-            f"<bytes>: this {name} file declares more pixels than any photo has; make the photo smaller."
-        )
+        expected = says.MORE_PIXELS_THAN_ANY_PHOTO.format(photo="<bytes>", kind=name)
+        assert refusal(PhotoTooLargeError, data) == expected
 
 
 def test_the_limits_hold_for_pictures_that_are_open_already() -> None:
-    assert refusal(PhotoTooLargeError, open_lazily(flat_png(8_000, 4_000))).startswith(
-        "<image>: 8000×4000 pixels are 32.0 megapixels"
-    )
+    expected = says.TOO_MANY_PIXELS.format(photo="<image>", size="8000×4000", megapixels="32.0", limit="1.0")
+    assert refusal(PhotoTooLargeError, open_lazily(flat_png(8_000, 4_000))) == expected
     array = np.broadcast_to(np.zeros(3, np.uint8), (4_000, 8_000, 3))
-    assert refusal(PhotoTooLargeError, array).startswith("<image>: 8000×4000 pixels are 32.0 megapixels")
+    assert refusal(PhotoTooLargeError, array) == expected
 
 
 def test_more_memory_than_there_is_for_all() -> None:
     limits = PhotoLimits(1 << 20, 10_000_000, 8_000_000)
-    assert refusal(PhotoTooLargeError, flat_png(2_000, 1_000), limits) == (
-        "<bytes>: decoding 2000×1000 pixels takes 16 MB of memory and the limit is 8; "
-        "make the photo smaller, or raise PGFACE_MAX_DECODED_BYTES."
-    )
+    expected = says.TOO_MUCH_MEMORY.format(photo="<bytes>", size="2000×1000", needed=16, limit=8)
+    assert refusal(PhotoTooLargeError, flat_png(2_000, 1_000), limits) == expected
 
 
 def test_a_side_too_long() -> None:
-    assert refusal(PhotoTooLargeError, flat_png(70_000, 1)) == (
-        "<bytes>: of 70000×1 pixels the longer side is over 65,535; crop it to the face."
-    )
+    expected = says.SIDE_TOO_LONG.format(photo="<bytes>", size="70000×1", limit=65_535)
+    assert refusal(PhotoTooLargeError, flat_png(70_000, 1)) == expected
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4_000), (4_000, 1), (1, 65_535), (65_535, 1)])
@@ -359,9 +339,7 @@ def test_thin_and_tiny_pictures_are_opened(size: tuple[int, int]) -> None:
 
 def test_a_jpeg_with_scans_without_end() -> None:
     data = jpeg_of_many_scans(MAX_JPEG_SCANS)
-    assert refusal(PhotoFormatError, data) == (
-        f"<bytes>: this JPEG has more than {MAX_JPEG_SCANS} scans, which no camera writes; save it again as JPEG."
-    )
+    assert refusal(PhotoFormatError, data) == says.TOO_MANY_SCANS.format(photo="<bytes>", limit=MAX_JPEG_SCANS)
     pixels_of(jpeg_of_many_scans(MAX_JPEG_SCANS // 2))
 
 
@@ -372,9 +350,8 @@ def test_scans_are_not_counted_in_metadata_or_behind_the_picture() -> None:
 
 
 def test_run_length_coded_bmp() -> None:
-    assert refusal(PhotoFormatError, bmp_rle(8, 8)) == (
-        "<bytes>: run-length coded BMP is not accepted; save the photo as JPEG or PNG."
-    )
+    expected = says.RUN_LENGTH_CODED_BMP_IS_NOT_ACCEPTED.format(photo="<bytes>")
+    assert refusal(PhotoFormatError, bmp_rle(8, 8)) == expected
 
 
 def folded_metadata(kind: bytes) -> bytes:
@@ -428,7 +405,8 @@ def test_eight_large_photos_at_once_take_turns() -> None:
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (here, here.parent)))}
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         env=environment,
@@ -540,14 +518,12 @@ def test_16_bit_colour() -> None:
 
 def test_samples_without_a_known_range() -> None:
     wide = Image.fromarray(GREY.astype(np.int32) * 100_000)
-    for source in (wide, encoded(wide, "TIFF")):
-        assert refusal(PhotoFormatError, source).endswith(
-            ": samples of more than 16 bits have no known range; save the photo with 8 or 16 bits."
-        )
+    sources: list[tuple[str, PhotoSource]] = [("<image>", wide), ("<bytes>", encoded(wide, "TIFF"))]
+    for name, source in sources:
+        assert refusal(PhotoFormatError, source) == says.WIDE_SAMPLES_HAVE_NO_RANGE.format(photo=name)
     real = Image.fromarray(GREY.astype(np.float32))
-    assert refusal(PhotoFormatError, encoded(real, "TIFF")) == (
-        "<bytes>: floating-point samples have no known range; save the photo with 8 or 16 bits."
-    )
+    expected = says.FLOATING_POINT_SAMPLES_HAVE_NO_RANGE.format(photo="<bytes>")
+    assert refusal(PhotoFormatError, encoded(real, "TIFF")) == expected
 
 
 @pytest.mark.parametrize("format_name", ["GIF", "WEBP", "PNG"])
@@ -627,7 +603,5 @@ def test_a_turned_heic(orientation: int) -> None:
 def test_heic_without_its_package(tmp_path: Path) -> None:
     file = tmp_path / "photo.heic"
     file.write_bytes(heic(PIXELS))
-    assert refusal_elsewhere(file, 'sys.modules["pillow_heif"] = None') == (
-        "PhotoFormatError photo.heic: HEIC needs the package pillow-heif; "
-        "run `pip install 'pgface[heif]'`, or save the photo as JPEG."
-    )
+    expected = says.HEIC_NEEDS_ITS_PACKAGE.format(photo="photo.heic")
+    assert refusal_elsewhere(file, 'sys.modules["pillow_heif"] = None') == f"PhotoFormatError {expected}"

@@ -12,6 +12,7 @@ from pgface.errors import GalleryError
 from pgface.index.definition import METHODS, Definition, advised_lists, advised_probes, define
 from pgface.index.exact import nearest
 from pgface.signals import ended_as_by_ctrl_c, undisturbed
+from support.sentences import search as says
 
 MEBI = 1024 * 1024
 
@@ -38,17 +39,21 @@ def test_what_is_not_given_is_by_default_or_by_rule() -> None:
 @pytest.mark.parametrize(
     ("method", "options", "sentence"),
     [
-        ("faiss", {}, "There is no index faiss; choose one of exact, hnsw, ivfflat"),
-        ("hnsw", {"m": 1}, "m must be from 2 to 100; 1 is not"),
-        ("hnsw", {"m": 0}, "m must be from 2 to 100; 0 is not"),
-        ("hnsw", {"ef_construction": 1001}, "ef_construction must be from 4 to 1000; 1001 is not"),
-        ("hnsw", {"m": 40, "ef_construction": 79}, "ef_construction must be at least twice m; give 80 or more"),
-        ("hnsw", {"lists": 5}, "lists is one of ivfflat"),
-        ("ivfflat", {"m": 16}, "m and ef_construction are options of hnsw"),
-        ("ivfflat", {"lists": 0}, "lists must be from 1 to 32768; 0 is not"),
-        ("ivfflat", {"lists": 5001}, "5000 of them are fewer than 5001 lists"),
-        ("exact", {"lists": 10}, "lists is one of ivfflat"),
-        ("exact", {"ef_construction": 10}, "m and ef_construction are options of hnsw"),
+        ("faiss", {}, says.UNKNOWN_INDEX.pattern(method="faiss", methods="exact, hnsw, ivfflat")),
+        ("hnsw", {"m": 1}, says.NUMBER_OUT_OF_RANGE.pattern(name="m", least=2, most=100, given=1)),
+        ("hnsw", {"m": 0}, says.NUMBER_OUT_OF_RANGE.pattern(name="m", least=2, most=100, given=0)),
+        (
+            "hnsw",
+            {"ef_construction": 1001},
+            says.NUMBER_OUT_OF_RANGE.pattern(name="ef_construction", least=4, most=1000, given=1001),
+        ),
+        ("hnsw", {"m": 40, "ef_construction": 79}, says.EF_CONSTRUCTION_TOO_SMALL.pattern(least=80)),
+        ("hnsw", {"lists": 5}, says.OPTION_OF_IVFFLAT.pattern()),
+        ("ivfflat", {"m": 16}, says.OPTIONS_OF_HNSW.pattern()),
+        ("ivfflat", {"lists": 0}, says.NUMBER_OUT_OF_RANGE.pattern(name="lists", least=1, most=32768, given=0)),
+        ("ivfflat", {"lists": 5001}, says.FEWER_EMBEDDINGS_THAN_LISTS.pattern(embeddings=5000, lists=5001)),
+        ("exact", {"lists": 10}, says.OPTION_OF_IVFFLAT.pattern()),
+        ("exact", {"ef_construction": 10}, says.OPTIONS_OF_HNSW.pattern()),
     ],
 )
 def test_refusals(method: str, options: dict[str, int], sentence: str) -> None:

@@ -34,6 +34,8 @@ from support.old_installation import (
     write_sqlite,
     write_vectors,
 )
+from support.sentences import Sentence
+from support.sentences import migration as says
 
 
 def read(folder: Path, **tables: Any) -> OldInstallation:
@@ -115,7 +117,7 @@ def test_embeddings_without_a_database_make_users_of_the_ids(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("given", [("sqlite", "npy"), ("json",), ()])
 def test_files_that_do_not_go_together(tmp_path: Path, given: tuple[str, ...]) -> None:
-    with pytest.raises(MigrationError, match=r"Give --sqlite, or --npy and --json together, or all three\."):
+    with pytest.raises(MigrationError, match=says.WHICH_FILES_TO_GIVE.pattern()):
         read_installation(**{name: tmp_path / name for name in given})
 
 
@@ -125,7 +127,8 @@ def test_files_that_do_not_go_together(tmp_path: Path, given: tuple[str, ...]) -
 def test_counts_that_differ(tmp_path: Path) -> None:
     npy, labels = write_vectors(tmp_path / "a.npy"), write_labels(tmp_path / "a.json", [*OWNERS, 30])
     ((sentence, rows),) = problems(read_installation(npy=npy, json=labels))
-    assert sentence.startswith("a.npy has 6 rows and a.json names 7 users; ")
+    differ = says.ROWS_AND_LABELS_DIFFER.format(vectors="a.npy", rows=6, labels="a.json", users=7)
+    assert sentence.startswith(f"{differ}; ")
     assert rows == ()
 
 
@@ -136,8 +139,8 @@ def test_rows_without_a_direction(tmp_path: Path) -> None:
     file = write_vectors(tmp_path / "a.npy", vectors)
     found = vector_problems(file, open_vectors(file))
     assert [(problem.sentence.split(";")[0], problem.rows) for problem in found] == [
-        ("a.npy: 3 rows hold NaN or infinity", ("row 3", "row 1999", "row 2000")),
-        ("a.npy: 1 rows are all zero and have no direction", ("row 4999",)),
+        (says.ROWS_ARE_NOT_FINITE.format(file="a.npy", count=3), ("row 3", "row 1999", "row 2000")),
+        (says.ROWS_ARE_ZERO.format(file="a.npy", count=1), ("row 4999",)),
     ]
     assert found[0].summary.endswith("(row 3; row 1999; row 2000)")
 
@@ -146,7 +149,8 @@ def test_users_that_are_not_in_the_database(tmp_path: Path) -> None:
     file = write_sqlite(tmp_path / "old.db")
     npy, labels = write_vectors(tmp_path / "a.npy"), write_labels(tmp_path / "a.json", [7, 8, 12, 9, 8, 30])
     ((sentence, rows),) = problems(read_installation(sqlite=file, npy=npy, json=labels))
-    assert sentence.startswith("a.json: 3 rows belong to users that are not in the SQLite file; ")
+    strangers = says.ROWS_OF_USERS_NOT_IN_SQLITE.format(file="a.json", count=3)
+    assert sentence.startswith(f"{strangers}; ")
     assert rows == ("row 1: user 8", "row 3: user 9", "row 4: user 8")
 
 
@@ -163,38 +167,38 @@ def test_labels_that_are_no_ids(tmp_path: Path, wrong: str) -> None:
     [
         (
             {"users": [*USERS, (31, "Siti", "SITI@example.ORG", "x", None)]},
-            "1 e-mails belong to several users, but for capitals",
+            says.EMAILS_BELONG_TO_SEVERAL_USERS.format(count=1),
             ("siti@example.org: users 7, 31",),
         ),
         (
             {"users": [*USERS, (31, "No", "not an e-mail", "x", None)]},
-            "1 e-mails cannot be e-mails",
+            says.EMAILS_CANNOT_BE_EMAILS.format(count=1),
             ("users 31: 'not an e-mail'",),
         ),
         (
             {"photos": [(4, 99, "a.jpg", "a.jpg", 1, 1, None), (5, 7, "b.jpg", "b.jpg", 1, 1, None)]},
-            "1 rows belong to users that are not there",
+            says.ROWS_OF_USERS_NOT_THERE.format(count=1),
             ("photos 4: user 99",),
         ),
         (
             {"tokens": [(1, 7, "t", 1.0, None, "soon", 1), (2, 7, "u", 1.0, None, "", 1)]},
-            "2 dates are in none of SQLite's forms",
+            says.DATES_ARE_IN_NO_FORM.format(count=2),
             ("auth_tokens 1, expires_at: 'soon'", "auth_tokens 2, expires_at: ''"),  # never taken for 'never'
         ),
-        ({"tokens": [(1, 7, "", 1.0, None, None, 1)]}, "1 tokens are empty", ("auth_tokens 1",)),
+        ({"tokens": [(1, 7, "", 1.0, None, None, 1)]}, says.TOKENS_ARE_EMPTY.format(count=1), ("auth_tokens 1",)),
         (
             {"users": [*USERS, (2**31, "Many", "many@example.org", "x", None)]},
-            "1 ids are no whole numbers from 1 to 2147483647",
+            says.IDS_ARE_NO_NUMBERS.format(count=1),
             ("users 2147483648",),
         ),
         (
             {"users": [*USERS, (31, "n" * 256, "n@example.org", "x", None)]},
-            "1 texts are longer than 255 characters, or no text in UTF-8",
+            says.TEXTS_ARE_TOO_LONG_OR_NO_TEXT.format(count=1),
             ("users 31, name",),
         ),
         (
             {"users": [*USERS, (31, "a\0b", "n@example.org", "x", None)]},
-            "1 texts are longer than 255 characters, or no text in UTF-8",
+            says.TEXTS_ARE_TOO_LONG_OR_NO_TEXT.format(count=1),
             ("users 31, name",),
         ),
     ],
@@ -306,7 +310,7 @@ def write_pickle(file: Path, trace: Path) -> None:
 @pytest.mark.parametrize("write", [write_object_array, write_pickle])
 def test_pickles_are_never_loaded(tmp_path: Path, write: Callable[[Path, Path], None]) -> None:
     write(tmp_path / "face_db.npy", tmp_path / "trace")
-    with pytest.raises(MigrationError, match="holds pickled Python objects, which could run any program"):
+    with pytest.raises(MigrationError, match=says.FILE_HOLDS_PICKLED_OBJECTS.pattern()):
         open_vectors(tmp_path / "face_db.npy")
     assert not (tmp_path / "trace").exists()
 
@@ -315,22 +319,23 @@ def test_pickles_are_never_loaded(tmp_path: Path, write: Callable[[Path, Path], 
 def test_a_truncated_file(tmp_path: Path, keep: int) -> None:
     file = write_vectors(tmp_path / "face_db.npy")
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(MigrationError, match="truncated or damaged|no NPY file"):
+    either = f"{says.FILE_IS_TRUNCATED_OR_DAMAGED.pattern()}|{says.FILE_IS_NO_NPY.pattern()}"
+    with pytest.raises(MigrationError, match=either):
         open_vectors(file)
 
 
 @pytest.mark.parametrize(
-    ("array", "sentence"),
+    ("array", "pattern"),
     [
-        (np.zeros((6, 128)), "its shape is 6×128 and embeddings are N×512"),
-        (np.zeros((6, 2, 512)), "its shape is 6×2×512"),
-        (np.zeros(512), "its shape is 512"),
-        (np.zeros((6, 512), np.int64), "its numbers are of type int64"),
-        (np.zeros((6, 512), np.complex128), "its numbers are of type complex128"),
+        (np.zeros((6, 128)), says.ARRAY_HAS_ANOTHER_SHAPE.pattern(shape="6×128")),
+        (np.zeros((6, 2, 512)), says.ARRAY_HAS_ANOTHER_SHAPE.pattern(shape="6×2×512")),
+        (np.zeros(512), says.ARRAY_HAS_ANOTHER_SHAPE.pattern(shape="512")),
+        (np.zeros((6, 512), np.int64), says.ARRAY_HAS_ANOTHER_TYPE.pattern(type="int64")),
+        (np.zeros((6, 512), np.complex128), says.ARRAY_HAS_ANOTHER_TYPE.pattern(type="complex128")),
     ],
 )
-def test_arrays_that_are_no_embeddings(tmp_path: Path, array: NDArray[Any], sentence: str) -> None:
-    with pytest.raises(MigrationError, match=sentence):
+def test_arrays_that_are_no_embeddings(tmp_path: Path, array: NDArray[Any], pattern: str) -> None:
+    with pytest.raises(MigrationError, match=pattern):
         open_vectors(write_vectors(tmp_path / "face_db.npy", array))
 
 
@@ -345,26 +350,26 @@ def test_arrays_that_are_embeddings_stay_in_their_file(tmp_path: Path, dtype: st
 
 def test_other_files_that_are_given_for_embeddings(tmp_path: Path) -> None:
     np.savez(tmp_path / "archive.npz", some_vectors(2))
-    with pytest.raises(MigrationError, match="an archive of several arrays"):
+    with pytest.raises(MigrationError, match=says.FILE_IS_AN_ARCHIVE_OF_ARRAYS.pattern()):
         open_vectors(tmp_path / "archive.npz")
-    with pytest.raises(MigrationError, match="it cannot be read"):
+    with pytest.raises(MigrationError, match=says.FILE_CANNOT_BE_READ.pattern()):
         open_vectors(tmp_path / "missing.npy")
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('{"users": ["7", "1', "it is truncated, or no JSON"),
-        ("users: 7", "it is truncated, or no JSON"),
-        ("", "it is truncated, or no JSON"),
-        ('{"people": ["7"]}', "it has no list of users"),
-        ('{"users": "7"}', "it has no list of users"),
-        ('["7", "12"]', "it has no list of users"),
+        ('{"users": ["7", "1', says.FILE_IS_NO_JSON),
+        ("users: 7", says.FILE_IS_NO_JSON),
+        ("", says.FILE_IS_NO_JSON),
+        ('{"people": ["7"]}', says.FILE_HAS_NO_LIST_OF_USERS),
+        ('{"users": "7"}', says.FILE_HAS_NO_LIST_OF_USERS),
+        ('["7", "12"]', says.FILE_HAS_NO_LIST_OF_USERS),
     ],
 )
-def test_files_that_are_no_labels(tmp_path: Path, text: str, sentence: str) -> None:
+def test_files_that_are_no_labels(tmp_path: Path, text: str, sentence: Sentence) -> None:
     (tmp_path / "face_db.json").write_text(text, encoding="utf-8")
-    with pytest.raises(MigrationError, match=sentence):
+    with pytest.raises(MigrationError, match=sentence.pattern()):
         read_owners(tmp_path / "face_db.json")
 
 
@@ -379,7 +384,7 @@ def test_labels_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "face_db.json").write_text('{"users": ["7", "12"]}', encoding="utf-8-sig")
     assert read_owners(tmp_path / "face_db.json")[0].tolist() == [7, 12]
     (tmp_path / "face_db.json").write_text('{"people": []}', encoding="utf-8-sig")
-    with pytest.raises(MigrationError, match="it has no list of users"):
+    with pytest.raises(MigrationError, match=says.FILE_HAS_NO_LIST_OF_USERS.pattern()):
         read_owners(tmp_path / "face_db.json")
 
 
@@ -388,7 +393,8 @@ def test_labels_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 def test_numbers_that_json_does_not_have_are_called_so(tmp_path: Path, value: float, encoding: str) -> None:
     text = json.dumps({"users": ["7"], "thresholds": [value]})
     (tmp_path / "face_db.json").write_text(text, encoding=encoding)
-    with pytest.raises(MigrationError, match=rf": it holds {json.dumps(value)}, which Python writes"):
+    holds = says.FILE_HOLDS_WHAT_JSON_DOES_NOT_HAVE.pattern(value=json.dumps(value))
+    with pytest.raises(MigrationError, match=holds):
         read_owners(tmp_path / "face_db.json")
 
 
@@ -396,17 +402,18 @@ def test_numbers_that_json_does_not_have_are_called_so(tmp_path: Path, value: fl
 def test_a_database_that_is_damaged(tmp_path: Path, keep: int) -> None:
     file = write_sqlite(tmp_path / "old.db")
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(MigrationError, match="damaged, truncated, or no SQLite file|has no table users"):
+    either = f"{says.FILE_IS_NO_SQLITE.pattern()}|{says.FILE_HAS_NO_TABLE.pattern(table='users')}"
+    with pytest.raises(MigrationError, match=either):
         read_sqlite(file)
 
 
 def test_a_database_of_something_else(tmp_path: Path) -> None:
     file = write_sqlite(tmp_path / "a.db", schema="CREATE TABLE notes (id INTEGER)", users=(), photos=(), tokens=())
-    with pytest.raises(MigrationError, match="it has no table users"):
+    with pytest.raises(MigrationError, match=says.FILE_HAS_NO_TABLE.pattern(table="users")):
         read_sqlite(file)
     schema = SCHEMA.replace("token TEXT UNIQUE NOT NULL", "secret TEXT")
     file = write_sqlite(tmp_path / "b.db", schema=schema, tokens=())
-    with pytest.raises(MigrationError, match="its table auth_tokens has no column token"):
+    with pytest.raises(MigrationError, match=says.TABLE_HAS_NO_COLUMN.pattern(table="auth_tokens", column="token")):
         read_sqlite(file)
 
 

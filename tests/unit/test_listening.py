@@ -10,6 +10,9 @@ import pytest
 from pgface.errors import SettingsError
 from pgface.server.listening import Listening
 from support.certificates import make_certificate
+from support.sentences import service as says
+
+NO_FILE = "no such file or directory"
 
 
 @pytest.mark.parametrize(
@@ -60,22 +63,18 @@ def test_one_address_of_ipv6_is_that_one_alone() -> None:
 
 
 def test_a_port_that_is_taken() -> None:
-    with (
-        Listening("127.0.0.1", 0).sockets() as (taken,),
-        pytest.raises(
-            SettingsError, match=r"^The service cannot listen at 127\.0\.0\.1, port \d+: address already in use;"
-        ),
-        Listening("127.0.0.1", taken.getsockname()[1]).sockets(),
-    ):
-        pass
+    with Listening("127.0.0.1", 0).sockets() as (taken,):
+        port = taken.getsockname()[1]
+        sentence = says.CANNOT_LISTEN.pattern(host="127.0.0.1", port=port, reason="address already in use")
+        with pytest.raises(SettingsError, match=f"^{sentence}"), Listening("127.0.0.1", port).sockets():
+            pass
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a" * 300, "two words"])
 def test_a_host_that_is_none_of_this_machines(host: str) -> None:
-    with (
-        pytest.raises(SettingsError, match=r"cannot assign requested address|has no address"),
-        Listening(host, 0).sockets(),
-    ):
+    not_here = says.CANNOT_LISTEN.pattern(host=host, port=0, reason="cannot assign requested address")
+    without_address = says.HOST_HAS_NO_ADDRESS.pattern(host=host[:80])
+    with pytest.raises(SettingsError, match=f"{not_here}|{without_address}"), Listening(host, 0).sockets():
         pass
 
 
@@ -105,14 +104,14 @@ def test_certificates_that_cannot_be_used(pair: tuple[Path, Path], tmp_path: Pat
     nothing.write_text("nothing")
     missing = tmp_path / "missing.pem"
     for given, sentence in {
-        (None, key): "--key is the key of a certificate; give --certificate too.",
-        (missing, key): f"{missing} or {key} cannot be read (no such file or directory)",
-        (certificate, missing): f"{certificate} or {missing} cannot be read",
-        (tmp_path, None): f"{tmp_path} cannot be read (is a directory)",
-        (nothing, key): f"The certificate {nothing} cannot be used with its key",
-        (certificate, None): f"The certificate {certificate} cannot be used with its key",
-        (certificate, others): "(KEY_VALUES_MISMATCH); give both as PEM",
-        (certificate, encrypted): "The certificate's key is encrypted",
+        (None, key): says.KEY_WITHOUT_CERTIFICATE,
+        (missing, key): says.FILES_CANNOT_BE_READ.format(files=f"{missing} or {key}", reason=NO_FILE),
+        (certificate, missing): says.FILES_CANNOT_BE_READ.format(files=f"{certificate} or {missing}", reason=NO_FILE),
+        (tmp_path, None): says.FILES_CANNOT_BE_READ.format(files=tmp_path, reason="is a directory"),
+        (nothing, key): says.CERTIFICATE_CANNOT_BE_USED.format(certificate=nothing),
+        (certificate, None): says.CERTIFICATE_CANNOT_BE_USED.format(certificate=certificate),
+        (certificate, others): says.GIVE_BOTH_AS_PEM.format(reason="KEY_VALUES_MISMATCH"),
+        (certificate, encrypted): says.KEY_IS_ENCRYPTED,
     }.items():
         with pytest.raises(SettingsError) as error:
             Listening("127.0.0.1", 0, *given).require_usable_tls()

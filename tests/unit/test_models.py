@@ -41,6 +41,7 @@ from pgface.faces.models import (
     is_name,
     weights_sha256,
 )
+from support.sentences import models as says
 
 SIZE = 3_000_000
 DETECTOR = np.random.default_rng(1).bytes(SIZE)
@@ -195,7 +196,7 @@ def test_thresholds_of_models_and_of_own_packs() -> None:
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(UnknownModelError, match="no model named buffalo_xl"):
+    with pytest.raises(UnknownModelError, match=says.THERE_IS_NO_MODEL_NAMED.pattern(model="buffalo_xl")):
         find_model("buffalo_xl")
     assert not is_name("../up")
     assert not is_name("a/b")
@@ -223,7 +224,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(server: Server, download: D
 
 def test_the_next_run_goes_on(server: Server, download: Download, tmp_path: Path) -> None:
     server.cuts = [1_000_000, 0]
-    with pytest.raises(ModelDownloadError, match="goes on where it stopped"):
+    with pytest.raises(ModelDownloadError, match=says.FETCHING_GOES_ON_WHERE_IT_STOPPED.pattern()):
         fetch(download, tmp_path, no_report)
     assert left_in(tmp_path) == ["det.onnx.part"]
     assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
@@ -253,21 +254,21 @@ def test_a_part_that_is_too_long_is_dropped(download: Download, tmp_path: Path) 
 def test_a_wrong_hash(server: Server, download: Download, tmp_path: Path, begun: bytes) -> None:
     server.files["det.onnx"] = DETECTOR[::-1]
     (tmp_path / "det.onnx.part").write_bytes(begun)
-    with pytest.raises(WeightsMismatchError, match="SHA-256"):
+    with pytest.raises(WeightsMismatchError, match=says.FILE_HAS_ANOTHER_HASH.pattern()):
         fetch(download, tmp_path, no_report)
     assert left_in(tmp_path) == []
 
 
 def test_a_changed_size_is_seen_before_anything_is_fetched(server: Server, download: Download, tmp_path: Path) -> None:
     server.files["det.onnx"] = DETECTOR + b"more"
-    with pytest.raises(WeightsMismatchError, match=f"now holds {SIZE + 4} bytes"):
+    with pytest.raises(WeightsMismatchError, match=says.FILE_HAS_ANOTHER_SIZE.pattern(bytes=SIZE + 4)):
         fetch(download, tmp_path, no_report)
     assert left_in(tmp_path) == []
 
 
 def test_not_found(server: Server, download: Download, tmp_path: Path) -> None:
     server.files.clear()
-    with pytest.raises(ModelDownloadError, match="answered 404"):
+    with pytest.raises(ModelDownloadError, match=says.SERVER_ANSWERED.pattern(code=404)):
         fetch(download, tmp_path, no_report)
 
 
@@ -277,14 +278,15 @@ def test_no_network(download: Download, tmp_path: Path) -> None:
         gone = replace(download, url=f"http://127.0.0.1:{unused.getsockname()[1]}/det.onnx")
         with pytest.raises(ModelDownloadError) as caught:
             fetch(gone, tmp_path, no_report)
-    for words in ("could not be fetched", "when there is a network", "on another machine", "--from PATH"):
+    sentences = (says.FILE_COULD_NOT_BE_FETCHED, says.FETCH_IT_LATER, says.FETCH_IT_ON_ANOTHER_MACHINE)
+    for words in (*sentences, "--from PATH"):
         assert words in str(caught.value)
 
 
 def test_a_full_disk_is_no_network_fault(download: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = shutil.disk_usage("/")._replace(free=0)
     monkeypatch.setattr("shutil.disk_usage", lambda _path: full)
-    with pytest.raises(ModelError, match="0 MiB free"):
+    with pytest.raises(ModelError, match=says.TOO_LITTLE_ROOM.pattern(mebibytes=0)):
         fetch(download, tmp_path, no_report)
 
 
@@ -318,7 +320,7 @@ def test_a_damaged_model_is_installed_again(model: Model, models_dir: Path) -> N
 def test_the_licence_comes_first(server: Server, model: Model, models_dir: Path) -> None:
     with pytest.raises(LicenseNotAcceptedError) as caught:
         install(model.name, models_dir)
-    for words in ("non-commercial research only", model.licence.url, "--accept-license"):
+    for words in (says.LICENCE_ALLOWS_RESEARCH_ONLY, model.licence.url, "--accept-license"):
         assert words in str(caught.value)
     assert server.requests == []
     assert not models_dir.exists()
@@ -345,7 +347,7 @@ def test_a_wrong_archive_is_not_unpacked(server: Server, model: Model, models_di
     content = bytearray(server.files["small.zip"])
     content[SIZE // 2] ^= 1
     server.files["small.zip"] = bytes(content)
-    with pytest.raises(WeightsMismatchError, match="SHA-256"):
+    with pytest.raises(WeightsMismatchError, match=says.FILE_HAS_ANOTHER_HASH.pattern()):
         install(model.name, models_dir, accept_license=True)
     assert left_in(models_dir) == []
 
@@ -386,26 +388,34 @@ def encrypted_archive(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda _path: None, ModelError, "no file or folder"),
-        (lambda path: path.write_text("<html>"), WeightsMismatchError, "not a whole, unencrypted zip"),
-        (lambda path: archive_of({"det.onnx": DETECTOR}, path), WeightsMismatchError, "rec.onnx of small is missing"),
+        (lambda _path: None, ModelError, says.NO_FILE_OR_FOLDER),
+        (lambda path: path.write_text("<html>"), WeightsMismatchError, says.NOT_A_WHOLE_UNENCRYPTED_ZIP),
+        (
+            lambda path: archive_of({"det.onnx": DETECTOR}, path),
+            WeightsMismatchError,
+            says.FILE_IS_MISSING.format(files="rec.onnx", model="small"),
+        ),
         (
             lambda path: archive_of({"det.onnx": DETECTOR, "rec.onnx": b"other"}, path),
             WeightsMismatchError,
-            "rec.onnx of small is not the published one",
+            says.FILE_IS_NOT_THE_PUBLISHED_ONE.format(files="rec.onnx", model="small"),
         ),
         (
             lambda path: archive_of({"det.onnx": bytes(200_000_000)}, path),
             WeightsMismatchError,
-            "det.onnx in the archive is larger",
+            says.FILE_IN_ARCHIVE_IS_TOO_LARGE.format(file="det.onnx"),
         ),
         (
             lambda path: path.write_bytes(archive_of({"det.onnx": DETECTOR}, path)[:-5000]),
             WeightsMismatchError,
-            "not a whole",
+            says.NOT_A_WHOLE_UNENCRYPTED_ZIP,
         ),
-        (encrypted_archive, WeightsMismatchError, "unencrypted"),
-        (lambda path: path.mkdir(), WeightsMismatchError, "det.onnx, rec.onnx of small is missing"),
+        (encrypted_archive, WeightsMismatchError, says.NOT_A_WHOLE_UNENCRYPTED_ZIP),
+        (
+            lambda path: path.mkdir(),
+            WeightsMismatchError,
+            says.FILE_IS_MISSING.format(files="det.onnx, rec.onnx", model="small"),
+        ),
     ],
 )
 def test_sources_that_are_refused(
@@ -426,7 +436,7 @@ def test_sources_that_are_refused(
 
 def test_a_folder_that_cannot_be_written(model: Model, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(ModelError, match="cannot be read or written"):
+    with pytest.raises(ModelError, match=says.FOLDER_CANNOT_BE_READ_OR_WRITTEN.pattern()):
         install(model.name, tmp_path / "file" / "models", accept_license=True)
 
 
@@ -441,7 +451,7 @@ def test_dlib_comes_with_packages(models_dir: Path, monkeypatch: pytest.MonkeyPa
     assert install("dlib", models_dir).present
     assert [check.state for check in verify("dlib", models_dir)] == ["whole"] * 3
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(ModelNotInstalledError, match=r"pip install 'pgface\[dlib\]'"):
+    with pytest.raises(ModelNotInstalledError, match=says.INSTALL_DLIBS_PACKAGES.pattern()):
         install("dlib", models_dir)
     assert not status("dlib", models_dir).present
 
@@ -450,7 +460,7 @@ def test_dlib_comes_with_packages(models_dir: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_own_pack_is_trusted_on_first_use(insightface_pack: Path, models_dir: Path) -> None:
-    with pytest.raises(LicenseNotAcceptedError, match="not known here"):
+    with pytest.raises(LicenseNotAcceptedError, match=says.LICENCE_IS_NOT_KNOWN.pattern()):
         install("own", models_dir, source=insightface_pack)
     installed = install("own", models_dir, source=insightface_pack, accept_license=True)
     assert installed.model is None
@@ -490,13 +500,13 @@ def test_an_own_pack_without_a_recogniser(insightface_pack: Path, models_dir: Pa
     source = tmp_path / "half"
     source.mkdir()
     shutil.copyfile(insightface_pack / "det_500m.onnx", source / "det_500m.onnx")
-    with pytest.raises(ModelError, match="no recognition model"):
+    with pytest.raises(ModelError, match=says.PACK_LACKS_A_MODEL.pattern(task="recognition")):
         install("own", models_dir, source=source, accept_license=True)
     assert left_in(models_dir) == []
 
 
 def test_verify_what_is_not_there(models_dir: Path) -> None:
-    with pytest.raises(ModelNotInstalledError, match="models install buffalo_l"):
+    with pytest.raises(ModelNotInstalledError, match=says.INSTALL_A_MODEL.pattern(model="buffalo_l")):
         verify("buffalo_l", models_dir)
     with pytest.raises(UnknownModelError):
         verify("nobody_knows", models_dir)

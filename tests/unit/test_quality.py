@@ -26,6 +26,7 @@ from pgface.faces.quality import (
     measure_quality,
 )
 from pgface.settings import Settings
+from support.sentences import photos as says
 
 LIMITS = QualityLimits.from_settings(Settings())
 GOOD = Quality(face_size=120, sharpness=15, brightness=0.5, yaw=5, pitch=-3, roll=2)
@@ -145,22 +146,26 @@ def test_a_good_face_passes() -> None:
 @pytest.mark.parametrize(
     ("change", "failing"),
     [
-        ({"face_size": 39.0}, "size 39 pixels (at least 40)"),
-        ({"sharpness": 0.31}, "sharpness 0.31 (at least 0.50)"),
-        ({"brightness": 0.05}, "brightness 0.05 (at least 0.08)"),
-        ({"brightness": 0.95}, "brightness 0.95 (at most 0.90)"),
-        ({"yaw": -71.2}, "yaw -71° (at most 60° to either side)"),
-        ({"pitch": 50.0}, "pitch 50° (at most 45° up or down)"),
-        ({"face_size": 20.0, "sharpness": 0.1}, "size 20 pixels (at least 40), sharpness 0.10 (at least 0.50)"),
+        ({"face_size": 39.0}, [says.FACE_TOO_SMALL.format(size=39, limit=40)]),
+        ({"sharpness": 0.31}, [says.TOO_BLURRED.format(sharpness="0.31", limit="0.50")]),
+        ({"brightness": 0.05}, [says.TOO_DARK.format(brightness="0.05", limit="0.08")]),
+        ({"brightness": 0.95}, [says.TOO_BRIGHT.format(brightness="0.95", limit="0.90")]),
+        ({"yaw": -71.2}, [says.TURNED_TOO_FAR.format(yaw=-71, limit=60)]),
+        ({"pitch": 50.0}, [says.RAISED_TOO_FAR.format(pitch=50, limit=45)]),
+        (
+            {"face_size": 20.0, "sharpness": 0.1},
+            [
+                says.FACE_TOO_SMALL.format(size=20, limit=40),
+                says.TOO_BLURRED.format(sharpness="0.10", limit="0.50"),
+            ],
+        ),
     ],
 )
-def test_the_sentence_gives_every_measurement_beyond_its_limit(change: dict[str, float], failing: str) -> None:
+def test_the_sentence_gives_every_measurement_beyond_its_limit(change: dict[str, float], failing: list[str]) -> None:
     with pytest.raises(LowQualityError) as caught:
         LIMITS.check(replace(GOOD, **change), "ana.jpg")
-    assert str(caught.value) == (
-        f"ana.jpg: the face cannot be enrolled: {failing}; "
-        "choose a photo in which it is larger, sharper, better lit or more frontal."
-    )
+    expected = says.CANNOT_BE_ENROLLED.format(photo="ana.jpg", measurements=", ".join(failing))
+    assert str(caught.value) == expected
 
 
 def test_limits_come_from_the_settings() -> None:

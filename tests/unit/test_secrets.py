@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from pgface.cli import app
 from pgface.deployment import CONTAINER_ID, Owner, default_owner, make_secrets
 from pgface.errors import StorageError
+from support.sentences import commands as says
 
 ME = Owner(os.geteuid(), os.getegid())
 
@@ -46,7 +47,7 @@ def test_passwords_are_long_new_and_the_same_where_they_must_be(tmp_path: Path) 
 @pytest.mark.parametrize("there", ["postgres_password", "pgadmin_password"])
 def test_nothing_is_made_where_one_is_there(tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("kept\n")
-    with pytest.raises(StorageError, match=rf"{there} is there already, so nothing was made"):
+    with pytest.raises(StorageError, match=says.SECRET_IS_THERE_ALREADY.pattern(file=there)):
         make_secrets(tmp_path, ME)
     assert contents(tmp_path) == {there: "kept\n"}
 
@@ -68,14 +69,14 @@ def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fchown", fails)
-    with pytest.raises(StorageError, match="No space left on device, so nothing was made"):
+    with pytest.raises(StorageError, match=says.NOTHING_WAS_MADE_BECAUSE.pattern(reason="No space left on device")):
         make_secrets(tmp_path / "secrets", Owner(ME.uid + 1, ME.gid))
     assert contents(tmp_path / "secrets") == {}
 
 
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "secrets").touch()
-    with pytest.raises(StorageError, match="nothing was made"):
+    with pytest.raises(StorageError, match=says.NOTHING_WAS_MADE.pattern()):
         make_secrets(tmp_path / "secrets", ME)
 
 

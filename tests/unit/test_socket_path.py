@@ -1,22 +1,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from pgface.errors import EmbeddedPostgresError
 from pgface.postgres.socket_path import SOCKET_PATH_BYTES, forget, reachable
+from support.sentences import database as says
 
 SOCKET = len("/.s.PGSQL.5432")
 
 
 @pytest.fixture
-def runtime_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "r"
-    folder.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    return folder
+def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose path is short, as that of a test is not."""
+    with TemporaryDirectory() as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)
 
 
 def of_length(length: int) -> Path:
@@ -48,7 +51,7 @@ def test_a_link_that_leads_elsewhere_is_not_followed(runtime_dir: Path) -> None:
     link = reachable(of_length(200))
     link.unlink()
     link.symlink_to(runtime_dir)
-    with pytest.raises(EmbeddedPostgresError, match="too long for a socket"):
+    with pytest.raises(EmbeddedPostgresError, match=says.PATH_IS_TOO_LONG_FOR_A_SOCKET.pattern()):
         reachable(of_length(200))
 
 
@@ -57,7 +60,7 @@ def test_a_link_that_leads_elsewhere_is_not_followed(runtime_dir: Path) -> None:
 def test_another_users_link_is_not_followed() -> None:
     link = reachable(of_length(200))
     os.chown(link, 65534, 65534, follow_symlinks=False)
-    with pytest.raises(EmbeddedPostgresError, match="too long for a socket"):
+    with pytest.raises(EmbeddedPostgresError, match=says.PATH_IS_TOO_LONG_FOR_A_SOCKET.pattern()):
         reachable(of_length(200))
 
 

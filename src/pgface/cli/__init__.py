@@ -5,63 +5,93 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from pgface.cli import (
-    accounts,
-    admins,
-    audit,
-    backup,
-    bench,
-    calibrate,
-    doctor,
-    evaluate,
-    gallery,
-    index,
-    migrate,
-    models,
-    postgres,
-    search,
-    secrets,
-    serve,
-    transfer,
-    users,
-)
 from pgface.cli.output import prepare_streams, print_error
 from pgface.errors import PgfaceError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_COMMANDS: Final[Mapping[str, str]] = {
+    "init": "gallery",
+    "enroll": "gallery",
+    "identify": "gallery",
+    "verify": "gallery",
+    "compare": "gallery",
+    "status": "gallery",
+    "schema": "gallery",
+    "fit-search": "search",
+    "evaluate": "evaluate",
+    "calibrate": "calibrate",
+    "thresholds": "calibrate",
+    "audit-gallery": "audit",
+    "migrate": "migrate",
+    "export": "transfer",
+    "import": "transfer",
+    "backup": "backup",
+    "restore": "backup",
+    "doctor": "doctor",
+    "serve": "serve",
+    "bench": "bench",
+    "secrets": "secrets",
+}
+"""The module of each command, in which a Typer of the name `app` holds it."""
+_GROUPS: Final[Mapping[str, tuple[str, str]]] = {
+    "index": ("index", "app"),
+    "users": ("accounts", "users_app"),
+    "photos": ("users", "photos_app"),
+    "tokens": ("accounts", "tokens_app"),
+    "admins": ("admins", "app"),
+    "keys": ("accounts", "keys_app"),
+    "audit": ("accounts", "audit_app"),
+    "roles": ("accounts", "roles_app"),
+    "models": ("models", "app"),
+    "postgres": ("postgres", "app"),
+}
+"""The module of each group of commands, and the Typer in it."""
+
+
+class _Commands(TyperGroup):
+    """Imports a command's module when the command is asked for: all modules together take most of a second."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer passes it
+        """Give the names of all commands."""
+        return [*_COMMANDS, *_GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Give a command; None for one that does not exist."""
+        known = (*_COMMANDS, *_GROUPS)
+        # An unknown name is compared with all of them, for a hint.
+        for name in (cmd_name,) if cmd_name in known else known:
+            if name not in self.commands:
+                self.commands[name] = _load(name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _load(name: str) -> Any:
+    if name in _COMMANDS:
+        return get_group(import_module(f"pgface.cli.{_COMMANDS[name]}").app).commands[name]
+    module, attribute = _GROUPS[name]
+    group = get_group(getattr(import_module(f"pgface.cli.{module}"), attribute))
+    group.name = name
+    return group
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="pgface",
     help="Face recognition in your PostgreSQL.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(gallery.app)
-app.add_typer(search.app)
-app.add_typer(index.app, name="index")
-app.add_typer(users.app, name="users")
-app.add_typer(users.photos_app, name="photos")
-app.add_typer(accounts.tokens_app, name="tokens")
-app.add_typer(admins.app, name="admins")
-app.add_typer(accounts.keys_app, name="keys")
-app.add_typer(accounts.audit_app, name="audit")
-app.add_typer(accounts.roles_app, name="roles")
-app.add_typer(models.app, name="models")
-app.add_typer(evaluate.app)
-app.add_typer(calibrate.app)
-app.add_typer(audit.app)
-app.add_typer(migrate.app)
-app.add_typer(transfer.app)
-app.add_typer(backup.app)
-app.add_typer(doctor.app)
-app.add_typer(serve.app)
-app.add_typer(bench.app)
-app.add_typer(postgres.app, name="postgres")
-app.add_typer(secrets.app)
 
 
 def _print_version(wanted: bool) -> None:

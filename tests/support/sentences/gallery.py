@@ -1,0 +1,53 @@
+"""What the gallery says: of its users and its model, of enrolling people, and of folders of them."""
+
+from __future__ import annotations
+
+from support.sentences import Sentence
+
+# There is no gallery yet
+RUN_INIT = Sentence("run `pgface init`")
+
+# Its model
+BOUND_TO_ANOTHER_MODEL = Sentence("bound to {bound} ({dimension}-D, detector {detector_size}...this is {given}")
+BOUND_TO_ANOTHER_DETECTOR_SIZE = Sentence("detector {bound}...detector {given}...cannot be compared")
+MODELS_CANNOT_BE_COMPARED = Sentence("embeddings of two models cannot be compared")
+NOT_BOUND_TO_A_MODEL = Sentence("not bound to a model yet")
+
+# Users and their photos
+NO_USER_WITH_ID = Sentence("There is no user with the id {id}")
+NO_USER_WITH_EMAIL = Sentence("There is no user with the e-mail {email}")
+NO_PHOTO_WITH_ID = Sentence("There is no photo {id}")
+EMAIL_IS_TAKEN = Sentence("{email} is already in the gallery")
+NOT_AN_EMAIL = Sentence("is not an e-mail")
+NOT_A_NAME = Sentence("{name} is not a name; give 1 to {longest} printable characters.")
+MERGED_WITH_ITSELF = Sentence("cannot be merged into themselves; name two users")
+FILE_IS_LEFT_FOR_NEXT_TIME = Sentence("left for the next time")
+
+# Enrolling
+FACE_OF_ANOTHER_USER = Sentence("already belongs to {name} <{email}> (similarity")
+OTHER_NUMBER_OF_FACES_THAN_USERS = Sentence("there are {faces} faces and {users} users; name one user for each face")
+TWO_FACES_ONE_USER = Sentence(
+    "faces {first} and {second} from the left are both for {email}; give a different user for each face."
+)
+
+# Embeddings
+EMBEDDING_OF_ANOTHER_SHAPE = Sentence("An embedding must be {dimension} numbers")
+EMBEDDING_IS_ALL_ZERO = Sentence("row {row} is all zero")
+EMBEDDING_IS_NOT_FINITE = Sentence("row {row} holds NaN or infinity")
+USER_OF_EMBEDDING_IS_UNKNOWN = Sentence("A user id is not in the gallery, so nothing was loaded")
+OTHER_NUMBER_OF_USERS_THAN_EMBEDDINGS = Sentence(
+    "User ids of shape {ids} and embeddings of shape {embeddings} do not go together"
+)
+
+# Identifying
+THRESHOLD_OUT_OF_RANGE = Sentence("A threshold is a similarity from -1 to 1")
+FEWER_THAN_ONE_PERSON = Sentence("At least one person")
+
+# Folders of people
+NO_PEOPLE_IN_FOLDER = Sentence("there are no people in it; it must hold a folder of photos for each")
+FOLDER_CANNOT_BE_READ = Sentence("{folder}: the folder cannot be read ({reason}); give a folder that you may read.")
+TWO_FOLDERS_ONE_PERSON = Sentence("would both be {email}; rename one of them")
+
+# The audit of a gallery
+NOTHING_WAS_FOUND = Sentence("Nothing was found.")
+NO_PICTURE = Sentence("no picture")

@@ -1,0 +1,106 @@
+"""What the pages say, in English unless a name says otherwise: those of the service, and those of the examples."""
+
+from __future__ import annotations
+
+from support.sentences import Sentence
+
+# Every page
+NO_SUCH_PAGE = Sentence("There is no such page.")
+SKIP_TO_CONTENT = Sentence("Skip to the content")
+ONLY_ADMINISTRATORS = Sentence("Only administrators")
+
+# What a page reports as done
+LOGGED_OUT = Sentence("You are logged out.")
+LOGGED_OUT_EVERYWHERE = Sentence("You are logged out everywhere.")
+PHOTO_ADDED = Sentence("The photo is added.")
+PASSWORD_CHANGED = Sentence("The password is changed.")
+PASSWORD_CHANGED_AND_SESSIONS_ENDED = Sentence("The password is changed. All other sessions are ended.")
+FACE_DELETED = Sentence("Your photos, and everything that was computed from them, are deleted.")
+ACCOUNT_DELETED = Sentence("Your account and all your data are deleted.")
+
+# A form is refused
+WRONG_PASSWORD = Sentence("The password is not right.")
+
+# My account
+NO_PHOTO_YET = Sentence("There is no photo of you yet.")
+FACE_FROM_FILE = Sentence("Face from {file}")
+THIS_SESSION = Sentence("this one")
+SESSION_BY_FACE = Sentence("by face, similarity")
+ADD_THIS_PHOTO = Sentence("Add this photo")
+PHOTO_TO_BE_ADDED = Sentence("The photo that you are about to add")
+LOG_OUT_EVERYWHERE = Sentence("Log out everywhere")
+DOWNLOAD_MY_DATA = Sentence("Download my data")
+DELETE_MY_FACE = Sentence("Delete my face")
+DELETE_MY_ACCOUNT = Sentence("Delete my account")
+WHAT_GOES_WITH_MY_FACE = Sentence("{photos} photos and everything")
+
+# The camera
+OPEN_THE_CAMERA = Sentence("Open the camera")
+USE_THE_CAMERA = Sentence("Use the camera")
+STOP_THE_CAMERA = Sentence("Stop the camera")
+TAKE_THE_PICTURE = Sentence("Take the picture")
+TAKE_THE_PHOTO = Sentence("Take the photo")
+CAMERA_NOT_ALLOWED = Sentence("The camera may not be used. Allow it in the browser, and try again.")
+FACE_NOT_RECOGNISED = Sentence(
+    "That was not recognised. Try again in good light: look straight ahead, and follow the arrows slowly."
+)
+
+# Lists of administrators
+NEXT_PAGE = Sentence("Next page")
+FIRST_PAGE = Sentence("Back to the first page")
+NO_USER_CONTAINS = Sentence("contains “{text}”")
+NO_SUCH_AUDIT_ENTRIES = Sentence("There is nothing of that kind")
+SIMILARITY_IN_AUDIT_LOG = Sentence("similarity {similarity}")
+
+# A person, as administrators see them
+ORDINARY_USER = Sentence("ordinary user")
+NO_PASSWORD_YET = Sentence("There is no password yet")
+PASSWORD_IS_SET = Sentence("There is a password; a new one takes its place.")
+PHOTO_WITHOUT_EMBEDDING = Sentence("No embedding")
+ONLY_PHOTO_OF_A_PERSON = Sentence("It is the only one")
+PHOTO_ERASED = Sentence("The photo is erased.")
+LOGINS_THAT_ARE_OPEN = Sentence("{logins} login has not ended")
+LOGINS_ENDED = Sentence("All logins have ended.")
+LOGGED_IN_NOWHERE = Sentence("Nobody is logged in as {name}.")
+ERASE_PERSON = Sentence("Erase {name}?")
+OWN_ACCOUNT = Sentence("This is your own account.")
+
+# The status
+NOTHING_TO_DO = Sentence("Nothing needs to be done.")
+AGREEMENT_OF_SEARCH = Sentence("for {percent} % of {probes} probes")
+
+# Keys
+REVOKE_KEY = Sentence("Revoke the key “{name}”?")
+
+# Enrolling from a browser
+CHOOSE_A_FOLDER = Sentence("Choose a folder")
+CHOOSE_PHOTOS = Sentence("Choose photos")
+EMAIL_OF_ONE_PERSON = Sentence("E-mail, if all are of one person")
+ENROLL_SOMEBODY_ELSES_FACE = Sentence("Enroll also a face that the gallery takes for somebody else's")
+CHOSEN = Sentence("Photos: {photos} · People: {people}")
+ENROLLED = Sentence("Enrolled: {added} · There already: {there} · Refused: {refused} · Cancelled: {cancelled}")
+SERVICE_IS_BUSY = Sentence("the service is busy; waiting")
+NO_CONNECTION = Sentence("no connection; waiting")
+SHOW_THEM = Sentence("Show them")
+
+# Identifying in a browser
+CHOOSE_A_PHOTO = Sentence("Choose a photo")
+IDENTIFIED = Sentence("Faces: {faces} · Identified: {identified}")
+FACE_OF = Sentence("Face {number}: {name}")
+ABOVE_THE_THRESHOLD = Sentence("above the threshold")
+BELOW_THE_THRESHOLD = Sentence("below the threshold")
+
+# Bahasa Indonesia
+INDONESIAN_TOO_MANY_ATTEMPTS = Sentence("percobaan yang gagal")
+INDONESIAN_WRONG_PASSWORD = Sentence("kata sandi tidak benar")
+INDONESIAN_WEAK_PASSWORD = Sentence("Kata sandi ini terlalu mudah ditebak")
+
+# The Flask application whose people log in by face, of the examples
+FLASK_LOG_IN_BY_PASSWORD = Sentence("Log in by password")
+FLASK_LOG_IN_BY_FACE = Sentence("Log in by face")
+FLASK_LOGGED_IN_BY_PASSWORD = Sentence("by your password")
+FLASK_LOGGED_IN_BY_FACE = Sentence("by your face")
+FLASK_LOOK_AHEAD_AGAIN = Sentence("Look straight ahead again")
+FLASK_FACE_REFUSED = Sentence("That did not work. Try again.")
+FLASK_NO_CAMERA = Sentence("There is no camera that may be used.")
+FLASK_NOT_AT_THE_MOMENT = Sentence("This does not work at the moment.")

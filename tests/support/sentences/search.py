@@ -1,0 +1,56 @@
+"""What pgface says of search, and of the indexes."""
+
+from __future__ import annotations
+
+from support.sentences import Sentence
+
+# Fitting the search
+UNKNOWN_SEARCH_METHOD = Sentence("There is no search method {method}; choose one of {methods}")
+NOBODY_TO_FIT_TO = Sentence("There is nobody in the gallery to fit {method} to; enroll people first")
+COMPARES_WITH_EVERYBODY = Sentence("Identification compares with everybody")
+
+# Options of an index
+UNKNOWN_INDEX = Sentence("There is no index {method}; choose one of {methods}")
+NUMBER_OUT_OF_RANGE = Sentence("{name} must be from {least} to {most}; {given} is not")
+EF_CONSTRUCTION_TOO_SMALL = Sentence("ef_construction must be at least twice m; give {least} or more")
+OPTIONS_OF_HNSW = Sentence("m and ef_construction are options of hnsw")
+OPTION_OF_IVFFLAT = Sentence("lists is one of ivfflat")
+FEWER_EMBEDDINGS_THAN_LISTS = Sentence("{embeddings} of them are fewer than {lists} lists")
+SIZE_SUCH_AS = Sentence("such as 512MB or 2GB")
+
+# Building an index
+INDEX_BUILT = Sentence("{index} is {method} of {embeddings:,} embeddings now")
+INDEX_DROPPED = Sentence("There is no {index} any more")
+GRAPH_OUTGREW_MEMORY = Sentence("its graph no longer fitted into {memory}")
+IVFFLAT_NEEDS_MORE_MEMORY = Sentence("memory to learn {lists} lists, and may use {memory}")
+PGVECTOR_NEEDS_MORE_MEMORY = Sentence("pgvector needs more memory")
+BUILD_ENDED_ON_SERVER = Sentence("ended on the server")
+BUILD_LOST_CONNECTION = Sentence("connection ... was lost")
+OLD_INDEX_IS_THERE = Sentence("; the old one is there.")
+BEGUN_INDEX_IS_REMOVED_LATER = Sentence("What was begun, {index}, is removed by")
+BUILD_BROKEN_OFF = Sentence("Broken off; `pgface index status` says what is there.")
+
+# Which indexes there are
+HNSW_WITH = Sentence("hnsw (m {m}, ef_construction {ef_construction})")
+IVFFLAT_WITH = Sentence("ivfflat (lists {lists})")
+SERVES_SQL_BY_DISTANCE = Sentence("for SQL of yours that orders by distance")
+SERVES_IDENTIFICATION = Sentence("Identification's own (pgface identify, find_similar_faces)")
+NO_INDEX_AS_WISHED = Sentence("none, as you wished (exact)")
+BEING_BUILT = Sentence("being built")
+PLANNER_TAKES_INDEX = Sentence("takes {index} for ORDER BY embedding <=> probe LIMIT 10")
+PLANNER_COMPARES_WITH_EVERY_ROW = Sentence("compares with every row")
+
+# What to do about them
+LEFT_OF_A_BUILD = Sentence("{index} is left of a build that was broken off")
+OTHER_DISTANCE = Sentence("{operators} and cannot serve ORDER BY embedding <=> probe")
+USERS_WAIT_FOR_TEMPLATES = Sentence("{users} users wait for their templates")
+TOO_FEW_FOR_LISTS = Sentence("There are {embeddings} embeddings for {lists} lists: too few to learn them from.")
+LISTS_BUILT_ON_TOO_LITTLE = Sentence("probably built on too little data")
+LISTS_LEARNED_FROM_FEWER = Sentence("learned from {before} embeddings, and there are {now} now")
+LISTS_FAR_FROM_RULE = Sentence(
+    "{lists} lists for {embeddings} embeddings are far from the specification's rule: {advised}"
+)
+
+# Checking an index
+CHECKED_WITH_EFFORT = Sentence("{method}, effort {effort}")
+NOBODY_TO_MEASURE_WITH = Sentence("There is nobody left in the gallery to measure the search with; enroll people first")

@@ -1,0 +1,28 @@
+"""What `pgface serve` says when it begins, and when it cannot."""
+
+from __future__ import annotations
+
+from support.sentences import Sentence
+
+# It serves.
+SERVING = Sentence("Serving {model} at {url}")
+
+# It cannot listen.
+CANNOT_LISTEN = Sentence("The service cannot listen at {host}, port {port}: {reason}; choose with --host and --port.")
+HOST_HAS_NO_ADDRESS = Sentence("The host '{host}' has no address;")
+
+# The certificate or its key cannot be used.
+KEY_WITHOUT_CERTIFICATE = Sentence("--key is the key of a certificate; give --certificate too.")
+FILES_CANNOT_BE_READ = Sentence("{files} cannot be read ({reason})")
+CERTIFICATE_CANNOT_BE_USED = Sentence("The certificate {certificate} cannot be used with its key")
+GIVE_BOTH_AS_PEM = Sentence("({reason}); give both as PEM")
+KEY_IS_ENCRYPTED = Sentence("The certificate's key is encrypted")
+
+# It cannot begin.
+PACKAGE_IS_MISSING = Sentence(
+    "The service needs the package {package}; install it with `pip install 'pgface[server]'`."
+)
+MODEL_IS_NOT_INSTALLED = Sentence("The model {model} is not installed")
+MODEL_OF_THE_EMBEDDINGS_IS_UNKNOWN = Sentence("tell it by `pgface init --model`.")
+ROLE_MAY_NOT_BIND = Sentence("run `pgface init` as the gallery's owner.")
+COULD_NOT_START = Sentence("The service could not start; its log, above, says why.")
