@@ -12,7 +12,7 @@ from pgface.texts import cleaned, email_spellings, is_visible, same_email, shown
 
 NAMES = (
     "山田\u3000太郎",  # the space of Japanese keyboards
-    "می\u200cرا",  # Persian, with a zero-width non-joiner
+    "می\u200cرا",  # noqa: RUF001 - Persian, with a zero-width non-joiner
     "क्\u200dष",  # Devanagari, with a zero-width joiner
     "José Ñandú",
     "Łukasz Żółć",
