@@ -40,7 +40,8 @@ def people(gallery: Gallery, photos: Photos) -> dict[int, str]:
 @pytest.mark.usefixtures("people")
 @pytest.mark.parametrize("how", ["fork", "multiprocessing"])
 def test_every_process_gets_its_own_answers(gallery: Gallery, photos: Photos, how: str) -> None:
-    command = [sys.executable, SUPPORT / "forking_program.py", how, "4", "500", photos("Tony_Blair", 2)]
+    program = SUPPORT / "forking_program.py"
+    command = [sys.executable, *map(str, (program, how, 4, 500, photos("Tony_Blair", 2)))]
     environment = without_settings() | environment_of(gallery.settings)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.returncode == 0, done.stderr

@@ -29,9 +29,10 @@ def ask(process: int, questions: int) -> dict[str, object]:
         wanted = ids[(number + process) % len(ids)]
         (user,) = gallery.users(after=wanted - 1, limit=1)
         wrong += (user.id, user.email) != (wanted, emails[wanted])
-    (face,) = gallery.identify(photo).faces
-    gallery.enroll_embedding(face.face.embedding, ids[process % len(ids)])
-    return {"process": process, "asked": questions, "wrong": wrong, "who": [match.email for match in face.matches]}
+    (identified,) = gallery.identify(photo).faces
+    (face,) = gallery.faces(photo)
+    gallery.enroll_embedding(face.embedding, identified.matches[0].user_id)
+    return {"process": process, "asked": questions, "wrong": wrong, "who": [m.email for m in identified.matches]}
 
 
 def say(answer: dict[str, object]) -> None:
