@@ -33,7 +33,7 @@ from pgface.photo_files import PhotoFiles
 from pgface.photo_workers import Embedded, EmbeddedFile, PhotoTask, PhotoWorkers
 from pgface.postgres.database import Database
 from pgface.settings import Settings
-from pgface.texts import same_email
+from pgface.texts import email_spellings, same_email
 
 Outcome = Literal["enrolled", "already enrolled", "refused"]
 
@@ -119,10 +119,11 @@ class FolderRun:
         return FolderReport(tuple(reports), time.monotonic() - started)
 
     def _tasks(self, photos: dict[Person, list[Path]]) -> list[_Task]:
-        emails = [person.email for person in photos]
-        enrolled: dict[str, set[str]] = {email: set() for email in emails}
-        for email, content in self._database.read("select_enrolled_hashes", {"emails": emails}, row_factory=tuple_row):
-            enrolled[email].add(content)
+        enrolled: dict[str, set[str]] = {person.email: set() for person in photos}
+        spellings = [spelling for email in enrolled for spelling in email_spellings(email)]
+        asked = {"spellings": spellings}
+        for email, content in self._database.read("select_enrolled_hashes", asked, row_factory=tuple_row):
+            enrolled[same_email(email)].add(content)
         return [
             _Task(file, frozenset(enrolled[person.email]), person) for person, files in photos.items() for file in files
         ]

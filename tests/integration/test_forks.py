@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doe
 def people(gallery: Gallery, photos: Photos) -> dict[int, str]:
     """The ids and e-mails of four people."""
     for person in PEOPLE:
-        gallery.enroll(photos(person, 1), f"{person.lower()}@example.org")
+        gallery.enroll(photos(person, 4), f"{person.lower()}@example.org", face="largest")
     return {user.id: user.email for user in gallery.users()}
 
 
@@ -41,7 +41,7 @@ def people(gallery: Gallery, photos: Photos) -> dict[int, str]:
 @pytest.mark.parametrize("how", ["fork", "multiprocessing"])
 def test_every_process_gets_its_own_answers(gallery: Gallery, photos: Photos, how: str) -> None:
     program = SUPPORT / "forking_program.py"
-    command = [sys.executable, *map(str, (program, how, 4, 500, photos("Tony_Blair", 2)))]
+    command = [sys.executable, *map(str, (program, how, 4, 500, photos("Tony_Blair", 5)))]
     environment = without_settings() | environment_of(gallery.settings)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
@@ -91,7 +91,7 @@ def test_an_application_that_is_loaded_before_gunicorn_forks(
     with ThreadPoolExecutor(8) as clients:
         outcomes = sum(clients.map(lambda _: ask(), range(8)), Counter[str]())
     assert outcomes == {"right": REQUESTS}
-    photo = photos("Hugo_Chavez", 2).read_bytes()
+    photo = photos("Hugo_Chavez", 5).read_bytes()
     with ThreadPoolExecutor(8) as clients:
         found = [
             answer.json()

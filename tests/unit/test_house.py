@@ -58,6 +58,8 @@ MAY_IMPORT = {
         "people",
         "results",
         "tokens",
+        "texts",
+        "forks",
     },
     "server": {
         "accounts",
@@ -73,6 +75,7 @@ MAY_IMPORT = {
         "settings",
         "signals",
         "stages",
+        "texts",
     },
     "photo_inventory": {"schema", "postgres", "photo_files"},
     "doctor": {
@@ -103,6 +106,7 @@ MAY_IMPORT = {
         "people",
         "photo_files",
         "tokens",
+        "texts",
     },
     "transfer": {
         "errors",

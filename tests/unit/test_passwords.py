@@ -23,7 +23,7 @@ PERSONAL = ("Ada Lovelace", "ada.lovelace@example.org")
         "iloveyouiloveyou",
         "aaaaaaaaaaaaaaaab",
         "ada.lovelace@example.org",
-        "Lovelace.Ada.1",
+        "adalovelaceadalovelace",
         "adaadaadaadaada",
     ],
 )

@@ -38,7 +38,7 @@ def test_spaces_become_a_space_and_invisible_characters_go() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["Ada\x1b[31m", "Ada\nLovelace", "a\0b", "Ada\u202eecalevoL", "Ada\u2066x\u2069", "Ada\x7f", "\ud800", "\u2028x"],
+    ["Ada\x1b[31m", "Ada\nLovelace", "a\0b", "Ada\u202eecalevoL", "Ada\u2066x\u2069", "Ada\x7f", "\ud800", "x\u2028y"],
 )
 def test_what_commands_a_terminal_or_turns_a_line_round_is_refused(name: str) -> None:
     with pytest.raises(GalleryError):
