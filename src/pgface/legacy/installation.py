@@ -289,10 +289,7 @@ class _Reading:
         by_email: dict[str, list[OldUser]] = defaultdict(list)
         for user in self.users:
             by_email[same_email(user.email)].append(user)
-        self._wrong[
-            "{count} e-mails belong to several users, but for capitals or accents in another Unicode form; "
-            "merge these users in a copy."
-        ] += [
+        self._wrong["{count} e-mails belong to several users, but for capitals; merge these users in a copy."] += [
             f"{email}: users {', '.join(str(user.id) for user in users)}"
             for email, users in by_email.items()
             if len(users) > 1
