@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgface.postgres.server_settings import usable_cores
+from pgface.machine import usable_cores
 
 pytest.register_assert_rewrite("support")
 

@@ -16,6 +16,7 @@ from pgface.confidence import Anchor, anchors_of
 from pgface.errors import DatabaseError, ModelMismatchError, ModelNotInstalledError
 from pgface.faces import load_engine, model_defaults, remember_folder
 from pgface.faces.engine import Engine, ModelIdentity
+from pgface.forks import leave_to_parent, renew_after_fork
 from pgface.postgres.database import Database
 from pgface.schema import queries
 from pgface.settings import Settings
@@ -81,6 +82,13 @@ class GalleryModel:
         self._read_at = time.monotonic()
         if engine is not None and binding.model_name is not None:
             _require_same_model(binding, engine)
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Load the engine anew in a child process, unless it was given and cannot be."""
+        if self.reload is not None:
+            leave_to_parent(self._engine)
+            self._engine = None
 
     @property
     def engine(self) -> Engine:

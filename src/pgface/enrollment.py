@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -21,6 +21,7 @@ from pgface.photo_files import PhotoBatch, PhotoFiles
 from pgface.postgres.database import Database
 from pgface.results import Enrollment, Match, User
 from pgface.schema import queries
+from pgface.texts import email_spellings, same_email
 
 _SMALLEST_NORM = 1e-100
 """Whose square is still a number as exact as others."""
@@ -223,15 +224,16 @@ def enroll_batch(
 
 
 def _enrolled_contents(connection: psycopg.Connection, photos: Sequence[EmbeddedPhoto]) -> set[tuple[str, str]]:
-    emails = list({photo.person.email for photo in photos})
-    return set(connection.execute(queries()["select_enrolled_hashes"], {"emails": emails}).fetchall())
+    spellings = _spellings(photo.person for photo in photos)
+    found = connection.execute(queries()["select_enrolled_hashes"], {"spellings": spellings}).fetchall()
+    return {(same_email(email), content) for email, content in found}
 
 
 def _belongs_to_another(
     connection: psycopg.Connection, photo: EmbeddedPhoto, earlier: Sequence[EmbeddedPhoto], threshold: float
 ) -> FaceOfAnotherUserError | None:
     for match in _owners(connection, photo.face):
-        if match.email.lower() != photo.person.email:
+        if same_email(match.email) != photo.person.email:
             return face_of_another_user(photo.photo, match.name, match.email, match.similarity)
     # Those accepted before it in this batch are not in the table yet.
     if earlier:
@@ -245,8 +247,7 @@ def _belongs_to_another(
 
 def _user_ids(connection: psycopg.Connection, people: set[Person]) -> dict[str, int]:
     """Ids by e-mail, after adding those who are missing."""
-    emails = {"emails": [person.email for person in people]}
-    known: dict[str, int] = dict(connection.execute(queries()["select_user_ids"], emails).fetchall())
+    known = _known_ids(connection, people)
     missing = sorted((person for person in people if person.email not in known), key=lambda person: person.email)
     if not missing:
         return known
@@ -257,7 +258,17 @@ def _user_ids(connection: psycopg.Connection, people: set[Person]) -> dict[str, 
     }
     connection.execute(queries()["insert_users"], values)
     # All are looked up again: one that somebody else was adding just now was left to them.
-    return dict(connection.execute(queries()["select_user_ids"], emails).fetchall())
+    return _known_ids(connection, people)
+
+
+def _known_ids(connection: psycopg.Connection, people: Collection[Person]) -> dict[str, int]:
+    """Ids by e-mail; of several users with one e-mail the first."""
+    found = connection.execute(queries()["select_user_ids"], {"spellings": _spellings(people)}).fetchall()
+    return {same_email(email): user_id for email, user_id in found}
+
+
+def _spellings(people: Iterable[Person]) -> list[str]:
+    return [spelling for email in {person.email for person in people} for spelling in email_spellings(email)]
 
 
 def store(connection: psycopg.Connection, files: PhotoBatch, candidates: Sequence[Candidate]) -> list[int]:

@@ -33,6 +33,7 @@ from pgface.photo_files import PhotoFiles
 from pgface.photo_workers import Embedded, EmbeddedFile, PhotoTask, PhotoWorkers
 from pgface.postgres.database import Database
 from pgface.settings import Settings
+from pgface.texts import email_spellings, same_email
 
 Outcome = Literal["enrolled", "already enrolled", "refused"]
 
@@ -118,10 +119,11 @@ class FolderRun:
         return FolderReport(tuple(reports), time.monotonic() - started)
 
     def _tasks(self, photos: dict[Person, list[Path]]) -> list[_Task]:
-        emails = [person.email for person in photos]
-        enrolled: dict[str, set[str]] = {email: set() for email in emails}
-        for email, content in self._database.read("select_enrolled_hashes", {"emails": emails}, row_factory=tuple_row):
-            enrolled[email].add(content)
+        enrolled: dict[str, set[str]] = {person.email: set() for person in photos}
+        spellings = [spelling for email in enrolled for spelling in email_spellings(email)]
+        asked = {"spellings": spellings}
+        for email, content in self._database.read("select_enrolled_hashes", asked, row_factory=tuple_row):
+            enrolled[same_email(email)].add(content)
         return [
             _Task(file, frozenset(enrolled[person.email]), person) for person, files in photos.items() for file in files
         ]
@@ -208,10 +210,9 @@ def person_of(folder_name: str) -> Person:
         GalleryError: it is empty, too long, or holds control characters or bytes that are no text.
 
     """
-    email = folder_name.strip().lower()
-    if is_email(email):
-        return Person(email, clean_name(folder_name.partition("@")[0]))
-    name = clean_name(unicodedata.normalize("NFC", folder_name).replace("_", " "))
+    if is_email(folder_name):
+        return Person(same_email(folder_name), clean_name(folder_name.partition("@")[0]))
+    name = clean_name(folder_name.replace("_", " "))
     whole = name.lower()
     ascii_name = unicodedata.normalize("NFKD", whole).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[:_LONGEST_SLUG].strip("-")

@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from pgface.errors import DuplicateEmailError, GalleryError, UnknownPhotoError, UnknownUserError
 from pgface.results import User
 from pgface.schema import queries
+from pgface.texts import cleaned, email_spellings, is_visible, same_email
 
 UserRef = int | str
 """A user's id, or e-mail."""
@@ -32,35 +33,33 @@ class Person:
 
 def is_email(text: str) -> bool:
     """Whether this can be an e-mail."""
-    email = text.strip()
-    return _EMAIL.fullmatch(email) is not None and email.isprintable() and len(email) <= _LONGEST
+    email = same_email(text)
+    return _EMAIL.fullmatch(email) is not None and is_visible(email) and len(email) <= _LONGEST
 
 
 def clean_email(email: str) -> str:
-    """An e-mail as the gallery keeps it, in lower case, so that one person has one.
+    """An e-mail as the gallery keeps it, so that one person has one: in lower case, and in Unicode's form NFC.
 
     Raises:
         GalleryError: it cannot be an e-mail.
 
     """
-    cleaned = email.strip().lower()
-    if not is_email(cleaned):
+    if not is_email(email):
         raise GalleryError(f"{email[:80]!r} is not an e-mail; give one such as name@example.org.")
-    return cleaned
+    return same_email(email)
 
 
 def clean_name(name: str) -> str:
-    """A name as the gallery keeps it.
+    """A name as the gallery keeps it: see `pgface.texts.cleaned`.
 
     Raises:
         GalleryError: it is empty, too long, or holds control characters.
 
     """
-    cleaned = name.strip()
-    # Printable leaves out what a terminal would obey, what nobody sees, and bytes that are no text.
-    if not cleaned or len(cleaned) > _LONGEST or not cleaned.isprintable():
+    kept = cleaned(name)
+    if not kept or len(kept) > _LONGEST or not is_visible(kept):
         raise GalleryError(f"{name[:80]!r} is not a name; give 1 to {_LONGEST} printable characters.")
-    return cleaned
+    return kept
 
 
 def add_user(connection: psycopg.Connection, email: str, name: str | None) -> User:
@@ -82,7 +81,8 @@ def find_user(connection: psycopg.Connection, user: UserRef) -> User | None:
     """The user with this id or e-mail, if there is one."""
     with connection.cursor(row_factory=class_row(User)) as cursor:
         if isinstance(user, str):
-            return cursor.execute(queries()["select_user_by_email"], {"email": clean_email(user)}).fetchone()
+            spellings = email_spellings(clean_email(user))
+            return cursor.execute(queries()["select_user_by_email"], {"spellings": spellings}).fetchone()
         return cursor.execute(queries()["select_user"], {"id": id_in_range(user)}).fetchone()
 
 

@@ -82,15 +82,17 @@ class Recognition:
 
         Raises:
             PhotoError: the photo cannot be decoded. A photo without a face is an answer, not an error.
+            GalleryError: the threshold or `top` is out of range.
 
         """
+        binding = self.binding  # read once, because the threshold may be changed meanwhile
+        used, top = _similarity(threshold, binding.identify_threshold), _at_least_one(top)
         with self._opened(photo) as opened:
             faces = self.engine.detect_and_embed(opened.pixels, every_face)
             name = opened.name
-        matches = self.identify_embeddings([face.embedding for face in faces], threshold=threshold, top=top)
+        matches = self.identify_embeddings([face.embedding for face in faces], threshold=used, top=top)
         identified = tuple(IdentifiedFace(face, tuple(found)) for face, found in zip(faces, matches, strict=True))
-        used = _similarity(threshold, self.binding.identify_threshold)
-        return Identification(name, self.binding.model_name or "", used, identified)
+        return Identification(name, binding.model_name or "", used, identified)
 
     def identify_embedding(self, embedding: Any, *, threshold: float | None = None, top: int = 1) -> list[Match]:
         """The people above the threshold for a bare embedding, shape (512,), best first.
@@ -112,9 +114,10 @@ class Recognition:
             EmbeddingError: one of them is not 512 finite numbers that are not all zero.
 
         """
+        used, top = _similarity(threshold, self.binding.identify_threshold), _at_least_one(top)
         if len(embeddings) == 1:
-            return [self.identify_embedding(embeddings[0], threshold=threshold, top=top)]
-        asked = [self._asked(embedding, threshold, top) for embedding in embeddings]
+            return [self.identify_embedding(embeddings[0], threshold=used, top=top)]
+        asked = [self._asked(embedding, used, top) for embedding in embeddings]
         with stage("search"):
             return self._database.read_each("find_similar_faces", asked, row_factory=class_row(Match))
 
@@ -134,7 +137,8 @@ class Recognition:
             UnknownUserError: there is no such user.
 
         """
-        return self.verify_embedding(self._embed_one(photo, face).embedding, user, threshold=threshold)
+        used = _similarity(threshold, self.binding.verify_threshold)
+        return self.verify_embedding(self._embed_one(photo, face).embedding, user, threshold=used)
 
     def verify_embedding(self, embedding: Any, user: UserRef, *, threshold: float | None = None) -> Verification:
         """As `verify`, for a bare embedding, shape (512,).
@@ -173,8 +177,8 @@ class Recognition:
             PhotoError: one of the photos cannot be used.
 
         """
-        similarity = float(np.dot(self._embed_one(photo, face).embedding, self._embed_one(other, face).embedding))
         used = _similarity(threshold, self.binding.verify_threshold)
+        similarity = float(np.dot(self._embed_one(photo, face).embedding, self._embed_one(other, face).embedding))
         return Comparison(similarity >= used, similarity, used)
 
     def user(self, user: UserRef) -> User:

@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pgface.errors import SettingsError
+from pgface.machine import usable_cores
 
 MEBI = 1024 * 1024
 
@@ -63,7 +64,7 @@ class Settings(BaseSettings):
         default="CPU", description="where ONNX Runtime runs: CPU, CUDA, OpenVINO, CoreML, ..."
     )
     workers: Annotated[int, Field(ge=1)] = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+        default_factory=usable_cores,
         description="photos decoded and embedded at once in bulk work, and in each process of the service",
     )
     pool_size: Annotated[int, Field(ge=1)] = Field(default=4, description="connections to PostgreSQL at most")
@@ -150,7 +151,10 @@ class Settings(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError:  # neither HOME nor the system's list of users names a home folder
+            raise ValueError("this user has no home folder, so give the path of a folder") from None
 
     @field_validator("database_url", "direct_url")
     @classmethod

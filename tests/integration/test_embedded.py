@@ -18,9 +18,10 @@ import psycopg
 import pytest
 
 from pgface.errors import EmbeddedPostgresError
+from pgface.machine import usable_cores, usable_memory
 from pgface.postgres import cluster
 from pgface.postgres.embedded import EmbeddedPostgres, binaries
-from pgface.postgres.server_settings import fitted_settings, machine_memory, usable_cores
+from pgface.postgres.server_settings import fitted_settings
 from support.embedded_server import (
     CLIENT,
     Client,
@@ -109,7 +110,7 @@ def test_a_second_start_finds_what_was_committed(folder: Path) -> None:
 
 
 def test_the_settings_fitted_to_the_machine_are_in_force(folder: Path) -> None:
-    fitted = fitted_settings(machine_memory(), usable_cores())
+    fitted = fitted_settings(usable_memory(), usable_cores())
     assert "shared_buffers" in fitted
     with EmbeddedPostgres(folder) as server, psycopg.connect(server.url) as connection:
         for name, value in fitted.items():

@@ -26,7 +26,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from pgface.accounts import passwords
 from pgface.faces import remember_folder
 from pgface.gallery import Gallery
-from pgface.postgres import server_settings
+from pgface.postgres import cluster
 from pgface.postgres.database import Database
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.settings import MEBI, Settings
@@ -50,7 +50,7 @@ def _server(version: int) -> Iterator[str]:
     with TemporaryDirectory(prefix="pgface-tests-", dir=_fast_folder()) as folder:
         server = EmbeddedPostgres(Path(folder) / str(version), postgres_version=version)
         # Dropping a database looks through all shared buffers: on a large machine that takes longer than making it.
-        with patch.object(server_settings, "machine_memory", lambda: _MEMORY):
+        with patch.object(cluster, "usable_memory", lambda: _MEMORY):
             server.start()
         try:
             with psycopg.connect(server.url, autocommit=True) as connection:

@@ -48,6 +48,20 @@ def test_it_listens_at_every_address_of_a_name(monkeypatch: pytest.MonkeyPatch) 
         client.connect(second)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="IPv6 is off on this machine")
+def test_every_network_of_ipv6_is_ipv4s_too() -> None:
+    with Listening("::", 0).sockets() as (server,):
+        port = server.getsockname()[1]
+        for address in ("::1", "127.0.0.1"):
+            socket.create_connection((address, port), timeout=10).close()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="IPv6 is off on this machine")
+def test_one_address_of_ipv6_is_that_one_alone() -> None:
+    with Listening("::1", 0).sockets() as (server,), pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.getsockname()[1]), timeout=10)
+
+
 def test_a_port_that_is_taken() -> None:
     with Listening("127.0.0.1", 0).sockets() as (taken,):
         port = taken.getsockname()[1]

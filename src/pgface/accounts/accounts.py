@@ -10,19 +10,23 @@ from weakref import WeakKeyDictionary
 import psycopg
 from psycopg.rows import scalar_row, tuple_row
 
-from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt
+from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt, count_registration
 from pgface.accounts.audit import Event, record
 from pgface.accounts.client import Client
 from pgface.accounts.logins import Login, LoginOfUser, NewLogin, begin_login, end_others, find_login, logins_of
 from pgface.accounts.passwords import check_password, even_out, hash_password, own_kind, require_good_password
-from pgface.errors import DuplicateEmailError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
+from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
 from pgface.gallery import Gallery
 from pgface.people import UserRef, add_user, clean_email, clean_name, get_user, is_email
 from pgface.postgres.database import Database
 from pgface.results import User
 from pgface.schema import queries
+from pgface.texts import email_spellings, same_email
 from pgface.tokens import token_hash
 
+_WITHOUT_MAIL: Final = ".invalid"
+"""A domain that nobody can have (RFC 2606). pgface gives addresses in it to people who are enrolled by name alone, and
+whoever registered one would be given that person's photos."""
 _SECONDS_BETWEEN_LOOKS: Final = 300.0
 """At the kinds of all hashes, which takes one pass over the users."""
 _kinds: WeakKeyDictionary[Database, tuple[float, list[str]]] = WeakKeyDictionary()
@@ -49,13 +53,21 @@ class Accounts:
         Raises:
             WeakPasswordError: others would guess the password.
             DuplicateEmailError: there is a user with this e-mail.
-            GalleryError: the e-mail or the name cannot be used.
-            TooManyAttemptsError: the address has asked for too many e-mails that are taken, and has to wait.
+            GalleryError: the e-mail or the name cannot be used, or nobody can have mail there.
+            TooManyAttemptsError: the address has registered too many users, or asked for too many e-mails that are
+                taken, and has to wait.
 
         """
         client = client or Client()
         email, name = clean_email(email), clean_name(name or email.partition("@")[0])
+        if email.endswith(_WITHOUT_MAIL):
+            raise GalleryError(f"Nobody can get mail at {email}; give your own e-mail.")
         self._require_good(password, email, name)
+        try:
+            count_registration(self._database, client)
+        except TooManyAttemptsError:
+            self._note_refusal("register", client, None, "too many attempts")
+            raise
         # Whoever registers learns whether somebody has the e-mail; not of many.
         attempt = self._begin(None, client, "register")
         hashed = hash_password(password)
@@ -214,11 +226,13 @@ class Accounts:
 
     def _verify(self, email: str, password: str, client: Client, event: Event) -> _Verified:
         """Find whose password it is; `_confirm` it in the transaction of what it is needed for."""
-        given = email.strip().lower()
+        given = same_email(email)
         attempt = self._begin(given, client, event)
         # Where nobody has the e-mail the password is compared all the same, with a hash of nobody's.
         found = (
-            self._database.read("select_password", {"email": given}, row_factory=tuple_row) if is_email(given) else []
+            self._database.read("select_password", {"spellings": email_spellings(given)}, row_factory=tuple_row)
+            if is_email(given)
+            else []
         )
         user_id, stored = found[0] if found else (None, None)
         right, renewed = check_password(password, stored)

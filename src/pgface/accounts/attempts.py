@@ -31,6 +31,10 @@ class Limit:
 OF_AN_ACCOUNT: Final = Limit(free=5, longest=900)
 OF_AN_ADDRESS: Final = Limit(free=30, longest=900)
 """More, because many people may share one."""
+OF_A_WIDER_NETWORK: Final = Limit(free=120, longest=900)
+"""Of the largest network of IPv6 that may be one customer's, and may be several."""
+OF_REGISTRATIONS: Final = Limit(free=20, longest=900)
+"""From one address, whether or not they succeed: a service must not fill up with accounts that one program makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Attempt:
     method: Method
     account: str | None
     """None where nobody said who they are."""
-    address: str | None
+    addresses: tuple[str, ...]
 
 
 def begin_attempt(database: Database, method: Method, account: str | None, client: Client) -> Attempt:
@@ -56,26 +60,37 @@ def begin_attempt(database: Database, method: Method, account: str | None, clien
         TooManyAttemptsError: the account or the address has to wait; nothing is counted then.
 
     """
-    network = client.network
     attempt = Attempt(
         method,
         None if account is None else _hidden(f"account {account}"),
-        None if network is None else _hidden(f"address {network}"),
+        tuple(_hidden(f"address {network}") for network in client.networks),
     )
     with database.transaction() as connection:
-        if attempt.address is not None:
-            _count(connection, method, attempt.address, OF_AN_ADDRESS)
+        for address, limit in zip(attempt.addresses, (OF_AN_ADDRESS, OF_A_WIDER_NETWORK), strict=False):
+            _count(connection, method, address, limit)
         if attempt.account is not None:
             _count(connection, method, attempt.account, OF_AN_ACCOUNT)
     return attempt
+
+
+def count_registration(database: Database, client: Client) -> None:
+    """Count a registration before it is made.
+
+    Raises:
+        TooManyAttemptsError: the address has registered too many users, and has to wait.
+
+    """
+    with database.transaction() as connection:
+        for network in client.networks[:1]:
+            _count(connection, "password", _hidden(f"registrations of {network}"), OF_REGISTRATIONS)
 
 
 def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
     """It was not in vain: the account begins anew; its address has one failure less, and keeps the others."""
     if attempt.account is not None:
         connection.execute(queries()["forget_attempts"], {"subject": attempt.account, "method": attempt.method})
-    if attempt.address is not None:
-        connection.execute(queries()["take_back_attempt"], {"subject": attempt.address, "method": attempt.method})
+    for address in attempt.addresses:
+        connection.execute(queries()["take_back_attempt"], {"subject": address, "method": attempt.method})
 
 
 def prune_attempts(database: Database) -> int:

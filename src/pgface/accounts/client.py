@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-_IPV6_OF_ONE_CUSTOMER = 64
-"""Bits: a network of this size is the least that one customer gets (RFC 6177), with as many addresses as they like."""
+_IPV6_OF_ONE_CUSTOMER = (64, 56)
+"""Bits of the networks that one customer gets (RFC 6177): at least the first, and often the second, which holds 256."""
+
+_WITH_PORT = re.compile(r"^(?:(\d+\.\d+\.\d+\.\d+)|\[([^\]]+)\])(?::\d+)?$")
+"""As some proxies write an address: `192.0.2.7:50000` or `[2001:db8::7]:50000`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +24,27 @@ class Client:
 
     @property
     def ip(self) -> IPv4Address | IPv6Address | None:
-        """The address, if it is one; of an IPv4 one inside of an IPv6 one the former."""
+        """The address, if it is one, without a port; of an IPv4 one inside of an IPv6 one the former."""
+        written = _WITH_PORT.sub(r"\1\2", self.address or "")
         try:
-            found = ip_address((self.address or "").partition("%")[0])
+            found = ip_address(written.partition("%")[0])
         except ValueError:
             return None
         return (isinstance(found, IPv6Address) and found.ipv4_mapped) or found
 
     @property
-    def network(self) -> str | None:
-        """What stands for this client where attempts are counted."""
+    def networks(self) -> tuple[str, ...]:
+        """What stands for this client where attempts are counted, the smallest first; empty for the command line.
+
+        What is not an address counts as one client. A proxy passes on whatever a client claims, so that each text
+        would otherwise count from the beginning.
+        """
         ip = self.ip
+        if ip is None:
+            return ("unknown",) if self.address else ()
         if isinstance(ip, IPv6Address):
-            return str(ip_network((ip, _IPV6_OF_ONE_CUSTOMER), strict=False))
-        return self.address or None if ip is None else str(ip)
+            return tuple(str(ip_network((ip, bits), strict=False)) for bits in _IPV6_OF_ONE_CUSTOMER)
+        return (str(ip),)
 
 
 COMMAND_LINE = Client(actor="command line")

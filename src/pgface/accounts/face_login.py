@@ -26,6 +26,7 @@ from pgface.faces.image import PhotoLimits, PhotoSource, open_photo
 from pgface.faces.liveness import MOST_FRAMES, check_turns
 from pgface.faces.presentation_attack import load_attack_detectors, require_live
 from pgface.gallery import Gallery
+from pgface.texts import same_email
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class FaceLogin:
         """
         client = client or Client()
         searching = self._settings.login_policy == "identify+liveness"
-        given = None if searching else (email or "").strip().lower()
+        given = None if searching else same_email(email or "")
         if self._settings.login_policy == "password+face":
             self._accounts.check_password(given or "", password or "", client=client, event="login by face")
         attempt = self._begin(given, client)

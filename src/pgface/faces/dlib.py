@@ -34,6 +34,7 @@ from pgface.faces.models import file_sha256, weights_sha256
 from pgface.faces.orientation import find_with_retries
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
+from pgface.forks import call_after_fork, leave_to_parent
 from pgface.stages import stage
 
 LANDMARK_FILE = "shape_predictor_5_face_landmarks.dat"
@@ -157,6 +158,16 @@ class DlibEngine:
 
 
 _loading = Lock()
+
+
+@call_after_fork
+def _forget_engine() -> None:
+    """Another thread of the parent may hold its lock for ever."""
+    global _loading
+    if _load_once.cache_info().currsize:
+        leave_to_parent(_load_once())
+        _load_once.cache_clear()
+    _loading = Lock()
 
 
 def load_dlib_engine() -> DlibEngine:

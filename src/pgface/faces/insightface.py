@@ -19,6 +19,7 @@ from pgface.faces.pack import find_pack
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
 from pgface.faces.scrfd import Detector
+from pgface.forks import call_after_fork, leave_to_parent
 from pgface.stages import stage
 
 WARP_LIMIT = 32_000
@@ -111,6 +112,14 @@ def _around(image: RGBImage, landmarks: NDArray[np.float32]) -> tuple[RGBImage, 
 
 _engines: dict[tuple[Path, int, str], InsightFaceEngine] = {}
 _loading = threading.Lock()
+
+
+@call_after_fork
+def _forget_engines() -> None:
+    """ONNX Runtime's sessions belong to the process that made them."""
+    global _engines, _loading
+    leave_to_parent(_engines)
+    _engines, _loading = {}, threading.Lock()
 
 
 def load_insightface_engine(folder: Path, *, detector_size: int, execution_provider: str) -> InsightFaceEngine:

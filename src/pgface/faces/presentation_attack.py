@@ -35,6 +35,7 @@ from pgface.faces.liveness_models import (
 from pgface.faces.models import file_sha256
 from pgface.faces.onnx import execution_providers, import_onnxruntime, provider_in_use, throughput_options
 from pgface.faces.pixels import RGBImage
+from pgface.forks import call_after_fork, leave_to_parent
 
 _SIDE: Final = 80
 """Pixels of either kind's square input."""
@@ -137,6 +138,14 @@ def _load(
             f"The files in {folder} are not the published ones; run `pgface models install {folder.name} --force`."
         )
     return tuple(_detectors(folder, files, list(providers)))
+
+
+@call_after_fork
+def _forget_networks() -> None:
+    """ONNX Runtime's sessions belong to the process that made them."""
+    global _load
+    leave_to_parent(_load)
+    _load = lru_cache(maxsize=8)(_load.__wrapped__)
 
 
 def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterator[AttackDetector]:

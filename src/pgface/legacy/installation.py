@@ -22,6 +22,7 @@ from pgface.legacy.values import number as finite_number
 from pgface.legacy.values import side, text, truth
 from pgface.legacy.vectors import open_vectors, vector_problems
 from pgface.people import UNUSABLE_PASSWORD, is_email
+from pgface.texts import same_email
 from pgface.tokens import token_hash
 
 Value = TypeVar("Value")
@@ -287,7 +288,7 @@ class _Reading:
     def _same_emails(self) -> None:
         by_email: dict[str, list[OldUser]] = defaultdict(list)
         for user in self.users:
-            by_email[user.email.lower()].append(user)
+            by_email[same_email(user.email)].append(user)
         self._wrong["{count} e-mails belong to several users, but for capitals; merge these users in a copy."] += [
             f"{email}: users {', '.join(str(user.id) for user in users)}"
             for email, users in by_email.items()

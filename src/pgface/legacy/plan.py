@@ -17,6 +17,7 @@ from pgface.errors import MigrationError
 from pgface.legacy.installation import OldInstallation, OldPhoto, OldToken, OldUser
 from pgface.people import UNUSABLE_PASSWORD
 from pgface.schema import queries
+from pgface.texts import same_email
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +106,16 @@ def _users(
     connection: psycopg.Connection, old: OldInstallation
 ) -> tuple[dict[int, int], list[OldUser], dict[int, str], tuple[str, ...]]:
     there = connection.execute(queries()["select_migrated_users"]).fetchall()
-    by_email = {email: (number, password) for number, email, password in there}
+    by_email = {same_email(email): (number, password) for number, email, password in there}
     known: dict[int, int] = {}
     new: list[OldUser] = []
     passwords: dict[int, str] = {}
     kept: list[str] = []
     for user in old.users:
-        if user.email.lower() not in by_email:
+        if same_email(user.email) not in by_email:
             new.append(user)
             continue
-        known[user.id], password = by_email[user.email.lower()]
+        known[user.id], password = by_email[same_email(user.email)]
         if user.password in (UNUSABLE_PASSWORD, password):
             continue
         if password == UNUSABLE_PASSWORD:

@@ -28,6 +28,7 @@ import psycopg
 from psycopg import pq, sql
 
 from pgface.errors import EmbeddedPostgresError
+from pgface.machine import usable_cores, usable_memory
 from pgface.postgres import server_settings, socket_path
 from pgface.postgres.server_user import ServerUser, server_user
 
@@ -182,7 +183,7 @@ class Cluster:
             return None
         user = server_user(self.folder)
         self._settle(user)
-        fitted = server_settings.fitted_settings(server_settings.machine_memory(), server_settings.usable_cores())
+        fitted = server_settings.fitted_settings(usable_memory(), usable_cores())
         settings = {"cluster_name": self.name, **server_settings.FIXED_SETTINGS, **fitted}
         if not self.data.exists():
             self._create(user, settings)

@@ -10,15 +10,18 @@ in the one in which they were written. That is the server's, whatever PGTZ, PGOP
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from typing import Any, Literal
 
+import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import Connection
 
 from pgface.errors import DatabaseAccessError, SchemaMissingError
+from pgface.forks import renew_after_fork
 from pgface.postgres.errors import translated
 from pgface.schema import queries
 
@@ -26,7 +29,19 @@ Pooling = Literal["auto", "session", "transaction"]
 
 
 class GalleryConnection(Connection[Any]):
-    """A connection to the database of a gallery, in autocommit mode; `enter` leads it to the gallery's schema."""
+    """A connection to the database of a gallery, in autocommit mode; `enter` leads it to the gallery's schema.
+
+    A child process cannot use a connection of its parent: in the child it is lost.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Lead the socket nowhere: whatever this process still does with it must not reach the parent's session."""
+        with suppress(psycopg.Error), open(os.devnull, "r+b") as nowhere:
+            os.dup2(nowhere.fileno(), self.fileno())
 
     settings_of_transaction: bytes | None = None
     """The statements that each transaction begins with, quoted by PostgreSQL itself; None where the session keeps what

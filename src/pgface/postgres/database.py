@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ from psycopg.rows import BaseRowFactory, tuple_row
 from psycopg_pool import ConnectionPool
 
 from pgface.errors import DatabaseUnreachableError, SessionNeededError, SettingsError
+from pgface.forks import leave_to_parent, renew_after_fork
 from pgface.postgres.connection import GalleryConnection, Pooling
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.postgres.errors import connection_error, translated
@@ -46,7 +48,8 @@ class Database:
         settings: Settings,
     ) -> None:
         self._settings = settings
-        self._pool = pool
+        self._opened_pool: ConnectionPool[GalleryConnection] | None = pool
+        self._opening = threading.Lock()
         self._resources = resources
         self._embedded = embedded
         self.url = url
@@ -54,6 +57,7 @@ class Database:
         direct_url = settings.direct_url
         self.direct_url = url if direct_url is None else direct_url.get_secret_value()
         """Where a session of one's own is to be had, for pg_dump and the like; may hold a password too."""
+        renew_after_fork(self)
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -71,29 +75,26 @@ class Database:
                 connection.enter(settings.schema_name, settings.pooling)
                 with connection.in_gallery():
                     require_current(connection)
-
-            pool = ConnectionPool(
-                url,
-                connection_class=GalleryConnection,
-                kwargs=_CONNECTION,
-                configure=partial(_configure, settings=settings, pooling=settings.pooling),
-                min_size=1,
-                max_size=settings.pool_size,
-                timeout=settings.connect_timeout,
-                # Each failed try doubles the pause before the next one; whoever asks after this begins anew, so that a
-                # server that was away for long is found again within seconds.
-                reconnect_timeout=settings.connect_timeout,
-                # Connections are used in turn. One whose server process has not just searched takes a tenth longer.
-                max_idle=_MOST_IDLE,
-                open=False,
-            )
-            resources.callback(pool.close)
-            with translated():
-                pool.open(wait=True, timeout=settings.connect_timeout)
+            pool = _open_pool(url, settings)
             return cls(pool, resources.pop_all(), url, embedded, settings)
+
+    @property
+    def _pool(self) -> ConnectionPool[GalleryConnection]:
+        if self._opened_pool is None:
+            with self._opening:
+                self._opened_pool = self._opened_pool or _open_pool(self.url, self._settings)
+        return self._opened_pool
+
+    def after_fork(self) -> None:
+        """In a child process, connect anew at the first use: the parent's connections and threads are not its own."""
+        leave_to_parent(self._opened_pool)
+        self._opened_pool = None
+        self._opening = threading.Lock()
 
     def close(self) -> None:
         """Give back the connections and, as its last user, stop the embedded server."""
+        if self._opened_pool is not None:
+            self._opened_pool.close()
         self._resources.close()
 
     def __enter__(self) -> Self:
@@ -206,6 +207,30 @@ class Database:
                     return run(cursor)
             finally:
                 self._pool.putconn(connection)
+
+
+def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]:
+    pool = ConnectionPool(
+        url,
+        connection_class=GalleryConnection,
+        kwargs=_CONNECTION,
+        configure=partial(_configure, settings=settings, pooling=settings.pooling),
+        min_size=1,
+        max_size=settings.pool_size,
+        timeout=settings.connect_timeout,
+        # Each failed try doubles the pause before the next one; whoever asks after this begins anew, so that a server
+        # that was away for long is found again within seconds.
+        reconnect_timeout=settings.connect_timeout,
+        # Connections are used in turn. One whose server process has not just searched takes a tenth longer.
+        max_idle=_MOST_IDLE,
+        open=False,
+    )
+    with ExitStack() as undo:
+        undo.callback(pool.close)
+        with translated():
+            pool.open(wait=True, timeout=settings.connect_timeout)
+        undo.pop_all()
+    return pool
 
 
 def initialise(settings: Settings) -> list[Migration]:

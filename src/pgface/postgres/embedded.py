@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from pgface.errors import EmbeddedPostgresError
+from pgface.forks import call_after_fork, renew_after_fork
 from pgface.postgres import locks
 from pgface.postgres.cluster import Cluster, binaries
 from pgface.private_folder import private_folder
@@ -38,6 +39,11 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path, *, postgres_version: int = 18) -> None:
         self._client = _client(folder.expanduser().absolute().resolve(), postgres_version)
         self._starts = 0
+        self._mutex = threading.Lock()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Nobody holds the lock in a child process."""
         self._mutex = threading.Lock()
 
     @property
@@ -113,6 +119,11 @@ class _Client:
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
         self._users = 0
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """A child process goes on being counted as a client, by the descriptor that it has from its parent."""
+        self._mutex = threading.Lock()
 
     def enter(self) -> str:
         with self._mutex, _in_sentences(self.cluster.folder):
@@ -199,6 +210,12 @@ _all_clients_mutex = threading.Lock()
 def _client(folder: Path, postgres_version: int) -> _Client:
     with _all_clients_mutex:
         return _all_clients.setdefault(folder, _Client(folder, postgres_version))
+
+
+@call_after_fork
+def _renew_mutex() -> None:
+    global _all_clients_mutex
+    _all_clients_mutex = threading.Lock()
 
 
 @atexit.register

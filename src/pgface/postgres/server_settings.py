@@ -6,12 +6,9 @@ a database may still have its own `work_mem` and the like; the rest is the busin
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
 MEBI = 1024 * 1024
-CGROUP = Path("/sys/fs/cgroup")
 PORT = "5432"
 """Part of the socket's name; nothing listens on it."""
 
@@ -40,35 +37,6 @@ if sys.platform == "linux":
     FIXED_SETTINGS["dynamic_shared_memory_type"] = "sysv"
     # Before recovery all files are put on disk: at once, and not a thousand one by one (0.5 s for 5 s, measured).
     FIXED_SETTINGS["recovery_init_sync_method"] = "syncfs"
-
-
-def machine_memory(cgroup: Path = CGROUP, membership: Path = Path("/proc/self/cgroup")) -> int:
-    """Bytes of memory that this process may count on: the machine's, or its container's limit where that is less.
-
-    Both versions of Linux control groups are read. A limit may stand at any level above the process, and in a container
-    the process's own path often is not there at all: so every level that exists counts, and the least one wins.
-    """
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for line in membership.read_text().splitlines() if membership.is_file() else ():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            top, name = cgroup, "memory.max"
-        elif "memory" in controllers.split(","):
-            top, name = cgroup / "memory", "memory.limit_in_bytes"
-        else:
-            continue
-        parts = Path(path.lstrip("/")).parts
-        for depth in range(len(parts) + 1):
-            limit = top.joinpath(*parts[:depth], name)
-            text = limit.read_text().strip() if limit.is_file() else ""
-            if text.isdecimal():
-                limits.append(int(text))
-    return min(limits)
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fitted_settings(memory: int, cores: int) -> dict[str, str]:

@@ -46,10 +46,10 @@ FROM unnest(%(names)s::text[], %(emails)s::text[]) AS given(name, email)
 ON CONFLICT (email) DO NOTHING;
 
 -- select_user_ids --
-SELECT lower(email), min(id)
+SELECT email, id
 FROM users
-WHERE lower(email) = ANY(%(emails)s)
-GROUP BY lower(email);
+WHERE lower(email) = ANY(%(spellings)s)
+ORDER BY id DESC;
 
 -- select_user --
 SELECT u.id, u.name, u.email, u.created_at,
@@ -63,7 +63,7 @@ SELECT u.id, u.name, u.email, u.created_at,
     (SELECT count(*) FROM photos p WHERE p.user_id = u.id) AS photos,
     get_user_embeddings_count(u.id) AS embeddings
 FROM users u
-WHERE lower(u.email) = lower(%(email)s)
+WHERE lower(u.email) = ANY(%(spellings)s)
 ORDER BY u.id
 LIMIT 1;
 
@@ -89,10 +89,10 @@ RETURNING id;
 
 -- select_enrolled_hashes --
 -- Which photos the users of a folder have already.
-SELECT lower(u.email), p.content_sha256
+SELECT u.email, p.content_sha256
 FROM photos p
 JOIN users u ON u.id = p.user_id
-WHERE lower(u.email) = ANY(%(emails)s)
+WHERE lower(u.email) = ANY(%(spellings)s)
     AND p.content_sha256 IS NOT NULL;
 
 -- select_photo_by_content --
@@ -406,7 +406,7 @@ SELECT
     (SELECT count(*) FROM face_embeddings) AS embeddings;
 
 -- select_migrated_users --
-SELECT id, lower(email), password FROM users;
+SELECT id, email, password FROM users;
 
 -- select_migrated_photos --
 SELECT id, user_id, filename, created_at, filepath FROM photos;
@@ -1059,7 +1059,7 @@ ORDER BY id;
 -- select_password --
 SELECT u.id, u.password
 FROM users u
-WHERE lower(u.email) = lower(%(email)s)
+WHERE lower(u.email) = ANY(%(spellings)s)
 ORDER BY u.id
 LIMIT 1;
 
@@ -1267,10 +1267,16 @@ JOIN users u ON u.id = p.user_id
 WHERE p.id = %(id)s;
 
 -- gallery_size --
--- As the server estimates it, so that asking costs the same at any size.
+-- Counted, unless the server's own estimate says that there are millions: then that is near enough.
+WITH estimated AS (
+    SELECT
+        (SELECT reltuples::bigint FROM pg_class WHERE oid = 'users'::regclass) AS users,
+        (SELECT reltuples::bigint FROM pg_class WHERE oid = 'face_embeddings'::regclass) AS embeddings
+)
 SELECT
-    (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'users'::regclass),
-    (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'face_embeddings'::regclass);
+    CASE WHEN users < 1000000 THEN (SELECT count(*) FROM users) ELSE users END,
+    CASE WHEN embeddings < 1000000 THEN (SELECT count(*) FROM face_embeddings) ELSE embeddings END
+FROM estimated;
 
 -- delete_embeddings_of_user --
 DELETE FROM face_embeddings

@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 import psycopg
 
 from pgface.errors import PgfaceError
+from pgface.forks import renew_after_fork
 from pgface.postgres.database import Database
 from pgface.postgres.index import try_vector_index_to_oneself
 from pgface.search.fit import fit_search_if_due, refresh_templates
@@ -33,12 +34,20 @@ class SearchKeeper:
     def __init__(self, database: Database, latency_target: float) -> None:
         self._database = database
         self._latency_target = latency_target
+        self._begin()
+        renew_after_fork(self)
+
+    def _begin(self) -> None:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._closing = threading.Event()
         self._fitting: psycopg.Connection | None = None
         self._not_before = 0.0
+
+    def after_fork(self) -> None:
+        """In a child process, begin a thread of its own when there is something to do; the parent keeps its own."""
+        self._begin()
 
     def embeddings_changed(self) -> None:
         """Say that there is something to do."""

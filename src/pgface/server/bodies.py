@@ -30,6 +30,7 @@ from pgface.faces.image import Upload
 from pgface.server.inference import Share
 from pgface.server.service import service_of
 from pgface.settings import MEBI
+from pgface.texts import cleaned, is_visible
 
 _FORM: Final = "multipart/form-data"
 _JSON: Final = "application/json"
@@ -237,8 +238,8 @@ async def _upload(file: UploadFile) -> Upload:
 def file_name(given: str | None) -> str:
     """A file's name without its folders, of characters that can be shown."""
     name = re.split(r"[/\\]", given or "")[-1]
-    shown = "".join(character for character in name if character.isprintable())[-_MOST_FILE_NAME:]
-    return shown.strip() or _UNNAMED
+    kept = "".join(sign for sign in cleaned(name) if is_visible(sign))[-_MOST_FILE_NAME:]
+    return kept.strip() or _UNNAMED
 
 
 def _taken(kind: type[Body], found: dict[str, list[Any]]) -> dict[str, Any]:

@@ -51,9 +51,10 @@ class Listening:
         for family, address in self._addresses():
             port = bound[0].getsockname()[1] if bound else self.port
             try:
-                bound.append(
-                    opened.enter_context(socket.create_server((address[0], port, *address[2:]), family=family))
+                server = socket.create_server(
+                    (address[0], port, *address[2:]), family=family, dualstack_ipv6=self._is_every_network(family)
                 )
+                bound.append(opened.enter_context(server))
             except OSError as error:
                 refused = error
                 if error.errno not in _NOT_HERE:
@@ -64,6 +65,10 @@ class Listening:
                 f"The service cannot listen at {self.host}, port {self.port}: {reason}; choose with --host and --port."
             ) from None
         return bound
+
+    def _is_every_network(self, family: int) -> bool:
+        """Whether a socket for `::` has to take IPv4 as well; `localhost` gets a socket for each of its addresses."""
+        return family == socket.AF_INET6 and self.host == "::" and socket.has_dualstack_ipv6()
 
     def _addresses(self) -> list[tuple[int, tuple[Any, ...]]]:
         try:

@@ -46,6 +46,9 @@ class Surroundings:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD":  # the answer to GET without its body (RFC 9110, section 9.3.2); monitors ask by it
+            scope = {**scope, "method": "GET"}
         request = Request(scope)
         given = request.headers.get("x-request-id", "")
         number = given if _ID.fullmatch(given) else secrets.token_hex(8)
@@ -66,6 +69,8 @@ class Surroundings:
                     headers.setdefault(name, value)
                 # Whatever tells of people is kept nowhere on its way.
                 headers.setdefault("Cache-Control", "no-store")
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -75,13 +80,13 @@ class Surroundings:
             if not begun:
                 await answer(scope, receive, send_with_headers)
         finally:
-            _note(request, status, time.perf_counter() - started)
+            _note(request, method, status, time.perf_counter() - started)
 
 
-def _note(request: Request, status: int, seconds: float) -> None:
+def _note(request: Request, method: str, status: int, seconds: float) -> None:
     # The operation, and not the path: that may be anything.
     operation = getattr(request.scope.get("route"), "name", _UNKNOWN)
-    method = request.method if request.method in _METHODS else "OTHER"
+    method = method if method in _METHODS else "OTHER"
     metrics.requests.labels(method, operation, status).observe(seconds)
     if operation not in _QUIET:
         caller = getattr(request.state, "caller", None)

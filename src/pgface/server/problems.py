@@ -67,10 +67,16 @@ _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
     errors.KeyRefusedError: "This API key is not known, or was revoked.",
     errors.TooManyAttemptsError: "There were too many attempts in vain; wait, and try again.",
 }
+HEAD_TOO_LARGE: Final = (
+    "head-too-large",
+    431,
+    "The headers of this request are too many or too large; send at most 100 headers and 64 KiB.",
+)
 _OF_HTTP: Final = (
     ("invalid-request", 422, "A field is missing, is not known, or has a value that cannot be used."),
     ("not-found", 404, "There is nothing at this path."),
     ("method-not-allowed", 405, "This path takes other methods; the header `Allow` names them."),
+    HEAD_TOO_LARGE,
     ("internal", 500, "Something went wrong here; the log knows what, by the request's id."),
 )
 _NOT_NOW: Final = "This does not work at the moment; try again later."

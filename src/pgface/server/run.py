@@ -19,6 +19,7 @@ from pgface.errors import (
     PgfaceError,
 )
 from pgface.gallery import Gallery
+from pgface.machine import usable_cores
 from pgface.server.listening import Listening
 from pgface.settings import Settings
 from pgface.signals import ended_as_by_ctrl_c
@@ -30,7 +31,7 @@ Announce = Callable[[str, str], None]
 """Called with the model's name and the URL, as soon as requests are taken."""
 
 _FACTORY: Final = "pgface.server.app:create_app"
-_PROTOCOL: Final = "pgface.server.connections:ImpatientProtocol"
+_PROTOCOL: Final = "pgface.server.connections:BoundedProtocol"
 _MOST_CONNECTIONS: Final = 1_000
 GRACE: Final = 60
 """Seconds for requests under way when the service is to end."""
@@ -178,5 +179,4 @@ def _not_started() -> PgfaceError:
 
 
 def _share_cores(processes: int) -> None:
-    cores = os.cpu_count() or 1
-    os.environ.setdefault("PGFACE_WORKERS", str(max(1, -(-cores // processes))))
+    os.environ.setdefault("PGFACE_WORKERS", str(max(1, -(-usable_cores() // processes))))

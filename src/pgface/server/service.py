@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -14,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from pgface.accounts import Accounts, Client, FaceLogin
 from pgface.gallery import Gallery
+from pgface.machine import usable_cores
 from pgface.postgres.migrate import require_current
 from pgface.server import metrics
 from pgface.server.inference import BodyBudget, WorkPool
@@ -54,7 +54,7 @@ class Service:
             FaceLogin(gallery),
             WorkPool(settings.workers, settings.queue_size, waiting=metrics.waiting, working=metrics.working),
             WorkPool(
-                os.cpu_count() or 1,
+                usable_cores(),
                 _MOST_PASSWORDS_WAITING,
                 waiting=metrics.passwords_waiting,
                 working=metrics.passwords_working,

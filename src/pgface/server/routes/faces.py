@@ -14,6 +14,7 @@ from pgface.server.callers import Caller, Person, scoped, scoped_or_person
 from pgface.server.requests import Claim, Pair, Picture, Probe
 from pgface.server.routes.examples import PHOTO
 from pgface.server.service import TheService
+from pgface.texts import same_email
 
 router = APIRouter(tags=["faces"])
 
@@ -80,6 +81,6 @@ def _claimed(caller: Caller, asked: Claim) -> UserRef:
         return given
     assert isinstance(caller, Person)  # noqa: S101 - the other kind has a scope
     own = caller.login
-    if given not in (None, own.user_id) and str(given).strip().lower() != own.email.lower():
+    if given not in (None, own.user_id) and same_email(str(given)) != same_email(own.email):
         raise NotPermittedError
     return own.user_id

@@ -1,0 +1,65 @@
+"""How much of this machine the process may use: its memory and its cores, within a container's limits."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def usable_memory(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
+    """Bytes of memory that this process may use: the machine's, or its container's limit if that is less."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for group, version in _groups("memory", cgroup, membership):
+        text = _read(group / ("memory.max" if version == 2 else "memory.limit_in_bytes"))
+        if text.isdecimal():
+            limits.append(int(text))
+    return min(limits)
+
+
+def usable_cores(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
+    """Processor cores that this process may use, at least 1.
+
+    It is the least of the machine's cores, the process's affinity (`taskset`), and its container's quota of processor
+    time (`docker run --cpus`). A quota of one and a half cores counts as two.
+    """
+    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    for group, version in _groups("cpu", cgroup, membership):
+        if version == 2:
+            quota, _, period = _read(group / "cpu.max").partition(" ")
+        else:
+            quota, period = _read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us")
+        if quota.isdecimal() and period.isdecimal() and int(quota) > 0 and int(period) > 0:
+            limits.append(math.ceil(int(quota) / int(period)))
+    return min(limits)
+
+
+def _groups(controller: str, cgroup: Path, membership: Path) -> Iterator[tuple[Path, int]]:
+    """The folders of this process's control groups, with the version (1 or 2) of Linux control groups.
+
+    A limit may stand at any level above the process, and in a container the process's own path often does not exist.
+    So every level counts.
+    """
+    for line in _read(membership).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, version = cgroup, 2
+        elif controller in controllers.split(","):
+            # `cpu` and `cpuacct` share a folder, which is linked as `cpu`.
+            top, version = cgroup / controller, 1
+        else:
+            continue
+        parts = Path(path.lstrip("/")).parts
+        for depth in range(len(parts) + 1):
+            yield top.joinpath(*parts[:depth]), version
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:  # it does not exist, or this user may not read it
+        return ""

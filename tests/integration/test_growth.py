@@ -1,0 +1,67 @@
+"""Accounts that one program makes, addresses that nobody has, and clients that claim to be many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgface.accounts import Accounts, Client
+from pgface.accounts.attempts import OF_A_WIDER_NETWORK, OF_AN_ADDRESS, OF_REGISTRATIONS
+from pgface.errors import GalleryError, LoginRefusedError, TooManyAttemptsError
+from pgface.folder import person_of
+from pgface.gallery import Gallery
+
+PASSWORD = "four plain words here"
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashing takes long on purpose, and is not what is tried here."""
+    monkeypatch.setattr("pgface.accounts.accounts.hash_password", lambda _: "!")
+    monkeypatch.setattr("pgface.accounts.accounts.check_password", lambda *_: (False, None))
+    monkeypatch.setattr("pgface.accounts.accounts.even_out", lambda *_: None)
+
+
+def test_one_address_cannot_register_without_end(gallery: Gallery) -> None:
+    accounts, home = Accounts(gallery), Client(address="192.0.2.7")
+    for number in range(OF_REGISTRATIONS.free):
+        accounts.register(f"user{number}@example.org", PASSWORD, client=home)
+    for _ in range(3):
+        with pytest.raises(TooManyAttemptsError):
+            accounts.register("one.more@example.org", PASSWORD, client=home)
+    assert len(gallery.users()) == OF_REGISTRATIONS.free
+    accounts.register("neighbour@example.org", PASSWORD, client=Client(address="192.0.2.8"))
+
+
+def test_the_address_of_somebody_without_mail_cannot_be_taken_over(gallery: Gallery, tmp_path: Path) -> None:
+    assert tmp_path
+    invented = person_of("Mae Jemison").email
+    for email in (invented, invented.upper(), "anybody@something.invalid"):
+        with pytest.raises(GalleryError):
+            Accounts(gallery).register(email, PASSWORD)
+    assert gallery.users() == []
+
+
+@pytest.mark.parametrize(
+    ("address", "limit"),
+    [
+        ("no address, number {}", OF_AN_ADDRESS.free),
+        ("192.0.2.7:{}", OF_AN_ADDRESS.free),
+        ("2001:db8:0:1::{:x}", OF_AN_ADDRESS.free),
+        ("2001:db8:0:{:x}::1", OF_A_WIDER_NETWORK.free),
+    ],
+    ids=["claims", "ports", "addresses of a network", "networks of a customer"],
+)
+def test_a_client_that_claims_to_be_many_is_limited_as_one(gallery: Gallery, address: str, limit: int) -> None:
+    accounts = Accounts(gallery)
+
+    def guess(number: int) -> None:
+        """Each time another account, so that only the address counts."""
+        accounts.log_in(f"nobody{number}@example.org", "x", client=Client(address=address.format(number + 1)))
+
+    for number in range(limit):
+        with pytest.raises(LoginRefusedError):
+            guess(number)
+    with pytest.raises(TooManyAttemptsError):
+        guess(limit)
