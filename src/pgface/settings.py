@@ -28,7 +28,10 @@ def default_data_dir() -> Path:
     """
     if sys.platform == "linux" and os.geteuid() == 0:
         return Path("/var/lib/pgface")
-    return platformdirs.user_data_path("pgface", appauthor=False)
+    try:
+        return platformdirs.user_data_path("pgface", appauthor=False)
+    except RuntimeError:  # there is no home folder, which is reported when the setting is read
+        return Path("~")
 
 
 class Settings(BaseSettings):
