@@ -25,8 +25,8 @@ from pgface.texts import email_spellings, same_email
 from pgface.tokens import token_hash
 
 _WITHOUT_MAIL: Final = ".invalid"
-"""A domain that nobody can have (RFC 2606). pgface gives addresses in it to people who are enrolled by name alone, and
-whoever registered one would be given that person's photos."""
+"""A reserved domain (RFC 2606). pgface gives addresses in it to people who are enrolled by name alone. A stranger who
+registered such an address would get that person's photos."""
 _SECONDS_BETWEEN_LOOKS: Final = 300.0
 """At the kinds of all hashes, which takes one pass over the users."""
 _kinds: WeakKeyDictionary[Database, tuple[float, list[str]]] = WeakKeyDictionary()
@@ -53,7 +53,7 @@ class Accounts:
         Raises:
             WeakPasswordError: others would guess the password.
             DuplicateEmailError: there is a user with this e-mail.
-            GalleryError: the e-mail or the name cannot be used, or nobody can have mail there.
+            GalleryError: the e-mail or the name cannot be used, or the e-mail's domain is reserved.
             TooManyAttemptsError: the address has registered too many users, or asked for too many e-mails that are
                 taken, and has to wait.
 
@@ -61,7 +61,7 @@ class Accounts:
         client = client or Client()
         email, name = clean_email(email), clean_name(name or email.partition("@")[0])
         if email.endswith(_WITHOUT_MAIL):
-            raise GalleryError(f"Nobody can get mail at {email}; give your own e-mail.")
+            raise GalleryError(f"The domain of {email} is reserved; give the e-mail at which you get mail.")
         self._require_good(password, email, name)
         try:
             count_registration(self._database, client)

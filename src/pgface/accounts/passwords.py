@@ -29,7 +29,7 @@ from pgface.machine import usable_cores
 LONGEST = 1_024
 """Characters; more are refused before they cost a hash."""
 _GUESSABLE = 3
-"""Of zxcvbn's scores, 0 to 4, the least that is taken: 10^8 guesses withstand whoever can only try at a login."""
+"""The least of zxcvbn's scores, 0 to 4, that is accepted: it stands for 10^8 guesses or more."""
 _JUDGED = 40
 """Characters of a password that zxcvbn looks at. Of 40 signs that stand for letters it took 0.05 s, of 72 it took 3."""
 _BCRYPT_BYTES = 72

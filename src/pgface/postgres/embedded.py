@@ -43,7 +43,7 @@ class EmbeddedPostgres:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Nobody holds the lock in a child process."""
+        """Renew the lock: in a child process, the thread that held it does not exist."""
         self._mutex = threading.Lock()
 
     @property
