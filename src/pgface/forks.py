@@ -14,10 +14,10 @@ from typing import Protocol
 
 
 class ForkAware(Protocol):
-    """An object that holds something of this kind."""
+    """An object that holds connections, locks, threads or sessions."""
 
     def after_fork(self) -> None:
-        """Forget the parent's, and make one's own, now or at the next use. Called in the child, in its only thread."""
+        """Drop what belongs to the parent, so that the child makes its own. Called in the child, in its only thread."""
         ...
 
 
@@ -34,13 +34,13 @@ def renew_after_fork(holder: ForkAware) -> None:
 
 
 def call_after_fork(function: Callable[[], None]) -> Callable[[], None]:
-    """Have a function called in every child; for what a module holds. Gives the function, as a decorator does."""
+    """Have a module's function called in every child; a decorator."""
     _functions.append(function)
     return function
 
 
 def leave_to_parent(thing: object) -> None:
-    """Keep something of the parent's without ever freeing it; called in a child."""
+    """Keep an object of the parent without ever freeing it. Call this in a child."""
     _left_alone.append(thing)
 
 

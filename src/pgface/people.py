@@ -37,6 +37,14 @@ def is_email(text: str) -> bool:
     return _EMAIL.fullmatch(email) is not None and is_visible(email) and len(email) <= _LONGEST
 
 
+def is_reserved(email: str) -> bool:
+    """Whether an e-mail is in the reserved domain `.invalid` (RFC 2606), where no mail arrives.
+
+    pgface gives such addresses to people who are enrolled by name alone.
+    """
+    return same_email(email).endswith(".invalid")
+
+
 def clean_email(email: str) -> str:
     """An e-mail as the gallery keeps it, so that one person has one: in lower case, and in Unicode's form NFC.
 

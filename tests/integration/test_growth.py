@@ -11,6 +11,7 @@ from pgface.accounts.attempts import OF_A_WIDER_NETWORK, OF_AN_ADDRESS, OF_REGIS
 from pgface.errors import GalleryError, LoginRefusedError, TooManyAttemptsError
 from pgface.folder import person_of
 from pgface.gallery import Gallery
+from pgface.server.web.entrance import _wrong_field
 
 PASSWORD = "four plain words here"
 
@@ -38,8 +39,9 @@ def test_the_address_of_somebody_without_mail_cannot_be_taken_over(gallery: Gall
     assert tmp_path
     invented = person_of("Mae Jemison").email
     for email in (invented, invented.upper(), "anybody@something.invalid"):
-        with pytest.raises(GalleryError):
+        with pytest.raises(GalleryError) as refused:
             Accounts(gallery).register(email, PASSWORD)
+        assert _wrong_field(refused.value, email) == "email"  # where the page shows the refusal
     assert gallery.users() == []
 
 

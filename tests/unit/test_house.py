@@ -211,3 +211,11 @@ def test_tests_expect_no_sentence_outside_of_their_one_place() -> None:
         if sentence.fullmatch(text)
     ]
     assert found == [], "put them into tests/support/sentences"
+
+
+def test_test_modules_import_no_test_modules() -> None:
+    for file in (ROOT / "tests").rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        imported = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+        imported += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        assert not [name for name in imported if name.startswith("test_")], file

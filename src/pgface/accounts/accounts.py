@@ -17,16 +17,13 @@ from pgface.accounts.logins import Login, LoginOfUser, NewLogin, begin_login, en
 from pgface.accounts.passwords import check_password, even_out, hash_password, own_kind, require_good_password
 from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
 from pgface.gallery import Gallery
-from pgface.people import UserRef, add_user, clean_email, clean_name, get_user, is_email
+from pgface.people import UserRef, add_user, clean_email, clean_name, get_user, is_email, is_reserved
 from pgface.postgres.database import Database
 from pgface.results import User
 from pgface.schema import queries
 from pgface.texts import email_spellings, same_email
 from pgface.tokens import token_hash
 
-_WITHOUT_MAIL: Final = ".invalid"
-"""A reserved domain (RFC 2606). pgface gives addresses in it to people who are enrolled by name alone. A stranger who
-registered such an address would get that person's photos."""
 _SECONDS_BETWEEN_LOOKS: Final = 300.0
 """At the kinds of all hashes, which takes one pass over the users."""
 _kinds: WeakKeyDictionary[Database, tuple[float, list[str]]] = WeakKeyDictionary()
@@ -60,7 +57,7 @@ class Accounts:
         """
         client = client or Client()
         email, name = clean_email(email), clean_name(name or email.partition("@")[0])
-        if email.endswith(_WITHOUT_MAIL):
+        if is_reserved(email):  # a stranger would get the photos of the person who has it
             raise GalleryError(f"The domain of {email} is reserved; give the e-mail at which you get mail.")
         self._require_good(password, email, name)
         try:

@@ -32,9 +32,9 @@ OF_AN_ACCOUNT: Final = Limit(free=5, longest=900)
 OF_AN_ADDRESS: Final = Limit(free=30, longest=900)
 """More, because many people may share one."""
 OF_A_WIDER_NETWORK: Final = Limit(free=120, longest=900)
-"""Of the largest network of IPv6 that may be one customer's, and may be several."""
+"""For an IPv6 network of /56: it may belong to one customer, or to several who share it."""
 OF_REGISTRATIONS: Final = Limit(free=20, longest=900)
-"""From one address, whether or not they succeed: a service must not fill up with accounts that one program makes."""
+"""For registrations from one address, including those that succeed, so that one program cannot fill the service."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pgface.errors import (
     TooManyAttemptsError,
     WeakPasswordError,
 )
-from pgface.people import is_email
+from pgface.people import is_email, is_reserved
 from pgface.server.bodies import Body, body
 from pgface.server.entering import enter_by_password
 from pgface.server.problems import known_problems
@@ -152,7 +152,8 @@ def _wrong_field(error: PgfaceError, email: str) -> str | None:
         return None
     if isinstance(error, WeakPasswordError):
         return "password"
-    return "email" if isinstance(error, DuplicateEmailError) or not is_email(email) else "name"
+    of_email = isinstance(error, DuplicateEmailError) or not is_email(email) or is_reserved(email)
+    return "email" if of_email else "name"
 
 
 def _entered(request: Request, login: NewLogin, next_path: str) -> Response:
