@@ -160,7 +160,8 @@ def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) ->
     merged, kept = get_user(connection, user), get_user(connection, into)
     if merged.id == kept.id:
         raise GalleryError(f"{merged.name} <{merged.email}> cannot be merged into themselves; name two users.")
-    for query in ("move_photos", "move_embeddings"):
+    # Before the embeddings, with the last of which the frames go.
+    for query in ("move_used_frames", "move_photos", "move_embeddings"):
         connection.execute(queries()[query], {"id": merged.id, "into": kept.id})
     connection.execute(queries()["delete_user"], {"id": merged.id})
     return get_user(connection, kept.id)

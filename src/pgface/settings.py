@@ -6,7 +6,7 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import platformdirs
 from psycopg import ProgrammingError
@@ -18,6 +18,8 @@ from pgface.errors import SettingsError
 from pgface.machine import usable_cores
 
 MEBI = 1024 * 1024
+
+LoginPolicy: TypeAlias = Literal["password+face", "face+liveness", "identify+liveness"]
 
 
 def default_data_dir() -> Path:
@@ -80,7 +82,7 @@ class Settings(BaseSettings):
     min_password_length: Annotated[int, Field(ge=8, le=64)] = Field(
         default=15, description="characters of a new password at least; NIST SP 800-63B-4 asks for 15 where it is all"
     )
-    login_policy: Literal["password+face", "face+liveness", "identify+liveness"] = Field(
+    login_policy: LoginPolicy = Field(
         default="password+face",
         description="what a login by face asks for, besides turns of the head: `password+face` an e-mail and its "
         "password, `face+liveness` an e-mail, `identify+liveness` nothing",
@@ -88,6 +90,12 @@ class Settings(BaseSettings):
     login_margin: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.05,
         description="by how much somebody must be more similar than the next user at least, for `identify+liveness`",
+    )
+    liveness: Literal["network", "challenge-only"] = Field(
+        default="network",
+        description="what a login by face without a password needs besides the turns: `network` an installed network "
+        "against presentation attacks, or the service does not start; `challenge-only` goes without one, and then a "
+        "program that makes a video of a photo can log in",
     )
     liveness_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None,

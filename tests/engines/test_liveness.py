@@ -1,7 +1,8 @@
-"""Heads that turn as they were asked to, and all else that can be held to a camera."""
+"""Heads that turn as they are asked to, and all else that can be held to a camera."""
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,17 +13,18 @@ from PIL import Image
 from pgface.errors import LivenessError
 from pgface.faces import load_engine
 from pgface.faces.engine import Engine, Face
-from pgface.faces.liveness import MOST_FRAMES, Turn, check_turns
+from pgface.faces.liveness import MOST_FRAMES, MOST_FRAMES_OF_A_STEP, HeadTurns, Pose, Step
 from pgface.faces.pixels import RGBImage
-from support.moving_heads import Pose, noisy, path, tilted, turned
+from support.moving_heads import STATIONS, noisy, path, tilted, turned
+from support.moving_heads import Pose as Degrees
 from support.sentences import accounts as says
 
-AHEAD: Pose = (0, 0)
-LEFT: Pose = (45, 0)
-RIGHT: Pose = (-45, 0)
-UP: Pose = (0, 35)
 SAME_PERSON = 0.3
 """Below every similarity of one frame and the next, and above those of strangers."""
+TOGETHER = 4
+"""Frames of a request."""
+
+Seen = tuple[RGBImage, Face]
 
 
 @pytest.fixture(scope="module")
@@ -44,122 +46,158 @@ def blair(faces_dir: Path) -> RGBImage:
     return photo_of(faces_dir, "Tony_Blair", 2)
 
 
-def frames_of(engine: Engine, photo: RGBImage, poses: list[Pose]) -> list[list[Face]]:
+def seen(engine: Engine, pictures: list[RGBImage]) -> list[Seen]:
+    frames = noisy(pictures)
+    return [(frame, engine.detect_and_embed(frame)[0]) for frame in frames]
+
+
+def pictures_of(engine: Engine, photo: RGBImage, poses: list[Degrees]) -> list[RGBImage]:
     (face,) = engine.detect_and_embed(photo)
-    return seen(engine, [turned(photo, face.landmarks, pose) for pose in poses])
+    return [turned(photo, face.landmarks, pose) for pose in poses]
 
 
-def seen(engine: Engine, pictures: list[RGBImage]) -> list[list[Face]]:
-    return [engine.detect_and_embed(frame) for frame in noisy(pictures)]
+def acted(engine: Engine, photo: RGBImage, *poses: Pose, hold: int = 3, step: float = 8) -> list[list[Seen]]:
+    """What the camera sees of a head that goes to each pose and stays there, in pieces of a pose each."""
+    pieces, at = [], (0.0, 0.0)
+    for pose in poses:
+        way = path(at, STATIONS[pose], step=step)[1:]
+        pieces.append(seen(engine, pictures_of(engine, photo, [*way, *[STATIONS[pose]] * hold])))
+        at = STATIONS[pose]
+    return pieces
 
 
-@pytest.fixture(scope="module")
-def live(engine: Engine, bush: RGBImage) -> list[list[Face]]:
-    """Left, right, up."""
-    return frames_of(engine, bush, path(AHEAD, LEFT, RIGHT, AHEAD, UP, AHEAD))
+def asked_for(*poses: Pose, hold: int = 3, same_person: float = SAME_PERSON) -> HeadTurns:
+    return HeadTurns(tuple(Step(pose, hold) for pose in poses), same_person)
 
 
-LIVE: tuple[Turn, ...] = ("left", "right", "up")
+def look_at(head: HeadTurns, pieces: list[list[Seen]]) -> HeadTurns:
+    """Each piece is a request, between which the state is written down."""
+    for piece in pieces:
+        for pixels, face in piece:
+            head.see(pixels, face)
+        head.end_step()
+        head = HeadTurns.from_json(json.loads(json.dumps(head.to_json())))
+    return head
 
 
-def refused(frames: list[list[Face]], turns: tuple[Turn, ...] = LIVE) -> str:
+def refused(head: HeadTurns, pieces: list[list[Seen]]) -> str:
     with pytest.raises(LivenessError) as error:
-        check_turns(frames, turns, same_person=SAME_PERSON)
+        look_at(head, pieces)
     return str(error.value)
 
 
-def test_somebody_who_does_as_asked(engine: Engine, bush: RGBImage, live: list[list[Face]]) -> None:
-    found = check_turns(live, LIVE, same_person=SAME_PERSON)
+COURSE: tuple[Pose, ...] = ("centre", "left", "centre", "right", "centre")
+
+
+@pytest.fixture(scope="module")
+def live(engine: Engine, bush: RGBImage) -> list[list[Seen]]:
+    return acted(engine, bush, *COURSE)
+
+
+def test_a_person_who_does_as_asked(engine: Engine, bush: RGBImage, live: list[list[Seen]]) -> None:
+    head = look_at(asked_for(*COURSE), live)
+    assert head.done
+    assert head.frames == sum(map(len, live))
+    assert head.frontal is not None
     (face,) = engine.detect_and_embed(bush)
-    assert float(found.frontal.embedding @ face.embedding) > 0.9
-    assert abs(found.frontal.quality.yaw - face.quality.yaw) < 10
-    assert found.frames == len(live)
+    assert float(head.frontal @ face.embedding) > 0.9
+    assert [motion.side for motion in head.motions] == ["left", "right"]
 
 
 @pytest.mark.parametrize(
-    ("stations", "turns"),
-    [
-        ((AHEAD, RIGHT, AHEAD, LEFT, AHEAD), ("right", "left")),
-        ((AHEAD, UP, AHEAD, LEFT, AHEAD), ("up", "left")),
-        ((AHEAD, LEFT, RIGHT, LEFT, AHEAD), ("left", "right", "left")),
-    ],
+    "course", [("centre", "right", "centre", "left", "centre"), ("centre", "up", "centre", "left", "centre")]
 )
-def test_other_orders_and_another_person(
-    engine: Engine, blair: RGBImage, stations: tuple[Pose, ...], turns: tuple[Turn, ...]
-) -> None:
-    frames = frames_of(engine, blair, path(*stations))
-    check_turns(frames, turns, same_person=SAME_PERSON)
-    asked = turns[::-1] if turns != turns[::-1] else turns[:2]
-    assert refused(frames, asked) == says.HEAD_TURNED_OTHERWISE.format(turns=", ".join(turns), asked=", ".join(asked))
+def test_other_orders_and_another_person(engine: Engine, blair: RGBImage, course: tuple[Pose, ...]) -> None:
+    head = asked_for(*course)
+    for piece in acted(engine, blair, *course):
+        look_at_piece(head, piece)
+    assert head.step == len(course)
+
+
+def look_at_piece(head: HeadTurns, piece: list[Seen]) -> None:
+    for pixels, face in piece:
+        head.see(pixels, face)
+    if head.step < len(head.course) - 1:
+        head.end_step()
+    else:
+        head.step += 1  # whether both sides were a head's is another test's question
 
 
 def test_dlib_sees_turns_to_the_sides(bush: RGBImage) -> None:
     dlib = load_engine("dlib", models_dir=Path(), detector_size=640, execution_provider="CPU")
-    frames = frames_of(dlib, bush, path(AHEAD, LEFT, AHEAD, RIGHT, AHEAD))
-    check_turns(frames, ("left", "right"), same_person=0.7)
+    assert look_at(asked_for(*COURSE, same_person=0.7), acted(dlib, bush, *COURSE, step=4)).done
 
 
 @pytest.mark.parametrize(
-    "asked", [("right", "left", "up"), ("left", "right"), ("left", "right", "up", "left"), ("up",)]
+    ("asked", "turn", "instead"),
+    [
+        (("centre", "right", "centre", "left", "centre"), "left", "right"),
+        (("centre", "up", "centre", "right", "centre"), "left", "up"),
+    ],
 )
-def test_a_recording_of_other_turns(live: list[list[Face]], asked: tuple[Turn, ...]) -> None:
-    told = says.HEAD_TURNED_OTHERWISE.format(turns="left, right, up", asked=", ".join(asked))
-    assert refused(live, asked) == told
+def test_a_recording_of_other_turns(live: list[list[Seen]], asked: tuple[Pose, ...], turn: str, instead: str) -> None:
+    assert refused(asked_for(*asked), live) == says.HEAD_TURNS_OTHERWISE.format(turn=turn, asked=instead)
+
+
+def test_a_recording_that_holds_too_short(live: list[list[Seen]]) -> None:
+    head = look_at(asked_for("centre", "left", "centre", "right", "centre", hold=5), live[:1])
+    assert (head.step, head.pose, head.held) == (0, "centre", 4)
+    assert refused(head, live[1:]) == says.HEAD_TURNS_OTHERWISE.format(turn="left", asked="straight ahead")
+
+
+def test_a_recording_that_runs_ahead(live: list[list[Seen]]) -> None:
+    """All of it in one request: the turn to the left was not asked for yet."""
+    everything = [frame for piece in live for frame in piece]
+    head = asked_for(*COURSE)
+    assert refused(head, [everything]) == says.HEAD_TURNS_OTHERWISE.format(turn="left", asked="straight ahead")
+
+
+def test_a_head_that_comes_back_too_early_turns_again(engine: Engine, bush: RGBImage) -> None:
+    course: tuple[Pose, ...] = ("centre", "left", "centre", "left", "centre", "right", "centre")
+    pieces = acted(engine, bush, *course)
+    head = look_at(asked_for("centre", "left", "centre", "right", "centre"), pieces[:1])
+    head = look_at(head, [[*pieces[1][:-2], *pieces[2]]])  # seen once, and not held
+    assert (head.pose, head.held) == ("left", 0)
+    assert look_at(head, pieces[3:]).done
 
 
 def test_a_still_photo(engine: Engine, bush: RGBImage) -> None:
-    assert refused(seen(engine, [bush] * 20)) == says.HEAD_DID_NOT_TURN.format(asked="left, right, up")
+    head = asked_for(*COURSE)
+    frames = seen(engine, [bush] * (MOST_FRAMES_OF_A_STEP + 10))
+    assert refused(head, [frames[:5], frames[5:]]) == says.HEAD_DOES_NOT_TURN.format(asked="left")
 
 
 def test_a_photo_that_is_tilted_and_moved(engine: Engine, bush: RGBImage) -> None:
-    poses = path(AHEAD, (50, 0), (-50, 0), AHEAD, (0, 40), AHEAD, step=6)
+    poses = path((0, 0), (50, 0), (-50, 0), (0, 0), (0, 40), (0, 0), (50, 0), (0, 0), step=6)
     frames = seen(engine, [np.roll(tilted(bush, pose), number % 20, axis=1) for number, pose in enumerate(poses)])
-    assert refused(frames) == says.HEAD_DID_NOT_TURN.format(asked="left, right, up")
+    assert refused(asked_for(*COURSE), [frames[:3], frames[3:]]) == says.HEAD_DOES_NOT_TURN.format(asked="left")
 
 
-def test_frames_that_are_sent_again(live: list[list[Face]]) -> None:
-    assert refused([*live[:5], live[4], *live[5:]]) == says.FRAME_SENT_TWICE.format(number=5)
-    assert refused([*live, *live[:3]]) == says.FRAME_SENT_TWICE.format(number=1)
-    assert refused([live[0]] * 20) == says.FRAME_SENT_TWICE.format(number=1)
+def test_frames_that_are_sent_again(live: list[list[Seen]]) -> None:
+    first = live[0]
+    told = says.FRAME_SENT_TWICE.format(number=5)
+    assert refused(asked_for(*COURSE), [[*first, first[-1]]]) == told
 
 
-def test_a_session_that_was_reordered(live: list[list[Face]]) -> None:
-    assert says.HEAD_JUMPS in refused([*live[:3], *live[30:35], *live[3:30], *live[35:]])
-    told = says.HEAD_TURNED_OTHERWISE.format(turns="up, right, left", asked="left, right, up")
-    assert refused(live[::-1]) == told
+def test_a_session_that_was_cut(live: list[list[Seen]]) -> None:
+    assert says.HEAD_JUMPS in refused(asked_for(*COURSE), [live[0], live[1][4:]])
+    assert says.HEAD_NOT_STRAIGHT_AT_BEGINNING in refused(asked_for(*COURSE), [live[1][4:]])
 
 
-def test_a_session_that_was_cut(live: list[list[Face]]) -> None:
-    assert says.HEAD_JUMPS in refused(live[::5])
-    assert says.HEAD_JUMPS in refused([*live[:2], *live[11:]])
-    assert says.HEAD_NOT_STRAIGHT_AT_BEGINNING_AND_END in refused(live[: len(live) // 2])
-    assert says.HEAD_NOT_STRAIGHT_AT_BEGINNING in refused(live[11:])
-
-
-def test_two_people_who_take_turns(engine: Engine, live: list[list[Face]], blair: RGBImage) -> None:
-    other = frames_of(engine, blair, path(AHEAD, LEFT, RIGHT, AHEAD, UP, AHEAD))
-    assert len(other) == len(live)
-    middle = len(live) // 2
-    assert says.FRAMES_OF_TWO_PEOPLE in refused([*live[:middle], *other[middle:]])
+def test_two_people_who_take_turns(engine: Engine, live: list[list[Seen]], blair: RGBImage) -> None:
+    other = acted(engine, blair, *COURSE)
+    assert says.FRAMES_OF_TWO_PEOPLE in refused(asked_for(*COURSE), [live[0], other[1]])
 
 
 def test_a_face_that_passes_into_another_by_small_steps(engine: Engine, bush: RGBImage, blair: RGBImage) -> None:
-    (face,) = engine.detect_and_embed(bush)
-    live = [turned(bush, face.landmarks, pose) for pose in path(AHEAD, LEFT, RIGHT, AHEAD, step=8)]
     mixed = [(blair * (1 - share) + bush * share).astype(np.uint8) for share in np.linspace(0, 1, 15)]
-    frames = seen(engine, [*[blair] * 3, *mixed, *live, *mixed[::-1], *[blair] * 3])
-    embeddings = [found[0].embedding for found in frames]
+    frames = seen(engine, [*[blair] * 3, *mixed])
+    embeddings = [face.embedding for _, face in frames]
     assert min(float(one @ other) for one, other in pairwise(embeddings)) > SAME_PERSON
-    assert says.FRAME_OF_ANOTHER_PERSON in refused(frames, ("left", "right"))
+    assert says.FRAME_OF_ANOTHER_PERSON in refused(asked_for(*COURSE), [frames])
 
 
-def test_somebody_else_in_the_picture_and_nobody(live: list[list[Face]]) -> None:
-    for fourth, faces in (([*live[3], *live[0]], 2), ([], 0)):
-        told = says.FRAME_WITHOUT_ONE_FACE.format(number=4, faces=faces)
-        assert refused([*live[:3], fourth, *live[4:]]) == told
-
-
-def test_too_few_and_too_many_frames(live: list[list[Face]]) -> None:
-    for frames in (live[:5], live * (MOST_FRAMES // len(live) + 1), []):
-        told = says.WRONG_NUMBER_OF_FRAMES.format(frames=len(frames), fewest=10, most=100)
-        assert refused(frames) == told
+def test_too_many_frames(live: list[list[Seen]]) -> None:
+    head = asked_for(*COURSE)
+    head.frames = MOST_FRAMES
+    assert refused(head, live) == says.TOO_MANY_FRAMES.format(most=MOST_FRAMES)

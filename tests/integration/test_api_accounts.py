@@ -8,16 +8,18 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from httpx2 import Response
 
 from pgface.accounts import Client, FaceLogin, read_audit, revoke_key
 from pgface.accounts.logins import begin_login
-from pgface.faces.liveness import check_turns
 from pgface.server.service import Service
 from pgface.settings import Settings
-from support.moving_heads import answer_of
+from support.moving_heads import MovingHead, follow
 from support.photos import Photos
 from support.sentences import accounts as says
 from support.web_service import PASSWORD, V1, Served, base64_of, bearer, code_of, file
+
+pytestmark = pytest.mark.usefixtures("short_courses")
 
 OTHER_PASSWORD = "other words than before"
 BUSH = ("George_W_Bush", 6)
@@ -223,40 +225,61 @@ def bush(api: Served, photos: Photos) -> Served:
     return api
 
 
-def frames_for(api: Served, photos: Photos, challenge: dict[str, Any]) -> list[bytes]:
-    return answer_of(api.gallery.faces, photos(*BUSH), challenge["turns"])
+def by_face(api: Served, photos: Photos, *, seen: list[bytes] | None = None, **who: str) -> Response:
+    """Log in by face; the last answer."""
+    begun = api.client.post(f"{V1}/auth/challenge", json=who)
+    assert begun.status_code == 200, begun.text
+    challenge = begun.json()
+    head = MovingHead(api.gallery.faces, photos(*BUSH))
+
+    def answer(frames: list[bytes]) -> Any:
+        if seen is not None:
+            seen.extend(frames)
+        files = [("frames", file(frame)) for frame in frames]
+        answered = api.client.post(f"{V1}/auth/face", data={"challenge": challenge["token"]}, files=files)
+        return answered.json()["pose"] if answered.status_code == 202 else answered
+
+    return follow(head.look, answer, challenge["pose"])
 
 
 def test_log_in_by_face_and_password(bush: Served, photos: Photos) -> None:
-    challenge = bush.client.post(f"{V1}/auth/challenge").json()
-    assert (challenge["policy"], challenge["seconds"]) == ("password+face", 60)
-    frames = frames_for(bush, photos, challenge)
-    fields = {"challenge": challenge["token"], "email": EMAIL, "password": PASSWORD}
-    files = [("frames", file(frame)) for frame in frames]
-    wrong = bush.client.post(f"{V1}/auth/face", data=fields | {"password": "x"}, files=files)
+    begun = bush.client.post(f"{V1}/auth/challenge", json={"email": EMAIL, "password": PASSWORD}).json()
+    assert begun == {
+        "token": begun["token"],
+        "pose": "centre",
+        "progress": 0,
+        "seconds": 120,
+        "policy": "password+face",
+    }
+    wrong = bush.client.post(f"{V1}/auth/challenge", json={"email": EMAIL, "password": "x"})
     assert code_of(wrong, 401) == "login-refused"
-    answer = bush.client.post(f"{V1}/auth/face", data=fields, files=files)
+    answer = by_face(bush, photos, email=EMAIL, password=PASSWORD)
     assert answer.status_code == 200, answer.text
     assert 0.3 < answer.json()["confidence"] < 1
     me = bush.client.get(f"{V1}/auth/me", headers=bearer(answer.json()["token"])).json()
     assert me["user"]["email"] == EMAIL
-    again = bush.client.post(f"{V1}/auth/face", data=fields, files=files)
+    again = by_face(bush, photos, email=EMAIL, password=PASSWORD)  # the same pictures
     assert code_of(again, 401) == "login-refused"
     assert again.json()["detail"] == says.LOGIN_BY_FACE_REFUSED
 
 
-def test_who_logged_in_by_face_alone_is_no_administrator(bush: Served, photos: Photos, settings_of: Any) -> None:
-    settings_of(login_policy="face+liveness")
-    bush.execute("INSERT INTO administrators (user_id) SELECT id FROM users")
-    challenge = bush.client.post(f"{V1}/auth/challenge").json()
-    frames = frames_for(bush, photos, challenge)
-    # The very picture that is compared is enrolled, as it is when somebody has the photo's file: nothing is more alike.
-    seen = [bush.gallery.faces(frame) for frame in frames]
-    compared = check_turns(seen, challenge["turns"], same_person=0).frontal
-    (number,) = [number for number, (face,) in enumerate(seen) if face is compared]
-    bush.gallery.enroll(frames[number], EMAIL)
-    body = {"challenge": challenge["token"], "email": EMAIL, "frames": [base64_of(frame) for frame in frames]}
+def test_json_is_taken_as_well(bush: Served, photos: Photos) -> None:
+    challenge = bush.client.post(f"{V1}/auth/challenge", json={"email": EMAIL, "password": PASSWORD}).json()
+    frames = MovingHead(bush.gallery.faces, photos(*BUSH)).look("centre", frames=1)
+    body = {"challenge": challenge["token"], "frames": [base64_of(frame) for frame in frames]}
     answer = bush.client.post(f"{V1}/auth/face", json=body)
+    assert answer.status_code == 202, answer.text
+    assert answer.json() == challenge
+
+
+def test_who_logged_in_by_face_alone_is_no_administrator(bush: Served, photos: Photos, settings_of: Any) -> None:
+    settings_of(login_policy="face+liveness", liveness="challenge-only")
+    bush.execute("INSERT INTO administrators (user_id) SELECT id FROM users")
+    # The very pictures that are compared are enrolled, as they are when somebody has the photos' files.
+    looked = MovingHead(bush.gallery.faces, photos(*BUSH)).look("centre")
+    for frame in looked:
+        bush.gallery.enroll(frame, EMAIL)
+    answer = by_face(bush, photos, email=EMAIL)
     assert answer.status_code == 200, answer.text
     assert read_audit(bush.gallery.database, limit=1)[0].similarity == pytest.approx(1, abs=1e-5)
     headers = bearer(answer.json()["token"])
@@ -269,15 +292,25 @@ def test_who_logged_in_by_face_alone_is_no_administrator(bush: Served, photos: P
 
 
 def test_faces_that_are_refused(bush: Served, settings_of: Any) -> None:
-    settings_of(login_policy="face+liveness")
+    settings_of(login_policy="face+liveness", liveness="challenge-only")
     client = bush.at("198.51.100.2")
-    answers: list[dict[str, Any]] = [
-        {"challenge": "forged", "email": EMAIL, "frames": []},
-        {"challenge": "", "email": EMAIL, "frames": [base64_of(b"x")] * 100},
-        {"challenge": "x", "frames": []},
-    ]
-    for body in answers:
-        refused = client.post(f"{V1}/auth/face", json=body)
-        assert code_of(refused, 401) == "login-refused", body
-    for body in ({"challenge": "x", "email": EMAIL}, {"challenge": "x", "frames": ["AAAA"] * 101}):
+    for token in ("forged", "", "x" * 1000):
+        refused = client.post(f"{V1}/auth/face", json={"challenge": token, "frames": [base64_of(b"x")]})
+        assert code_of(refused, 401) == "login-refused", token
+    token = client.post(f"{V1}/auth/challenge", json={"email": EMAIL}).json()["token"]
+    for body in (
+        {"challenge": token},
+        {"challenge": token, "frames": []},
+        {"challenge": token, "frames": ["AAAA"] * 21},
+    ):
         assert code_of(client.post(f"{V1}/auth/face", json=body), 422) == "invalid-request"
+    unreadable = client.post(f"{V1}/auth/face", json={"challenge": token, "frames": [base64_of(b"x")]})
+    assert code_of(unreadable, 415) == "photo-format"  # whoever wrote the client can mend it
+    assert (
+        code_of(client.post(f"{V1}/auth/face", json={"challenge": token, "frames": ["AAAA"]}), 401) == "login-refused"
+    )
+
+
+def test_a_policy_without_password_needs_a_network(bush: Served, settings_of: Any) -> None:
+    settings_of(login_policy="face+liveness")
+    assert code_of(bush.client.post(f"{V1}/auth/challenge", json={"email": EMAIL}), 503) == "model-not-installed"

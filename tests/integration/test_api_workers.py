@@ -6,6 +6,7 @@ import http.client
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pgface.accounts import Accounts, Client, create_key
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 from support.embedded_server import eventually
-from support.moving_heads import answer_of
+from support.moving_heads import MovingHead, follow
 from support.photos import Photos
 from support.web_service import PASSWORD, V1, Headers, Running, base64_of, bearer, running
 
@@ -89,22 +90,23 @@ def test_what_one_hands_out_the_other_takes_back(two: Two, photos: Photos) -> No
     accounts = Accounts(two.owner)
     accounts.register(EMAIL, PASSWORD)
     two.owner.enroll(photos("George_W_Bush", 7), EMAIL)
-    status, text = two.ask(one, "POST", f"{V1}/auth/challenge")
+    status, text = two.ask(one, "POST", f"{V1}/auth/challenge", {"email": EMAIL, "password": PASSWORD})
     assert status == 200
-    challenge = json.loads(text)
-    frames = answer_of(two.owner.faces, photos("George_W_Bush", 6), challenge["turns"])
-    body = {
-        "challenge": challenge["token"],
-        "email": EMAIL,
-        "password": PASSWORD,
-        "frames": [base64_of(frame) for frame in frames],
-    }
-    status, text = two.ask(other, "POST", f"{V1}/auth/face", body)
-    assert status == 200, text
-    headers = bearer(json.loads(text)["token"])
+    challenge, turns = json.loads(text), cycle((other, one))
+
+    def answer(frames: list[bytes]) -> Any:
+        body = {"challenge": challenge["token"], "frames": [base64_of(frame) for frame in frames]}
+        status, text = two.ask(next(turns), "POST", f"{V1}/auth/face", body)
+        answered = json.loads(text)
+        assert status in (200, 202), text
+        return answered["pose"] if status == 202 else answered["token"].encode()
+
+    token = follow(MovingHead(two.owner.faces, photos("George_W_Bush", 6)).look, answer, challenge["pose"]).decode()
+    headers = bearer(token)
     for worker in (one, other):
         assert two.ask(worker, "GET", f"{V1}/auth/me", headers=headers)[0] == 200
-    assert two.ask(one, "POST", f"{V1}/auth/face", body)[0] == 401  # each challenge is answered once
+    used = {"challenge": challenge["token"], "frames": [base64_of(b"x")]}
+    assert two.ask(one, "POST", f"{V1}/auth/face", used)[0] == 401  # each challenge is answered once
     assert two.ask(one, "POST", f"{V1}/auth/logout", headers=headers)[0] == 204
     assert two.ask(other, "GET", f"{V1}/auth/me", headers=headers)[0] == 401
 

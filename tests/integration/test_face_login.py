@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 from PIL import Image
 
-from pgface.accounts import Accounts, Client, FaceLogin, read_audit
-from pgface.accounts import challenge as challenge_module
-from pgface.accounts.challenge import Challenge, Challenges, possible_turns
-from pgface.errors import LivenessError, LoginRefusedError, ModelError, TooManyAttemptsError
-from pgface.faces import remember_folder
+from pgface.accounts import Accounts, Challenge, Client, FaceLogin, NewLogin, challenges, read_audit
+from pgface.errors import (
+    LivenessError,
+    LoginRefusedError,
+    ModelError,
+    ModelNotInstalledError,
+    PhotoError,
+    TooManyAttemptsError,
+)
+from pgface.faces import liveness, remember_folder
 from pgface.faces.engine import Detection
 from pgface.faces.liveness_models import OWN
 from pgface.faces.pixels import RGBImage
 from pgface.faces.presentation_attack import AttackDetector
 from pgface.gallery import Gallery
 from pgface.settings import Settings
+from support import embedding_cache
 from support.liveness_networks import as_addon, that_gives
-from support.moving_heads import answer_of
+from support.moving_heads import MovingHead, follow, jpeg, log_in_by_face
 from support.photos import Photos
 from support.sentences import accounts as says
 from support.service_role import opened_as_service
 
-pytestmark = pytest.mark.slow
-
-BUSH, BLAIR = ("George_W_Bush", 6), ("Tony_Blair", 2)
+BUSH, BLAIR, POWELL = ("George_W_Bush", 6), ("Tony_Blair", 2), ("Colin_Powell", 8)
 EMAIL, OTHER, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
 HOME = Client(address="192.0.2.7")
 
-Act = Callable[..., list[bytes]]
+HeadOf = Callable[..., MovingHead]
 
 
 @pytest.fixture
@@ -59,17 +62,32 @@ def people(gallery: Gallery, photos: Photos) -> Gallery:
 
 
 @pytest.fixture
-def act(gallery: Gallery, photos: Photos) -> Act:
-    """What a camera sees of somebody who does as they are asked."""
+def head_of(gallery: Gallery, photos: Photos) -> HeadOf:
+    """Somebody in front of the camera."""
+    return lambda who, **options: MovingHead(gallery.faces, photos(*who), **options)
 
-    return lambda who, turns: answer_of(gallery.faces, photos(*who), turns)
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_courses")]
 
 
 def of_policy(gallery: Gallery, policy: str, **changes: object) -> FaceLogin:
-    """The same gallery with other settings."""
-    values = gallery.settings.model_dump() | {"login_policy": policy} | changes
+    """The same gallery with other settings; without a network against presentation attacks unless told otherwise."""
+    values = gallery.settings.model_dump() | {"login_policy": policy, "liveness": "challenge-only"} | changes
     gallery._settings = Settings.model_validate({"PGFACE_SCHEMA": values.pop("schema_name")} | values)
     return FaceLogin(gallery)
+
+
+def log_in(login: FaceLogin, head: MovingHead, **who: object) -> NewLogin:
+    """All the way."""
+    return log_in_by_face(login, login.challenge(**who), head.look)  # type: ignore[arg-type]
+
+
+def refused(login: FaceLogin, act: Callable[[], object]) -> str | None:
+    """Why, as the audit log has it; the client learns nothing."""
+    with pytest.raises(LoginRefusedError) as error:
+        act()
+    assert str(error.value) == says.LOGIN_BY_FACE_REFUSED
+    return why(login._gallery)
 
 
 def why(gallery: Gallery) -> str | None:
@@ -77,13 +95,10 @@ def why(gallery: Gallery) -> str | None:
     return read_audit(gallery.database, limit=1)[0].reason
 
 
-def test_password_and_face(people: Gallery, act: Act) -> None:
-    login = FaceLogin(people)
-    challenge = login.challenge()
-    frames = act(BUSH, challenge.turns)
-    found = login.log_in(challenge.token, frames, email=EMAIL.upper(), password=PASSWORD, client=HOME)
+def test_password_and_face(people: Gallery, head_of: HeadOf) -> None:
+    found = log_in(FaceLogin(people), head_of(BUSH), email=EMAIL.upper(), password=PASSWORD)
     who = Accounts(people).who(found.token)
-    assert who.email == EMAIL
+    assert (who.email, who.methods) == (EMAIL, ["pwd", "face"])
     assert people.binding.verify_threshold <= who.confidence < 1
     (entry, *_) = read_audit(people.database)
     assert (entry.event, entry.outcome, entry.user_id, entry.address) == (
@@ -95,83 +110,99 @@ def test_password_and_face(people: Gallery, act: Act) -> None:
     assert entry.similarity == pytest.approx(who.confidence)
 
 
-def test_the_default_takes_no_face_without_the_password(people: Gallery, act: Act) -> None:
+@pytest.mark.parametrize("turns", [3, 4])
+def test_a_whole_course(people: Gallery, head_of: HeadOf, monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
+    monkeypatch.setattr(liveness, "COUNTS", (turns,))
+    monkeypatch.setattr(liveness, "HOLDS", (2, 5, 8))
+    head, login = head_of(BUSH), FaceLogin(people)
+    challenge = login.challenge(email=EMAIL, password=PASSWORD)
+    asked = [challenge]
+
+    def answer(frames: list[bytes]) -> liveness.Pose | NewLogin:
+        answered = login.answer(challenge.token, frames)
+        if isinstance(answered, NewLogin):
+            return answered
+        asked.append(answered)
+        return answered.pose
+
+    assert follow(head.look, answer, challenge.pose).token
+    poses = [
+        now.pose
+        for before, now in zip([None, *asked], asked, strict=False)
+        if before is None or now.progress > before.progress
+    ]
+    assert len(poses) == 2 * turns + 1
+    assert set(poses[::2]) == {"centre"}
+    assert {"left", "right"} <= set(poses[1::2])
+    assert [now.progress for now in asked] == sorted(now.progress for now in asked)
+    assert {now.token for now in asked} == {challenge.token}
+
+
+def test_the_default_takes_no_face_without_the_password(people: Gallery) -> None:
     login = FaceLogin(people)
-    challenge = login.challenge()
-    frames = act(BUSH, challenge.turns)
     for password in (None, "", "five other plain words"):
         with pytest.raises(LoginRefusedError):
-            login.log_in(challenge.token, frames, email=EMAIL, password=password)
+            login.challenge(email=EMAIL, password=password)
     assert why(people) == says.REASON_WRONG_PASSWORD
-    assert login.log_in(challenge.token, frames, email=EMAIL, password=PASSWORD)  # the challenge was not used up
 
 
-def test_who_says_who_they_are_and_who_says_another(people: Gallery, act: Act) -> None:
+def test_who_says_who_they_are_and_who_says_another(people: Gallery, head_of: HeadOf) -> None:
     login = of_policy(people, "face+liveness")
-    challenge = login.challenge()
-    assert login.log_in(challenge.token, act(BUSH, challenge.turns), email=EMAIL)
-    challenge = login.challenge()
-    frames = act(BUSH, challenge.turns)
-    with pytest.raises(LoginRefusedError) as refused:
-        login.log_in(challenge.token, frames, email=OTHER)
-    assert str(refused.value) == says.LOGIN_BY_FACE_REFUSED
+    assert log_in(login, head_of(BUSH), email=EMAIL)
+    another = lambda: log_in(login, head_of(POWELL), email=OTHER)  # noqa: E731
+    assert refused(login, another) == says.REASON_ANOTHER_FACE
     (entry, *_) = read_audit(people.database)
-    assert entry.reason == says.REASON_ANOTHER_FACE
     assert entry.similarity is not None
     assert entry.similarity < people.binding.verify_threshold
-    challenge = login.challenge()
-    with pytest.raises(LoginRefusedError) as refused:
-        login.log_in(challenge.token, act(BUSH, challenge.turns), email="nobody@example.org")
-    assert str(refused.value) == says.LOGIN_BY_FACE_REFUSED
-    assert why(people) == says.REASON_UNKNOWN_EMAIL
+    unknown = lambda: log_in(login, head_of(POWELL), email="nobody@example.org")  # noqa: E731
+    assert refused(login, unknown) == says.REASON_UNKNOWN_EMAIL
 
 
-def test_nobody_says_anything(people: Gallery, act: Act) -> None:
+def test_a_person_who_does_not_say_who_they_are(people: Gallery, head_of: HeadOf) -> None:
     login = of_policy(people, "identify+liveness")
-    challenge = login.challenge()
-    found = login.log_in(challenge.token, act(BLAIR, challenge.turns))
+    found = log_in(login, head_of(BLAIR))
     assert Accounts(people).who(found.token).email == OTHER
-    challenge = login.challenge()
-    with pytest.raises(LoginRefusedError):
-        login.log_in(challenge.token, act(("Colin_Powell", 8), challenge.turns))
-    assert why(people) == says.REASON_NO_SIMILAR_USER
+    assert refused(login, lambda: log_in(login, head_of(POWELL))) == says.REASON_NO_SIMILAR_USER
 
 
-def test_two_users_who_look_alike(people: Gallery, photos: Photos, act: Act) -> None:
+def test_two_users_who_look_alike(people: Gallery, photos: Photos, head_of: HeadOf) -> None:
     twin = people.add_user("twin@example.org")
     people.enroll(photos("Tony_Blair", 4), twin.id, allow_other_user=True)
     login = of_policy(people, "identify+liveness", login_margin=1.0)
-    challenge = login.challenge()
-    with pytest.raises(LoginRefusedError):
-        login.log_in(challenge.token, act(BLAIR, challenge.turns))
+    reason = refused(login, lambda: log_in(login, head_of(BLAIR)))
     alike = {twin.id, people.user(OTHER).id}
-    assert why(people) in {says.REASON_ANOTHER_USER_NEARLY_AS_SIMILAR.format(user_id=user_id) for user_id in alike}
+    assert reason in {says.REASON_ANOTHER_USER_NEARLY_AS_SIMILAR.format(user_id=user_id) for user_id in alike}
 
 
-def test_a_network_for_liveness_is_asked_as_well(people: Gallery, act: Act) -> None:
-    login = of_policy(people, "face+liveness")
+@pytest.mark.parametrize("policy", ["face+liveness", "identify+liveness"])
+def test_without_a_password_a_network_is_needed(people: Gallery, policy: str) -> None:
+    login = of_policy(people, policy, liveness="network")
+    with pytest.raises(ModelNotInstalledError, match=says.LOGIN_NEEDS_NETWORK.pattern(policy=policy)):
+        login.challenge(email=EMAIL)
+    that_gives(people.settings.models_dir / OWN / "2.7_80x80_MiniFASNetV2.onnx", 0, 9, 0)
+    assert login.challenge(email=EMAIL).policy == policy
+
+
+def test_a_network_for_liveness_is_asked_as_well(people: Gallery, head_of: HeadOf) -> None:
+    login = of_policy(people, "face+liveness", liveness="network")
     own = people.settings.models_dir / OWN
     network = that_gives(own / "2.7_80x80_MiniFASNetV2.onnx", 0, 9, 0)
     as_addon(own / "liveness.onnx", of_first=0, bias=0.9)
-
-    def answer(login: FaceLogin) -> None:
-        challenge = login.challenge()
-        login.log_in(challenge.token, act(BUSH, challenge.turns), email=EMAIL)
-
-    answer(login)
+    assert log_in(login, head_of(BUSH), email=EMAIL)
     that_gives(network, 0, 2, 0)  # 0.787
-    with pytest.raises(LoginRefusedError) as refused:
-        answer(login)
-    assert str(refused.value) == says.LOGIN_BY_FACE_REFUSED
+    reason = refused(login, lambda: log_in(login, head_of(("George_W_Bush", 1)), email=EMAIL))
     told = says.TAKEN_FOR_A_PICTURE.pattern(network="liveness", score="0.787", frames="...")
-    assert re.match(told, str(why(people)))
-    answer(of_policy(people, "face+liveness", liveness_threshold=0.75))
+    assert re.match(told, str(reason))
+    lower = of_policy(people, "face+liveness", liveness_threshold=0.75)
+    assert log_in(lower, head_of(("George_W_Bush", 6), seed=2), email=EMAIL)
     network.write_bytes(b"")
     with pytest.raises(ModelError, match=says.NETWORK_IS_DAMAGED.pattern(file=network.name)):
-        answer(login)
+        log_in(login, head_of(("George_W_Bush", 9)), email=EMAIL)
 
 
-def test_the_frames_that_a_network_sees(people: Gallery, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_sees_a_frame_of_each_look_straight_ahead(
+    people: Gallery, head_of: HeadOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     that_gives(people.settings.models_dir / OWN / "minifasnet_v2.onnx", 0, 9, 0)
     seen: list[tuple[RGBImage, Detection]] = []
     score = AttackDetector.score
@@ -181,106 +212,276 @@ def test_the_frames_that_a_network_sees(people: Gallery, act: Act, monkeypatch: 
         return score(self, image, face)
 
     monkeypatch.setattr(AttackDetector, "score", noting)
-    login = of_policy(people, "face+liveness")
-    challenge = login.challenge()
-    frames = act(BUSH, challenge.turns)
-    login.log_in(challenge.token, frames, email=EMAIL)
-    pictures = [np.asarray(Image.open(io.BytesIO(frame))) for frame in (frames[0], frames[-1])]
-    assert 2 <= len(seen) <= 3
-    assert np.array_equal(seen[0][0], pictures[0])
-    assert np.array_equal(seen[-1][0], pictures[1])
-    assert all(abs(face.quality.yaw - seen[0][1].quality.yaw) < 10 for _, face in seen)
-    assert all(np.array_equal(face.landmarks, people.faces(image)[0].landmarks) for image, face in seen)
+    login, head, frames = of_policy(people, "face+liveness"), head_of(BUSH), []
+
+    def look(pose: liveness.Pose) -> list[bytes]:
+        frames.extend(taken := head.look(pose))
+        return taken
+
+    challenge = login.challenge(email=EMAIL)
+    log_in_by_face(login, challenge, look)
+    sent = {np.asarray(Image.open(io.BytesIO(frame))).tobytes() for frame in frames}
+    assert len(seen) == 3  # before, between and after two turns
+    assert all(image.tobytes() in sent for image, _ in seen)
+    assert all(abs(face.quality.yaw - seen[0][1].quality.yaw) < liveness.CENTRE for _, face in seen)
 
 
-def test_a_recording_is_sent_again(people: Gallery, act: Act) -> None:
+# What is not as asked ends the challenge
+
+
+def test_frames_are_taken_once(people: Gallery, head_of: HeadOf) -> None:
     login = of_policy(people, "face+liveness")
-    challenge = login.challenge()
-    frames = act(BUSH, challenge.turns)
-    login.log_in(challenge.token, frames, email=EMAIL)
-    with pytest.raises(LoginRefusedError):
-        login.log_in(challenge.token, frames, email=EMAIL)
-    assert why(people) == says.CHALLENGE_ANSWERED_BEFORE
-    other = next(new for new in iter(login.challenge, None) if new.turns != challenge.turns)
-    with pytest.raises(LoginRefusedError):
-        login.log_in(other.token, frames, email=EMAIL)
-    turns, asked = ", ".join(challenge.turns), ", ".join(other.turns)
-    assert why(people) == says.HEAD_TURNED_OTHERWISE.format(turns=turns, asked=asked)
+    taken: list[list[bytes]] = []
+    head = head_of(BUSH)
+
+    def look(pose: liveness.Pose) -> list[bytes]:
+        taken.append(head.look(pose))
+        return taken[-1]
+
+    challenge = login.challenge(email=EMAIL)
+    assert log_in_by_face(login, challenge, look)
+    # The same recording, for the same course of a new challenge, at once and as copies of less quality.
+    for copies, reason in (
+        (lambda frame: frame, says.FRAME_USED_BEFORE),
+        (as_png, says.FRAME_USED_BEFORE),
+        (compressed_again(), says.FRAMES_ARE_COPIES),
+    ):
+        told = str(refused(login, lambda: send_again(login, taken, copies)))  # noqa: B023 - called at once
+        assert reason in told
+    # Whoever else says that it is them.
+    login = of_policy(people, "identify+liveness")
+    assert says.FRAME_USED_BEFORE in str(refused(login, lambda: send_again(login, taken, lambda frame: frame)))
+
+
+def send_again(login: FaceLogin, taken: list[list[bytes]], changed: Callable[[bytes], bytes]) -> object:
+    """Draws challenges until one is as the recording was; that is what an attacker would do, who is counted."""
+    while True:
+        people = login._gallery
+        with people.database.transaction() as connection:
+            connection.execute("DELETE FROM login_attempts")
+        challenge = login.challenge(email=EMAIL)
+        try:
+            for frames in taken:
+                answered = login.answer(challenge.token, [changed(frame) for frame in frames])
+        except LoginRefusedError:
+            if "turn" not in str(why(people)):
+                raise
+            continue
+        return answered
+
+
+def as_png(frame: bytes) -> bytes:
+    file = io.BytesIO()
+    Image.open(io.BytesIO(frame)).save(file, "PNG")
+    return file.getvalue()
+
+
+def compressed_again() -> Callable[[bytes], bytes]:
+    """Each time with other noise, because refused copies are remembered as well."""
+    noise = np.random.default_rng(7)
+
+    def copy(frame: bytes) -> bytes:
+        pixels = np.asarray(Image.open(io.BytesIO(frame)))
+        return jpeg(np.clip(pixels + noise.normal(0, 1, pixels.shape), 0, 255).astype(np.uint8))
+
+    return copy
+
+
+def test_used_frames_are_forgotten_with_the_face(
+    people: Gallery, head_of: HeadOf, connection: psycopg.Connection
+) -> None:
+    login = of_policy(people, "face+liveness")
+
+    def remembered() -> int:
+        ((rows,),) = connection.execute("SELECT count(*) FROM used_frames").fetchall()
+        connection.commit()
+        return int(rows)
+
+    assert log_in(login, head_of(BUSH), email=EMAIL)
+    assert log_in(login, head_of(BLAIR), email=OTHER)
+    assert remembered() == 2
+    first, *others = people.photos(EMAIL)
+    people.erase_photo(first.id)
+    assert remembered() == 2  # the face is still enrolled
+    for photo in others:
+        people.erase_photo(photo.id)
+    assert remembered() == 1
+    people.merge_users(OTHER, EMAIL)
+    assert remembered() == 1  # it moves with the face
+    people.erase_face(EMAIL)
+    assert remembered() == 0
+
+
+def test_refused_frames_of_a_persons_own_face_are_remembered_too(people: Gallery, head_of: HeadOf) -> None:
+    login = of_policy(people, "face+liveness")
+    head = head_of(BUSH)
+    challenge = login.challenge(email=EMAIL)
+    frames = head.look("centre")
+    login.answer(challenge.token, frames)
+    assert refused(login, lambda: login.answer(challenge.token, [frames[0]] * 5)) == says.FRAME_SENT_TWICE.format(
+        number=6
+    )
+    taken = [frames]
+
+    def look(pose: liveness.Pose) -> list[bytes]:
+        return taken.pop() if taken else head.look(pose)
+
+    again = login.challenge(email=EMAIL)
+    reason = refused(login, lambda: log_in_by_face(login, again, look))
+    assert reason == says.FRAME_USED_BEFORE
 
 
 def test_a_still_photo_and_what_is_no_photo(people: Gallery, photos: Photos) -> None:
     login = of_policy(people, "face+liveness")
     data = photos("George_W_Bush", 6).read_bytes()
     for frames, reason in (
-        ([data] * 20, says.FRAME_SENT_TWICE.format(number=1)),
-        ([b"GIF89a"] * 20, "<bytes>"),
-        ([data] * 101, says.MORE_FRAMES_THAN_ARE_READ.format(frames=101, most=100)),
-        ([], says.WRONG_NUMBER_OF_FRAMES.format(frames=0, fewest=10, most=100)),
+        ([data] * 20, says.FRAME_SENT_TWICE.format(number=2)),
+        ([data] * 21, says.WRONG_NUMBER_OF_FRAMES.format(frames=21, most=20)),
+        ([], says.WRONG_NUMBER_OF_FRAMES.format(frames=0, most=20)),
     ):
-        with pytest.raises(LoginRefusedError):
-            login.log_in(login.challenge().token, frames, email=EMAIL)
-        assert str(why(people)).startswith(reason)
-    assert str(login_error(login, data)) == says.LOGIN_BY_FACE_REFUSED
+        token = login.challenge(email=OTHER).token
+        assert refused(login, lambda: login.answer(token, frames)) == reason  # noqa: B023 - called at once
+    token = login.challenge(email=OTHER).token
+    with pytest.raises(PhotoError):
+        login.answer(token, [b"GIF89a"])
+    assert why(people) == says.REASON_FRAME_CANNOT_BE_READ
+    assert refused(login, lambda: login.answer(token, [data])) == says.CHALLENGE_UNKNOWN
 
 
-def login_error(login: FaceLogin, data: bytes) -> Exception:
-    with pytest.raises(LoginRefusedError) as error:
-        login.log_in("", [data], email=OTHER)
-    return error.value
+def test_frames_have_a_limit_in_pixels_and_bytes(people: Gallery) -> None:
+    login = of_policy(people, "face+liveness")
+    large = np.zeros((1001, 1000, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)
+    for frame in (jpeg(large), as_png(jpeg(noise))):
+        token = login.challenge(email=EMAIL).token
+        with pytest.raises(PhotoError):
+            login.answer(token, [frame])
+        assert why(people) == says.REASON_FRAME_CANNOT_BE_READ
 
 
-@pytest.mark.parametrize("spoilt", ["", "x", "{token}x", "x{token}", "{swapped}"])
-def test_challenges_of_ones_own_making(people: Gallery, spoilt: str) -> None:
-    challenges = Challenges(people.database)
-    challenge = challenges.hand_out(looks_up=True)
-    middle = len(challenge.token) // 3
-    swapped = challenge.token[:middle] + challenge.token[middle:][::-1]
-    forged = spoilt.format(token=challenge.token, swapped=swapped)
-    with pytest.raises(LivenessError, match=says.CHALLENGE_FORGED.pattern()):
-        challenges.take_back(forged)
-    assert challenges.take_back(challenge.token) == challenge.turns
+def test_several_faces_are_refused_before_any_is_embedded(
+    people: Gallery, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = of_policy(people, "face+liveness")
+    one = np.asarray(Image.open(photos("George_W_Bush", 6)).convert("RGB"))
+    collage = np.tile(one, (3, 3, 1))
+    monkeypatch.setattr(embedding_cache, "_LARGEST", 0)  # the cache embeds all, whichever are chosen
+    engine, embedded = type(people.engine), []
+    embed = engine._embed  # type: ignore[attr-defined]
+    monkeypatch.setattr(engine, "_embed", lambda *given: (embedded.append(1), embed(*given))[1])
+    token = login.challenge(email=EMAIL).token
+    assert str(refused(login, lambda: login.answer(token, [jpeg(collage)] * 20))).startswith(
+        says.FRAME_SHOWS_FACES.format(faces=9)
+    )
+    assert not embedded
 
 
-def test_a_challenge_is_short_lived(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    challenges = Challenges(people.database)
-    challenge = challenges.hand_out(looks_up=True)
-    monkeypatch.setattr(challenge_module, "SECONDS", 0)
-    time.sleep(1.1)  # its clock counts whole seconds
-    with pytest.raises(LivenessError, match=says.CHALLENGE_TOO_OLD.pattern()):
-        challenges.take_back(challenge.token)
+@pytest.mark.parametrize("spoilt", ["", "x", "{token}x", "x{token}", "\udc80", "\0"])
+def test_challenges_of_ones_own_making(people: Gallery, head_of: HeadOf, spoilt: str) -> None:
+    login = FaceLogin(people)
+    challenge = login.challenge(email=EMAIL, password=PASSWORD)
+    forged = spoilt.format(token=challenge.token)
+    frames = head_of(BUSH).look("centre")
+    assert refused(login, lambda: login.answer(forged, frames)) == says.CHALLENGE_UNKNOWN
+    with pytest.raises(LivenessError):
+        login.count_hint(forged)
+    assert login.answer(challenge.token, frames)
 
 
-def test_every_process_takes_what_another_one_handed_out(people: Gallery) -> None:
+def test_a_challenge_is_short_lived(people: Gallery, head_of: HeadOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(challenges, "SECONDS", 0)
+    login = FaceLogin(people)
+    token = login.challenge(email=EMAIL, password=PASSWORD).token
+    assert refused(login, lambda: login.answer(token, head_of(BUSH).look("centre"))) == says.CHALLENGE_UNKNOWN
+    monkeypatch.setattr(challenges, "SECONDS", 60)
+    login.challenge(email=EMAIL, password=PASSWORD)
+    with people.database.transaction() as connection:
+        ((rows,),) = connection.execute("SELECT count(*) FROM login_challenges").fetchall()
+    assert rows == 1  # the one that is too old is gone
+
+
+def test_a_challenge_tells_nothing_without_its_token(people: Gallery, head_of: HeadOf) -> None:
+    login = FaceLogin(people)
+    challenge = login.challenge(email=EMAIL, password=PASSWORD)
+    head = head_of(BUSH)
+    login.answer(challenge.token, head.look("centre", frames=1))
+    with people.database.transaction() as connection:
+        ((row_id, state),) = connection.execute("SELECT id, state FROM login_challenges").fetchall()
+    assert challenge.token not in row_id
+    assert not any(word in bytes(state) for word in (challenge.token.encode(), b"left", b"centre", b"frontal"))
+    assert repr(challenge).find(challenge.token) == -1
+
+
+def test_every_process_goes_on_with_what_another_one_saw(people: Gallery, head_of: HeadOf) -> None:
     with Gallery.open(people.settings) as other:
-        challenge = Challenges(people.database).hand_out(looks_up=True)
-        assert Challenges(other.database).take_back(challenge.token) == challenge.turns
-        with pytest.raises(LivenessError):
-            Challenges(people.database).take_back(challenge.token)
+        logins, head = [FaceLogin(people), FaceLogin(other)], head_of(BUSH)
+        challenge = logins[0].challenge(email=EMAIL, password=PASSWORD)
+
+        def answer(frames: list[bytes]) -> liveness.Pose | NewLogin:
+            logins.reverse()
+            answered = logins[0].answer(challenge.token, frames)
+            return answered.pose if isinstance(answered, Challenge) else answered
+
+        assert follow(head.look, answer, challenge.pose)
 
 
-@pytest.mark.parametrize(("looks_up", "count"), [(True, 28), (False, 6)])
-def test_what_can_be_asked_for(looks_up: bool, count: int) -> None:
-    possible = possible_turns(looks_up=looks_up)
-    assert len(set(possible)) == len(possible) == count
-    assert all({"left", "right"} <= set(turns) for turns in possible)
-    assert all(one != other for turns in possible for one, other in pairwise(turns))
+def test_one_request_at_a_time(people: Gallery, head_of: HeadOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    login, head = of_policy(people, "face+liveness"), head_of(BUSH)
+    challenge = login.challenge(email=EMAIL)
+    frames = head.look("centre")
+    see, meanwhile = liveness.HeadTurns.see, []
+
+    def during(self: liveness.HeadTurns, *given: object) -> None:
+        monkeypatch.setattr(liveness.HeadTurns, "see", see)
+        meanwhile.append(refused(login, lambda: login.answer(challenge.token, frames)))
+        see(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(liveness.HeadTurns, "see", during)
+    assert isinstance(login.answer(challenge.token, frames), Challenge)
+    assert meanwhile == [says.CHALLENGE_UNKNOWN]
 
 
-def test_failed_faces_are_counted_and_leave_the_password_way_open(people: Gallery) -> None:
+def test_challenges_are_counted_and_leave_the_password_way_open(people: Gallery) -> None:
     login = of_policy(people, "face+liveness")
     for _ in range(5):
-        with pytest.raises(LoginRefusedError):
-            login.log_in("forged", [], email=EMAIL, client=HOME)
+        login.challenge(email=EMAIL, client=HOME)
     with pytest.raises(TooManyAttemptsError):
-        login.log_in("forged", [], email=EMAIL, client=HOME)
+        login.challenge(email=EMAIL, client=HOME)
     assert why(people) == says.REASON_TOO_MANY_ATTEMPTS
+    assert login.challenge(email=OTHER, client=HOME)
     assert Accounts(people).log_in(EMAIL, PASSWORD, client=HOME)
 
 
-def test_a_user_without_photos(people: Gallery, act: Act) -> None:
+def test_challenges_for_no_account_are_counted_by_address(people: Gallery) -> None:
+    login = of_policy(people, "identify+liveness")
+    for _ in range(30):
+        login.challenge(client=HOME)
+    with pytest.raises(TooManyAttemptsError):
+        login.challenge(client=HOME)
+    assert login.challenge(client=Client(address="192.0.2.8"))
+
+
+def test_a_login_that_succeeds_is_no_attempt_in_vain(people: Gallery, head_of: HeadOf) -> None:
+    login = of_policy(people, "face+liveness")
+    for _ in range(4):
+        login.challenge(email=EMAIL, client=HOME)
+    challenge = login.challenge(email=EMAIL, client=HOME)
+    assert log_in_by_face(login, challenge, head_of(BUSH).look)
+    for _ in range(5):
+        login.challenge(email=EMAIL, client=HOME)
+
+
+def test_hints_are_counted(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(challenges, "MOST_HINTS", 3)
+    login = of_policy(people, "face+liveness")
+    token = login.challenge(email=EMAIL).token
+    for _ in range(3):
+        login.count_hint(token)
+    with pytest.raises(LivenessError):
+        login.count_hint(token)
+
+
+def test_a_user_without_photos(people: Gallery, head_of: HeadOf) -> None:
     people.add_user("new@example.org")
     login = of_policy(people, "face+liveness")
-    challenge: Challenge = login.challenge()
-    with pytest.raises(LoginRefusedError):
-        login.log_in(challenge.token, act(BUSH, challenge.turns), email="new@example.org")
-    assert why(people) == says.REASON_ANOTHER_FACE
+    assert refused(login, lambda: log_in(login, head_of(BUSH), email="new@example.org")) == says.REASON_ANOTHER_FACE

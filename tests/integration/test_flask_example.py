@@ -18,10 +18,12 @@ from werkzeug.test import TestResponse
 from pgface.accounts import Accounts, read_audit
 from pgface.gallery import Gallery
 from pgface.settings import Settings, get_settings
-from support.moving_heads import answer_of
+from support.moving_heads import MovingHead, follow
 from support.photos import Photos
 from support.sentences import accounts as accounts_say
 from support.sentences import pages as says
+
+pytestmark = pytest.mark.usefixtures("short_courses")
 
 FILE = Path(__file__).parents[2] / "examples" / "flask_login" / "app.py"
 EMAIL, PASSWORD = "bush@example.org", "four plain words here"
@@ -43,6 +45,7 @@ def example(settings: Settings, people: Gallery, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PGFACE_SCHEMA", settings.schema_name)
     monkeypatch.setenv("PGFACE_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("PGFACE_LOGIN_POLICY", "face+liveness")
+    monkeypatch.setenv("PGFACE_LIVENESS", "challenge-only")
     get_settings.cache_clear()
     spec = importlib.util.spec_from_file_location("flask_login_example", FILE)
     assert spec is not None
@@ -108,9 +111,14 @@ def test_a_wrong_password_and_too_many(browser: FlaskClient) -> None:
 
 
 def by_face(browser: FlaskClient, gallery: Gallery, photo: Path, email: str) -> TestResponse:
-    challenge = ask(browser, "POST", "/login/face/challenge").get_json()
-    frames = [(io.BytesIO(frame), "x.jpg") for frame in answer_of(gallery.faces, photo, challenge["turns"])]
-    return ask(browser, "POST", "/login/face", data={"challenge": challenge["token"], "email": email, "frames": frames})
+    challenge = ask(browser, "POST", "/login/face/challenge", data={"email": email}).get_json()
+
+    def answer(frames: list[bytes]) -> Any:
+        files = [(io.BytesIO(frame), "x.jpg") for frame in frames]
+        answered = ask(browser, "POST", "/login/face", data={"challenge": challenge["token"], "frames": files})
+        return answered.get_json()["pose"] if answered.status_code == 202 else answered
+
+    return follow(MovingHead(gallery.faces, photo).look, answer, challenge["pose"])
 
 
 def test_by_face(browser: FlaskClient, people: Gallery, photos: Photos) -> None:

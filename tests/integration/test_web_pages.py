@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from httpx2 import Response
@@ -23,7 +24,7 @@ from pgface.gallery import Gallery
 from pgface.server.app import create_app
 from pgface.server.callers import COOKIE
 from pgface.settings import Settings
-from support.moving_heads import answer_of
+from support.moving_heads import MovingHead, follow
 from support.photos import Photos
 from support.sentences import accounts as accounts_say
 from support.sentences import api as api_says
@@ -31,6 +32,8 @@ from support.sentences import pages as says
 from support.sentences import photos as photos_say
 from support.service_role import opened_as_service
 from support.web_messages import FOLDER, held, told_by_accounts, translated
+
+pytestmark = pytest.mark.usefixtures("short_courses")
 
 EMAIL, OTHER, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
 OURS = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
@@ -451,15 +454,22 @@ def test_who_is_not_logged_in_sees_nothing(browser: TestClient) -> None:
 
 def test_what_the_camera_sees_lets_somebody_in(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
     inside.post("/logout")
-    challenge = inside.post("/api/v1/auth/challenge").json()
-    frames = answer_of(gallery.faces, photos("George_W_Bush", 6), challenge["turns"])
-    files = [("frames", (f"{number}.jpg", frame)) for number, frame in enumerate(frames)]
-    data = {"challenge": challenge["token"], "email": EMAIL, "password": PASSWORD, "next": "/problems"}
-    answer = inside.post("/login/face", data=data, files=files)
-    assert (answer.status_code, answer.json()) == (200, {"next": "/problems"})
-    assert "HttpOnly" in answer.headers["set-cookie"]
+    challenge = inside.post("/api/v1/auth/challenge", json={"email": EMAIL, "password": PASSWORD}).json()
+
+    def send(frames: list[bytes]) -> Response:
+        files = [("frames", (f"{number}.jpg", frame)) for number, frame in enumerate(frames)]
+        return inside.post("/login/face", data={"challenge": challenge["token"], "next": "/problems"}, files=files)
+
+    def answer(frames: list[bytes]) -> Any:
+        answered = send(frames)
+        return answered.json()["pose"] if answered.status_code == 202 else answered
+
+    head = MovingHead(gallery.faces, photos("George_W_Bush", 6))
+    answered: Response = follow(head.look, answer, challenge["pose"])
+    assert (answered.status_code, answered.json()) == (200, {"next": "/problems"})
+    assert "HttpOnly" in answered.headers["set-cookie"]
     assert says.SESSION_BY_FACE in inside.get("/account").text
-    again = inside.post("/login/face", data=data, files=files)
+    again = send(head.look("centre"))
     assert (again.status_code, again.json()["code"]) == (401, "login-refused")
     logins = gallery_logins(inside)
     assert logins["face", "done"] >= 1
@@ -487,13 +497,13 @@ def test_the_policy_says_what_is_asked_besides(gallery: Gallery) -> None:
 @pytest.fixture
 def searching(gallery: Gallery) -> Iterator[TestClient]:
     """A browser where a face alone is asked for."""
-    with of_policy(gallery, login_policy="identify+liveness") as browser:
+    with of_policy(gallery, login_policy="identify+liveness", liveness="challenge-only") as browser:
         yield browser
 
 
 def test_hints(searching: TestClient, photos: Photos, group_photo: Path) -> None:
     browser = searching
-    challenge = browser.post("/api/v1/auth/challenge").json()["token"]
+    challenge = browser.post("/api/v1/auth/challenge", json={}).json()["token"]
 
     def hint(photo: Image.Image, token: str = challenge) -> Response:
         file = io.BytesIO()
@@ -525,7 +535,9 @@ def test_hints(searching: TestClient, photos: Photos, group_photo: Path) -> None
 def test_hints_give_way_to_all_else(gallery: Gallery, photos: Photos) -> None:
     with of_policy(gallery, workers=1, queue_size=3) as browser:
         pool = browser.app.state.service.inference  # type: ignore[attr-defined]
-        challenge = browser.post("/api/v1/auth/challenge").json()["token"]
+        register(browser)
+        who = {"email": EMAIL, "password": PASSWORD}
+        challenge = browser.post("/api/v1/auth/challenge", json=who).json()["token"]
         frame = photos("George_W_Bush", 6).read_bytes()
 
         def hint() -> int:
@@ -535,7 +547,6 @@ def test_hints_give_way_to_all_else(gallery: Gallery, photos: Photos) -> None:
         assert hint() == 200
         pool._taken += 1  # of four places
         assert hint() == 503
-        register(browser)
         assert add_photo(browser, photos("George_W_Bush", 7)).status_code == 303
         pool._taken -= 1
         assert hint() == 200

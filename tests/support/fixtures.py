@@ -24,7 +24,7 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from pgface.accounts import passwords
-from pgface.faces import remember_folder
+from pgface.faces import liveness, remember_folder
 from pgface.gallery import Gallery
 from pgface.postgres import cluster
 from pgface.postgres.database import Database
@@ -221,3 +221,10 @@ def _hash_passwords(hash_parameters: dict[str, Any], monkeypatch: pytest.MonkeyP
     others = passwords._hashes.hashers[1:]
     monkeypatch.setattr(passwords, "_hashes", PasswordHash((Argon2Hasher(**hash_parameters), *others)))
     monkeypatch.setattr(passwords, "_nobodys_hash", cache(passwords._nobodys_hash.__wrapped__))
+
+
+@pytest.fixture
+def short_courses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logins by face of two turns, one to each side: these take a second, and work as others do."""
+    monkeypatch.setattr(liveness, "COUNTS", (2,))
+    monkeypatch.setattr(liveness, "HOLDS", (2,))

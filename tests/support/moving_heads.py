@@ -6,22 +6,26 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from skimage.transform import AffineTransform, warp
 
+from pgface.accounts import Challenge, Client, FaceLogin, NewLogin
 from pgface.faces.engine import Face
-from pgface.faces.liveness import Turn
+from pgface.faces.liveness import Pose as Asked
 from pgface.faces.pixels import RGBImage
 
 Pose = tuple[float, float]
 """Yaw and pitch in degrees, from the photo's own, with the signs of `Quality`."""
 
-STATIONS: dict[Turn, Pose] = {"left": (45, 0), "right": (-45, 0), "up": (0, 35)}
+STATIONS: dict[Asked, Pose] = {"left": (45, 0), "right": (-45, 0), "up": (0, 35), "centre": (0, 0)}
 """How far a head turns that does as it is asked to."""
 
+
+T = TypeVar("T")
 
 _known: dict[tuple[bytes, bytes, Pose], RGBImage] = {}
 
@@ -90,23 +94,62 @@ def noisy(frames: Iterable[RGBImage], seed: int = 1) -> list[RGBImage]:
     return [np.clip(frame + random.normal(0, 3, frame.shape), 0, 255).astype(np.uint8) for frame in frames]
 
 
-def answer_of(faces: Callable[[RGBImage], Sequence[Face]], file: Path, turns: Sequence[Turn]) -> list[bytes]:
-    """What a camera sees of the person of a photo who does as they are asked, as JPEG files.
+class MovingHead:
+    """A person in front of a camera, who looks where they are asked to, and stays there."""
+
+    def __init__(self, faces: Callable[[RGBImage], Sequence[Face]], file: Path, *, seed: int = 1) -> None:
+        """Sit down.
+
+        Args:
+            faces: finds the faces of a picture.
+            file: a photo of the person.
+            seed: of the camera's noise.
+
+        """
+        self.photo = np.asarray(Image.open(file).convert("RGB"))
+        (face,) = faces(self.photo)
+        self.landmarks = face.landmarks
+        self._noise = np.random.default_rng(seed)
+        self._at: Pose = (0, 0)
+
+    def look(self, pose: Asked, *, frames: int = 5) -> list[bytes]:
+        """What the camera sees next, as JPEG files, while the head turns to a pose or stays in it."""
+        way = path(self._at, STATIONS[pose], step=8)[1:]
+        poses = [*way, *[STATIONS[pose]] * frames][:frames]
+        self._at = poses[-1]
+        return [jpeg(self._seen(turned(self.photo, self.landmarks, at))) for at in poses]
+
+    def _seen(self, frame: RGBImage) -> RGBImage:
+        """As a camera sees it, which never gives one picture twice."""
+        return np.clip(frame + self._noise.normal(0, 3, frame.shape), 0, 255).astype(np.uint8)
+
+
+def follow(look: Callable[[Asked], list[bytes]], answer: Callable[[list[bytes]], Asked | T], first: Asked) -> T:
+    """Do as one is asked to until the answer is another one than where to look.
 
     Args:
-        faces: finds the faces of a picture.
-        file: the photo, of one person.
-        turns: what is asked for.
+        look: what the camera sees next of a person who looks there.
+        answer: sends it, and gives where to look next.
+        first: where to look first.
 
     """
-    photo = np.asarray(Image.open(file).convert("RGB"))
-    (face,) = faces(photo)
-    poses = path((0, 0), *(STATIONS[turn] for turn in turns), (0, 0), step=8)
-    return [_jpeg(frame) for frame in noisy([turned(photo, face.landmarks, pose) for pose in poses])]
+    pose = first
+    while isinstance(answered := answer(look(pose)), str):
+        pose = answered
+    return answered
 
 
-def _jpeg(picture: RGBImage) -> bytes:
+def log_in_by_face(login: FaceLogin, challenge: Challenge, look: Callable[[Asked], list[bytes]]) -> NewLogin:
+    """Follow a challenge to its end."""
+
+    def answer(frames: list[bytes]) -> Asked | NewLogin:
+        answered = login.answer(challenge.token, frames, client=Client(address="192.0.2.7"))
+        return answered.pose if isinstance(answered, Challenge) else answered
+
+    return follow(look, answer, challenge.pose)
+
+
+def jpeg(picture: RGBImage) -> bytes:
     file = io.BytesIO()
-    # A request of all frames stays below what werkzeug's test client would put into a temporary file.
     Image.fromarray(picture).save(file, "JPEG", quality=75)
     return file.getvalue()

@@ -1,13 +1,16 @@
-// Takes pictures while the head turns as it is asked to, and sends them with the challenge.
+// Shows pgface what the camera sees, a few pictures at a time, and says where to look next.
 
 const EVERY = 100; // milliseconds from one picture to the next: pgface wants to see every part of a turn
-const MOST = 100; // pictures that it takes; the longest challenge, of four turns, needs 90
+const TOGETHER = 4; // pictures of one request at least
+const MOST = 20; // pgface takes no more in one request
 const READY = 800; // milliseconds in which a camera gets used to the light; nothing is taken yet
-const AHEAD = 500;
-const FOR_A_TURN = 1600; // there, or from one side to the other
-const BACK = 2000;
 const WIDTH = 480;
-const WORDS = { left: "Turn your head to the left", right: "Turn your head to the right", up: "Look up" };
+const WORDS = {
+  centre: "Look straight ahead",
+  left: "Turn your head to the left, and stay there",
+  right: "Turn your head to the right, and stay there",
+  up: "Look up, and stay there",
+};
 
 const begin = document.getElementById("begin");
 const camera = document.getElementById("camera");
@@ -38,37 +41,41 @@ function eachPicture(take) {
   };
 }
 
-async function picturesOf(turns) {
+// Sends pictures while the answer is where to look, and returns the first other answer.
+async function showCamera(token) {
   const canvas = document.createElement("canvas");
   canvas.width = Math.min(WIDTH, camera.videoWidth);
   canvas.height = Math.round((canvas.width * camera.videoHeight) / camera.videoWidth);
   const context = canvas.getContext("2d");
-  const pictures = []; // promises, in order: the next picture does not wait until this one is a JPEG
-  say.textContent = "Look straight ahead";
+  const taken = []; // promises, in order: the next picture does not wait until this one is a JPEG
   await pause(READY);
   const stop = eachPicture(() => {
-    if (pictures.length === MOST) return;
+    if (taken.length === MOST) return;
     context.drawImage(camera, 0, 0, canvas.width, canvas.height);
-    pictures.push(new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9)));
+    taken.push(new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9)));
   });
-  await pause(AHEAD);
-  for (const turn of turns) {
-    say.textContent = WORDS[turn];
-    await pause(FOR_A_TURN);
+  try {
+    for (;;) {
+      while (taken.length < TOGETHER) await pause(EVERY / 2);
+      const form = new FormData();
+      form.append("challenge", token);
+      for (const picture of taken.splice(0)) form.append("frames", await picture, "frame.jpg");
+      const answer = await fetch("/login/face", { method: "POST", body: form });
+      if (answer.status !== 202) return answer;
+      say.textContent = WORDS[(await answer.json()).pose];
+    }
+  } finally {
+    stop();
   }
-  say.textContent = "Look straight ahead again";
-  await pause(BACK);
-  stop();
-  return Promise.all(pictures);
 }
 
-async function record(turns) {
+async function withCamera(act) {
   const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 640 } } });
   try {
     camera.srcObject = stream;
     camera.hidden = false; // a video that is not shown has no pictures
     await camera.play();
-    return await picturesOf(turns);
+    return await act();
   } finally {
     stream.getTracks().forEach((track) => track.stop());
     camera.hidden = true;
@@ -76,15 +83,13 @@ async function record(turns) {
 }
 
 async function logInByFace() {
-  const challenge = await (await fetch("/login/face/challenge", { method: "POST" })).json();
-  const form = new FormData();
-  form.append("challenge", challenge.token);
-  form.append("email", who.elements.email.value);
-  form.append("password", who.elements.password.value);
-  const pictures = await record(challenge.turns);
-  pictures.forEach((picture, number) => form.append("frames", picture, `${number}.jpg`));
-  say.textContent = "One moment";
-  const answer = await fetch("/login/face", { method: "POST", body: form });
+  const begun = await fetch("/login/face/challenge", { method: "POST", body: new FormData(who) });
+  let answer = begun;
+  if (begun.ok) {
+    const { token, pose } = await begun.json();
+    say.textContent = WORDS[pose];
+    answer = await withCamera(() => showCamera(token));
+  }
   if (answer.ok) {
     location.assign("/");
   } else if (answer.status === 429) {

@@ -9,7 +9,7 @@ from pgface.accounts.administrators import (
     remove_administrator,
 )
 from pgface.accounts.audit import AuditEntry, prune_audit, read_audit
-from pgface.accounts.challenge import Challenge
+from pgface.accounts.challenges import Challenge
 from pgface.accounts.client import COMMAND_LINE, Client
 from pgface.accounts.face_login import FaceLogin
 from pgface.accounts.keys import SCOPES, ApiKey, create_key, find_key, list_keys, revoke_key

@@ -1,32 +1,46 @@
-"""Logging in by face: a challenge, liveness, and only then the comparison."""
+"""Logs people in by face: a challenge, liveness step by step, and only then the comparison."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.rows import scalar_row
 
 from pgface.accounts.accounts import Accounts
 from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt
 from pgface.accounts.audit import record
-from pgface.accounts.challenge import Challenge, Challenges
+from pgface.accounts.challenges import Challenge, Challenges, FaceAttempt
 from pgface.accounts.client import Client
 from pgface.accounts.logins import NewLogin, begin_login
+from pgface.accounts.used_frames import FrameDigests, remember, require_unused
 from pgface.errors import (
     GalleryError,
     LivenessError,
     LoginRefusedError,
+    ModelNotInstalledError,
     PhotoError,
     TooManyAttemptsError,
 )
-from pgface.faces.engine import Face
+from pgface.faces.engine import Detection, Face
 from pgface.faces.image import PhotoLimits, PhotoSource, open_photo
-from pgface.faces.liveness import MOST_FRAMES, check_turns
-from pgface.faces.presentation_attack import load_attack_detectors, require_live
+from pgface.faces.liveness import HeadTurns, draw_course
+from pgface.faces.pixels import RGBImage
+from pgface.faces.presentation_attack import AttackDetector, load_attack_detectors, require_live
 from pgface.gallery import Gallery
+from pgface.schema import queries
+from pgface.settings import Settings
 from pgface.texts import same_email
+
+MOST_FRAMES: Final = 20
+"""Of one request: two seconds."""
+MOST_FRAME_BYTES: Final = 500_000
+MOST_FRAME_PIXELS: Final = 1_000_000
+_SECRET: Final = "frames"  # noqa: S105 - its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +55,10 @@ class FaceLogin:
     - `password+face`: e-mail, password, and the face of that user. NIST SP 800-63B-4, section 3.2.3, does not accept a
       biometric as the only factor.
     - `face+liveness`: e-mail, and the face of that user.
-    - `identify+liveness`: the face alone, searched for among everybody, with nobody else nearly as similar.
+    - `identify+liveness`: the face alone, searched for in the whole gallery, with no other user nearly as similar.
 
-    Each asks for turns of the head first, and where a network for liveness is installed, that one too has to take the
-    face for a living one. Who is refused learns only that; why stands in the audit log.
+    `challenge` begins a login. The client then sends frames of the camera to `answer`, again and again, which says
+    where to look next, until it returns the login. A refusal does not say why; the audit log does.
     """
 
     def __init__(self, gallery: Gallery) -> None:
@@ -54,71 +68,77 @@ class FaceLogin:
         self._accounts = Accounts(gallery)
         self._challenges = Challenges(gallery.database)
 
-    def challenge(self) -> Challenge:
-        """What to ask somebody to do in front of the camera."""
-        return self._challenges.hand_out(looks_up=self._gallery.engine.measures_pitch)
-
-    def require_open(self, challenge: str) -> None:
-        """See that a challenge can still be answered, before that is done.
-
-        Raises:
-            LivenessError: it was not handed out here, is too old, or was used.
-
-        """
-        self._challenges.require_open(challenge)
-
-    def log_in(
-        self,
-        challenge: str,
-        frames: Sequence[PhotoSource],
-        *,
-        email: str | None = None,
-        password: str | None = None,
-        client: Client | None = None,
-    ) -> NewLogin:
-        """Log in with the frames that answer a challenge.
+    def challenge(
+        self, *, email: str | None = None, password: str | None = None, client: Client | None = None
+    ) -> Challenge:
+        """Begin a login by face. It counts as an attempt in vain until it succeeds.
 
         Args:
-            challenge: its token.
-            frames: pictures of the camera, some ten a second, as they were taken; not mirrored. None of them is kept.
-            email: who it is; not with `identify+liveness`.
+            email: of the user; not with `identify+liveness`.
             password: theirs; with `password+face` only.
             client: from where.
 
         Raises:
-            LoginRefusedError: it was not them, or not live, or the challenge is not valid.
+            LoginRefusedError: the password is wrong.
             TooManyAttemptsError: the account or the address has to wait.
+            ModelNotInstalledError: the policy needs a network against presentation attacks, and there is none.
+
+        """
+        client = client or Client()
+        policy = self._settings.login_policy
+        require_enough_liveness(self._settings)
+        given = None if policy == "identify+liveness" else same_email(email or "")
+        if policy == "password+face":
+            self._accounts.check_password(given or "", password or "", client=client, event="login by face")
+        attempt = self._begin(given, client)
+        head = HeadTurns(
+            draw_course(looks_up=self._gallery.engine.measures_pitch), self._gallery.binding.verify_threshold
+        )
+        user_id = None if given is None else self._user_id(given)
+        began = FaceAttempt(policy, attempt, user_id, head)
+        return Challenge(self._challenges.hand_out(began), head.pose, head.progress, policy)
+
+    def count_hint(self, token: str) -> None:
+        """Count a hint about how to stand in front of the camera, of which a challenge has only so many.
+
+        Raises:
+            LivenessError: it has had them all, or there is no such challenge.
+
+        """
+        self._challenges.count_hint(token)
+
+    def answer(
+        self, token: str, frames: Sequence[PhotoSource], *, client: Client | None = None
+    ) -> Challenge | NewLogin:
+        """Look at the next frames: what to do now, or the login.
+
+        The first frame that is not as asked ends the challenge. No frame is kept.
+
+        Args:
+            token: of the challenge.
+            frames: pictures of the camera since the last ones, in order, some ten a second and 20 at most; not
+                mirrored.
+            client: from where.
+
+        Raises:
+            LoginRefusedError: it is another person, or not a living one, or the challenge is not valid.
             ModelError: the gallery's model, or an installed one for liveness, cannot be used here.
 
         """
         client = client or Client()
-        searching = self._settings.login_policy == "identify+liveness"
-        given = None if searching else same_email(email or "")
-        if self._settings.login_policy == "password+face":
-            self._accounts.check_password(given or "", password or "", client=client, event="login by face")
-        attempt = self._begin(given, client)
-        user_id = None if given is None else self._user_id(given)
+        attempt: FaceAttempt | None = None
         try:
-            embedding = self._live_face(challenge, frames)
-            found = self._search(embedding) if searching else self._compare(embedding, user_id)
-        except (LivenessError, PhotoError, _NotRecognisedError) as error:
-            similarity = error.similarity if isinstance(error, _NotRecognisedError) else None
-            with self._database.transaction() as connection:
-                record(connection, "login by face", client, user_id=user_id, refused=str(error), similarity=similarity)
+            with self._challenges.taken(token) as attempt:
+                self._look_at(attempt, frames)
+            if not attempt.head.done:
+                return Challenge(token, attempt.head.pose, attempt.head.progress, attempt.policy)
+            return self._finish(attempt, client)
+        except PhotoError:  # tells a programmer what is wrong with the frame, and nothing of the user
+            self._refuse(attempt, client, "a frame cannot be read")
+            raise
+        except (LivenessError, _NotRecognisedError) as error:
+            self._refuse(attempt, client, str(error), getattr(error, "similarity", None))
             raise LoginRefusedError("This login by face was refused.") from None
-        with self._database.transaction() as connection:
-            attempt_succeeded(connection, attempt)
-            seconds = self._settings.login_hours * 3600
-            password_given = self._settings.login_policy == "password+face"
-            login = begin_login(
-                connection,
-                found.user_id,
-                confidence=found.similarity,
-                password_given=password_given,
-                seconds=seconds,
-            )
-            record(connection, "login by face", client, user_id=found.user_id, similarity=found.similarity)
-        return login
 
     def _begin(self, given: str | None, client: Client) -> Attempt:
         try:
@@ -134,36 +154,89 @@ class FaceLogin:
         except GalleryError:  # there is none, or it is no e-mail
             return None
 
-    def _live_face(self, challenge: str, frames: Sequence[PhotoSource]) -> NDArray[np.float32]:
-        turns = self._challenges.take_back(challenge)
-        if len(frames) > MOST_FRAMES:  # before they cost anything
-            raise LivenessError(f"There are {len(frames)} frames, more than {MOST_FRAMES}.")
-        faces = [self._gallery.faces(frame) for frame in frames]
-        live = check_turns(faces, turns, same_person=self._gallery.binding.verify_threshold)
-        self._require_no_attack([(frames[number], face) for number, face in live.samples])
-        return live.frontal.embedding
+    def _look_at(self, attempt: FaceAttempt, frames: Sequence[PhotoSource]) -> None:
+        if attempt.policy != self._settings.login_policy:
+            raise LivenessError("The login policy was changed meanwhile.")
+        if not 1 <= len(frames) <= MOST_FRAMES:  # before they cost anything
+            raise LivenessError(f"A request has {len(frames)} frames and not 1 to {MOST_FRAMES}.")
+        digests = FrameDigests(self._secret())
+        limits = PhotoLimits(MOST_FRAME_BYTES, MOST_FRAME_PIXELS, self._settings.max_decoded_bytes)
+        frontal: tuple[RGBImage, Face] | None = None
+        for frame in frames:
+            with open_photo(frame, limits) as photo:
+                (face,) = self._gallery.engine.detect_and_embed(photo.pixels, _only)
+                direction = attempt.head.see(photo.pixels, face)
+                digest = digests.of(photo.pixels, face.embedding)
+                if any(digest[0] == earlier[0] for earlier in attempt.digests):
+                    raise LivenessError(f"Frame {attempt.head.frames} is sent more than once.")
+                attempt.digests.append(digest)
+                sharper = frontal is None or face.quality.sharpness > frontal[1].quality.sharpness
+                if direction == attempt.head.pose == "centre" and sharper:
+                    frontal = photo.pixels, face
+        if attempt.head.end_step() and frontal is not None:
+            self._ask_networks(attempt, *frontal)
 
-    def _require_no_attack(self, samples: Sequence[tuple[PhotoSource, Face]]) -> None:
-        """Ask every network that is installed; three frames are decoded again, rather than a hundred kept."""
-        settings = self._settings
-        detectors = load_attack_detectors(settings.models_dir, execution_provider=settings.execution_provider)
-        if not detectors:
-            return
-        scores: list[list[float]] = [[] for _ in detectors]
-        for frame, face in samples:
-            with open_photo(frame, PhotoLimits.from_settings(settings)) as photo:
-                for found, detector in zip(scores, detectors, strict=True):
-                    found.append(detector.score(photo.pixels, face))
-        for found, detector in zip(scores, detectors, strict=True):
-            require_live(detector, found, settings.liveness_threshold)
+    def _ask_networks(self, attempt: FaceAttempt, pixels: RGBImage, face: Face) -> None:
+        """Show the sharpest frame of each look straight ahead to every network that is installed."""
+        for key, detector in self._networks():
+            attempt.scores.setdefault(key, []).append(detector.score(pixels, face))
 
-    def _compare(self, embedding: NDArray[np.float32], user_id: int | None) -> _Recognised:
-        if user_id is None:
+    def _networks(self) -> list[tuple[str, AttackDetector]]:
+        """Every network that is installed, and what its scores are kept by: a folder may hold several."""
+        return [(f"{detector.name} {number}", detector) for number, detector in enumerate(_detectors(self._settings))]
+
+    def _finish(self, attempt: FaceAttempt, client: Client) -> NewLogin:
+        require_enough_liveness(self._settings)  # it may have been removed meanwhile
+        for key, detector in self._networks():
+            require_live(detector, attempt.scores.get(key, []), self._settings.liveness_threshold)
+        found = self._recognise(attempt)
+        with self._database.transaction() as connection:
+            # Two logins with the same frames at once: one waits for the other.
+            connection.execute(queries()["lock_password"], {"id": found.user_id})
+            require_unused(connection, attempt.digests)
+            remember(connection, found.user_id, attempt.digests)
+            attempt_succeeded(connection, attempt.attempt)
+            login = begin_login(
+                connection,
+                found.user_id,
+                confidence=found.similarity,
+                password_given=attempt.policy == "password+face",
+                seconds=self._settings.login_hours * 3600,
+            )
+            record(connection, "login by face", client, user_id=found.user_id, similarity=found.similarity)
+        return login
+
+    def _refuse(
+        self, attempt: FaceAttempt | None, client: Client, reason: str, similarity: float | None = None
+    ) -> None:
+        """Say why in the audit log. Frames that show the user's own face are not accepted again either."""
+        user_id = attempt.user_id if attempt else None
+        shown = self._shown(attempt) if attempt else None
+        with self._database.transaction() as connection:
+            record(connection, "login by face", client, user_id=user_id, refused=reason, similarity=similarity)
+            if attempt is not None and shown is not None:
+                remember(connection, shown, attempt.digests)
+
+    def _shown(self, attempt: FaceAttempt) -> int | None:
+        """Whose face a refused login shows, if it is that of whom it is said to be."""
+        try:
+            return self._recognise(attempt).user_id
+        except (LivenessError, _NotRecognisedError):
+            return None
+
+    def _recognise(self, attempt: FaceAttempt) -> _Recognised:
+        embedding = attempt.head.frontal
+        if embedding is None:
+            raise LivenessError("No frame looks straight ahead.")
+        return self._search(embedding) if attempt.policy == "identify+liveness" else self._compare(embedding, attempt)
+
+    def _compare(self, embedding: NDArray[np.float32], attempt: FaceAttempt) -> _Recognised:
+        if attempt.user_id is None:
             raise _NotRecognisedError("nobody has this e-mail")
-        answer = self._gallery.verify_embedding(embedding, user_id)
+        answer = self._gallery.verify_embedding(embedding, attempt.user_id)
         if not answer.match:
             raise _NotRecognisedError("it is another face", answer.similarity)
-        return _Recognised(user_id, answer.similarity)
+        return _Recognised(attempt.user_id, answer.similarity)
 
     def _search(self, embedding: NDArray[np.float32]) -> _Recognised:
         # Also those below the threshold, because one of them may be the runner-up.
@@ -175,9 +248,47 @@ class FaceLogin:
             raise _NotRecognisedError(f"user {others[0].user_id} is nearly as similar", best.similarity)
         return _Recognised(best.user_id, best.similarity)
 
+    def _secret(self) -> str:
+        asked = {"name": _SECRET}
+        if not (found := self._database.read("select_secret", asked, row_factory=scalar_row)):
+            with self._database.transaction() as connection:
+                connection.execute(queries()["keep_secret"], asked | {"secret": secrets.token_hex(32)})
+            # Read back, because another process may have been first.
+            found = self._database.read("select_secret", asked, row_factory=scalar_row)
+        return str(found[0])
+
+
+def require_enough_liveness(settings: Settings) -> None:
+    """See that a login without a password looks for presentation attacks, or that the operator knows that it does not.
+
+    Raises:
+        ModelNotInstalledError: the policy needs a network, none is installed, and PGFACE_LIVENESS does not say that
+            the challenge is enough.
+
+    """
+    if settings.login_policy == "password+face" or settings.liveness == "challenge-only" or _detectors(settings):
+        return
+    raise ModelNotInstalledError(
+        f"PGFACE_LOGIN_POLICY={settings.login_policy} logs people in without a password, and no network against "
+        "presentation attacks is installed: install one with `pgface models install minifasnet`, or use "
+        "PGFACE_LOGIN_POLICY=password+face. PGFACE_LIVENESS=challenge-only goes without a network, and then a program "
+        "that makes a video of somebody's photo can log in as them."
+    )
+
+
+def _detectors(settings: Settings) -> list[AttackDetector]:
+    return load_attack_detectors(settings.models_dir, execution_provider=settings.execution_provider)
+
+
+def _only(found: Sequence[Detection]) -> Sequence[Detection]:
+    """Before anything is embedded: a picture of hundreds of faces costs no more than finding them."""
+    if len(found) != 1:
+        raise LivenessError(f"A frame shows {len(found)} faces and not one.")
+    return found
+
 
 class _NotRecognisedError(Exception):
-    """Somebody live, and not the one."""
+    """A living person, and not the one."""
 
     def __init__(self, why: str, similarity: float | None = None) -> None:
         super().__init__(why)

@@ -46,6 +46,7 @@ def dump_blocks(
     """
     # The least compression: numbers as text shrink by half at once, and no further in five times the time.
     options = ["--format=custom", "--compress=1", "--encoding=UTF8", "--no-password", f"--snapshot={snapshot}"]
+    options.append("--no-unlogged-table-data")  # logins by face that are under way
     if tables is None:
         # As a pattern a name in quotes means itself.
         options.append(f"--schema={_quoted(schema_name)}")

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from pgface.backup.tables import NOT_KEPT
 from pgface.errors import ArchiveError
 from pgface.faces.engine import ModelIdentity
 
@@ -34,6 +35,11 @@ class GalleryFacts(_Strict):
     def identity(self) -> ModelIdentity:
         """The model of the embeddings."""
         return ModelIdentity(self.model_name or "", self.dimension, self.detector_size or 0, self.weights_sha256 or "")
+
+
+def _kept(tables: dict[str, int]) -> dict[str, int]:
+    """Without those that this version has no more."""
+    return {table: rows for table, rows in tables.items() if table not in NOT_KEPT}
 
 
 class PhotoFacts(_Strict):
@@ -71,7 +77,7 @@ class Manifest(_Strict):
     pgvector: str
     schema_name: str
     gallery: GalleryFacts
-    tables: dict[str, Count]
+    tables: Annotated[dict[str, Count], AfterValidator(_kept)]
     """Rows of each of pgface's tables in the dump."""
     sequences: dict[str, Count]
     """The last number that was given, by `table.column`."""

@@ -29,12 +29,14 @@ TABLES: Final = (
     "login_attempts",
     "audit_log",
     "api_keys",
-    "used_challenges",
+    "used_frames",
     "service_secrets",
     "administrators",
     "idempotent_requests",
 )
 """What a gallery is made of."""
+NOT_KEPT: Final = ("login_challenges", "used_challenges")
+"""Logins by face under way, which are over long before a restore; and where earlier versions kept them."""
 MIGRATIONS: Final = "pgface_migrations"
 """Each gallery has its own."""
 BUILT_WHEN_NEEDED: Final = (

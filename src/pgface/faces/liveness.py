@@ -1,34 +1,44 @@
-"""Whether somebody turns their head as they were asked to: liveness by challenge and response.
+"""Checks that a head turns as it is asked to, one step at a time: liveness by challenge and response.
 
-A photo that is held to the camera can be moved, tilted and bent, and its nose stays where it is between the eyes: what
-pose is estimated from (`pgface.faces.quality.head_pose`) is the parallax of a nose that stands out. A recording of
-the person shows turns, but not those that were asked for this time. It does not stop a video that follows the
-challenge, as software can make one, nor a mask. It is not certified by anybody (ISO/IEC 30107-3 says how that would be
-tested).
+A course is a row of steps: look straight ahead, turn, look straight ahead, and so on. Order, number and holding times
+are drawn at random, and each step is told only after the last one was seen. So no recording fits a course, and nothing
+can be prepared before it begins. For each turn to a side, `pgface.faces.face_motion` checks that the motion inside of
+the face is that of a head, and not that of a flat or bent picture.
+
+It does not stop a mask, nor a video that a program makes while it is asked (`docs/explanation/liveness.md`). It is not
+certified (ISO/IEC 30107-3 says how that would be tested).
 """
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby, pairwise
-from typing import Final, Literal
+import secrets
+from dataclasses import asdict, dataclass, field
+from itertools import chain, product
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pgface.errors import LivenessError
 from pgface.faces.engine import Face
+from pgface.faces.face_motion import FaceMotion, FaceTrack, face_patch, require_head
+from pgface.faces.pixels import RGBImage
 
-Turn = Literal["left", "right", "up"]
-"""Of the head, as the person feels it: whoever turns to their left looks towards the right side of the picture."""
+Turn: TypeAlias = Literal["left", "right", "up"]
+"""Of the head, as the person feels it: a person who turns to their left looks towards the right side of the picture."""
+Pose: TypeAlias = Turn | Literal["centre"]
 
-_Direction = Turn | Literal["centre", "between"]
-
-FEWEST_FRAMES: Final = 10
-MOST_FRAMES: Final = 100
+COUNTS: Final = (3, 4)
+"""How many turns a course has."""
+HOLDS: Final = (2, 5, 8, 11)
+"""For how many frames a pose is held before the next one is told."""
+MOST_FRAMES: Final = 300
+"""Of a whole course: half a minute at ten a second."""
+MOST_FRAMES_OF_A_STEP: Final = 60
 FRONTAL_YAW: Final = 15.0
-"""Degrees to either side within which the session begins and ends."""
+"""Degrees to either side within which a course begins."""
 CENTRE: Final = 10.0
 """Degrees around where it began, for looking straight ahead."""
 TURNED: Final = 18.0
@@ -36,109 +46,240 @@ TURNED: Final = 18.0
 RAISED: Final = 14.0
 """The same for a look up. It proves less: of a photo that is tilted, a detector takes up to 12° for one."""
 FARTHEST_STEP: Final = 15.0
-"""Degrees from one frame to the next: at ten frames a second nobody turns faster, so frames are missing."""
+"""Degrees from one frame to the next: at ten frames a second no head turns faster, so frames are missing."""
 SAME_PICTURE: Final = 1 - 1e-5
 """Similarity above which two frames are one picture. Noise of half a grey level alone makes any two of eight differ by
 6e-5 or more (four photos, both engines)."""
+_FARTHER: Final = 1.0
+"""Degrees that a head turns from one frame that counts for its motion to the next one that does."""
+
+_SIDES: Final[tuple[Turn, ...]] = ("left", "right")
 
 
 @dataclass(frozen=True, slots=True)
-class LiveFace:
-    """Somebody who did as they were asked."""
+class Step:
+    """One pose of a course."""
 
-    frontal: Face
-    """Of the frames that look straight ahead, the sharpest."""
-    frames: int
-    samples: tuple[tuple[int, Face], ...]
-    """Of the same frames the first, the sharpest and the last, each with its place among all, from 0: for what looks
-    at single pictures, and takes too long to look at all."""
+    pose: Pose
+    hold: int
+    """Frames in this pose, before the next step is told."""
 
 
-def check_turns(frames: Sequence[Sequence[Face]], turns: Sequence[Turn], *, same_person: float) -> LiveFace:
-    """Check that one and the same person turned their head as they were asked, and did so in front of a camera.
+Course: TypeAlias = tuple[Step, ...]
+
+
+def draw_course(*, looks_up: bool) -> Course:
+    """Draw a course at random.
+
+    The number of turns is drawn first, then their order and the holding times, each equally likely. The head goes
+    through the middle between two turns, and both sides occur in every course.
 
     Args:
-        frames: the faces of every frame, in the order in which they were taken, some ten a second.
-        turns: what was asked for; between two turns the head may go through the middle. It begins and ends there.
-        same_person: least similarity of one frame's face and the next one's, and of each and the frontal one's.
-
-    Raises:
-        LivenessError: it was not so; the sentence says why, which is for the audit log and not for the client.
+        looks_up: whether the model can tell a look up.
 
     """
-    if not FEWEST_FRAMES <= len(frames) <= MOST_FRAMES:
-        raise LivenessError(f"There are {len(frames)} frames and not {FEWEST_FRAMES} to {MOST_FRAMES}.")
-    faces = [_only(number, found) for number, found in enumerate(frames, 1)]
-    _require_different_pictures(faces)
-    _require_one_person(faces, same_person)
-    seen = _directions(faces)
-    # Each direction once for as long as it lasts; a head on its way does not end one.
-    held = (direction for direction in seen if direction != "between")
-    done = [direction for direction, _ in groupby(held) if direction != "centre"]
-    if seen[0] != "centre" or seen[-1] != "centre":
-        raise LivenessError("The head does not look straight ahead at the beginning and at the end.")
-    if done != list(turns):
-        raise LivenessError(f"The head turned {_told(done)} and not {_told(turns)}.")
-    ahead = [number for number, direction in enumerate(seen) if direction == "centre"]
-    sharpest = max(ahead, key=lambda number: faces[number].quality.sharpness)
-    _require_person_of(faces[sharpest], faces, same_person)
-    samples = sorted({ahead[0], sharpest, ahead[-1]})
-    return LiveFace(faces[sharpest], len(faces), tuple((number, faces[number]) for number in samples))
+    turns = secrets.choice(orders(secrets.choice(COUNTS), looks_up=looks_up))
+    poses: list[Pose] = ["centre", *chain.from_iterable((turn, "centre") for turn in turns)]
+    return tuple(Step(pose, secrets.choice(HOLDS)) for pose in poses)
 
 
-def _only(number: int, found: Sequence[Face]) -> Face:
-    if len(found) != 1:
-        raise LivenessError(f"Frame {number} shows {len(found)} faces and not one.")
-    return found[0]
+def orders(count: int, *, looks_up: bool) -> list[tuple[Turn, ...]]:
+    """Every order of so many turns that has both sides in it, which no flat photo can show."""
+    directions: tuple[Turn, ...] = (*_SIDES, "up") if looks_up else _SIDES
+    return [turns for turns in product(directions, repeat=count) if set(_SIDES) <= set(turns)]
 
 
-def _require_different_pictures(faces: Sequence[Face]) -> None:
-    """No two frames anywhere are one picture: not a still photo, and not a recording whose frames are sent again."""
-    embeddings = np.stack([face.embedding for face in faces]).astype(np.float64)
-    alike = np.triu(embeddings @ embeddings.T, k=1) > SAME_PICTURE
-    if alike.any():
-        raise LivenessError(f"Frame {int(alike.any(axis=1).argmax()) + 1} is sent more than once.")
+@dataclass(slots=True)
+class HeadTurns:
+    """Follows a course, frame by frame. It can be written down between two requests.
 
+    Angles are degrees; embeddings have shape (512,), float32, Euclidean norm 1.
+    """
 
-def _require_one_person(faces: Sequence[Face], same_person: float) -> None:
-    for number, (before, after) in enumerate(pairwise(faces), 1):
-        if float(before.embedding @ after.embedding) < same_person:
-            raise LivenessError(f"Frames {number} and {number + 1} do not show the same person.")
-        steps = [abs(after.quality.yaw - before.quality.yaw), abs(after.quality.pitch - before.quality.pitch)]
+    course: Course
+    same_person: float
+    """Least similarity of each frame's face and the next one's, and of each and the frontal one's."""
+    step: int = 0
+    held: int = 0
+    """Frames in the pose of this step so far."""
+    waited: int = 0
+    """Frames since this step was told."""
+    frames: int = 0
+    origin: tuple[float, float] = (0.0, 0.0)
+    """Yaw and pitch of the first frame, because no face is quite symmetric."""
+    last: tuple[float, float] = (0.0, 0.0)
+    """Yaw and pitch of the last frame."""
+    last_embedding: NDArray[np.float32] | None = None
+    frontal: NDArray[np.float32] | None = None
+    """Embedding of the sharpest frame of the first step: the one to compare."""
+    sharpness: float = 0.0
+    track: FaceTrack | None = None
+    """Of this step's turn to a side, from its most frontal frame on."""
+    track_begin: float = 0.0
+    """How far the head had turned to the side where the track begins, and how far where it ends."""
+    track_end: float = 0.0
+    motions: list[FaceMotion] = field(default_factory=list)
+
+    @property
+    def pose(self) -> Pose:
+        """What is asked for now."""
+        return self.course[min(self.step, len(self.course) - 1)].pose
+
+    @property
+    def progress(self) -> float:
+        """The share of the steps that are done, 0 to 1."""
+        return self.step / len(self.course)
+
+    @property
+    def done(self) -> bool:
+        """Whether the head has done all that it was asked to."""
+        return self.step == len(self.course)
+
+    def see(self, pixels: RGBImage, face: Face) -> Pose | None:
+        """Look at the next frame; returns where the head looks, or None between two poses.
+
+        Args:
+            pixels: the frame, shape (height, width, 3), uint8.
+            face: the only face in it.
+
+        Raises:
+            LivenessError: the head does not do as it is asked. The sentence is for the audit log and not for the
+                client.
+
+        """
+        self.frames += 1
+        if self.frames > MOST_FRAMES:
+            raise LivenessError(f"There are more than {MOST_FRAMES} frames.")
+        self._require_same_head(face)
+        direction = self._direction(face)
+        if self.pose in _SIDES:
+            self._follow(pixels, face)
+        self._require_asked(direction)
+        if self.step == 0 and direction == "centre" and face.quality.sharpness > self.sharpness:
+            self.frontal, self.sharpness = face.embedding, face.quality.sharpness
+        self.last, self.last_embedding = (face.quality.yaw, face.quality.pitch), face.embedding
+        return direction
+
+    def end_step(self) -> bool:
+        """End the step if its pose was held long enough; returns whether it was.
+
+        Call it after the last frame of a request: frames that came before a step was told cannot be its answer.
+
+        Raises:
+            LivenessError: this was the last step, and the motion inside of the face is that of a picture.
+
+        """
+        if self.done or self.held < self.course[self.step].hold:
+            return False
+        if self.track is not None and (self.pose == "left" or self.pose == "right"):
+            self.motions.append(self.track.motion(self.pose))
+        self.step, self.held, self.waited, self.track = self.step + 1, 0, 0, None
+        if self.done:
+            require_head(self.motions)
+        return True
+
+    def _require_same_head(self, face: Face) -> None:
+        yaw, pitch = face.quality.yaw, face.quality.pitch
+        if self.last_embedding is None:
+            if abs(yaw) > FRONTAL_YAW:
+                raise LivenessError("The head does not look straight ahead at the beginning.")
+            self.origin = yaw, pitch
+            return
+        similarity = float(face.embedding @ self.last_embedding)
+        if similarity > SAME_PICTURE:
+            raise LivenessError(f"Frame {self.frames} is sent more than once.")
+        if similarity < self.same_person:
+            raise LivenessError(f"Frames {self.frames - 1} and {self.frames} do not show the same person.")
+        # One face may pass into another by small steps.
+        if self.frontal is not None and float(face.embedding @ self.frontal) < self.same_person:
+            raise LivenessError(f"Frame {self.frames} does not show the person of the frontal frame.")
+        steps = [abs(yaw - self.last[0]), abs(pitch - self.last[1])]
         if max(step for step in steps if not math.isnan(step)) > FARTHEST_STEP:
-            raise LivenessError(f"Between frames {number} and {number + 1} the head jumps.")
+            raise LivenessError(f"Between frames {self.frames - 1} and {self.frames} the head jumps.")
+
+    def _require_asked(self, direction: Pose | None) -> None:
+        """The head is in the pose that was asked for, on its way to it, or has not begun to move."""
+        self.waited += 1
+        if self.waited > MOST_FRAMES_OF_A_STEP:
+            raise LivenessError(f"The head does not turn {_told(self.pose)} and stay there.")
+        if direction == self.pose:
+            self.held += 1
+        elif direction == "centre":
+            self.held = 0  # too early, or not yet
+        elif direction is not None and (self.held or direction != self._pose_before()):
+            raise LivenessError(f"The head turns {_told(direction)} and not {_told(self.pose)}.")
+
+    def _pose_before(self) -> Pose:
+        return self.course[self.step - 1].pose if self.step else "centre"
+
+    def _follow(self, pixels: RGBImage, face: Face) -> None:
+        """Carry the points of the most frontal face along, to where the head has turned farthest."""
+        turned = self._turned(face)
+        if self.track is None or turned < self.track_begin:
+            self.track = FaceTrack.start(face_patch(pixels, face))
+            self.track_begin = self.track_end = turned
+        # A head that stays where it is would add nothing but noise.
+        elif turned > self.track_end + _FARTHER:
+            self.track.follow(face_patch(pixels, face))
+            self.track_end = turned
+
+    def _turned(self, face: Face) -> float:
+        """How far to the side that is asked for."""
+        aside = face.quality.yaw - self.origin[0]
+        return aside if self.pose == "left" else -aside
+
+    def _direction(self, face: Face) -> Pose | None:
+        """Where the head looks, from where it looked first; None between two poses."""
+        aside, raised = face.quality.yaw - self.origin[0], face.quality.pitch - self.origin[1]
+        if math.isnan(raised):  # a model without mouth corners does not tell
+            raised = 0.0
+        if abs(aside) >= TURNED:
+            return "left" if aside > 0 else "right"
+        if abs(aside) > CENTRE:
+            return None
+        if raised >= RAISED:
+            return "up"
+        return "centre" if raised < RAISED / 2 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values, from which `from_json` makes the same again."""
+        values = {name: getattr(self, name) for name in _PLAIN}
+        return values | {
+            "course": [[step.pose, step.hold] for step in self.course],
+            "last_embedding": _to_text(self.last_embedding),
+            "frontal": _to_text(self.frontal),
+            "track": None if self.track is None else base64.b64encode(self.track.to_bytes()).decode(),
+            "motions": [asdict(motion) for motion in self.motions],
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> HeadTurns:
+        """What `to_json` gave."""
+        track = values["track"]
+        return cls(
+            **{name: values[name] for name in _PLAIN if name not in ("origin", "last")},
+            origin=tuple(values["origin"]),
+            last=tuple(values["last"]),
+            course=tuple(Step(pose, hold) for pose, hold in values["course"]),
+            last_embedding=_from_text(values["last_embedding"]),
+            frontal=_from_text(values["frontal"]),
+            track=None if track is None else FaceTrack.from_bytes(base64.b64decode(track)),
+            motions=[FaceMotion(**motion) for motion in values["motions"]],
+        )
 
 
-def _require_person_of(frontal: Face, faces: Sequence[Face], same_person: float) -> None:
-    """Each frame shows the person whose face is going to be compared: one face may pass into another by small steps."""
-    for number, face in enumerate(faces, 1):
-        if float(face.embedding @ frontal.embedding) < same_person:
-            raise LivenessError(f"Frame {number} does not show the person of the frontal frame.")
+_PLAIN: Final = (
+    "same_person", "step", "held", "waited", "frames", "origin", "last", "sharpness", "track_begin", "track_end",
+)  # fmt: skip
 
 
-def _directions(faces: Sequence[Face]) -> list[_Direction]:
-    """Where each frame looks, from where the first one looks, because no face is quite symmetric."""
-    first = faces[0].quality
-    if abs(first.yaw) > FRONTAL_YAW:
-        raise LivenessError("The head does not look straight ahead at the beginning.")
-    return [_direction(face, first.yaw, first.pitch) for face in faces]
+def _to_text(embedding: NDArray[np.float32] | None) -> str | None:
+    return None if embedding is None else base64.b64encode(embedding.astype("<f4").tobytes()).decode()
 
 
-def _direction(face: Face, yaw: float, pitch: float) -> _Direction:
-    aside = face.quality.yaw - yaw
-    raised = face.quality.pitch - pitch
-    if math.isnan(raised):  # a model without mouth corners does not tell
-        raised = 0.0
-    if aside >= TURNED:
-        return "left"
-    if aside <= -TURNED:
-        return "right"
-    if abs(aside) > CENTRE:
-        return "between"
-    if raised >= RAISED:
-        return "up"
-    return "centre" if raised < RAISED / 2 else "between"
+def _from_text(text: str | None) -> NDArray[np.float32] | None:
+    return None if text is None else np.frombuffer(base64.b64decode(text), dtype="<f4").astype(np.float32)
 
 
-def _told(turns: Sequence[str]) -> str:
-    return ", ".join(turns) or "nowhere"
+def _told(pose: Pose) -> str:
+    return "straight ahead" if pose == "centre" else pose

@@ -112,7 +112,7 @@ def require_live(detector: AttackDetector, scores: list[float], threshold: float
 
     Args:
         detector: who gave the scores.
-        scores: of the pictures, at least one.
+        scores: of the pictures; none is as good as a low one.
         threshold: the least mean; the detector's own if None.
 
     Raises:
@@ -120,7 +120,7 @@ def require_live(detector: AttackDetector, scores: list[float], threshold: float
 
     """
     least = detector.threshold if threshold is None else threshold
-    mean = float(np.mean(scores))
+    mean = float(np.mean(scores)) if scores else 0.0
     if not mean >= least:
         raise LivenessError(f"{detector.name} takes it for a picture: {mean:.3f} over {len(scores)} frames.")
 

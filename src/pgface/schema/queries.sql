@@ -1198,15 +1198,43 @@ INSERT INTO service_secrets (name, secret) VALUES (%(name)s, %(secret)s) ON CONF
 -- select_secret --
 SELECT secret FROM service_secrets WHERE name = %(name)s;
 
--- use_challenge --
--- No row comes back if it was used.
-INSERT INTO used_challenges (id, ends_at)
-VALUES (%(id)s, clock_timestamp() + make_interval(secs => %(seconds)s))
-ON CONFLICT DO NOTHING
-RETURNING id;
+-- add_challenge --
+INSERT INTO login_challenges (id, ends_at, state)
+VALUES (%(id)s, clock_timestamp() + make_interval(secs => %(seconds)s), %(state)s);
 
--- forget_challenges --
-DELETE FROM used_challenges WHERE ends_at < clock_timestamp();
+-- take_challenge --
+-- Whoever takes it has it alone; it comes back with what was seen, or not at all.
+DELETE FROM login_challenges
+WHERE id = %(id)s AND ends_at > clock_timestamp()
+RETURNING state, ends_at, hints;
+
+-- put_challenge_back --
+INSERT INTO login_challenges (id, ends_at, hints, state)
+VALUES (%(id)s, %(ends_at)s, %(hints)s, %(state)s);
+
+-- count_hint --
+-- No row comes back where the challenge is not there, or has had all its hints.
+UPDATE login_challenges
+SET hints = hints + 1
+WHERE id = %(id)s AND ends_at > clock_timestamp() AND hints < %(most)s
+RETURNING hints;
+
+-- prune_challenges --
+DELETE FROM login_challenges WHERE ends_at < clock_timestamp();
+
+-- known_frame_digests --
+SELECT DISTINCT digest
+FROM used_frames f, unnest(f.digests) AS digest
+WHERE f.digests && %(digests)s::bigint[]
+    AND digest = ANY (%(digests)s::bigint[]);
+
+-- remember_frames --
+INSERT INTO used_frames (user_id, digests)
+SELECT %(user_id)s, %(digests)s::bigint[]
+WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = %(user_id)s);
+
+-- move_used_frames --
+UPDATE used_frames SET user_id = %(into)s WHERE user_id = %(id)s;
 
 -- embeddings_of_migrated_users --
 SELECT user_id, embedding
@@ -1295,9 +1323,6 @@ WHERE user_id = %(user_id)s
     AND id > %(after)s
 ORDER BY id
 LIMIT %(limit)s;
-
--- is_challenge_used --
-SELECT EXISTS (SELECT FROM used_challenges WHERE id = %(id)s);
 
 -- select_faces_of_users --
 -- A page of the gallery as faces: each user with their first photo.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from pgface.accounts import ApiKey, AuditEntry, Login, LoginOfUser, NewLogin
+from pgface.accounts import ApiKey, AuditEntry, Challenge, Login, LoginOfUser, NewLogin
 from pgface.faces.engine import Detection
+from pgface.faces.liveness import Pose
 from pgface.results import (
     Comparison,
     Enrollment,
@@ -23,6 +24,7 @@ from pgface.results import (
 from pgface.server.cursors import Page
 from pgface.server.hints import Hint
 from pgface.server.service import Service
+from pgface.settings import LoginPolicy
 
 
 class UserOut(BaseModel):
@@ -256,14 +258,27 @@ class EndedOut(BaseModel):
 
 
 class ChallengeOut(BaseModel):
-    """What to do in front of the camera."""
+    """What to do in front of the camera now."""
 
-    token: str
-    turns: list[Literal["left", "right", "up"]] = Field(description="Of the head, as the person feels it.")
-    seconds: int = Field(description="In which the pictures have to be here.")
-    policy: Literal["password+face", "face+liveness", "identify+liveness"] = Field(
-        description="What else a login by face asks for."
+    token: str = Field(description="To be sent with the frames. It stays the same until the login is done.")
+    pose: Pose = Field(
+        description="Where to look, as the person feels it: `centre` is straight ahead. The head stays in this pose "
+        "until an answer asks for another one."
     )
+    progress: float = Field(ge=0, le=1, description="The share of the poses that is done.")
+    seconds: int = Field(description="From the first challenge on, in which all of it has to be done.")
+    policy: LoginPolicy = Field(description="What a login by face asks for.")
+
+    @classmethod
+    def of(cls, challenge: Challenge) -> Self:
+        """A challenge as it is sent."""
+        return cls(
+            token=challenge.token,
+            pose=challenge.pose,
+            progress=challenge.progress,
+            seconds=challenge.seconds,
+            policy=challenge.policy,
+        )
 
 
 class HintOut(BaseModel):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pgface.accounts import Client, NewLogin
+from pgface.accounts import Challenge, Client, NewLogin
+from pgface.accounts.face_login import MOST_FRAME_BYTES, MOST_FRAMES
 from pgface.errors import LoginRefusedError, TooManyAttemptsError
 from pgface.server import metrics
-from pgface.server.requests import Credentials, FaceAnswer
+from pgface.server.requests import Credentials, FaceAnswer, FaceClaim
 from pgface.server.service import Service
-from pgface.settings import MEBI
 
-MOST_FRAME_BYTES = 20 * MEBI
-"""Of an answer to a challenge: a hundred pictures of 200 kB."""
+MOST_ANSWER_BYTES = MOST_FRAMES * MOST_FRAME_BYTES * 4 // 3 + 10_000
+"""Of the frames of one request, in base64."""
 
 
 async def enter_by_password(service: Service, asked: Credentials, client: Client) -> NewLogin:
@@ -32,30 +32,49 @@ async def enter_by_password(service: Service, asked: Credentials, client: Client
     return await service.hash(begin)
 
 
-async def enter_by_face(service: Service, asked: FaceAnswer, client: Client) -> NewLogin:
-    """Log in by the pictures that answer a challenge, and by what else the policy asks for.
+async def begin_by_face(service: Service, asked: FaceClaim, client: Client) -> Challenge:
+    """Begin a login by face, with what else the policy asks for.
 
     Raises:
-        LoginRefusedError, TooManyAttemptsError: as `FaceLogin.log_in` has it.
+        LoginRefusedError, TooManyAttemptsError: as `FaceLogin.challenge` has it.
         ServiceBusyError: there is too much to do.
 
     """
 
-    def begin() -> NewLogin:
-        with _counted("face"):
-            return service.face_login.log_in(
-                asked.challenge, asked.frames, email=asked.email, password=asked.password, client=client
-            )
+    def begin() -> Challenge:
+        with _counted("face", done=False):
+            return service.face_login.challenge(email=asked.email, password=asked.password, client=client)
 
-    return await service.infer(begin)
+    # A password may have to be hashed.
+    return await service.hash(begin)
+
+
+async def go_on_by_face(service: Service, asked: FaceAnswer, client: Client) -> Challenge | NewLogin:
+    """Look at the next frames of a login by face.
+
+    Raises:
+        LoginRefusedError: as `FaceLogin.answer` has it.
+        ServiceBusyError: there is too much to do; the challenge can still be answered.
+
+    """
+
+    def answer() -> Challenge | NewLogin:
+        with _counted("face", done=False):
+            answered = service.face_login.answer(asked.challenge, asked.frames, client=client)
+        if isinstance(answered, NewLogin):
+            metrics.logins.labels("face", "done").inc()
+        return answered
+
+    return await service.infer(answer)
 
 
 @contextmanager
-def _counted(method: str) -> Iterator[None]:
-    outcome = "failed"
+def _counted(method: str, *, done: bool = True) -> Iterator[None]:
+    """Count the outcome; one that is good only with `done`."""
+    outcome: str | None = "failed"
     try:
         yield
-        outcome = "done"
+        outcome = "done" if done else None
     except LoginRefusedError:
         outcome = "refused"
         raise
@@ -63,4 +82,5 @@ def _counted(method: str) -> Iterator[None]:
         outcome = "too many attempts"
         raise
     finally:
-        metrics.logins.labels(method, outcome).inc()
+        if outcome is not None:
+            metrics.logins.labels(method, outcome).inc()

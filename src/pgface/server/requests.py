@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from pgface.accounts.face_login import MOST_FRAMES
 from pgface.faces.choice import WhichFace
 from pgface.server.bodies import Body, PhotoField
 
@@ -116,13 +117,23 @@ class PasswordChange(Body):
     new: Password
 
 
-class FaceAnswer(Body):
-    """The pictures that answer a challenge."""
+class FaceClaim(Body):
+    """Who is about to log in by face."""
 
-    challenge: Text = Field(max_length=1000, description="Its token.")
-    frames: list[PhotoField] = Field(max_length=100, description="Some ten a second, in order, not mirrored.")
     email: Email | None = Field(default=None, description="Not with the policy `identify+liveness`.")
     password: Password | None = Field(default=None, description="With the policy `password+face` only.")
+
+
+class FaceAnswer(Body):
+    """The next frames of the camera."""
+
+    challenge: Text = Field(max_length=1000, description="Its token.")
+    frames: list[PhotoField] = Field(
+        min_length=1,
+        max_length=MOST_FRAMES,
+        description="Those since the last ones, some ten a second, in order, not mirrored; each of 500 kB and a "
+        "megapixel at most.",
+    )
 
 
 class Glimpse(Body):

@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from pgface.accounts.face_login import require_enough_liveness
 from pgface.errors import (
     DatabaseAccessError,
     DatabaseUnreachableError,
@@ -49,13 +50,15 @@ def prepare(settings: Settings) -> Gallery:
 
     Raises:
         SchemaMissingError: there is no gallery, or an older one.
-        ModelError: its model cannot be used here, or is not known.
+        ModelError: its model cannot be used here, or is not known; or PGFACE_LOGIN_POLICY needs a network against
+            presentation attacks that is not installed.
         DatabaseUnreachableError: PostgreSQL does not answer within PGFACE_CONNECT_TIMEOUT.
 
     """
     with ExitStack() as undo:
         gallery = undo.enter_context(Gallery.create(settings) if settings.database_url is None else _opened(settings))
         _bind_if_new(gallery)
+        require_enough_liveness(settings)
         gallery.engine  # noqa: B018 - loaded before the first request comes
         undo.pop_all()
     return gallery

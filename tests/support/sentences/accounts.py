@@ -24,26 +24,25 @@ REASON_NO_SIMILAR_USER = Sentence("nobody is similar enough")
 REASON_ANOTHER_USER_NEARLY_AS_SIMILAR = Sentence("user {user_id} is nearly as similar")
 
 # Challenges
-CHALLENGE_FORGED = Sentence("The challenge was not handed out here.")
-CHALLENGE_TOO_OLD = Sentence("The challenge is too old.")
-CHALLENGE_ANSWERED_BEFORE = Sentence("The challenge was answered before.")
+CHALLENGE_UNKNOWN = Sentence("The challenge is unknown: it is too old, was used, or is being answered.")
+LOGIN_NEEDS_NETWORK = Sentence("PGFACE_LOGIN_POLICY={policy} logs people in without a password, and no network against")
 
 # The frames that answer a challenge
-WRONG_NUMBER_OF_FRAMES = Sentence("There are {frames} frames and not {fewest} to {most}.")
-MORE_FRAMES_THAN_ARE_READ = Sentence("There are {frames} frames, more than {most}.")
+WRONG_NUMBER_OF_FRAMES = Sentence("A request has {frames} frames and not 1 to {most}.")
+REASON_FRAME_CANNOT_BE_READ = Sentence("a frame cannot be read")
 FRAME_SENT_TWICE = Sentence("Frame {number} is sent more than once.")
-FRAME_WITHOUT_ONE_FACE = Sentence("Frame {number} shows {faces} faces and not one.")
+FRAME_SHOWS_FACES = Sentence("A frame shows {faces} faces and not one.")
 FRAMES_OF_TWO_PEOPLE = Sentence("do not show the same person")
 FRAME_OF_ANOTHER_PERSON = Sentence("does not show the person of the frontal frame")
+FRAME_USED_BEFORE = Sentence("A frame was used for an earlier login.")
+FRAMES_ARE_COPIES = Sentence("frames are copies of frames of an earlier login.")
 
 # How the head turned
-HEAD_TURNED_OTHERWISE = Sentence("The head turned {turns} and not {asked}.")
-HEAD_DID_NOT_TURN = Sentence("The head turned nowhere and not {asked}.")
+HEAD_TURNS_OTHERWISE = Sentence("The head turns {turn} and not {asked}.")
+HEAD_DOES_NOT_TURN = Sentence("The head does not turn {asked} and stay there.")
 HEAD_JUMPS = Sentence("the head jumps")
 HEAD_NOT_STRAIGHT_AT_BEGINNING = Sentence("The head does not look straight ahead at the beginning")
-HEAD_NOT_STRAIGHT_AT_BEGINNING_AND_END = Sentence(
-    "The head does not look straight ahead at the beginning and at the end"
-)
+TOO_MANY_FRAMES = Sentence("There are more than {most} frames.")
 
 # Networks for liveness
 TAKEN_FOR_A_PICTURE = Sentence("{network} takes it for a picture: {score} over {frames} frames")

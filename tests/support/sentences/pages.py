@@ -42,7 +42,7 @@ TAKE_THE_PICTURE = Sentence("Take the picture")
 TAKE_THE_PHOTO = Sentence("Take the photo")
 CAMERA_NOT_ALLOWED = Sentence("The camera may not be used. Allow it in the browser, and try again.")
 FACE_NOT_RECOGNISED = Sentence(
-    "That was not recognised. Try again in good light: look straight ahead, and follow the arrows slowly."
+    "You were not recognised. Try again in good light. Follow the arrow slowly, and stay until it changes."
 )
 
 # Lists of administrators

@@ -7,14 +7,23 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from pgface.accounts import Challenge
 from pgface.errors import NotPermittedError
 from pgface.server.answers import ChallengeOut, EndedOut, HintOut, LoginOut, LoginsOut, MeOut, TokenOut, UserOut
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, Person, person
-from pgface.server.entering import MOST_FRAME_BYTES, enter_by_face, enter_by_password
+from pgface.server.entering import MOST_ANSWER_BYTES, begin_by_face, enter_by_password, go_on_by_face
 from pgface.server.hints import MOST_GLIMPSE_BYTES, hint_of
 from pgface.server.idempotency import Created, IdempotencyKey, once
-from pgface.server.requests import Credentials, FaceAnswer, Glimpse, PasswordChange, PasswordOnly, Registration
+from pgface.server.requests import (
+    Credentials,
+    FaceAnswer,
+    FaceClaim,
+    Glimpse,
+    PasswordChange,
+    PasswordOnly,
+    Registration,
+)
 from pgface.server.routes.examples import PHOTO
 from pgface.server.routes.ids import LoginId
 from pgface.server.service import TheClient, TheService
@@ -59,38 +68,47 @@ async def log_in(service: TheService, client: TheClient, asked: Annotated[Creden
     return TokenOut.of(await enter_by_password(service, asked, client), service)
 
 
-@router.post("/challenge", summary="Ask for a challenge")
-def challenge(service: TheService) -> ChallengeOut:
-    """Which way to turn the head in front of the camera, before logging in by face. Good for one answer."""
-    asked = service.face_login.challenge()
-    policy = service.settings.login_policy
-    return ChallengeOut(token=asked.token, turns=list(asked.turns), seconds=asked.seconds, policy=policy)
+@router.post(
+    "/challenge",
+    summary="Begin to log in by face",
+    openapi_extra=described(FaceClaim, _EXAMPLE, photos=False),
+)
+async def challenge(
+    service: TheService, client: TheClient, asked: Annotated[FaceClaim, body(FaceClaim)]
+) -> ChallengeOut:
+    """Where to look first. It counts as an attempt in vain until the login is done."""
+    return ChallengeOut.of(await begin_by_face(service, asked, client))
 
 
 @router.post(
     "/hint",
     summary="How do I stand in front of the camera?",
-    openapi_extra=described(Glimpse, {"challenge": "WyI3...", "frame": PHOTO}),
+    openapi_extra=described(Glimpse, {"challenge": "mF_9...", "frame": PHOTO}),
 )
 async def hint(service: TheService, asked: Annotated[Glimpse, body(Glimpse, most_bytes=MOST_GLIMPSE_BYTES)]) -> HintOut:
-    """For a challenge that is not answered yet. Nobody is recognised, and with much else to do there is no hint."""
-    await service.ask(service.face_login.require_open, asked.challenge)
+    """For a challenge that is under way, and 300 times at most. Nobody is recognised, and a busy service gives none."""
+    await service.ask(service.face_login.count_hint, asked.challenge)
     return HintOut(hint=await service.inference.run_if_idle(hint_of, service.gallery, asked.frame))
 
 
 @router.post(
     "/face",
     summary="Log in by face",
-    openapi_extra=described(FaceAnswer, {"challenge": "WyI3...", "frames": [PHOTO] * 2} | _EXAMPLE),
+    response_model=TokenOut,
+    responses={202: {"model": ChallengeOut, "description": "Look there now, and send the next frames."}},
+    openapi_extra=described(FaceAnswer, {"challenge": "mF_9...", "frames": [PHOTO] * 2}),
 )
 async def log_in_by_face(
     service: TheService,
     client: TheClient,
-    asked: Annotated[FaceAnswer, body(FaceAnswer, most_bytes=MOST_FRAME_BYTES)],
-) -> TokenOut:
-    """Who is refused learns only that; why stands in the audit log. No picture is kept."""
-
-    return TokenOut.of(await enter_by_face(service, asked, client), service)
+    asked: Annotated[FaceAnswer, body(FaceAnswer, most_bytes=MOST_ANSWER_BYTES)],
+) -> TokenOut | JSONResponse:
+    """Send frames again and again while the answer is 202, and look where it says. A refusal does not say why; the
+    audit log does. No frame is kept."""
+    answered = await go_on_by_face(service, asked, client)
+    if isinstance(answered, Challenge):
+        return JSONResponse(ChallengeOut.of(answered).model_dump(), 202)
+    return TokenOut.of(answered, service)
 
 
 @router.post("/logout", status_code=204, response_class=Response, summary="Log out")

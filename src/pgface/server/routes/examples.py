@@ -70,9 +70,10 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
         "expires_at": _LATER,
     },
     "ChallengeOut": {
-        "token": "WyI3...",
-        "turns": ["left", "up", "right"],
-        "seconds": 60,
+        "token": "mF_9...",
+        "pose": "left",
+        "progress": 0.14,
+        "seconds": 120,
         "policy": "password+face",
     },
     "HintOut": {"hint": "ok"},

@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
+from pgface.accounts import Challenge
 from pgface.server.bodies import body
-from pgface.server.entering import MOST_FRAME_BYTES, enter_by_face
+from pgface.server.entering import MOST_ANSWER_BYTES, go_on_by_face
 from pgface.server.requests import FaceAnswer, Text
 from pgface.server.service import TheClient, TheService
 from pgface.server.web.entrance import NextPath
@@ -37,12 +38,14 @@ async def answer_challenge(
     request: Request,
     service: TheService,
     client: TheClient,
-    asked: Annotated[FaceForm, body(FaceForm, most_bytes=MOST_FRAME_BYTES)],
+    asked: Annotated[FaceForm, body(FaceForm, most_bytes=MOST_ANSWER_BYTES)],
 ) -> JSONResponse:
     """As the API's login by face, but the token goes into the cookie; a script is told where to go on."""
-    login = await enter_by_face(service, asked, client)
+    answered = await go_on_by_face(service, asked, client)
+    if isinstance(answered, Challenge):
+        return JSONResponse({"pose": answered.pose, "progress": answered.progress}, 202)
     response = JSONResponse({"next": local_path(asked.next)})
-    keep_login(response, request, login)
+    keep_login(response, request, answered)
     return response
 
 

@@ -1,14 +1,15 @@
-// Logging in by face: helps somebody to their place, records while the head turns as it is asked to, sends all at once.
+// Logs a person in by face: helps them to their place, then sends what the camera sees, and says where to look next.
 
 import { close, light, next, open, pause, picture, say, word } from "./camera.js";
 
 const EVERY = 100; // milliseconds from picture to picture at least: the server wants to see every part of a turn
-const FRAMES = { begin: 8, turn: 16, end: 16 }; // with four turns 88 pictures; the server takes 100
+const TOGETHER = 4; // pictures of one request at least
+const MOST = 20; // the server takes no more in one request
 const FRAME_SIDE = 360; // pixels of the shorter side: some 480 wide
 const GLIMPSE_SIDE = 240;
 const BETWEEN_HINTS = 300; // milliseconds
 const HINTS_AWAY = 2000; // milliseconds until they are asked for again
-const GOOD_HINTS = 2; // in a row, before the recording begins by itself
+const GOOD_HINTS = 2; // in a row, before it begins by itself
 
 const $ = (id) => document.getElementById(id);
 const [form, stage, video, saying, progress, result] = ["who", "stage", "camera", "say", "progress", "result"].map($);
@@ -29,11 +30,23 @@ function showResult(text) {
   result.focus();
 }
 
-async function challenge(signal) {
-  const answer = await fetch("/api/v1/auth/challenge", { method: "POST", signal });
-  if (!answer.ok) {
-    throw new Error("busy");
+class Refused extends Error {
+  constructor(answer) {
+    super("refused");
+    this.answer = answer;
   }
+}
+
+async function post(path, body, signal) {
+  const answer = await fetch(path, { method: "POST", body, signal });
+  if (!answer.ok) {
+    throw new Refused(answer);
+  }
+  return answer;
+}
+
+async function challenge(signal) {
+  const answer = await post("/api/v1/auth/challenge", new FormData(form), signal);
   return answer.json();
 }
 
@@ -42,33 +55,23 @@ async function hint(token, signal) {
   glimpse.append("challenge", token);
   glimpse.append("frame", await picture(video, GLIMPSE_SIDE, 0.8), "glimpse.jpg");
   try {
-    const answer = await fetch("/api/v1/auth/hint", { method: "POST", body: glimpse, signal });
-    if (answer.status === 422) {
-      return "expired";
-    }
-    return answer.ok ? (await answer.json()).hint : null;
+    return (await (await post("/api/v1/auth/hint", glimpse, signal)).json()).hint;
   } catch {
     signal.throwIfAborted();
     return null;
   }
 }
 
-// Until somebody is in their place, or says that they are; hints come from the server, and not always.
-async function position(signal) {
+// Until the person is in their place, or says that they are; hints come from the server, and not always.
+async function position(token, signal) {
   let ready = false;
   $("start").onclick = () => {
     ready = true;
   };
-  let { token } = await challenge(signal);
-  await open(video);
   $("start").hidden = false;
   say(saying, word("guide"));
   for (let good = 0; !ready && good < GOOD_HINTS && !signal.aborted; ) {
     const told = await hint(token, signal);
-    if (told === "expired") {
-      ({ token } = await challenge(signal));
-      continue;
-    }
     const where = told === "ok" ? "ok" : (light(video) ?? told ?? "guide");
     say(saying, word(where));
     stage.classList.toggle("good", where === "ok");
@@ -78,67 +81,99 @@ async function position(signal) {
     }
   }
   $("start").hidden = true;
+  stage.classList.remove("good");
 }
 
-// By the number of pictures and not by the clock, so that there are enough of each turn where all is slow.
-async function record(turns, signal) {
-  const parts = [
-    ["centre", FRAMES.begin],
-    ...turns.map((turn) => [turn, FRAMES.turn]),
-    ["back", FRAMES.end],
-  ];
-  const all = parts.reduce((sum, [, count]) => sum + count, 0);
-  const frames = [];
-  for (const [turn, count] of parts) {
-    say(saying, word(`turn-${turn}`));
-    stage.dataset.turn = turn; // shows the arrow
-    for (let i = 0; i < count; i += 1) {
-      signal.throwIfAborted();
+function ask(pose, done) {
+  say(saying, word(`turn-${pose}`));
+  stage.dataset.turn = pose; // shows the arrow
+  progress.value = 100 * done;
+}
+
+// Takes pictures all the time, also while the server looks at the last ones, so that none of a turn is missing.
+function record(signal) {
+  const taken = [];
+  let failure = null;
+  const running = (async () => {
+    while (!signal.aborted) {
+      if (taken.length >= MOST) {
+        await pause(EVERY);
+        continue;
+      }
       const wait = pause(EVERY);
       await next(video);
-      frames.push(await picture(video, FRAME_SIDE));
-      progress.value = (100 * frames.length) / all;
+      taken.push(await picture(video, FRAME_SIDE));
       await wait;
     }
-  }
-  return frames;
+  })().catch((error) => {
+    failure = error;
+  });
+  return {
+    running,
+    // The pictures since the last ones, in order.
+    async some() {
+      while (taken.length < TOGETHER) {
+        signal.throwIfAborted();
+        if (failure) {
+          throw failure;
+        }
+        await pause(EVERY / 2);
+      }
+      return taken.splice(0);
+    },
+  };
 }
 
-async function send(token, frames, signal) {
+async function send(token, frames, signal, tries = 3) {
   const answer = new FormData();
   answer.append("challenge", token);
   answer.append("next", form.dataset.next);
-  for (const [name, value] of new FormData(form)) {
-    answer.append(name, value);
-  }
   frames.forEach((frame, number) => answer.append("frames", frame, `${number}.jpg`));
-  return fetch("/login/face", { method: "POST", body: answer, signal });
+  try {
+    return await post("/login/face", answer, signal);
+  } catch (error) {
+    // A busy service has not looked at the pictures yet.
+    if (!(error instanceof Refused) || error.answer.status !== 503 || tries === 1) {
+      throw error;
+    }
+    await pause(1000);
+    return send(token, frames, signal, tries - 1);
+  }
 }
 
-async function finish(answer) {
-  if (answer.ok) {
-    say(saying, word("done"));
-    location.assign((await answer.json()).next);
-  } else if (answer.status === 429) {
-    showResult(word("wait").replace("{}", answer.headers.get("Retry-After")));
-  } else {
-    showResult(word(answer.status === 401 || answer.status === 422 ? "refused" : "busy"));
+function explain(answer) {
+  if (answer.status === 429) {
+    return word("wait").replace("{}", answer.headers.get("Retry-After"));
   }
+  return word(answer.status === 401 || answer.status === 422 ? "refused" : "busy");
 }
 
 async function logIn(signal) {
-  await position(signal);
-  signal.throwIfAborted();
-  // A new challenge, whose time begins now; and what the camera saw before is not a part of the answer.
-  stage.classList.remove("good");
-  const { token, turns } = await challenge(signal);
+  const { token, pose } = await challenge(signal);
   await open(video);
-  const frames = await record(turns, signal);
-  close(video);
-  stage.dataset.turn = "";
-  say(saying, word("checking"));
-  progress.removeAttribute("value");
-  await finish(await send(token, frames, signal));
+  await position(token, signal);
+  signal.throwIfAborted();
+  ask(pose, 0);
+  const stopped = new AbortController();
+  const camera = record(AbortSignal.any([signal, stopped.signal]));
+  try {
+    for (;;) {
+      const answer = await send(token, await camera.some(), signal);
+      if (answer.status !== 202) {
+        progress.value = 100;
+        say(saying, word("done"));
+        location.assign((await answer.json()).next);
+        return;
+      }
+      const asked = await answer.json();
+      ask(asked.pose, asked.progress);
+    }
+  } finally {
+    stopped.abort();
+    await camera.running;
+    close(video);
+    stage.dataset.turn = "";
+  }
 }
 
 form.addEventListener("submit", async (event) => {
@@ -157,6 +192,8 @@ form.addEventListener("submit", async (event) => {
     if (signal.aborted) {
       showForm();
       $("begin").focus();
+    } else if (error instanceof Refused) {
+      showResult(explain(error.answer));
     } else {
       showResult(word(["denied", "missing", "insecure"].includes(error.message) ? error.message : "busy"));
     }

@@ -1,0 +1,143 @@
+"""Keeps the challenges of logins by face between two requests, so that any process of the service can go on.
+
+A row is encrypted with a key that is made from the challenge's token, and only the client has that.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from cryptography.fernet import Fernet
+from psycopg.rows import tuple_row
+
+from pgface.accounts.attempts import Attempt
+from pgface.errors import LivenessError
+from pgface.faces.liveness import HeadTurns, Pose
+from pgface.postgres.database import Database
+from pgface.schema import queries
+from pgface.settings import LoginPolicy
+from pgface.tokens import token_hash
+
+SECONDS: Final = 120
+"""From when a challenge is handed out until it has been answered."""
+MOST_HINTS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a person is asked to do in front of the camera now."""
+
+    token: str = field(repr=False)
+    """To be sent with the frames."""
+    pose: Pose
+    """Where to look, until another answer says something else."""
+    progress: float
+    """The share that is done, 0 to 1."""
+    policy: LoginPolicy
+    seconds: int = SECONDS
+    """From when the first challenge was handed out until all of it has to be done."""
+
+
+@dataclass(slots=True)
+class FaceAttempt:
+    """A login by face that is under way."""
+
+    policy: LoginPolicy
+    attempt: Attempt
+    user_id: int | None
+    """Who it is said to be; None where this is not said, or no user has the e-mail."""
+    head: HeadTurns
+    digests: list[tuple[int, ...]] = field(default_factory=list)
+    """Of each frame so far."""
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    """What each network against presentation attacks gave to the frames that it saw."""
+
+    def to_bytes(self) -> bytes:
+        """JSON, from which `from_bytes` makes the same again."""
+        attempt = [self.attempt.method, self.attempt.account, list(self.attempt.addresses)]
+        values = {
+            "policy": self.policy,
+            "attempt": attempt,
+            "user_id": self.user_id,
+            "head": self.head.to_json(),
+            "digests": self.digests,
+            "scores": self.scores,
+        }
+        return json.dumps(values).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> FaceAttempt:
+        """What `to_bytes` gave."""
+        values: dict[str, Any] = json.loads(data)
+        method, account, addresses = values.pop("attempt")
+        head, digests = HeadTurns.from_json(values.pop("head")), [tuple(frame) for frame in values.pop("digests")]
+        return cls(attempt=Attempt(method, account, tuple(addresses)), head=head, digests=digests, **values)
+
+
+class Challenges:
+    """Hands out challenges, and keeps what was seen of their answers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def hand_out(self, attempt: FaceAttempt) -> str:
+        """Keep an attempt that begins; returns its token."""
+        token = secrets.token_urlsafe(32)
+        row = {"id": token_hash(token), "seconds": SECONDS, "state": _cipher(token).encrypt(attempt.to_bytes())}
+        with self._database.transaction() as connection:
+            connection.execute(queries()["prune_challenges"])
+            connection.execute(queries()["add_challenge"], row)
+        return token
+
+    @contextmanager
+    def taken(self, token: str) -> Iterator[FaceAttempt]:
+        """The attempt with this token, which no other request has meanwhile.
+
+        It is kept again when the block is left, unless by an error, or its head has done all that it was asked to:
+        then the challenge is used.
+
+        Raises:
+            LivenessError: there is none, because it is too old, or was used, or another request has it.
+
+        """
+        taken = self._take(token)
+        if taken is None:
+            raise LivenessError("The challenge is unknown: it is too old, was used, or is being answered.")
+        state, ends_at, hints = taken
+        attempt = FaceAttempt.from_bytes(_cipher(token).decrypt(bytes(state)))
+        yield attempt
+        if not attempt.head.done:
+            state = _cipher(token).encrypt(attempt.to_bytes())
+            row = {"id": token_hash(token), "ends_at": ends_at, "hints": hints, "state": state}
+            with self._database.transaction() as connection:
+                connection.execute(queries()["put_challenge_back"], row)
+
+    def count_hint(self, token: str) -> None:
+        """Count a hint, of which a challenge has only so many.
+
+        Raises:
+            LivenessError: it has had them all, or there is no such challenge.
+
+        """
+        with self._database.transaction() as connection:
+            values = {"id": token_hash(token), "most": MOST_HINTS}
+            if connection.execute(queries()["count_hint"], values).fetchone() is None:
+                raise LivenessError("The challenge is unknown or too old, or has had all its hints.")
+
+    def _take(self, token: str) -> tuple[bytes, datetime, int] | None:
+        with self._database.transaction() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            return cursor.execute(queries()["take_challenge"], {"id": token_hash(token)}).fetchone()
+
+
+def _cipher(token: str) -> Fernet:
+    """The token is random and long, so one hash makes a key of it; another one than that which the row is found by."""
+    key = hashlib.sha256(b"state of a login by face\0" + token.encode("utf-8", "surrogateescape")).digest()
+    return Fernet(base64.urlsafe_b64encode(key))
