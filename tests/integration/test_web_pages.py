@@ -660,7 +660,7 @@ def test_scripts_hold_no_words() -> None:
         for name in re.findall(r'word\("([\w-]+)"\)', text):
             assert name in words, (script, name)
     turns, hints = (
-        ("centre", "left", "right", "up", "back"),
+        ("centre", "left", "right", "up"),
         ("ok", "no-face", "several", "closer", "farther", "straight"),
     )
     assert {f"turn-{turn}" for turn in turns} | set(hints) | {"left", "right", "up", "down", "dark", "bright"} <= words

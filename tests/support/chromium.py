@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -88,28 +85,3 @@ def _is_local(url: str) -> bool:
 def _is_error(message: ConsoleMessage) -> bool:
     """Whether a page broke its Content-Security-Policy, or the like; what a server refuses is up to each test."""
     return message.type == "error" and not message.text.startswith("Failed to load resource")
-
-
-def hold_back(page: Page, path: str, prepare: Callable[[Any], None]) -> None:
-    """Prepare something for each answer of the server before the page gets it.
-
-    The browser asks, with all its cookies and headers, and its answer is what the page gets, but later.
-
-    Args:
-        page: which asks.
-        path: what for, as its address ends.
-        prepare: gets the answer's JSON.
-
-    """
-    session = page.context.new_cdp_session(page)
-
-    def paused(event: dict[str, Any]) -> None:
-        which = {"requestId": event["requestId"]}
-        if event.get("responseStatusCode") == 200:
-            answer = session.send("Fetch.getResponseBody", which)
-            body = answer["body"]
-            prepare(json.loads(base64.b64decode(body) if answer["base64Encoded"] else body))
-        session.send("Fetch.continueResponse", which)
-
-    session.on("Fetch.requestPaused", paused)
-    session.send("Fetch.enable", {"patterns": [{"urlPattern": f"*{path}", "requestStage": "Response"}]})

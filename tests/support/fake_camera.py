@@ -1,13 +1,14 @@
-"""What Chromium takes for a camera: a video file, made of real photos, of somebody who turns their head, or of a photo.
+"""What Chromium takes for a camera: a video file, made of real photos, of a head that turns, or of a photo.
 
-Chromium opens the file each time a page opens the camera, shows its frames one after another without leaving one out,
-and begins again after the last (media/capture/video/file_video_capture_device.cc). So a test can make the video when it
-knows what the page asks for, if the page opens the camera after that.
+Chromium opens the file each time a page opens the camera, reads its frames one after another, and begins again at its
+end (media/capture/video/file_video_capture_device.cc). It reads each frame when it is due, so a test can write others
+into the file while it is shown, and let a head do what the page asks for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pgface.faces.engine import Face
-from pgface.faces.liveness import Turn
+from pgface.faces.liveness import Pose, Turn
 from pgface.faces.pixels import RGBImage
 from support.moving_heads import STATIONS, path, tilted, turned
 
 WIDTH, HEIGHT = 320, 240
+RING = 40
+"""Frames of a video that is written anew all the time: two seconds, in which none repeats."""
 A_SECOND = 20
 """Frames. Twice as many as a page needs, so that one that looks at the wrong moment loses 50 ms."""
 LEAD = 2.0
@@ -33,10 +36,11 @@ UPWARDS = 18.0
 """The same for a look up; it asks for 14."""
 SPEED = 35.0
 """Degrees a second, as pgface measures them: a page that misses four tenths of a second sees no step of 15 degrees."""
-HOLD = 0.2
-"""Seconds at the end of each turn."""
 NOISE = 3.0
 """Standard deviation of each pixel's brightness: no camera gives one picture twice."""
+
+
+_HEADER = f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{A_SECOND}:1 Ip C420jpeg\n".encode()
 
 
 class Head:
@@ -63,24 +67,21 @@ class Head:
                 degrees = [abs(quality.yaw - face.quality.yaw) for quality in found]
             return list(zip(degrees, pictures, strict=True))
 
-        self._measured = {turn: measured(turn) for turn in STATIONS}
+        self._measured = {turn: measured(turn) for turn in ("left", "right", "up")}
+        self._turn, self._degrees = "left", 0.0
 
-    def does(self, turns: Sequence[Turn]) -> Iterator[RGBImage]:
-        """Look straight ahead, turn as asked at an even pace, and look straight ahead from then on."""
-        yield from repeat(self.photo, round(LEAD * A_SECOND))
-        for turn in turns:
-            there = list(self._way(turn))
-            yield from there
-            yield from repeat(there[-1], round(HOLD * A_SECOND))
-            yield from reversed(there)
-        yield from repeat(self.photo)
-
-    def _way(self, turn: Turn) -> Iterator[RGBImage]:
-        farthest = UPWARDS if turn == "up" else ASIDE
-        measured = self._measured[turn]
-        assert measured[-1][0] > farthest - 1, f"the head of this photo cannot turn far enough: {turn}"
-        for degrees in np.arange(0, farthest, SPEED / A_SECOND):
-            yield min(measured, key=lambda pose: abs(pose[0] - degrees))[1]
+    def move(self, pose: Pose, seconds: float) -> RGBImage:
+        """Turn towards a pose for so long, and no farther; returns what the camera sees then."""
+        goal = 0.0 if pose == "centre" else UPWARDS if pose == "up" else ASIDE
+        if pose not in ("centre", self._turn) and self._degrees > 0:
+            goal = 0.0  # through the middle first
+        elif pose != "centre":
+            self._turn = pose
+        way = float(np.clip(goal - self._degrees, -SPEED * seconds, SPEED * seconds))
+        self._degrees += way
+        measured = self._measured[self._turn]
+        assert measured[-1][0] > goal - 1, f"the head of this photo cannot turn far enough: {self._turn}"
+        return min(measured, key=lambda seen: abs(seen[0] - self._degrees))[1]
 
 
 def still(file: Path) -> Iterator[RGBImage]:
@@ -103,6 +104,8 @@ class FakeCamera:
 
         """
         self.file = file
+        self._random = np.random.default_rng(1)
+        self._noise = np.rint(self._random.normal(0, NOISE, 1_000_000)).astype(np.int16)
         self.show(repeat(np.zeros((HEIGHT, WIDTH, 3), np.uint8)))
 
     def show(self, pictures: Iterator[RGBImage], *, a_second: int = A_SECOND) -> None:
@@ -113,16 +116,50 @@ class FakeCamera:
             a_second: how many of them; cameras give fewer in the dark.
 
         """
-        random = np.random.default_rng(1)
+        self._write(
+            (picture for picture, _ in zip(pictures, range(round(DURATION * A_SECOND)), strict=False)), a_second
+        )
+
+    def follow(self, head: Head, asked: Callable[[], Pose], until: Callable[[], bool]) -> None:
+        """Let a head do what a page asks for.
+
+        Args:
+            head: in front of the camera.
+            asked: where the page asks it to look now.
+            until: whether it is over.
+
+        """
+        before = time.monotonic()
+        with self.file.open("r+b", buffering=0) as file:
+            while not until():
+                pose, now = asked(), time.monotonic()
+                picture = head.move(pose, now - before)
+                before = now
+                planes = _planes(picture)
+                file.seek(len(_HEADER))
+                file.write(b"".join(self._noisy(planes) for _ in range(RING)))
+
+    def sit(self, head: Head) -> None:
+        """Show a head that does not move yet, from the next time on that a page opens the camera."""
+        self._write(repeat(head.photo, RING), A_SECOND)
+
+    def _write(self, pictures: Iterable[RGBImage], a_second: int) -> None:
         made = self.file.with_suffix(".new")
         with made.open("wb") as file:
-            file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{a_second}:1 Ip C420jpeg\n".encode())
-            for picture, _ in zip(pictures, range(round(DURATION * A_SECOND)), strict=False):
-                brightness, *colours = _planes(picture)
-                noise = random.normal(0, NOISE, brightness.shape)
-                brightness = np.clip(brightness + noise, 0, 255).astype(np.uint8)
-                file.write(b"FRAME\n" + b"".join(plane.tobytes() for plane in (brightness, *colours)))
+            file.write(_HEADER.replace(b"F20", b"F%02d" % a_second))
+            file.writelines(map(self._frame, pictures))
         made.replace(self.file)  # an open camera goes on with the old one
+
+    def _frame(self, picture: RGBImage) -> bytes:
+        return self._noisy(_planes(picture))
+
+    def _noisy(self, planes: Sequence[NDArray[np.uint8]]) -> bytes:
+        """A frame of the file; noise takes long to make, so each frame has a piece of what there is."""
+        brightness, *colours = planes
+        begin = int(self._random.integers(self._noise.size - brightness.size))
+        noise = self._noise[begin : begin + brightness.size].reshape(brightness.shape)
+        brightness = np.clip(brightness + noise, 0, 255).astype(np.uint8)
+        return b"FRAME\n" + b"".join(plane.tobytes() for plane in (brightness, *colours))
 
 
 def _in_camera(photo: RGBImage) -> RGBImage:

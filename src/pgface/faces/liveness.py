@@ -216,11 +216,11 @@ class HeadTurns:
         """Carry the points of the most frontal face along, to where the head has turned farthest."""
         turned = self._turned(face)
         if self.track is None or turned < self.track_begin:
-            self.track = FaceTrack.start(face_patch(pixels, face))
+            self.track = FaceTrack.start(face_patch(face))
             self.track_begin = self.track_end = turned
         # A head that stays where it is would add nothing but noise.
         elif turned > self.track_end + _FARTHER:
-            self.track.follow(face_patch(pixels, face))
+            self.track.follow(face_patch(face))
             self.track_end = turned
 
     def _turned(self, face: Face) -> float:

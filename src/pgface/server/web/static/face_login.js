@@ -37,8 +37,8 @@ class Refused extends Error {
   }
 }
 
-async function post(path, body, signal) {
-  const answer = await fetch(path, { method: "POST", body, signal });
+async function post(path, body, signal, headers = {}) {
+  const answer = await fetch(path, { method: "POST", body, signal, headers });
   if (!answer.ok) {
     throw new Refused(answer);
   }
@@ -46,7 +46,8 @@ async function post(path, body, signal) {
 }
 
 async function challenge(signal) {
-  const answer = await post("/api/v1/auth/challenge", new FormData(form), signal);
+  const who = JSON.stringify(Object.fromEntries(new FormData(form)));
+  const answer = await post("/api/v1/auth/challenge", who, signal, { "Content-Type": "application/json" });
   return answer.json();
 }
 
