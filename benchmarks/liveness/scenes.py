@@ -97,12 +97,12 @@ def wall(seed: int) -> RGBImage:
     random = np.random.default_rng(seed)
     coarse, fine = (random.uniform(60, 190, (count, count, 3)).astype(np.float32) for count in (7, 40))
     mixed = 0.7 * cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) + 0.3 * cv2.resize(fine, (SIZE, SIZE))
-    return np.clip(mixed, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(mixed, 0, 255), dtype=np.uint8)
 
 
 def _on(background: RGBImage, photo: Photo, x: Array, y: Array, there: NDArray[np.bool_]) -> RGBImage:
     seen = photo.seen(np.where(there, x, 0), np.where(there, y, 0))
-    return np.where(there[:, :, np.newaxis], seen, background)
+    return np.asarray(np.where(there[:, :, np.newaxis], seen, background), dtype=np.uint8)
 
 
 def flat(photo: Photo, pose: Pose, background: RGBImage, reach: float = 2.6) -> RGBImage:
@@ -131,7 +131,7 @@ def bent(photo: Photo, pose: Pose, can: Can, background: RGBImage) -> RGBImage:
     angle = math.radians(can.axis)
     across, along = np.array([math.cos(angle), math.sin(angle), 0]), np.array([-math.sin(angle), math.cos(angle), 0])
     rays = Rays.of(pose, np.array([0, 0, -can.radius]))
-    start, way = rays.start + [0, 0, can.radius], rays.way
+    start, way = rays.start + np.array([0, 0, can.radius]), rays.way
     s0, z0, ds, dz = start @ across, start[2], way @ across, way[:, :, 2]
     # |start + far·way| = radius in the plane across the can: the nearer of the two solutions.
     a, b, c = ds**2 + dz**2, s0 * ds + z0 * dz, s0**2 + z0**2 - can.radius**2

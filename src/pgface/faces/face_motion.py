@@ -1,16 +1,16 @@
 """Whether what turns before a camera is a head, or a flat or bent picture of one, by the motion inside the face.
 
-The face is cut out of each frame upright and at a fixed size. Some 500 points of a grid are carried from a frontal frame
-to a turned one by dense optical flow (DIS: Kroeger et al. 2016), from frame to frame, forward and back. Two figures come
-out of a turn:
+The face is cut out of each frame upright and at a fixed size. Some 500 points of a grid are carried from a frontal
+frame to a turned one by dense optical flow (DIS: Kroeger et al. 2016), from frame to frame, forward and back. Two
+figures come out of a turn:
 
 - The homography residual: how far the points went that no homography explains. A flat picture moves by a homography
   wherever the camera is (Hartley and Zisserman 2004, section 13.1).
 - The depth correlation: what bent paper leaves unexplained, compared with the relief of a face
   (`pgface.faces.face_relief`).
 
-This does not tell a head from a mask, from paper that is embossed, or from a video that a program made over a shape of a
-head. It needs OpenCV.
+This does not tell a head from a mask, from paper that is embossed, or from a video that a program made over a shape of
+a head. It needs OpenCV.
 """
 
 from __future__ import annotations
@@ -214,7 +214,9 @@ def _sampled(field: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray
     """The flow at points, shape (points, 2)."""
     cv2 = _import_cv2()
     x, y = points[:, np.newaxis, 0], points[:, np.newaxis, 1]
-    return np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0])
+    sampled = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    at_points: NDArray[np.float32] = sampled[:, 0]
+    return at_points
 
 
 def _homography_residual(begin: NDArray[np.float32], end: NDArray[np.float32]) -> float:
