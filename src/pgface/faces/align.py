@@ -63,25 +63,27 @@ class FaceRegion:
 
     def crop(self, size: int = CROP_SIZE) -> RGBImage:
         """Sample the face with its eyes level, shape (size, size, 3), uint8."""
-        return np.asarray(self._sample(Image.fromarray(self.pixels), (0.0, 0.0, 1.0, 1.0), size))
+        return np.asarray(self._sample(Image.fromarray(self.pixels), (0.0, 0.0, 1.0, 1.0), (size, size)))
 
-    def grey(self, part: tuple[float, float, float, float], size: int) -> NDArray[np.uint8]:
-        """Sample a part of the crop in grey, shape (size, size), uint8.
+    def grey(self, part: tuple[float, float, float, float], size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Sample a part of the crop in grey, shape (height, width), uint8.
 
         Args:
             part: left, top, right and bottom, as fractions of the crop's side.
-            size: pixels of each side.
+            size: width and height, in pixels.
 
         """
         return np.asarray(self._sample(Image.fromarray(self.pixels).convert("L"), part, size))
 
-    def _sample(self, pixels: Image.Image, part: tuple[float, float, float, float], size: int) -> Image.Image:
+    def _sample(
+        self, pixels: Image.Image, part: tuple[float, float, float, float], size: tuple[int, int]
+    ) -> Image.Image:
         left, top, right, bottom = part
         down = _turned_down(self.right)
-        x_step, y_step = self.right * (right - left) / size, down * (bottom - top) / size
+        x_step, y_step = self.right * (right - left) / size[0], down * (bottom - top) / size[1]
         start = self.corner + self.right * left + down * top
         coefficients = (x_step[0], y_step[0], start[0], x_step[1], y_step[1], start[1])
-        return pixels.transform((size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
+        return pixels.transform(size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
 
 
 def aligned_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int = CROP_SIZE) -> RGBImage:

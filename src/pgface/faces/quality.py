@@ -96,7 +96,7 @@ def head_pose(landmarks: NDArray[np.float32]) -> tuple[float, float, float]:
 
 def _sharpness_and_brightness(region: FaceRegion) -> tuple[float, float]:
     # Sampled at twice the size and averaged, so that no detail is skipped.
-    fine = region.grey(FACE_IN_CROP, 2 * SHARPNESS_SIZE).astype(np.float32)
+    fine = region.grey(FACE_IN_CROP, (2 * SHARPNESS_SIZE, 2 * SHARPNESS_SIZE)).astype(np.float32)
     grey = (fine[::2, ::2] + fine[1::2, ::2] + fine[::2, 1::2] + fine[1::2, 1::2]) / 4
     mean = float(grey.mean())
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]

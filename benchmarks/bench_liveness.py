@@ -1,0 +1,286 @@
+"""Measure how well heads are told from flat and bent pictures of them, and what that costs.
+
+Photos (`<folder>/<person>/<photo>`) are made into attacks and into heads that turn. Clips of real people, whose heads
+turn, come from a folder of yours. Half of the people and half of the clips serve to look for limits, and the table is
+of the other half, with the limits that pgface has. This simulates a camera: real prints before real cameras are not
+measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from liveness.attacks import FARTHEST, KINDS, Asked, Kind, detect
+from liveness.clips import SUFFIXES, Turn, turns_of
+from liveness.scenes import Photo
+from pgface.errors import LivenessError
+from pgface.faces import load_engine
+from pgface.faces.engine import Engine
+from pgface.faces.face_motion import (
+    LEAST_CORRELATION,
+    LEAST_RESIDUAL,
+    FaceMotion,
+    FaceTrack,
+    Side,
+    face_patch,
+    require_head,
+)
+from pgface.faces.liveness import TURNED
+from samples import SHARED, insightface_weights
+
+YAWS = tuple(FARTHEST * number / 10 for number in range(11))
+"""Asked for in a turn, one a frame."""
+FRONTAL = 12.0
+"""Degrees to either side of straight ahead within which a photo serves for an attack."""
+SIDES: tuple[tuple[Side, int], ...] = (("left", 1), ("right", -1))
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What was measured of a turn to each side."""
+
+    kind: str
+    head: bool
+    for_fit: bool
+    motions: tuple[FaceMotion, ...]
+    turned: float
+    """Degrees that the smaller turn reached, as the detector has it."""
+
+    @property
+    def residual(self) -> float:
+        """The smaller one."""
+        return min(motion.homography_residual for motion in self.motions)
+
+    @property
+    def correlation(self) -> float:
+        """The mean over both sides."""
+        return float(np.mean([motion.depth_correlation for motion in self.motions]))
+
+    @property
+    def admitted(self) -> bool:
+        """Whether pgface takes it for a head."""
+        try:
+            require_head(self.motions)
+        except LivenessError:
+            return False
+        return True
+
+
+def photos_of(folder: Path, engine: Engine) -> dict[str, list[Photo]]:
+    """Photos with one face each, by person."""
+    found = defaultdict(list)
+    for file in sorted(folder.glob("*/*")):
+        pixels = np.asarray(Image.open(file).convert("RGB"))
+        face = detect(engine, pixels)
+        if face is not None:
+            found[file.parent.name].append(Photo(pixels, face.landmarks, file.parent.name))
+    return found
+
+
+def logins(kind: Kind, engine: Engine, photos: dict[str, list[Photo]], count: int) -> Iterable[Login]:
+    """Try it so many times, with another photo each time."""
+    random = np.random.default_rng(sum(map(ord, kind.name)))
+    people = sorted(photos)
+    for number in range(count):
+        person = people[number % len(people)]
+        photo = _frontal(engine, photos[person], random)
+        frames_for = kind.make(photo, photos[person], engine, random)
+        measured = [_turn(engine, frames_for([Asked(sign * yaw) for yaw in YAWS]), side) for side, sign in SIDES]
+        motions = [motion for motion, _ in measured if motion is not None]
+        if len(motions) == len(SIDES):
+            turned = min(yaw for _, yaw in measured)
+            yield Login(kind.name, kind.head, people.index(person) % 2 == 0, tuple(motions), turned)
+
+
+def _frontal(engine: Engine, photos: Sequence[Photo], random: np.random.Generator) -> Photo:
+    for index in random.permutation(len(photos)).tolist():
+        photo: Photo = photos[index]
+        face = detect(engine, photo.pixels)
+        if face and abs(face.quality.yaw) < FRONTAL:
+            return photo
+    return photos[0]
+
+
+def _turn(engine: Engine, frames: Sequence[NDArray[np.uint8]], side: Side) -> tuple[FaceMotion | None, float]:
+    """The motion up to the most turned frame in which the face was found, and how far that one is turned."""
+    sign = 1 if side == "left" else -1
+    faces = []
+    for frame in frames:
+        face = detect(engine, frame)
+        if face is None:
+            break
+        faces.append(face)
+    if len(faces) < 2:
+        return None, 0.0
+    yaws = np.array([sign * (face.quality.yaw - faces[0].quality.yaw) for face in faces])
+    end = max(1, int(yaws.argmax()))
+    try:
+        return _followed([face_patch(face) for face in faces[: end + 1]], side), float(yaws[end])
+    except LivenessError:
+        return None, 0.0
+
+
+def _followed(patches: Sequence[NDArray[np.uint8]], side: Side) -> FaceMotion:
+    track = FaceTrack.start(patches[0])
+    for patch in patches[1:]:
+        track.follow(patch)
+    return track.motion(side)
+
+
+def real_logins(turns: Sequence[Turn], least: float, fit_clips: set[str]) -> Iterable[Login]:
+    """Turns to the left and to the right of one clip, in pairs."""
+    by_clip: dict[str, dict[Side, list[Turn]]] = defaultdict(lambda: {"left": [], "right": []})
+    for turn in turns:
+        if turn.yaw >= least:
+            by_clip[turn.clip][turn.side].append(turn)
+    for clip, sides in by_clip.items():
+        for left, right in zip(sides["left"], sides["right"], strict=False):
+            motions = tuple(_followed(turn.patches, turn.side) for turn in (left, right))
+            kind = f"real heads, {least:.0f}° or more"
+            yield Login(kind, True, clip in fit_clips, motions, min(left.yaw, right.yaw))
+
+
+def real_turns(folder: Path | None, engine: Engine, console: Console) -> list[Turn]:
+    """Every turn of every clip."""
+    if folder is None:
+        console.print("Skipped: real heads; give a folder of clips by --clips.")
+        return []
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    return list(chain.from_iterable(turns_of(file, engine, 12.0) for file in files))
+
+
+def table_of(results: Sequence[Login], title: str) -> Table:
+    """One row for each kind."""
+    table = Table(
+        "kind", "logins", "turned", "H: 5 / 50 / 95 %", "by H", "M: 5 / 50 / 95 %", "by M", "by both", "and turned"
+    )
+    table.title = title
+    for kind in dict.fromkeys(login.kind for login in results):
+        of_kind = [login for login in results if login.kind == kind]
+        residuals = np.array([login.residual for login in of_kind])
+        correlations = np.array([login.correlation for login in of_kind])
+        admitted = [login for login in of_kind if login.admitted]
+        table.add_row(
+            kind,
+            str(len(of_kind)),
+            f"{np.median([login.turned for login in of_kind]):.0f}°",
+            _percentiles(residuals),
+            str(int((residuals >= LEAST_RESIDUAL).sum())),
+            _percentiles(correlations),
+            str(int((correlations >= LEAST_CORRELATION).sum())),
+            str(len(admitted)),
+            str(sum(login.turned >= TURNED for login in admitted)),
+        )
+    return table
+
+
+def _percentiles(values: NDArray[np.float64]) -> str:
+    known = values[np.isfinite(values)]
+    return " / ".join(f"{value:.3f}" for value in np.percentile(known, [5, 50, 95])) if known.size else "-"
+
+
+def proposed_limits(results: Sequence[Login]) -> str:
+    """Half way between the attacks and the heads of the half that is for this."""
+    fit = [login for login in results if login.for_fit]
+    flat = [login.residual for login in fit if login.kind.startswith("flat")]
+    paper = [login.correlation for login in fit if not login.head]
+    real = [login for login in fit if login.kind.startswith("real")] or [
+        login for login in fit if login.kind == "heads of other shapes"
+    ]
+    return (
+        f"H: flat at most {np.nanmax(flat):.3f}, heads at least {np.nanmin([login.residual for login in real]):.3f}; "
+        f"M: attacks at most {np.nanmax(paper):.3f} (99 %: {np.nanpercentile(paper, 99):.3f}), "
+        f"heads 5 %: {np.nanpercentile([login.correlation for login in real], 5):.3f}"
+    )
+
+
+def cost(engine: Engine, photos: dict[str, list[Photo]]) -> str:
+    """A frame and a turn beside the detection of the same frames."""
+    kind = next(kind for kind in KINDS if kind.name == "heads of other shapes")
+    photo = next(iter(photos.values()))[0]
+    frames = kind.make(photo, [photo], engine, np.random.default_rng(1))([Asked(yaw) for yaw in YAWS])
+    seconds: dict[str, list[float]] = defaultdict(list)
+    track: FaceTrack | None = None
+    for picture in frames * 3:
+        begin = time.perf_counter()
+        face = detect(engine, picture)
+        found = time.perf_counter()
+        if face is None:
+            continue
+        patch = face_patch(face)
+        track = track or FaceTrack.start(patch)
+        track.follow(patch)
+        followed = time.perf_counter()
+        track.motion("left")
+        seconds["detection"].append(found - begin)
+        seconds["frame"].append(followed - found)
+        seconds["turn"].append(time.perf_counter() - followed)
+    detection, frame, turn = (float(np.median(seconds[name])) for name in ("detection", "frame", "turn"))
+    kept = len(track.to_bytes()) if track else 0
+    return (
+        f"Detection takes {1000 * detection:.1f} ms a frame, following {1000 * frame:.1f} ms "
+        f"({frame / detection:.2f} times as long), a turn {1000 * turn:.1f} ms more ({turn / detection:.2f} times); "
+        f"{kept} bytes are kept between two requests."
+    )
+
+
+def engines() -> dict[str, Engine]:
+    """Those that are here."""
+    found = {"dlib": load_engine("dlib", models_dir=Path(), detector_size=640, execution_provider="CPU")}
+    weights = insightface_weights()
+    if weights is not None:
+        found["insightface"] = load_engine(str(weights), models_dir=Path(), detector_size=320, execution_provider="CPU")
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=Path, default=SHARED / "data" / "faces")
+    parser.add_argument("--clips", type=Path)
+    parser.add_argument("--count", type=int, default=50, help="logins of each kind")
+    parser.add_argument("--engine", choices=["dlib", "insightface"], action="append")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    console = Console(width=170)
+    for name, engine in engines().items():
+        if arguments.engine and name not in arguments.engine:
+            continue
+        measure(name, engine, arguments, console)
+
+
+def measure(name: str, engine: Engine, arguments: argparse.Namespace, console: Console) -> None:
+    """Everything with one engine."""
+    photos = photos_of(cast(Path, arguments.photos), engine)
+    turns = real_turns(arguments.clips, engine, console)
+    clips = sorted({turn.clip for turn in turns})
+    results = [login for least in (12.0, TURNED) for login in real_logins(turns, least, set(clips[::2]))]
+    for kind in KINDS:
+        tried = list(logins(kind, engine, photos, arguments.count))
+        results += tried
+        progress = f"{kind.name}: {sum(login.admitted for login in tried)} of {len(tried)} admitted"
+        console.print(progress, "by geometry")
+    console.print(f"{name}: {sum(map(len, photos.values()))} photos, {len(clips)} clips with {len(turns)} turns.")
+    console.print(f"Half for the limits: {proposed_limits(results)}")
+    console.print(f"Limits in use: H {LEAST_RESIDUAL}, M {LEAST_CORRELATION}")
+    console.print(table_of([login for login in results if not login.for_fit], f"{name}: the other half"))
+    console.print(table_of(results, f"{name}: both halves"))
+    console.print(cost(engine, photos))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Turns of real heads, found in clips of people who talk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from liveness.attacks import detect
+from pgface.errors import LivenessError
+from pgface.faces.engine import Detection, Engine
+from pgface.faces.face_motion import Side, face_patch
+from pgface.faces.pixels import RGBImage
+
+FRAMES_A_SECOND = 10
+LONGEST = 30
+"""Frames of a turn."""
+MOST_FRAMES = 400
+"""Of a clip."""
+SIDE = 720
+"""Pixels of a frame's longer side at most."""
+_AHEAD = 8.0
+"""Degrees around the clip's own middle within which a turn begins."""
+_FARTHEST_STEP = 15.0
+SUFFIXES = {".mp4", ".avi", ".mov", ".webm", ".gif"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """A turn of a real head, from a frontal frame to the most turned one."""
+
+    clip: str
+    side: Side
+    yaw: float
+    """Degrees between the two."""
+    patches: Sequence[NDArray[np.uint8]]
+
+
+def turns_of(file: Path, engine: Engine, least: float) -> list[Turn]:
+    """The turns of a clip's largest face by at least so many degrees."""
+    patches, yaws = _patches(file, engine)
+    if not patches:
+        return []
+    middle = float(np.nanmedian(yaws))
+    middle = middle if abs(middle) < 12 else 0.0
+    found = []
+    sides: tuple[tuple[Side, int], ...] = (("left", 1), ("right", -1))
+    for side, sign in sides:
+        for begin, end in _spans(sign * (yaws - middle), least):
+            span = patches[begin : end + 1]
+            if all(patch is not None for patch in span):
+                kept = [patch for patch in span if patch is not None]
+                found.append(Turn(file.name, side, abs(float(yaws[end] - yaws[begin])), kept))
+    return found
+
+
+def _spans(turned: NDArray[np.float64], least: float) -> Iterator[tuple[int, int]]:
+    """Begin and end of each way from the middle to a turn's farthest point."""
+    last = -1
+    for end in range(1, len(turned) - 1):
+        if not turned[end] >= max(turned[end - 1], turned[end + 1]) or end <= last + 3:
+            continue
+        begin = _begin(turned, end, least)
+        if begin is not None:
+            yield begin, end
+            last = end
+
+
+def _begin(turned: NDArray[np.float64], end: int, least: float) -> int | None:
+    for begin in range(end - 1, max(-1, end - LONGEST), -1):
+        step = abs(turned[begin + 1] - turned[begin])
+        if not step <= _FARTHEST_STEP or turned[begin] > turned[end] + 2:
+            return None
+        if abs(turned[begin]) <= _AHEAD and turned[end] - turned[begin] >= least:
+            return begin
+    return None
+
+
+def _patches(file: Path, engine: Engine) -> tuple[list[NDArray[np.uint8] | None], NDArray[np.float64]]:
+    patches: list[NDArray[np.uint8] | None] = []
+    yaws: list[float] = []
+    for frame in _frames(file):
+        patch, yaw = _measured(detect(engine, frame))
+        patches.append(patch)
+        yaws.append(yaw)
+    return patches, np.array(yaws)
+
+
+def _measured(face: Detection | None) -> tuple[NDArray[np.uint8] | None, float]:
+    if face is None:
+        return None, np.nan
+    try:
+        return face_patch(face), face.quality.yaw
+    except LivenessError:  # too small
+        return None, np.nan
+
+
+def _frames(file: Path) -> Iterator[RGBImage]:
+    video = cv2.VideoCapture(str(file))
+    step = max(1, round((video.get(cv2.CAP_PROP_FPS) or 25) / FRAMES_A_SECOND))
+    for number in range(MOST_FRAMES * step):
+        read, frame = video.read()
+        if not read:
+            return
+        if number % step == 0:
+            scale = min(1.0, SIDE / max(frame.shape[:2]))
+            smaller = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            yield np.ascontiguousarray(smaller[:, :, ::-1])

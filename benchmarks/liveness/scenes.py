@@ -1,0 +1,189 @@
+"""What a camera sees of a photo that is held before it, flat, bent or on the shape of a head.
+
+A camera looks from `DISTANCE` eye distances at a sheet or a head in front of a textured wall. Every picture is made by
+asking for each of its pixels which place of the photo is seen there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.faces.face_relief import FaceShape, face_depth
+from pgface.faces.pixels import RGBImage
+
+Array = NDArray[np.float64]
+
+SIZE = 320
+"""Pixels of each side of a picture."""
+EYE_PIXELS = 52.0
+"""Pixels between the eyes of a frontal face in it."""
+DISTANCE = 11.0
+"""From the camera to the eyes, in eye distances: 70 cm."""
+EYES_FROM_TOP = 0.42
+_STEPS = 15
+"""Of the search for where a ray meets a head."""
+_MAP_REACH, _MAP_SIZE = 2.6, 521
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """A photo of one person, and where the face is in it."""
+
+    pixels: RGBImage
+    landmarks: NDArray[np.float32]
+    """Shape (5, 2), in its pixels."""
+    person: str = ""
+
+    def seen(self, x: Array, y: Array) -> RGBImage:
+        """The photo at places given in eye distances from the middle of the eyes, level with them."""
+        left, right = self.landmarks[:2].astype(np.float64)
+        across = right - left
+        down = np.array([-across[1], across[0]])
+        middle = (left + right) / 2
+        column = (middle[0] + across[0] * x + down[0] * y).astype(np.float32)
+        row = (middle[1] + across[1] * x + down[1] * y).astype(np.float32)
+        return np.asarray(cv2.remap(self.pixels, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """How something is held: degrees, with the signs of `pgface.faces.engine.Quality`, and a shift in eye distances."""
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    nearer: float = 1.0
+
+    @property
+    def rotation(self) -> Array:
+        """From the object to the camera: x right, y down, z towards the camera."""
+        yaw, pitch, roll = map(math.radians, (self.yaw, self.pitch, self.roll))
+        turn = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
+        nod = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
+        lean = np.array([[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]])
+        return np.asarray(lean @ nod @ turn)
+
+
+@dataclass(frozen=True, slots=True)
+class Rays:
+    """Where each pixel's ray starts and which way it goes, in the object's own coordinates."""
+
+    start: Array
+    """Shape (3,)."""
+    way: Array
+    """Shape (height, width, 3)."""
+
+    @classmethod
+    def of(cls, pose: Pose, pivot: Array) -> Rays:
+        """Of a camera that looks at an object turned about `pivot`."""
+        focal = EYE_PIXELS * DISTANCE
+        x = (np.arange(SIZE) + 0.5 - SIZE / 2) / focal
+        y = (np.arange(SIZE) + 0.5 - SIZE * EYES_FROM_TOP) / focal
+        way = np.stack([*np.meshgrid(x, y), np.full((SIZE, SIZE), -1.0)], axis=-1)
+        camera = np.array([0, 0, DISTANCE / pose.nearer]) - [*pose.shift, 0]
+        rotation = pose.rotation
+        return cls((camera - pivot) @ rotation + pivot, way @ rotation)
+
+
+def wall(seed: int) -> RGBImage:
+    """A textured background."""
+    random = np.random.default_rng(seed)
+    coarse, fine = (random.uniform(60, 190, (count, count, 3)).astype(np.float32) for count in (7, 40))
+    mixed = 0.7 * cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) + 0.3 * cv2.resize(fine, (SIZE, SIZE))
+    return np.asarray(np.clip(mixed, 0, 255), dtype=np.uint8)
+
+
+def _on(background: RGBImage, photo: Photo, x: Array, y: Array, there: NDArray[np.bool_]) -> RGBImage:
+    seen = photo.seen(np.where(there, x, 0), np.where(there, y, 0))
+    return np.asarray(np.where(there[:, :, np.newaxis], seen, background), dtype=np.uint8)
+
+
+def flat(photo: Photo, pose: Pose, background: RGBImage, reach: float = 2.6) -> RGBImage:
+    """A flat print; only homographies of the photo come out."""
+    rays = Rays.of(pose, np.zeros(3))
+    far = -rays.start[2] / rays.way[:, :, 2]
+    x, y = (rays.start[axis] + far * rays.way[:, :, axis] for axis in (0, 1))
+    there = (far > 0) & (np.abs(x) < reach) & (np.abs(y - 0.4) < reach)
+    return _on(background, photo, x, y, there)
+
+
+@dataclass(frozen=True, slots=True)
+class Can:
+    """Paper bent round a can."""
+
+    radius: float
+    """In eye distances; a head's is some 1.3."""
+    axis: float = 0.0
+    """Degrees of the can from upright, in the plane of the paper."""
+    off: float = 0.0
+    """How far beside the middle of the eyes the can touches the paper."""
+
+
+def bent(photo: Photo, pose: Pose, can: Can, background: RGBImage) -> RGBImage:
+    """Paper round a can whose nearest line goes by the middle of the eyes."""
+    angle = math.radians(can.axis)
+    across, along = np.array([math.cos(angle), math.sin(angle), 0]), np.array([-math.sin(angle), math.cos(angle), 0])
+    rays = Rays.of(pose, np.array([0, 0, -can.radius]))
+    start, way = rays.start + np.array([0, 0, can.radius]), rays.way
+    s0, z0, ds, dz = start @ across, start[2], way @ across, way[:, :, 2]
+    # |start + far·way| = radius in the plane across the can: the nearer of the two solutions.
+    a, b, c = ds**2 + dz**2, s0 * ds + z0 * dz, s0**2 + z0**2 - can.radius**2
+    root = b**2 - a * c
+    far = (-b - np.sqrt(np.clip(root, 0, None))) / a
+    s, z = s0 + far * ds, z0 + far * dz
+    t = start @ along + far * (way @ along)
+    u = can.radius * np.arctan2(s, z) + can.off
+    x, y = u * across[0] + t * along[0], u * across[1] + t * along[1]
+    there = (root > 0) & (far > 0) & (np.abs(u) < min(2.6, can.radius * math.pi)) & (np.abs(t) < 3.2)
+    return _on(background, photo, x, y, there)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _DepthMap:
+    """A head's depth before its eyes, looked up: the formula is too slow for each pixel and step."""
+
+    values: NDArray[np.float32]
+
+    @classmethod
+    @lru_cache(maxsize=8)
+    def of(cls, shape: FaceShape) -> _DepthMap:
+        steps = np.linspace(-_MAP_REACH, _MAP_REACH, _MAP_SIZE)
+        eyes = float(face_depth(np.array([-0.5, 0.5]), np.zeros(2), shape).mean())
+        return cls((face_depth(*np.meshgrid(steps, steps), shape) - eyes).astype(np.float32))
+
+    def __call__(self, x: Array, y: Array) -> Array:
+        scale = (_MAP_SIZE - 1) / (2 * _MAP_REACH)
+        column, row = (((places + _MAP_REACH) * scale).astype(np.float32) for places in (x, y))
+        return np.asarray(cv2.remap(self.values, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def head(photo: Photo, pose: Pose, shape: FaceShape, background: RGBImage, relief: float = 1.0) -> RGBImage:
+    """A head of this shape that is painted with the photo; it turns about the neck's axis.
+
+    Args:
+        photo: seen from the front.
+        pose: of the head.
+        shape: of the head.
+        background: shape (SIZE, SIZE, 3).
+        relief: what the face's depth is multiplied with; paper embossed in part has less than 1.
+
+    """
+    depth = _DepthMap.of(shape)
+    rays = Rays.of(pose, np.array([0, 0.3, -1.2]))
+    # The painted photo was taken by such a camera too: a place's ray from the front says what is painted there.
+    far = -rays.start[2] / rays.way[:, :, 2]
+    for _ in range(_STEPS):
+        x, y = (rays.start[axis] + far * rays.way[:, :, axis] for axis in (0, 1))
+        z = relief * depth(x, y)
+        far = 0.4 * far + 0.6 * (z - rays.start[2]) / rays.way[:, :, 2]
+    x, y, z = (rays.start[axis] + far * rays.way[:, :, axis] for axis in range(3))
+    smaller = DISTANCE / (DISTANCE - z)
+    inside = (x / shape.half_width) ** 2 + ((y - 0.35) / shape.half_height) ** 2 < 0.97
+    return _on(background, photo, x * smaller, y * smaller, inside)

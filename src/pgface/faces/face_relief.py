@@ -1,0 +1,129 @@
+"""What the relief of a face adds to its motion, and what no bent sheet of paper adds.
+
+Lengths are in distances between the eyes. x goes to the right of the picture and y down, both from the middle of the
+eyes.
+
+A head that turns to a side moves each of its points aside by the point's depth times the sine of the turn. Paper that
+is bent round a can moves its points aside as well. But the rulings of the can are straight lines on the paper, and
+along them the motion changes evenly: a point that lies `s` across and `t` along the rulings moves by
+`a(s) + b(s)·t + c·t²`, where the last term is perspective. The model leaves a part of a real face's motion unexplained:
+the nose stands out, and the face lies back above and below it. The same part of the depth itself is a fixed field, with
+one number for each point. It comes from a formula (`face_depth`) and not from the data of people.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+GRID_STEP: Final = 0.072
+"""Distance between two neighbours of the grid."""
+_GRID_CENTRE: Final = (0.0, 0.35)
+_GRID_REACH: Final = (0.85, 1.05)
+"""Half axes of the ellipse that the grid fills: from the forehead to below the mouth, without hair, neck and wall."""
+
+AXES: Final = tuple(math.radians(angle) for angle in range(-75, 91, 15))
+"""Angles of the rulings from upright that are tried."""
+STRIPS: Final = 9
+"""Knots of `a(s)` and `b(s)`, which are straight between two knots."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceShape:
+    """Proportions of a head, in distances between the eyes."""
+
+    half_width: float = 1.3
+    half_height: float = 1.9
+    half_depth: float = 1.25
+    nose: float = 0.42
+    """How far the tip of the nose stands out of the skull's ellipsoid."""
+    nose_width: float = 0.2
+    sockets: float = 0.12
+    brow: float = 0.06
+    lips: float = 0.12
+    chin: float = 0.14
+    cheeks: float = 0.06
+
+
+DEFAULT_SHAPE: Final = FaceShape()
+"""Written down by hand, with the nose as high as `pgface.faces.quality` has it and as wide as dense flow sees it."""
+
+
+@cache
+def grid() -> Array:
+    """The points that are followed, shape (points, 2)."""
+    reach = np.array(_GRID_REACH)
+    x, y = (GRID_STEP * np.arange(-count, count + 1) for count in (reach / GRID_STEP).astype(int))
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    return np.asarray(points[((points / reach) ** 2).sum(axis=1) <= 1] + _GRID_CENTRE)
+
+
+def face_depth(x: Array, y: Array, shape: FaceShape = DEFAULT_SHAPE) -> Array:
+    """How far a face stands out towards the camera, in the common shape of `x` and `y`.
+
+    The skull is an ellipsoid, with bumps for what stands out of it. The nose grows from its bridge to its tip and ends
+    abruptly below.
+    """
+    inside = 1 - (x / shape.half_width) ** 2 - ((y - 0.35) / shape.half_height) ** 2
+    skull = shape.half_depth * np.sqrt(np.clip(inside, 0, None))
+    length = np.clip((y + 0.05) / 0.6, 0, None)
+    ridge = np.where(length < 1, length**1.3, np.exp(-(((length - 1) / 0.28) ** 2)))
+    nose_width = shape.nose_width * (0.7 + 0.4 * np.clip(length, 0, 1.4))
+    return np.asarray(
+        skull
+        + shape.nose * ridge * np.exp(-((x / nose_width) ** 2) / 2)
+        - shape.sockets * (_bump(x, y, -0.5, 0.02, 0.22, 0.14) + _bump(x, y, 0.5, 0.02, 0.22, 0.14))
+        + shape.brow * _bump(x, y, 0, -0.3, 0.6, 0.12)
+        + shape.cheeks * (_bump(x, y, -0.62, 0.5, 0.25, 0.2) + _bump(x, y, 0.62, 0.5, 0.25, 0.2))
+        + shape.lips * _bump(x, y, 0, 1.04, 0.3, 0.13)
+        + shape.chin * _bump(x, y, 0, 1.6, 0.32, 0.18)
+    )
+
+
+def _bump(x: Array, y: Array, x0: float, y0: float, width: float, height: float) -> Array:
+    return np.asarray(np.exp(-(((x - x0) / width) ** 2 + ((y - y0) / height) ** 2) / 2))
+
+
+def depth_correlation(moved: Array, followed: NDArray[np.bool_]) -> float:
+    """How alike are what bent paper leaves unexplained of a motion, and of the depth of a face.
+
+    Args:
+        moved: how far each point of the grid went to the right and down, shape (points, 2). For a turn to the right
+            give it with the opposite sign.
+        followed: which points count, shape (points,); enough for the model, some 100.
+
+    Returns:
+        The least correlation over all `AXES`: paper is explained by one of them. 1 is the motion of `face_depth`
+        itself. 0 is no motion at all.
+
+    """
+    depth = face_depth(*grid().T)
+    values = np.column_stack([moved[:, 0], depth])[followed]
+    return min(_correlation(*_left_over(values, _bent_paper(axis)[followed]).T) for axis in AXES)
+
+
+@cache
+def _bent_paper(axis: float) -> Array:
+    """The model of paper that is bent about rulings at this angle, shape (points, parameters)."""
+    x, y = grid().T
+    across, along = x * math.cos(axis) + y * math.sin(axis), y * math.cos(axis) - x * math.sin(axis)
+    knots = np.linspace(across.min(), across.max(), STRIPS)
+    strips = np.maximum(1 - np.abs(across[:, np.newaxis] - knots) / (knots[1] - knots[0]), 0)
+    return np.hstack([strips, strips * along[:, np.newaxis], along[:, np.newaxis] ** 2])
+
+
+def _left_over(values: Array, model: Array) -> Array:
+    coefficients = np.linalg.lstsq(model, values, rcond=None)[0]
+    return np.asarray(values - model @ coefficients)
+
+
+def _correlation(first: Array, second: Array) -> float:
+    norms = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second) / norms if norms > 1e-9 else 0.0
