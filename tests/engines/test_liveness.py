@@ -168,8 +168,9 @@ def test_a_still_photo(engine: Engine, bush: RGBImage) -> None:
 
 
 def test_a_photo_that_is_tilted_and_moved(engine: Engine, bush: RGBImage) -> None:
+    photo = np.asarray(Image.fromarray(bush).resize((375, 375)))  # large enough also when it is tilted
     poses = path((0, 0), (50, 0), (-50, 0), (0, 0), (0, 40), (0, 0), (50, 0), (0, 0), step=6)
-    frames = seen(engine, [np.roll(tilted(bush, pose), number % 20, axis=1) for number, pose in enumerate(poses)])
+    frames = seen(engine, [np.roll(tilted(photo, pose), number % 20, axis=1) for number, pose in enumerate(poses)])
     assert refused(asked_for(*COURSE), [frames[:3], frames[3:]]) == says.HEAD_DOES_NOT_TURN.format(asked="left")
 
 

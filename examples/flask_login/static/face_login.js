@@ -4,7 +4,7 @@ const EVERY = 100; // milliseconds from one picture to the next: pgface wants to
 const TOGETHER = 4; // pictures of one request at least
 const MOST = 20; // pgface takes no more in one request
 const READY = 800; // milliseconds in which a camera gets used to the light; nothing is taken yet
-const WIDTH = 480;
+const WIDTH = 640; // pixels: the motion inside of a face needs 70 of them at least
 const WORDS = {
   centre: "Look straight ahead",
   left: "Turn your head to the left, and stay there",

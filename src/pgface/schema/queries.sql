@@ -873,7 +873,7 @@ SELECT
         regexp_replace(pg_get_function_sqlbody(f.oid), '(::[a-z ]+) AS \w+', '\1', 'g')
     ),
     pg_get_functiondef(f.oid)
-FROM home, functions f
+FROM home, (SELECT * FROM functions ORDER BY signature) f
 JOIN pg_language l ON l.oid = f.prolang
 UNION ALL
 SELECT

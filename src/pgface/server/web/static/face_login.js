@@ -5,7 +5,7 @@ import { close, light, next, open, pause, picture, say, word } from "./camera.js
 const EVERY = 100; // milliseconds from picture to picture at least: the server wants to see every part of a turn
 const TOGETHER = 4; // pictures of one request at least
 const MOST = 20; // the server takes no more in one request
-const FRAME_SIDE = 360; // pixels of the shorter side: some 480 wide
+const FRAME_SIDE = 480; // pixels of the shorter side: the motion inside of a face needs 70 of them at least
 const GLIMPSE_SIDE = 240;
 const BETWEEN_HINTS = 300; // milliseconds
 const HINTS_AWAY = 2000; // milliseconds until they are asked for again
