@@ -21,10 +21,6 @@ from support.sentences import accounts as says
 
 SAME_PERSON = 0.3
 """Below every similarity of one frame and the next, and above those of strangers."""
-TOGETHER = 4
-"""Frames of a request."""
-
-Seen = tuple[RGBImage, Face]
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +42,8 @@ def blair(faces_dir: Path) -> RGBImage:
     return photo_of(faces_dir, "Tony_Blair", 2)
 
 
-def seen(engine: Engine, pictures: list[RGBImage]) -> list[Seen]:
-    frames = noisy(pictures)
-    return [(frame, engine.detect_and_embed(frame)[0]) for frame in frames]
+def seen(engine: Engine, pictures: list[RGBImage]) -> list[Face]:
+    return [engine.detect_and_embed(frame)[0] for frame in noisy(pictures)]
 
 
 def pictures_of(engine: Engine, photo: RGBImage, poses: list[Degrees]) -> list[RGBImage]:
@@ -56,7 +51,7 @@ def pictures_of(engine: Engine, photo: RGBImage, poses: list[Degrees]) -> list[R
     return [turned(photo, face.landmarks, pose) for pose in poses]
 
 
-def acted(engine: Engine, photo: RGBImage, *poses: Pose, hold: int = 3, step: float = 8) -> list[list[Seen]]:
+def acted(engine: Engine, photo: RGBImage, *poses: Pose, hold: int = 3, step: float = 8) -> list[list[Face]]:
     """What the camera sees of a head that goes to each pose and stays there, in pieces of a pose each."""
     pieces, at = [], (0.0, 0.0)
     for pose in poses:
@@ -70,17 +65,17 @@ def asked_for(*poses: Pose, hold: int = 3, same_person: float = SAME_PERSON) -> 
     return HeadTurns(tuple(Step(pose, hold) for pose in poses), same_person)
 
 
-def look_at(head: HeadTurns, pieces: list[list[Seen]]) -> HeadTurns:
+def look_at(head: HeadTurns, pieces: list[list[Face]]) -> HeadTurns:
     """Each piece is a request, between which the state is written down."""
     for piece in pieces:
-        for pixels, face in piece:
-            head.see(pixels, face)
+        for face in piece:
+            head.see(face)
         head.end_step()
         head = HeadTurns.from_json(json.loads(json.dumps(head.to_json())))
     return head
 
 
-def refused(head: HeadTurns, pieces: list[list[Seen]]) -> str:
+def refused(head: HeadTurns, pieces: list[list[Face]]) -> str:
     with pytest.raises(LivenessError) as error:
         look_at(head, pieces)
     return str(error.value)
@@ -90,11 +85,11 @@ COURSE: tuple[Pose, ...] = ("centre", "left", "centre", "right", "centre")
 
 
 @pytest.fixture(scope="module")
-def live(engine: Engine, bush: RGBImage) -> list[list[Seen]]:
+def live(engine: Engine, bush: RGBImage) -> list[list[Face]]:
     return acted(engine, bush, *COURSE)
 
 
-def test_a_person_who_does_as_asked(engine: Engine, bush: RGBImage, live: list[list[Seen]]) -> None:
+def test_a_person_who_does_as_asked(engine: Engine, bush: RGBImage, live: list[list[Face]]) -> None:
     head = look_at(asked_for(*COURSE), live)
     assert head.done
     assert head.frames == sum(map(len, live))
@@ -114,9 +109,9 @@ def test_other_orders_and_another_person(engine: Engine, blair: RGBImage, course
     assert head.step == len(course)
 
 
-def look_at_piece(head: HeadTurns, piece: list[Seen]) -> None:
-    for pixels, face in piece:
-        head.see(pixels, face)
+def look_at_piece(head: HeadTurns, piece: list[Face]) -> None:
+    for face in piece:
+        head.see(face)
     if head.step < len(head.course) - 1:
         head.end_step()
     else:
@@ -135,17 +130,17 @@ def test_dlib_sees_turns_to_the_sides(bush: RGBImage) -> None:
         (("centre", "up", "centre", "right", "centre"), "left", "up"),
     ],
 )
-def test_a_recording_of_other_turns(live: list[list[Seen]], asked: tuple[Pose, ...], turn: str, instead: str) -> None:
+def test_a_recording_of_other_turns(live: list[list[Face]], asked: tuple[Pose, ...], turn: str, instead: str) -> None:
     assert refused(asked_for(*asked), live) == says.HEAD_TURNS_OTHERWISE.format(turn=turn, asked=instead)
 
 
-def test_a_recording_that_holds_too_short(live: list[list[Seen]]) -> None:
+def test_a_recording_that_holds_too_short(live: list[list[Face]]) -> None:
     head = look_at(asked_for("centre", "left", "centre", "right", "centre", hold=5), live[:1])
     assert (head.step, head.pose, head.held) == (0, "centre", 4)
     assert refused(head, live[1:]) == says.HEAD_TURNS_OTHERWISE.format(turn="left", asked="straight ahead")
 
 
-def test_a_recording_that_runs_ahead(live: list[list[Seen]]) -> None:
+def test_a_recording_that_runs_ahead(live: list[list[Face]]) -> None:
     """All of it in one request: the turn to the left was not asked for yet."""
     everything = [frame for piece in live for frame in piece]
     head = asked_for(*COURSE)
@@ -174,18 +169,18 @@ def test_a_photo_that_is_tilted_and_moved(engine: Engine, bush: RGBImage) -> Non
     assert refused(asked_for(*COURSE), [frames[:3], frames[3:]]) == says.HEAD_DOES_NOT_TURN.format(asked="left")
 
 
-def test_frames_that_are_sent_again(live: list[list[Seen]]) -> None:
+def test_frames_that_are_sent_again(live: list[list[Face]]) -> None:
     first = live[0]
     told = says.FRAME_SENT_TWICE.format(number=5)
     assert refused(asked_for(*COURSE), [[*first, first[-1]]]) == told
 
 
-def test_a_session_that_was_cut(live: list[list[Seen]]) -> None:
+def test_a_session_that_was_cut(live: list[list[Face]]) -> None:
     assert says.HEAD_JUMPS in refused(asked_for(*COURSE), [live[0], live[1][4:]])
     assert says.HEAD_NOT_STRAIGHT_AT_BEGINNING in refused(asked_for(*COURSE), [live[1][4:]])
 
 
-def test_two_people_who_take_turns(engine: Engine, live: list[list[Seen]], blair: RGBImage) -> None:
+def test_two_people_who_take_turns(engine: Engine, live: list[list[Face]], blair: RGBImage) -> None:
     other = acted(engine, blair, *COURSE)
     assert says.FRAMES_OF_TWO_PEOPLE in refused(asked_for(*COURSE), [live[0], other[1]])
 
@@ -193,12 +188,12 @@ def test_two_people_who_take_turns(engine: Engine, live: list[list[Seen]], blair
 def test_a_face_that_passes_into_another_by_small_steps(engine: Engine, bush: RGBImage, blair: RGBImage) -> None:
     mixed = [(blair * (1 - share) + bush * share).astype(np.uint8) for share in np.linspace(0, 1, 15)]
     frames = seen(engine, [*[blair] * 3, *mixed])
-    embeddings = [face.embedding for _, face in frames]
+    embeddings = [face.embedding for face in frames]
     assert min(float(one @ other) for one, other in pairwise(embeddings)) > SAME_PERSON
     assert says.FRAME_OF_ANOTHER_PERSON in refused(asked_for(*COURSE), [frames])
 
 
-def test_too_many_frames(live: list[list[Seen]]) -> None:
+def test_too_many_frames(live: list[list[Face]]) -> None:
     head = asked_for(*COURSE)
     head.frames = MOST_FRAMES
     assert refused(head, live) == says.TOO_MANY_FRAMES.format(most=MOST_FRAMES)

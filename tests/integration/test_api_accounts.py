@@ -239,7 +239,8 @@ def by_face(api: Served, photos: Photos, *, seen: list[bytes] | None = None, **w
         answered = api.client.post(f"{V1}/auth/face", data={"challenge": challenge["token"]}, files=files)
         return answered.json()["pose"] if answered.status_code == 202 else answered
 
-    return follow(head.look, answer, challenge["pose"])
+    answered: Response = follow(head.look, answer, challenge["pose"])
+    return answered
 
 
 def test_log_in_by_face_and_password(bush: Served, photos: Photos) -> None:

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -368,7 +369,12 @@ def test_several_faces_are_refused_before_any_is_embedded(
     monkeypatch.setattr(embedding_cache, "_LARGEST", 0)  # the cache embeds all, whichever are chosen
     engine, embedded = type(people.engine), []
     embed = engine._embed  # type: ignore[attr-defined]
-    monkeypatch.setattr(engine, "_embed", lambda *given: (embedded.append(1), embed(*given))[1])
+
+    def counted(*given: Any) -> Any:
+        embedded.append(1)
+        return embed(*given)
+
+    monkeypatch.setattr(engine, "_embed", counted)
     token = login.challenge(email=EMAIL).token
     assert str(refused(login, lambda: login.answer(token, [jpeg(collage)] * 20))).startswith(
         says.FRAME_SHOWS_FACES.format(faces=9)

@@ -118,7 +118,8 @@ def by_face(browser: FlaskClient, gallery: Gallery, photo: Path, email: str) -> 
         answered = ask(browser, "POST", "/login/face", data={"challenge": challenge["token"], "frames": files})
         return answered.get_json()["pose"] if answered.status_code == 202 else answered
 
-    return follow(MovingHead(gallery.faces, photo).look, answer, challenge["pose"])
+    answered: TestResponse = follow(MovingHead(gallery.faces, photo).look, answer, challenge["pose"])
+    return answered
 
 
 def test_by_face(browser: FlaskClient, people: Gallery, photos: Photos) -> None:

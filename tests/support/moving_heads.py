@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,9 +133,9 @@ def follow(look: Callable[[Asked], list[bytes]], answer: Callable[[list[bytes]],
         first: where to look first.
 
     """
-    pose = first
-    while isinstance(answered := answer(look(pose)), str):
-        pose = answered
+    answered: Asked | T = first
+    while isinstance(answered, str):
+        answered = answer(look(cast(Asked, answered)))
     return answered
 
 

@@ -165,7 +165,7 @@ class FaceLogin:
         for frame in frames:
             with open_photo(frame, limits) as photo:
                 (face,) = self._gallery.engine.detect_and_embed(photo.pixels, _only)
-                direction = attempt.head.see(photo.pixels, face)
+                direction = attempt.head.see(face)
                 digest = digests.of(photo.pixels, face.embedding)
                 if any(digest[0] == earlier[0] for earlier in attempt.digests):
                     raise LivenessError(f"Frame {attempt.head.frames} is sent more than once.")

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from pgface.errors import LivenessError
 from pgface.faces.engine import Face
 from pgface.faces.face_motion import FaceMotion, FaceTrack, face_patch, require_head
-from pgface.faces.pixels import RGBImage
 
 Turn: TypeAlias = Literal["left", "right", "up"]
 """Of the head, as the person feels it: a person who turns to their left looks towards the right side of the picture."""
@@ -135,11 +134,10 @@ class HeadTurns:
         """Whether the head has done all that it was asked to."""
         return self.step == len(self.course)
 
-    def see(self, pixels: RGBImage, face: Face) -> Pose | None:
+    def see(self, face: Face) -> Pose | None:
         """Look at the next frame; returns where the head looks, or None between two poses.
 
         Args:
-            pixels: the frame, shape (height, width, 3), uint8.
             face: the only face in it.
 
         Raises:
@@ -153,7 +151,7 @@ class HeadTurns:
         self._require_same_head(face)
         direction = self._direction(face)
         if self.pose in _SIDES:
-            self._follow(pixels, face)
+            self._follow(face)
         self._require_asked(direction)
         if self.step == 0 and direction == "centre" and face.quality.sharpness > self.sharpness:
             self.frontal, self.sharpness = face.embedding, face.quality.sharpness
@@ -174,7 +172,7 @@ class HeadTurns:
         if self.track is not None and (self.pose == "left" or self.pose == "right"):
             self.motions.append(self.track.motion(self.pose))
         self.step, self.held, self.waited, self.track = self.step + 1, 0, 0, None
-        if self.done:
+        if self.step == len(self.course):
             require_head(self.motions)
         return True
 
@@ -212,7 +210,7 @@ class HeadTurns:
     def _pose_before(self) -> Pose:
         return self.course[self.step - 1].pose if self.step else "centre"
 
-    def _follow(self, pixels: RGBImage, face: Face) -> None:
+    def _follow(self, face: Face) -> None:
         """Carry the points of the most frontal face along, to where the head has turned farthest."""
         turned = self._turned(face)
         if self.track is None or turned < self.track_begin:
