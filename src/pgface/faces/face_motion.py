@@ -207,7 +207,7 @@ def require_head(motions: Sequence[FaceMotion]) -> None:
 
 
 def _starting_points() -> NDArray[np.float32]:
-    return (grid() * EYE_DISTANCE + _EYES).astype(np.float32)
+    return np.asarray(grid() * EYE_DISTANCE + _EYES, dtype=np.float32)
 
 
 def _sampled(field: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -45,6 +45,15 @@ HEAD_NOT_STRAIGHT_AT_BEGINNING_AND_END = Sentence(
     "The head does not look straight ahead at the beginning and at the end"
 )
 
+# The motion inside the face
+FACE_TOO_SMALL_TO_FOLLOW = Sentence("The face is {pixels} pixels large and not at least {least}.")
+FACE_NOT_FOLLOWED = Sentence("Only {share} of the face could be followed in the turn to the {side}.")
+FACE_MOVES_LIKE_FLAT_PICTURE = Sentence("The face moves like a flat picture in the turn to the {side}: ...")
+FACE_MOVES_LIKE_BENT_PICTURE = Sentence("The face moves like a bent picture: ...")
+FACE_NOT_MEASURED_TO_BOTH_SIDES = Sentence("The motion of the face was not measured to both sides.")
+FACE_MOTION_NOT_READABLE = Sentence("The motion of the face so far cannot be read: ...")
+OPENCV_NEEDED = Sentence("A login by face needs OpenCV, which cannot be imported; ...")
+
 # Networks for liveness
 TAKEN_FOR_A_PICTURE = Sentence("{network} takes it for a picture: {score} over {frames} frames")
 FACE_TOO_NEAR_TO_EDGE = Sentence("too near to the edge of the picture")
