@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFilter
 
-from liveness.scenes import Can, Photo, Pose, bent, flat, head, wall
+from liveness.scenes import Can, DepthMap, Photo, Pose, bent, crumpled, flat, head, wall
 from pgface.faces.engine import Choose, Detection, Engine
 from pgface.faces.face_relief import DEFAULT_SHAPE, FaceShape
 from pgface.faces.pixels import RGBImage
@@ -186,6 +186,12 @@ def _bent(
     return lambda pose, far: bent(photo, pose, Can(radius * (1 + again * far), axis, off), background)
 
 
+def _crumpled(photo: Photo, random: np.random.Generator) -> Scene:
+    background = wall(int(random.integers(1000)))
+    depth = DepthMap.of_crumpled_can(float(random.uniform(0.95, 1.85)), 0.06, random)
+    return lambda pose, _: crumpled(photo, pose, depth, background)
+
+
 def _head(photo: Photo, random: np.random.Generator, shape: FaceShape, relief: float = 1.0) -> Scene:
     background = wall(int(random.integers(1000)))
     return lambda pose, _: head(photo, pose, shape, background, relief)
@@ -201,6 +207,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("can, poses searched", False, lambda p, _, e, r: searched(_bent(p, r, axis=r.uniform(-20, 20)), r, e)),
     Kind("bent again in the turn", False, lambda p, _, __, r: moved(_bent(p, r, again=r.uniform(-0.3, 0.3)), r, 1.5)),
     Kind("can, bad camera", False, lambda p, _, __, r: worse(moved(_bent(p, r), r, 1.5), r)),
+    Kind("crumpled paper", False, lambda p, _, __, r: moved(_crumpled(p, r), r, 1.5)),
     Kind("other photos, morphed", False, lambda _, ps, e, r: other_photos(e, ps, r)),
     Kind("embossed, a fifth", True, lambda p, _, __, r: moved(_head(p, r, DEFAULT_SHAPE, 0.2), r, 1.5)),
     Kind("embossed, half", True, lambda p, _, __, r: moved(_head(p, r, DEFAULT_SHAPE, 0.5), r, 1.2)),
