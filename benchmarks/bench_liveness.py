@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -31,6 +31,7 @@ from pgface.errors import LivenessError
 from pgface.faces import load_engine
 from pgface.faces.engine import Engine
 from pgface.faces.face_motion import (
+    LEAST_BEYOND_PAPER,
     LEAST_CORRELATION,
     LEAST_RESIDUAL,
     FaceMotion,
@@ -66,6 +67,11 @@ class Login:
         return min(motion.homography_residual for motion in self.motions)
 
     @property
+    def beyond_paper(self) -> float:
+        """The mean over both sides."""
+        return float(np.mean([motion.beyond_paper for motion in self.motions]))
+
+    @property
     def correlation(self) -> float:
         """The mean over both sides."""
         return float(np.mean([motion.depth_correlation for motion in self.motions]))
@@ -78,6 +84,14 @@ class Login:
         except LivenessError:
             return False
         return True
+
+
+FIGURES: tuple[tuple[str, Callable[[Login], float], float], ...] = (
+    ("H", lambda login: login.residual, LEAST_RESIDUAL),
+    ("P", lambda login: login.beyond_paper, LEAST_BEYOND_PAPER),
+    ("M", lambda login: login.correlation, LEAST_CORRELATION),
+)
+"""Homography residual, beyond paper and depth correlation, each with its limit."""
 
 
 def photos_of(folder: Path, engine: Engine) -> dict[str, list[Photo]]:
@@ -165,26 +179,18 @@ def real_turns(folder: Path | None, engine: Engine, console: Console) -> list[Tu
 
 def table_of(results: Sequence[Login], title: str) -> Table:
     """One row for each kind."""
-    table = Table(
-        "kind", "logins", "turned", "H: 5 / 50 / 95 %", "by H", "M: 5 / 50 / 95 %", "by M", "by both", "and turned"
-    )
-    table.title = title
+    columns = [column for name, *_ in FIGURES for column in (f"{name}: 5 / 50 / 95 %", f"by {name}")]
+    table = Table("kind", "logins", "turned", *columns, "by all", "and turned", title=title)
     for kind in dict.fromkeys(login.kind for login in results):
         of_kind = [login for login in results if login.kind == kind]
-        residuals = np.array([login.residual for login in of_kind])
-        correlations = np.array([login.correlation for login in of_kind])
+        cells = []
+        for _, figure, least in FIGURES:
+            values = np.array([figure(login) for login in of_kind])
+            cells += [_percentiles(values), str(int((values >= least).sum()))]
         admitted = [login for login in of_kind if login.admitted]
-        table.add_row(
-            kind,
-            str(len(of_kind)),
-            f"{np.median([login.turned for login in of_kind]):.0f}°",
-            _percentiles(residuals),
-            str(int((residuals >= LEAST_RESIDUAL).sum())),
-            _percentiles(correlations),
-            str(int((correlations >= LEAST_CORRELATION).sum())),
-            str(len(admitted)),
-            str(sum(login.turned >= TURNED for login in admitted)),
-        )
+        turned = sum(login.turned >= TURNED for login in admitted)
+        degrees = f"{np.median([login.turned for login in of_kind]):.0f}°"
+        table.add_row(kind, str(len(of_kind)), degrees, *cells, str(len(admitted)), str(turned))
     return table
 
 
@@ -194,17 +200,17 @@ def _percentiles(values: NDArray[np.float64]) -> str:
 
 
 def proposed_limits(results: Sequence[Login]) -> str:
-    """Half way between the attacks and the heads of the half that is for this."""
+    """Between which figures the limits belong, by the half that is for this."""
     fit = [login for login in results if login.for_fit]
-    flat = [login.residual for login in fit if login.kind.startswith("flat")]
-    paper = [login.correlation for login in fit if not login.head]
-    real = [login for login in fit if login.kind.startswith("real")] or [
-        login for login in fit if login.kind == "heads of other shapes"
-    ]
-    return (
-        f"H: flat at most {np.nanmax(flat):.3f}, heads at least {np.nanmin([login.residual for login in real]):.3f}; "
-        f"M: attacks at most {np.nanmax(paper):.3f} (99 %: {np.nanpercentile(paper, 99):.3f}), "
-        f"heads 5 %: {np.nanpercentile([login.correlation for login in real], 5):.3f}"
+    real = [login for login in fit if login.kind.startswith("real")]
+    heads = real or [login for login in fit if login.kind == "heads of other shapes"]
+    flat = [login for login in fit if login.kind.startswith("flat")]
+    paper = [login for login in fit if not login.head and login.residual >= LEAST_RESIDUAL]
+    return "; ".join(
+        f"{name}: attacks at most {np.nanmax([figure(login) for login in attacks]):.3f}, "
+        f"heads from {np.nanmin([figure(login) for login in heads]):.3f} on"
+        for (name, figure, _), attacks in zip(FIGURES, (flat, paper, paper), strict=True)
+        if attacks
     )
 
 
@@ -276,7 +282,7 @@ def measure(name: str, engine: Engine, arguments: argparse.Namespace, console: C
         console.print(progress, "by geometry")
     console.print(f"{name}: {sum(map(len, photos.values()))} photos, {len(clips)} clips with {len(turns)} turns.")
     console.print(f"Half for the limits: {proposed_limits(results)}")
-    console.print(f"Limits in use: H {LEAST_RESIDUAL}, M {LEAST_CORRELATION}")
+    console.print(f"Limits in use: H {LEAST_RESIDUAL}, P {LEAST_BEYOND_PAPER}, M {LEAST_CORRELATION}")
     console.print(table_of([login for login in results if not login.for_fit], f"{name}: the other half"))
     console.print(table_of(results, f"{name}: both halves"))
     console.print(cost(engine, photos))

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFilter
 
-from liveness.scenes import Can, Photo, Pose, bent, flat, head, wall
+from liveness.scenes import Can, DepthMap, Photo, Pose, bent, crumpled, flat, head, wall
 from pgface.faces.engine import Choose, Detection, Engine
 from pgface.faces.face_relief import DEFAULT_SHAPE, FaceShape
 from pgface.faces.pixels import RGBImage
@@ -178,10 +178,18 @@ def _flat(photo: Photo, random: np.random.Generator) -> Scene:
     return lambda pose, _: flat(photo, pose, background)
 
 
-def _bent(photo: Photo, random: np.random.Generator, *, axis: float = 0.0, again: float = 0.0) -> Scene:
+def _bent(
+    photo: Photo, random: np.random.Generator, *, axis: float = 0.0, off: float = 0.0, again: float = 0.0
+) -> Scene:
     """A can of 0.75 to 1.4 head radii; `again` is the share of its radius by which it is bent further."""
     background, radius = wall(int(random.integers(1000))), float(random.uniform(0.95, 1.85))
-    return lambda pose, far: bent(photo, pose, Can(radius * (1 + again * far), axis), background)
+    return lambda pose, far: bent(photo, pose, Can(radius * (1 + again * far), axis, off), background)
+
+
+def _crumpled(photo: Photo, random: np.random.Generator) -> Scene:
+    background = wall(int(random.integers(1000)))
+    depth = DepthMap.of_crumpled_can(float(random.uniform(0.95, 1.85)), 0.06, random)
+    return lambda pose, _: crumpled(photo, pose, depth, background)
 
 
 def _head(photo: Photo, random: np.random.Generator, shape: FaceShape, relief: float = 1.0) -> Scene:
@@ -195,9 +203,11 @@ KINDS: tuple[Kind, ...] = (
     Kind("flat, bad camera", False, lambda p, _, __, r: worse(moved(_flat(p, r), r, 2.0), r)),
     Kind("upright can", False, lambda p, _, __, r: moved(_bent(p, r), r, 1.5)),
     Kind("can, any axis", False, lambda p, _, __, r: moved(_bent(p, r, axis=r.uniform(-45, 45)), r, 1.5)),
+    Kind("lying can", False, lambda p, _, __, r: moved(_bent(p, r, axis=r.uniform(60, 120), off=0.5), r, 1.5)),
     Kind("can, poses searched", False, lambda p, _, e, r: searched(_bent(p, r, axis=r.uniform(-20, 20)), r, e)),
     Kind("bent again in the turn", False, lambda p, _, __, r: moved(_bent(p, r, again=r.uniform(-0.3, 0.3)), r, 1.5)),
     Kind("can, bad camera", False, lambda p, _, __, r: worse(moved(_bent(p, r), r, 1.5), r)),
+    Kind("crumpled paper", False, lambda p, _, __, r: moved(_crumpled(p, r), r, 1.5)),
     Kind("other photos, morphed", False, lambda _, ps, e, r: other_photos(e, ps, r)),
     Kind("embossed, a fifth", True, lambda p, _, __, r: moved(_head(p, r, DEFAULT_SHAPE, 0.2), r, 1.5)),
     Kind("embossed, half", True, lambda p, _, __, r: moved(_head(p, r, DEFAULT_SHAPE, 0.5), r, 1.2)),

@@ -43,7 +43,7 @@ class Turn:
 def turns_of(file: Path, engine: Engine, least: float) -> list[Turn]:
     """The turns of a clip's largest face by at least so many degrees."""
     patches, yaws = _patches(file, engine)
-    if not patches:
+    if not any(patch is not None for patch in patches):
         return []
     middle = float(np.nanmedian(yaws))
     middle = middle if abs(middle) < 12 else 0.0

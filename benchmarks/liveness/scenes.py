@@ -146,22 +146,36 @@ def bent(photo: Photo, pose: Pose, can: Can, background: RGBImage) -> RGBImage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _DepthMap:
-    """A head's depth before its eyes, looked up: the formula is too slow for each pixel and step."""
+class DepthMap:
+    """How far a surface stands out before the eyes, looked up: a formula is too slow for each pixel and step."""
 
     values: NDArray[np.float32]
 
     @classmethod
     @lru_cache(maxsize=8)
-    def of(cls, shape: FaceShape) -> _DepthMap:
-        steps = np.linspace(-_MAP_REACH, _MAP_REACH, _MAP_SIZE)
+    def of_head(cls, shape: FaceShape) -> DepthMap:
+        """The front of a head."""
         eyes = float(face_depth(np.array([-0.5, 0.5]), np.zeros(2), shape).mean())
-        return cls((face_depth(*np.meshgrid(steps, steps), shape) - eyes).astype(np.float32))
+        return cls((face_depth(*_places(), shape) - eyes).astype(np.float32))
+
+    @classmethod
+    def of_crumpled_can(cls, radius: float, bumps: float, random: np.random.Generator) -> DepthMap:
+        """Paper round an upright can that was crumpled, with bumps of so many eye distances (standard deviation)."""
+        x, _ = _places()
+        coarse = random.normal(0, bumps, (12, 12)).astype(np.float32)
+        crumpled = cv2.resize(coarse, (_MAP_SIZE, _MAP_SIZE), interpolation=cv2.INTER_CUBIC)
+        return cls((np.sqrt(np.clip(radius**2 - x**2, 0, None)) - radius + crumpled).astype(np.float32))
 
     def __call__(self, x: Array, y: Array) -> Array:
+        """The depth at places in eye distances from the middle of the eyes."""
         scale = (_MAP_SIZE - 1) / (2 * _MAP_REACH)
         column, row = (((places + _MAP_REACH) * scale).astype(np.float32) for places in (x, y))
         return np.asarray(cv2.remap(self.values, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _places() -> tuple[Array, Array]:
+    x, y = np.meshgrid(*[np.linspace(-_MAP_REACH, _MAP_REACH, _MAP_SIZE)] * 2)
+    return x, y
 
 
 def head(photo: Photo, pose: Pose, shape: FaceShape, background: RGBImage, relief: float = 1.0) -> RGBImage:
@@ -175,15 +189,29 @@ def head(photo: Photo, pose: Pose, shape: FaceShape, background: RGBImage, relie
         relief: what the face's depth is multiplied with; paper embossed in part has less than 1.
 
     """
-    depth = _DepthMap.of(shape)
+    x, y, z = _met(pose, DepthMap.of_head(shape), relief)
+    inside = (x / shape.half_width) ** 2 + ((y - 0.35) / shape.half_height) ** 2 < 0.97
+    return _painted(photo, x, y, z, inside, background)
+
+
+def crumpled(photo: Photo, pose: Pose, depth: DepthMap, background: RGBImage) -> RGBImage:
+    """Paper of any shape."""
+    x, y, z = _met(pose, depth)
+    return _painted(photo, x, y, z, (np.abs(x) < 1.2) & (np.abs(y - 0.4) < 2.0), background)
+
+
+def _met(pose: Pose, depth: DepthMap, relief: float = 1.0) -> tuple[Array, Array, Array]:
+    """Where each pixel's ray meets a surface that turns about the neck's axis."""
     rays = Rays.of(pose, np.array([0, 0.3, -1.2]))
-    # The painted photo was taken by such a camera too: a place's ray from the front says what is painted there.
     far = -rays.start[2] / rays.way[:, :, 2]
     for _ in range(_STEPS):
         x, y = (rays.start[axis] + far * rays.way[:, :, axis] for axis in (0, 1))
-        z = relief * depth(x, y)
-        far = 0.4 * far + 0.6 * (z - rays.start[2]) / rays.way[:, :, 2]
+        far = 0.4 * far + 0.6 * (relief * depth(x, y) - rays.start[2]) / rays.way[:, :, 2]
     x, y, z = (rays.start[axis] + far * rays.way[:, :, axis] for axis in range(3))
+    return x, y, z
+
+
+def _painted(photo: Photo, x: Array, y: Array, z: Array, there: NDArray[np.bool_], background: RGBImage) -> RGBImage:
+    """The photo was taken by such a camera too: a place's ray from the front says what is painted there."""
     smaller = DISTANCE / (DISTANCE - z)
-    inside = (x / shape.half_width) ** 2 + ((y - 0.35) / shape.half_height) ** 2 < 0.97
-    return _on(background, photo, x * smaller, y * smaller, inside)
+    return _on(background, photo, x * smaller, y * smaller, there)

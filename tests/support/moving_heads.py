@@ -77,6 +77,19 @@ def tilted(photo: RGBImage, pose: Pose) -> RGBImage:
     return np.asarray(warp(photo, seen.inverse, order=1, mode="edge") * 255).astype(np.uint8)
 
 
+def bent(photo: RGBImage, landmarks: NDArray[np.float32], yaw: float) -> RGBImage:
+    """The photo on paper round an upright can as wide as a head, turned by so many degrees and seen from far away."""
+    middle = float(landmarks[:2, 0].mean())
+    radius = 1.3 * float(np.hypot(*(landmarks[1] - landmarks[0])))
+
+    def where_from(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        aside = np.clip((points[:, 0] - middle) / radius, -1, 1)
+        along = radius * (np.arcsin(aside) - np.radians(yaw))
+        return np.stack([middle + along, points[:, 1]], axis=1)
+
+    return np.asarray(warp(photo, where_from, order=1, mode="edge") * 255).astype(np.uint8)
+
+
 def path(*stations: Pose, step: float = 4.0) -> list[Pose]:
     """The poses of a head on its way from one station to the next."""
     poses = [stations[0]]

@@ -112,7 +112,7 @@ def test_the_size_can_be_chosen() -> None:
 
 def test_a_region_gives_grey_parts_of_the_crop() -> None:
     region = FaceRegion.around(ASTRONAUT, ASTRONAUT_LANDMARKS)
-    quarter = region.grey((0.25, 0.5, 0.75, 1.0), CROP_SIZE // 2)
+    quarter = region.grey((0.25, 0.5, 0.75, 1.0), (CROP_SIZE // 2, CROP_SIZE // 2))
     expected = np.asarray(Image.fromarray(region.crop()).convert("L"))[
         CROP_SIZE // 2 :, CROP_SIZE // 4 : -CROP_SIZE // 4
     ]

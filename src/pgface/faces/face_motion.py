@@ -1,13 +1,13 @@
 """Whether what turns before a camera is a head, or a flat or bent picture of one, by the motion inside the face.
 
 The face is cut out of each frame upright and at a fixed size. Some 500 points of a grid are carried from a frontal
-frame to a turned one by dense optical flow (DIS: Kroeger et al. 2016), from frame to frame, forward and back. Two
+frame to a turned one by dense optical flow (DIS: Kroeger et al. 2016), from frame to frame, forward and back. Three
 figures come out of a turn:
 
 - The homography residual: how far the points went that no homography explains. A flat picture moves by a homography
   wherever the camera is (Hartley and Zisserman 2004, section 13.1).
-- The depth correlation: what bent paper leaves unexplained, compared with the relief of a face
-  (`pgface.faces.face_relief`).
+- Beyond paper: the share of the motion that paper bent about any axis does not explain (`pgface.faces.face_relief`).
+- The depth correlation: how alike this share and the relief of a face are.
 
 This does not tell a head from a mask, from paper that is embossed, or from a video that a program made over a shape of
 a head. It needs OpenCV.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, Literal, Self
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pgface.errors import LivenessError, ModelNotInstalledError
 from pgface.faces.align import CROP_BY_EYES, EYES_FROM_TOP
 from pgface.faces.engine import Detection
-from pgface.faces.face_relief import depth_correlation, grid
+from pgface.faces.face_relief import grid, relief_of
 
 Side = Literal["left", "right"]
 """Of the head, as the person feels it; see `pgface.faces.liveness.Turn`."""
@@ -46,6 +46,8 @@ FEWEST_FOLLOWED: Final = 0.5
 """Share of the grid's points that must be followed to the end of a turn."""
 LEAST_RESIDUAL: Final = 0.022
 """Homography residual of a head, in eye distances. See docs/explanation/liveness.md for how the limits were chosen."""
+LEAST_BEYOND_PAPER: Final = 0.2
+"""Share of a head's motion that bent paper does not explain, mean over a turn to each side."""
 LEAST_CORRELATION: Final = 0.0
 """Depth correlation of a head, mean over a turn to each side."""
 
@@ -62,8 +64,10 @@ class FaceMotion:
     side: Side
     homography_residual: float
     """Root mean square of what no homography explains, in eye distances; NaN where too few points were followed."""
+    beyond_paper: float
+    """0 to 1; see `pgface.faces.face_relief.Relief`. NaN where too few points were followed."""
     depth_correlation: float
-    """-1 to 1; see `pgface.faces.face_relief.depth_correlation`. NaN where too few points were followed."""
+    """-1 to 1; see there."""
     followed: float
     """Share of the points that were followed, 0 to 1."""
 
@@ -138,13 +142,13 @@ class FaceTrack:
         """
         followed = float(self._followed.mean())
         if followed < FEWEST_FOLLOWED:
-            return FaceMotion(side, np.nan, np.nan, followed)
+            return FaceMotion(side, np.nan, np.nan, np.nan, followed)
         begin = _starting_points()
         # As the person feels it, "left" is to the right of the picture, where what stands out goes.
         sign = 1 if side == "left" else -1
-        moved = sign * (self._points - begin).astype(np.float64) / EYE_DISTANCE
+        sideways = sign * (self._points - begin)[:, 0].astype(np.float64) / EYE_DISTANCE
         residual = _homography_residual(begin[self._followed], self._points[self._followed]) / EYE_DISTANCE
-        return FaceMotion(side, residual, depth_correlation(moved, self._followed), followed)
+        return FaceMotion(side, residual, *relief_of(sideways, self._followed), followed)
 
     def to_bytes(self) -> bytes:
         """Pack everything that `from_bytes` needs, some 40 kB."""
@@ -195,19 +199,29 @@ def require_head(motions: Sequence[FaceMotion]) -> None:
                 f"The face moves like a flat picture in the turn to the {motion.side}: "
                 f"{motion.homography_residual:.3f} of at least {LEAST_RESIDUAL:.3f}."
             )
-    sides = [[motion.depth_correlation for motion in motions if motion.side == side] for side in ("left", "right")]
-    if not all(sides):
+    if {motion.side for motion in motions} != {"left", "right"}:
         raise LivenessError("The motion of the face was not measured to both sides.")
-    mean = float(np.mean([np.mean(side) for side in sides]))
-    if not mean >= LEAST_CORRELATION:
+    beyond_paper = _mean_of_sides(motions, lambda motion: motion.beyond_paper)
+    if not beyond_paper >= LEAST_BEYOND_PAPER:
         raise LivenessError(
-            f"The face moves like a bent picture: its depth agrees by {mean:.3f} and not by at least "
-            f"{LEAST_CORRELATION:.3f}."
+            f"The face moves like a bent picture, which explains all but {beyond_paper:.3f} of its motion; at least "
+            f"{LEAST_BEYOND_PAPER:.3f} must be left."
+        )
+    correlation = _mean_of_sides(motions, lambda motion: motion.depth_correlation)
+    if not correlation >= LEAST_CORRELATION:
+        raise LivenessError(
+            f"The face does not move like the relief of a head: the correlation is {correlation:.3f} and must be at "
+            f"least {LEAST_CORRELATION:.3f}."
         )
 
 
+def _mean_of_sides(motions: Sequence[FaceMotion], figure: Callable[[FaceMotion], float]) -> float:
+    """Either side counts the same, however many turns to it there are."""
+    return float(np.mean([np.mean([figure(it) for it in motions if it.side == side]) for side in ("left", "right")]))
+
+
 def _starting_points() -> NDArray[np.float32]:
-    return (grid() * EYE_DISTANCE + _EYES).astype(np.float32)
+    return np.asarray(grid() * EYE_DISTANCE + _EYES, dtype=np.float32)
 
 
 def _sampled(field: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -44,6 +44,16 @@ HEAD_JUMPS = Sentence("the head jumps")
 HEAD_NOT_STRAIGHT_AT_BEGINNING = Sentence("The head does not look straight ahead at the beginning")
 TOO_MANY_FRAMES = Sentence("There are more than {most} frames.")
 
+# The motion inside the face
+FACE_TOO_SMALL_TO_FOLLOW = Sentence("The face is {pixels} pixels large and not at least {least}.")
+FACE_NOT_FOLLOWED = Sentence("Only {share} of the face could be followed in the turn to the {side}.")
+FACE_MOVES_LIKE_FLAT_PICTURE = Sentence("The face moves like a flat picture in the turn to the {side}: ...")
+FACE_MOVES_LIKE_BENT_PICTURE = Sentence("The face moves like a bent picture, which explains all but ...")
+FACE_MOVES_UNLIKE_A_HEAD = Sentence("The face does not move like the relief of a head: ...")
+FACE_NOT_MEASURED_TO_BOTH_SIDES = Sentence("The motion of the face was not measured to both sides.")
+FACE_MOTION_NOT_READABLE = Sentence("The motion of the face so far cannot be read: ...")
+OPENCV_NEEDED = Sentence("A login by face needs OpenCV, which cannot be imported; ...")
+
 # Networks for liveness
 TAKEN_FOR_A_PICTURE = Sentence("{network} takes it for a picture: {score} over {frames} frames")
 FACE_TOO_NEAR_TO_EDGE = Sentence("too near to the edge of the picture")
