@@ -263,7 +263,7 @@ FAULTY = {
     "outside": ("<p style='position: absolute; left: 330px; width: 300px; white-space: nowrap'>long text</p>", "leaves"),
     "small": ("<p style='font-size: 11px'>small</p>", "11 pixels high"),
     "over": ("<p>one</p><p style='margin-top: -2em'>other</p>", "lies over"),
-    "broken": ("<p style='width: 200px; word-break: break-all'>some longer breakables and unbreakables</p>", "is broken"),
+    "broken": ("<p style='width: 150px; word-break: break-all'>some longer breakables and unbreakables</p>", "is broken"),
     "faint": ("<p style='color: #888'>faint</p>", "contrast of 3."),
     "tiny": ("<button style='height: 30px'>OK</button>", "pixels"),
 }
