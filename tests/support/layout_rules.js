@@ -35,7 +35,8 @@
   while (walker.nextNode()) {
     const node = walker.currentNode;
     const element = node.parentElement;
-    if (!node.data.trim() || element.closest("script, style, template, noscript, option, svg")) continue;
+    if (!node.data.trim() || element.closest("script, style, template, noscript, option")) continue;
+    if (element.closest("svg") && !element.closest("text")) continue;
     if (!element.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true })) continue;
     const rects = rectsOf(node, 0, node.length).map((rect) => seen(rect, element)).filter(Boolean);
     if (rects.length) texts.push({ node, element, rects });
@@ -43,8 +44,9 @@
 
   for (const { node, element, rects } of texts) {
     if (rects.some((rect) => rect.right > most + 1)) found.push(`${told(node.data)} leaves the page`);
-    const size = parseFloat(style(element).fontSize);
-    if (size < least) found.push(`${told(node.data)} is ${size} pixels high`);
+    const { a, b } = element.getScreenCTM?.() ?? { a: 1, b: 0 }; // plots are scaled, and turn some texts
+    const size = parseFloat(style(element).fontSize) * Math.hypot(a, b);
+    if (size < least) found.push(`${told(node.data)} is ${size.toFixed(1)} pixels high`);
   }
 
   const boxes = texts.flatMap(({ node, rects }) => rects.map((rect) => ({ node, rect })));
@@ -64,6 +66,7 @@
   // Scripts without spaces are broken anywhere, and a hyphen or a slash is a place to break.
   const spaceless = /\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Thai}/u;
   for (const { node, element } of texts) {
+    if (element.closest("svg")) continue;
     let block = element;
     while (style(block).display.startsWith("inline") && style(block).display === "inline") block = block.parentElement;
     const inner = block.clientWidth - parseFloat(style(block).paddingLeft) - parseFloat(style(block).paddingRight);
@@ -84,14 +87,15 @@
   const over = ([red, green, blue, alpha = 1], below) =>
     [red, green, blue].map((value, index) => value * alpha + below[index] * (1 - alpha));
   function ground(element) {
-    if (!element) return numbers(style(document.body).backgroundColor);
+    if (!element) return [255, 255, 255]; // as browsers show a page that says nothing, by day
     const own = numbers(style(element).backgroundColor);
     return (own[3] ?? 1) === 1 ? own : over(own, ground(element.parentElement));
   }
   for (const { node, element } of texts) {
     if (element.closest(":disabled")) continue;
     const below = ground(element);
-    const [one, other] = [luminance(over(numbers(style(element).color), below)), luminance(below)];
+    const colour = element.closest("svg") ? style(element).fill : style(element).color;
+    const [one, other] = [luminance(over(numbers(colour), below)), luminance(below)];
     const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
     if (contrast < 4.5) found.push(`${told(node.data)} has a contrast of ${contrast.toFixed(2)}`);
   }
