@@ -258,12 +258,89 @@ def test_the_menu_of_a_telephone(browser: Browser, service: Service, logins: dic
         expect(page.get_by_role("heading", level=1)).to_have_text("Galeri")
 
 
+def test_adding_people_is_offered_above_them(browser: Browser, service: Service, logins: dict[str, str]) -> None:
+    with opened_tab(browser) as page:
+        service.hand_over(page, logins[ADA])
+        page.set_viewport_size(sized(PHONE))
+        page.goto(f"{service.address}/admin/gallery")
+        add = page.locator("summary", has_text=says.ADD_PEOPLE)
+        expect(add).to_be_in_viewport()
+        add.press("Enter")
+        expect(page.get_by_text(says.CHOOSE_A_FOLDER)).to_be_in_viewport()
+
+
+def test_the_status_has_the_thresholds_first(browser: Browser, service: Service, logins: dict[str, str]) -> None:
+    digest = str(service.gallery.status().weights_sha256)
+    with opened_tab(browser) as page:
+        service.hand_over(page, logins[ADA])
+        page.goto(f"{service.address}/admin/status")
+        sizes = {
+            name: page.locator(name).first.evaluate("one => parseFloat(getComputedStyle(one).fontSize)")
+            for name in (".value", ".list dd", ".digest summary")
+        }
+        assert sizes[".value"] > 2 * sizes[".list dd"] > 2 * sizes[".digest summary"] * 0.99
+        assert page.get_by_role("heading", level=2).first.inner_text() == says.THRESHOLDS
+        expect(page.get_by_text(digest)).to_be_hidden()
+        copy = page.get_by_role("button", name=says.COPY)
+        copy.click()  # which this browser does not allow
+        expect(page.get_by_text(digest)).to_be_visible()
+        assert page.evaluate("getSelection().toString()") == digest
+        page.locator(".digest summary").click()
+        page.context.grant_permissions(["clipboard-write"])
+        copy.click()
+        expect(page.get_by_role("button", name=says.COPIED)).to_be_visible()
+
+
+def test_nothing_is_found_and_nothing_is_empty(browser: Browser, service: Service, logins: dict[str, str]) -> None:
+    """A page on which there is nothing says what to do."""
+    with opened_tab(browser) as page:
+        page.goto(f"{service.address}/nothing")
+        expect(page.get_by_role("main")).to_contain_text(says.CHECK_THE_ADDRESS)
+        page.get_by_role("main").get_by_role("link", name="Log in").click()
+        expect(page).to_have_url(f"{service.address}/login")
+        service.hand_over(page, logins[ADA])
+        page.goto(f"{service.address}/admin/identify")
+        expect(page.get_by_role("main").get_by_role("listitem")).to_have_count(3)
+        page.goto(f"{service.address}/admin/gallery?search=nothing")
+        page.get_by_role("main").get_by_role("link", name=says.SHOW_ALL).last.click()
+        expect(page.locator(".faces li").first).to_be_visible()
+
+
+def test_a_password_is_shown_on_demand(browser: Browser, service: Service) -> None:
+    with opened_tab(browser) as page:
+        page.goto(f"{service.address}/login")
+        password = page.locator("#password")
+        assert password.get_attribute("autocomplete") == "current-password"
+        assert page.locator("#email").get_attribute("autocomplete") == "username"
+        password.fill("wrong")
+        page.get_by_role("button", name=says.SHOW_PASSWORD).click()
+        expect(password).to_have_attribute("type", "text")
+        expect(password).to_be_focused()
+        page.get_by_role("button", name=says.HIDE_PASSWORD).click()
+        expect(password).to_have_attribute("type", "password")
+        page.locator("#email").fill(ADA)
+        page.locator("#log-in").click()
+        expect(password).to_be_focused()
+        error = page.get_by_role("alert").bounding_box()
+        field, button = password.bounding_box(), page.locator("#log-in").bounding_box()
+        assert error
+        assert field
+        assert button
+        assert field["y"] < error["y"] < button["y"]
+
+
 FAULTY = {
     "wide": ("<p style='width: 900px'>wide</p>", "the page is"),
-    "outside": ("<p style='position: absolute; left: 330px; width: 300px; white-space: nowrap'>long text</p>", "leaves"),
+    "outside": (
+        "<p style='position: absolute; left: 330px; width: 300px; white-space: nowrap'>long text</p>",
+        "leaves",
+    ),
     "small": ("<p style='font-size: 11px'>small</p>", "11 pixels high"),
     "over": ("<p>one</p><p style='margin-top: -2em'>other</p>", "lies over"),
-    "broken": ("<p style='width: 150px; word-break: break-all'>some longer breakables and unbreakables</p>", "is broken"),
+    "broken": (
+        "<p style='width: 150px; word-break: break-all'>some longer breakables and unbreakables</p>",
+        "is broken",
+    ),
     "faint": ("<p style='color: #888'>faint</p>", "contrast of 3."),
     "tiny": ("<button style='height: 30px'>OK</button>", "pixels"),
 }

@@ -134,8 +134,9 @@ def _svg(draw: Draw, evaluation: Evaluation, height: float = _HEIGHT) -> str:
     from matplotlib.figure import Figure
 
     # Text stays text, and nothing tells when it was made.
-    style = {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "pgface", "font.size": _TEXT}
-    with mpl.rc_context(style):
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "pgface", "font.size": _TEXT}
+    ):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         panel = figure.subplots()
         draw(panel, evaluation)

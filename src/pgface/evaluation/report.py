@@ -197,7 +197,8 @@ def _groups(evaluation: Evaluation) -> Table:
         columns,
         tuple(rows),
         "Photos are those with a usable face. FMR is of pairs within the group. FPIR and FNIR are of its photos, "
-        "searched among the photos of all groups." + (f" {unknown:,} photos are in no group of some attribute." if unknown else ""),
+        "searched among the photos of all groups."
+        + (f" {unknown:,} photos are in no group of some attribute." if unknown else ""),
     )
 
 

@@ -51,6 +51,7 @@ FACE_NOT_RECOGNISED = Sentence(
 )
 
 # Lists of administrators
+SHOW_ALL = Sentence("Show all")
 NEXT_PAGE = Sentence("Next page")
 FIRST_PAGE = Sentence("Back to the first page")
 NO_USER_CONTAINS = Sentence("contains “{text}”")
@@ -77,6 +78,9 @@ DELETE_PERSON = Sentence("Delete {name}?")
 OWN_ACCOUNT = Sentence("This is your own account.")
 
 # The status
+THRESHOLDS = Sentence("Thresholds")
+COPY = Sentence("Copy")
+COPIED = Sentence("Copied")
 NOTHING_TO_DO = Sentence("Nothing needs to be done.")
 AGREEMENT_OF_SEARCH = Sentence("for {percent} % of {probes} probes")
 

@@ -96,9 +96,7 @@ async def log_in(
         login = await enter_by_password(service, asked, client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         filled_in = {"email": asked.email, "next": local_path(asked.next)}
-        return refused(
-            request, "login.html", error, **filled_in, done="", wrong=isinstance(error, LoginRefusedError)
-        )
+        return refused(request, "login.html", error, **filled_in, done="", wrong=isinstance(error, LoginRefusedError))
     return _entered(request, login, asked.next)
 
 

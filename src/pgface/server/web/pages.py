@@ -116,7 +116,9 @@ async def administrator_viewing(request: Request) -> Person:
     """
     person = await person_viewing(request)
     if not person.administrator:
-        raise NotPermittedError(N_("Only administrators may see this page. The command `pgface admins add` makes a user an administrator."))
+        raise NotPermittedError(
+            N_("Only administrators may see this page. The command `pgface admins add` makes a user an administrator.")
+        )
     return person
 
 

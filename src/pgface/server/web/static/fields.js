@@ -19,7 +19,14 @@ for (const button of document.querySelectorAll(".copy")) {
   if (!navigator.clipboard) continue;
   button.hidden = false;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.from).textContent);
-    button.textContent = button.dataset.done;
+    const source = document.getElementById(button.dataset.from);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = button.dataset.done;
+    } catch {
+      // The browser does not allow it: the text is shown and chosen, for the keyboard to copy.
+      source.closest("details")?.setAttribute("open", "");
+      getSelection().selectAllChildren(source);
+    }
   });
 }
