@@ -327,9 +327,7 @@ def test_a_photo_that_cannot_be_used_is_refused_in_its_form(
     assert gallery.photos() == before
 
 
-def test_of_several_faces_the_largest_is_taken_on_demand(
-    inside: TestClient, gallery: Gallery, photos: Photos, tmp_path: Path
-) -> None:
+def test_of_several_faces_the_largest_is_taken_on_demand(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
     """The small face is not George's: who is enrolled is who was asked for."""
     canvas = Image.new("RGB", (500, 250))
     canvas.paste(Image.open(photos("George_W_Bush", 6)), (0, 0))
