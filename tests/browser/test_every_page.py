@@ -335,7 +335,7 @@ FAULTY = {
         "<p style='position: absolute; left: 330px; width: 300px; white-space: nowrap'>long text</p>",
         "leaves",
     ),
-    "small": ("<p style='font-size: 11px'>small</p>", "11 pixels high"),
+    "small": ("<p style='font-size: 11px'>small</p>", "11.0 pixels high"),
     "over": ("<p>one</p><p style='margin-top: -2em'>other</p>", "lies over"),
     "broken": (
         "<p style='width: 150px; word-break: break-all'>some longer breakables and unbreakables</p>",
