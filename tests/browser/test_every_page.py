@@ -1,11 +1,13 @@
-"""Every page of the service, in both languages, wide, on a telephone, and in the dark."""
+"""Every page of the service, in both languages, on three widths, by day and in the dark."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Response, ViewportSize, expect
 
 from pgface.accounts import COMMAND_LINE, Accounts, add_administrator, create_key
@@ -13,13 +15,26 @@ from pgface.errors import LoginRefusedError
 from pgface.gallery import Gallery
 from support.chromium import SCREENSHOTS, opened_tab
 from support.gallery_service import Service, new_gallery, serving
-from support.page_rules import fields_without_label, too_wide, violations
+from support.page_rules import fields_without_label, layout_faults, violations
+from support.sentences import pages as says
 
 ADA, NEWCOMER, PASSWORD = "ada@example.org", "newcomer@example.org", "four plain words here"
 LONG_NAME = "Raden Ajeng Kartini Djojoadhiningrat binti Raden Mas Adipati Ario Sosroningrat"
 LONG_EMAIL = "raden.ajeng.kartini.djojoadhiningrat-sosroningrat@a-very-long-name-of-a-company.example.org"
-PHONE: ViewportSize = {"width": 390, "height": 844}
-WIDE: ViewportSize = {"width": 1100, "height": 800}
+LONG_WORD = "Bartholomäuswirtschaftsförderungsgesellschaftsvorsitzenderin"
+"""Of sixty letters."""
+CHINESE, ARABIC = "山田太郎左衛門尉源朝臣信繁長宗我部元親之助", "عبد الرحمن بن محمد بن عبد العزيز آل سعود الحسيني"
+PICTURED = (
+    ("Hugo_Chavez", LONG_EMAIL, LONG_NAME),
+    ("Tony_Blair", "word@example.org", LONG_WORD),
+    ("Colin_Powell", "chinese@example.org", CHINESE),
+    ("George_W_Bush", "arabic@example.org", ARABIC),
+    ("Gerhard_Schroeder", "gerhard@example.org", "Gerhard Schröder"),
+)
+"""From left to right in the photo of five faces; their sizes there are in another order."""
+SIDES = (210, 250, 180, 240, 200)
+WIDE, PHONE, NARROW = 1280, 390, 320
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 NOBODY, PERSON, ADMIN = None, NEWCOMER, ADA
 PAGES = {
@@ -40,11 +55,19 @@ PAGES = {
     "admin-person-long": (ADMIN, "/admin/people/{long}"),
     "admin-erase-person": (ADMIN, "/admin/people/{long}/erase"),
     "admin-erase-photo": (ADMIN, "/admin/people/{ada}/photos/{photo}/erase"),
+    "admin-person-word": (ADMIN, "/admin/people/{word}"),
     "admin-identify": (ADMIN, "/admin/identify"),
+    "admin-identified": (ADMIN, "/admin/identify"),
+    "admin-add": (ADMIN, "/admin/gallery"),
+    "admin-key-refused": (ADMIN, "/admin/keys"),
+    "admin-no-person": (ADMIN, "/admin/people/2000000000"),
+    "login-refused": (NOBODY, "/login"),
+    "account-refused": (PERSON, "/account"),
     "admin-status": (ADMIN, "/admin/status"),
     "admin-keys": (ADMIN, "/admin/keys"),
     "admin-revoke-key": (ADMIN, "/admin/keys/{key}/revoke"),
     "admin-audit": (ADMIN, "/admin/audit"),
+    "admin-audit-of-one": (ADMIN, "/admin/audit?user={ada}&outcome=done"),
     "admin-audit-none": (ADMIN, "/admin/audit?event=key+revoked"),
 }
 
@@ -62,11 +85,15 @@ def service(
             accounts.log_in(NEWCOMER, "wrong")
         ada = gallery.add_user(ADA, "Ada Lovelace")
         add_administrator(gallery.database, ada.id, COMMAND_LINE)
+        for number in (1, 5):
+            gallery.enroll(faces_dir / "Jacques_Chirac" / f"Jacques_Chirac_{number:04}.jpg", ADA)
+        for person, email, name in PICTURED:
+            gallery.enroll(faces_dir / person / f"{person}_0003.jpg", email, name=name, face="largest")
         long_photo = folder / f"{'a-photo-with-a-very-long-name-' * 5}.jpg"
-        long_photo.write_bytes((faces_dir / "Colin_Powell" / "Colin_Powell_0002.jpg").read_bytes())
-        for number in (3, 7):
-            gallery.enroll(faces_dir / "Tony_Blair" / f"Tony_Blair_{number:04}.jpg", ADA)
-        gallery.enroll(long_photo, LONG_EMAIL, name=LONG_NAME)
+        long_photo.write_bytes((faces_dir / "Hugo_Chavez" / "Hugo_Chavez_0002.jpg").read_bytes())
+        gallery.enroll(long_photo, LONG_EMAIL)
+        gone = accounts.register("gone@example.org", PASSWORD, name="Gone")
+        gallery.erase_user(gone.id)
         create_key(gallery.database, "door of the laboratory", ["identify", "verify"], COMMAND_LINE)
         create_key(gallery.database, "k" * 100, ["identify", "verify", "enroll", "metrics", "admin"], COMMAND_LINE)
         with serving(gallery, folder / "serve.log") as service:
@@ -83,7 +110,63 @@ def filled_in(path: str, gallery: Gallery) -> str:
     """A path with the ids of this gallery."""
     ada = gallery.user(ADA).id
     (photo, *_) = gallery.photos(ada)
-    return path.format(ada=ada, long=gallery.user(LONG_EMAIL).id, photo=photo.id, key=1)
+    word = gallery.user("word@example.org").id
+    return path.format(ada=ada, long=gallery.user(LONG_EMAIL).id, word=word, photo=photo.id, key=1)
+
+
+@pytest.fixture(scope="module")
+def five_faces(faces_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five people in a row, none of them as large as another."""
+    canvas = Image.new("RGB", (sum(SIDES), max(SIDES)), "gray")
+    left = 0
+    for (person, _, _), side in zip(PICTURED, SIDES, strict=True):
+        canvas.paste(Image.open(faces_dir / person / f"{person}_0008.jpg").resize((side, side)), (left, 0))
+        left += side
+    file = tmp_path_factory.mktemp("photos") / "five.jpg"
+    canvas.save(file, quality=95)
+    return file
+
+
+def identify(page: Page, five_faces: Path) -> None:
+    page.locator("input[type=file]").set_input_files(five_faces)
+    expect(page.locator(".answer")).to_be_visible()
+    for details in page.locator("summary").all():
+        details.click()
+
+
+def add_people(page: Page, five_faces: Path) -> None:
+    page.locator("summary").click()
+    page.locator("input[type=file]").first.set_input_files(five_faces)
+    expect(page.locator(".rows > li")).to_have_count(1)
+
+
+def make_no_key(page: Page, _: Path) -> None:
+    page.locator("#key-name").fill("no scope")
+    page.get_by_role("main").locator("form .actions button").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def log_in_wrongly(page: Page, _: Path) -> None:
+    page.locator("#email").fill(LONG_EMAIL)
+    page.locator("#password").fill("wrong")
+    page.locator("#log-in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def add_a_group(page: Page, five_faces: Path) -> None:
+    page.locator("#photo").set_input_files(five_faces)
+    page.locator("#add").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+STEPS: dict[str, Callable[[Page, Path], None]] = {
+    "admin-identified": identify,
+    "admin-add": add_people,
+    "admin-key-refused": make_no_key,
+    "login-refused": log_in_wrongly,
+    "account-refused": add_a_group,
+}
+"""What is done on a page before it is looked at."""
 
 
 @pytest.fixture(params=["en", "id"])
@@ -99,7 +182,9 @@ def visitor(browser: Browser, language: str) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page(name: str, visitor: Page, language: str, service: Service, logins: dict[str, str]) -> None:
+def test_a_page(
+    name: str, visitor: Page, language: str, service: Service, logins: dict[str, str], five_faces: Path
+) -> None:
     who, path = PAGES[name]
     failed: list[str] = []
     if who:
@@ -110,24 +195,167 @@ def test_a_page(name: str, visitor: Page, language: str, service: Service, login
             failed.append(f"{response.status} {response.url}")
 
     visitor.on("response", look)
-    visitor.set_viewport_size(WIDE)
+    visitor.set_viewport_size(sized(WIDE))
     visitor.goto(service.address + filled_in(path, service.gallery))
     expect(visitor.locator("html")).to_have_attribute("lang", language)
     expect(visitor.get_by_role("heading", level=1)).to_have_count(1)
+    if name in STEPS:
+        STEPS[name](visitor, five_faces)
     assert fields_without_label(visitor) == []
-    if language == "en":
-        assert violations(visitor) == ""
-    assert too_wide(visitor) == []
-    keep(visitor, f"{name}-{language}")
+    for width in (WIDE, PHONE, NARROW):
+        visitor.set_viewport_size(sized(width))
+        for scheme in SCHEMES:
+            visitor.emulate_media(color_scheme=scheme)
+            assert layout_faults(visitor) == [], (width, scheme)
+            # What axe-core looks at differs by language, size or colours: each of them is seen once.
+            if (language, width, scheme) in (("en", WIDE, "light"), ("id", PHONE, "dark")):
+                assert violations(visitor) == ""
+                keep(visitor, f"{name}-{language}-{width}-{scheme}")
+    refused_on_purpose = name in STEPS
+    assert refused_on_purpose or not failed
 
-    visitor.set_viewport_size(PHONE)
-    assert too_wide(visitor) == []
-    keep(visitor, f"{name}-{language}-phone")
-    if language == "id":  # another language, size and colours at once: what differs by only one of them is little
-        visitor.emulate_media(color_scheme="dark")
-        assert violations(visitor) == ""
-        keep(visitor, f"{name}-{language}-dark")
-    assert not failed
+
+def sized(width: int) -> ViewportSize:
+    return {"width": width, "height": 800 if width == WIDE else 844}
+
+
+def test_faces_are_numbered_from_left_to_right(
+    browser: Browser, service: Service, logins: dict[str, str], five_faces: Path
+) -> None:
+    with opened_tab(browser) as page:
+        service.hand_over(page, logins[ADA])
+        page.set_viewport_size(sized(PHONE))
+        page.goto(f"{service.address}/admin/identify")
+        page.locator("input[type=file]").set_input_files(five_faces)
+        expect(page.locator(".report")).to_have_text(says.IDENTIFIED.format(faces=5, identified=5))
+        expect(page.get_by_role("heading", level=2)).to_have_text(
+            [says.FACE_OF.format(number=number, name=name) for number, (_, _, name) in enumerate(PICTURED, 1)]
+        )
+        boxes = [box.bounding_box() for box in page.locator(".box").all()]
+        lefts = [box["x"] for box in boxes if box]
+        assert len(lefts) == 5
+        assert lefts == sorted(lefts)
+        assert page.locator(".box").all_inner_texts() == ["1", "2", "3", "4", "5"]
+
+
+def test_the_menu_of_a_telephone(browser: Browser, service: Service, logins: dict[str, str]) -> None:
+    with opened_tab(browser, locale="id-ID") as page:
+        service.hand_over(page, logins[ADA])
+        page.set_viewport_size(sized(NARROW))
+        page.goto(f"{service.address}/admin/status")
+        menu, navigation = page.get_by_role("button", name="Menu"), page.locator("#menu")
+        expect(navigation).to_be_hidden()
+        menu.press("Enter")
+        expect(navigation.get_by_role("link")).to_have_count(6)
+        # It lies over the page, as it should.
+        assert [fault for fault in layout_faults(page) if "lies over" not in fault] == []
+        assert violations(page) == ""
+        page.keyboard.press("Escape")
+        expect(navigation).to_be_hidden()
+        expect(menu).to_be_focused()
+        menu.click()
+        navigation.get_by_role("link", name="Galeri").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Galeri")
+
+
+def test_adding_people_is_offered_above_them(browser: Browser, service: Service, logins: dict[str, str]) -> None:
+    with opened_tab(browser) as page:
+        service.hand_over(page, logins[ADA])
+        page.set_viewport_size(sized(PHONE))
+        page.goto(f"{service.address}/admin/gallery")
+        add = page.locator("summary", has_text=says.ADD_PEOPLE)
+        expect(add).to_be_in_viewport()
+        add.press("Enter")
+        expect(page.get_by_text(says.CHOOSE_A_FOLDER)).to_be_in_viewport()
+
+
+def test_the_status_has_the_thresholds_first(browser: Browser, service: Service, logins: dict[str, str]) -> None:
+    digest = str(service.gallery.status().weights_sha256)
+    with opened_tab(browser) as page:
+        service.hand_over(page, logins[ADA])
+        page.goto(f"{service.address}/admin/status")
+        sizes = {
+            name: page.locator(name).first.evaluate("one => parseFloat(getComputedStyle(one).fontSize)")
+            for name in (".value", ".list dd", ".digest summary")
+        }
+        assert sizes[".value"] > 2 * sizes[".list dd"] > 2 * sizes[".digest summary"] * 0.99
+        assert page.get_by_role("heading", level=2).first.inner_text() == says.THRESHOLDS
+        expect(page.get_by_text(digest)).to_be_hidden()
+        copy = page.get_by_role("button", name=says.COPY)
+        copy.click()  # which this browser does not allow
+        expect(page.get_by_text(digest)).to_be_visible()
+        assert page.evaluate("getSelection().toString()") == digest
+        page.locator(".digest summary").click()
+        page.context.grant_permissions(["clipboard-write"])
+        copy.click()
+        expect(page.get_by_role("button", name=says.COPIED)).to_be_visible()
+
+
+def test_nothing_is_found_and_nothing_is_empty(browser: Browser, service: Service, logins: dict[str, str]) -> None:
+    """A page on which there is nothing says what to do."""
+    with opened_tab(browser) as page:
+        page.goto(f"{service.address}/nothing")
+        expect(page.get_by_role("main")).to_contain_text(says.CHECK_THE_ADDRESS)
+        page.get_by_role("main").get_by_role("link", name="Log in").click()
+        expect(page).to_have_url(f"{service.address}/login")
+        service.hand_over(page, logins[ADA])
+        page.goto(f"{service.address}/admin/identify")
+        expect(page.get_by_role("main").get_by_role("listitem")).to_have_count(3)
+        page.goto(f"{service.address}/admin/gallery?search=nothing")
+        page.get_by_role("main").get_by_role("link", name=says.SHOW_ALL).last.click()
+        expect(page.locator(".faces li").first).to_be_visible()
+
+
+def test_a_password_is_shown_on_demand(browser: Browser, service: Service) -> None:
+    with opened_tab(browser) as page:
+        page.goto(f"{service.address}/login")
+        password = page.locator("#password")
+        assert password.get_attribute("autocomplete") == "current-password"
+        assert page.locator("#email").get_attribute("autocomplete") == "username"
+        password.fill("wrong")
+        page.get_by_role("button", name=says.SHOW_PASSWORD).click()
+        expect(password).to_have_attribute("type", "text")
+        expect(password).to_be_focused()
+        page.get_by_role("button", name=says.HIDE_PASSWORD).click()
+        expect(password).to_have_attribute("type", "password")
+        page.locator("#email").fill(ADA)
+        page.locator("#log-in").click()
+        expect(password).to_be_focused()
+        error = page.get_by_role("alert").bounding_box()
+        field, button = password.bounding_box(), page.locator("#log-in").bounding_box()
+        assert error
+        assert field
+        assert button
+        assert field["y"] < error["y"] < button["y"]
+
+
+FAULTY = {
+    "wide": ("<p style='width: 900px'>wide</p>", "the page is"),
+    "outside": (
+        "<p style='position: absolute; left: 330px; width: 300px; white-space: nowrap'>long text</p>",
+        "leaves",
+    ),
+    "small": ("<p style='font-size: 11px'>small</p>", "11.0 pixels high"),
+    "over": ("<p>one</p><p style='margin-top: -2em'>other</p>", "lies over"),
+    "broken": (
+        "<p style='width: 150px; word-break: break-all'>some longer breakables and unbreakables</p>",
+        "is broken",
+    ),
+    "faint": ("<p style='color: #888'>faint</p>", "contrast of 3."),
+    "tiny": ("<button style='height: 30px'>OK</button>", "pixels"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_a_page_that_is_badly_laid_out(fault: str, browser: Browser) -> None:
+    """The rules find what they are for, and nothing on a page without it."""
+    markup, told = FAULTY[fault]
+    with opened_tab(browser) as page:
+        page.set_viewport_size(sized(PHONE))
+        page.set_content("<body style='background: #fff'><p>Nothing is wrong with this text.</p>")
+        assert layout_faults(page) == []
+        page.set_content(f"<body style='background: #fff'>{markup}")
+        assert any(told in found for found in layout_faults(page))
 
 
 def keep(page: Page, name: str) -> None:

@@ -81,12 +81,12 @@ def test_registering_photos_and_coming_back(
     expect(tab.get_by_role("heading", level=1)).to_have_text("Tony")
     expect(tab.get_by_role("main")).to_contain_text(says.NO_PHOTO_YET)
 
-    tab.get_by_label("File").set_input_files(photos("George_W_Bush", 8))
+    tab.get_by_label(says.CHOOSE_A_PHOTO).set_input_files(photos("George_W_Bush", 8))
     expect(tab.get_by_alt_text(says.PHOTO_TO_BE_ADDED)).to_be_visible()
     tab.get_by_role("button", name=says.ADD_THIS_PHOTO).click()
     expect(tab.get_by_role("alert")).to_have_text(api_says.FACE_OF_ANOTHER_USER)
     screenshot("person-other-face")
-    tab.get_by_label("File").set_input_files(photos("Tony_Blair", 3))
+    tab.get_by_label(says.CHOOSE_A_PHOTO).set_input_files(photos("Tony_Blair", 3))
     tab.get_by_role("button", name=says.ADD_THIS_PHOTO).click()
     expect(tab.locator("#alert")).to_have_text(says.PHOTO_ADDED)
     assert service.gallery.user(TONY).photos == 1
@@ -231,7 +231,7 @@ def test_sessions_and_a_new_password(george: Page, browser: Browser, service: Se
         change = george.locator("#password-form")
         change.locator("input[name=former]").fill("wrong")
         change.locator("input[name=new]").fill(new)
-        change.get_by_role("button").click()
+        change.locator("#change-password").click()
         expect(george.locator("input[name=former]")).to_be_focused()
         expect(george.get_by_role("alert")).to_have_text(says.WRONG_PASSWORD)
         george.locator("input[name=former]").fill(PASSWORD)

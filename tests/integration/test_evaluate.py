@@ -83,7 +83,7 @@ def test_a_page_with_the_telling_errors(run: Run, people: Path, insightface_pack
     (people / "Colin_Powell").rename(people / "<b>Colin & Powell")
     done = run("evaluate", people, "--model", insightface_pack, "--html", tmp_path / "page.html")
     assert says.THE_PAGE_SHOWS_FACES_AND_NAMES in done.stdout
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8").replace("<wbr>", "")
     assert (tmp_path / "page.html").stat().st_mode & 0o077 == 0
     assert not re.search(r"(src|href)=\"(?!data:image/jpeg;base64,|#)", page)
     assert "<b>" not in page
@@ -152,11 +152,13 @@ def test_groups_are_drawn_under_the_names_that_they_have(
     )
     run("evaluate", people, "--model", insightface_pack, "--attributes", table, "--html", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 4  # no similarity leads to both errors, so there is no trade-off
     assert "<b>" not in page
     drawn = page[page.index(says.GROUPS_AT_THE_THRESHOLDS_IN_USE.format(attribute="&lt;b&gt;income")) :]
-    groups = {says.GROUP_AND_ITS_PEOPLE.format(group=group, people=2) for group in ("&lt;$10", "$10^")}
-    assert groups | {"FNMR", "FPIR"} <= set(re.findall(r"<text[^>]*>([^<]*)</text>", drawn))
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert {"FNMR", "FPIR"} <= set(texts)
+    for group in ("&lt;$10", "$10^"):
+        assert says.GROUP_AND_ITS_PEOPLE.format(group=group, people=2) in " ".join(texts)  # on two lines
 
 
 @pytest.fixture

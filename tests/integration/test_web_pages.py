@@ -74,9 +74,9 @@ def log_in(browser: TestClient, password: str = PASSWORD, **more: str) -> Respon
     return browser.post("/login", data={"email": EMAIL, "password": password} | more)
 
 
-def add_photo(browser: TestClient, photo: Path | bytes) -> Response:
+def add_photo(browser: TestClient, photo: Path | bytes, **fields: str) -> Response:
     data, name = (photo, "photo.jpg") if isinstance(photo, bytes) else (photo.read_bytes(), photo.name)
-    return browser.post("/account/photos", files={"photo": (name, data)})
+    return browser.post("/account/photos", files={"photo": (name, data)}, data=fields)
 
 
 def user_id(gallery: Gallery, email: str = EMAIL) -> int:
@@ -201,7 +201,8 @@ def test_a_wrong_password_and_an_unknown_email_are_refused_alike(browser: TestCl
     assert wrong.text.replace(EMAIL, "nobody@example.org") == unknown.text
     page = Page(wrong.text)
     assert page.by_id("email")["aria-invalid"] == page.by_id("password")["aria-invalid"] == "true"
-    assert "autofocus" in page.by_id("alert")
+    assert "autofocus" in page.by_id("password")
+    assert page.by_id("email")["aria-describedby"] == page.by_id("password")["aria-describedby"] == "password-error"
     assert COOKIE not in browser.cookies
 
 
@@ -329,6 +330,22 @@ def test_a_photo_that_cannot_be_used_is_refused_in_its_form(
     assert gallery.photos() == before
 
 
+def test_of_several_faces_the_largest_is_taken_on_demand(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
+    """The small face is not George's: who is enrolled is who was asked for."""
+    canvas = Image.new("RGB", (500, 250))
+    canvas.paste(Image.open(photos("George_W_Bush", 6)), (0, 0))
+    canvas.paste(Image.open(photos("Tony_Blair", 7)).resize((190, 190)), (280, 30))
+    both = io.BytesIO()
+    canvas.save(both, "JPEG", quality=95)
+    refused = add_photo(inside, both.getvalue())
+    assert refused.status_code == 422
+    assert "checked" in Page(refused.text).by_id("largest")  # what helps is chosen
+    assert "checked" not in Page(inside.get("/account").text).by_id("largest")
+    added = add_photo(inside, both.getvalue(), face="largest")
+    assert added.headers["location"] == "/account?done=photo-added"
+    assert len(gallery.photos(EMAIL)) == 3
+
+
 def test_others_photos_are_not_mine(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
     Accounts(gallery).register(OTHER, PASSWORD)
     theirs = gallery.enroll(photos("Tony_Blair", 3), OTHER)
@@ -347,6 +364,13 @@ def test_sessions_are_listed_and_ended(inside: TestClient, gallery: Gallery) -> 
     mine, theirs = accounts.logins(EMAIL)
     page = inside.get("/account").text
     assert page.count(says.THIS_SESSION) == 1
+    from_address = says.SESSION_FROM.pattern(address="") + r"([\da-f.:]+)</span>"
+    assert re.findall(from_address, page) == []  # the log has none of these two
+    for address in ("192.0.2.7", "2001:db8::7"):
+        accounts.log_in(EMAIL, PASSWORD, client=Client(address))
+    assert re.findall(from_address, inside.get("/account").text) == ["2001:db8::7", "192.0.2.7"]
+    for login in accounts.logins(EMAIL)[2:]:
+        accounts.end_login(EMAIL, login.id)
     assert inside.post(f"/account/sessions/{theirs.id}/end").headers["location"] == "/account?done=session-ended"
     assert accounts.logins(EMAIL) == [mine]
     assert other.user_id == user_id(gallery)
@@ -583,7 +607,8 @@ def test_every_page_in_both_languages(inside: TestClient) -> None:
         for _, attributes in page.elements:
             for reference in (attributes.get("aria-describedby"), attributes.get("aria-labelledby")):
                 assert reference is None or reference in ids
-        assert all(image.get("alt") for image in page.all("img"))
+        drawn = [str(image.get("src")).partition("?")[0] for image in page.all("img") if not image.get("alt")]
+        assert set(drawn) == {"/static/icon.svg"}  # which stands beside the name
         words = " ".join(text for _, text in page.text)
         assert ("Masuk" in words or "Keluar" in words) == (language == "id")
         asked = {str(one.get("href") or one.get("src")) for tag in ("link", "script") for one in page.all(tag)}

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
+
+_LAYOUT = (Path(__file__).parent / "layout_rules.js").read_text(encoding="utf-8")
+_LEAST_TEXT, _FINGERTIP = 12, 44
+"""Pixels of a text's height, and of what is touched."""
+_TELEPHONE = 640
+"""Pixels: a page this wide, or less, is touched."""
 
 _SERIOUS = """async () => {
   const { violations } = await axe.run({ resultTypes: ["violations"] });
@@ -49,6 +56,18 @@ def violations(page: Page) -> str:
         for rule in found
         for node in rule["nodes"]
     )
+
+
+def layout_faults(page: Page) -> list[str]:
+    """What is wrong with how a page is laid out; empty for nothing.
+
+    It scrolls sideways, texts leave it or lie over each other, a word is broken that would fit on a line, a text is
+    smaller than 12 pixels or has a contrast below 4.5 (WCAG 2.2, 1.4.3), or a button on a telephone is smaller than
+    44 pixels (2.5.5).
+    """
+    touched = page.viewport_size is not None and page.viewport_size["width"] <= _TELEPHONE
+    limits = {"least": _LEAST_TEXT, "touch": _FINGERTIP if touched else 0}
+    return list(page.evaluate(_LAYOUT, limits))
 
 
 def too_wide(page: Page) -> list[str]:

@@ -8,7 +8,7 @@ from pgface.accounts.administrators import (
     list_administrators,
     remove_administrator,
 )
-from pgface.accounts.audit import AuditEntry, prune_audit, read_audit
+from pgface.accounts.audit import AuditEntry, addresses_of_logins, prune_audit, read_audit
 from pgface.accounts.challenges import Challenge
 from pgface.accounts.client import COMMAND_LINE, Client
 from pgface.accounts.face_login import FaceLogin
@@ -29,6 +29,7 @@ __all__ = [
     "LoginOfUser",
     "NewLogin",
     "add_administrator",
+    "addresses_of_logins",
     "create_key",
     "find_key",
     "is_administrator",

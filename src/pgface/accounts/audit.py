@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
 from pgface.accounts.client import Client
 from pgface.postgres.database import Database
@@ -96,7 +97,9 @@ def read_audit(
     database: Database,
     *,
     user_id: int | None = None,
+    users: Collection[int] | None = None,
     event: str | None = None,
+    outcome: str | None = None,
     before: int | None = None,
     limit: int = 100,
 ) -> list[AuditEntry]:
@@ -105,13 +108,28 @@ def read_audit(
     Args:
         database: the gallery's.
         user_id: of this user alone.
+        users: of these users alone.
         event: of this kind alone.
+        outcome: `done` or `refused` alone.
         before: older than the row with this id.
         limit: as many as this at most.
 
     """
-    asked = {"user_id": user_id, "event": event, "before": before, "limit": limit}
+    asked = {
+        "user_id": user_id,
+        "users": None if users is None else list(users),
+        "event": event,
+        "outcome": outcome,
+        "before": before,
+        "limit": limit,
+    }
     return database.read("select_audit", asked, row_factory=class_row(AuditEntry))
+
+
+def addresses_of_logins(database: Database, user_id: int) -> dict[int, str]:
+    """The address that each of a user's logins began at, by the login's id, where the log still has it."""
+    found = database.read("select_addresses_of_tokens", {"user_id": user_id}, row_factory=tuple_row)
+    return dict(found)
 
 
 def prune_audit(database: Database, days: int) -> int:

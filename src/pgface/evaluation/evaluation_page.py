@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pgface.evaluation.evaluate import Evaluation
+from pgface.evaluation.glossary import GLOSSARY
 from pgface.evaluation.pages import Picture, detected_pictures, require_page_packages, stored_pictures, write_page
 from pgface.evaluation.photos import LabelledPhoto
 from pgface.evaluation.plots import plots
-from pgface.evaluation.report import summary, tables
+from pgface.evaluation.report import figures, summary, tables
 from pgface.evaluation.telling import TellingPair, furthest_mated, nearest_non_mated
 from pgface.faces.image import PhotoLimits
 from pgface.photo_workers import PhotoWorkers
@@ -44,17 +45,20 @@ def write_evaluation_page(
         sentences=list(summary(evaluation)),
         tables=list(tables(evaluation)),
         plots=plots(evaluation),
+        figures=list(figures(evaluation)),
+        glossary=GLOSSARY,
         errors=[
             (
                 "The most similar photos of two people",
-                "Often one person under two names; else look-alikes, or relatives. One pair for each two people; "
-                f"errors from {evaluation.used.verify_threshold:g} on.",
+                "Often they show one person under two names. Otherwise they are look-alikes or relatives. "
+                "Each two people are shown once. A similarity of "
+                f"{evaluation.used.verify_threshold:g} or more is an error at the threshold in use.",
                 _shown(near, pictures),
             ),
             (
                 "The least similar photos of one person",
-                "Often a photo of somebody else; else one that is of little use. No photo twice; "
-                f"errors below {evaluation.used.verify_threshold:g}.",
+                "Often one of them shows another person. Otherwise it is a poor photo. Each photo is shown once. "
+                f"A similarity below {evaluation.used.verify_threshold:g} is an error at the threshold in use.",
                 _shown(far, pictures),
             ),
         ],

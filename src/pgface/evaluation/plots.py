@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +17,8 @@ from numpy.typing import NDArray
 from pgface.evaluation.bootstrap import Interval
 from pgface.evaluation.evaluate import Evaluation
 from pgface.evaluation.groups import GroupRates
-from pgface.evaluation.histogram import BINS, ScoreHistogram
+from pgface.evaluation.histogram import BINS, ScoreHistogram, thresholds
+from pgface.evaluation.verification import Verification
 from pgface.plotting import BLUE, GREY, INK, VERMILION, require_matplotlib, tidy
 
 if TYPE_CHECKING:
@@ -23,48 +26,127 @@ if TYPE_CHECKING:
 
 _COARSE = 200
 """Bins of -1 to 1 in the plot of similarities."""
-_DEVIATE_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5)
+_DEVIATE_TICKS = (1e-6, 1e-4, 0.01, 0.1, 0.5)
 _LEAST_RATE = 1e-7
-_SIZE = (6.4, 4.2)
-_BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+_WIDTH, _HEIGHT = 3.4, 3.0
+"""Inches. A telephone shows a plot about as wide as that, so that its texts keep their size."""
+_TEXT = 9.4
+"""Points of all texts: a little more than 12 pixels."""
+_BELOW: dict[str, Any] = {"loc": "outside lower left", "frameon": False, "fontsize": _TEXT}
 Draw: TypeAlias = "Callable[[Axes, Evaluation], None]"
 
+_THEMED = {
+    BLUE.lower(): "--blue",
+    VERMILION.lower(): "--vermilion",
+    INK: "--ink",
+    GREY: "--soft",
+    "#000000": "--ink",
+    "#ffffff": "--surface",
+    "#dddddd": "--grid",
+}
+"""The page's own colours, which differ in the dark, for those that matplotlib writes."""
 
-def plots(evaluation: Evaluation) -> dict[str, str]:
-    """The plots, by title, each an SVG element.
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot with its caption."""
+
+    title: str
+    caption: str
+    """How to read it; where there is nothing to draw, why."""
+    svg: str = ""
+    """An SVG element in the colours of the page; empty where there is nothing to draw."""
+
+
+def plots(evaluation: Evaluation) -> list[Plot]:
+    """The plots of an evaluation.
 
     Raises:
         PgfaceError: matplotlib is not installed.
 
     """
     require_matplotlib()
-    drawn: dict[str, Draw] = {
-        "Similarities of mated and non-mated pairs": _draw_similarities,
-        "Detection error trade-off (1:1)": _draw_trade_off,
-    }
+    drawn = [
+        Plot(
+            "Similarities of mated and non-mated pairs",
+            "The further the two are apart, the fewer errors there are.",
+            _svg(_draw_similarities, evaluation),
+        ),
+        _trade_off(evaluation),
+    ]
     if evaluation.search is not None:
-        drawn |= {
-            "False names and misses of a search (1:N)": _draw_search,
-            "Cumulative match (1:N, without a threshold)": _draw_cumulative_match,
-        }
+        drawn += [
+            Plot(
+                "False names and misses of a search (1:N)",
+                "A higher threshold names fewer strangers, and misses more enrolled people. "
+                f"{evaluation.search.rates.gallery_people:,} other people are enrolled.",
+                _svg(_draw_search, evaluation),
+            ),
+            Plot(
+                "Cumulative match (1:N, without a threshold)",
+                "How often the right person is among so many of the most similar people.",
+                _svg(_draw_cumulative_match, evaluation),
+            ),
+        ]
     for attribute in dict.fromkeys(group.attribute for group in evaluation.groups):
-        drawn[f"{attribute}: groups at the thresholds in use"] = partial(_draw_groups, attribute=attribute)
-    return {title: _svg(draw, evaluation) for title, draw in drawn.items()}
+        groups = sum(group.attribute == attribute for group in evaluation.groups)
+        drawn.append(
+            Plot(
+                f"{attribute}: groups at the thresholds in use",
+                "Each rate of each group, with its 95 % interval.",
+                _svg(partial(_draw_groups, attribute=attribute), evaluation, height=max(_HEIGHT, 1.4 + 0.8 * groups)),
+            )
+        )
+    return drawn
 
 
-def _svg(draw: Draw, evaluation: Evaluation) -> str:
+def _trade_off(evaluation: Evaluation) -> Plot:
+    """The curve; where no similarity leads to both errors there is none, and a plot would be empty."""
+    title = "Detection error trade-off (1:1)"
+    rates, compared = evaluation.verification, evaluation.compared
+    if _both_errors(rates).any():
+        caption = "Each point is a threshold. The nearer the curve is to the lower left corner, the better."
+        return Plot(title, caption, _svg(_draw_trade_off, evaluation))
+    return Plot(
+        title,
+        f"There is no curve to draw: every one of the {rates.mated_pairs:,} mated pairs is more similar than every one "
+        f"of the {rates.non_mated_pairs:,} non-mated pairs ({_ends(compared.mated)[0]:g} or more, against "
+        f"{_ends(compared.non_mated)[1]:g} or less). "
+        "A threshold between the two makes no error on these photos. Other photos will still lead to errors: "
+        "evaluate more of them to see the curve.",
+    )
+
+
+def _both_errors(rates: Verification) -> NDArray[np.bool_]:
+    """At which thresholds both errors happen: beyond, the curve would be one of nothing. Shape (thresholds,)."""
+    return np.asarray((rates.fmr > 0) & (rates.fmr < 1) & (rates.fnmr > 0) & (rates.fnmr < 1))
+
+
+def _ends(histogram: ScoreHistogram) -> tuple[float, float]:
+    """The lowest and the highest similarity, to the width of a bin."""
+    there = np.flatnonzero(histogram.counts)
+    edges = thresholds()
+    return float(edges[there[0]]), float(edges[there[-1] + 1])
+
+
+def _svg(draw: Draw, evaluation: Evaluation, height: float = _HEIGHT) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=_SIZE, layout="constrained")
-    panel = figure.subplots()
-    draw(panel, evaluation)
-    tidy(panel)
-    file = io.StringIO()
     # Text stays text, and nothing tells when it was made.
-    with mpl.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "pgface"}):
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "pgface", "font.size": _TEXT}
+    ):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        panel = figure.subplots()
+        draw(panel, evaluation)
+        tidy(panel)
+        panel.tick_params(labelsize=_TEXT)
+        file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = file.getvalue()
+    for written, variable in _THEMED.items():
+        text = re.sub(rf"{written}\b", f"var({variable})", text, flags=re.IGNORECASE)
     return text[text.index("<svg") :]
 
 
@@ -82,8 +164,8 @@ def _draw_similarities(panel: Axes, evaluation: Evaluation) -> None:
         lowest, highest = min(lowest, edges[there[0]]), max(highest, edges[there[-1] + 1])
     panel.set(xlim=(lowest - 0.02, highest + 0.02), xlabel="similarity (cosine)", ylabel="share of pairs")
     panel.set_ylim(bottom=0)
-    _mark(panel, evaluation.used.verify_threshold, "threshold in use")
-    panel.legend(frameon=False, fontsize=9)
+    _mark(panel, evaluation.used.verify_threshold)
+    _legend(panel)
 
 
 def _coarse(histogram: ScoreHistogram) -> NDArray[np.int64]:
@@ -92,8 +174,7 @@ def _coarse(histogram: ScoreHistogram) -> NDArray[np.int64]:
 
 def _draw_trade_off(panel: Axes, evaluation: Evaluation) -> None:
     rates = evaluation.verification
-    # As far as there are pairs that tell: beyond, the curve would be one of nothing.
-    known = (rates.fmr > 0) & (rates.fmr < 1) & (rates.fnmr > 0) & (rates.fnmr < 1)
+    known = _both_errors(rates)
     panel.plot(_deviate(rates.fmr[known]), _deviate(rates.fnmr[known]), color=BLUE, linewidth=1.8)
     point = evaluation.in_use
     if 0 < point.fmr < 1 and 0 < point.fnmr < 1:
@@ -102,13 +183,10 @@ def _draw_trade_off(panel: Axes, evaluation: Evaluation) -> None:
         _write(panel, f"threshold in use, {point.threshold:g}", place)
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_ticks(_deviate(np.array(_DEVIATE_TICKS)).tolist(), [f"{rate:g}" for rate in _DEVIATE_TICKS])
-    if known.any():
-        for limits, values in ((panel.set_xlim, rates.fmr[known]), (panel.set_ylim, rates.fnmr[known])):
-            ends = _deviate(np.array([max(values.min() / 1.5, _LEAST_RATE), 0.5]))
-            limits(ends[0], max(ends[1], ends[0] + 1))
-    else:
-        panel.annotate("no similarity at which both errors happen", (0.5, 0.5), xycoords="axes fraction", ha="center")
-    panel.set(xlabel="FMR (false matches among non-mated pairs)", ylabel="FNMR (misses among mated pairs)")
+    for limits, values in ((panel.set_xlim, rates.fmr[known]), (panel.set_ylim, rates.fnmr[known])):
+        ends = _deviate(np.array([max(values.min() / 1.5, _LEAST_RATE), 0.5]))
+        limits(ends[0], max(ends[1], ends[0] + 1))
+    panel.set(xlabel="FMR", ylabel="FNMR")
 
 
 def _deviate(rates: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -129,10 +207,11 @@ def _draw_search(panel: Axes, evaluation: Evaluation) -> None:
     least = 0.5 / max(rates.mated_searches, rates.non_mated_searches)
     both = (rates.fpir < 1) | (rates.fnir < 1)
     panel.set(yscale="log", ylim=(least, 1.5), xlabel="threshold", ylabel="share of searches")
+    panel.yaxis.set_major_formatter("{x:g}")  # as the tables have it, and no small exponents
+    panel.yaxis.set_minor_formatter("")
     panel.set_xlim(rates.thresholds[np.argmax(rates.fpir < 0.99)] - 0.05, rates.thresholds[both][-1])
-    _mark(panel, evaluation.used.identify_threshold, "threshold in use")
-    panel.set_title(f"{rates.gallery_people:,} other people enrolled", fontsize=9, color=GREY)
-    panel.legend(frameon=False, fontsize=9, ncols=2, **_BELOW)
+    _mark(panel, evaluation.used.identify_threshold)
+    _legend(panel)
 
 
 def _draw_cumulative_match(panel: Axes, evaluation: Evaluation) -> None:
@@ -140,7 +219,7 @@ def _draw_cumulative_match(panel: Axes, evaluation: Evaluation) -> None:
         return
     shares = evaluation.search.rates.cumulative_match
     panel.plot(np.arange(1, len(shares) + 1), shares, color=BLUE, marker="o", markersize=4)
-    panel.set(xlabel="rank", ylabel="the right person is among the first", ylim=(min(0.9, shares[0] - 0.05), 1.005))
+    panel.set(xlabel="rank", ylabel="share of searches", ylim=(min(0.9, shares[0] - 0.05), 1.005))
     panel.set_xticks([1, 5, 10, 15, 20])
 
 
@@ -153,7 +232,7 @@ def _draw_groups(panel: Axes, evaluation: Evaluation, *, attribute: str) -> None
         filled, marker = (colour, "o") if name in ("FMR", "FNMR") else ("white", "s")
         panel.plot(interval, (place, place), color=colour, linewidth=1.2)
         panel.scatter(rate, place, s=22, zorder=3, color=filled, edgecolors=colour, marker=marker, label=name)
-    names = [f"{group.group}, {group.people:,} people" for group in groups]
+    names = [f"{group.group},\n{group.people:,} people" for group in groups]
     panel.set_yticks(range(len(groups)), names, parse_math=False)  # a dollar in a group's name is a dollar
     panel.set(xlabel="rate and its 95 % interval", ylim=(len(groups) - 0.5, -0.5))
     # Logarithmic as far down as there is a rate; what is 0 has its place left of that.
@@ -164,7 +243,7 @@ def _draw_groups(panel: Axes, evaluation: Evaluation, *, attribute: str) -> None
     )
     panel.set_xlim(0 - 10.0**least / 20, 1.05)
     handles = {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    panel.legend(handles.values(), handles.keys(), frameon=False, fontsize=9, ncols=4, **_BELOW)
+    _legend(panel, handles, columns=4)
 
 
 def _rates_of(group: GroupRates, row: int) -> Iterator[tuple[float, str, float, Interval]]:
@@ -178,13 +257,18 @@ def _rates_of(group: GroupRates, row: int) -> Iterator[tuple[float, str, float, 
             yield row + 0.24, "FNIR", group.search.fnir, group.search.fnir_interval
 
 
-def _mark(panel: Axes, threshold: float, text: str) -> None:
-    panel.axvline(threshold, color=INK, linewidth=1, linestyle="--")
-    label = f"{text}, {threshold:g} "
-    panel.annotate(
-        label, (threshold, 0.98), xycoords=("data", "axes fraction"), rotation=90, fontsize=8, va="top", ha="right"
-    )
+def _mark(panel: Axes, threshold: float) -> None:
+    panel.axvline(threshold, color=INK, linewidth=1, linestyle="--", label=f"threshold in use, {threshold:g}")
+
+
+def _legend(panel: Axes, handles: Mapping[str, Any] | None = None, columns: int = 1) -> None:
+    """Below everything, where it covers nothing."""
+    if handles is None:
+        handles = {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure = panel.get_figure()
+    assert figure is not None  # noqa: S101 - a panel is in one
+    figure.legend(handles.values(), handles.keys(), ncols=columns, columnspacing=1, handletextpad=0.4, **_BELOW)
 
 
 def _write(panel: Axes, text: str, place: tuple[float, float]) -> None:
-    panel.annotate(text, place, xytext=(6, 6), textcoords="offset points", fontsize=8, color=INK)
+    panel.annotate(text, place, xytext=(6, 6), textcoords="offset points", fontsize=_TEXT, color=INK)

@@ -31,6 +31,16 @@ class Table:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that stands for itself."""
+
+    name: str
+    value: str
+    what: str
+    """What the value is of, so that both read as a sentence."""
+
+
 def summary(evaluation: Evaluation) -> Iterator[str]:
     """What was evaluated, in sentences."""
     embedded, rates = evaluation.embedded, evaluation.verification
@@ -65,6 +75,19 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
     )
 
 
+def figures(evaluation: Evaluation) -> Iterator[Figure]:
+    """The error rates at the thresholds in use, which most readers came for."""
+    rates, used = evaluation.verification, evaluation.in_use
+    yield Figure("Threshold (1:1)", f"{used.threshold:g}", "is in use for verification.")
+    yield Figure("FMR", percent(used.fmr), f"of {rates.non_mated_pairs:,} pairs of two people pass as one person.")
+    yield Figure("FNMR", percent(used.fnmr), f"of {rates.mated_pairs:,} pairs of one person do not pass.")
+    if evaluation.search is not None:
+        search = evaluation.search.in_use
+        yield Figure("Threshold (1:N)", f"{search.threshold:g}", "is in use for identification.")
+        yield Figure("FPIR", percent(search.fpir), "of searches for people who are not enrolled name a person.")
+        yield Figure("FNIR", percent(search.fnir), "of searches for enrolled people do not name them.")
+
+
 def tables(evaluation: Evaluation) -> Iterator[Table]:
     """The error rates."""
     yield _verification(evaluation)
@@ -82,7 +105,7 @@ def _verification(evaluation: Evaluation) -> Table:
     missing = []
     for target in evaluation.verification.targets:
         if target.point is None:
-            missing.append(f"{target.target:g}: {target.more_pairs_needed:,}")
+            missing.append(f"{target.target:g} ({target.more_pairs_needed:,} more)")
             continue
         point = target.point
         rows.append(
@@ -97,7 +120,7 @@ def _verification(evaluation: Evaluation) -> Table:
     rows.append(
         ("in use", f"{used.threshold:.4f}", rate(used.fmr, used.fmr_interval), rate(used.fnmr, used.fnmr_interval))
     )
-    note = f"More non-mated pairs needed to know the threshold for FMR {'; '.join(missing)}. " if missing else ""
+    note = f"There are too few non-mated pairs to know the threshold for FMR {', '.join(missing)}. " if missing else ""
     return Table("Verification (1:1)", ("target", "threshold", "FMR", "FNMR"), tuple(rows), note + _INTERVALS)
 
 
@@ -108,7 +131,7 @@ def _identification(evaluation: Evaluation) -> Table:
     missing = []
     for target in search.targets:
         if target.point is None:
-            missing.append(f"{target.target:g}: {target.more_searches_needed:,}")
+            missing.append(f"{target.target:g} ({target.more_searches_needed:,} more)")
             continue
         point = target.point
         rows.append(
@@ -124,9 +147,9 @@ def _identification(evaluation: Evaluation) -> Table:
         ("in use", f"{used.threshold:.4f}", rate(used.fpir, used.fpir_interval), rate(used.fnir, used.fnir_interval))
     )
     failures = search.rates.failures
-    note = f"FPIR grows with the people enrolled: it holds for {search.rates.gallery_people:,}."
+    note = f"FPIR grows with the number of people enrolled. This one is for {search.rates.gallery_people:,}."
     if missing:
-        note += f" More photos needed to know the threshold for FPIR {'; '.join(missing)}."
+        note += f" There are too few photos to know the threshold for FPIR {', '.join(missing)}."
     if failures:
         note += f" FNIR counts {failures:,} photos without a usable face as misses."
     return Table("Identification (1:N, open set)", ("target", "threshold", "FPIR", "FNIR"), tuple(rows), note)
@@ -173,8 +196,9 @@ def _groups(evaluation: Evaluation) -> Table:
         "Groups, at the thresholds in use",
         columns,
         tuple(rows),
-        "Photos are those with a usable face. FMR is of pairs within the group; FPIR and FNIR of its photos searched "
-        "among everybody's." + (f" {unknown:,} photos are in no group of some attribute." if unknown else ""),
+        "Photos are those with a usable face. FMR is of pairs within the group. FPIR and FNIR are of its photos, "
+        "searched among the photos of all groups."
+        + (f" {unknown:,} photos are in no group of some attribute." if unknown else ""),
     )
 
 
@@ -197,8 +221,8 @@ def _differentials(evaluation: Evaluation) -> Table:
 
 
 _INTERVALS = (
-    "In brackets: 95 % intervals, by drawing people anew 400 times; where there is no error, by the rule of 3 over "
-    "people, or over pairs of them for FMR."
+    "In brackets: 95 % intervals, from drawing the people anew 400 times. Where there is no error, they come from the "
+    "rule of 3 over people, or over pairs of people for FMR."
 )
 
 

@@ -1156,10 +1156,45 @@ VALUES (%(event)s, %(outcome)s, %(reason)s, %(actor)s, %(user_id)s, %(key_id)s, 
 SELECT id, at, event, outcome, reason, actor, user_id, key_id, host(address) AS address, similarity
 FROM audit_log
 WHERE (%(user_id)s::integer IS NULL OR user_id = %(user_id)s)
+    AND (%(users)s::integer[] IS NULL OR user_id = ANY (%(users)s))
     AND (%(event)s::text IS NULL OR event = %(event)s)
+    AND (%(outcome)s::text IS NULL OR outcome = %(outcome)s)
     AND (%(before)s::bigint IS NULL OR id < %(before)s)
 ORDER BY id DESC
 LIMIT %(limit)s;
+
+-- select_addresses_of_tokens --
+-- Where each login of a user began. Its row in the log is written in the same transaction, so it follows within moments.
+SELECT t.id, host(a.address)
+FROM auth_tokens t
+CROSS JOIN LATERAL (
+    SELECT address
+    FROM audit_log
+    WHERE user_id = t.user_id
+        AND at >= t.created_at::timestamptz
+        AND at < t.created_at::timestamptz + interval '10 seconds'
+        AND event IN ('login by password', 'login by face')
+        AND outcome = 'done'
+    ORDER BY at
+    LIMIT 1
+) a
+WHERE t.user_id = %(user_id)s
+    AND t.is_active
+    AND a.address IS NOT NULL;
+
+-- select_users_by_text --
+-- Whose name or e-mail holds a text.
+SELECT id
+FROM users
+WHERE strpos(lower(name || ' ' || email), lower(%(text)s)) > 0
+ORDER BY id
+LIMIT %(limit)s;
+
+-- select_names --
+-- Of users and of keys, by their ids.
+SELECT 'user' AS kind, id, name FROM users WHERE id = ANY (%(users)s)
+UNION ALL
+SELECT 'key', id, name FROM api_keys WHERE id = ANY (%(keys)s);
 
 -- prune_audit --
 DELETE FROM audit_log WHERE at < clock_timestamp() - make_interval(days => %(days)s);

@@ -25,6 +25,11 @@ THE_FILE_IS_NO_PAGE_OF_PGFACE = Sentence("is there already, and is no page of pg
 THE_PAGE_CANNOT_BE_WRITTEN = Sentence("it cannot be written")
 MOST_SIMILAR_PHOTOS_OF_TWO_PEOPLE = Sentence("similar photos of two people")
 LEAST_SIMILAR_PHOTOS_OF_ONE_PERSON = Sentence("similar photos of one person")
+TRADE_OFF = Sentence("Detection error trade-off (1:1)")
+NO_TRADE_OFF = Sentence(
+    "every one of the {mated} mated pairs is more similar than every one of the {non_mated} non-mated pairs"
+)
+WHAT_THE_WORDS_MEAN = Sentence("What the words mean")
 GROUPS_AT_THE_THRESHOLDS_IN_USE = Sentence("{attribute}: groups at the thresholds in use")
 GROUP_AND_ITS_PEOPLE = Sentence("{group}, {people} people")
 

@@ -24,7 +24,7 @@ __all__ = ["add_pages"]
 
 _VERSION: Final = version("pgface").encode()
 _NO_PAGE: Final = N_("There is no such page.")
-_NOT_SO: Final = N_("This page cannot be asked for in this way.")
+_NOT_SO: Final = N_("This address does not accept this kind of request.")
 
 
 class _Static(StaticFiles):

@@ -8,11 +8,13 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
+from pgface.accounts import addresses_of_logins
 from pgface.errors import (
     FaceOfAnotherUserError,
     LoginRefusedError,
     PgfaceError,
     PhotoError,
+    SeveralFacesError,
     TooManyAttemptsError,
     UnknownLoginError,
     UnknownPhotoError,
@@ -21,7 +23,7 @@ from pgface.errors import (
 from pgface.server.bodies import Body, PhotoField, body
 from pgface.server.callers import Person
 from pgface.server.enrolling import enroll, erase_face, erase_photo
-from pgface.server.requests import PasswordChange, PasswordOnly
+from pgface.server.requests import PasswordChange, PasswordOnly, Which
 from pgface.server.routes.ids import LoginId, PhotoId
 from pgface.server.service import Service, TheClient, TheService
 from pgface.server.web.own_data import archive
@@ -46,6 +48,7 @@ class OwnPhoto(Body):
     """A photo of who is logged in."""
 
     photo: PhotoField
+    face: Which = "only"
 
 
 @router.get("")
@@ -57,7 +60,7 @@ def account_page(
     after: Annotated[int, Query(ge=0, le=_MOST_ID)] = 0,
 ) -> Response:
     """All on one page."""
-    return render(request, "account.html", **_shown(service, person, after), done=done, wrong=None)
+    return render(request, "account.html", **_shown(service, person, after), done=done, wrong=None, several=False)
 
 
 @router.post("/photos")
@@ -70,7 +73,7 @@ async def add_photo(
 ) -> Response:
     """From a file, or from the camera, whose script puts it into the same form."""
     try:
-        added = await service.infer(enroll, service, client, asked.photo, person.login.user_id)
+        added = await service.infer(enroll, service, client, asked.photo, person.login.user_id, face=asked.face)
     except (PhotoError, FaceOfAnotherUserError) as error:
         return await _again(request, service, person, "photo", error)
     return _done("photo-added" if added.added else "photo-known")
@@ -166,9 +169,19 @@ async def delete_account(
 async def _again(request: Request, service: Service, person: Person, wrong: str, error: PgfaceError) -> Response:
     """The page as it was, and what is wrong with one field of it."""
     shown = await service.ask(_shown, service, person, 0)
+    several = isinstance(error, SeveralFacesError)
     problem = wrong_password(request, error) if wrong == "former" else explain(request, error)
     return refused(
-        request, "account.html", error, **shown, problem=problem, done="", wrong=wrong, path="/account", here="/account"
+        request,
+        "account.html",
+        error,
+        **shown,
+        problem=problem,
+        done="",
+        wrong=wrong,
+        several=several,
+        path="/account",
+        here="/account",
     )
 
 
@@ -182,6 +195,7 @@ def _shown(service: Service, person: Person, after: int) -> dict[str, Any]:
         # This one first, then the newest.
         "logins": sorted(service.accounts.logins(user_id), key=lambda login: (login.id != person.login.id, -login.id)),
         "current": person.login.id,
+        "addresses": addresses_of_logins(service.gallery.database, user_id),
     }
 
 

@@ -81,7 +81,7 @@ def login_page(request: Request, viewer: Viewer, next_path: NextPath = None, don
     """Both ways in; who is in already goes on."""
     if viewer is not None:
         return redirect(local_path(next_path))
-    return render(request, "login.html", email="", next=local_path(next_path), done=done)
+    return render(request, "login.html", email="", next=local_path(next_path), done=done, wrong=False)
 
 
 @router.post("/login")
@@ -95,7 +95,8 @@ async def log_in(
     try:
         login = await enter_by_password(service, asked, client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
-        return refused(request, "login.html", error, email=asked.email, next=local_path(asked.next), done="")
+        filled_in = {"email": asked.email, "next": local_path(asked.next)}
+        return refused(request, "login.html", error, **filled_in, done="", wrong=isinstance(error, LoginRefusedError))
     return _entered(request, login, asked.next)
 
 
@@ -144,7 +145,7 @@ def problems_page(request: Request, _: Viewer) -> Response:
 
 def _require_open(service: TheService) -> None:
     if service.settings.registration == "closed":
-        raise NotPermittedError(N_("Nobody may register here; an administrator adds people."))
+        raise NotPermittedError(N_("Registration is closed. Ask an administrator to add you."))
 
 
 def _wrong_field(error: PgfaceError, email: str) -> str | None:

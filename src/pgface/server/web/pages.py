@@ -39,7 +39,7 @@ from pgface.server.web.languages import N_, NAMES, Language, language_of, transl
 SEE_OTHER = 303
 _LONGEST_QUERY = 400
 _LONGEST_PATH = 500
-_FAILED = N_("Something went wrong here; whoever runs the service can find out what.")
+_FAILED = N_("Something went wrong in the service. Its operator can find the reason in the log.")
 
 
 class PageRoute(APIRoute):
@@ -76,7 +76,7 @@ def only_own_pages(request: Request) -> None:
 
     """
     if request.method not in ("GET", "HEAD") and not from_own_pages(request):
-        raise NotPermittedError(N_("This was sent by another site's page."))
+        raise NotPermittedError(N_("Another site sent this request, so it was refused. Use the pages of this service."))
 
 
 async def viewer_of(request: Request) -> Person | None:
@@ -116,7 +116,9 @@ async def administrator_viewing(request: Request) -> Person:
     """
     person = await person_viewing(request)
     if not person.administrator:
-        raise NotPermittedError(N_("Only administrators may see this page; `pgface admins add` makes somebody one."))
+        raise NotPermittedError(
+            N_("Only administrators may see this page. The command `pgface admins add` makes a user an administrator.")
+        )
     return person
 
 

@@ -1,4 +1,4 @@
-// Who is in a photo? The answer is drawn over the picture, which stays in the browser, and told as tables.
+// Who is in a photo? The answer is drawn over the picture, which stays in the browser, and told as a card for each face.
 
 const version = new URL(import.meta.url).search;
 const { fill, post, showProblem, wordsOf } = await import(`./admin_send.js${version}`);
@@ -24,7 +24,7 @@ async function identify(photo) {
   asking?.abort(); // only the last one counts
   asking = new AbortController();
   const { signal } = asking;
-  part("problem").hidden = part("answer").hidden = true;
+  part("problem").hidden = part("answer").hidden = part("steps").hidden = true;
   part("report").textContent = words.working;
   const form = new FormData();
   form.set("photo", photo, "photo");
@@ -53,17 +53,20 @@ function show(photo) {
 
 function tell({ faces, gallery_threshold: threshold }, shown) {
   const counts = ({ similarity }) => similarity >= threshold;
-  const found = faces.map((face, index) => {
+  const middle = ({ box }) => box.x + box.width / 2;
+  // The answer has the largest first; people count from the left.
+  const ordered = [...faces].sort((one, other) => middle(one) - middle(other));
+  const found = ordered.map((face, index) => {
     const best = face.matches.find(counts);
-    const title = fill(words.face, { number: number(index + 1, 0) });
-    return { face, best, title };
+    const name = best ? best.name : words.stranger;
+    return { face, best, title: fill(words.face, { number: number(index + 1, 0), name }) };
   });
   const identified = found.filter(({ best }) => best).length;
   const summary = faces.length ? fill(words.found, { faces: faces.length, identified }) : words.no_face;
   part("report").textContent = shown ? summary : `${summary}. ${words.no_picture}`;
   part("picture").hidden = !shown;
   part("boxes").replaceChildren(...found.map(box));
-  part("found").replaceChildren(...found.map((one) => section(one, threshold, counts)));
+  part("found").replaceChildren(...found.map((one) => section(one, threshold, counts, shown)));
   part("legend").textContent = fill(legend, { threshold: number(threshold, 3) });
   part("legend").hidden = !faces.length;
   part("answer").hidden = false;
@@ -80,21 +83,49 @@ function box({ face, best, title }, index) {
     width: share(width, image.naturalWidth),
     height: share(height, image.naturalHeight),
   });
+  // Only the number: names would cover each other, and what they stand on.
   const label = document.createElement("span");
-  label.textContent = best ? `${number(index + 1, 0)} ${best.name}` : number(index + 1, 0);
+  label.textContent = number(index + 1, 0);
   element.append(label);
-  element.title = best ? best.name : title;
+  element.title = title;
   return element;
 }
 
-function section({ face, best, title }, threshold, counts) {
+function section({ face, best, title }, threshold, counts, shown) {
   const element = copy("of-face");
-  element.querySelector("h2").textContent = `${title}: ${best ? best.name : words.stranger}`;
+  const [above, below] = element.querySelectorAll(".candidates");
+  const others = face.matches.filter((match) => !counts(match));
+  const chip = element.querySelector(".chip");
+  element.querySelector("h2").append(...(best ? linked(title, best) : [title]));
   element.classList.toggle("known", Boolean(best));
-  const rows = face.matches.map((match) => row(match, threshold, counts(match)));
-  element.querySelector("tbody").replaceChildren(...rows);
-  if (!rows.length) element.querySelector(".scroll").textContent = words.nobody;
+  chip.classList.toggle("good", Boolean(best));
+  chip.textContent = best ? words.identified : face.matches.length ? words.not_identified : words.nobody;
+  if (best && best.confidence !== null) {
+    element.querySelector(".confidence").textContent = fill(words.confidence, { value: number(best.confidence, 0) });
+  }
+  above.replaceChildren(...face.matches.filter(counts).map((match) => row(match, threshold, true)));
+  if (best) above.querySelector(".who").textContent = words.similarity; // whose it is stands above
+  below.replaceChildren(...others.map((match) => row(match, threshold, false)));
+  element.querySelector("summary").textContent = fill(words.below, { count: number(others.length, 0) });
+  element.querySelector("details").hidden = !others.length;
+  if (shown) cut(element.querySelector("canvas"), face.box);
+  else element.querySelector("canvas").hidden = true;
   return element;
+}
+
+/** The heading of an identified face, whose name leads to the person. */
+function linked(title, { user_id, name }) {
+  const anchor = document.createElement("a");
+  anchor.href = `/admin/people/${user_id}`;
+  anchor.textContent = name;
+  return [title.slice(0, -name.length), anchor];
+}
+
+/** Draw a face, with what is around it, into a square. */
+function cut(canvas, { x, y, width, height }) {
+  const side = Math.max(width, height) * 1.5;
+  const [left, top] = [x + width / 2 - side / 2, y + height / 2 - side / 2];
+  canvas.getContext("2d").drawImage(image, left, top, side, side, 0, 0, canvas.width, canvas.height);
 }
 
 function row(match, threshold, above) {
@@ -106,8 +137,6 @@ function row(match, threshold, above) {
   anchor.textContent = match.name;
   element.classList.toggle("above", above);
   element.querySelector(".number").textContent = number(match.similarity, 3);
-  element.querySelector(".verdict").textContent = above ? words.counts : words.below;
-  element.querySelector(".confidence").textContent = match.confidence === null ? "–" : `${number(match.confidence, 0)} %`;
   bar.firstElementChild.style.width = length(match.similarity);
   bar.style.setProperty("--threshold", length(threshold));
   return element;

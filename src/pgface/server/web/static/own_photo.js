@@ -1,26 +1,33 @@
-// A photo of oneself: from the camera into the form that also takes files, and shown before it is sent.
+// A photo of oneself: from a file or the camera into one form, and shown before it is sent.
 
 import { close, light, open, pause, picture, say, word } from "./camera.js";
 
 const SIDE = 720; // pixels of the shorter side at most
 
 const $ = (id) => document.getElementById(id);
-const [video, stage, saying, file, preview] = ["camera", "stage", "say", "photo", "preview"].map($);
+const [video, stage, saying, file, preview, chosen] = ["camera", "stage", "say", "photo", "preview", "chosen"].map($);
 
 function show() {
   URL.revokeObjectURL(preview.src);
-  const [chosen] = file.files;
-  preview.hidden = !chosen;
+  const [photo] = file.files;
+  chosen.hidden = $("add").hidden = !photo;
   preview.removeAttribute("src");
-  if (chosen) {
-    preview.src = URL.createObjectURL(chosen);
+  if (photo) {
+    preview.src = URL.createObjectURL(photo);
+    $("file-name").textContent = photo.name;
+    $("file-size").textContent = new Intl.NumberFormat(document.documentElement.lang, {
+      style: "unit",
+      unit: photo.size < 1e6 ? "kilobyte" : "megabyte",
+      maximumFractionDigits: photo.size < 1e6 ? 0 : 1,
+    }).format(photo.size / (photo.size < 1e6 ? 1e3 : 1e6));
   }
 }
 
 function leave() {
   close(video);
   stage.hidden = true;
-  $("use-camera").hidden = $("add").hidden = false;
+  $("use-camera").hidden = false;
+  show();
 }
 
 async function watch() {
@@ -32,7 +39,7 @@ async function watch() {
 
 $("use-camera").addEventListener("click", async () => {
   stage.hidden = false;
-  $("use-camera").hidden = $("add").hidden = true;
+  $("use-camera").hidden = $("add").hidden = chosen.hidden = true;
   $("take").hidden = false;
   $("take").disabled = true;
   say(saying, word("opening"));
@@ -51,10 +58,9 @@ $("use-camera").addEventListener("click", async () => {
 $("take").addEventListener("click", async () => {
   const blob = await picture(video, SIDE, 0.95);
   const name = `camera-${new Date().toISOString().slice(0, 19).replaceAll(":", ".")}.jpg`;
-  const chosen = new DataTransfer();
-  chosen.items.add(new File([blob], name, { type: blob.type }));
-  file.files = chosen.files;
-  show();
+  const taken = new DataTransfer();
+  taken.items.add(new File([blob], name, { type: blob.type }));
+  file.files = taken.files;
   leave();
   $("add").focus();
 });
@@ -63,6 +69,15 @@ $("cancel").addEventListener("click", () => {
   leave();
   $("use-camera").focus();
 });
+
+// With a preview, the words of the browser's own button are in the way; the field stays, and takes dropped files.
+const label = document.querySelector('label[for="photo"]');
+const words = document.createElement("span");
+words.textContent = label.textContent;
+label.className = "choice";
+const focused = document.activeElement === file;
+label.replaceChildren(file, " ", words);
+if (focused) file.focus();
 
 file.addEventListener("change", show);
 window.addEventListener("pagehide", () => close(video));
