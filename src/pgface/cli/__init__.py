@@ -39,6 +39,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "restore": "backup",
     "doctor": "doctor",
     "serve": "serve",
+    "healthcheck": "healthcheck",
     "bench": "bench",
     "secrets": "secrets",
 }
