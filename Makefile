@@ -49,7 +49,8 @@ PINS = uv pip compile --universal --python-version 3.11 --generate-hashes --no-h
 constraints: # needs uv; versions and hashes only, for every platform, and no addresses
 	$(PINS) pyproject.toml --all-extras --group dev --upgrade --output-file constraints.txt
 	$(PINS) deploy/build.in --constraint constraints.txt --output-file deploy/build.txt
-	$(PINS) pyproject.toml deploy/requirements.in --extra dlib --extra insightface --extra heif --extra server \
+	$(PINS) deploy/programs.in --no-deps --constraint constraints.txt --output-file deploy/programs.txt
+	$(PINS) pyproject.toml deploy/requirements.in --extra dlib --extra insightface --extra heif --extra server --extra backup \
 		--override deploy/overrides.in --constraint constraints.txt --output-file deploy/requirements.txt
 
 clean:

@@ -43,7 +43,9 @@ def settings() -> str:
         "# The settings",
         "",
         "Generated from the code by `make docs`. Every setting is read from the environment; an empty variable counts "
-        "as not set.",
+        "as not set. Where the web service listens is set by options of [`pgface serve`](command-line.md), or by "
+        "`PGFACE_LISTEN_HOST`, `PGFACE_LISTEN_PORT`, `PGFACE_CERTIFICATE` and `PGFACE_CERTIFICATE_KEY`, which `pgface "
+        "healthcheck` reads too.",
         "",
         "| variable | what | default |",
         "|---|---|---|",

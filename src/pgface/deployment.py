@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pgface.errors import StorageError
 
 CONTAINER_ID = 1000
 """User and group that the containers run as unless told otherwise; the same as in `compose.yaml`."""
+_UID_MAP = Path("/proc/self/uid_map")
 _USER, _DATABASE = "faceuser", "facedb"
 _ADDRESSES = ("postgres:5432", "pgbouncer:6432", "localhost:5432", "localhost:6432", "127.0.0.1:5432", "127.0.0.1:6432")
 """From another container, and from the machine itself."""
@@ -26,11 +27,22 @@ class Owner:
     gid: int
 
 
-def default_owner() -> Owner:
-    """Oneself; for root the containers' user, because they do not run as root."""
-    if os.geteuid() == 0:
+def default_owner(uid_map: Path = _UID_MAP) -> Owner:
+    """This process's user; for root the containers' user, because they do not run as root.
+
+    In a container of an engine that runs without root, root is the user who runs the engine, and stays the owner.
+    """
+    if os.geteuid() == 0 and not _is_root_of_one_user(uid_map):
         return Owner(CONTAINER_ID, CONTAINER_ID)
     return Owner(os.geteuid(), os.getegid())
+
+
+def _is_root_of_one_user(uid_map: Path) -> bool:
+    """Whether the user 0 here is a single other user outside: `0 1000 1` (user_namespaces(7))."""
+    with suppress(OSError):  # no Linux
+        here, outside, count = map(int, uid_map.read_text(encoding="ascii").split()[:3])
+        return here == 0 != outside and count == 1
+    return False
 
 
 def make_secrets(folder: Path, owner: Owner) -> dict[str, str]:

@@ -29,6 +29,7 @@ from PIL import Image
 
 from pgface.errors import DatabaseUnreachableError, GalleryError, PgfaceError, StorageError
 from pgface.faces.pixels import RGBImage
+from pgface.ownership import reason_with_owner
 from pgface.private_folder import private_folder
 from pgface.schema import queries
 
@@ -329,7 +330,7 @@ def _stored(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{path} could not be read, written or removed ({error.strerror}); "
+            f"{path} could not be read, written or removed ({reason_with_owner(error, path)}); "
             "check the disk's free space and the folder's permissions."
         ) from error
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,18 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ruamel.yaml import YAML
 
 from pgface.deployment import Owner, make_secrets
+from pgface.errors import DatabaseAccessError
+from pgface.gallery import Gallery
 from pgface.postgres.cluster import ENVIRONMENT, binaries
 from pgface.schema import migrations
-from support.commands import Run, runner
+from pgface.settings import Settings
+from support.commands import Run, process_runner, runner
 from support.galleries import rows
 from support.pgbouncer import running, user_for
-from support.sentences import commands
+from support.sentences import Sentence, commands
 from support.sentences import service as says
 from support.serve import serving
+from support.users import as_user
 
 ROOT = Path(__file__).parents[2]
 
@@ -171,6 +176,12 @@ def environment(machine: Machine, compose: Any, tmp_path: Path) -> Callable[[str
     return through
 
 
+def _of_the_image(name: str, address: str) -> dict[str, str]:
+    """A variable that the image sets, with the address of this machine in place of every network's."""
+    (value,) = re.findall(rf"{name}=(\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    return {name: value.replace("0.0.0.0", address)}  # noqa: S104 - it is replaced
+
+
 @pytest.fixture
 def pgface(environment: Callable[[str], dict[str, str]], tmp_path: Path) -> Callable[[str], Run]:
     """Runs pgface with the service's environment."""
@@ -228,20 +239,21 @@ def test_the_first_start_ends_in_a_service_that_its_health_check_is_content_with
 ) -> None:
     service = compose["pgface"]
     kind, *check = service["healthcheck"]["test"]
-    assert (kind, check[0]) == ("CMD", "python")
-    check = [sys.executable, *(part.replace("127.0.0.1", machine.address) for part in check[1:])]
-    # What a container is told of proxies is not for this.
-    elsewhere = ENVIRONMENT | {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
-    assert subprocess.run(check, env=elsewhere, capture_output=True, check=False).returncode == 1
-    command = [part.replace("0.0.0.0", machine.address) for part in service["command"]]  # noqa: S104
-    assert command[0] == "serve"
-    with serving(environment(""), tmp_path, *command[1:], "--port", 8000) as served:
-        assert served.said.startswith(says.SERVING.format(model="dlib", url=f"http://{machine.address}:8000/"))
-        done = subprocess.run(check, env=elsewhere, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
+    assert (kind, check[0]) == ("CMD", "pgface")
+    variables = environment("") | _of_the_image("PGFACE_LISTEN_HOST", machine.address)
+    # As the engine runs it: beside the service, with the same variables.
+    checked = process_runner(variables, tmp_path)
+    assert checked(*check[1:], code=1).stdout == ""
+    command, *options = service["command"]
+    assert command == "serve"
+    with serving(variables, tmp_path, *options, "--port", 8000) as served:
+        url = f"http://{machine.address}:8000/"
+        assert served.said.startswith(says.SERVING.format(model="dlib", url=url))
+        done = checked(*check[1:])
+        assert (done.stdout, done.stderr) == (says.IS_READY.format(url=f"{url}readyz") + "\n", "")
         machine.stopped()
         try:
-            assert subprocess.run(check, env=elsewhere, capture_output=True, check=False).returncode == 1
+            assert says.DATABASE_IS_AWAY in checked(*check[1:], code=1).stderr
         finally:
             machine.started(*compose["postgres"]["command"][1:], f"--listen_addresses={machine.address}")
 
@@ -262,6 +274,39 @@ def test_pgface_works_with_the_services_environment(
     run("fit-search", "--method", "exact")
     status = json.loads(run("status", "--json").stdout)
     assert (status["users"], status["embeddings"], status["index"], status["postgresql"][:3]) == (1, 2, "hnsw", "16.")
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordFile:
+    """A password file that libpq does not use, and what is said of it."""
+
+    name: str
+    mode: int
+    said: Sentence
+    owner: int = 0
+    text: str = ""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        PasswordFile("of-another-user", 0o600, commands.PASSWORD_FILE_OF_ANOTHER_USER, owner=12_345),
+        PasswordFile("for-all", 0o644, commands.PASSWORD_FILE_FOR_OTHERS),
+        PasswordFile("of-another-server", 0o600, commands.PASSWORD_FILE_LACKS_A_LINE, text="elsewhere:*:*:*:no\n"),
+        PasswordFile("", 0, commands.NO_PASSWORD_FILE),
+    ],
+    ids=lambda case: case.name or "missing",
+)
+def test_a_password_file_that_is_passed_over_is_told_of(machine: Machine, tmp_path: Path, case: PasswordFile) -> None:
+    file = tmp_path / (case.name or "missing")
+    if case.name:
+        file.write_text(case.text or (machine.secrets / "pgpass").read_text())
+        file.chmod(case.mode)
+    settings = Settings.model_validate({"database_url": url(machine, ("postgres", 5432), passfile=str(file))})
+    user = as_user(case.owner + 1, file, case.owner) if case.owner else nullcontext()
+    with user, pytest.raises(DatabaseAccessError) as refused:
+        Gallery.open(settings)
+    assert case.said.is_in(str(refused.value), file=file, owner=case.owner, user=case.owner + 1)
 
 
 def test_the_servers_log_holds_no_password(machine: Machine) -> None:

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 from ruamel.yaml import YAML
 
+from pgface.backup.programs import INSTALLED
+from pgface.cli.listening import PORT
 from pgface.deployment import CONTAINER_ID, Owner, make_secrets
 from pgface.postgres.server_settings import FIXED_SETTINGS, fitted_settings
 from pgface.server.run import GRACE
@@ -75,7 +77,7 @@ def test_hadolint_finds_nothing_in_the_dockerfiles(file: str) -> None:
 
 
 def test_shellcheck_finds_nothing_in_the_scripts() -> None:
-    run(SCRIPTS / "shellcheck", *(ROOT / "scripts").iterdir(), ".ci/run")
+    run(SCRIPTS / "shellcheck", *(ROOT / "scripts").iterdir(), *(ROOT / "deploy").glob("*.sh"), ".ci/run")
 
 
 # The contract
@@ -153,29 +155,54 @@ def test_what_is_built_here_may_do_little(compose: Any, name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    dockerfile = (ROOT / service["build"]["context"] / "Dockerfile").read_text(encoding="utf-8")
+    dockerfile = (ROOT / service["build"] / "Dockerfile").read_text(encoding="utf-8")
     final = dockerfile[dockerfile.rindex("\nFROM ") :] if "\nFROM " in dockerfile else dockerfile
     (user,) = re.findall(r"^USER (\S+)$", final, flags=re.MULTILINE)
-    assert user in ("${UID}:${GID}", f"{CONTAINER_ID}:{CONTAINER_ID}")
+    assert user == f"{CONTAINER_ID}:{CONTAINER_ID}"
+    assert service["user"] == f"${{PGFACE_UID:-{CONTAINER_ID}}}:${{PGFACE_GID:-{CONTAINER_ID}}}"
     assert re.search(r"^HEALTHCHECK ", final, flags=re.MULTILINE)
 
 
 def test_containers_run_as_the_user_whom_the_secrets_are_made_for(compose: Any) -> None:
     services = compose["services"]
-    assert services["pgface"]["build"]["args"] == {
-        "UID": f"${{PGFACE_UID:-{CONTAINER_ID}}}",
-        "GID": f"${{PGFACE_GID:-{CONTAINER_ID}}}",
-    }
-    assert services["pgbouncer"]["user"] == f"${{PGFACE_UID:-{CONTAINER_ID}}}:${{PGFACE_GID:-{CONTAINER_ID}}}"
+    for name in ("pgface", "pgbouncer"):
+        assert services[name]["user"] == f"${{PGFACE_UID:-{CONTAINER_ID}}}:${{PGFACE_GID:-{CONTAINER_ID}}}"
     assert services["pgadmin"]["user"].startswith(f"${{PGFACE_UID:-{CONTAINER_ID}}}:")
+
+
+def test_one_image_is_for_every_user(compose: Any) -> None:
+    """Another number in `.env` needs no other image: none is in it but the one that it runs as if none is told."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert f"ARG UID={CONTAINER_ID}\nARG GID={CONTAINER_ID}\n" in dockerfile
+    assert re.findall(r"^ARG (\w+)", dockerfile, re.MULTILINE) == ["PYTHON"]
+    assert "chown" not in dockerfile
+    (volume,) = [volume for volume in compose["services"]["pgface"]["volumes"] if volume.startswith("pgface_data:")]
+    assert f"RUN install -d -m 1777 {volume.partition(':')[2]}\n" in dockerfile
+
+
+def test_images_are_built_without_a_registry_where_their_bases_are() -> None:
+    for file in DOCKERFILES:
+        lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+        # A line `# syntax=` fetches a program that reads the rest.
+        assert not [line for line in lines if re.match(r"#\s*(syntax|escape|check)\s*=", line)]
+        sources = [source for line in lines for source in re.findall(r"--from=(\S+)", line)]
+        stages = re.findall(r"^FROM \S+ AS (\w+)$", "\n".join(lines), re.MULTILINE)
+        assert set(sources) <= set(stages)
+
+
+def test_every_engine_reads_the_same_values(compose: Any) -> None:
+    """podman-compose 1.3 leaves `${X:-y}` as it is where the variable that is set has the same name, X."""
+    for service in compose["services"].values():
+        for name, value in service.get("environment", {}).items():
+            assert f"${{{name}" not in value
+        check = service.get("healthcheck", {}).get("test", ["NONE"])
+        # It hands the words to two shells, one after the other.
+        assert not re.search(r"[\"'$;()\\]", " ".join(check))
 
 
 def test_the_web_service_starts_by_itself_is_watched_and_ends_in_peace(compose: Any) -> None:
     service = compose["services"]["pgface"]
     assert "profiles" not in service
-    assert service["command"] == ["serve", "--host", "0.0.0.0"]  # noqa: S104 - of its own network
+    assert service["command"] == ["serve"]
     assert service["ports"] == ["127.0.0.1:8000:8000"]
     assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert service["restart"] == "unless-stopped"
@@ -193,7 +220,8 @@ def test_the_image_starts_and_is_watched_as_the_service(compose: Any) -> None:
     assert ["CMD", *json.loads(check)] == service["healthcheck"]["test"]
     given = dict(option.removeprefix("--").replace("-", "_").split("=") for option in options.split())
     assert given == {name: str(value) for name, value in service["healthcheck"].items() if name != "test"}
-    assert re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE) == ["8000"]
+    assert re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE) == [str(PORT)]
+    assert re.findall(r"PGFACE_LISTEN_HOST=(\S+)", dockerfile) == ["0.0.0.0"]  # noqa: S104 - of its own network
 
 
 def test_postgres_is_set_as_the_embedded_one_would_be(compose: Any) -> None:
@@ -227,7 +255,7 @@ def pins(name: str) -> dict[str, str]:
     return {line.split()[0]: line.partition("==")[0] for line in found}
 
 
-@pytest.mark.parametrize("name", ["deploy/requirements.txt", "deploy/build.txt"])
+@pytest.mark.parametrize("name", ["deploy/requirements.txt", "deploy/build.txt", "deploy/programs.txt"])
 def test_the_image_has_the_versions_that_the_tests_run_with(name: str) -> None:
     tested = set(pins("constraints.txt"))
     # The OpenCV without windows is the other one's twin.
@@ -238,9 +266,18 @@ def test_the_image_has_the_versions_that_the_tests_run_with(name: str) -> None:
 
 def test_the_image_has_what_the_package_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [project["optional-dependencies"][extra] for extra in ("dlib", "insightface", "heif", "server")]
+    extras = [project["optional-dependencies"][extra] for extra in ("dlib", "insightface", "heif", "server", "backup")]
     wanted = {re.split(r"[\[<>=]", item)[0] for item in chain(project["dependencies"], *extras)}
     assert wanted <= set(pins("deploy/requirements.txt").values())
+
+
+def test_the_image_is_trimmed_and_has_the_programs_where_they_are_looked_for() -> None:
+    """What these scripts leave is tried by test_image.py."""
+    steps = re.sub(r" \\\n\s*", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    assert "-r requirements.txt && sh trim.sh /opt/pgface/lib/python3*/site-packages\n" in steps
+    assert "-r programs.txt && sh programs.sh wheel programs\n" in steps
+    assert "COPY --from=build /build/programs /usr/lib\n" in steps
+    assert "/usr/lib/postgresql/*/bin" in INSTALLED
 
 
 def test_nothing_private_is_sent_to_the_engine_or_committed() -> None:
@@ -279,7 +316,7 @@ def test_the_page_runs_commands_that_pgface_has() -> None:
         r"^## `pgface (.*)`$", (ROOT / "docs" / "reference" / "command-line.md").read_text(), re.MULTILINE
     )
     called = re.findall(
-        r"(?<![-/_])\bpgface ((?:models |keys |admins |)[a-z-]+)",
+        r"(?<![-/_])\bpgface (?!pgface |-)((?:models |keys |admins |)[a-z-]+)",
         "\n".join(re.findall(r"^    .*$", page, re.MULTILINE)),
     )
     assert len(called) > 6

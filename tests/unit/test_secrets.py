@@ -80,9 +80,24 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
         make_secrets(tmp_path / "secrets", ME)
 
 
-def test_roots_files_are_for_the_containers_user(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("uid_map", "uid"),
+    [
+        ("         0          0 4294967295\n", CONTAINER_ID),  # the machine itself, and Docker
+        ("         0     100000      65536\n", CONTAINER_ID),  # Docker with userns-remap
+        ("         0       1000          1\n         1     100000      65536\n", 0),  # an engine without root
+        (None, CONTAINER_ID),  # no Linux
+    ],
+)
+def test_roots_files_are_for_the_containers_user_unless_root_is_who_runs_the_engine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uid_map: str | None, uid: int
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert default_owner() == Owner(CONTAINER_ID, CONTAINER_ID)
+    monkeypatch.setattr(os, "getegid", lambda: 0)
+    file = tmp_path / "uid_map"
+    if uid_map is not None:
+        file.write_text(uid_map)
+    assert default_owner(file) == Owner(uid, uid)
 
 
 def test_the_command_prints_no_secret_and_says_what_it_made(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from pgface.errors import EmbeddedPostgresError, PostgresProgramError
 from pgface.postgres.cluster import FOLDERS, binaries
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\.\d+)?")
-_INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+"""Where packages put PostgreSQL's programs, a folder for each version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def _wheel_folders() -> list[Path]:
 
 def _other_folders() -> list[Path]:
     # Those of one version before PATH: there may be a wrapper that chooses one by itself.
-    installed = [folder for pattern in _INSTALLED for folder in sorted(Path("/").glob(pattern.removeprefix("/")))]
+    installed = [folder for pattern in INSTALLED for folder in sorted(Path("/").glob(pattern.removeprefix("/")))]
     return [*installed, *(Path(folder) for folder in os.get_exec_path() if folder)]
 
 

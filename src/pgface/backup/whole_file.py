@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pgface.errors import StorageError
+from pgface.ownership import reason_with_owner
 
 if sys.platform != "win32":
     import fcntl
@@ -45,7 +46,7 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
         _sync_folder(path.parent)
     except OSError as error:
         raise StorageError(
-            f"{path} cannot be written ({error.strerror or error}); "
+            f"{path} cannot be written ({reason_with_owner(error, path)}); "
             "check the disk's free space and the folder's permissions."
         ) from error
 

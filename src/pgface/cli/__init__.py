@@ -15,6 +15,7 @@ from typer.main import get_group
 
 from pgface.cli.output import prepare_streams, print_error
 from pgface.errors import PgfaceError
+from pgface.ownership import reason_with_owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "restore": "backup",
     "doctor": "doctor",
     "serve": "serve",
+    "healthcheck": "healthcheck",
     "bench": "bench",
     "secrets": "secrets",
 }
@@ -119,6 +121,13 @@ def main() -> None:
             sys.stdout.flush()  # here, where a sentence can be said of what goes wrong
     except PgfaceError as error:
         print_error(error)
+        sys.exit(1)
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        print_error(
+            f"{error.filename} cannot be used ({reason_with_owner(error, error.filename)}); run pgface as its owner."
+        )
         sys.exit(1)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EPIPE):

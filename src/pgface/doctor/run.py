@@ -9,6 +9,7 @@ from pgface.doctor import contents, machine, server
 from pgface.doctor.contract import contract
 from pgface.doctor.finding import Finding
 from pgface.errors import DatabaseError, PgfaceError, SchemaMissingError, SchemaTooNewError
+from pgface.ownership import reason_with_owner
 from pgface.postgres.database import Database, connected
 from pgface.settings import Settings
 
@@ -123,7 +124,8 @@ def _run(checks: Checks, *looked_at: Any) -> Iterator[Finding]:
         except PgfaceError as error:
             yield Finding(name, "unknown", f"It could not be looked at: {error}")
         except OSError as error:  # of a folder that this user may not even enter
-            yield Finding(name, "problem", f"{error.filename or name}: {error.strerror}.", "Run pgface as its owner.")
+            why = reason_with_owner(error, error.filename) if error.filename else error.strerror
+            yield Finding(name, "problem", f"{error.filename or name}: {why}.", "Run pgface as its owner.")
 
 
 def _not_looked_at(checks: Checks, why: str) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pgface import errors
 from pgface.errors import LowQualityError, NoFaceError, PgfaceError, PhotoError, SeveralFacesError, StorageError
 from pgface.faces.engine import EMBEDDING_DIMENSION
+from pgface.ownership import reason_with_owner
 from pgface.private_folder import private_folder
 
 KEPT_DAYS = 30
@@ -119,7 +120,8 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{folder}: it cannot be written ({error.strerror}); free the disk or the folder, or use `--no-cache`."
+            f"{folder}: it cannot be written ({reason_with_owner(error, folder)}); "
+            "free the disk or the folder, or use `--no-cache`."
         ) from error
 
 

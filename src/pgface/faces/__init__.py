@@ -7,6 +7,7 @@ from pathlib import Path
 from pgface.errors import ModelError, ModelNotInstalledError, UnknownModelError, WeightsMismatchError
 from pgface.faces.engine import Engine
 from pgface.faces.models import REGISTRY, Model, Thresholds, find_model, is_name, model_defaults
+from pgface.ownership import reason_with_owner
 from pgface.private_folder import private_folder
 
 __all__ = ["Engine", "Thresholds", "load_engine", "model_defaults", "remember_folder"]
@@ -61,7 +62,7 @@ def remember_folder(model: str, models_dir: Path) -> None:
         link.symlink_to(folder, target_is_directory=True)
     except OSError as error:
         raise ModelError(
-            f"The link {link} cannot be made ({error.strerror}); "
+            f"The link {link} cannot be made ({reason_with_owner(error, link)}); "
             f"run `pgface models install {folder.name} --from {folder}`."
         ) from error
 

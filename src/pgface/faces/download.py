@@ -12,6 +12,7 @@ from typing import IO
 
 from pgface.errors import ModelDownloadError, ModelError, WeightsMismatchError
 from pgface.faces.models import Download, ModelFile, file_sha256
+from pgface.ownership import reason_with_owner
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as broken."""
@@ -123,7 +124,7 @@ def _opened(path: Path, mode: str) -> IO[bytes]:
     try:
         return path.open(mode)
     except OSError as error:
-        raise ModelError(f"{path} cannot be written: {error.strerror}.") from error
+        raise ModelError(f"{path} cannot be written: {reason_with_owner(error, path)}.") from error
 
 
 def _write(stream: IO[bytes], chunk: bytes) -> None:

@@ -20,6 +20,7 @@ from pgface.faces.liveness_models import LIVENESS_MODELS, OWN
 from pgface.faces.models import DLIB_LIFT, REGISTRY, Model, ModelFile, Published, file_sha256, find_model, is_name
 from pgface.faces.pack import find_pack
 from pgface.faces.presentation_attack import require_detectors
+from pgface.ownership import reason_with_owner
 from pgface.private_folder import private_folder
 
 SUMS = "SHA256SUMS"
@@ -152,9 +153,8 @@ def install(
             _require_whole(name, model, staging)
             _swap(staging, folder)
     except OSError as error:
-        raise ModelError(
-            f"{error.filename or models_dir} cannot be read or written: {error.strerror or error}."
-        ) from error
+        place = error.filename or models_dir
+        raise ModelError(f"{place} cannot be read or written: {reason_with_owner(error, place)}.") from error
     return status(name, models_dir)
 
 

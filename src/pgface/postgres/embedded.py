@@ -19,6 +19,7 @@ from typing import Self
 
 from pgface.errors import EmbeddedPostgresError
 from pgface.forks import call_after_fork, renew_after_fork
+from pgface.ownership import reason_with_owner
 from pgface.postgres import locks
 from pgface.postgres.cluster import Cluster, binaries
 from pgface.private_folder import private_folder
@@ -234,7 +235,7 @@ def _in_sentences(folder: Path) -> Iterator[None]:
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else folder
         raise EmbeddedPostgresError(
-            f"The embedded PostgreSQL cannot use {place} ({error.strerror or error}); "
+            f"The embedded PostgreSQL cannot use {place} ({reason_with_owner(error, place)}); "
             "set PGFACE_DATA_DIR to a folder of yours, or PGFACE_DATABASE_URL to a server of yours."
         ) from error
 

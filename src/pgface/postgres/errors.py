@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 from psycopg import errors as pg
@@ -19,6 +21,7 @@ from pgface.errors import (
     SchemaTooNewError,
     TableLockedError,
 )
+from pgface.ownership import reason_with_owner
 
 SCHEMA_TOO_NEW = "PGF01"
 PGVECTOR_TOO_OLD = "PGF02"
@@ -43,6 +46,8 @@ def connection_error(error: psycopg.OperationalError) -> DatabaseError:
     reason = reason.replace("FATAL:", "").strip()
     if answered and "does not exist" in reason and "database" in reason:
         return DatabaseAccessError(f"PostgreSQL says: {reason}; create it first, or correct PGFACE_DATABASE_URL.")
+    if "no password supplied" in reason:
+        return DatabaseAccessError(f"PostgreSQL asks for a password, and pgface has none: {_without_password(error)}.")
     if answered and any(word in reason for word in _REFUSED):
         return DatabaseAccessError(
             f"PostgreSQL refused access: {reason}; check the user and the password in PGFACE_DATABASE_URL."
@@ -50,6 +55,30 @@ def connection_error(error: psycopg.OperationalError) -> DatabaseError:
     return DatabaseUnreachableError(
         f"PostgreSQL cannot be reached: {reason}; check that it runs and that PGFACE_DATABASE_URL is right."
     )
+
+
+def _without_password(error: psycopg.OperationalError) -> str:
+    """Why libpq found no password, and what to do. It passes over a password file without a word."""
+    file = _password_file(error)
+    if file is None or not os.path.lexists(file):
+        named = "" if file is None else f"there is no file {file}; "
+        return f"{named}write one into PGFACE_DATABASE_URL, or into a password file that PGPASSFILE names"
+    try:
+        file.open("rb").close()
+    except OSError as refusal:
+        return (
+            f"the password file {file} cannot be read ({reason_with_owner(refusal, file)}); run pgface as its owner "
+            "(in containers set PGFACE_UID and PGFACE_GID in .env, then run `docker compose up -d`)"
+        )
+    if file.stat().st_mode & 0o077:
+        return f"others may read the password file {file}, so libpq does not use it; run `chmod 600 {file}`"
+    return f"the password file {file} has no line for this server, port, database and user; add one"
+
+
+def _password_file(error: psycopg.OperationalError) -> Path | None:
+    options = [] if error.pgconn is None else error.pgconn.info
+    given = {option.keyword: option.val for option in options}.get(b"passfile") or os.environb.get(b"PGPASSFILE")
+    return Path(os.fsdecode(given)) if given else None
 
 
 @contextmanager

@@ -26,3 +26,15 @@ MODEL_IS_NOT_INSTALLED = Sentence("The model {model} is not installed")
 MODEL_OF_THE_EMBEDDINGS_IS_UNKNOWN = Sentence("tell it by `pgface init --model`.")
 ROLE_MAY_NOT_BIND = Sentence("run `pgface init` as the gallery's owner.")
 COULD_NOT_START = Sentence("The service could not start; its log, above, says why.")
+
+# `pgface healthcheck`.
+IS_READY = Sentence("{url} says that the service is ready.")
+ANSWERS = Sentence("{url} says that the service answers.")
+NOT_READY = Sentence("{url} answers with status 503: {reason}.")
+DATABASE_IS_AWAY = "PostgreSQL cannot be reached, or refuses the service"
+TABLES_ARE_OF_ANOTHER_VERSION = "the tables are not of this version; run `pgface init`"
+NOT_PGFACE = Sentence("{url} answers with status {status}: this is not the service of pgface")
+NO_ANSWER_WITHIN = Sentence("{url} gave no answer within {seconds} seconds; the service is starting, or too busy.")
+SERVICE_CANNOT_BE_REACHED = Sentence("{url} cannot be reached: {reason}; check that the service runs")
+GIVE_THE_CERTIFICATE_HERE_TOO = Sentence("{url} gave an answer that cannot be read (...); if the service uses TLS")
+GIVE_NO_CERTIFICATE_HERE = Sentence("{url} gave an answer that cannot be read (...); if the service uses no TLS")

@@ -1,0 +1,32 @@
+"""`pgface healthcheck`: does the web service work?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pgface.cli.listening import HOST, PORT, CertificateOption, HostOption, PortOption
+from pgface.cli.output import say
+from pgface.server.healthcheck import check_health
+from pgface.server.listening import Listening
+
+app = typer.Typer()
+
+
+@app.command()
+def healthcheck(
+    host: HostOption = HOST,
+    port: PortOption = PORT,
+    certificate: CertificateOption = None,
+    alive: Annotated[
+        bool, typer.Option("--alive", help="Ask only whether the process answers, not whether it can do its work.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds to wait for an answer.")] = 5.0,
+) -> None:
+    """Ask the web service on this machine whether it works: exit code 0 if it does, 1 if not.
+
+    Give the same options as to `pgface serve`, or set the same variables for both.
+    """
+    url = check_health(Listening(host, port, certificate), timeout, ready=not alive)
+    say(f"{url} says that the service {'answers' if alive else 'is ready'}.")
