@@ -291,6 +291,12 @@ def _print_history(past: list[PastCalibration]) -> None:
     print_table(columns, rows, empty="No threshold of this gallery was set by calibration yet.")
 
 
+def _reached_by(anchor: Anchor) -> str:
+    return (
+        "half of all pairs of strangers" if anchor.fmr == 0.5 else f"1 in {round(1 / anchor.fmr):,} pairs of strangers"
+    )
+
+
 def _print_meanings(anchors: tuple[Anchor, ...]) -> None:
     if not anchors:
         return
@@ -299,7 +305,7 @@ def _print_meanings(anchors: tuple[Anchor, ...]) -> None:
         (
             f"{anchor.similarity:.4f}",
             f"{anchor.confidence:.0f}",
-            f"one pair of strangers in {round(1 / anchor.fmr):,}" + (" (extrapolated)" if anchor.extrapolated else ""),
+            _reached_by(anchor) + (" (extrapolated)" if anchor.extrapolated else ""),
             words.get(anchor.fmr, ""),
         )
         for anchor in reversed(anchors)

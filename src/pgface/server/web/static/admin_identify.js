@@ -107,7 +107,7 @@ function row(match, threshold, above) {
   element.classList.toggle("above", above);
   element.querySelector(".number").textContent = number(match.similarity, 3);
   element.querySelector(".verdict").textContent = above ? words.counts : words.below;
-  element.querySelector(".confidence").textContent = match.confidence === null ? "–" : `${number(match.confidence, 0)} %`;
+  element.querySelector(".confidence").textContent = match.confidence === null ? "–" : `${number(Math.floor(match.confidence), 0)} %`;
   bar.firstElementChild.style.width = length(match.similarity);
   bar.style.setProperty("--threshold", length(threshold));
   return element;
