@@ -112,8 +112,8 @@ class Verification:
     name: str
     email: str
     confidence: float | None = None
-    """0 to 100, by `pgface.confidence`; None where the photo does not match, below the gallery's own threshold, and in a
-    gallery without a model."""
+    """0 to 100, by `pgface.confidence`; None where the photo does not match, below the gallery's own threshold, and in
+    a gallery without a model."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""

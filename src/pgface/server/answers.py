@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, Field
 
@@ -112,6 +112,11 @@ class FacesOut(BaseModel):
     faces: list[FaceOut]
 
 
+_SCALE: Final = (
+    "0 to 100: 50 is reached by 1 in 100 pairs of strangers, 80 by 1 in 1,000, 90 by 1 in 10,000, 99 by 1 in a million."
+)
+
+
 class MatchOut(BaseModel):
     """A person found for a face."""
 
@@ -119,10 +124,7 @@ class MatchOut(BaseModel):
     name: str
     email: str
     similarity: float
-    confidence: float | None = Field(
-        description="0 to 100: 50 is reached by 1 in 100 pairs of strangers, 80 by 1 in 1,000, 90 by 1 in 10,000, 99 by 1 "
-        "in a million. Null below `gallery_threshold`."
-    )
+    confidence: float | None = Field(description=f"{_SCALE} Null below `gallery_threshold`.")
 
     @classmethod
     def of(cls, match: Match) -> MatchOut:
@@ -166,8 +168,7 @@ class ComparisonOut(BaseModel):
     similarity: float
     threshold: float
     confidence: float | None = Field(
-        description="0 to 100: 50 is reached by 1 in 100 pairs of strangers, 80 by 1 in 1,000, 90 by 1 in 10,000, 99 by 1 "
-        "in a million. Null where the photo does not match, and below the gallery's own threshold."
+        description=f"{_SCALE} Null where the photo does not match, and below the gallery's own threshold."
     )
 
     @classmethod
