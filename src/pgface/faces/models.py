@@ -134,7 +134,7 @@ _MEASURED_ON_LFW = (
 )
 # FMR 1e-3 to 1e-5 were counted. The median is the mean of LFW's non-mated pairs, 0.01, about which they lie evenly.
 # 1e-2 follows from a normal distribution with that mean and their 99.9 % point, 0.241. FMR 1.8e-6 at 0.40 follows from
-# the FPIR there; beyond, similarity goes on rising by as much for each tenth of the FMR as between 1e-5 and that: 0.072.
+# the FPIR there; beyond, similarity rises by as much for each tenth of the FMR as between 1e-5 and that: 0.072.
 _W600K_FMR_THRESHOLDS = (
     (0.5, 0.010, False),
     (1e-2, 0.184, True),
