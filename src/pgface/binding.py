@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import psycopg
@@ -15,11 +16,14 @@ from psycopg.rows import class_row
 from pgface.confidence import Anchor, anchors_of
 from pgface.errors import DatabaseError, ModelMismatchError, ModelNotInstalledError
 from pgface.faces import load_engine, model_defaults, remember_folder
-from pgface.faces.engine import Engine, ModelIdentity
+from pgface.faces.models import ModelIdentity
 from pgface.forks import leave_to_parent, renew_after_fork
 from pgface.postgres.database import Database
 from pgface.schema import queries
 from pgface.settings import Settings
+
+if TYPE_CHECKING:
+    from pgface.faces.engine import Engine
 
 _FRESH = 5.0
 """Seconds for which the gallery's row is not read again."""

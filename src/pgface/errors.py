@@ -67,14 +67,12 @@ Catch `PgfaceError` for all of them, or a branch:
 
 from __future__ import annotations
 
-import inspect
-
 
 class PgfaceError(Exception):
     """pgface could not do what was asked."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or " ".join(inspect.cleandoc(self.__doc__ or "").split()))
+        super().__init__(message or " ".join((self.__doc__ or "").split()))
 
 
 class SettingsError(PgfaceError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.rows import class_row
@@ -12,6 +13,9 @@ from pgface.errors import DuplicateEmailError, GalleryError, UnknownPhotoError, 
 from pgface.results import User
 from pgface.schema import queries
 from pgface.texts import cleaned, email_spellings, is_visible, same_email
+
+if TYPE_CHECKING:
+    from pgface.postgres.database import Database
 
 UserRef = int | str
 """A user's id, or e-mail."""
@@ -105,6 +109,12 @@ def get_user(connection: psycopg.Connection, user: UserRef) -> User:
     if found is None:
         raise unknown_user(user)
     return found
+
+
+def read_users(database: Database, *, after: int = 0, limit: int | None = None, text: str | None = None) -> list[User]:
+    """Read the users in the order of their ids, as `Gallery.users` does."""
+    asked = {"after": after, "limit": limit, "text": text}
+    return database.read("select_users", asked, row_factory=class_row(User))
 
 
 def get_or_add_user(connection: psycopg.Connection, user: UserRef, name: str | None) -> User:

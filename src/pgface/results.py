@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pgface.faces.engine import Detection, Quality
+if TYPE_CHECKING:
+    from pgface.faces.engine import Detection, Quality
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,11 @@ from psycopg import Connection, sql
 from pgface.binding import Binding, read_anchors
 from pgface.confidence import confidence
 from pgface.errors import EvaluationError, GalleryError, ModelMismatchError
-from pgface.evaluation.calibration import apply, current, history, propose
+from pgface.evaluation.calibration import apply, propose
 from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.embedded import EmbeddedPhotos
 from pgface.evaluation.histogram import index_of
+from pgface.evaluation.history import current, history
 from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model, propose_calibration
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database

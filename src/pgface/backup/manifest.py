@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pgface.errors import ArchiveError
-from pgface.faces.engine import ModelIdentity
+from pgface.faces.models import ModelIdentity
 
 FORMAT: Final = "pgface-backup"
 FORMAT_VERSION: Final = 1

@@ -1,8 +1,7 @@
-"""`pgface tokens`, `pgface keys`, `pgface audit`, `pgface roles`, and passwords of users."""
+"""`pgface tokens`, `pgface keys`, `pgface audit` and `pgface roles`."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -22,7 +21,6 @@ from pgface.accounts.attempts import prune_attempts
 from pgface.cli.gallery import user_ref
 from pgface.cli.output import JsonOption, print_json, print_table, say
 from pgface.cli.users import LimitOption, UserArgument
-from pgface.cli.users import app as users_app
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database, connected
 from pgface.postgres.roles import READER, SERVICE, grant_reader, grant_service, require_own
@@ -32,19 +30,6 @@ tokens_app = typer.Typer(help="Logins of people.", no_args_is_help=True)
 keys_app = typer.Typer(help="API keys of programs.", no_args_is_help=True)
 audit_app = typer.Typer(help="What happened to accounts.", no_args_is_help=True)
 roles_app = typer.Typer(help="PostgreSQL roles that may do less than the gallery's owner.", no_args_is_help=True)
-
-
-@users_app.command("set-password")
-def set_password(user: UserArgument) -> None:
-    """Set a user's password; all their logins end. It is asked for, or read from the first line of a pipe."""
-    with Gallery.open() as gallery:
-        found = gallery.user(user_ref(user))
-        if sys.stdin.isatty():
-            password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-        else:
-            password = sys.stdin.readline().rstrip("\n")
-        Accounts(gallery).set_password(found.id, password, client=COMMAND_LINE)
-    say(f"{found.name} <{found.email}> has a new password, and is logged in nowhere.")
 
 
 @tokens_app.command("list")

@@ -21,7 +21,8 @@ from pgface.cli.output import (
 )
 from pgface.confidence import Anchor
 from pgface.evaluation.advice import Advice, advise
-from pgface.evaluation.calibration import Calibration, Kind, PastCalibration, ThresholdChange, current, history
+from pgface.evaluation.calibration import Calibration, ThresholdChange
+from pgface.evaluation.history import Kind, PastCalibration, current, history
 from pgface.evaluation.report import percent
 from pgface.evaluation.run import (
     apply_calibration,

@@ -6,12 +6,10 @@ import math
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pgface.annotate import annotate
-from pgface.cli.folder import enroll_folder
 from pgface.cli.output import (
     JsonOption,
     as_given,
@@ -29,12 +27,13 @@ from pgface.errors import (
     StorageError,
     UnknownUserError,
 )
-from pgface.faces.image import PhotoLimits, open_photo
-from pgface.gallery import Gallery
-from pgface.people import UserRef
-from pgface.results import Comparison, Enrollment, Identification, Verification
 from pgface.schema import init_sql
 from pgface.settings import get_settings
+
+if TYPE_CHECKING:
+    from pgface.gallery import Gallery
+    from pgface.people import UserRef
+    from pgface.results import Comparison, Enrollment, Identification, Verification
 
 app = typer.Typer()
 
@@ -94,6 +93,13 @@ FaceOption = Annotated[
 UserArgument = Annotated[str, typer.Option("--user", help="E-mail or id of the user.")]
 
 
+def open_gallery() -> Gallery:
+    """Open the gallery. It is imported here: it takes NumPy and more, which some commands do without."""
+    from pgface.gallery import Gallery
+
+    return Gallery.open()
+
+
 def user_ref(text: str) -> UserRef:
     """A user as the command line names one: digits are an id, anything else is an e-mail.
 
@@ -118,6 +124,8 @@ def init(
     json: JsonOption = False,
 ) -> None:
     """Create the gallery or bring it up to date, and bind it to its model."""
+    from pgface.gallery import Gallery
+
     with Gallery.create(model=model) as gallery:
         status = gallery.status()
     if json:
@@ -163,6 +171,8 @@ def enroll(
         if user or name or faces is WhichFaces.ALL:
             raise typer.BadParameter("--folder takes the people from its folders' names, and one face of each photo")
         face: Literal["only", "largest"] = "only" if faces is WhichFaces.ONLY else "largest"
+        from pgface.cli.folder import enroll_folder
+
         enroll_folder(folder, face, allow_other_user, report, json)
         return
     if not user or (len(user) > 1 and faces is not WhichFaces.ALL):
@@ -177,7 +187,7 @@ def _enroll_photos(
 ) -> None:
     done: list[Enrollment] = []
     failed: list[dict[str, Any]] = []
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         for photo in photos:
             try:
                 if faces is WhichFaces.ALL:
@@ -216,7 +226,7 @@ def identify(
     """Say who is in a photo (1:N)."""
     answers: list[Identification] = []
     failed: list[dict[str, Any]] = []
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         for number, photo in enumerate(photos, start=1):
             try:
                 answer = gallery.identify(photo, threshold=threshold, top=top)
@@ -263,7 +273,7 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Say whether the person in a photo is this user (1:1)."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         answer = gallery.verify(photo, user_ref(user), threshold=threshold, face=faces.literal)
     if json:
         print_json(answer.to_json())
@@ -281,7 +291,7 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Say whether two photos show the same person (1:1)."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         answer = gallery.compare(photo, other, threshold=threshold, face=faces.literal)
     if json:
         print_json(answer.to_json())
@@ -293,7 +303,7 @@ def compare(
 @app.command()
 def status(json: JsonOption = False) -> None:
     """Show the gallery, its model and its server."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         found = gallery.status().to_json()
     if json:
         print_json(found)
@@ -326,6 +336,9 @@ def _of_100(confidence: float | None) -> str:
 
 
 def _annotate(photo: Path, answer: Identification, file: Path) -> None:
+    from pgface.annotate import annotate
+    from pgface.faces.image import PhotoLimits, open_photo
+
     with open_photo(photo, PhotoLimits.from_settings(get_settings())) as opened:
         picture = annotate(opened.pixels, answer)
     try:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pgface.errors import StorageError
@@ -25,17 +22,6 @@ console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatt
 errors = Console(stderr=True, highlight=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def prepare_streams() -> None:
-    """Let the standard streams take any text, and put the null device in place of those that are closed."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            # This takes the number of the closed stream too, which else the next file or socket would get.
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(value: Any) -> None:
@@ -89,6 +75,8 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 @contextmanager
 def progress(what: str = "photos") -> Iterator[Callable[[int, int], None]]:
     """A bar on the error stream, if that is a terminal; gives what to call with how many are done, and of how many."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
     columns = (
         SpinnerColumn(),
         BarColumn(),

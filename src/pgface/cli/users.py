@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
-from pgface.cli.gallery import user_ref
+from pgface.cli.gallery import open_gallery, user_ref
 from pgface.cli.output import JsonOption, print_facts, print_json, print_table, say
-from pgface.gallery import Gallery
+from pgface.people import read_users
+from pgface.postgres.database import Database
+from pgface.settings import get_settings
 
 app = typer.Typer(help="The people of the gallery.", no_args_is_help=True)
 photos_app = typer.Typer(help="The enrolled photos.", no_args_is_help=True)
@@ -29,7 +32,7 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Add a person who has no photos yet."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         user = gallery.add_user(email, name)
     if json:
         print_json(user.to_json())
@@ -40,8 +43,8 @@ def add(
 @app.command("list")
 def list_users(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOption = False) -> None:
     """List the users in the order of their ids."""
-    with Gallery.open() as gallery:
-        users = gallery.users(after=after, limit=limit)
+    with Database.open(get_settings()) as database:
+        users = read_users(database, after=after, limit=limit)
     if json:
         print_json([user.to_json() for user in users])
         return
@@ -55,7 +58,7 @@ def list_users(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOptio
 @app.command()
 def show(user: UserArgument, json: JsonOption = False) -> None:
     """Show a user and their photos."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         found = gallery.user(user_ref(user))
         photos = gallery.photos(found.id)
         files = [str(gallery.photo_file(photo)) for photo in photos]
@@ -72,7 +75,7 @@ def show(user: UserArgument, json: JsonOption = False) -> None:
 @app.command()
 def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False) -> None:
     """Erase a person: rows, embeddings, tokens and files."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         found = gallery.user(user_ref(user))
         if not yes:
             typer.confirm(f"Erase {found.name} <{found.email}> with {found.photos} photos, for good?", abort=True)
@@ -91,7 +94,7 @@ def merge(
     json: JsonOption = False,
 ) -> None:
     """Give a user's photos to another user, when both are one person."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         merged, kept = gallery.user(user_ref(user)), gallery.user(user_ref(into))
         if not yes and merged.id != kept.id:  # else there is nothing to ask
             typer.confirm(
@@ -106,6 +109,21 @@ def merge(
         say(f"{found.name} <{found.email}> now has {found.photos} photos; {merged.name} <{merged.email}> is gone.")
 
 
+@app.command("set-password")
+def set_password(user: UserArgument) -> None:
+    """Set a user's password; all their logins end. It is asked for, or read from the first line of a pipe."""
+    from pgface.accounts import COMMAND_LINE, Accounts
+
+    with open_gallery() as gallery:
+        found = gallery.user(user_ref(user))
+        if sys.stdin.isatty():
+            password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        else:
+            password = sys.stdin.readline().rstrip("\n")
+        Accounts(gallery).set_password(found.id, password, client=COMMAND_LINE)
+    say(f"{found.name} <{found.email}> has a new password, and is logged in nowhere.")
+
+
 @photos_app.command("list")
 def list_photos(
     user: Annotated[str | None, typer.Option("--user", help="Of this user: e-mail or id.")] = None,
@@ -114,7 +132,7 @@ def list_photos(
     json: JsonOption = False,
 ) -> None:
     """List the enrolled photos in the order of their ids."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         photos = gallery.photos(None if user is None else user_ref(user), after=after, limit=limit)
     if json:
         print_json([photo.to_json() for photo in photos])
@@ -132,7 +150,7 @@ def delete_photo(
     """Erase a photo, with the embeddings made from it."""
     if not yes:
         typer.confirm(f"Erase photo {photo} and its face, for good?", abort=True)
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         gallery.erase_photo(photo)
     if json:
         print_json({"erased": photo})
@@ -147,7 +165,7 @@ def strays(
     json: JsonOption = False,
 ) -> None:
     """List the face crops in the photos folder that belong to no photo of the gallery, as an old backup leaves them."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         found = gallery.stray_photo_files()
         if delete and found:
             if not yes:

@@ -17,7 +17,7 @@ from pgface.errors import (
     TableLockedError,
 )
 from pgface.evaluation.advice import advise
-from pgface.evaluation.calibration import history
+from pgface.evaluation.history import history
 from pgface.faces.models import REGISTRY
 from pgface.gallery import Gallery
 from pgface.index import read_index_status

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pgface.errors import ModelError, ModelNotInstalledError, UnknownModelError, WeightsMismatchError
-from pgface.faces.engine import Engine
 from pgface.faces.models import REGISTRY, Model, Thresholds, find_model, is_name, model_defaults
 from pgface.private_folder import private_folder
 
-__all__ = ["Engine", "Thresholds", "load_engine", "model_defaults", "remember_folder"]
+if TYPE_CHECKING:
+    from pgface.faces.engine import Engine
+
+__all__ = ["Thresholds", "load_engine", "model_defaults", "remember_folder"]
 
 
 def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_provider: str) -> Engine:

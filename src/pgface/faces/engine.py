@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.faces.align import FaceRegion
+from pgface.faces.models import ModelIdentity as ModelIdentity  # where it does not take NumPy to import it
 from pgface.faces.pixels import RGBImage
 
 EMBEDDING_DIMENSION = 512
@@ -91,18 +92,6 @@ Choose = Callable[[Sequence[Detection]], Sequence[Detection]]
 def every_face(detections: Sequence[Detection]) -> Sequence[Detection]:
     """Choose all of the faces, as they were found."""
     return detections
-
-
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
-    """What makes embeddings comparable: they are only so between equal identities."""
-
-    name: str
-    dimension: int
-    detector_size: int
-    """The detector's square input, in pixels; 0 for a detector that scans the photo at its own size."""
-    weights_sha256: str
-    """SHA-256, in hexadecimal, over the SHA-256 digests of the model's files in the order of use."""
 
 
 class Engine(Protocol):

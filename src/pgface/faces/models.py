@@ -17,6 +17,18 @@ from pgface.errors import UnknownModelError
 
 
 @dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What makes embeddings comparable: they are only so between equal identities."""
+
+    name: str
+    dimension: int
+    detector_size: int
+    """The detector's square input, in pixels; 0 for a detector that scans the photo at its own size."""
+    weights_sha256: str
+    """SHA-256, in hexadecimal, over the SHA-256 digests of the model's files in the order of use."""
+
+
+@dataclass(frozen=True, slots=True)
 class Licence:
     """What a model's weights may be used for. pgface's own licence does not cover them."""
 
