@@ -24,7 +24,7 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
     del counts["people_enrolled"]
     provider = problem = None
     try:
-        provider = model.engine.execution_provider
+        provider = model.execution_provider
     except (ModelError, ModelMismatchError) as error:
         problem = str(error)
     return Status(

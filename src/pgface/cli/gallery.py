@@ -303,8 +303,14 @@ def compare(
 @app.command()
 def status(json: JsonOption = False) -> None:
     """Show the gallery, its model and its server."""
-    with open_gallery() as gallery:
-        found = gallery.status().to_json()
+    from pgface.binding import GalleryModel, read_binding
+    from pgface.postgres.database import Database
+    from pgface.status import read_status
+
+    settings = get_settings()
+    with Database.open(settings) as database:
+        model = GalleryModel(settings, read_binding(database), None)
+        found = read_status(database, settings, model).to_json()
     if json:
         print_json(found)
         return
