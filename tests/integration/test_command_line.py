@@ -54,7 +54,7 @@ def test_enroll_identify_verify_compare(pgface: Run, photos: Photos, tmp_path: P
     assert len(face["box"]) == 4
     assert face["identified"] is True
     (match,) = face["matches"]
-    assert match.keys() == {"user_id", "name", "email", "similarity", "embedding_id"}
+    assert match.keys() == {"user_id", "name", "email", "similarity", "confidence", "embedding_id"}
     assert match["name"] == "Colin Powell"
     with Image.open(picture) as annotated, Image.open(powell[2]) as original:
         assert annotated.size == original.size
@@ -64,11 +64,11 @@ def test_enroll_identify_verify_compare(pgface: Run, photos: Photos, tmp_path: P
 
     verified = json.loads(pgface("verify", powell[2], "--user", "colin@example.org", "--json").stdout)
     assert verified["match"] is True
-    assert verified.keys() == {"match", "similarity", "threshold", "user_id", "name", "email"}
+    assert verified.keys() == {"match", "similarity", "threshold", "confidence", "user_id", "name", "email"}
     other = pgface("verify", photos("George_W_Bush", 1), "--user", verified["user_id"])  # an answer, not a failure
     assert other.stdout.startswith(says.THIS_IS_NOT_THE_USER.format(name="Colin Powell", email="colin@example.org"))
     compared = json.loads(pgface("compare", powell[0], powell[1], "--json").stdout)
-    assert compared.keys() == {"match", "similarity", "threshold"}
+    assert compared.keys() == {"match", "similarity", "threshold", "confidence"}
     assert compared["match"] is True
     assert pgface("compare", powell[0], photos("George_W_Bush", 1)).stdout.startswith(says.DIFFERENT_PEOPLE)
 

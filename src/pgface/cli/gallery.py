@@ -143,7 +143,11 @@ def enroll(
     photos: Annotated[list[Path] | None, typer.Argument(help="Photos of the user.")] = None,
     user: Annotated[
         list[str] | None,
-        typer.Option("--user", help="E-mail of the user, added if new, or id. With --faces all, one for each face."),
+        typer.Option(
+            "--user",
+            metavar="USER",
+            help="E-mail of the user, added if new, or id. With --faces all, one for each face.",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of a new user; the e-mail's first part if not given.")] = None,
     folder: Annotated[
