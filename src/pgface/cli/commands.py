@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
@@ -106,6 +107,9 @@ def _load(name: str) -> Any:
     found.rich_markup_mode = None  # plain help: it names a flag without a type, and fits into narrow terminals
     found.info.cls = _Group
     group = get_group(found)
+    if not gc.isenabled():  # see `pgface.__main__`
+        gc.freeze()
+        gc.enable()
     if name in _COMMANDS:
         return group.commands[name]
     group.name = name
