@@ -67,6 +67,8 @@ Catch `PgfaceError` for all of them, or a branch:
 
 from __future__ import annotations
 
+from pgface.texts import counted
+
 
 class PgfaceError(Exception):
     """pgface could not do what was asked."""
@@ -223,7 +225,7 @@ class TooManyAttemptsError(AccountError):
     """There were too many attempts in vain; wait, and try again."""
 
     def __init__(self, retry_after: int = 1) -> None:
-        super().__init__(f"There were too many attempts in vain; try again in {retry_after} seconds.")
+        super().__init__(f"There were too many attempts in vain; try again in {counted(retry_after, 'second')}.")
         self.retry_after = retry_after
         """Seconds."""
 

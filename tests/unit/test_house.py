@@ -21,15 +21,15 @@ SOURCE = ROOT / "src" / "pgface"
 
 # Arrows point one way: a room may import only from those named here, and from within itself.
 MAY_IMPORT = {
-    "errors": set(),
+    "errors": {"texts"},
     "schema": set(),
     "forks": set(),
     "machine": set(),
     "settings": {"errors", "machine"},
     "private_folder": set(),
     "stages": set(),
-    "faces": {"errors", "forks", "settings", "private_folder", "stages"},
-    "postgres": {"errors", "forks", "machine", "settings", "schema", "private_folder"},
+    "faces": {"errors", "forks", "settings", "private_folder", "stages", "texts"},
+    "postgres": {"errors", "forks", "machine", "settings", "schema", "private_folder", "texts"},
     "photo_workers": {"errors", "settings", "faces"},
     "plotting": {"errors"},
     "signals": set(),
@@ -92,6 +92,7 @@ MAY_IMPORT = {
         "people",
         "photo_files",
         "photo_inventory",
+        "texts",
     },
     "legacy": {
         "errors",
@@ -133,6 +134,7 @@ MAY_IMPORT = {
         "plotting",
         "private_folder",
         "results",
+        "texts",
     },
 }
 

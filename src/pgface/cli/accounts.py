@@ -25,6 +25,7 @@ from pgface.gallery import Gallery
 from pgface.postgres.database import Database, connected
 from pgface.postgres.roles import READER, SERVICE, grant_reader, grant_service, require_own
 from pgface.settings import get_settings
+from pgface.texts import counted
 
 tokens_app = typer.Typer(help="Logins of people.", no_args_is_help=True)
 keys_app = typer.Typer(help="API keys of programs.", no_args_is_help=True)
@@ -52,7 +53,7 @@ def revoke(user: UserArgument, json: JsonOption = False) -> None:
     if json:
         print_json({"ended": ended})
     else:
-        say(f"Ended {ended} logins.")
+        say(f"Ended {counted(ended, 'login')}.")
 
 
 @tokens_app.command()
@@ -64,7 +65,7 @@ def prune(json: JsonOption = False) -> None:
     if json:
         print_json({"removed": removed})
     else:
-        say(f"Removed {removed} logins that had ended.")
+        say(f"Removed {counted(removed, 'login')} that had ended.")
 
 
 @keys_app.command()
@@ -148,7 +149,7 @@ def prune_log(
     if json:
         print_json({"removed": removed})
     else:
-        say(f"Removed {removed} rows of more than {older_than} days ago.")
+        say(f"Removed {counted(removed, 'row')} of more than {counted(older_than, 'day')} ago.")
 
 
 @roles_app.command("create")

@@ -13,6 +13,7 @@ from pgface.errors import DatabaseUnreachableError, StorageError
 from pgface.faces.choice import WhichFace
 from pgface.folder import FolderReport
 from pgface.gallery import Gallery
+from pgface.texts import counted
 
 
 def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_file: Path | None, json: bool) -> None:
@@ -94,7 +95,8 @@ def _print(report: FolderReport, file: Path, json: bool) -> None:
         return
     rate = len(report.photos) / report.seconds if report.seconds else 0
     say(
-        f"{len(report.photos)} photos in {report.seconds:.1f} s ({rate:.1f} photos/s): {counts['enrolled']} enrolled, "
+        f"{counted(len(report.photos), 'photo')} in {report.seconds:.1f} s ({rate:.1f} photos/s): "
+        f"{counts['enrolled']} enrolled, "
         f"{counts['already enrolled']} already enrolled, {counts['refused']} refused."
     )
     for photo in refused[:10]:

@@ -29,6 +29,7 @@ from pgface.errors import (
 )
 from pgface.schema import init_sql
 from pgface.settings import get_settings
+from pgface.texts import counted
 
 if TYPE_CHECKING:
     from pgface.gallery import Gallery
@@ -134,7 +135,7 @@ def init(
     where = "the embedded PostgreSQL" if status.embedded else "PostgreSQL"
     say(
         f"The gallery in schema {status.schema} of {where} {status.postgresql} is ready: model {status.model}, "
-        f"{status.users} users, {status.embeddings} embeddings."
+        f"{counted(status.users, 'user')}, {counted(status.embeddings, 'embedding')}."
     )
 
 

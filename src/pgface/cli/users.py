@@ -12,6 +12,7 @@ from pgface.cli.output import JsonOption, print_facts, print_json, print_table, 
 from pgface.people import read_users
 from pgface.postgres.database import Database
 from pgface.settings import get_settings
+from pgface.texts import counted
 
 app = typer.Typer(help="The people of the gallery.", no_args_is_help=True)
 photos_app = typer.Typer(help="The enrolled photos.", no_args_is_help=True)
@@ -78,12 +79,14 @@ def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False)
     with open_gallery() as gallery:
         found = gallery.user(user_ref(user))
         if not yes:
-            typer.confirm(f"Erase {found.name} <{found.email}> with {found.photos} photos, for good?", abort=True)
+            typer.confirm(
+                f"Erase {found.name} <{found.email}> with {counted(found.photos, 'photo')}, for good?", abort=True
+            )
         gallery.erase_user(found.id)
     if json:
         print_json({"erased": found.to_json()})
     else:
-        say(f"Erased {found.name} <{found.email}> with {found.photos} photos.")
+        say(f"Erased {found.name} <{found.email}> with {counted(found.photos, 'photo')}.")
 
 
 @app.command()
@@ -98,7 +101,8 @@ def merge(
         merged, kept = gallery.user(user_ref(user)), gallery.user(user_ref(into))
         if not yes and merged.id != kept.id:  # else there is nothing to ask
             typer.confirm(
-                f"Give {merged.photos} photos of {merged.name} <{merged.email}> to {kept.name} <{kept.email}>, and "
+                f"Give {counted(merged.photos, 'photo')} of {merged.name} <{merged.email}> to {kept.name} "
+                f"<{kept.email}>, and "
                 "erase the first user for good?",
                 abort=True,
             )
@@ -106,7 +110,10 @@ def merge(
     if json:
         print_json(found.to_json())
     else:
-        say(f"{found.name} <{found.email}> now has {found.photos} photos; {merged.name} <{merged.email}> is gone.")
+        say(
+            f"{found.name} <{found.email}> now has {counted(found.photos, 'photo')}; {merged.name} "
+            f"<{merged.email}> is gone."
+        )
 
 
 @app.command("set-password")
@@ -169,7 +176,10 @@ def strays(
         found = gallery.stray_photo_files()
         if delete and found:
             if not yes:
-                typer.confirm(f"Remove {len(found)} files that belong to no photo, for good?", abort=True)
+                typer.confirm(
+                    f"Remove {counted(len(found), 'file that belongs', 'files that belong')} to no photo, for good?",
+                    abort=True,
+                )
             found = gallery.remove_stray_photo_files()
     files = [str(file) for file in found]
     if json:
@@ -181,7 +191,7 @@ def strays(
         say("Every file belongs to a photo.")
     else:
         say(
-            f"Removed {len(files)} files."
+            f"Removed {counted(len(files), 'file')}."
             if delete
-            else f"{len(files)} files belong to no photo; --delete removes them."
+            else f"{counted(len(files), 'file belongs', 'files belong')} to no photo; --delete removes them."
         )

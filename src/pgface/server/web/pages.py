@@ -152,7 +152,9 @@ def explain(request: Request, error: PgfaceError) -> str:
     """
     language = language_of(request)
     if isinstance(error, TooManyAttemptsError):
-        message = N_("There were too many attempts in vain; try again in %(seconds)s seconds.")
+        one = N_("There were too many attempts in vain; try again in %(seconds)s second.")
+        more = N_("There were too many attempts in vain; try again in %(seconds)s seconds.")
+        message = one if error.retry_after == 1 else more
         return translate(language, message) % {"seconds": error.retry_after}
     detail = public_detail(request, error)
     if language == "en" or (translated := translate(language, detail)) != detail:

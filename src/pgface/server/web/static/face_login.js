@@ -120,7 +120,8 @@ async function finish(answer) {
     say(saying, word("done"));
     location.assign((await answer.json()).next);
   } else if (answer.status === 429) {
-    showResult(word("wait").replace("{}", answer.headers.get("Retry-After")));
+    const seconds = answer.headers.get("Retry-After");
+    showResult(seconds === "1" ? word("wait-one") : word("wait").replace("{}", seconds));
   } else {
     showResult(word(answer.status === 401 || answer.status === 422 ? "refused" : "busy"));
   }
