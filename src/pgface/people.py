@@ -49,6 +49,16 @@ def is_reserved(email: str) -> bool:
     return same_email(email).endswith(".invalid")
 
 
+def shown_email(email: str) -> str | None:
+    """An e-mail as people are shown it; None for a reserved one, which tells them nothing (see `is_reserved`)."""
+    return None if is_reserved(email) else email
+
+
+def full_name(name: str, email: str) -> str:
+    """A name with its e-mail, such as "Alice <alice@example.org>", or alone where that is reserved."""
+    return name if is_reserved(email) else f"{name} <{email}>"
+
+
 def clean_email(email: str) -> str:
     """An e-mail as the gallery keeps it, so that one person has one: in lower case, and in Unicode's form NFC.
 
@@ -169,7 +179,7 @@ def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) ->
     connection.execute(queries()["lock_enrollment"])
     merged, kept = get_user(connection, user), get_user(connection, into)
     if merged.id == kept.id:
-        raise GalleryError(f"{merged.name} <{merged.email}> cannot be merged into themselves; name two users.")
+        raise GalleryError(f"{full_name(merged.name, merged.email)} cannot be merged into themselves; name two users.")
     for query in ("move_photos", "move_embeddings"):
         connection.execute(queries()[query], {"id": merged.id, "into": kept.id})
     connection.execute(queries()["delete_user"], {"id": merged.id})

@@ -19,7 +19,7 @@ from pgface.accounts import (
 )
 from pgface.accounts.attempts import prune_attempts
 from pgface.cli.gallery import user_ref
-from pgface.cli.output import JsonOption, print_json, print_table, say
+from pgface.cli.output import JsonOption, print_json, print_table, say, when
 from pgface.cli.users import LimitOption, UserArgument
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database, connected
@@ -41,8 +41,8 @@ def list_tokens(user: UserArgument, json: JsonOption = False) -> None:
     if json:
         print_json([login.to_json() for login in logins])
         return
-    rows = [(one.id, f"{one.confidence:.4f}", one.created_at, one.expires_at) for one in logins]
-    print_table(("id", "confidence", "since", "until"), rows, empty="This user is logged in nowhere.")
+    rows = [(one.id, f"{one.confidence:.4f}", when(one.created_at), when(one.expires_at)) for one in logins]
+    print_table(("id", "confidence", "since", "until"), rows, empty="This user is not logged in.")
 
 
 @tokens_app.command()
@@ -93,7 +93,7 @@ def list_api_keys(json: JsonOption = False) -> None:
         print_json([key.to_json() for key in keys])
         return
     rows = [
-        (key.id, key.name, ", ".join(key.scopes), f"{key.created_at:%Y-%m-%d %H:%M}", key.last_used_at, key.revoked_at)
+        (key.id, key.name, ", ".join(key.scopes), when(key.created_at), when(key.last_used_at), when(key.revoked_at))
         for key in keys
     ]
     print_table(("id", "name", "scopes", "since", "last used", "revoked"), rows, empty="There are no keys.")
@@ -124,13 +124,13 @@ def list_audit(
     rows = [
         (
             entry.id,
-            f"{entry.at:%Y-%m-%d %H:%M:%S}",
+            when(entry.at),
             entry.event,
             entry.reason or entry.outcome,
             entry.user_id if entry.key_id is None else f"key {entry.key_id}",
             entry.actor,
             entry.address,
-            entry.similarity,
+            None if entry.similarity is None else f"{entry.similarity:.3f}",
         )
         for entry in entries
     ]

@@ -18,6 +18,7 @@ from pgface.cli.output import (
     print_titled,
     progress,
     say,
+    when,
 )
 from pgface.confidence import Anchor
 from pgface.evaluation.advice import Advice, advise
@@ -283,7 +284,7 @@ def _print_history(past: list[PastCalibration]) -> None:
 
     rows = [
         (
-            f"{row.calibrated_at:%Y-%m-%d %H:%M}",
+            when(row.calibrated_at),
             row.kind,
             f"{row.threshold_before:.4f} → {row.threshold:.4f}",
             f"{_NAMES[row.kind][1]} {row.target:g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +28,7 @@ from pgface.errors import (
     StorageError,
     UnknownUserError,
 )
+from pgface.people import full_name, shown_email
 from pgface.schema import init_sql
 from pgface.settings import get_settings
 from pgface.texts import counted
@@ -34,7 +36,7 @@ from pgface.texts import counted
 if TYPE_CHECKING:
     from pgface.gallery import Gallery
     from pgface.people import UserRef
-    from pgface.results import Comparison, Enrollment, Identification, Verification
+    from pgface.results import Comparison, Enrollment, Identification, Status, Verification
 
 app = typer.Typer()
 
@@ -164,7 +166,7 @@ def enroll(
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write what became of each photo of a folder; pgface-report-<time>.csv here if not given."
+            help="Write what became of each photo of a folder to this file, as CSV. It holds names and e-mails."
         ),
     ] = None,
     json: JsonOption = False,
@@ -210,7 +212,13 @@ def _enroll_photos(
         print_json({"enrolled": [enrollment.to_json() for enrollment in done], "failed": failed})
     elif done:
         rows = [
-            (e.photo, e.user.name, e.user.email, "enrolled" if e.added else "already enrolled", _box(e.face))
+            (
+                e.photo,
+                e.user.name,
+                shown_email(e.user.email),
+                "enrolled" if e.added else "already enrolled",
+                _box(e.face),
+            )
             for e in done
         ]
         print_table(("photo", "name", "e-mail", "outcome", "box"), rows, empty="")
@@ -254,7 +262,7 @@ def identify(
 
 
 def _print_identifications(answers: list[Identification]) -> None:
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for answer in answers:
         if not answer.faces:
             rows.append((answer.photo, "no face", "", "", "", "", ""))
@@ -264,7 +272,7 @@ def _print_identifications(answers: list[Identification]) -> None:
                 rows.append((answer.photo, _box(face.face), score, "unknown", "", "", ""))
             for match in face.matches:
                 similar = f"{match.similarity:.3f}", _of_100(match.confidence)
-                rows.append((answer.photo, _box(face.face), score, match.name, match.email, *similar))
+                rows.append((answer.photo, _box(face.face), score, match.name, shown_email(match.email), *similar))
     print_table(("photo", "box", "score", "name", "e-mail", "similarity", "confidence"), rows, empty="")
     say(f"Model {answers[0].model}, threshold {answers[0].threshold:.3f}.")
 
@@ -284,7 +292,7 @@ def verify(
         print_json(answer.to_json())
         return
     verdict = "is" if answer.match else "is not"
-    say(f"This {verdict} {answer.name} <{answer.email}>: {_measured(answer)}.")
+    say(f"This {verdict} {full_name(answer.name, answer.email)}: {_measured(answer)}.")
 
 
 @app.command()
@@ -315,11 +323,48 @@ def status(json: JsonOption = False) -> None:
     settings = get_settings()
     with Database.open(settings) as database:
         model = GalleryModel(settings, read_binding(database), None)
-        found = read_status(database, settings, model).to_json()
+        found = read_status(database, settings, model)
     if json:
-        print_json(found)
+        print_json(found.to_json())
         return
-    print_facts((name.replace("_", " "), value) for name, value in found.items())
+    print_facts(_status_facts(found))
+
+
+def _status_facts(found: Status) -> Iterator[tuple[str, object]]:
+    where = "embedded" if found.embedded else "of your own (PGFACE_DATABASE_URL)"
+    yield "model", found.model or "none yet: run `pgface init`"
+    if found.model_problem:
+        yield "", f"cannot be used here: {found.model_problem}"
+    elif found.model:
+        yield "runs on", found.execution_provider
+        yield "weights (SHA-256)", found.weights_sha256
+    if found.detector_size:
+        yield "detector's input", f"{found.detector_size} × {found.detector_size} pixels"
+    yield "people", f"{found.users:,}"
+    yield "photos", f"{found.photos:,}"
+    yield "embeddings", f"{found.embeddings:,}"
+    yield "threshold to verify (1:1)", f"{found.verify_threshold:.3f}"
+    yield "threshold to identify (1:N)", f"{found.identify_threshold:.3f}"
+    if found.calibration_due:
+        yield "", f"too low for so many people, {found.advised_identify_threshold:.3f} is advised: calibration is due"
+    yield "search", _search(found)
+    if found.search_stale_users:
+        yield "", f"{counted(found.search_stale_users, 'user waits', 'users wait')} for a place in the index"
+    if found.search_fitting:
+        yield "", "is being fitted to the gallery now"
+    elif found.search_due:
+        yield "", "much of the gallery has changed: run `pgface fit-search`"
+    yield "index for SQL", found.index or "none"
+    yield "server", f"PostgreSQL {found.postgresql} with pgvector {found.pgvector}, {where}"
+    yield "schema", f"{found.schema}, version {found.schema_version}"
+    yield "data folder", found.data_dir
+
+
+def _search(found: Status) -> str:
+    if found.search == "exact":
+        return "exact: compares with every embedding"
+    agreement = "" if found.search_agreement is None else f", as the exact answer for {found.search_agreement:.2%}"
+    return f"{found.search}{agreement}"
 
 
 @app.command()

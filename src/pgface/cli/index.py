@@ -12,7 +12,17 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from pgface.cli.output import JsonOption, errors, print_error, print_facts, print_json, print_section, print_titled, say
+from pgface.cli.output import (
+    JsonOption,
+    errors,
+    print_error,
+    print_facts,
+    print_json,
+    print_section,
+    print_titled,
+    say,
+    when,
+)
 from pgface.index import (
     IndexBuild,
     IndexCheck,
@@ -303,7 +313,7 @@ def _size(size: int) -> str:
 
 
 def _when(moment: datetime | None) -> str:
-    return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+    return when(moment) or "never"
 
 
 def _phase(progress: BuildProgress) -> str:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +18,12 @@ from rich.table import Table
 from pgface.errors import StorageError
 from pgface.texts import shown
 
-# A table that goes to a file or a program is not squeezed into 80 columns.
-console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 200)
+# A table that goes to a file or a program has each row in one line, however long a name or an e-mail is.
+console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 10_000)
 errors = Console(stderr=True, highlight=False)
+
+NONE = "–"  # noqa: RUF001 - an en dash, as books have it
+"""What a table shows where there is nothing."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -72,6 +76,11 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     console.print(table)
 
 
+def when(moment: datetime | None) -> str | None:
+    """A time as tables show it: in UTC, as ISO 8601 has it, to the second."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(" ", "seconds")
+
+
 @contextmanager
 def progress(what: str = "photos") -> Iterator[Callable[[int, int], None]]:
     """A bar on the error stream, if that is a terminal; gives what to call with how many are done, and of how many."""
@@ -114,7 +123,7 @@ def as_given(photo: str, sentence: str) -> str:
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None else escape(printable(str(value)))
+    return NONE if value is None else escape(printable(str(value)))
 
 
 def printable(text: str) -> str:

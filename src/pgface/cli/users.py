@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from pgface.cli.gallery import open_gallery, user_ref
-from pgface.cli.output import JsonOption, print_facts, print_json, print_table, say
-from pgface.people import read_users
+from pgface.cli.output import JsonOption, print_facts, print_json, print_table, say, when
+from pgface.people import full_name, read_users, shown_email
 from pgface.postgres.database import Database
 from pgface.settings import get_settings
 from pgface.texts import counted
@@ -38,7 +38,7 @@ def add(
     if json:
         print_json(user.to_json())
     else:
-        say(f"Added user {user.id}: {user.name} <{user.email}>.")
+        say(f"Added user {user.id}: {full_name(user.name, user.email)}.")
 
 
 @app.command("list")
@@ -49,11 +49,11 @@ def list_users(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOptio
     if json:
         print_json([user.to_json() for user in users])
         return
-    rows = [(u.id, u.name, u.email, u.photos, u.embeddings, f"{u.created_at:%Y-%m-%d %H:%M}") for u in users]
+    rows = [(u.id, u.name, shown_email(u.email), u.photos, u.embeddings, when(u.created_at)) for u in users]
     empty = "There are no users yet; `pgface enroll` adds them." if not after else "There are no users after this id."
     print_table(("id", "name", "e-mail", "photos", "embeddings", "since"), rows, empty=empty)
     if len(users) == limit:
-        say(f"For those after them: --after {users[-1].id}")
+        say(f"There may be more: go on with --after {users[-1].id}")
 
 
 @app.command()
@@ -68,9 +68,17 @@ def show(user: UserArgument, json: JsonOption = False) -> None:
             found.to_json() | {"photo_files": [p.to_json() | {"file": f} for p, f in zip(photos, files, strict=True)]}
         )
         return
-    print_facts(found.to_json().items())
+    facts = {
+        "id": found.id,
+        "name": found.name,
+        "e-mail": shown_email(found.email),
+        "since": when(found.created_at),
+        "photos": found.photos,
+        "embeddings": found.embeddings,
+    }
+    print_facts(facts.items())
     rows = [(photo.id, photo.filename, file) for photo, file in zip(photos, files, strict=True)]
-    print_table(("photo", "name", "face crop"), rows, empty="This user has no photos.")
+    print_table(("photo", "file", "face crop"), rows, empty="This user has no photos.")
 
 
 @app.command()
@@ -80,13 +88,14 @@ def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False)
         found = gallery.user(user_ref(user))
         if not yes:
             typer.confirm(
-                f"Erase {found.name} <{found.email}> with {counted(found.photos, 'photo')}, for good?", abort=True
+                f"Erase {full_name(found.name, found.email)} with {counted(found.photos, 'photo')}, for good?",
+                abort=True,
             )
         gallery.erase_user(found.id)
     if json:
         print_json({"erased": found.to_json()})
     else:
-        say(f"Erased {found.name} <{found.email}> with {counted(found.photos, 'photo')}.")
+        say(f"Erased {full_name(found.name, found.email)} with {counted(found.photos, 'photo')}.")
 
 
 @app.command()
@@ -101,8 +110,8 @@ def merge(
         merged, kept = gallery.user(user_ref(user)), gallery.user(user_ref(into))
         if not yes and merged.id != kept.id:  # else there is nothing to ask
             typer.confirm(
-                f"Give {counted(merged.photos, 'photo')} of {merged.name} <{merged.email}> to {kept.name} "
-                f"<{kept.email}>, and "
+                f"Give {counted(merged.photos, 'photo')} of {full_name(merged.name, merged.email)} to "
+                f"{full_name(kept.name, kept.email)}, and "
                 "erase the first user for good?",
                 abort=True,
             )
@@ -111,8 +120,8 @@ def merge(
         print_json(found.to_json())
     else:
         say(
-            f"{found.name} <{found.email}> now has {counted(found.photos, 'photo')}; {merged.name} "
-            f"<{merged.email}> is gone."
+            f"{full_name(found.name, found.email)} now has {counted(found.photos, 'photo')}; "
+            f"{full_name(merged.name, merged.email)} is gone."
         )
 
 
@@ -128,7 +137,7 @@ def set_password(user: UserArgument) -> None:
         else:
             password = sys.stdin.readline().rstrip("\n")
         Accounts(gallery).set_password(found.id, password, client=COMMAND_LINE)
-    say(f"{found.name} <{found.email}> has a new password, and is logged in nowhere.")
+    say(f"{full_name(found.name, found.email)} has a new password, and is logged in nowhere.")
 
 
 @photos_app.command("list")
@@ -144,10 +153,10 @@ def list_photos(
     if json:
         print_json([photo.to_json() for photo in photos])
         return
-    rows = [(p.id, p.email, p.filename, f"{p.created_at:%Y-%m-%d %H:%M}") for p in photos]
-    print_table(("id", "user", "name", "since"), rows, empty="There are no photos.")
+    rows = [(p.id, p.user_id, shown_email(p.email), p.filename, when(p.created_at)) for p in photos]
+    print_table(("id", "user", "e-mail", "file", "since"), rows, empty="There are no photos.")
     if len(photos) == limit:
-        say(f"For those after them: --after {photos[-1].id}")
+        say(f"There may be more: go on with --after {photos[-1].id}")
 
 
 @photos_app.command("delete")

@@ -8,7 +8,7 @@ that has no mouth corners (dlib's five points do not) leaves them NaN, and its n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -64,12 +64,12 @@ class Detection:
     """A face that was found, and not yet embedded."""
 
     box: Box
-    landmarks: NDArray[np.float32]
+    landmarks: NDArray[np.float32] = field(repr=False)
     """Shape (5, 2), float32, x and y in pixels of the upright photo."""
     detection_score: float
     """The detector's own score; comparable only within one model."""
-    quality: Quality
-    region: FaceRegion
+    quality: Quality = field(repr=False)
+    region: FaceRegion = field(repr=False)
 
     @property
     def crop(self) -> RGBImage:
@@ -81,7 +81,7 @@ class Detection:
 class Face(Detection):
     """A face with its embedding."""
 
-    embedding: NDArray[np.float32]
+    embedding: NDArray[np.float32] = field(repr=False)
     """Shape (512,), float32, Euclidean norm 1."""
 
 
