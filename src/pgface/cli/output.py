@@ -43,6 +43,11 @@ def print_error(sentence: object) -> None:
     errors.print(printable(str(sentence)), style="red", markup=False, soft_wrap=True)
 
 
+def note(sentence: str) -> None:
+    """Print what is told beside the output, such as progress, to the error stream."""
+    errors.print(printable(sentence), markup=False, soft_wrap=True)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """Print rows as a table, or a sentence if there are none."""
     table = Table(box=None, header_style="bold", pad_edge=False)
