@@ -30,6 +30,7 @@ from pgface.errors import (
     RequestError,
     TooManyAttemptsError,
 )
+from pgface.people import shown_email
 from pgface.server.callers import COOKIE, Person, from_own_pages, person_of
 from pgface.server.logs import log_failure
 from pgface.server.problems import headers_of, log_if_ours, public_detail, status_of
@@ -240,6 +241,7 @@ def _environment(language: Language) -> Environment:
         newstyle=True,
     )
     environment.filters["with_code"] = _with_code
+    environment.filters["shown_email"] = shown_email
     environment.globals |= {
         "language": language,
         "languages": NAMES,
