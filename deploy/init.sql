@@ -25,8 +25,8 @@ BEGIN
     IF to_regclass(format('%I.pgface_migrations', current_schema())) IS NOT NULL THEN
         EXECUTE format('SELECT coalesce(max(version), 0) FROM %I.pgface_migrations', current_schema()) INTO newest;
     END IF;
-    IF newest > 12 THEN
-        RAISE EXCEPTION 'this gallery has schema version %, newer than the 12 known here; upgrade pgface', newest
+    IF newest > 15 THEN
+        RAISE EXCEPTION 'this gallery has schema version %, newer than the 15 known here; upgrade pgface', newest
             USING ERRCODE = 'PGF01';
     END IF;
 
@@ -1555,6 +1555,26 @@ FOR EACH STATEMENT
 EXECUTE FUNCTION remove_used_frames();
 
 INSERT INTO pgface_migrations (version, name) VALUES (12, 'step_by_step')
+ON CONFLICT DO NOTHING;
+
+-- ================================================
+-- MIGRATION 15: confidence_scale
+-- ================================================
+
+-- The scale of confidence: 0 at the median of pairs of strangers, and 50 at FMR 1e-2 instead of 60.
+
+-- Where the anchors are of the scale before, it had 40 at FMR 1e-1. The median follows from that anchor and the one of FMR 1e-2 by
+-- a normal distribution, whose 90 % and 99 % points are 1.2816 and 2.3263 standard deviations above the median:
+-- 1.2816 / (2.3263 - 1.2816) = 1.2267. `pgface calibrate` measures it.
+INSERT INTO confidence_anchors (similarity, confidence, fmr, extrapolated)
+SELECT GREATEST(tenth.similarity - 1.2267 * (hundredth.similarity - tenth.similarity), -0.9999), 0, 0.5, TRUE
+FROM confidence_anchors tenth, confidence_anchors hundredth
+WHERE tenth.fmr = 0.1 AND hundredth.fmr = 0.01
+ON CONFLICT (similarity) DO NOTHING;
+DELETE FROM confidence_anchors WHERE fmr = 0.1;
+UPDATE confidence_anchors SET confidence = 50 WHERE fmr = 0.01 AND confidence <> 50;
+
+INSERT INTO pgface_migrations (version, name) VALUES (15, 'confidence_scale')
 ON CONFLICT DO NOTHING;
 
 COMMIT;

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pgface.cli import app
+from pgface.cli.commands import app
 from pgface.server.app import create_app
 from pgface.server.openapi import operations
 from pgface.server.problems import known_problems

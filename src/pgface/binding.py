@@ -7,19 +7,24 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import class_row
 
 from pgface.confidence import Anchor, anchors_of
-from pgface.errors import DatabaseError, ModelMismatchError, ModelNotInstalledError
+from pgface.errors import DatabaseError, ModelError, ModelMismatchError, ModelNotInstalledError
 from pgface.faces import load_engine, model_defaults, remember_folder
-from pgface.faces.engine import Engine, ModelIdentity
+from pgface.faces.installed import is_installed
+from pgface.faces.models import ModelIdentity
 from pgface.forks import leave_to_parent, renew_after_fork
 from pgface.postgres.database import Database
 from pgface.schema import queries
 from pgface.settings import Settings
+
+if TYPE_CHECKING:
+    from pgface.faces.engine import Engine
 
 _FRESH = 5.0
 """Seconds for which the gallery's row is not read again."""
@@ -98,6 +103,22 @@ class GalleryModel:
         if self.binding.model_name is None:
             raise ModelNotInstalledError("This gallery is not bound to a model yet; run `pgface init`.")
         return self._load(self._loader(self.binding.model_name))
+
+    @property
+    def execution_provider(self) -> str:
+        """Where inference runs; loads the engine only where this cannot be told without it.
+
+        Raises:
+            ModelError, ModelMismatchError: as `engine`.
+
+        """
+        name, weights = self.binding.model_name, self.binding.weights_sha256
+        asked = self._settings.execution_provider.strip().lower().removesuffix("executionprovider")
+        if self._engine is None and name and weights and (name == "dlib" or asked == "cpu"):
+            with suppress(ModelError):  # which the engine says more of
+                if is_installed(name, self._settings.models_dir, weights):
+                    return "dlib (CPU)" if name == "dlib" else "CPUExecutionProvider"
+        return self.engine.execution_provider
 
     def current_binding(self, database: Database) -> Binding:
         """The gallery's row as it is now, or was 5 seconds ago at most; as it was where PostgreSQL cannot be asked.

@@ -1,8 +1,14 @@
-"""Similarity as a confidence from 0 to 100 that means the same for every model: how few strangers reach it.
+"""Similarity as a confidence from 0 to 100 that means the same for every model, because false match rates fix it.
 
-80 is what one pair of strangers in 1,000 reaches (FMR 1e-3), 90 one in 10,000, 95 one in 100,000, 99 one in a million.
-Between these the confidence goes in straight lines, down to 0 at the similarity -1 and up to 100 at 1. It says nothing
-of how many people a gallery holds: in a search among 10,000, one stranger reaches 90 with somebody.
+A typical pair of strangers has 0: half of all pairs are at or below it. 50 is what one pair of strangers in 100 reaches
+(FMR 1e-2), 80 one in 1,000, 90 one in 10,000, 95 one in 100,000 and 99 one in a million. 100 is the similarity 1.
+
+Between two anchors the confidence rises in a straight line over the similarity. Far out, the similarities of strangers
+fall off about exponentially, so that equal steps of similarity divide the FMR by equal factors, as the scale does from
+one anchor to the next. Nothing is assumed of the model beyond its anchors.
+
+The confidence is about one pair. It says nothing of how many people a gallery holds: in a search among 10,000, one
+stranger reaches 90 with one of them.
 """
 
 from __future__ import annotations
@@ -11,11 +17,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-CONFIDENCE_OF_FMR = {1e-1: 40.0, 1e-2: 60.0, 1e-3: 80.0, 1e-4: 90.0, 1e-5: 95.0, 1e-6: 99.0}
-"""What a false match rate is as a confidence."""
+CONFIDENCE_OF_FMR = {0.5: 0.0, 1e-2: 50.0, 1e-3: 80.0, 1e-4: 90.0, 1e-5: 95.0, 1e-6: 99.0}
+"""What a false match rate is as a confidence; a rate of 0.5 is the median of non-matching pairs."""
 
 _STEP = 1e-4
-"""Between the similarities of two anchors at least, so that the confidence always rises."""
+"""Between the similarities of two anchors at least, so that the confidence rises from one to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ def anchors_of(thresholds: Iterable[tuple[float, float, bool]]) -> tuple[Anchor,
 
 
 def confidence(similarity: float, anchors: Sequence[Anchor]) -> float:
-    """The confidence of a similarity, 0 to 100.
+    """The confidence of a similarity: 0 up to the first anchor, 100 at a similarity of 1.
 
     Args:
         similarity: cosine, -1 to 1.

@@ -16,7 +16,7 @@ from pgface.errors import EmbeddingError, FaceOfAnotherUserError, GalleryError
 from pgface.faces.engine import EMBEDDING_DIMENSION, Face
 from pgface.faces.image import Photo
 from pgface.faces.pixels import CROP_SIZE
-from pgface.people import UNUSABLE_PASSWORD, Person, UserRef, get_or_add_user, get_user
+from pgface.people import UNUSABLE_PASSWORD, Person, UserRef, full_name, get_or_add_user, get_user
 from pgface.photo_files import PhotoBatch, PhotoFiles
 from pgface.postgres.database import Database
 from pgface.results import Enrollment, Match, User
@@ -318,7 +318,7 @@ def refuse_face_of_another_user(connection: psycopg.Connection, face: Face, user
 def face_of_another_user(photo: str, name: str, email: str, similarity: float) -> FaceOfAnotherUserError:
     """The refusal, with whose face it is."""
     return FaceOfAnotherUserError(
-        f"{photo}: this face already belongs to {name} <{email}> (similarity {similarity:.3f}); "
+        f"{photo}: this face already belongs to {full_name(name, email)} (similarity {similarity:.3f}); "
         "enroll it for that user, or allow it for this one with `--allow-other-user`."
     )
 

@@ -67,14 +67,14 @@ Catch `PgfaceError` for all of them, or a branch:
 
 from __future__ import annotations
 
-import inspect
+from pgface.texts import counted
 
 
 class PgfaceError(Exception):
     """pgface could not do what was asked."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or " ".join(inspect.cleandoc(self.__doc__ or "").split()))
+        super().__init__(message or " ".join((self.__doc__ or "").split()))
 
 
 class SettingsError(PgfaceError):
@@ -225,7 +225,7 @@ class TooManyAttemptsError(AccountError):
     """There were too many attempts in vain; wait, and try again."""
 
     def __init__(self, retry_after: int = 1) -> None:
-        super().__init__(f"There were too many attempts in vain; try again in {retry_after} seconds.")
+        super().__init__(f"There were too many attempts in vain; try again in {counted(retry_after, 'second')}.")
         self.retry_after = retry_after
         """Seconds."""
 

@@ -16,7 +16,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -61,7 +61,7 @@ class PhotoReport:
 class FolderReport:
     """What became of every photo of a folder, and which folders of people could not be used."""
 
-    photos: tuple[PhotoReport, ...]
+    photos: tuple[PhotoReport, ...] = field(repr=False)
     seconds: float
 
     def count(self, outcome: Outcome) -> int:

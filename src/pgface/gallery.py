@@ -28,6 +28,7 @@ from pgface.people import (
     get_user,
     id_in_range,
     merge_users,
+    read_users,
     unknown_photo,
 )
 from pgface.photo_files import PhotoFiles, is_crop_path
@@ -212,8 +213,7 @@ class Gallery(Recognition):
             text: those with this in their name or e-mail, in any case.
 
         """
-        asked = {"after": after, "limit": limit, "text": text}
-        return self._database.read("select_users", asked, row_factory=class_row(User))
+        return read_users(self._database, after=after, limit=limit, text=text)
 
     def photos(self, user: UserRef | None = None, *, after: int = 0, limit: int | None = None) -> list[StoredPhoto]:
         """The enrolled photos in the order of their ids, of one user or of all.

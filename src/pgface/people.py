@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.rows import class_row
@@ -12,6 +13,9 @@ from pgface.errors import DuplicateEmailError, GalleryError, UnknownPhotoError, 
 from pgface.results import User
 from pgface.schema import queries
 from pgface.texts import cleaned, email_spellings, is_visible, same_email
+
+if TYPE_CHECKING:
+    from pgface.postgres.database import Database
 
 UserRef = int | str
 """A user's id, or e-mail."""
@@ -43,6 +47,16 @@ def is_reserved(email: str) -> bool:
     pgface gives such addresses to people who are enrolled by name alone.
     """
     return same_email(email).endswith(".invalid")
+
+
+def shown_email(email: str) -> str | None:
+    """An e-mail as people are shown it; None for a reserved one, which tells them nothing (see `is_reserved`)."""
+    return None if is_reserved(email) else email
+
+
+def full_name(name: str, email: str) -> str:
+    """A name with its e-mail, such as "Alice <alice@example.org>", or alone where that is reserved."""
+    return name if is_reserved(email) else f"{name} <{email}>"
 
 
 def clean_email(email: str) -> str:
@@ -107,6 +121,12 @@ def get_user(connection: psycopg.Connection, user: UserRef) -> User:
     return found
 
 
+def read_users(database: Database, *, after: int = 0, limit: int | None = None, text: str | None = None) -> list[User]:
+    """Read the users in the order of their ids, as `Gallery.users` does."""
+    asked = {"after": after, "limit": limit, "text": text}
+    return database.read("select_users", asked, row_factory=class_row(User))
+
+
 def get_or_add_user(connection: psycopg.Connection, user: UserRef, name: str | None) -> User:
     """The user with this id or e-mail; one with a new e-mail is added.
 
@@ -159,7 +179,7 @@ def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) ->
     connection.execute(queries()["lock_enrollment"])
     merged, kept = get_user(connection, user), get_user(connection, into)
     if merged.id == kept.id:
-        raise GalleryError(f"{merged.name} <{merged.email}> cannot be merged into themselves; name two users.")
+        raise GalleryError(f"{full_name(merged.name, merged.email)} cannot be merged into themselves; name two users.")
     # Before the embeddings, with the last of which the frames go.
     for query in ("move_used_frames", "move_photos", "move_embeddings"):
         connection.execute(queries()[query], {"id": merged.id, "into": kept.id})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,13 +88,14 @@ class Recognition:
 
         """
         binding = self.binding  # read once, because the threshold may be changed meanwhile
-        used, top = _similarity(threshold, binding.identify_threshold), _at_least_one(top)
+        own = binding.identify_threshold
+        used, top = _similarity(threshold, own), _at_least_one(top)
         with self._opened(photo) as opened:
             faces = self.engine.detect_and_embed(opened.pixels, every_face)
             name = opened.name
-        matches = self.identify_embeddings([face.embedding for face in faces], threshold=used, top=top)
+        matches = self._search([face.embedding for face in faces], used, top, own)
         identified = tuple(IdentifiedFace(face, tuple(found)) for face, found in zip(faces, matches, strict=True))
-        return Identification(name, binding.model_name or "", used, identified)
+        return Identification(name, binding.model_name or "", used, own, identified)
 
     def identify_embedding(self, embedding: Any, *, threshold: float | None = None, top: int = 1) -> list[Match]:
         """The people above the threshold for a bare embedding, shape (512,), best first.
@@ -101,9 +104,8 @@ class Recognition:
             EmbeddingError: it is not 512 finite numbers that are not all zero.
 
         """
-        asked = self._asked(embedding, threshold, top)
-        with stage("search"):
-            return self._database.read("find_similar_faces", asked, row_factory=class_row(Match))
+        (found,) = self.identify_embeddings([embedding], threshold=threshold, top=top)
+        return found
 
     def identify_embeddings(
         self, embeddings: Sequence[Any], *, threshold: float | None = None, top: int = 1
@@ -114,12 +116,8 @@ class Recognition:
             EmbeddingError: one of them is not 512 finite numbers that are not all zero.
 
         """
-        used, top = _similarity(threshold, self.binding.identify_threshold), _at_least_one(top)
-        if len(embeddings) == 1:
-            return [self.identify_embedding(embeddings[0], threshold=used, top=top)]
-        asked = [self._asked(embedding, used, top) for embedding in embeddings]
-        with stage("search"):
-            return self._database.read_each("find_similar_faces", asked, row_factory=class_row(Match))
+        own = self.binding.identify_threshold
+        return self._search(embeddings, _similarity(threshold, own), _at_least_one(top), own)
 
     def verify(
         self, photo: PhotoSource, user: UserRef, *, threshold: float | None = None, face: WhichFace = "only"
@@ -149,14 +147,16 @@ class Recognition:
 
         """
         user_id = id_in_range(user) if isinstance(user, int) else self.user(user).id
-        used = _similarity(threshold, self.binding.verify_threshold)
+        own = self.binding.verify_threshold
+        used = _similarity(threshold, own)
         asked = {"embedding": unit_embedding(embedding), "user_id": user_id, "threshold": used}
         with stage("search"):
             rows = self._database.read("verify_face", asked, row_factory=tuple_row)
         if not rows:
             raise unknown_user(user)
         match, similarity, name, email = rows[0]
-        return Verification(match, similarity, used, user_id, name, email)
+        known = self._of_match(similarity, own) if match else None
+        return Verification(match, similarity, used, user_id, name, email, known)
 
     def faces(self, photo: PhotoSource) -> list[Face]:
         """Find every face of a photo and embed it, the largest first; nothing is searched for, and nothing kept.
@@ -177,9 +177,11 @@ class Recognition:
             PhotoError: one of the photos cannot be used.
 
         """
-        used = _similarity(threshold, self.binding.verify_threshold)
+        own = self.binding.verify_threshold
+        used = _similarity(threshold, own)
         similarity = float(np.dot(self._embed_one(photo, face).embedding, self._embed_one(other, face).embedding))
-        return Comparison(similarity >= used, similarity, used)
+        match = similarity >= used
+        return Comparison(match, similarity, used, self._of_match(similarity, own) if match else None)
 
     def user(self, user: UserRef) -> User:
         """The user with this id or e-mail.
@@ -192,21 +194,36 @@ class Recognition:
             return get_user(connection, user)
 
     def confidence(self, similarity: float) -> float | None:
-        """A similarity as a confidence of 0 to 100; see `pgface.confidence`. None for a gallery without a model."""
+        """A similarity as a confidence of 0 to 100, whether or not it is a match; see `pgface.confidence`.
+
+        None for a gallery without a model, and for NaN.
+        """
         anchors = self._model.current_anchors(self._database)
-        return confidence(similarity, anchors) if anchors else None
+        return confidence(similarity, anchors) if anchors and not math.isnan(similarity) else None
 
     # Inside
 
+    def _of_match(self, similarity: float, own: float) -> float | None:
+        """The confidence of a match: none below the gallery's own threshold, so that a stranger never looks likely."""
+        return self.confidence(similarity) if similarity >= own else None
+
+    def _search(self, embeddings: Sequence[Any], threshold: float, top: int, own: float) -> list[list[Match]]:
+        """The people above a threshold for each embedding; those below the gallery's own have no confidence."""
+        asked = [
+            {"embedding": unit_embedding(embedding), "threshold": threshold, "max_results": top}
+            for embedding in embeddings
+        ]
+        with stage("search"):
+            if len(asked) == 1:
+                found = [self._database.read("find_similar_faces", asked[0], row_factory=class_row(Match))]
+            else:
+                found = self._database.read_each("find_similar_faces", asked, row_factory=class_row(Match))
+        return [
+            [replace(match, confidence=self._of_match(match.similarity, own)) for match in matches] for matches in found
+        ]
+
     def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
         return open_photo(photo, self._limits)
-
-    def _asked(self, embedding: Any, threshold: float | None, top: int) -> dict[str, Any]:
-        return {
-            "embedding": unit_embedding(embedding),
-            "threshold": _similarity(threshold, self.binding.identify_threshold),
-            "max_results": _at_least_one(top),
-        }
 
     def _embed_one(self, photo: PhotoSource, which: WhichFace) -> Face:
         with self._opened(photo) as opened:

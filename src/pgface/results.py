@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pgface.faces.engine import Detection, Quality
+if TYPE_CHECKING:
+    from pgface.faces.engine import Detection, Quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Match:
     similarity: float
     """Cosine of the probe and this user's best embedding, -1 to 1."""
     embedding_id: int
+    confidence: float | None = None
+    """0 to 100, by `pgface.confidence`; None below the gallery's own threshold and in a gallery without a model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +91,9 @@ class Identification:
     photo: str
     model: str
     threshold: float
+    """The one that was used."""
+    gallery_threshold: float
+    """The gallery's own: a face below it is a stranger's, whatever threshold was asked for."""
     faces: tuple[IdentifiedFace, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -106,6 +112,9 @@ class Verification:
     user_id: int
     name: str
     email: str
+    confidence: float | None = None
+    """0 to 100, by `pgface.confidence`; None where the photo does not match, below the gallery's own threshold, and in
+    a gallery without a model."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -119,6 +128,8 @@ class Comparison:
     match: bool
     similarity: float
     threshold: float
+    confidence: float | None = None
+    """As `Verification.confidence`."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""

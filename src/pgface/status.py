@@ -7,10 +7,10 @@ from psycopg.rows import dict_row
 from pgface.binding import GalleryModel
 from pgface.errors import ModelError, ModelMismatchError
 from pgface.evaluation.advice import advise
-from pgface.evaluation.calibration import history
+from pgface.evaluation.history import history
 from pgface.postgres.database import Database
 from pgface.results import Status
-from pgface.search import read_search_state
+from pgface.search.state import read_search_state
 from pgface.settings import Settings
 
 
@@ -24,7 +24,7 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
     del counts["people_enrolled"]
     provider = problem = None
     try:
-        provider = model.engine.execution_provider
+        provider = model.execution_provider
     except (ModelError, ModelMismatchError) as error:
         problem = str(error)
     return Status(

@@ -1,4 +1,4 @@
-"""Names and e-mails in the one form in which pgface keeps, compares and shows them.
+"""Names and e-mails in the one form in which pgface keeps, compares and shows them, and numbers of things.
 
 A keyboard, a folder of macOS and a form of the web write the same word in different bytes. What looks the same must be
 the same, and what cannot be seen must not make a difference.
@@ -22,6 +22,18 @@ def cleaned(text: str) -> str:
     """
     composed = unicodedata.normalize("NFC", text.translate(_INVISIBLE))
     return "".join(" " if unicodedata.category(sign) == "Zs" else sign for sign in composed).strip()
+
+
+def counted(number: int, one: str, more: str | None = None) -> str:
+    """A number with what is counted, such as "1 photo", "0 photos" or "1,200 photos".
+
+    Args:
+        number: how many there are.
+        one: what follows the number 1; it may be more than a noun, such as "photo is".
+        more: what follows any other number; `one` with an s if not given.
+
+    """
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
 
 
 def is_visible(text: str) -> bool:

@@ -60,14 +60,17 @@ def test_enroll_identify_verify_compare_detect_and_erase(api: Served, send: Send
     (stranger,) = send("/identify", program, {"photo": photos(BUSH, 1)}).json()["faces"]
     assert (stranger["identified"], stranger["matches"]) == (False, [])
     (anybody,) = send("/identify", program, {"photo": photos(BUSH, 1)}, threshold=-1).json()["faces"]
-    assert [match["user_id"] for match in anybody["matches"]] == [user["id"]]
+    assert [(match["user_id"], match["confidence"]) for match in anybody["matches"]] == [(user["id"], None)]
 
     for who in ({"user_id": user["id"]}, {"email": "BLAIR@example.org"}):
         verified = send("/verify", program, {"photo": photos(BLAIR, 5)}, **who).json()
-        assert (verified["match"], verified["user_id"]) == (True, user["id"])
-    assert send("/verify", program, {"photo": photos(BUSH, 1)}, user_id=user["id"]).json()["match"] is False
-    assert send("/compare", program, {"photo": photos(BUSH, 1), "other": photos(BUSH, 2)}).json()["match"] is True
-    assert send("/compare", program, {"photo": photos(BUSH, 1), "other": photos(BLAIR, 2)}).json()["match"] is False
+        assert (verified["match"], verified["user_id"], verified["confidence"] > 80) == (True, user["id"], True)
+    refused = send("/verify", program, {"photo": photos(BUSH, 1)}, user_id=user["id"]).json()
+    assert (refused["match"], refused["confidence"]) == (False, None)
+    same = send("/compare", program, {"photo": photos(BUSH, 1), "other": photos(BUSH, 2)}).json()
+    assert (same["match"], same["confidence"] > 80) == (True, True)
+    different = send("/compare", program, {"photo": photos(BUSH, 1), "other": photos(BLAIR, 2)}).json()
+    assert (different["match"], different["confidence"]) == (False, None)
     (seen,) = send("/detect", program, {"photo": photos(BUSH, 1)}).json()["faces"]
     assert seen["box"]["width"] > 40
     assert len(seen["landmarks"]) == 5

@@ -17,10 +17,11 @@ from psycopg import Connection, sql
 from pgface.binding import Binding, read_anchors
 from pgface.confidence import confidence
 from pgface.errors import EvaluationError, GalleryError, ModelMismatchError
-from pgface.evaluation.calibration import apply, current, history, propose
+from pgface.evaluation.calibration import apply, propose
 from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.embedded import EmbeddedPhotos
 from pgface.evaluation.histogram import index_of
+from pgface.evaluation.history import current, history
 from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model, propose_calibration
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database
@@ -132,8 +133,8 @@ def test_a_gallery_begins_with_its_models_figures_and_sql_says_the_same(
 ) -> None:
     with Database.open(gallery.settings) as database:
         anchors = read_anchors(database)
-    assert [anchor.confidence for anchor in anchors] == [40, 60, 80, 90, 95, 99]
-    for similarity in (-1.5, -1.0, -0.3, 0.106, 0.2, 0.241, 0.296, 0.5, 0.99, 1.0, 1.0000001):
+    assert [anchor.confidence for anchor in anchors] == [0, 50, 80, 90, 95, 99]
+    for similarity in (-1.5, -1.0, -0.3, 0.01, 0.106, 0.2, 0.241, 0.296, 0.5, 0.99, 1.0, 1.0000001):
         row = connection.execute("SELECT similarity_confidence(%s)", (similarity,)).fetchone()
         assert row is not None
         assert row[0] == pytest.approx(confidence(similarity, anchors))

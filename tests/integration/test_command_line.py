@@ -54,7 +54,7 @@ def test_enroll_identify_verify_compare(pgface: Run, photos: Photos, tmp_path: P
     assert len(face["box"]) == 4
     assert face["identified"] is True
     (match,) = face["matches"]
-    assert match.keys() == {"user_id", "name", "email", "similarity", "embedding_id"}
+    assert match.keys() == {"user_id", "name", "email", "similarity", "confidence", "embedding_id"}
     assert match["name"] == "Colin Powell"
     with Image.open(picture) as annotated, Image.open(powell[2]) as original:
         assert annotated.size == original.size
@@ -64,11 +64,11 @@ def test_enroll_identify_verify_compare(pgface: Run, photos: Photos, tmp_path: P
 
     verified = json.loads(pgface("verify", powell[2], "--user", "colin@example.org", "--json").stdout)
     assert verified["match"] is True
-    assert verified.keys() == {"match", "similarity", "threshold", "user_id", "name", "email"}
+    assert verified.keys() == {"match", "similarity", "threshold", "confidence", "user_id", "name", "email"}
     other = pgface("verify", photos("George_W_Bush", 1), "--user", verified["user_id"])  # an answer, not a failure
     assert other.stdout.startswith(says.THIS_IS_NOT_THE_USER.format(name="Colin Powell", email="colin@example.org"))
     compared = json.loads(pgface("compare", powell[0], powell[1], "--json").stdout)
-    assert compared.keys() == {"match", "similarity", "threshold"}
+    assert compared.keys() == {"match", "similarity", "threshold", "confidence"}
     assert compared["match"] is True
     assert pgface("compare", powell[0], photos("George_W_Bush", 1)).stdout.startswith(says.DIFFERENT_PEOPLE)
 
@@ -104,10 +104,6 @@ def people(faces_dir: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def reports(folder: Path) -> list[Path]:
-    return list(folder.glob("pgface-report-*.csv"))
-
-
 def test_a_folder(pgface: Run, people: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.csv"
     done = pgface("enroll", "--folder", people, "--report", report)
@@ -116,14 +112,10 @@ def test_a_folder(pgface: Run, people: Path, tmp_path: Path) -> None:
     assert SEVERAL_FACES.is_in(done.stderr, count=3)
     assert len(report.read_text().splitlines()) == 21
     assert report.stat().st_mode & 0o777 == 0o600
-    assert reports(tmp_path) == []
     again = json.loads(pgface("enroll", "--folder", people, "--faces", "largest", "--json").stdout)
     assert (again["enrolled"], again["already_enrolled"], again["refused"]) == (1, 19, [])
-    (default,) = reports(tmp_path)
-    assert again["report"] == default.name
-    assert default.stat().st_mode & 0o777 == 0o600
-    assert len(default.read_text().splitlines()) == 21
-    assert [file for file in (tmp_path / "data").rglob("*") if file.suffix == ".csv"] == []
+    assert again["report"] is None
+    assert [file for file in tmp_path.rglob("*.csv") if file != report] == []
 
 
 def test_many_refusals_of_a_folder(pgface: Run, tmp_path: Path) -> None:
@@ -134,30 +126,39 @@ def test_many_refusals_of_a_folder(pgface: Run, tmp_path: Path) -> None:
     done = pgface("enroll", "--folder", "people")
     assert "bob/0.jpg: " in done.stderr  # and not "0.jpg", which both have
     assert len(done.stderr.splitlines()) == 11
-    more = says.MORE_REFUSALS_IN_THE_REPORT.format(more=2, count=12, error="PhotoFormatError")
+    more = says.MORE_REFUSALS.format(more=2, count=12, error="PhotoFormatError")
     assert done.stderr.endswith(f"{more}\n")
-    report = says.REPORT_OF_EACH_PHOTO.format(report=reports(tmp_path)[0].name)
+    assert list(tmp_path.glob("*.csv")) == []
+    done = pgface("enroll", "--folder", "people", "--report", "report.csv")
+    assert says.MORE_REFUSALS_ARE_IN_THE_REPORT.format(more=2, count=12, error="PhotoFormatError") in done.stderr
+    report = says.REPORT_OF_EACH_PHOTO.format(report="report.csv")
     assert done.stdout.endswith(f"{report}\n")
+    assert len((tmp_path / "report.csv").read_text().splitlines()) == 13
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_the_run(pgface: Run, people: Path, tmp_path: Path) -> None:
     refused = pgface("enroll", "--folder", people, "--report", tmp_path / "no" / "report.csv", code=1)
     assert says.REPORT_CANNOT_BE_WRITTEN.format(report="report.csv") in refused.stderr
     assert says.NO_USERS_YET in pgface("users", "list").stdout
-    pgface("enroll", "--folder", tmp_path / "nowhere", code=1)
-    assert reports(tmp_path) == []
+    report = tmp_path / "report.csv"
+    pgface("enroll", "--folder", tmp_path / "nowhere", "--report", report, code=1)
+    assert not report.exists()
+    report.write_text("of the run before")
+    pgface("enroll", "--folder", tmp_path / "nowhere", "--report", report, code=1)
+    assert report.read_text() == "of the run before"
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("pgface")
 @pytest.mark.parametrize("how", ["Ctrl-C", "the server goes away"])
 def test_a_folder_run_that_is_broken_off(environment: dict[str, str], people: Path, tmp_path: Path, how: str) -> None:
-    command = [sys.executable, "-m", "pgface", "enroll", "--folder", str(people)]
+    report = tmp_path / "report.csv"
+    command = [sys.executable, "-m", "pgface", "enroll", "--folder", str(people), "--report", str(report)]
     variables = without_settings() | environment | {"PGFACE_CONNECT_TIMEOUT": "2"}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=variables, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
         end = time.monotonic() + 60
-        while not reports(tmp_path) and time.monotonic() < end:
+        while not report.exists() and time.monotonic() < end:
             time.sleep(0.01)
         time.sleep(0.1)
         if how == "Ctrl-C":
@@ -171,7 +172,7 @@ def test_a_folder_run_that_is_broken_off(environment: dict[str, str], people: Pa
     assert printed == ""
     assert "Traceback" not in complaint
     assert says.SAME_COMMAND_GOES_ON in complaint
-    assert reports(tmp_path) == []
+    assert not report.exists()
 
 
 def test_what_fails_says_why_and_ends_with_1(pgface: Run, photos: Photos, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from pgface.cli import app
+from pgface.cli.commands import app
 from pgface.enrollment import unit_embeddings
 from pgface.errors import MigrationError, ModelMismatchError, PgfaceError
 from pgface.faces.choice import one_face

@@ -17,7 +17,7 @@ from pgface.settings import Settings, get_settings
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
-"""Runs a command by its arguments, checks the exit code (0, or `code=`), and returns what it printed."""
+"""Runs a command by its arguments, checks the exit code (0, or `code=`; None for any), and returns what it printed."""
 
 SECONDS = 120
 """After which a process that still runs has failed the test."""
@@ -45,7 +45,7 @@ def runner(environment: Mapping[str, str], cwd: Path | None = None) -> Run:
     Not for threads, for commands that replace the process (`postgres psql`), or for `serve`, which sets variables.
     """
 
-    def run(*arguments: object, code: int = 0, stdin: str = "", more: Mapping[str, str] | None = None) -> Done:
+    def run(*arguments: object, code: int | None = 0, stdin: str = "", more: Mapping[str, str] | None = None) -> Done:
         wanted = dict(environment) | dict(more or {})
         given: dict[str, str | None] = {name: None for name in os.environ if name.startswith("PGFACE_")}
         command = ["pgface", *map(str, arguments)]
@@ -96,7 +96,7 @@ def _exit_code() -> int:
     return 0
 
 
-def _checked(done: Done, code: int) -> Done:
-    assert done.returncode == code, done.stderr
+def _checked(done: Done, code: int | None) -> Done:
+    assert code is None or done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done

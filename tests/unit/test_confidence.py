@@ -9,15 +9,29 @@ import pytest
 from pgface.confidence import CONFIDENCE_OF_FMR, anchors_of, confidence
 from pgface.faces.models import REGISTRY
 
-ANCHORS = anchors_of([(1e-4, 0.3, False), (1e-3, 0.2, False), (1e-6, 0.5, True)])
+ANCHORS = anchors_of([(1e-4, 0.3, False), (0.5, 0.0, False), (1e-3, 0.2, False), (1e-6, 0.5, True)])
 
 
 def test_anchors_have_their_own_confidence_and_lines_lie_between() -> None:
-    assert [anchor.confidence for anchor in ANCHORS] == [80, 90, 99]
+    assert [anchor.confidence for anchor in ANCHORS] == [0, 80, 90, 99]
     assert confidence(0.2, ANCHORS) == 80
+    assert confidence(0.1, ANCHORS) == pytest.approx(40)
     assert confidence(0.25, ANCHORS) == pytest.approx(85)
     assert confidence(0.4, ANCHORS) == pytest.approx(94.5)
-    assert confidence(-0.4, ANCHORS) == pytest.approx(40)
+    assert confidence(0.75, ANCHORS) == pytest.approx(99.5)
+
+
+@pytest.mark.parametrize("similarity", [0.0, -0.004, -0.5])
+def test_a_typical_stranger_reads_as_0(similarity: float) -> None:
+    assert confidence(similarity, ANCHORS) == 0
+
+
+@pytest.mark.parametrize("model", REGISTRY.values(), ids=lambda model: model.name)
+@pytest.mark.parametrize(("fmr", "expected"), [(0.5, 0), (1e-2, 50), (1e-3, 80), (1e-4, 90), (1e-6, 99)])
+def test_error_rates_fix_the_scale_for_every_model(model, fmr: float, expected: float) -> None:  # type: ignore[no-untyped-def]
+    published = model.thresholds.fmr_thresholds
+    (similarity,) = [similarity for rate, similarity, _ in published if rate == fmr]
+    assert confidence(similarity, anchors_of(published)) == expected
 
 
 @pytest.mark.parametrize(("similarity", "expected"), [(-1, 0), (-1.0000001, 0), (1, 100), (1.0000001, 100)])
@@ -26,9 +40,11 @@ def test_the_ends(similarity: float, expected: float) -> None:
 
 
 def test_it_always_rises_also_where_anchors_meet() -> None:
-    anchors = anchors_of([(1e-3, 0.4, False), (1e-4, 0.4, False), (1e-5, 0.39, True), (1e-6, 1.2, True)])
-    assert [anchor.similarity for anchor in anchors] == pytest.approx([0.4, 0.4001, 0.4002])
-    found = [confidence(step / 5_000 - 1, anchors) for step in range(10_001)]
+    anchors = anchors_of(
+        [(0.5, -1.0, False), (1e-3, 0.4, False), (1e-4, 0.4, False), (1e-5, 0.39, True), (1e-6, 1.2, True)]
+    )
+    assert [anchor.similarity for anchor in anchors] == pytest.approx([-0.9999, 0.4, 0.4001, 0.4002])
+    found = [confidence(step / 5_000 - 0.9999, anchors) for step in range(10_001)]
     assert all(low < high for low, high in pairwise(found))
 
 

@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 
 from pgface.binding import Binding
-from pgface.evaluation.advice import advise, follow
-from pgface.evaluation.calibration import PastCalibration
-from pgface.evaluation.tail import Tail, rate_of_each
+from pgface.evaluation.advice import advise
+from pgface.evaluation.calibration import follow
+from pgface.evaluation.history import PastCalibration
+from pgface.evaluation.pareto import Tail, rate_of_each
 
 BINDING = Binding(uuid4(), "buffalo_sc", 512, 640, "ab" * 32, 0.30, 0.40)
 PAST = PastCalibration(

@@ -14,7 +14,8 @@ from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Replicates
 from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.histogram import ScoreHistogram
-from pgface.evaluation.tail import REACH, NonMatedTrials, Tail, _widening, fpir_of, rate_of_each
+from pgface.evaluation.pareto import Tail, fpir_of, rate_of_each
+from pgface.evaluation.tail import REACH, NonMatedTrials, _widening
 from support.evaluated_people import photos
 from support.sentences import evaluation as says
 

@@ -21,7 +21,7 @@ SOURCE = ROOT / "src" / "pgface"
 
 # Arrows point one way: a room may import only from those named here, and from within itself.
 MAY_IMPORT = {
-    "errors": set(),
+    "errors": {"texts"},
     "schema": set(),
     "forks": set(),
     "machine": set(),
@@ -29,8 +29,8 @@ MAY_IMPORT = {
     "private_folder": set(),
     "ownership": set(),
     "stages": set(),
-    "faces": {"ownership", "errors", "forks", "settings", "private_folder", "stages"},
-    "postgres": {"ownership", "errors", "forks", "machine", "settings", "schema", "private_folder"},
+    "faces": {"ownership", "errors", "forks", "settings", "private_folder", "stages", "texts"},
+    "postgres": {"ownership", "errors", "forks", "machine", "settings", "schema", "private_folder", "texts"},
     "photo_workers": {"errors", "settings", "faces"},
     "plotting": {"errors"},
     "signals": set(),
@@ -95,6 +95,7 @@ MAY_IMPORT = {
         "people",
         "photo_files",
         "photo_inventory",
+        "texts",
     },
     "legacy": {
         "errors",
@@ -137,6 +138,7 @@ MAY_IMPORT = {
         "plotting",
         "private_folder",
         "results",
+        "texts",
     },
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pgface.cli import app
+from pgface.cli.commands import app
 from pgface.deployment import CONTAINER_ID, Owner, default_owner, make_secrets
 from pgface.errors import StorageError
 from support.sentences import commands as says

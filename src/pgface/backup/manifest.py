@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from pgface.backup.tables import NOT_KEPT
 from pgface.errors import ArchiveError
-from pgface.faces.engine import ModelIdentity
+from pgface.faces.models import ModelIdentity
 
 FORMAT: Final = "pgface-backup"
 FORMAT_VERSION: Final = 1

@@ -61,7 +61,10 @@ def _opened_alone(path: Path) -> Iterator[BinaryIO]:
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    raise StorageError(f"{path} is being written by another backup; wait for it.") from None
+                    file = path.with_name(path.name.removesuffix(".partial"))
+                    raise StorageError(
+                        f"{file} is being written by another backup; wait for its end, or give another name."
+                    ) from None
             # Whoever had the lock before may have finished, and what was opened is its whole file by now.
             if not _is(path, descriptor):
                 continue

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pgface.benchmark.facts import Server, machine, read_server
+from pgface.benchmark.forecast import Forecast
 from pgface.benchmark.loading import loaded_gallery
-from pgface.benchmark.measure import OnStep, Plan, measure
+from pgface.benchmark.measure import Plan, measure
 from pgface.benchmark.results import GalleryResult
 from pgface.benchmark.synthetic import DIMENSION, PHOTOS_PER_PERSON, Kind, SyntheticPeople
 from pgface.benchmark.workspace import server
@@ -59,7 +60,8 @@ def run(
     plan: Plan,
     *,
     seed: int = 1,
-    on_step: OnStep = lambda _: None,
+    on_begin: Callable[[float], None] = lambda _: None,
+    on_step: Callable[[str, float], None] = lambda _, __: None,
     on_result: Callable[[GalleryResult], None] = lambda _: None,
 ) -> Benchmark:
     """Measure galleries of some sizes and kinds, each in a schema of its own that is dropped.
@@ -70,7 +72,8 @@ def run(
         kinds: how they are spread.
         plan: how much to measure.
         seed: of the synthetic people.
-        on_step: is told what begins now.
+        on_begin: is told how many seconds all of it takes, about.
+        on_step: is told what begins now, and the share of the whole that is done, 0 to 1.
         on_result: is given each gallery's results as soon as they are there.
 
     Raises:
@@ -81,20 +84,23 @@ def run(
     require_memory(max(sizes), plan)
     results = []
     with server(settings):  # the embedded one is then not stopped and started between two galleries
-        for people, kind in product(sorted(set(sizes)), kinds):
-            name = f"{people:,} people, {kind}"
-            on_step(f"{name}: loading")
+        galleries = list(product(sorted(set(sizes)), kinds))
+        plans = [plan if people == max(sizes) else replace(plan, clients=0) for people, _ in galleries]
+        forecast = Forecast([(people, in_this) for (people, _), in_this in zip(galleries, plans, strict=True)])
+        on_begin(forecast.seconds)
+        for (people, kind), in_this in zip(galleries, plans, strict=True):
+            begin = partial(_begin, forecast, on_step, f"{people:,} people, {kind}")
+            begin("loading")
             with loaded_gallery(settings, SyntheticPeople(kind, seed), people) as loaded:
-                in_this = plan if people == max(sizes) else replace(plan, clients=0)
-                result = measure(loaded, in_this, partial(_name_step, on_step, name))
+                result = measure(loaded, in_this, begin)
                 found_server = read_server(loaded.database)
             results.append(result)
             on_result(result)
     return Benchmark(machine(), found_server, seed, tuple(results))
 
 
-def _name_step(on_step: OnStep, name: str, step: str) -> None:
-    on_step(f"{name}: {step}")
+def _begin(forecast: Forecast, on_step: Callable[[str, float], None], name: str, step: str) -> None:
+    on_step(f"{name}: {step}", forecast.begin(step))
 
 
 def require_memory(people: int, plan: Plan) -> None:

@@ -11,13 +11,15 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 from psycopg import sql
 
-from pgface.errors import DatabaseError
+from pgface.errors import DatabaseError, DatabaseUnreachableError
 from pgface.postgres.database import initialise
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.postgres.errors import translated
 from pgface.settings import Settings
 
 PREFIX = "pgface_bench_"
+_AFTER_A_LOSS = 2.0
+"""Seconds to wait for a server that has just been found gone."""
 
 
 @contextmanager
@@ -51,11 +53,15 @@ def scratch_schema(settings: Settings) -> Iterator[tuple[str, str]]:
     """The name of a schema that is not there yet, and the server's URL; what was made is dropped whatever happens."""
     name = f"{PREFIX}{secrets.token_hex(4)}"
     with server(settings) as url:
+        patience = settings.connect_timeout
         try:
             yield name, url
+        except DatabaseUnreachableError:
+            patience = _AFTER_A_LOSS  # it was waited for already
+            raise
         finally:
             with without_ctrl_c():  # a second one would leave the schema behind
-                _drop(url, name, settings.connect_timeout)
+                _drop(url, name, patience)
 
 
 def _drop(url: str, schema_name: str, connect_timeout: float) -> None:

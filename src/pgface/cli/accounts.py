@@ -1,8 +1,7 @@
-"""`pgface tokens`, `pgface keys`, `pgface audit`, `pgface roles`, and passwords of users."""
+"""`pgface tokens`, `pgface keys`, `pgface audit` and `pgface roles`."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -20,31 +19,18 @@ from pgface.accounts import (
 )
 from pgface.accounts.attempts import prune_attempts
 from pgface.cli.gallery import user_ref
-from pgface.cli.output import JsonOption, print_json, print_table, say
+from pgface.cli.output import JsonOption, print_json, print_table, say, when
 from pgface.cli.users import LimitOption, UserArgument
-from pgface.cli.users import app as users_app
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database, connected
 from pgface.postgres.roles import READER, SERVICE, grant_reader, grant_service, require_own
 from pgface.settings import get_settings
+from pgface.texts import counted
 
 tokens_app = typer.Typer(help="Logins of people.", no_args_is_help=True)
 keys_app = typer.Typer(help="API keys of programs.", no_args_is_help=True)
 audit_app = typer.Typer(help="What happened to accounts.", no_args_is_help=True)
 roles_app = typer.Typer(help="PostgreSQL roles that may do less than the gallery's owner.", no_args_is_help=True)
-
-
-@users_app.command("set-password")
-def set_password(user: UserArgument) -> None:
-    """Set a user's password; all their logins end. It is asked for, or read from the first line of a pipe."""
-    with Gallery.open() as gallery:
-        found = gallery.user(user_ref(user))
-        if sys.stdin.isatty():
-            password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-        else:
-            password = sys.stdin.readline().rstrip("\n")
-        Accounts(gallery).set_password(found.id, password, client=COMMAND_LINE)
-    say(f"{found.name} <{found.email}> has a new password, and is logged in nowhere.")
 
 
 @tokens_app.command("list")
@@ -55,8 +41,8 @@ def list_tokens(user: UserArgument, json: JsonOption = False) -> None:
     if json:
         print_json([login.to_json() for login in logins])
         return
-    rows = [(one.id, f"{one.confidence:.4f}", one.created_at, one.expires_at) for one in logins]
-    print_table(("id", "confidence", "since", "until"), rows, empty="This user is logged in nowhere.")
+    rows = [(one.id, f"{one.confidence:.4f}", when(one.created_at), when(one.expires_at)) for one in logins]
+    print_table(("id", "confidence", "since", "until"), rows, empty="This user is not logged in.")
 
 
 @tokens_app.command()
@@ -67,7 +53,7 @@ def revoke(user: UserArgument, json: JsonOption = False) -> None:
     if json:
         print_json({"ended": ended})
     else:
-        say(f"Ended {ended} logins.")
+        say(f"Ended {counted(ended, 'login')}.")
 
 
 @tokens_app.command()
@@ -79,7 +65,7 @@ def prune(json: JsonOption = False) -> None:
     if json:
         print_json({"removed": removed})
     else:
-        say(f"Removed {removed} logins that had ended.")
+        say(f"Removed {counted(removed, 'login')} that had ended.")
 
 
 @keys_app.command()
@@ -107,7 +93,7 @@ def list_api_keys(json: JsonOption = False) -> None:
         print_json([key.to_json() for key in keys])
         return
     rows = [
-        (key.id, key.name, ", ".join(key.scopes), f"{key.created_at:%Y-%m-%d %H:%M}", key.last_used_at, key.revoked_at)
+        (key.id, key.name, ", ".join(key.scopes), when(key.created_at), when(key.last_used_at), when(key.revoked_at))
         for key in keys
     ]
     print_table(("id", "name", "scopes", "since", "last used", "revoked"), rows, empty="There are no keys.")
@@ -138,13 +124,13 @@ def list_audit(
     rows = [
         (
             entry.id,
-            f"{entry.at:%Y-%m-%d %H:%M:%S}",
+            when(entry.at),
             entry.event,
             entry.reason or entry.outcome,
             entry.user_id if entry.key_id is None else f"key {entry.key_id}",
             entry.actor,
             entry.address,
-            entry.similarity,
+            None if entry.similarity is None else f"{entry.similarity:.3f}",
         )
         for entry in entries
     ]
@@ -163,7 +149,7 @@ def prune_log(
     if json:
         print_json({"removed": removed})
     else:
-        say(f"Removed {removed} rows of more than {older_than} days ago.")
+        say(f"Removed {counted(removed, 'row')} of more than {counted(older_than, 'day')} ago.")
 
 
 @roles_app.command("create")

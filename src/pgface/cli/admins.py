@@ -6,8 +6,9 @@ import typer
 
 from pgface.accounts import COMMAND_LINE, add_administrator, list_administrators, remove_administrator
 from pgface.cli.gallery import user_ref
-from pgface.cli.output import JsonOption, print_json, print_table, say
+from pgface.cli.output import JsonOption, print_json, print_table, say, when
 from pgface.cli.users import UserArgument
+from pgface.people import full_name, shown_email
 from pgface.postgres.database import Database
 from pgface.settings import get_settings
 
@@ -19,7 +20,7 @@ def add(user: UserArgument) -> None:
     """Let a user see and change everybody's data in the service, when they have logged in with their password."""
     with Database.open(get_settings()) as database:
         found = add_administrator(database, user_ref(user), COMMAND_LINE)
-    say(f"{found.name} <{found.email}> is an administrator.")
+    say(f"{full_name(found.name, found.email)} is an administrator.")
 
 
 @app.command()
@@ -27,7 +28,7 @@ def remove(user: UserArgument) -> None:
     """Make an administrator an ordinary user again."""
     with Database.open(get_settings()) as database:
         found = remove_administrator(database, user_ref(user), COMMAND_LINE)
-    say(f"{found.name} <{found.email}> is an ordinary user.")
+    say(f"{full_name(found.name, found.email)} is an ordinary user.")
 
 
 @app.command("list")
@@ -38,5 +39,5 @@ def list_all(json: JsonOption = False) -> None:
     if json:
         print_json([one.to_json() for one in found])
         return
-    rows = [(one.id, one.name, one.email, f"{one.since:%Y-%m-%d %H:%M}") for one in found]
+    rows = [(one.id, one.name, shown_email(one.email), when(one.since)) for one in found]
     print_table(("id", "name", "e-mail", "since"), rows, empty="There are no administrators.")

@@ -13,6 +13,7 @@ from pgface.cli.output import JsonOption, print_error, print_json, progress, say
 from pgface.errors import PassphraseError
 from pgface.settings import Settings, get_settings
 from pgface.signals import ended_as_by_ctrl_c
+from pgface.texts import counted
 
 app = typer.Typer()
 
@@ -99,13 +100,19 @@ def _print_backup(report: BackupReport) -> None:
     say(f"{report.file}: {_contents(report.manifest)}, {report.size:,} bytes, in {report.seconds:.1f} s.")
     photos = report.manifest.photos
     if photos is not None and photos.missing:
-        print_error(f"{photos.missing:,} photo files are not in this machine's photos folder, and not in the archive:")
+        print_error(
+            f"{counted(photos.missing, 'photo file is', 'photo files are')} not in this machine's photos folder, "
+            f"and not in the archive:"
+        )
         for filepath in report.missing[:_SHOWN]:
             print_error(f"  {filepath}")
         if photos.missing > _SHOWN:
             print_error(f"  ... and {photos.missing - _SHOWN:,} more, listed in the archive")
     if photos is not None and photos.elsewhere:
-        print_error(f"{photos.elsewhere:,} photos have files that pgface did not write; those are not in the archive.")
+        print_error(
+            f"{counted(photos.elsewhere, 'photo has a file', 'photos have files')} that pgface did not write, and "
+            f"that is not in the archive."
+        )
     _say_other_tables(report.manifest)
     if not report.encrypted:
         say("It holds faces and is not encrypted: keep it where only you can read it, or add --encrypt.")
@@ -134,11 +141,12 @@ def _print_restored(settings: Settings, report: RestoreReport) -> None:
 
 def _contents(manifest: Manifest) -> str:
     if manifest.photos is None:
-        return f"{manifest.tables['face_embeddings']:,} embeddings"
+        return counted(manifest.tables["face_embeddings"], "embedding")
     tables = manifest.tables
     return (
-        f"{tables['users']:,} users, {tables['photos']:,} photos with {manifest.photos.files:,} files, "
-        f"{tables['face_embeddings']:,} embeddings"
+        f"{counted(tables['users'], 'user')}, {counted(tables['photos'], 'photo')} with "
+        f"{counted(manifest.photos.files, 'file')}, "
+        f"{counted(tables['face_embeddings'], 'embedding')}"
     )
 
 

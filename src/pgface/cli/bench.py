@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from pgface.benchmark.advice import advice
 from pgface.benchmark.measure import Plan
@@ -21,9 +22,10 @@ from pgface.benchmark.report import rows, table
 from pgface.benchmark.results import GalleryResult
 from pgface.benchmark.run import run
 from pgface.benchmark.synthetic import Kind
-from pgface.cli.output import console, errors, require_writable, say
+from pgface.cli.output import console, errors, note, require_writable, say
 from pgface.plotting import require_matplotlib
 from pgface.settings import get_settings
+from pgface.texts import counted
 
 app = typer.Typer()
 
@@ -101,8 +103,7 @@ def bench(
         for sentence in missing_peers():
             say(sentence)
     plan = Plan(probes=probes, peers=peers, clients=clients, seconds=seconds)
-    with _ended_by_signals(), _progress() as progress:
-        task = progress.add_task("")
+    with _ended_by_signals(), _told() as (begin, step):
 
         def show(result: GalleryResult) -> None:
             console.print(table(result.name, rows(result)))
@@ -113,7 +114,8 @@ def bench(
             kind.members,
             plan,
             seed=seed,
-            on_step=lambda step: progress.update(task, description=step),
+            on_begin=begin,
+            on_step=step,
             on_result=show,
         )
     for sentence in advice(found):
@@ -127,9 +129,23 @@ def bench(
         say(f"The plot: {plot}")
 
 
-def _progress() -> Progress:
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    return Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
+@contextmanager
+def _told() -> Iterator[tuple[Callable[[float], None], Callable[[str, float], None]]]:
+    """Say how long it takes, and what share is done: by a bar on a terminal, by a line for each step elsewhere."""
+    columns = SpinnerColumn(), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def begin(seconds: float) -> None:
+            how_long = counted(math.ceil(seconds / 60), "minute")
+            note(f"This takes about {how_long} on two cores. It searches synthetic galleries; yours is not touched.")
+
+        def step(name: str, share: float) -> None:
+            bar.update(task, description=name, completed=share)
+            if not errors.is_terminal:
+                note(f"{share:4.0%}  {name}")
+
+        yield begin, step
 
 
 @contextmanager

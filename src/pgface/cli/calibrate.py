@@ -18,10 +18,12 @@ from pgface.cli.output import (
     print_titled,
     progress,
     say,
+    when,
 )
 from pgface.confidence import Anchor
 from pgface.evaluation.advice import Advice, advise
-from pgface.evaluation.calibration import Calibration, Kind, PastCalibration, ThresholdChange, current, history
+from pgface.evaluation.calibration import Calibration, ThresholdChange
+from pgface.evaluation.history import Kind, PastCalibration, current, history
 from pgface.evaluation.report import percent
 from pgface.evaluation.run import (
     apply_calibration,
@@ -32,6 +34,7 @@ from pgface.evaluation.run import (
 from pgface.faces import model_defaults
 from pgface.postgres.database import Database
 from pgface.settings import get_settings
+from pgface.texts import counted
 
 app = typer.Typer()
 
@@ -191,17 +194,17 @@ def _in_use(binding: Binding, past: list[PastCalibration], advice: Advice) -> li
             f"is too low for FPIR {advice.target:g}: {advice.threshold:.4f} is advised; run `pgface calibrate`, or "
             "`pgface calibrate --follow`"
         )
-    facts.append((f"for {advice.people:,} people", f"the threshold to identify {fits}"))
+    facts.append((f"for {counted(advice.people, 'person', 'people')}", f"the threshold to identify {fits}"))
     return facts
 
 
 def _origin(row: PastCalibration) -> str:
     _, rate, _ = _NAMES[row.kind]
-    among = f" among {row.people_enrolled:,} people" if row.people_enrolled is not None else ""
+    among = f" among {counted(row.people_enrolled, 'person', 'people')}" if row.people_enrolled is not None else ""
     how = "extrapolated" if row.extrapolated else "counted"
     return (
         f"calibrated {row.calibrated_at:%Y-%m-%d}, {rate} {row.target:g}{among} ({how}), "
-        f"on {row.photos:,} photos of {row.people:,} people: {row.source}"
+        f"on {counted(row.photos, 'photo')} of {counted(row.people, 'person', 'people')}: {row.source}"
     )
 
 
@@ -215,8 +218,10 @@ def _print(calibration: Calibration) -> None:
 
 def _print_source(calibration: Calibration) -> None:
     say(
-        f"Measured on {calibration.photos:,} photos of {calibration.people:,} people ({calibration.source}): "
-        f"{calibration.failures_to_enroll:,} failures to enroll. With more enrolled photos of each person than the "
+        f"Measured on {counted(calibration.photos, 'photo')} of {counted(calibration.people, 'person', 'people')} "
+        f"({calibration.source}): "
+        f"{counted(calibration.failures_to_enroll, 'failure', 'failures')} to enroll. With more enrolled photos "
+        f"of each person than the "
         f"{(calibration.photos - calibration.failures_to_enroll) / calibration.people:.1f} here, strangers reach a "
         "threshold more often."
     )
@@ -224,7 +229,9 @@ def _print_source(calibration: Calibration) -> None:
 
 def _facts(change: ThresholdChange) -> list[tuple[str, object]]:
     name, rate, miss = _NAMES[change.kind]
-    among = f" among {change.people_enrolled:,} people" if change.people_enrolled is not None else ""
+    among = (
+        f" among {counted(change.people_enrolled, 'person', 'people')}" if change.people_enrolled is not None else ""
+    )
     facts: list[tuple[str, object]] = [
         (name, f"{rate} {change.target:g}{among}"),
         ("threshold now", f"{change.before:.4f}"),
@@ -249,7 +256,8 @@ def _facts(change: ThresholdChange) -> list[tuple[str, object]]:
         facts.append(
             (
                 "check",
-                f"among the {check.people_enrolled:,} other people of these photos, {percent(check.counted)} "
+                f"among the {counted(check.people_enrolled, 'other person', 'other people')} of these photos, "
+                f"{percent(check.counted)} "
                 f"({_rates(*check.counted_interval)}) were counted and {percent(check.estimated)} estimated",
             )
         )
@@ -276,7 +284,7 @@ def _print_history(past: list[PastCalibration]) -> None:
 
     rows = [
         (
-            f"{row.calibrated_at:%Y-%m-%d %H:%M}",
+            when(row.calibrated_at),
             row.kind,
             f"{row.threshold_before:.4f} → {row.threshold:.4f}",
             f"{_NAMES[row.kind][1]} {row.target:g}"
@@ -291,6 +299,12 @@ def _print_history(past: list[PastCalibration]) -> None:
     print_table(columns, rows, empty="No threshold of this gallery was set by calibration yet.")
 
 
+def _reached_by(anchor: Anchor) -> str:
+    return (
+        "half of all pairs of strangers" if anchor.fmr == 0.5 else f"1 in {round(1 / anchor.fmr):,} pairs of strangers"
+    )
+
+
 def _print_meanings(anchors: tuple[Anchor, ...]) -> None:
     if not anchors:
         return
@@ -299,7 +313,7 @@ def _print_meanings(anchors: tuple[Anchor, ...]) -> None:
         (
             f"{anchor.similarity:.4f}",
             f"{anchor.confidence:.0f}",
-            f"one pair of strangers in {round(1 / anchor.fmr):,}" + (" (extrapolated)" if anchor.extrapolated else ""),
+            _reached_by(anchor) + (" (extrapolated)" if anchor.extrapolated else ""),
             words.get(anchor.fmr, ""),
         )
         for anchor in reversed(anchors)

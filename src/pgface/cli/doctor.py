@@ -13,6 +13,7 @@ from rich.table import Table
 from pgface.cli.output import JsonOption, console, print_error, print_json, printable, say
 from pgface.doctor import CHECKS, Finding, State, diagnose, mend
 from pgface.settings import get_settings
+from pgface.texts import counted
 
 app = typer.Typer()
 
@@ -89,8 +90,8 @@ def _summary(findings: Sequence[Finding]) -> str:
     states = Counter(finding.state for finding in findings)
     if states["fine"] == len(findings):
         return "Everything is fine."
-    said = [f"{states['problem']} problem{'' if states['problem'] == 1 else 's'}"]
-    said += [f"{states['advice']} piece{'' if states['advice'] == 1 else 's'} of advice"] if states["advice"] else []
+    said = [counted(states["problem"], "problem")]
+    said += [counted(states["advice"], "piece of advice", "pieces of advice")] if states["advice"] else []
     said += [f"{states['unknown']} not looked at"] if states["unknown"] else []
     fixable = sum(finding.fix is not None for finding in findings)
     return f"{', '.join(said)}." + (f" `pgface doctor --fix` mends {fixable} of them." if fixable else "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from pgface.cli.output import as_given, print_error, print_json, progress, say
@@ -13,43 +12,47 @@ from pgface.errors import DatabaseUnreachableError, StorageError
 from pgface.faces.choice import WhichFace
 from pgface.folder import FolderReport
 from pgface.gallery import Gallery
+from pgface.texts import counted
 
 
 def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_file: Path | None, json: bool) -> None:
-    """Enroll a folder of people, print a summary, and write what became of each photo.
+    """Enroll a folder of people, print a summary, and write what became of each photo if asked to.
 
     Args:
         folder: holds a folder of photos for each person.
         face: which face of a photo with several is enrolled.
         allow_other_user: enroll a face also if it already belongs to another user.
-        report_file: where the report goes; a new file in the current folder if not given.
+        report_file: where the report goes; there is none if not given.
         json: print the summary as JSON.
 
     """
-    with Gallery.open() as gallery, _report_file(report_file) as file:
+    with Gallery.open() as gallery, _report_file(report_file):
         with _can_go_on(), progress() as show:
             report = gallery.enroll_folder(folder, face=face, allow_other_user=allow_other_user, on_progress=show)
-        _print(report, file, json)
-        with _writing(file):
-            report.write_csv(file)
-    if not json:
-        say(f"What became of each photo: {file}")
+        if report_file is not None:
+            with _writing(report_file):
+                report.write_csv(report_file)
+        _print(report, report_file, json)
+    if report_file is not None and not json:
+        say(f"What became of each photo: {report_file}")
 
 
 @contextmanager
-def _report_file(given: Path | None) -> Iterator[Path]:
-    """The file of the report, there before the run: nobody should wait an hour to learn that it cannot be written.
+def _report_file(file: Path | None) -> Iterator[None]:
+    """Make the report's file before the run: nobody should wait an hour to learn that it cannot be written.
 
-    Only its owner may read a new one, for it holds names and e-mails. It is where its owner sees it, and not in the
-    data folder, since it is not erased with a person.
+    Only its owner may read a new one, for it holds names and e-mails.
     """
-    file = given or Path(f"pgface-report-{datetime.now():%Y%m%d-%H%M%S-%f}.csv")
+    if file is None:
+        yield
+        return
+    new = not file.exists()
     with _writing(file):
-        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if given else os.O_EXCL), 0o600))
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
     try:
-        yield file
+        yield
     except BaseException:
-        if given is None:
+        if new:
             file.unlink(missing_ok=True)
         raise
 
@@ -77,7 +80,7 @@ def _can_go_on() -> Iterator[None]:
         raise
 
 
-def _print(report: FolderReport, file: Path, json: bool) -> None:
+def _print(report: FolderReport, file: Path | None, json: bool) -> None:
     refused = [photo for photo in report.photos if photo.outcome == "refused"]
     counts = {outcome: report.count(outcome) for outcome in ("enrolled", "already enrolled", "refused")}
     if json:
@@ -88,17 +91,19 @@ def _print(report: FolderReport, file: Path, json: bool) -> None:
                 "already_enrolled": counts["already enrolled"],
                 "refused": [{"photo": p.photo, "error": p.error, "reason": p.reason} for p in refused],
                 "seconds": round(report.seconds, 3),
-                "report": str(file),
+                "report": None if file is None else str(file),
             }
         )
         return
     rate = len(report.photos) / report.seconds if report.seconds else 0
     say(
-        f"{len(report.photos)} photos in {report.seconds:.1f} s ({rate:.1f} photos/s): {counts['enrolled']} enrolled, "
+        f"{counted(len(report.photos), 'photo')} in {report.seconds:.1f} s ({rate:.1f} photos/s): "
+        f"{counts['enrolled']} enrolled, "
         f"{counts['already enrolled']} already enrolled, {counts['refused']} refused."
     )
     for photo in refused[:10]:
         print_error(as_given(photo.photo, photo.reason))
     if len(refused) > 10:
         reasons = ", ".join(f"{count} {reason}" for reason, count in report.reasons().most_common())
-        print_error(f"... and {len(refused) - 10} more, which the report lists. In all: {reasons}.")
+        where = "which the report lists" if file is not None else "all of which `--report FILE` lists"
+        print_error(f"... and {len(refused) - 10} more, {where}. In all: {reasons}.")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pgface.annotate import annotate
-from pgface.cli.folder import enroll_folder
 from pgface.cli.output import (
     JsonOption,
     as_given,
@@ -29,12 +28,15 @@ from pgface.errors import (
     StorageError,
     UnknownUserError,
 )
-from pgface.faces.image import PhotoLimits, open_photo
-from pgface.gallery import Gallery
-from pgface.people import UserRef
-from pgface.results import Enrollment, Identification
+from pgface.people import full_name, shown_email
 from pgface.schema import init_sql
 from pgface.settings import get_settings
+from pgface.texts import counted
+
+if TYPE_CHECKING:
+    from pgface.gallery import Gallery
+    from pgface.people import UserRef
+    from pgface.results import Comparison, Enrollment, Identification, Status, Verification
 
 app = typer.Typer()
 
@@ -94,6 +96,13 @@ FaceOption = Annotated[
 UserArgument = Annotated[str, typer.Option("--user", help="E-mail or id of the user.")]
 
 
+def open_gallery() -> Gallery:
+    """Open the gallery. It is imported here: it takes NumPy and more, which some commands do without."""
+    from pgface.gallery import Gallery
+
+    return Gallery.open()
+
+
 def user_ref(text: str) -> UserRef:
     """A user as the command line names one: digits are an id, anything else is an e-mail.
 
@@ -118,6 +127,8 @@ def init(
     json: JsonOption = False,
 ) -> None:
     """Create the gallery or bring it up to date, and bind it to its model."""
+    from pgface.gallery import Gallery
+
     with Gallery.create(model=model) as gallery:
         status = gallery.status()
     if json:
@@ -126,7 +137,7 @@ def init(
     where = "the embedded PostgreSQL" if status.embedded else "PostgreSQL"
     say(
         f"The gallery in schema {status.schema} of {where} {status.postgresql} is ready: model {status.model}, "
-        f"{status.users} users, {status.embeddings} embeddings."
+        f"{counted(status.users, 'user')}, {counted(status.embeddings, 'embedding')}."
     )
 
 
@@ -135,7 +146,11 @@ def enroll(
     photos: Annotated[list[Path] | None, typer.Argument(help="Photos of the user.")] = None,
     user: Annotated[
         list[str] | None,
-        typer.Option("--user", help="E-mail of the user, added if new, or id. With --faces all, one for each face."),
+        typer.Option(
+            "--user",
+            metavar="USER",
+            help="E-mail of the user, added if new, or id. With --faces all, one for each face.",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of a new user; the e-mail's first part if not given.")] = None,
     folder: Annotated[
@@ -151,7 +166,7 @@ def enroll(
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write what became of each photo of a folder; pgface-report-<time>.csv here if not given."
+            help="Write what became of each photo of a folder to this file, as CSV. It holds names and e-mails."
         ),
     ] = None,
     json: JsonOption = False,
@@ -163,6 +178,8 @@ def enroll(
         if user or name or faces is WhichFaces.ALL:
             raise typer.BadParameter("--folder takes the people from its folders' names, and one face of each photo")
         face: Literal["only", "largest"] = "only" if faces is WhichFaces.ONLY else "largest"
+        from pgface.cli.folder import enroll_folder
+
         enroll_folder(folder, face, allow_other_user, report, json)
         return
     if not user or (len(user) > 1 and faces is not WhichFaces.ALL):
@@ -177,7 +194,7 @@ def _enroll_photos(
 ) -> None:
     done: list[Enrollment] = []
     failed: list[dict[str, Any]] = []
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         for photo in photos:
             try:
                 if faces is WhichFaces.ALL:
@@ -195,7 +212,13 @@ def _enroll_photos(
         print_json({"enrolled": [enrollment.to_json() for enrollment in done], "failed": failed})
     elif done:
         rows = [
-            (e.photo, e.user.name, e.user.email, "enrolled" if e.added else "already enrolled", _box(e.face))
+            (
+                e.photo,
+                e.user.name,
+                shown_email(e.user.email),
+                "enrolled" if e.added else "already enrolled",
+                _box(e.face),
+            )
             for e in done
         ]
         print_table(("photo", "name", "e-mail", "outcome", "box"), rows, empty="")
@@ -216,7 +239,7 @@ def identify(
     """Say who is in a photo (1:N)."""
     answers: list[Identification] = []
     failed: list[dict[str, Any]] = []
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         for number, photo in enumerate(photos, start=1):
             try:
                 answer = gallery.identify(photo, threshold=threshold, top=top)
@@ -239,18 +262,18 @@ def identify(
 
 
 def _print_identifications(answers: list[Identification]) -> None:
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for answer in answers:
         if not answer.faces:
-            rows.append((answer.photo, "no face", "", "", "", ""))
+            rows.append((answer.photo, "no face", "", "", "", "", ""))
         for face in answer.faces:
             score = f"{face.face.detection_score:.2f}"
             if not face.matches:
-                rows.append((answer.photo, _box(face.face), score, "unknown", "", ""))
+                rows.append((answer.photo, _box(face.face), score, "unknown", "", "", ""))
             for match in face.matches:
-                row = (answer.photo, _box(face.face), score, match.name, match.email, f"{match.similarity:.3f}")
-                rows.append(row)
-    print_table(("photo", "box", "score", "name", "e-mail", "similarity"), rows, empty="")
+                similar = f"{match.similarity:.3f}", _of_100(match.confidence)
+                rows.append((answer.photo, _box(face.face), score, match.name, shown_email(match.email), *similar))
+    print_table(("photo", "box", "score", "name", "e-mail", "similarity", "confidence"), rows, empty="")
     say(f"Model {answers[0].model}, threshold {answers[0].threshold:.3f}.")
 
 
@@ -263,14 +286,13 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Say whether the person in a photo is this user (1:1)."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         answer = gallery.verify(photo, user_ref(user), threshold=threshold, face=faces.literal)
-        similarity = _similarity(gallery, answer.similarity)
     if json:
         print_json(answer.to_json())
         return
     verdict = "is" if answer.match else "is not"
-    say(f"This {verdict} {answer.name} <{answer.email}>: similarity {similarity}, threshold {answer.threshold:.3f}.")
+    say(f"This {verdict} {full_name(answer.name, answer.email)}: {_measured(answer)}.")
 
 
 @app.command()
@@ -282,25 +304,67 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Say whether two photos show the same person (1:1)."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         answer = gallery.compare(photo, other, threshold=threshold, face=faces.literal)
-        similarity = _similarity(gallery, answer.similarity)
     if json:
         print_json(answer.to_json())
         return
     verdict = "the same person" if answer.match else "different people"
-    say(f"These are {verdict}: similarity {similarity}, threshold {answer.threshold:.3f}.")
+    say(f"These are {verdict}: {_measured(answer)}.")
 
 
 @app.command()
 def status(json: JsonOption = False) -> None:
     """Show the gallery, its model and its server."""
-    with Gallery.open() as gallery:
-        found = gallery.status().to_json()
+    from pgface.binding import GalleryModel, read_binding
+    from pgface.postgres.database import Database
+    from pgface.status import read_status
+
+    settings = get_settings()
+    with Database.open(settings) as database:
+        model = GalleryModel(settings, read_binding(database), None)
+        found = read_status(database, settings, model)
     if json:
-        print_json(found)
+        print_json(found.to_json())
         return
-    print_facts((name.replace("_", " "), value) for name, value in found.items())
+    print_facts(_status_facts(found))
+
+
+def _status_facts(found: Status) -> Iterator[tuple[str, object]]:
+    where = "embedded" if found.embedded else "of your own (PGFACE_DATABASE_URL)"
+    yield "model", found.model or "none yet: run `pgface init`"
+    if found.model_problem:
+        yield "", f"cannot be used here: {found.model_problem}"
+    elif found.model:
+        yield "runs on", found.execution_provider
+        yield "weights (SHA-256)", found.weights_sha256
+    if found.detector_size:
+        yield "detector's input", f"{found.detector_size} × {found.detector_size} pixels"
+    yield "people", f"{found.users:,}"
+    yield "photos", f"{found.photos:,}"
+    yield "embeddings", f"{found.embeddings:,}"
+    yield "threshold to verify (1:1)", f"{found.verify_threshold:.3f}"
+    yield "threshold to identify (1:N)", f"{found.identify_threshold:.3f}"
+    if found.calibration_due:
+        yield "", f"too low for so many people, {found.advised_identify_threshold:.3f} is advised: calibration is due"
+    yield "search", _search(found)
+    if found.search_stale_users:
+        yield "", f"{counted(found.search_stale_users, 'user waits', 'users wait')} for a place in the index"
+    if found.search_fitting:
+        yield "", "is being fitted to the gallery now"
+    elif found.search_due:
+        yield "", "much of the gallery has changed: run `pgface fit-search`"
+    yield "index for SQL", found.index or "none"
+    yield "server", f"PostgreSQL {found.postgresql} with pgvector {found.pgvector}, {where}"
+    yield "schema", f"{found.schema}, version {found.schema_version}"
+    yield "data folder", found.data_dir
+
+
+def _search(found: Status) -> str:
+    if found.search == "exact":
+        return "exact: compares with every embedding"
+    agreement = "" if found.search_agreement is None else f", as the exact answer for {found.search_agreement:.2%}"
+    return f"{found.search}{agreement}"
 
 
 @app.command()
@@ -317,12 +381,20 @@ def schema(
         raise StorageError(f"{output}: it cannot be written ({error.strerror}).") from error
 
 
-def _similarity(gallery: Gallery, similarity: float) -> str:
-    confidence = gallery.confidence(similarity)
-    return f"{similarity:.3f}" + ("" if confidence is None else f" (confidence {confidence:.0f} of 100)")
+def _measured(answer: Verification | Comparison) -> str:
+    confidence = "" if answer.confidence is None else f" (confidence {_of_100(answer.confidence)} of 100)"
+    return f"similarity {answer.similarity:.3f}{confidence}, threshold {answer.threshold:.3f}"
+
+
+def _of_100(confidence: float | None) -> str:
+    # Rounded down: 90 is not said of what one pair of strangers in 9,000 reaches, nor 100 of any two photos.
+    return "" if confidence is None else f"{math.floor(confidence)}"
 
 
 def _annotate(photo: Path, answer: Identification, file: Path) -> None:
+    from pgface.annotate import annotate
+    from pgface.faces.image import PhotoLimits, open_photo
+
     with open_photo(photo, PhotoLimits.from_settings(get_settings())) as opened:
         picture = annotate(opened.pixels, answer)
     try:

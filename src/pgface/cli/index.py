@@ -12,7 +12,17 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from pgface.cli.output import JsonOption, errors, print_error, print_facts, print_json, print_section, print_titled, say
+from pgface.cli.output import (
+    JsonOption,
+    errors,
+    print_error,
+    print_facts,
+    print_json,
+    print_section,
+    print_titled,
+    say,
+    when,
+)
 from pgface.index import (
     IndexBuild,
     IndexCheck,
@@ -30,6 +40,7 @@ from pgface.index.advice import IndexAdvice, advise_indexes
 from pgface.postgres.database import Database
 from pgface.settings import get_settings
 from pgface.signals import ended_as_by_ctrl_c
+from pgface.texts import counted
 
 app = typer.Typer(
     no_args_is_help=True, help="The indexes of embeddings: what is there, how exact it is, and building it."
@@ -186,12 +197,18 @@ def _index_facts(found: IndexStatus) -> Iterator[tuple[str, object]]:
     else:
         yield "method", _described(index)
         if index.rows_at_build is not None:
-            yield "built on", f"{index.rows_at_build:,} embeddings"
+            yield "built on", f"{counted(index.rows_at_build, 'embedding')}"
         effort = f"ivfflat.probes {found.probes}" if index.method == "ivfflat" else f"hnsw.ef_search {found.ef_search}"
         yield "searched with", f"{effort} (of a new session)"
-        yield "used", f"{index.scans:,} times" + (f", last {_when(index.last_scan)}" if index.last_scan else "")
+        yield (
+            "used",
+            f"{counted(index.scans, 'time')}" + (f", last {_when(index.last_scan)}" if index.last_scan else ""),
+        )
         if found.mates:
-            yield "tried", f"{found.mates.missed} of {found.mates.tried} photos missed a nearer one of the same person"
+            yield (
+                "tried",
+                f"{found.mates.missed} of {counted(found.mates.tried, 'photo')} missed a nearer one of the same person",
+            )
     if plan.index:
         yield "planner", f"takes {plan.index} for ORDER BY embedding <=> probe LIMIT 10"
     elif plan.possible_index:
@@ -221,12 +238,13 @@ def _print_build(built: IndexBuild) -> None:
         return
     options = {"m": built.m, "ef_construction": built.ef_construction, "lists": built.lists}
     say(
-        f"idx_embeddings_vector is {_method(built.method, options)} of {built.rows:,} embeddings now: "
+        f"idx_embeddings_vector is {_method(built.method, options)} of {counted(built.rows, 'embedding')} now: "
         f"{_size(built.bytes)}, built in {built.seconds:.1f} s. Identification does not use it."
     )
     if built.outgrown_after is not None and built.memory is not None:
         say(
-            f"After {built.outgrown_after:,} rows its graph no longer fitted into {_size(built.memory.given)}, and "
+            f"After {counted(built.outgrown_after, 'row')} its graph no longer fitted into "
+            f"{_size(built.memory.given)}, and "
             f"building went on slowly; it needs about {_size(built.memory.needed)} (--memory)."
         )
     if built.old_left:
@@ -237,7 +255,9 @@ def _print_build(built: IndexBuild) -> None:
 
 
 def _print_check(found: IndexCheck) -> None:
-    say(f"{found.probes:,} probes made from {found.embeddings:,} embeddings; 95 % intervals (Wilson).")
+    say(
+        f"{counted(found.probes, 'probe')} made from {counted(found.embeddings, 'embedding')}; 95 % intervals (Wilson)."
+    )
     columns = ("", "method", "the first is right", f"recall@{found.count}", "median", "p95", "a scan: median", "p95")
     print_titled(
         "Agreement with the exact answer, and time",
@@ -293,7 +313,7 @@ def _size(size: int) -> str:
 
 
 def _when(moment: datetime | None) -> str:
-    return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+    return when(moment) or "never"
 
 
 def _phase(progress: BuildProgress) -> str:

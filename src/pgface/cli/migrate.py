@@ -11,6 +11,7 @@ from pgface.cli.output import print_error, print_json, print_table, progress, sa
 from pgface.legacy.installation import OldInstallation, read_installation
 from pgface.legacy.migrate import MigrationReport, migrate
 from pgface.settings import get_settings
+from pgface.texts import counted
 
 app = typer.Typer()
 
@@ -70,10 +71,14 @@ def _print(report: MigrationReport) -> None:
     )
     _print_photos(report)
     if report.taken_passwords:
-        would = "would be" if report.new is None else "were"
-        say(f"{report.taken_passwords:,} passwords {would} taken over by people of the gallery who have none there.")
+        would = ("would be",) * 2 if report.new is None else ("was", "were")
+        taken = counted(report.taken_passwords, f"password {would[0]}", f"passwords {would[1]}")
+        say(f"{taken} taken over by people of the gallery who have none there.")
     if report.kept_passwords:
-        print_error(f"{len(report.kept_passwords):,} people have another password in the gallery, which stays:")
+        print_error(
+            f"{counted(len(report.kept_passwords), 'person has', 'people have')} another password in the gallery, "
+            f"which stays:"
+        )
         _list(report.kept_passwords)
     for old, new in list(report.renamed_users.items())[:_SHOWN]:
         say(f"User {old} has the id {new} here.")
@@ -84,18 +89,26 @@ def _print(report: MigrationReport) -> None:
 
 def _print_photos(report: MigrationReport) -> None:
     if report.linked_embeddings:
-        say(f"{report.linked_embeddings:,} embeddings are linked with the photo that they are of.")
+        say(f"{counted(report.linked_embeddings, 'embedding is', 'embeddings are')} linked with the photo.")
     if report.photo_files:
         adopted = f", {report.adopted_files:,} of them for rows that were there before" if report.adopted_files else ""
-        say(f"{report.photo_files:,} photo files {'are there' if report.new is None else 'copied'}{adopted}.")
-    for what, files in (("are not there", report.missing_files), ("cannot be used", report.unusable_files)):
+        there = counted(report.photo_files, "photo file is there", "photo files are there")
+        copied = counted(report.photo_files, "photo file copied", "photo files copied")
+        say(f"{there if report.new is None else copied}{adopted}.")
+    for what, files in (
+        (("is not there", "are not there"), report.missing_files),
+        (("cannot be used",) * 2, report.unusable_files),
+    ):
         if files:
-            print_error(f"{len(files):,} photo files {what}; their rows keep the old path:")
+            print_error(
+                f"{counted(len(files), f'photo file {what[0]}', f'photo files {what[1]}')}; the rows keep the old path:"
+            )
             _list(files)
     check = report.model_check
     if check is not None and check.photos:
         say(
-            f"{check.photos} photos embedded again by {report.model} are similar to the embeddings of their users "
+            f"{counted(check.photos, 'photo')} embedded again by {report.model} "
+            f"{'is' if check.photos == 1 else 'are'} similar to the embeddings of their users "
             f"(median {check.similarity:.2f}): this model made them."
         )
     elif report.found.embeddings:
@@ -113,7 +126,8 @@ def _conclusion(report: MigrationReport) -> str:
     verified = report.verified
     return (
         f"Migrated in {report.seconds:.1f} s, of which {report.seconds_to_commit:.1f} s of writing, and verified: the "
-        f"rows of each table, the embeddings of {verified.users:,} users, and {verified.sample} embeddings that find "
+        f"rows of each table, the embeddings of {counted(verified.users, 'user')}, and "
+        f"{counted(verified.sample, 'embedding that finds', 'embeddings that find')} "
         "themselves first."
     )
 

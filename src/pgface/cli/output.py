@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pgface.errors import StorageError
 from pgface.texts import shown
 
-# A table that goes to a file or a program is not squeezed into 80 columns.
-console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 200)
+# A table that goes to a file or a program has each row in one line, however long a name or an e-mail is.
+console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 10_000)
 errors = Console(stderr=True, highlight=False)
 
+NONE = "–"  # noqa: RUF001 - an en dash, as books have it
+"""What a table shows where there is nothing."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def prepare_streams() -> None:
-    """Let the standard streams take any text, and put the null device in place of those that are closed."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            # This takes the number of the closed stream too, which else the next file or socket would get.
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(value: Any) -> None:
@@ -51,6 +41,11 @@ def say(sentence: str) -> None:
 def print_error(sentence: object) -> None:
     """Print a sentence to the error stream, with no markup read into it."""
     errors.print(printable(str(sentence)), style="red", markup=False, soft_wrap=True)
+
+
+def note(sentence: str) -> None:
+    """Print what is told beside the output, such as progress, to the error stream."""
+    errors.print(printable(sentence), markup=False, soft_wrap=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
@@ -86,9 +81,16 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     console.print(table)
 
 
+def when(moment: datetime | None) -> str | None:
+    """A time as tables show it: in UTC, as ISO 8601 has it, to the second."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(" ", "seconds")
+
+
 @contextmanager
 def progress(what: str = "photos") -> Iterator[Callable[[int, int], None]]:
     """A bar on the error stream, if that is a terminal; gives what to call with how many are done, and of how many."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
     columns = (
         SpinnerColumn(),
         BarColumn(),
@@ -126,7 +128,7 @@ def as_given(photo: str, sentence: str) -> str:
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None else escape(printable(str(value)))
+    return NONE if value is None else escape(printable(str(value)))
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from pgface.cli.output import JsonOption, print_json, say
 from pgface.gallery import Gallery
+from pgface.texts import counted
 
 app = typer.Typer()
 
@@ -37,11 +38,12 @@ def fit_search(
     if json:
         print_json(state.to_json())
         return
-    scan = f"comparing with all {state.embeddings} embeddings took {state.scan_ms or 0:.1f} ms"
+    scan = f"comparing with {counted(state.embeddings, 'embedding')}, which are all, took {state.scan_ms or 0:.1f} ms"
     if state.method == "exact":
         say(f"Identification compares with everybody; {scan}.")
         return
     say(
         f"Identification searches by {state.method} and gave the exact answer for {state.agreement:.2%} of "
-        f"{state.probes} probes (95 % interval {state.agreement_low:.2%} to {state.agreement_high:.2%}); {scan}."
+        f"{counted(state.probes or 0, 'probe')} (95 % interval {state.agreement_low:.2%} to "
+        f"{state.agreement_high:.2%}); {scan}."
     )

@@ -9,6 +9,7 @@ import typer
 
 from pgface.cli.output import JsonOption, print_json, progress, say
 from pgface.settings import get_settings
+from pgface.texts import counted
 from pgface.transfer.export import export_gallery
 from pgface.transfer.load import import_gallery
 
@@ -26,7 +27,8 @@ def export_command(
     with progress("embeddings") as show:
         report = export_gallery(get_settings(), destination, replace=force, on_rows=show)
     say(
-        f"Exported {report.embeddings:,} embeddings of {report.people:,} people to {destination}. "
+        f"Exported {counted(report.embeddings, 'embedding')} of {counted(report.people, 'person', 'people')} to "
+        f"{destination}. "
         "They are biometric data: keep them as safe as the photos."
     )
 
@@ -44,6 +46,6 @@ def import_command(
         return
     known = report.found.embeddings - report.new.embeddings
     say(
-        f"Imported {report.new.embeddings:,} embeddings and {report.new.users:,} people; "
-        f"{known:,} embeddings were there already."
+        f"Imported {counted(report.new.embeddings, 'embedding')} and {counted(report.new.users, 'person', 'people')}; "
+        f"{counted(known, 'embedding was', 'embeddings were')} there already."
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
-from pgface.cli.gallery import user_ref
-from pgface.cli.output import JsonOption, print_facts, print_json, print_table, say
-from pgface.gallery import Gallery
+from pgface.cli.gallery import open_gallery, user_ref
+from pgface.cli.output import JsonOption, print_facts, print_json, print_table, say, when
+from pgface.people import full_name, read_users, shown_email
+from pgface.postgres.database import Database
+from pgface.settings import get_settings
+from pgface.texts import counted
 
 app = typer.Typer(help="The people of the gallery.", no_args_is_help=True)
 photos_app = typer.Typer(help="The enrolled photos.", no_args_is_help=True)
@@ -29,33 +33,33 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Add a person who has no photos yet."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         user = gallery.add_user(email, name)
     if json:
         print_json(user.to_json())
     else:
-        say(f"Added user {user.id}: {user.name} <{user.email}>.")
+        say(f"Added user {user.id}: {full_name(user.name, user.email)}.")
 
 
 @app.command("list")
 def list_users(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOption = False) -> None:
     """List the users in the order of their ids."""
-    with Gallery.open() as gallery:
-        users = gallery.users(after=after, limit=limit)
+    with Database.open(get_settings()) as database:
+        users = read_users(database, after=after, limit=limit)
     if json:
         print_json([user.to_json() for user in users])
         return
-    rows = [(u.id, u.name, u.email, u.photos, u.embeddings, f"{u.created_at:%Y-%m-%d %H:%M}") for u in users]
+    rows = [(u.id, u.name, shown_email(u.email), u.photos, u.embeddings, when(u.created_at)) for u in users]
     empty = "There are no users yet; `pgface enroll` adds them." if not after else "There are no users after this id."
     print_table(("id", "name", "e-mail", "photos", "embeddings", "since"), rows, empty=empty)
     if len(users) == limit:
-        say(f"For those after them: --after {users[-1].id}")
+        say(f"There may be more: go on with --after {users[-1].id}")
 
 
 @app.command()
 def show(user: UserArgument, json: JsonOption = False) -> None:
     """Show a user and their photos."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         found = gallery.user(user_ref(user))
         photos = gallery.photos(found.id)
         files = [str(gallery.photo_file(photo)) for photo in photos]
@@ -64,23 +68,34 @@ def show(user: UserArgument, json: JsonOption = False) -> None:
             found.to_json() | {"photo_files": [p.to_json() | {"file": f} for p, f in zip(photos, files, strict=True)]}
         )
         return
-    print_facts(found.to_json().items())
+    facts = {
+        "id": found.id,
+        "name": found.name,
+        "e-mail": shown_email(found.email),
+        "since": when(found.created_at),
+        "photos": found.photos,
+        "embeddings": found.embeddings,
+    }
+    print_facts(facts.items())
     rows = [(photo.id, photo.filename, file) for photo, file in zip(photos, files, strict=True)]
-    print_table(("photo", "name", "face crop"), rows, empty="This user has no photos.")
+    print_table(("photo", "file", "face crop"), rows, empty="This user has no photos.")
 
 
 @app.command()
 def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False) -> None:
     """Erase a person: rows, embeddings, tokens and files."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         found = gallery.user(user_ref(user))
         if not yes:
-            typer.confirm(f"Erase {found.name} <{found.email}> with {found.photos} photos, for good?", abort=True)
+            typer.confirm(
+                f"Erase {full_name(found.name, found.email)} with {counted(found.photos, 'photo')}, for good?",
+                abort=True,
+            )
         gallery.erase_user(found.id)
     if json:
         print_json({"erased": found.to_json()})
     else:
-        say(f"Erased {found.name} <{found.email}> with {found.photos} photos.")
+        say(f"Erased {full_name(found.name, found.email)} with {counted(found.photos, 'photo')}.")
 
 
 @app.command()
@@ -91,11 +106,12 @@ def merge(
     json: JsonOption = False,
 ) -> None:
     """Give a user's photos to another user, when both are one person."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         merged, kept = gallery.user(user_ref(user)), gallery.user(user_ref(into))
         if not yes and merged.id != kept.id:  # else there is nothing to ask
             typer.confirm(
-                f"Give {merged.photos} photos of {merged.name} <{merged.email}> to {kept.name} <{kept.email}>, and "
+                f"Give {counted(merged.photos, 'photo')} of {full_name(merged.name, merged.email)} to "
+                f"{full_name(kept.name, kept.email)}, and "
                 "erase the first user for good?",
                 abort=True,
             )
@@ -103,7 +119,25 @@ def merge(
     if json:
         print_json(found.to_json())
     else:
-        say(f"{found.name} <{found.email}> now has {found.photos} photos; {merged.name} <{merged.email}> is gone.")
+        say(
+            f"{full_name(found.name, found.email)} now has {counted(found.photos, 'photo')}; "
+            f"{full_name(merged.name, merged.email)} is gone."
+        )
+
+
+@app.command("set-password")
+def set_password(user: UserArgument) -> None:
+    """Set a user's password; all their logins end. It is asked for, or read from the first line of a pipe."""
+    from pgface.accounts import COMMAND_LINE, Accounts
+
+    with open_gallery() as gallery:
+        found = gallery.user(user_ref(user))
+        if sys.stdin.isatty():
+            password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        else:
+            password = sys.stdin.readline().rstrip("\n")
+        Accounts(gallery).set_password(found.id, password, client=COMMAND_LINE)
+    say(f"{full_name(found.name, found.email)} has a new password, and is logged in nowhere.")
 
 
 @photos_app.command("list")
@@ -114,15 +148,15 @@ def list_photos(
     json: JsonOption = False,
 ) -> None:
     """List the enrolled photos in the order of their ids."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         photos = gallery.photos(None if user is None else user_ref(user), after=after, limit=limit)
     if json:
         print_json([photo.to_json() for photo in photos])
         return
-    rows = [(p.id, p.email, p.filename, f"{p.created_at:%Y-%m-%d %H:%M}") for p in photos]
-    print_table(("id", "user", "name", "since"), rows, empty="There are no photos.")
+    rows = [(p.id, p.user_id, shown_email(p.email), p.filename, when(p.created_at)) for p in photos]
+    print_table(("id", "user", "e-mail", "file", "since"), rows, empty="There are no photos.")
     if len(photos) == limit:
-        say(f"For those after them: --after {photos[-1].id}")
+        say(f"There may be more: go on with --after {photos[-1].id}")
 
 
 @photos_app.command("delete")
@@ -132,7 +166,7 @@ def delete_photo(
     """Erase a photo, with the embeddings made from it."""
     if not yes:
         typer.confirm(f"Erase photo {photo} and its face, for good?", abort=True)
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         gallery.erase_photo(photo)
     if json:
         print_json({"erased": photo})
@@ -147,11 +181,14 @@ def strays(
     json: JsonOption = False,
 ) -> None:
     """List the face crops in the photos folder that belong to no photo of the gallery, as an old backup leaves them."""
-    with Gallery.open() as gallery:
+    with open_gallery() as gallery:
         found = gallery.stray_photo_files()
         if delete and found:
             if not yes:
-                typer.confirm(f"Remove {len(found)} files that belong to no photo, for good?", abort=True)
+                typer.confirm(
+                    f"Remove {counted(len(found), 'file that belongs', 'files that belong')} to no photo, for good?",
+                    abort=True,
+                )
             found = gallery.remove_stray_photo_files()
     files = [str(file) for file in found]
     if json:
@@ -163,7 +200,7 @@ def strays(
         say("Every file belongs to a photo.")
     else:
         say(
-            f"Removed {len(files)} files."
+            f"Removed {counted(len(files), 'file')}."
             if delete
-            else f"{len(files)} files belong to no photo; --delete removes them."
+            else f"{counted(len(files), 'file belongs', 'files belong')} to no photo; --delete removes them."
         )

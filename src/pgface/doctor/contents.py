@@ -17,7 +17,7 @@ from pgface.errors import (
     TableLockedError,
 )
 from pgface.evaluation.advice import advise
-from pgface.evaluation.calibration import history
+from pgface.evaluation.history import history
 from pgface.faces.models import REGISTRY
 from pgface.gallery import Gallery
 from pgface.index import read_index_status
@@ -30,6 +30,7 @@ from pgface.postgres.index import vector_index_to_oneself
 from pgface.schema import migrations, queries
 from pgface.search import fit_search_if_due, read_search_state, refresh_templates
 from pgface.settings import Settings
+from pgface.texts import counted
 
 _SHOWN = 3
 _PATIENCE = "3s"
@@ -101,7 +102,8 @@ def rows_of_nobody(database: Database, _: Settings) -> Iterator[Finding]:
     yield Finding(
         "erased users",
         "problem",
-        f"Of users who are gone there are {embeddings:,} embeddings, {photos:,} photos and {tokens:,} tokens: foreign "
+        f"Left of users who are gone: {counted(embeddings, 'embedding')}, {counted(photos, 'photo')}, "
+        f"{counted(tokens, 'token')}. Foreign "
         "keys were off when they were erased.",
         "In psql, for face_embeddings, photos and auth_tokens: "
         "DELETE FROM face_embeddings WHERE user_id NOT IN (SELECT id FROM users);",
@@ -163,7 +165,8 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
         yield Finding(
             "thresholds",
             "problem",
-            f"The threshold to identify is too low for {people:,} people: {advice.threshold:.4f} is advised "
+            f"The threshold to identify is too low for {counted(people, 'person', 'people')}: "
+            f"{advice.threshold:.4f} is advised "
             f"for FPIR {advice.target:g}.",
             "pgface calibrate --follow, or pgface calibrate FOLDER",
         )
@@ -175,7 +178,7 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
             "pgface calibrate FOLDER",
         )
     else:
-        yield fine("thresholds", f"They were calibrated, and fit {people:,} people.")
+        yield fine("thresholds", f"They were calibrated, and fit {counted(people, 'person', 'people')}.")
 
 
 def indexes(database: Database, _: Settings) -> Iterator[Finding]:
@@ -185,7 +188,8 @@ def indexes(database: Database, _: Settings) -> Iterator[Finding]:
         yield Finding(
             "indexes",
             "problem",
-            f"{not_searched:,} users are not found: they have embeddings and no template, because triggers were off "
+            f"{counted(not_searched, 'user is', 'users are')} not found: they have embeddings and no template, "
+            f"because triggers were off "
             "when they came.",
             "pgface doctor --fix",
             _note_not_searched,
@@ -195,9 +199,13 @@ def indexes(database: Database, _: Settings) -> Iterator[Finding]:
 
 
 def vacuum(database: Database, _: Settings) -> Iterator[Finding]:
-    """The table of embeddings is vacuumed and analysed."""
-    advice = [one for one in advise_indexes(read_index_status(database)) if _is_about_table(one)]
-    yield from _advised("vacuum", advice, "The table of embeddings is vacuumed and analysed.")
+    """The table of embeddings needs neither a vacuum nor new statistics."""
+    status = read_index_status(database)
+    advice = [one for one in advise_indexes(status) if _is_about_table(one)]
+    table = status.table
+    last = "never vacuumed" if table.last_vacuum is None else f"last vacuumed {table.last_vacuum:%Y-%m-%d}"
+    needless = f"The table of embeddings needs no vacuum: {counted(table.dead_rows, 'dead row')}, {last}."
+    yield from _advised("vacuum", advice, needless)
 
 
 def _is_about_table(advice: IndexAdvice) -> bool:
@@ -272,7 +280,8 @@ def photo_files(database: Database, settings: Settings) -> Iterator[Finding]:
         yield Finding(
             check,
             "advice",
-            f"The files of {found.elsewhere:,} photos belong to another photos folder than {settings.photos_dir}: "
+            f"The files of {counted(found.elsewhere, 'photo')} belong to another photos folder than "
+            f"{settings.photos_dir}: "
             "another machine's, or one that is gone.",
             "If it was on this machine, put it back from a backup, or set PGFACE_DATA_DIR to where it is.",
         )
@@ -280,11 +289,12 @@ def photo_files(database: Database, settings: Settings) -> Iterator[Finding]:
         yield Finding(
             check,
             "advice",
-            f"{found.foreign:,} photos name files that pgface did not write, and does not look after.",
+            f"{counted(found.foreign, 'photo names a file', 'photos name files')} that pgface did not write, and "
+            f"does not look after.",
             "pgface migrate with --photos brings those of an old installation in.",
         )
     if not found.missing and not found.strays and not found.elsewhere and not found.foreign:
-        yield fine(check, f"{found.here:,} photos have their files here.")
+        yield fine(check, f"{counted(found.here, 'photo has its file', 'photos have their files')} here.")
 
 
 def passwords(database: Database, _: Settings) -> Iterator[Finding]:

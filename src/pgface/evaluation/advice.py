@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pgface.binding import Binding
-from pgface.evaluation.bootstrap import Interval
-from pgface.evaluation.calibration import Calibration, PastCalibration, ThresholdChange, current
-from pgface.evaluation.tail import Tail, rate_of_each
+from pgface.evaluation.history import PastCalibration, current
+from pgface.evaluation.pareto import Tail, rate_of_each
 from pgface.faces import model_defaults
 
 _A_FEW = 10
@@ -59,41 +58,6 @@ def advise(binding: Binding, past: Sequence[PastCalibration], people: int) -> Ad
         needed = min(1.0, math.ceil(needed * 1e4) / 1e4)
     due = needed - binding.identify_threshold >= _WORTH_SAYING
     return Advice(needed, people, row.target, row.people_enrolled, due)
-
-
-def follow(binding: Binding, past: Sequence[PastCalibration], people: int) -> Calibration | None:
-    """The change that lets the threshold of identification follow the number of people; nothing is measured anew.
-
-    None where the threshold in use fits.
-    """
-    advice = advise(binding, past, people)
-    row = current(past, "identify", binding)
-    if not advice.due:
-        return None
-    wider = advice.threshold - (advice.threshold if row is None else row.threshold)
-    change = ThresholdChange(
-        kind="identify",
-        target=advice.target,
-        before=binding.identify_threshold,
-        threshold=advice.threshold,
-        threshold_likely=advice.threshold if row is None else min(1.0, row.threshold_likely + wider),
-        threshold_interval=Interval(advice.threshold, advice.threshold)
-        if row is None
-        else Interval(min(1.0, row.threshold_low + wider), min(1.0, row.threshold_high + wider)),
-        rate=advice.target,
-        rate_interval=Interval(0.0, 1.0) if row is None else Interval(row.rate_low, row.rate_high),
-        extrapolated=True,
-        miss_rate=None,
-        miss_rate_interval=None,
-        miss_rate_before=None,
-        people_enrolled=people,
-        tail=None if row is None else tail_of(row),
-        check=None,
-    )
-    if row is None:
-        return Calibration((change,), None, "the model's published figures", 0, 0, 0, 0, 0)
-    measured = (row.people, row.photos, row.failures_to_enroll, row.mated_pairs, row.non_mated_pairs)
-    return Calibration((change,), None, row.source, *measured)
 
 
 def tail_of(row: PastCalibration) -> Tail | None:

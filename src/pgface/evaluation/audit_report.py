@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pgface.evaluation.audit import Audit
 from pgface.evaluation.report import Table
+from pgface.texts import counted
 
 ABOUT = {
     "same_person": (
@@ -31,7 +32,8 @@ ABOUT = {
 def audit_summary(audit: Audit) -> Iterator[str]:
     """What was looked at, and how much was found."""
     yield (
-        f"{audit.embeddings:,} embeddings of {audit.users:,} users; thresholds {audit.verify_threshold:g} to verify "
+        f"{counted(audit.embeddings, 'embedding')} of {counted(audit.users, 'user')}; thresholds "
+        f"{audit.verify_threshold:g} to verify "
         f"and {audit.identify_threshold:g} to identify."
     )
     counts = {name: len(getattr(audit, name)) for name in ABOUT}

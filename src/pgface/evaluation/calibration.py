@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +13,20 @@ from psycopg.rows import class_row
 from pgface.binding import Binding, store_anchors
 from pgface.confidence import CONFIDENCE_OF_FMR, Anchor, anchors_of
 from pgface.errors import EvaluationError, GalleryError, ModelMismatchError
+from pgface.evaluation.advice import advise, tail_of
 from pgface.evaluation.bootstrap import Interval, Replicates
 from pgface.evaluation.comparisons import Comparisons, compare_all
 from pgface.evaluation.embedded import EmbeddedPhotos
 from pgface.evaluation.histogram import thresholds
+from pgface.evaluation.history import Kind, PastCalibration, current
 from pgface.evaluation.identification import search_point
-from pgface.evaluation.tail import NonMatedTrials, Tail, fpir_of, rate_of_each
+from pgface.evaluation.pareto import Tail, fpir_of, rate_of_each
+from pgface.evaluation.tail import NonMatedTrials
 from pgface.evaluation.verification import ERRORS_NEEDED
 from pgface.faces import model_defaults
-from pgface.faces.engine import ModelIdentity
+from pgface.faces.models import ModelIdentity
 from pgface.postgres.database import Database
 from pgface.schema import queries
-
-Kind = Literal["verify", "identify"]
 
 FEWEST_PEOPLE = 5
 _MOST_MISSED = 0.5
@@ -94,46 +94,6 @@ class Calibration:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class PastCalibration:
-    """A row of the history."""
-
-    id: int
-    calibrated_at: datetime
-    kind: Kind
-    threshold: float
-    threshold_likely: float
-    threshold_low: float
-    threshold_high: float
-    threshold_before: float
-    target: float
-    rate: float
-    rate_low: float
-    rate_high: float
-    extrapolated: bool
-    miss_rate: float | None
-    miss_rate_low: float | None
-    miss_rate_high: float | None
-    people_enrolled: int | None
-    tail_start: float | None
-    tail_share: float | None
-    tail_scale: float | None
-    tail_shape: float | None
-    source: str
-    people: int
-    photos: int
-    failures_to_enroll: int
-    mated_pairs: int
-    non_mated_pairs: int
-    model_name: str
-    detector_size: int | None
-    weights_sha256: str | None
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        return asdict(self) | {"calibrated_at": self.calibrated_at.isoformat()}
 
 
 def propose(
@@ -364,20 +324,36 @@ def _bounds(name: str, interval: Interval | None) -> dict[str, float | None]:
     return {f"{name}_low": low, f"{name}_high": high}
 
 
-def history(database: Database) -> list[PastCalibration]:
-    """Every threshold that was set by calibration, the newest first."""
-    return database.read("select_calibrations", row_factory=class_row(PastCalibration))
+def follow(binding: Binding, past: Sequence[PastCalibration], people: int) -> Calibration | None:
+    """The change that lets the threshold of identification follow the number of people; nothing is measured anew.
 
-
-def current(past: Iterable[PastCalibration], kind: Kind, binding: Binding) -> PastCalibration | None:
-    """The calibration that a threshold in use comes from; None where it was set otherwise, or for another model."""
-    threshold = binding.verify_threshold if kind == "verify" else binding.identify_threshold
-    for row in past:
-        if row.kind == kind:
-            same = (row.model_name, row.detector_size, row.weights_sha256) == (
-                binding.model_name,
-                binding.detector_size,
-                binding.weights_sha256,
-            )
-            return row if same and row.threshold == threshold else None
-    return None
+    None where the threshold in use fits.
+    """
+    advice = advise(binding, past, people)
+    row = current(past, "identify", binding)
+    if not advice.due:
+        return None
+    wider = advice.threshold - (advice.threshold if row is None else row.threshold)
+    change = ThresholdChange(
+        kind="identify",
+        target=advice.target,
+        before=binding.identify_threshold,
+        threshold=advice.threshold,
+        threshold_likely=advice.threshold if row is None else min(1.0, row.threshold_likely + wider),
+        threshold_interval=Interval(advice.threshold, advice.threshold)
+        if row is None
+        else Interval(min(1.0, row.threshold_low + wider), min(1.0, row.threshold_high + wider)),
+        rate=advice.target,
+        rate_interval=Interval(0.0, 1.0) if row is None else Interval(row.rate_low, row.rate_high),
+        extrapolated=True,
+        miss_rate=None,
+        miss_rate_interval=None,
+        miss_rate_before=None,
+        people_enrolled=people,
+        tail=None if row is None else tail_of(row),
+        check=None,
+    )
+    if row is None:
+        return Calibration((change,), None, "the model's published figures", 0, 0, 0, 0, 0)
+    measured = (row.people, row.photos, row.failures_to_enroll, row.mated_pairs, row.non_mated_pairs)
+    return Calibration((change,), None, row.source, *measured)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pgface.evaluation.bootstrap import Interval
 from pgface.evaluation.evaluate import Evaluation
 from pgface.evaluation.identification import IdentificationRates
+from pgface.texts import counted
 
 _REASONS = {
     "NoFaceError": "no face was found",
@@ -46,16 +47,20 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
     embedded, rates = evaluation.embedded, evaluation.verification
     photos = len(embedded.photos) + len(embedded.refusals)
     yield (
-        f"{photos:,} photos of {len(embedded.people):,} people, {evaluation.used.model}: {rates.mated_pairs:,} mated "
+        f"{counted(photos, 'photo')} of {counted(len(embedded.people), 'person', 'people')}, "
+        f"{evaluation.used.model}: {rates.mated_pairs:,} mated "
         f"and {rates.non_mated_pairs:,} non-mated pairs."
     )
     if embedded.refusals:
         reasons = ", ".join(f"{count:,} {_REASONS.get(name, name)}" for name, count in embedded.reasons().most_common())
-        failed = f"{len(embedded.refusals):,} photos, {percent(embedded.failure_to_enroll_rate)}"
+        failed = f"{counted(len(embedded.refusals), 'photo')}, {percent(embedded.failure_to_enroll_rate)}"
         yield f"Failures to enroll: {failed} ({reasons})."
     if evaluation.pairs_without_face:
         but = " but the folds' accuracy" if evaluation.folds is not None else ""
-        yield f"{evaluation.pairs_without_face:,} pairs have a photo without a usable face, and are in no rate{but}."
+        yield (
+            f"{counted(evaluation.pairs_without_face, 'pair has', 'pairs have')} a photo without a usable face, "
+            f"in no rate{but}."
+        )
     if not evaluation.people_known:
         yield (
             "The list does not say who is who, so whoever has a mated pair in common counts as one person: there are "
@@ -151,7 +156,7 @@ def _identification(evaluation: Evaluation) -> Table:
     if missing:
         note += f" There are too few photos to know the threshold for FPIR {', '.join(missing)}."
     if failures:
-        note += f" FNIR counts {failures:,} photos without a usable face as misses."
+        note += f" FNIR counts {counted(failures, 'photo')} without a usable face as misses."
     return Table("Identification (1:N, open set)", ("target", "threshold", "FPIR", "FNIR"), tuple(rows), note)
 
 
@@ -198,7 +203,7 @@ def _groups(evaluation: Evaluation) -> Table:
         tuple(rows),
         "Photos are those with a usable face. FMR is of pairs within the group. FPIR and FNIR are of its photos, "
         "searched among the photos of all groups."
-        + (f" {unknown:,} photos are in no group of some attribute." if unknown else ""),
+        + (f" {counted(unknown, 'photo is', 'photos are')} in no group of some attribute." if unknown else ""),
     )
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from psycopg.rows import tuple_row
 
 from pgface.binding import GalleryModel, read_binding
-from pgface.evaluation.advice import follow
 from pgface.evaluation.audit import Audit, audit
 from pgface.evaluation.cache import EmbeddingCache
-from pgface.evaluation.calibration import Calibration, apply, check_targets, history, propose
+from pgface.evaluation.calibration import Calibration, apply, check_targets, follow, propose
 from pgface.evaluation.embedded import EmbeddedPhotos, OnProgress, embed_photos
 from pgface.evaluation.evaluate import Evaluation, InUse, evaluate_pairs, evaluate_photos
 from pgface.evaluation.groups import check_attributes, read_attributes
+from pgface.evaluation.history import history
 from pgface.evaluation.photos import LabelledPhoto, folder_photos, read_pairs
 from pgface.evaluation.stored import stored_embeddings
 from pgface.faces import load_engine, model_defaults

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pgface.errors import ModelError, ModelNotInstalledError, UnknownModelError, WeightsMismatchError
-from pgface.faces.engine import Engine
 from pgface.faces.models import REGISTRY, Model, Thresholds, find_model, is_name, model_defaults
 from pgface.ownership import reason_with_owner
 from pgface.private_folder import private_folder
 
-__all__ = ["Engine", "Thresholds", "load_engine", "model_defaults", "remember_folder"]
+if TYPE_CHECKING:
+    from pgface.faces.engine import Engine
+
+__all__ = ["Thresholds", "load_engine", "model_defaults", "model_folder", "remember_folder"]
 
 
 def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_provider: str) -> Engine:
@@ -33,7 +36,7 @@ def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_p
         from pgface.faces.dlib import load_dlib_engine
 
         return load_dlib_engine()
-    folder = _folder(model, models_dir)
+    folder = model_folder(model, models_dir)
     from pgface.faces.insightface import load_insightface_engine
 
     engine = load_insightface_engine(folder, detector_size=detector_size, execution_provider=execution_provider)
@@ -67,7 +70,14 @@ def remember_folder(model: str, models_dir: Path) -> None:
         ) from error
 
 
-def _folder(model: str, models_dir: Path) -> Path:
+def model_folder(model: str, models_dir: Path) -> Path:
+    """The folder of a model that is not dlib's, as `load_engine` finds it.
+
+    Raises:
+        UnknownModelError: there is no model of this name, and no such folder.
+        ModelNotInstalledError: it is known but not here.
+
+    """
     installed = models_dir / model
     if is_name(model) and installed.is_dir():
         return installed

@@ -8,6 +8,7 @@ from typing import Literal
 from pgface.errors import NoFaceError, SeveralFacesError
 from pgface.faces.engine import Choose, Detection
 from pgface.faces.quality import QualityLimits
+from pgface.texts import counted
 
 WhichFace = Literal["only", "largest"]
 """The only face there is, or the largest."""
@@ -56,7 +57,7 @@ def one_for_each(photo: str, count: int, limits: QualityLimits) -> Choose:
     def choose(detections: Sequence[Detection]) -> Sequence[Detection]:
         if len(detections) != count:
             raise SeveralFacesError(
-                f"{photo}: there are {len(detections)} faces and {count} users; "
+                f"{photo}: there are {counted(len(detections), 'face')} and {counted(count, 'user')}; "
                 "name one user for each face, from left to right."
             )
         for detection in detections:

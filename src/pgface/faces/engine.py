@@ -8,13 +8,14 @@ that has no mouth corners (dlib's five points do not) leaves them NaN, and its n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgface.faces.align import FaceRegion
+from pgface.faces.models import ModelIdentity as ModelIdentity  # where it does not take NumPy to import it
 from pgface.faces.pixels import RGBImage
 
 EMBEDDING_DIMENSION = 512
@@ -63,12 +64,12 @@ class Detection:
     """A face that was found, and not yet embedded."""
 
     box: Box
-    landmarks: NDArray[np.float32]
+    landmarks: NDArray[np.float32] = field(repr=False)
     """Shape (5, 2), float32, x and y in pixels of the upright photo."""
     detection_score: float
     """The detector's own score; comparable only within one model."""
-    quality: Quality
-    region: FaceRegion
+    quality: Quality = field(repr=False)
+    region: FaceRegion = field(repr=False)
 
     @property
     def crop(self) -> RGBImage:
@@ -80,7 +81,7 @@ class Detection:
 class Face(Detection):
     """A face with its embedding."""
 
-    embedding: NDArray[np.float32]
+    embedding: NDArray[np.float32] = field(repr=False)
     """Shape (512,), float32, Euclidean norm 1."""
 
 
@@ -91,18 +92,6 @@ Choose = Callable[[Sequence[Detection]], Sequence[Detection]]
 def every_face(detections: Sequence[Detection]) -> Sequence[Detection]:
     """Choose all of the faces, as they were found."""
     return detections
-
-
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
-    """What makes embeddings comparable: they are only so between equal identities."""
-
-    name: str
-    dimension: int
-    detector_size: int
-    """The detector's square input, in pixels; 0 for a detector that scans the photo at its own size."""
-    weights_sha256: str
-    """SHA-256, in hexadecimal, over the SHA-256 digests of the model's files in the order of use."""
 
 
 class Engine(Protocol):

@@ -17,6 +17,18 @@ from pgface.errors import UnknownModelError
 
 
 @dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What makes embeddings comparable: they are only so between equal identities."""
+
+    name: str
+    dimension: int
+    detector_size: int
+    """The detector's square input, in pixels; 0 for a detector that scans the photo at its own size."""
+    weights_sha256: str
+    """SHA-256, in hexadecimal, over the SHA-256 digests of the model's files in the order of use."""
+
+
+@dataclass(frozen=True, slots=True)
 class Licence:
     """What a model's weights may be used for. pgface's own licence does not cover them."""
 
@@ -132,11 +144,11 @@ _MEASURED_ON_LFW = (
     "measured with w600k_mbf (weights rounded to 8 bits) on LFW: FMR 1e-4 at 0.296; "
     "FPIR 0.39 % at 0.40 with 2,141 people enrolled"
 )
-# FMR 1e-3 to 1e-5 were counted. 1e-1 and 1e-2 follow from a normal distribution with the mean of LFW's non-mated pairs,
-# 0.01, and their 99.9 % point, 0.241. FMR 1.8e-6 at 0.40 follows from the FPIR there; beyond, similarity goes on rising
-# by as much for each tenth of the FMR as between 1e-5 and that: 0.072.
+# FMR 1e-3 to 1e-5 were counted. The median is the mean of LFW's non-mated pairs, 0.01, about which they lie evenly.
+# 1e-2 follows from a normal distribution with that mean and their 99.9 % point, 0.241. FMR 1.8e-6 at 0.40 follows from
+# the FPIR there; beyond, similarity rises by as much for each tenth of the FMR as between 1e-5 and that: 0.072.
 _W600K_FMR_THRESHOLDS = (
-    (1e-1, 0.106, True),
+    (0.5, 0.010, False),
     (1e-2, 0.184, True),
     (1e-3, 0.241, False),
     (1e-4, 0.296, False),
@@ -220,7 +232,7 @@ AURAFACE_URL = "https://huggingface.co/fal/AuraFace-v1/resolve/af6d057c9b0ec4071
 # Of the same 4,500 non-mated pairs; what is extrapolated follows from their most similar 5 %, as an exponential tail.
 # The thresholds for so many people follow so from 900 comparisons of a photo with another person, which is far to go.
 _DLIB_FMR_THRESHOLDS = (
-    (1e-1, 0.628, False),
+    (0.5, 0.550, False),
     (1e-2, 0.679, False),
     (1e-3, 0.721, True),
     (1e-4, 0.765, True),

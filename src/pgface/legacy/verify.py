@@ -14,6 +14,7 @@ from pgface.legacy.installation import OldInstallation
 from pgface.legacy.plan import Counts, count_rows
 from pgface.legacy.write import Written, embeddings_of_each
 from pgface.schema import queries
+from pgface.texts import counted
 
 _SAMPLE = 20
 _ALMOST_ONE = 1 - 1e-6
@@ -52,7 +53,7 @@ def verify_rows(connection: psycopg.Connection, old: OldInstallation, written: W
     for user, count in wanted_of_each.items():
         has = stored.get(user, 0)
         if has < count if not exact else has != count:
-            raise MigrationError(f"User {user} has {has:,} embeddings and not {count:,}; nothing was written.")
+            raise MigrationError(f"User {user} has {counted(has, 'embedding')} and not {count:,}; nothing was written.")
     for user, embedding in _sample(old, written):
         values = {"user_id": user, "embedding": embedding}
         if connection.execute(queries()["embedding_is_stored"], values).fetchone() != (True,):

@@ -13,12 +13,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import Connection
+from psycopg.abc import Buffer
+from psycopg.types.datetime import TimestampBinaryLoader, TimestampLoader
 
 from pgface.errors import DatabaseAccessError, SchemaMissingError
 from pgface.forks import renew_after_fork
@@ -87,7 +90,23 @@ class GalleryConnection(Connection[Any]):
             self.prepare_threshold = None if pooled else 0
             with self.transaction() if pooled else nullcontext():
                 settings = self._set_path_and_zone(schema_name, for_transaction=pooled)
+                self._know_times()
         self.settings_of_transaction = settings if pooled else None
+
+    def _know_times(self) -> None:
+        """Give times without a zone, which are the server's, that zone: whoever reads them knows what they mean."""
+        zone = self.info.timezone
+
+        class InZone(TimestampLoader):
+            def load(self, data: Buffer) -> datetime:
+                return super().load(data).replace(tzinfo=zone)
+
+        class InZoneBinary(TimestampBinaryLoader):
+            def load(self, data: Buffer) -> datetime:
+                return super().load(data).replace(tzinfo=zone)
+
+        for loader in (InZone, InZoneBinary):
+            self.adapters.register_loader("timestamp", loader)
 
     def is_pooled(self, pooling: Pooling) -> bool:
         """Whether a pooler gives every transaction another server process."""

@@ -52,6 +52,8 @@ class Database:
         self._opening = threading.Lock()
         self._resources = resources
         self._embedded = embedded
+        self.is_lost = False
+        """Whether PostgreSQL could not be reached when it was last asked."""
         self.url = url
         """Where PostgreSQL is; may hold a password, so never print it."""
         direct_url = settings.direct_url
@@ -184,7 +186,10 @@ class Database:
             return self._run(run, row_factory)
         except DatabaseUnreachableError:
             self._recover()
-            return self._run(run, row_factory)
+            self.is_lost = True
+            answer = self._run(run, row_factory)
+            self.is_lost = False
+            return answer
 
     def _recover(self) -> None:
         """Have working connections again, for the next try."""

@@ -23,6 +23,7 @@ from pgface.ownership import reason_with_owner
 from pgface.postgres import locks
 from pgface.postgres.cluster import Cluster, binaries
 from pgface.private_folder import private_folder
+from pgface.texts import counted
 
 __all__ = ["EmbeddedPostgres", "binaries"]
 
@@ -181,9 +182,7 @@ class _Client:
         sessions = self.cluster.sessions()
         if sessions == 0 and locks.nobody_holds(self._clients):
             return
-        users = {0: "another process is using it", 1: "1 session is open"}.get(
-            sessions, f"{sessions} sessions are open"
-        )
+        users = counted(sessions, "session is open", "sessions are open") if sessions else "another process is using it"
         raise EmbeddedPostgresError(
             f"The embedded PostgreSQL was not stopped: {users}; end that first, "
             "or stop it all the same with `pgface postgres stop --force`."

@@ -1,9 +1,13 @@
 """How identification searches: the method for the gallery's size, its templates and indexes, and its agreement."""
 
-from pgface.search.fit import fit_search, fit_search_if_due, refresh_templates, suspend_first_look, sweep_notes
-from pgface.search.keeper import SearchKeeper
-from pgface.search.measure import wilson_interval
-from pgface.search.state import METHODS, SearchMethod, SearchState, read_search_state
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pgface.search.fit import fit_search, fit_search_if_due, refresh_templates, suspend_first_look, sweep_notes
+    from pgface.search.keeper import SearchKeeper
+    from pgface.search.measure import wilson_interval
+    from pgface.search.state import METHODS, SearchMethod, SearchState, read_search_state
 
 __all__ = [
     "METHODS",
@@ -18,3 +22,25 @@ __all__ = [
     "sweep_notes",
     "wilson_interval",
 ]
+
+_MODULES: Final = {
+    "METHODS": "state",
+    "SearchKeeper": "keeper",
+    "SearchMethod": "state",
+    "SearchState": "state",
+    "fit_search": "fit",
+    "fit_search_if_due": "fit",
+    "read_search_state": "state",
+    "refresh_templates": "fit",
+    "suspend_first_look": "fit",
+    "sweep_notes": "fit",
+    "wilson_interval": "measure",
+}
+"""Where each name is. It is imported when it is first used: reading the state takes no NumPy, and fitting does."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return value

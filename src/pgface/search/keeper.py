@@ -82,7 +82,8 @@ class SearchKeeper:
                     log.warning("The search goes on as it was, and will be fitted later. %s", error)
             if self._closing.is_set():
                 break
-        self._refresh()  # what was enrolled since
+        if not self._database.is_lost:  # or the end would wait for it once more
+            self._refresh()  # what was enrolled since
 
     def _refresh(self) -> None:
         with suppress(PgfaceError):  # then those who wait are compared exactly

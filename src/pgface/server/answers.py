@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, Field
 
@@ -114,6 +114,11 @@ class FacesOut(BaseModel):
     faces: list[FaceOut]
 
 
+_SCALE: Final = (
+    "0 to 100: 50 is reached by 1 in 100 pairs of strangers, 80 by 1 in 1,000, 90 by 1 in 10,000, 99 by 1 in a million."
+)
+
+
 class MatchOut(BaseModel):
     """A person found for a face."""
 
@@ -121,13 +126,12 @@ class MatchOut(BaseModel):
     name: str
     email: str
     similarity: float
-    confidence: float | None = Field(description="0 to 100; null for a gallery without a model of its own.")
+    confidence: float | None = Field(description=f"{_SCALE} Null below `gallery_threshold`.")
 
     @classmethod
-    def of(cls, match: Match, service: Service) -> MatchOut:
+    def of(cls, match: Match) -> MatchOut:
         """As the service tells of a match."""
-        known = {name: getattr(match, name) for name in ("user_id", "name", "email", "similarity")}
-        return cls(**known, confidence=service.gallery.confidence(match.similarity))
+        return cls(**{name: getattr(match, name) for name in cls.model_fields})
 
 
 class IdentifiedFaceOut(FaceOut):
@@ -137,9 +141,9 @@ class IdentifiedFaceOut(FaceOut):
     matches: list[MatchOut] = Field(description="Those above the threshold, best first; empty for a stranger.")
 
     @classmethod
-    def of(cls, face: IdentifiedFace, service: Service) -> IdentifiedFaceOut:
+    def of(cls, face: IdentifiedFace) -> IdentifiedFaceOut:
         """As the service tells of it."""
-        matches = [MatchOut.of(match, service) for match in face.matches]
+        matches = [MatchOut.of(match) for match in face.matches]
         return cls(**cls.values(face.face), identified=face.identified, matches=matches)
 
 
@@ -152,11 +156,11 @@ class IdentificationOut(BaseModel):
     faces: list[IdentifiedFaceOut]
 
     @classmethod
-    def of(cls, found: Identification, service: Service) -> IdentificationOut:
+    def of(cls, found: Identification) -> IdentificationOut:
         """As the service tells of it."""
-        faces = [IdentifiedFaceOut.of(face, service) for face in found.faces]
-        own = service.gallery.binding.identify_threshold
-        return cls(model=found.model, threshold=found.threshold, gallery_threshold=own, faces=faces)
+        faces = [IdentifiedFaceOut.of(face) for face in found.faces]
+        known = {name: getattr(found, name) for name in ("model", "threshold", "gallery_threshold")}
+        return cls(**known, faces=faces)
 
 
 class ComparisonOut(BaseModel):
@@ -165,24 +169,20 @@ class ComparisonOut(BaseModel):
     match: bool
     similarity: float
     threshold: float
-    confidence: float | None
+    confidence: float | None = Field(
+        description=f"{_SCALE} Null where the photo does not match, and below the gallery's own threshold."
+    )
 
     @classmethod
-    def values(cls, found: Comparison | Verification, service: Service) -> dict[str, Any]:
-        """The fields that both answers of 1:1 have."""
-        known = {name: getattr(found, name) for name in ("match", "similarity", "threshold")}
-        return known | {"confidence": service.gallery.confidence(found.similarity)}
+    def of(cls, found: Comparison | Verification) -> Self:
+        """As the service tells of it."""
+        return cls(**{name: getattr(found, name) for name in cls.model_fields})
 
 
 class VerificationOut(ComparisonOut):
     """Whether a photo is of a user."""
 
     user_id: int
-
-    @classmethod
-    def of(cls, found: Verification, service: Service) -> VerificationOut:
-        """As the service tells of it."""
-        return cls(**cls.values(found, service), user_id=found.user_id)
 
 
 class EnrollmentOut(BaseModel):

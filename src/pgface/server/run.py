@@ -7,8 +7,8 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,11 +73,10 @@ def serve(listening: Listening, processes: int, settings: Settings, announce: An
 
     """
     with ExitStack() as kept, ended_as_by_ctrl_c():
+        metrics = kept.enter_context(tempfile.TemporaryDirectory(prefix="pgface-metrics-"))
         # Both are read when modules are imported, here and in the processes.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = kept.enter_context(
-            tempfile.TemporaryDirectory(prefix="pgface-metrics-")
-        )
-        _share_cores(processes)
+        workers = os.environ.get("PGFACE_WORKERS") or str(max(1, -(-usable_cores() // processes)))
+        kept.enter_context(_variables({"PGFACE_WORKERS": workers, "PROMETHEUS_MULTIPROC_DIR": metrics}))
         create_app = _application()
         listening.require_usable_tls()
         sockets = kept.enter_context(listening.sockets())
@@ -181,5 +180,15 @@ def _not_started() -> PgfaceError:
     return PgfaceError("The service could not start; its log, above, says why.")
 
 
-def _share_cores(processes: int) -> None:
-    os.environ.setdefault("PGFACE_WORKERS", str(max(1, -(-usable_cores() // processes))))
+@contextmanager
+def _variables(wanted: dict[str, str]) -> Iterator[None]:
+    """Have environment variables for a while, and then those from before again."""
+    before = {name: os.environ.pop(name, None) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import PgfaceError, TransferError
-from pgface.faces.engine import ModelIdentity
+from pgface.faces.models import ModelIdentity
 
 FORMAT = "pgface export 1"
 VECTORS, LABELS = "face_db.npy", "face_db.json"

@@ -12,7 +12,7 @@ PASSWORD_IS_NOT_TEXT = Sentence("This password holds characters that are no text
 # A login is refused
 WRONG_EMAIL_OR_PASSWORD = Sentence("The e-mail or the password is not right.")
 LOGIN_BY_FACE_REFUSED = Sentence("This login by face was refused.")
-TOO_MANY_ATTEMPTS = Sentence("There were too many attempts in vain; try again in {seconds} seconds.")
+TOO_MANY_ATTEMPTS = Sentence("There were too many attempts in vain; try again in {seconds:second}.")
 
 # Why something was refused, as the audit log keeps it
 REASON_WRONG_PASSWORD = Sentence("the password is wrong")
@@ -67,9 +67,9 @@ NETWORK_NAME_WITHOUT_SCALE = Sentence("The name {file} does not tell how much")
 NOTHING_WAS_INSTALLED = Sentence("nothing was installed")
 
 # What the commands print
-LOGINS_ENDED = Sentence("Ended {logins} logins.")
-ENDED_LOGINS_REMOVED = Sentence("Removed {logins} logins that had ended.")
-AUDIT_ROWS_REMOVED = Sentence("Removed {rows} rows of more than {days} days ago.")
+LOGINS_ENDED = Sentence("Ended {logins:login}.")
+ENDED_LOGINS_REMOVED = Sentence("Removed {logins:login} that had ended.")
+AUDIT_ROWS_REMOVED = Sentence("Removed {rows:row} of more than {days:day} ago.")
 ROLE_OF_THE_SERVICE = Sentence("{role} may do what a service does")
 ROLE_HAS_OTHER_RIGHTS = Sentence("The role {role} has rights to other tables on this server")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.sentences import Sentence
 
 # What was done
-CONTENTS = Sentence("{users} users, {photos} photos with {files} files, {embeddings} embeddings")
+CONTENTS = Sentence("{users:user}, {photos:photo} with {files:file}, {embeddings:embedding}")
 BACKED_UP = Sentence("{archive}: {contents}, ")
 NOT_ENCRYPTED = Sentence("keep it where only you can read it, or add --encrypt.")
 IS_WHOLE = Sentence("{archive} is whole: {contents}.")

@@ -6,7 +6,7 @@ from support.sentences import Sentence
 
 # `pgface init` and `pgface status`.
 GALLERY_IS_READY = Sentence("is ready: model {model}")
-GALLERY_IS_READY_WITH_USERS = Sentence("is ready: model {model}, {users} users")
+GALLERY_IS_READY_WITH_USERS = Sentence("is ready: model {model}, {users:user}")
 GALLERY_IS_EMBEDDED = Sentence("of the embedded PostgreSQL {version}")
 SETTING_CANNOT_BE_USED = Sentence("{variable} cannot be used")
 
@@ -18,9 +18,10 @@ DIFFERENT_PEOPLE = Sentence("These are different people")
 PICTURE_CANNOT_BE_WRITTEN = Sentence("cannot be written")
 
 # `pgface enroll --folder`.
-PHOTOS_OF_THE_FOLDER = Sentence("{photos} photos in")
+PHOTOS_OF_THE_FOLDER = Sentence("{photos:photo} in")
 ENROLLED_AND_REFUSED = Sentence("{enrolled} enrolled, {already} already enrolled, {refused} refused.")
-MORE_REFUSALS_IN_THE_REPORT = Sentence("... and {more} more, which the report lists. In all: {count} {error}.")
+MORE_REFUSALS_ARE_IN_THE_REPORT = Sentence("... and {more} more, which the report lists. In all: {count} {error}.")
+MORE_REFUSALS = Sentence("... and {more} more, all of which `--report FILE` lists. In all: {count} {error}.")
 REPORT_OF_EACH_PHOTO = Sentence("What became of each photo: {report}")
 REPORT_CANNOT_BE_WRITTEN = Sentence("{report}: the report cannot be written")
 SAME_COMMAND_GOES_ON = Sentence("the same command goes on from it.")

@@ -53,5 +53,5 @@ PATH_IS_TOO_LONG_FOR_A_SOCKET = Sentence("too long for a socket")
 # The embedded server: `pgface postgres`.
 DATABASE_URL_IS_SET = Sentence("PGFACE_DATABASE_URL is set")
 EMBEDDED_SERVER_WAS_NOT_RUNNING = Sentence("The embedded PostgreSQL was not running.")
-SESSIONS_ARE_OPEN = Sentence("{sessions} sessions are open")
+SESSIONS_ARE_OPEN = Sentence("{sessions:session is|sessions are} open")
 ANOTHER_PROCESS_USES_IT = Sentence("another process is using it")

@@ -31,23 +31,23 @@ CLOCKS_ARE_APART = Sentence("are {seconds} s apart")
 # The rows of the gallery.
 NEW_EMBEDDINGS_BESIDE_THEIR_ROWS = Sentence("New ones would be stored beside")
 NEXT_ID_IS_TAKEN = Sentence("The next id of {table} is one that is there")
-ROWS_OF_ERASED_USERS = Sentence("there are {embeddings} embeddings, {photos} photos and {tokens} tokens")
+ROWS_OF_ERASED_USERS = Sentence("{embeddings:embedding}, {photos:photo}, {tokens:token}")
 TABLE_IS_LOCKED = Sentence("process {process} ({program}) has {table} for itself")
 DEAD_ROWS = Sentence("{count} rows of erased or changed embeddings")
 USERS_WITH_READABLE_PASSWORDS = Sentence("can use it: {count} (ids {ids}).")
 
 # Indexes, the model and thresholds.
-USERS_ARE_NOT_FOUND = Sentence("{count} users are not found")
+USERS_ARE_NOT_FOUND = Sentence("{count:user is|users are} not found")
 PUT_THE_FOLDER_BACK = Sentence(
     "Put the folder {folder} back where it was, or name the one that it is in now: pgface init --model FOLDER"
 )
-THRESHOLD_IS_TOO_LOW = Sentence("too low for {people} people")
+THRESHOLD_IS_TOO_LOW = Sentence("too low for {people:person|people}")
 
 # Photo files.
-PHOTOS_HAVE_THEIR_FILES = Sentence("{count} photos have their files here.")
+PHOTOS_HAVE_THEIR_FILES = Sentence("{count:photo has its file|photos have their files} here.")
 PHOTOS_WITHOUT_FILE = Sentence("Photos without their file: {count} (")
 FILES_WITHOUT_PHOTO = Sentence("Files that show a face and belong to no photo: {count} (")
-FILES_OF_ANOTHER_FOLDER = Sentence("The files of {count} photos belong to another photos folder than ")
+FILES_OF_ANOTHER_FOLDER = Sentence("The files of {count:photo} belong to another photos folder than ")
 
 # The machine.
 MAY_NOT_WRITE = Sentence("This user may not write into {folder}.")

@@ -27,7 +27,7 @@ async def identify(
 ) -> IdentificationOut:
     """For every face in it. A photo without a face is an answer, not an error."""
     found = await service.infer(service.gallery.identify, asked.photo, threshold=asked.threshold, top=asked.top)
-    return await service.ask(IdentificationOut.of, found, service)
+    return IdentificationOut.of(found)
 
 
 @router.post(
@@ -41,7 +41,7 @@ async def verify(
     """A person may ask only of themselves."""
     user = _claimed(caller, asked)
     found = await service.infer(service.gallery.verify, asked.photo, user, threshold=asked.threshold, face=asked.face)
-    return await service.ask(VerificationOut.of, found, service)
+    return VerificationOut.of(found)
 
 
 @router.post(
@@ -56,7 +56,7 @@ async def compare(
     found = await service.infer(
         service.gallery.compare, asked.photo, asked.other, threshold=asked.threshold, face=asked.face
     )
-    return ComparisonOut(**await service.ask(ComparisonOut.values, found, service))
+    return ComparisonOut.of(found)
 
 
 @router.post("/detect", summary="Find the faces of a photo", openapi_extra=described(Picture, {"photo": PHOTO}))

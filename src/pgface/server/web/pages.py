@@ -30,6 +30,7 @@ from pgface.errors import (
     RequestError,
     TooManyAttemptsError,
 )
+from pgface.people import shown_email
 from pgface.server.callers import COOKIE, Person, from_own_pages, person_of
 from pgface.server.logs import log_failure
 from pgface.server.problems import headers_of, log_if_ours, public_detail, status_of
@@ -154,7 +155,9 @@ def explain(request: Request, error: PgfaceError) -> str:
     """
     language = language_of(request)
     if isinstance(error, TooManyAttemptsError):
-        message = N_("There were too many attempts in vain; try again in %(seconds)s seconds.")
+        one = N_("There were too many attempts in vain; try again in %(seconds)s second.")
+        more = N_("There were too many attempts in vain; try again in %(seconds)s seconds.")
+        message = one if error.retry_after == 1 else more
         return translate(language, message) % {"seconds": error.retry_after}
     detail = public_detail(request, error)
     if language == "en" or (translated := translate(language, detail)) != detail:
@@ -240,6 +243,7 @@ def _environment(language: Language) -> Environment:
         newstyle=True,
     )
     environment.filters["with_code"] = _with_code
+    environment.filters["shown_email"] = shown_email
     environment.globals |= {
         "language": language,
         "languages": NAMES,

@@ -101,7 +101,7 @@ function section({ face, best, title }, threshold, counts, shown) {
   chip.classList.toggle("good", Boolean(best));
   chip.textContent = best ? words.identified : face.matches.length ? words.not_identified : words.nobody;
   if (best && best.confidence !== null) {
-    element.querySelector(".confidence").textContent = fill(words.confidence, { value: number(best.confidence, 0) });
+    element.querySelector(".confidence").textContent = fill(words.confidence, { value: number(Math.floor(best.confidence), 0) });
   }
   above.replaceChildren(...face.matches.filter(counts).map((match) => row(match, threshold, true)));
   if (best) above.querySelector(".who").textContent = words.similarity; // whose it is stands above

@@ -144,7 +144,8 @@ async function send(token, frames, signal, tries = 3) {
 
 function explain(answer) {
   if (answer.status === 429) {
-    return word("wait").replace("{}", answer.headers.get("Retry-After"));
+    const seconds = answer.headers.get("Retry-After");
+    return seconds === "1" ? word("wait-one") : word("wait").replace("{}", seconds);
   }
   return word(answer.status === 401 || answer.status === 422 ? "refused" : "busy");
 }

@@ -1,0 +1,116 @@
+"""What a command imports, and its help: facts behind the time that a command takes to start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from typer import Context
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from pgface.cli.commands import app
+from pgface.gallery import Gallery
+from pgface.settings import Settings
+from support.commands import Run, environment_of, without_settings
+
+HEAVY = {
+    *("numpy", "cv2", "PIL", "onnxruntime", "insightface", "dlib", "matplotlib", "sklearn"),
+    *("fastapi", "starlette", "uvicorn", "jinja2", "werkzeug", "zxcvbn", "psutil", "pygments", "rich.markdown"),
+}
+OF_A_GALLERY = {"psycopg", "pydantic"}
+PROGRAM = """
+import sys
+from pgface.cli import main
+sys.argv = ["pgface", *sys.argv[1:]]
+code = 0
+try:
+    main()
+except SystemExit as ended:
+    code = ended.code
+print(*sys.modules, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def imported(*arguments: str, environment: dict[str, str] | None = None) -> set[str]:
+    """The modules in memory after a command."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        env={**without_settings(), **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_a_start_imports_neither_a_database_nor_a_network(argument: str) -> None:
+    modules = imported(argument)
+    assert not modules & (HEAVY | OF_A_GALLERY)
+    assert not [name for name in modules if name.startswith("rich")]
+
+
+def test_the_version_takes_no_parser_of_arguments() -> None:
+    assert "typer" not in imported("--version")
+
+
+@pytest.mark.usefixtures("gallery")
+@pytest.mark.parametrize(
+    "arguments", [["users", "list"], ["users", "list", "--json"], ["status"], ["status", "--json"]]
+)
+def test_a_look_at_the_gallery_imports_no_network(settings: Settings, arguments: list[str]) -> None:
+    modules = imported(*arguments, environment=environment_of(settings))
+    assert modules >= OF_A_GALLERY
+    assert not modules & HEAVY
+
+
+def commands() -> dict[str, object]:
+    """Every command by its whole name."""
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    context = Context(group)
+    found: dict[str, object] = {}
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        found[name] = command
+        if isinstance(command, TyperGroup):
+            found |= {f"{name} {child}": command.commands[child] for child in command.commands}
+    return found
+
+
+def test_help_names_every_command_in_a_line(run: Run) -> None:
+    lines = run("--help").stdout.splitlines()
+    listed = {line.split()[0]: line for line in lines[lines.index("Commands:") + 1 :]}
+    assert set(listed) == {name for name in commands() if " " not in name}
+    for line in listed.values():
+        assert len(line) <= 80
+        assert line.endswith(".")
+
+
+def test_help_shows_flags_without_a_type(run: Run) -> None:
+    names = list(commands())
+    assert len(names) > 60
+    for name in names:
+        text = run(*name.split(), "--help").stdout
+        assert "<bool>" not in text, name
+        assert not set(text) & set("╭│╰"), name
+        assert max(map(len, text.splitlines())) <= 80, name
+
+
+def test_a_wrong_name_is_answered_with_those_that_are_near(run: Run) -> None:
+    assert "users" in run("user", code=2).stderr
+
+
+@pytest.mark.usefixtures("gallery")
+def test_a_model_is_looked_at_without_loading_it(settings: Settings) -> None:
+    """And loaded where its files are not plainly those of the gallery: then the engine says what is wrong."""
+    with Gallery.open(settings) as fresh:
+        assert fresh.status().execution_provider == "CPUExecutionProvider"
+        assert fresh._model._engine is None
+    os.unlink(settings.models_dir / "buffalo_sc_q8")
+    with Gallery.open(settings) as fresh:
+        assert fresh.status().model_problem is not None
