@@ -130,7 +130,8 @@ class Recognition:
             photo: the probe; none of it is kept.
             user: id or e-mail.
             threshold: least similarity, -1 to 1; the gallery's own for verification if not given.
-            face: "only" refuses a photo with several faces, "largest" takes the largest.
+            face: "only" refuses a photo with several faces, "largest" takes the largest, "central" the large one
+                nearest the middle.
 
         Raises:
             PhotoError: the photo cannot be used.

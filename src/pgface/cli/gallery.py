@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,7 @@ from pgface.errors import (
     StorageError,
     UnknownUserError,
 )
+from pgface.faces.choice import WhichFace, face_sizes
 from pgface.faces.image import PhotoLimits, open_photo
 from pgface.gallery import Gallery
 from pgface.people import UserRef
@@ -51,7 +52,13 @@ class WhichFaces(StrEnum):
 
     ONLY = "only"
     LARGEST = "largest"
+    CENTRAL = "central"
     ALL = "all"
+
+    @property
+    def one(self) -> WhichFace:
+        """The one face that is meant, as the library names it; not for `all`."""
+        return WhichFaceOption(self.value).literal
 
 
 class WhichFaceOption(StrEnum):
@@ -59,11 +66,18 @@ class WhichFaceOption(StrEnum):
 
     ONLY = "only"
     LARGEST = "largest"
+    CENTRAL = "central"
 
     @property
-    def literal(self) -> Literal["only", "largest"]:
+    def literal(self) -> WhichFace:
         """As the library names it."""
-        return "only" if self is WhichFaceOption.ONLY else "largest"
+        match self:
+            case WhichFaceOption.ONLY:
+                return "only"
+            case WhichFaceOption.LARGEST:
+                return "largest"
+            case WhichFaceOption.CENTRAL:
+                return "central"
 
 
 def _a_number(value: float | None) -> float | None:
@@ -89,7 +103,11 @@ ThresholdOption = Annotated[
     typer.Option(min=-1, max=1, callback=_a_number, help="Least similarity; the gallery's own if not given."),
 ]
 FaceOption = Annotated[
-    WhichFaceOption, typer.Option("--faces", help="In a photo with several faces: refuse, or take the largest.")
+    WhichFaceOption,
+    typer.Option(
+        "--faces",
+        help="In a photo with several faces: refuse, take the largest, or the large one nearest the middle.",
+    ),
 ]
 UserArgument = Annotated[str, typer.Option("--user", help="E-mail or id of the user.")]
 
@@ -143,7 +161,10 @@ def enroll(
     ] = None,
     faces: Annotated[
         WhichFaces,
-        typer.Option(help="In a photo with several faces: refuse, take the largest, or all, from left to right."),
+        typer.Option(
+            help="In a photo with several faces: refuse, unless the others are small; take the largest, the large one "
+            "nearest the middle, or all, from left to right."
+        ),
     ] = WhichFaces.ONLY,
     allow_other_user: Annotated[
         bool, typer.Option("--allow-other-user", help="Enroll a face also if it already belongs to another user.")
@@ -162,8 +183,7 @@ def enroll(
     if folder is not None:
         if user or name or faces is WhichFaces.ALL:
             raise typer.BadParameter("--folder takes the people from its folders' names, and one face of each photo")
-        face: Literal["only", "largest"] = "only" if faces is WhichFaces.ONLY else "largest"
-        enroll_folder(folder, face, allow_other_user, report, json)
+        enroll_folder(folder, faces.one, allow_other_user, report, json)
         return
     if not user or (len(user) > 1 and faces is not WhichFaces.ALL):
         raise typer.BadParameter("give one --user, or with --faces all one for each face")
@@ -183,9 +203,8 @@ def _enroll_photos(
                 if faces is WhichFaces.ALL:
                     enrolled = gallery.enroll_all(photo, users, allow_other_user=allow_other_user)
                 else:
-                    face: Literal["only", "largest"] = "only" if faces is WhichFaces.ONLY else "largest"
                     enrolled = [
-                        gallery.enroll(photo, users[0], name=name, face=face, allow_other_user=allow_other_user)
+                        gallery.enroll(photo, users[0], name=name, face=faces.one, allow_other_user=allow_other_user)
                     ]
             except _OF_ONE_PHOTO as error:
                 failed.append(_failure(photo, error))
@@ -199,6 +218,9 @@ def _enroll_photos(
             for e in done
         ]
         print_table(("photo", "name", "e-mail", "outcome", "box"), rows, empty="")
+        for enrollment in done:
+            if enrollment.left_aside:
+                say(f"{enrollment.photo}: left aside in the background: {face_sizes(enrollment.left_aside)} pixels.")
     _end(failed)
 
 

@@ -43,9 +43,7 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
         reasons = ", ".join(f"{count:,} {_REASONS.get(name, name)}" for name, count in embedded.reasons().most_common())
         failed = f"{len(embedded.refusals):,} photos, {percent(embedded.failure_to_enroll_rate)}"
         yield f"Failures to enroll: {failed} ({reasons})."
-    if evaluation.pairs_without_face:
-        but = " but the folds' accuracy" if evaluation.folds is not None else ""
-        yield f"{evaluation.pairs_without_face:,} pairs have a photo without a usable face, and are in no rate{but}."
+    yield from _refused_pairs(evaluation)
     if not evaluation.people_known:
         yield (
             "The list does not say who is who, so whoever has a mated pair in common counts as one person: there are "
@@ -55,7 +53,7 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
         folds = evaluation.folds
         yield (
             f"Accuracy over {len(folds.accuracies)} folds: {100 * folds.mean:.2f} ± {100 * folds.standard_error:.2f} % "
-            "(standard error); a pair without a usable face counts as not matching."
+            "(standard error), as LFW asks for."
         )
     area = rates.area_interval
     yield (
@@ -63,6 +61,27 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
         f"area under the ROC {rates.area_under_curve:.6f} ({area.low:.6f} to {area.high:.6f}); "
         f"accuracy at the best threshold {rate(rates.best_accuracy, rates.best_accuracy_interval)}."
     )
+
+
+def _refused_pairs(evaluation: Evaluation) -> Iterator[str]:
+    """How much of FNMR is photos that were refused."""
+    refused, compared = evaluation.refused_mated, evaluation.compared.mated.total
+    if not refused.total:
+        return
+    pairs = compared if refused.counted else compared + refused.total
+    reasons = ", ".join(
+        f"{count:,} {_REASONS.get(name, name)} ({percent(count / pairs)})"
+        for name, count in refused.reasons.most_common()
+    )
+    if refused.counted:
+        yield f"FNMR counts {refused.total:,} mated pairs with a refused photo as not matching: {reasons}."
+    else:
+        yield (
+            f"FNMR leaves out {refused.total:,} mated pairs with a refused photo: {reasons}. If they count as not "
+            f"matching, it is {percent(evaluation.fnmr_with_refusals)} at the threshold in use."
+        )
+    if refused.reasons["LowQualityError"]:
+        yield "`--no-quality` takes photos of any quality."
 
 
 def tables(evaluation: Evaluation) -> Iterator[Table]:

@@ -69,6 +69,8 @@ class Detection:
     """The detector's own score; comparable only within one model."""
     quality: Quality
     region: FaceRegion
+    off_centre: float
+    """Distance of the box's middle from the photo's middle, in pixels."""
 
     @property
     def crop(self) -> RGBImage:

@@ -23,7 +23,11 @@ Password = Annotated[str, Field(max_length=1024, json_schema_extra={"format": "p
 Name = Annotated[Text, Field(max_length=255)]
 Similarity = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 Which = Annotated[
-    WhichFace, Field(description="`only` refuses a photo with several faces, `largest` takes the largest.")
+    WhichFace,
+    Field(
+        description="`only` refuses a photo with several faces, `largest` takes the largest, `central` the large one "
+        "nearest the middle. At enrollment, `only` leaves small faces in the background aside."
+    ),
 ]
 
 
