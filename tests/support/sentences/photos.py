@@ -64,6 +64,7 @@ SHARE_LARGER_THAN_BUDGET = Sentence("a share cannot be larger than the budget")
 # Faces
 NO_FACE = Sentence("{photo}: no face was found")
 SEVERAL_FACES = Sentence("{count} faces were found (... pixels); crop the photo to one person")
+LEFT_ASIDE_IN_THE_BACKGROUND = Sentence("left aside in the background: ... pixels")
 
 # Quality
 CANNOT_BE_ENROLLED = Sentence(
