@@ -38,6 +38,15 @@ WIDE_SAMPLES_HAVE_NO_RANGE = Sentence(
 FLOATING_POINT_SAMPLES_HAVE_NO_RANGE = Sentence(
     "{photo}: floating-point samples have no known range; save the photo with 8 or 16 bits."
 )
+SIGNED_SAMPLES_HAVE_NO_RANGE = Sentence(
+    "{photo}: signed samples have no known range; save the photo with 8 or 16 bits, unsigned."
+)
+ZERO_HAS_NO_MEANING = Sentence("{photo}: this TIFF does not say whether 0 is black or white")
+KIND_OF_TIFF_IS_NOT_ACCEPTED = Sentence(
+    "this kind of TIFF is not accepted (photometric interpretation {photometric}, {samples} samples of {bits} bits)"
+)
+CMYK_WITHOUT_ADOBES_MARKER = Sentence("{photo}: this CMYK JPEG lacks Adobe's marker")
+NO_PICTURES_GAMMA = Sentence("{photo}: its gamma is ..., which no picture has")
 
 # Limits
 TOO_MANY_BYTES = Sentence(
