@@ -17,13 +17,13 @@ from pgface.accounts import Accounts, Client, FaceLogin, read_audit
 from pgface.accounts import challenge as challenge_module
 from pgface.accounts.challenge import Challenge, Challenges, possible_turns
 from pgface.errors import LivenessError, LoginRefusedError, ModelError, TooManyAttemptsError
-from pgface.faces import remember_folder
 from pgface.faces.engine import Detection
 from pgface.faces.liveness_models import OWN
 from pgface.faces.pixels import RGBImage
 from pgface.faces.presentation_attack import AttackDetector
 from pgface.gallery import Gallery
 from pgface.settings import Settings
+from support.galleries import link_pack
 from support.liveness_networks import as_addon, that_gives
 from support.moving_heads import answer_of
 from support.photos import Photos
@@ -42,7 +42,7 @@ Act = Callable[..., list[bytes]]
 @pytest.fixture
 def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
     """As the service sees it."""
-    remember_folder(str(insightface_pack), settings.models_dir)
+    link_pack(insightface_pack, settings.models_dir)
     with opened_as_service(settings) as gallery:
         yield gallery
 

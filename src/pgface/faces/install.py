@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import secrets
 import shutil
 import time
@@ -17,7 +18,17 @@ from typing import IO, Literal
 from pgface.errors import LicenseNotAcceptedError, ModelError, ModelNotInstalledError, WeightsMismatchError
 from pgface.faces.download import Progress, fetch
 from pgface.faces.liveness_models import LIVENESS_MODELS, OWN
-from pgface.faces.models import DLIB_LIFT, REGISTRY, Model, ModelFile, Published, file_sha256, find_model, is_name
+from pgface.faces.models import (
+    DLIB_LIFT,
+    REGISTRY,
+    Model,
+    ModelFile,
+    Published,
+    file_sha256,
+    find_model,
+    is_name,
+    weights_sha256,
+)
 from pgface.faces.pack import find_pack
 from pgface.faces.presentation_attack import require_detectors
 from pgface.private_folder import private_folder
@@ -100,6 +111,17 @@ def verify(name: str, models_dir: Path) -> list[FileCheck]:
         return [_check(found.folder / file, digest) for file, digest in recorded.items()]
     _write_sums(found.folder)
     return [FileCheck(file, "recorded", digest) for file, digest in _read_sums(found.folder).items()]
+
+
+def pack_sha256(folder: Path) -> str:
+    """What an engine made of a pack's files has as `ModelIdentity.weights_sha256`.
+
+    Raises:
+        ModelError: it is no pack.
+
+    """
+    pack = find_pack(folder)
+    return weights_sha256(map(file_sha256, (pack.detection, pack.recognition)))
 
 
 def install(
@@ -205,9 +227,11 @@ def _staging(models_dir: Path, name: str) -> Iterator[Path]:
 
 def _swap(staging: Path, folder: Path) -> None:
     old = staging.with_name(f"{staging.name}-old")
-    if folder.exists():
+    if os.path.lexists(folder):  # also a link that leads nowhere
         folder.rename(old)
     staging.rename(folder)
+    if old.is_symlink():
+        old.unlink()
     shutil.rmtree(old, ignore_errors=True)
 
 
