@@ -136,7 +136,7 @@ class Gallery(Recognition):
 
         Args:
             photo: the photo; of it only the aligned 224×224 crop is kept.
-            user: id of a user, or an e-mail; a user with a new e-mail is added.
+            user: id or name of a user, or an e-mail; a user with a new e-mail is added.
             name: the name of a user that is added; the e-mail's first part if not given.
             face: "only" refuses a photo with several faces, unless the others are in the background
                 (`Settings.background_face`); "largest" takes the largest, "central" the large one nearest the middle.

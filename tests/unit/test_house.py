@@ -121,6 +121,7 @@ MAY_IMPORT = {
         "legacy",
         "people",
         "photo_files",
+        "texts",
     },
     "evaluation": {
         "errors",

@@ -109,11 +109,11 @@ FaceOption = Annotated[
         help="In a photo with several faces: refuse, take the largest, or the large one nearest the middle.",
     ),
 ]
-UserArgument = Annotated[str, typer.Option("--user", help="E-mail or id of the user.")]
+UserArgument = Annotated[str, typer.Option("--user", help="E-mail, id or name of the user.")]
 
 
 def user_ref(text: str) -> UserRef:
-    """A user as the command line names one: digits are an id, anything else is an e-mail.
+    """A user as the command line names one: digits are an id, anything else is an e-mail or a name.
 
     Raises:
         UnknownUserError: the number is longer than any id.
@@ -153,7 +153,7 @@ def enroll(
     photos: Annotated[list[Path] | None, typer.Argument(help="Photos of the user.")] = None,
     user: Annotated[
         list[str] | None,
-        typer.Option("--user", help="E-mail of the user, added if new, or id. With --faces all, one for each face."),
+        typer.Option("--user", help="E-mail of the user, added if new, or id, or name. With --faces all, one each."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of a new user; the e-mail's first part if not given.")] = None,
     folder: Annotated[
@@ -237,6 +237,7 @@ def identify(
 ) -> None:
     """Say who is in a photo (1:N)."""
     answers: list[Identification] = []
+    legends: dict[str, tuple[str, ...]] = {}
     failed: list[dict[str, Any]] = []
     with Gallery.open() as gallery:
         for number, photo in enumerate(photos, start=1):
@@ -244,7 +245,7 @@ def identify(
                 answer = gallery.identify(photo, threshold=threshold, top=top)
                 answers.append(replace(answer, photo=str(photo)))
                 if annotate_to is not None:
-                    _annotate(photo, answer, _numbered(annotate_to, number, len(photos)))
+                    legends[str(photo)] = _annotate(photo, answer, _numbered(annotate_to, number, len(photos)))
             except StorageError as error:
                 failed.append(_failure(photo, error))
                 annotate_to = None  # the next picture would fail as this one did; the answers are still wanted
@@ -257,6 +258,9 @@ def identify(
         print_json(output | ({"failed": failed} if failed else {}))
     elif answers:
         _print_identifications(answers)
+        for name, legend in legends.items():
+            if legend:
+                say(f"On the picture of {name}: {', '.join(legend)}.")
     _end(failed)
 
 
@@ -344,14 +348,16 @@ def _similarity(gallery: Gallery, similarity: float) -> str:
     return f"{similarity:.3f}" + ("" if confidence is None else f" (confidence {confidence:.0f} of 100)")
 
 
-def _annotate(photo: Path, answer: Identification, file: Path) -> None:
+def _annotate(photo: Path, answer: Identification, file: Path) -> tuple[str, ...]:
+    """Write the picture, and return what its labels could not say."""
     with open_photo(photo, PhotoLimits.from_settings(get_settings())) as opened:
-        picture = annotate(opened.pixels, answer)
+        annotated = annotate(opened.pixels, answer)
     try:
-        picture.save(file)
+        annotated.image.save(file)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise StorageError(f"{file}: the picture cannot be written ({reason}); give a writable file.") from error
+    return annotated.legend
 
 
 def _numbered(file: Path, number: int, count: int) -> Path:

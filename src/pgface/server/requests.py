@@ -73,6 +73,9 @@ class Claim(Body):
     photo: PhotoField
     user_id: int | None = Field(default=None, ge=1, le=2**31 - 1)
     email: Email | None = Field(default=None, description="In place of `user_id`. A person may give neither.")
+    name: Name | None = Field(
+        default=None, description="In place of `user_id`, where one user alone has it. Not for a person."
+    )
     threshold: Similarity | None = Field(default=None, description="The gallery's own for 1:1 if not given.")
     face: Which = "only"
 
