@@ -19,6 +19,7 @@ from pgface.evaluation.photos import LabelledPhoto
 from pgface.faces.image import PhotoLimits, open_photo
 from pgface.faces.pixels import RGBImage
 from pgface.file_systems import make_private
+from pgface.packages import how_to_install
 from pgface.photo_workers import EmbeddedFile, PhotoTask, PhotoWorkers
 from pgface.plotting import require_matplotlib
 
@@ -46,7 +47,7 @@ def require_page_packages() -> None:
     """
     require_matplotlib()
     if importlib.util.find_spec("jinja2") is None:
-        raise PgfaceError('A page needs Jinja2; install it with `pip install "pgface[plots]"`.')
+        raise PgfaceError(f"A page needs Jinja2; install it with {how_to_install('plots')}.")
 
 
 def require_place(file: Path) -> None:

@@ -30,6 +30,7 @@ from pgface.faces.pixels import RGBImage
 from pgface.faces.tiff import Tiff, bits_of, palette_of_bytes, refuse_unsafe
 from pgface.faces.tone import tone_curves
 from pgface.forks import call_after_fork
+from pgface.packages import how_to_install
 
 ACCEPTED = "JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC"
 
@@ -204,8 +205,7 @@ def _decoder(name: str, format_name: str, size: int) -> Callable[[io.BytesIO], I
             from pillow_heif import HeifImageFile
         except ImportError as error:
             raise PhotoFormatError(
-                f"{name}: HEIC needs the package pillow-heif; run `pip install 'pgface[heif]'`, "
-                "or save the photo as JPEG."
+                f"{name}: HEIC needs the package pillow-heif; run {how_to_install('heif')}, or save the photo as JPEG."
             ) from error
         return HeifImageFile  # type: ignore[no-any-return]
     if format_name == "AVIF":

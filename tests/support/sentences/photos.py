@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgface.packages import how_to_install
 from support.sentences import Sentence
 
 # Where a photo comes from
@@ -30,7 +31,7 @@ RUN_LENGTH_CODED_BMP_IS_NOT_ACCEPTED = Sentence(
     "{photo}: run-length coded BMP is not accepted; save the photo as JPEG or PNG."
 )
 HEIC_NEEDS_ITS_PACKAGE = Sentence(
-    "{photo}: HEIC needs the package pillow-heif; run `pip install 'pgface[heif]'`, or save the photo as JPEG."
+    f"{{photo}}: HEIC needs the package pillow-heif; run {how_to_install('heif')}, or save the photo as JPEG."
 )
 WIDE_SAMPLES_HAVE_NO_RANGE = Sentence(
     "{photo}: samples of more than 16 bits have no known range; save the photo with 8 or 16 bits."
