@@ -80,7 +80,7 @@ def main() -> None:
             answer = gallery.identify(probe)
             show(answer)
             with open_photo(probe, PhotoLimits.from_settings(settings)) as opened:
-                annotate(opened.pixels, answer).save(DATA_DIR / f"answer-{photo.stem}.png")
+                annotate(opened.pixels, answer).image.save(DATA_DIR / f"answer-{photo.stem}.png")
 
         verified = gallery.verify(DATA_DIR / "probe-astronaut.jpg", "eileen.collins@pgface.invalid")
         print(f"Is that Eileen Collins? {'Yes' if verified.match else 'No'}, similarity {verified.similarity:.2f}.")

@@ -14,8 +14,14 @@ import psycopg
 from psycopg.rows import class_row
 
 from pgface.confidence import Anchor, anchors_of
-from pgface.errors import DatabaseError, ModelError, ModelMismatchError, ModelNotInstalledError
-from pgface.faces import load_engine, model_defaults, remember_folder
+from pgface.errors import (
+    DatabaseError,
+    ModelError,
+    ModelMismatchError,
+    ModelNotInstalledError,
+    UnknownModelError,
+)
+from pgface.faces import how_to_bring, keep_pack, load_engine, model_defaults
 from pgface.faces.installed import is_installed
 from pgface.faces.models import ModelIdentity
 from pgface.forks import leave_to_parent, renew_after_fork
@@ -102,7 +108,26 @@ class GalleryModel:
             return self._engine
         if self.binding.model_name is None:
             raise ModelNotInstalledError("This gallery is not bound to a model yet; run `pgface init`.")
-        return self._load(self._loader(self.binding.model_name))
+        try:
+            return self._load(self._loader(self.binding.model_name))
+        except (ModelNotInstalledError, UnknownModelError) as error:
+            name = self.binding.model_name
+            if name == "dlib":  # packages bring it, and the sentence says which
+                raise
+            raise ModelNotInstalledError(
+                f"The gallery's model {name} (weights with SHA-256 {self.binding.weights_sha256}) is not on this "
+                "machine. " + how_to_bring(name, self._settings.models_dir)
+            ) from error
+
+    def problem(self) -> str | None:
+        """Why the gallery's model cannot be used here, and what to do; None if it can, or there is none yet."""
+        if self.binding.model_name is None:
+            return None
+        try:
+            _ = self.engine
+        except (ModelError, ModelMismatchError) as error:
+            return str(error)
+        return None
 
     @property
     def execution_provider(self) -> str:
@@ -163,6 +188,10 @@ class GalleryModel:
         wanted = model or self._settings.model
         load = self._loader(wanted)
         engine = self._engine or load()
+        if self._engine is None:
+            if self.binding.model_name is not None:
+                _require_same_model(self.binding, engine)
+            keep_pack(wanted, self._settings.models_dir, engine)
         if self.binding.model_name is None:
             with database.transaction() as connection:
                 values = asdict(engine.identity) | asdict(model_defaults(engine.identity.name))
@@ -174,7 +203,6 @@ class GalleryModel:
             _require_same_model(self.binding, engine)
             return
         self._load(load)
-        remember_folder(wanted, self._settings.models_dir)
 
     def _loader(self, model: str) -> Callable[[], Engine]:
         return partial(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from psycopg.rows import class_row
 
 from pgface.errors import EmbeddingError, FaceOfAnotherUserError, GalleryError
-from pgface.faces.engine import EMBEDDING_DIMENSION, Face
+from pgface.faces.engine import EMBEDDING_DIMENSION, Box, Face
 from pgface.faces.image import Photo
 from pgface.faces.pixels import CROP_SIZE
 from pgface.people import UNUSABLE_PASSWORD, Person, UserRef, full_name, get_or_add_user, get_user
@@ -132,6 +132,7 @@ def enroll_faces(
     photo: Photo,
     wanted: Sequence[tuple[UserRef, str | None, Face]],
     allow_other_user: bool,
+    left_aside: tuple[Box, ...] = (),
 ) -> list[Enrollment]:
     """Enroll faces of one photo in one transaction: all of them or none.
 
@@ -141,6 +142,7 @@ def enroll_faces(
         photo: the open photo.
         wanted: for each face its user, who is added if the e-mail is new, and the name of one that is added.
         allow_other_user: enroll a face even if the gallery identifies it as another user.
+        left_aside: faces in the background, for the answer.
 
     Raises:
         FaceOfAnotherUserError: a face already belongs to another user.
@@ -163,7 +165,7 @@ def enroll_faces(
             candidate = Candidate(user.id, photo.name, photo.content_sha256, face)
             (photo_id,) = store(connection, batch, [candidate])
             enrolled = get_user(connection, user.id)
-            enrollments.append(Enrollment(enrolled, photo.name, photo_id, added=True, face=face))
+            enrollments.append(Enrollment(enrolled, photo.name, photo_id, added=True, face=face, left_aside=left_aside))
         return enrollments
 
 

@@ -60,6 +60,7 @@ Catch `PgfaceError` for all of them, or a branch:
         ├── GalleryNotEmptyError
         ├── ModelMismatchError
         ├── UnknownUserError
+        ├── AmbiguousUserError
         ├── UnknownPhotoError
         ├── DuplicateEmailError
         └── FaceOfAnotherUserError
@@ -304,6 +305,10 @@ class ModelMismatchError(GalleryError):
 
 class UnknownUserError(GalleryError):
     """There is no such user in this gallery; `pgface users list` shows those that there are."""
+
+
+class AmbiguousUserError(GalleryError):
+    """Several users have this name; give the id or the e-mail of the one that you mean."""
 
 
 class UnknownPhotoError(GalleryError):

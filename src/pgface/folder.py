@@ -27,7 +27,7 @@ from psycopg.rows import tuple_row
 from pgface.binding import GalleryModel
 from pgface.enrollment import EmbeddedPhoto, enroll_batch
 from pgface.errors import GalleryError, PgfaceError, PhotoNotReadableError, WorkerEndedError
-from pgface.faces.choice import WhichFace
+from pgface.faces.choice import EnrollmentChoice, WhichFace, face_sizes
 from pgface.people import Person, clean_name, is_email
 from pgface.photo_files import PhotoFiles
 from pgface.photo_workers import Embedded, EmbeddedFile, PhotoTask, PhotoWorkers
@@ -55,6 +55,7 @@ class PhotoReport:
     error: str = ""
     """Name of the error's class, for a refused photo."""
     reason: str = ""
+    """Why it was refused; of an enrolled photo, which faces in the background were left aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,8 @@ class FolderRun:
         tasks = self._tasks(photos)
         threshold = None if allow_other_user else self._model.current_binding(self._database).identify_threshold
         engine = self._model.engine  # its identity is checked here, before another process loads it
-        with PhotoWorkers(self._settings, engine, self._model.reload, face) as workers, _can_go_on():
+        choice = EnrollmentChoice.from_settings(self._settings, face)
+        with PhotoWorkers(self._settings, engine, self._model.reload, choice) as workers, _can_go_on():
             results = workers.embed(tasks)
             if on_progress is not None:
                 results = _counted(results, len(tasks), on_progress)
@@ -140,6 +142,9 @@ class FolderRun:
             outcome = next(outcomes) if isinstance(result, EmbeddedFile) else result
             report = partial(PhotoReport, str(task.file.relative_to(folder)), task.person.email)
             match outcome:
+                case int() if isinstance(result, EmbeddedFile) and result.left_aside:
+                    sizes = face_sizes(result.left_aside)
+                    reports.append(report("enrolled", reason=f"left aside in the background: {sizes} pixels"))
                 case int():
                     reports.append(report("enrolled"))
                 case None:

@@ -14,7 +14,7 @@ from pgface.binding import GalleryModel, read_binding
 from pgface.bulk import load_embeddings
 from pgface.enrollment import enroll_faces, insert_embedding, unit_embedding
 from pgface.errors import SessionNeededError, UnknownPhotoError
-from pgface.faces.choice import WhichFace, enrollable, one_for_each
+from pgface.faces.choice import EnrollmentChoice, WhichFace, one_for_each
 from pgface.faces.engine import Engine
 from pgface.faces.image import PhotoSource
 from pgface.faces.quality import QualityLimits
@@ -137,9 +137,10 @@ class Gallery(Recognition):
 
         Args:
             photo: the photo; of it only the aligned 224×224 crop is kept.
-            user: id of a user, or an e-mail; a user with a new e-mail is added.
+            user: id or name of a user, or an e-mail; a user with a new e-mail is added.
             name: the name of a user that is added; the e-mail's first part if not given.
-            face: "only" refuses a photo with several faces, "largest" takes the largest.
+            face: "only" refuses a photo with several faces, unless the others are in the background
+                (`Settings.background_face`); "largest" takes the largest, "central" the large one nearest the middle.
             allow_other_user: enroll the face even if the gallery identifies it as another user.
 
         Raises:
@@ -149,10 +150,10 @@ class Gallery(Recognition):
 
         """
         with self._opened(photo) as opened:
-            choose = enrollable(opened.name, face, self._quality)
+            choose = EnrollmentChoice.from_settings(self._settings, face).of(opened.name)
             (found,) = self.engine.detect_and_embed(opened.pixels, choose)
             wanted = [(user, name, found)]
-            (enrolled,) = enroll_faces(self._database, self._files, opened, wanted, allow_other_user)
+            (enrolled,) = enroll_faces(self._database, self._files, opened, wanted, allow_other_user, choose.left_aside)
         self._keeper.embeddings_changed()
         return enrolled
 

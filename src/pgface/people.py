@@ -7,24 +7,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
-from pgface.errors import DuplicateEmailError, GalleryError, UnknownPhotoError, UnknownUserError
+from pgface.errors import (
+    AmbiguousUserError,
+    DuplicateEmailError,
+    GalleryError,
+    UnknownPhotoError,
+    UnknownUserError,
+)
 from pgface.results import User
 from pgface.schema import queries
-from pgface.texts import cleaned, email_spellings, is_visible, same_email
+from pgface.texts import cleaned, email_spellings, is_visible, name_spellings, same_email, shown
 
 if TYPE_CHECKING:
     from pgface.postgres.database import Database
 
 UserRef = int | str
-"""A user's id, or e-mail."""
+"""A user's id, e-mail, or name if one user alone has it: also as a folder has it (`Colin_Powell`), and in any case."""
 
 UNUSABLE_PASSWORD = "!"  # noqa: S105 - no hash of any scheme, so it verifies no password
 """What stands in `users.password` for a person who has none."""
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _LONGEST = 255
+_LISTED = 10
+"""Users of one name that a refusal lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,17 @@ def add_user(connection: psycopg.Connection, email: str, name: str | None) -> Us
 
 
 def find_user(connection: psycopg.Connection, user: UserRef) -> User | None:
-    """The user with this id or e-mail, if there is one."""
+    """The user with this id, e-mail or name, if there is one.
+
+    Raises:
+        AmbiguousUserError: several users have this name; the sentence lists them.
+
+    """
+    if isinstance(user, str) and not is_email(user):
+        named = _named(connection, user)
+        if named is None:
+            return None
+        user = named
     with connection.cursor(row_factory=class_row(User)) as cursor:
         if isinstance(user, str):
             spellings = email_spellings(clean_email(user))
@@ -108,11 +126,29 @@ def find_user(connection: psycopg.Connection, user: UserRef) -> User | None:
         return cursor.execute(queries()["select_user"], {"id": id_in_range(user)}).fetchone()
 
 
+def _named(connection: psycopg.Connection, name: str) -> int | None:
+    """The id of the one user of this name."""
+    if not is_visible(cleaned(name)):
+        return None
+    asked = {"spellings": name_spellings(name), "limit": _LISTED}
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        found = cursor.execute(queries()["select_users_by_name"], asked).fetchall()
+    if len(found) < 2:
+        return found[0][0] if found else None
+    count = found[0][3]
+    listed = ", ".join(f"{user_id} <{email}>" for user_id, _, email, _ in found)
+    more = f" and {count - len(found):,} more" if count > len(found) else ""
+    raise AmbiguousUserError(
+        f"{count:,} users are named {cleaned(name)}: {listed}{more}; give the id or e-mail of the one you mean."
+    )
+
+
 def get_user(connection: psycopg.Connection, user: UserRef) -> User:
-    """The user with this id or e-mail.
+    """The user with this id, e-mail or name.
 
     Raises:
         UnknownUserError: there is none.
+        AmbiguousUserError: several users have this name.
 
     """
     found = find_user(connection, user)
@@ -128,13 +164,14 @@ def read_users(database: Database, *, after: int = 0, limit: int | None = None, 
 
 
 def get_or_add_user(connection: psycopg.Connection, user: UserRef, name: str | None) -> User:
-    """The user with this id or e-mail; one with a new e-mail is added.
+    """The user with this id, e-mail or name; one with a new e-mail is added.
 
     Raises:
-        UnknownUserError: there is no user with this id.
+        UnknownUserError: there is no user with this id or name.
+        AmbiguousUserError: several users have this name.
 
     """
-    if isinstance(user, str):
+    if isinstance(user, str) and is_email(user):
         added = find_user(connection, user) or _insert_user(connection, clean_email(user), name)
         if added is not None:
             return added
@@ -206,7 +243,10 @@ def unknown_photo(photo_id: int) -> UnknownPhotoError:
 
 def unknown_user(user: UserRef) -> UnknownUserError:
     """The refusal, with who was asked for."""
-    who = f"with the e-mail {user}" if isinstance(user, str) else f"with the id {user}"
+    if isinstance(user, int):
+        who = f"with the id {user}"
+    else:
+        who = f"with the e-mail {user}" if is_email(user) else f"named {shown(user)[:80]}"
     return UnknownUserError(f"There is no user {who}; `pgface users list` shows those that there are.")
 
 

@@ -29,6 +29,7 @@ from PIL import Image
 
 from pgface.errors import DatabaseUnreachableError, GalleryError, PgfaceError, StorageError
 from pgface.faces.pixels import RGBImage
+from pgface.file_systems import first_text
 from pgface.ownership import reason_with_owner
 from pgface.private_folder import private_folder
 from pgface.schema import queries
@@ -294,12 +295,7 @@ def _folder_id(root: Path) -> str:
     with _stored(file):
         if not file.exists():
             _private_folder(root)
-            new = root / f"{_FOLDER_ID}-{uuid.uuid4().hex}"
-            new.write_text(uuid.uuid4().hex)
-            with suppress(FileExistsError):  # another process was first, and its id holds
-                os.link(new, file)
-            new.unlink()
-        return file.read_text().strip()
+        return first_text(file, uuid.uuid4().hex).strip()
 
 
 def _filepath(prefix: str, name: str) -> str:

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgface.errors import ModelError, PgfaceError, PhotoError, WorkerEndedError
-from pgface.faces.choice import WhichFace, enrollable
-from pgface.faces.engine import Engine, Face
+from pgface.faces.choice import EnrollmentChoice
+from pgface.faces.engine import Box, Engine, Face
 from pgface.faces.image import PhotoLimits, open_photo
-from pgface.faces.quality import QualityLimits
 from pgface.settings import Settings
 
 
@@ -39,6 +38,8 @@ class EmbeddedFile:
     """The file's name."""
     content_sha256: str
     face: Face
+    left_aside: tuple[Box, ...]
+    """Faces in the background."""
 
 
 Embedded = EmbeddedFile | PgfaceError | None
@@ -53,8 +54,7 @@ class EmbedFile:
 
     load: Callable[[], Engine]
     limits: PhotoLimits
-    quality: QualityLimits
-    face: WhichFace
+    choice: EnrollmentChoice
 
     def __call__(self, task: PhotoTask) -> Embedded:
         """Embed one face of the file, if it is good enough to be enrolled."""
@@ -64,9 +64,9 @@ class EmbedFile:
             if task.known and content_sha256(task.file, self.limits.max_bytes) in task.known:
                 return None
             with open_photo(task.file, self.limits) as photo:
-                choose = enrollable(photo.name, self.face, self.quality)
+                choose = self.choice.of(photo.name)
                 (face,) = engine.detect_and_embed(photo.pixels, choose)
-                return EmbeddedFile(photo.name, photo.content_sha256, face)
+                return EmbeddedFile(photo.name, photo.content_sha256, face, choose.left_aside)
         except (PhotoError, ModelError) as error:
             # Without its causes, which may not be fit for the way between processes.
             return type(error)(str(error))
@@ -76,7 +76,7 @@ class PhotoWorkers:
     """Workers that embed files; a context manager, because they have to be ended."""
 
     def __init__(
-        self, settings: Settings, engine: Engine, reload: Callable[[], Engine] | None, face: WhichFace
+        self, settings: Settings, engine: Engine, reload: Callable[[], Engine] | None, choice: EnrollmentChoice
     ) -> None:
         """Start nothing yet.
 
@@ -84,19 +84,18 @@ class PhotoWorkers:
             settings: how many workers, and what a photo may cost.
             engine: the engine, used in threads if it releases Python's lock.
             reload: loads it again in another process; None if only this one has it.
-            face: which face of a photo with several is meant.
+            choice: which faces may be enrolled.
 
         """
         self._workers = settings.workers
         limits = PhotoLimits.from_settings(settings)
-        quality = QualityLimits.from_settings(settings)
         self._executor: Executor
         if engine.releases_gil or reload is None:
-            self._embed = EmbedFile(lambda: engine, limits, quality, face)
+            self._embed = EmbedFile(lambda: engine, limits, choice)
             self._executor = ThreadPoolExecutor(self._workers)
         else:
             share = replace(limits, max_decoded_bytes=max(limits.max_decoded_bytes // self._workers, 1))
-            self._embed = EmbedFile(reload, share, quality, face)
+            self._embed = EmbedFile(reload, share, choice)
             # Not forked: this process has threads, whose locks a fork would copy as they are.
             # Ctrl-C goes to all of them, and only this process answers it.
             self._executor = ProcessPoolExecutor(

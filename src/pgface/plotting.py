@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from pgface.errors import PgfaceError
+from pgface.packages import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +28,7 @@ def require_matplotlib() -> None:
 
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise PgfaceError('A plot needs matplotlib; install it with `pip install "pgface[plots]"`.')
+        raise PgfaceError(f"A plot needs matplotlib; install it with {how_to_install('plots')}.")
 
 
 def tidy(panel: Axes) -> None:

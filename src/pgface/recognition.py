@@ -126,9 +126,10 @@ class Recognition:
 
         Args:
             photo: the probe; none of it is kept.
-            user: id or e-mail.
+            user: id, e-mail, or name if one user alone has it.
             threshold: least similarity, -1 to 1; the gallery's own for verification if not given.
-            face: "only" refuses a photo with several faces, "largest" takes the largest.
+            face: "only" refuses a photo with several faces, "largest" takes the largest, "central" the large one
+                nearest the middle.
 
         Raises:
             PhotoError: the photo cannot be used.
@@ -184,10 +185,11 @@ class Recognition:
         return Comparison(match, similarity, used, self._of_match(similarity, own) if match else None)
 
     def user(self, user: UserRef) -> User:
-        """The user with this id or e-mail.
+        """The user with this id, e-mail or name.
 
         Raises:
             UnknownUserError: there is none.
+            AmbiguousUserError: several users have this name; the sentence lists them.
 
         """
         with self._database.transaction() as connection:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgface.faces.engine import Detection, Quality
+    from pgface.faces.engine import Box, Detection, Quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,8 @@ class Enrollment:
     """False when this user has this photo already; then nothing was changed."""
     face: Detection | None
     """The enrolled face; None when nothing was added."""
+    left_aside: tuple[Box, ...] = ()
+    """Boxes of the smaller faces in the background that were not enrolled, in pixels of the photo."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -158,6 +160,7 @@ class Enrollment:
             "email": self.user.email,
             "added": self.added,
             **(face_to_json(self.face) if self.face else {}),
+            "left_aside": [box_to_json(box) for box in self.left_aside],
         }
 
 
@@ -208,10 +211,15 @@ class Status:
 def face_to_json(face: Detection) -> dict[str, Any]:
     """The measurements of a face; its embedding and its crop are left out."""
     return {
-        "box": [round(value, 1) for value in face.box],
+        "box": box_to_json(face.box),
         "detection_score": round(face.detection_score, 4),
         "quality": quality_to_json(face.quality),
     }
+
+
+def box_to_json(box: Box) -> list[float]:
+    """x, y, width and height, in pixels of the photo."""
+    return [round(value, 1) for value in box]
 
 
 def quality_to_json(quality: Quality) -> dict[str, float | None]:

@@ -143,6 +143,11 @@ class Settings(BaseSettings):
     min_face_size: Annotated[float, Field(ge=0)] = Field(
         default=40.0, description="shorter side of an enrolled face's box at least, in pixels"
     )
+    background_face: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5,
+        description="a face less wide than this share of the largest is in the background, and does not make a photo "
+        "ambiguous at enrollment; 0 refuses every photo with several faces",
+    )
     min_sharpness: Annotated[float, Field(ge=0)] = Field(
         default=0.5, description="sharpness of an enrolled face at least"
     )

@@ -52,6 +52,18 @@ def email_spellings(email: str) -> list[str]:
     return list(dict.fromkeys((composed, unicodedata.normalize("NFD", composed))))
 
 
+def same_name(name: str) -> str:
+    """What two names have in common if they are the same: cleaned, in lower case, and with a space for underscores."""
+    return unicodedata.normalize("NFC", " ".join(cleaned(name).lower().replace("_", " ").split()))
+
+
+def name_spellings(name: str) -> list[str]:
+    """The forms in which a name may stand in the table, or in lower case there."""
+    plain = " ".join(cleaned(name).replace("_", " ").split())
+    cased = (same_name(name), plain, plain.title(), plain.upper())
+    return list(dict.fromkeys(unicodedata.normalize(form, text) for text in cased for form in ("NFC", "NFD")))
+
+
 def shown(text: str) -> str:
     """A text without what would command a terminal: such characters are replaced by U+FFFD."""
     return "".join(sign if _is_visible(sign) else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -664,11 +664,15 @@ def test_weights_that_are_gone_or_others(settings: Settings, insightface_pack: P
     shutil.copytree(insightface_pack, pack)
     Gallery.create(settings, model=str(pack)).close()
     assert one(settings, "model").state == "fine"
-    pack.rename(tmp_path / "elsewhere")
+    pack.rename(tmp_path / "elsewhere")  # a copy was made
+    assert one(settings, "model").state == "fine"
+    kept = settings.models_dir / "pack"
+    kept.rename(tmp_path / "taken away")
     gone = one(settings, "model")
     assert gone.state == "problem"
-    assert gone.mend == says.PUT_THE_FOLDER_BACK.format(folder="pack")
-    (tmp_path / "elsewhere").rename(pack)
+    assert gone.mend == "pgface models install pack --from FOLDER --accept-license"
+    assert says.MODEL_IS_NOT_HERE.is_in(gone.found, model="pack", place=kept)
+    (tmp_path / "taken away").rename(kept)
     assert one(settings, "model").state == "fine"
     with sql_on(settings) as connection:
         connection.execute("ALTER TABLE gallery DISABLE TRIGGER USER")

@@ -22,7 +22,7 @@ from pgface.errors import (
     PhotoError,
     TooManyAttemptsError,
 )
-from pgface.faces import liveness, remember_folder
+from pgface.faces import liveness
 from pgface.faces.engine import Detection
 from pgface.faces.liveness_models import OWN
 from pgface.faces.pixels import RGBImage
@@ -30,6 +30,7 @@ from pgface.faces.presentation_attack import AttackDetector
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 from support import embedding_cache
+from support.galleries import link_pack
 from support.liveness_networks import as_addon, that_gives
 from support.moving_heads import MovingHead, follow, jpeg, log_in_by_face
 from support.photos import Photos
@@ -46,7 +47,7 @@ HeadOf = Callable[..., MovingHead]
 @pytest.fixture
 def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
     """As the service sees it."""
-    remember_folder(str(insightface_pack), settings.models_dir)
+    link_pack(insightface_pack, settings.models_dir)
     with opened_as_service(settings) as gallery:
         yield gallery
 

@@ -17,7 +17,6 @@ from pgface.accounts import COMMAND_LINE, Accounts, Client, add_administrator, c
 from pgface.accounts.audit import Event
 from pgface.accounts.logins import begin_login
 from pgface.errors import LoginRefusedError, UnknownUserError
-from pgface.faces import remember_folder
 from pgface.gallery import Gallery
 from pgface.postgres.database import Database
 from pgface.schema import queries
@@ -25,7 +24,7 @@ from pgface.server.app import create_app
 from pgface.server.callers import COOKIE
 from pgface.server.web.languages import translate
 from pgface.settings import Settings
-from support.galleries import one_value
+from support.galleries import link_pack, one_value
 from support.photos import Photos
 from support.sentences import accounts as accounts_say
 from support.sentences import api as api_says
@@ -41,7 +40,7 @@ FORMS = ("people/{id}/password", "people/{id}/logins/end", "people/{id}/erase", 
 @pytest.fixture
 def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
     """As the service sees it, with an administrator and an ordinary user."""
-    remember_folder(str(insightface_pack), settings.models_dir)
+    link_pack(insightface_pack, settings.models_dir)
     with Gallery.open(settings) as owned:
         for email in (ADMIN, ORDINARY):
             owned.add_user(email)

@@ -19,11 +19,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from pgface.accounts import Accounts, Client, read_audit
-from pgface.faces import remember_folder
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
 from pgface.server.callers import COOKIE
 from pgface.settings import Settings
+from support.galleries import link_pack
 from support.moving_heads import MovingHead, follow
 from support.photos import Photos
 from support.sentences import accounts as accounts_say
@@ -45,7 +45,7 @@ Act = Callable[..., list[bytes]]
 @pytest.fixture
 def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
     """As the service sees it."""
-    remember_folder(str(insightface_pack), settings.models_dir)
+    link_pack(insightface_pack, settings.models_dir)
     with opened_as_service(settings) as gallery:
         yield gallery
 

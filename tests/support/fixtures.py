@@ -24,7 +24,7 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from pgface.accounts import passwords
-from pgface.faces import liveness, remember_folder
+from pgface.faces import liveness
 from pgface.gallery import Gallery
 from pgface.postgres import cluster
 from pgface.postgres.database import Database
@@ -33,7 +33,7 @@ from pgface.settings import MEBI, Settings
 from support.commands import Run, environment_of, runner
 from support.databases import Databases, Template
 from support.embedding_cache import embeddings_are_remembered
-from support.galleries import ODD_SCHEMA
+from support.galleries import ODD_SCHEMA, link_pack
 from support.photos import Photos
 from support.web_service import Served, served_in_process
 
@@ -165,7 +165,7 @@ def database(settings: Settings) -> Iterator[Database]:
 @pytest.fixture
 def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
     """A new gallery of the InsightFace model."""
-    remember_folder(str(insightface_pack), settings.models_dir)
+    link_pack(insightface_pack, settings.models_dir)
     with Gallery.open(settings) as gallery:
         yield gallery
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pgface.benchmark.synthetic import Kind, SyntheticPeople
 from pgface.bulk import copy_embeddings
 from pgface.gallery import Gallery
+from pgface.private_folder import private_folder
 
 ODD_SCHEMA = 'Odd "gallery" schema'
 """A name that needs quoting, so that one place that forgets it fails."""
@@ -103,3 +105,9 @@ def contents(gallery: Gallery) -> tuple[Any, ...]:
         found = [rows(connection, f"SELECT * FROM {table} ORDER BY 1") for table in tables]
     files = sorted((str(path), path.read_bytes()) for path in gallery.settings.photos_dir.rglob("*") if path.is_file())
     return repr(found), files
+
+
+def link_pack(pack: Path, models_dir: Path) -> None:
+    """Let a pack be found among the models, without the copy that `pgface init` makes: all tests load it once."""
+    private_folder(models_dir)
+    (models_dir / pack.name).symlink_to(pack, target_is_directory=True)

@@ -87,3 +87,110 @@ def turned_as(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if columns_from in ("bottom", "right"):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
+
+
+def tiff_of(
+    samples: NDArray[np.unsignedinteger],
+    photometric: int,
+    *,
+    bits: int = 8,
+    order: str = "<",
+    planar: bool = False,
+    tile: int = 0,
+    extra: Sequence[int] = (),
+    sample_format: int = 1,
+    fill_order: int = 1,
+    deflated: bool = False,
+    more: Sequence[tuple[int, int, Sequence[int]]] = (),
+    pages: int = 1,
+) -> bytes:
+    """A TIFF of these samples, shape (height, width, channels), as TIFF 6.0 (Adobe 1992) lays it out.
+
+    Args:
+        samples: the values as they are stored; for signed and floating-point samples, their bits.
+        photometric: tag 262.
+        bits: of each sample; what is narrower than a byte, or 12, is packed.
+        order: "<" or ">", of what is wider than a byte.
+        planar: each channel by itself.
+        tile: side of the tiles; strips without.
+        extra: tag 338.
+        sample_format: tag 339.
+        fill_order: tag 266; 2 turns the bits of every byte.
+        deflated: whether it is compressed, which takes another way through Pillow.
+        more: further tags: number, type (3 SHORT, 4 LONG, 5 RATIONAL as pairs), values.
+        pages: the same picture so many times, the others half as bright.
+
+    """
+    height, width, channels = samples.shape
+    data = b"II*\0" if order == "<" else b"MM\0*"
+    data += bytes(4)
+    link = 4
+    for page in range(pages):
+        shown = samples if page == 0 else samples // 2
+        blocks = [_packed(block, bits, order) for block in _blocks(shown, planar, tile)]
+        if deflated:
+            blocks = [zlib.compress(block) for block in blocks]
+        if fill_order == 2:
+            blocks = [block.translate(_TURNED_BITS) for block in blocks]
+        offsets = []
+        for block in blocks:
+            offsets.append(len(data))
+            data += block + bytes(len(block) % 2)
+        counts = [len(block) for block in blocks]
+        tags: list[tuple[int, int, Sequence[int]]] = [
+            (256, 3, [width]),
+            (257, 3, [height]),
+            (258, 3, [bits] * channels),
+            (259, 3, [8 if deflated else 1]),
+            (262, 3, [photometric]),
+            (266, 3, [fill_order]),
+            (277, 3, [channels]),
+            (284, 3, [2 if planar else 1]),
+            (339, 3, [sample_format] * channels),
+            *([(338, 3, list(extra))] if extra else []),
+            *([(322, 3, [tile]), (323, 3, [tile]), (324, 4, offsets), (325, 4, counts)] if tile else []),
+            *([] if tile else [(273, 4, offsets), (278, 3, [height]), (279, 4, counts)]),
+            *more,
+        ]
+        entries = b""
+        for number, kind, values in sorted(tags):
+            letter = {3: "H", 4: "I", 5: "I"}[kind]
+            packed = struct.pack(f"{order}{len(values)}{letter}", *values)
+            if len(packed) > 4:
+                at = len(data)
+                data += packed + bytes(len(packed) % 2)
+                packed = struct.pack(f"{order}I", at)
+            count = len(values) // 2 if kind == 5 else len(values)
+            entries += struct.pack(f"{order}HHI", number, kind, count) + packed.ljust(4, b"\0")
+        data = data[:link] + struct.pack(f"{order}I", len(data)) + data[link + 4 :]
+        data += struct.pack(f"{order}H", len(tags)) + entries
+        link = len(data)
+        data += bytes(4)
+    return data
+
+
+_TURNED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def _blocks(samples: NDArray[np.unsignedinteger], planar: bool, tile: int) -> list[NDArray[np.unsignedinteger]]:
+    """The parts that are stored by themselves, in their order."""
+    planes = [samples[:, :, channel : channel + 1] for channel in range(samples.shape[2])] if planar else [samples]
+    if not tile:
+        return planes
+    blocks = []
+    for plane in planes:
+        height, width = plane.shape[:2]
+        padded = np.pad(plane, ((0, -height % tile), (0, -width % tile), (0, 0)))
+        blocks += [
+            padded[top : top + tile, left : left + tile]
+            for top in range(0, height, tile)
+            for left in range(0, width, tile)
+        ]
+    return blocks
+
+
+def _packed(block: NDArray[np.unsignedinteger], bits: int, order: str) -> bytes:
+    if bits in (8, 16, 32, 64):
+        return block.astype(f"{order}u{bits // 8}").tobytes()
+    places = (block.astype(np.int64).reshape(len(block), -1, 1) >> np.arange(bits - 1, -1, -1)) & 1
+    return np.packbits(places.reshape(len(block), -1).astype(np.uint8), axis=1).tobytes()

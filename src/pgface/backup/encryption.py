@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Protocol
 
 from pgface.backup.tar import Readable, TarReader, TarWriter, Writable
 from pgface.errors import ArchiveError, PassphraseError
+from pgface.packages import how_to_install
 
 KEY = "key.age"
 PART_SIZE = 16 * 1024 * 1024
@@ -206,7 +207,7 @@ def _library() -> Any:
     try:
         import pyrage
     except ImportError as error:
-        raise ArchiveError('Encrypted archives need the library pyrage; run `pip install "pgface[backup]"`.') from error
+        raise ArchiveError(f"Encrypted archives need the library pyrage; run {how_to_install('backup')}.") from error
     return pyrage
 
 

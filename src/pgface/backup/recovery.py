@@ -28,7 +28,7 @@ from pgface.backup.tables import (
     set_sequences,
     statement,
 )
-from pgface.binding import read_binding
+from pgface.binding import GalleryModel, read_binding
 from pgface.errors import (
     ArchiveError,
     GalleryError,
@@ -62,6 +62,8 @@ class RestoreReport:
     beside: str | None
     """The schema of a gallery that has the archived id, because of which this one has an id of its own."""
     photo_files: int
+    model_problem: str | None
+    """Why the gallery's model cannot be used on this machine, and what to do."""
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -70,6 +72,7 @@ class RestoreReport:
             "gallery_id": str(self.gallery_id),
             "beside": self.beside,
             "photo_files": self.photo_files,
+            "model_problem": self.model_problem,
             "seconds": self.seconds,
         }
 
@@ -116,8 +119,10 @@ def restore(
             restoring.prepare()
             restoring.finish(read_archive(file, ask_passphrase, restoring))
     _settle(settings, restoring)
+    with Database.open(settings) as database:
+        problem = GalleryModel(settings, read_binding(database), None).problem()
     return RestoreReport(
-        verified, restoring.gallery_id, restoring.beside, restoring.photo_files, time.monotonic() - began
+        verified, restoring.gallery_id, restoring.beside, restoring.photo_files, problem, time.monotonic() - began
     )
 
 

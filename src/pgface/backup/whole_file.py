@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 from pgface.errors import StorageError
+from pgface.file_systems import has_locks, make_private, sync_folder
 from pgface.ownership import reason_with_owner
 
 if sys.platform != "win32":
@@ -30,10 +32,12 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
         StorageError: there is one, or it cannot be written.
 
     """
-    partial = path.with_name(f"{path.name}.partial")
     try:
         _refuse_existing(path, replace)
-        with _opened_alone(partial) as stream:
+        locks = has_locks(path.parent)
+        # Without locks each writer needs a name of its own.
+        partial = path.with_name(f"{path.name}.partial" if locks else f"{path.name}.{uuid4().hex[:8]}.partial")
+        with _opened_alone(partial, locks=locks) as stream:
             try:
                 yield stream
                 stream.flush()
@@ -43,7 +47,7 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise StorageError(
             f"{path} cannot be written ({reason_with_owner(error, path)}); "
@@ -52,12 +56,12 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _opened_alone(path: Path) -> Iterator[BinaryIO]:
+def _opened_alone(path: Path, *, locks: bool) -> Iterator[BinaryIO]:
     """Open the file empty, unless another process writes it; what a killed one left is written over."""
     while True:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
         with os.fdopen(descriptor, "wb", buffering=1024 * 1024) as stream:
-            if sys.platform != "win32":
+            if sys.platform != "win32" and locks:
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -68,7 +72,7 @@ def _opened_alone(path: Path) -> Iterator[BinaryIO]:
             # Whoever had the lock before may have finished, and what was opened is its whole file by now.
             if not _is(path, descriptor):
                 continue
-            os.fchmod(descriptor, 0o600)
+            make_private(descriptor, 0o600)
             os.ftruncate(descriptor, 0)
             yield stream
             return
@@ -85,11 +89,3 @@ def _refuse_existing(path: Path, replace: bool) -> None:
         raise StorageError(f"{path} is a folder; give the name of a file in it.")
     if not replace and os.path.lexists(path):
         raise StorageError(f"{path} exists; give another name, or write over it with --force.")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pgface.packages import how_to_install
+
 _NEIGHBOURS = 16
 """Of a node of the graph: pgvector's own default."""
 _BUILD_EFFORT = 64
@@ -115,14 +117,14 @@ def installed_peers() -> list[Callable[[], Peer]]:
 def missing_peers() -> list[str]:
     """A sentence for each that is not here."""
     return [
-        f"{package} is not installed, so there is no comparison with it; {how}."
+        f"{package} is not installed, so there is no comparison with it; {how()}."
         for package, _, how in _PEERS
         if importlib.util.find_spec(package) is None
     ]
 
 
-_PEERS: tuple[tuple[str, Callable[[], Peer], str], ...] = (
-    ("numpy", NumpyExact, ""),
-    ("faiss", FaissHnsw, '`pip install "pgface[bench]"` adds it'),
-    ("hnswlib", Hnswlib, "`pip install hnswlib` adds it where there is a C++ compiler"),
+_PEERS: tuple[tuple[str, Callable[[], Peer], Callable[[], str]], ...] = (
+    ("numpy", NumpyExact, str),
+    ("faiss", FaissHnsw, lambda: f"{how_to_install('bench')} adds it"),
+    ("hnswlib", Hnswlib, lambda: "`pip install hnswlib` adds it where there is a C++ compiler"),
 )

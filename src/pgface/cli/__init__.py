@@ -25,7 +25,7 @@ def main() -> None:
     except PermissionError as error:
         if error.filename is None:
             raise
-        print_error(
+        _print_error(
             f"{error.filename} cannot be used ({reason_with_owner(error, error.filename)}); run pgface as its owner."
         )
         sys.exit(1)

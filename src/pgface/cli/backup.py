@@ -136,6 +136,8 @@ def _print_restored(settings: Settings, report: RestoreReport) -> None:
     )
     if report.beside is not None:
         say(f"The schema {report.beside} holds the gallery that was backed up, so this copy has an id of its own.")
+    if report.model_problem:
+        say(f"Before photos can be compared: {report.model_problem}")
     _say_other_tables(report.verified.manifest)
 
 

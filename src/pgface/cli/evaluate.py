@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli.gallery import FaceOption, WhichFaceOption
+from pgface.cli.gallery import WhichFaceOption
 from pgface.cli.output import JsonOption, as_given, console, print_error, print_json, print_titled, progress, say
 from pgface.errors import SchemaMissingError
 from pgface.evaluation.cache import forget
@@ -24,6 +24,7 @@ from pgface.evaluation.run import (
     gallery_model,
     named_model,
 )
+from pgface.faces.choice import WhichFace
 from pgface.faces.image import PhotoLimits
 from pgface.settings import Settings, get_settings
 
@@ -53,7 +54,22 @@ def evaluate(
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="A model's name or folder; the gallery's own if not given.")] = None,
-    face: FaceOption = WhichFaceOption.ONLY,
+    face: Annotated[
+        WhichFaceOption | None,
+        typer.Option(
+            "--faces",
+            help="In a photo with several faces: refuse, take the largest, or the large one nearest the middle. "
+            "`only` if not given, and `central` for a list of pairs.",
+        ),
+    ] = None,
+    quality: Annotated[
+        bool | None,
+        typer.Option(
+            "--quality/--no-quality",
+            help="Refuse photos of too low quality, as enrollment does. The default, but not for a list of pairs.",
+            show_default=False,
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a page with plots and the most telling errors; it shows faces."),
@@ -72,8 +88,10 @@ def evaluate(
         forget(embeddings_folder(settings))
         say("All embeddings of evaluated photos were removed.")
         return
-    if folder is None and (pairs or attributes or model):
-        option = "--pairs" if pairs else "--attributes" if attributes else "--model"
+    needing = {"--pairs": pairs, "--attributes": attributes, "--model": model, "--faces": face}
+    needing["--quality" if quality else "--no-quality"] = None if quality is None else ""
+    if folder is None and any(value is not None for value in needing.values()):
+        option = next(name for name, value in needing.items() if value is not None)
         raise typer.BadParameter(f"{option} goes with a folder of photos; the gallery itself is evaluated as it is")
     if pairs and attributes:
         raise typer.BadParameter("--attributes goes with a folder of people, not with --pairs")
@@ -85,7 +103,10 @@ def evaluate(
         evaluation = evaluate_gallery(settings)
     else:
         chosen = _gallerys(settings) if model is None else named_model(settings, model)
-        how = PhotoEmbedding(settings, chosen, face.literal, remember=cache)
+        # A list of pairs means the face in the middle, and every pair counts.
+        which: WhichFace = face.literal if face is not None else "central" if pairs else "only"
+        any_quality = pairs is not None if quality is None else not quality
+        how = PhotoEmbedding(settings, chosen, which, any_quality=any_quality, remember=cache)
         with progress() as show:
             evaluation = evaluate_folder(folder, how, pairs=pairs, attributes=attributes, on_progress=show)
     if html is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,6 +34,7 @@ from pgface.settings import get_settings
 from pgface.texts import counted
 
 if TYPE_CHECKING:
+    from pgface.faces.choice import WhichFace
     from pgface.gallery import Gallery
     from pgface.people import UserRef
     from pgface.results import Comparison, Enrollment, Identification, Status, Verification
@@ -53,7 +54,13 @@ class WhichFaces(StrEnum):
 
     ONLY = "only"
     LARGEST = "largest"
+    CENTRAL = "central"
     ALL = "all"
+
+    @property
+    def one(self) -> WhichFace:
+        """The one face that is meant, as the library names it; not for `all`."""
+        return WhichFaceOption(self.value).literal
 
 
 class WhichFaceOption(StrEnum):
@@ -61,11 +68,18 @@ class WhichFaceOption(StrEnum):
 
     ONLY = "only"
     LARGEST = "largest"
+    CENTRAL = "central"
 
     @property
-    def literal(self) -> Literal["only", "largest"]:
+    def literal(self) -> WhichFace:
         """As the library names it."""
-        return "only" if self is WhichFaceOption.ONLY else "largest"
+        match self:
+            case WhichFaceOption.ONLY:
+                return "only"
+            case WhichFaceOption.LARGEST:
+                return "largest"
+            case WhichFaceOption.CENTRAL:
+                return "central"
 
 
 def _a_number(value: float | None) -> float | None:
@@ -91,9 +105,13 @@ ThresholdOption = Annotated[
     typer.Option(min=-1, max=1, callback=_a_number, help="Least similarity; the gallery's own if not given."),
 ]
 FaceOption = Annotated[
-    WhichFaceOption, typer.Option("--faces", help="In a photo with several faces: refuse, or take the largest.")
+    WhichFaceOption,
+    typer.Option(
+        "--faces",
+        help="In a photo with several faces: refuse, take the largest, or the large one nearest the middle.",
+    ),
 ]
-UserArgument = Annotated[str, typer.Option("--user", help="E-mail or id of the user.")]
+UserArgument = Annotated[str, typer.Option("--user", help="E-mail, id or name of the user.")]
 
 
 def open_gallery() -> Gallery:
@@ -104,7 +122,7 @@ def open_gallery() -> Gallery:
 
 
 def user_ref(text: str) -> UserRef:
-    """A user as the command line names one: digits are an id, anything else is an e-mail.
+    """A user as the command line names one: digits are an id, anything else is an e-mail or a name.
 
     Raises:
         UnknownUserError: the number is longer than any id.
@@ -149,7 +167,7 @@ def enroll(
         typer.Option(
             "--user",
             metavar="USER",
-            help="E-mail of the user, added if new, or id. With --faces all, one for each face.",
+            help="E-mail of the user, added if new, or id, or name. With --faces all, one each.",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of a new user; the e-mail's first part if not given.")] = None,
@@ -158,7 +176,10 @@ def enroll(
     ] = None,
     faces: Annotated[
         WhichFaces,
-        typer.Option(help="In a photo with several faces: refuse, take the largest, or all, from left to right."),
+        typer.Option(
+            help="In a photo with several faces: refuse, unless the others are small; take the largest, the large one "
+            "nearest the middle, or all, from left to right."
+        ),
     ] = WhichFaces.ONLY,
     allow_other_user: Annotated[
         bool, typer.Option("--allow-other-user", help="Enroll a face also if it already belongs to another user.")
@@ -177,10 +198,9 @@ def enroll(
     if folder is not None:
         if user or name or faces is WhichFaces.ALL:
             raise typer.BadParameter("--folder takes the people from its folders' names, and one face of each photo")
-        face: Literal["only", "largest"] = "only" if faces is WhichFaces.ONLY else "largest"
         from pgface.cli.folder import enroll_folder
 
-        enroll_folder(folder, face, allow_other_user, report, json)
+        enroll_folder(folder, faces.one, allow_other_user, report, json)
         return
     if not user or (len(user) > 1 and faces is not WhichFaces.ALL):
         raise typer.BadParameter("give one --user, or with --faces all one for each face")
@@ -200,9 +220,8 @@ def _enroll_photos(
                 if faces is WhichFaces.ALL:
                     enrolled = gallery.enroll_all(photo, users, allow_other_user=allow_other_user)
                 else:
-                    face: Literal["only", "largest"] = "only" if faces is WhichFaces.ONLY else "largest"
                     enrolled = [
-                        gallery.enroll(photo, users[0], name=name, face=face, allow_other_user=allow_other_user)
+                        gallery.enroll(photo, users[0], name=name, face=faces.one, allow_other_user=allow_other_user)
                     ]
             except _OF_ONE_PHOTO as error:
                 failed.append(_failure(photo, error))
@@ -222,6 +241,11 @@ def _enroll_photos(
             for e in done
         ]
         print_table(("photo", "name", "e-mail", "outcome", "box"), rows, empty="")
+        from pgface.faces.choice import face_sizes
+
+        for enrollment in done:
+            if enrollment.left_aside:
+                say(f"{enrollment.photo}: left aside in the background: {face_sizes(enrollment.left_aside)} pixels.")
     _end(failed)
 
 
@@ -238,6 +262,7 @@ def identify(
 ) -> None:
     """Say who is in a photo (1:N)."""
     answers: list[Identification] = []
+    legends: dict[str, tuple[str, ...]] = {}
     failed: list[dict[str, Any]] = []
     with open_gallery() as gallery:
         for number, photo in enumerate(photos, start=1):
@@ -245,7 +270,7 @@ def identify(
                 answer = gallery.identify(photo, threshold=threshold, top=top)
                 answers.append(replace(answer, photo=str(photo)))
                 if annotate_to is not None:
-                    _annotate(photo, answer, _numbered(annotate_to, number, len(photos)))
+                    legends[str(photo)] = _annotate(photo, answer, _numbered(annotate_to, number, len(photos)))
             except StorageError as error:
                 failed.append(_failure(photo, error))
                 annotate_to = None  # the next picture would fail as this one did; the answers are still wanted
@@ -258,6 +283,9 @@ def identify(
         print_json(output | ({"failed": failed} if failed else {}))
     elif answers:
         _print_identifications(answers)
+        for name, legend in legends.items():
+            if legend:
+                say(f"On the picture of {name}: {', '.join(legend)}.")
     _end(failed)
 
 
@@ -391,17 +419,19 @@ def _of_100(confidence: float | None) -> str:
     return "" if confidence is None else f"{math.floor(confidence)}"
 
 
-def _annotate(photo: Path, answer: Identification, file: Path) -> None:
+def _annotate(photo: Path, answer: Identification, file: Path) -> tuple[str, ...]:
+    """Write the picture, and return what its labels could not say."""
     from pgface.annotate import annotate
     from pgface.faces.image import PhotoLimits, open_photo
 
     with open_photo(photo, PhotoLimits.from_settings(get_settings())) as opened:
-        picture = annotate(opened.pixels, answer)
+        annotated = annotate(opened.pixels, answer)
     try:
-        picture.save(file)
+        annotated.image.save(file)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise StorageError(f"{file}: the picture cannot be written ({reason}); give a writable file.") from error
+    return annotated.legend
 
 
 def _numbered(file: Path, number: int, count: int) -> Path:

@@ -20,7 +20,7 @@ photos_app = typer.Typer(help="The enrolled photos.", no_args_is_help=True)
 _MAX_INT = 2**31 - 1
 """The greatest id, and what PostgreSQL takes as a number of rows."""
 
-UserArgument = Annotated[str, typer.Argument(metavar="USER", help="E-mail or id.")]
+UserArgument = Annotated[str, typer.Argument(metavar="USER", help="E-mail, id or name.")]
 AfterOption = Annotated[int, typer.Option(min=0, max=_MAX_INT, help="Begin after this id.")]
 LimitOption = Annotated[int, typer.Option(min=1, max=_MAX_INT, help="As many as this at most.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -100,8 +100,10 @@ def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False)
 
 @app.command()
 def merge(
-    user: Annotated[str, typer.Argument(metavar="USER", help="E-mail or id of the user who is merged, and erased.")],
-    into: Annotated[str, typer.Argument(metavar="INTO", help="E-mail or id of the user who gets the photos.")],
+    user: Annotated[
+        str, typer.Argument(metavar="USER", help="E-mail, id or name of the user who is merged and erased.")
+    ],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="E-mail, id or name of the user who gets the photos.")],
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -142,7 +144,7 @@ def set_password(user: UserArgument) -> None:
 
 @photos_app.command("list")
 def list_photos(
-    user: Annotated[str | None, typer.Option("--user", help="Of this user: e-mail or id.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Of this user: e-mail, id or name.")] = None,
     after: AfterOption = 0,
     limit: LimitOption = 100,
     json: JsonOption = False,

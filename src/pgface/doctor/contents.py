@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from psycopg.rows import scalar_row, tuple_row
@@ -143,17 +144,23 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
     try:
         engine = GalleryModel(settings, binding, None).engine
     except (ModelError, ModelMismatchError) as error:
-        known = binding.model_name in REGISTRY
-        install = f"pgface models install {binding.model_name}" + (
-            " --force" if isinstance(error, ModelMismatchError) else ""
+        known = REGISTRY.get(binding.model_name)
+        install = f"pgface models install {binding.model_name}"
+        install += "" if known else " --from FOLDER"
+        install += "" if known and known.licence.commercial_use else " --accept-license"
+        install += " --force" if isinstance(error, ModelMismatchError) else ""
+        yield Finding("model", "problem", str(error), install)
+        return
+    folder = settings.models_dir / binding.model_name
+    if folder.is_symlink():
+        yield Finding(
+            "model",
+            "problem",
+            f"The model is a link to {folder.resolve()}: where that folder moves, it is missing here.",
+            f"pgface models install {binding.model_name} --from {shlex.quote(str(folder.resolve()))} --accept-license",
         )
-        yield Finding("model", "problem", str(error), install if known else _find_folder(binding.model_name))
         return
     yield fine("model", f"{engine.identity.name} is here, with the weights that the embeddings were made with.")
-
-
-def _find_folder(name: str) -> str:
-    return f"Put the folder {name} back where it was, or name the one that it is in now: pgface init --model FOLDER"
 
 
 def thresholds(database: Database, _: Settings) -> Iterator[Finding]:

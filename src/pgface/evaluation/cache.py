@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pgface import errors
 from pgface.errors import LowQualityError, NoFaceError, PgfaceError, PhotoError, SeveralFacesError, StorageError
 from pgface.faces.engine import EMBEDDING_DIMENSION
+from pgface.file_systems import make_private
 from pgface.ownership import reason_with_owner
 from pgface.private_folder import private_folder
 
@@ -55,7 +56,7 @@ class EmbeddingCache:
             private_folder(folder)
             self._folder.mkdir(mode=0o700, exist_ok=True)
             for private in (folder, self._folder):
-                private.chmod(0o700)
+                make_private(private, 0o700)
         self._remove_old()
 
     def get(self, content_sha256: str, name: str) -> Remembered | None:
@@ -69,9 +70,10 @@ class EmbeddingCache:
         file = self._file(content_sha256)
         try:
             data = file.read_bytes()
-            os.utime(file)
         except OSError:
             return None
+        with suppress(OSError):  # then it is forgotten too early
+            os.utime(file)
         if len(data) == _BYTES:
             embedding = np.frombuffer(data, "<f4").astype(np.float32)
             return embedding if abs(float(embedding @ embedding) - 1) < _NORM_TOLERANCE else None

@@ -144,6 +144,7 @@ def _collected(
 
 
 def pair_rows(embedded: EmbeddedPhotos, photos: Sequence[LabelledPhoto]) -> NDArray[np.int64]:
-    """For each of the photos that were given, its row among the embeddings; -1 for a refused one."""
-    rows = {photo.file: row for row, photo in enumerate(embedded.photos)}
-    return np.array([rows.get(photo.file, -1) for photo in photos], np.int64)
+    """The row of each photo that was given: among the embeddings or, beyond these, among the refusals."""
+    refused = [refusal.photo for refusal in embedded.refusals]
+    rows = {photo.file: row for row, photo in enumerate([*embedded.photos, *refused])}
+    return np.array([rows[photo.file] for photo in photos], np.int64)

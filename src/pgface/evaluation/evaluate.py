@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,6 +52,22 @@ class SearchEvaluation:
     """At the threshold for identification that is in use."""
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedPairs:
+    """Mated pairs with a photo without a usable face."""
+
+    reasons: Counter[str]
+    """How many for each class of error; a pair of two refused photos counts once."""
+    counted: bool
+    """Whether FNMR counts them, as not matching. So it is for a list of pairs, as in NIST's FRTE 1:1: a template that
+    could not be made has the lowest similarity. ISO/IEC 19795-1 leaves them out of FNMR."""
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return self.reasons.total()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """Error rates, and what they were measured on."""
@@ -69,10 +86,20 @@ class Evaluation:
     """None unless the list of pairs has folds."""
     people_known: bool
     """Whether it is known who is who, so that the intervals are of people."""
-    pairs_without_face: int
-    """Pairs of the list with a photo without a usable face."""
+    refused_mated: RefusedPairs
     groups: tuple[GroupRates, ...]
     differentials: tuple[Differential, ...]
+
+    @property
+    def fnmr_with_refusals(self) -> float:
+        """FNMR at the threshold in use if each mated pair with a refused photo counts as not matching.
+
+        Source: ISO/IEC 19795-1, generalized false reject rate.
+        """
+        compared, refused = self.compared.mated.total, self.refused_mated.total
+        if self.refused_mated.counted:
+            return self.in_use.fnmr
+        return (self.in_use.fnmr * compared + refused) / (compared + refused)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values: no embedding and no picture, but the names of photos and people."""
@@ -105,7 +132,12 @@ class Evaluation:
             | {"targets": _jsonable(self.search.targets), "in_use": _jsonable(self.search.in_use)},
             "folds": _jsonable(self.folds),
             "people_known": self.people_known,
-            "pairs_without_face": self.pairs_without_face,
+            "refused_mated_pairs": {
+                "pairs": self.refused_mated.total,
+                "reasons": dict(self.refused_mated.reasons),
+                "counted_in_fnmr": self.refused_mated.counted,
+                "fnmr_in_use_with_them": self.fnmr_with_refusals,
+            },
             "groups": [
                 _jsonable(group)
                 | {"verification": None if group.verification is None else _without_curves(group.verification)}
@@ -154,7 +186,7 @@ def evaluate_photos(
         ),
         folds=None,
         people_known=True,
-        pairs_without_face=0,
+        refused_mated=RefusedPairs(_refused_within(embedded), counted=False),
         groups=groups,
         differentials=differentials(groups),
     )
@@ -167,7 +199,8 @@ def evaluate_pairs(
 
     Args:
         source: the list, for people.
-        pairs: which photos are compared.
+        pairs: which photos are compared. Every pair counts: one with a photo without a usable face as the least
+            similar that a pair can be.
         embedded: those photos.
         used: the model, and the thresholds in use.
         seed: of what is drawn.
@@ -178,8 +211,8 @@ def evaluate_pairs(
     """
     rows = pair_rows(embedded, pairs.photos)
     first, second = rows[pairs.first], rows[pairs.second]
-    there = (first >= 0) & (second >= 0)
-    similarities = np.full(len(first), np.nan, np.float32)
+    there = (first < len(embedded.photos)) & (second < len(embedded.photos))
+    similarities = np.full(len(first), -1, np.float32)
     similarities[there] = products(embedded.embeddings, first[there], second[there])
     for kind, wanted in (("mated", pairs.mated), ("non-mated", ~pairs.mated)):
         if not (there & wanted).any():
@@ -188,22 +221,25 @@ def evaluate_pairs(
     def chosen(which: NDArray[np.bool_]) -> Pairs:
         return Pairs(first[which], second[which], similarities[which])
 
-    mated, non_mated = chosen(there & pairs.mated), chosen(there & ~pairs.mated)
+    mated, non_mated = chosen(pairs.mated), chosen(~pairs.mated)
+    names, owners = np.unique(_people_of_rows(embedded), return_inverse=True)
     nobody = np.zeros(len(first), bool)
     compared = PairComparisons(
-        people=embedded.owners,
+        people=owners,
         mated=ScoreHistogram.of(mated.similarities),
         non_mated=ScoreHistogram.of(non_mated.similarities),
         mated_sample=mated,
         non_mated_sample=non_mated,
         nearest_non_mated=chosen(nobody),
         nearest_from=np.inf,  # all that there are is the sample
-        furthest_mated=least_similar(mated),
+        furthest_mated=least_similar(chosen(there & pairs.mated)),
     )
-    replicates = Replicates.draw(len(embedded.people), seed=seed)
+    replicates = Replicates.draw(len(names), seed=seed)
     folds = None
     if pairs.folds is not None and pairs.folds.any():
-        folds = fold_accuracy(similarities, pairs.mated, pairs.folds)
+        matched = np.where(there, similarities, np.float32(np.nan))
+        folds = fold_accuracy(matched, pairs.mated, pairs.folds)
+    refused = np.maximum(first, second)[pairs.mated & ~there] - len(embedded.photos)
     return Evaluation(
         source=source,
         used=used,
@@ -214,10 +250,25 @@ def evaluate_pairs(
         search=None,
         folds=folds,
         people_known=pairs.people_known,
-        pairs_without_face=int((~there).sum()),
+        refused_mated=RefusedPairs(Counter(embedded.refusals[row].error for row in refused), counted=True),
         groups=(),
         differentials=(),
     )
+
+
+def _people_of_rows(embedded: EmbeddedPhotos) -> list[str]:
+    """Whose each photo is: those with a usable face, and then the refused ones."""
+    return [photo.person for photo in [*embedded.photos, *(refusal.photo for refusal in embedded.refusals)]]
+
+
+def _refused_within(embedded: EmbeddedPhotos) -> Counter[str]:
+    """How many pairs of photos of one person have a refused one, for each class of error."""
+    others = Counter(_people_of_rows(embedded))
+    reasons = Counter[str]()
+    for refusal in embedded.refusals:
+        others[refusal.photo.person] -= 1  # each pair counts once
+        reasons[refusal.error] += others[refusal.photo.person]
+    return +reasons
 
 
 def _at(compared: PairComparisons, replicates: Replicates, threshold: float) -> OperatingPoint:

@@ -18,6 +18,8 @@ from pgface.errors import PgfaceError, PhotoError, StorageError
 from pgface.evaluation.photos import LabelledPhoto
 from pgface.faces.image import PhotoLimits, open_photo
 from pgface.faces.pixels import RGBImage
+from pgface.file_systems import make_private
+from pgface.packages import how_to_install
 from pgface.photo_workers import EmbeddedFile, PhotoTask, PhotoWorkers
 from pgface.plotting import require_matplotlib
 
@@ -45,7 +47,7 @@ def require_page_packages() -> None:
     """
     require_matplotlib()
     if importlib.util.find_spec("jinja2") is None:
-        raise PgfaceError('A page needs Jinja2; install it with `pip install "pgface[plots]"`.')
+        raise PgfaceError(f"A page needs Jinja2; install it with {how_to_install('plots')}.")
 
 
 def require_place(file: Path) -> None:
@@ -90,7 +92,7 @@ def write_page(file: Path, template: str, **values: Any) -> None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            os.fchmod(descriptor, 0o600)  # of a file that was there; it fails for somebody else's
+            make_private(descriptor, 0o600)  # of a file that was there; it fails for somebody else's
             os.ftruncate(descriptor, 0)
             stream.write(text)
     except OSError as error:

@@ -55,12 +55,7 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
         reasons = ", ".join(f"{count:,} {_REASONS.get(name, name)}" for name, count in embedded.reasons().most_common())
         failed = f"{counted(len(embedded.refusals), 'photo')}, {percent(embedded.failure_to_enroll_rate)}"
         yield f"Failures to enroll: {failed} ({reasons})."
-    if evaluation.pairs_without_face:
-        but = " but the folds' accuracy" if evaluation.folds is not None else ""
-        yield (
-            f"{counted(evaluation.pairs_without_face, 'pair has', 'pairs have')} a photo without a usable face, "
-            f"in no rate{but}."
-        )
+    yield from _refused_pairs(evaluation)
     if not evaluation.people_known:
         yield (
             "The list does not say who is who, so whoever has a mated pair in common counts as one person: there are "
@@ -70,7 +65,7 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
         folds = evaluation.folds
         yield (
             f"Accuracy over {len(folds.accuracies)} folds: {100 * folds.mean:.2f} ± {100 * folds.standard_error:.2f} % "
-            "(standard error); a pair without a usable face counts as not matching."
+            "(standard error), as LFW asks for."
         )
     area = rates.area_interval
     yield (
@@ -91,6 +86,27 @@ def figures(evaluation: Evaluation) -> Iterator[Figure]:
         yield Figure("Threshold (1:N)", f"{search.threshold:g}", "is in use for identification.")
         yield Figure("FPIR", percent(search.fpir), "of searches for people who are not enrolled name a person.")
         yield Figure("FNIR", percent(search.fnir), "of searches for enrolled people do not name them.")
+
+
+def _refused_pairs(evaluation: Evaluation) -> Iterator[str]:
+    """How much of FNMR is photos that were refused."""
+    refused, compared = evaluation.refused_mated, evaluation.compared.mated.total
+    if not refused.total:
+        return
+    pairs = compared if refused.counted else compared + refused.total
+    reasons = ", ".join(
+        f"{count:,} {_REASONS.get(name, name)} ({percent(count / pairs)})"
+        for name, count in refused.reasons.most_common()
+    )
+    if refused.counted:
+        yield f"FNMR counts {refused.total:,} mated pairs with a refused photo as not matching: {reasons}."
+    else:
+        yield (
+            f"FNMR leaves out {refused.total:,} mated pairs with a refused photo: {reasons}. If they count as not "
+            f"matching, it is {percent(evaluation.fnmr_with_refusals)} at the threshold in use."
+        )
+    if refused.reasons["LowQualityError"]:
+        yield "`--no-quality` takes photos of any quality."
 
 
 def tables(evaluation: Evaluation) -> Iterator[Table]:

@@ -21,9 +21,8 @@ from pgface.evaluation.history import history
 from pgface.evaluation.photos import LabelledPhoto, folder_photos, read_pairs
 from pgface.evaluation.stored import stored_embeddings
 from pgface.faces import load_engine, model_defaults
-from pgface.faces.choice import WhichFace
+from pgface.faces.choice import EnrollmentChoice, WhichFace
 from pgface.faces.engine import Engine
-from pgface.faces.quality import QualityLimits
 from pgface.photo_workers import PhotoWorkers
 from pgface.postgres.database import Database
 from pgface.settings import Settings
@@ -82,8 +81,15 @@ class PhotoEmbedding:
     settings: Settings
     model: EvaluatedModel
     face: WhichFace = "only"
+    any_quality: bool = False
+    """Whether photos are embedded that enrollment refuses for their quality."""
     remember: bool = True
     """In `embeddings_folder`, for 30 days."""
+
+    @property
+    def choice(self) -> EnrollmentChoice:
+        """Which face of a photo is embedded."""
+        return EnrollmentChoice.from_settings(self.settings, self.face, any_quality=self.any_quality)
 
     def embed(self, photos: list[LabelledPhoto], on_progress: OnProgress | None) -> EmbeddedPhotos:
         """Embed photos; as `embed_photos`."""
@@ -92,8 +98,7 @@ class PhotoEmbedding:
             made_by = (
                 version("pgface"),
                 self.model.engine.identity,
-                self.face,
-                QualityLimits.from_settings(self.settings),
+                self.choice,
             )
             cache = EmbeddingCache(embeddings_folder(self.settings), made_by)
         with self.workers() as workers:
@@ -103,7 +108,7 @@ class PhotoEmbedding:
 
     def workers(self) -> PhotoWorkers:
         """Workers that embed photos in this way."""
-        return PhotoWorkers(self.settings, self.model.engine, self.model.reload, self.face)
+        return PhotoWorkers(self.settings, self.model.engine, self.model.reload, self.choice)
 
 
 def embeddings_folder(settings: Settings) -> Path:
@@ -209,7 +214,7 @@ def propose_calibration(
         if folder is None:
             embedded = stored_embeddings(database, settings.photos_dir, binding.id)
     if folder is not None:
-        how = PhotoEmbedding(settings, gallery_model(settings), face, remember)
+        how = PhotoEmbedding(settings, gallery_model(settings), face, remember=remember)
         embedded = how.embed(folder_photos(folder), on_progress)
     if people is None:  # of a gallery that is still to be filled, as many as the photos show are expected
         people = max(enrolled, len(embedded.people))

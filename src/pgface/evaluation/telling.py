@@ -57,5 +57,7 @@ def furthest_mated(compared: PairComparisons, embedded: EmbeddedPhotos, count: i
 
 def _pairs(pairs: Pairs, order: range | list[int], embedded: EmbeddedPhotos) -> Iterator[TellingPair]:
     for number in order:
-        first, second = embedded.photos[int(pairs.first[number])], embedded.photos[int(pairs.second[number])]
-        yield TellingPair(first, second, float(pairs.similarities[number]))
+        rows = int(pairs.first[number]), int(pairs.second[number])
+        if max(rows) < len(embedded.photos):  # a refused photo has no face to show
+            first, second = (embedded.photos[row] for row in rows)
+            yield TellingPair(first, second, float(pairs.similarities[number]))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgface.errors import ModelError, ModelNotInstalledError, UnknownModelError, WeightsMismatchError
 from pgface.faces.models import REGISTRY, Model, Thresholds, find_model, is_name, model_defaults
-from pgface.ownership import reason_with_owner
-from pgface.private_folder import private_folder
 
 if TYPE_CHECKING:
     from pgface.faces.engine import Engine
 
-__all__ = ["Thresholds", "load_engine", "model_defaults", "model_folder", "remember_folder"]
+__all__ = ["Thresholds", "how_to_bring", "keep_pack", "load_engine", "model_defaults", "model_folder"]
 
 
 def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_provider: str) -> Engine:
@@ -48,26 +47,53 @@ def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_p
     return engine
 
 
-def remember_folder(model: str, models_dir: Path) -> None:
-    """Let a model that was given as a folder be found by the folder's name from now on.
+def keep_pack(model: str, models_dir: Path, engine: Engine) -> None:
+    """Copy a pack that was given as a folder among the models, where its name finds it from now on.
+
+    Args:
+        model: as `load_engine` took it; a name of an installed model needs no copy.
+        models_dir: where installed models are, a folder each.
+        engine: what was loaded from it; the copy must be of the same weights.
 
     Raises:
-        ModelError: the link cannot be made.
+        WeightsMismatchError: the copy is not whole.
+        ModelError: the folder cannot be copied, or there is another model of its name.
 
     """
-    folder = Path(model).expanduser().resolve()
-    link = models_dir / folder.name
-    if model in REGISTRY or folder == link or not folder.is_dir() or (link.exists() and not link.is_symlink()):
+    if model in REGISTRY or (is_name(model) and (models_dir / model).is_dir()):
         return
-    try:
-        private_folder(models_dir)
-        link.unlink(missing_ok=True)
-        link.symlink_to(folder, target_is_directory=True)
-    except OSError as error:
+    from pgface.faces.install import install, pack_sha256
+
+    folder = Path(model).expanduser().resolve()
+    kept = models_dir / folder.name
+    if kept.is_dir() and not kept.is_symlink():
+        if pack_sha256(kept) != engine.identity.weights_sha256:
+            raise ModelError(
+                f"{kept} is another model of the same name; rename the folder {folder}, or remove that one."
+            )
+        return
+    if not is_name(folder.name):
         raise ModelError(
-            f"The link {link} cannot be made ({reason_with_owner(error, link)}); "
-            f"run `pgface models install {folder.name} --from {folder}`."
-        ) from error
+            f"The name of the folder {folder} cannot name a model; rename it to letters, digits, dots, _ and -."
+        )
+    install(folder.name, models_dir, accept_license=True, source=folder, force=True)
+    if pack_sha256(kept) != engine.identity.weights_sha256:
+        shutil.rmtree(kept, ignore_errors=True)
+        raise WeightsMismatchError(f"The files of {folder} changed while they were copied; do it again.")
+
+
+def how_to_bring(name: str, models_dir: Path) -> str:
+    """What to do where a gallery's model is missing, as a sentence."""
+    if name in REGISTRY:
+        model = REGISTRY[name]
+        return (
+            f"Run `pgface models install {name}{_accepting(model)}` ({model.licence.name}), or copy the model's folder "
+            f"to {models_dir / name}."
+        )
+    return (
+        f"It is a pack of your own: run `pgface models install {name} --from FOLDER --accept-license`, or copy its "
+        f"folder to {models_dir / name}."
+    )
 
 
 def model_folder(model: str, models_dir: Path) -> Path:
@@ -91,9 +117,12 @@ def model_folder(model: str, models_dir: Path) -> Path:
     raise UnknownModelError(f"There is no folder {model}; `pgface models list` names the models that there are.")
 
 
+def _accepting(model: Model) -> str:
+    return "" if model.licence.commercial_use else " --accept-license"
+
+
 def _how_to_install(model: Model) -> str:
-    accept = "" if model.licence.commercial_use else " --accept-license"
     return (
-        f"The model {model.name} is not installed; run `pgface models install {model.name}{accept}` "
+        f"The model {model.name} is not installed; run `pgface models install {model.name}{_accepting(model)}` "
         f"({model.licence.name}), or give the path of the folder that holds its files."
     )

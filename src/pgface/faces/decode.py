@@ -27,7 +27,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from pgface.errors import PhotoFormatError, PhotoTooLargeError
 from pgface.faces.pixels import RGBImage
+from pgface.faces.tiff import Tiff, bits_of, palette_of_bytes, refuse_unsafe
+from pgface.faces.tone import tone_curves
 from pgface.forks import call_after_fork
+from pgface.packages import how_to_install
 
 ACCEPTED = "JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC"
 
@@ -100,6 +103,8 @@ def read_header(name: str, data: bytes) -> Header:
         raise PhotoTooLargeError(
             f"{name}: this {format_name} file declares more pixels than any photo has; make the photo smaller."
         ) from error
+    except PhotoFormatError as error:
+        raise PhotoFormatError(f"{name}: {error}") from error
     except Exception as error:  # a decoder may stumble over foreign bytes in any way
         raise _damaged(name, format_name) from error
     if isinstance(header.image, BmpImageFile) and header.image.tile[0][0] == "bmp_rle":
@@ -130,8 +135,9 @@ def upright_rgb(name: str, header: Header) -> RGBImage:
     """Decode a picture, once.
 
     Returns:
-        The upright pixels, shape (height, width, 3), uint8, C-contiguous. Transparent parts show mid-grey, 16-bit
-        values are scaled to 8 bits, colour profiles are not applied; of an animation it is the first frame.
+        The upright pixels, shape (height, width, 3), uint8, C-contiguous. Transparent parts show mid-grey, values of
+        more than 8 bits are scaled to 8, and of colour profiles the tone curve is applied; of an animation it is the
+        first frame, and of several pages the first.
 
     Raises:
         PhotoFormatError: the file is damaged, or its samples have no known range.
@@ -139,6 +145,8 @@ def upright_rgb(name: str, header: Header) -> RGBImage:
     """
     image = header.image
     try:
+        if isinstance(image, TiffImageFile) and not isinstance(image, Tiff):
+            refuse_unsafe(image.tag_v2)  # Pillow has opened it elsewhere
         image.load()
         with _quiet():
             # After loading: Pillow turns a TIFF itself, and looks for a PNG's EXIF behind the pixels.
@@ -184,7 +192,7 @@ _DECODERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "PNG": PngImageFile,
     "WEBP": WebPImageFile,
     "GIF": GifImageFile,
-    "TIFF": TiffImageFile,
+    "TIFF": Tiff,
     "BMP": BmpImageFile,
 }
 
@@ -197,8 +205,7 @@ def _decoder(name: str, format_name: str, size: int) -> Callable[[io.BytesIO], I
             from pillow_heif import HeifImageFile
         except ImportError as error:
             raise PhotoFormatError(
-                f"{name}: HEIC needs the package pillow-heif; run `pip install 'pgface[heif]'`, "
-                "or save the photo as JPEG."
+                f"{name}: HEIC needs the package pillow-heif; run {how_to_install('heif')}, or save the photo as JPEG."
             ) from error
         return HeifImageFile  # type: ignore[no-any-return]
     if format_name == "AVIF":
@@ -241,21 +248,64 @@ _TURNS: dict[int, Callable[[RGBImage], RGBImage]] = {
 def _rgb(image: Image.Image) -> RGBImage:
     """Convert strip by strip, so that no second picture of the whole size is needed in between."""
     width, height = image.size
+    samples = _samples_of(image)
+    curves = tone_curves(image.info) if image.mode in _WITH_TONES else None
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
-        pixels[top:bottom] = _rgb_strip(image.crop((0, top, width, bottom)))
+        strip = pixels[top:bottom]
+        strip[:] = _rgb_strip(image.crop((0, top, width, bottom)), samples)
+        if curves is not None:
+            for channel, curve in enumerate(curves):
+                strip[..., channel] = curve[strip[..., channel]]
     return pixels
 
 
-def _rgb_strip(strip: Image.Image) -> NDArray[np.uint8]:
+_WITH_TONES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "I", "I;16", "I;16L", "I;16B"}
+"""Modes of which a profile's curves, or a gamma, are those of red, green and blue as they are decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """What the grey values of more than 8 bits mean."""
+
+    bits: int
+    """Of the largest value."""
+    white_is_zero: bool
+
+
+def _samples_of(image: Image.Image) -> _Samples:
+    """What the file says of them, and Pillow's picture does not.
+
+    Raises:
+        PhotoFormatError: nothing tells what they mean.
+
+    """
+    if image.mode == "CMYK" and isinstance(image, JpegImageFile) and "adobe" not in image.info:
+        raise PhotoFormatError(
+            "this CMYK JPEG lacks Adobe's marker, which says whether 0 is no ink or all of it; save the photo as RGB."
+        )
+    # Pillow scales a PGM of more than 8 bits to 16. Any other picture of 32 bits may be of any range.
+    if image.mode == "I" and image.format != "PPM":
+        raise PhotoFormatError("samples of more than 16 bits have no known range; save the photo with 8 or 16 bits.")
+    if not isinstance(image, TiffImageFile):
+        return _Samples(16, white_is_zero=False)
+    palette = palette_of_bytes(image)
+    if palette is not None:
+        image.putpalette(palette)
+    negative = image.white_is_zero if isinstance(image, Tiff) else image.tag_v2.get(262) == 0
+    return _Samples(min(max(bits_of(image.tag_v2), 8), 16), negative)
+
+
+def _rgb_strip(strip: Image.Image, samples: _Samples) -> NDArray[np.uint8]:
     if strip.mode.startswith("I"):
-        return _eight_bits(np.asarray(strip))[:, :, None]
+        return _eight_bits(strip, samples)[:, :, None]
     if strip.mode == "F":
         raise PhotoFormatError("floating-point samples have no known range; save the photo with 8 or 16 bits.")
     if strip.mode == "LAB":
         return np.asarray(ImageCms.applyTransform(strip, _lab_to_srgb()))
+    strip = strip.convert(_UNMULTIPLIED.get(strip.mode, strip.mode))
     if strip.has_transparency_data:
         background = Image.new("RGBA", strip.size, BACKGROUND)
         background.alpha_composite(strip.convert("RGBA"))
@@ -263,11 +313,18 @@ def _rgb_strip(strip: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(strip.convert("RGB"))
 
 
-def _eight_bits(values: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Grey values of 16 bits, which Pillow holds in its modes I;16 and I; there is no telling what wider ones mean."""
-    if values.dtype.itemsize > 2 and values.size and (values.min() < 0 or values.max() > 65_535):
-        raise PhotoFormatError("samples of more than 16 bits have no known range; save the photo with 8 or 16 bits.")
-    return (values >> 8).astype(np.uint8)
+_UNMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+"""Pillow converts these only to that."""
+
+
+def _eight_bits(strip: Image.Image, samples: _Samples) -> NDArray[np.uint8]:
+    """Grey values of 12 or 16 bits, which Pillow holds in its modes I;16 and I."""
+    values = np.asarray(strip)
+    grey = (values >> (samples.bits - 8)).astype(np.uint8)
+    if samples.white_is_zero:
+        grey = ~grey
+    transparent = strip.info.get("transparency")
+    return np.where(values == transparent, np.uint8(BACKGROUND[0]), grey) if isinstance(transparent, int) else grey
 
 
 def _lab_to_srgb() -> ImageCms.ImageCmsTransform:

@@ -35,6 +35,7 @@ from pgface.faces.orientation import find_with_retries
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
 from pgface.forks import call_after_fork, leave_to_parent
+from pgface.packages import how_to_install
 from pgface.stages import stage
 
 LANDMARK_FILE = "shape_predictor_5_face_landmarks.dat"
@@ -212,4 +213,4 @@ def _weights_folder() -> Path:
 
 
 def _not_installed() -> ModelNotInstalledError:
-    return ModelNotInstalledError("The dlib engine is not installed; run `pip install 'pgface[dlib]'`.")
+    return ModelNotInstalledError(f"The dlib engine is not installed; run {how_to_install('dlib')}.")

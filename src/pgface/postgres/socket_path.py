@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from pgface.errors import EmbeddedPostgresError
+from pgface.file_systems import is_lacking
 from pgface.postgres.server_settings import PORT
 
 SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
@@ -36,6 +37,10 @@ def reachable(folder: Path) -> Path:
         # Whoever made it first: only our own link to this very folder is followed.
         if link.lstat().st_uid != os.geteuid() or not link.is_symlink() or link.readlink() != folder:
             raise _too_long(folder) from None
+    except OSError as error:
+        if not is_lacking(error):
+            raise
+        raise _too_long(folder) from error
     return link
 
 

@@ -67,6 +67,16 @@ WHERE lower(u.email) = ANY(%(spellings)s)
 ORDER BY u.id
 LIMIT 1;
 
+-- select_users_by_name --
+-- A folder has underscores where a name has spaces. A name is asked for in several spellings, because lower() knows
+-- letters outside ASCII in some locales only.
+SELECT u.id, u.name, u.email, count(*) OVER () AS namesakes
+FROM users u
+CROSS JOIN LATERAL regexp_replace(u.name, '[_[:space:]]+', ' ', 'g') AS plain (name)
+WHERE plain.name = ANY(%(spellings)s) OR lower(plain.name) = ANY(%(spellings)s)
+ORDER BY u.id
+LIMIT %(limit)s;
+
 -- select_users --
 SELECT u.id, u.name, u.email, u.created_at,
     (SELECT count(*) FROM photos p WHERE p.user_id = u.id) AS photos,

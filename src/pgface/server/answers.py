@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, Field
 
 from pgface.accounts import ApiKey, AuditEntry, Challenge, Login, LoginOfUser, NewLogin
-from pgface.faces.engine import Detection
+from pgface.faces.engine import Box, Detection
 from pgface.faces.liveness import Pose
 from pgface.results import (
     Comparison,
@@ -79,6 +79,11 @@ class BoxOut(BaseModel):
     y: float
     width: float
     height: float
+
+    @classmethod
+    def of(cls, box: Box) -> BoxOut:
+        """Rounded to tenths."""
+        return cls(**{name: round(value, 1) for name, value in box._asdict().items()})
 
 
 class FaceOut(BaseModel):
@@ -192,12 +197,19 @@ class EnrollmentOut(BaseModel):
     photo_id: int
     added: bool = Field(description="False when the user has this photo already; then nothing was changed.")
     face: FaceOut | None = Field(description="Null when nothing was added.")
+    left_aside: list[BoxOut] = Field(description="Smaller faces in the background, which were not enrolled.")
 
     @classmethod
     def of(cls, done: Enrollment, service: Service) -> EnrollmentOut:
         """As the service tells of it."""
         face = None if done.face is None else FaceOut(**FaceOut.values(done.face))
-        return cls(user=UserOut.of(done.user, service), photo_id=done.photo_id, added=done.added, face=face)
+        return cls(
+            user=UserOut.of(done.user, service),
+            photo_id=done.photo_id,
+            added=done.added,
+            face=face,
+            left_aside=[BoxOut.of(box) for box in done.left_aside],
+        )
 
 
 class TokenOut(BaseModel):

@@ -44,6 +44,7 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.GalleryError: 422,
     errors.ModelMismatchError: 503,
     errors.UnknownUserError: 404,
+    errors.AmbiguousUserError: 409,
     errors.UnknownPhotoError: 404,
     errors.DuplicateEmailError: 409,
     errors.FaceOfAnotherUserError: 409,
@@ -61,6 +62,7 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
 _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
     # Where the error's own sentence speaks to who runs the service, or tells of somebody else.
     errors.UnknownUserError: "There is no such user.",
+    errors.AmbiguousUserError: "Several users have this name; give user_id or email.",
     errors.UnknownPhotoError: "There is no such photo.",
     errors.FaceOfAnotherUserError: "This face already belongs to another user.",
     errors.UnknownKeyError: "There is no such API key, or it was revoked.",

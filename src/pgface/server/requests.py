@@ -24,7 +24,11 @@ Password = Annotated[str, Field(max_length=1024, json_schema_extra={"format": "p
 Name = Annotated[Text, Field(max_length=255)]
 Similarity = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 Which = Annotated[
-    WhichFace, Field(description="`only` refuses a photo with several faces, `largest` takes the largest.")
+    WhichFace,
+    Field(
+        description="`only` refuses a photo with several faces, `largest` takes the largest, `central` the large one "
+        "nearest the middle. At enrollment, `only` leaves small faces in the background aside."
+    ),
 ]
 
 
@@ -70,6 +74,9 @@ class Claim(Body):
     photo: PhotoField
     user_id: int | None = Field(default=None, ge=1, le=2**31 - 1)
     email: Email | None = Field(default=None, description="In place of `user_id`. A person may give neither.")
+    name: Name | None = Field(
+        default=None, description="In place of `user_id`, where one user alone has it. Not for a person."
+    )
     threshold: Similarity | None = Field(default=None, description="The gallery's own for 1:1 if not given.")
     face: Which = "only"
 

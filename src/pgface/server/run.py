@@ -21,6 +21,7 @@ from pgface.errors import (
 )
 from pgface.gallery import Gallery
 from pgface.machine import usable_cores
+from pgface.packages import how_to_install
 from pgface.server.listening import Listening
 from pgface.settings import Settings
 from pgface.signals import ended_as_by_ctrl_c
@@ -96,7 +97,7 @@ def _application() -> Callable[..., Any]:
         from pgface.server.app import create_app
     except ImportError as error:
         raise PgfaceError(
-            f"The service needs the package {error.name}; install it with `pip install 'pgface[server]'`."
+            f"The service needs the package {error.name}; install it with {how_to_install('server')}."
         ) from None
     return create_app
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pgface.errors import PgfaceError, TransferError
 from pgface.faces.models import ModelIdentity
+from pgface.packages import how_to_install
 
 FORMAT = "pgface export 1"
 VECTORS, LABELS = "face_db.npy", "face_db.json"
@@ -78,4 +79,4 @@ def require_pyarrow() -> None:
 
     """
     if importlib.util.find_spec("pyarrow") is None:
-        raise PgfaceError('Parquet needs pyarrow; install it with `pip install "pgface[parquet]"`.')
+        raise PgfaceError(f"Parquet needs pyarrow; install it with {how_to_install('parquet')}.")

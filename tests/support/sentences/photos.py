@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgface.packages import how_to_install
 from support.sentences import Sentence
 
 # Where a photo comes from
@@ -30,7 +31,7 @@ RUN_LENGTH_CODED_BMP_IS_NOT_ACCEPTED = Sentence(
     "{photo}: run-length coded BMP is not accepted; save the photo as JPEG or PNG."
 )
 HEIC_NEEDS_ITS_PACKAGE = Sentence(
-    "{photo}: HEIC needs the package pillow-heif; run `pip install 'pgface[heif]'`, or save the photo as JPEG."
+    f"{{photo}}: HEIC needs the package pillow-heif; run {how_to_install('heif')}, or save the photo as JPEG."
 )
 WIDE_SAMPLES_HAVE_NO_RANGE = Sentence(
     "{photo}: samples of more than 16 bits have no known range; save the photo with 8 or 16 bits."
@@ -38,6 +39,15 @@ WIDE_SAMPLES_HAVE_NO_RANGE = Sentence(
 FLOATING_POINT_SAMPLES_HAVE_NO_RANGE = Sentence(
     "{photo}: floating-point samples have no known range; save the photo with 8 or 16 bits."
 )
+SIGNED_SAMPLES_HAVE_NO_RANGE = Sentence(
+    "{photo}: signed samples have no known range; save the photo with 8 or 16 bits, unsigned."
+)
+ZERO_HAS_NO_MEANING = Sentence("{photo}: this TIFF does not say whether 0 is black or white")
+KIND_OF_TIFF_IS_NOT_ACCEPTED = Sentence(
+    "this kind of TIFF is not accepted (photometric interpretation {photometric}, {samples} samples of {bits} bits)"
+)
+CMYK_WITHOUT_ADOBES_MARKER = Sentence("{photo}: this CMYK JPEG lacks Adobe's marker")
+NO_PICTURES_GAMMA = Sentence("{photo}: its gamma is ..., which no picture has")
 
 # Limits
 TOO_MANY_BYTES = Sentence(
@@ -64,6 +74,7 @@ SHARE_LARGER_THAN_BUDGET = Sentence("a share cannot be larger than the budget")
 # Faces
 NO_FACE = Sentence("{photo}: no face was found")
 SEVERAL_FACES = Sentence("{count} faces were found (... pixels); crop the photo to one person")
+LEFT_ASIDE_IN_THE_BACKGROUND = Sentence("left aside in the background: ... pixels")
 
 # Quality
 CANNOT_BE_ENROLLED = Sentence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgface.packages import how_to_install
 from support.sentences import Sentence
 
 # It serves.
@@ -19,9 +20,7 @@ GIVE_BOTH_AS_PEM = Sentence("({reason}); give both as PEM")
 KEY_IS_ENCRYPTED = Sentence("The certificate's key is encrypted")
 
 # It cannot begin.
-PACKAGE_IS_MISSING = Sentence(
-    "The service needs the package {package}; install it with `pip install 'pgface[server]'`."
-)
+PACKAGE_IS_MISSING = Sentence(f"The service needs the package {{package}}; install it with {how_to_install('server')}.")
 MODEL_IS_NOT_INSTALLED = Sentence("The model {model} is not installed")
 MODEL_OF_THE_EMBEDDINGS_IS_UNKNOWN = Sentence("tell it by `pgface init --model`.")
 ROLE_MAY_NOT_BIND = Sentence("run `pgface init` as the gallery's owner.")

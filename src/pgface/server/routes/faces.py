@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter
 
 from pgface.errors import NotPermittedError, RequestError
-from pgface.people import UserRef
+from pgface.people import UserRef, clean_email
 from pgface.server.answers import ComparisonOut, FaceOut, FacesOut, IdentificationOut, VerificationOut
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, Person, scoped, scoped_or_person
@@ -72,12 +72,15 @@ async def detect(
 
 def _claimed(caller: Caller, asked: Claim) -> UserRef:
     """Whom a photo is claimed to be of; a person who is no administrator learns nothing of anybody else."""
-    if asked.user_id is not None and asked.email is not None:
-        raise RequestError("Give user_id or email, and not both.")
-    given: UserRef | None = asked.email if asked.user_id is None else asked.user_id
+    claims = [claim for claim in (asked.user_id, asked.email, asked.name) if claim is not None]
+    if len(claims) > 1:
+        raise RequestError("Give one of user_id, email and name.")
+    given: UserRef | None = claims[0] if claims else None
+    if asked.email is not None:
+        given = clean_email(asked.email)
     if caller.may("verify"):
         if given is None:
-            raise RequestError("Give user_id or email of whom the photo is claimed to be.")
+            raise RequestError("Give user_id, email or name of whom the photo is claimed to be.")
         return given
     assert isinstance(caller, Person)  # noqa: S101 - the other kind has a scope
     own = caller.login

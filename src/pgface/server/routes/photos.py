@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pgface.accounts import Client
 from pgface.errors import NotPermittedError, RequestError
 from pgface.folder import person_of
-from pgface.people import UserRef
+from pgface.people import UserRef, clean_email
 from pgface.server.answers import EnrollmentOut, PhotoOut, PhotoPage
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, scoped, scoped_or_self
@@ -146,7 +146,7 @@ async def _enroll(
 
 def _meant(asked: NewPhotoOf) -> tuple[UserRef, str | None]:
     if asked.email is not None:
-        return asked.email, asked.name
+        return clean_email(asked.email), asked.name
     if asked.name is None:
         raise RequestError("Give email or name: whose photo is it?")
     person = person_of(asked.name)

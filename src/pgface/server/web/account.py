@@ -76,6 +76,8 @@ async def add_photo(
         added = await service.infer(enroll, service, client, asked.photo, person.login.user_id, face=asked.face)
     except (PhotoError, FaceOfAnotherUserError) as error:
         return await _again(request, service, person, "photo", error)
+    if added.left_aside:
+        return _done("photo-added-aside")
     return _done("photo-added" if added.added else "photo-known")
 
 

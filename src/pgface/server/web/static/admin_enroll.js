@@ -14,7 +14,7 @@ function enrolling(form) {
   const part = (name) => form.querySelector(`.${name}`);
   const [start, cancel, show, whole, rows] = ["start", "cancel", "show", "whole", "rows"].map(part);
   const template = form.querySelector("template");
-  const toChoose = [...form.querySelectorAll("input")];
+  const toChoose = [...form.querySelectorAll("input, select")];
   const email = form.elements.email;
   let chosen = [];
 
@@ -118,6 +118,7 @@ function enrolling(form) {
         onWait: (why) => state(row, why),
       });
       link(row.querySelector(".who"), answer.user);
+      if (answer.left_aside.length) leftAside(row, answer.left_aside);
       return end(answer.added ? "added" : "there");
     } catch (error) {
       if (error.name === "AbortError") return end("cancelled");
@@ -127,10 +128,17 @@ function enrolling(form) {
     }
   }
 
+  function leftAside(row, boxes) {
+    const sizes = boxes.map(({ width, height }) => `${Math.round(width)}×${Math.round(height)}`).join(", ");
+    const why = row.querySelector(".why");
+    why.querySelector(".reason").textContent = fill(words.left_aside, { sizes });
+    why.hidden = false;
+  }
+
   function filled(file, person) {
     const data = new FormData();
     data.set("photo", file, file.name);
-    if (form.elements.largest.checked) data.set("face", "largest");
+    data.set("face", form.elements.face.value);
     if (form.elements.allow?.checked) data.set("allow_other_user", "true");
     if (email) {
       if (email.value.trim()) data.set("email", email.value.trim());

@@ -1,0 +1,110 @@
+"""Tone curves that a file gives for its samples, where they are not those of sRGB.
+
+A picture in linear light that is shown as sRGB has half of its brightness. So the curve of a file is applied, and only
+that: a profile's primaries change an embedding by next to nothing, and no colour engine sees a stranger's profile.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.errors import PhotoFormatError
+
+_NEARLY_SRGB: Final = 12
+"""Of 255: Adobe RGB's curve is so near to sRGB's, and Display P3's is the same."""
+_GAMMAS: Final = (0.2, 2.5)
+"""What PNG's gAMA is: 1 for linear light, 0.45 for most screens, 0.55 for old ones of Apple."""
+_MOST_POINTS: Final = 65_536
+
+Curve = NDArray[np.float64]
+"""Shape (256,): light, 0 to 1, for each value of 8 bits."""
+
+
+def tone_curves(info: Mapping[Any, Any]) -> NDArray[np.uint8] | None:
+    """What each value of 8 bits is in sRGB, shape (3, 256), uint8: red, green, blue; None where that is nearly itself.
+
+    An ICC profile goes before PNG's sRGB, and that before gAMA. Source: PNG 3 (W3C, 2025), 11.3.2; ICC.1:2022, 10.6 and
+    10.18.
+
+    Args:
+        info: of a Pillow image.
+
+    Raises:
+        PhotoFormatError: the gamma is none that a picture has.
+
+    """
+    profile, gamma = info.get("icc_profile"), info.get("gamma")
+    if isinstance(profile, bytes) and profile:
+        lights = _profile_curves(profile)
+    elif gamma is not None and "srgb" not in info:
+        if not _GAMMAS[0] <= gamma <= _GAMMAS[1]:
+            raise PhotoFormatError(f"its gamma is {gamma:g}, which no picture has; save the photo again as JPEG.")
+        lights = [_levels() ** (1 / gamma)] * 3
+        if abs(1 / gamma - 2.2) < 0.1:
+            return None
+    else:
+        return None
+    if lights is None:
+        return None
+    curves = np.round(255 * np.stack([_as_srgb(light) for light in lights])).astype(np.uint8)
+    apart = np.abs(curves.astype(int) - np.arange(256))
+    return curves if apart.max() > _NEARLY_SRGB else None
+
+
+def _levels() -> Curve:
+    return np.linspace(0, 1, 256)
+
+
+def _as_srgb(light: Curve) -> Curve:
+    """IEC 61966-2-1: the sRGB value, 0 to 1, of light."""
+    light = np.clip(np.nan_to_num(light), 0, 1)
+    return np.asarray(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
+
+
+def _profile_curves(profile: bytes) -> list[Curve] | None:
+    """The three curves of a profile for RGB, or thrice that of one for grey; None for others, and damaged ones."""
+    try:
+        tags = _tags(profile)
+        names = {b"RGB ": ("rTRC", "gTRC", "bTRC"), b"GRAY": ("kTRC",) * 3}.get(profile[16:20], ())
+        if b"A2B0" in tags or not names:  # tables, which these curves would not be the whole of
+            return None
+        return [_curve(tags[name.encode()]) for name in names]
+    except (KeyError, struct.error, ValueError, IndexError, OverflowError):
+        return None
+
+
+def _tags(profile: bytes) -> dict[bytes, bytes]:
+    (count,) = struct.unpack_from(">I", profile, 128)
+    found = {}
+    for number in range(min(count, 200)):
+        name, offset, size = struct.unpack_from(">4sII", profile, 132 + 12 * number)
+        found[name] = profile[offset : offset + size]
+    return found
+
+
+def _curve(data: bytes) -> Curve:
+    if data[:4] == b"curv":
+        (count,) = struct.unpack_from(">I", data, 8)
+        if count == 0:
+            return _levels()
+        points = np.frombuffer(data, ">u2", min(count, _MOST_POINTS), 12).astype(np.float64)
+        if count == 1:
+            return np.asarray(_levels() ** (points[0] / 256))
+        return np.interp(_levels(), np.linspace(0, 1, len(points)), points / 65_535)
+    if data[:4] != b"para":
+        raise ValueError("no curve")
+    (kind,) = struct.unpack_from(">H", data, 8)
+    count = (1, 3, 4, 5, 7)[kind]
+    numbers = [number / 65_536 for number in struct.unpack_from(f">{count}i", data, 12)]
+    g, a, b, c, d, e, f = numbers + [0.0] * (7 - count)
+    if kind == 0:
+        a = 1.0
+    if kind in (1, 2):  # c is an offset there, and the straight part is flat
+        e, f, c, d = c, c, 0.0, -b / a
+    x = _levels()
+    return np.asarray(np.where(x >= d, np.maximum(a * x + b, 0) ** g + e, c * x + f))
