@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from psycopg.rows import class_row, tuple_row
@@ -14,13 +14,20 @@ from pgface.confidence import confidence
 from pgface.enrollment import unit_embedding
 from pgface.errors import GalleryError
 from pgface.faces.choice import WhichFace, one_face
-from pgface.faces.engine import Engine, Face, every_face
+from pgface.faces.engine import Detection, Engine, Face
 from pgface.faces.image import Photo, PhotoLimits, PhotoSource, open_photo
 from pgface.people import UserRef, get_user, id_in_range, unknown_user
 from pgface.postgres.database import Database
 from pgface.results import Comparison, Identification, IdentifiedFace, Match, User, Verification
 from pgface.settings import Settings
 from pgface.stages import stage
+
+
+class _Found(NamedTuple):
+    """The faces of a photo."""
+
+    all: list[Detection]
+    embedded: list[Face]
 
 
 class Recognition:
@@ -73,7 +80,7 @@ class Recognition:
         return self._model.engine
 
     def identify(self, photo: PhotoSource, *, threshold: float | None = None, top: int = 1) -> Identification:
-        """Say who is in a photo (1:N), for every face in it.
+        """Say who is in a photo (1:N), for every face in it; of more than PGFACE_MAX_FACES, for the largest.
 
         Args:
             photo: the probe; none of it is kept.
@@ -88,11 +95,11 @@ class Recognition:
         binding = self.binding  # read once, because the threshold may be changed meanwhile
         used, top = _similarity(threshold, binding.identify_threshold), _at_least_one(top)
         with self._opened(photo) as opened:
-            faces = self.engine.detect_and_embed(opened.pixels, every_face)
+            found = self._detect(opened, self._settings.max_faces)
             name = opened.name
-        matches = self.identify_embeddings([face.embedding for face in faces], threshold=used, top=top)
-        identified = tuple(IdentifiedFace(face, tuple(found)) for face, found in zip(faces, matches, strict=True))
-        return Identification(name, binding.model_name or "", used, identified)
+        matches = self.identify_embeddings([face.embedding for face in found.embedded], threshold=used, top=top)
+        identified = tuple(map(IdentifiedFace, found.embedded, map(tuple, matches)))
+        return Identification(name, binding.model_name or "", used, identified, len(found.all))
 
     def identify_embedding(self, embedding: Any, *, threshold: float | None = None, top: int = 1) -> list[Match]:
         """The people above the threshold for a bare embedding, shape (512,), best first.
@@ -159,14 +166,26 @@ class Recognition:
         return Verification(match, similarity, used, user_id, name, email)
 
     def faces(self, photo: PhotoSource) -> list[Face]:
-        """Find every face of a photo and embed it, the largest first; nothing is searched for, and nothing kept.
+        """Find the faces of a photo and embed them, the largest first; nothing is searched for, and nothing kept.
+
+        Of more than PGFACE_MAX_FACES, only the largest are embedded and given.
 
         Raises:
             PhotoError: the photo cannot be used.
 
         """
         with self._opened(photo) as opened:
-            return self.engine.detect_and_embed(opened.pixels)
+            return self._detect(opened, self._settings.max_faces).embedded
+
+    def detect(self, photo: PhotoSource) -> list[Detection]:
+        """Find every face of a photo, the largest first, and embed none.
+
+        Raises:
+            PhotoError: the photo cannot be used.
+
+        """
+        with self._opened(photo) as opened:
+            return list(self._detect(opened, 0).all)
 
     def compare(
         self, photo: PhotoSource, other: PhotoSource, *, threshold: float | None = None, face: WhichFace = "only"
@@ -207,6 +226,16 @@ class Recognition:
             "threshold": _similarity(threshold, self.binding.identify_threshold),
             "max_results": _at_least_one(top),
         }
+
+    def _detect(self, photo: Photo, most: int) -> _Found:
+        """Find every face, and embed so many at most."""
+        everything: list[Detection] = []
+
+        def choose(detections: Sequence[Detection]) -> Sequence[Detection]:
+            everything.extend(detections)
+            return detections[:most]
+
+        return _Found(everything, self.engine.detect_and_embed(photo.pixels, choose))
 
     def _embed_one(self, photo: PhotoSource, which: WhichFace) -> Face:
         with self._opened(photo) as opened:

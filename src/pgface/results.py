@@ -89,10 +89,12 @@ class Identification:
     model: str
     threshold: float
     faces: tuple[IdentifiedFace, ...]
+    faces_found: int
+    """Faces in the photo: more than `faces` has if there were more than PGFACE_MAX_FACES."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
-        return {"photo": self.photo, "faces": [face.to_json() for face in self.faces]}
+        return {"photo": self.photo, "faces_found": self.faces_found, "faces": [face.to_json() for face in self.faces]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,15 @@ class Settings(BaseSettings):
     request_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=30.0, description="seconds in which the body of a request has to arrive"
     )
+    work_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
+        default=30.0,
+        description="seconds in which the service has to have an answer about photos, with the time in the queue; "
+        "then it gives up and says 503",
+    )
+    shutdown_timeout: Annotated[int, Field(ge=1, le=3600)] = Field(
+        default=50,
+        description="seconds that the service gives to requests under way when it is to end; the rest is broken off",
+    )
     trusted_proxies: str = Field(
         default="127.0.0.1,::1",
         description="addresses or networks of proxies whose X-Forwarded-For is believed, with commas in between",
@@ -127,6 +136,14 @@ class Settings(BaseSettings):
     )
     max_photo_pixels: Annotated[int, Field(gt=0)] = Field(
         default=64_000_000, description="pixels of a photo at most, checked before it is decoded"
+    )
+    max_upload_pixels: Annotated[int, Field(gt=0)] = Field(
+        default=25_000_000,
+        description="pixels of a photo that is sent to the service at most, if PGFACE_MAX_PHOTO_PIXELS allows as many",
+    )
+    max_faces: Annotated[int, Field(ge=1)] = Field(
+        default=50,
+        description="faces of a photo that are embedded at most, the largest first; answers say how many were found",
     )
     max_decoded_bytes: Annotated[int, Field(gt=0)] = Field(
         default=512 * MEBI,

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "settings": {"errors", "machine"},
     "private_folder": set(),
     "stages": set(),
-    "faces": {"errors", "forks", "settings", "private_folder", "stages"},
+    "work": {"errors"},
+    "faces": {"errors", "forks", "settings", "private_folder", "stages", "work"},
     "postgres": {"errors", "forks", "machine", "settings", "schema", "private_folder"},
     "photo_workers": {"errors", "settings", "faces"},
     "plotting": {"errors"},
@@ -76,6 +77,7 @@ MAY_IMPORT = {
         "signals",
         "stages",
         "texts",
+        "work",
     },
     "photo_inventory": {"schema", "postgres", "photo_files"},
     "doctor": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -30,11 +30,14 @@ class ByteBudget:
             return self._held_by_thread.total()
 
     @contextmanager
-    def share(self, size: int, total: int) -> Iterator[None]:
+    def share(self, size: int, total: int) -> Iterator[Callable[[int], None]]:
         """Hold `size` bytes of a budget of `total`; wait for them in the order of asking.
 
         A thread that holds a share already is not made to wait for another one: it might wait for itself, or for a
         thread that waits for it. The budget can be exceeded by such nested shares alone.
+
+        Yields:
+            A function that gives back all of the share but so many bytes.
 
         Raises:
             ValueError: the share is larger than the budget.
@@ -48,13 +51,20 @@ class ByteBudget:
                 self._wait_for_turn(size, total)
             self._held_by_thread[thread] += size
             self._changed.notify_all()
-        try:
-            yield
-        finally:
+        held = size
+
+        def keep(less: int) -> None:
+            nonlocal held
             with self._changed:
-                self._held_by_thread[thread] -= size
+                self._held_by_thread[thread] -= held - min(held, less)
                 self._held_by_thread += Counter()  # forgets the threads that hold nothing
                 self._changed.notify_all()
+            held = min(held, less)
+
+        try:
+            yield keep
+        finally:
+            keep(0)
 
     def _wait_for_turn(self, size: int, total: int) -> None:
         ticket = object()

@@ -148,13 +148,23 @@ class IdentificationOut(BaseModel):
     threshold: float
     gallery_threshold: float = Field(description="The gallery's own for 1:N: who is below it counts as a stranger.")
     faces: list[IdentifiedFaceOut]
+    faces_found: int = Field(
+        description="Faces in the photo. If there are more than the service's `PGFACE_MAX_FACES`, only the largest are "
+        "identified."
+    )
 
     @classmethod
     def of(cls, found: Identification, service: Service) -> IdentificationOut:
         """As the service tells of it."""
         faces = [IdentifiedFaceOut.of(face, service) for face in found.faces]
         own = service.gallery.binding.identify_threshold
-        return cls(model=found.model, threshold=found.threshold, gallery_threshold=own, faces=faces)
+        return cls(
+            model=found.model,
+            threshold=found.threshold,
+            gallery_threshold=own,
+            faces=faces,
+            faces_found=found.faces_found,
+        )
 
 
 class ComparisonOut(BaseModel):

@@ -27,7 +27,7 @@ from starlette.requests import ClientDisconnect
 
 from pgface.errors import MediaTypeError, RequestError, RequestTooLargeError, RequestTooSlowError
 from pgface.faces.image import Upload
-from pgface.server.inference import Share
+from pgface.server.inference import Share, name_of_asker
 from pgface.server.service import service_of
 from pgface.settings import MEBI
 from pgface.texts import cleaned, is_visible
@@ -105,7 +105,7 @@ def body(kind: type[B], *, photos: int = 0, most_bytes: int | None = None, plain
         limit = SMALL + (data_bytes * 4 // 3 + 4 if media_type == _JSON else data_bytes)
         _refuse_announced(request, limit)
         known = getattr(request.state, "caller", None) is not None
-        with (service.bodies if known else service.bodies_of_strangers).share() as share:
+        with (service.bodies if known else service.bodies_of_strangers).share(name_of_asker()) as share:
             try:
                 async with asyncio.timeout(service.settings.request_timeout):
                     fields = await _fields(request, kind, media_type, _Limits(limit, share))

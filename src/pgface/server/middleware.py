@@ -12,8 +12,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgface.server import metrics
+from pgface.server.inference import asker
 from pgface.server.logs import log_request, request_id
 from pgface.server.problems import failed
+from pgface.server.service import asker_of
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -49,11 +51,12 @@ class Surroundings:
         method = scope["method"]
         if method == "HEAD":  # the answer to GET without its body (RFC 9110, section 9.3.2); monitors ask by it
             scope = {**scope, "method": "GET"}
-        request = Request(scope)
+        request = Request(scope, receive)
         given = request.headers.get("x-request-id", "")
         number = given if _ID.fullmatch(given) else secrets.token_hex(8)
         request.state.request_id = number
         request_id.set(number)
+        asker.set(asker_of(request))
         status = 500
         begun = False
         started = time.perf_counter()

@@ -56,6 +56,8 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.RequestTooSlowError: 408,
     errors.RequestRepeatedError: 409,
     errors.ServiceBusyError: 503,
+    errors.WorkTimeoutError: 503,
+    errors.WorkCancelledError: 499,  # as nginx has it: the answer reaches nobody
 }
 
 _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
@@ -79,6 +81,8 @@ _OF_HTTP: Final = (
     HEAD_TOO_LARGE,
     ("internal", 500, "Something went wrong here; the log knows what, by the request's id."),
 )
+_OF_LOAD: Final = (errors.ServiceBusyError, errors.WorkTimeoutError)
+"""Of these a client learns more than that it did not work."""
 _NOT_NOW: Final = "This does not work at the moment; try again later."
 _MOST_FIELDS: Final = 20
 _MOST_NAME: Final = 100
@@ -140,7 +144,7 @@ def problem(request: Request, error: PgfaceError) -> JSONResponse:
 
 def public_detail(request: Request, error: PgfaceError) -> str:
     """The sentence of an error for whoever called, which says nothing of the service's inside or of other people."""
-    if isinstance(error, errors.ServiceBusyError):
+    if isinstance(error, _OF_LOAD):
         return str(error)
     if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _NOT_NOW
@@ -153,7 +157,7 @@ def public_detail(request: Request, error: PgfaceError) -> str:
 def log_if_ours(error: PgfaceError) -> None:
     """A line in the log for an error that is not the caller's."""
     ours = status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR
-    if ours and not isinstance(error, errors.ServiceBusyError):
+    if ours and not isinstance(error, _OF_LOAD):
         log_failure(error)
 
 
@@ -162,7 +166,7 @@ def headers_of(error: PgfaceError) -> dict[str, str]:
     status = status_of(type(error))
     if isinstance(error, errors.TooManyAttemptsError):
         return {"Retry-After": str(error.retry_after)}
-    if isinstance(error, errors.RequestRepeatedError | errors.ServiceBusyError):
+    if isinstance(error, errors.RequestRepeatedError | errors.ServiceBusyError | errors.WorkTimeoutError):
         return {"Retry-After": str(_BUSY_SECONDS)}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"Retry-After": str(_AWAY_SECONDS)}
