@@ -7,7 +7,7 @@ before each search for faces and before each embedding. Outside of `working` tha
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -17,15 +17,23 @@ from pgface.errors import WorkCancelledError, WorkTimeoutError
 class Work:
     """The limits of one computation. Safe to use from many threads."""
 
-    def __init__(self, *, seconds: float | None = None, max_pixels: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        seconds: float | None = None,
+        max_pixels: int | None = None,
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:
         """Begin to count the time.
 
         Args:
             seconds: after which the computation ends; None for no limit.
             max_pixels: of a photo that it opens; None for the limit of the settings alone.
+            pause: called before each step; it may wait while other work goes first.
 
         """
         self.max_pixels = max_pixels
+        self._pause = pause
         self._end = None if seconds is None else time.monotonic() + seconds
         self._cancelled = False
 
@@ -41,6 +49,7 @@ class Work:
             WorkTimeoutError: its time is over.
 
         """
+        self._pause()
         if self._cancelled:
             raise WorkCancelledError
         if self._end is not None and time.monotonic() >= self._end:

@@ -78,7 +78,7 @@ _budget = ByteBudget()
 def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
     """Open a photo and hold its share of the process's memory for decoded photos until the block is left.
 
-    Where the share is not free, this waits for other threads to close theirs, in the order of asking.
+    Where the share is not free, this waits for other threads to close theirs.
 
     Args:
         source: see `PhotoSource`.
@@ -105,7 +105,6 @@ def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
         del data
     check_work()
     with _share(name, header.width, header.height, header.bytes_per_pixel, limits) as keep:
-        check_work()  # the wait for memory may have been long
         with stage("decode"):
             pixels = upright_rgb(name, header)
         keep(header.width * header.height * ARRAY_BYTES_PER_PIXEL)

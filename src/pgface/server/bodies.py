@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
@@ -21,6 +22,7 @@ from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, WithJsonSchema
 from python_multipart.multipart import parse_options_header
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -113,8 +115,9 @@ def body(kind: type[B], *, photos: int = 0, most_bytes: int | None = None, plain
                 raise RequestTooSlowError from None
             except ClientDisconnect:
                 raise RequestError("The connection was closed before the body was there.") from None
-            asked = _validated(kind, fields, strict=media_type == _JSON)
-            request.state.fingerprint = asked.fingerprint()
+            # Decoding base64 and hashing take long for large bodies, and the event loop must not wait.
+            check = partial(_checked, kind, fields, media_type == _JSON, "idempotency-key" in request.headers)
+            asked, request.state.fingerprint = await service.ask(check)
             yield asked
 
     return Depends(read)
@@ -140,7 +143,7 @@ async def _fields(request: Request, kind: type[Body], media_type: str, limits: _
     if media_type == _FORM:
         return await _form_fields(request, kind, limits)
     data = b"".join([chunk async for chunk in _within(request, limits)])
-    return _json_fields(data) if media_type == _JSON else _plain_form_fields(data, kind)
+    return await run_in_threadpool(_json_fields, data) if media_type == _JSON else _plain_form_fields(data, kind)
 
 
 def _refuse_announced(request: Request, limit: int) -> None:
@@ -257,6 +260,12 @@ def _takes_several(kind: type[Body], name: str) -> bool:
     return field is not None and any(
         get_origin(part) is list for part in (field.annotation, *get_args(field.annotation))
     )
+
+
+def _checked(kind: type[B], fields: dict[str, Any], strict: bool, repeatable: bool) -> tuple[B, str]:
+    """The body, and its fingerprint if the request may be repeated."""
+    asked = _validated(kind, fields, strict=strict)
+    return asked, asked.fingerprint() if repeatable else ""
 
 
 def _validated(kind: type[B], fields: dict[str, Any], *, strict: bool) -> B:

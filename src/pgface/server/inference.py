@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,9 @@ R = TypeVar("R")
 
 _SHARE_OF_OPTIONAL_WORK: Final = 4
 """Optional work gets a place only while fewer than one in four places are taken."""
+
+_LONGEST_PAUSE: Final = 0.5
+"""Seconds before each step, so that large photos are answered as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +57,23 @@ class _Job:
     work: Work
     done: asyncio.Future[Any]
     queued: bool = True
+    since: float = 0.0
+    """When its step began, by time.monotonic."""
 
 
 class WorkPool:
     """Runs what takes a processor's time in threads of its own.
 
-    Shares are fair between askers. A free worker takes a job of the asker that has least in work, and of several such
-    askers, of the one whose turn was longest ago. An asker that has nothing in work may use an extra thread where all workers are busy, and the system divides the processors.
-    Where all places are taken, the asker with most in the queue loses its newest one to an asker that has fewer
-    (longest queue drop; Suter et al. 1998).
+    Shares are fair between askers:
 
-    Everything but the work itself happens in the event loop's thread, so it needs no lock.
+    - A free worker takes a job of the asker that has least in work. Of several such askers it takes the one whose turn
+      was longest ago.
+    - An asker with nothing in work may use an extra thread where all workers are busy. Then the jobs of those askers
+      go on that have used least, as many as there are workers, and the others pause before their next step.
+    - Where all places are taken, the asker with most of them loses its newest job in the queue to one that has fewer
+      (longest queue drop; Suter et al. 1998).
+
+    Everything but the work itself happens in the event loop's thread, so the queue needs no lock.
     """
 
     def __init__(
@@ -96,6 +107,9 @@ class WorkPool:
         self._working = working
         self._queue: list[_Job] = []
         self._running: set[_Job] = set()
+        self._used: Counter[str] = Counter()
+        """Seconds of work, of askers that have jobs. Guarded by the condition, as is the set of running jobs."""
+        self._changed = threading.Condition()
         self._turns = 0
         self._last_turn: dict[str, int] = {}
         """When a job was started, of askers that have one waiting or in work."""
@@ -129,15 +143,15 @@ class WorkPool:
 
     async def _run(self, places: int, work: Callable[[], R]) -> R:
         context = contextvars.copy_context()
-        limits = Work(seconds=self._seconds, max_pixels=self._max_pixels)
+        limits = Work(seconds=self._seconds, max_pixels=self._max_pixels, pause=lambda: self._let_others_first(job))
 
         def begin() -> R:
             with self._working.track_inprogress(), working(limits):
                 limits.check()
                 return work()
 
-        loop = asyncio.get_running_loop()
-        job = _Job(name_of_asker(), partial(context.run, begin), limits, loop.create_future())
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        job = _Job(name_of_asker(), partial(context.run, begin), limits, done)
         self._take_place(job, places)
         self._start_jobs()
         try:
@@ -201,13 +215,26 @@ class WorkPool:
             if len(self._running) >= self._workers + (0 if at_work[job.asker] else self._extra):
                 return
             self._leave_queue(job)
-            self._running.add(job)
+            job.since = time.monotonic()
+            with self._changed:
+                self._running.add(job)
             self._turns += 1
             self._last_turn[job.asker] = self._turns
             try:
                 self._executor.submit(self._work_on, job)
             except RuntimeError:  # it is closed
                 self._finish(job, None, WorkCancelledError())
+
+    def _let_others_first(self, job: _Job) -> None:
+        """In a worker's thread, before a step."""
+        with self._changed:
+            self._used[job.asker] += time.monotonic() - job.since
+            self._changed.wait_for(lambda: self._is_among_first(job), _LONGEST_PAUSE)
+            job.since = time.monotonic()
+
+    def _is_among_first(self, job: _Job) -> bool:
+        used = self._used[job.asker]
+        return sum(self._used[other.asker] < used for other in self._running) < self._workers
 
     def _work_on(self, job: _Job) -> None:
         """In a worker's thread."""
@@ -219,7 +246,10 @@ class WorkPool:
             job.done.get_loop().call_soon_threadsafe(self._finish, job, result, error)
 
     def _finish(self, job: _Job, result: Any, error: BaseException | None) -> None:
-        self._running.discard(job)
+        with self._changed:
+            self._running.discard(job)
+            self._used[job.asker] += time.monotonic() - job.since
+            self._changed.notify_all()
         self._forget(job.asker)
         if not job.done.done():
             _settle(job.done, result, error)
@@ -235,6 +265,8 @@ class WorkPool:
     def _forget(self, asker: str) -> None:
         if not any(job.asker == asker for job in [*self._queue, *self._running]):
             self._last_turn.pop(asker, None)
+            with self._changed:
+                self._used.pop(asker, None)
 
     def _leave_queue(self, job: _Job) -> None:
         self._queue.remove(job)
