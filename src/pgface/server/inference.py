@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -107,7 +107,7 @@ class WorkPool:
         self._working = working
         self._queue: list[_Job] = []
         self._running: set[_Job] = set()
-        self._used: Counter[str] = Counter()
+        self._used: defaultdict[str, float] = defaultdict(float)
         """Seconds of work, of askers that have jobs. Guarded by the condition, as is the set of running jobs."""
         self._changed = threading.Condition()
         self._turns = 0
