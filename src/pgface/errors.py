@@ -114,6 +114,9 @@ class NoFaceError(PhotoError):
 class SeveralFacesError(PhotoError):
     """Several faces were found in this photo; crop it to one person, or choose the largest face."""
 
+    CHOICE = "ask for the largest face"
+    """What a refusal advises. The service and the command line say in its place which field or option that is."""
+
 
 class LowQualityError(PhotoError):
     """The face in this photo is of too low quality; choose a larger, sharper, better lit and more frontal one."""

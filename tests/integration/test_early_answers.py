@@ -79,14 +79,15 @@ def test_httpx(service: Running, refused: tuple[Headers, int, int]) -> None:
 
 @pytest.mark.parametrize("expect", ["Expect:", "Expect: 100-continue"])
 def test_curl(service: Running, refused: tuple[Headers, int, int], tmp_path: Path, expect: str) -> None:
-    if shutil.which("curl") is None:
+    curl = shutil.which("curl")
+    if curl is None:
         pytest.skip("curl is not on this machine")
     headers, size, status = refused
     (tmp_path / "body").write_bytes(bytes(size))
     lines = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     url = f"{service.url}{V1}/identify"
     done = subprocess.run(
-        ["curl", "-sS", "--noproxy", "*", "-w", "\n%{http_code}", *lines, "-H", expect, "--data-binary", "@body", url],
+        [curl, "-sS", "--noproxy", "*", "-w", "\n%{http_code}", *lines, "-H", expect, "--data-binary", "@body", url],
         cwd=tmp_path,
         capture_output=True,
         text=True,

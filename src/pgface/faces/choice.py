@@ -31,7 +31,7 @@ def one_face(photo: str, which: WhichFace) -> Choose:
             sizes = ", ".join(f"{d.box.width:.0f}×{d.box.height:.0f}" for d in detections[:5])
             raise SeveralFacesError(
                 f"{photo}: {len(detections)} faces were found ({sizes} pixels); "
-                "crop the photo to one person, or ask for the largest face."
+                f"crop the photo to one person, or {SeveralFacesError.CHOICE}."
             )
         return detections[:1]
 

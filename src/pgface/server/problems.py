@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from pgface import errors
 from pgface.errors import PgfaceError
+from pgface.server.field_problems import sentence_of
 from pgface.server.logs import log_failure
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -151,7 +152,8 @@ def public_detail(request: Request, error: PgfaceError) -> str:
     caller = getattr(request.state, "caller", None)
     if isinstance(error, errors.FaceOfAnotherUserError) and caller is not None and caller.may("admin"):
         return str(error).partition(";")[0] + "."
-    return _IN_PUBLIC.get(type(error)) or str(error)
+    said = _IN_PUBLIC.get(type(error)) or str(error)
+    return said.replace(errors.SeveralFacesError.CHOICE, "send the field `face` with the value `largest`")
 
 
 def log_if_ours(error: PgfaceError) -> None:
@@ -201,7 +203,7 @@ def _answer(
 def invalid_fields(request: Request, found: Sequence[Mapping[str, Any]]) -> JSONResponse:
     """The answer to fields that pydantic refuses, without the values, which may be photos or passwords."""
     told = found[:_MOST_FIELDS]  # a client can send as many unknown ones as fit into a body
-    fields = [FieldProblem(field=_name(error["loc"]), detail=f"{error['msg']}.") for error in told]
+    fields = [FieldProblem(field=_name(error["loc"]), detail=sentence_of(error)) for error in told]
     first = f"{fields[0].field}: {fields[0].detail}" if fields else "The request cannot be understood."
     return _answer(request, 422, "invalid-request", first, fields=fields)
 

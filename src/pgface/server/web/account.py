@@ -21,7 +21,7 @@ from pgface.errors import (
 from pgface.server.bodies import Body, PhotoField, body
 from pgface.server.callers import Person
 from pgface.server.enrolling import enroll, erase_face, erase_photo
-from pgface.server.requests import PasswordChange, PasswordOnly
+from pgface.server.requests import PasswordChange, PasswordOnly, Which
 from pgface.server.routes.ids import LoginId, PhotoId
 from pgface.server.service import Service, TheClient, TheService
 from pgface.server.web.own_data import archive
@@ -46,6 +46,7 @@ class OwnPhoto(Body):
     """A photo of who is logged in."""
 
     photo: PhotoField
+    face: Which = "only"
 
 
 @router.get("")
@@ -70,7 +71,7 @@ async def add_photo(
 ) -> Response:
     """From a file, or from the camera, whose script puts it into the same form."""
     try:
-        added = await service.infer(enroll, service, client, asked.photo, person.login.user_id)
+        added = await service.infer(enroll, service, client, asked.photo, person.login.user_id, face=asked.face)
     except (PhotoError, FaceOfAnotherUserError) as error:
         return await _again(request, service, person, "photo", error)
     return _done("photo-added" if added.added else "photo-known")
