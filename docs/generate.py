@@ -108,8 +108,8 @@ def _fields(document: dict[str, Any]) -> Iterator[str]:
     """The fields of every body and of every query, with their types, limits and defaults."""
     yield _FIELDS
     for method, path, operation in operations(document):
-        body = operation.get("requestBody", {}).get("content", {})
-        schema = next(iter(body.values()), {}).get("schema", {})
+        body: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
+        schema = (next(iter(body.values())) if body else {}).get("schema", {})
         rows = [
             _row(name, field, name in schema.get("required", ()))
             for name, field in schema.get("properties", {}).items()

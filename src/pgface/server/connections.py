@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pgface.server.problems import HEAD_TOO_LARGE, MEDIA_TYPE
+from pgface.server.proxies import HEADER, is_trusted, usable_prefix
 from pgface.settings import MEBI, get_settings
 
 MOST_HEAD_BYTES: Final = 64 * 1024
@@ -87,6 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = True
         self._stop_waiting()
+        self._set_root_path()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -116,6 +118,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_head()
         else:
             super().send_400_response(msg)
+
+    def _set_root_path(self) -> None:
+        """Find out at which path of a shared host this service is; only a trusted proxy may say so."""
+        settings = get_settings()
+        root = settings.root_path
+        if is_trusted(self.client[0] if self.client else None, settings.trusted_proxies):
+            said = [value.decode("latin-1") for name, value in self.headers if name == HEADER]
+            root = (len(said) == 1 and usable_prefix(said[0])) or root
+        self.scope["root_path"] = root
+        # Some proxies leave the path in the URL and some take it away; the ASGI specification has it in the path.
+        self.root_path = "" if self.url.startswith(root.encode() + b"/") else root
 
     def _count(self, size: int) -> None:
         self._counted += size

@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -68,6 +69,8 @@ class Surroundings:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = number
+                if "location" in headers:
+                    headers["Location"] = _own(headers["location"], scope.get("root_path", ""))
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 # Whatever tells of people is kept nowhere on its way.
@@ -84,6 +87,13 @@ class Surroundings:
                 await answer(scope, receive, send_with_headers)
         finally:
             _note(request, method, status, time.perf_counter() - started)
+
+
+def _own(location: str, root: str) -> str:
+    """Where a redirect leads, on this host: Starlette's own name the host that the client has sent."""
+    parts = urlsplit(location)
+    path = parts.path if parts.netloc else root + parts.path
+    return urlunsplit(("", "", path, parts.query, parts.fragment))
 
 
 def _note(request: Request, method: str, status: int, seconds: float) -> None:

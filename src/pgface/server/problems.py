@@ -189,7 +189,7 @@ def _answer(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     body = Problem(
-        type=f"/problems#{code}",
+        type=f"{request.scope.get('root_path', '')}/problems#{code}",
         title=code.replace("-", " ").capitalize(),
         status=status,
         detail=detail,
