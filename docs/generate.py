@@ -78,8 +78,8 @@ sentence for people, `errors` names the fields that cannot be used, and by `requ
 `X-Request-Id`, the log knows the request.
 
 What is the service's own fault has one sentence whatever it is, and the log knows more: 503 with another code than
-`service-busy` says that the database, the model or the disk is away, and 500 that nobody has foreseen it. A body that
-is refused early may not have been read, and then the connection is closed.
+`service-busy` or `work-timeout` says that the database, the model or the disk is away, and 500 that pgface has a fault.
+If a body is refused before it has arrived, the connection may be closed after the answer.
 
 | code | status | what |
 |---|---|---|"""
@@ -99,7 +99,11 @@ def http_api() -> str:
                 lines.append(f"| `{method} {path}` | {what} | {operation['x-callers']} |")
     lines += list(_fields(document))
     lines.append(_PROBLEMS)
-    told = [problem for problem in sorted(known_problems()) if problem[1] < 500 or problem[0] == "service-busy"]
+    told = [
+        problem
+        for problem in sorted(known_problems())
+        if problem[1] < 500 or problem[0] in ("service-busy", "work-timeout")
+    ]
     lines += [f"| `{code}` | {status} | {sentence} |" for code, status, sentence in told]
     return "\n".join(lines) + "\n"
 

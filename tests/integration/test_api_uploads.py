@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from httpx2 import Response
@@ -170,3 +171,28 @@ def test_no_sentence_is_a_librarys(number: int) -> None:
         assert sentence.endswith(".")
         assert sentence != says.UNUSABLE_VALUE, one
         assert "{" not in sentence
+
+
+def test_a_refusal_of_several_faces_names_the_field(api: Served, group_photo: Path) -> None:
+    headers = api.key("verify", "enroll")
+    for path, more in (("/compare", {"other": group_photo.read_bytes()}), ("/photos", {})):
+        files = {name: ("a.jpg", data) for name, data in {"photo": group_photo.read_bytes(), **more}.items()}
+        asked = {"email": "a@example.org"} if path == "/photos" else {}
+        answer = api.client.post(f"{V1}{path}", files=files, data=asked, headers=headers).json()
+        assert answer["code"] == "several-faces"
+        assert says.SEND_LARGEST.is_in(answer["detail"])
+        answer = api.client.post(f"{V1}{path}", files=files, data=asked | {"face": "largest"}, headers=headers)
+        assert answer.status_code in (200, 201), answer.text
+
+
+def test_a_person_may_choose_the_largest_face_of_a_photo(api: Served, group_photo: Path) -> None:
+    person = api.person()
+    photo = {"photo": ("a.jpg", group_photo.read_bytes())}
+    page = api.client.post("/account/photos", files=photo, headers=person.cookie)
+    assert page.status_code == 422
+    assert says.SEVERAL_ON_A_PAGE.is_in(page.text)
+    assert 'name="face" value="largest"' in page.text
+    done = api.client.post(
+        "/account/photos", files=photo, data={"face": "largest"}, headers=person.cookie, follow_redirects=False
+    )
+    assert done.headers["location"] == "/account?done=photo-added"

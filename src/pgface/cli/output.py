@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pgface.errors import StorageError
+from pgface.errors import SeveralFacesError, StorageError
 from pgface.texts import shown
 
 # A table that goes to a file or a program is not squeezed into 80 columns.
@@ -50,7 +50,8 @@ def say(sentence: str) -> None:
 
 def print_error(sentence: object) -> None:
     """Print a sentence to the error stream, with no markup read into it."""
-    errors.print(printable(str(sentence)), style="red", markup=False, soft_wrap=True)
+    text = str(sentence).replace(SeveralFacesError.CHOICE, "add `--faces largest`")
+    errors.print(printable(text), style="red", markup=False, soft_wrap=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:

@@ -19,3 +19,9 @@ WHOLE_NUMBER = Sentence("This must be a whole number.")
 AT_MOST_1 = Sentence("This must be at most 1.0.")
 NO_SUCH_FIELD = Sentence("There is no such field.")
 UNUSABLE_VALUE = Sentence("This value cannot be used.")
+
+# A photo with several faces
+SEND_LARGEST = Sentence("crop the photo to one person, or send the field `face` with the value `largest`.")
+SEVERAL_ON_A_PAGE = Sentence(
+    "There are several faces in this photo; crop it to one person, or choose to take the largest."
+)
