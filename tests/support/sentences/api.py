@@ -22,6 +22,4 @@ UNUSABLE_VALUE = Sentence("This value cannot be used.")
 
 # A photo with several faces
 SEND_LARGEST = Sentence("crop the photo to one person, or send the field `face` with the value `largest`.")
-SEVERAL_ON_A_PAGE = Sentence(
-    "There are several faces in this photo; crop it to one person, or choose to take the largest."
-)
+SEVERAL_ON_A_PAGE = Sentence("crop the photo to one person, or choose to take the largest below.")

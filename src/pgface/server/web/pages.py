@@ -160,9 +160,8 @@ def explain(request: Request, error: PgfaceError) -> str:
     if isinstance(error, TooManyAttemptsError):
         message = N_("There were too many attempts in vain; try again in %(seconds)s seconds.")
         return translate(language, message) % {"seconds": error.retry_after}
-    if isinstance(error, SeveralFacesError):
-        message = N_("There are several faces in this photo; crop it to one person, or choose to take the largest.")
-        return translate(language, message)
+    if isinstance(error, SeveralFacesError) and language == "en":
+        return str(error).replace(SeveralFacesError.CHOICE, "choose to take the largest below")
     detail = public_detail(request, error)
     if language == "en" or (translated := translate(language, detail)) != detail:
         return detail if language == "en" else translated
