@@ -28,6 +28,8 @@ from samples import find_samples, insightface_weights
 from service_part import Measured, fill_up, health, memory, people_of, throughput
 from service_process import running
 
+LARGEST = "40000000"
+"""Pixels: its memory is watched while photos of 40 megapixels come."""
 PACKAGES = ("pgface", "fastapi", "uvicorn", "uvloop", "insightface", "onnxruntime", "dlib-bin", "psycopg")
 GALLERIES = 1_000, 10_000
 """Faces, with which the service is looked after."""
@@ -78,7 +80,7 @@ def _run(arguments: argparse.Namespace, scratch: Path, console: Console) -> Iter
         key, _ = create_key(gallery.database, "benchmark", ["identify", "enroll"], Client())
         # InsightFace works in threads, dlib needs a process for every core.
         processes = 1 if engine.releases_gil else settings.workers
-        with running(settings, scratch / "service.log", processes) as service:
+        with running(settings, scratch / "service.log", processes, PGFACE_MAX_UPLOAD_PIXELS=LARGEST) as service:
             measured = Measured(service, key, samples.files, people, engine, load, settings.workers)
             console.print("measuring throughput ...")
             yield "side by side", list(throughput(measured, arguments.rounds, arguments.seconds))

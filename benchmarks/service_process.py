@@ -45,12 +45,12 @@ class RunningService:
 
 
 @contextmanager
-def running(settings: Settings, log: Path, processes: int = 1) -> Iterator[RunningService]:
-    """Start the service on a free port of loopback, and end it as an operator would."""
+def running(settings: Settings, log: Path, processes: int = 1, **variables: str) -> Iterator[RunningService]:
+    """Start the service on a free port of loopback with these variables, and end it as an operator would."""
     port = _free_port()
     command = [sys.executable, "-m", "pgface", "serve", "--port", str(port), "--workers", str(processes)]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
-    ours |= {"PGFACE_DATA_DIR": str(settings.data_dir), "PGFACE_SCHEMA": settings.schema_name}
+    ours |= {"PGFACE_DATA_DIR": str(settings.data_dir), "PGFACE_SCHEMA": settings.schema_name} | variables
     with log.open("wb") as file, subprocess.Popen(command, env=ours, stdout=file, stderr=file) as process:
         try:
             _wait_until_ready(port, process, log)

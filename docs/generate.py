@@ -80,8 +80,8 @@ sentence for people, `errors` names the fields that cannot be used, and by `requ
 `X-Request-Id`, the log knows the request.
 
 What is the service's own fault has one sentence whatever it is, and the log knows more: 503 with another code than
-`service-busy` says that the database, the model or the disk is away, and 500 that nobody has foreseen it. A body that
-is refused early may not have been read, and then the connection is closed.
+`service-busy` or `work-timeout` says that the database, the model or the disk is away, and 500 that pgface has a fault.
+If a body is refused before it has arrived, the connection may be closed after the answer.
 
 | code | status | what |
 |---|---|---|"""
@@ -99,11 +99,98 @@ def http_api() -> str:
                 summary = operation["summary"]
                 what = f"{summary}{'' if summary.endswith(('?', ')')) else '.'} {operation['description']}"
                 lines.append(f"| `{method} {path}` | {what} | {operation['x-callers']} |")
+    lines += list(_fields(document))
     lines.append(_PROBLEMS)
-    told = [problem for problem in sorted(known_problems()) if problem[1] < 500 or problem[0] == "service-busy"]
+    told = [
+        problem
+        for problem in sorted(known_problems())
+        if problem[1] < 500 or problem[0] in ("service-busy", "work-timeout")
+    ]
     lines += [f"| `{code}` | {status} | {sentence} |" for code, status, sentence in told]
     return "\n".join(lines) + "\n"
 
+
+def _fields(document: dict[str, Any]) -> Iterator[str]:
+    """The fields of every body and of every query, with their types, limits and defaults."""
+    yield _FIELDS
+    for method, path, operation in operations(document):
+        body: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
+        schema = (next(iter(body.values())) if body else {}).get("schema", {})
+        rows = [
+            _row(name, field, name in schema.get("required", ()))
+            for name, field in schema.get("properties", {}).items()
+        ]
+        rows += [
+            _row(asked["name"], asked["schema"] | asked, asked.get("required", False), _PLACES[asked["in"]])
+            for asked in operation.get("parameters", ())
+            if asked["in"] in _PLACES
+        ]
+        if rows:
+            yield from ("", f"### `{method} {path}`", "")
+            if body:
+                yield from (f"The body is {' or '.join(f'`{kind}`' for kind in body)}.", "")
+            yield from ("| field | what it takes | default | what it is |", "|---|---|---|---|", *rows)
+        if "example" in (given := body.get("application/json", {})):
+            yield from ("", "```json", json.dumps(given["example"], ensure_ascii=False), "```")
+
+
+def _row(name: str, field: dict[str, Any], required: bool, place: str = "") -> str:
+    kinds = [one for one in field.get("anyOf", [field]) if one.get("type") != "null"]
+    default = field.get("default")
+    shown = "required" if required else "" if default is None else f"`{json.dumps(default)}`"
+    what = f"{place} {field.get('description', _MEANINGS.get(name, ''))}".strip()
+    return f"| `{name}` | {' or '.join(map(_kind, kinds))} | {shown} | {what} |"
+
+
+def _kind(field: dict[str, Any]) -> str:
+    if "enum" in field or "const" in field:
+        return " or ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+    if field.get("contentEncoding") == "base64":
+        return "photo"
+    if field["type"] == "array":
+        return f"list, each {_kind(field['items'])}{_limits(field, 'entries')}"
+    return _KINDS[field["type"]] + _limits(field, "characters")
+
+
+def _limits(field: dict[str, Any], what: str) -> str:
+    low = field.get("minLength", field.get("minItems", 0))
+    high = field.get("maxLength", field.get("maxItems"))
+    counted = [f"at least {low} {what if low > 1 else _ONE[what]}"] if low else []
+    counted += [f"at most {high:,} {what}"] if high else []
+    counted += [f"at least {_plain(field['minimum'])}"] if "minimum" in field else []
+    counted += [f"at most {_plain(field['maximum'])}"] if "maximum" in field else []
+    return "".join(f", {one}" for one in counted)
+
+
+def _plain(number: float) -> str:
+    return f"{number:,.0f}" if number == int(number) else str(number)
+
+
+_ONE = {"characters": "character", "entries": "entry"}
+_PLACES = {"query": "In the query.", "header": "A header."}
+_KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
+_MEANINGS = {
+    "photo": "The photo.",
+    "other": "The other photo.",
+    "frame": "A picture of the camera.",
+    "email": "The user's e-mail.",
+    "password": "The user's password.",
+    "former": "The password until now.",
+    "new": "The new password.",
+    "name": "The user's name; of a key, what it is for.",
+    "scopes": "What the key may do.",
+    "user_id": "The user's id.",
+    "token": "The token to look at.",
+}
+_FIELDS = """
+## What requests take
+
+A field that is not listed is refused. A photo is a file in a form, with or without a file name, or base64 in JSON. The
+base64 may be of the usual alphabet or of the one for URLs, with or without line breaks and padding, or a `data:` URL.
+JSON is in UTF-8.
+
+If an answer has the code `several-faces`, crop the photo to one person, or send the field `face` with the value
+`largest`."""
 
 # What depends on the machine is said in words.
 _DEFAULTS = {

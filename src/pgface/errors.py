@@ -55,7 +55,9 @@ Catch `PgfaceError` for all of them, or a branch:
     │   ├── RequestTooSlowError
     │   ├── RequestRepeatedError
     │   ├── KeyUsedBeforeError
-    │   └── ServiceBusyError
+    │   ├── ServiceBusyError
+    │   ├── WorkTimeoutError
+    │   └── WorkCancelledError
     └── GalleryError
         ├── GalleryNotEmptyError
         ├── ModelMismatchError
@@ -112,6 +114,9 @@ class NoFaceError(PhotoError):
 
 class SeveralFacesError(PhotoError):
     """Several faces were found in this photo; crop it to one person, or choose the largest face."""
+
+    CHOICE = "ask for the largest face"
+    """What a refusal advises. The service and the command line say in its place which field or option that is."""
 
 
 class LowQualityError(PhotoError):
@@ -289,6 +294,14 @@ class KeyUsedBeforeError(RequestError):
 
 class ServiceBusyError(RequestError):
     """The service has as much to do as it takes on; try again in a moment."""
+
+
+class WorkTimeoutError(RequestError):
+    """This took longer than the service allows, and was given up; try again later, or with a smaller photo."""
+
+
+class WorkCancelledError(RequestError):
+    """The client closed the connection before the answer was ready, so the work was given up."""
 
 
 class GalleryError(PgfaceError):

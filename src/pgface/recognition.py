@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from psycopg.rows import class_row, tuple_row
@@ -16,13 +16,20 @@ from pgface.confidence import confidence
 from pgface.enrollment import unit_embedding
 from pgface.errors import GalleryError
 from pgface.faces.choice import WhichFace, one_face
-from pgface.faces.engine import Engine, Face, every_face
+from pgface.faces.engine import Detection, Engine, Face
 from pgface.faces.image import Photo, PhotoLimits, PhotoSource, open_photo
 from pgface.people import UserRef, get_user, id_in_range, unknown_user
 from pgface.postgres.database import Database
 from pgface.results import Comparison, Identification, IdentifiedFace, Match, User, Verification
 from pgface.settings import Settings
 from pgface.stages import stage
+
+
+class _Found(NamedTuple):
+    """The faces of a photo."""
+
+    all: list[Detection]
+    embedded: list[Face]
 
 
 class Recognition:
@@ -75,7 +82,7 @@ class Recognition:
         return self._model.engine
 
     def identify(self, photo: PhotoSource, *, threshold: float | None = None, top: int = 1) -> Identification:
-        """Say who is in a photo (1:N), for every face in it.
+        """Say who is in a photo (1:N), for every face in it; of more than PGFACE_MAX_FACES, for the largest.
 
         Args:
             photo: the probe; none of it is kept.
@@ -91,11 +98,11 @@ class Recognition:
         own = binding.identify_threshold
         used, top = _similarity(threshold, own), _at_least_one(top)
         with self._opened(photo) as opened:
-            faces = self.engine.detect_and_embed(opened.pixels, every_face)
+            found = self._detect(opened, self._settings.max_faces)
             name = opened.name
-        matches = self._search([face.embedding for face in faces], used, top, own)
-        identified = tuple(IdentifiedFace(face, tuple(found)) for face, found in zip(faces, matches, strict=True))
-        return Identification(name, binding.model_name or "", used, own, identified)
+        matches = self._search([face.embedding for face in found.embedded], used, top, own)
+        identified = tuple(map(IdentifiedFace, found.embedded, map(tuple, matches)))
+        return Identification(name, binding.model_name or "", used, own, identified, len(found.all))
 
     def identify_embedding(self, embedding: Any, *, threshold: float | None = None, top: int = 1) -> list[Match]:
         """The people above the threshold for a bare embedding, shape (512,), best first.
@@ -160,14 +167,26 @@ class Recognition:
         return Verification(match, similarity, used, user_id, name, email, known)
 
     def faces(self, photo: PhotoSource) -> list[Face]:
-        """Find every face of a photo and embed it, the largest first; nothing is searched for, and nothing kept.
+        """Find the faces of a photo and embed them, the largest first; nothing is searched for, and nothing kept.
+
+        Of more than PGFACE_MAX_FACES, only the largest are embedded and given.
 
         Raises:
             PhotoError: the photo cannot be used.
 
         """
         with self._opened(photo) as opened:
-            return self.engine.detect_and_embed(opened.pixels)
+            return self._detect(opened, self._settings.max_faces).embedded
+
+    def detect(self, photo: PhotoSource) -> list[Detection]:
+        """Find every face of a photo, the largest first, and embed none.
+
+        Raises:
+            PhotoError: the photo cannot be used.
+
+        """
+        with self._opened(photo) as opened:
+            return list(self._detect(opened, 0).all)
 
     def compare(
         self, photo: PhotoSource, other: PhotoSource, *, threshold: float | None = None, face: WhichFace = "only"
@@ -226,6 +245,16 @@ class Recognition:
 
     def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
         return open_photo(photo, self._limits)
+
+    def _detect(self, photo: Photo, most: int) -> _Found:
+        """Find every face, and embed so many at most."""
+        everything: list[Detection] = []
+
+        def choose(detections: Sequence[Detection]) -> Sequence[Detection]:
+            everything.extend(detections)
+            return detections[:most]
+
+        return _Found(everything, self.engine.detect_and_embed(photo.pixels, choose))
 
     def _embed_one(self, photo: PhotoSource, which: WhichFace) -> Face:
         with self._opened(photo) as opened:

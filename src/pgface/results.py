@@ -95,10 +95,12 @@ class Identification:
     gallery_threshold: float
     """The gallery's own: a face below it is a stranger's, whatever threshold was asked for."""
     faces: tuple[IdentifiedFace, ...]
+    faces_found: int
+    """Faces in the photo: more than `faces` has if there were more than PGFACE_MAX_FACES."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
-        return {"photo": self.photo, "faces": [face.to_json() for face in self.faces]}
+        return {"photo": self.photo, "faces_found": self.faces_found, "faces": [face.to_json() for face in self.faces]}
 
 
 @dataclass(frozen=True, slots=True)

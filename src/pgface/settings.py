@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,9 @@ from pgface.errors import SettingsError
 from pgface.machine import usable_cores
 
 MEBI = 1024 * 1024
+ROOT_PATH = re.compile(r"(?=.{1,200}$)(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+"""A path of a shared host. Links begin with it. So it holds no characters that mean something in a URL, in HTML or in a
+header, and no empty part: a browser takes `//evil` for another host."""
 
 LoginPolicy: TypeAlias = Literal["password+face", "face+liveness", "identify+liveness"]
 
@@ -122,9 +126,24 @@ class Settings(BaseSettings):
     request_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=30.0, description="seconds in which the body of a request has to arrive"
     )
+    work_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
+        default=30.0,
+        description="seconds in which the service has to have an answer about photos, with the time in the queue; "
+        "then it gives up and says 503",
+    )
+    shutdown_timeout: Annotated[int, Field(ge=1, le=3600)] = Field(
+        default=50,
+        description="seconds that the service gives to requests under way when it is to end; the rest is broken off",
+    )
     trusted_proxies: str = Field(
         default="127.0.0.1,::1",
-        description="addresses or networks of proxies whose X-Forwarded-For is believed, with commas in between",
+        description="addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Prefix are believed, with "
+        "commas in between",
+    )
+    root_path: str = Field(
+        default="",
+        description="path of a shared host at which the service is, such as `/faces`, if its proxy does not say so in "
+        "X-Forwarded-Prefix",
     )
     search_latency_target: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = Field(
         default=0.01,
@@ -135,6 +154,14 @@ class Settings(BaseSettings):
     )
     max_photo_pixels: Annotated[int, Field(gt=0)] = Field(
         default=64_000_000, description="pixels of a photo at most, checked before it is decoded"
+    )
+    max_upload_pixels: Annotated[int, Field(gt=0)] = Field(
+        default=25_000_000,
+        description="pixels of a photo that is sent to the service at most, if PGFACE_MAX_PHOTO_PIXELS allows as many",
+    )
+    max_faces: Annotated[int, Field(ge=1)] = Field(
+        default=50,
+        description="faces of a photo that are embedded at most, the largest first; answers say how many were found",
     )
     max_decoded_bytes: Annotated[int, Field(gt=0)] = Field(
         default=512 * MEBI,
@@ -171,6 +198,14 @@ class Settings(BaseSettings):
             return value.expanduser().absolute()
         except RuntimeError:  # neither HOME nor the system's list of users names a home folder
             raise ValueError("this user has no home folder, so give the path of a folder") from None
+
+    @field_validator("root_path")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        path = value.removesuffix("/")
+        if path and not ROOT_PATH.fullmatch(path):
+            raise ValueError("it is not a path such as /faces")
+        return path
 
     @field_validator("database_url", "direct_url")
     @classmethod

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import httpx2 as httpx
 import psutil
 import pytest
+from PIL import Image
 
 from pgface.server.connections import MOST_HEAD_BYTES, MOST_HEADERS
 from pgface.settings import MEBI
-from support.web_service import Place, Running, gallery_for_a_process, running
+from support.embedded_server import eventually
+from support.pictures import encoded
+from support.sentences import photos as says
+from support.web_service import V1, Place, Running, file, gallery_for_a_process, running
 
 
 @pytest.fixture(scope="module")
 def place(postgres: str, tmp_path_factory: pytest.TempPathFactory, insightface_pack: Path) -> Iterator[Place]:
     with gallery_for_a_process(postgres, tmp_path_factory.mktemp("place"), insightface_pack) as place:
-        place.environment["PGFACE_WORKERS"] = "1"
+        place.environment.update({"PGFACE_WORKERS": "1", "PGFACE_MAX_FACES": "5"})
         yield place
 
 
@@ -72,3 +79,103 @@ def test_a_head_without_an_end_fills_no_memory(service: Running, endless: bytes)
         assert not answer or answer.startswith(b"HTTP/1.1 431 ")
     assert process.memory_info().rss - before < 30 * MEBI
     assert answer_to(service, START + b"\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+# Photos that cost much
+
+
+@pytest.fixture(scope="module")
+def collage(faces_dir: Path) -> bytes:
+    """Two hundred small faces in one picture."""
+    picture, side = Image.new("RGB", (800, 400)), 40
+    files = sorted(faces_dir.glob("*/*.jpg"))
+    for number in range(200):
+        with Image.open(files[number % len(files)]) as photo:
+            width, height = photo.size
+            face = photo.crop((width // 4, height // 5, width * 3 // 4, height * 4 // 5)).resize((side, side))
+        picture.paste(face, (number % 20 * side, number // 20 * side))
+    return encoded(picture, "JPEG", quality=80)
+
+
+LONG = {"PGFACE_WORK_TIMEOUT": "3600", "PGFACE_MAX_FACES": "100000"}
+"""Work without limits of its own: a collage takes seconds."""
+
+
+def test_of_many_faces_only_the_largest_are_embedded(service: Running, place: Place, collage: bytes) -> None:
+    with service.client(headers=place.key("identify")) as client:
+        answer = client.post(f"{V1}/identify", files={"photo": file(collage)}).json()
+        assert len(answer["faces"]) == 5
+        assert answer["faces_found"] > 100
+        found = client.post(f"{V1}/detect", files={"photo": file(collage)}).json()["faces"]
+    assert len(found) == answer["faces_found"]
+    areas = [face["box"]["width"] * face["box"]["height"] for face in answer["faces"]]
+    assert areas == sorted(areas, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "BMP", "WEBP", "JPEG"])
+def test_too_many_pixels_are_refused_before_they_are_decoded(service: Running, place: Place, kind: str) -> None:
+    picture = Image.new("L", (5_001, 5_000))
+    options = {"compression": "tiff_lzw"} if kind == "TIFF" else {}
+    with service.client(headers=place.key("identify")) as client:
+        answer = client.post(f"{V1}/detect", files={"photo": file(encoded(picture, kind, **options))})
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "photo-too-large"
+    assert says.MAX_UPLOAD_PIXELS.is_in(answer.json()["detail"])
+
+
+def test_work_ends_at_its_deadline(place: Place, tmp_path: Path, collage: bytes) -> None:
+    environment = place.environment | LONG | {"PGFACE_WORK_TIMEOUT": "0.5"}
+    with running(tmp_path, environment) as service, service.client(headers=place.key("identify")) as client:
+        started = time.monotonic()
+        answer = client.post(f"{V1}/identify", files={"photo": file(collage)})
+        assert time.monotonic() - started < 5
+        assert (answer.status_code, answer.json()["code"]) == (503, "work-timeout")
+        assert answer.headers["retry-after"]
+
+
+def test_work_ends_when_its_client_leaves(place: Place, tmp_path: Path, collage: bytes) -> None:
+    keys = place.key("identify"), place.key("metrics")
+    with running(tmp_path, place.environment | LONG) as service:
+        request = httpx.Request("POST", f"{service.url}{V1}/identify", files={"photo": file(collage)}, headers=keys[0])
+        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        for _ in range(6):  # one in work, and some that wait
+            with service.connect() as connection:
+                connection.sendall(f"POST {V1}/identify HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+                time.sleep(0.3)
+        with service.client(headers=keys[1]) as client:
+            assert eventually(lambda: _at_work(client) == 0, 5, 0.1)
+        left = [line for line in service.log() if line.get("operation") == "identify"]
+        assert [line["status"] for line in left] == [499] * 6
+        assert max(line["seconds"] for line in left) < 3
+
+
+def _at_work(client: httpx.Client) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("pgface_photos_"))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sigterm_ends_whatever_is_under_way(place: Place, tmp_path: Path, collage: bytes, processes: int) -> None:
+    environment = place.environment | LONG | {"PGFACE_SHUTDOWN_TIMEOUT": "2", "PGFACE_REQUEST_TIMEOUT": "600"}
+    headers = place.key("identify")
+    with (
+        running(tmp_path, environment, "--workers", str(processes)) as service,
+        ThreadPoolExecutor(12) as pool,
+        service.client(headers=headers) as client,
+        service.connect() as slow,
+        service.connect() as refused,
+    ):
+
+        def ask() -> None:
+            with suppress(httpx.HTTPError):
+                client.post(f"{V1}/identify", files={"photo": file(collage)})
+
+        for _ in range(12):
+            pool.submit(ask)
+        head = f"POST {V1}/identify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9999"
+        slow.sendall(f"{head}\r\nAuthorization: {headers['Authorization']}\r\n\r\n".encode())
+        refused.sendall(f"{head}\r\n\r\n".encode())
+        time.sleep(2)
+        started = time.monotonic()
+        assert service.end() == 0
+        assert time.monotonic() - started < 2 + 6

@@ -63,7 +63,7 @@ def picture_of(names: list[str | None], boxes: list[Box], size: tuple[int, int] 
         IdentifiedFace(face, () if name is None else (Match(number, name, "x@example.org", 0.56, number),))
         for number, (face, name) in enumerate(zip(found, names, strict=True), start=1)
     ]
-    return annotate(pixels, Identification("x.jpg", "model", 0.4, tuple(faces)))
+    return annotate(pixels, Identification("x.jpg", "model", 0.4, 0.4, tuple(faces), len(faces)))
 
 
 def is_box(font: ImageFont.FreeTypeFont, letter: str) -> bool:

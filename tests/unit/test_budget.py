@@ -9,12 +9,12 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
-from pgface.faces.budget import ByteBudget
+from pgface.faces.budget import MOST_OVERTAKEN, ByteBudget
 from support.sentences import photos as says
 
 SOON = 10.0
@@ -81,24 +81,29 @@ def test_what_does_not_fit_waits_for_what_is_held() -> None:
         assert waiting.result(SOON) == 41
 
 
-def test_a_large_share_is_not_overtaken_by_small_ones() -> None:
+def test_small_shares_overtake_a_large_one_and_not_for_ever() -> None:
     budget = ByteBudget()
-    order: list[int] = []
-
-    def note(size: int) -> None:
-        with budget.share(size, 100):
-            order.append(size)
-
-    with ThreadPoolExecutor(3) as pool:
-        futures: list[Future[None]] = []
+    with ThreadPoolExecutor(2) as pool:
         with held_elsewhere(budget, 50, 100):
-            for position, size in enumerate((100, 10, 20)):
-                futures.append(pool.submit(note, size))
-                waits(budget, position + 1)
-            assert order == []
-        for future in futures:
-            future.result(SOON)
-    assert order[0] == 100
+            large = pool.submit(take, budget, 100, 100)
+            waits(budget, 1)
+            for _ in range(MOST_OVERTAKEN):
+                take(budget, 10, 100)
+            small = pool.submit(take, budget, 10, 100)
+            waits(budget, 2)
+            assert not small.done()
+        assert large.result(SOON) == 100
+        assert small.result(SOON) == 10
+
+
+def test_what_is_not_needed_of_a_share_is_given_back() -> None:
+    budget = ByteBudget()
+    with budget.share(60, 100) as keep:
+        keep(20)
+        assert budget.held == 20
+        keep(50)  # it is never more again
+        assert budget.held == 20
+    assert budget.held == 0
 
 
 def test_the_budget_is_never_exceeded() -> None:

@@ -21,7 +21,7 @@ from pgface.backup.programs import INSTALLED
 from pgface.cli.listening import PORT
 from pgface.deployment import CONTAINER_ID, Owner, make_secrets
 from pgface.postgres.server_settings import FIXED_SETTINGS, fitted_settings
-from pgface.server.run import GRACE
+from pgface.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
@@ -206,7 +206,7 @@ def test_the_web_service_starts_by_itself_is_watched_and_ends_in_peace(compose: 
     assert service["ports"] == ["127.0.0.1:8000:8000"]
     assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert service["restart"] == "unless-stopped"
-    assert int(service["stop_grace_period"].removesuffix("s")) > GRACE
+    assert int(service["stop_grace_period"].removesuffix("s")) > Settings().shutdown_timeout
     # A command beside it, `docker compose run --rm pgface status`, must not find its name or its port taken.
     assert "container_name" not in service
 

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "packages": set(),
     "file_systems": set(),
     "stages": set(),
+    "work": {"errors"},
     "faces": {
         "ownership",
         "errors",
@@ -41,6 +42,7 @@ MAY_IMPORT = {
         "private_folder",
         "stages",
         "texts",
+        "work",
     },
     "postgres": {
         "ownership",
@@ -104,6 +106,7 @@ MAY_IMPORT = {
         "signals",
         "stages",
         "texts",
+        "work",
     },
     "photo_inventory": {"schema", "postgres", "photo_files"},
     "doctor": {

@@ -6,14 +6,18 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from pgface.errors import ServiceBusyError
+from pgface.errors import ServiceBusyError, WorkCancelledError, WorkTimeoutError
 from pgface.server import metrics
-from pgface.server.inference import BodyBudget, WorkPool
+from pgface.server.inference import Asker, BodyBudget, WorkPool, asker
+from pgface.work import check_work
 
 
 class Pool:
@@ -123,16 +127,159 @@ def test_after_the_end_nothing_begins() -> None:
     pool = Pool()
     pool.pool.close()
     for _ in range(3):  # more often than there are places
-        with pytest.raises(RuntimeError):
+        with pytest.raises(WorkCancelledError):
             asyncio.run(pool.pool.run(pool.work, 1))
     assert pool.numbers() == (0, 0)
 
 
+class Client:
+    """One that asks, and may go away."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._gone = asyncio.Event()
+
+    def leave(self) -> None:
+        self._gone.set()
+
+    async def _until_gone(self) -> None:
+        await self._gone.wait()
+
+    def ask(self, pool: WorkPool, work: Callable[[], Any]) -> asyncio.Task[Any]:
+        async def run() -> Any:
+            asker.set(Asker(lambda: self.name, self._until_gone))
+            return await pool.run(work)
+
+        return asyncio.create_task(run())
+
+
+class Log:
+    """Work that says when it begins, and ends where a test lets it or its own limits do."""
+
+    def __init__(self, workers: int, queue_size: int, **options: Any) -> None:
+        registry = CollectorRegistry()
+        waiting, working = (Gauge(name, "x", registry=registry) for name in ("waiting", "working"))
+        self.pool = WorkPool(workers, queue_size, waiting=waiting, working=working, **options)
+        self.begun: list[str] = []
+        self.open = threading.Event()
+
+    def work(self, name: str) -> Callable[[], str]:
+        def work() -> str:
+            self.begun.append(name)
+            while not self.open.wait(0.01):
+                check_work()
+            return name
+
+        return work
+
+    async def has_begun(self, *names: str) -> None:
+        async with asyncio.timeout(30):
+            while sorted(self.begun) != sorted(names):
+                await asyncio.sleep(0.01)
+
+
+def test_an_asker_with_nothing_in_work_need_not_wait_for_others() -> None:
+    log = Log(1, 9, extra=1)
+
+    async def act() -> None:
+        a, b, c = Client("a"), Client("b"), Client("c")
+        tasks = [a.ask(log.pool, log.work("a1")), a.ask(log.pool, log.work("a2"))]
+        await log.has_begun("a1")
+        tasks.append(b.ask(log.pool, log.work("b1")))
+        await log.has_begun("a1", "b1")
+        tasks.append(b.ask(log.pool, log.work("b2")))
+        tasks.append(c.ask(log.pool, log.work("c1")))
+        await asyncio.sleep(0.05)
+        assert log.begun == ["a1", "b1"]  # no more than workers and extra
+        log.open.set()
+        await asyncio.gather(*tasks)
+        assert log.begun.index("c1") < log.begun.index("b2")  # it came last, and had nothing in work
+
+    asyncio.run(act())
+    log.pool.close()
+
+
+def test_a_full_queue_makes_room_for_those_who_have_less_in_it() -> None:
+    log = Log(1, 3)
+
+    async def act() -> None:
+        a, b = Client("a"), Client("b")
+        of_a = [a.ask(log.pool, log.work(f"a{number}")) for number in range(4)]
+        await log.has_begun("a0")
+        with pytest.raises(ServiceBusyError):
+            await a.ask(log.pool, log.work("a4"))
+        of_b = [b.ask(log.pool, log.work(f"b{number}")) for number in range(2)]
+        for lost in (of_a[3], of_a[2]):  # the newest first
+            with pytest.raises(ServiceBusyError):
+                await lost
+        with pytest.raises(ServiceBusyError):  # both have two
+            await b.ask(log.pool, log.work("b2"))
+        log.open.set()
+        assert await asyncio.gather(*of_a[:2], *of_b) == ["a0", "a1", "b0", "b1"]
+
+    asyncio.run(act())
+    log.pool.close()
+
+
+def test_who_leaves_takes_the_work_along() -> None:
+    log = Log(1, 1)
+
+    async def act() -> None:
+        a, b, c = Client("a"), Client("b"), Client("c")
+        running = a.ask(log.pool, log.work("a"))
+        await log.has_begun("a")
+        waiting = b.ask(log.pool, log.work("b"))
+        await asyncio.sleep(0)
+        b.leave()
+        with pytest.raises(WorkCancelledError):
+            await waiting
+        other = c.ask(log.pool, log.work("c"))  # there is room in the queue again
+        await asyncio.sleep(0)
+        a.leave()
+        with pytest.raises(WorkCancelledError):
+            await running
+        await log.has_begun("a", "c")  # never "b"
+        log.open.set()
+        assert await other == "c"
+
+    asyncio.run(act())
+    log.pool.close()
+
+
+def test_work_has_a_deadline_in_the_queue_and_outside_of_it() -> None:
+    log = Log(1, 2, seconds=0.3)
+
+    async def act() -> None:
+        started = time.monotonic()
+        tasks = [log.pool.run(log.work(name)) for name in ("a", "b")]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [WorkTimeoutError] * 2
+        assert time.monotonic() - started < 2
+        log.open.set()
+        assert await log.pool.run(log.work("c")) == "c"
+
+    asyncio.run(act())
+    log.pool.close()
+
+
+def test_closing_ends_what_is_in_work() -> None:
+    log = Log(1, 1)
+
+    async def act() -> None:
+        tasks = [asyncio.create_task(log.pool.run(log.work(name))) for name in ("a", "b")]
+        await log.has_begun("a")
+        await asyncio.to_thread(log.pool.close)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(result) for result in results} == {WorkCancelledError}
+
+    asyncio.run(act())
+
+
 def test_bytes_of_bodies() -> None:
     budget = BodyBudget(10)
-    with budget.share() as one:
+    with budget.share("a") as one:
         one.take(4)
-        with budget.share() as other:
+        with budget.share("b") as other:
             other.take(6)
             with pytest.raises(ServiceBusyError):
                 other.take(1)
@@ -144,9 +291,22 @@ def test_bytes_of_bodies() -> None:
     assert budget.free == 10
 
 
+def test_two_askers_with_many_bodies_leave_bytes_for_a_third() -> None:
+    budget = BodyBudget(100)
+    with ExitStack() as stack:
+        for name in ("a", "b"):
+            for _ in range(20):
+                with suppress(ServiceBusyError):
+                    stack.enter_context(budget.share(name)).take(10)
+        assert budget.free >= 20
+        with budget.share("c") as third:
+            third.take(20)
+    assert budget.free == 100
+
+
 def test_of_more_than_there_are_at_all_one_holds_all() -> None:
     budget = BodyBudget(10)
-    with budget.share() as one, budget.share() as other:
+    with budget.share("a") as one, budget.share("b") as other:
         one.take(8)
         one.take(100)
         one.take(100)

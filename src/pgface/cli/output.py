@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pgface.errors import StorageError
+from pgface.errors import SeveralFacesError, StorageError
 from pgface.texts import shown
 
 # A table that goes to a file or a program has each row in one line, however long a name or an e-mail is.
@@ -40,7 +40,8 @@ def say(sentence: str) -> None:
 
 def print_error(sentence: object) -> None:
     """Print a sentence to the error stream, with no markup read into it."""
-    errors.print(printable(str(sentence)), style="red", markup=False, soft_wrap=True)
+    text = str(sentence).replace(SeveralFacesError.CHOICE, "add `--faces largest`")
+    errors.print(printable(text), style="red", markup=False, soft_wrap=True)
 
 
 def note(sentence: str) -> None:

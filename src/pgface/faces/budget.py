@@ -1,16 +1,29 @@
-"""A budget of bytes that the threads of a process share, first come, first served."""
+"""A budget of bytes that the threads of a process share."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+MOST_OVERTAKEN = 100
+"""How many smaller shares are handed out before a large one that waits: a large photo must not keep small ones waiting,
+and small ones must not keep a large one waiting for ever."""
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """A share that is waited for."""
+
+    overtaken: int = 0
 
 
 class ByteBudget:
-    """Hands out shares of memory, and lets those wait for whom there is none at the moment."""
+    """Hands out shares of memory. What there is none for at the moment waits, and what fits may overtake it."""
 
     def __init__(self) -> None:
         self._reset()
@@ -20,7 +33,7 @@ class ByteBudget:
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: deque[object] = deque()
+        self._waiting: deque[_Ticket] = deque()
         self._held_by_thread: Counter[int] = Counter()
 
     @property
@@ -30,11 +43,14 @@ class ByteBudget:
             return self._held_by_thread.total()
 
     @contextmanager
-    def share(self, size: int, total: int) -> Iterator[None]:
-        """Hold `size` bytes of a budget of `total`; wait for them in the order of asking.
+    def share(self, size: int, total: int) -> Iterator[Callable[[int], None]]:
+        """Hold `size` bytes of a budget of `total`; wait for them, in the order of asking for equal sizes.
 
         A thread that holds a share already is not made to wait for another one: it might wait for itself, or for a
         thread that waits for it. The budget can be exceeded by such nested shares alone.
+
+        Yields:
+            A function that gives back all of the share but so many bytes.
 
         Raises:
             ValueError: the share is larger than the budget.
@@ -48,19 +64,36 @@ class ByteBudget:
                 self._wait_for_turn(size, total)
             self._held_by_thread[thread] += size
             self._changed.notify_all()
-        try:
-            yield
-        finally:
+        held = size
+
+        def keep(less: int) -> None:
+            nonlocal held
             with self._changed:
-                self._held_by_thread[thread] -= size
+                self._held_by_thread[thread] -= held - min(held, less)
                 self._held_by_thread += Counter()  # forgets the threads that hold nothing
                 self._changed.notify_all()
+            held = min(held, less)
+
+        try:
+            yield keep
+        finally:
+            keep(0)
 
     def _wait_for_turn(self, size: int, total: int) -> None:
-        ticket = object()
+        ticket = _Ticket()
         self._waiting.append(ticket)
         try:
-            self._changed.wait_for(lambda: self._waiting[0] is ticket and self._held_by_thread.total() + size <= total)
+            self._changed.wait_for(
+                lambda: self._held_by_thread.total() + size <= total and self._may_overtake(self._before(ticket))
+            )
+            for other in self._before(ticket):
+                other.overtaken += 1
         finally:
             self._waiting.remove(ticket)
             self._changed.notify_all()
+
+    def _before(self, ticket: _Ticket) -> list[_Ticket]:
+        return list(itertools.takewhile(lambda other: other is not ticket, self._waiting))
+
+    def _may_overtake(self, others: list[_Ticket]) -> bool:
+        return all(other.overtaken < MOST_OVERTAKEN for other in others)

@@ -43,7 +43,7 @@ def one_face(photo: str, which: WhichFace) -> Choose:
             sizes = face_sizes(face.box for face in detections[:5])
             raise SeveralFacesError(
                 f"{photo}: {len(detections)} faces were found ({sizes} pixels); "
-                "crop the photo to one person, or ask for the largest face."
+                f"crop the photo to one person, or {SeveralFacesError.CHOICE}."
             )
         return [max(detections, key=_centrality)] if which == "central" else detections[:1]
 

@@ -37,6 +37,7 @@ from pgface.faces.quality import describe
 from pgface.forks import call_after_fork, leave_to_parent
 from pgface.packages import how_to_install
 from pgface.stages import stage
+from pgface.work import check_work
 
 LANDMARK_FILE = "shape_predictor_5_face_landmarks.dat"
 DESCRIPTOR_FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -128,6 +129,7 @@ class DlibEngine:
 
     def _find(self, image: RGBImage) -> list[RawDetection]:
         """Detect faces; the landmarks are dlib's own five points."""
+        check_work()
         height, width = image.shape[:2]
         scale = min(ENLARGEMENT, SEARCH_SIZE / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -149,6 +151,7 @@ class DlibEngine:
 
     def _embed(self, image: RGBImage, detection: Detection, points: NDArray[np.float32]) -> Face:
         """Describe a face by dlib's own alignment, which turns it upright by its points."""
+        check_work()
         parts = [self._dlib.point(x, y) for x, y in np.rint(points).astype(int).tolist()]
         # The rectangle is not looked at where there are five points.
         shape = self._dlib.full_object_detection(self._dlib.rectangle(), parts)

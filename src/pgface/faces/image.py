@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from pgface.faces.decode import header_of, read_header, upright_rgb
 from pgface.faces.pixels import RGBImage
 from pgface.settings import Settings
 from pgface.stages import stage
+from pgface.work import check_work, current_work
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ _budget = ByteBudget()
 def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
     """Open a photo and hold its share of the process's memory for decoded photos until the block is left.
 
-    Where the share is not free, this waits for other threads to close theirs, in the order of asking.
+    Where the share is not free, this waits for other threads to close theirs.
 
     Args:
         source: see `PhotoSource`.
@@ -102,23 +103,31 @@ def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
         name, data = _file_bytes(source, limits.max_bytes)
         header, digest = read_header(name, data), hashlib.sha256(data).hexdigest()
         del data
-    with _share(name, header.width, header.height, header.bytes_per_pixel, limits):
+    check_work()
+    with _share(name, header.width, header.height, header.bytes_per_pixel, limits) as keep:
         with stage("decode"):
             pixels = upright_rgb(name, header)
+        keep(header.width * header.height * ARRAY_BYTES_PER_PIXEL)
         # Pillow's own picture is not needed any more.
         del header
         yield Photo(name, pixels, digest or _pixels_sha256(pixels))
 
 
 @contextmanager
-def _share(name: str, width: int, height: int, bytes_per_pixel: int, limits: PhotoLimits) -> Iterator[None]:
+def _share(
+    name: str, width: int, height: int, bytes_per_pixel: int, limits: PhotoLimits
+) -> Iterator[Callable[[int], None]]:
     """Refuse a picture that is over a limit, and hold its share of the budget."""
     if min(width, height) < 1:
         raise PhotoFormatError(f"{name}: a picture of {width}×{height} pixels is empty; choose another photo.")
-    if width * height > limits.max_pixels:
+    most, setting = limits.max_pixels, "PGFACE_MAX_PHOTO_PIXELS"
+    work = current_work()
+    if work is not None and work.max_pixels is not None and work.max_pixels < most:
+        most, setting = work.max_pixels, "PGFACE_MAX_UPLOAD_PIXELS"
+    if width * height > most:
         raise PhotoTooLargeError(
             f"{name}: {width}×{height} pixels are {width * height / 1e6:,.1f} megapixels and the limit is "
-            f"{limits.max_pixels / 1e6:,.1f}; make the photo smaller, or raise PGFACE_MAX_PHOTO_PIXELS."
+            f"{most / 1e6:,.1f}; make the photo smaller, or raise {setting}."
         )
     if max(width, height) > MAX_SIDE:
         raise PhotoTooLargeError(
@@ -130,8 +139,8 @@ def _share(name: str, width: int, height: int, bytes_per_pixel: int, limits: Pho
             f"{name}: decoding {width}×{height} pixels takes {size / 1e6:,.0f} MB of memory and the limit is "
             f"{limits.max_decoded_bytes / 1e6:,.0f}; make the photo smaller, or raise PGFACE_MAX_DECODED_BYTES."
         )
-    with _budget.share(size, limits.max_decoded_bytes):
-        yield
+    with _budget.share(size, limits.max_decoded_bytes) as keep:
+        yield keep
 
 
 def _check_array(source: NDArray[np.uint8]) -> None:

@@ -21,6 +21,7 @@ from pgface.faces.quality import describe
 from pgface.faces.scrfd import Detector
 from pgface.forks import call_after_fork, leave_to_parent
 from pgface.stages import stage
+from pgface.work import check_work
 
 WARP_LIMIT = 32_000
 """OpenCV's warps refuse a picture whose side exceeds 2^15 - 1."""
@@ -66,6 +67,7 @@ class InsightFaceEngine:
             return [self._embed(image, detection) for detection in chosen]
 
     def _embed(self, image: RGBImage, detection: Detection) -> Face:
+        check_work()
         aligned = _arcface_crop(image, detection.landmarks, self._recogniser.input_size[0])
         feature = self._recogniser.get_feat(np.ascontiguousarray(aligned[:, :, ::-1])).ravel()
         norm = float(np.linalg.norm(feature))

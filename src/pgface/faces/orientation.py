@@ -17,12 +17,17 @@ from PIL import Image
 
 from pgface.faces.engine import Box, RawDetection
 from pgface.faces.pixels import RGBImage
+from pgface.work import check_work
 
 BORDER = 0.15
 """Width of the mirrored border, as a fraction of the picture's longer side. With photos cut to 0.7 of the detected box,
 dlib found 5 of 25 without a border and 21 with this one; a black one gave 14, a wider one less."""
 CLOSE_UP_SIZE = 1024
 """Longer side, in pixels, to which a picture is reduced before the border is put around it: its face is large."""
+
+TURNED_SIZE = 2048
+"""Longer side, in pixels, to which a picture is reduced before it is turned. Detectors look at 1024 pixels at most, and
+three turned copies of 64 megapixels took 4 s."""
 
 Find = Callable[[RGBImage], Sequence[RawDetection]]
 """A detector: the faces of a picture, in its pixels."""
@@ -44,6 +49,7 @@ def find_with_retries(image: RGBImage, find: Find, *, sure_score: float = -math.
     """
     best: list[RawDetection] = []
     for view in _views(image):
+        check_work()
         found = view.search(find)
         if _best_score(found) > _best_score(best):
             best = found
@@ -66,19 +72,27 @@ def _views(image: RGBImage) -> Iterator[_View]:
 
 
 def _turned(image: RGBImage, quarter_turns: int) -> _View:
-    size = image.shape[1], image.shape[0]
-    return _View(np.ascontiguousarray(np.rot90(image, quarter_turns)), quarter_turns, 0, size, size)
+    small = _reduced(image, TURNED_SIZE) if quarter_turns else image
+    size, reduced = (image.shape[1], image.shape[0]), (small.shape[1], small.shape[0])
+    return _View(np.ascontiguousarray(np.rot90(small, quarter_turns)), quarter_turns, 0, size, reduced)
 
 
 def _bordered(image: RGBImage) -> _View:
     height, width = image.shape[:2]
-    scale = min(1.0, CLOSE_UP_SIZE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = image if scale == 1 else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+    small = _reduced(image, CLOSE_UP_SIZE)
+    size = small.shape[1], small.shape[0]
     border = round(BORDER * max(size))
     return _View(
         np.pad(small, ((border, border), (border, border), (0, 0)), mode="symmetric"), 0, border, (width, height), size
     )
+
+
+def _reduced(image: RGBImage, longest: int) -> RGBImage:
+    """The picture with its longer side no longer than this."""
+    height, width = image.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return image if scale == 1 else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
 def _best_score(faces: Sequence[RawDetection]) -> float:

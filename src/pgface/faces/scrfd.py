@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pgface.faces.engine import Box, RawDetection
 from pgface.faces.orientation import search_turned
 from pgface.faces.pixels import RGBImage
+from pgface.work import check_work
 
 LARGEST_FACE = 400
 """Longer side of a face, in pixels of the input, that SCRFD surely finds: of faces at 455 pixels it found 87 %, at 500
@@ -97,6 +98,7 @@ class Detector:
         """
         import cv2
 
+        check_work()
         height, width = image.shape[:2]
         scale = size * shrink / max(height, width)
         # A picture of 1x4000 pixels must not vanish.

@@ -159,12 +159,16 @@ class IdentificationOut(BaseModel):
     threshold: float
     gallery_threshold: float = Field(description="The gallery's own for 1:N: who is below it counts as a stranger.")
     faces: list[IdentifiedFaceOut]
+    faces_found: int = Field(
+        description="Faces in the photo. If there are more than the service's `PGFACE_MAX_FACES`, only the largest are "
+        "identified."
+    )
 
     @classmethod
     def of(cls, found: Identification) -> IdentificationOut:
         """As the service tells of it."""
         faces = [IdentifiedFaceOut.of(face) for face in found.faces]
-        known = {name: getattr(found, name) for name in ("model", "threshold", "gallery_threshold")}
+        known = {name: getattr(found, name) for name in ("model", "threshold", "gallery_threshold", "faces_found")}
         return cls(**known, faces=faces)
 
 

@@ -6,44 +6,37 @@ Nothing of a body is written to disk. A body that is too large is refused at its
 from __future__ import annotations
 
 import asyncio
-import base64
 import binascii
+import codecs
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import pydantic_core
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, WithJsonSchema
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from pgface.errors import MediaTypeError, RequestError, RequestTooLargeError, RequestTooSlowError
 from pgface.faces.image import Upload
-from pgface.server.inference import Share
+from pgface.server import forms
+from pgface.server.forms import UNNAMED, form_fields
+from pgface.server.inference import Share, name_of_asker
 from pgface.server.service import service_of
-from pgface.settings import MEBI
-from pgface.texts import cleaned, is_visible
 
-_FORM: Final = "multipart/form-data"
+_FORM: Final = forms.MEDIA_TYPE
 _JSON: Final = "application/json"
 _PLAIN_FORM: Final = "application/x-www-form-urlencoded"
-_MOST_FIELDS: Final = 32
-_MOST_FILES: Final = 101
-"""One more than frames of a camera, so that it is the field that is said to have too many."""
-_MOST_TEXT: Final = 64 * 1024
-_MOST_FILE_NAME: Final = 200
 _DIGITS: Final = 15
-_UNNAMED: Final = "photo"
-_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
-"""RFC 2046, section 5.1.1."""
+_BASE64: Final = bytes.maketrans(b"-_", b"+/")
+"""From the alphabet for URLs (RFC 4648, section 5) to the usual one."""
+_SPACES: Final = b" \t\r\n"
 
 SMALL: Final = 64 * 1024
 """Bytes of a body without photos."""
@@ -54,11 +47,21 @@ def _as_upload(value: object) -> Upload:
         return value
     if not isinstance(value, str):
         raise ValueError("must be a file, or its bytes in base64")  # noqa: TRY004 - pydantic wants this one
-    data = value.partition(",")[2] if value.startswith("data:") else value
+    return Upload(UNNAMED, _decoded(value))
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes in base64: with line breaks (RFC 2045), of the alphabet for URLs, without padding, or as a data URL."""
+    if text[:5].lower() == "data:":
+        media_type, _, text = text.partition(",")
+        if not media_type.lower().rstrip().endswith(";base64"):
+            raise ValueError("must be in base64, and this data URL does not say `;base64`")
+        text = unquote(text)
     try:
-        return Upload(_UNNAMED, base64.b64decode(data, validate=True))
-    except (binascii.Error, ValueError):
-        raise ValueError("is not base64") from None
+        data = text.encode("ascii").translate(_BASE64, _SPACES).rstrip(b"=")
+        return binascii.a2b_base64(data + b"=" * (-len(data) % 4), strict_mode=True)
+    except ValueError:  # UnicodeEncodeError and binascii.Error are
+        raise ValueError("must be a file, or its bytes in base64; it is neither") from None
 
 
 PhotoField = Annotated[
@@ -105,7 +108,7 @@ def body(kind: type[B], *, photos: int = 0, most_bytes: int | None = None, plain
         limit = SMALL + (data_bytes * 4 // 3 + 4 if media_type == _JSON else data_bytes)
         _refuse_announced(request, limit)
         known = getattr(request.state, "caller", None) is not None
-        with (service.bodies if known else service.bodies_of_strangers).share() as share:
+        with (service.bodies if known else service.bodies_of_strangers).share(name_of_asker()) as share:
             try:
                 async with asyncio.timeout(service.settings.request_timeout):
                     fields = await _fields(request, kind, media_type, _Limits(limit, share))
@@ -113,8 +116,9 @@ def body(kind: type[B], *, photos: int = 0, most_bytes: int | None = None, plain
                 raise RequestTooSlowError from None
             except ClientDisconnect:
                 raise RequestError("The connection was closed before the body was there.") from None
-            asked = _validated(kind, fields, strict=media_type == _JSON)
-            request.state.fingerprint = asked.fingerprint()
+            # Decoding base64 and hashing take long for large bodies, and the event loop must not wait.
+            check = partial(_checked, kind, fields, media_type == _JSON, "idempotency-key" in request.headers)
+            asked, request.state.fingerprint = await service.ask(check)
             yield asked
 
     return Depends(read)
@@ -138,9 +142,11 @@ class _Limits:
 
 async def _fields(request: Request, kind: type[Body], media_type: str, limits: _Limits) -> dict[str, Any]:
     if media_type == _FORM:
-        return await _form_fields(request, kind, limits)
+        header = request.headers.get("content-type", "")
+        files = {name for name in kind.model_fields if _holds_photos(kind, name)}
+        return _taken(kind, await form_fields(header, _within(request, limits), files, limits.most_bytes))
     data = b"".join([chunk async for chunk in _within(request, limits)])
-    return _json_fields(data) if media_type == _JSON else _plain_form_fields(data, kind)
+    return await run_in_threadpool(_json_fields, data) if media_type == _JSON else _plain_form_fields(data, kind)
 
 
 def _refuse_announced(request: Request, limit: int) -> None:
@@ -164,6 +170,9 @@ async def _within(request: Request, limits: _Limits) -> AsyncGenerator[bytes, No
 
 
 def _json_fields(data: bytes) -> dict[str, Any]:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:2]:
+        raise RequestError("The body is JSON in UTF-16 or UTF-32; send it in UTF-8.")
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         fields = pydantic_core.from_json(data)
     except ValueError:
@@ -175,71 +184,15 @@ def _json_fields(data: bytes) -> dict[str, Any]:
 
 def _plain_form_fields(data: bytes, kind: type[Body]) -> dict[str, Any]:
     try:
-        pairs = parse_qsl(data.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict")
+        pairs = parse_qsl(
+            data.decode("ascii"), keep_blank_values=True, max_num_fields=forms.MOST_FIELDS, errors="strict"
+        )
     except ValueError:
         raise RequestError("The body is not a form.") from None
     found: dict[str, list[Any]] = defaultdict(list)
     for name, value in pairs:
         found[name].append(value)
     return _taken(kind, found)
-
-
-async def _form_fields(request: Request, kind: type[Body], limits: _Limits) -> dict[str, Any]:
-    parser = _WholeForm(
-        _form_header(request),
-        _within(request, limits),
-        max_files=_MOST_FILES,
-        max_fields=_MOST_FIELDS,
-        max_part_size=_MOST_TEXT,
-    )
-    parser.spool_max_size = limits.most_bytes + MEBI  # never to disk
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise RequestError(f"The body is not a form: {error.message.rstrip('.')}.") from None
-    parser.require_end()
-    try:
-        found: dict[str, list[Any]] = defaultdict(list)
-        for name, value in form.multi_items():
-            found[name].append(await _upload(value) if isinstance(value, UploadFile) else value)
-    finally:
-        await form.close()
-    return _taken(kind, found)
-
-
-class _WholeForm(MultiPartParser):
-    """Starlette's parser, which would take a form that breaks off for one that is whole."""
-
-    _ended = False
-
-    def on_end(self) -> None:
-        self._ended = True
-
-    def require_end(self) -> None:
-        if not self._ended:
-            for file in self._files_to_close_on_error:
-                file.close()
-            raise RequestError("The body is not a form: it breaks off.")
-
-
-def _form_header(request: Request) -> Headers:
-    """Only the boundary: of the character sets that a client can name, some take very long, and some give no text."""
-    _, options = parse_options_header(request.headers.get("content-type", ""))
-    boundary = options.get(b"boundary", b"").decode("latin-1")
-    if not _BOUNDARY.fullmatch(boundary):
-        raise RequestError("The header Content-Type has no boundary of the form's parts.")
-    return Headers({"content-type": f'{_FORM}; boundary="{boundary}"'})
-
-
-async def _upload(file: UploadFile) -> Upload:
-    return Upload(file_name(file.filename), await file.read())
-
-
-def file_name(given: str | None) -> str:
-    """A file's name without its folders, of characters that can be shown."""
-    name = re.split(r"[/\\]", given or "")[-1]
-    kept = "".join(sign for sign in cleaned(name) if is_visible(sign))[-_MOST_FILE_NAME:]
-    return kept.strip() or _UNNAMED
 
 
 def _taken(kind: type[Body], found: dict[str, list[Any]]) -> dict[str, Any]:
@@ -252,11 +205,28 @@ def _only(name: str, values: list[Any]) -> Any:
     return values[0]
 
 
+def _holds_photos(kind: type[Body], name: str) -> bool:
+    field = kind.model_fields[name]
+    kinds = {field.annotation, *get_args(field.annotation), *map(_bare, get_args(field.annotation))}
+    return Upload in kinds
+
+
+def _bare(annotation: Any) -> Any:
+    """Without what `Annotated` adds."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
 def _takes_several(kind: type[Body], name: str) -> bool:
     field = kind.model_fields.get(name)
     return field is not None and any(
         get_origin(part) is list for part in (field.annotation, *get_args(field.annotation))
     )
+
+
+def _checked(kind: type[B], fields: dict[str, Any], strict: bool, repeatable: bool) -> tuple[B, str]:
+    """The body, and its fingerprint if the request may be repeated."""
+    asked = _validated(kind, fields, strict=strict)
+    return asked, asked.fingerprint() if repeatable else ""
 
 
 def _validated(kind: type[B], fields: dict[str, Any], *, strict: bool) -> B:

@@ -1,19 +1,30 @@
-"""The limits of a connection: how long the head of a request may take to arrive, and how large it may be."""
+"""The limits of a connection: of the head of a request, and of what comes after an early answer.
+
+If a service closes a connection while the client still sends, the client's system drops the answer (RFC 9112, section
+9.6). So after an early answer pgface reads on, and throws away what comes, within limits.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pgface.server.problems import HEAD_TOO_LARGE, MEDIA_TYPE
-from pgface.settings import get_settings
+from pgface.server.proxies import HEADER, is_trusted, usable_prefix
+from pgface.settings import MEBI, get_settings
 
 MOST_HEAD_BYTES: Final = 64 * 1024
 """Bytes of a request line and its headers. Browsers and proxies stay below 16 KiB."""
 MOST_HEADERS: Final = 100
+MOST_DISCARDED_BYTES: Final = 96 * MEBI
+"""Bytes that are read and thrown away after an early answer. urllib looks for an answer only when all is sent,
+and the largest body that the service takes has 80 MiB."""
+IDLE_SECONDS: Final = 5
+"""Seconds without a byte after which pgface stops to read on."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -26,20 +37,27 @@ class BoundedProtocol(HttpToolsProtocol):
     """Bytes of its request line and headers that were parsed."""
     _in_head = True
     _too_large = False
+    _in_body = False
+    """Whether the body of the request has not arrived completely."""
+    _lingering: _Lingering | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
-        super().connection_made(transport)
+        super().connection_made(_LingeringTransport(transport, self._close))  # type: ignore[arg-type]
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        self._stop_lingering()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse more bytes, and refuse a head that is too large before all of it is in memory."""
-        if self._too_large:
+        if self._lingering is not None and not self._lingering.takes(len(data)):
+            self._close_now()
+            return
+        if self._too_large or (self._lingering is not None and self._lingering.closes):
             return
         self._head_bytes += len(data)
         super().data_received(data)
@@ -68,8 +86,31 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head has arrived."""
         self._in_head = False
+        self._in_body = True
         self._stop_waiting()
+        self._set_root_path()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body has arrived; where the answer came before, the connection waits for the next request."""
+        self._in_body = False
+        super().on_message_complete()
+        if self._lingering is not None:
+            self._stop_lingering()
+            self._wait_for_head()
+
+    def on_response_complete(self) -> None:
+        """Read on where an answer did not wait for all of the body."""
+        super().on_response_complete()
+        if self._in_body and self._lingering is None and not self.transport.is_closing():
+            self._linger(closes=False)
+
+    def shutdown(self) -> None:
+        """End a connection, at once where only the rest of a body is waited for."""
+        if self._lingering is not None:
+            self._close_now()
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed, or what `on_url` and `on_header` have refused."""
@@ -77,6 +118,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_head()
         else:
             super().send_400_response(msg)
+
+    def _set_root_path(self) -> None:
+        """Find out at which path of a shared host this service is; only a trusted proxy may say so."""
+        settings = get_settings()
+        root = settings.root_path
+        if is_trusted(self.client[0] if self.client else None, settings.trusted_proxies):
+            said = [value.decode("latin-1") for name, value in self.headers if name == HEADER]
+            root = (len(said) == 1 and usable_prefix(said[0])) or root
+        self.scope["root_path"] = root
+        # Some proxies leave the path in the URL and some take it away; the ASGI specification has it in the path.
+        self.root_path = "" if self.url.startswith(root.encode() + b"/") else root
 
     def _count(self, size: int) -> None:
         self._counted += size
@@ -97,14 +149,75 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(head.encode() + body)
         self.transport.close()
 
+    def _close(self) -> None:
+        """Close the connection after an answer, but not while the client may still be sending."""
+        idle = self._in_head and self._head_bytes == 0
+        sends = (self._in_body or self._in_head) and not idle
+        crowded = self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency
+        if sends and not crowded and self._lingering is None and not self.transport.is_closing():
+            self._linger(closes=True)
+        else:
+            self._close_now()
+
+    def _linger(self, *, closes: bool) -> None:
+        self._stop_waiting()
+        self._lingering = _Lingering(self.loop, self._close_now, closes=closes)
+        if closes and self.transport.can_write_eof():
+            self.transport.write_eof()  # the client sees that nothing more will come
+
+    def _stop_lingering(self) -> None:
+        if self._lingering is not None:
+            self._lingering.stop()
+            self._lingering = None
+
+    def _close_now(self) -> None:
+        self._stop_lingering()
+        cast("_LingeringTransport", self.transport).close_now()
+
     def _wait_for_head(self) -> None:
         self._stop_waiting()
-        self._timer = self.loop.call_later(get_settings().request_timeout, self.transport.close)
+        self._timer = self.loop.call_later(get_settings().request_timeout, self._close_now)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class _Lingering:
+    """Reading on after an early answer: for the time that a body may take, and so many bytes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, end: Callable[[], None], *, closes: bool) -> None:
+        self.closes = closes
+        """Whether the connection is closed afterwards; else the next request may come."""
+        self._loop, self._end = loop, end
+        self._bytes = 0
+        self._in_all = loop.call_later(get_settings().request_timeout, end)
+        self._idle = loop.call_later(IDLE_SECONDS, end)
+
+    def takes(self, size: int) -> bool:
+        """Whether so many bytes more are within the limit."""
+        self._bytes += size
+        self._idle.cancel()
+        self._idle = self._loop.call_later(IDLE_SECONDS, self._end)
+        return self._bytes <= MOST_DISCARDED_BYTES
+
+    def stop(self) -> None:
+        """The limits count no longer."""
+        self._in_all.cancel()
+        self._idle.cancel()
+
+
+class _LingeringTransport:
+    """uvicorn's transport, of which closing is left to the protocol."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self._transport = transport
+        self.close = close
+        self.close_now = transport.close
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class _HeadTooLargeError(Exception):

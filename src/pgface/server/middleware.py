@@ -6,14 +6,17 @@ import re
 import secrets
 import time
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgface.server import metrics
+from pgface.server.inference import asker
 from pgface.server.logs import log_request, request_id
 from pgface.server.problems import failed
+from pgface.server.service import asker_of
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -49,11 +52,12 @@ class Surroundings:
         method = scope["method"]
         if method == "HEAD":  # the answer to GET without its body (RFC 9110, section 9.3.2); monitors ask by it
             scope = {**scope, "method": "GET"}
-        request = Request(scope)
+        request = Request(scope, receive)
         given = request.headers.get("x-request-id", "")
         number = given if _ID.fullmatch(given) else secrets.token_hex(8)
         request.state.request_id = number
         request_id.set(number)
+        asker.set(asker_of(request))
         status = 500
         begun = False
         started = time.perf_counter()
@@ -65,6 +69,8 @@ class Surroundings:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = number
+                if "location" in headers:
+                    headers["Location"] = _own(headers["location"], scope.get("root_path", ""))
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 # Whatever tells of people is kept nowhere on its way.
@@ -81,6 +87,13 @@ class Surroundings:
                 await answer(scope, receive, send_with_headers)
         finally:
             _note(request, method, status, time.perf_counter() - started)
+
+
+def _own(location: str, root: str) -> str:
+    """Where a redirect leads, on this host: Starlette's own name the host that the client has sent."""
+    parts = urlsplit(location)
+    path = parts.path if parts.netloc else root + parts.path
+    return urlunsplit(("", "", path, parts.query, parts.fragment))
 
 
 def _note(request: Request, method: str, status: int, seconds: float) -> None:

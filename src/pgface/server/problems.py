@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from pgface import errors
 from pgface.errors import PgfaceError
+from pgface.server.field_problems import sentence_of
 from pgface.server.logs import log_failure
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -57,6 +58,8 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.RequestTooSlowError: 408,
     errors.RequestRepeatedError: 409,
     errors.ServiceBusyError: 503,
+    errors.WorkTimeoutError: 503,
+    errors.WorkCancelledError: 499,  # as nginx has it: the answer reaches nobody
 }
 
 _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
@@ -81,6 +84,8 @@ _OF_HTTP: Final = (
     HEAD_TOO_LARGE,
     ("internal", 500, "Something went wrong here; the log knows what, by the request's id."),
 )
+_OF_LOAD: Final = (errors.ServiceBusyError, errors.WorkTimeoutError)
+"""Of these a client learns more than that it did not work."""
 _NOT_NOW: Final = "This does not work at the moment; try again later."
 _MOST_FIELDS: Final = 20
 _MOST_NAME: Final = 100
@@ -142,20 +147,21 @@ def problem(request: Request, error: PgfaceError) -> JSONResponse:
 
 def public_detail(request: Request, error: PgfaceError) -> str:
     """The sentence of an error for whoever called, which says nothing of the service's inside or of other people."""
-    if isinstance(error, errors.ServiceBusyError):
+    if isinstance(error, _OF_LOAD):
         return str(error)
     if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _NOT_NOW
     caller = getattr(request.state, "caller", None)
     if isinstance(error, errors.FaceOfAnotherUserError) and caller is not None and caller.may("admin"):
         return str(error).partition(";")[0] + "."
-    return _IN_PUBLIC.get(type(error)) or str(error)
+    said = _IN_PUBLIC.get(type(error)) or str(error)
+    return said.replace(errors.SeveralFacesError.CHOICE, "send the field `face` with the value `largest`")
 
 
 def log_if_ours(error: PgfaceError) -> None:
     """A line in the log for an error that is not the caller's."""
     ours = status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR
-    if ours and not isinstance(error, errors.ServiceBusyError):
+    if ours and not isinstance(error, _OF_LOAD):
         log_failure(error)
 
 
@@ -164,7 +170,7 @@ def headers_of(error: PgfaceError) -> dict[str, str]:
     status = status_of(type(error))
     if isinstance(error, errors.TooManyAttemptsError):
         return {"Retry-After": str(error.retry_after)}
-    if isinstance(error, errors.RequestRepeatedError | errors.ServiceBusyError):
+    if isinstance(error, errors.RequestRepeatedError | errors.ServiceBusyError | errors.WorkTimeoutError):
         return {"Retry-After": str(_BUSY_SECONDS)}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"Retry-After": str(_AWAY_SECONDS)}
@@ -185,7 +191,7 @@ def _answer(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     body = Problem(
-        type=f"/problems#{code}",
+        type=f"{request.scope.get('root_path', '')}/problems#{code}",
         title=code.replace("-", " ").capitalize(),
         status=status,
         detail=detail,
@@ -199,7 +205,7 @@ def _answer(
 def invalid_fields(request: Request, found: Sequence[Mapping[str, Any]]) -> JSONResponse:
     """The answer to fields that pydantic refuses, without the values, which may be photos or passwords."""
     told = found[:_MOST_FIELDS]  # a client can send as many unknown ones as fit into a body
-    fields = [FieldProblem(field=_name(error["loc"]), detail=f"{error['msg']}.") for error in told]
+    fields = [FieldProblem(field=_name(error["loc"]), detail=sentence_of(error)) for error in told]
     first = f"{fields[0].field}: {fields[0].detail}" if fields else "The request cannot be understood."
     return _answer(request, 422, "invalid-request", first, fields=fields)
 

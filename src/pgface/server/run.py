@@ -35,8 +35,6 @@ Announce = Callable[[str, str], None]
 _FACTORY: Final = "pgface.server.app:create_app"
 _PROTOCOL: Final = "pgface.server.connections:BoundedProtocol"
 _MOST_CONNECTIONS: Final = 1_000
-GRACE: Final = 60
-"""Seconds for requests under way when the service is to end."""
 _PAUSE: Final = 0.5
 _SILENCE: Final = 30
 """Seconds after which a process that says nothing is taken for dead; it may take some to begin on a busy machine."""
@@ -149,7 +147,7 @@ def _configuration(
         server_header=False,
         forwarded_allow_ips=settings.trusted_proxies,
         limit_concurrency=_MOST_CONNECTIONS,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
         timeout_worker_healthcheck=_SILENCE,
     )
 

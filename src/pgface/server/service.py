@@ -16,7 +16,7 @@ from pgface.gallery import Gallery
 from pgface.machine import usable_cores
 from pgface.postgres.migrate import require_current
 from pgface.server import metrics
-from pgface.server.inference import BodyBudget, WorkPool
+from pgface.server.inference import Asker, BodyBudget, WorkPool
 from pgface.settings import Settings
 
 _MOST_PASSWORDS_WAITING: Final = 64
@@ -52,7 +52,15 @@ class Service:
             gallery,
             Accounts(gallery),
             FaceLogin(gallery),
-            WorkPool(settings.workers, settings.queue_size, waiting=metrics.waiting, working=metrics.working),
+            WorkPool(
+                settings.workers,
+                settings.queue_size,
+                waiting=metrics.waiting,
+                working=metrics.working,
+                extra=settings.workers,
+                seconds=settings.work_timeout,
+                max_pixels=settings.max_upload_pixels,
+            ),
             WorkPool(
                 usable_cores(),
                 _MOST_PASSWORDS_WAITING,
@@ -70,10 +78,14 @@ class Service:
         return self.gallery.settings
 
     async def infer(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do what needs the model.
+        """Do what needs the model, within PGFACE_WORK_TIMEOUT and only for as long as the client waits.
+
+        Code that takes long ends where it calls `pgface.work.check_work`.
 
         Raises:
             ServiceBusyError: there is too much to do.
+            WorkTimeoutError: it was not done in time.
+            WorkCancelledError: the client has gone.
 
         """
         return await self.inference.run(work, *args, **kwargs)
@@ -92,7 +104,7 @@ class Service:
         return await run_in_threadpool(work, *args, **kwargs)
 
     def close(self) -> None:
-        """Wait for what is in work."""
+        """End what is in work."""
         self.inference.close()
         self.hashing.close()
 
@@ -121,6 +133,25 @@ def service_of(request: Request) -> Service:
     """The service that answers this request."""
     service: Service = request.app.state.service
     return service
+
+
+def asker_of(request: Request) -> Asker:
+    """Who waits for the answer: a program by its key, and a person by the network, whoever they say they are.
+
+    People can register as often as they like, and programs share the network of a data centre.
+    """
+
+    def name() -> str:
+        client = client_of(request)
+        by_key = (client.actor or "").startswith("key ")
+        networks = client.networks
+        return client.actor or "" if by_key or not networks else networks[-1]
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return Asker(name, gone)
 
 
 def client_of(request: Request) -> Client:

@@ -12,3 +12,14 @@ NOT_AT_THE_MOMENT = Sentence("This does not work at the moment; try again later.
 
 # A request cannot be understood
 WHOSE_PHOTO = Sentence("Give email or name: whose photo is it?")
+
+# A field of a request
+NOT_BASE64 = Sentence("This must be a file, or its bytes in base64; it is neither.")
+WHOLE_NUMBER = Sentence("This must be a whole number.")
+AT_MOST_1 = Sentence("This must be at most 1.0.")
+NO_SUCH_FIELD = Sentence("There is no such field.")
+UNUSABLE_VALUE = Sentence("This value cannot be used.")
+
+# A photo with several faces
+SEND_LARGEST = Sentence("crop the photo to one person, or send the field `face` with the value `largest`.")
+SEVERAL_ON_A_PAGE = Sentence("crop the photo to one person, or choose to take the largest below.")

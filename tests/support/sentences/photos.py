@@ -87,3 +87,6 @@ TOO_DARK = Sentence("brightness {brightness} (at least {limit})")
 TOO_BRIGHT = Sentence("brightness {brightness} (at most {limit})")
 TURNED_TOO_FAR = Sentence("yaw {yaw}° (at most {limit}° to either side)")
 RAISED_TOO_FAR = Sentence("pitch {pitch}° (at most {limit}° up or down)")
+
+# A photo that is sent to the service
+MAX_UPLOAD_PIXELS = Sentence("the limit is 25.0; make the photo smaller, or raise PGFACE_MAX_UPLOAD_PIXELS.")

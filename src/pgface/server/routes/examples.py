@@ -59,6 +59,7 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
         "threshold": 0.45,
         "gallery_threshold": 0.45,
         "faces": [_FACE | {"identified": True, "matches": [_MATCH]}],
+        "faces_found": 1,
     },
     "VerificationOut": _COMPARISON | {"user_id": 12},
     "ComparisonOut": _COMPARISON,

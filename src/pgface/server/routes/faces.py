@@ -25,7 +25,7 @@ router = APIRouter(tags=["faces"])
 async def identify(
     service: TheService, _: Annotated[Caller, scoped("identify")], asked: Annotated[Probe, body(Probe, photos=1)]
 ) -> IdentificationOut:
-    """For every face in it. A photo without a face is an answer, not an error."""
+    """For every face in it, or for the largest if there are many. A photo without a face is an answer, not an error."""
     found = await service.infer(service.gallery.identify, asked.photo, threshold=asked.threshold, top=asked.top)
     return IdentificationOut.of(found)
 
@@ -66,8 +66,8 @@ async def detect(
     asked: Annotated[Picture, body(Picture, photos=1)],
 ) -> FacesOut:
     """Boxes, landmarks and quality; nobody is searched for."""
-    faces = await service.infer(service.gallery.faces, asked.photo)
-    return FacesOut(faces=[FaceOut(**FaceOut.values(face)) for face in faces])
+    found = await service.infer(service.gallery.detect, asked.photo)
+    return FacesOut(faces=[FaceOut(**FaceOut.values(face)) for face in found])
 
 
 def _claimed(caller: Caller, asked: Claim) -> UserRef:

@@ -18,7 +18,7 @@ from pgface.errors import PgfaceError
 from pgface.server.problems import http_problem
 from pgface.server.web import account, admin, entrance, face
 from pgface.server.web.languages import N_
-from pgface.server.web.pages import failure_page, viewer_of
+from pgface.server.web.pages import failure_page, path_of, viewer_of
 
 __all__ = ["add_pages"]
 
@@ -46,7 +46,7 @@ def add_pages(app: FastAPI) -> None:
     async def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
         browser = "text/html" in request.headers.get("accept", "")
-        if not browser or request.url.path.startswith("/api/"):
+        if not browser or path_of(request).startswith("/api/"):
             return http_problem(request, error)
         with suppress(PgfaceError):
             await viewer_of(request)

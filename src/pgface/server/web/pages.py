@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import cache, partial
@@ -17,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.ext import Extension
 from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 
@@ -28,6 +30,7 @@ from pgface.errors import (
     NotPermittedError,
     PgfaceError,
     RequestError,
+    SeveralFacesError,
     TooManyAttemptsError,
 )
 from pgface.people import shown_email
@@ -40,6 +43,8 @@ from pgface.server.web.languages import N_, NAMES, Language, language_of, transl
 SEE_OTHER = 303
 _LONGEST_QUERY = 400
 _LONGEST_PATH = 500
+_LOCAL = re.compile(r'(\s(?:href|src|action|formaction)=")(?=/|\{\{)')
+"""Before a path of this service in a template, or a variable that holds one."""
 _FAILED = N_("Something went wrong in the service. Its operator can find the reason in the log.")
 
 
@@ -135,7 +140,8 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     caller = getattr(request.state, "caller", None)
     common = {
         "viewer": caller if isinstance(caller, Person) else None,
-        "path": request.url.path,
+        "path": path_of(request),
+        "root": request.scope.get("root_path", ""),
         "here": _address(request),
         "problem": None,
         "request_id": request.state.request_id,
@@ -159,6 +165,8 @@ def explain(request: Request, error: PgfaceError) -> str:
         more = N_("There were too many attempts in vain; try again in %(seconds)s seconds.")
         message = one if error.retry_after == 1 else more
         return translate(language, message) % {"seconds": error.retry_after}
+    if isinstance(error, SeveralFacesError) and language == "en":
+        return str(error).replace(SeveralFacesError.CHOICE, "choose to take the largest below")
     detail = public_detail(request, error)
     if language == "en" or (translated := translate(language, detail)) != detail:
         return detail if language == "en" else translated
@@ -191,10 +199,16 @@ def refused(request: Request, template: str, error: PgfaceError, **values: Any) 
     return page
 
 
+def path_of(request: Request) -> str:
+    """The path of a request, without the path of a shared host at which the service is."""
+    return request.url.path.removeprefix(request.scope.get("root_path", "")) or "/"
+
+
 def _address(request: Request) -> str:
     """Where this page can be asked for again."""
     asked = f"?{request.url.query}" if request.url.query else ""
-    return request.url.path + asked if request.method == "GET" and len(asked) <= _LONGEST_QUERY else request.url.path
+    path = path_of(request)
+    return path + asked if request.method == "GET" and len(asked) <= _LONGEST_QUERY else path
 
 
 def redirect(path: str) -> RedirectResponse:
@@ -204,7 +218,7 @@ def redirect(path: str) -> RedirectResponse:
 
 def to_login(request: Request) -> Response:
     """Where somebody goes who has to log in first; and back to the page afterwards, if it can be shown again."""
-    path = request.url.path if request.method == "GET" else "/"
+    path = path_of(request) if request.method == "GET" else "/"
     response = redirect(f"/login?next={quote(path, safe='/')}")
     forget_login(response)
     return response
@@ -227,6 +241,14 @@ def forget_login(response: Response) -> None:
     response.delete_cookie(COOKIE, secure=True, httponly=True, samesite="lax")
 
 
+class _UnderRoot(Extension):
+    """Puts the path of a shared host before every link, form and file of a template, which are written without it."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
+        """The template's source, before it is compiled; nothing that users have written is in it."""
+        return _LOCAL.sub(r"\1{{ root }}", source)
+
+
 @cache
 def _environment(language: Language) -> Environment:
     environment = Environment(
@@ -235,7 +257,7 @@ def _environment(language: Language) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n"],
+        extensions=["jinja2.ext.i18n", _UnderRoot],
     )
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         partial(translate, language),

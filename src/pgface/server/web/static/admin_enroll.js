@@ -1,7 +1,7 @@
 // Adding photos: what was chosen is shown with whom it is of, and sent a few at a time.
 
 const version = new URL(import.meta.url).search;
-const { Problem, fill, post, showProblem, wordsOf } = await import(`./admin_send.js${version}`);
+const { Problem, at, fill, post, showProblem, wordsOf } = await import(`./admin_send.js${version}`);
 const { takeFiles } = await import(`./admin_drop.js${version}`);
 
 const AT_ONCE = 3;
@@ -175,7 +175,7 @@ function personOf(path) {
 function link(element, user) {
   if (element.textContent === "") return; // their own page
   const anchor = document.createElement("a");
-  anchor.href = `/admin/people/${user.id}`;
+  anchor.href = at(`/admin/people/${user.id}`);
   anchor.textContent = user.name;
   element.replaceChildren(anchor);
 }

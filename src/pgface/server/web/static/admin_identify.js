@@ -1,7 +1,7 @@
 // Who is in a photo? The answer is drawn over the picture, which stays in the browser, and told as a card for each face.
 
 const version = new URL(import.meta.url).search;
-const { fill, post, showProblem, wordsOf } = await import(`./admin_send.js${version}`);
+const { at, fill, post, showProblem, wordsOf } = await import(`./admin_send.js${version}`);
 const { takeFiles } = await import(`./admin_drop.js${version}`);
 
 const BEST = 5; // people shown for each face
@@ -133,7 +133,7 @@ function row(match, threshold, above) {
   const bar = element.querySelector(".bar");
   const anchor = element.querySelector("a");
   const length = (similarity) => `${100 * Math.max(0, similarity)}%`;
-  anchor.href = `/admin/people/${match.user_id}`;
+  anchor.href = at(`/admin/people/${match.user_id}`);
   anchor.textContent = match.name;
   element.classList.toggle("above", above);
   element.querySelector(".number").textContent = number(match.similarity, 3);

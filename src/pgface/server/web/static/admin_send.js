@@ -9,6 +9,11 @@ export function wordsOf(element) {
   return { ...JSON.parse(element.dataset.words), reasons };
 }
 
+/** Where a path of this service is: behind a proxy it may be below a path of a shared host. */
+export function at(path) {
+  return new URL(`..${path}`, import.meta.url).href;
+}
+
 /** `text` with its `{names}` replaced. */
 export function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
@@ -26,7 +31,7 @@ export class Problem extends Error {
 /**
  * Post a form and give the answer's JSON.
  *
- * @param {string} url
+ * @param {string} url a path of this service
  * @param {FormData} form
  * @param {object} options
  *   signal: an AbortSignal; onSent: called with the part that was sent, 0 to 1;
@@ -61,7 +66,7 @@ function once(url, form, headers, signal, onSent) {
     signal?.throwIfAborted();
     const request = new XMLHttpRequest(); // fetch does not tell how much was sent
     const abort = () => request.abort();
-    request.open("POST", url);
+    request.open("POST", at(url));
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => event.lengthComputable && onSent?.(event.loaded / event.total);
     request.onload = () =>

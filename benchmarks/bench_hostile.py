@@ -1,0 +1,249 @@
+"""Measure what two hostile clients do to an honest one: the time of its identifications with and without them.
+
+Runs `pgface serve` on the embedded PostgreSQL in a temporary folder, which is removed at the end. Everything goes over
+loopback, with a fixed number of connections and for a fixed time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from itertools import cycle
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from pgface import Gallery, Settings
+from pgface.accounts import Client, create_key
+from pgface.benchmark.facts import machine
+from pgface.benchmark.report import table
+from pgface.benchmark.timing import Row, figure
+from pgface.postgres.embedded import EmbeddedPostgres
+from samples import Samples, find_samples, insightface_weights
+from service_client import Load, connected, posted
+from service_part import fill_up, people_of
+from service_process import RunningService, running
+
+PACKAGES = ("pgface", "fastapi", "uvicorn", "insightface", "onnxruntime", "dlib-bin")
+TARGET: Final = 3.0
+"""The honest client's p95 with hostile clients beside it, at most, against its p95 alone."""
+HOSTILE: Final = 2
+FACES: Final = 1_000
+_COLLAGE: Final = 320
+_GIF_SIDE: Final = 8_000
+_FRAME_SIDE: Final = 4_990
+_LEAVES_AFTER: Final = 0.1
+"""Seconds."""
+_ROUNDS: Final = 4
+_ENOUGH: Final = 100
+"""Answers, with and without hostile clients, for a 95th percentile that means something."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    parser.add_argument("--seconds", type=float, default=60.0, help="with the hostile clients, in all (60)")
+    arguments = parser.parse_args()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    with tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder:
+        rows = _run(Path(folder), console, arguments.seconds)
+    if rows:
+        console.print(table(f"pgface serve, {HOSTILE} hostile clients beside an honest one", rows))
+        console.print(", ".join(f"{name} {value}" for name, value in machine(PACKAGES).items()), soft_wrap=True)
+    if arguments.json is not None:
+        figures = {"machine": machine(PACKAGES), "rows": [asdict(row) for row in rows]}
+        arguments.json.write_text(json.dumps(figures, indent=2))
+
+
+def _run(scratch: Path, console: Console, seconds: float) -> list[Row]:
+    settings = Settings.model_validate({"database_url": None, "data_dir": scratch / "data"})
+    samples = find_samples(scratch)
+    if samples is None:
+        console.print("skipped: there is no photo on this machine to measure the service with")
+        return []
+    model = str(insightface_weights() or "dlib")
+    with EmbeddedPostgres(settings.postgres_dir), Gallery.create(settings, model=model) as gallery:
+        people_of(gallery, samples)
+        fill_up(gallery, FACES)
+        keys = [create_key(gallery.database, "benchmark", ["identify"], Client())[0] for _ in range(1 + HOSTILE)]
+        console.print(f"{gallery.engine.identity.name}; photos: {samples.description}")
+        photos = hostile_photos(samples)
+        for name, photo in photos.items():
+            console.print(f"hostile: {name}, {len(photo):,} bytes")
+        with running(settings, scratch / "service.log") as service:
+            return _measure(service, keys, samples, photos, seconds)
+
+
+def _measure(
+    service: RunningService, keys: list[str], samples: Samples, photos: dict[str, bytes], seconds: float
+) -> list[Row]:
+    honest = Load(port=service.port, key=keys[0], photos=[str(file) for file in samples.files], clients=1)
+    alone, beside = Counter[int](), Counter[int]()
+    times_alone: list[float] = []
+    times_beside: list[float] = []
+    seen: Counter[str] = Counter()
+    asyncio.run(identify(honest, 2, Counter(), []))  # warm up
+    for _ in range(_ROUNDS):
+        asyncio.run(identify(honest, seconds / _ROUNDS / 2, alone, times_alone))
+        hostile = [Load(port=service.port, key=key, photos=[], clients=0) for key in keys[1:]]
+        with _Attackers(hostile, photos, seconds / _ROUNDS) as attackers:
+            time.sleep(1)
+            asyncio.run(identify(honest, seconds / _ROUNDS - 1, beside, times_beside))
+        seen += attackers.seen
+    return _rows(times_alone, times_beside, (alone, beside), seen, service)
+
+
+def _rows(
+    alone: list[float],
+    beside: list[float],
+    statuses: tuple[Counter[int], Counter[int]],
+    seen: Counter[str],
+    service: RunningService,
+) -> list[Row]:
+    (before, after) = (np.percentile(times, (50, 95)) * 1000 for times in (alone, beside))
+    ratio = after[1] / before[1]
+    verdict = "holds" if ratio <= TARGET else "MISSED"
+    if min(len(alone), len(beside)) < _ENOUGH:
+        verdict = f"not told by fewer than {_ENOUGH} answers"
+    return [
+        figure("honest client alone: identify", f"p50 {before[0]:.0f} ms, p95 {before[1]:.0f}", _counts(statuses[0])),
+        figure(
+            "honest client beside them: identify",
+            f"p50 {after[0]:.0f} ms, p95 {after[1]:.0f}",
+            _counts(statuses[1]),
+        ),
+        figure("ratio of p95", f"{ratio:.2f}", f"target: at most {TARGET:g}; {verdict}"),
+        figure("ratio of p50", f"{after[0] / before[0]:.2f}", ""),
+        figure("hostile requests", ", ".join(f"{what} {count:,}" for what, count in sorted(seen.items())), ""),
+        figure("memory of the service at the end (RSS)", f"{service.resident():,.0f} MiB", ""),
+    ]
+
+
+def _counts(statuses: Counter[int]) -> str:
+    return "answers: " + ", ".join(f"{status} {count:,}" for status, count in sorted(statuses.items()))
+
+
+async def identify(load: Load, seconds: float, statuses: Counter[int], times: list[float]) -> None:
+    """The honest client: one photo after the other."""
+    end = time.perf_counter() + seconds
+    photos = cycle([posted(load, "/api/v1/identify", Path(file).read_bytes()) for file in load.photos])
+    async with connected(load) as connection:
+        while time.perf_counter() < end:
+            sent = time.perf_counter()
+            status, _ = await connection.ask(next(photos))
+            statuses[status] += 1
+            times.append(time.perf_counter() - sent)
+
+
+class _Attackers:
+    """The hostile clients, in a process of their own, for so many seconds."""
+
+    def __init__(self, loads: list[Load], photos: dict[str, bytes], seconds: float) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=_attack, args=(loads, photos, seconds, theirs))
+        self.seen: Counter[str] = Counter()
+
+    def __enter__(self) -> _Attackers:
+        self._process.start()
+        self._ours.recv()  # it begins
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seen = self._ours.recv()
+        self._process.join()
+
+
+def _attack(loads: list[Load], photos: dict[str, bytes], seconds: float, pipe: Pipe) -> None:
+    seen: Counter[str] = Counter()
+
+    async def run() -> None:
+        tasks: list[Coroutine[Any, Any, None]] = []
+        for load in loads:
+            requests = {name: posted(load, "/api/v1/identify", photo) for name, photo in photos.items()}
+            tasks += [_again(name, partial(_ask, load, request), seen) for name, request in requests.items()]
+            collage = requests["a collage"]
+            tasks += [_again("leaves", partial(_leave, load, collage), seen) for _ in range(4)]
+            tasks += [_again("a collage", partial(_ask, load, collage), seen) for _ in range(4)]
+        running = [asyncio.create_task(task) for task in tasks]
+        pipe.send(None)
+        await asyncio.sleep(seconds)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    asyncio.run(run())
+    pipe.send(seen)
+
+
+async def _again(name: str, act: Callable[[], Coroutine[Any, Any, int]], seen: Counter[str]) -> None:
+    while True:
+        status = 0
+        with suppress(OSError, asyncio.IncompleteReadError):
+            status = await act()
+        seen[f"{name}: {status}" if status else name] += 1
+        if status in (0, 503):
+            await asyncio.sleep(0.05)  # so that the attackers' own process takes no more than its share
+
+
+async def _ask(load: Load, request: bytes) -> int:
+    async with connected(load) as connection:
+        return (await connection.ask(request))[0]
+
+
+async def _leave(load: Load, request: bytes) -> int:
+    async with connected(load) as connection:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVES_AFTER):
+                await connection.ask(request)
+    return 0
+
+
+def hostile_photos(samples: Samples) -> dict[str, bytes]:
+    """The photos that cost most for their bytes, and the largest that are taken."""
+    noise = np.random.default_rng(0).integers(0, 255, (_FRAME_SIDE // 8, _FRAME_SIDE // 8, 3), dtype=np.uint8)
+    frame = Image.fromarray(noise).resize((_FRAME_SIDE, _FRAME_SIDE))
+    return {
+        "a collage": _encoded(collage(samples), "JPEG", quality=70),
+        "a GIF of 64 MP": _encoded(Image.new("P", (_GIF_SIDE, _GIF_SIDE)), "GIF"),
+        "a GIF of 25 MP": _encoded(Image.new("P", (_FRAME_SIDE, _FRAME_SIDE)), "GIF"),
+        "a WebP of 25 MP": _encoded(Image.new("RGB", (_FRAME_SIDE, _FRAME_SIDE)), "WEBP"),
+        "a progressive JPEG of 25 MP": _encoded(frame, "JPEG", quality=30, progressive=True),
+        "a PNG of 25 MP": _encoded(frame.quantize(64).convert("RGB"), "PNG", compress_level=1),
+    }
+
+
+def collage(samples: Samples, count: int = _COLLAGE, columns: int = 20, side: int = 40) -> Image.Image:
+    """Many small faces in one picture: the middles of the photos."""
+    picture = Image.new("RGB", (columns * side, -(-count // columns) * side))
+    for number, file in zip(range(count), cycle(samples.files), strict=False):
+        with Image.open(file) as photo:
+            width, height = photo.size
+            face = photo.convert("RGB").crop((width // 4, height // 5, width * 3 // 4, height * 4 // 5))
+        picture.paste(face.resize((side, side)), (number % columns * side, number // columns * side))
+    return picture
+
+
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    main()
