@@ -44,7 +44,7 @@ async def answer_challenge(
     answered = await go_on_by_face(service, asked, client)
     if isinstance(answered, Challenge):
         return JSONResponse({"pose": answered.pose, "progress": answered.progress}, 202)
-    response = JSONResponse({"next": local_path(asked.next)})
+    response = JSONResponse({"next": request.scope.get("root_path", "") + local_path(asked.next)})
     keep_login(response, request, answered)
     return response
 

@@ -37,8 +37,11 @@ class Refused extends Error {
   }
 }
 
+// A path of this service, which may be below a path of its host.
+const at = (path) => new URL(`..${path}`, import.meta.url);
+
 async function post(path, body, signal, headers = {}) {
-  const answer = await fetch(path, { method: "POST", body, signal, headers });
+  const answer = await fetch(at(path), { method: "POST", body, signal, headers });
   if (!answer.ok) {
     throw new Refused(answer);
   }
