@@ -112,8 +112,8 @@ class GalleryModel:
             return self._load(self._loader(self.binding.model_name))
         except (ModelNotInstalledError, UnknownModelError) as error:
             name = self.binding.model_name
-            if name == "dlib":  # packages bring it, and the sentence says which
-                raise
+            if name == "dlib" or (self._settings.models_dir / name).is_dir():
+                raise  # packages are missing, and the sentence says which
             raise ModelNotInstalledError(
                 f"The gallery's model {name} (weights with SHA-256 {self.binding.weights_sha256}) is not on this "
                 "machine. " + how_to_bring(name, self._settings.models_dir)

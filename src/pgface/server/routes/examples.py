@@ -52,7 +52,7 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "UserOut": _USER,
     "UserPage": {"next_cursor": "dXNlcnM6MTI", "users": [_USER]},
     "PhotoPage": {"next_cursor": None, "photos": [_PHOTO]},
-    "EnrollmentOut": {"user": _USER, "photo_id": 40, "added": True, "face": _FACE},
+    "EnrollmentOut": {"user": _USER, "photo_id": 40, "added": True, "face": _FACE, "left_aside": []},
     "FacesOut": {"faces": [_FACE]},
     "IdentificationOut": {
         "model": "dlib",
