@@ -31,8 +31,7 @@ from pgface.errors import LivenessError
 from pgface.faces import load_engine
 from pgface.faces.engine import Engine
 from pgface.faces.face_motion import (
-    LEAST_BEYOND_PAPER,
-    LEAST_CORRELATION,
+    LEAST_RELIEF,
     LEAST_RESIDUAL,
     FaceMotion,
     FaceTrack,
@@ -67,14 +66,9 @@ class Login:
         return min(motion.homography_residual for motion in self.motions)
 
     @property
-    def beyond_paper(self) -> float:
+    def relief(self) -> float:
         """The mean over both sides."""
-        return float(np.mean([motion.beyond_paper for motion in self.motions]))
-
-    @property
-    def correlation(self) -> float:
-        """The mean over both sides."""
-        return float(np.mean([motion.depth_correlation for motion in self.motions]))
+        return float(np.mean([motion.relief for motion in self.motions]))
 
     @property
     def admitted(self) -> bool:
@@ -88,10 +82,9 @@ class Login:
 
 FIGURES: tuple[tuple[str, Callable[[Login], float], float], ...] = (
     ("H", lambda login: login.residual, LEAST_RESIDUAL),
-    ("P", lambda login: login.beyond_paper, LEAST_BEYOND_PAPER),
-    ("M", lambda login: login.correlation, LEAST_CORRELATION),
+    ("R", lambda login: login.relief, LEAST_RELIEF),
 )
-"""Homography residual, beyond paper and depth correlation, each with its limit."""
+"""Homography residual and relief, each with its limit."""
 
 
 def photos_of(folder: Path, engine: Engine) -> dict[str, list[Photo]]:
@@ -205,11 +198,11 @@ def proposed_limits(results: Sequence[Login]) -> str:
     real = [login for login in fit if login.kind.startswith("real")]
     heads = real or [login for login in fit if login.kind == "heads of other shapes"]
     flat = [login for login in fit if login.kind.startswith("flat")]
-    paper = [login for login in fit if not login.head and login.residual >= LEAST_RESIDUAL]
+    bent = [login for login in fit if "can" in login.kind or login.kind.startswith("bent")]
     return "; ".join(
         f"{name}: attacks at most {np.nanmax([figure(login) for login in attacks]):.3f}, "
         f"heads from {np.nanmin([figure(login) for login in heads]):.3f} on"
-        for (name, figure, _), attacks in zip(FIGURES, (flat, paper, paper), strict=True)
+        for (name, figure, _), attacks in zip(FIGURES, (flat, bent), strict=True)
         if attacks
     )
 
@@ -282,7 +275,7 @@ def measure(name: str, engine: Engine, arguments: argparse.Namespace, console: C
         console.print(progress, "by geometry")
     console.print(f"{name}: {sum(map(len, photos.values()))} photos, {len(clips)} clips with {len(turns)} turns.")
     console.print(f"Half for the limits: {proposed_limits(results)}")
-    console.print(f"Limits in use: H {LEAST_RESIDUAL}, P {LEAST_BEYOND_PAPER}, M {LEAST_CORRELATION}")
+    console.print(f"Limits in use: H {LEAST_RESIDUAL}, R {LEAST_RELIEF}")
     console.print(table_of([login for login in results if not login.for_fit], f"{name}: the other half"))
     console.print(table_of(results, f"{name}: both halves"))
     console.print(cost(engine, photos))

@@ -17,8 +17,7 @@ from pgface.errors import LivenessError, ModelNotInstalledError
 from pgface.faces.engine import Box, Detection, RawDetection
 from pgface.faces.face_motion import (
     EYE_DISTANCE,
-    LEAST_BEYOND_PAPER,
-    LEAST_CORRELATION,
+    LEAST_RELIEF,
     LEAST_RESIDUAL,
     PATCH_SIZE,
     SMALLEST_FACE,
@@ -108,7 +107,7 @@ def test_a_head_is_admitted(patch: Patch) -> None:
     motions = both(patch, head)
     require_head(motions)
     assert min(motion.homography_residual for motion in motions) > 1.5 * LEAST_RESIDUAL
-    assert min(motion.beyond_paper for motion in motions) > LEAST_BEYOND_PAPER
+    assert min(motion.relief for motion in motions) > LEAST_RELIEF
     assert min(motion.depth_correlation for motion in motions) > 0.5
     assert min(motion.followed for motion in motions) > 0.8
 
@@ -141,7 +140,7 @@ def test_both_sides_are_needed(patch: Patch) -> None:
         require_head([])
 
 
-GOOD = FaceMotion("left", 2 * LEAST_RESIDUAL, LEAST_BEYOND_PAPER + 0.1, LEAST_CORRELATION + 0.3, 1.0)
+GOOD = FaceMotion("left", 2 * LEAST_RESIDUAL, LEAST_RELIEF, 0.1, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +148,9 @@ GOOD = FaceMotion("left", 2 * LEAST_RESIDUAL, LEAST_BEYOND_PAPER + 0.1, LEAST_CO
     [
         replace(GOOD, side="right", homography_residual=LEAST_RESIDUAL - 0.001),
         replace(GOOD, side="right", homography_residual=math.nan),
-        replace(GOOD, side="right", beyond_paper=LEAST_BEYOND_PAPER - 0.15),
+        replace(GOOD, side="right", beyond_paper=LEAST_RELIEF / 2),
         replace(GOOD, side="right", beyond_paper=math.nan),
-        replace(GOOD, side="right", depth_correlation=LEAST_CORRELATION - 0.4),
+        replace(GOOD, side="right", depth_correlation=-0.5),
         replace(GOOD, side="right", depth_correlation=math.nan),
         replace(GOOD, side="right", followed=0.4),
         replace(GOOD, side="right", followed=math.nan),
@@ -224,12 +223,12 @@ def test_the_depth_of_a_face_agrees_with_itself_and_with_no_paper() -> None:
     x, y = grid().T
     itself = relief_of(face_depth(x, y), EVERYWHERE)
     assert itself.depth_correlation == pytest.approx(1)
-    assert itself.beyond_paper > LEAST_BEYOND_PAPER
+    assert itself.beyond_paper > LEAST_RELIEF / 2
     assert relief_of(-face_depth(x, y), EVERYWHERE).depth_correlation == pytest.approx(-1)
     assert relief_of(np.zeros(len(x)), EVERYWHERE) == Relief(0, 0)
     for axis in AXES:
         sideways, _ = bent(x, y, TURN, axis=axis)
-        assert relief_of(sideways, EVERYWHERE).beyond_paper < LEAST_BEYOND_PAPER / 2, math.degrees(axis)
+        assert relief_of(sideways, EVERYWHERE).beyond_paper < LEAST_RELIEF / 2, math.degrees(axis)
 
 
 def test_without_opencv_it_is_said_what_to_install(patch: Patch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, Literal, Self
@@ -44,12 +44,11 @@ SMALLEST_FACE: Final = 70.0
 """Pixels of the shorter side of a face's box."""
 FEWEST_FOLLOWED: Final = 0.5
 """Share of the grid's points that must be followed to the end of a turn."""
-LEAST_RESIDUAL: Final = 0.022
-"""Homography residual of a head, in eye distances. See docs/explanation/liveness.md for how the limits were chosen."""
-LEAST_BEYOND_PAPER: Final = 0.2
-"""Share of a head's motion that bent paper does not explain, mean over a turn to each side."""
-LEAST_CORRELATION: Final = 0.0
-"""Depth correlation of a head, mean over a turn to each side."""
+LEAST_RESIDUAL: Final = 0.018
+"""Homography residual of a head, in eye distances, in each turn."""
+LEAST_RELIEF: Final = 0.23
+"""`FaceMotion.relief` of a head, mean over a turn to each side. docs/explanation/liveness.md says how the limits were
+chosen."""
 
 _FARTHEST_BACK: Final = 1.5
 """Pixels that a point may miss its place by when it is carried to the next frame and back."""
@@ -70,6 +69,11 @@ class FaceMotion:
     """-1 to 1; see there."""
     followed: float
     """Share of the points that were followed, 0 to 1."""
+
+    @property
+    def relief(self) -> float:
+        """One figure of the two: the share beyond paper, up to doubled where it is like the relief of a face."""
+        return self.beyond_paper * (1 + self.depth_correlation)
 
 
 def face_patch(face: Detection) -> NDArray[np.uint8]:
@@ -201,23 +205,11 @@ def require_head(motions: Sequence[FaceMotion]) -> None:
             )
     if {motion.side for motion in motions} != {"left", "right"}:
         raise LivenessError("The motion of the face was not measured to both sides.")
-    beyond_paper = _mean_of_sides(motions, lambda motion: motion.beyond_paper)
-    if not beyond_paper >= LEAST_BEYOND_PAPER:
+    relief = float(np.mean([np.mean([it.relief for it in motions if it.side == side]) for side in ("left", "right")]))
+    if not relief >= LEAST_RELIEF:
         raise LivenessError(
-            f"The face moves like a bent picture, which explains all but {beyond_paper:.3f} of its motion; at least "
-            f"{LEAST_BEYOND_PAPER:.3f} must be left."
+            f"The face moves like a bent picture: its relief is {relief:.3f} and must be at least {LEAST_RELIEF:.3f}."
         )
-    correlation = _mean_of_sides(motions, lambda motion: motion.depth_correlation)
-    if not correlation >= LEAST_CORRELATION:
-        raise LivenessError(
-            f"The face does not move like the relief of a head: the correlation is {correlation:.3f} and must be at "
-            f"least {LEAST_CORRELATION:.3f}."
-        )
-
-
-def _mean_of_sides(motions: Sequence[FaceMotion], figure: Callable[[FaceMotion], float]) -> float:
-    """Either side counts the same, however many turns to it there are."""
-    return float(np.mean([np.mean([figure(it) for it in motions if it.side == side]) for side in ("left", "right")]))
 
 
 def _starting_points() -> NDArray[np.float32]:
