@@ -202,9 +202,9 @@ def test_pictures_without_texture_and_noise_are_refused() -> None:
 
 
 def test_a_small_face_is_refused() -> None:
-    message = says.FACE_TOO_SMALL_TO_FOLLOW.pattern(pixels=60, least=f"{SMALLEST_FACE:.0f}")
+    message = says.FACE_TOO_SMALL_TO_FOLLOW.pattern(pixels=40, least=f"{SMALLEST_FACE:.0f}")
     with pytest.raises(LivenessError, match=message):
-        face_patch(astronaut(box_size=60))
+        face_patch(astronaut(box_size=40))
 
 
 def test_a_patch_has_its_eyes_level_and_in_their_place() -> None:

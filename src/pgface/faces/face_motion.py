@@ -40,8 +40,10 @@ EYE_DISTANCE: Final = 60.0
 _EYES: Final = np.array([88.0, 77.0])
 """The middle of the eyes in it."""
 
-SMALLEST_FACE: Final = 70.0
-"""Pixels of the shorter side of a face's box."""
+SMALLEST_FRONTAL_FACE: Final = 70.0
+"""Pixels of the shorter side of a face's box, where a turn begins."""
+SMALLEST_FACE: Final = 50.0
+"""The same later: the box of a turned head is narrower."""
 FEWEST_FOLLOWED: Final = 0.5
 """Share of the grid's points that must be followed to the end of a turn."""
 LEAST_RESIDUAL: Final = 0.018
@@ -76,6 +78,21 @@ class FaceMotion:
         return self.beyond_paper * (1 + self.depth_correlation)
 
 
+def require_size(face: Detection, smallest: float) -> None:
+    """Refuse a face whose motion cannot be measured.
+
+    Args:
+        face: in a frame.
+        smallest: pixels of the shorter side of its box.
+
+    Raises:
+        LivenessError: it is smaller.
+
+    """
+    if not face.quality.face_size >= smallest:
+        raise LivenessError(f"The face is {face.quality.face_size:.0f} pixels large and not at least {smallest:.0f}.")
+
+
 def face_patch(face: Detection) -> NDArray[np.uint8]:
     """Cut a face out in grey, with its eyes level and at their place, shape (192, 176).
 
@@ -83,10 +100,7 @@ def face_patch(face: Detection) -> NDArray[np.uint8]:
         LivenessError: the face is too small to measure motion in it.
 
     """
-    if not face.quality.face_size >= SMALLEST_FACE:
-        raise LivenessError(
-            f"The face is {face.quality.face_size:.0f} pixels large and not at least {SMALLEST_FACE:.0f}."
-        )
+    require_size(face, SMALLEST_FACE)
     side = CROP_BY_EYES * EYE_DISTANCE
     left, top = 0.5 - _EYES[0] / side, EYES_FROM_TOP - _EYES[1] / side
     width, height = PATCH_SIZE

@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 
 from pgface.errors import LivenessError
 from pgface.faces.engine import Face
-from pgface.faces.face_motion import FaceMotion, FaceTrack, face_patch, require_head
+from pgface.faces.face_motion import (
+    SMALLEST_FRONTAL_FACE,
+    FaceMotion,
+    FaceTrack,
+    face_patch,
+    require_head,
+    require_size,
+)
 
 Turn: TypeAlias = Literal["left", "right", "up"]
 """Of the head, as the person feels it: a person who turns to their left looks towards the right side of the picture."""
@@ -214,6 +221,7 @@ class HeadTurns:
         """Carry the points of the most frontal face along, to where the head has turned farthest."""
         turned = self._turned(face)
         if self.track is None or turned < self.track_begin:
+            require_size(face, SMALLEST_FRONTAL_FACE)
             self.track = FaceTrack.start(face_patch(face))
             self.track_begin = self.track_end = turned
         # A head that stays where it is would add nothing but noise.
