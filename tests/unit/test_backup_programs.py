@@ -22,7 +22,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             program = folder / name
             program.write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version} (Debian {version}-1)'\n")
             program.chmod(0o755)
-    monkeypatch.setattr(programs, "_INSTALLED", (f"{tmp_path}/*",))
+    monkeypatch.setattr(programs, "INSTALLED", (f"{tmp_path}/*",))
     monkeypatch.setattr(programs, "_wheel_folders", list)
     monkeypatch.setenv("PATH", "/bin")
     return tmp_path

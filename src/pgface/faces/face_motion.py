@@ -29,6 +29,7 @@ from pgface.errors import LivenessError, ModelNotInstalledError
 from pgface.faces.align import CROP_BY_EYES, EYES_FROM_TOP
 from pgface.faces.engine import Detection
 from pgface.faces.face_relief import grid, relief_of
+from pgface.packages import how_to_install
 
 Side = Literal["left", "right"]
 """Of the head, as the person feels it; see `pgface.faces.liveness.Turn`."""
@@ -254,8 +255,8 @@ def _import_cv2() -> ModuleType:
         import cv2
     except ImportError as error:
         raise ModelNotInstalledError(
-            "A login by face needs OpenCV, which cannot be imported; run `pip install 'pgface[dlib]'` or "
-            "`pip install 'pgface[insightface]'`."
+            f"A login by face needs OpenCV, which cannot be imported. Run {how_to_install('dlib')} or "
+            f"{how_to_install('insightface')}."
         ) from error
     module: ModuleType = cv2
     return module
