@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pgface.cli.models import app
+from pgface.cli.output import NONE
 from pgface.errors import LicenseNotAcceptedError, ModelDownloadError, UnknownModelError, WeightsMismatchError
 from pgface.faces import models
 from pgface.faces.liveness_models import OWN
@@ -66,7 +67,7 @@ def test_list_those_for_liveness(tmp_path: Path) -> None:
     printed = run_json("install", OWN, "--from", file, "--accept-license")
     assert (printed["installed"], printed["in_registry"]) == (True, False)
     assert run_json("list")["liveness_models"][2] == printed
-    assert run("list").splitlines()[-1].split() == ["liveness", "not", "known", "–", "yes", "–"]
+    assert run("list").splitlines()[-1].split() == ["liveness", "not", "known", NONE, "yes", NONE]
     assert run_json("verify", OWN)["models"][0]["files"][0]["state"] == "whole"
 
 

@@ -51,7 +51,7 @@ FACE_MOVES_LIKE_FLAT_PICTURE = Sentence("The face moves like a flat picture in t
 FACE_MOVES_LIKE_BENT_PICTURE = Sentence("The face moves like a bent picture: ...")
 FACE_NOT_MEASURED_TO_BOTH_SIDES = Sentence("The motion of the face was not measured to both sides.")
 FACE_MOTION_NOT_READABLE = Sentence("The motion of the face so far cannot be read: ...")
-OPENCV_NEEDED = Sentence("A login by face needs OpenCV, which cannot be imported; ...")
+OPENCV_NEEDED = Sentence("A login by face needs OpenCV, which cannot be imported. ...")
 
 # Networks for liveness
 TAKEN_FOR_A_PICTURE = Sentence("{network} takes it for a picture: {score} over {frames} frames")
