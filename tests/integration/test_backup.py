@@ -21,7 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgface.backup import Manifest, back_up, make, recovery, restore, verify
 from pgface.backup.archive import ArchiveWriter, Visitor, read_archive, writing
-from pgface.backup.tables import MIGRATIONS, TABLES
+from pgface.backup.tables import LOCKS, MIGRATIONS, TABLES
 from pgface.bulk import copy_embeddings
 from pgface.errors import (
     ArchiveError,
@@ -183,7 +183,7 @@ def test_every_table_of_a_new_gallery_is_known(settings: Settings) -> None:
             "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type = 'BASE TABLE'",
             settings.schema_name,
         )
-    assert {name for (name,) in made} == {*TABLES, MIGRATIONS}
+    assert {name for (name,) in made} == {*TABLES, MIGRATIONS, LOCKS}
 
 
 def test_pg_restore_alone_restores_the_dump(

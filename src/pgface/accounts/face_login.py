@@ -18,6 +18,7 @@ from pgface.errors import (
     GalleryError,
     LivenessError,
     LoginRefusedError,
+    PgfaceError,
     PhotoError,
     TooManyAttemptsError,
 )
@@ -94,8 +95,9 @@ class FaceLogin:
         client = client or Client()
         searching = self._settings.login_policy == "identify+liveness"
         given = None if searching else same_email(email or "")
+        proof = None
         if self._settings.login_policy == "password+face":
-            self._accounts.check_password(given or "", password or "", client=client, event="login by face")
+            proof = self._accounts.check_password(given or "", password or "", client=client, event="login by face")
         attempt = self._begin(given, client)
         user_id = None if given is None else self._user_id(given)
         try:
@@ -104,7 +106,7 @@ class FaceLogin:
         except (LivenessError, PhotoError, _NotRecognisedError) as error:
             similarity = error.similarity if isinstance(error, _NotRecognisedError) else None
             with self._database.transaction() as connection:
-                record(connection, "login by face", client, user_id=user_id, refused=str(error), similarity=similarity)
+                record(connection, "login by face", client, user_id=user_id, refused=_reason(error), similarity=similarity)
             raise LoginRefusedError("This login by face was refused.") from None
         with self._database.transaction() as connection:
             attempt_succeeded(connection, attempt)
@@ -115,6 +117,7 @@ class FaceLogin:
                 found.user_id,
                 confidence=found.similarity,
                 password_given=password_given,
+                proof=proof,
                 seconds=seconds,
             )
             record(connection, "login by face", client, user_id=found.user_id, similarity=found.similarity)
@@ -174,6 +177,11 @@ class FaceLogin:
         if others and best.similarity - others[0].similarity < self._settings.login_margin:
             raise _NotRecognisedError(f"user {others[0].user_id} is nearly as similar", best.similarity)
         return _Recognised(best.user_id, best.similarity)
+
+
+def _reason(error: LivenessError | PhotoError | _NotRecognisedError) -> str | PgfaceError:
+    """Of a photo's error without its own sentence, in which the file's name stands."""
+    return error if isinstance(error, PhotoError) else str(error)
 
 
 class _NotRecognisedError(Exception):

@@ -44,13 +44,15 @@ def vector_index_to_oneself(connection: psycopg.Connection) -> Iterator[None]:
 def try_vector_index_to_oneself(connection: psycopg.Connection) -> Iterator[bool]:
     """The same without waiting; gives whether it is so."""
     with translated():
-        mine = connection.execute(queries()["try_lock_index"]).fetchone() == (True,)
+        with connection.transaction():
+            connection.execute(queries()["lock_index_row"])
+            mine = connection.execute(queries()["take_index"]).fetchone() is not None
     try:
         yield mine
     finally:
         if mine and not connection.closed:
             with translated():
-                connection.execute(queries()["unlock_index"])
+                connection.execute(queries()["give_index_back"])
 
 
 def drop_vector_index(connection: psycopg.Connection) -> str:
