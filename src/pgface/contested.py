@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.rows import namedtuple_row
+from psycopg.rows import dict_row
 
 from pgface.enrollment import face_of_another_user, owner_besides
 from pgface.people import Within, id_in_range, unknown_photo
@@ -78,8 +78,7 @@ def accept_face(
 
 
 def _read(connection: psycopg.Connection, **asked: int | None) -> list[ContestedFace]:
-    with connection.cursor(row_factory=namedtuple_row) as cursor:
+    with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(queries()["select_contested_faces"], asked).fetchall()
-    return [
-        ContestedFace(*row[:-1], looks_like=owner_besides(connection, row.embedding, row.user_id)) for row in rows
-    ]
+    likes = [owner_besides(connection, row.pop("embedding"), row["user_id"]) for row in rows]
+    return [ContestedFace(**row, looks_like=like) for row, like in zip(rows, likes, strict=True)]

@@ -14,7 +14,7 @@ from pgface.binding import GalleryModel, read_binding
 from pgface.bulk import load_embeddings
 from pgface.contested import ContestedFace, accept_face, contested_faces
 from pgface.enrollment import enroll_faces, insert_embedding, unit_embedding
-from pgface.errors import SessionNeededError, UnknownPhotoError
+from pgface.errors import DatabaseError, DatabaseUnreachableError, SessionNeededError, UnknownPhotoError
 from pgface.faces.choice import WhichFace, enrollable, one_for_each
 from pgface.faces.engine import Engine
 from pgface.faces.image import PhotoSource
@@ -103,8 +103,7 @@ class Gallery(Recognition):
         with ExitStack() as undo:
             database = undo.enter_context(Database.open(settings))
             gallery = cls(settings, database, GalleryModel(settings, read_binding(database), engine))
-            with database.transaction() as connection:
-                gallery._files.clean(connection)
+            gallery._clean()
             undo.pop_all()
         return gallery
 
@@ -474,6 +473,15 @@ class Gallery(Recognition):
         return read_status(self._database, self._settings, self._model)
 
     # Inside
+
+    def _clean(self) -> None:
+        try:
+            with self._database.transaction() as connection:
+                self._files.clean(connection)
+        except DatabaseUnreachableError:
+            raise
+        except DatabaseError:  # of a user or a server that may only read; another process will do it
+            return
 
     def _fit_search_if_due(self) -> None:
         try:

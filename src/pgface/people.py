@@ -20,7 +20,7 @@ UserRef = int | str
 
 T = TypeVar("T")
 Within = Callable[[psycopg.Connection, T], None]
-"""Called in the transaction of a change, with what is changed, so that what it writes is there with that or not at all."""
+"""Called in the transaction of a change, with what is changed: what it writes is there with that, or not at all."""
 
 UNUSABLE_PASSWORD = "!"  # noqa: S105 - no hash of any scheme, so it verifies no password
 """What stands in `users.password` for a person who has none."""

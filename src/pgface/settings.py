@@ -105,9 +105,9 @@ class Settings(BaseSettings):
     max_own_photos: Annotated[int, Field(ge=1)] = Field(
         default=50, description="photos that a person may have by enrolling them for themselves in the service"
     )
-    audit_days: Annotated[int, Field(ge=30, le=36500)] | None = Field(
+    audit_days: Annotated[int, Field(ge=0, le=36500)] = Field(
         default=90,
-        description="days after which the service removes rows of the audit log, 30 or more; empty to keep them",
+        description="days after which the service removes rows of the audit log, 30 at least; 0 to keep them",
     )
     queue_size: Annotated[int, Field(ge=0)] = Field(
         default=32,

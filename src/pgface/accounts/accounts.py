@@ -33,7 +33,6 @@ from pgface.postgres.database import Database
 from pgface.results import User
 from pgface.schema import queries
 from pgface.texts import email_spellings, same_email
-from pgface.tokens import token_hash
 
 _SECONDS_BETWEEN_LOOKS: Final = 300.0
 """At the kinds of all hashes, which takes one pass over the users."""

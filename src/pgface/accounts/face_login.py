@@ -106,7 +106,9 @@ class FaceLogin:
         except (LivenessError, PhotoError, _NotRecognisedError) as error:
             similarity = error.similarity if isinstance(error, _NotRecognisedError) else None
             with self._database.transaction() as connection:
-                record(connection, "login by face", client, user_id=user_id, refused=_reason(error), similarity=similarity)
+                record(
+                    connection, "login by face", client, user_id=user_id, refused=_reason(error), similarity=similarity
+                )
             raise LoginRefusedError("This login by face was refused.") from None
         with self._database.transaction() as connection:
             attempt_succeeded(connection, attempt)

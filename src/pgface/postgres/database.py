@@ -20,6 +20,7 @@ from pgface.postgres.connection import GalleryConnection, Pooling
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.postgres.errors import connection_error, translated
 from pgface.postgres.migrate import migrate, require_current
+from pgface.postgres.session import settle
 from pgface.schema import Migration, queries
 from pgface.settings import Settings
 
@@ -31,6 +32,8 @@ _MOST_IDLE = 60.0
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "application_name": "pgface",
+    # Before PGCLIENTENCODING, and before what a database or a role has.
+    "client_encoding": "UTF8",
     # Until it is known that nobody else will meet the statement in the same session.
     "prepare_threshold": None,
 }
@@ -263,8 +266,11 @@ def connected(settings: Settings, *, session: bool = False) -> Iterator[Connecti
         if session and settings.direct_url is not None:
             url, pooling = settings.direct_url.get_secret_value(), "auto"
         with _connect(url, settings) as connection:
-            if session and connection.is_pooled(pooling):
+            pooled = connection.is_pooled(pooling)
+            if session and pooled:
                 raise SessionNeededError
+            if not pooled:
+                settle(connection)
             yield connection
 
 

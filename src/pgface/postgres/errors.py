@@ -76,6 +76,11 @@ def translated() -> Iterator[None]:
         raise _from_sqlstate(error) from error
     except psycopg.Error as error:
         raise _from_sqlstate(error) from error
+    except UnicodeDecodeError as error:
+        raise DatabaseError(
+            "A text in the database is not UTF-8: it was written by a program that took another encoding, into a "
+            "database (SQL_ASCII) that takes any bytes. Correct that text; nothing was changed."
+        ) from error
 
 
 def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
@@ -87,6 +92,10 @@ def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
             return PgvectorError(
                 f"This PostgreSQL user may not add pgvector ({message}); "
                 "let an administrator run CREATE EXTENSION vector in this database, then try again."
+            )
+        case pg.InsufficientPrivilege() if "for function" in message:
+            return DatabaseAccessError(
+                f"PostgreSQL refused: {message}; let the gallery's owner run `pgface roles create` after an upgrade."
             )
         case pg.InsufficientPrivilege():
             return DatabaseAccessError(f"PostgreSQL refused: {message}; use a user with the rights for it.")

@@ -809,7 +809,7 @@ SELECT set_config('maintenance_work_mem', %(kilobytes)s || 'kB', false);
 -- A build takes as long as it takes, and ends soon after the program that asked for it.
 SELECT set_config(name, CASE name WHEN 'client_connection_check_interval' THEN '5s' ELSE '0' END, false)
 FROM pg_settings
-WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'client_connection_check_interval');
+WHERE name IN ('statement_timeout', 'transaction_timeout', 'client_connection_check_interval');
 
 -- limit_waiting --
 -- For the transactions of others: until this one ends, or the session does.
@@ -1465,3 +1465,16 @@ RETURNING user_id;
 
 -- count_photos_of_user --
 SELECT count(*) FROM photos WHERE user_id = %(user_id)s;
+
+-- is_contested --
+SELECT EXISTS (SELECT FROM contested_faces WHERE photo_id = %(photo_id)s);
+
+-- count_contested_faces --
+SELECT count(*) FROM contested_faces;
+
+-- build_alone_if_faulty --
+-- Parallel builds of HNSW indexes write beyond their memory in pgvector before 0.8.2.
+SELECT set_config('max_parallel_maintenance_workers', '0', false)
+FROM pg_extension
+WHERE extname = 'vector'
+    AND string_to_array(regexp_replace(extversion, '[^0-9.]', '', 'g'), '.')::integer[] < '{0,8,2}';

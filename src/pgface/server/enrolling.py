@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg.rows import scalar_row
@@ -14,7 +14,10 @@ from pgface.faces.choice import WhichFace
 from pgface.faces.image import Upload
 from pgface.people import UserRef
 from pgface.results import Enrollment, StoredPhoto
+from pgface.schema import queries
 from pgface.server.service import Service
+
+_ADMINISTRATORS_ENROLL: Final = "An administrator enrolls photos here, because a face alone logs in."
 
 
 def enroll(
@@ -44,7 +47,7 @@ def enroll_own(
 
     """
     if service.settings.login_policy == "identify+liveness":
-        raise NotPermittedError("An administrator enrolls photos here, because a face alone logs in.")
+        raise NotPermittedError(_ADMINISTRATORS_ENROLL)
     most = service.settings.max_own_photos
     (photos,) = service.gallery.database.read("count_photos_of_user", {"user_id": user_id}, row_factory=scalar_row)
     if photos >= most:
@@ -94,5 +97,7 @@ def photo_of(service: Service, user_id: int, photo_id: int) -> StoredPhoto:
 def _enrollment_noted(client: Client) -> Any:
     def note(connection: psycopg.Connection, done: Enrollment) -> None:
         record(connection, "photo enrolled", client, user_id=done.user.id)
+        if connection.execute(queries()["is_contested"], {"photo_id": done.photo_id}).fetchone() == (True,):
+            record(connection, "face contested", client, user_id=done.user.id)
 
     return note

@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -69,6 +70,8 @@ class Surroundings:
                     headers.setdefault(name, value)
                 # Whatever tells of people is kept nowhere on its way.
                 headers.setdefault("Cache-Control", "no-store")
+                if "location" in headers:
+                    headers["Location"] = _without_host(headers["location"])
             elif method == "HEAD":
                 message = {**message, "body": b""}
             await send(message)
@@ -81,6 +84,15 @@ class Surroundings:
                 await answer(scope, receive, send_with_headers)
         finally:
             _note(request, method, status, time.perf_counter() - started)
+
+
+def _without_host(location: str) -> str:
+    """Where a redirect leads to on this service, so that it does not repeat the host that a client claims."""
+    parts = urlsplit(location)
+    if not parts.netloc:
+        return location
+    # Of several slashes at the beginning a browser would take the rest for a host.
+    return urlunsplit(("", "", f"/{parts.path.lstrip('/')}", parts.query, ""))
 
 
 def _note(request: Request, method: str, status: int, seconds: float) -> None:

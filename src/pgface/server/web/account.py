@@ -9,8 +9,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from pgface.errors import (
-    FaceOfAnotherUserError,
+    GalleryError,
     LoginRefusedError,
+    NotPermittedError,
     PgfaceError,
     PhotoError,
     TooManyAttemptsError,
@@ -20,7 +21,7 @@ from pgface.errors import (
 )
 from pgface.server.bodies import Body, PhotoField, body
 from pgface.server.callers import Person
-from pgface.server.enrolling import enroll, erase_face, erase_photo
+from pgface.server.enrolling import enroll, enroll_own, erase_face, erase_photo
 from pgface.server.requests import PasswordChange, PasswordOnly
 from pgface.server.routes.ids import LoginId, PhotoId
 from pgface.server.service import Service, TheClient, TheService
@@ -70,8 +71,11 @@ async def add_photo(
 ) -> Response:
     """From a file, or from the camera, whose script puts it into the same form."""
     try:
-        added = await service.infer(enroll, service, client, asked.photo, person.login.user_id)
-    except (PhotoError, FaceOfAnotherUserError) as error:
+        if person.administrator:
+            added = await service.infer(enroll, service, client, asked.photo, person.login.user_id)
+        else:
+            added = await service.infer(enroll_own, service, client, asked.photo, person.login.user_id)
+    except (PhotoError, GalleryError, NotPermittedError) as error:
         return await _again(request, service, person, "photo", error)
     return _done("photo-added" if added.added else "photo-known")
 

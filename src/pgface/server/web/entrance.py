@@ -96,7 +96,7 @@ async def log_in(
         login = await enter_by_password(service, asked, client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         return refused(request, "login.html", error, email=asked.email, next=local_path(asked.next), done="")
-    return _entered(request, login, asked.next)
+    return await _entered(request, login, asked.next)
 
 
 @router.post("/logout")
@@ -133,7 +133,7 @@ async def register(
         filled_in = {"name": asked.name or "", "email": asked.email, "next": local_path(asked.next)}
         return refused(request, "register.html", error, wrong=_wrong_field(error, asked.email), **filled_in)
     login = await enter_by_password(service, Credentials(email=asked.email, password=asked.password), client)
-    return _entered(request, login, asked.next)
+    return await _entered(request, login, asked.next)
 
 
 @router.get("/problems")
@@ -156,7 +156,7 @@ def _wrong_field(error: PgfaceError, email: str) -> str | None:
     return "email" if of_email else "name"
 
 
-def _entered(request: Request, login: NewLogin, next_path: str) -> Response:
+async def _entered(request: Request, login: NewLogin, next_path: str) -> Response:
     response = redirect(local_path(next_path))
-    keep_login(response, request, login)
+    await keep_login(response, request, login)
     return response

@@ -42,7 +42,7 @@ async def answer_challenge(
     """As the API's login by face, but the token goes into the cookie; a script is told where to go on."""
     login = await enter_by_face(service, asked, client)
     response = JSONResponse({"next": local_path(asked.next)})
-    keep_login(response, request, login)
+    await keep_login(response, request, login)
     return response
 
 
