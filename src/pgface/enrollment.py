@@ -153,7 +153,7 @@ def enroll_faces(
         GalleryError: two of the faces are for the same user.
 
     """
-    with files.writing() as batch, database.transaction() as connection:
+    with files.writing() as batch, database.transaction_alone() as connection:
         connection.execute(queries()["lock_enrollment"])
         users = [get_or_add_user(connection, user_ref, name) for user_ref, name, _ in wanted]
         _refuse_two_faces_of_one_user(photo.name, users)
@@ -204,7 +204,7 @@ def enroll_batch(
     """
     if not photos:
         return []
-    with files.writing() as batch, database.transaction() as connection:
+    with files.writing() as batch, database.transaction_alone() as connection:
         connection.execute(queries()["lock_enrollment"])
         outcomes: list[int | FaceOfAnotherUserError | None] = [None] * len(photos)
         accepted: list[int] = []

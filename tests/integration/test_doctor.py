@@ -23,7 +23,7 @@ from pgface.doctor.server import judge_extension
 from pgface.errors import TableLockedError
 from pgface.gallery import Gallery
 from pgface.postgres.database import initialise
-from pgface.schema import migrations
+from pgface.schema import migrations, queries
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner
 from support.databases import Template
@@ -755,9 +755,7 @@ def test_strays_are_left_alone_while_a_backup_copies(settings: Settings, enrolle
     stray = photo.with_name(f"{photo.name[:2]}{'f' * 30}.jpg")
     stray.write_bytes(b"a face")
     with sql_on(settings) as backup, backup.transaction():
-        backup.execute(
-            "SELECT pg_advisory_xact_lock(hashtext('pgface.photo_files'), 'gallery'::regclass::oid::integer)"
-        )
+        backup.execute(queries()["hold_photo_files"])
         refused = cli(settings)("photos", "strays", "--delete", "--yes", code=1)
         assert commands.BACKUP_IS_COPYING_PHOTO_FILES in refused.stderr
     assert stray.exists()

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
+from weakref import WeakKeyDictionary
 
 import pytest
 from fastapi.testclient import TestClient
@@ -37,6 +38,9 @@ NASTY = """<script>alert("1")</script> & 100 %s {{ 7*7 }}"""
 PAGES = ("gallery", "people/{id}", "people/{id}/erase", "identify", "status", "keys", "keys/1/revoke", "audit")
 FORMS = ("people/{id}/password", "people/{id}/logins/end", "people/{id}/erase", "keys", "keys/1/revoke")
 
+_owners: WeakKeyDictionary[Gallery, Settings] = WeakKeyDictionary()
+"""The settings by which a gallery's owner opens it."""
+
 
 @pytest.fixture
 def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
@@ -47,6 +51,7 @@ def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
             owned.add_user(email)
         add_administrator(owned.database, ADMIN, COMMAND_LINE)
     with opened_as_service(settings) as gallery:
+        _owners[gallery] = settings
         yield gallery
 
 
@@ -70,9 +75,10 @@ def logged_in(client: TestClient, gallery: Gallery, email: str) -> TestClient:
 
 
 def token_of(gallery: Gallery, email: str) -> str:
-    """Of a new login, as if by password."""
-    with gallery.database.transaction() as connection:
-        return begin_login(connection, gallery.user(email).id, confidence=1.0, password_given=True, seconds=3600).token
+    """Of a new login by password; the gallery's owner needs none."""
+    user_id = gallery.user(email).id
+    with Database.open(_owners[gallery]) as owner, owner.transaction() as connection:
+        return begin_login(connection, user_id, confidence=1.0, password_given=True, seconds=3600).token
 
 
 def page(client: TestClient, path: str, status: int = 200) -> str:

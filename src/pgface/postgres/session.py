@@ -55,14 +55,14 @@ def settle(connection: psycopg.Connection[Any]) -> None:
 
     """
     with translated():
-        connection.execute(settings(connection))
+        connection.execute(settings(connection), prepare=False)
         _require_triggers(connection)
 
 
 def settle_transaction(connection: psycopg.Connection[Any]) -> None:
     """Set a transaction, whatever the session is."""
     with translated():
-        connection.execute(settings(connection, local=True))
+        connection.execute(settings(connection, local=True), prepare=False)
 
 
 def settings(connection: psycopg.Connection[Any], *, local: bool = False) -> bytes:
