@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import pytest
 from fastapi.testclient import TestClient
-from psycopg import Cursor
+from psycopg import Connection, Cursor
 
 from pgface.accounts import COMMAND_LINE, Accounts, add_administrator, list_keys, read_audit
 from pgface.accounts.audit import Event
@@ -115,13 +115,13 @@ def test_only_administrators_see_any_of_it(client: TestClient, gallery: Gallery)
     assert Accounts(gallery).logins(ORDINARY)
 
 
-def test_a_face_alone_does_not_make_an_administrator(client: TestClient, gallery: Gallery) -> None:
+def test_a_face_alone_does_not_make_an_administrator(
+    client: TestClient, gallery: Gallery, connection: Connection
+) -> None:
     logged_in(client, gallery, ADMIN)
-    with gallery.database.transaction() as connection:
-        connection.execute("UPDATE auth_tokens SET confidence = 0.8")
+    connection.execute("UPDATE auth_tokens SET confidence = 0.8")
     page(client, "gallery")  # by face, and the password was given too
-    with gallery.database.transaction() as connection:
-        connection.execute("UPDATE auth_tokens SET password_given = false")
+    connection.execute("UPDATE auth_tokens SET password_given = false")
     for path in PAGES:
         page(client, path.format(id=1), 403)
 
@@ -409,13 +409,12 @@ def test_a_key_is_shown_once_and_revoked(admin: TestClient, gallery: Gallery) ->
     assert len(read_audit(gallery.database, event="key revoked")) == 1
 
 
-def test_the_audit_log_is_filtered_and_paged(admin: TestClient, gallery: Gallery) -> None:
-    with gallery.database.transaction() as connection:
-        connection.execute(
-            "INSERT INTO audit_log (at, event, outcome, reason, user_id, address, similarity) "
-            "SELECT '2025-03-01 12:34+07', 'login by face', 'refused', '<b>it is another face</b>', 999, "
-            "'2001:db8::7', 0.123 FROM generate_series(1, 70)"
-        )
+def test_the_audit_log_is_filtered_and_paged(admin: TestClient, gallery: Gallery, connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO audit_log (at, event, outcome, reason, user_id, address, similarity) "
+        "SELECT '2025-03-01 12:34+07', 'login by face', 'refused', '<b>it is another face</b>', 999, "
+        "'2001:db8::7', 0.123 FROM generate_series(1, 70)"
+    )
     text = page(admin, "audit?event=login+by+face&user=999")
     rows = re.findall(r'<th scope="row" class="time">(.*?)</th>', text)
     assert rows == ["1 Mar 2025 05:34 UTC"] * 50

@@ -76,6 +76,7 @@ MAY_IMPORT = {
         "signals",
         "stages",
         "texts",
+        "tokens",
     },
     "photo_inventory": {"schema", "postgres", "photo_files"},
     "doctor": {
