@@ -22,7 +22,10 @@ from pgface.doctor import CHECKS, Finding, diagnose, machine, mend, server
 from pgface.doctor.server import judge_extension
 from pgface.errors import TableLockedError
 from pgface.gallery import Gallery
+from pgface.index import read_index_status
+from pgface.index.advice import advise_indexes
 from pgface.postgres.database import initialise
+from pgface.postgres.index import vector_index_to_oneself
 from pgface.schema import migrations, queries
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner
@@ -423,6 +426,10 @@ def test_a_pgvector_that_can_be_updated(settings: Settings, plain: Connection) -
         ("0.10.0", "0.10.0", "fine", ""),
         ("0.10.0", "0.9.0", "fine", ""),
         ("0.8.1", None, "problem", "apt install"),
+        ("0.8.1", "0.8.5", "problem", "max_parallel_maintenance_workers = 0"),
+        ("0.8.2", "0.8.2", "problem", "pgface index build --method hnsw"),
+        ("0.8.3", "0.8.4", "problem", "build that index again"),
+        ("0.8.4", "0.8.4", "fine", ""),
     ],
 )
 def test_versions_of_pgvector(installed: str | None, available: str | None, state: str, mends: str) -> None:
@@ -430,6 +437,19 @@ def test_versions_of_pgvector(installed: str | None, available: str | None, stat
     assert finding.state == state
     assert mends in finding.mend
     assert bool(finding.mend) == bool(mends)
+
+
+@pytest.mark.parametrize(("version", "workers", "told"), [("0.8.1", "0", 3), ("0.8.3", "2", 1), ("0.8.4", "2", 0)])
+def test_what_is_dangerous_in_an_old_pgvector_is_not_done(
+    gallery: Gallery, connection: psycopg.Connection, version: str, workers: str, told: int
+) -> None:
+    connection.execute("UPDATE pg_extension SET extversion = %s WHERE extname = 'vector'", (version,))
+    with gallery.database.connection_of_its_own() as own:
+        own.execute("SET max_parallel_maintenance_workers = 2")
+        with vector_index_to_oneself(own):
+            assert own.execute("SHOW max_parallel_maintenance_workers").fetchone() == (workers,)
+    advice = [one.sentence for one in advise_indexes(read_index_status(gallery.database))]
+    assert sum(f"pgvector {version}" in sentence for sentence in advice) == told
 
 
 @pytest.mark.usefixtures("plain")

@@ -818,6 +818,7 @@ SELECT set_config('lock_timeout', %(time)s, %(in_transaction)s);
 -- index_facts --
 SELECT
     s.vector_index_wanted AS wanted,
+    (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS pgvector,
     pg_total_relation_size('user_templates') + pg_total_relation_size('template_bits') AS search_bytes
 FROM gallery_search s;
 

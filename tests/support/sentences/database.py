@@ -55,3 +55,8 @@ DATABASE_URL_IS_SET = Sentence("PGFACE_DATABASE_URL is set")
 EMBEDDED_SERVER_WAS_NOT_RUNNING = Sentence("The embedded PostgreSQL was not running.")
 SESSIONS_ARE_OPEN = Sentence("{sessions} sessions are open")
 ANOTHER_PROCESS_USES_IT = Sentence("another process is using it")
+
+# What a session or a database is set to
+DATABASE_IS_SQL_ASCII = Sentence("This database has the encoding SQL_ASCII")
+TRIGGERS_ARE_OFF = Sentence("session_replication_role = replica")
+TEXT_IS_NOT_UTF8 = Sentence("A text in the database is not UTF-8")
