@@ -16,7 +16,7 @@ from PIL import Image
 from pgface.accounts import Accounts, Client, FaceLogin, read_audit
 from pgface.accounts import challenge as challenge_module
 from pgface.accounts.challenge import Challenge, Challenges, possible_turns
-from pgface.errors import LivenessError, LoginRefusedError, ModelError, TooManyAttemptsError
+from pgface.errors import LivenessError, LoginRefusedError, ModelError, PhotoFormatError, TooManyAttemptsError
 from pgface.faces import remember_folder
 from pgface.faces.engine import Detection
 from pgface.faces.liveness_models import OWN
@@ -213,7 +213,7 @@ def test_a_still_photo_and_what_is_no_photo(people: Gallery, photos: Photos) -> 
     data = photos("George_W_Bush", 6).read_bytes()
     for frames, reason in (
         ([data] * 20, says.FRAME_SENT_TWICE.format(number=1)),
-        ([b"GIF89a"] * 20, "<bytes>"),
+        ([b"GIF89a"] * 20, str(PhotoFormatError())),  # and not the name of the file
         ([data] * 101, says.MORE_FRAMES_THAN_ARE_READ.format(frames=101, most=100)),
         ([], says.WRONG_NUMBER_OF_FRAMES.format(frames=0, fewest=10, most=100)),
     ):

@@ -99,8 +99,6 @@ def place(postgres: str, tmp_path: Path, insightface_pack: Path, monkeypatch: py
             change = sql.SQL("ALTER ROLE {} SET {} TO {}")
             connection.execute(change.format(sql.Identifier(role), sql.Identifier(name.lower()), sql.Literal(value)))
         urls = [hostile_database(postgres, role) for _ in range(2)]
-        for name, value in OF_THE_ENVIRONMENT.items():
-            monkeypatch.setenv(name, value)
         made = [
             Settings.model_validate(
                 {"database_url": url, "PGFACE_SCHEMA": 'Odd "schema"', "data_dir": tmp_path / f"data{number}"}
@@ -109,7 +107,10 @@ def place(postgres: str, tmp_path: Path, insightface_pack: Path, monkeypatch: py
         ]
         for settings in made:
             remember_folder(str(insightface_pack), settings.models_dir)
-        yield Place(*made)
+        with monkeypatch.context() as environment:
+            for name, value in OF_THE_ENVIRONMENT.items():
+                environment.setenv(name, value)
+            yield Place(*made)
         for url in urls:
             drop_database(postgres, url)
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
@@ -150,7 +151,7 @@ def test_what_the_code_relies_on_is_set_in_every_session(place: Place) -> None:
                 connection.execute("SELECT pg_sleep(0.5)")
                 time.sleep(0.5)
                 assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
-            time.sleep(0.7)
+            time.sleep(0.7 if settings is place.settings else 0)  # between transactions the session is the pooler's
             with database.transaction() as connection:
                 assert connection.execute("SELECT 'Ł' || E'\\\\'").fetchone() == ("Ł\\",)
 
@@ -163,7 +164,7 @@ def test_a_whole_gallery_lives_there(place: Place, photos: Photos, insightface_p
     for person, number in (("Colin_Powell", 1), ("Tony_Blair", 3)):
         (folder / person).mkdir(parents=True)
         (folder / person / "photo.jpg").write_bytes(photos(person, number).read_bytes())
-    run("enroll", folder)
+    run("enroll", "--folder", folder)
     with Gallery.open(settings) as gallery:
         user = gallery.enroll(photos("Ariel_Sharon", 1), "zoë@example.org", name=NAME, face="largest").user
         assert gallery.user("zoë@example.org").name == NAME
@@ -185,15 +186,12 @@ def test_a_whole_gallery_lives_there(place: Place, photos: Photos, insightface_p
         ("index", "status"),
         ("users", "list"),
         ("audit", "list"),
-        ("roles", "create", "--service", f"s{time.time_ns()}", "--reader", f"r{time.time_ns()}"),
     ):
-        if command[0] == "roles":
-            continue  # this role may make none
         run(*command)
     assert NAME in run("users", "list").stdout
-    doctor = json.loads(run("doctor", "--json", code=1).stdout)
-    told = {finding["check"]: finding["outcome"] for finding in doctor["findings"]} if "findings" in doctor else doctor
-    assert "tables and functions" in str(told)
+    findings = json.loads(run("doctor", "--json").stdout)["findings"]
+    states = {finding["check"]: finding["state"] for finding in findings}
+    assert states["tables and functions"] == states["server"] == states["photo files"] == "fine"
     archive = tmp_path / "backup.tar"
     run("backup", archive)
     restored = runner(environment_of(place.other), tmp_path)

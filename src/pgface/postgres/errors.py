@@ -76,11 +76,6 @@ def translated() -> Iterator[None]:
         raise _from_sqlstate(error) from error
     except psycopg.Error as error:
         raise _from_sqlstate(error) from error
-    except UnicodeDecodeError as error:
-        raise DatabaseError(
-            "A text in the database is not UTF-8: it was written by a program that took another encoding, into a "
-            "database (SQL_ASCII) that takes any bytes. Correct that text; nothing was changed."
-        ) from error
 
 
 def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
@@ -103,6 +98,11 @@ def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
             return PgvectorError(
                 f"pgvector is not on this PostgreSQL server ({message}); install it there "
                 "(the pgvector/pgvector image and most hosted PostgreSQL servers have it), then try again."
+            )
+        case pg.CharacterNotInRepertoire():
+            return DatabaseError(
+                f"A text in the database is not UTF-8 ({message}): it was written in another encoding, into a database "
+                "that takes any bytes (SQL_ASCII). Correct that text; nothing was changed."
             )
         case pg.LockNotAvailable():
             return TableLockedError()

@@ -68,6 +68,9 @@ def settle_transaction(connection: psycopg.Connection[Any]) -> None:
 def settings(connection: psycopg.Connection[Any], *, local: bool = False) -> bytes:
     """The statements that set a session, or, for a pooler in between, one transaction."""
     values = _SETTINGS | (_SINCE_17 if connection.info.server_version >= _VERSION_17 else {})
+    if local:  # it has begun, with the session's defaults
+        isolation = values.pop("default_transaction_isolation")
+        values |= {"transaction_isolation": isolation}
     # A standby server, which only reads, will not be told otherwise.
     if connection.info.parameter_status("in_hot_standby") != "on":
         values |= {"transaction_read_only" if local else "default_transaction_read_only": "off"}
