@@ -356,6 +356,8 @@ def test_pg_dump_s_own_sentence_is_told(enrolled: Gallery, archive: Path, postgr
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, sql.Identifier(role)))
         grant = "GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}"
         connection.execute(sql.SQL(grant).format(schema, sql.Identifier(role)))
+        locks = "GRANT UPDATE ON {}.gallery_locks TO {}"  # which a backup holds
+        connection.execute(sql.SQL(locks).format(schema, sql.Identifier(role)))
         connection.execute(sql.SQL("CREATE TABLE secrets AS SELECT 1"))
     url = make_conninfo(enrolled.url, user=role)
     try:
