@@ -16,7 +16,7 @@ from pgface.errors import EmbeddingError, FaceOfAnotherUserError, GalleryError
 from pgface.faces.engine import EMBEDDING_DIMENSION, Box, Face
 from pgface.faces.image import Photo
 from pgface.faces.pixels import CROP_SIZE
-from pgface.people import UNUSABLE_PASSWORD, Person, UserRef, full_name, get_or_add_user, get_user
+from pgface.people import UNUSABLE_PASSWORD, Person, UserRef, Within, full_name, get_or_add_user, get_user
 from pgface.photo_files import PhotoBatch, PhotoFiles
 from pgface.postgres.database import Database
 from pgface.results import Enrollment, Match, User
@@ -131,8 +131,11 @@ def enroll_faces(
     files: PhotoFiles,
     photo: Photo,
     wanted: Sequence[tuple[UserRef, str | None, Face]],
-    allow_other_user: bool,
+    *,
+    allow_other_user: bool = False,
+    by_themselves: bool = False,
     left_aside: tuple[Box, ...] = (),
+    within: Within[Enrollment] | None = None,
 ) -> list[Enrollment]:
     """Enroll faces of one photo in one transaction: all of them or none.
 
@@ -142,7 +145,9 @@ def enroll_faces(
         photo: the open photo.
         wanted: for each face its user, who is added if the e-mail is new, and the name of one that is added.
         allow_other_user: enroll a face even if the gallery identifies it as another user.
+        by_themselves: set such a face aside as contested, and answer as if it were not.
         left_aside: faces in the background, for the answer.
+        within: is called in the transaction for each that was enrolled.
 
     Raises:
         FaceOfAnotherUserError: a face already belongs to another user.
@@ -150,7 +155,7 @@ def enroll_faces(
         GalleryError: two of the faces are for the same user.
 
     """
-    with files.writing() as batch, database.transaction() as connection:
+    with files.writing() as batch, database.transaction_alone() as connection:
         connection.execute(queries()["lock_enrollment"])
         users = [get_or_add_user(connection, user_ref, name) for user_ref, name, _ in wanted]
         _refuse_two_faces_of_one_user(photo.name, users)
@@ -160,12 +165,15 @@ def enroll_faces(
             if photo_id is not None:
                 enrollments.append(Enrollment(user, photo.name, photo_id, added=False, face=None))
                 continue
-            if not allow_other_user:
-                refuse_face_of_another_user(connection, face, user.id, photo.name)
+            other = None if allow_other_user else owner_besides(connection, face.embedding, user.id)
+            if other is not None and not by_themselves:
+                raise face_of_another_user(photo.name, other.name, other.email, other.similarity)
             candidate = Candidate(user.id, photo.name, photo.content_sha256, face)
-            (photo_id,) = store(connection, batch, [candidate])
+            (photo_id,) = store(connection, batch, [candidate], contested=other is not None)
             enrolled = get_user(connection, user.id)
             enrollments.append(Enrollment(enrolled, photo.name, photo_id, added=True, face=face, left_aside=left_aside))
+            if within is not None:
+                within(connection, enrollments[-1])
         return enrollments
 
 
@@ -198,7 +206,7 @@ def enroll_batch(
     """
     if not photos:
         return []
-    with files.writing() as batch, database.transaction() as connection:
+    with files.writing() as batch, database.transaction_alone() as connection:
         connection.execute(queries()["lock_enrollment"])
         outcomes: list[int | FaceOfAnotherUserError | None] = [None] * len(photos)
         accepted: list[int] = []
@@ -234,7 +242,7 @@ def _enrolled_contents(connection: psycopg.Connection, photos: Sequence[Embedded
 def _belongs_to_another(
     connection: psycopg.Connection, photo: EmbeddedPhoto, earlier: Sequence[EmbeddedPhoto], threshold: float
 ) -> FaceOfAnotherUserError | None:
-    for match in _owners(connection, photo.face):
+    for match in _owners(connection, photo.face.embedding):
         if same_email(match.email) != photo.person.email:
             return face_of_another_user(photo.photo, match.name, match.email, match.similarity)
     # Those accepted before it in this batch are not in the table yet.
@@ -273,8 +281,10 @@ def _spellings(people: Iterable[Person]) -> list[str]:
     return [spelling for email in {person.email for person in people} for spelling in email_spellings(email)]
 
 
-def store(connection: psycopg.Connection, files: PhotoBatch, candidates: Sequence[Candidate]) -> list[int]:
-    """Write crops and rows for faces that were accepted; returns the ids of the photos, in order."""
+def store(
+    connection: psycopg.Connection, files: PhotoBatch, candidates: Sequence[Candidate], *, contested: bool = False
+) -> list[int]:
+    """Write crops and rows for faces that were accepted, or are contested; returns the ids of the photos, in order."""
     if not candidates:
         return []
     ids = [
@@ -288,7 +298,7 @@ def store(connection: psycopg.Connection, files: PhotoBatch, candidates: Sequenc
     copy_rows(connection, "copy_photos", _PHOTO_TYPES, photos)
     copy_rows(
         connection,
-        "copy_face_embeddings",
+        "copy_contested_faces" if contested else "copy_face_embeddings",
         _FACE_TYPES,
         (_face_row(photo_id, c) for photo_id, c in zip(ids, candidates, strict=True)),
     )
@@ -305,16 +315,9 @@ def copy_rows(
             copy.write_row(row)
 
 
-def refuse_face_of_another_user(connection: psycopg.Connection, face: Face, user_id: int, photo: str) -> None:
-    """Refuse a face that the gallery identifies as somebody else.
-
-    Raises:
-        FaceOfAnotherUserError: the sentence says whose it is.
-
-    """
-    for match in _owners(connection, face):
-        if match.user_id != user_id:
-            raise face_of_another_user(photo, match.name, match.email, match.similarity)
+def owner_besides(connection: psycopg.Connection, embedding: NDArray[np.float32], user_id: int) -> Match | None:
+    """The user besides this one as whom the gallery identifies a face, if there is one."""
+    return next((match for match in _owners(connection, embedding) if match.user_id != user_id), None)
 
 
 def face_of_another_user(photo: str, name: str, email: str, similarity: float) -> FaceOfAnotherUserError:
@@ -325,9 +328,9 @@ def face_of_another_user(photo: str, name: str, email: str, similarity: float) -
     )
 
 
-def _owners(connection: psycopg.Connection, face: Face) -> Iterator[Match]:
+def _owners(connection: psycopg.Connection, embedding: NDArray[np.float32]) -> Iterator[Match]:
     with connection.cursor(row_factory=class_row(Match)) as cursor:
-        parameters = {"embedding": face.embedding, "threshold": None, "max_results": 2}
+        parameters = {"embedding": embedding, "threshold": None, "max_results": 2}
         yield from cursor.execute(queries()["find_similar_faces"], parameters)
 
 

@@ -12,8 +12,9 @@ from psycopg.rows import class_row, tuple_row
 
 from pgface.binding import GalleryModel, read_binding
 from pgface.bulk import load_embeddings
+from pgface.contested import ContestedFace, accept_face, contested_faces
 from pgface.enrollment import enroll_faces, insert_embedding, unit_embedding
-from pgface.errors import SessionNeededError, UnknownPhotoError
+from pgface.errors import DatabaseError, DatabaseUnreachableError, SessionNeededError, UnknownPhotoError
 from pgface.faces.choice import EnrollmentChoice, WhichFace, one_for_each
 from pgface.faces.engine import Engine
 from pgface.faces.image import PhotoSource
@@ -21,6 +22,7 @@ from pgface.faces.quality import QualityLimits
 from pgface.folder import FolderReport, FolderRun, OnProgress
 from pgface.people import (
     UserRef,
+    Within,
     add_user,
     delete_face,
     delete_photo,
@@ -102,8 +104,7 @@ class Gallery(Recognition):
         with ExitStack() as undo:
             database = undo.enter_context(Database.open(settings))
             gallery = cls(settings, database, GalleryModel(settings, read_binding(database), engine))
-            with database.transaction() as connection:
-                gallery._files.clean(connection)
+            gallery._clean()
             undo.pop_all()
         return gallery
 
@@ -132,6 +133,8 @@ class Gallery(Recognition):
         name: str | None = None,
         face: WhichFace = "only",
         allow_other_user: bool = False,
+        by_themselves: bool = False,
+        within: Within[Enrollment] | None = None,
     ) -> Enrollment:
         """Enroll the face of a photo for a user.
 
@@ -142,6 +145,10 @@ class Gallery(Recognition):
             face: "only" refuses a photo with several faces, unless the others are in the background
                 (`Settings.background_face`); "largest" takes the largest, "central" the large one nearest the middle.
             allow_other_user: enroll the face even if the gallery identifies it as another user.
+            by_themselves: it is the user who sends the photo, and who must not learn who else is in the gallery. A face
+                of another user is set aside then instead of refused, and the answer is the same: see
+                `contested_faces`.
+            within: is called in the same transaction if the photo is enrolled.
 
         Raises:
             PhotoError: the photo cannot be used: the subclass and the sentence say why.
@@ -153,7 +160,16 @@ class Gallery(Recognition):
             choose = EnrollmentChoice.from_settings(self._settings, face).of(opened.name)
             (found,) = self.engine.detect_and_embed(opened.pixels, choose)
             wanted = [(user, name, found)]
-            (enrolled,) = enroll_faces(self._database, self._files, opened, wanted, allow_other_user, choose.left_aside)
+            (enrolled,) = enroll_faces(
+                self._database,
+                self._files,
+                opened,
+                wanted,
+                allow_other_user=allow_other_user,
+                by_themselves=by_themselves,
+                left_aside=choose.left_aside,
+                within=within,
+            )
         self._keeper.embeddings_changed()
         return enrolled
 
@@ -172,7 +188,7 @@ class Gallery(Recognition):
             choose = one_for_each(opened.name, len(users), self._quality)
             faces = sorted(self.engine.detect_and_embed(opened.pixels, choose), key=lambda face: face.box.x)
             wanted = [(user, None, face) for user, face in zip(users, faces, strict=True)]
-            enrolled = enroll_faces(self._database, self._files, opened, wanted, allow_other_user)
+            enrolled = enroll_faces(self._database, self._files, opened, wanted, allow_other_user=allow_other_user)
         self._keeper.embeddings_changed()
         return enrolled
 
@@ -192,9 +208,50 @@ class Gallery(Recognition):
         self._keeper.embeddings_changed()
         return embedding_id
 
+    def contested_faces(
+        self, user: UserRef | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[ContestedFace]:
+        """Photos that users have enrolled themselves and whose faces the gallery identifies as another user's.
+
+        They count where it is asked whether a photo shows that user, and not where it is asked whom it shows. Accept
+        one, erase the photo, or merge the two users if they are one person.
+
+        Args:
+            user: of this user alone.
+            after: of photos with a larger id.
+            limit: as many as this at most; all if not given.
+
+        Raises:
+            UnknownUserError: there is no such user.
+
+        """
+        user_id = None if user is None else self.user(user).id
+        with self._database.transaction() as connection:
+            return contested_faces(connection, user_id=user_id, after=after, limit=limit)
+
+    def accept_face(
+        self, photo_id: int, *, allow_other_user: bool = False, within: Within[ContestedFace] | None = None
+    ) -> ContestedFace:
+        """Let identification find a contested face.
+
+        Args:
+            photo_id: of the photo that it is in.
+            allow_other_user: also if the gallery still identifies it as another user.
+            within: is called in the same transaction.
+
+        Raises:
+            UnknownPhotoError: there is no photo with this id whose face is contested.
+            FaceOfAnotherUserError: the gallery still identifies it as another user.
+
+        """
+        with self._database.transaction() as connection:
+            accepted = accept_face(connection, photo_id, allow_other_user=allow_other_user, within=within)
+        self._keeper.embeddings_changed()
+        return accepted
+
     # People
 
-    def add_user(self, email: str, name: str | None = None) -> User:
+    def add_user(self, email: str, name: str | None = None, *, within: Within[User] | None = None) -> User:
         """Add a person who has no photos yet; the name is the e-mail's first part if not given.
 
         Raises:
@@ -203,7 +260,10 @@ class Gallery(Recognition):
 
         """
         with self._database.transaction() as connection:
-            return add_user(connection, email, name)
+            user = add_user(connection, email, name)
+            if within is not None:
+                within(connection, user)
+            return user
 
     def users(self, *, after: int = 0, limit: int | None = None, text: str | None = None) -> list[User]:
         """The users in the order of their ids.
@@ -270,20 +330,26 @@ class Gallery(Recognition):
         """
         return [self._files.path(filepath) for filepath in remove_strays(self._database, self._files)]
 
-    def erase_user(self, user: UserRef) -> User:
+    def erase_user(self, user: UserRef, *, within: Within[User] | None = None) -> User:
         """Erase a person: rows, embeddings, tokens and files. Nothing of them can be found afterwards.
+
+        Args:
+            user: whom.
+            within: is called in the same transaction, before anything is erased.
 
         Raises:
             UnknownUserError: there is none.
 
         """
         with self._database.transaction() as connection:
+            if within is not None:
+                within(connection, get_user(connection, user))
             erased = delete_user(connection, user)
         self._remove_deleted_files()
         self._keeper.embeddings_changed()
         return erased
 
-    def merge_users(self, user: UserRef, into: UserRef) -> User:
+    def merge_users(self, user: UserRef, into: UserRef, *, within: Within[User] | None = None) -> User:
         """Give a user's photos and embeddings to another user, and erase the first; returns the other as it is then.
 
         A photo that both have is kept once. The erased user's tokens are gone.
@@ -295,23 +361,31 @@ class Gallery(Recognition):
         """
         with self._database.transaction() as connection:
             merged = merge_users(connection, user, into)
+            if within is not None:
+                within(connection, merged)
         self._remove_deleted_files()
         self._keeper.embeddings_changed()
         return merged
 
-    def erase_photo(self, photo_id: int) -> None:
+    def erase_photo(self, photo_id: int, *, within: Within[int] | None = None) -> None:
         """Erase a photo: its row, the embeddings made from it, and its file.
+
+        Args:
+            photo_id: which.
+            within: is called in the same transaction, with the id of its user.
 
         Raises:
             UnknownPhotoError: there is none with this id.
 
         """
         with self._database.transaction() as connection:
-            delete_photo(connection, photo_id)
+            user_id = delete_photo(connection, photo_id)
+            if within is not None:
+                within(connection, user_id)
         self._remove_deleted_files()
         self._keeper.embeddings_changed()
 
-    def erase_face(self, user: UserRef) -> User:
+    def erase_face(self, user: UserRef, *, within: Within[User] | None = None) -> User:
         """Erase a person's photos, embeddings and files; the user stays, and is returned as they were.
 
         Raises:
@@ -320,6 +394,8 @@ class Gallery(Recognition):
         """
         with self._database.transaction() as connection:
             user_before = delete_face(connection, user)
+            if within is not None:
+                within(connection, user_before)
         self._remove_deleted_files()
         self._keeper.embeddings_changed()
         return user_before
@@ -399,6 +475,15 @@ class Gallery(Recognition):
         return read_status(self._database, self._settings, self._model)
 
     # Inside
+
+    def _clean(self) -> None:
+        try:
+            with self._database.transaction() as connection:
+                self._files.clean(connection)
+        except DatabaseUnreachableError:
+            raise
+        except DatabaseError:  # of a user or a server that may only read; another process will do it
+            return
 
     def _fit_search_if_due(self) -> None:
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 from psycopg.rows import class_row, tuple_row
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 UserRef = int | str
 """A user's id, e-mail, or name if one user alone has it: also as a folder has it (`Colin_Powell`), and in any case."""
+
+T = TypeVar("T")
+Within = Callable[[psycopg.Connection, T], None]
+"""Called in the transaction of a change, with what is changed: what it writes is there with that, or not at all."""
 
 UNUSABLE_PASSWORD = "!"  # noqa: S105 - no hash of any scheme, so it verifies no password
 """What stands in `users.password` for a person who has none."""
@@ -92,8 +97,10 @@ def clean_name(name: str) -> str:
     return kept
 
 
-def add_user(connection: psycopg.Connection, email: str, name: str | None) -> User:
-    """Add a person without a password; the name is the e-mail's first part if not given.
+def add_user(
+    connection: psycopg.Connection, email: str, name: str | None, *, password: str = UNUSABLE_PASSWORD
+) -> User:
+    """Add a person, without a password if no hash of one is given; the name is the e-mail's first part if not given.
 
     Raises:
         DuplicateEmailError: there is a user with this e-mail.
@@ -101,7 +108,7 @@ def add_user(connection: psycopg.Connection, email: str, name: str | None) -> Us
 
     """
     email = clean_email(email)
-    added = None if find_user(connection, email) else _insert_user(connection, email, name)
+    added = None if find_user(connection, email) else _insert_user(connection, email, name, password)
     if added is None:
         raise DuplicateEmailError(f"A user with the e-mail {email} is already in the gallery.")
     return added
@@ -218,22 +225,24 @@ def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) ->
     if merged.id == kept.id:
         raise GalleryError(f"{full_name(merged.name, merged.email)} cannot be merged into themselves; name two users.")
     # Before the embeddings, with the last of which the frames go.
-    for query in ("move_used_frames", "move_photos", "move_embeddings"):
+    for query in ("move_used_frames", "move_photos", "move_embeddings", "move_contested_faces"):
         connection.execute(queries()[query], {"id": merged.id, "into": kept.id})
     connection.execute(queries()["delete_user"], {"id": merged.id})
     return get_user(connection, kept.id)
 
 
-def delete_photo(connection: psycopg.Connection, photo_id: int) -> None:
-    """Delete a photo with the embeddings made from it.
+def delete_photo(connection: psycopg.Connection, photo_id: int) -> int:
+    """Delete a photo with the embeddings made from it; returns whose it was.
 
     Raises:
         UnknownPhotoError: there is none with this id.
 
     """
     connection.execute(queries()["delete_photo_embeddings"], {"id": id_in_range(photo_id)})
-    if connection.execute(queries()["delete_photo"], {"id": id_in_range(photo_id)}).fetchone() is None:
+    deleted = connection.execute(queries()["delete_photo"], {"id": id_in_range(photo_id)}).fetchone()
+    if deleted is None:
         raise unknown_photo(photo_id)
+    return int(deleted[0])
 
 
 def unknown_photo(photo_id: int) -> UnknownPhotoError:
@@ -250,9 +259,11 @@ def unknown_user(user: UserRef) -> UnknownUserError:
     return UnknownUserError(f"There is no user {who}; `pgface users list` shows those that there are.")
 
 
-def _insert_user(connection: psycopg.Connection, email: str, name: str | None) -> User | None:
+def _insert_user(
+    connection: psycopg.Connection, email: str, name: str | None, password: str = UNUSABLE_PASSWORD
+) -> User | None:
     """The new user; None if there is one with this e-mail, whose transaction is waited for if it is under way."""
-    values = {"email": email, "name": clean_name(name or email.partition("@")[0]), "password": UNUSABLE_PASSWORD}
+    values = {"email": email, "name": clean_name(name or email.partition("@")[0]), "password": password}
     with connection.cursor(row_factory=class_row(User)) as cursor:
         return cursor.execute(queries()["insert_user"], values).fetchone()
 

@@ -106,7 +106,7 @@ class PhotoFiles:
             GalleryError: a backup is copying the files.
 
         """
-        if connection.execute(queries()["try_share_photo_files"]).fetchone() != (True,):
+        if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
             raise GalleryError("A backup is copying the photo files; try again when it has ended.")
         for filepath in filepaths:
             _remove(self.path(filepath))
@@ -158,7 +158,7 @@ class PhotoFiles:
         """
         if self.prefix_here is None:
             return
-        if connection.execute(queries()["try_lock_enrollment"]).fetchone() == (True,):
+        if connection.execute(queries()["try_lock_enrollment"]).fetchone() is not None:
             try:
                 self._settle_incoming(connection)
             except StorageError as error:
@@ -170,7 +170,7 @@ class PhotoFiles:
         prefix = self.prefix_here
         if prefix is None:
             return
-        if connection.execute(queries()["try_share_photo_files"]).fetchone() != (True,):
+        if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
             return  # a backup is copying them, and removes these at its end
         noted = [filepath for (filepath,) in connection.execute(queries()["deleted_photo_files"], {"prefix": prefix})]
         gone = [filepath for filepath in noted if self._removed(filepath, prefix)]

@@ -114,6 +114,13 @@ class Settings(BaseSettings):
         default="open",
         description="whether anybody may register with the service, or only people whom an administrator has added",
     )
+    max_own_photos: Annotated[int, Field(ge=1)] = Field(
+        default=50, description="photos that a person may have by enrolling them for themselves in the service"
+    )
+    audit_days: Annotated[int, Field(ge=0, le=36500)] = Field(
+        default=90,
+        description="days after which the service removes rows of the audit log, 30 at least; 0 to keep them",
+    )
     queue_size: Annotated[int, Field(ge=0)] = Field(
         default=32,
         description="photos that wait for a free worker of the service at most; for more it says 503 at once",

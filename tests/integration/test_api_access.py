@@ -162,8 +162,8 @@ class World:
         return person.headers
 
     def _revoked(self) -> Headers:
-        key, about = create_key(self.api.gallery.database, "revoked", ["admin"], Client())
-        revoke_key(self.api.gallery.database, about.id, Client())
+        key, about = create_key(self.api.owner.database, "revoked", ["admin"], Client())
+        revoke_key(self.api.owner.database, about.id, Client())
         return bearer(key)
 
 

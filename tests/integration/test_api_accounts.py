@@ -210,7 +210,7 @@ def test_introspection(api: Served) -> None:
 def test_a_revoked_key_in_use(api: Served) -> None:
     key, number = api.new_key("admin")
     assert api.client.get(f"{V1}/status", headers=bearer(key)).status_code == 200
-    revoke_key(api.gallery.database, number, Client())
+    revoke_key(api.owner.database, number, Client())
     assert code_of(api.client.get(f"{V1}/status", headers=bearer(key)), 401) == "key-refused"
 
 

@@ -21,7 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgface.backup import Manifest, back_up, make, recovery, restore, verify
 from pgface.backup.archive import ArchiveWriter, Visitor, read_archive, writing
-from pgface.backup.tables import MIGRATIONS, TABLES
+from pgface.backup.tables import LOCKS, MIGRATIONS, TABLES
 from pgface.bulk import copy_embeddings
 from pgface.errors import (
     ArchiveError,
@@ -183,7 +183,8 @@ def test_every_table_of_a_new_gallery_is_known(settings: Settings) -> None:
             "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type = 'BASE TABLE'",
             settings.schema_name,
         )
-    assert {name for (name,) in made} == {*TABLES, "login_challenges", MIGRATIONS}  # which is over before a restore
+    # A login by face is over before a restore.
+    assert {name for (name,) in made} == {*TABLES, "login_challenges", MIGRATIONS, LOCKS}
 
 
 def test_pg_restore_alone_restores_the_dump(
@@ -356,6 +357,8 @@ def test_pg_dump_s_own_sentence_is_told(enrolled: Gallery, archive: Path, postgr
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, sql.Identifier(role)))
         grant = "GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}"
         connection.execute(sql.SQL(grant).format(schema, sql.Identifier(role)))
+        locks = "GRANT UPDATE ON {}.gallery_locks TO {}"  # which a backup holds
+        connection.execute(sql.SQL(locks).format(schema, sql.Identifier(role)))
         connection.execute(sql.SQL("CREATE TABLE secrets AS SELECT 1"))
     url = make_conninfo(enrolled.url, user=role)
     try:

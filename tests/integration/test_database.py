@@ -73,12 +73,12 @@ def test_a_newer_schema_is_refused(settings: Settings) -> None:
 @in_both_schemas
 def test_an_older_schema_asks_for_init(settings: Settings) -> None:
     initialise(settings)
-    newest = migrations()[-1].version
+    before, newest = (migration.version for migration in migrations()[-2:])
     assert settings.database_url is not None
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         table = sql.Identifier(settings.schema_name, "pgface_migrations")
         connection.execute(sql.SQL("DELETE FROM {} WHERE version = %s").format(table), (newest,))
-    sentence = says.SCHEMA_IS_OLDER.pattern(found=migrations()[-2].version, needed=newest)
+    sentence = says.SCHEMA_IS_OLDER.pattern(found=before, needed=newest)
     with pytest.raises(SchemaMissingError, match=sentence):
         Database.open(settings)
     assert [migration.version for migration in initialise(settings)] == [newest]

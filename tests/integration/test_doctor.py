@@ -22,8 +22,11 @@ from pgface.doctor import CHECKS, Finding, diagnose, machine, mend, server
 from pgface.doctor.server import judge_extension
 from pgface.errors import TableLockedError
 from pgface.gallery import Gallery
+from pgface.index import read_index_status
+from pgface.index.advice import advise_indexes
 from pgface.postgres.database import initialise
-from pgface.schema import migrations
+from pgface.postgres.index import vector_index_to_oneself
+from pgface.schema import migrations, queries
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner
 from support.databases import Template
@@ -351,11 +354,11 @@ def test_without_rights_to_compare_it_says_so(settings: Settings, plain: Connect
 
 
 def test_an_older_schema(settings: Settings, plain: Connection) -> None:
-    newest = migrations()[-1].version
+    before, newest = (migration.version for migration in migrations()[-2:])
     plain.execute("DELETE FROM pgface_migrations WHERE version = %s", (newest,))
     finding = one(settings, "schema version")
     assert (finding.state, finding.mend) == ("problem", "pgface init")
-    assert database.SCHEMA_IS_OLDER.format(found=migrations()[-2].version, needed=newest) in finding.found
+    assert database.SCHEMA_IS_OLDER.format(found=before, needed=newest) in finding.found
     assert one(settings, "photo files").state == "unknown"
     cli(settings)("init")
     assert one(settings, "schema version").state == "fine"
@@ -404,8 +407,8 @@ def test_a_pgvector_that_can_be_updated(settings: Settings, plain: Connection) -
     assert installed != "0.8.0"
     plain.execute("UPDATE pg_extension SET extversion = '0.8.0' WHERE extname = 'vector'")
     finding = one(settings, "pgvector")
-    assert finding.state == "advice"
-    assert finding.found == says.PGVECTOR_CAN_BE_UPDATED.format(installed="0.8.0", available=installed)
+    assert finding.state == "problem"  # because of what is wrong with that version
+    assert says.PGVECTOR_CAN_BE_UPDATED.format(installed="0.8.0", available=installed) in finding.found
     assert "ALTER EXTENSION vector UPDATE" in finding.mend
     fix(settings, "pgvector")
     assert one(settings, "pgvector").state == "fine"
@@ -423,6 +426,10 @@ def test_a_pgvector_that_can_be_updated(settings: Settings, plain: Connection) -
         ("0.10.0", "0.10.0", "fine", ""),
         ("0.10.0", "0.9.0", "fine", ""),
         ("0.8.1", None, "problem", "apt install"),
+        ("0.8.1", "0.8.5", "problem", "max_parallel_maintenance_workers = 0"),
+        ("0.8.2", "0.8.2", "problem", "pgface index build --method hnsw"),
+        ("0.8.3", "0.8.4", "problem", "uild that index again"),
+        ("0.8.4", "0.8.4", "fine", ""),
     ],
 )
 def test_versions_of_pgvector(installed: str | None, available: str | None, state: str, mends: str) -> None:
@@ -430,6 +437,19 @@ def test_versions_of_pgvector(installed: str | None, available: str | None, stat
     assert finding.state == state
     assert mends in finding.mend
     assert bool(finding.mend) == bool(mends)
+
+
+@pytest.mark.parametrize(("version", "workers", "told"), [("0.8.1", "0", 3), ("0.8.3", "2", 1), ("0.8.4", "2", 0)])
+def test_what_is_dangerous_in_an_old_pgvector_is_not_done(
+    gallery: Gallery, connection: psycopg.Connection, version: str, workers: str, told: int
+) -> None:
+    connection.execute("UPDATE pg_extension SET extversion = %s WHERE extname = 'vector'", (version,))
+    with gallery.database.connection_of_its_own() as own:
+        own.execute("SET max_parallel_maintenance_workers = 2")
+        with vector_index_to_oneself(own):
+            assert own.execute("SHOW max_parallel_maintenance_workers").fetchone() == (workers,)
+    advice = [one.sentence for one in advise_indexes(read_index_status(gallery.database))]
+    assert sum(f"pgvector {version}" in sentence for sentence in advice) == told
 
 
 @pytest.mark.usefixtures("plain")
@@ -759,9 +779,7 @@ def test_strays_are_left_alone_while_a_backup_copies(settings: Settings, enrolle
     stray = photo.with_name(f"{photo.name[:2]}{'f' * 30}.jpg")
     stray.write_bytes(b"a face")
     with sql_on(settings) as backup, backup.transaction():
-        backup.execute(
-            "SELECT pg_advisory_xact_lock(hashtext('pgface.photo_files'), 'gallery'::regclass::oid::integer)"
-        )
+        backup.execute(queries()["hold_photo_files"])
         refused = cli(settings)("photos", "strays", "--delete", "--yes", code=1)
         assert commands.BACKUP_IS_COPYING_PHOTO_FILES in refused.stderr
     assert stray.exists()

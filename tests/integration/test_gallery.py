@@ -35,6 +35,7 @@ from pgface.errors import (
 )
 from pgface.faces import load_engine
 from pgface.photo_files import PhotoBatch
+from pgface.schema import queries
 from support.galleries import contents, in_both_schemas, one_value
 from support.photos import Photos
 from support.sentences import gallery as says
@@ -320,7 +321,7 @@ def test_a_start_during_an_enrollment_leaves_its_files_alone(
     incoming = gallery.photo_file(gallery.photos()[0]).parents[1] / "incoming"
     under_way = incoming / "0123456789abcdef0123456789abcdef.jpg"
     with gallery.database.transaction() as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('pgface.enrollment'), 'gallery'::regclass::oid::int)")
+        connection.execute(queries()["lock_enrollment"])
         under_way.write_bytes(b"its row is not committed yet")
         Gallery.open(settings).close()
         assert under_way.exists()

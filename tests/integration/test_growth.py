@@ -20,7 +20,7 @@ PASSWORD = "four plain words here"
 def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashing takes long on purpose, and is not what is tried here."""
     monkeypatch.setattr("pgface.accounts.accounts.hash_password", lambda _: "!")
-    monkeypatch.setattr("pgface.accounts.accounts.check_password", lambda *_: (False, None))
+    monkeypatch.setattr("pgface.accounts.accounts.prove", lambda *_: [])
     monkeypatch.setattr("pgface.accounts.accounts.even_out", lambda *_: None)
 
 

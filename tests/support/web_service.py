@@ -108,7 +108,7 @@ class Served:
         return bearer(self.new_key(*scopes)[0])
 
     def new_key(self, *scopes: str) -> tuple[str, int]:
-        key, about = create_key(self.gallery.database, "a program", scopes, Client())
+        key, about = create_key(self.owner.database, "a program", scopes, Client())
         return key, about.id
 
     def log_in(self, email: str) -> NewLogin:

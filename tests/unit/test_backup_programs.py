@@ -77,6 +77,7 @@ def test_everything_goes_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         "PGDATABASE": "faces",
         "PGSSLMODE": "require",
         "PGOPTIONS": "-c search_path=x",
+        "PGCLIENTENCODING": "UTF8",
     }
 
 

@@ -107,6 +107,7 @@ MAY_IMPORT = {
         "stages",
         "texts",
         "work",
+        "tokens",
     },
     "photo_inventory": {"schema", "postgres", "photo_files"},
     "doctor": {

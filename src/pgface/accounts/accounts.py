@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -13,8 +13,19 @@ from psycopg.rows import scalar_row, tuple_row
 from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt, count_registration
 from pgface.accounts.audit import Event, record
 from pgface.accounts.client import Client
-from pgface.accounts.logins import Login, LoginOfUser, NewLogin, begin_login, end_others, find_login, logins_of
-from pgface.accounts.passwords import check_password, even_out, hash_password, own_kind, require_good_password
+from pgface.accounts.devices import forget_other_devices
+from pgface.accounts.logins import (
+    Login,
+    LoginOfUser,
+    NewLogin,
+    begin_login,
+    end_one,
+    end_others,
+    end_own,
+    find_login,
+    logins_of,
+)
+from pgface.accounts.passwords import even_out, hash_password, own_kind, prove, renewed, require_good_password
 from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
 from pgface.gallery import Gallery
 from pgface.people import UserRef, add_user, clean_email, clean_name, get_user, is_email, is_reserved
@@ -22,7 +33,6 @@ from pgface.postgres.database import Database
 from pgface.results import User
 from pgface.schema import queries
 from pgface.texts import email_spellings, same_email
-from pgface.tokens import token_hash
 
 _SECONDS_BETWEEN_LOOKS: Final = 300.0
 """At the kinds of all hashes, which takes one pass over the users."""
@@ -70,8 +80,7 @@ class Accounts:
         hashed = hash_password(password)
         try:
             with self._database.transaction() as connection:
-                user = add_user(connection, email, name)
-                connection.execute(queries()["set_password"], {"id": user.id, "password": hashed})
+                user = add_user(connection, email, name, password=hashed)
                 attempt_succeeded(connection, attempt)
                 record(connection, "register", client, user_id=user.id)
         except DuplicateEmailError:
@@ -94,14 +103,19 @@ class Accounts:
         client = client or Client()
         verified = self._verify(email, password, client, "login by password")
         with self._database.transaction() as connection:
-            _confirm(connection, verified)
+            proof = _confirm(connection, verified)
             seconds = self._settings.login_hours * 3600
-            login = begin_login(connection, verified.user_id, confidence=1.0, password_given=True, seconds=seconds)
+            login = begin_login(
+                connection, verified.user_id, confidence=1.0, password_given=True, seconds=seconds, proof=proof
+            )
             record(connection, "login by password", client, user_id=verified.user_id)
         return login
 
-    def check_password(self, email: str, password: str, *, client: Client, event: Event) -> None:
+    def check_password(self, email: str, password: str, *, client: Client, event: Event) -> str:
         """See that it is the password of the user with this e-mail, as one of several factors.
+
+        Returns:
+            The proof that `begin_login` asks for.
 
         Raises:
             LoginRefusedError, TooManyAttemptsError: as for `log_in`.
@@ -109,7 +123,7 @@ class Accounts:
         """
         verified = self._verify(email, password, client, event)
         with self._database.transaction() as connection:
-            _confirm(connection, verified)
+            return _confirm(connection, verified)
 
     def who(self, token: str) -> Login:
         """Who is logged in with this token.
@@ -132,9 +146,9 @@ class Accounts:
     def log_out(self, token: str, *, client: Client | None = None) -> None:
         """End the login with this token; one that has ended stays so."""
         with self._database.transaction() as connection:
-            ended = connection.execute(queries()["end_token"], {"token": token_hash(token)}).fetchone()
-            if ended is not None:
-                record(connection, "log out", client or Client(), user_id=ended[0])
+            whose = end_own(connection, token)
+            if whose is not None:
+                record(connection, "log out", client or Client(), user_id=whose)
 
     def end_login(self, user: UserRef, login_id: int, *, client: Client | None = None) -> None:
         """End one of a user's logins, by its id.
@@ -146,8 +160,7 @@ class Accounts:
         """
         user_id = self._gallery.user(user).id
         with self._database.transaction() as connection:
-            values = {"id": login_id, "user_id": user_id}
-            if connection.execute(queries()["end_token_of_user"], values).fetchone() is None:
+            if not end_one(connection, user_id, login_id):
                 raise UnknownLoginError
             record(connection, "log out", client or Client(), user_id=user_id)
 
@@ -161,6 +174,7 @@ class Accounts:
         user_id = self._gallery.user(user).id
         with self._database.transaction() as connection:
             ended = end_others(connection, user_id, but)
+            forget_other_devices(connection, user_id)
             record(connection, "log out everywhere", client or Client(), user_id=user_id)
         return ended
 
@@ -177,11 +191,11 @@ class Accounts:
         client = client or Client()
         login = self.who(token)
         self._require_good(new, login.email, login.name)
-        verified = self._verify(login.email, former, client, "password change")
+        verified = self._verify(login.email, former, replace(client, session=login.id), "password change")
         hashed = hash_password(new)
         with self._database.transaction() as connection:
-            _confirm(connection, verified)
-            _set_password(connection, login.user_id, hashed, client, but=token)
+            proof = _confirm(connection, verified)
+            _set_password(connection, login.user_id, hashed, client, proof=proof, but=token)
 
     def set_password(self, user: UserRef, new: str, *, client: Client) -> User:
         """Set a user's password without asking for the former one, as an administrator; all their logins end.
@@ -195,7 +209,7 @@ class Accounts:
         self._require_good(new, found.email, found.name)
         hashed = hash_password(new)
         with self._database.transaction() as connection:
-            _set_password(connection, found.id, hashed, client, but=None)
+            _set_password(connection, found.id, hashed, client, proof=None, but=None)
         return found
 
     def erase(self, token: str, password: str, *, client: Client | None = None) -> User:
@@ -209,13 +223,13 @@ class Accounts:
         """
         client = client or Client()
         login = self.who(token)
-        verified = self._verify(login.email, password, client, "account erased")
-        with self._database.transaction() as connection:
+        verified = self._verify(login.email, password, replace(client, session=login.id), "account erased")
+
+        def confirmed_and_noted(connection: psycopg.Connection, _: User) -> None:
             _confirm(connection, verified)
-        erased = self._gallery.erase_user(login.user_id)
-        with self._database.transaction() as connection:
             record(connection, "account erased", client, user_id=login.user_id)
-        return erased
+
+        return self._gallery.erase_user(login.user_id, within=confirmed_and_noted)
 
     def _require_good(self, password: str, email: str, name: str) -> None:
         least = self._settings.min_password_length
@@ -227,18 +241,24 @@ class Accounts:
         attempt = self._begin(given, client, event)
         # Where nobody has the e-mail the password is compared all the same, with a hash of nobody's.
         found = (
-            self._database.read("select_password", {"spellings": email_spellings(given)}, row_factory=tuple_row)
+            self._database.read("find_password", {"spellings": email_spellings(given)}, row_factory=tuple_row)
             if is_email(given)
             else []
         )
-        user_id, stored = found[0] if found else (None, None)
-        right, renewed = check_password(password, stored)
-        if user_id is None or not right:
-            even_out(password, stored, _kinds_of_hashes(self._database))
+        user_id, blank = found[0] if found else (None, None)
+        proofs = prove(password, blank)
+        proof = self._proof(user_id, proofs)
+        if user_id is None or proof is None:
+            even_out(password, blank, _kinds_of_hashes(self._database))
             why = "nobody has this e-mail" if user_id is None else "the password is wrong"
             self._note_refusal(event, client, user_id, why)
             raise LoginRefusedError
-        return _Verified(user_id, stored, renewed, attempt)
+        return _Verified(user_id, proof, renewed(password, proof), attempt)
+
+    def _proof(self, user_id: int | None, proofs: list[str]) -> str | None:
+        """Which of these is the hash of the user's password; PostgreSQL compares, and tells it to nobody."""
+        with self._database.transaction() as connection:
+            return _proven(connection, user_id or 0, proofs)
 
     def _begin(self, account: str | None, client: Client, event: Event) -> Attempt:
         try:
@@ -257,7 +277,7 @@ class _Verified:
     """Whose password it was, as the password was a moment ago."""
 
     user_id: int
-    stored: str
+    proof: str
     renewed: str | None
     attempt: Attempt
 
@@ -266,29 +286,41 @@ def _kinds_of_hashes(database: Database) -> list[str]:
     """Those of the gallery, as they were a few minutes ago at most."""
     looked, found = _kinds.get(database, (-_SECONDS_BETWEEN_LOOKS, []))
     if time.monotonic() - looked >= _SECONDS_BETWEEN_LOOKS:
-        found = database.read("select_password_kinds", {"but": f"{own_kind()}$"}, row_factory=scalar_row)
+        found = database.read("password_kinds", {"but": f"{own_kind()}$"}, row_factory=scalar_row)
         _kinds[database] = time.monotonic(), found
     return found
 
 
-def _confirm(connection: psycopg.Connection, verified: _Verified) -> None:
+def _proven(connection: psycopg.Connection, user_id: int, proofs: list[str]) -> str | None:
+    ((proof,),) = connection.execute(queries()["confirm_password"], {"id": user_id, "proofs": proofs}).fetchall()
+    return None if proof is None else str(proof)
+
+
+def _confirm(connection: psycopg.Connection, verified: _Verified) -> str:
     """Hold the password as it was verified until the transaction ends, and replace a foreign hash.
+
+    Returns:
+        The hash as it is now.
 
     Raises:
         LoginRefusedError: it was changed meanwhile, or the user is gone.
 
     """
-    now = connection.execute(queries()["lock_password"], {"id": verified.user_id}).fetchone()
-    if now != (verified.stored,):
+    if _proven(connection, verified.user_id, [verified.proof]) is None:
         raise LoginRefusedError
     attempt_succeeded(connection, verified.attempt)
-    if verified.renewed is not None:
-        connection.execute(queries()["set_password"], {"id": verified.user_id, "password": verified.renewed})
+    if verified.renewed is None:
+        return verified.proof
+    values = {"id": verified.user_id, "password": verified.renewed, "proof": verified.proof, "authority": None}
+    connection.execute(queries()["set_password"], values)
+    return verified.renewed
 
 
 def _set_password(
-    connection: psycopg.Connection, user_id: int, hashed: str, client: Client, *, but: str | None
+    connection: psycopg.Connection, user_id: int, hashed: str, client: Client, *, proof: str | None, but: str | None
 ) -> None:
-    connection.execute(queries()["set_password"], {"id": user_id, "password": hashed})
+    values = {"id": user_id, "password": hashed, "proof": proof, "authority": client.authority}
+    connection.execute(queries()["set_password"], values)
     end_others(connection, user_id, but)
+    forget_other_devices(connection, user_id, client.devices if but else ())
     record(connection, "password change", client, user_id=user_id)

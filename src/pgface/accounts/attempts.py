@@ -12,6 +12,8 @@ from pgface.accounts.client import Client
 from pgface.errors import TooManyAttemptsError
 from pgface.postgres.database import Database
 from pgface.schema import queries
+from pgface.texts import email_spellings
+from pgface.tokens import token_hash
 
 Method = Literal["password", "face"]
 """Each is counted by itself: who fails with the one can still go by the other."""
@@ -33,8 +35,13 @@ OF_AN_ADDRESS: Final = Limit(free=30, longest=900)
 """More, because many people may share one."""
 OF_A_WIDER_NETWORK: Final = Limit(free=120, longest=900)
 """For an IPv6 network of /56: it may belong to one customer, or to several who share it."""
+OF_A_KNOWN_CLIENT: Final = Limit(free=5, longest=900)
+"""For a browser that has logged in to the account before, or a login that has not ended. It has a count of its own, so
+that what others get wrong does not keep its owner out, and a stolen cookie gives no more guesses than an account."""
 OF_REGISTRATIONS: Final = Limit(free=20, longest=900)
 """For registrations from one address, including those that succeed, so that one program cannot fill the service."""
+OF_WIDER_REGISTRATIONS: Final = Limit(free=80, longest=900)
+"""The same for an IPv6 network of /56."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class Attempt:
 
     method: Method
     account: str | None
-    """None where nobody said who they are."""
+    """None where nobody said who they are. Of a known client it is the client that is counted, and nothing else."""
     addresses: tuple[str, ...]
 
 
@@ -54,18 +61,24 @@ def begin_attempt(database: Database, method: Method, account: str | None, clien
         database: the gallery's.
         method: how.
         account: the e-mail that was given, whether or not anybody has it; None where none was.
-        client: from where.
+        client: from where. One that is known, by its device or its session, is counted by itself: neither does it wait
+            for what others got wrong, nor do they for it.
 
     Raises:
-        TooManyAttemptsError: the account or the address has to wait; nothing is counted then.
+        TooManyAttemptsError: the account or the address, or a known client, has to wait; nothing is counted then.
 
     """
-    attempt = Attempt(
-        method,
-        None if account is None else _hidden(f"account {account}"),
-        tuple(_hidden(f"address {network}") for network in client.networks),
-    )
     with database.transaction() as connection:
+        known = None if account is None else _known(connection, account, client)
+        if known is not None:
+            attempt = Attempt(method, _hidden(known), ())
+            _count(connection, method, _hidden(known), OF_A_KNOWN_CLIENT)
+            return attempt
+        attempt = Attempt(
+            method,
+            None if account is None else _hidden(f"account {account}"),
+            tuple(_hidden(f"address {network}") for network in client.networks),
+        )
         for address, limit in zip(attempt.addresses, (OF_AN_ADDRESS, OF_A_WIDER_NETWORK), strict=False):
             _count(connection, method, address, limit)
         if attempt.account is not None:
@@ -81,8 +94,8 @@ def count_registration(database: Database, client: Client) -> None:
 
     """
     with database.transaction() as connection:
-        for network in client.networks[:1]:
-            _count(connection, "password", _hidden(f"registrations of {network}"), OF_REGISTRATIONS)
+        for network, limit in zip(client.networks, (OF_REGISTRATIONS, OF_WIDER_REGISTRATIONS), strict=False):
+            _count(connection, "password", _hidden(f"registrations of {network}"), limit)
 
 
 def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
@@ -97,6 +110,17 @@ def prune_attempts(database: Database) -> int:
     """Remove what counts no more; returns how many rows."""
     with database.transaction() as connection:
         return connection.execute(queries()["prune_attempts"], {"forgotten": OF_AN_ACCOUNT.forgotten}).rowcount
+
+
+def _known(connection: psycopg.Connection, account: str, client: Client) -> str | None:
+    """What a client that is known for the account is counted as."""
+    if client.session is not None:
+        return f"session {client.session}"
+    if not client.devices:
+        return None
+    asked = {"tokens": [token_hash(token) for token in client.devices], "spellings": email_spellings(account)}
+    found = connection.execute(queries()["find_device"], asked).fetchone()
+    return None if found is None else f"device {found[0]}"
 
 
 def _count(connection: psycopg.Connection, method: Method, subject: str, limit: Limit) -> None:

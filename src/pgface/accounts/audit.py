@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import psycopg
 from psycopg.rows import class_row, tuple_row
 
 from pgface.accounts.client import Client
+from pgface.errors import PgfaceError
 from pgface.postgres.database import Database
 from pgface.schema import queries
 
@@ -31,7 +32,13 @@ Event = Literal[
     "photo enrolled",
     "photo erased",
     "face erased",
+    "face contested",
+    "face accepted",
+    "users merged",
 ]
+
+
+_LONGEST_REASON: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +59,14 @@ class AuditEntry:
     address: str | None
     similarity: float | None
     """Of a login by face."""
+    count: int
+    """How often it happened within the hour: refusals that are alike are one row."""
+    last_at: datetime | None
+    """When the last of several was."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
-        return asdict(self) | {"at": self.at.isoformat()}
+        return asdict(self) | {"at": self.at.isoformat(), "last_at": self.last_at and self.last_at.isoformat()}
 
 
 def record(
@@ -65,7 +76,7 @@ def record(
     *,
     user_id: int | None = None,
     key_id: int | None = None,
-    refused: str | None = None,
+    refused: str | PgfaceError | None = None,
     similarity: float | None = None,
 ) -> None:
     """Add a row, in the transaction of what it tells of, if that is one.
@@ -76,21 +87,21 @@ def record(
         client: from where.
         user_id: whose account.
         key_id: which key.
-        refused: why; None where it was done.
+        refused: why; None where it was done. Of an error only the general sentence of its kind, because its own may
+            hold what a client has written, such as the name of a file.
         similarity: of a login by face.
 
     """
     values = {
         "event": event,
-        "outcome": "done" if refused is None else "refused",
-        "reason": refused,
+        "refused": str(type(refused)())[:_LONGEST_REASON] if isinstance(refused, PgfaceError) else refused,
         "actor": client.actor or (None if user_id is None else f"user {user_id}"),
         "user_id": user_id,
         "key_id": key_id,
         "address": None if client.ip is None else str(client.ip),
         "similarity": similarity,
     }
-    connection.execute(queries()["insert_audit"], values)
+    connection.execute(queries()["record_event"], values)
 
 
 def read_audit(
@@ -133,6 +144,7 @@ def addresses_of_logins(database: Database, user_id: int) -> dict[int, str]:
 
 
 def prune_audit(database: Database, days: int) -> int:
-    """Remove what is older, which the service's role may not; returns how many rows."""
+    """Remove what is older; returns how many rows. The service's role may not remove what is of the last 30 days."""
     with database.transaction() as connection:
-        return connection.execute(queries()["prune_audit"], {"days": days}).rowcount
+        ((removed,),) = connection.execute(queries()["prune_audit"], {"days": days}).fetchall()
+        return int(removed)

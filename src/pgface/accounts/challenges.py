@@ -55,6 +55,8 @@ class FaceAttempt:
     user_id: int | None
     """Who it is said to be; None where this is not said, or no user has the e-mail."""
     head: HeadTurns
+    proof: str | None = None
+    """Of the password that was given, as `Accounts.check_password` returns it."""
     digests: list[tuple[int, ...]] = field(default_factory=list)
     """Of each frame so far."""
     scores: dict[str, list[float]] = field(default_factory=dict)
@@ -67,6 +69,7 @@ class FaceAttempt:
             "policy": self.policy,
             "attempt": attempt,
             "user_id": self.user_id,
+            "proof": self.proof,
             "head": self.head.to_json(),
             "digests": self.digests,
             "scores": self.scores,

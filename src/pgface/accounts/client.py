@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 _IPV6_OF_ONE_CUSTOMER = (64, 56)
@@ -21,6 +21,12 @@ class Client:
     """IP address, if there is one: the command line has none, and a proxy that is not set up gives something else."""
     actor: str | None = None
     """Who asks, where that is not the user themselves: `key 3`, or `command line`."""
+    authority: str | None = field(default=None, repr=False)
+    """SHA-256 of the token or the key that came with the request, by which PostgreSQL knows an administrator."""
+    devices: tuple[str, ...] = field(default=(), repr=False)
+    """What the cookie of a browser that has logged in before holds: a token for each account."""
+    session: int | None = None
+    """Id of the login in which a password is asked for again, so that it is known whose client this is."""
 
     @property
     def ip(self) -> IPv4Address | IPv6Address | None:

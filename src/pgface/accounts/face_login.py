@@ -23,6 +23,7 @@ from pgface.errors import (
     LivenessError,
     LoginRefusedError,
     ModelNotInstalledError,
+    PgfaceError,
     PhotoError,
     TooManyAttemptsError,
 )
@@ -88,14 +89,15 @@ class FaceLogin:
         policy = self._settings.login_policy
         require_enough_liveness(self._settings)
         given = None if policy == "identify+liveness" else same_email(email or "")
+        proof = None
         if policy == "password+face":
-            self._accounts.check_password(given or "", password or "", client=client, event="login by face")
+            proof = self._accounts.check_password(given or "", password or "", client=client, event="login by face")
         attempt = self._begin(given, client)
         head = HeadTurns(
             draw_course(looks_up=self._gallery.engine.measures_pitch), self._gallery.binding.verify_threshold
         )
         user_id = None if given is None else self._user_id(given)
-        began = FaceAttempt(policy, attempt, user_id, head)
+        began = FaceAttempt(policy, attempt, user_id, head, proof)
         return Challenge(self._challenges.hand_out(began), head.pose, head.progress, policy)
 
     def count_hint(self, token: str) -> None:
@@ -192,7 +194,7 @@ class FaceLogin:
         found = self._recognise(attempt)
         with self._database.transaction() as connection:
             # Two logins with the same frames at once: one waits for the other.
-            connection.execute(queries()["lock_password"], {"id": found.user_id})
+            connection.execute(queries()["lock_user"], {"id": found.user_id})
             require_unused(connection, attempt.digests)
             remember(connection, found.user_id, attempt.digests)
             attempt_succeeded(connection, attempt.attempt)
@@ -201,6 +203,7 @@ class FaceLogin:
                 found.user_id,
                 confidence=found.similarity,
                 password_given=attempt.policy == "password+face",
+                proof=attempt.proof,
                 seconds=self._settings.login_hours * 3600,
             )
             record(connection, "login by face", client, user_id=found.user_id, similarity=found.similarity)
@@ -285,6 +288,11 @@ def _only(found: Sequence[Detection]) -> Sequence[Detection]:
     if len(found) != 1:
         raise LivenessError(f"A frame shows {len(found)} faces and not one.")
     return found
+
+
+def _reason(error: LivenessError | PhotoError | _NotRecognisedError) -> str | PgfaceError:
+    """Of a photo's error without its own sentence, in which the file's name stands."""
+    return error if isinstance(error, PhotoError) else str(error)
 
 
 class _NotRecognisedError(Exception):

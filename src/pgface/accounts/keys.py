@@ -47,6 +47,8 @@ class ApiKey:
 def create_key(database: Database, name: str, scopes: Collection[str], client: Client) -> tuple[str, ApiKey]:
     """Make a key; it is shown this once, and kept nowhere.
 
+    The service's role needs the authority of an administrator, in `client`; the gallery's owner needs none.
+
     Raises:
         AccountError: it has no name, no scope, or one that there is not.
 
@@ -59,9 +61,14 @@ def create_key(database: Database, name: str, scopes: Collection[str], client: C
         wrong = f"There is no scope {unknown[0]!r}" if unknown else "A key needs a scope"
         raise AccountError(f"{wrong}; choose of {', '.join(SCOPES)}.")
     key = KEY_PREFIX + secrets.token_urlsafe(32)
-    values = {"name": name, "key": token_hash(key), "scopes": sorted(set(scopes))}
+    values = {
+        "name": name,
+        "key": token_hash(key),
+        "scopes": sorted(set(scopes)),
+        "authority": client.authority,
+    }
     with database.transaction() as connection, connection.cursor(row_factory=class_row(ApiKey)) as cursor:
-        (stored,) = cursor.execute(queries()["insert_key"], values).fetchall()
+        (stored,) = cursor.execute(queries()["create_key"], values).fetchall()
         record(connection, "key created", client, key_id=stored.id)
     return key, stored
 
@@ -74,7 +81,7 @@ def find_key(database: Database, key: str) -> ApiKey:
 
     """
     # One statement needs no transaction around it, and noting twice that the key was used does no harm.
-    found = database.read("use_key", {"key": token_hash(key)}, row_factory=class_row(ApiKey))
+    found = database.read("find_key", {"key": token_hash(key)}, row_factory=class_row(ApiKey))
     if not found:
         raise KeyRefusedError
     return found[0]
@@ -93,6 +100,7 @@ def revoke_key(database: Database, key_id: int, client: Client) -> None:
 
     """
     with database.transaction() as connection:
-        if connection.execute(queries()["revoke_key"], {"id": id_in_range(key_id)}).fetchone() is None:
+        values = {"id": id_in_range(key_id), "authority": client.authority}
+        if connection.execute(queries()["revoke_key"], values).fetchone() == (None,):
             raise UnknownKeyError(f"There is no key {key_id} that opens anything; `pgface keys list` shows them.")
         record(connection, "key revoked", client, key_id=key_id)

@@ -64,18 +64,39 @@ class NewLogin:
 
 
 def begin_login(
-    connection: psycopg.Connection, user_id: int, *, confidence: float, password_given: bool, seconds: float
+    connection: psycopg.Connection,
+    user_id: int,
+    *,
+    confidence: float,
+    password_given: bool,
+    seconds: float,
+    proof: str | None = None,
 ) -> NewLogin:
-    """A new token for a user."""
+    """A new token for a user.
+
+    Args:
+        connection: in a transaction.
+        user_id: whose.
+        confidence: similarity of the face; 1.0 for a password.
+        password_given: whether their password was given, too.
+        seconds: until it ends.
+        proof: of that password, as `Accounts.check_password` returns it; PostgreSQL asks everybody but the gallery's
+            owner for it.
+
+    Raises:
+        DatabaseAccessError: there is no proof, or not of this user's password.
+
+    """
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     values = {
         "user_id": user_id,
         "token": token_hash(token),
         "confidence": confidence,
         "password_given": password_given,
+        "proof": proof,
         "seconds": seconds,
     }
-    ((_, expires_at),) = connection.execute(queries()["insert_token"], values).fetchall()
+    ((expires_at,),) = connection.execute(queries()["begin_session"], values).fetchall()
     return NewLogin(token, user_id, confidence, expires_at)
 
 
@@ -86,7 +107,7 @@ def find_login(database: Database, token: str) -> Login:
         NotLoggedInError: nobody, or no more.
 
     """
-    found = database.read("select_token", {"token": token_hash(token)}, row_factory=class_row(Login))
+    found = database.read("find_session", {"token": token_hash(token)}, row_factory=class_row(Login))
     if not found:
         raise NotLoggedInError
     return found[0]
@@ -99,8 +120,22 @@ def logins_of(database: Database, user_id: int) -> list[LoginOfUser]:
 
 def end_others(connection: psycopg.Connection, user_id: int, but: str | None) -> int:
     """End a user's logins but the one with this token; returns how many."""
-    values = {"user_id": user_id, "but": but and token_hash(but)}
-    return len(connection.execute(queries()["end_tokens_of_user"], values).fetchall())
+    return len(_ended(connection, user_id=user_id, but=but and token_hash(but)))
+
+
+def end_one(connection: psycopg.Connection, user_id: int, login_id: int) -> bool:
+    """End one of a user's logins, by its id; returns whether there was one."""
+    return bool(_ended(connection, user_id=user_id, id=login_id))
+
+
+def end_own(connection: psycopg.Connection, token: str) -> int | None:
+    """End the login with this token; returns whose it was."""
+    return next(iter(_ended(connection, token=token_hash(token))), None)
+
+
+def _ended(connection: psycopg.Connection, **values: str | int | None) -> list[int]:
+    asked = {"user_id": None, "id": None, "token": None, "but": None} | values
+    return [user_id for (user_id,) in connection.execute(queries()["end_sessions"], asked).fetchall()]
 
 
 def prune_logins(database: Database) -> int:

@@ -6,6 +6,9 @@ that others would try first.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import os
 import re
 import unicodedata
@@ -14,12 +17,12 @@ from functools import cache
 from threading import BoundedSemaphore
 from typing import Final
 
+import argon2
 import bcrypt
+from argon2.exceptions import Argon2Error
+from argon2.low_level import hash_secret
 from pwdlib import PasswordHash
-from pwdlib.hashers import HasherProtocol
 from pwdlib.hashers.argon2 import Argon2Hasher
-from pwdlib.hashers.bcrypt import BcryptHasher
-from werkzeug.security import check_password_hash
 from zxcvbn import zxcvbn
 
 from pgface.errors import WeakPasswordError
@@ -34,6 +37,8 @@ _JUDGED = 40
 """Characters of a password that zxcvbn looks at. Of 40 signs that stand for letters it took 0.05 s, of 72 it took 3."""
 _BCRYPT_BYTES = 72
 """bcrypt never looked further, and its library now refuses more."""
+_BCRYPT_SALT = 29
+"""Characters of a hash up to the end of its salt."""
 
 _KIND: Final = re.compile(r"((scrypt|pbkdf2):[^$]+|\$2[abxy]\$[0-9]{2}|\$argon2[id]+\$v=[0-9]+\$[^$]+)")
 """The part of a hash that says how long it takes, up to the `$` before its salt."""
@@ -55,43 +60,7 @@ def _renew_semaphore() -> None:
     _at_once = BoundedSemaphore(usable_cores())
 
 
-class WerkzeugHasher(HasherProtocol):
-    """Verifies werkzeug's `scrypt:` and `pbkdf2:`; makes none."""
-
-    @classmethod
-    def identify(cls, hash: str | bytes) -> bool:
-        """Whether it is one of them."""
-        return str(hash).startswith(("scrypt:", "pbkdf2:"))
-
-    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
-        """Not used: pwdlib hashes with the first of its hashers."""
-        raise NotImplementedError
-
-    def verify(self, password: str | bytes, hash: str | bytes) -> bool:
-        """Whether the password is the hash's; a hash that is none of werkzeug's belongs to no password."""
-        try:
-            return check_password_hash(str(hash), str(password))
-        except ValueError:
-            return False
-
-    def check_needs_rehash(self, hash: str | bytes) -> bool:  # noqa: ARG002 - pwdlib's protocol has it
-        """It always does."""
-        return True
-
-
-class TruncatingBcryptHasher(BcryptHasher):
-    """Verifies bcrypt hashes of long passwords, which were made of their first 72 bytes."""
-
-    def verify(self, password: str | bytes, hash: str | bytes) -> bool:
-        """Whether the password is the hash's."""
-        data = password.encode() if isinstance(password, str) else password
-        try:
-            return bcrypt.checkpw(data[:_BCRYPT_BYTES], str(hash).encode())
-        except ValueError:
-            return False
-
-
-_hashes = PasswordHash((Argon2Hasher(), WerkzeugHasher(), TruncatingBcryptHasher()))
+_hashes = PasswordHash((Argon2Hasher(),))
 
 
 def hash_password(password: str) -> str:
@@ -100,31 +69,85 @@ def hash_password(password: str) -> str:
         return _hashes.hash(_normalised(password))
 
 
-def check_password(password: str, hashed: str | None) -> tuple[bool, str | None]:
-    """Whether a password is right, and a hash to replace the stored one by, if that is not pgface's own kind.
+def prove(password: str, blank: str | None) -> list[str]:
+    """What the stored hash is if the password is right; the database compares, and never tells it.
 
     Args:
         password: as it was typed.
-        hashed: the stored one; None for an account that is not there, and any text that is no hash, as an unusable
-            password's marker, take the time that a hash takes, and match nothing.
+        blank: the stored hash without its digest; None for an account that is not there, and any text that is no hash,
+            take the time that a hash takes, and give nothing.
+
+    Returns:
+        One hash, or two where other programs may not have normalised the password, the normalised one first.
 
     """
     if len(password) > LONGEST or not _is_text(password):
-        return False, None
-    known = _is_known(hashed)
-    stored = hashed if known and hashed else _nobodys_hash()
-    forms = dict.fromkeys((_normalised(password), password))  # other programs may not have normalised
+        return []
+    known = blank and kind_of(blank)
+    compute = next(made for beginning, made in _MADE.items() if (known or "$argon2").startswith(beginning))
+    forms = dict.fromkeys((_normalised(password), password))
     with _at_once:
-        right = next((form for form in forms if _hashes.verify(form, stored)), None)
-    if not known or right is None:
-        return False, None
+        made = [compute(form.encode(), blank if blank and known else _nobodys_hash()) for form in forms]
+    return [hashed for hashed in made if hashed is not None] if known else []
+
+
+def renewed(password: str, proof: str) -> str | None:
+    """A hash to replace the stored one by, if that is not as pgface makes them now."""
     hasher = _hashes.current_hasher
-    own = right == _normalised(password) and hasher.identify(stored) and not hasher.check_needs_rehash(stored)
-    return True, None if own else hash_password(password)
+    own = hasher.identify(proof) and not hasher.check_needs_rehash(proof)
+    if own and (password == _normalised(password) or proof == prove(_normalised(password), proof)[0]):
+        return None
+    return hash_password(password)
 
 
-def even_out(password: str, hashed: str | None, kinds: Iterable[str]) -> None:
-    """After `check_password` in vain, take the time of the other kinds of hashes as well.
+def _argon2_of(password: bytes, blank: str) -> str | None:
+    try:
+        costs = argon2.extract_parameters(blank)
+        salt = blank.split("$")[-2]
+        made = hash_secret(
+            password,
+            base64.b64decode(salt + -len(salt) % 4 * "="),
+            time_cost=costs.time_cost,
+            memory_cost=costs.memory_cost,
+            parallelism=costs.parallelism,
+            hash_len=costs.hash_len,
+            type=costs.type,
+            version=costs.version,
+        )
+    except (Argon2Error, ValueError, binascii.Error):
+        return None
+    return made.decode()
+
+
+def _bcrypt_of(password: bytes, blank: str) -> str | None:
+    try:
+        return bcrypt.hashpw(password[:_BCRYPT_BYTES], blank[:_BCRYPT_SALT].encode()).decode()
+    except ValueError:
+        return None
+
+
+def _werkzeug_of(password: bytes, blank: str) -> str | None:
+    """As `werkzeug.security.generate_password_hash` makes it; its own function compares with a hash that one has."""
+    try:
+        method, salt, _ = blank.split("$", 2)
+        name, *costs = method.split(":")
+        if name == "scrypt":
+            n, r, p = map(int, costs or ("32768", "8", "1"))
+            digest = hashlib.scrypt(password, salt=salt.encode(), n=n, r=r, p=p, maxmem=132 * n * r * p)
+        else:
+            # Old hashes name no iterations: what werkzeug took then is not known.
+            digest = hashlib.pbkdf2_hmac(costs[0], password, salt.encode(), int(costs[1]))
+    except (ValueError, IndexError, MemoryError, OverflowError):
+        return None
+    return f"{method}${salt}${digest.hex()}"
+
+
+_MADE: Final = {"$argon2": _argon2_of, "$2": _bcrypt_of, "scrypt": _werkzeug_of, "pbkdf2": _werkzeug_of}
+"""By how a hash begins."""
+
+
+def even_out(password: str, blank: str | None, kinds: Iterable[str]) -> None:
+    """After `prove` in vain, take the time of the other kinds of hashes as well.
 
     So every refusal takes the sum of all kinds, whether nobody has the e-mail or the password is wrong, and whatever
     the user's hash is. A sum of real work and not a sleep until some moment: that would have to be longer than the
@@ -132,14 +155,14 @@ def even_out(password: str, hashed: str | None, kinds: Iterable[str]) -> None:
 
     Args:
         password: as it was typed.
-        hashed: what it was compared with.
+        blank: what it was compared with.
         kinds: how the gallery's hashes begin, up to the `$` before their salt; others than hashes are passed over.
 
     """
     own = own_kind()
-    done = kind_of(hashed) if hashed and _is_known(hashed) else own
+    done = (blank and kind_of(blank)) or own
     for kind in sorted({own, *filter(_KIND.fullmatch, kinds)} - {done}):
-        check_password(password, decoy(kind))
+        prove(password, decoy(kind))
 
 
 def own_kind() -> str:
@@ -156,10 +179,6 @@ def kind_of(hashed: str) -> str:
 def decoy(kind: str) -> str:
     """A hash of a kind that takes as long as others of it, and matches nothing."""
     return kind + next(rest for beginning, rest in _REST_OF_DECOY.items() if kind.startswith(beginning))
-
-
-def _is_known(hashed: str | None) -> bool:
-    return hashed is not None and any(hasher.identify(hashed) for hasher in _hashes.hashers)
 
 
 def require_good_password(password: str, *, least_length: int, personal: Sequence[str]) -> None:

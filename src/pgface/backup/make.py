@@ -21,7 +21,7 @@ from pgface.backup.archive import MISSING, PHOTOS, ArchiveWriter, writing
 from pgface.backup.dump import dump_blocks
 from pgface.backup.manifest import GalleryFacts, Manifest, PhotoFacts, VectorIndex
 from pgface.backup.programs import Program, find_pg_dump
-from pgface.backup.tables import MIGRATIONS, NOT_KEPT, TABLES, count_rows
+from pgface.backup.tables import LOCKS, MIGRATIONS, NOT_KEPT, TABLES, count_rows
 from pgface.backup.tar import READ_AT_ONCE
 from pgface.backup.whole_file import whole_file
 from pgface.binding import Binding, read_binding
@@ -162,7 +162,8 @@ class _Backup:
         counts: dict[str, int],
         reader: psycopg.Connection,
     ) -> Manifest:
-        others = () if self._embeddings_only else tuple(set(facts.pop("tables")) - {*TABLES, *NOT_KEPT, MIGRATIONS})
+        known = {*TABLES, *NOT_KEPT, MIGRATIONS, LOCKS}
+        others = () if self._embeddings_only else tuple(set(facts.pop("tables")) - known)
         facts.pop("tables", None)
         sequences = reader.execute(queries()["backup_sequences"], {"tables": list(self._tables)}).fetchall()
         return Manifest(

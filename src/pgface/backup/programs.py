@@ -18,6 +18,7 @@ from pgface.errors import EmbeddedPostgresError, PostgresProgramError
 from pgface.postgres.cluster import FOLDERS, binaries
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\.\d+)?")
+_FORMATS = ("PGOPTIONS", "PGTZ", "PGDATESTYLE", "PGGEQO")
 INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
 """Where packages put PostgreSQL's programs, a folder for each version."""
 
@@ -91,7 +92,9 @@ def client_environment(url: str) -> dict[str, str]:
 
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
-    environment |= {"LC_ALL": "C", "PGAPPNAME": "pgface"}
+    for name in _FORMATS:  # of the dump: pg_dump says itself how it wants values written
+        environment.pop(name, None)
+    environment |= {"LC_ALL": "C", "PGAPPNAME": "pgface", "PGCLIENTENCODING": "UTF8"}
     for option in pq.Conninfo.parse(url.encode()):
         if option.val is None:
             continue

@@ -312,7 +312,6 @@ def _connection(settings: Settings, manifest: Manifest) -> Iterator[psycopg.Conn
             connection = resources.enter_context(database.connection_of_its_own())
         else:
             connection = resources.enter_context(connected(settings, session=True))
-        connection.execute("SET client_encoding = 'UTF8'")  # as the dump, whatever the environment says
         yield connection
 
 

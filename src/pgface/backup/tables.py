@@ -18,6 +18,7 @@ TABLES: Final = (
     "photos",
     "auth_tokens",
     "face_embeddings",
+    "contested_faces",
     "gallery",
     "deleted_photo_files",
     "user_templates",
@@ -33,12 +34,14 @@ TABLES: Final = (
     "service_secrets",
     "administrators",
     "idempotent_requests",
+    "known_devices",
 )
 """What a gallery is made of."""
 NOT_KEPT: Final = ("login_challenges", "used_challenges")
 """Logins by face under way, which are over long before a restore; and where earlier versions kept them."""
 MIGRATIONS: Final = "pgface_migrations"
-"""Each gallery has its own."""
+LOCKS: Final = "gallery_locks"
+"""Each gallery has its own of both."""
 BUILT_WHEN_NEEDED: Final = (
     "idx_embeddings_vector",
     "idx_user_templates_hnsw",

@@ -125,7 +125,7 @@ def list_audit(
         (
             entry.id,
             when(entry.at),
-            entry.event,
+            entry.event if entry.count == 1 else f"{entry.event} ({entry.count} times)",
             entry.reason or entry.outcome,
             entry.user_id if entry.key_id is None else f"key {entry.key_id}",
             entry.actor,
@@ -143,7 +143,7 @@ def prune_log(
     older_than: Annotated[int, typer.Option(min=1, max=36500, metavar="DAYS", help="Days to keep.")],
     json: JsonOption = False,
 ) -> None:
-    """Remove what is older. The service's role may not; the gallery's owner may."""
+    """Remove what is older. The service's role may remove only what is older than 30 days."""
     with Database.open(get_settings()) as database:
         removed = prune_audit(database, older_than)
     if json:

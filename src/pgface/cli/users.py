@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,11 @@ from pgface.people import full_name, read_users, shown_email
 from pgface.postgres.database import Database
 from pgface.settings import get_settings
 from pgface.texts import counted
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from pgface.accounts.audit import Event
 
 app = typer.Typer(help="The people of the gallery.", no_args_is_help=True)
 photos_app = typer.Typer(help="The enrolled photos.", no_args_is_help=True)
@@ -26,6 +32,19 @@ LimitOption = Annotated[int, typer.Option(min=1, max=_MAX_INT, help="As many as 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
+def noted(event: Event) -> Callable[[psycopg.Connection, Any], None]:
+    """Adds a row of the audit log to the transaction of what it tells of."""
+
+    from pgface.accounts.audit import record
+    from pgface.accounts.client import COMMAND_LINE
+
+    def note(connection: psycopg.Connection, of: Any) -> None:
+        user_id = of if isinstance(of, int) else getattr(of, "user_id", None) or of.id
+        record(connection, event, COMMAND_LINE, user_id=user_id)
+
+    return note
+
+
 @app.command()
 def add(
     email: Annotated[str, typer.Argument(help="E-mail.")],
@@ -34,7 +53,7 @@ def add(
 ) -> None:
     """Add a person who has no photos yet."""
     with open_gallery() as gallery:
-        user = gallery.add_user(email, name)
+        user = gallery.add_user(email, name, within=noted("user added"))
     if json:
         print_json(user.to_json())
     else:
@@ -91,7 +110,7 @@ def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False)
                 f"Erase {full_name(found.name, found.email)} with {counted(found.photos, 'photo')}, for good?",
                 abort=True,
             )
-        gallery.erase_user(found.id)
+        gallery.erase_user(found.id, within=noted("user erased"))
     if json:
         print_json({"erased": found.to_json()})
     else:
@@ -117,7 +136,7 @@ def merge(
                 "erase the first user for good?",
                 abort=True,
             )
-        found = gallery.merge_users(merged.id, kept.id)
+        found = gallery.merge_users(merged.id, kept.id, within=noted("users merged"))
     if json:
         print_json(found.to_json())
     else:
@@ -169,11 +188,52 @@ def delete_photo(
     if not yes:
         typer.confirm(f"Erase photo {photo} and its face, for good?", abort=True)
     with open_gallery() as gallery:
-        gallery.erase_photo(photo)
+        gallery.erase_photo(photo, within=noted("photo erased"))
     if json:
         print_json({"erased": photo})
     else:
         say(f"Erased photo {photo}.")
+
+
+@photos_app.command()
+def contested(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOption = False) -> None:
+    """List photos that users have enrolled themselves and whose faces look like other users'.
+
+    They are compared where it is asked whether a photo shows that user, and not where it is asked whom it shows.
+    """
+    with open_gallery() as gallery:
+        found = gallery.contested_faces(after=after, limit=limit)
+    if json:
+        print_json([face.to_json() for face in found])
+        return
+    rows = [
+        (
+            face.photo_id,
+            face.email,
+            f"{face.created_at:%Y-%m-%d %H:%M}",
+            face.looks_like and face.looks_like.email,
+            face.looks_like and f"{face.looks_like.similarity:.3f}",
+        )
+        for face in found
+    ]
+    print_table(("photo", "user", "since", "looks like", "similarity"), rows, empty="No photo is contested.")
+
+
+@photos_app.command()
+def accept(
+    photo: Annotated[int, typer.Argument(help="Id of the photo.")],
+    allow_other_user: Annotated[
+        bool, typer.Option("--allow-other-user", help="Also if the face still looks like another user's.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Let identification find the face of a contested photo."""
+    with open_gallery() as gallery:
+        face = gallery.accept_face(photo, allow_other_user=allow_other_user, within=noted("face accepted"))
+    if json:
+        print_json({"accepted": photo})
+    else:
+        say(f"Photo {photo} of {face.name} <{face.email}> is accepted.")
 
 
 @photos_app.command()

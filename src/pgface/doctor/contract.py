@@ -148,7 +148,7 @@ def _expected(connection: psycopg.Connection) -> list[Part]:
 
 def _described_anew(connection: psycopg.Connection, name: str) -> list[Part]:
     with connection.transaction(force_rollback=True):
-        migrate(connection, name)
+        migrate(connection, name, alone=True)
         return _described(connection, name)
 
 
@@ -164,8 +164,9 @@ def _make_again(settings: Settings) -> None:
     name = f"pgface_doctor_{secrets.token_hex(8)}"
     with connected(settings) as connection, translated(), connection.transaction():
         # One fix after the other, or two would wait for each other's tables.
-        connection.execute(lock())
         connection.execute(queries()["limit_waiting"], {"time": _MAY_WAIT, "in_transaction": True})
+        connection.execute(queries()["enter_schema"], {"schema": settings.schema_name})
+        connection.execute(lock())
         expected = _described_anew(connection, name)
         differences = _compared(_described(connection, settings.schema_name), expected)
         connection.execute(queries()["enter_schema"], {"schema": settings.schema_name})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from psycopg.rows import dict_row
 from pgface.doctor.finding import Finding, fine
 from pgface.postgres.database import connected
 from pgface.postgres.errors import translated
+from pgface.postgres.pgvector import faults_of, numbers
 from pgface.schema import queries
 from pgface.settings import Settings
 
@@ -73,16 +73,20 @@ def judge_extension(installed: str | None, available: str | None, server: int) -
             "pgvector is not in this database yet." if there else "This server does not have pgvector.",
             "pgface init, or as an administrator in psql: CREATE EXTENSION vector;" if there else install,
         )
-    old = _numbers(installed) < OLDEST_PGVECTOR
-    if available is None or _numbers(available) <= _numbers(installed):
+    old = numbers(installed) < OLDEST_PGVECTOR
+    faults = faults_of(installed)
+    wrong = f" It has faults: {'; '.join(fault.sentence for fault in faults)}." if faults else ""
+    meanwhile = "".join(f". {fault.what_to_do[0].upper()}{fault.what_to_do[1:]}" for fault in faults)
+    if available is None or numbers(available) <= numbers(installed):
         newest = "the newest that this server has" if available else "and the server has its files no more"
-        told = f"pgvector {installed} is in this database, {newest}."
-        return Finding(check, "problem", told, install) if old or not available else fine(check, told)
+        told = f"pgvector {installed} is in this database, {newest}.{wrong}"
+        bad = old or faults or not available
+        return Finding(check, "problem", told, f"{install}{meanwhile}") if bad else fine(check, told)
     return Finding(
         check,
-        "problem" if old else "advice",
-        f"pgvector {installed} is in this database, and the server has {available}.",
-        f"In psql: {update};",
+        "problem" if old or faults else "advice",
+        f"pgvector {installed} is in this database, and the server has {available}.{wrong}",
+        f"In psql: {update};{meanwhile.removeprefix('.')}",
         lambda settings: _execute(settings, update),
     )
 
@@ -133,10 +137,6 @@ def database_password(connection: psycopg.Connection, settings: Settings) -> Ite
         )
     else:
         yield fine(check, "It is none that everybody knows from examples.")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
 def _execute(settings: Settings, statement: str) -> None:

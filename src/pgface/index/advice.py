@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pgface.index.definition import advised_lists
 from pgface.index.status import IndexStatus, StoredIndex
 from pgface.postgres.index import NAME, NEW_NAME, OLD_NAME
+from pgface.postgres.pgvector import faults_of
 
 _BROKEN_OFF = re.compile(r"_cc(new|old)\d*$")
 """What PostgreSQL calls an index that REINDEX CONCURRENTLY did not finish."""
@@ -41,12 +42,22 @@ class IndexAdvice:
 def advise_indexes(status: IndexStatus) -> list[IndexAdvice]:
     """What to do about what was found, the most important first."""
     return [
+        *_about_pgvector(status),
         *_about_leftovers(status),
         *_about_the_index(status),
         *_about_ivfflat(status),
         *_about_the_search(status),
         *_about_the_table(status),
     ]
+
+
+def _about_pgvector(status: IndexStatus) -> Iterator[IndexAdvice]:
+    stored = (status.index, status.search_index, *status.others)
+    if not any(index is not None and index.method == "hnsw" for index in stored):
+        return
+    for fault in faults_of(status.pgvector):
+        told = f"pgvector {status.pgvector} has a fault: {fault.sentence}. Update it; {fault.what_to_do}."
+        yield IndexAdvice(told, "ALTER EXTENSION vector UPDATE;")
 
 
 def _about_leftovers(status: IndexStatus) -> Iterator[IndexAdvice]:

@@ -110,6 +110,8 @@ class IndexStatus:
     """Further indexes of vectors, which are not pgface's."""
     under_way: tuple[Progress, ...]
     """Builds on the gallery's tables just now."""
+    pgvector: str
+    """Its version."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -149,6 +151,7 @@ def read_index_status(database: Database) -> IndexStatus:
             leftovers=tuple(kinds["leftover"]),
             others=tuple(kinds["other"]),
             under_way=tuple(under_way),
+            pgvector=facts["pgvector"],
         )
 
 

@@ -84,7 +84,7 @@ def _write_rows(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies,
     )
     passwords = [{"id": number, "password": password} for number, password in plan.passwords.items()]
     with connection.cursor() as cursor:
-        cursor.executemany(queries()["set_password"], passwords)
+        cursor.executemany(queries()["set_migrated_password"], passwords)
     _copy(
         connection,
         "copy_migrated_photos",

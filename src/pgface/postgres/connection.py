@@ -26,6 +26,7 @@ from psycopg.types.datetime import TimestampBinaryLoader, TimestampLoader
 from pgface.errors import DatabaseAccessError, SchemaMissingError
 from pgface.forks import renew_after_fork
 from pgface.postgres.errors import translated
+from pgface.postgres.session import settings, settle
 from pgface.schema import queries
 
 Pooling = Literal["auto", "session", "transaction"]
@@ -70,7 +71,7 @@ class GalleryConnection(Connection[Any]):
             yield
 
     def enter(self, schema_name: str, pooling: Pooling) -> None:
-        """Let unqualified names lead to the gallery's schema, then to pgvector's.
+        """Set the session, and let unqualified names lead to the gallery's schema, then to pgvector's.
 
         Raises:
             SchemaMissingError: there is no such schema, or no pgvector.
@@ -88,10 +89,12 @@ class GalleryConnection(Connection[Any]):
             # PostgreSQL tells every client the number of its process. A pooler has to tell a number of its own.
             pooled = pooling == "transaction" or (pooling == "auto" and process != self.info.backend_pid)
             self.prepare_threshold = None if pooled else 0
+            if not pooled:
+                settle(self)
             with self.transaction() if pooled else nullcontext():
-                settings = self._set_path_and_zone(schema_name, for_transaction=pooled)
+                path_and_zone = self._set_path_and_zone(schema_name, for_transaction=pooled)
                 self._know_times()
-        self.settings_of_transaction = settings if pooled else None
+        self.settings_of_transaction = settings(self, local=True) + b"; " + path_and_zone if pooled else None
 
     def _know_times(self) -> None:
         """Give times without a zone, which are the server's, that zone: whoever reads them knows what they mean."""
@@ -124,7 +127,7 @@ class GalleryConnection(Connection[Any]):
         row = self.execute(queries()["enter_gallery"], values).fetchone()
         if row is None:
             raise SchemaMissingError
-        if self.execute("SELECT current_schema()").fetchone() != (schema_name,):
+        if self.execute("SELECT has_schema_privilege(%s, 'USAGE')", (schema_name,)).fetchone() != (True,):
             raise DatabaseAccessError(
                 f"This PostgreSQL user may not use the schema {schema_name}; let its owner run GRANT USAGE ON SCHEMA."
             )

@@ -14,12 +14,13 @@ from psycopg import Connection
 from psycopg.rows import BaseRowFactory, tuple_row
 from psycopg_pool import ConnectionPool
 
-from pgface.errors import DatabaseUnreachableError, SessionNeededError, SettingsError
+from pgface.errors import DatabaseUnreachableError, SessionNeededError, SettingsError, TableLockedError
 from pgface.forks import leave_to_parent, renew_after_fork
 from pgface.postgres.connection import GalleryConnection, Pooling
 from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.postgres.errors import connection_error, translated
 from pgface.postgres.migrate import migrate, require_current
+from pgface.postgres.session import settle
 from pgface.schema import Migration, queries
 from pgface.settings import Settings
 
@@ -28,9 +29,13 @@ Answer = TypeVar("Answer")
 
 _MOST_IDLE = 60.0
 """Seconds after which a connection that was not needed is closed."""
+_LONGEST_TURN = 10.0
+"""Seconds to wait for others of this process."""
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "application_name": "pgface",
+    # Before PGCLIENTENCODING, and before what a database or a role has.
+    "client_encoding": "UTF8",
     # Until it is known that nobody else will meet the statement in the same session.
     "prepare_threshold": None,
 }
@@ -59,6 +64,7 @@ class Database:
         direct_url = settings.direct_url
         self.direct_url = url if direct_url is None else direct_url.get_secret_value()
         """Where a session of one's own is to be had, for pg_dump and the like; may hold a password too."""
+        self._alone = threading.Lock()
         renew_after_fork(self)
 
     @classmethod
@@ -92,6 +98,7 @@ class Database:
         leave_to_parent(self._opened_pool)
         self._opened_pool = None
         self._opening = threading.Lock()
+        self._alone = threading.Lock()
 
     def close(self) -> None:
         """Give back the connections and, as its last user, stop the embedded server."""
@@ -114,6 +121,24 @@ class Database:
         except DatabaseUnreachableError:
             self._recover()
             raise
+
+    @contextmanager
+    def transaction_alone(self) -> Iterator[Connection]:
+        """A transaction of which there is one at a time in this process.
+
+        It is for what waits for one and the same lock: more than one would only hold connections that others need.
+
+        Raises:
+            TableLockedError: those before it have taken too long.
+
+        """
+        if not self._alone.acquire(timeout=_LONGEST_TURN):
+            raise TableLockedError
+        try:
+            with self.transaction() as connection:
+                yield connection
+        finally:
+            self._alone.release()
 
     @contextmanager
     def autocommit(self) -> Iterator[Connection]:
@@ -268,8 +293,11 @@ def connected(settings: Settings, *, session: bool = False) -> Iterator[Connecti
         if session and settings.direct_url is not None:
             url, pooling = settings.direct_url.get_secret_value(), "auto"
         with _connect(url, settings) as connection:
-            if session and connection.is_pooled(pooling):
+            pooled = connection.is_pooled(pooling)
+            if session and pooled:
                 raise SessionNeededError
+            if not pooled:
+                settle(connection)
             yield connection
 
 

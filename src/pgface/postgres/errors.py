@@ -117,12 +117,21 @@ def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
                 f"This PostgreSQL user may not add pgvector ({message}); "
                 "let an administrator run CREATE EXTENSION vector in this database, then try again."
             )
+        case pg.InsufficientPrivilege() if "for function" in message:
+            return DatabaseAccessError(
+                f"PostgreSQL refused: {message}; let the gallery's owner run `pgface roles create` after an upgrade."
+            )
         case pg.InsufficientPrivilege():
             return DatabaseAccessError(f"PostgreSQL refused: {message}; use a user with the rights for it.")
         case pg.UndefinedFile() | pg.FeatureNotSupported() if "extension" in message:
             return PgvectorError(
                 f"pgvector is not on this PostgreSQL server ({message}); install it there "
                 "(the pgvector/pgvector image and most hosted PostgreSQL servers have it), then try again."
+            )
+        case pg.CharacterNotInRepertoire():
+            return DatabaseError(
+                f"A text in the database is not UTF-8 ({message}): it was written in another encoding, into a database "
+                "that takes any bytes (SQL_ASCII). Correct that text; nothing was changed."
             )
         case pg.LockNotAvailable():
             return TableLockedError()

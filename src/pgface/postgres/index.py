@@ -11,7 +11,9 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from pgface.errors import TableLockedError
 from pgface.postgres.errors import translated
+from pgface.postgres.session import WAIT_TO_BUILD, settle
 from pgface.schema import queries
 
 NAME: LiteralString = "idx_embeddings_vector"
@@ -22,6 +24,8 @@ OLD_NAME: LiteralString = "idx_embeddings_vector_pgface_old"
 OWN_DEFINITION = "CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops)"
 _PATIENCE = 0.1
 """Seconds between two tries to have the index to oneself."""
+_LONGEST_WAIT = 7200.0
+"""Seconds: longer than a build of millions takes."""
 
 # Every connection here is in autocommit mode: PostgreSQL drops and builds indexes concurrently, that is while others
 # read and write, only outside transactions.
@@ -33,9 +37,16 @@ def vector_index_to_oneself(connection: psycopg.Connection) -> Iterator[None]:
 
     By trying again, and not in PostgreSQL: a concurrent build waits for every statement under way, also for one
     that waits for the lock.
+
+    Raises:
+        TableLockedError: somebody has had it for two hours.
+
     """
+    deadline = time.monotonic() + _LONGEST_WAIT
     with ExitStack() as resources:
         while not resources.enter_context(try_vector_index_to_oneself(connection)):
+            if time.monotonic() > deadline:
+                raise TableLockedError
             time.sleep(_PATIENCE)
         yield
 
@@ -43,14 +54,23 @@ def vector_index_to_oneself(connection: psycopg.Connection) -> Iterator[None]:
 @contextmanager
 def try_vector_index_to_oneself(connection: psycopg.Connection) -> Iterator[bool]:
     """The same without waiting; gives whether it is so."""
-    with translated():
-        mine = connection.execute(queries()["try_lock_index"]).fetchone() == (True,)
+    with translated(), connection.transaction():
+        connection.execute(queries()["lock_index_row"])
+        mine = connection.execute(queries()["take_index"]).fetchone() is not None
+        if mine:
+            _prepare_to_build(connection)
     try:
         yield mine
     finally:
         if mine and not connection.closed:
             with translated():
-                connection.execute(queries()["unlock_index"])
+                settle(connection)
+                connection.execute(queries()["give_index_back"])
+
+
+def _prepare_to_build(connection: psycopg.Connection) -> None:
+    connection.execute(sql.SQL("SET lock_timeout TO {}").format(sql.Literal(WAIT_TO_BUILD)))
+    connection.execute(queries()["build_alone_if_faulty"])
 
 
 def drop_vector_index(connection: psycopg.Connection) -> str:

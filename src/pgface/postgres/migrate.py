@@ -7,22 +7,32 @@ from psycopg import sql
 
 from pgface.errors import SchemaMissingError, SchemaTooNewError
 from pgface.postgres.errors import translated
+from pgface.postgres.session import WAIT_TO_MIGRATE, require_text, settle_transaction
 from pgface.schema import Migration, lock, migrations, preamble
 
 
-def migrate(connection: psycopg.Connection, schema_name: str) -> list[Migration]:
+def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = False) -> list[Migration]:
     """Run the migrations that are missing, in one transaction; returns those that were.
 
-    Programs that call it at the same time wait for one another. The schema is created if need be.
+    Programs that call it at the same time wait for one another, a minute at most. The schema is created if need be.
+
+    Args:
+        connection: outside a transaction.
+        schema_name: the gallery's.
+        alone: whether the schema is new and its name known to nobody else, so that there is nobody to wait for.
 
     Raises:
         SchemaTooNewError: the schema was made by a newer pgface.
         PgvectorError: pgvector is missing and cannot be added, or it is too old.
-        DatabaseError: the server refused; nothing was changed.
+        TableLockedError: another program has migrated it for a minute.
+        DatabaseError: the server refused, or the database's encoding is SQL_ASCII; nothing was changed.
 
     """
+    require_text(connection)
     with translated(), connection.transaction():
-        _enter_schema(connection, schema_name)
+        settle_transaction(connection)
+        connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(WAIT_TO_MIGRATE)))
+        _enter_schema(connection, schema_name, alone=alone)
         connection.execute(preamble())
         rows = connection.execute("SELECT version FROM pgface_migrations").fetchall()
         applied = {version for (version,) in rows}
@@ -62,10 +72,10 @@ def require_current(connection: psycopg.Connection) -> None:
         )
 
 
-def _enter_schema(connection: psycopg.Connection, schema_name: str) -> None:
-    # Locked first, because two programs may both find that the schema is missing.
-    connection.execute(lock())
+def _enter_schema(connection: psycopg.Connection, schema_name: str, *, alone: bool) -> None:
+    connection.execute("SELECT set_config('search_path', quote_ident(%s), true)", (schema_name,))
+    if not alone:  # first, because two programs may both find that the schema is missing
+        connection.execute(lock())
     row = connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", (schema_name,)).fetchone()
     if row == (True,):
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema_name)))
-    connection.execute("SELECT set_config('search_path', quote_ident(%s), true)", (schema_name,))

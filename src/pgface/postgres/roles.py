@@ -13,12 +13,47 @@ from pgface.postgres.errors import translated
 SERVICE: Final = "pgface_service"
 READER: Final = "pgface_reader"
 """What the two are called unless somebody gives other names."""
-_APPEND_ONLY: Final = ("audit_log",)
 _OF_THE_OWNER: Final = ("pgface_migrations", "gallery", "calibrations", "confidence_anchors", "administrators")
 """What the service reads and never writes: the schema's version, the model, the thresholds, who looks after it all."""
-_SEARCHED: Final = ("photos", "face_embeddings", "user_templates", "template_bits", "stale_templates", "gallery_search")
+_SEARCHED: Final = (
+    "photos",
+    "face_embeddings",
+    "contested_faces",
+    "user_templates",
+    "template_bits",
+    "stale_templates",
+    "gallery_search",
+)
 _USERS_COLUMNS: Final = ("id", "name", "email", "created_at")
 """All but the password."""
+_GUARDED: Final[dict[str, tuple[LiteralString, ...]]] = {
+    # What is left out is written by the functions below: passwords, tokens, keys, and rows of the audit log.
+    "users": ("SELECT (id, name, email, created_at)", "INSERT (name, email, password)", "UPDATE (name)", "DELETE"),
+    "auth_tokens": (
+        "SELECT (id, user_id, confidence, created_at, expires_at, is_active, password_given)",
+        "DELETE",
+    ),
+    "api_keys": ("SELECT (id, name, scopes, created_at, last_used_at, revoked_at)",),
+    "audit_log": ("SELECT",),
+    "gallery_locks": ("SELECT", "UPDATE"),
+}
+"""The rights of the service to tables of which it may not do everything."""
+_FUNCTIONS: Final[tuple[LiteralString, ...]] = (
+    "find_session",
+    "begin_session",
+    "end_sessions",
+    "find_password",
+    "confirm_password",
+    "set_password",
+    "password_kinds",
+    "has_password",
+    "find_api_key",
+    "create_api_key",
+    "revoke_api_key",
+    "record_event",
+    "prune_audit_log",
+)
+"""What the service does with the owner's rights; each asks for what is needed, and none is for everybody."""
 
 
 def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> None:
@@ -52,8 +87,9 @@ def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> 
 def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -> None:
     """Let a role do what a service does: enroll, identify, verify, log people in and out, and add to the audit log.
 
-    It cannot change the schema, the model or the thresholds, nor change or remove a row of the audit log. The role is
-    made if it is not there. Run it again after an upgrade.
+    It cannot change the schema, the model, the thresholds or the administrators, nor change or remove a row of the
+    audit log. It reads no password, token or key, begins a login with a password only by that password, and makes keys
+    only for an administrator who is logged in. The role is made if it is not there. Run it again after an upgrade.
 
     Args:
         connection: of the gallery's owner, who may make roles.
@@ -67,14 +103,12 @@ def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -
     with translated(), connection.transaction():
         _begin(connection, schema_name, role)
         for (table,) in _tables(connection, schema_name):
-            if table in _OF_THE_OWNER:
-                rights: LiteralString = "SELECT"
-            elif table in _APPEND_ONLY:
-                rights = "SELECT, INSERT"
-            else:
-                rights = "SELECT, INSERT, UPDATE, DELETE"
-            _run(connection, f"GRANT {rights} ON {{schema}}.{{table}} TO {{role}}", schema_name, role, table=table)
+            every: tuple[LiteralString, ...] = ("SELECT, INSERT, UPDATE, DELETE",)
+            for rights in ("SELECT",) if table in _OF_THE_OWNER else _GUARDED.get(table, every):
+                _run(connection, f"GRANT {rights} ON {{schema}}.{{table}} TO {{role}}", schema_name, role, table=table)
         _run(connection, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}", schema_name, role)
+        for function in _FUNCTIONS:
+            _run(connection, f"GRANT EXECUTE ON FUNCTION {{schema}}.{function} TO {{role}}", schema_name, role)
 
 
 def grant_reader(connection: psycopg.Connection, schema_name: str, role: str) -> None:
@@ -102,7 +136,7 @@ def _begin(connection: psycopg.Connection, schema_name: str, role: str) -> None:
     there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
     if there is None:
         _run(connection, "CREATE ROLE {role} LOGIN", schema_name, role)
-    for kind in ("TABLES", "SEQUENCES"):
+    for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"):
         _run(connection, f"REVOKE ALL ON ALL {kind} IN SCHEMA {{schema}} FROM {{role}}", schema_name, role)
     _run(connection, "REVOKE ALL ON SCHEMA {schema} FROM {role}", schema_name, role)
     _run(connection, "GRANT USAGE ON SCHEMA {schema} TO {role}", schema_name, role)

@@ -50,3 +50,5 @@ CREATE TABLE IF NOT EXISTS pgface_migrations (
     name TEXT NOT NULL,
     applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
+-- Others go on reading it.
+LOCK TABLE pgface_migrations IN EXCLUSIVE MODE;

@@ -19,18 +19,31 @@ RETURNING id;
 -- lock_enrollment --
 -- Held by every enrollment until it commits, so that two of them cannot both find a face free, and so that
 -- the clean-up knows that no photo file is under way. Galleries do not wait for one another.
-SELECT pg_advisory_xact_lock(hashtext('pgface.enrollment'), 'gallery'::regclass::oid::integer);
+SELECT name FROM gallery_locks WHERE name = 'enrollment' FOR UPDATE;
 
 -- try_lock_enrollment --
-SELECT pg_try_advisory_xact_lock(hashtext('pgface.enrollment'), 'gallery'::regclass::oid::integer);
+-- No row comes back while somebody holds it.
+SELECT name FROM gallery_locks WHERE name = 'enrollment' FOR UPDATE SKIP LOCKED;
 
 -- find_similar_faces --
 SELECT user_id, user_name AS name, user_email AS email, similarity, embedding_id
 FROM find_similar_faces(%(embedding)s, %(threshold)s, %(max_results)s);
 
 -- verify_face --
-SELECT match, similarity, user_name AS name, user_email AS email
-FROM verify_face(%(embedding)s, %(user_id)s, %(threshold)s);
+-- Also by faces of theirs that are contested: they are theirs until an administrator says otherwise.
+SELECT
+    v.match OR coalesce(
+        contested.similarity >= coalesce(%(threshold)s, (SELECT verify_threshold FROM gallery)), FALSE
+    ) AS match,
+    greatest(v.similarity, contested.similarity) AS similarity,
+    v.user_name AS name,
+    v.user_email AS email
+FROM verify_face(%(embedding)s, %(user_id)s, %(threshold)s) v
+CROSS JOIN LATERAL (
+    SELECT max(1 - (embedding <=> %(embedding)s)) AS similarity
+    FROM contested_faces
+    WHERE user_id = %(user_id)s
+) contested;
 
 -- insert_user --
 -- No row comes back if somebody else has added this e-mail.
@@ -54,14 +67,16 @@ ORDER BY id DESC;
 -- select_user --
 SELECT u.id, u.name, u.email, u.created_at,
     (SELECT count(*) FROM photos p WHERE p.user_id = u.id) AS photos,
-    get_user_embeddings_count(u.id) AS embeddings
+    get_user_embeddings_count(u.id)
+        + (SELECT count(*)::integer FROM contested_faces c WHERE c.user_id = u.id) AS embeddings
 FROM users u
 WHERE u.id = %(id)s;
 
 -- select_user_by_email --
 SELECT u.id, u.name, u.email, u.created_at,
     (SELECT count(*) FROM photos p WHERE p.user_id = u.id) AS photos,
-    get_user_embeddings_count(u.id) AS embeddings
+    get_user_embeddings_count(u.id)
+        + (SELECT count(*)::integer FROM contested_faces c WHERE c.user_id = u.id) AS embeddings
 FROM users u
 WHERE lower(u.email) = ANY(%(spellings)s)
 ORDER BY u.id
@@ -80,7 +95,8 @@ LIMIT %(limit)s;
 -- select_users --
 SELECT u.id, u.name, u.email, u.created_at,
     (SELECT count(*) FROM photos p WHERE p.user_id = u.id) AS photos,
-    get_user_embeddings_count(u.id) AS embeddings
+    get_user_embeddings_count(u.id)
+        + (SELECT count(*)::integer FROM contested_faces c WHERE c.user_id = u.id) AS embeddings
 FROM users u
 WHERE u.id > %(after)s
     AND (%(text)s::text IS NULL OR strpos(lower(u.name || ' ' || u.email), lower(%(text)s)) > 0)
@@ -141,6 +157,22 @@ SET user_id = %(into)s
 WHERE fe.user_id = %(id)s
     AND (fe.photo_id IS NULL OR EXISTS (SELECT FROM photos p WHERE p.id = fe.photo_id AND p.user_id = %(into)s));
 
+-- move_contested_faces --
+-- They are contested no more: somebody has said that both are one person.
+WITH moved AS (
+    DELETE FROM contested_faces cf
+    WHERE cf.user_id = %(id)s
+        AND EXISTS (SELECT FROM photos p WHERE p.id = cf.photo_id AND p.user_id = %(into)s)
+    RETURNING *
+)
+INSERT INTO face_embeddings (
+    id, user_id, photo_id, embedding, created_at, detection_score,
+    box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
+)
+SELECT id, %(into)s, photo_id, embedding, created_at, detection_score,
+    box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
+FROM moved;
+
 -- delete_photo_embeddings --
 -- The specification only unlinks them; a person who has a photo erased means the face in it.
 DELETE FROM face_embeddings
@@ -149,7 +181,7 @@ WHERE photo_id = %(id)s;
 -- delete_photo --
 DELETE FROM photos
 WHERE id = %(id)s
-RETURNING id;
+RETURNING user_id;
 
 -- allocate_photo_ids --
 SELECT nextval(pg_get_serial_sequence('photos', 'id'))::integer
@@ -190,12 +222,32 @@ WHERE filepath = ANY(%(filepaths)s);
 -- So that others see at once how many rows this session has changed.
 SELECT pg_stat_force_next_flush();
 
--- try_lock_index --
--- Held by the session that takes the vector index away and builds it again.
-SELECT pg_try_advisory_lock(hashtext('pgface.index'), 'gallery'::regclass::oid::integer);
+-- lock_index_row --
+-- For the moment in which the next statement looks who holds it.
+SELECT name FROM gallery_locks WHERE name = 'index' FOR UPDATE;
 
--- unlock_index --
-SELECT pg_advisory_unlock(hashtext('pgface.index'), 'gallery'::regclass::oid::integer);
+-- take_index --
+-- Held by the session that takes the vector index away and builds it again, for as long as its server process lives. No row
+-- comes back while another one holds it.
+UPDATE gallery_locks
+SET process = pg_backend_pid(),
+    process_since = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+WHERE name = 'index'
+    AND (
+        process = pg_backend_pid()
+        OR NOT EXISTS (
+            SELECT FROM pg_stat_activity a
+            WHERE a.pid = process
+                AND a.datname = current_database()
+                AND coalesce(a.backend_start = process_since, TRUE)
+        )
+    )
+RETURNING name;
+
+-- give_index_back --
+UPDATE gallery_locks
+SET process = NULL, process_since = NULL
+WHERE name = 'index' AND process = pg_backend_pid();
 
 -- count_embeddings --
 SELECT count(*) FROM face_embeddings;
@@ -236,12 +288,10 @@ SELECT choice, method, first_effort, second_effort, certain_similarity,
         + pg_stat_get_tuples_updated('face_embeddings'::regclass)
         + pg_stat_get_tuples_deleted('face_embeddings'::regclass) AS changes_now,
     EXISTS (
-        SELECT FROM pg_locks
-        WHERE locktype = 'advisory'
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND classid = hashtext('pgface.index')::oid
-            AND objid = 'gallery'::regclass
-            AND granted
+        SELECT FROM gallery_locks l
+        JOIN pg_stat_activity a ON a.pid = l.process AND coalesce(a.backend_start = l.process_since, TRUE)
+        WHERE l.name = 'index'
+            AND a.datname = current_database()
     ) AS fitting
 FROM gallery_search;
 
@@ -506,12 +556,12 @@ SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_d
 FROM pg_control_system();
 
 -- try_share_photo_files --
--- Held while files of erased rows are removed. No row comes true while a backup copies the files.
-SELECT pg_try_advisory_xact_lock_shared(hashtext('pgface.photo_files'), 'gallery'::regclass::oid::integer);
+-- Held while files of erased rows are removed. No row comes back while a backup copies the files.
+SELECT name FROM gallery_locks WHERE name = 'photo files' FOR SHARE SKIP LOCKED;
 
 -- hold_photo_files --
 -- Held by a backup until it has copied the files.
-SELECT pg_advisory_xact_lock(hashtext('pgface.photo_files'), 'gallery'::regclass::oid::integer);
+SELECT name FROM gallery_locks WHERE name = 'photo files' FOR UPDATE;
 
 -- export_snapshot --
 SELECT pg_export_snapshot();
@@ -769,7 +819,7 @@ SELECT set_config('maintenance_work_mem', %(kilobytes)s || 'kB', false);
 -- A build takes as long as it takes, and ends soon after the program that asked for it.
 SELECT set_config(name, CASE name WHEN 'client_connection_check_interval' THEN '5s' ELSE '0' END, false)
 FROM pg_settings
-WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'client_connection_check_interval');
+WHERE name IN ('statement_timeout', 'transaction_timeout', 'client_connection_check_interval');
 
 -- limit_waiting --
 -- For the transactions of others: until this one ends, or the session does.
@@ -778,6 +828,7 @@ SELECT set_config('lock_timeout', %(time)s, %(in_transaction)s);
 -- index_facts --
 SELECT
     s.vector_index_wanted AS wanted,
+    (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS pgvector,
     pg_total_relation_size('user_templates') + pg_total_relation_size('template_bits') AS search_bytes
 FROM gallery_search s;
 
@@ -1066,17 +1117,16 @@ FROM users
 WHERE password !~ '^([!*].*|\$[0-9a-z-]+\$.+|[a-z0-9:_]+\$[^$]+\$.+|\{[A-Z0-9-]+\}.+)$'
 ORDER BY id;
 
--- select_password --
-SELECT u.id, u.password
-FROM users u
-WHERE lower(u.email) = ANY(%(spellings)s)
-ORDER BY u.id
-LIMIT 1;
+-- find_password --
+SELECT user_id, blank FROM find_password(%(spellings)s);
 
--- lock_password --
-SELECT password FROM users WHERE id = %(id)s FOR NO KEY UPDATE;
+-- confirm_password --
+SELECT confirm_password(%(id)s, %(proofs)s);
 
 -- set_password --
+SELECT set_password(%(id)s, %(password)s, %(proof)s, %(authority)s);
+
+-- set_migrated_password --
 UPDATE users SET password = %(password)s WHERE id = %(id)s;
 
 -- count_attempt --
@@ -1112,21 +1162,14 @@ UPDATE login_attempts SET failures = greatest(failures - 1, 0) WHERE subject = %
 -- prune_attempts --
 DELETE FROM login_attempts WHERE last_failure < clock_timestamp() - make_interval(secs => %(forgotten)s);
 
--- insert_token --
--- The times are in the server's time zone, as the specification's column defaults are.
-INSERT INTO auth_tokens (user_id, token, confidence, password_given, expires_at, is_active)
-VALUES (
-    %(user_id)s, %(token)s, %(confidence)s, %(password_given)s, LOCALTIMESTAMP + make_interval(secs => %(seconds)s), TRUE
-)
-RETURNING id, expires_at;
+-- begin_session --
+SELECT begin_session(
+    %(user_id)s, %(token)s, %(confidence)s::real, %(password_given)s, %(proof)s, %(seconds)s::float
+);
 
--- select_token --
-SELECT t.id, t.user_id, u.name, u.email, t.confidence, t.password_given IS TRUE AS password_given, t.created_at, t.expires_at
-FROM auth_tokens t
-JOIN users u ON u.id = t.user_id
-WHERE t.token = %(token)s
-    AND t.is_active
-    AND (t.expires_at IS NULL OR t.expires_at > LOCALTIMESTAMP);
+-- find_session --
+SELECT id, user_id, name, email, confidence, password_given, created_at, expires_at
+FROM find_session(%(token)s);
 
 -- select_tokens_of_user --
 SELECT t.id, t.confidence, t.password_given IS TRUE AS password_given, t.created_at, t.expires_at
@@ -1136,20 +1179,9 @@ WHERE t.user_id = %(user_id)s
     AND (t.expires_at IS NULL OR t.expires_at > LOCALTIMESTAMP)
 ORDER BY t.id;
 
--- end_token --
-UPDATE auth_tokens SET is_active = FALSE WHERE token = %(token)s AND is_active RETURNING user_id;
-
--- end_token_of_user --
-UPDATE auth_tokens SET is_active = FALSE WHERE id = %(id)s AND user_id = %(user_id)s AND is_active RETURNING id;
-
--- end_tokens_of_user --
--- All but one, which may be none.
-UPDATE auth_tokens
-SET is_active = FALSE
-WHERE user_id = %(user_id)s
-    AND is_active
-    AND token IS DISTINCT FROM %(but)s
-RETURNING id;
+-- end_sessions --
+-- Whose they were.
+SELECT end_sessions(%(user_id)s, %(id)s, %(token)s, %(but)s);
 
 -- prune_tokens --
 DELETE FROM auth_tokens
@@ -1157,13 +1189,14 @@ WHERE NOT is_active
     OR is_active IS NULL
     OR expires_at <= LOCALTIMESTAMP;
 
--- insert_audit --
-INSERT INTO audit_log (event, outcome, reason, actor, user_id, key_id, address, similarity)
-VALUES (%(event)s, %(outcome)s, %(reason)s, %(actor)s, %(user_id)s, %(key_id)s, %(address)s, %(similarity)s);
+-- record_event --
+SELECT record_event(
+    %(event)s, %(refused)s, %(actor)s, %(user_id)s, %(key_id)s, %(address)s::inet, %(similarity)s::real
+);
 
 -- select_audit --
 -- The newest first.
-SELECT id, at, event, outcome, reason, actor, user_id, key_id, host(address) AS address, similarity
+SELECT id, at, event, outcome, reason, actor, user_id, key_id, host(address) AS address, similarity, count, last_at
 FROM audit_log
 WHERE (%(user_id)s::integer IS NULL OR user_id = %(user_id)s)
     AND (%(users)s::integer[] IS NULL OR user_id = ANY (%(users)s))
@@ -1207,26 +1240,15 @@ UNION ALL
 SELECT 'key', id, name FROM api_keys WHERE id = ANY (%(keys)s);
 
 -- prune_audit --
-DELETE FROM audit_log WHERE at < clock_timestamp() - make_interval(days => %(days)s);
+SELECT prune_audit_log(%(days)s);
 
--- insert_key --
-INSERT INTO api_keys (name, key, scopes)
-VALUES (%(name)s, %(key)s, %(scopes)s)
-RETURNING id, name, scopes, created_at, last_used_at, revoked_at;
-
--- use_key --
--- The time is kept to the minute, so that a busy key does not write at each request.
-WITH used AS (
-    UPDATE api_keys
-    SET last_used_at = now()
-    WHERE key = %(key)s
-        AND revoked_at IS NULL
-        AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
-)
+-- create_key --
 SELECT id, name, scopes, created_at, last_used_at, revoked_at
-FROM api_keys
-WHERE key = %(key)s
-    AND revoked_at IS NULL;
+FROM create_api_key(%(name)s, %(key)s, %(scopes)s, %(authority)s);
+
+-- find_key --
+SELECT id, name, scopes, created_at, last_used_at, revoked_at
+FROM find_api_key(%(key)s);
 
 -- select_keys --
 SELECT id, name, scopes, created_at, last_used_at, revoked_at
@@ -1234,7 +1256,7 @@ FROM api_keys
 ORDER BY id;
 
 -- revoke_key --
-UPDATE api_keys SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL RETURNING id;
+SELECT revoke_api_key(%(id)s, %(authority)s);
 
 -- keep_secret --
 -- The first that is kept stays.
@@ -1273,10 +1295,14 @@ FROM used_frames f, unnest(f.digests) AS digest
 WHERE f.digests && %(digests)s::bigint[]
     AND digest = ANY (%(digests)s::bigint[]);
 
+-- lock_user --
+SELECT id FROM users WHERE id = %(id)s FOR NO KEY UPDATE;
+
 -- remember_frames --
 INSERT INTO used_frames (user_id, digests)
 SELECT %(user_id)s, %(digests)s::bigint[]
-WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = %(user_id)s);
+WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = %(user_id)s)
+    OR EXISTS (SELECT FROM contested_faces c WHERE c.user_id = %(user_id)s);
 
 -- move_used_frames --
 UPDATE used_frames SET user_id = %(into)s WHERE user_id = %(id)s;
@@ -1323,7 +1349,7 @@ WHERE caller = %(caller)s AND key = %(key)s;
 
 -- answer_idempotent_request --
 UPDATE idempotent_requests
-SET status = %(status)s, answer = %(answer)s, user_id = %(user_id)s
+SET status = %(status)s, answer = %(answer)s, user_id = %(user_id)s, photo_id = %(photo_id)s
 WHERE caller = %(caller)s AND key = %(key)s AND started_at = %(started_at)s AND status IS NULL;
 
 -- give_up_idempotent_request --
@@ -1360,12 +1386,21 @@ DELETE FROM photos
 WHERE user_id = %(id)s;
 
 -- select_embeddings_of_user --
--- All that is kept of them, for their owner.
+-- All that is kept of them, for their owner, who does not learn which of them are contested.
 SELECT id, photo_id, created_at, updated_at, detection_score, box_x, box_y, box_width, box_height, sharpness,
     brightness, yaw, pitch, roll, embedding
-FROM face_embeddings
-WHERE user_id = %(user_id)s
-    AND id > %(after)s
+FROM (
+    SELECT id, photo_id, created_at, updated_at, detection_score, box_x, box_y, box_width, box_height, sharpness,
+        brightness, yaw, pitch, roll, embedding
+    FROM face_embeddings
+    WHERE user_id = %(user_id)s
+    UNION ALL
+    SELECT id, photo_id, created_at, updated_at, detection_score, box_x, box_y, box_width, box_height, sharpness,
+        brightness, yaw, pitch, roll, embedding
+    FROM contested_faces
+    WHERE user_id = %(user_id)s
+) AS own
+WHERE id > %(after)s
 ORDER BY id
 LIMIT %(limit)s;
 
@@ -1406,21 +1441,10 @@ LIMIT %(limit)s;
 
 -- has_password --
 -- Whether a user can log in by a password.
-SELECT password <> %(unusable)s FROM users WHERE id = %(id)s;
+SELECT has_password(%(id)s);
 
--- select_password_kinds --
--- How the hashes of users begin, which tells their kind and their costs, but for those of one kind. Regular expressions
--- would take half a minute for a million users.
-SELECT DISTINCT
-    CASE
-        WHEN password LIKE '$2%%' THEN left(password, 6)
-        WHEN password LIKE '$argon2%%' THEN
-            concat('$', split_part(password, '$', 2), '$', split_part(password, '$', 3), '$', split_part(password, '$', 4))
-        ELSE split_part(password, '$', 1)
-    END
-FROM users
-WHERE NOT starts_with(password, %(but)s)
-    AND (password LIKE 'scrypt:%%' OR password LIKE 'pbkdf2:%%' OR password LIKE '$2%%' OR password LIKE '$argon2%%');
+-- password_kinds --
+SELECT password_kinds(%(but)s);
 
 -- enter_gallery --
 -- Names lead to the gallery's schema, then to pgvector's, and times without a zone are the server's, whichever zone this
@@ -1454,3 +1478,78 @@ SELECT
 FROM pg_extension e
 JOIN pg_namespace n ON n.oid = e.extnamespace
 WHERE e.extname = 'vector';
+
+-- find_device --
+-- Which of these devices is known for the account, if any.
+SELECT d.token
+FROM known_devices d
+JOIN users u ON u.id = d.user_id
+WHERE d.token = ANY (%(tokens)s)
+    AND lower(u.email) = ANY (%(spellings)s)
+LIMIT 1;
+
+-- forget_devices --
+DELETE FROM known_devices WHERE user_id = %(user_id)s AND token = ANY (%(tokens)s) RETURNING token;
+
+-- remember_device --
+INSERT INTO known_devices (user_id, token) VALUES (%(user_id)s, %(token)s);
+
+-- forget_older_devices --
+-- All but the newest.
+DELETE FROM known_devices
+WHERE user_id = %(user_id)s
+    AND id NOT IN (SELECT id FROM known_devices WHERE user_id = %(user_id)s ORDER BY id DESC LIMIT %(most)s);
+
+-- forget_other_devices --
+DELETE FROM known_devices WHERE user_id = %(user_id)s AND token <> ALL (%(tokens)s);
+
+-- prune_devices --
+DELETE FROM known_devices WHERE used_at < now() - make_interval(days => %(days)s);
+
+-- copy_contested_faces --
+COPY contested_faces (
+    user_id, photo_id, embedding, detection_score,
+    box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
+)
+FROM STDIN (FORMAT BINARY);
+
+-- select_contested_faces --
+-- Of a user, or all, with the photo that each is in.
+SELECT cf.photo_id, cf.user_id, u.name, u.email, p.filename, cf.created_at, cf.embedding
+FROM contested_faces cf
+JOIN users u ON u.id = cf.user_id
+JOIN photos p ON p.id = cf.photo_id
+WHERE (%(user_id)s::integer IS NULL OR cf.user_id = %(user_id)s)
+    AND (%(photo_id)s::integer IS NULL OR cf.photo_id = %(photo_id)s)
+    AND cf.photo_id > %(after)s
+ORDER BY cf.photo_id
+LIMIT %(limit)s;
+
+-- accept_contested_face --
+WITH accepted AS (
+    DELETE FROM contested_faces WHERE photo_id = %(photo_id)s RETURNING *
+)
+INSERT INTO face_embeddings (
+    id, user_id, photo_id, embedding, created_at, detection_score,
+    box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
+)
+SELECT id, user_id, photo_id, embedding, created_at, detection_score,
+    box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
+FROM accepted
+RETURNING user_id;
+
+-- count_photos_of_user --
+SELECT count(*) FROM photos WHERE user_id = %(user_id)s;
+
+-- is_contested --
+SELECT EXISTS (SELECT FROM contested_faces WHERE photo_id = %(photo_id)s);
+
+-- count_contested_faces --
+SELECT count(*) FROM contested_faces;
+
+-- build_alone_if_faulty --
+-- Parallel builds of HNSW indexes write beyond their memory in pgvector before 0.8.2.
+SELECT set_config('max_parallel_maintenance_workers', '0', false)
+FROM pg_extension
+WHERE extname = 'vector'
+    AND string_to_array(regexp_replace(extversion, '[^0-9.]', '', 'g'), '.')::integer[] < '{0,8,2}';

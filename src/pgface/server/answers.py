@@ -363,11 +363,14 @@ class AuditEntryOut(BaseModel):
     key_id: int | None
     address: str | None
     similarity: float | None
+    count: int = Field(description="How often it happened within the hour: refusals that are alike are one row.")
+    last_at: datetime | None = Field(description="When the last of several was.")
 
     @classmethod
     def of(cls, entry: AuditEntry, service: Service) -> AuditEntryOut:
         """As the service tells of it."""
-        return cls(**entry.to_json() | {"at": service.moment(entry.at)})
+        last_at = entry.last_at and service.moment(entry.last_at)
+        return cls(**entry.to_json() | {"at": service.moment(entry.at), "last_at": last_at})
 
 
 class AuditPage(Page):

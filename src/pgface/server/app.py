@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
+from pgface.server.housekeeping import keep_house
 from pgface.server.middleware import Surroundings
 from pgface.server.openapi import completed
 from pgface.server.problems import answer_with_problems
@@ -42,7 +44,11 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
             opened.engine  # noqa: B018 - loaded before the first request comes
             app.state.service = Service.of(opened)
             metrics.observe()
-            yield
+            house = asyncio.create_task(keep_house(app.state.service))
+            try:
+                yield
+            finally:
+                house.cancel()
             app.state.service.close()
         finally:
             if gallery is None:

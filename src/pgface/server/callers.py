@@ -7,7 +7,7 @@ from the service's own pages, in a cookie, which counts only where the browser s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -39,7 +39,7 @@ _cookie: Final = APIKeyCookie(
 class Person:
     """Somebody who is logged in."""
 
-    token: str
+    token: str = field(repr=False)
     login: Login
     administrator: bool
 
@@ -47,6 +47,11 @@ class Person:
     def name(self) -> str:
         """As the logs call them."""
         return f"user {self.login.user_id}"
+
+    @property
+    def secret(self) -> str:
+        """What they came with."""
+        return self.token
 
     def may(self, scope: Scope) -> bool:  # noqa: ARG002 - as of a program
         """Whether they may use the whole gallery: administrators may, and everybody else only what is theirs."""
@@ -62,6 +67,8 @@ class Program:
     """What has an API key."""
 
     key: ApiKey
+    secret: str = field(repr=False)
+    """The key itself."""
 
     @property
     def name(self) -> str:
@@ -131,7 +138,7 @@ def person_of(service: Service, token: str) -> Person:
 
 def _by_secret(service: Service, secret: str) -> Caller:
     if secret.startswith(KEY_PREFIX):
-        return Program(find_key(service.gallery.database, secret))
+        return Program(find_key(service.gallery.database, secret), secret)
     return person_of(service, secret)
 
 

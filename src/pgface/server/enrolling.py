@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import scalar_row
+
 from pgface.accounts import Client
-from pgface.accounts.audit import record
-from pgface.errors import UnknownPhotoError
+from pgface.accounts.audit import Event, record
+from pgface.errors import GalleryError, NotPermittedError, UnknownPhotoError
 from pgface.faces.choice import WhichFace
 from pgface.faces.image import Upload
 from pgface.people import UserRef
 from pgface.results import Enrollment, StoredPhoto
+from pgface.schema import queries
 from pgface.server.service import Service
+
+_ADMINISTRATORS_ENROLL: Final = "An administrator enrolls photos here, because a face alone logs in."
 
 
 def enroll(
@@ -23,11 +31,29 @@ def enroll(
     allow_other_user: bool = False,
 ) -> Enrollment:
     """Enroll the face of a photo; see `Gallery.enroll`."""
-    done = service.gallery.enroll(photo, user, name=name, face=face, allow_other_user=allow_other_user)
-    if done.added:
-        with service.gallery.database.transaction() as connection:
-            record(connection, "photo enrolled", client, user_id=done.user.id)
-    return done
+    return service.gallery.enroll(
+        photo, user, name=name, face=face, allow_other_user=allow_other_user, within=_enrollment_noted(client)
+    )
+
+
+def enroll_own(
+    service: Service, client: Client, photo: Upload, user_id: int, *, face: WhichFace = "only"
+) -> Enrollment:
+    """Enroll a photo of who sends it, who learns nothing of others by it; see `Gallery.enroll`.
+
+    Raises:
+        NotPermittedError: faces alone open accounts here, so that administrators enroll them.
+        GalleryError: they have as many photos as they may have.
+
+    """
+    if service.settings.login_policy == "identify+liveness":
+        raise NotPermittedError(_ADMINISTRATORS_ENROLL)
+    most = service.settings.max_own_photos
+    (photos,) = service.gallery.database.read("count_photos_of_user", {"user_id": user_id}, row_factory=scalar_row)
+    if photos >= most:
+        raise GalleryError(f"You have {photos} photos, and may have {most}; delete one first.")
+    noted = _enrollment_noted(client)
+    return service.gallery.enroll(photo, user_id, face=face, by_themselves=True, within=noted)
 
 
 def erase_photo(service: Service, client: Client, user_id: int, photo_id: int) -> None:
@@ -37,16 +63,22 @@ def erase_photo(service: Service, client: Client, user_id: int, photo_id: int) -
         UnknownPhotoError: it is not one of theirs.
 
     """
-    service.gallery.erase_photo(photo_of(service, user_id, photo_id).id)
-    with service.gallery.database.transaction() as connection:
-        record(connection, "photo erased", client, user_id=user_id)
+    photo = photo_of(service, user_id, photo_id)
+    service.gallery.erase_photo(photo.id, within=noting("photo erased", client, user_id))
 
 
 def erase_face(service: Service, client: Client, user_id: int) -> None:
     """Erase all photos and embeddings of a user, who stays."""
-    service.gallery.erase_face(user_id)
-    with service.gallery.database.transaction() as connection:
-        record(connection, "face erased", client, user_id=user_id)
+    service.gallery.erase_face(user_id, within=noting("face erased", client, user_id))
+
+
+def noting(event: Event, client: Client, user_id: int) -> Any:
+    """Adds the row of the audit log to the transaction of what it tells of."""
+
+    def note(connection: psycopg.Connection, _: object) -> None:
+        record(connection, event, client, user_id=user_id)
+
+    return note
 
 
 def photo_of(service: Service, user_id: int, photo_id: int) -> StoredPhoto:
@@ -60,3 +92,12 @@ def photo_of(service: Service, user_id: int, photo_id: int) -> StoredPhoto:
     if photo.user_id != user_id:
         raise UnknownPhotoError
     return photo
+
+
+def _enrollment_noted(client: Client) -> Any:
+    def note(connection: psycopg.Connection, done: Enrollment) -> None:
+        record(connection, "photo enrolled", client, user_id=done.user.id)
+        if connection.execute(queries()["is_contested"], {"photo_id": done.photo_id}).fetchone() == (True,):
+            record(connection, "face contested", client, user_id=done.user.id)
+
+    return note

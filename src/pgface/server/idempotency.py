@@ -1,8 +1,9 @@
 """Creating calls that a client may repeat: the second time the first answer comes again.
 
 After the Internet-Draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-idempotency-key-header). Keys
-are kept for a day, with the answer, and both go when the user whom it tells of is erased. A refused request leaves
-nothing, so that it can be repeated. Where a process dies in between, the request may be done again after a minute.
+are kept for a day, with the answer, and both go when the user or the photo that it tells of is erased. A refused
+request leaves nothing, so that it can be repeated. Where a process dies in between, the request may be done again after
+a minute.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import Header, Request
 from fastapi.responses import JSONResponse
@@ -40,8 +41,16 @@ IdempotencyKey = Annotated[
     ),
 ]
 
-Created = tuple[int, BaseModel, int]
-"""Status, answer, and the id of the user whom it tells of."""
+
+class Created(NamedTuple):
+    """What a call has done."""
+
+    status: int
+    answer: BaseModel
+    user_id: int
+    """Of whom the answer tells: it is kept as long as they are there."""
+    photo_id: int | None = None
+    """Of what photo, likewise."""
 
 
 async def once(
@@ -55,8 +64,8 @@ async def once(
 
     """
     if key is None:
-        status, answer, _ = await act()
-        return JSONResponse(answer.model_dump(mode="json"), status)
+        done = await act()
+        return JSONResponse(done.answer.model_dump(mode="json"), done.status)
     service = service_of(request)
     asked = _Asked(caller, key, request)
     database = service.gallery.database
@@ -64,14 +73,14 @@ async def once(
     if there is not None:
         return JSONResponse(there[1], there[0], {"Idempotent-Replayed": "true"})
     try:
-        status, answer, user_id = await act()
+        done = await act()
     except BaseException:
         with suppress(PgfaceError):  # the first error is the one to tell of
             await service.ask(_give_up, database, asked)
         raise
-    content = answer.model_dump(mode="json")
-    await service.ask(_answered, database, asked, status, content, user_id)
-    return JSONResponse(content, status)
+    content = done.answer.model_dump(mode="json")
+    await service.ask(_answered, database, asked, done, content)
+    return JSONResponse(content, done.status)
 
 
 class _Asked:
@@ -107,8 +116,9 @@ def _begin(database: Database, asked: _Asked) -> tuple[int, Any] | None:
     return status, answer
 
 
-def _answered(database: Database, asked: _Asked, status: int, answer: Any, user_id: int) -> None:
-    values = asked.values | {"status": status, "answer": Jsonb(answer), "user_id": user_id}
+def _answered(database: Database, asked: _Asked, done: Created, content: Any) -> None:
+    told = {"status": done.status, "answer": Jsonb(content), "user_id": done.user_id, "photo_id": done.photo_id}
+    values = asked.values | told
     try:
         with database.transaction() as connection:
             connection.execute(queries()["answer_idempotent_request"], values)
@@ -116,6 +126,12 @@ def _answered(database: Database, asked: _Asked, status: int, answer: Any, user_
         # What was asked for is done, and that is what the client has to know; the user may be erased by now.
         with suppress(PgfaceError):
             _give_up(database, asked)
+
+
+def forget_old_requests(database: Database) -> None:
+    """Remove what is older than a day, also where nobody gives a key any more."""
+    with database.transaction() as connection:
+        connection.execute(queries()["forget_idempotent_requests"], {"kept": KEPT})
 
 
 def _give_up(database: Database, asked: _Asked) -> None:

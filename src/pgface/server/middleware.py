@@ -93,7 +93,8 @@ def _own(location: str, root: str) -> str:
     """Where a redirect leads, on this host: Starlette's own name the host that the client has sent."""
     parts = urlsplit(location)
     path = parts.path if parts.netloc else root + parts.path
-    return urlunsplit(("", "", path, parts.query, parts.fragment))
+    # Of several slashes at the beginning a browser would take the rest for a host.
+    return urlunsplit(("", "", f"/{path.lstrip('/')}", parts.query, parts.fragment))
 
 
 def _note(request: Request, method: str, status: int, seconds: float) -> None:

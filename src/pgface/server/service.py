@@ -12,15 +12,20 @@ from psycopg.rows import tuple_row
 from starlette.concurrency import run_in_threadpool
 
 from pgface.accounts import Accounts, Client, FaceLogin
+from pgface.accounts.devices import devices_in
 from pgface.gallery import Gallery
 from pgface.machine import usable_cores
 from pgface.postgres.migrate import require_current
 from pgface.server import metrics
 from pgface.server.inference import Asker, BodyBudget, WorkPool
 from pgface.settings import Settings
+from pgface.tokens import token_hash
 
 _MOST_PASSWORDS_WAITING: Final = 64
 """Some seconds of work."""
+
+DEVICE_COOKIE: Final = "__Host-pgface-device"
+"""By which a browser is known that somebody has logged in with; it opens nothing."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -157,7 +162,12 @@ def asker_of(request: Request) -> Asker:
 def client_of(request: Request) -> Client:
     """Where a request comes from; behind a trusted proxy, what that says."""
     caller = getattr(request.state, "caller", None)
-    return Client(address=request.client.host if request.client else None, actor=caller.name if caller else None)
+    return Client(
+        address=request.client.host if request.client else None,
+        actor=caller.name if caller else None,
+        authority=token_hash(caller.secret) if caller else None,
+        devices=devices_in(request.cookies.get(DEVICE_COOKIE)),
+    )
 
 
 TheService = Annotated[Service, Depends(service_of)]

@@ -57,3 +57,8 @@ EMBEDDED_SERVER_WAS_NOT_RUNNING = Sentence("The embedded PostgreSQL was not runn
 SESSIONS_ARE_OPEN = Sentence("{sessions:session is|sessions are} open")
 ANOTHER_PROCESS_USES_IT = Sentence("another process is using it")
 FILE_SYSTEM_HAS_NO_LOCKS = Sentence("has no locks (flock: ...), and the embedded PostgreSQL needs them")
+
+# What a session or a database is set to
+DATABASE_IS_SQL_ASCII = Sentence("This database has the encoding SQL_ASCII")
+TRIGGERS_ARE_OFF = Sentence("session_replication_role = replica")
+TEXT_IS_NOT_UTF8 = Sentence("A text in the database is not UTF-8")

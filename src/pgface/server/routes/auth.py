@@ -56,7 +56,7 @@ async def register(
         user = await service.hash(
             service.accounts.register, asked.email, asked.password, name=asked.name, client=client
         )
-        return 201, UserOut.of(user, service), user.id
+        return Created(201, UserOut.of(user, service), user.id)
 
     return await once(request, None, idempotency_key, act)
 

@@ -108,6 +108,8 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
                 "key_id": None,
                 "address": "192.0.2.7",
                 "similarity": None,
+                "count": 3,
+                "last_at": _NOW,
             }
         ],
     },

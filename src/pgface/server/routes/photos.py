@@ -11,11 +11,12 @@ from pgface.accounts import Client
 from pgface.errors import NotPermittedError, RequestError
 from pgface.folder import person_of
 from pgface.people import UserRef, clean_email
+from pgface.results import Enrollment
 from pgface.server.answers import EnrollmentOut, PhotoOut, PhotoPage
 from pgface.server.bodies import body, described
-from pgface.server.callers import Caller, scoped, scoped_or_self
+from pgface.server.callers import Caller, Person, scoped, scoped_or_self
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
-from pgface.server.enrolling import enroll, photo_of
+from pgface.server.enrolling import enroll, enroll_own, photo_of
 from pgface.server.enrolling import erase_photo as erase_enrolled
 from pgface.server.idempotency import Created, IdempotencyKey, once
 from pgface.server.requests import NewPhoto, NewPhotoOf
@@ -62,7 +63,10 @@ async def enroll_photo(
     asked: Annotated[NewPhoto, body(NewPhoto, photos=1)],
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Of the photo only the aligned crop of the face is kept. A photo that the user has already changes nothing."""
+    """Of the photo only the aligned crop of the face is kept. A photo that the user has already changes nothing.
+
+    Who enrolls a photo of themselves does not learn whether the face is another user's: an administrator does.
+    """
     return await _enroll(request, service, caller, client, asked, (user_id, None), idempotency_key)
 
 
@@ -128,18 +132,17 @@ async def _enroll(
 
     ref, name = user
 
-    async def act() -> Created:
-        done = await service.infer(
-            enroll,
-            service,
-            client,
-            asked.photo,
-            ref,
-            name=name,
-            face=asked.face,
-            allow_other_user=asked.allow_other_user,
+    def added() -> Enrollment:
+        if isinstance(caller, Person) and not caller.may("enroll"):
+            return enroll_own(service, client, asked.photo, caller.login.user_id, face=asked.face)
+        return enroll(
+            service, client, asked.photo, ref, name=name, face=asked.face, allow_other_user=asked.allow_other_user
         )
-        return (201 if done.added else 200), EnrollmentOut.of(done, service), done.user.id
+
+    async def act() -> Created:
+        done = await service.infer(added)
+        answer = EnrollmentOut.of(done, service)
+        return Created(201 if done.added else 200, answer, done.user.id, done.photo_id)
 
     return await once(request, caller, key, act)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import psycopg
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from pgface.accounts.audit import record
-from pgface.people import add_user
+from pgface.results import User
 from pgface.server.answers import UserOut, UserPage
 from pgface.server.bodies import body, described
 from pgface.server.callers import Caller, scoped, scoped_or_self
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
+from pgface.server.enrolling import noting
 from pgface.server.idempotency import Created, IdempotencyKey, once
 from pgface.server.requests import NewUser
 from pgface.server.routes.ids import UserId
@@ -54,14 +56,14 @@ async def create_user(
     """Without a photo and without a password."""
 
     def add() -> UserOut:
-        with service.gallery.database.transaction() as connection:
-            user = add_user(connection, asked.email, asked.name)
+        def note(connection: psycopg.Connection, user: User) -> None:
             record(connection, "user added", client, user_id=user.id)
-        return UserOut.of(user, service)
+
+        return UserOut.of(service.gallery.add_user(asked.email, asked.name, within=note), service)
 
     async def act() -> Created:
         added = await service.ask(add)
-        return 201, added, added.id
+        return Created(201, added, added.id)
 
     return await once(request, caller, idempotency_key, act)
 
@@ -75,6 +77,4 @@ def get_user(service: TheService, _: Annotated[Caller, scoped_or_self("admin")],
 @router.delete("/{user_id}", status_code=204, response_class=Response, summary="Erase a user")
 def erase_user(service: TheService, _: Annotated[Caller, scoped("admin")], client: TheClient, user_id: UserId) -> None:
     """Rows, embeddings, logins and files: nothing of them can be found afterwards."""
-    service.gallery.erase_user(user_id)
-    with service.gallery.database.transaction() as connection:
-        record(connection, "user erased", client, user_id=user_id)
+    service.gallery.erase_user(user_id, within=noting("user erased", client, user_id))

@@ -10,8 +10,9 @@ from fastapi.responses import Response, StreamingResponse
 
 from pgface.accounts import addresses_of_logins
 from pgface.errors import (
-    FaceOfAnotherUserError,
+    GalleryError,
     LoginRefusedError,
+    NotPermittedError,
     PgfaceError,
     PhotoError,
     SeveralFacesError,
@@ -22,7 +23,7 @@ from pgface.errors import (
 )
 from pgface.server.bodies import Body, PhotoField, body
 from pgface.server.callers import Person
-from pgface.server.enrolling import enroll, erase_face, erase_photo
+from pgface.server.enrolling import enroll, enroll_own, erase_face, erase_photo
 from pgface.server.requests import PasswordChange, PasswordOnly, Which
 from pgface.server.routes.ids import LoginId, PhotoId
 from pgface.server.service import Service, TheClient, TheService
@@ -73,8 +74,9 @@ async def add_photo(
 ) -> Response:
     """From a file, or from the camera, whose script puts it into the same form."""
     try:
-        added = await service.infer(enroll, service, client, asked.photo, person.login.user_id, face=asked.face)
-    except (PhotoError, FaceOfAnotherUserError) as error:
+        act = enroll if person.administrator else enroll_own
+        added = await service.infer(act, service, client, asked.photo, person.login.user_id, face=asked.face)
+    except (PhotoError, GalleryError, NotPermittedError) as error:
         return await _again(request, service, person, "photo", error)
     if added.left_aside:
         return _done("photo-added-aside")

@@ -97,7 +97,7 @@ async def log_in(
     except (LoginRefusedError, TooManyAttemptsError) as error:
         filled_in = {"email": asked.email, "next": local_path(asked.next)}
         return refused(request, "login.html", error, **filled_in, done="", wrong=isinstance(error, LoginRefusedError))
-    return _entered(request, login, asked.next)
+    return await _entered(request, login, asked.next)
 
 
 @router.post("/logout")
@@ -134,7 +134,7 @@ async def register(
         filled_in = {"name": asked.name or "", "email": asked.email, "next": local_path(asked.next)}
         return refused(request, "register.html", error, wrong=_wrong_field(error, asked.email), **filled_in)
     login = await enter_by_password(service, Credentials(email=asked.email, password=asked.password), client)
-    return _entered(request, login, asked.next)
+    return await _entered(request, login, asked.next)
 
 
 @router.get("/problems")
@@ -157,7 +157,7 @@ def _wrong_field(error: PgfaceError, email: str) -> str | None:
     return "email" if of_email else "name"
 
 
-def _entered(request: Request, login: NewLogin, next_path: str) -> Response:
+async def _entered(request: Request, login: NewLogin, next_path: str) -> Response:
     response = redirect(local_path(next_path))
-    keep_login(response, request, login)
+    await keep_login(response, request, login)
     return response

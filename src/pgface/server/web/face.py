@@ -45,7 +45,7 @@ async def answer_challenge(
     if isinstance(answered, Challenge):
         return JSONResponse({"pose": answered.pose, "progress": answered.progress}, 202)
     response = JSONResponse({"next": request.scope.get("root_path", "") + local_path(asked.next)})
-    keep_login(response, request, answered)
+    await keep_login(response, request, answered)
     return response
 
 

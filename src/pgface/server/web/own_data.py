@@ -22,6 +22,8 @@ from pgface.server.service import Service
 
 _AT_ONCE: Final = 500
 """Rows."""
+_OF_ADMINISTRATORS: Final = ("face contested", "face accepted")
+"""They would tell who else is in the gallery."""
 
 
 class _Chunks(io.RawIOBase):
@@ -101,7 +103,7 @@ class _OwnData:
     def _audit(self) -> Iterator[dict[str, Any]]:
         before = None
         while found := read_audit(self._gallery.database, user_id=self._id, before=before, limit=_AT_ONCE):
-            yield from (self._of_mine(entry) for entry in found)
+            yield from (self._of_mine(entry) for entry in found if entry.event not in _OF_ADMINISTRATORS)
             before = found[-1].id
 
     def _of_mine(self, entry: AuditEntry) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import datetime
 from functools import cache, partial
 from http import HTTPStatus
@@ -23,7 +24,10 @@ from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 
 from pgface.accounts import NewLogin
+from pgface.accounts.devices import DAYS as DEVICE_DAYS
+from pgface.accounts.devices import remember_device
 from pgface.errors import (
+    DatabaseError,
     LoginRefusedError,
     NotAuthenticatedError,
     NotLoggedInError,
@@ -37,7 +41,7 @@ from pgface.people import shown_email
 from pgface.server.callers import COOKIE, Person, from_own_pages, person_of
 from pgface.server.logs import log_failure
 from pgface.server.problems import headers_of, log_if_ours, public_detail, status_of
-from pgface.server.service import service_of
+from pgface.server.service import DEVICE_COOKIE, client_of, service_of
 from pgface.server.web.languages import N_, NAMES, Language, language_of, translate
 
 SEE_OTHER = 303
@@ -230,10 +234,15 @@ def local_path(path: str | None) -> str:
     return path if path and local and path.isprintable() and len(path) <= _LONGEST_PATH else "/"
 
 
-def keep_login(response: Response, request: Request, login: NewLogin) -> None:
-    """Give the browser the login's token, where no script reads it."""
-    seconds = int(service_of(request).settings.login_hours * 3600)
+async def keep_login(response: Response, request: Request, login: NewLogin) -> None:
+    """Give the browser the login's token, where no script reads it, and know the browser from now on."""
+    service = service_of(request)
+    seconds = int(service.settings.login_hours * 3600)
     response.set_cookie(COOKIE, login.token, max_age=seconds, secure=True, httponly=True, samesite="lax")
+    with suppress(DatabaseError):  # they are logged in all the same
+        device = await service.ask(remember_device, service.gallery.database, login.user_id, client_of(request))
+        days = DEVICE_DAYS * 24 * 3600
+        response.set_cookie(DEVICE_COOKIE, device, max_age=days, secure=True, httponly=True, samesite="strict")
 
 
 def forget_login(response: Response) -> None:

@@ -17,6 +17,8 @@ from pgface.server.web.pages import PageRoute, render
 router = APIRouter(route_class=PageRoute)
 
 _PAGE: Final = 60
+_MOST_CONTESTED: Final = 10
+"""That are named, so that the page does not search for more."""
 _LONGEST_SEARCH: Final = 255
 
 
@@ -44,6 +46,7 @@ def gallery(request: Request, service: TheService, search: str = "", cursor: str
         "admin_gallery.html",
         people=shown,
         search=text,
+        contested=service.gallery.contested_faces(limit=_MOST_CONTESTED) if cursor is None and not text else [],
         first=cursor is None,
         beginning=link("/admin/gallery", search=text),
         following=following and link("/admin/gallery", search=text, cursor=following),

@@ -12,9 +12,9 @@ from psycopg.rows import class_row, scalar_row
 
 from pgface.accounts import is_administrator
 from pgface.errors import UnknownPhotoError, WeakPasswordError
-from pgface.people import UNUSABLE_PASSWORD
 from pgface.server.bodies import body
 from pgface.server.cursors import decode_cursor, page
+from pgface.server.enrolling import noting, photo_of
 from pgface.server.requests import PasswordOnly
 from pgface.server.routes import photos as photo_routes
 from pgface.server.routes import users as user_routes
@@ -26,7 +26,7 @@ from pgface.server.web.pages import PageRoute, TheAdministrator, explain, redire
 router = APIRouter(prefix="/people/{user_id}", route_class=PageRoute)
 
 _PAGE: Final = 24
-Done = Literal["password", "logins", "photo"]
+Done = Literal["password", "logins", "photo", "accepted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,14 @@ def erase_photo(
     return _back(user_id, "photo")
 
 
+@router.post("/photos/{photo_id}/accept")
+def accept_face(service: TheService, client: TheClient, user_id: UserId, photo_id: PhotoId) -> Response:
+    """Let identification find a contested face, though it is like another user's."""
+    photo = photo_of(service, user_id, photo_id)
+    service.gallery.accept_face(photo.id, allow_other_user=True, within=noting("face accepted", client, user_id))
+    return _back(user_id, "accepted")
+
+
 def _page(
     request: Request,
     service: Service,
@@ -127,7 +135,7 @@ def _page(
     asked = {"user_id": user_id, "after": decode_cursor("photos", cursor) or 0, "limit": _PAGE + 1}
     found = database.read("select_measured_photos", asked, row_factory=class_row(MeasuredPhoto))
     shown, following = page("photos", found, _PAGE, lambda photo: photo.id)
-    unusable = {"id": user_id, "unusable": UNUSABLE_PASSWORD}
+    contested = {face.photo_id: face for face in service.gallery.contested_faces(user_id)}
     path = f"/admin/people/{user_id}"
     return render(
         request,
@@ -135,9 +143,10 @@ def _page(
         status,
         person=user,
         administrator=is_administrator(database, user_id),
-        has_password=database.read("has_password", unusable, row_factory=scalar_row) == [True],
+        has_password=database.read("has_password", {"id": user_id}, row_factory=scalar_row) == [True],
         logins=service.accounts.logins(user_id),
         photos=shown,
+        contested=contested,
         first=cursor is None,
         beginning=path,
         following=following and link(path, cursor=following),
