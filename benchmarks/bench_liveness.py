@@ -9,6 +9,7 @@ measured here.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,7 @@ from rich.table import Table
 
 from liveness.attacks import FARTHEST, KINDS, Asked, Kind, detect
 from liveness.clips import SUFFIXES, Turn, turns_of
+from liveness.logins import Door, try_kinds
 from liveness.scenes import Photo
 from pgface.errors import LivenessError
 from pgface.faces import load_engine
@@ -263,6 +265,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=SHARED / "data" / "faces")
     parser.add_argument("--clips", type=Path)
     parser.add_argument("--count", type=int, default=50, help="logins of each kind")
+    parser.add_argument("--logins", type=int, default=50, help="whole logins of each kind; 0 leaves them out")
     parser.add_argument("--engine", choices=["dlib", "insightface"], action="append")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
@@ -270,7 +273,10 @@ def main() -> None:
     for name, engine in engines().items():
         if arguments.engine and name not in arguments.engine:
             continue
-        measure(name, engine, arguments, console)
+        if arguments.count:
+            measure(name, engine, arguments, console)
+        if arguments.logins:
+            measure_logins(name, engine, arguments, console)
 
 
 def measure(name: str, engine: Engine, arguments: argparse.Namespace, console: Console) -> None:
@@ -290,6 +296,21 @@ def measure(name: str, engine: Engine, arguments: argparse.Namespace, console: C
     console.print(table_of([login for login in results if not login.for_fit], f"{name}: the other half"))
     console.print(table_of(results, f"{name}: both halves"))
     console.print(cost(engine, photos))
+
+
+def measure_logins(name: str, engine: Engine, arguments: argparse.Namespace, console: Console) -> None:
+    """Log in with everything, through all layers but the limits on attempts and a network."""
+    photos = photos_of(cast(Path, arguments.photos), engine)
+    model = "dlib" if name == "dlib" else str(insightface_weights())
+    table = Table("what is held up", "admitted", "refused because", title=f"{name}: whole logins")
+    with (
+        tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder,
+        Door.opened(Path(folder) / "data", model, photos) as door,
+    ):
+        for tried in try_kinds(door, KINDS, engine, arguments.logins):
+            table.add_row(*tried.row)
+            console.print(f"{tried.kind}: {tried.reasons[None]} of {tried.reasons.total()} admitted")
+    console.print(table)
 
 
 if __name__ == "__main__":
