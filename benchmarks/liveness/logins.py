@@ -26,7 +26,7 @@ from pgface.settings import Settings
 
 TOGETHER = 5
 """Frames of a request."""
-STEP = 7.0
+STEP = 5.0
 """Degrees from frame to frame."""
 MOST_HELD = 5
 """Photos of each person that are not enrolled."""
