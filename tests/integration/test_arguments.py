@@ -37,7 +37,7 @@ def test_the_threshold_that_is_told_is_the_one_that_was_used(
     gallery: Gallery, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gallery.enroll(photos("Tony_Blair", 4), "blair@example.org")
-    search = Gallery.identify_embeddings
+    search = Gallery._search
 
     def while_somebody_calibrates(self: Gallery, *arguments: Any, **options: Any) -> Any:
         found = search(self, *arguments, **options)
@@ -46,7 +46,7 @@ def test_the_threshold_that_is_told_is_the_one_that_was_used(
         self._model._read_at = 0
         return found
 
-    monkeypatch.setattr(Gallery, "identify_embeddings", while_somebody_calibrates)
+    monkeypatch.setattr(Gallery, "_search", while_somebody_calibrates)
     answer = gallery.identify(photos("Tony_Blair", 5))
     assert answer.threshold == pytest.approx(0.4)
     ((match,),) = (face.matches for face in answer.faces)

@@ -48,7 +48,7 @@ def test_enroll_identify_verify_compare(pgface: Run, photos: Photos, tmp_path: P
     assert answer.keys() == {"model", "threshold", "photos"}
     assert (answer["model"], answer["threshold"]) == ("buffalo_sc_q8", 0.4)
     (photo,) = answer["photos"]
-    assert photo.keys() == {"photo", "faces"}
+    assert photo.keys() == {"photo", "faces_found", "faces"}
     (face,) = photo["faces"]
     assert face.keys() == {"box", "detection_score", "quality", "identified", "matches"}
     assert len(face["box"]) == 4

@@ -75,7 +75,7 @@ def test_everything_arrives_as_it_was(old: OldInstallation, settings: Settings) 
     assert progress == [(6, 6)]
     with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         assert rows(connection, "SELECT id, name, email, password FROM users ORDER BY id") == [u[:4] for u in USERS]
-        assert rows(connection, "SELECT created_at FROM users WHERE id = 30") == [(datetime(2024, 3, 3, 3, 0),)]
+        assert rows(connection, "SELECT created_at::text FROM users WHERE id = 30") == [("2024-03-03 03:00:00",)]
         stored = rows(connection, "SELECT id, user_id, filename, filepath, width, height FROM photos ORDER BY id")
         assert stored == [photo[:6] for photo in PHOTOS]
         assert rows(connection, "SELECT id, user_id, token, confidence, is_active FROM auth_tokens ORDER BY id") == [

@@ -190,6 +190,7 @@ def test_a_page_asks_as_often_for_many_as_for_few(
         asked.append(query)
         return execute(self, query, *arguments, **options)
 
+    page(admin, "gallery")  # what is asked once, at the beginning
     monkeypatch.setattr(Cursor, "execute", noted)
     counts = []
     for people in (2, 22):
@@ -435,13 +436,14 @@ def test_the_audit_log_is_filtered_and_paged(admin: TestClient, gallery: Gallery
     assert page(admin, "audit?event=none%00").count('<th scope="row"') == 50
 
 
-def test_the_audit_log_names_people_and_keys(admin: TestClient, gallery: Gallery) -> None:
+def test_the_audit_log_names_people_and_keys(admin: TestClient, gallery: Gallery, settings: Settings) -> None:
     """Also the one who did it; those who are deleted, and programs, are told apart by their ids."""
     eve, ada = gallery.user(ORDINARY), gallery.user(ADMIN)
-    _, key = create_key(gallery.database, "door of the laboratory", ["identify"], Client(actor=f"user {ada.id}"))
-    with pytest.raises(LoginRefusedError):
-        Accounts(gallery).log_in(ORDINARY, "wrong")
-    Accounts(gallery).set_password(eve.id, PASSWORD, client=Client("192.0.2.7", f"key {key.id}"))
+    with Gallery.open(settings) as owner:
+        _, key = create_key(owner.database, "door of the laboratory", ["identify"], Client(actor=f"user {ada.id}"))
+        with pytest.raises(LoginRefusedError):
+            Accounts(gallery).log_in(ORDINARY, "wrong")
+        Accounts(owner).set_password(eve.id, PASSWORD, client=Client("192.0.2.7", f"key {key.id}"))
     rows = [
         re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", row))).strip()
         for row in re.findall(r'<th scope="row" class="time">.*?</th>(.*?)</tr>', page(admin, "audit"), re.DOTALL)

@@ -151,7 +151,8 @@ def _photos(
 
 def _same_photo(photo: OldPhoto, rows: Iterable[Any]) -> Any | None:
     """The row of a photo: of several with its name and date the one with its path or, failing that, its id."""
-    alike = [row for row in rows if photo.created_at in (row[3], None)]
+    # The old database has no zone, so only what the clock showed is compared.
+    alike = [row for row in rows if photo.created_at in (row[3] and row[3].replace(tzinfo=None), None)]
     return min(alike, key=lambda row: (row[4] != photo.filepath, row[0] != photo.id), default=None)
 
 

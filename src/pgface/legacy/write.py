@@ -63,7 +63,7 @@ def write(
     if not merge:
         refuse_unasked_merge(connection, old, plan)
     ((now,),) = connection.execute("SELECT localtimestamp").fetchall()
-    _write_rows(connection, plan, copies, now)
+    _write_rows(connection, plan, copies, now.replace(tzinfo=None))
     adopted = _adopt_files(connection, plan, copies)
     connection.execute(queries()["move_sequences_behind_ids"])
     embeddings = _Embeddings(old, plan.users, plan.photos, on_rows)

@@ -191,7 +191,7 @@ def _answer(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     body = Problem(
-        type=f"{request.scope.get('root_path', '')}/problems#{code}",
+        type=f"{_root(request)}/problems#{code}",
         title=code.replace("-", " ").capitalize(),
         status=status,
         detail=detail,
@@ -246,3 +246,8 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(PgfaceError, of_pgface)
     app.add_exception_handler(RequestValidationError, of_fields)
     app.add_exception_handler(HTTPException, of_http)
+
+
+def _root(request: Request) -> str:
+    """The path of the whole service on its host: Starlette adds that of a mounted part to `root_path`."""
+    return str(request.scope.get("app_root_path", request.scope.get("root_path", "")))

@@ -41,6 +41,8 @@ BEGIN
 END
 $$;
 
+REVOKE EXECUTE ON FUNCTION remove_used_frames() FROM PUBLIC;
+
 CREATE OR REPLACE TRIGGER remove_used_frames
 AFTER DELETE ON face_embeddings
 REFERENCING OLD TABLE AS gone

@@ -20,7 +20,7 @@ EVERY_MODULE_AND_COMMAND = """
 import importlib, pkgutil, sys
 import pgface
 from typer.testing import CliRunner
-from pgface.cli import app
+from pgface.cli.commands import app
 
 for module in pkgutil.walk_packages(pgface.__path__, "pgface."):
     if not module.name.endswith("__main__"):
