@@ -79,7 +79,7 @@ def test_a_folder_of_people_and_photos_of_a_person(
     assert photos_say.SEVERAL_FACES.is_in(rows.nth(1).inner_text(), count=6)
     expect(rows.nth(1).locator("code")).to_have_text("several-faces")
     expect(rows.nth(2)).to_contain_text(
-        gallery_says.FACE_OF_ANOTHER_USER.format(name="George W Bush", email="bush@example.org")
+        gallery_says.FACE_OF_ANOTHER_USER.format(name="George W Bush <bush@example.org>")
     )
     admin.get_by_role("link", name=says.SHOW_THE_RESULT).click()
     expect(admin.locator(".faces .name")).to_have_text(["Ada", "George W Bush", "Tony Blair", "Colin Powell"])

@@ -108,6 +108,7 @@ def test_verify_and_compare(gallery: Gallery, photos: Photos) -> None:
         "user_id": empty.id,
         "name": "empty",
         "email": "empty@example.org",
+        "confidence": None,
     }
 
 
@@ -122,7 +123,7 @@ def test_the_same_photo_is_enrolled_once_for_a_user(gallery: Gallery, photos: Ph
 def test_a_face_of_another_user_is_refused_and_says_whose(gallery: Gallery, photos: Photos) -> None:
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org", name="Gerhard Schroeder")
     before = contents(gallery)
-    other = says.FACE_OF_ANOTHER_USER.pattern(name="Gerhard Schroeder", email="gerhard@example.org")
+    other = says.FACE_OF_ANOTHER_USER.pattern(name="Gerhard Schroeder <gerhard@example.org>")
     with pytest.raises(FaceOfAnotherUserError, match=other):
         gallery.enroll(photos(SCHROEDER, 2), "impostor@example.org")
     assert contents(gallery) == before

@@ -159,7 +159,7 @@ def test_accounts(at_work: Reader) -> None:
     with no_roles_left(at_work):
         said = at_work.follow("accounts.md")
     assert "login by password" in said
-    assert accounts.WRONG_NUMBER_OF_FRAMES.format(frames=0, fewest=10, most=100) in said
+    assert accounts.LOGIN_BY_FACE_REFUSED in said
     assert says.KEY_IS_REVOKED.format(key=1) in said
 
 

@@ -47,6 +47,7 @@ _OF_PARAMETERS: Final = {"cursor": "400", "idempotency-key": "409"}
 _OF_OPERATIONS: Final = {
     "register": ("403",),
     "log_in": ("401", "429"),
+    "challenge": ("401", "429"),
     "hint": ("401",),
     "log_in_by_face": ("401", "429"),
     "change_password": ("429",),

@@ -19,6 +19,7 @@ HNSWLIB_IS_NOT_INSTALLED = Sentence(
 )
 
 # The table of a gallery's figures: its title, what its lines are called, and what stands in them.
+HOW_LONG_IT_TAKES = Sentence("This takes about")
 GALLERY = Sentence("{people} people × 5 photos, {kind}")
 AGREEMENT_OF_MATED_PROBES = Sentence("rank-1 agreement, mated probes")
 AGREEMENT_OF_NON_MATED_PROBES = Sentence("rank-1 agreement, non-mated probes")

@@ -26,7 +26,7 @@ MERGED_WITH_ITSELF = Sentence("cannot be merged into themselves; name two users"
 FILE_IS_LEFT_FOR_NEXT_TIME = Sentence("left for the next time")
 
 # Enrolling
-FACE_OF_ANOTHER_USER = Sentence("already belongs to {name} <{email}> (similarity")
+FACE_OF_ANOTHER_USER = Sentence("already belongs to {name} (similarity")
 OTHER_NUMBER_OF_FACES_THAN_USERS = Sentence("there are {faces:face} and {users:user}; name one user for each face")
 TWO_FACES_ONE_USER = Sentence(
     "faces {first} and {second} from the left are both for {email}; give a different user for each face."
