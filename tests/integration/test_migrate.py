@@ -7,7 +7,6 @@ import json
 import shlex
 import shutil
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,10 @@ def test_everything_arrives_as_it_was(old: OldInstallation, settings: Settings) 
             (2, 7, token_hash("token-of-siti"), 0.875, True),
             (5, 12, token_hash("token-of-budi"), 0.5, False),
         ]
-        assert rows(connection, "SELECT expires_at FROM auth_tokens ORDER BY id") == [(datetime(2034, 4, 1),), (None,)]
+        assert rows(connection, "SELECT expires_at::text FROM auth_tokens ORDER BY id") == [
+            ("2034-04-01 00:00:00",),
+            (None,),
+        ]
         faces = rows(connection, "SELECT user_id, photo_id, embedding FROM face_embeddings ORDER BY id")
         assert [(user, photo) for user, photo, _ in faces] == [
             (7, 4), (12, None), (12, None), (30, None), (30, None), (30, None)
