@@ -1514,8 +1514,8 @@ ON CONFLICT DO NOTHING;
 -- Logins by face that are asked for step by step.
 
 -- What is under way: of the token only the SHA-256 is kept, and the state is encrypted with a key that is made from the token, so
--- that neither this table nor a copy of it tells anything. It is not written to the log, not copied to replicas or backups, and
--- empty after a crash: people then begin again.
+-- that neither this table nor a copy of it tells anything. It is not written to the log, not copied to replicas or by
+-- `pgface backup`, and empty after a crash: people then begin again.
 CREATE UNLOGGED TABLE IF NOT EXISTS login_challenges (
     id TEXT PRIMARY KEY,
     ends_at TIMESTAMPTZ NOT NULL,

@@ -85,7 +85,7 @@ class Door:
             while isinstance(answer, Challenge):
                 answer = self._login.answer(answer.token, [png(frame) for frame in look(answer.pose)])
         except (LoginRefusedError, PhotoError):
-            query = "SELECT reason FROM audit_log ORDER BY id DESC LIMIT 1"
+            query = "SELECT reason FROM audit_log ORDER BY coalesce(last_at, at) DESC LIMIT 1"
             with self._gallery.database.transaction() as connection:
                 ((reason,),) = connection.execute(query).fetchall()
             return str(reason)

@@ -19,7 +19,7 @@ from flask.typing import ResponseReturnValue
 
 from pgface import Gallery
 from pgface.accounts import Accounts, Client, FaceLogin, Login, NewLogin
-from pgface.errors import AccountError, NotLoggedInError, PgfaceError, TooManyAttemptsError
+from pgface.errors import AccountError, NotLoggedInError, PgfaceError, PhotoError, TooManyAttemptsError
 
 MOST_BYTES = 20 * 1024 * 1024
 """Of one request: more than the 20 pictures of 500 kB that pgface takes."""
@@ -113,6 +113,12 @@ def refused(error: AccountError) -> ResponseReturnValue:
     page = render_template("login.html", policy=gallery().settings.login_policy, refusal=str(error))
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyAttemptsError) else {}
     return page, 429 if waiting else 401, headers
+
+
+@app.errorhandler(PhotoError)
+def unreadable(error: PhotoError) -> ResponseReturnValue:
+    """A picture that cannot be used, which tells nothing of anybody."""
+    return jsonify(error=str(error)), 422
 
 
 @app.errorhandler(PgfaceError)

@@ -10,4 +10,4 @@ def token_hash(token: str) -> str:
 
     A token is random and long, so that nobody can guess it from a fast hash; who reads the table cannot log in.
     """
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -59,7 +59,10 @@ async function showCamera(token) {
       while (taken.length < TOGETHER) await pause(EVERY / 2);
       const form = new FormData();
       form.append("challenge", token);
-      for (const picture of taken.splice(0)) form.append("frames", await picture, "frame.jpg");
+      for (const taking of taken.splice(0)) {
+        const picture = await taking;
+        if (picture) form.append("frames", picture, "frame.jpg"); // none where the browser has no memory left
+      }
       const answer = await fetch("/login/face", { method: "POST", body: form });
       if (answer.status !== 202) return answer;
       say.textContent = WORDS[(await answer.json()).pose];

@@ -291,6 +291,11 @@ def _kinds_of_hashes(database: Database) -> list[str]:
     return found
 
 
+def is_proof(connection: psycopg.Connection, user_id: int, proof: str) -> bool:
+    """Whether what `Accounts.check_password` returned is still of the user's password."""
+    return _proven(connection, user_id, [proof]) is not None
+
+
 def _proven(connection: psycopg.Connection, user_id: int, proofs: list[str]) -> str | None:
     ((proof,),) = connection.execute(queries()["confirm_password"], {"id": user_id, "proofs": proofs}).fetchall()
     return None if proof is None else str(proof)

@@ -62,6 +62,17 @@ class FaceAttempt:
     scores: dict[str, list[float]] = field(default_factory=dict)
     """What each network against presentation attacks gave to the frames that it saw."""
 
+    def add(self, digests: tuple[int, ...]) -> None:
+        """Add the digests of the next frame.
+
+        Raises:
+            LivenessError: the frame was there before.
+
+        """
+        if any(digests[0] == earlier[0] for earlier in self.digests):
+            raise LivenessError(f"Frame {self.head.frames} is sent more than once.")
+        self.digests.append(digests)
+
     def to_bytes(self) -> bytes:
         """JSON, from which `from_bytes` makes the same again."""
         attempt = [self.attempt.method, self.attempt.account, list(self.attempt.addresses)]
@@ -140,7 +151,13 @@ class Challenges:
             return cursor.execute(queries()["take_challenge"], {"id": token_hash(token)}).fetchone()
 
 
+def prune_challenges(database: Database) -> int:
+    """Remove those that are over; returns how many."""
+    with database.transaction() as connection:
+        return connection.execute(queries()["prune_challenges"]).rowcount
+
+
 def _cipher(token: str) -> Fernet:
     """The token is random and long, so one hash makes a key of it; another one than that which the row is found by."""
-    key = hashlib.sha256(b"state of a login by face\0" + token.encode("utf-8", "surrogateescape")).digest()
+    key = hashlib.sha256(b"state of a login by face\0" + token.encode("utf-8", "surrogatepass")).digest()
     return Fernet(base64.urlsafe_b64encode(key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg.rows import scalar_row
 
-from pgface.accounts.accounts import Accounts
+from pgface.accounts.accounts import Accounts, is_proof
 from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt
 from pgface.accounts.audit import record
 from pgface.accounts.challenges import Challenge, Challenges, FaceAttempt
@@ -42,6 +43,8 @@ MOST_FRAMES: Final = 20
 MOST_FRAME_BYTES: Final = 500_000
 MOST_FRAME_PIXELS: Final = 1_000_000
 _SECRET: Final = "frames"  # noqa: S105 - its name
+_NOBODY: Final = 0
+"""The id of no user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +141,16 @@ class FaceLogin:
         except PhotoError:  # tells a programmer what is wrong with the frame, and nothing of the user
             self._refuse(attempt, client, "a frame cannot be read")
             raise
-        except (LivenessError, _NotRecognisedError) as error:
-            self._refuse(attempt, client, str(error), getattr(error, "similarity", None))
+        except LivenessError as error:
+            self._refuse(attempt, client, str(error))
             raise LoginRefusedError("This login by face was refused.") from None
+        except _NotRecognisedError as error:
+            self._refuse(attempt, client, str(error), error.similarity)
+            raise LoginRefusedError("This login by face was refused.") from None
+        except PgfaceError as error:  # the client has gone, or the database or the model is away
+            with suppress(PgfaceError):
+                self._refuse(attempt, client, error)
+            raise
 
     def _begin(self, given: str | None, client: Client) -> Attempt:
         try:
@@ -163,23 +173,17 @@ class FaceLogin:
             raise LivenessError(f"A request has {len(frames)} frames and not 1 to {MOST_FRAMES}.")
         digests = FrameDigests(self._secret())
         limits = PhotoLimits(MOST_FRAME_BYTES, MOST_FRAME_PIXELS, self._settings.max_decoded_bytes)
-        frontal: tuple[RGBImage, Face] | None = None
         for frame in frames:
             with open_photo(frame, limits) as photo:
                 (face,) = self._gallery.engine.detect_and_embed(photo.pixels, _only)
-                direction = attempt.head.see(face)
-                digest = digests.of(photo.pixels, face.embedding)
-                if any(digest[0] == earlier[0] for earlier in attempt.digests):
-                    raise LivenessError(f"Frame {attempt.head.frames} is sent more than once.")
-                attempt.digests.append(digest)
-                sharper = frontal is None or face.quality.sharpness > frontal[1].quality.sharpness
-                if direction == attempt.head.pose == "centre" and sharper:
-                    frontal = photo.pixels, face
-        if attempt.head.end_step() and frontal is not None:
-            self._ask_networks(attempt, *frontal)
+                compared = attempt.head.see(face)
+                attempt.add(digests.of(photo.pixels, face.embedding))
+                if compared:
+                    self._ask_networks(attempt, photo.pixels, face)
+        attempt.head.end_step()
 
     def _ask_networks(self, attempt: FaceAttempt, pixels: RGBImage, face: Face) -> None:
-        """Show the sharpest frame of each look straight ahead to every network that is installed."""
+        """Show the frame that completes a look straight ahead to every network that is installed."""
         for key, detector in self._networks():
             attempt.scores.setdefault(key, []).append(detector.score(pixels, face))
 
@@ -193,6 +197,8 @@ class FaceLogin:
             require_live(detector, attempt.scores.get(key, []), self._settings.liveness_threshold)
         found = self._recognise(attempt)
         with self._database.transaction() as connection:
+            if attempt.policy == "password+face" and not is_proof(connection, found.user_id, attempt.proof or ""):
+                raise LivenessError("The password was changed meanwhile.")
             # Two logins with the same frames at once: one waits for the other.
             connection.execute(queries()["lock_user"], {"id": found.user_id})
             require_unused(connection, attempt.digests)
@@ -210,11 +216,12 @@ class FaceLogin:
         return login
 
     def _refuse(
-        self, attempt: FaceAttempt | None, client: Client, reason: str, similarity: float | None = None
+        self, attempt: FaceAttempt | None, client: Client, reason: str | PgfaceError, similarity: float | None = None
     ) -> None:
         """Say why in the audit log. Frames that show the user's own face are not accepted again either."""
         user_id = attempt.user_id if attempt else None
-        shown = self._shown(attempt) if attempt else None
+        known = attempt is not None and not isinstance(reason, PgfaceError)
+        shown = self._shown(attempt) if attempt and known else None
         with self._database.transaction() as connection:
             record(connection, "login by face", client, user_id=user_id, refused=reason, similarity=similarity)
             if attempt is not None and shown is not None:
@@ -228,18 +235,24 @@ class FaceLogin:
             return None
 
     def _recognise(self, attempt: FaceAttempt) -> _Recognised:
-        embedding = attempt.head.frontal
-        if embedding is None:
+        """Compare every frame that is to be compared, with one user: the least similar one counts."""
+        if not attempt.head.shown:
             raise LivenessError("No frame looks straight ahead.")
-        return self._search(embedding) if attempt.policy == "identify+liveness" else self._compare(embedding, attempt)
+        first, *others = attempt.head.shown
+        searching = attempt.policy == "identify+liveness"
+        found = self._search(first) if searching else self._compare(first, attempt.user_id)
+        compared = [self._compare(embedding, found.user_id) for embedding in others]
+        return min((found, *compared), key=lambda one: one.similarity)
 
-    def _compare(self, embedding: NDArray[np.float32], attempt: FaceAttempt) -> _Recognised:
-        if attempt.user_id is None:
-            raise _NotRecognisedError("nobody has this e-mail")
-        answer = self._gallery.verify_embedding(embedding, attempt.user_id)
+    def _compare(self, embedding: NDArray[np.float32], user_id: int | None) -> _Recognised:
+        try:
+            # Also where no user has the e-mail, so that both take the same time.
+            answer = self._gallery.verify_embedding(embedding, _NOBODY if user_id is None else user_id)
+        except GalleryError:
+            raise _NotRecognisedError("nobody has this e-mail") from None
         if not answer.match:
             raise _NotRecognisedError("it is another face", answer.similarity)
-        return _Recognised(attempt.user_id, answer.similarity)
+        return _Recognised(answer.user_id, answer.similarity)
 
     def _search(self, embedding: NDArray[np.float32]) -> _Recognised:
         # Also those below the threshold, because one of them may be the runner-up.
@@ -288,11 +301,6 @@ def _only(found: Sequence[Detection]) -> Sequence[Detection]:
     if len(found) != 1:
         raise LivenessError(f"A frame shows {len(found)} faces and not one.")
     return found
-
-
-def _reason(error: LivenessError | PhotoError | _NotRecognisedError) -> str | PgfaceError:
-    """Of a photo's error without its own sentence, in which the file's name stands."""
-    return error if isinstance(error, PhotoError) else str(error)
 
 
 class _NotRecognisedError(Exception):

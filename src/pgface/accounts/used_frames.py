@@ -1,10 +1,13 @@
 """Remembers which frames were used for logins by face, so that none of them is accepted again.
 
 Of a frame, digests of 64 bits are kept, for as long as its person's face is enrolled: one of its pixels, and a few of
-its embedding, which mostly stay the same when a frame is compressed again. They are locality-sensitive hashes (Datar,
+its embedding, some of which stay the same when a frame is compressed again. They are locality-sensitive hashes (Datar,
 Immorlica, Indyk, Mirrokni 2004, "Locality-sensitive hashing scheme based on p-stable distributions", with signs in
 place of normal numbers), keyed with the gallery's secret: neither a picture nor an embedding can be computed from them
 without it.
+
+They know the same frames again, in any file, and light copies. A copy with strong noise (a similarity of 0.98) is a new
+frame for them: wider cells would also refuse two honest logins at one desk.
 """
 
 from __future__ import annotations
@@ -35,8 +38,9 @@ A frame compressed again as JPEG of quality 90 has a similarity of 0.997 to itse
 two frames of one recording that are 1.5 seconds apart 0.81. With these numbers each of the former shares a digest in
 a third of all cases, and the latter in less than one of a million.
 """
-_KNOWN_AGAIN: Final = 4
-"""Frames that share a digest with a used one, from which on the whole is taken for a copy."""
+_COPIES: Final = 0.15
+"""Share of the frames that share a digest with a used one, from which on the whole is taken for a copy. Of a person who
+sits as still as a picture (a similarity of 0.975 to an earlier login) some 3 of 100 frames do by chance."""
 _LONG: Final = 2**63
 
 
@@ -89,7 +93,7 @@ def require_unused(connection: psycopg.Connection, frames: Iterable[tuple[int, .
     if any(pixels in known for pixels, *_ in frames):
         raise LivenessError("A frame was used for an earlier login.")
     again = sum(not known.isdisjoint(frame) for frame in frames)
-    if again >= _KNOWN_AGAIN:
+    if again and again >= _COPIES * len(frames):
         raise LivenessError(f"{again} of {len(frames)} frames are copies of frames of an earlier login.")
 
 

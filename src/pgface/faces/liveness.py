@@ -1,12 +1,13 @@
 """Checks that a head turns as it is asked to, one step at a time: liveness by challenge and response.
 
 A course is a row of steps: look straight ahead, turn, look straight ahead, and so on. Order, number and holding times
-are drawn at random, and each step is told only after the last one was seen. So no recording fits a course, and nothing
-can be prepared before it begins. For each turn to a side, `pgface.faces.face_motion` checks that the motion inside of
-the face is that of a head, and not that of a flat or bent picture.
+are drawn at random, and each step is told only after the last one was seen. So a recording that is played before a
+camera does not fit, and nothing can be prepared before a course begins. For each turn to a side,
+`pgface.faces.face_motion` checks that the motion inside of the face is that of a head, and not that of a flat or bent
+picture.
 
-It does not stop a mask, nor a video that a program makes while it is asked (`docs/explanation/liveness.md`). It is not
-certified (ISO/IEC 30107-3 says how that would be tested).
+It does not stop a mask, nor a program that sends frames to the API and makes them, or picks them from a recording,
+while it is asked (`docs/explanation/liveness.md`). It is not certified (ISO/IEC 30107-3 says how that would be tested).
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ FARTHEST_STEP: Final = 15.0
 SAME_PICTURE: Final = 1 - 1e-5
 """Similarity above which two frames are one picture. Noise of half a grey level alone makes any two of eight differ by
 6e-5 or more (four photos, both engines)."""
+LEAST_TURN: Final = 12.0
+"""Degrees between the most frontal frame of a turn and the farthest one, in which its motion is measured."""
 _FARTHER: Final = 1.0
 """Degrees that a head turns from one frame that counts for its motion to the next one that does."""
 
@@ -116,11 +119,13 @@ class HeadTurns:
     last: tuple[float, float] = (0.0, 0.0)
     """Yaw and pitch of the last frame."""
     last_embedding: NDArray[np.float32] | None = None
-    frontal: NDArray[np.float32] | None = None
-    """Embedding of the sharpest frame of the first step: the one to compare."""
-    sharpness: float = 0.0
+    shown: list[NDArray[np.float32]] = field(default_factory=list)
+    """Embeddings to compare: of the frame that completed each look straight ahead, and of the one in which each turn
+    began. All of them, so that nobody turns their head for somebody else's face."""
     track: FaceTrack | None = None
-    """Of this step's turn to a side, from its most frontal frame on."""
+    """Of a turn to a side, from its most frontal frame on."""
+    track_embedding: NDArray[np.float32] | None = None
+    """Of the frame in which the track begins."""
     track_begin: float = 0.0
     """How far the head had turned to the side where the track begins, and how far where it ends."""
     track_end: float = 0.0
@@ -141,8 +146,8 @@ class HeadTurns:
         """Whether the head has done all that it was asked to."""
         return self.step == len(self.course)
 
-    def see(self, face: Face) -> Pose | None:
-        """Look at the next frame; returns where the head looks, or None between two poses.
+    def see(self, face: Face) -> bool:
+        """Look at the next frame; returns whether it completes a look straight ahead, so that it is compared.
 
         Args:
             face: the only face in it.
@@ -157,13 +162,13 @@ class HeadTurns:
             raise LivenessError(f"There are more than {MOST_FRAMES} frames.")
         self._require_same_head(face)
         direction = self._direction(face)
-        if self.pose in _SIDES:
-            self._follow(face)
+        self._follow(face, direction)
         self._require_asked(direction)
-        if self.step == 0 and direction == "centre" and face.quality.sharpness > self.sharpness:
-            self.frontal, self.sharpness = face.embedding, face.quality.sharpness
         self.last, self.last_embedding = (face.quality.yaw, face.quality.pitch), face.embedding
-        return direction
+        completes = self.pose == direction == "centre" and self.held == self.course[self.step].hold
+        if completes:
+            self.shown.append(face.embedding)
+        return completes
 
     def end_step(self) -> bool:
         """End the step if its pose was held long enough; returns whether it was.
@@ -176,9 +181,13 @@ class HeadTurns:
         """
         if self.done or self.held < self.course[self.step].hold:
             return False
-        if self.track is not None and (self.pose == "left" or self.pose == "right"):
+        if self.pose == "left" or self.pose == "right":
+            if self.track is None or self.track_embedding is None or self.track_end - self.track_begin < LEAST_TURN:
+                return False  # they have to turn farther
             self.motions.append(self.track.motion(self.pose))
-        self.step, self.held, self.waited, self.track = self.step + 1, 0, 0, None
+            self.shown.append(self.track_embedding)
+            self.track = None
+        self.step, self.held, self.waited = self.step + 1, 0, 0
         if self.step == len(self.course):
             require_head(self.motions)
         return True
@@ -186,7 +195,7 @@ class HeadTurns:
     def _require_same_head(self, face: Face) -> None:
         yaw, pitch = face.quality.yaw, face.quality.pitch
         if self.last_embedding is None:
-            if abs(yaw) > FRONTAL_YAW:
+            if not abs(yaw) <= FRONTAL_YAW:
                 raise LivenessError("The head does not look straight ahead at the beginning.")
             self.origin = yaw, pitch
             return
@@ -196,10 +205,10 @@ class HeadTurns:
         if similarity < self.same_person:
             raise LivenessError(f"Frames {self.frames - 1} and {self.frames} do not show the same person.")
         # One face may pass into another by small steps.
-        if self.frontal is not None and float(face.embedding @ self.frontal) < self.same_person:
+        if self.shown and float(face.embedding @ self.shown[0]) < self.same_person:
             raise LivenessError(f"Frame {self.frames} does not show the person of the frontal frame.")
         steps = [abs(yaw - self.last[0]), abs(pitch - self.last[1])]
-        if max(step for step in steps if not math.isnan(step)) > FARTHEST_STEP:
+        if not max((step for step in steps if not math.isnan(step)), default=math.inf) <= FARTHEST_STEP:
             raise LivenessError(f"Between frames {self.frames - 1} and {self.frames} the head jumps.")
 
     def _require_asked(self, direction: Pose | None) -> None:
@@ -217,15 +226,21 @@ class HeadTurns:
     def _pose_before(self) -> Pose:
         return self.course[self.step - 1].pose if self.step else "centre"
 
-    def _follow(self, face: Face) -> None:
-        """Carry the points of the most frontal face along, to where the head has turned farthest."""
+    def _follow(self, face: Face, direction: Pose | None) -> None:
+        """Carry the points of the most frontal face along, to where the head has turned farthest.
+
+        A track begins only in a frame that looks straight ahead: the last one before a turn was asked for, or one that
+        is more frontal.
+        """
         turned = self._turned(face)
-        if self.track is None or turned < self.track_begin:
+        nearer = self.track is None or self.pose not in _SIDES or turned < self.track_begin
+        if direction == "centre" and nearer:
             require_size(face, SMALLEST_FRONTAL_FACE)
-            self.track = FaceTrack.start(face_patch(face))
-            self.track_begin = self.track_end = turned
+            self.track, self.track_embedding = FaceTrack.start(face_patch(face)), face.embedding
+            # Which side is asked for is not known yet.
+            self.track_begin = self.track_end = turned if self.pose in _SIDES else abs(turned)
         # A head that stays where it is would add nothing but noise.
-        elif turned > self.track_end + _FARTHER:
+        elif self.pose in _SIDES and self.track is not None and turned > self.track_end + _FARTHER:
             self.track.follow(face_patch(face))
             self.track_end = turned
 
@@ -253,7 +268,8 @@ class HeadTurns:
         return values | {
             "course": [[step.pose, step.hold] for step in self.course],
             "last_embedding": _to_text(self.last_embedding),
-            "frontal": _to_text(self.frontal),
+            "shown": [_to_text(embedding) for embedding in self.shown],
+            "track_embedding": _to_text(self.track_embedding),
             "track": None if self.track is None else base64.b64encode(self.track.to_bytes()).decode(),
             "motions": [asdict(motion) for motion in self.motions],
         }
@@ -268,14 +284,15 @@ class HeadTurns:
             last=tuple(values["last"]),
             course=tuple(Step(pose, hold) for pose, hold in values["course"]),
             last_embedding=_from_text(values["last_embedding"]),
-            frontal=_from_text(values["frontal"]),
+            shown=[embedding for text in values["shown"] if (embedding := _from_text(text)) is not None],
+            track_embedding=_from_text(values["track_embedding"]),
             track=None if track is None else FaceTrack.from_bytes(base64.b64decode(track)),
             motions=[FaceMotion(**motion) for motion in values["motions"]],
         )
 
 
 _PLAIN: Final = (
-    "same_person", "step", "held", "waited", "frames", "origin", "last", "sharpness", "track_begin", "track_end",
+    "same_person", "step", "held", "waited", "frames", "origin", "last", "track_begin", "track_end",
 )  # fmt: skip
 
 

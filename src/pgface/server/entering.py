@@ -12,8 +12,8 @@ from pgface.server import metrics
 from pgface.server.requests import Credentials, FaceAnswer, FaceClaim
 from pgface.server.service import Service
 
-MOST_ANSWER_BYTES = MOST_FRAMES * MOST_FRAME_BYTES * 4 // 3 + 10_000
-"""Of the frames of one request, in base64."""
+MOST_ANSWER_BYTES = MOST_FRAMES * MOST_FRAME_BYTES + 10_000
+"""Of the frames of one request; in JSON as much as this is in base64."""
 
 
 async def enter_by_password(service: Service, asked: Credentials, client: Client) -> NewLogin:

@@ -9,6 +9,7 @@ from typing import Final
 
 from pgface.accounts import prune_audit, prune_logins
 from pgface.accounts.attempts import prune_attempts
+from pgface.accounts.challenges import prune_challenges
 from pgface.accounts.devices import prune_devices
 from pgface.errors import PgfaceError
 from pgface.postgres.database import Database
@@ -32,7 +33,13 @@ async def keep_house(service: Service) -> None:
 def clean_up(service: Service) -> None:
     """Remove what has ended: logins, attempts, devices, kept answers, and old rows of the audit log."""
     database = service.gallery.database
-    removals: list[Callable[[Database], object]] = [prune_logins, prune_attempts, prune_devices, forget_old_requests]
+    removals: list[Callable[[Database], object]] = [
+        prune_logins,
+        prune_attempts,
+        prune_devices,
+        prune_challenges,
+        forget_old_requests,
+    ]
     if days := service.settings.audit_days:
         removals.append(lambda database: prune_audit(database, max(days, _FEWEST_AUDIT_DAYS)))
     for remove in removals:

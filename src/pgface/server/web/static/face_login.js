@@ -136,8 +136,9 @@ async function send(token, frames, signal, tries = 3) {
   try {
     return await post("/login/face", answer, signal);
   } catch (error) {
-    // A busy service has not looked at the pictures yet.
-    if (!(error instanceof Refused) || error.answer.status !== 503 || tries === 1) {
+    // A busy service has not looked at the pictures yet; after any other error the challenge is over.
+    const busy = error instanceof Refused && error.answer.status === 503 && (await error.answer.json()).code === "service-busy";
+    if (!busy || tries === 1) {
       throw error;
     }
     await pause(1000);
