@@ -116,7 +116,7 @@ function section({ face, best, title }, threshold, counts, shown) {
 /** The heading of an identified face, whose name leads to the person. */
 function linked(title, { user_id, name }) {
   const anchor = document.createElement("a");
-  anchor.href = `/admin/people/${user_id}`;
+  anchor.href = at(`/admin/people/${user_id}`);
   anchor.textContent = name;
   return [title.slice(0, -name.length), anchor];
 }
