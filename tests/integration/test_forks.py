@@ -38,7 +38,7 @@ def people(gallery: Gallery, photos: Photos) -> dict[int, str]:
 
 
 @pytest.mark.usefixtures("people")
-@pytest.mark.parametrize("how", ["fork", "multiprocessing"])
+@pytest.mark.parametrize("how", ["fork", "multiprocessing", "prefork"])
 def test_every_process_gets_its_own_answers(gallery: Gallery, photos: Photos, how: str) -> None:
     program = SUPPORT / "forking_program.py"
     command = [sys.executable, *map(str, (program, how, 4, 500, photos("Tony_Blair", 5)))]

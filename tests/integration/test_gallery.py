@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
@@ -36,13 +36,30 @@ from pgface.errors import (
 from pgface.faces import load_engine
 from pgface.photo_files import PhotoBatch
 from pgface.schema import queries
+from support.databases import Databases, Template
 from support.galleries import contents, in_both_schemas, one_value
+from support.hostile_defaults import OF_THE_ENVIRONMENT, make_hostile
 from support.photos import Photos
 from support.sentences import gallery as says
 from support.sentences import photos as says_of_photos
 
 Result = TypeVar("Result")
 SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
+
+
+@pytest.fixture(params=["usual defaults", "hostile defaults"])
+def database_url(
+    request: pytest.FixtureRequest, databases: Databases, template: Template | None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """Everything here works whatever the database, the role and the environment have as defaults."""
+    url = databases.create(template)
+    with monkeypatch.context() as environment:
+        if request.param == "hostile defaults":
+            make_hostile(url)
+            for name, value in OF_THE_ENVIRONMENT.items():
+                environment.setenv(name, value)
+        yield url
+    databases.drop(url)
 
 
 @in_both_schemas

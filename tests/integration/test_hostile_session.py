@@ -25,46 +25,11 @@ from pgface.settings import Settings
 from support.commands import environment_of, process_runner, runner
 from support.databases import create_database, drop_database
 from support.galleries import link_pack
+from support.hostile_defaults import OF_THE_DATABASE, OF_THE_ENVIRONMENT, OF_THE_ROLE
 from support.photos import Photos
 from support.sentences import database as says
 from support.web_service import PASSWORD, V1, bearer, file, running
 
-OF_THE_DATABASE: Final = {
-    "DateStyle": "SQL, DMY",
-    "IntervalStyle": "iso_8601",
-    "TimeZone": "Asia/Kathmandu",
-    "bytea_output": "escape",
-    "extra_float_digits": "-15",
-    "quote_all_identifiers": "on",
-    "standard_conforming_strings": "off",
-    "backslash_quote": "on",
-    "transform_null_equals": "on",
-    "array_nulls": "off",
-    "check_function_bodies": "off",
-    "search_path": "nowhere",
-    "client_encoding": "LATIN1",
-    "default_transaction_deferrable": "on",
-    "row_security": "off",
-}
-OF_THE_ROLE: Final = {
-    "statement_timeout": "300ms",
-    "lock_timeout": "1ms",
-    "idle_in_transaction_session_timeout": "300ms",
-    "idle_session_timeout": "500ms",
-    "default_transaction_read_only": "on",
-    "default_transaction_isolation": "serializable",
-    "client_encoding": "SQL_ASCII",
-    "TimeZone": "Pacific/Chatham",
-    "enable_seqscan": "off",
-    "enable_indexscan": "off",
-    "client_min_messages": "debug1",
-}
-OF_THE_ENVIRONMENT: Final = {
-    "PGCLIENTENCODING": "SQL_ASCII",
-    "PGTZ": "America/St_Johns",
-    "PGDATESTYLE": "German",
-    "PGOPTIONS": "-c default_transaction_read_only=on -c extra_float_digits=-10 -c search_path=pg_catalog",
-}
 NAME: Final = "Zoë Łukasz 山田 太郎"
 
 

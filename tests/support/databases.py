@@ -76,7 +76,7 @@ def create_database(server_url: str, template: str = "template0") -> str:
     """Make a database and return its URL."""
     name = f"pgface_test_{os.getpid()}_{next(_numbers)}"
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-    with psycopg.connect(server_url, autocommit=True) as connection:
+    with psycopg.connect(server_url, autocommit=True, options="") as connection:
         connection.execute(statement)
     return make_conninfo(server_url, dbname=name)
 
@@ -84,5 +84,5 @@ def create_database(server_url: str, template: str = "template0") -> str:
 def drop_database(server_url: str, url: str) -> None:
     """Drop a database, and end what is connected to it."""
     name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
-    with psycopg.connect(server_url, autocommit=True) as connection:
+    with psycopg.connect(server_url, autocommit=True, options="") as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))

@@ -1,6 +1,6 @@
 """A program that opens a gallery and then forks, as prefork servers do; it prints a JSON line for each process.
 
-    python forking_program.py fork|multiprocessing PROCESSES QUESTIONS PHOTO
+    python forking_program.py fork|multiprocessing|prefork PROCESSES QUESTIONS PHOTO
 
 Each process asks for one user after another, and once who is in the photo.
 """
@@ -14,6 +14,10 @@ import sys
 from pathlib import Path
 
 from pgface import Gallery
+
+TASKS = 5
+"""Into which the questions of each process are divided."""
+TASKS_OF_A_WORKER = 2
 
 gallery = Gallery.open()
 emails = {user.id: user.email for user in gallery.users()}
@@ -64,6 +68,31 @@ def by_multiprocessing(processes: int, questions: int) -> None:
             say(answer)
 
 
+def by_prefork(processes: int, questions: int) -> None:
+    """A master that keeps so many workers, as Celery does: each does a few tasks, and then another takes its place.
+
+    The master goes on using its gallery between two forks.
+    """
+    tasks = [(process, questions // TASKS) for process in range(processes) for _ in range(TASKS)]
+    working: set[int] = set()
+    while tasks or working:
+        while tasks and len(working) < processes:
+            mine, tasks = tasks[:TASKS_OF_A_WORKER], tasks[TASKS_OF_A_WORKER:]
+            child = os.fork()
+            if child == 0:
+                for process, count in mine:
+                    say(ask(process, count))
+                os._exit(0)  # without closing anything, as one that is killed
+            working.add(child)
+        for user_id, email in emails.items():
+            assert gallery.user(user_id).email == email
+        ended, status = os.wait()
+        assert status == 0
+        working.discard(ended)
+
+
 if __name__ == "__main__":
-    {"fork": by_fork, "multiprocessing": by_multiprocessing}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))
+    {"fork": by_fork, "multiprocessing": by_multiprocessing, "prefork": by_prefork}[sys.argv[1]](
+        int(sys.argv[2]), int(sys.argv[3])
+    )
     gallery.close()
