@@ -135,6 +135,7 @@ def identify(page: Page, five_faces: Path) -> None:
 
 
 def add_people(page: Page, five_faces: Path) -> None:
+    page.wait_for_load_state("networkidle")  # the script listens then
     page.locator("summary").click()
     page.locator("input[type=file]").first.set_input_files(five_faces)
     expect(page.locator(".rows > li")).to_have_count(1)

@@ -22,6 +22,8 @@ from pgface.faces.pixels import RGBImage
 from support.moving_heads import STATIONS, path, tilted, turned
 
 WIDTH, HEIGHT = 320, 240
+LONGEST_STEP = 0.15
+"""Seconds for which a head moves between two pictures."""
 RING = 40
 """Frames of a video that is written anew all the time: two seconds, in which none repeats."""
 A_SECOND = 20
@@ -133,7 +135,8 @@ class FakeCamera:
         with self.file.open("r+b", buffering=0) as file:
             while not until():
                 pose, now = asked(), time.monotonic()
-                picture = head.move(pose, now - before)
+                # On a busy machine the head waits, rather than jump.
+                picture = head.move(pose, min(now - before, LONGEST_STEP))
                 before = now
                 planes = _planes(picture)
                 file.seek(len(_HEADER))
