@@ -23,6 +23,7 @@ from support.sentences import pages as says
 from support.web_server import environment, served
 
 FILE = Path(__file__).parents[2] / "examples" / "flask_login" / "app.py"
+TRIES = 4
 EMAIL, PASSWORD = "bush@example.org", "four plain words here"
 
 
@@ -71,19 +72,29 @@ def log_in_by_face(page: Page) -> None:
 
 
 def test_by_face(login_page: Page, camera: FakeCamera, head: Head, people: Gallery, screenshot: Screenshot) -> None:
-    camera.sit(head)
-    log_in_by_face(login_page)
     give_up = time.monotonic() + 90
 
     def over() -> bool:
-        return login_page.get_by_role("heading", name="George").count() > 0 or time.monotonic() > give_up
+        shown = (
+            login_page.get_by_role("heading", name="George").count()
+            or login_page.get_by_text(says.FLASK_FACE_REFUSED).count()
+        )
+        return shown > 0 or time.monotonic() > give_up
 
     def asked() -> Pose:
         said = login_page.evaluate("document.getElementById('say')?.textContent") or ""
         return next((pose for pose in turns if pose in said.lower()), "centre")
 
     turns: tuple[Pose, ...] = ("left", "right", "up")
-    camera.follow(head, asked, over)
+    for _ in range(TRIES):  # where a busy machine leaves pictures out, the head seems to jump
+        with people.database.transaction() as connection:
+            connection.execute("DELETE FROM used_frames")  # the head of the same photo was here before
+        camera.sit(head)
+        login_page.reload()
+        log_in_by_face(login_page)
+        camera.follow(head, asked, over)
+        if login_page.get_by_role("heading", name="George").count():
+            break
     screenshot("flask-home-by-face")
     expect(login_page.get_by_role("main")).to_contain_text(says.FLASK_LOGGED_IN_BY_FACE)
     entry = read_audit(people.database)[0]

@@ -72,6 +72,10 @@ class Head:
         self._measured = {turn: measured(turn) for turn in ("left", "right", "up")}
         self._turn, self._degrees = "left", 0.0
 
+    def look_ahead(self) -> None:
+        """Turn back at once."""
+        self._degrees = 0.0
+
     def move(self, pose: Pose, seconds: float) -> RGBImage:
         """Turn towards a pose for so long, and no farther; returns what the camera sees then."""
         goal = 0.0 if pose == "centre" else UPWARDS if pose == "up" else ASIDE
@@ -144,6 +148,7 @@ class FakeCamera:
 
     def sit(self, head: Head) -> None:
         """Show a head that does not move yet, from the next time on that a page opens the camera."""
+        head.look_ahead()
         self._write(repeat(head.photo, RING), A_SECOND)
 
     def _write(self, pictures: Iterable[RGBImage], a_second: int) -> None:
