@@ -30,6 +30,8 @@ STEP = 5.0
 """Degrees from frame to frame."""
 MOST_HELD = 5
 """Photos of each person that are not enrolled."""
+PATIENCE = 4
+"""Requests in one pose, after which a head turns farther."""
 RAISED = 26.0
 """Pitch that is asked for."""
 _POSES: dict[Pose, Asked] = {
@@ -98,11 +100,15 @@ class Held:
     def __init__(self, frames_for: FramesFor) -> None:
         self._frames_for = frames_for
         self._at = Asked(0)
+        self._asked: list[Pose] = []
         self.taken: list[tuple[Asked, RGBImage]] = []
 
     def __call__(self, pose: Pose) -> list[RGBImage]:
-        """Move towards the pose for the frames of a request."""
-        poses = [self._towards(_POSES[pose]) for _ in range(TOGETHER)]
+        """Move towards the pose for the frames of a request; farther, where it is asked for again and again."""
+        self._asked = [*self._asked, pose] if self._asked[-1:] == [pose] else [pose]
+        farther = 1 + 0.1 * max(0, len(self._asked) - PATIENCE)
+        goal = Asked(*(farther * degrees for degrees in _POSES[pose]))
+        poses = [self._towards(goal) for _ in range(TOGETHER)]
         frames = self._frames_for(poses)
         self.taken += zip(poses, frames, strict=True)
         return frames
