@@ -128,6 +128,7 @@ def five_faces(faces_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def identify(page: Page, five_faces: Path) -> None:
+    page.wait_for_load_state("networkidle")  # the script listens then
     page.locator("input[type=file]").set_input_files(five_faces)
     expect(page.locator(".answer")).to_be_visible()
     for details in page.locator("summary").all():
@@ -155,6 +156,7 @@ def log_in_wrongly(page: Page, _: Path) -> None:
 
 
 def add_a_group(page: Page, five_faces: Path) -> None:
+    page.wait_for_load_state("networkidle")  # the script listens then
     page.locator("#photo").set_input_files(five_faces)
     page.locator("#add").click()
     expect(page.get_by_role("alert")).to_be_visible()
@@ -227,6 +229,7 @@ def test_faces_are_numbered_from_left_to_right(
         service.hand_over(page, logins[ADA])
         page.set_viewport_size(sized(PHONE))
         page.goto(f"{service.address}/admin/identify")
+        page.wait_for_load_state("networkidle")  # the script listens then
         page.locator("input[type=file]").set_input_files(five_faces)
         expect(page.locator(".report")).to_have_text(says.IDENTIFIED.format(faces=5, identified=5))
         expect(page.get_by_role("heading", level=2)).to_have_text(

@@ -24,6 +24,7 @@ def test_scripts_of_an_administrator(gallery: Gallery, photos: Photos, tab: Page
         here = f"{service.address}{ROOT}"
         service.log_in(tab, ada.email)
         tab.goto(f"{here}/admin/identify")
+        tab.wait_for_load_state("networkidle")
         tab.locator("input[type=file]").first.set_input_files(photos("Tony_Blair", 7))
         tab.locator(f"a[href^='{here}/admin/people/']").first.click()
         expect(tab.get_by_role("heading", level=1)).to_have_text("Ada")

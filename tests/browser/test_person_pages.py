@@ -25,7 +25,7 @@ from support.sentences import pages as says
 
 GEORGE, TONY, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
 FACE_PAGE = "/login/face"
-TRIES = 4
+TRIES = 8
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +139,7 @@ def log_in_by_face(page: Page, address: str, gallery: Gallery, camera: FakeCamer
     for _ in range(TRIES):
         with gallery.database.transaction() as connection:
             connection.execute("DELETE FROM used_frames")  # the head of the same photo was here before
+            connection.execute("DELETE FROM login_attempts")
         camera.sit(head)
         begin_by_face(page, address, **fields)
         follow(page, camera, head)
