@@ -28,7 +28,7 @@ from rich.table import Table
 
 from liveness.attacks import FARTHEST, KINDS, Asked, Kind, detect
 from liveness.clips import SUFFIXES, Turn, turns_of
-from liveness.logins import Door, try_kinds
+from liveness.logins import Door, try_kinds, try_mixed
 from liveness.scenes import Photo
 from pgface.errors import LivenessError
 from pgface.faces import load_engine
@@ -309,7 +309,7 @@ def measure_logins(name: str, engine: Engine, arguments: argparse.Namespace, con
         tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder,
         Door.opened(Path(folder) / "data", model, photos) as door,
     ):
-        for tried in try_kinds(door, kinds, engine, arguments.logins):
+        for tried in chain(try_kinds(door, kinds, engine, arguments.logins), [try_mixed(door, arguments.logins)]):
             table.add_row(*tried.row)
             console.print(": ".join(tried.row))
     console.print(table)

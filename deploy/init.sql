@@ -1416,7 +1416,7 @@ ON CONFLICT DO NOTHING;
 
 -- Accounts: attempts to log in that failed, what happened, and the keys of programs.
 
--- How often somebody tried in vain, so that limits hold over all processes. A subject is an account or an address, and never in
+-- Failed attempts to log in, so that limits hold over all processes. A subject is an account or an address, and never in
 -- clear: also e-mails that nobody has are counted, so that nobody learns from it who has an account.
 CREATE TABLE IF NOT EXISTS login_attempts (
     subject TEXT NOT NULL,
@@ -1519,7 +1519,7 @@ ON CONFLICT DO NOTHING;
 CREATE UNLOGGED TABLE IF NOT EXISTS login_challenges (
     id TEXT PRIMARY KEY,
     ends_at TIMESTAMPTZ NOT NULL,
-    -- Small pictures that were looked at to tell somebody how to stand.
+    -- Small pictures that were looked at to tell a person how to stand.
     hints INTEGER NOT NULL DEFAULT 0,
     state BYTEA NOT NULL
 );
@@ -1536,37 +1536,6 @@ CREATE TABLE IF NOT EXISTS used_frames (
 CREATE INDEX IF NOT EXISTS idx_used_frames_user_id ON used_frames(user_id);
 CREATE INDEX IF NOT EXISTS idx_used_frames_digests ON used_frames USING gin (digests);
 
--- They go with the last embedding of their user, whoever deletes it; or they move with a user's face to another user.
-CREATE OR REPLACE FUNCTION remove_used_frames()
-RETURNS TRIGGER
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path FROM CURRENT
-AS $$
-BEGIN
-    IF TG_OP = 'TRUNCATE' THEN
-        DELETE FROM used_frames;
-        RETURN NULL;
-    END IF;
-    DELETE FROM used_frames f
-    WHERE f.user_id IN (SELECT g.user_id FROM gone g)
-        AND NOT EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = f.user_id);
-    RETURN NULL;
-END
-$$;
-
-REVOKE EXECUTE ON FUNCTION remove_used_frames() FROM PUBLIC;
-
-CREATE OR REPLACE TRIGGER remove_used_frames
-AFTER DELETE ON face_embeddings
-REFERENCING OLD TABLE AS gone
-FOR EACH STATEMENT
-EXECUTE FUNCTION remove_used_frames();
-
-CREATE OR REPLACE TRIGGER remove_used_frames_of_truncated
-AFTER TRUNCATE ON face_embeddings
-FOR EACH STATEMENT
-EXECUTE FUNCTION remove_used_frames();
-
 INSERT INTO pgface_migrations (version, name) VALUES (12, 'step_by_step')
 ON CONFLICT DO NOTHING;
 
@@ -1577,8 +1546,8 @@ ON CONFLICT DO NOTHING;
 -- What a role of less rights may do: the service begins logins, makes keys, sets passwords and adds to the audit log by the
 -- functions below alone, each of which asks for what is needed, and no role takes a lock that it has no use for.
 
--- Locks that last for a transaction are locks on these rows. Whoever may not write this table cannot take one, whereas an
--- advisory lock is anybody's who can connect. The index is held for longer: by the server process that stands in its row.
+-- Locks that last for a transaction are locks on these rows. A role that may not write this table cannot take one, whereas
+-- every role that can connect can take an advisory lock. The index is held for longer: by the server process that stands in its row.
 CREATE TABLE IF NOT EXISTS gallery_locks (
     name TEXT PRIMARY KEY,
     process INTEGER,
@@ -1611,7 +1580,7 @@ ALTER TABLE contested_faces ALTER COLUMN embedding SET STORAGE PLAIN;
 CREATE INDEX IF NOT EXISTS idx_contested_faces_user_id ON contested_faces(user_id);
 CREATE INDEX IF NOT EXISTS idx_contested_faces_photo_id ON contested_faces(photo_id);
 
--- Digests of used frames go when a user has neither an enrolled face nor a contested one.
+-- Digests of used frames are deleted with the last face of their user, enrolled or contested.
 CREATE OR REPLACE FUNCTION remove_used_frames()
 RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER
@@ -1630,13 +1599,26 @@ BEGIN
 END
 $$;
 
+REVOKE EXECUTE ON FUNCTION remove_used_frames() FROM PUBLIC;
+
+CREATE OR REPLACE TRIGGER remove_used_frames
+AFTER DELETE ON face_embeddings
+REFERENCING OLD TABLE AS gone
+FOR EACH STATEMENT
+EXECUTE FUNCTION remove_used_frames();
+
+CREATE OR REPLACE TRIGGER remove_used_frames_of_truncated
+AFTER TRUNCATE ON face_embeddings
+FOR EACH STATEMENT
+EXECUTE FUNCTION remove_used_frames();
+
 CREATE OR REPLACE TRIGGER remove_used_frames_of_contested
 AFTER DELETE ON contested_faces
 REFERENCING OLD TABLE AS gone
 FOR EACH STATEMENT
 EXECUTE FUNCTION remove_used_frames();
 
--- Browsers that somebody has logged in with: what others get wrong does not keep them out. Only the SHA-256 of what is in the
+-- Browsers that users have logged in with: failures of others do not keep them out. Only the SHA-256 of what is in the
 -- browser's cookie is kept, and each login replaces it.
 CREATE TABLE IF NOT EXISTS known_devices (
     id INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -1787,7 +1769,7 @@ $$;
 
 -- blank_password(hash)
 -- A hash with its salt and costs and without its digest: enough to compute it from a password, and nothing to compare it with.
--- Empty for what is no hash, so that a password that somebody has stored in clear is told to nobody.
+-- Empty for what is no hash, so that a password in clear is not told to any role.
 CREATE OR REPLACE FUNCTION blank_password(hash TEXT)
 RETURNS TEXT
 LANGUAGE plpgsql IMMUTABLE
@@ -1955,7 +1937,7 @@ END;
 $$;
 
 -- record_event(event, refused, actor, user_id, key_id, address, similarity)
--- Add a row to the audit log. Its time is now, and nobody but the owner tells of what only the owner does.
+-- Add a row to the audit log. Its time is now. Only the owner can tell of what only the owner does.
 --
 -- Strangers can have something refused as often as they like. What is alike within an hour (event, reason, account, network) is
 -- one row; beyond a thousand such rows an hour, those of all accounts and networks are. The same goes for what one person does

@@ -8,16 +8,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
-from liveness.attacks import FARTHEST, Asked, FramesFor, Kind
-from liveness.scenes import Photo
+from liveness.attacks import FARTHEST, Asked, FramesFor, Kind, moved
+from liveness.scenes import Photo, flat, head, wall
 from pgface.accounts import Challenge, FaceLogin, NewLogin
 from pgface.errors import LoginRefusedError, PhotoError
 from pgface.faces.engine import Engine
+from pgface.faces.face_relief import DEFAULT_SHAPE
 from pgface.faces.liveness import Pose
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import head_pose
@@ -46,10 +49,10 @@ Look = Callable[[Pose], list[RGBImage]]
 
 
 class Door:
-    """A gallery in which everybody is enrolled, and where a face alone lets in."""
+    """A gallery with all people of the photos enrolled, and a face as the only factor."""
 
     def __init__(self, gallery: Gallery, photos: dict[str, list[Photo]]) -> None:
-        """Enroll everybody with some of their photos, and keep the more frontal others for what is held up."""
+        """Enroll each person with some photos, and keep the most frontal ones for the attacks."""
         self._gallery = gallery
         self._login = FaceLogin(gallery)
         self.people = sorted(photos)
@@ -79,7 +82,7 @@ class Door:
             yield cls(gallery, photos)
 
     def try_to_enter(self, person: str, look: Look) -> str | None:
-        """Log in as somebody; returns why that was refused, as the audit log has it, or None."""
+        """Log in as a person; returns the reason of a refusal from the audit log, or None."""
         with self._gallery.database.transaction() as connection:
             connection.execute("DELETE FROM login_attempts")  # how often one may try is another layer's question
         answer: Challenge | NewLogin = self._login.challenge(email=f"{person.lower()}@example.org")
@@ -152,6 +155,26 @@ class Recording:
         return frame
 
 
+class Mixed:
+    """A picture of two people mixed is held up first, and then one of them turns their head for the other."""
+
+    def __init__(self, victim: Photo, attacker: Photo, random: np.random.Generator) -> None:
+        """Mix half of each, with the landmarks of one over those of the other."""
+        moved_over, _ = cv2.estimateAffinePartial2D(attacker.landmarks, victim.landmarks, method=cv2.LMEDS)
+        height, width = victim.pixels.shape[:2]
+        own = cv2.warpAffine(attacker.pixels, moved_over, (width, height), borderMode=cv2.BORDER_REFLECT)
+        mixed = Photo(np.asarray(cv2.addWeighted(victim.pixels, 0.5, own, 0.5, 0)), victim.landmarks)
+        background = wall(3)
+        self._still = moved(lambda pose, _: flat(mixed, pose, background), random, 0.3)
+        self._live = Held(moved(lambda pose, _: head(attacker, pose, DEFAULT_SHAPE, background), random, 1.0))
+        self._first = True
+
+    def __call__(self, pose: Pose) -> list[RGBImage]:
+        """The picture until a turn is asked for, and the living head from then on."""
+        self._first = self._first and pose == "centre"
+        return self._still([Asked(0)] * TOGETHER) if self._first else self._live(pose)
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
     """What became of one kind of logins."""
@@ -192,6 +215,15 @@ def try_kinds(door: Door, kinds: Sequence[Kind], engine: Engine, count: int) -> 
     ):
         made = [(person, Recording(held.taken, changed, in_order=in_order)) for person, held in films]
         yield Tried(name, False, Counter(_short(door.try_to_enter(person, film)) for person, film in made))
+
+
+def try_mixed(door: Door, pairs: int) -> Tried:
+    """Try to log in as one person with the head of another, for so many pairs of people."""
+    random, reasons = np.random.default_rng(5), Counter[str | None]()
+    for number, (victim, attacker) in enumerate(list(permutations(door.people, 2))[:pairs]):
+        held, own = (door.to_hold[person][number % MOST_HELD] for person in (victim, attacker))
+        reasons[_short(door.try_to_enter(victim, Mixed(held, own, random)))] += 1
+    return Tried("two people mixed, then one of them", False, reasons)
 
 
 def _short(reason: str | None) -> str | None:

@@ -228,10 +228,10 @@ class LoginRefusedError(AccountError):
 
 
 class TooManyAttemptsError(AccountError):
-    """There were too many attempts in vain; wait, and try again."""
+    """There were too many failed attempts. Wait, and try again."""
 
     def __init__(self, retry_after: int = 1) -> None:
-        super().__init__(f"There were too many attempts in vain; try again in {counted(retry_after, 'second')}.")
+        super().__init__(f"There were too many failed attempts. Try again in {counted(retry_after, 'second')}.")
         self.retry_after = retry_after
         """Seconds."""
 

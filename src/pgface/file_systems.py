@@ -103,7 +103,7 @@ def _offer(file: Path, text: str) -> None:
     """Let the file appear with this text, or with that of another process.
 
     A rename onto a folder that holds something fails, so the first to give its folder the common name wins. Then the
-    file is made of what is in that folder, by whoever comes by: all of them make the same file.
+    file is made of what is in that folder, by any process that finds the folder: all of them make the same file.
     """
     own, copy = (file.with_name(f"{file.name}-{uuid4().hex}") for _ in range(2))
     claim = file.with_name(f"{file.name}-first")

@@ -25,7 +25,7 @@ def other_owner(path: str | os.PathLike[str]) -> str | None:
     for place in (path, *path.parents):
         with suppress(OSError):  # it does not exist, or this user may not enter the folder that it is in
             about = place.stat()
-            # Everybody may write to such a folder, so its owner is not the reason.
+            # All users may write to such a folder, so its owner is not the reason.
             if about.st_uid == os.geteuid() or (stat.S_ISDIR(about.st_mode) and about.st_mode & stat.S_ISVTX):
                 return None
             return f"{place} belongs to user {about.st_uid}, and pgface runs as user {os.geteuid()}"

@@ -117,7 +117,7 @@ def test_whose_face_it_is_is_told_to_administrators_alone(api: Served, send: Sen
     assert told.json()["detail"] == says.FACE_OF_ANOTHER_USER
     for secret in (f'"{owner.id}"', f": {owner.id}", f" {owner.id}", "blair.secret", "Secret"):
         assert secret not in told.text
-    # A person does not even learn that it is another's: see test_guard.py.
+    # A person does not even learn that it is another's: see test_contested_faces.py.
     own = send(path, person.headers, {"photo": photos(BLAIR, 3)})
     assert own.status_code == 201
     api.gallery.erase_photo(own.json()["photo_id"])

@@ -213,3 +213,32 @@ def test_request_ids(api: Served, given: str, kept: bool) -> None:
     answer = api.client.get("/nowhere", headers=raw)
     assert (answer.headers["x-request-id"] == given) is kept
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/login/", "/account/", "//evil.example/login/", "/static", "/admin/gallery/"])
+def test_a_redirect_does_not_repeat_the_host_that_a_client_claims(api: Served, path: str) -> None:
+    answer = api.client.get(path, headers={"Host": "evil.example"}, follow_redirects=False)
+    location = answer.headers.get("location", "/")
+    assert location.startswith("/")
+    assert not location.startswith(("//", "/\\"))
+    assert "evil.example" not in location.split("/")[1:2]
+
+
+def test_metrics_and_status_tell_the_same(api: Served, photos: Photos) -> None:
+    api.owner.enroll(photos("Colin_Powell", 1), "colin@example.org")
+    api.person()
+    headers = api.key("metrics", "admin")
+
+    def told() -> tuple[float, float]:
+        lines = dict(
+            line.rsplit(" ", 1)
+            for line in api.client.get("/metrics", headers=headers).text.splitlines()
+            if line.startswith(("pgface_users", "pgface_embeddings"))
+        )
+        return float(lines["pgface_users"]), float(lines["pgface_embeddings"])
+
+    status = api.client.get(f"{V1}/status", headers=headers).json()
+    assert told() == (status["users"], status["embeddings"]) == (2, 1)
+    api.execute("ANALYZE users, face_embeddings")
+    api.owner.erase_user("colin@example.org")
+    assert told() == (1, 0)

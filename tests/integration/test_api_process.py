@@ -220,6 +220,18 @@ def test_many_clients_at_once(service: Running, place: Place, photos: Photos) ->
 # The log
 
 
+def test_the_metrics_know_the_gallery_after_a_restart(place: Place, photos: Photos, tmp_path: Path) -> None:
+    place.owner.enroll(photos("Hugo_Chavez", 4), "hugo@example.org", face="largest")
+    key = place.key("metrics", "admin")
+    for number in range(2):
+        with running(tmp_path / str(number), place.environment) as service, service.client(headers=key) as client:
+            families = text_string_to_metric_families(client.get("/metrics").text)
+            told = {family.name: family.samples[0].value for family in families if family.samples}
+            status = client.get(f"{V1}/status").json()
+            assert (told["pgface_users"], told["pgface_embeddings"]) == (status["users"], status["embeddings"])
+            assert status["embeddings"] >= 1
+
+
 def test_the_log_is_json_without_personal_data(place: Place, photos: Photos, tmp_path: Path) -> None:
     email, name, password = "very.secret@example.org", "Very Secret Name", "a very secret password indeed"
     photo = photos("Tony_Blair", 5).read_bytes()

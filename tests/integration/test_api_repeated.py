@@ -12,7 +12,7 @@ from pgface.gallery import Gallery
 from pgface.results import Enrollment
 from pgface.server import idempotency
 from support.photos import Photos
-from support.web_service import PASSWORD, V1, Served, base64_of, code_of, file
+from support.web_service import PASSWORD, V1, Served, base64_of, code_of, enroll_own, file
 
 USERS = f"{V1}/users"
 
@@ -200,3 +200,12 @@ def test_a_key_that_is_none(api: Served, key: str) -> None:
     refused = api.client.post(USERS, json={"email": "ana@example.org"}, headers=headers)
     assert code_of(refused, 422) == "invalid-request"
     assert api.gallery.users() == []
+
+
+def test_a_kept_answer_goes_with_its_photo(api: Served, photos: Photos) -> None:
+    person = api.person()
+    headers = person.headers | {"Idempotency-Key": "once"}
+    photo = enroll_own(api, person.id, headers, photos("Colin_Powell", 1)).json()["photo_id"]
+    assert api.idempotent() == 1
+    api.client.delete(f"{V1}/users/{person.id}/photos/{photo}", headers=person.headers)
+    assert api.idempotent() == 0

@@ -28,6 +28,7 @@ from pgface.errors import (
     GalleryError,
     GalleryNotEmptyError,
     ModelMismatchError,
+    ModelNotInstalledError,
     PostgresProgramError,
     SchemaMissingError,
     SchemaTooNewError,
@@ -47,6 +48,7 @@ from support.embedded_server import eventually
 from support.galleries import ODD_SCHEMA, axis, contents, in_both_schemas, one_value, rows
 from support.photos import Photos
 from support.sentences import backup as says
+from support.sentences import doctor as says_of_doctor
 
 pytestmark = pytest.mark.slow
 
@@ -806,6 +808,20 @@ def test_the_commands(run: Run, tmp_path: Path) -> None:
     assert run("backup", "plain.tar", "--force").stdout.endswith(f"{says.NOT_ENCRYPTED}\n")
     restored = run("restore", "plain.tar", "--json", more={"PGFACE_SCHEMA": "copy"})
     assert json.loads(restored.stdout)["photo_files"] == 4
+    assert json.loads(restored.stdout)["model_problem"] is None
+
+
+def test_a_restore_where_the_model_is_missing_says_which_and_what_to_do(
+    enrolled: Gallery, archive: Path, tmp_path: Path, empty_database: str
+) -> None:
+    back_up(enrolled.settings, archive)
+    place = elsewhere(enrolled.settings, tmp_path / "other", database_url=empty_database)
+    said = runner(environment_of(place), tmp_path)("restore", str(archive)).stdout
+    name, kept = str(enrolled.binding.model_name), place.models_dir / str(enrolled.binding.model_name)
+    assert says_of_doctor.MODEL_IS_NOT_HERE.is_in(said, model=name, place=kept)
+    assert str(enrolled.binding.weights_sha256) in said
+    with Gallery.open(place) as restored, pytest.raises(ModelNotInstalledError):
+        restored.identify(np.zeros((100, 100, 3), np.uint8))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

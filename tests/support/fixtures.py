@@ -23,18 +23,20 @@ from psycopg import Connection, sql
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from pgface.accounts import passwords
+from pgface.accounts import Accounts, passwords
 from pgface.faces import liveness
 from pgface.gallery import Gallery
 from pgface.postgres import cluster
-from pgface.postgres.database import Database
+from pgface.postgres.database import Database, connected
 from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.postgres.roles import grant_reader, grant_service
 from pgface.settings import MEBI, Settings
 from support.commands import Run, environment_of, runner
 from support.databases import Databases, Template
 from support.embedding_cache import embeddings_are_remembered
 from support.galleries import ODD_SCHEMA, link_pack
 from support.photos import Photos
+from support.service_role import as_role, drop_role
 from support.web_service import Served, served_in_process
 
 _MEMORY = 1024 * MEBI
@@ -227,3 +229,25 @@ def short_courses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logins by face of two turns, one to each side: these take a second, and work as others do."""
     monkeypatch.setattr(liveness, "COUNTS", (2,))
     monkeypatch.setattr(liveness, "HOLDS", (2,))
+
+
+@pytest.fixture
+def roles(settings: Settings, database: Database) -> Iterator[tuple[str, str]]:
+    """The service's role and the reader's, of a gallery without a model."""
+    with database.transaction() as connection:
+        names = (f"service of {connection.info.dbname}", f"reader of {connection.info.dbname}")
+    with connected(settings) as connection:
+        grant_service(connection, settings.schema_name, names[0])
+        grant_reader(connection, settings.schema_name, names[1])
+    yield names
+    assert settings.database_url
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as owner:
+        for role in names:
+            drop_role(owner, role)
+
+
+@pytest.fixture
+def accounts(settings: Settings, roles: tuple[str, str]) -> Iterator[Accounts]:
+    """The accounts as the service has them."""
+    with Gallery.open(as_role(settings, roles[0])) as gallery:
+        yield Accounts(gallery)

@@ -51,3 +51,12 @@ def as_role(settings: Settings, role: str) -> Settings:
 def drop_role(owner: psycopg.Connection, role: str) -> None:
     """Forget a role and its rights."""
     owner.execute(sql.SQL("DROP OWNED BY {role}; DROP ROLE {role}").format(role=sql.Identifier(role)))
+
+
+def sql_as(settings: Settings, role: str) -> psycopg.Connection:
+    """What an attacker has with the password of a role."""
+    assert settings.database_url
+    url = make_conninfo(settings.database_url.get_secret_value(), user=role)
+    connection = psycopg.connect(url, autocommit=True)
+    connection.execute(sql.SQL("SET search_path = {}, public").format(sql.Identifier(settings.schema_name)))
+    return connection

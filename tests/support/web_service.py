@@ -51,6 +51,11 @@ def base64_of(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+def enroll_own(api: Served, user_id: int, headers: Headers, photo: Path) -> Response:
+    """A person enrolls a photo of themselves."""
+    return api.client.post(f"{V1}/users/{user_id}/photos", headers=headers, files={"photo": file(photo.read_bytes())})
+
+
 def code_of(response: Response, status: int) -> str:
     """The code of a problem, which is told as RFC 9457 has it."""
     assert response.status_code == status, response.text

@@ -256,7 +256,7 @@ class Accounts:
         return _Verified(user_id, proof, renewed(password, proof), attempt)
 
     def _proof(self, user_id: int | None, proofs: list[str]) -> str | None:
-        """Which of these is the hash of the user's password; PostgreSQL compares, and tells it to nobody."""
+        """Which of these is the hash of the user's password; PostgreSQL compares, and tells no role."""
         with self._database.transaction() as connection:
             return _proven(connection, user_id or 0, proofs)
 

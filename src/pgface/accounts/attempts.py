@@ -1,4 +1,4 @@
-"""How often somebody may try in vain, kept in PostgreSQL, so that the limits hold over all processes."""
+"""Counts failed attempts to log in, in PostgreSQL, so that the limits hold over all processes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Attempt:
 
     method: Method
     account: str | None
-    """None where nobody said who they are. Of a known client it is the client that is counted, and nothing else."""
+    """None where no e-mail was given. Of a known client it is the client that is counted, and nothing else."""
     addresses: tuple[str, ...]
 
 
@@ -99,7 +99,7 @@ def count_registration(database: Database, client: Client) -> None:
 
 
 def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
-    """It was not in vain: the account begins anew; its address has one failure less, and keeps the others."""
+    """It succeeded. The account begins anew, and its address has one failure less."""
     if attempt.account is not None:
         connection.execute(queries()["forget_attempts"], {"subject": attempt.account, "method": attempt.method})
     for address in attempt.addresses:

@@ -1,4 +1,4 @@
-"""Browsers that somebody has logged in with, by a cookie for each of their accounts.
+"""Browsers that users have logged in with, by a cookie for each of their accounts.
 
 After OWASP's "Slow Down Online Guessing Attacks with Device Cookies". Of the random token in the cookie only the
 SHA-256 is kept, so that there is nothing to sign: one that is not in the table is not known. Each login replaces it.

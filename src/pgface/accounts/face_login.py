@@ -75,7 +75,7 @@ class FaceLogin:
     def challenge(
         self, *, email: str | None = None, password: str | None = None, client: Client | None = None
     ) -> Challenge:
-        """Begin a login by face. It counts as an attempt in vain until it succeeds.
+        """Begin a login by face. It counts as a failed attempt until it succeeds.
 
         Args:
             email: of the user; not with `identify+liveness`.
@@ -288,7 +288,7 @@ def require_enough_liveness(settings: Settings) -> None:
         f"PGFACE_LOGIN_POLICY={settings.login_policy} logs people in without a password, and no network against "
         "presentation attacks is installed: install one with `pgface models install minifasnet`, or use "
         "PGFACE_LOGIN_POLICY=password+face. PGFACE_LIVENESS=challenge-only goes without a network, and then a program "
-        "that makes a video of somebody's photo can log in as them."
+        "that makes a video of a person's photo can log in as that person."
     )
 
 

@@ -147,7 +147,7 @@ _MADE: Final = {"$argon2": _argon2_of, "$2": _bcrypt_of, "scrypt": _werkzeug_of,
 
 
 def even_out(password: str, blank: str | None, kinds: Iterable[str]) -> None:
-    """After `prove` in vain, take the time of the other kinds of hashes as well.
+    """After `prove` has failed, take the time of the other kinds of hashes as well.
 
     So every refusal takes the sum of all kinds, whether nobody has the e-mail or the password is wrong, and whatever
     the user's hash is. A sum of real work and not a sleep until some moment: that would have to be longer than the

@@ -58,7 +58,7 @@ def revoke(user: UserArgument, json: JsonOption = False) -> None:
 
 @tokens_app.command()
 def prune(json: JsonOption = False) -> None:
-    """Remove logins that have ended, and attempts in vain that count no more."""
+    """Remove logins that have ended, and failed attempts that no longer count."""
     with Database.open(get_settings()) as database:
         removed = prune_logins(database)
         prune_attempts(database)

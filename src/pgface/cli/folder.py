@@ -39,7 +39,7 @@ def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_
 
 @contextmanager
 def _report_file(file: Path | None) -> Iterator[None]:
-    """Make the report's file before the run: nobody should wait an hour to learn that it cannot be written.
+    """Make the report's file before the run: a run of an hour should not end with a file that cannot be written.
 
     Only its owner may read a new one, for it holds names and e-mails.
     """

@@ -92,7 +92,7 @@ def write_page(file: Path, template: str, **values: Any) -> None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            make_private(descriptor, 0o600)  # of a file that was there; it fails for somebody else's
+            make_private(descriptor, 0o600)  # of a file that was there; it fails for another user's file
             os.ftruncate(descriptor, 0)
             stream.write(text)
     except OSError as error:

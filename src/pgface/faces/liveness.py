@@ -121,7 +121,7 @@ class HeadTurns:
     last_embedding: NDArray[np.float32] | None = None
     shown: list[NDArray[np.float32]] = field(default_factory=list)
     """Embeddings to compare: of the frame that completed each look straight ahead, and of the one in which each turn
-    began. All of them, so that nobody turns their head for somebody else's face."""
+    began. All of them, so that one person cannot turn their head for the face of another."""
     track: FaceTrack | None = None
     """Of a turn to a side, from its most frontal frame on."""
     track_embedding: NDArray[np.float32] | None = None

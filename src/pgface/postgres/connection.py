@@ -97,7 +97,7 @@ class GalleryConnection(Connection[Any]):
         self.settings_of_transaction = settings(self, local=True) + b"; " + path_and_zone if pooled else None
 
     def _know_times(self) -> None:
-        """Give times without a zone, which are the server's, that zone: whoever reads them knows what they mean."""
+        """Give times without a zone, which are the server's, that zone, so that readers know what they mean."""
         zone = self.info.timezone
 
         class InZone(TimestampLoader):

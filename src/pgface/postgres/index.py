@@ -39,7 +39,7 @@ def vector_index_to_oneself(connection: psycopg.Connection) -> Iterator[None]:
     that waits for the lock.
 
     Raises:
-        TableLockedError: somebody has had it for two hours.
+        TableLockedError: another session has had it for two hours.
 
     """
     deadline = time.monotonic() + _LONGEST_WAIT

@@ -19,7 +19,7 @@ def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = F
     Args:
         connection: outside a transaction.
         schema_name: the gallery's.
-        alone: whether the schema is new and its name known to nobody else, so that there is nobody to wait for.
+        alone: whether the schema is new and no other session knows its name, so that there is none to wait for.
 
     Raises:
         SchemaTooNewError: the schema was made by a newer pgface.

@@ -53,7 +53,7 @@ _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
     "record_event",
     "prune_audit_log",
 )
-"""What the service does with the owner's rights; each asks for what is needed, and none is for everybody."""
+"""What the service does with the owner's rights; each asks for what is needed, and no other role may call them."""
 
 
 def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> None:

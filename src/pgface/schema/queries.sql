@@ -22,7 +22,7 @@ RETURNING id;
 SELECT name FROM gallery_locks WHERE name = 'enrollment' FOR UPDATE;
 
 -- try_lock_enrollment --
--- No row comes back while somebody holds it.
+-- No row comes back while another session holds it.
 SELECT name FROM gallery_locks WHERE name = 'enrollment' FOR UPDATE SKIP LOCKED;
 
 -- find_similar_faces --
@@ -158,7 +158,7 @@ WHERE fe.user_id = %(id)s
     AND (fe.photo_id IS NULL OR EXISTS (SELECT FROM photos p WHERE p.id = fe.photo_id AND p.user_id = %(into)s));
 
 -- move_contested_faces --
--- They are contested no more: somebody has said that both are one person.
+-- They are no longer contested: an administrator has said that both users are one person.
 WITH moved AS (
     DELETE FROM contested_faces cf
     WHERE cf.user_id = %(id)s
@@ -1270,7 +1270,7 @@ INSERT INTO login_challenges (id, ends_at, state)
 VALUES (%(id)s, clock_timestamp() + make_interval(secs => %(seconds)s), %(state)s);
 
 -- take_challenge --
--- Whoever takes it has it alone; it comes back with what was seen, or not at all.
+-- One request has it alone. It comes back with what was seen, or not at all.
 DELETE FROM login_challenges
 WHERE id = %(id)s AND ends_at > clock_timestamp()
 RETURNING state, ends_at, hints;

@@ -129,7 +129,7 @@ def _answered(database: Database, asked: _Asked, done: Created, content: Any) ->
 
 
 def forget_old_requests(database: Database) -> None:
-    """Remove what is older than a day, also where nobody gives a key any more."""
+    """Remove what is older than a day, also where clients no longer send keys."""
     with database.transaction() as connection:
         connection.execute(queries()["forget_idempotent_requests"], {"kept": KEPT})
 

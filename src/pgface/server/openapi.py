@@ -36,7 +36,7 @@ _PROBLEMS: Final = {
     "413": "The body or the photo is too large.",
     "415": "The body is of another kind, or the photo is none.",
     "422": "The request, or a photo in it, cannot be used.",
-    "429": "There were too many attempts in vain; `Retry-After` says how many seconds to wait.",
+    "429": "There were too many failed attempts. `Retry-After` says how many seconds to wait.",
     "500": "Something went wrong here; the log knows what, by the request's id.",
     "503": "There is too much to do, or the database or the model is away; `Retry-After` says when to try again.",
 }

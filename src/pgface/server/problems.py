@@ -59,7 +59,7 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.RequestRepeatedError: 409,
     errors.ServiceBusyError: 503,
     errors.WorkTimeoutError: 503,
-    errors.WorkCancelledError: 499,  # as nginx has it: the answer reaches nobody
+    errors.WorkCancelledError: 499,  # as nginx has it: no client is left for the answer
 }
 
 _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
@@ -70,7 +70,7 @@ _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
     errors.FaceOfAnotherUserError: "This face already belongs to another user.",
     errors.UnknownKeyError: "There is no such API key, or it was revoked.",
     errors.KeyRefusedError: "This API key is not known, or was revoked.",
-    errors.TooManyAttemptsError: "There were too many attempts in vain; wait, and try again.",
+    errors.TooManyAttemptsError: "There were too many failed attempts. Wait, and try again.",
 }
 HEAD_TOO_LARGE: Final = (
     "head-too-large",

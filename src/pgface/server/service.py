@@ -25,7 +25,7 @@ _MOST_PASSWORDS_WAITING: Final = 64
 """Some seconds of work."""
 
 DEVICE_COOKIE: Final = "__Host-pgface-device"
-"""By which a browser is known that somebody has logged in with; it opens nothing."""
+"""The cookie of a browser that a user has logged in with. It opens nothing."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -141,7 +141,7 @@ def service_of(request: Request) -> Service:
 
 
 def asker_of(request: Request) -> Asker:
-    """Who waits for the answer: a program by its key, and a person by the network, whoever they say they are.
+    """Who waits for the answer: a program by its key, and a person by the network, whatever account they name.
 
     People can register as often as they like, and programs share the network of a data centre.
     """

@@ -12,7 +12,7 @@ PASSWORD_IS_NOT_TEXT = Sentence("This password holds characters that are no text
 # A login is refused
 WRONG_EMAIL_OR_PASSWORD = Sentence("The e-mail or the password is not right.")
 LOGIN_BY_FACE_REFUSED = Sentence("This login by face was refused.")
-TOO_MANY_ATTEMPTS = Sentence("There were too many attempts in vain; try again in {seconds:second}.")
+TOO_MANY_ATTEMPTS = Sentence("There were too many failed attempts. Try again in {seconds:second}.")
 
 # Why something was refused, as the audit log keeps it
 REASON_WRONG_PASSWORD = Sentence("the password is wrong")

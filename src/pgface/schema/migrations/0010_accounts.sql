@@ -1,6 +1,6 @@
 -- Accounts: attempts to log in that failed, what happened, and the keys of programs.
 
--- How often somebody tried in vain, so that limits hold over all processes. A subject is an account or an address, and never in
+-- Failed attempts to log in, so that limits hold over all processes. A subject is an account or an address, and never in
 -- clear: also e-mails that nobody has are counted, so that nobody learns from it who has an account.
 CREATE TABLE IF NOT EXISTS login_attempts (
     subject TEXT NOT NULL,

@@ -6,7 +6,7 @@
 CREATE UNLOGGED TABLE IF NOT EXISTS login_challenges (
     id TEXT PRIMARY KEY,
     ends_at TIMESTAMPTZ NOT NULL,
-    -- Small pictures that were looked at to tell somebody how to stand.
+    -- Small pictures that were looked at to tell a person how to stand.
     hints INTEGER NOT NULL DEFAULT 0,
     state BYTEA NOT NULL
 );
@@ -22,34 +22,3 @@ CREATE TABLE IF NOT EXISTS used_frames (
 );
 CREATE INDEX IF NOT EXISTS idx_used_frames_user_id ON used_frames(user_id);
 CREATE INDEX IF NOT EXISTS idx_used_frames_digests ON used_frames USING gin (digests);
-
--- They go with the last embedding of their user, whoever deletes it; or they move with a user's face to another user.
-CREATE OR REPLACE FUNCTION remove_used_frames()
-RETURNS TRIGGER
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path FROM CURRENT
-AS $$
-BEGIN
-    IF TG_OP = 'TRUNCATE' THEN
-        DELETE FROM used_frames;
-        RETURN NULL;
-    END IF;
-    DELETE FROM used_frames f
-    WHERE f.user_id IN (SELECT g.user_id FROM gone g)
-        AND NOT EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = f.user_id);
-    RETURN NULL;
-END
-$$;
-
-REVOKE EXECUTE ON FUNCTION remove_used_frames() FROM PUBLIC;
-
-CREATE OR REPLACE TRIGGER remove_used_frames
-AFTER DELETE ON face_embeddings
-REFERENCING OLD TABLE AS gone
-FOR EACH STATEMENT
-EXECUTE FUNCTION remove_used_frames();
-
-CREATE OR REPLACE TRIGGER remove_used_frames_of_truncated
-AFTER TRUNCATE ON face_embeddings
-FOR EACH STATEMENT
-EXECUTE FUNCTION remove_used_frames();

@@ -76,7 +76,7 @@ async def log_in(service: TheService, client: TheClient, asked: Annotated[Creden
 async def challenge(
     service: TheService, client: TheClient, asked: Annotated[FaceClaim, body(FaceClaim)]
 ) -> ChallengeOut:
-    """Where to look first. It counts as an attempt in vain until the login is done."""
+    """Where to look first. It counts as a failed attempt until the login is done."""
     return ChallengeOut.of(await begin_by_face(service, asked, client))
 
 
@@ -86,7 +86,7 @@ async def challenge(
     openapi_extra=described(Glimpse, {"challenge": "mF_9...", "frame": PHOTO}),
 )
 async def hint(service: TheService, asked: Annotated[Glimpse, body(Glimpse, most_bytes=MOST_GLIMPSE_BYTES)]) -> HintOut:
-    """For a challenge that is under way, and 300 times at most. Nobody is recognised, and a busy service gives none."""
+    """For a challenge that is under way, 300 times at most. No face is recognised. A busy service gives no hint."""
     await service.ask(service.face_login.count_hint, asked.challenge)
     return HintOut(hint=await service.inference.run_if_idle(hint_of, service.gallery, asked.frame))
 

@@ -165,8 +165,8 @@ def explain(request: Request, error: PgfaceError) -> str:
     """
     language = language_of(request)
     if isinstance(error, TooManyAttemptsError):
-        one = N_("There were too many attempts in vain; try again in %(seconds)s second.")
-        more = N_("There were too many attempts in vain; try again in %(seconds)s seconds.")
+        one = N_("There were too many failed attempts. Try again in %(seconds)s second.")
+        more = N_("There were too many failed attempts. Try again in %(seconds)s seconds.")
         message = one if error.retry_after == 1 else more
         return translate(language, message) % {"seconds": error.retry_after}
     if isinstance(error, SeveralFacesError) and language == "en":

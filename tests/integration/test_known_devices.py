@@ -1,0 +1,124 @@
+"""Failures of others do not lock out a browser or a session that is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgface.accounts import Accounts, Client
+from pgface.accounts.attempts import OF_A_KNOWN_CLIENT, OF_AN_ACCOUNT, OF_AN_ADDRESS
+from pgface.accounts.devices import DAYS, MOST_ACCOUNTS, devices_in, prune_devices, remember_device
+from pgface.errors import (
+    LoginRefusedError,
+    TooManyAttemptsError,
+)
+from pgface.postgres.database import Database
+from pgface.server.service import DEVICE_COOKIE
+from support.galleries import rows
+from support.web_service import PASSWORD, Served
+
+EMAIL, OTHER = "ada@example.org", "five other plain words here"
+STRANGER = Client(address="198.51.100.1")
+
+
+def rows_of(database: Database, query: str) -> list[tuple[object, ...]]:
+    with database.transaction() as connection:
+        return rows(connection, query)
+
+
+def one_of(database: Database, query: str) -> object:
+    ((value,),) = rows_of(database, query)
+    return value
+
+
+def guess(accounts: Accounts, client: Client, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises((LoginRefusedError, TooManyAttemptsError)):
+            accounts.log_in(EMAIL, "wrong", client=client)
+
+
+def test_others_do_not_lock_out_a_browser_that_is_known(accounts: Accounts, database: Database) -> None:
+    user = accounts.register(EMAIL, PASSWORD)
+    home = Client(address="192.0.2.7")
+    cookie = remember_device(accounts._database, user.id, home)
+    browser = Client(address="192.0.2.7", devices=devices_in(cookie))
+    guess(accounts, STRANGER, OF_AN_ACCOUNT.free + 1)
+    guess(accounts, Client(address="192.0.2.7"), OF_AN_ADDRESS.free + 1)  # from behind the same address, too
+    with pytest.raises(TooManyAttemptsError):
+        accounts.log_in(EMAIL, PASSWORD, client=home)
+    assert accounts.log_in(EMAIL, PASSWORD, client=browser).user_id == user.id
+    with pytest.raises(TooManyAttemptsError):  # which has helped nobody else
+        accounts.log_in(EMAIL, PASSWORD, client=STRANGER)
+    # A stolen cookie gives no more guesses than an account, and the owner comes in by another browser.
+    second = Client(devices=devices_in(remember_device(accounts._database, user.id, home)))
+    guess(accounts, browser, OF_A_KNOWN_CLIENT.free)
+    with pytest.raises(TooManyAttemptsError):
+        accounts.log_in(EMAIL, PASSWORD, client=browser)
+    assert accounts.log_in(EMAIL, PASSWORD, client=second)
+    # Only the digest is there.
+    assert cookie not in str(rows_of(database, "SELECT * FROM known_devices"))
+
+
+def test_a_devices_cookie_opens_nothing_and_is_of_one_account(accounts: Accounts) -> None:
+    ada, eve = (accounts.register(email, PASSWORD) for email in (EMAIL, "eve@example.org"))
+    of_eve = Client(address="203.0.113.9", devices=devices_in(remember_device(accounts._database, eve.id, Client())))
+    guess(accounts, STRANGER, OF_AN_ACCOUNT.free + 1)
+    for devices in (of_eve.devices, ("x" * 43,), ("'", "\0"), devices_in("." * 5000), devices_in("a." * 5000)):
+        with pytest.raises(TooManyAttemptsError):
+            accounts.log_in(EMAIL, PASSWORD, client=Client(address="203.0.113.9", devices=devices))
+    assert ada.id != eve.id
+
+
+def test_devices_are_replaced_and_forgotten(accounts: Accounts, database: Database) -> None:
+    ada, eve = (accounts.register(email, PASSWORD) for email in (EMAIL, "eve@example.org"))
+    service = accounts._database
+    first = remember_device(service, ada.id, Client())
+    both = remember_device(service, eve.id, Client(devices=devices_in(first)))
+    assert len(devices_in(both)) == 2
+    later = remember_device(service, ada.id, Client(devices=devices_in(both)))
+    assert len(devices_in(later)) == 2
+    assert first not in later
+    assert one_of(database, "SELECT count(*) FROM known_devices") == 2
+    for _ in range(20):
+        remember_device(service, ada.id, Client())
+    assert one_of(database, "SELECT count(*) FROM known_devices") == 11
+    assert len(devices_in(".".join("abcdefgh"))) == MOST_ACCOUNTS
+    accounts.log_out_everywhere(eve.id)
+    assert rows_of(database, "SELECT DISTINCT user_id FROM known_devices") == [(ada.id,)]
+    token = accounts.log_in(EMAIL, PASSWORD).token
+    accounts.change_password(token, PASSWORD, OTHER)
+    assert one_of(database, "SELECT count(*) FROM known_devices") == 0
+    remember_device(service, ada.id, Client())
+    with database.transaction() as connection:
+        connection.execute("UPDATE known_devices SET used_at = now() - make_interval(days => %s)", (DAYS + 1,))
+    assert prune_devices(service) == 1
+
+
+def test_who_is_logged_in_changes_the_password_whatever_others_get_wrong(accounts: Accounts) -> None:
+    accounts.register(EMAIL, PASSWORD)
+    login = accounts.log_in(EMAIL, PASSWORD)
+    guess(accounts, STRANGER, OF_AN_ACCOUNT.free + 1)
+    accounts.change_password(login.token, PASSWORD, OTHER, client=Client(address="192.0.2.7"))
+    for _ in range(OF_A_KNOWN_CLIENT.free):
+        with pytest.raises(LoginRefusedError):
+            accounts.change_password(login.token, "wrong", PASSWORD)
+    with pytest.raises(TooManyAttemptsError):  # a stolen login does not guess without end
+        accounts.change_password(login.token, OTHER, PASSWORD)
+
+
+def test_the_pages_know_a_browser(api: Served) -> None:
+    person = api.person()
+    browser, headers = api.at("192.0.2.44"), {"Sec-Fetch-Site": "same-origin"}
+    form = {"email": person.email, "password": PASSWORD}
+    entered = browser.post("/login", data=form, headers=headers, follow_redirects=False)
+    assert entered.status_code == 303
+    (cookie,) = [value for value in entered.headers.get_list("set-cookie") if value.startswith(f"{DEVICE_COOKIE}=")]
+    assert {"Secure", "HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+    device = cookie.split(";")[0]
+    wrong = form | {"password": "wrong"}
+    for _ in range(OF_AN_ACCOUNT.free + 1):
+        api.at("198.51.100.2").post("/login", data=wrong, headers=headers)
+    assert api.at("192.0.2.44").post("/login", data=form, headers=headers).status_code == 429
+    again = api.at("192.0.2.44").post("/login", data=form, headers=headers | {"Cookie": device}, follow_redirects=False)
+    assert again.status_code == 303
+    (replaced,) = [value for value in again.headers.get_list("set-cookie") if value.startswith(f"{DEVICE_COOKIE}=")]
+    assert replaced.split(";")[0] != device
