@@ -15,7 +15,7 @@ from pgface.accounts import Accounts, read_audit
 from pgface.faces.liveness import Pose
 from pgface.gallery import Gallery
 from pgface.settings import Settings
-from support.chromium import Screenshot
+from support.chromium import Screenshot, evaluated, is_shown
 from support.fake_camera import FakeCamera, Head, still
 from support.photos import Photos
 from support.sentences import accounts as accounts_say
@@ -72,17 +72,13 @@ def log_in_by_face(page: Page) -> None:
 
 
 def test_by_face(login_page: Page, camera: FakeCamera, head: Head, people: Gallery, screenshot: Screenshot) -> None:
-    give_up = time.monotonic() + 150
 
     def over() -> bool:
-        shown = (
-            login_page.get_by_role("heading", name="George").count()
-            or login_page.get_by_text(says.FLASK_FACE_REFUSED).count()
-        )
-        return shown > 0 or time.monotonic() > give_up
+        ends = f"h1:text-is('George'), #say:text-is('{says.FLASK_FACE_REFUSED}')"
+        return is_shown(login_page, ends) or time.monotonic() > give_up
 
     def asked() -> Pose:
-        said = login_page.evaluate("document.getElementById('say')?.textContent") or ""
+        said = evaluated(login_page, "document.getElementById('say')?.textContent")
         return next((pose for pose in turns if pose in said.lower()), "centre")
 
     turns: tuple[Pose, ...] = ("left", "right", "up")
@@ -95,7 +91,7 @@ def test_by_face(login_page: Page, camera: FakeCamera, head: Head, people: Galle
         log_in_by_face(login_page)
         give_up = time.monotonic() + 60
         camera.follow(head, asked, over)
-        if login_page.get_by_role("heading", name="George").count():
+        if is_shown(login_page, "h1:text-is('George')"):
             break
     screenshot("flask-home-by-face")
     expect(login_page.get_by_role("main")).to_contain_text(says.FLASK_LOGGED_IN_BY_FACE)

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 from zipfile import ZipFile
 
 import pytest
@@ -14,8 +15,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from pgface.accounts import COMMAND_LINE, Accounts, read_audit
 from pgface.errors import UnknownUserError
+from pgface.faces.liveness import Pose
 from pgface.gallery import Gallery
-from support.chromium import Screenshot, opened_tab
+from support.chromium import Screenshot, evaluated, is_shown, opened_tab
 from support.fake_camera import FakeCamera, Head, still
 from support.gallery_service import Service, new_gallery, serving
 from support.page_rules import tab_stops, too_wide, violations
@@ -129,8 +131,8 @@ def follow(page: Page, camera: FakeCamera, head: Head, *, until: str = "h1:text-
     give_up = time.monotonic() + 90
     camera.follow(
         head,
-        lambda: page.evaluate("document.querySelector('#stage')?.dataset.turn") or "centre",
-        lambda: page.locator(until).count() > 0 or time.monotonic() > give_up,
+        lambda: cast(Pose, evaluated(page, "document.querySelector('#stage')?.dataset.turn") or "centre"),
+        lambda: is_shown(page, until) or time.monotonic() > give_up,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
 SCREENSHOTS = Path(os.environ.get("PGFACE_TEST_ARTIFACTS", Path(__file__).parents[1] / "browser" / "screenshots"))
 
@@ -85,3 +85,23 @@ def _is_local(url: str) -> bool:
 def _is_error(message: ConsoleMessage) -> bool:
     """Whether a page broke its Content-Security-Policy, or the like; what a server refuses is up to each test."""
     return message.type == "error" and not message.text.startswith("Failed to load resource")
+
+
+def evaluated(page: Page, script: str) -> str:
+    """What a script says; nothing while the page goes on to another one."""
+    try:
+        return str(page.evaluate(script) or "")
+    except Error:
+        if page.is_closed():
+            raise
+        return ""
+
+
+def is_shown(page: Page, selector: str) -> bool:
+    """Whether something is on the page; not while it goes on to another one."""
+    try:
+        return page.locator(selector).count() > 0
+    except Error:
+        if page.is_closed():
+            raise
+        return False
