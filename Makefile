@@ -32,6 +32,7 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 docs: setup # the pages that are generated from the code, and all of them as a site: docs/_build/index.html
 	$(BIN)/python docs/generate.py

@@ -9,7 +9,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
-from pgface.binary_copy import BEGIN, END, ROW
+from pgface.vectors import BEGIN, END, ROW
 
 _BLOCK = 1_000
 

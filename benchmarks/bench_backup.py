@@ -22,11 +22,13 @@ from pathlib import Path
 import numpy as np
 from psycopg import sql
 
-from pgface.backup import back_up, recovery, restore, verify
-from pgface.bulk import copy_embeddings
-from pgface.photo_files import PhotoFiles
-from pgface.postgres.database import Database, connected, initialise
-from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.database.embedded.server import EmbeddedPostgres
+from pgface.database.pool import Database, connected, initialise
+from pgface.gallery.bulk import copy_embeddings
+from pgface.gallery.photos import PhotoFiles
+from pgface.operations.backup import back_up, verify
+from pgface.operations.backup import restore as restoring
+from pgface.operations.backup.restore import restore
 from pgface.settings import Settings
 
 CROP_BYTES = 14_000
@@ -40,7 +42,7 @@ def settings_of(folder: Path, schema: str = "public") -> Settings:
 def fill(settings: Settings, embeddings: int, photos: int) -> None:
     initialise(settings)
     random = np.random.default_rng(1)
-    with Database.open(settings) as database, database.connection_of_its_own() as connection:
+    with Database.open(settings) as database, database.dedicated_connection() as connection:
         connection.execute("DROP INDEX idx_embeddings_vector")
         users = max(1, embeddings // 5)
         connection.execute(
@@ -77,7 +79,7 @@ def step(name: str, folder: Path) -> dict[str, float]:
         verify(settings, archive, str)
     elif name == "restore":
         # Rows and files until all is committed; what fitting the search takes is for bench_search.py to say.
-        recovery._settle = lambda *_: None
+        restoring._settle = lambda *_: None
         restore(settings_of(folder, "restored"), archive, str)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"seconds": time.perf_counter() - began, "peak_mb": peak}

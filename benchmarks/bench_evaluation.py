@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from pgface.benchmark.facts import machine
-from pgface.benchmark.report import table
-from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.benchmark.timing import Row
 from pgface.evaluation.audit import audit
 from pgface.evaluation.bootstrap import Replicates
 from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.identification import identification
-from pgface.evaluation.stored import StoredEmbeddings, StoredFace
+from pgface.evaluation.stored_embeddings import StoredEmbeddings, StoredFace
 from pgface.evaluation.verification import verification
 from pgface.faces.engine import Quality
+from pgface.operations.bench.facts import machine
+from pgface.operations.bench.report import table
+from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
+from pgface.operations.bench.timing import Row
 
 BARE = "bare blockwise product"
 _TARGET = 3.0

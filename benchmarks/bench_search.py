@@ -26,18 +26,18 @@ from configurations_part import configurations
 from crowd_part import never_pausing
 from load_part import loading
 from pgface import PgfaceError, Settings
-from pgface.benchmark.facts import PACKAGES, Server, machine, read_server
-from pgface.benchmark.loading import loaded_gallery
-from pgface.benchmark.measure import Plan, make_probes, measure
-from pgface.benchmark.peers import missing_peers
-from pgface.benchmark.plot import SUFFIXES, draw
-from pgface.benchmark.report import rows, table
-from pgface.benchmark.results import GalleryResult
-from pgface.benchmark.run import require_memory, without_nan, write_json
-from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.benchmark.timing import Row
-from pgface.benchmark.workspace import server
-from pgface.plotting import require_matplotlib
+from pgface.evaluation.reports.plotting import require_matplotlib
+from pgface.operations.bench.facts import PACKAGES, Server, machine, read_server
+from pgface.operations.bench.loading import loaded_gallery
+from pgface.operations.bench.measure import Plan, make_probes, measure
+from pgface.operations.bench.peers import missing_peers
+from pgface.operations.bench.plot import SUFFIXES, draw
+from pgface.operations.bench.report import rows, table
+from pgface.operations.bench.results import GalleryResult
+from pgface.operations.bench.run import require_memory, without_nan, write_json
+from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
+from pgface.operations.bench.timing import Row
+from pgface.operations.bench.workspace import server
 from specification_part import compare_with_specification
 
 SIZES = (200, 2_000, 20_000, 200_000)

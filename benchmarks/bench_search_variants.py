@@ -19,12 +19,12 @@ from psycopg import ClientCursor
 from rich.console import Console
 
 from pgface import Settings
-from pgface.benchmark.facts import machine
-from pgface.benchmark.loading import IDENTIFY_THRESHOLD, LoadedGallery, loaded_gallery
-from pgface.benchmark.report import table
-from pgface.benchmark.results import Latency
-from pgface.benchmark.synthetic import Kind, SyntheticPeople
-from pgface.benchmark.timing import Call, Ratio, Row, in_turn, ratio_row
+from pgface.operations.bench.facts import machine
+from pgface.operations.bench.loading import IDENTIFY_THRESHOLD, LoadedGallery, loaded_gallery
+from pgface.operations.bench.report import table
+from pgface.operations.bench.results import Latency
+from pgface.operations.bench.synthetic import Kind, SyntheticPeople
+from pgface.operations.bench.timing import Call, Ratio, Row, in_turn, ratio_row
 
 TOGETHER = 8
 """Probes in one go."""
@@ -90,7 +90,7 @@ def _comparisons(loaded: LoadedGallery) -> Iterator[Comparison]:
     strangers = loaded.synthetic.non_mated_probes(1_000)
     yield _together(loaded, "mated probes", mated)
     yield _together(loaded, "non-mated probes", strangers)
-    with loaded.database.connection_of_its_own() as connection:
+    with loaded.database.dedicated_connection() as connection:
         yield _in_one_statement(loaded, connection, mated)
         yield _parameters(connection, mated)
         yield _planning(connection, mated)

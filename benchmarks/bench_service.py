@@ -19,11 +19,11 @@ from rich.console import Console
 
 from pgface import Gallery, Settings
 from pgface.accounts import Client, create_key
-from pgface.benchmark.facts import machine
-from pgface.benchmark.report import table
-from pgface.benchmark.timing import Row
+from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.faces import load_engine
-from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.operations.bench.facts import machine
+from pgface.operations.bench.report import table
+from pgface.operations.bench.timing import Row
 from samples import find_samples, insightface_weights
 from service_part import Measured, fill_up, health, memory, people_of, throughput
 from service_process import running

@@ -20,11 +20,11 @@ import numpy as np
 from rich.console import Console
 
 from pgface import Settings
-from pgface.benchmark.facts import machine
-from pgface.benchmark.report import table
-from pgface.benchmark.timing import Row, Side, compare, interleave
-from pgface.postgres.database import initialise
-from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.database.embedded.server import EmbeddedPostgres
+from pgface.database.pool import initialise
+from pgface.operations.bench.facts import machine
+from pgface.operations.bench.report import table
+from pgface.operations.bench.timing import Row, Side, compare, interleave
 
 PACKAGES = ("pgface", "typer", "rich", "psycopg", "pydantic-settings")
 TARGETS = {"--version": 0.15, "--help": 0.15, "users list": 0.5, "status": 0.5}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from pgface.benchmark.facts import read_relations
-from pgface.benchmark.loading import LoadedGallery
-from pgface.benchmark.measure import OnStep, Plan, Probes, latency, rank_1
-from pgface.benchmark.report import AGREEMENT_TARGET, INDEX_TARGET, kilobytes
-from pgface.benchmark.results import search_index_bytes
-from pgface.benchmark.timing import Row, figure
+from pgface.operations.bench.facts import read_relations
+from pgface.operations.bench.loading import LoadedGallery
+from pgface.operations.bench.measure import OnStep, Plan, Probes, latency, rank_1
+from pgface.operations.bench.report import AGREEMENT_TARGET, INDEX_TARGET, kilobytes
+from pgface.operations.bench.results import search_index_bytes
+from pgface.operations.bench.timing import Row, figure
 from pgface.search import METHODS
 
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pgface.benchmark.crowd import ROUNDS, Searching, Task, at_once, clients_ready
-from pgface.benchmark.results import Latency
-from pgface.benchmark.timing import Row
-from pgface.postgres.database import Database
+from pgface.database.pool import Database
+from pgface.operations.bench.crowd import ROUNDS, Searching, Task, at_once, clients_ready
+from pgface.operations.bench.results import Latency
+from pgface.operations.bench.timing import Row
 from pgface.search.state import read_search_state
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pgface import Gallery, Settings
-    from pgface.benchmark.loading import LoadedGallery
-    from pgface.benchmark.measure import OnStep, Plan, Probes
+    from pgface.operations.bench.loading import LoadedGallery
+    from pgface.operations.bench.measure import OnStep, Plan, Probes
 
 NEAREST = "SELECT user_id FROM user_templates ORDER BY template <=> %s::halfvec(512) LIMIT 3"
 
@@ -40,7 +40,7 @@ class Walking:
     def run(self, _: Gallery) -> list[float]:
         """Gives the seconds that each took."""
         taken = []
-        with Database.open(self.settings) as database, database.connection_of_its_own() as connection:
+        with Database.open(self.settings) as database, database.dedicated_connection() as connection:
             connection.execute("SELECT set_config('hnsw.ef_search', %s, false)", (str(self.effort),))
             cursor = connection.cursor(binary=True)
             ends = time.perf_counter() + self.seconds

@@ -12,9 +12,9 @@ import numpy as np
 
 from bare_engine import LoadEngine, decode, embed, embed_all
 from pgface import Gallery, Settings
-from pgface.benchmark.timing import Row, compare, figure, interleave, seconds
 from pgface.faces.engine import Engine
-from pgface.folder import person_of
+from pgface.gallery.enroll_folder import person_of
+from pgface.operations.bench.timing import Row, compare, figure, interleave, seconds
 from samples import Samples, copy_people
 
 GALLERY_SIZE = 1_000
@@ -104,14 +104,14 @@ def _accuracy(test: EngineUnderTest, gallery: Gallery, folder: Path, probes: lis
         # The largest face stands first; other people in the background are not asked for.
         best = faces[0].matches[0]
         right_first += best.email == email
-        if best.similarity < gallery.binding.identify_threshold:
+        if best.similarity < gallery.config.identify_threshold:
             outcomes["refused"] += 1
         else:
             outcomes["right" if best.email == email else "wrong"] += 1
     rank_1 = right_first / len(probes)
     enrolled = report.count("enrolled")
     at_threshold = ", ".join(f"{outcomes[name]} {name}" for name in ("right", "refused", "wrong", "no face"))
-    threshold = gallery.binding.identify_threshold
+    threshold = gallery.config.identify_threshold
     return [
         figure(
             f"{test.name}: rank-1, {enrolled} of {len(report.photos)} photos enrolled, {len(probes)} probes",

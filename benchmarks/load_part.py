@@ -18,12 +18,12 @@ from psycopg import sql
 
 from bare_copy import copy_rows
 from pgface import Settings
-from pgface.benchmark.loading import add_users, empty_gallery
-from pgface.benchmark.measure import OnStep
-from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.benchmark.timing import Row, figure
+from pgface.database.pool import Database
 from pgface.errors import DatabaseError
-from pgface.postgres.database import Database
+from pgface.operations.bench.loading import add_users, empty_gallery
+from pgface.operations.bench.measure import OnStep
+from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
+from pgface.operations.bench.timing import Row, figure
 from pgface.search import SearchState
 
 _TARGET = 1.3

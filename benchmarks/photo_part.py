@@ -8,13 +8,13 @@ from pathlib import Path
 
 from bare_engine import embed
 from pgface import Gallery, Settings
-from pgface.benchmark.loading import add_users
-from pgface.benchmark.measure import OnStep
-from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.benchmark.timing import Row, Series, compare, figure, interleave, seconds
-from pgface.benchmark.workspace import scratch_gallery
-from pgface.folder import person_of
-from pgface.postgres.database import Database
+from pgface.database.pool import Database
+from pgface.gallery.enroll_folder import person_of
+from pgface.operations.bench.loading import add_users
+from pgface.operations.bench.measure import OnStep
+from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
+from pgface.operations.bench.timing import Row, Series, compare, figure, interleave, seconds
+from pgface.operations.bench.workspace import scratch_gallery
 from samples import Samples, copy_people, find_samples, group_photo, insightface_weights
 
 _TARGET = 1.15

@@ -19,8 +19,8 @@ from PIL import Image
 
 from bare_engine import LoadEngine, embed
 from pgface import Gallery
-from pgface.benchmark.timing import Row, Series, compare, figure, interleave
 from pgface.faces.engine import Engine
+from pgface.operations.bench.timing import Row, Series, compare, figure, interleave
 from samples import Samples
 from service_client import Answers, Load
 from service_process import RunningService, answers_to

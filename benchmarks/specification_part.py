@@ -14,14 +14,14 @@ from psycopg import sql
 
 from bare_copy import copy_rows
 from pgface import Settings
-from pgface.benchmark.loading import LoadedGallery
-from pgface.benchmark.measure import OnStep, Plan, Probes, rank_1
-from pgface.benchmark.report import AGREEMENT_TARGET
-from pgface.benchmark.results import Latency, Proportion
-from pgface.benchmark.sweep import agreement, while_there_is_time
-from pgface.benchmark.synthetic import PHOTOS_PER_PERSON
-from pgface.benchmark.timing import Call, Ratio, Row, figure, in_turn, ratio_row
-from pgface.benchmark.workspace import scratch_schema
+from pgface.operations.bench.loading import LoadedGallery
+from pgface.operations.bench.measure import OnStep, Plan, Probes, rank_1
+from pgface.operations.bench.report import AGREEMENT_TARGET
+from pgface.operations.bench.results import Latency, Proportion
+from pgface.operations.bench.sweep import agreement, while_there_is_time
+from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON
+from pgface.operations.bench.timing import Call, Ratio, Row, figure, in_turn, ratio_row
+from pgface.operations.bench.workspace import scratch_schema
 
 _NO_SLOWER = 1.0
 _SLOWER_FROM = 100_000

@@ -13,11 +13,11 @@ from psycopg.rows import tuple_row
 
 from faces_part import GALLERY_SIZE, PEOPLE, fill, new_settings
 from pgface import Gallery, Settings
-from pgface.benchmark.timing import Row, compare, interleave, seconds
-from pgface.bulk import copy_embeddings
-from pgface.postgres.database import Database, initialise
-from pgface.postgres.index import build_vector_index, drop_vector_index, vector_index_to_oneself
-from pgface.schema import queries
+from pgface.database.pool import Database, initialise
+from pgface.database.sql import queries
+from pgface.gallery.bulk import copy_embeddings
+from pgface.operations.bench.timing import Row, compare, interleave, seconds
+from pgface.search.vector_index.lifecycle import build_vector_index, drop_vector_index, vector_index_lock
 
 VERIFICATIONS = 3_000
 LOADS = 3
@@ -39,7 +39,7 @@ def verification(settings: Settings) -> list[Row]:
         assert gallery.user(user).embeddings == GALLERY_SIZE // PEOPLE
         probe = np.random.default_rng(2).standard_normal(512).astype(np.float32)
         probe /= np.linalg.norm(probe)
-        values = {"embedding": probe, "user_id": user, "threshold": gallery.binding.verify_threshold}
+        values = {"embedding": probe, "user_id": user, "threshold": gallery.config.verify_threshold}
         verify_face = queries()["verify_face"]
 
         def pooled_select(_: int) -> None:
@@ -107,7 +107,7 @@ def loading(settings: Settings) -> list[Row]:
             empty(with_index=True)
             started = time.perf_counter()
             # What `load_embeddings` does before it builds the index again.
-            with database.autocommit() as connection, vector_index_to_oneself(connection):
+            with database.autocommit() as connection, vector_index_lock(connection):
                 drop_vector_index(connection)
                 copy_embeddings(connection, ids, random)
             took = time.perf_counter() - started

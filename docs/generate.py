@@ -12,8 +12,8 @@ from typer.core import TyperGroup
 
 from pgface.cli.commands import app
 from pgface.server.app import create_app
+from pgface.server.errors import known_problems
 from pgface.server.openapi import operations
-from pgface.server.problems import known_problems
 from pgface.settings import Settings
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -17,8 +17,8 @@ import psycopg
 from PIL import Image, ImageEnhance, ImageOps
 
 from pgface import Gallery, Identification, Settings
-from pgface.annotate import annotate
-from pgface.faces.image import PhotoLimits, open_photo
+from pgface.faces.annotate import annotate
+from pgface.faces.photo import PhotoLimits, open_photo
 
 DATA_DIR = Path(__file__).parents[1] / "demo-data"
 

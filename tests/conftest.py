@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgface.machine import usable_cores
+from pgface.system.resources import usable_cores
 
 pytest.register_assert_rewrite("support")
 

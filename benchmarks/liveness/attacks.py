@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 
 from liveness.scenes import Can, DepthMap, Photo, Pose, bent, crumpled, flat, head, wall
 from pgface.faces.engine import Choose, Detection, Engine
-from pgface.faces.face_relief import DEFAULT_SHAPE, FaceShape
+from pgface.faces.liveness.relief import DEFAULT_SHAPE, FaceShape
 from pgface.faces.pixels import RGBImage
 
 FramesFor = Callable[[Sequence["Asked"]], list[RGBImage]]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from liveness.attacks import detect
 from pgface.errors import LivenessError
 from pgface.faces.engine import Detection, Engine
-from pgface.faces.face_motion import Side, face_patch
+from pgface.faces.liveness.motion import Side, face_patch
 from pgface.faces.pixels import RGBImage
 
 FRAMES_A_SECOND = 10

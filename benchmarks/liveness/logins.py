@@ -20,8 +20,8 @@ from liveness.scenes import Photo, flat, head, wall
 from pgface.accounts import Challenge, FaceLogin, NewLogin
 from pgface.errors import LoginRefusedError, PhotoError
 from pgface.faces.engine import Engine
-from pgface.faces.face_relief import DEFAULT_SHAPE
-from pgface.faces.liveness import Pose
+from pgface.faces.liveness.head_turns import Pose
+from pgface.faces.liveness.relief import DEFAULT_SHAPE
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import head_pose
 from pgface.gallery import Gallery

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.faces.face_relief import FaceShape, face_depth
+from pgface.faces.liveness.relief import FaceShape, face_depth
 from pgface.faces.pixels import RGBImage
 
 Array = NDArray[np.float64]

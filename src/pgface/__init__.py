@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pgface.errors import PgfaceError
     from pgface.faces.engine import Box, Engine, Face, Quality
-    from pgface.folder import FolderReport
     from pgface.gallery import Gallery
+    from pgface.gallery.enroll_folder import FolderReport
     from pgface.results import (
         Comparison,
         Enrollment,
@@ -55,8 +55,8 @@ _MODULES: Final = {
     "Engine": "faces.engine",
     "Enrollment": "results",
     "Face": "faces.engine",
-    "FolderReport": "folder",
-    "Gallery": "gallery",
+    "FolderReport": "gallery.enroll_folder",
+    "Gallery": "gallery.gallery",
     "Identification": "results",
     "IdentifiedFace": "results",
     "Match": "results",

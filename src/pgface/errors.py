@@ -70,7 +70,7 @@ Catch `PgfaceError` for all of them, or a branch:
 
 from __future__ import annotations
 
-from pgface.texts import counted
+from pgface.text import counted
 
 
 class PgfaceError(Exception):

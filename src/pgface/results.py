@@ -59,7 +59,7 @@ class Match:
     """Cosine of the probe and this user's best embedding, -1 to 1."""
     embedding_id: int
     confidence: float | None = None
-    """0 to 100, by `pgface.confidence`; None below the gallery's own threshold and in a gallery without a model."""
+    """0 to 100, by `pgface.thresholds`; None below the gallery's own threshold and in a gallery without a model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +115,7 @@ class Verification:
     name: str
     email: str
     confidence: float | None = None
-    """0 to 100, by `pgface.confidence`; None where the photo does not match, below the gallery's own threshold, and in
+    """0 to 100, by `pgface.thresholds`; None where the photo does not match, below the gallery's own threshold, and in
     a gallery without a model."""
 
     def to_json(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pgface.errors import SettingsError
-from pgface.machine import usable_cores
+from pgface.system.resources import usable_cores
 
 MEBI = 1024 * 1024
 ROOT_PATH = re.compile(r"(?=.{1,200}$)(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")

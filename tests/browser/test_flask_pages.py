@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from pgface.accounts import Accounts, read_audit
-from pgface.faces.liveness import Pose
+from pgface.faces.liveness.head_turns import Pose
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 from support.chromium import Screenshot, evaluated, is_shown
@@ -98,7 +98,7 @@ def test_by_face(login_page: Page, camera: FakeCamera, head: Head, people: Galle
     entry = read_audit(people.database)[0]
     assert (entry.event, entry.outcome, entry.address) == ("login by face", "done", "127.0.0.1")
     assert entry.similarity is not None
-    assert people.binding.verify_threshold <= entry.similarity < 1
+    assert people.config.verify_threshold <= entry.similarity < 1
 
 
 def test_a_photo_that_is_held_to_the_camera(

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from pgface.accounts import COMMAND_LINE, Accounts, read_audit
 from pgface.errors import UnknownUserError
-from pgface.faces.liveness import Pose
+from pgface.faces.liveness.head_turns import Pose
 from pgface.gallery import Gallery
 from support.chromium import Screenshot, evaluated, is_shown, opened_tab
 from support.fake_camera import FakeCamera, Head, still
@@ -156,7 +156,7 @@ def expect_in_by_face(page: Page, gallery: Gallery) -> None:
     entry = read_audit(gallery.database)[0]
     assert (entry.event, entry.outcome, entry.user_id) == ("login by face", "done", gallery.user(GEORGE).id)
     assert entry.similarity is not None
-    assert gallery.binding.verify_threshold <= entry.similarity < 1
+    assert gallery.config.verify_threshold <= entry.similarity < 1
 
 
 def test_by_password_and_face(

@@ -23,9 +23,17 @@ from PIL import Image
 
 from pgface.errors import NoFaceError
 from pgface.faces.choice import one_face
-from pgface.faces.dlib import DESCRIPTOR_FILE, LANDMARK_FILE, DlibEngine, load_dlib_engine
-from pgface.faces.dlib_lift import DESCRIPTOR_DIMENSION, FREQUENCIES, GAMMA, LIFT_FILE, kernel, lift, make_frequencies
 from pgface.faces.engine import Detection, Face
+from pgface.faces.engines.dlib import DESCRIPTOR_FILE, LANDMARK_FILE, DlibEngine, load_dlib_engine
+from pgface.faces.engines.dlib_lift import (
+    DESCRIPTOR_DIMENSION,
+    FREQUENCIES,
+    GAMMA,
+    LIFT_FILE,
+    kernel,
+    lift,
+    make_frequencies,
+)
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import QualityLimits
 from pgface.settings import Settings
@@ -323,7 +331,7 @@ def test_the_landmarks_of_68_points_are_not_read() -> None:
         import sys
         opened = []
         sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
-        from pgface.faces.dlib import load_dlib_engine
+        from pgface.faces.engines.dlib import load_dlib_engine
         load_dlib_engine()
         with open("/proc/self/maps") as maps:
             opened += maps
@@ -341,7 +349,7 @@ def test_without_its_packages(missing: str) -> None:
         import sys
         sys.modules["{missing}"] = None
         from pgface.errors import ModelNotInstalledError
-        from pgface.faces.dlib import load_dlib_engine
+        from pgface.faces.engines.dlib import load_dlib_engine
         try:
             load_dlib_engine()
         except ModelNotInstalledError as error:
@@ -358,7 +366,7 @@ def test_damaged_weights(tmp_path: Path) -> None:
     answer = python(
         """
         from pgface.errors import WeightsMismatchError
-        from pgface.faces.dlib import load_dlib_engine
+        from pgface.faces.engines.dlib import load_dlib_engine
         try:
             load_dlib_engine()
         except WeightsMismatchError as error:

@@ -30,10 +30,10 @@ from pgface.errors import (
 )
 from pgface.faces import load_engine, model_defaults
 from pgface.faces.engine import Detection, Face
-from pgface.faces.insightface import InsightFaceEngine, _arcface_crop, load_insightface_engine
-from pgface.faces.models import file_sha256, weights_sha256
-from pgface.faces.onnx import _resolve, execution_providers, provider_in_use, throughput_options
-from pgface.faces.pack import find_pack
+from pgface.faces.engines.insightface import InsightFaceEngine, _arcface_crop, load_insightface_engine
+from pgface.faces.engines.onnx import _resolve, execution_providers, provider_in_use, throughput_options
+from pgface.faces.models.pack import find_pack
+from pgface.faces.models.registry import file_sha256, weights_sha256
 from pgface.faces.pixels import RGBImage
 from support.sentences import models as says
 

@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from pgface.errors import LicenseNotAcceptedError, LivenessError, ModelError, WeightsMismatchError
-from pgface.faces import liveness_models
 from pgface.faces.engine import Box, Detection, RawDetection
-from pgface.faces.install import install, status, statuses, verify
-from pgface.faces.liveness_models import LIVENESS_MODELS, OWN
-from pgface.faces.models import ModelFile, file_sha256
+from pgface.faces.liveness import models as liveness_models
+from pgface.faces.liveness.models import LIVENESS_MODELS, OWN
+from pgface.faces.liveness.presentation_attack import AttackDetector, load_attack_detectors, require_live, surroundings
+from pgface.faces.models.install import install, status, statuses, verify
+from pgface.faces.models.registry import ModelFile, file_sha256
 from pgface.faces.pixels import RGBImage
-from pgface.faces.presentation_attack import AttackDetector, load_attack_detectors, require_live, surroundings
 from pgface.faces.quality import describe
 from support.liveness_networks import as_addon, of_channels, that_gives
 from support.sentences import accounts as says

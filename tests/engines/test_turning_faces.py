@@ -12,7 +12,7 @@ from PIL import Image
 from pgface.errors import LivenessError
 from pgface.faces import load_engine
 from pgface.faces.engine import Detection, Engine
-from pgface.faces.face_motion import FaceMotion, FaceTrack, Side, face_patch, require_head
+from pgface.faces.liveness.motion import FaceMotion, FaceTrack, Side, face_patch, require_head
 from pgface.faces.pixels import RGBImage
 from support.moving_heads import bent, noisy, tilted, turned
 from support.photos import Photos

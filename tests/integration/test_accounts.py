@@ -35,6 +35,8 @@ from pgface.accounts import (
 from pgface.accounts import attempts as attempts_module
 from pgface.accounts.attempts import Limit, begin_attempt, prune_attempts
 from pgface.accounts.passwords import decoy, kind_of, prove
+from pgface.database.pool import connected, initialise
+from pgface.database.roles import grant_reader, grant_service
 from pgface.errors import (
     AccountError,
     DatabaseAccessError,
@@ -49,8 +51,6 @@ from pgface.errors import (
     WeakPasswordError,
 )
 from pgface.gallery import Gallery
-from pgface.postgres.database import connected, initialise
-from pgface.postgres.roles import grant_reader, grant_service
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner
 from support.databases import Template, create_database, drop_database
@@ -605,7 +605,7 @@ def test_reading_the_audit_log(accounts: Accounts, gallery: Gallery, owner: Gall
 @pytest.fixture
 def roles(settings: Settings, gallery: Gallery) -> Iterator[tuple[str, str]]:
     """A service and a reader, whose names are none that need no quoting."""
-    names = (f"Service {gallery.binding.id}", f"reader-{gallery.binding.id}")
+    names = (f"Service {gallery.config.id}", f"reader-{gallery.config.id}")
     with connected(settings) as connection:
         for _ in range(2):  # the second time changes nothing
             grant_service(connection, settings.schema_name, names[0])

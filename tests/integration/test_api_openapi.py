@@ -24,10 +24,10 @@ from schemathesis.specs.openapi.checks import (
 
 from pgface.accounts.logins import begin_login
 from pgface.server import answers, requests
+from pgface.server.api import introspection
+from pgface.server.api.examples import ANSWERS
 from pgface.server.app import create_app
 from pgface.server.openapi import operations
-from pgface.server.routes import introspection
-from pgface.server.routes.examples import ANSWERS
 from support.web_service import V1, Headers, Place, Running, Served, bearer, gallery_for_a_process, running
 
 DOCUMENT = create_app().openapi()

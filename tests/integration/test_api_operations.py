@@ -14,9 +14,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from pgface import errors
+from pgface.database.sql import migrations
 from pgface.errors import DatabaseUnreachableError, ModelNotInstalledError, PgfaceError, StorageError
 from pgface.gallery import Gallery
-from pgface.schema import migrations
 from support.photos import Photos
 from support.pictures import encoded
 from support.sentences import api as says
@@ -163,8 +163,8 @@ def test_what_is_the_services_own_fault_says_nothing_of_the_inside(
 
 
 def test_every_error_has_a_code_and_a_status() -> None:
-    from pgface.server.problems import code_of as code
-    from pgface.server.problems import known_problems
+    from pgface.server.errors import code_of as code
+    from pgface.server.errors import known_problems
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PgfaceError)]
     known = known_problems()

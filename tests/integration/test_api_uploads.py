@@ -11,7 +11,7 @@ import pytest
 from httpx2 import Response
 from pydantic import BaseModel, ValidationError
 
-from pgface.server.field_problems import sentence_of
+from pgface.server.field_errors import sentence_of
 from pgface.server.requests import FaceAnswer, NewKey, NewPhoto, NewUser, Probe
 from support.photos import Photos
 from support.sentences import api as says

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from psycopg import Connection
 
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 from pgface.errors import GalleryError, UnknownUserError
 from pgface.evaluation.audit import audit
 from pgface.evaluation.run import evaluate_gallery
-from pgface.evaluation.stored import stored_embeddings
+from pgface.evaluation.stored_embeddings import stored_embeddings
 from pgface.gallery import Gallery
-from pgface.postgres.database import Database
-from pgface.schema import queries
 from support.commands import Run
 from support.photos import Photos
 from support.sentences import evaluation as says_of_evaluations
@@ -87,7 +87,7 @@ def test_embeddings_of_any_norm_and_paths_that_are_no_crops(gallery: Gallery, co
         "UPDATE face_embeddings SET photo_id = (SELECT max(id) FROM photos) WHERE user_id = %s", (first.id,)
     )
     with Database.open(gallery.settings) as database:
-        stored = stored_embeddings(database, gallery.settings.photos_dir, gallery.binding.id)
+        stored = stored_embeddings(database, gallery.settings.photos_dir, gallery.config.id)
     assert np.allclose(np.linalg.norm(stored.embeddings, axis=1), 1)
     assert {face.file for face in stored.photos} == {Path()}
     (same,) = audit(stored, verify_threshold=0.3, identify_threshold=0.4).same_person

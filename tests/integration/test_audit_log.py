@@ -8,12 +8,12 @@ import pytest
 
 from pgface.accounts import Accounts, AuditEntry, Client, read_audit
 from pgface.accounts.audit import record
+from pgface.database.pool import Database
 from pgface.errors import (
     LoginRefusedError,
     PhotoFormatError,
     TooManyAttemptsError,
 )
-from pgface.postgres.database import Database
 from pgface.server.housekeeping import clean_up
 from support.commands import runner
 from support.photos import Photos

@@ -19,10 +19,10 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgface.backup import Manifest, back_up, make, recovery, restore, verify
-from pgface.backup.archive import ArchiveWriter, Visitor, read_archive, writing
-from pgface.backup.tables import LOCKS, MIGRATIONS, TABLES
-from pgface.bulk import copy_embeddings
+from pgface.database.embedded.server import binaries
+from pgface.database.migrate import migrate
+from pgface.database.pool import Database, connected, initialise
+from pgface.database.sql import queries
 from pgface.errors import (
     ArchiveError,
     GalleryError,
@@ -35,11 +35,13 @@ from pgface.errors import (
     StorageError,
 )
 from pgface.gallery import Gallery
-from pgface.photo_files import RestoredFiles
-from pgface.postgres.database import Database, connected, initialise
-from pgface.postgres.embedded import binaries
-from pgface.postgres.migrate import migrate
-from pgface.schema import queries
+from pgface.gallery.bulk import copy_embeddings
+from pgface.gallery.photos import RestoredFiles
+from pgface.operations.backup import Manifest, back_up, create, verify
+from pgface.operations.backup import restore as restoring
+from pgface.operations.backup.archive import ArchiveWriter, Visitor, read_archive, writing
+from pgface.operations.backup.restore import restore
+from pgface.operations.backup.tables import LOCKS, MIGRATIONS, TABLES
 from pgface.search import SearchMethod
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner, without_settings
@@ -108,7 +110,7 @@ def drop_schema(settings: Settings) -> None:
 
 def answers(gallery: Gallery, photos: Photos) -> Any:
     """What is said of photos that were not enrolled, with every bit of the similarities."""
-    with gallery.database.connection_of_its_own() as connection:
+    with gallery.database.dedicated_connection() as connection:
         connection.execute("SET extra_float_digits = 3")
         said: list[Any] = []
         for number in (3, 4):
@@ -156,8 +158,8 @@ def test_the_archive_says_what_is_in_it(enrolled: Gallery, archive: Path) -> Non
     assert archive.stat().st_mode & 0o777 == 0o600
     manifest = report.manifest
     assert manifest.schema_name == enrolled.settings.schema_name
-    assert manifest.gallery.identity == enrolled.binding.identity
-    assert manifest.gallery.id == enrolled.binding.id
+    assert manifest.gallery.identity == enrolled.config.identity
+    assert manifest.gallery.id == enrolled.config.id
     assert manifest.photos is not None
     assert (manifest.photos.files, manifest.photos.missing, manifest.photos.elsewhere) == (4, 0, 0)
     assert {name: n for name, n in manifest.tables.items() if n} == {
@@ -258,7 +260,7 @@ def test_an_archive_that_changes_while_it_is_restored_is_not_restored(
         shutil.copy(other, archive)
         migrate(connection, schema_name)
 
-    monkeypatch.setattr(recovery, "migrate", exchange)
+    monkeypatch.setattr(restoring, "migrate", exchange)
     with pytest.raises(ArchiveError, match=says.CHANGED_WHILE_RESTORED.pattern()):
         restore(settings, archive, nobody_asked)
     assert nothing_there(settings)
@@ -311,7 +313,7 @@ def test_a_restore_that_is_broken_off_leaves_nothing(
 ) -> None:
     back_up(enrolled.settings, archive)
     settings = elsewhere(enrolled.settings, tmp_path / "other", database_url=empty_database)
-    where: Any = RestoredFiles if step == "sync" else recovery._Gallery
+    where: Any = RestoredFiles if step == "sync" else restoring._Gallery
     original = getattr(where, step)
 
     def broken(*arguments: Any) -> None:
@@ -334,7 +336,7 @@ def test_files_of_a_restore_that_was_killed_after_its_commit_are_found(
     back_up(enrolled.settings, archive)
     settings = elsewhere(enrolled.settings, tmp_path / "other", database_url=empty_database)
     with monkeypatch.context() as patch:
-        patch.setattr(recovery, "_settle", lambda *_: None)
+        patch.setattr(restoring, "_settle", lambda *_: None)
         restore(settings, archive, nobody_asked)
     with Gallery.open(settings, engine=enrolled.engine) as gallery:
         assert [gallery.photo_file(photo).is_file() for photo in gallery.photos()] == [True] * 4
@@ -425,7 +427,7 @@ def test_an_archive_of_an_older_schema_is_restored(
     with enrolled.database.transaction() as connection:
         connection.execute(f"DROP TABLE {', '.join(new)}")
     with monkeypatch.context() as patch:
-        patch.setattr(make, "TABLES", older)
+        patch.setattr(create, "TABLES", older)
         back_up(enrolled.settings, archive)
     rewritten(archive, schema_version=9)
     settings = elsewhere(enrolled.settings, tmp_path / "other", database_url=empty_database)
@@ -475,7 +477,7 @@ def fill(settings: Settings, *, people: int, photos: int = 3) -> None:
     random = np.random.default_rng(5)
     centres = random.standard_normal((people, 512))
     noise = random.standard_normal((people * photos, 512))
-    with Database.open(settings) as database, database.connection_of_its_own() as connection:
+    with Database.open(settings) as database, database.dedicated_connection() as connection:
         connection.execute(
             "INSERT INTO users (name, email, password) SELECT g, g || '@x.org', '!' FROM generate_series(1, %s) g",
             (people,),
@@ -558,7 +560,7 @@ def test_a_copy_beside_the_gallery_has_files_of_its_own(enrolled: Gallery, photo
     report = restore(settings, archive, nobody_asked)
     assert report.beside == enrolled.settings.schema_name
     with Gallery.open(settings, engine=enrolled.engine) as copy:
-        assert copy.binding.id != enrolled.binding.id
+        assert copy.config.id != enrolled.config.id
         files = [copy.photo_file(photo) for photo in copy.photos()]
         assert [file.read_bytes() for file in files] == list(before[3].values())
         for user in copy.users():
@@ -570,9 +572,9 @@ def test_a_copy_beside_the_gallery_has_files_of_its_own(enrolled: Gallery, photo
 def test_a_copy_can_be_asked_for(enrolled: Gallery, archive: Path, tmp_path: Path, empty_database: str) -> None:
     back_up(enrolled.settings, archive)
     new = elsewhere(enrolled.settings, tmp_path / "new", database_url=empty_database)
-    assert restore(new, archive, nobody_asked, copy=True).gallery_id != enrolled.binding.id
+    assert restore(new, archive, nobody_asked, copy=True).gallery_id != enrolled.config.id
     with Gallery.open(new, engine=enrolled.engine) as gallery:
-        assert all(photo.filepath.startswith(f"{gallery.binding.id}/") for photo in gallery.photos())
+        assert all(photo.filepath.startswith(f"{gallery.config.id}/") for photo in gallery.photos())
 
 
 def test_rows_of_an_older_schema_get_what_later_migrations_do(
@@ -742,7 +744,7 @@ def test_files_of_the_erased_wait_for_the_end_of_a_backup(
         for user in enrolled.users():
             enrolled.erase_user(user.id)
         assert all(file.exists() for file in files)
-        monkeypatch.setattr("pgface.backup.make._PATIENCE", 0.05)
+        monkeypatch.setattr("pgface.operations.backup.create._PATIENCE", 0.05)
         with pytest.raises(GalleryError, match=says.ANOTHER_BACKUP_IS_UNDER_WAY.pattern()):
             back_up(enrolled.settings, archive.with_name("second.tar"))
         copy(writer, blocks)
@@ -817,9 +819,9 @@ def test_a_restore_where_the_model_is_missing_says_which_and_what_to_do(
     back_up(enrolled.settings, archive)
     place = elsewhere(enrolled.settings, tmp_path / "other", database_url=empty_database)
     said = runner(environment_of(place), tmp_path)("restore", str(archive)).stdout
-    name, kept = str(enrolled.binding.model_name), place.models_dir / str(enrolled.binding.model_name)
+    name, kept = str(enrolled.config.model_name), place.models_dir / str(enrolled.config.model_name)
     assert says_of_doctor.MODEL_IS_NOT_HERE.is_in(said, model=name, place=kept)
-    assert str(enrolled.binding.weights_sha256) in said
+    assert str(enrolled.config.weights_sha256) in said
     with Gallery.open(place) as restored, pytest.raises(ModelNotInstalledError):
         restored.identify(np.zeros((100, 100, 3), np.uint8))
 

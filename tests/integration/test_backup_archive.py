@@ -14,12 +14,12 @@ from uuid import UUID
 
 import pytest
 
-from pgface.backup.archive import MANIFEST, PHOTOS, SUMS, Read, Visitor, read_archive, writing
-from pgface.backup.encryption import PART_SIZE
-from pgface.backup.manifest import GalleryFacts, Manifest, PhotoFacts
-from pgface.backup.tar import TarWriter
-from pgface.backup.whole_file import whole_file
 from pgface.errors import ArchiveError, PassphraseError, StorageError
+from pgface.operations.backup.archive import MANIFEST, PHOTOS, SUMS, Read, Visitor, read_archive, writing
+from pgface.operations.backup.atomic_file import whole_file
+from pgface.operations.backup.encryption import PART_SIZE
+from pgface.operations.backup.manifest import GalleryFacts, Manifest, PhotoFacts
+from pgface.operations.backup.tar import TarWriter
 from support.sentences import backup as says
 
 pytestmark = pytest.mark.slow

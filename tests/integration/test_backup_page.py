@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.gallery import Gallery
-from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.settings import Settings
 from support.embedded_server import ask, eventually
 from support.photos import Photos

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 
 from pgface.accounts import Accounts, Client, add_administrator
-from pgface.server.callers import COOKIE
+from pgface.server.auth import COOKIE
 from pgface.server.proxies import is_trusted, usable_prefix
 from support.web_service import PASSWORD, V1, Place, Running, gallery_for_a_process, running
 

@@ -20,13 +20,13 @@ from PIL import Image
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgface.benchmark.loading import loaded_gallery
-from pgface.benchmark.measure import Plan, make_probes, measure, rank_1
-from pgface.benchmark.synthetic import Kind, SyntheticPeople
-from pgface.benchmark.workspace import PREFIX, scratch_gallery
+from pgface.database.pool import initialise
 from pgface.errors import DatabaseError
 from pgface.gallery import Gallery
-from pgface.postgres.database import initialise
+from pgface.operations.bench.loading import loaded_gallery
+from pgface.operations.bench.measure import Plan, make_probes, measure, rank_1
+from pgface.operations.bench.synthetic import Kind, SyntheticPeople
+from pgface.operations.bench.workspace import PREFIX, scratch_gallery
 from pgface.settings import Settings
 from support.commands import Run, process_runner, runner, without_settings
 from support.galleries import close_database, everything

@@ -121,8 +121,8 @@ def test_an_index_of_the_templates_is_built_once_more(settings: Settings, tmp_pa
         from load_part import _build_again
     finally:
         sys.path.remove(str(PROGRAM.parent))
-    from pgface.benchmark.loading import loaded_gallery
-    from pgface.benchmark.synthetic import Kind, SyntheticPeople
+    from pgface.operations.bench.loading import loaded_gallery
+    from pgface.operations.bench.synthetic import Kind, SyntheticPeople
 
     with loaded_gallery(settings, SyntheticPeople(Kind.CLUSTERED), 100, method="hnsw") as loaded:
         assert _build_again(loaded.database) > 0

@@ -14,18 +14,17 @@ import psycopg
 import pytest
 from psycopg import Connection, sql
 
-from pgface.binding import Binding, read_anchors
-from pgface.confidence import confidence
+from pgface.database.pool import Database
 from pgface.errors import EvaluationError, GalleryError, ModelMismatchError
-from pgface.evaluation.calibration import apply, propose
+from pgface.evaluation.calibrate import apply, propose
 from pgface.evaluation.comparisons import compare_all
-from pgface.evaluation.embedded import EmbeddedPhotos
+from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.histogram import index_of
-from pgface.evaluation.history import current, history
 from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model, propose_calibration
 from pgface.gallery import Gallery
-from pgface.postgres.database import Database
+from pgface.gallery.config import GalleryConfig, read_config
 from pgface.settings import Settings
+from pgface.thresholds import confidence, current, history
 from support.commands import Run
 from support.photos import Photos
 from support.sentences import evaluation as says
@@ -49,8 +48,8 @@ def of_people(embedded: EmbeddedPhotos, people: set[int]) -> EmbeddedPhotos:
     return EmbeddedPhotos(photos, embedded.embeddings[which], ())
 
 
-def binding(**values: object) -> Binding:
-    made = Binding(uuid4(), "buffalo_sc", 512, 640, "ab" * 32, 0.30, 0.40)
+def config(**values: object) -> GalleryConfig:
+    made = GalleryConfig(uuid4(), "buffalo_sc", 512, 640, "ab" * 32, 0.30, 0.40)
     return replace(made, **values)  # type: ignore[arg-type]
 
 
@@ -63,7 +62,7 @@ def test_thresholds_hold_for_people_who_were_not_calibrated_on(embedded: Embedde
         calibrated, rest = of_people(embedded, set(half)), of_people(embedded, set(range(10)) - set(half))
         compared = compare_all(rest.embeddings, rest.owners)
         for target, found in rates.items():
-            changes = propose("half", calibrated, binding(), fmr=target, fpir=0.05, people_enrolled=4).changes
+            changes = propose("half", calibrated, config(), fmr=target, fpir=0.05, people_enrolled=4).changes
             reaching = compared.searched.at_or_above()[index_of(changes[0].threshold)]
             found.append(float(reaching / compared.searched.total))
             thresholds.append(changes[0].threshold)
@@ -77,7 +76,7 @@ def test_thresholds_hold_for_people_who_were_not_calibrated_on(embedded: Embedde
 
 
 def test_what_is_proposed_is_set_and_explained(gallery: Gallery, embedded: EmbeddedPhotos) -> None:
-    before = gallery.binding
+    before = gallery.config
     proposed = propose("ten people", embedded, before, fmr=1e-3, fpir=1e-2, people_enrolled=10)
     assert [(change.kind, change.before, change.people_enrolled) for change in proposed.changes] == [
         ("verify", before.verify_threshold, None),
@@ -103,7 +102,7 @@ def test_what_is_proposed_is_set_and_explained(gallery: Gallery, embedded: Embed
         )
         assert (last.kind, last.people_enrolled, last.photos, last.people) == ("identify", 10, 100, 10)
         assert (last.model_name, last.weights_sha256) == (before.model_name, before.weights_sha256)
-        assert read_anchors(database) == proposed.anchors
+        assert read_config(database).anchors == proposed.anchors
         now = replace(before, verify_threshold=verify.threshold, identify_threshold=identify.threshold)
         assert current([last, first], "verify", now) == first
         assert current([last, first], "verify", before) is None  # somebody has set another since
@@ -119,10 +118,10 @@ def test_an_open_gallery_learns_of_new_thresholds(
 ) -> None:
     gallery.enroll(photos("Colin_Powell", 1), "powell@example.org")
     assert gallery.identify(photos("Colin_Powell", 2)).threshold == 0.40
-    proposed = propose("ten people", embedded, gallery.binding, fmr=None, fpir=1e-2, people_enrolled=10)
+    proposed = propose("ten people", embedded, gallery.config, fmr=None, fpir=1e-2, people_enrolled=10)
     with Database.open(gallery.settings) as database:
         apply(database, proposed)
-    monkeypatch.setattr("pgface.binding._FRESH", 0.0)
+    monkeypatch.setattr("pgface.gallery.model._FRESH", 0.0)
     assert gallery.identify(photos("Colin_Powell", 2)).threshold == proposed.changes[0].threshold
     assert proposed.anchors is not None
     assert gallery.confidence(0.25) == confidence(0.25, proposed.anchors)
@@ -132,7 +131,7 @@ def test_a_gallery_begins_with_its_models_figures_and_sql_says_the_same(
     gallery: Gallery, connection: Connection
 ) -> None:
     with Database.open(gallery.settings) as database:
-        anchors = read_anchors(database)
+        anchors = read_config(database).anchors
     assert [anchor.confidence for anchor in anchors] == [0, 50, 80, 90, 95, 99]
     for similarity in (-1.5, -1.0, -0.3, 0.01, 0.106, 0.2, 0.241, 0.296, 0.5, 0.99, 1.0, 1.0000001):
         row = connection.execute("SELECT similarity_confidence(%s)", (similarity,)).fetchone()
@@ -143,7 +142,7 @@ def test_a_gallery_begins_with_its_models_figures_and_sql_says_the_same(
 
 @pytest.mark.parametrize("similarity", ["NULL", "'NaN'"])
 def test_what_is_no_similarity_has_no_confidence(gallery: Gallery, connection: Connection, similarity: str) -> None:
-    assert gallery.binding.model_name == "buffalo_sc_q8"
+    assert gallery.config.model_name == "buffalo_sc_q8"
     assert connection.execute(f"SELECT similarity_confidence({similarity})".encode()).fetchone() == (None,)
 
 
@@ -164,13 +163,13 @@ def test_another_model_empties_the_calibration(
     gallery: Gallery, embedded: EmbeddedPhotos, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Database.open(gallery.settings) as database:
-        apply(database, propose("ten", embedded, gallery.binding, fmr=1e-2, fpir=1e-2, people_enrolled=10))
+        apply(database, propose("ten", embedded, gallery.config, fmr=1e-2, fpir=1e-2, people_enrolled=10))
     connection.execute("UPDATE gallery SET weights_sha256 = repeat('0', 64), identify_threshold = 0.5")
     row = connection.execute("SELECT verify_threshold, identify_threshold FROM gallery").fetchone()
     assert row == (0.7, 0.5)  # what is set together with the model stays
     assert connection.execute("SELECT count(*) FROM confidence_anchors").fetchone() == (0,)
     assert connection.execute("SELECT count(*) FROM calibrations").fetchone() == (2,)
-    monkeypatch.setattr("pgface.binding._FRESH", 0.0)
+    monkeypatch.setattr("pgface.gallery.model._FRESH", 0.0)
     with pytest.raises(ModelMismatchError, match=models.GALLERY_WAS_BOUND_TO_ANOTHER_MODEL.pattern()):
         gallery.identify_embedding(np.ones(512))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.database.embedded.server import EmbeddedPostgres
 from support.embedded_server import Client, ask, eventually, postmaster, run, server_processes, stopped_at_the_end
 from support.sentences import database as says
 

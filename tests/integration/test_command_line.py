@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pgface import Settings
-from pgface.schema import init_sql
+from pgface.database.sql import init_sql
 from support.commands import Run, process_runner, runner, without_settings
 from support.galleries import close_database
 from support.photos import Photos

@@ -7,13 +7,13 @@ import json
 import pytest
 from psycopg import Connection
 
-from pgface.binding import read_anchors
-from pgface.confidence import anchors_of
-from pgface.faces.models import REGISTRY
+from pgface.database.migrate import migrate
+from pgface.database.sql import migrations
+from pgface.faces.models.registry import REGISTRY
 from pgface.gallery import Gallery
-from pgface.postgres.migrate import migrate
-from pgface.schema import migrations
+from pgface.gallery.config import read_config
 from pgface.settings import Settings
+from pgface.thresholds import anchors_of
 from support.commands import Run
 from support.photos import Photos
 
@@ -48,7 +48,7 @@ def test_a_match_carries_its_confidence_and_a_stranger_has_none(enrolled: Galler
 def test_below_the_gallerys_own_threshold_nobody_looks_confident(enrolled: Gallery, photos: Photos) -> None:
     stranger = photos(BUSH, 1)
     asked = enrolled.identify(stranger, threshold=-1)
-    assert asked.gallery_threshold == enrolled.binding.identify_threshold
+    assert asked.gallery_threshold == enrolled.config.identify_threshold
     assert [(match.name, match.confidence) for match in asked.faces[0].matches] == [("Tony Blair", None)]
     verified = enrolled.verify(stranger, EMAIL, threshold=-1)
     assert (verified.match, verified.confidence) == (True, None)
@@ -91,7 +91,7 @@ def test_an_upgraded_gallery_has_the_new_scale(
     for _ in range(2):  # it may run again
         connection.execute("DELETE FROM pgface_migrations WHERE version = %s", (scale.version,))
         assert migrate(connection, settings.schema_name) == [scale]
-        anchors = read_anchors(gallery.database)
+        anchors = read_config(gallery.database).anchors
         assert [anchor.confidence for anchor in anchors] == [0, 50, 80, 90, 95, 99]
         ((_, median, _),) = [one for one in REGISTRY[model].thresholds.fmr_thresholds if one[0] == 0.5]
         assert anchors[0].similarity == pytest.approx(median, abs=0.02)

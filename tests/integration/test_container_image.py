@@ -113,7 +113,7 @@ def test_backups_are_made_by_the_images_own_programs(
     environment = {"PGFACE_DATABASE_URL": url, "PGFACE_DATA_DIR": str(tmp_path / "data")}
     image.pgface("init", environment=environment)
     found = f"""
-from pgface.backup.programs import find_pg_dump, find_pg_restore
+from pgface.operations.backup.programs import find_pg_dump, find_pg_restore
 print(find_pg_dump({version}, embedded=False).path, find_pg_restore(embedded=False).path, sep="\\n")
 """
     dump, restore = image.run("-c", found, environment={}).stdout.splitlines()

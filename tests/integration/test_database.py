@@ -17,7 +17,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import tuple_row
 
-from pgface.bulk import load_embeddings
+from pgface.database.migrate import migrate, require_current
+from pgface.database.pool import Database, initialise
+from pgface.database.sql import migrations
 from pgface.errors import (
     DatabaseAccessError,
     DatabaseUnreachableError,
@@ -27,10 +29,8 @@ from pgface.errors import (
     SchemaMissingError,
     SchemaTooNewError,
 )
-from pgface.postgres.database import Database, initialise
-from pgface.postgres.index import build_vector_index, drop_vector_index, settle_vector_index
-from pgface.postgres.migrate import migrate, require_current
-from pgface.schema import migrations
+from pgface.gallery.bulk import load_embeddings
+from pgface.search.vector_index.lifecycle import build_vector_index, drop_vector_index, settle_vector_index
 from pgface.settings import Settings
 from support.databases import create_database, drop_database
 from support.galleries import add_embedding, add_user, axis, in_both_schemas, rows

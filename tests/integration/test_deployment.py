@@ -25,11 +25,11 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ruamel.yaml import YAML
 
-from pgface.deployment import Owner, make_secrets
+from pgface.database.embedded.cluster import ENVIRONMENT, binaries
+from pgface.database.sql import migrations
 from pgface.errors import DatabaseAccessError
 from pgface.gallery import Gallery
-from pgface.postgres.cluster import ENVIRONMENT, binaries
-from pgface.schema import migrations
+from pgface.operations.deployment import Owner, make_secrets
 from pgface.settings import Settings
 from support.commands import Run, process_runner, runner
 from support.galleries import rows

@@ -18,15 +18,15 @@ import pytest
 from psycopg import Connection, sql
 from psycopg.conninfo import make_conninfo
 
-from pgface.doctor import CHECKS, Finding, diagnose, machine, mend, server
-from pgface.doctor.server import judge_extension
+from pgface.database.pool import initialise
+from pgface.database.sql import migrations, queries
 from pgface.errors import TableLockedError
 from pgface.gallery import Gallery
-from pgface.index import read_index_status
-from pgface.index.advice import advise_indexes
-from pgface.postgres.database import initialise
-from pgface.postgres.index import vector_index_to_oneself
-from pgface.schema import migrations, queries
+from pgface.operations.doctor import CHECKS, Finding, diagnose, machine, mend, server
+from pgface.operations.doctor.server import judge_extension
+from pgface.search.vector_index import read_index_status
+from pgface.search.vector_index.advice import advise_indexes
+from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner
 from support.databases import Template
@@ -444,9 +444,9 @@ def test_what_is_dangerous_in_an_old_pgvector_is_not_done(
     gallery: Gallery, connection: psycopg.Connection, version: str, workers: str, told: int
 ) -> None:
     connection.execute("UPDATE pg_extension SET extversion = %s WHERE extname = 'vector'", (version,))
-    with gallery.database.connection_of_its_own() as own:
+    with gallery.database.dedicated_connection() as own:
         own.execute("SET max_parallel_maintenance_workers = 2")
-        with vector_index_to_oneself(own):
+        with vector_index_lock(own):
             assert own.execute("SHOW max_parallel_maintenance_workers").fetchone() == (workers,)
     advice = [one.sentence for one in advise_indexes(read_index_status(gallery.database))]
     assert sum(f"pgvector {version}" in sentence for sentence in advice) == told
@@ -829,7 +829,7 @@ def test_a_data_folder_that_others_may_look_into(settings: Settings) -> None:
 
 def test_a_data_folder_of_somebody_else() -> None:
     program = (
-        "import os, sys; from pathlib import Path; from pgface.doctor.machine import data_folder\n"
+        "import os, sys; from pathlib import Path; from pgface.operations.doctor.machine import data_folder\n"
         "from pgface.settings import Settings; os.setgroups([]) if os.getuid() == 0 else None\n"
         "os.setuid(65534) if os.getuid() == 0 else None\n"
         "print([(f.state, f.found) for f in data_folder(Settings(data_dir=Path(sys.argv[1])))])"

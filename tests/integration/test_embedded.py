@@ -17,11 +17,11 @@ import psutil
 import psycopg
 import pytest
 
+from pgface.database.embedded import cluster
+from pgface.database.embedded.server import EmbeddedPostgres, binaries
+from pgface.database.embedded.settings import fitted_settings
 from pgface.errors import EmbeddedPostgresError
-from pgface.machine import usable_cores, usable_memory
-from pgface.postgres import cluster
-from pgface.postgres.embedded import EmbeddedPostgres, binaries
-from pgface.postgres.server_settings import fitted_settings
+from pgface.system.resources import usable_cores, usable_memory
 from support.embedded_server import (
     CLIENT,
     Client,
@@ -228,7 +228,7 @@ def test_objects_and_threads_of_a_process_count_together(folder: Path) -> None:
 FORKING = """
 import os, sys
 from pathlib import Path
-from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.database.embedded.server import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 print(server.start(), flush=True)
 if os.fork() == 0:
@@ -255,7 +255,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import psycopg
-from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.database.embedded.server import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 print(server.start(), flush=True)
 with psycopg.connect(server.url, autocommit=True) as connection:

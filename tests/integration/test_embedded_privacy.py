@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from psycopg.pq import PGconn, Ping
 
+from pgface.database.embedded import cluster
+from pgface.database.embedded.server import EmbeddedPostgres, binaries
 from pgface.errors import EmbeddedPostgresError
-from pgface.postgres import cluster
-from pgface.postgres.embedded import EmbeddedPostgres, binaries
 from pgface.settings import default_data_dir
 from support.embedded_server import (
     Client,
@@ -191,7 +191,7 @@ def test_folders_above_are_opened_for_passing_through_and_no_further(
     half.chmod(0o750)
     opened.chmod(0o751)
     programs = {path: mode(path) for path in (*binaries().parents, *binaries().parent.rglob("*"))}
-    caplog.set_level(logging.INFO, "pgface.postgres")
+    caplog.set_level(logging.INFO, "pgface.database")
     with stopped_at_the_end(opened / "postgres") as folder, EmbeddedPostgres(folder):
         assert (mode(closed), mode(half), mode(opened)) == (0o701, 0o751, 0o751)
         assert mode(folder) == 0o700
@@ -249,7 +249,7 @@ AS_NOBODY = f"""
 import os, sys, socket
 from pathlib import Path
 import psutil, psycopg
-from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.database.embedded.server import EmbeddedPostgres
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 print(EmbeddedPostgres(Path(sys.argv[1])).start(), flush=True)
 sys.stdin.readline()

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from pgface.evaluation.histogram import index_of
 from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model
 from pgface.gallery import Gallery
-from pgface.photo_workers import PhotoWorkers
+from pgface.gallery.workers import PhotoWorkers
 from pgface.settings import Settings
 from support.commands import Run
 from support.photos import Photos
@@ -175,7 +175,7 @@ def enrolled(gallery: Gallery, photos: Photos) -> Gallery:
 def test_the_gallery_itself(run: Run, enrolled: Gallery, tmp_path: Path) -> None:
     found = figures(run)
     assert (found["photos"], found["people"]) == (8, 4)
-    assert found["verify_threshold"] == enrolled.binding.verify_threshold
+    assert found["verify_threshold"] == enrolled.config.verify_threshold
     assert found["verification"]["mated_pairs"] == 1 + 3 + 1
     assert found["verification"]["non_mated_pairs"] == 8 * 7 // 2 - 5
     (tmp_path / "page.html").touch(0o644)  # which is private afterwards

@@ -22,11 +22,11 @@ from pgface.errors import (
     PhotoError,
     TooManyAttemptsError,
 )
-from pgface.faces import liveness
 from pgface.faces.engine import Detection
-from pgface.faces.liveness_models import OWN
+from pgface.faces.liveness import head_turns
+from pgface.faces.liveness.models import OWN
+from pgface.faces.liveness.presentation_attack import AttackDetector
 from pgface.faces.pixels import RGBImage
-from pgface.faces.presentation_attack import AttackDetector
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 from support import embedding_cache
@@ -102,7 +102,7 @@ def test_password_and_face(people: Gallery, head_of: HeadOf) -> None:
     found = log_in(FaceLogin(people), head_of(BUSH), email=EMAIL.upper(), password=PASSWORD)
     who = Accounts(people).who(found.token)
     assert (who.email, who.methods) == (EMAIL, ["pwd", "face"])
-    assert people.binding.verify_threshold <= who.confidence < 1
+    assert people.config.verify_threshold <= who.confidence < 1
     (entry, *_) = read_audit(people.database)
     assert (entry.event, entry.outcome, entry.user_id, entry.address) == (
         "login by face",
@@ -115,13 +115,13 @@ def test_password_and_face(people: Gallery, head_of: HeadOf) -> None:
 
 @pytest.mark.parametrize("turns", [3, 4])
 def test_a_whole_course(people: Gallery, head_of: HeadOf, monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
-    monkeypatch.setattr(liveness, "COUNTS", (turns,))
-    monkeypatch.setattr(liveness, "HOLDS", (2, 5, 8))
+    monkeypatch.setattr(head_turns, "COUNTS", (turns,))
+    monkeypatch.setattr(head_turns, "HOLDS", (2, 5, 8))
     head, login = head_of(BUSH), FaceLogin(people)
     challenge = login.challenge(email=EMAIL, password=PASSWORD)
     asked = [challenge]
 
-    def answer(frames: list[bytes]) -> liveness.Pose | NewLogin:
+    def answer(frames: list[bytes]) -> head_turns.Pose | NewLogin:
         answered = login.answer(challenge.token, frames)
         if isinstance(answered, NewLogin):
             return answered
@@ -156,7 +156,7 @@ def test_who_says_who_they_are_and_who_says_another(people: Gallery, head_of: He
     assert refused(login, another) == says.REASON_ANOTHER_FACE
     (entry, *_) = read_audit(people.database)
     assert entry.similarity is not None
-    assert entry.similarity < people.binding.verify_threshold
+    assert entry.similarity < people.config.verify_threshold
     unknown = lambda: log_in(login, head_of(POWELL), email="nobody@example.org")  # noqa: E731
     assert refused(login, unknown) == says.REASON_UNKNOWN_EMAIL
 
@@ -217,7 +217,7 @@ def test_a_network_sees_a_frame_of_each_look_straight_ahead(
     monkeypatch.setattr(AttackDetector, "score", noting)
     login, head, frames = of_policy(people, "face+liveness"), head_of(BUSH), []
 
-    def look(pose: liveness.Pose) -> list[bytes]:
+    def look(pose: head_turns.Pose) -> list[bytes]:
         frames.extend(taken := head.look(pose))
         return taken
 
@@ -226,19 +226,19 @@ def test_a_network_sees_a_frame_of_each_look_straight_ahead(
     sent = {np.asarray(Image.open(io.BytesIO(frame))).tobytes() for frame in frames}
     assert len(seen) == 3  # before, between and after two turns
     assert all(image.tobytes() in sent for image, _ in seen)
-    assert all(abs(face.quality.yaw - seen[0][1].quality.yaw) < liveness.CENTRE for _, face in seen)
+    assert all(abs(face.quality.yaw - seen[0][1].quality.yaw) < head_turns.CENTRE for _, face in seen)
 
 
 def test_every_look_straight_ahead_is_compared_and_not_only_the_first(
     people: Gallery, head_of: HeadOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As for a picture that is held up first, of two people mixed, so that each frame passes for the next one."""
-    monkeypatch.setattr(liveness.HeadTurns, "_require_same_head", lambda *_: None)
-    monkeypatch.setattr(liveness, "require_head", lambda _: None)
+    monkeypatch.setattr(head_turns.HeadTurns, "_require_same_head", lambda *_: None)
+    monkeypatch.setattr(head_turns, "require_head", lambda _: None)
     login, victim, attacker = of_policy(people, "face+liveness"), head_of(BUSH), head_of(BLAIR)
     looks = iter([victim.look])
 
-    def look(pose: liveness.Pose) -> list[bytes]:
+    def look(pose: head_turns.Pose) -> list[bytes]:
         return next(looks, attacker.look)(pose)
 
     challenge = login.challenge(email=EMAIL)
@@ -274,7 +274,7 @@ def test_frames_are_taken_once(people: Gallery, head_of: HeadOf) -> None:
     taken: list[list[bytes]] = []
     head = head_of(BUSH)
 
-    def look(pose: liveness.Pose) -> list[bytes]:
+    def look(pose: head_turns.Pose) -> list[bytes]:
         taken.append(head.look(pose))
         return taken[-1]
 
@@ -363,7 +363,7 @@ def test_refused_frames_of_a_persons_own_face_are_remembered_too(people: Gallery
     )
     taken = [frames]
 
-    def look(pose: liveness.Pose) -> list[bytes]:
+    def look(pose: head_turns.Pose) -> list[bytes]:
         return taken.pop() if taken else head.look(pose)
 
     again = login.challenge(email=EMAIL)
@@ -462,7 +462,7 @@ def test_every_process_goes_on_with_what_another_one_saw(people: Gallery, head_o
         logins, head = [FaceLogin(people), FaceLogin(other)], head_of(BUSH)
         challenge = logins[0].challenge(email=EMAIL, password=PASSWORD)
 
-        def answer(frames: list[bytes]) -> liveness.Pose | NewLogin:
+        def answer(frames: list[bytes]) -> head_turns.Pose | NewLogin:
             logins.reverse()
             answered = logins[0].answer(challenge.token, frames)
             return answered.pose if isinstance(answered, Challenge) else answered
@@ -474,14 +474,14 @@ def test_one_request_at_a_time(people: Gallery, head_of: HeadOf, monkeypatch: py
     login, head = of_policy(people, "face+liveness"), head_of(BUSH)
     challenge = login.challenge(email=EMAIL)
     frames = head.look("centre")
-    see, meanwhile = liveness.HeadTurns.see, []
+    see, meanwhile = head_turns.HeadTurns.see, []
 
-    def during(self: liveness.HeadTurns, *given: object) -> None:
-        monkeypatch.setattr(liveness.HeadTurns, "see", see)
+    def during(self: head_turns.HeadTurns, *given: object) -> None:
+        monkeypatch.setattr(head_turns.HeadTurns, "see", see)
         meanwhile.append(refused(login, lambda: login.answer(challenge.token, frames)))
         see(self, *given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(liveness.HeadTurns, "see", during)
+    monkeypatch.setattr(head_turns.HeadTurns, "see", during)
     assert isinstance(login.answer(challenge.token, frames), Challenge)
     assert meanwhile == [says.CHALLENGE_UNKNOWN]
 

@@ -14,8 +14,8 @@ from uuid import uuid4
 
 import pytest
 
-from pgface.file_systems import first_text
 from pgface.settings import Settings
+from pgface.system.file_systems import first_text
 from support.commands import Run, environment_of, process_runner, without_settings
 from support.photos import Photos
 from support.sentences import database as says
@@ -44,7 +44,7 @@ EVERYTHING = ("hardlink", "symlink", "flock", "ENOLCK", "fsync", "chmod", "utime
 USE = """
 import sys
 from pathlib import Path
-from pgface.backup.whole_file import whole_file
+from pgface.operations.backup.atomic_file import whole_file
 from pgface.errors import PgfaceError
 from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model
 from pgface.gallery import Gallery

@@ -16,8 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgface import Gallery, Settings
 from pgface.errors import DatabaseUnreachableError, GalleryError, PhotoNotReadableError
-from pgface.folder import person_of
-from pgface.photo_workers import content_sha256 as sha256_of
+from pgface.gallery.enroll_folder import person_of
+from pgface.gallery.workers import content_sha256 as sha256_of
 from support.galleries import contents, in_both_schemas, one_value
 from support.photos import Photos
 from support.sentences import gallery as says
@@ -93,7 +93,7 @@ def test_only_what_may_be_enrolled_already_is_read_before_it_is_opened(
             hashed.append(file.name)
         return content
 
-    monkeypatch.setattr("pgface.photo_workers.content_sha256", content_sha256)
+    monkeypatch.setattr("pgface.gallery.workers.content_sha256", content_sha256)
     shutil.move(people / "Tony_Blair", people.parent)
     gallery.enroll_folder(people)
     assert hashed == []
@@ -214,7 +214,7 @@ def test_an_existing_user_is_found_by_email_whatever_its_case(gallery: Gallery, 
 def test_a_database_that_goes_away_loses_nothing_that_was_committed(
     gallery: Gallery, settings: Settings, people: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgface.folder.BATCH", 4)
+    monkeypatch.setattr("pgface.gallery.enroll_folder.BATCH", 4)
     assert settings.database_url is not None
     url = settings.database_url.get_secret_value()
     name = str(conninfo_to_dict(url)["dbname"])

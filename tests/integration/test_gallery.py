@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from pgface import Gallery, Settings, people
+from pgface.database.sql import queries
 from pgface.errors import (
     DuplicateEmailError,
     EmbeddingError,
@@ -34,8 +35,7 @@ from pgface.errors import (
     UnknownUserError,
 )
 from pgface.faces import load_engine
-from pgface.photo_files import PhotoBatch
-from pgface.schema import queries
+from pgface.gallery.photos import PhotoBatch
 from support.databases import Databases, Template
 from support.galleries import contents, in_both_schemas, one_value
 from support.hostile_defaults import OF_THE_ENVIRONMENT, make_hostile
@@ -352,7 +352,7 @@ def test_a_start_during_an_enrollment_leaves_its_files_alone(
 
 @in_both_schemas
 def test_a_gallery_stays_with_its_model(gallery: Gallery, settings: Settings, insightface_pack: Path) -> None:
-    assert gallery.binding.model_name == insightface_pack.name
+    assert gallery.config.model_name == insightface_pack.name
     with Gallery.open(settings) as again:  # found by its name from now on
         assert again.engine.identity == gallery.engine.identity
     other_model = says.BOUND_TO_ANOTHER_MODEL.pattern(
@@ -390,7 +390,7 @@ def test_what_needs_no_model_works_without_it(settings: Settings, photos: Photos
 
 @in_both_schemas
 def test_a_gallery_that_is_not_bound_says_so(settings: Settings, photos: Photos) -> None:
-    from pgface.postgres.database import initialise
+    from pgface.database.pool import initialise
 
     with pytest.raises(SchemaMissingError, match=says.RUN_INIT.pattern()):
         Gallery.open(settings)

@@ -9,9 +9,9 @@ import pytest
 from pgface.accounts import Accounts, Client
 from pgface.accounts.attempts import OF_A_WIDER_NETWORK, OF_AN_ADDRESS, OF_REGISTRATIONS
 from pgface.errors import GalleryError, LoginRefusedError, TooManyAttemptsError
-from pgface.folder import person_of
 from pgface.gallery import Gallery
-from pgface.server.web.entrance import _wrong_field
+from pgface.gallery.enroll_folder import person_of
+from pgface.server.web.login import _wrong_field
 
 PASSWORD = "four plain words here"
 

@@ -16,8 +16,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from pgface.postgres.database import initialise
-from pgface.schema import migrations
+from pgface.database.pool import initialise
+from pgface.database.sql import migrations
 from pgface.settings import Settings
 from support.certificates import make_certificate
 from support.commands import Run, environment_of, process_runner, runner, without_settings

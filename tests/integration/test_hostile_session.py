@@ -17,10 +17,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import scalar_row
 
 from pgface.accounts import COMMAND_LINE, Accounts, Client, add_administrator, create_key
+from pgface.database.pool import Database, initialise
+from pgface.database.sql import init_sql
 from pgface.errors import DatabaseError
 from pgface.gallery import Gallery
-from pgface.postgres.database import Database, initialise
-from pgface.schema import init_sql
 from pgface.settings import Settings
 from support.commands import environment_of, process_runner, runner
 from support.databases import create_database, drop_database

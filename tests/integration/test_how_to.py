@@ -16,8 +16,8 @@ import psutil
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
+from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.gallery import Gallery
-from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.server import metrics
 from pgface.settings import Settings
 from support.databases import create_database, drop_database

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from pgface.postgres.database import Database, initialise
+from pgface.database.pool import Database, initialise
 from pgface.settings import Settings
 from support.commands import environment_of, runner
 from support.documentation import blocks

@@ -19,14 +19,22 @@ import pytest
 from numpy.typing import NDArray
 from psycopg import Connection, sql
 
-from pgface.bulk import load_embeddings
+from pgface.database.pool import Database, initialise
 from pgface.errors import GalleryError, IndexNotBuiltError
-from pgface.index import IndexStatus, Progress, build, build_index, check_index, definition, read_index_status
-from pgface.index.advice import advise_indexes
-from pgface.index.build import WAITING
-from pgface.postgres.database import Database, initialise
-from pgface.postgres.index import NEW_NAME, OLD_NAME, vector_index_to_oneself
+from pgface.gallery.bulk import load_embeddings
 from pgface.search import fit_search
+from pgface.search.vector_index import (
+    IndexStatus,
+    Progress,
+    build,
+    build_index,
+    check_index,
+    definition,
+    read_index_status,
+)
+from pgface.search.vector_index.advice import advise_indexes
+from pgface.search.vector_index.build import WAITING
+from pgface.search.vector_index.lifecycle import NEW_NAME, OLD_NAME, vector_index_lock
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner, without_settings
 from support.databases import create_database, drop_database
@@ -336,8 +344,8 @@ def test_a_large_load_builds_again_what_was_asked_for(database: Database, people
 @pytest.mark.usefixtures("people")
 def test_it_waits_for_whoever_is_at_work_on_the_index(database: Database) -> None:
     seen: list[Progress] = []
-    with database.connection_of_its_own() as other:
-        with vector_index_to_oneself(other):
+    with database.dedicated_connection() as other:
+        with vector_index_lock(other):
             thread = threading.Thread(target=build_index, args=(database, "hnsw"), kwargs={"on_progress": seen.append})
             thread.start()
             wait_until(lambda: bool(seen))

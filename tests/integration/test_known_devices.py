@@ -7,11 +7,11 @@ import pytest
 from pgface.accounts import Accounts, Client
 from pgface.accounts.attempts import OF_A_KNOWN_CLIENT, OF_AN_ACCOUNT, OF_AN_ADDRESS
 from pgface.accounts.devices import DAYS, MOST_ACCOUNTS, devices_in, prune_devices, remember_device
+from pgface.database.pool import Database
 from pgface.errors import (
     LoginRefusedError,
     TooManyAttemptsError,
 )
-from pgface.postgres.database import Database
 from pgface.server.service import DEVICE_COOKIE
 from support.galleries import rows
 from support.web_service import PASSWORD, Served

@@ -15,17 +15,17 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from pgface.accounts.tokens import token_hash
 from pgface.cli.commands import app
-from pgface.enrollment import unit_embeddings
 from pgface.errors import MigrationError, ModelMismatchError, PgfaceError
 from pgface.faces.choice import one_face
-from pgface.faces.image import PhotoLimits, open_photo
+from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.gallery import Gallery
-from pgface.legacy.installation import OldInstallation, read_installation
-from pgface.legacy.migrate import MigrationReport, migrate
-from pgface.legacy.plan import Counts
+from pgface.operations.legacy.installation import OldInstallation, read_installation
+from pgface.operations.legacy.migrate import MigrationReport, migrate
+from pgface.operations.legacy.plan import Counts
 from pgface.settings import Settings
-from pgface.tokens import token_hash
+from pgface.vectors import unit_embeddings
 from support.documentation import blocks
 from support.galleries import contents, in_both_schemas, one_value, rows
 from support.old_installation import (
@@ -110,12 +110,12 @@ def test_a_second_run_changes_nothing(old: OldInstallation, settings: Settings) 
 
 def test_a_rehearsal_writes_nothing(old: OldInstallation, settings: Settings) -> None:
     report = run(old, settings, rehearse=True)
-    assert (report.found, report.new, report.in_gallery) == (EVERYTHING, None, None)
+    assert (report.found, report.new, report.gallery_transaction) == (EVERYTHING, None, None)
     with pytest.raises(PgfaceError):
         Gallery.open(settings)
     run(old, settings)
     before = state(settings)
-    assert run(old, settings, rehearse=True).in_gallery == EVERYTHING
+    assert run(old, settings, rehearse=True).gallery_transaction == EVERYTHING
     assert state(settings) == before
 
 
@@ -515,7 +515,7 @@ def test_a_rehearsal_refuses_what_the_migration_does(old: OldInstallation, setti
         run(old, settings, rehearse=rehearse)
     assert state(settings) == before
     if rehearse:
-        assert run(old, settings, rehearse=True, merge=True).in_gallery == Counts(1, 0, 0, 1)
+        assert run(old, settings, rehearse=True, merge=True).gallery_transaction == Counts(1, 0, 0, 1)
         assert state(settings) == before
 
 
@@ -567,7 +567,7 @@ def test_the_command_rehearses_migrates_and_says_when_there_is_nothing_to_do(com
     assert says.EVERYTHING_IS_THERE_ALREADY in command(*FILES).stdout
     report = json.loads(command(*FILES, "--report-json").stdout)
     assert report["new"] == {"users": 0, "photos": 0, "tokens": 0, "embeddings": 0}
-    assert report["in_gallery"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
+    assert report["gallery_transaction"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
 
 
 @pytest.mark.usefixtures("old")

@@ -16,9 +16,9 @@ import pytest
 from psycopg import Connection
 
 from pgface.gallery import Gallery
-from pgface.people import full_name, shown_email
+from pgface.gallery.users import full_name, shown_email
 from pgface.settings import Settings
-from pgface.texts import counted
+from pgface.text import counted
 from support.commands import Run, environment_of, without_settings
 from support.photos import Photos
 

@@ -21,11 +21,11 @@ from psycopg.rows import tuple_row
 from pgface import Gallery
 from pgface.accounts import prune_logins
 from pgface.accounts.logins import begin_login
+from pgface.database.pool import Database, initialise
+from pgface.database.sql import migrations, queries
 from pgface.errors import DatabaseUnreachableError, FaceOfAnotherUserError, SessionNeededError, SettingsError
-from pgface.postgres.database import Database, initialise
-from pgface.postgres.index import try_vector_index_to_oneself
 from pgface.results import Match, Verification
-from pgface.schema import migrations, queries
+from pgface.search.vector_index.lifecycle import try_vector_index_lock
 from pgface.settings import Settings
 from support.commands import runner
 from support.databases import create_database, drop_database
@@ -384,7 +384,7 @@ def test_a_way_around_to_another_database_is_refused(settings: Settings, postgre
         with Database.open(wrong) as database:
             with (
                 pytest.raises(SettingsError, match=says.DIRECT_URL_LEADS_ELSEWHERE.pattern()),
-                database.connection_of_its_own(),
+                database.dedicated_connection(),
             ):
                 pass
             with pytest.raises(SettingsError), database.autocommit():
@@ -410,12 +410,12 @@ def test_the_lock_of_the_index_is_one_for_all(settings: Settings, database_url: 
     with (
         Database.open(settings) as pooled,
         Database.open(direct) as unpooled,
-        pooled.connection_of_its_own() as ours,
+        pooled.dedicated_connection() as ours,
         unpooled.autocommit() as theirs,
-        try_vector_index_to_oneself(ours) as held,
+        try_vector_index_lock(ours) as held,
     ):
         assert held
-        with try_vector_index_to_oneself(theirs) as also:
+        with try_vector_index_lock(theirs) as also:
             assert not also
 
 
@@ -448,7 +448,7 @@ def test_a_pooler_of_sessions_may_be_trusted(settings: Settings, database_url: s
         with (
             Database.open(through(settings, url, None)) as database,
             pytest.raises(SessionNeededError),
-            database.connection_of_its_own(),
+            database.dedicated_connection(),
         ):
             pass
         with Gallery.open(through(settings, url, None, pooling="session")) as gallery:

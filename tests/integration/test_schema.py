@@ -11,8 +11,8 @@ import pytest
 from psycopg import Connection, errors
 from psycopg.conninfo import conninfo_to_dict
 
-from pgface.postgres.embedded import binaries
-from pgface.schema import init_sql, migrations
+from pgface.database.embedded.server import binaries
+from pgface.database.sql import init_sql, migrations
 from support.databases import create_database
 from support.galleries import ODD_SCHEMA, add_embedding, add_user, axis, between, rows
 from support.sentences import database as says
@@ -338,7 +338,7 @@ def test_two_galleries_in_one_database_do_not_see_each_other(database_url: str) 
 
 
 def migrate_into(connection: Connection, schema: str) -> None:
-    from pgface.postgres.migrate import migrate
+    from pgface.database.migrate import migrate
 
     assert len(migrate(connection, schema)) == len(migrations())
 

@@ -13,11 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from psycopg import Connection, sql
 
-from pgface.bulk import copy_embeddings, load_embeddings
+from pgface.database.pool import Database
 from pgface.errors import EmbeddingError, GalleryError, IndexNotBuiltError, UnknownUserError
 from pgface.gallery import Gallery
-from pgface.postgres.database import Database
-from pgface.postgres.index import vector_index_to_oneself
+from pgface.gallery.bulk import copy_embeddings, load_embeddings
 from pgface.search import (
     SearchMethod,
     fit,
@@ -29,6 +28,7 @@ from pgface.search import (
     wilson_interval,
 )
 from pgface.search.sample import draw_sample, sample_photos
+from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.settings import Settings
 from support.galleries import add_embedding, add_user, axis, rows
 from support.sentences import database as says_of_databases
@@ -530,7 +530,7 @@ def test_agreement_after_a_third_of_the_gallery_was_replaced(
         load_embeddings(database, user_ids, photos_of(newcomers, seed), latency_target=SCAN)
     sql_user.execute("SELECT pg_stat_force_next_flush()")
     assert read_search_state(database).due
-    with database.autocommit() as connection, vector_index_to_oneself(connection):
+    with database.autocommit() as connection, vector_index_lock(connection):
         fit_search_if_due(connection, 1e-9)
     after = read_search_state(database)
     assert (after.method, after.due, after.stale_users) == ("hnsw", False, 0)

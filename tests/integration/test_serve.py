@@ -16,10 +16,10 @@ import httpx2 as httpx
 import psutil
 import pytest
 
+from pgface.database.embedded.server import EmbeddedPostgres
+from pgface.database.pool import connected, initialise
 from pgface.errors import DatabaseUnreachableError
 from pgface.gallery import Gallery
-from pgface.postgres.database import connected, initialise
-from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.server.run import prepare
 from pgface.settings import Settings
 from support.certificates import make_certificate
@@ -157,7 +157,7 @@ def test_a_database_that_is_only_just_starting_is_waited_for(tmp_path: Path, mon
     monkeypatch.setattr(time, "sleep", start_meanwhile)
     try:
         with prepare(settings) as gallery:
-            assert gallery.binding.model_name == "dlib"
+            assert gallery.config.model_name == "dlib"
         assert len(waited) == 1
     finally:
         server.stop(force=True)
@@ -222,7 +222,7 @@ def test_embeddings_of_a_model_that_nobody_knows_are_bound_to_none(
         add_embedding(connection, add_user(connection, "a@example.org"), axis(1))
     assert refused().endswith(says.MODEL_OF_THE_EMBEDDINGS_IS_UNKNOWN)
     with Gallery.open(settings) as gallery:
-        assert gallery.binding.model_name is None
+        assert gallery.config.model_name is None
 
 
 def test_the_services_role_binds_nothing_and_then_serves(
@@ -256,7 +256,7 @@ def test_what_only_fails_when_it_has_begun_ends_it_too(tmp_path: Path, how: str)
     program = f"""
 import uvicorn
 from pgface.server import run
-from pgface.server.listening import Listening
+from pgface.server.sockets import Listening
 
 if __name__ == "__main__":
     with Listening("127.0.0.1", 0).sockets() as sockets:

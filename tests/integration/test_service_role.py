@@ -12,13 +12,13 @@ from psycopg import Connection, sql
 from psycopg import errors as pg
 
 from pgface.accounts import Accounts, Client, add_administrator, create_key
+from pgface.database.pool import Database, connected, initialise
+from pgface.database.roles import grant_reader
+from pgface.database.sql import queries
 from pgface.errors import (
     DatabaseAccessError,
     LoginRefusedError,
 )
-from pgface.postgres.database import Database, connected, initialise
-from pgface.postgres.roles import grant_reader
-from pgface.schema import queries
 from pgface.settings import Settings
 from support.galleries import rows
 from support.photos import Photos
@@ -162,9 +162,9 @@ def test_a_password_in_clear_is_told_to_nobody(
 
 
 LOCKS = (
-    "SELECT pg_advisory_lock(hashtext('pgface.enrollment'), 'gallery'::regclass::oid::integer)",
-    "SELECT pg_advisory_lock(hashtext('pgface.index'), 'gallery'::regclass::oid::integer)",
-    "SELECT pg_advisory_lock(hashtext('pgface.photo_files'), 'gallery'::regclass::oid::integer)",
+    "SELECT pg_advisory_lock(hashtext('pgface.gallery.enroll'), 'gallery'::regclass::oid::integer)",
+    "SELECT pg_advisory_lock(hashtext('pgface.search.vector_index'), 'gallery'::regclass::oid::integer)",
+    "SELECT pg_advisory_lock(hashtext('pgface.gallery.photos'), 'gallery'::regclass::oid::integer)",
     "SELECT pg_advisory_lock(123589401600869)",
 )
 
@@ -185,7 +185,7 @@ def test_the_readers_role_takes_no_lock_that_others_wait_for(
         began = time.monotonic()
         with database.transaction() as connection:
             connection.execute(queries()["lock_enrollment"])
-        with database.connection_of_its_own() as connection:
+        with database.dedicated_connection() as connection:
             with connection.transaction():
                 connection.execute(queries()["lock_index_row"])
                 assert connection.execute(queries()["take_index"]).fetchone()
@@ -224,8 +224,8 @@ def test_the_index_is_free_when_its_holder_is_gone(settings: Settings, database:
             connection.execute(queries()["lock_index_row"])
             return connection.execute(queries()["take_index"]).fetchone() is not None
 
-    with Database.open(settings) as other, other.connection_of_its_own() as second:
-        with database.connection_of_its_own() as first:
+    with Database.open(settings) as other, other.dedicated_connection() as second:
+        with database.dedicated_connection() as first:
             assert take(first)
             assert not take(second)
             assert take(first)  # again
@@ -239,7 +239,7 @@ def test_the_index_is_free_when_its_holder_is_gone(settings: Settings, database:
 def test_nobody_waits_for_a_lock_without_end(api: Served, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody with the right to it holds the lock of enrollments: enrolling ends with 503, and others go on."""
     assert api.execute("SHOW lock_timeout") == [("10s",)]
-    monkeypatch.setattr("pgface.postgres.database._LONGEST_TURN", 1.0)
+    monkeypatch.setattr("pgface.database.pool._LONGEST_TURN", 1.0)
     monkeypatch.setattr(api.service.inference._executor, "_max_workers", 6)  # as on a machine of six cores
     enroller, person = api.key("enroll"), api.person()
     picture = photos("Colin_Powell", 1).read_bytes()

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pgface import binary_copy
+from pgface import vectors
 from pgface.errors import ModelMismatchError, StorageError, TransferError
 from pgface.gallery import Gallery
+from pgface.operations.transfer.export import export_gallery
+from pgface.operations.transfer.load import import_gallery
 from pgface.settings import Settings
-from pgface.transfer.export import export_gallery
-from pgface.transfer.load import import_gallery
 from support.galleries import contents, in_both_schemas, rows
 from support.old_installation import some_vectors
 from support.sentences import backup as says
@@ -30,7 +30,7 @@ Change = Callable[[dict[str, Any]], Any]
 @pytest.fixture
 def filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Three people with 600 embeddings, of which some have another norm than 1, and somebody without any."""
-    monkeypatch.setattr(binary_copy, "_TOGETHER", 100)  # so that there are several blocks
+    monkeypatch.setattr(vectors, "_TOGETHER", 100)  # so that there are several blocks
     with Gallery.create(settings, model="dlib") as gallery:
         ids = [gallery.add_user(f"p{number}@example.org", f"Person «{number}»").id for number in range(4)]
         gallery.load_embeddings(np.array(ids)[np.arange(600) % 3], some_vectors(600))

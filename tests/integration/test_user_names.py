@@ -10,10 +10,10 @@ import pytest
 
 from pgface.errors import AmbiguousUserError, TransferError, UnknownUserError
 from pgface.gallery import Gallery
-from pgface.legacy.installation import read_installation
+from pgface.operations.legacy.installation import read_installation
+from pgface.operations.transfer.export import export_gallery
+from pgface.operations.transfer.load import import_gallery
 from pgface.settings import Settings
-from pgface.transfer.export import export_gallery
-from pgface.transfer.load import import_gallery
 from support.commands import Run
 from support.galleries import axis
 from support.old_installation import write_sqlite

@@ -17,12 +17,12 @@ from psycopg import Connection, Cursor
 from pgface.accounts import COMMAND_LINE, Accounts, Client, add_administrator, create_key, list_keys, read_audit
 from pgface.accounts.audit import Event
 from pgface.accounts.logins import begin_login
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 from pgface.errors import LoginRefusedError, UnknownUserError
 from pgface.gallery import Gallery
-from pgface.postgres.database import Database
-from pgface.schema import queries
 from pgface.server.app import create_app
-from pgface.server.callers import COOKIE
+from pgface.server.auth import COOKIE
 from pgface.server.web.languages import translate
 from pgface.settings import Settings
 from support.galleries import link_pack, one_value
@@ -357,7 +357,7 @@ def test_identifying_tells_who_counts(admin: TestClient, gallery: Gallery, photo
         gallery.enroll(photos(person, 7), f"{person}@example.org")
     photo = {"photo": photos("Tony_Blair", 3).read_bytes()}
     answer = admin.post("/api/v1/identify", files=photo, data={"threshold": "-1", "top": "5"}).json()
-    assert answer["gallery_threshold"] == pytest.approx(gallery.binding.identify_threshold)
+    assert answer["gallery_threshold"] == pytest.approx(gallery.config.identify_threshold)
     similarities = [match["similarity"] for match in answer["faces"][0]["matches"]]
     assert similarities[0] > answer["gallery_threshold"] > similarities[1]
 

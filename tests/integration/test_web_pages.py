@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 from pgface.accounts import Accounts, Client, read_audit
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
-from pgface.server.callers import COOKIE
+from pgface.server.auth import COOKIE
 from pgface.settings import Settings
 from support.embedded_server import eventually
 from support.galleries import link_pack
@@ -665,7 +665,7 @@ def test_errors_are_pages_for_browsers_and_problems_for_programs(inside: TestCli
 
 
 def test_every_problem_is_listed(browser: TestClient) -> None:
-    from pgface.server.problems import known_problems
+    from pgface.server.errors import known_problems
 
     page = Page(browser.get("/problems").text)
     for code, _, _ in known_problems():

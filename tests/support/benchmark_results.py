@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgface.benchmark.facts import Server
-from pgface.benchmark.results import (
+from pgface.operations.bench.facts import Server
+from pgface.operations.bench.results import (
     Comparison,
     Crowd,
     Curve,
@@ -15,9 +15,9 @@ from pgface.benchmark.results import (
     Proportion,
     Relation,
 )
-from pgface.benchmark.run import Benchmark
-from pgface.benchmark.synthetic import Kind
-from pgface.benchmark.timing import Ratio
+from pgface.operations.bench.run import Benchmark
+from pgface.operations.bench.synthetic import Kind
+from pgface.operations.bench.timing import Ratio
 
 ALL = Proportion.of(1_000, 1_000)
 MEBI = 1024 * 1024

@@ -13,8 +13,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from pgface.database.pool import initialise
 from pgface.gallery import Gallery
-from pgface.postgres.database import initialise
 from pgface.settings import Settings
 
 _numbers = count(1)

@@ -15,7 +15,7 @@ import psycopg
 CLIENT = """
 import sys
 from pathlib import Path
-from pgface.postgres.embedded import EmbeddedPostgres
+from pgface.database.embedded.server import EmbeddedPostgres
 print(EmbeddedPostgres(Path(sys.argv[1])).start(), flush=True)
 sys.stdin.readline()
 """

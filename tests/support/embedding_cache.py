@@ -10,7 +10,7 @@ from threading import Lock
 from unittest.mock import patch
 
 from pgface.faces.engine import Choose, Face, ModelIdentity, every_face
-from pgface.faces.insightface import InsightFaceEngine
+from pgface.faces.engines.insightface import InsightFaceEngine
 from pgface.faces.pixels import RGBImage
 
 _MOST = 300

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pgface.faces.engine import Face
-from pgface.faces.liveness import Pose, Turn
+from pgface.faces.liveness.head_turns import Pose, Turn
 from pgface.faces.pixels import RGBImage
 from support.moving_heads import STATIONS, path, tilted, turned
 

@@ -24,12 +24,12 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from pgface.accounts import Accounts, passwords
+from pgface.database.embedded import cluster
+from pgface.database.embedded.server import EmbeddedPostgres
+from pgface.database.pool import Database, connected
+from pgface.database.roles import grant_reader, grant_service
 from pgface.faces import liveness
 from pgface.gallery import Gallery
-from pgface.postgres import cluster
-from pgface.postgres.database import Database, connected
-from pgface.postgres.embedded import EmbeddedPostgres
-from pgface.postgres.roles import grant_reader, grant_service
 from pgface.settings import MEBI, Settings
 from support.commands import Run, environment_of, runner
 from support.databases import Databases, Template

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from psycopg import Connection, sql
 from psycopg.conninfo import conninfo_to_dict
 
-from pgface.benchmark.synthetic import Kind, SyntheticPeople
-from pgface.bulk import copy_embeddings
 from pgface.gallery import Gallery
-from pgface.private_folder import private_folder
+from pgface.gallery.bulk import copy_embeddings
+from pgface.operations.bench.synthetic import Kind, SyntheticPeople
+from pgface.system.private_folder import private_folder
 
 ODD_SCHEMA = 'Odd "gallery" schema'
 """A name that needs quoting, so that one place that forgets it fails."""

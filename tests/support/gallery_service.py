@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 
 from pgface.accounts.logins import begin_login
 from pgface.gallery import Gallery
-from pgface.server.callers import COOKIE
+from pgface.server.auth import COOKIE
 from pgface.settings import Settings
 from support.databases import create_database, drop_database
 from support.galleries import ODD_SCHEMA

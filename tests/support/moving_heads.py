@@ -15,7 +15,7 @@ from skimage.transform import AffineTransform, warp
 
 from pgface.accounts import Challenge, Client, FaceLogin, NewLogin
 from pgface.faces.engine import Face
-from pgface.faces.liveness import Pose as Asked
+from pgface.faces.liveness.head_turns import Pose as Asked
 from pgface.faces.pixels import RGBImage
 
 Pose = tuple[float, float]

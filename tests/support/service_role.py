@@ -10,9 +10,9 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from pgface.database.pool import connected
+from pgface.database.roles import grant_service
 from pgface.gallery import Gallery
-from pgface.postgres.database import connected
-from pgface.postgres.roles import grant_service
 from pgface.settings import Settings
 
 _numbers = count(1)

@@ -12,7 +12,7 @@ from babel.messages.pofile import read_po
 from pgface import accounts
 from pgface.accounts import SCOPES
 from pgface.server import web
-from pgface.server.problems import known_problems, public_sentences
+from pgface.server.errors import known_problems, public_sentences
 
 FOLDER = Path(str(resources.files(web)))
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont, features
 
-from pgface import annotate as module
-from pgface import fonts
-from pgface.annotate import Annotated, annotate
+from pgface.faces import annotate as module
+from pgface.faces import fonts
+from pgface.faces.annotate import Annotated, annotate
 from pgface.faces.engine import Box, RawDetection
 from pgface.faces.quality import describe
 from pgface.results import Identification, IdentifiedFace, Match
@@ -173,7 +173,7 @@ def test_the_answer_is_on_the_picture() -> None:
 
 def test_the_base_package_draws_european_names_where_a_machine_has_no_fonts(tmp_path: Path) -> None:
     program = f"""
-from pgface import fonts
+from pgface.faces import fonts
 fonts._of_machine = lambda: iter(())
 fonts._PACKAGES = fonts._PACKAGES[:1]
 assert len(fonts._font_files()) == 2, fonts._font_files()  # upright and italic

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pgface.backup import programs
-from pgface.backup.programs import client_environment, find_pg_dump, find_pg_restore
 from pgface.errors import PostgresProgramError
+from pgface.operations.backup import programs
+from pgface.operations.backup.programs import client_environment, find_pg_dump, find_pg_restore
 from support.sentences import backup as says
 
 

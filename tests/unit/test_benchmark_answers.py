@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pgface.benchmark.answers import ExactAnswers, exact_answers, threshold_at_fpir
-from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
+from pgface.operations.bench.answers import ExactAnswers, exact_answers, threshold_at_fpir
+from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
 
 PEOPLE = SyntheticPeople(Kind.CLUSTERED, seed=3)
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from pgface.benchmark.forecast import Forecast, steps_of
-from pgface.benchmark.measure import Plan
+from pgface.operations.bench.forecast import Forecast, steps_of
+from pgface.operations.bench.measure import Plan
 
 
 def told(people: int, plan: Plan) -> list[str]:

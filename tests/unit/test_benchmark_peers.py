@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pgface.benchmark.peers import EFFORTS, Peer, installed_peers
-from pgface.benchmark.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
+from pgface.operations.bench.peers import EFFORTS, Peer, installed_peers
+from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
 from support.sentences import benchmark as says
 
 PEOPLE = SyntheticPeople(Kind.CLUSTERED)
@@ -36,7 +36,7 @@ def test_numpy_is_always_there() -> None:
 def test_what_is_not_installed_is_said() -> None:
     program = (
         "import sys; sys.modules['faiss'] = sys.modules['hnswlib'] = None\n"
-        "from pgface.benchmark.peers import installed_peers, missing_peers\n"
+        "from pgface.operations.bench.peers import installed_peers, missing_peers\n"
         "print([make().name for make in installed_peers()], *missing_peers(), sep='\\n')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

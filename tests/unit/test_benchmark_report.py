@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from pgface.benchmark.advice import advice
-from pgface.benchmark.plot import draw
-from pgface.benchmark.report import rows, table
-from pgface.benchmark.results import GalleryResult, Latency, Proportion, Relation
-from pgface.benchmark.synthetic import Kind
 from pgface.errors import StorageError
+from pgface.operations.bench.advice import advice
+from pgface.operations.bench.plot import draw
+from pgface.operations.bench.report import rows, table
+from pgface.operations.bench.results import GalleryResult, Latency, Proportion, Relation
+from pgface.operations.bench.synthetic import Kind
 from support.benchmark_results import ALL, MEBI, benchmark, compared, crowd, curve, latency, result
 from support.sentences import benchmark as says
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pgface.benchmark.timing import Ratio, compare, in_turn, interleave
+from pgface.operations.bench.timing import Ratio, compare, in_turn, interleave
 
 
 def test_the_order_turns_round_in_every_round() -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pgface.faces.budget import MOST_OVERTAKEN, ByteBudget
+from pgface.faces.decoding.budget import MOST_OVERTAKEN, ByteBudget
 from support.sentences import photos as says
 
 SOON = 10.0
@@ -142,7 +142,7 @@ def test_two_threads_that_each_want_a_second_share_do_not_wait_for_each_other() 
 def test_a_forked_process_does_not_wait_for_its_parents_threads() -> None:
     code = """
         import os, threading
-        from pgface.faces.budget import ByteBudget
+        from pgface.faces.decoding.budget import ByteBudget
         budget, holds = ByteBudget(), threading.Event()
         def hold():
             with budget.share(100, 100):

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from pgface.cli.models import app
 from pgface.cli.output import NONE
 from pgface.errors import LicenseNotAcceptedError, ModelDownloadError, UnknownModelError, WeightsMismatchError
-from pgface.faces import models
-from pgface.faces.liveness_models import OWN
+from pgface.faces.liveness.models import OWN
+from pgface.faces.models.registry import REGISTRY
 from pgface.settings import get_settings
 from support.liveness_networks import that_gives
 from support.sentences import models as says
@@ -46,7 +46,7 @@ def test_list(data_dir: Path) -> None:
         assert words in table
     assert max(len(line) for line in table.splitlines() if "-D" in line) <= 80
     listed = {model["name"]: model for model in run_json("list")["models"]}
-    assert list(listed) == list(models.REGISTRY)
+    assert list(listed) == list(REGISTRY)
     buffalo = listed["buffalo_l"]
     assert buffalo["installed"] is False
     assert buffalo["commercial_use"] is False

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from pgface.confidence import CONFIDENCE_OF_FMR, anchors_of, confidence
-from pgface.faces.models import REGISTRY
+from pgface.faces.models.registry import REGISTRY
+from pgface.thresholds import CONFIDENCE_OF_FMR, anchors_of, confidence
 
 ANCHORS = anchors_of([(1e-4, 0.3, False), (0.5, 0.0, False), (1e-3, 0.2, False), (1e-6, 0.5, True)])
 

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import pytest
 from ruamel.yaml import YAML
 
-from pgface.backup.programs import INSTALLED
 from pgface.cli.listening import PORT
-from pgface.deployment import CONTAINER_ID, Owner, make_secrets
-from pgface.postgres.server_settings import FIXED_SETTINGS, fitted_settings
+from pgface.database.embedded.settings import FIXED_SETTINGS, fitted_settings
+from pgface.operations.backup.programs import INSTALLED
+from pgface.operations.deployment import CONTAINER_ID, Owner, make_secrets
 from pgface.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from pgface.errors import PhotoFormatError
-from pgface.faces.image import PhotoLimits, PhotoSource, open_photo
+from pgface.faces.photo import PhotoLimits, PhotoSource, open_photo
 from pgface.faces.pixels import RGBImage
 from support.pictures import encoded, png, png16, tiff_of
 from support.sentences import photos as says

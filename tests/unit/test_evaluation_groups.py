@@ -10,7 +10,7 @@ import pytest
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.comparisons import compare_all
-from pgface.evaluation.embedded import EmbeddedPhotos, Refusal
+from pgface.evaluation.embeddings import EmbeddedPhotos, Refusal
 from pgface.evaluation.groups import Attributes, check_attributes, differentials, group_rates, read_attributes
 from pgface.evaluation.photos import LabelledPhoto
 from support.evaluated_people import photos

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pgface.errors import LivenessError, ModelNotInstalledError
 from pgface.faces.engine import Box, Detection, RawDetection
-from pgface.faces.face_motion import (
+from pgface.faces.liveness.motion import (
     EYE_DISTANCE,
     LEAST_RELIEF,
     LEAST_RESIDUAL,
@@ -27,7 +27,7 @@ from pgface.faces.face_motion import (
     face_patch,
     require_head,
 )
-from pgface.faces.face_relief import AXES, Relief, face_depth, grid, relief_of
+from pgface.faces.liveness.relief import AXES, Relief, face_depth, grid, relief_of
 from pgface.faces.quality import describe
 from support.sentences import accounts as says
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pgface.errors import GalleryError
-from pgface.index.definition import METHODS, Definition, advised_lists, advised_probes, define
-from pgface.index.exact import nearest
-from pgface.signals import ended_as_by_ctrl_c, undisturbed
+from pgface.search.vector_index.definition import METHODS, Definition, advised_lists, advised_probes, define
+from pgface.search.vector_index.exact import nearest
+from pgface.system.signals import ignore_termination, termination_as_keyboard_interrupt
 from support.sentences import search as says
 
 MEBI = 1024 * 1024
@@ -113,8 +113,8 @@ def test_where_there_are_fewer_than_asked_for_the_rest_is_nobody() -> None:
 
 def test_a_request_to_end_is_taken_as_ctrl_c_and_not_while_things_are_put_in_order() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with ended_as_by_ctrl_c():
-        with undisturbed():
+    with termination_as_keyboard_interrupt():
+        with ignore_termination():
             signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
@@ -124,7 +124,7 @@ def test_a_request_to_end_is_taken_as_ctrl_c_and_not_while_things_are_put_in_ord
 def test_a_signal_that_was_ignored_stays_so() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     try:
-        with ended_as_by_ctrl_c():
+        with termination_as_keyboard_interrupt():
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -135,7 +135,7 @@ def test_other_threads_leave_the_signals_alone() -> None:
     seen = []
 
     def look() -> None:
-        with ended_as_by_ctrl_c(), undisturbed():
+        with termination_as_keyboard_interrupt(), ignore_termination():
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=look)

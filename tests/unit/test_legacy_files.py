@@ -17,12 +17,12 @@ import pytest
 from numpy.typing import NDArray
 
 from pgface.errors import MigrationError
-from pgface.legacy.installation import OldInstallation, read_installation
-from pgface.legacy.labels import read_owners
-from pgface.legacy.moments import moment
-from pgface.legacy.sqlite import read_sqlite
-from pgface.legacy.vectors import open_vectors, vector_problems
-from pgface.people import UNUSABLE_PASSWORD
+from pgface.gallery.users import UNUSABLE_PASSWORD
+from pgface.operations.legacy.dates import moment
+from pgface.operations.legacy.installation import OldInstallation, read_installation
+from pgface.operations.legacy.labels import read_owners
+from pgface.operations.legacy.sqlite import read_sqlite
+from pgface.operations.legacy.vectors import open_vectors, vector_problems
 from support.old_installation import (
     OWNERS,
     PHOTOS,

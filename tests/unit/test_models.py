@@ -26,10 +26,10 @@ from pgface.errors import (
     WeightsMismatchError,
 )
 from pgface.faces import load_engine, model_defaults
-from pgface.faces.download import fetch
-from pgface.faces.install import FileCheck, install, status, statuses, verify
-from pgface.faces.liveness_models import LIVENESS_MODELS
-from pgface.faces.models import (
+from pgface.faces.liveness.models import LIVENESS_MODELS
+from pgface.faces.models.download import fetch
+from pgface.faces.models.install import FileCheck, install, status, statuses, verify
+from pgface.faces.models.registry import (
     ARCFACE_THRESHOLDS,
     DET_500M,
     REGISTRY,

@@ -9,11 +9,11 @@ import pytest
 
 # Not at their first use: by then this process is a user who may not read them.
 import pgface.cli.models
-import pgface.faces.pack  # noqa: F401
-from pgface.backup.whole_file import whole_file
+import pgface.faces.models.pack  # noqa: F401
 from pgface.errors import StorageError
-from pgface.ownership import other_owner, reason_with_owner
-from pgface.photo_files import PhotoFiles
+from pgface.gallery.photos import PhotoFiles
+from pgface.operations.backup.atomic_file import whole_file
+from pgface.system.ownership import other_owner, reason_with_owner
 from support.commands import runner
 from support.sentences import commands as says
 from support.users import as_user

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from pgface.cli.commands import app
-from pgface.deployment import CONTAINER_ID, Owner, default_owner, make_secrets
 from pgface.errors import StorageError
+from pgface.operations.deployment import CONTAINER_ID, Owner, default_owner, make_secrets
 from support.sentences import commands as says
 
 ME = Owner(os.geteuid(), os.getegid())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgface.postgres.server_settings import fitted_settings
+from pgface.database.embedded.settings import fitted_settings
 
 MEBI = 1024 * 1024
 GIBI = 1024 * MEBI

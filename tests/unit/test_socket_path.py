@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from pgface.database.embedded.socket import SOCKET_PATH_BYTES, forget, reachable
 from pgface.errors import EmbeddedPostgresError
-from pgface.postgres.socket_path import SOCKET_PATH_BYTES, forget, reachable
 from support.sentences import database as says
 
 SOCKET = len("/.s.PGSQL.5432")

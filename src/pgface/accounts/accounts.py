@@ -26,13 +26,13 @@ from pgface.accounts.logins import (
     logins_of,
 )
 from pgface.accounts.passwords import even_out, hash_password, own_kind, prove, renewed, require_good_password
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
 from pgface.gallery import Gallery
-from pgface.people import UserRef, add_user, clean_email, clean_name, get_user, is_email, is_reserved
-from pgface.postgres.database import Database
+from pgface.gallery.users import UserRef, add_user, clean_email, clean_name, get_user, is_email, is_reserved
 from pgface.results import User
-from pgface.schema import queries
-from pgface.texts import email_spellings, same_email
+from pgface.text import email_spellings, same_email
 
 _SECONDS_BETWEEN_LOOKS: Final = 300.0
 """At the kinds of all hashes, which takes one pass over the users."""

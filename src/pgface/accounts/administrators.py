@@ -10,10 +10,10 @@ from psycopg.rows import class_row, scalar_row
 
 from pgface.accounts.audit import Event, record
 from pgface.accounts.client import Client
-from pgface.people import UserRef, get_user
-from pgface.postgres.database import Database
+from pgface.database.pool import Database
+from pgface.database.sql import queries
+from pgface.gallery.users import UserRef, get_user
 from pgface.results import User
-from pgface.schema import queries
 
 
 @dataclass(frozen=True, slots=True)

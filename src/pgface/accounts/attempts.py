@@ -9,11 +9,11 @@ from typing import Final, Literal
 import psycopg
 
 from pgface.accounts.client import Client
+from pgface.accounts.tokens import token_hash
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 from pgface.errors import TooManyAttemptsError
-from pgface.postgres.database import Database
-from pgface.schema import queries
-from pgface.texts import email_spellings
-from pgface.tokens import token_hash
+from pgface.text import email_spellings
 
 Method = Literal["password", "face"]
 """Each is counted by itself: who fails with the one can still go by the other."""

@@ -11,9 +11,9 @@ import psycopg
 from psycopg.rows import class_row, tuple_row
 
 from pgface.accounts.client import Client
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 from pgface.errors import PgfaceError
-from pgface.postgres.database import Database
-from pgface.schema import queries
 
 Event = Literal[
     "register",

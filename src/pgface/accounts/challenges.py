@@ -19,12 +19,12 @@ from cryptography.fernet import Fernet
 from psycopg.rows import tuple_row
 
 from pgface.accounts.attempts import Attempt
+from pgface.accounts.tokens import token_hash
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 from pgface.errors import LivenessError
-from pgface.faces.liveness import HeadTurns, Pose
-from pgface.postgres.database import Database
-from pgface.schema import queries
+from pgface.faces.liveness.head_turns import HeadTurns, Pose
 from pgface.settings import LoginPolicy
-from pgface.tokens import token_hash
 
 SECONDS: Final = 120
 """From when a challenge is handed out until it has been answered."""

@@ -13,9 +13,9 @@ from typing import Final
 import psycopg
 
 from pgface.accounts.client import Client
-from pgface.postgres.database import Database
-from pgface.schema import queries
-from pgface.tokens import token_hash
+from pgface.accounts.tokens import token_hash
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 
 MOST_ACCOUNTS: Final = 4
 """Of one browser."""

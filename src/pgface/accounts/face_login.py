@@ -19,6 +19,7 @@ from pgface.accounts.challenges import Challenge, Challenges, FaceAttempt
 from pgface.accounts.client import Client
 from pgface.accounts.logins import NewLogin, begin_login
 from pgface.accounts.used_frames import FrameDigests, remember, require_unused
+from pgface.database.sql import queries
 from pgface.errors import (
     GalleryError,
     LivenessError,
@@ -29,14 +30,13 @@ from pgface.errors import (
     TooManyAttemptsError,
 )
 from pgface.faces.engine import Detection, Face
-from pgface.faces.image import PhotoLimits, PhotoSource, open_photo
-from pgface.faces.liveness import HeadTurns, draw_course
+from pgface.faces.liveness.head_turns import HeadTurns, draw_course
+from pgface.faces.liveness.presentation_attack import AttackDetector, load_attack_detectors, require_live
+from pgface.faces.photo import PhotoLimits, PhotoSource, open_photo
 from pgface.faces.pixels import RGBImage
-from pgface.faces.presentation_attack import AttackDetector, load_attack_detectors, require_live
 from pgface.gallery import Gallery
-from pgface.schema import queries
 from pgface.settings import Settings
-from pgface.texts import same_email
+from pgface.text import same_email
 
 MOST_FRAMES: Final = 20
 """Of one request: two seconds."""
@@ -97,7 +97,7 @@ class FaceLogin:
             proof = self._accounts.check_password(given or "", password or "", client=client, event="login by face")
         attempt = self._begin(given, client)
         head = HeadTurns(
-            draw_course(looks_up=self._gallery.engine.measures_pitch), self._gallery.binding.verify_threshold
+            draw_course(looks_up=self._gallery.engine.measures_pitch), self._gallery.config.verify_threshold
         )
         user_id = None if given is None else self._user_id(given)
         began = FaceAttempt(policy, attempt, user_id, head, proof)
@@ -257,7 +257,7 @@ class FaceLogin:
     def _search(self, embedding: NDArray[np.float32]) -> _Recognised:
         # Also those below the threshold, because one of them may be the runner-up.
         nearest = self._gallery.identify_embedding(embedding, threshold=-1, top=2)
-        if not nearest or nearest[0].similarity < self._gallery.binding.identify_threshold:
+        if not nearest or nearest[0].similarity < self._gallery.config.identify_threshold:
             raise _NotRecognisedError("nobody is similar enough", nearest[0].similarity if nearest else None)
         best, *others = nearest
         if others and best.similarity - others[0].similarity < self._settings.login_margin:

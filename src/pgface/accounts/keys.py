@@ -12,12 +12,12 @@ from psycopg.rows import class_row
 
 from pgface.accounts.audit import record
 from pgface.accounts.client import Client
+from pgface.accounts.tokens import token_hash
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 from pgface.errors import AccountError, KeyRefusedError, UnknownKeyError
-from pgface.people import id_in_range
-from pgface.postgres.database import Database
-from pgface.schema import queries
-from pgface.texts import cleaned, is_visible
-from pgface.tokens import token_hash
+from pgface.gallery.users import id_in_range
+from pgface.text import cleaned, is_visible
 
 Scope = Literal["identify", "verify", "enroll", "admin", "metrics"]
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)

@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from pgface.accounts.tokens import token_hash
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 from pgface.errors import NotLoggedInError
-from pgface.postgres.database import Database
-from pgface.schema import queries
-from pgface.tokens import token_hash
 
 _TOKEN_BYTES = 32
 

@@ -26,8 +26,8 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from zxcvbn import zxcvbn
 
 from pgface.errors import WeakPasswordError
-from pgface.forks import call_after_fork
-from pgface.machine import usable_cores
+from pgface.system.forks import call_after_fork
+from pgface.system.resources import usable_cores
 
 LONGEST = 1_024
 """Characters; more are refused before they cost a hash."""

@@ -22,10 +22,10 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import scalar_row
 
+from pgface.database.sql import queries
 from pgface.errors import LivenessError
-from pgface.faces.engine import EMBEDDING_DIMENSION
 from pgface.faces.pixels import RGBImage
-from pgface.schema import queries
+from pgface.vectors import EMBEDDING_DIMENSION
 
 _HASHES: Final = 4
 """Digests of an embedding."""

@@ -8,7 +8,7 @@ import sys
 
 from pgface.cli.streams import prepare_streams, print_version
 from pgface.errors import PgfaceError
-from pgface.ownership import reason_with_owner
+from pgface.system.ownership import reason_with_owner
 
 
 def main() -> None:

@@ -21,11 +21,11 @@ from pgface.accounts.attempts import prune_attempts
 from pgface.cli.gallery import user_ref
 from pgface.cli.output import JsonOption, print_json, print_table, say, when
 from pgface.cli.users import LimitOption, UserArgument
+from pgface.database.pool import Database, connected
+from pgface.database.roles import READER, SERVICE, grant_reader, grant_service, require_own
 from pgface.gallery import Gallery
-from pgface.postgres.database import Database, connected
-from pgface.postgres.roles import READER, SERVICE, grant_reader, grant_service, require_own
 from pgface.settings import get_settings
-from pgface.texts import counted
+from pgface.text import counted
 
 tokens_app = typer.Typer(help="Logins of people.", no_args_is_help=True)
 keys_app = typer.Typer(help="API keys of programs.", no_args_is_help=True)

@@ -8,8 +8,8 @@ from pgface.accounts import COMMAND_LINE, add_administrator, list_administrators
 from pgface.cli.gallery import user_ref
 from pgface.cli.output import JsonOption, print_json, print_table, say, when
 from pgface.cli.users import UserArgument
-from pgface.people import full_name, shown_email
-from pgface.postgres.database import Database
+from pgface.database.pool import Database
+from pgface.gallery.users import full_name, shown_email
 from pgface.settings import get_settings
 
 app = typer.Typer(help="People who look after the gallery in the web service.", no_args_is_help=True)

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from pgface.cli.output import JsonOption, print_json, print_titled, say
-from pgface.evaluation.audit_page import write_audit_page
-from pgface.evaluation.audit_report import audit_summary, audit_tables
-from pgface.evaluation.pages import require_page_packages, require_place
+from pgface.evaluation.reports.audit_page import write_audit_page
+from pgface.evaluation.reports.audit_report import audit_summary, audit_tables
+from pgface.evaluation.reports.pages import require_page_packages, require_place
 from pgface.evaluation.run import audit_gallery as audited
-from pgface.faces.image import PhotoLimits
+from pgface.faces.photo import PhotoLimits
 from pgface.settings import get_settings
 
 app = typer.Typer()

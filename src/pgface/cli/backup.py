@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from pgface.backup import BackupReport, Manifest, RestoreReport, Verified, back_up, restore, verify
 from pgface.cli.output import JsonOption, print_error, print_json, progress, say
 from pgface.errors import PassphraseError
+from pgface.operations.backup import BackupReport, Manifest, Verified, back_up, verify
+from pgface.operations.backup.restore import RestoreReport, restore
 from pgface.settings import Settings, get_settings
-from pgface.signals import ended_as_by_ctrl_c
-from pgface.texts import counted
+from pgface.system.signals import termination_as_keyboard_interrupt
+from pgface.text import counted
 
 app = typer.Typer()
 
@@ -41,7 +42,7 @@ def backup(
     passphrase = _given_passphrase(settings, passphrase_file)
     if passphrase is None and encrypt:
         passphrase = _asked_passphrase(new=True)
-    with ended_as_by_ctrl_c(), progress() as show:
+    with termination_as_keyboard_interrupt(), progress() as show:
         report = back_up(
             settings, file, embeddings_only=embeddings_only, passphrase=passphrase, replace=force, on_photos=show
         )
@@ -81,7 +82,7 @@ def restore_command(
             asked.append(_asked_passphrase(new=False))
         return asked[0]
 
-    with ended_as_by_ctrl_c():
+    with termination_as_keyboard_interrupt():
         if only_verify:
             verified = verify(settings, file, passphrase)
             if json:

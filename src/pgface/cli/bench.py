@@ -14,18 +14,18 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from pgface.benchmark.advice import advice
-from pgface.benchmark.measure import Plan
-from pgface.benchmark.peers import missing_peers
-from pgface.benchmark.plot import SUFFIXES, draw
-from pgface.benchmark.report import rows, table
-from pgface.benchmark.results import GalleryResult
-from pgface.benchmark.run import run
-from pgface.benchmark.synthetic import Kind
 from pgface.cli.output import console, errors, note, require_writable, say
-from pgface.plotting import require_matplotlib
+from pgface.evaluation.reports.plotting import require_matplotlib
+from pgface.operations.bench.advice import advice
+from pgface.operations.bench.measure import Plan
+from pgface.operations.bench.peers import missing_peers
+from pgface.operations.bench.plot import SUFFIXES, draw
+from pgface.operations.bench.report import rows, table
+from pgface.operations.bench.results import GalleryResult
+from pgface.operations.bench.run import run
+from pgface.operations.bench.synthetic import Kind
 from pgface.settings import get_settings
-from pgface.texts import counted
+from pgface.text import counted
 
 app = typer.Typer()
 

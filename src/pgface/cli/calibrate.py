@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from pgface.binding import Binding, read_anchors, read_binding
 from pgface.cli.gallery import FaceOption, WhichFaceOption
 from pgface.cli.output import (
     JsonOption,
@@ -20,11 +19,9 @@ from pgface.cli.output import (
     say,
     when,
 )
-from pgface.confidence import Anchor
-from pgface.evaluation.advice import Advice, advise
-from pgface.evaluation.calibration import Calibration, ThresholdChange
-from pgface.evaluation.history import Kind, PastCalibration, current, history
-from pgface.evaluation.report import percent
+from pgface.database.pool import Database
+from pgface.evaluation.calibrate import Calibration, ThresholdChange
+from pgface.evaluation.reports.evaluation_report import percent
 from pgface.evaluation.run import (
     apply_calibration,
     enrolled_people,
@@ -32,9 +29,10 @@ from pgface.evaluation.run import (
     propose_to_follow,
 )
 from pgface.faces import model_defaults
-from pgface.postgres.database import Database
+from pgface.gallery.config import GalleryConfig, read_config
 from pgface.settings import get_settings
-from pgface.texts import counted
+from pgface.text import counted
+from pgface.thresholds import Advice, Anchor, Kind, PastCalibration, advise, current, history
 
 app = typer.Typer()
 
@@ -141,13 +139,13 @@ def thresholds(
 ) -> None:
     """Say which thresholds are in use, where they come from, and what similarities mean."""
     with Database.open(get_settings()) as database:
-        binding, anchors, past = read_binding(database), read_anchors(database), history(database)
-        advice = advise(binding, past, enrolled_people(database))
+        config, past = read_config(database), history(database)
+        advice = advise(config, past, enrolled_people(database))
     if json:
         print_json(
             {
-                "verify_threshold": binding.verify_threshold,
-                "identify_threshold": binding.identify_threshold,
+                "verify_threshold": config.verify_threshold,
+                "identify_threshold": config.identify_threshold,
                 "advised_identify_threshold": advice.threshold,
                 "people_enrolled": advice.people,
                 "calibration_due": advice.due,
@@ -158,31 +156,31 @@ def thresholds(
                         "fmr": anchor.fmr,
                         "extrapolated": anchor.extrapolated,
                     }
-                    for anchor in anchors
+                    for anchor in config.anchors
                 ],
                 "history": [row.to_json() for row in past],
             }
         )
         return
-    print_facts(_in_use(binding, past, advice))
+    print_facts(_in_use(config, past, advice))
     if show_history:
         console.print()
         _print_history(past)
         return
-    _print_meanings(anchors)
+    _print_meanings(config.anchors)
 
 
-def _in_use(binding: Binding, past: list[PastCalibration], advice: Advice) -> list[tuple[str, object]]:
-    defaults = model_defaults(binding.model_name or "")
+def _in_use(config: GalleryConfig, past: list[PastCalibration], advice: Advice) -> list[tuple[str, object]]:
+    defaults = model_defaults(config.model_name or "")
     published = {"verify": defaults.verify_threshold, "identify": defaults.identify_threshold}
-    facts: list[tuple[str, object]] = [("model", binding.model_name)]
-    in_use: dict[Kind, float] = {"verify": binding.verify_threshold, "identify": binding.identify_threshold}
+    facts: list[tuple[str, object]] = [("model", config.model_name)]
+    in_use: dict[Kind, float] = {"verify": config.verify_threshold, "identify": config.identify_threshold}
     for kind, threshold in in_use.items():
-        row = current(past, kind, binding)
+        row = current(past, kind, config)
         if row is not None:
             origin = _origin(row)
-        elif binding.model_name is not None and threshold == published[kind]:
-            origin = f"published with {binding.model_name}: {defaults.source}"
+        elif config.model_name is not None and threshold == published[kind]:
+            origin = f"published with {config.model_name}: {defaults.source}"
         else:
             origin = "set by hand, or the specification's"
         facts.append((f"threshold to {kind}", f"{threshold:.4f}"))

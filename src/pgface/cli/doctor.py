@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from pgface.cli.output import JsonOption, console, print_error, print_json, printable, say
-from pgface.doctor import CHECKS, Finding, State, diagnose, mend
+from pgface.operations.doctor import CHECKS, Finding, State, diagnose, mend
 from pgface.settings import get_settings
-from pgface.texts import counted
+from pgface.text import counted
 
 app = typer.Typer()
 

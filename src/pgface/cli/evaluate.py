@@ -12,9 +12,9 @@ from pgface.cli.output import JsonOption, as_given, console, print_error, print_
 from pgface.errors import SchemaMissingError
 from pgface.evaluation.cache import forget
 from pgface.evaluation.evaluate import Evaluation
-from pgface.evaluation.evaluation_page import write_evaluation_page
-from pgface.evaluation.pages import require_page_packages, require_place
-from pgface.evaluation.report import summary, tables
+from pgface.evaluation.reports.evaluation_page import write_evaluation_page
+from pgface.evaluation.reports.evaluation_report import summary, tables
+from pgface.evaluation.reports.pages import require_page_packages, require_place
 from pgface.evaluation.run import (
     EvaluatedModel,
     PhotoEmbedding,
@@ -25,7 +25,7 @@ from pgface.evaluation.run import (
     named_model,
 )
 from pgface.faces.choice import WhichFace
-from pgface.faces.image import PhotoLimits
+from pgface.faces.photo import PhotoLimits
 from pgface.settings import Settings, get_settings
 
 app = typer.Typer()

@@ -10,9 +10,9 @@ from pathlib import Path
 from pgface.cli.output import as_given, print_error, print_json, progress, say
 from pgface.errors import DatabaseUnreachableError, StorageError
 from pgface.faces.choice import WhichFace
-from pgface.folder import FolderReport
 from pgface.gallery import Gallery
-from pgface.texts import counted
+from pgface.gallery.enroll_folder import FolderReport
+from pgface.text import counted
 
 
 def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_file: Path | None, json: bool) -> None:

@@ -20,6 +20,7 @@ from pgface.cli.output import (
     print_table,
     say,
 )
+from pgface.database.sql import init_sql
 from pgface.errors import (
     EmbeddingError,
     FaceOfAnotherUserError,
@@ -28,15 +29,14 @@ from pgface.errors import (
     StorageError,
     UnknownUserError,
 )
-from pgface.people import full_name, shown_email
-from pgface.schema import init_sql
+from pgface.gallery.users import full_name, shown_email
 from pgface.settings import get_settings
-from pgface.texts import counted
+from pgface.text import counted
 
 if TYPE_CHECKING:
     from pgface.faces.choice import WhichFace
     from pgface.gallery import Gallery
-    from pgface.people import UserRef
+    from pgface.gallery.users import UserRef
     from pgface.results import Comparison, Enrollment, Identification, Status, Verification
 
 app = typer.Typer()
@@ -276,10 +276,10 @@ def identify(
                 annotate_to = None  # the next picture would fail as this one did; the answers are still wanted
             except _OF_ONE_PHOTO as error:
                 failed.append(_failure(photo, error))
-        binding = gallery.binding
+        config = gallery.config
     if json:
-        used = binding.identify_threshold if threshold is None else threshold
-        output = {"model": binding.model_name, "threshold": used, "photos": [a.to_json() for a in answers]}
+        used = config.identify_threshold if threshold is None else threshold
+        output = {"model": config.model_name, "threshold": used, "photos": [a.to_json() for a in answers]}
         print_json(output | ({"failed": failed} if failed else {}))
     elif answers:
         _print_identifications(answers)
@@ -344,13 +344,13 @@ def compare(
 @app.command()
 def status(json: JsonOption = False) -> None:
     """Show the gallery, its model and its server."""
-    from pgface.binding import GalleryModel, read_binding
-    from pgface.postgres.database import Database
-    from pgface.status import read_status
+    from pgface.database.pool import Database
+    from pgface.gallery.model import GalleryModel
+    from pgface.gallery.status import read_status
 
     settings = get_settings()
     with Database.open(settings) as database:
-        model = GalleryModel(settings, read_binding(database), None)
+        model = GalleryModel(settings, database)
         found = read_status(database, settings, model)
     if json:
         print_json(found.to_json())
@@ -421,8 +421,8 @@ def _of_100(confidence: float | None) -> str:
 
 def _annotate(photo: Path, answer: Identification, file: Path) -> tuple[str, ...]:
     """Write the picture, and return what its labels could not say."""
-    from pgface.annotate import annotate
-    from pgface.faces.image import PhotoLimits, open_photo
+    from pgface.faces.annotate import annotate
+    from pgface.faces.photo import PhotoLimits, open_photo
 
     with open_photo(photo, PhotoLimits.from_settings(get_settings())) as opened:
         annotated = annotate(opened.pixels, answer)

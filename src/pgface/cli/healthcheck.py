@@ -9,7 +9,7 @@ import typer
 from pgface.cli.listening import HOST, PORT, CertificateOption, HostOption, PortOption
 from pgface.cli.output import say
 from pgface.server.healthcheck import check_health
-from pgface.server.listening import Listening
+from pgface.server.sockets import Listening
 
 app = typer.Typer()
 

@@ -23,7 +23,8 @@ from pgface.cli.output import (
     say,
     when,
 )
-from pgface.index import (
+from pgface.database.pool import Database
+from pgface.search.vector_index import (
     IndexBuild,
     IndexCheck,
     IndexStatus,
@@ -35,12 +36,11 @@ from pgface.index import (
     check_index,
     read_index_status,
 )
-from pgface.index import Progress as BuildProgress
-from pgface.index.advice import IndexAdvice, advise_indexes
-from pgface.postgres.database import Database
+from pgface.search.vector_index import Progress as BuildProgress
+from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
 from pgface.settings import get_settings
-from pgface.signals import ended_as_by_ctrl_c
-from pgface.texts import counted
+from pgface.system.signals import termination_as_keyboard_interrupt
+from pgface.text import counted
 
 app = typer.Typer(
     no_args_is_help=True, help="The indexes of embeddings: what is there, how exact it is, and building it."
@@ -109,7 +109,7 @@ def build(
     Identification does not use this index: `pgface fit-search` chooses and builds its own.
     """
     try:
-        with ended_as_by_ctrl_c(), Database.open(get_settings()) as database, _build_progress() as show:
+        with termination_as_keyboard_interrupt(), Database.open(get_settings()) as database, _build_progress() as show:
             built = build_index(
                 database,
                 method.value,

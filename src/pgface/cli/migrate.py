@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from pgface.cli.output import print_error, print_json, print_table, progress, say
-from pgface.legacy.installation import OldInstallation, read_installation
-from pgface.legacy.migrate import MigrationReport, migrate
+from pgface.operations.legacy.installation import OldInstallation, read_installation
+from pgface.operations.legacy.migrate import MigrationReport, migrate
 from pgface.settings import get_settings
-from pgface.texts import counted
+from pgface.text import counted
 
 app = typer.Typer()
 
@@ -63,7 +63,7 @@ def _print(report: MigrationReport) -> None:
     columns = ["", "in the old files", "in the gallery before"]
     if report.new is not None:
         columns.append("written")
-    counts = [report.found, report.in_gallery, report.new]
+    counts = [report.found, report.gallery_transaction, report.new]
     print_table(
         columns,
         [[table, *(f"{getattr(c, table):,}" if c else "0" for c in counts[: len(columns) - 1])] for table in tables],

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pgface.errors import SeveralFacesError, StorageError
-from pgface.texts import shown
+from pgface.text import shown
 
 # A table that goes to a file or a program has each row in one line, however long a name or an e-mail is.
 console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 10_000)

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import typer
 
+from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.errors import EmbeddedPostgresError
-from pgface.postgres.embedded import EmbeddedPostgres
 from pgface.settings import get_settings
 
 app = typer.Typer(help="The embedded PostgreSQL.", no_args_is_help=True)

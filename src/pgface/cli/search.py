@@ -9,7 +9,7 @@ import typer
 
 from pgface.cli.output import JsonOption, print_json, say
 from pgface.gallery import Gallery
-from pgface.texts import counted
+from pgface.text import counted
 
 app = typer.Typer()
 

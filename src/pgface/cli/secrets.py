@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pgface.cli.output import print_table, say
-from pgface.deployment import CONTAINER_ID, Owner, default_owner, make_secrets
+from pgface.operations.deployment import CONTAINER_ID, Owner, default_owner, make_secrets
 
 app = typer.Typer()
 

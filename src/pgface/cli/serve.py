@@ -25,8 +25,8 @@ def serve(
 ) -> None:
     """Serve the REST API and the web pages until Ctrl-C. The log is JSON on stderr."""
     # Here, because no other command needs them.
-    from pgface.server.listening import Listening
     from pgface.server.run import serve as run
+    from pgface.server.sockets import Listening
 
     def announce(model: str, url: str) -> None:
         say(f"Serving {model} at {url} - Ctrl-C ends it.")

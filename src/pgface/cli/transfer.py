@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from pgface.cli.output import JsonOption, print_json, progress, say
+from pgface.operations.transfer.export import export_gallery
+from pgface.operations.transfer.load import import_gallery
 from pgface.settings import get_settings
-from pgface.texts import counted
-from pgface.transfer.export import export_gallery
-from pgface.transfer.load import import_gallery
+from pgface.text import counted
 
 app = typer.Typer()
 

@@ -10,10 +10,10 @@ import typer
 
 from pgface.cli.gallery import open_gallery, user_ref
 from pgface.cli.output import JsonOption, print_facts, print_json, print_table, say, when
-from pgface.people import full_name, read_users, shown_email
-from pgface.postgres.database import Database
+from pgface.database.pool import Database
+from pgface.gallery.users import full_name, read_users, shown_email
 from pgface.settings import get_settings
-from pgface.texts import counted
+from pgface.text import counted
 
 if TYPE_CHECKING:
     import psycopg

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.evaluation.stored import StoredEmbeddings, StoredFace
+from pgface.evaluation.stored_embeddings import StoredEmbeddings, StoredFace
 from pgface.faces.engine import Quality
 from pgface.results import quality_to_json
 

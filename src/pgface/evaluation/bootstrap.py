@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.evaluation.blocks import Pairs
 from pgface.evaluation.comparisons import Comparisons, PairComparisons
+from pgface.evaluation.pairwise import Pairs
 
 REPLICATES = 400
 _TOGETHER = 4_096

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from pgface import errors
 from pgface.errors import LowQualityError, NoFaceError, PgfaceError, PhotoError, SeveralFacesError, StorageError
-from pgface.faces.engine import EMBEDDING_DIMENSION
-from pgface.file_systems import make_private
-from pgface.ownership import reason_with_owner
-from pgface.private_folder import private_folder
+from pgface.system.file_systems import make_private
+from pgface.system.ownership import reason_with_owner
+from pgface.system.private_folder import private_folder
+from pgface.vectors import EMBEDDING_DIMENSION
 
 KEPT_DAYS = 30
 _BYTES = 4 * EMBEDDING_DIMENSION

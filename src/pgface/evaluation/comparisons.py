@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
-from pgface.evaluation.blocks import BlockComparison, Pairs, in_threads, joined, least_similar, with_all_from
 from pgface.evaluation.histogram import BINS, ScoreHistogram
+from pgface.evaluation.pairwise import BlockComparison, Pairs, in_threads, joined, least_similar, with_all_from
 
 KEPT_PAIRS = 200_000
 """Pairs of each kind that are kept one by one, with whose they are."""

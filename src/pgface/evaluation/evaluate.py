@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
-from pgface.evaluation.blocks import Pairs, least_similar
 from pgface.evaluation.bootstrap import Replicates
 from pgface.evaluation.comparisons import PairComparisons, compare_all, products
-from pgface.evaluation.embedded import EmbeddedPhotos, pair_rows
+from pgface.evaluation.embeddings import EmbeddedPhotos, pair_rows
 from pgface.evaluation.folds import FoldAccuracy, fold_accuracy
 from pgface.evaluation.groups import Attributes, Differential, GroupRates, differentials, group_rates
 from pgface.evaluation.histogram import ScoreHistogram
@@ -26,6 +25,7 @@ from pgface.evaluation.identification import (
     identification,
     search_point,
 )
+from pgface.evaluation.pairwise import Pairs, least_similar
 from pgface.evaluation.photos import PhotoPairs
 from pgface.evaluation.verification import OperatingPoint, Verification, operating_points, verification
 

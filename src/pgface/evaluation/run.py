@@ -10,22 +10,23 @@ from pathlib import Path
 
 from psycopg.rows import tuple_row
 
-from pgface.binding import GalleryModel, read_binding
+from pgface.database.pool import Database
 from pgface.evaluation.audit import Audit, audit
 from pgface.evaluation.cache import EmbeddingCache
-from pgface.evaluation.calibration import Calibration, apply, check_targets, follow, propose
-from pgface.evaluation.embedded import EmbeddedPhotos, OnProgress, embed_photos
+from pgface.evaluation.calibrate import Calibration, apply, check_targets, follow, propose
+from pgface.evaluation.embeddings import EmbeddedPhotos, OnProgress, embed_photos
 from pgface.evaluation.evaluate import Evaluation, InUse, evaluate_pairs, evaluate_photos
 from pgface.evaluation.groups import check_attributes, read_attributes
-from pgface.evaluation.history import history
 from pgface.evaluation.photos import LabelledPhoto, folder_photos, read_pairs
-from pgface.evaluation.stored import stored_embeddings
+from pgface.evaluation.stored_embeddings import stored_embeddings
 from pgface.faces import load_engine, model_defaults
 from pgface.faces.choice import EnrollmentChoice, WhichFace
 from pgface.faces.engine import Engine
-from pgface.photo_workers import PhotoWorkers
-from pgface.postgres.database import Database
+from pgface.gallery.config import read_config
+from pgface.gallery.model import GalleryModel
+from pgface.gallery.workers import PhotoWorkers
 from pgface.settings import Settings
+from pgface.thresholds import history
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,10 @@ def gallery_model(settings: Settings) -> EvaluatedModel:
 
     """
     with Database.open(settings) as database:
-        binding = read_binding(database)
-        model = GalleryModel(settings, binding, None)
+        config = read_config(database)
+        model = GalleryModel(settings, database)
         engine = model.engine
-    used = InUse(engine.identity.name, binding.verify_threshold, binding.identify_threshold)
+    used = InUse(engine.identity.name, config.verify_threshold, config.identify_threshold)
     return EvaluatedModel(engine, model.reload, used)
 
 
@@ -158,9 +159,9 @@ def evaluate_gallery(settings: Settings) -> Evaluation:
 
     """
     with Database.open(settings) as database:
-        binding = read_binding(database)
-        embedded = stored_embeddings(database, settings.photos_dir, binding.id)
-    used = InUse(binding.model_name or "", binding.verify_threshold, binding.identify_threshold)
+        config = read_config(database)
+        embedded = stored_embeddings(database, settings.photos_dir, config.id)
+    used = InUse(config.model_name or "", config.verify_threshold, config.identify_threshold)
     return evaluate_photos(f"the gallery {settings.schema_name}", embedded, used)
 
 
@@ -173,9 +174,9 @@ def audit_gallery(settings: Settings) -> Audit:
 
     """
     with Database.open(settings) as database:
-        binding = read_binding(database)
-        stored = stored_embeddings(database, settings.photos_dir, binding.id)
-    return audit(stored, verify_threshold=binding.verify_threshold, identify_threshold=binding.identify_threshold)
+        config = read_config(database)
+        stored = stored_embeddings(database, settings.photos_dir, config.id)
+    return audit(stored, verify_threshold=config.verify_threshold, identify_threshold=config.identify_threshold)
 
 
 def propose_calibration(
@@ -208,18 +209,18 @@ def propose_calibration(
     """
     check_targets(fmr, fpir)  # before photos are embedded for minutes
     with Database.open(settings) as database:
-        binding = read_binding(database)
+        config = read_config(database)
         enrolled = enrolled_people(database)
         embedded: EmbeddedPhotos
         if folder is None:
-            embedded = stored_embeddings(database, settings.photos_dir, binding.id)
+            embedded = stored_embeddings(database, settings.photos_dir, config.id)
     if folder is not None:
         how = PhotoEmbedding(settings, gallery_model(settings), face, remember=remember)
         embedded = how.embed(folder_photos(folder), on_progress)
     if people is None:  # of a gallery that is still to be filled, as many as the photos show are expected
         people = max(enrolled, len(embedded.people))
     source = "the gallery" if folder is None else _printable(folder.resolve().name)
-    return propose(source, embedded, binding, fmr=fmr, fpir=fpir, people_enrolled=people)
+    return propose(source, embedded, config, fmr=fmr, fpir=fpir, people_enrolled=people)
 
 
 def _printable(name: str) -> str:
@@ -237,7 +238,7 @@ def propose_to_follow(settings: Settings) -> Calibration | None:
 
     """
     with Database.open(settings) as database:
-        return follow(read_binding(database), history(database), enrolled_people(database))
+        return follow(read_config(database), history(database), enrolled_people(database))
 
 
 def apply_calibration(settings: Settings, calibration: Calibration) -> None:

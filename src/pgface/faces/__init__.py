@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgface.errors import ModelError, ModelNotInstalledError, UnknownModelError, WeightsMismatchError
-from pgface.faces.models import REGISTRY, Model, Thresholds, find_model, is_name, model_defaults
+from pgface.faces.models.registry import REGISTRY, Model, Thresholds, find_model, is_name, model_defaults
 
 if TYPE_CHECKING:
     from pgface.faces.engine import Engine
@@ -32,11 +32,11 @@ def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_p
 
     """
     if model == "dlib":
-        from pgface.faces.dlib import load_dlib_engine
+        from pgface.faces.engines.dlib import load_dlib_engine
 
         return load_dlib_engine()
     folder = model_folder(model, models_dir)
-    from pgface.faces.insightface import load_insightface_engine
+    from pgface.faces.engines.insightface import load_insightface_engine
 
     engine = load_insightface_engine(folder, detector_size=detector_size, execution_provider=execution_provider)
     if model in REGISTRY and engine.identity.weights_sha256 != find_model(model).weights_sha256:
@@ -62,7 +62,7 @@ def keep_pack(model: str, models_dir: Path, engine: Engine) -> None:
     """
     if model in REGISTRY or (is_name(model) and (models_dir / model).is_dir()):
         return
-    from pgface.faces.install import install, pack_sha256
+    from pgface.faces.models.install import install, pack_sha256
 
     folder = Path(model).expanduser().resolve()
     kept = models_dir / folder.name

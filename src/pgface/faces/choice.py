@@ -10,7 +10,7 @@ from pgface.errors import NoFaceError, SeveralFacesError
 from pgface.faces.engine import Box, Choose, Detection
 from pgface.faces.quality import QualityLimits
 from pgface.settings import Settings
-from pgface.texts import counted
+from pgface.text import counted
 
 WhichFace = Literal["only", "largest", "central"]
 """The only face there is, the largest, or the large one nearest the middle of the photo.

@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.faces.align import FaceRegion
-from pgface.faces.models import ModelIdentity as ModelIdentity  # where it does not take NumPy to import it
+from pgface.faces.models.registry import ModelIdentity as ModelIdentity  # where it does not take NumPy to import it
 from pgface.faces.pixels import RGBImage
-
-EMBEDDING_DIMENSION = 512
 
 
 class Box(NamedTuple):

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pgface.faces.cancellation import check_work
 from pgface.faces.engine import Box, RawDetection
 from pgface.faces.pixels import RGBImage
-from pgface.work import check_work
 
 BORDER = 0.15
 """Width of the mirrored border, as a fraction of the picture's longer side. With photos cut to 0.7 of the detected box,

@@ -4,14 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from pgface.search.fit import fit_search, fit_search_if_due, refresh_templates, suspend_first_look, sweep_notes
-    from pgface.search.keeper import SearchKeeper
+    from pgface.search.fit import (
+        fit_search,
+        fit_search_if_due,
+        refresh_templates,
+        suspend_first_look,
+        vacuum_stale_templates,
+    )
+    from pgface.search.maintenance import SearchMaintainer
     from pgface.search.measure import wilson_interval
     from pgface.search.state import METHODS, SearchMethod, SearchState, read_search_state
 
 __all__ = [
     "METHODS",
-    "SearchKeeper",
+    "SearchMaintainer",
     "SearchMethod",
     "SearchState",
     "fit_search",
@@ -19,13 +25,13 @@ __all__ = [
     "read_search_state",
     "refresh_templates",
     "suspend_first_look",
-    "sweep_notes",
+    "vacuum_stale_templates",
     "wilson_interval",
 ]
 
 _MODULES: Final = {
     "METHODS": "state",
-    "SearchKeeper": "keeper",
+    "SearchMaintainer": "maintenance",
     "SearchMethod": "state",
     "SearchState": "state",
     "fit_search": "fit",
@@ -33,7 +39,7 @@ _MODULES: Final = {
     "read_search_state": "state",
     "refresh_templates": "fit",
     "suspend_first_look": "fit",
-    "sweep_notes": "fit",
+    "vacuum_stale_templates": "fit",
     "wilson_interval": "measure",
 }
 """Where each name is. It is imported when it is first used: reading the state takes no NumPy, and fitting does."""

@@ -13,14 +13,19 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import dict_row, tuple_row
 
+from pgface.database.errors import wrap_psycopg_errors
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 from pgface.errors import DatabaseError, GalleryError
-from pgface.postgres.database import Database
-from pgface.postgres.errors import translated
-from pgface.postgres.index import OWN_DEFINITION, drop_index, settle_vector_index, vector_index_to_oneself
-from pgface.schema import queries
 from pgface.search.measure import measure
 from pgface.search.sample import sample_photos
 from pgface.search.state import METHODS, SearchMethod, SearchState, read_search_state
+from pgface.search.vector_index.lifecycle import (
+    OWN_DEFINITION,
+    drop_index,
+    settle_vector_index,
+    vector_index_lock,
+)
 
 _LEAST_SCANS, _MOST_SCANS = 5, 20
 _SCANNING = 0.5
@@ -58,20 +63,20 @@ def fit_search(database: Database, choice: SearchMethod, latency_target: float) 
     """
     if choice not in METHODS:
         raise GalleryError(f"There is no search method {choice}; choose one of {', '.join(METHODS)}.")
-    with database.connection_of_its_own() as connection, vector_index_to_oneself(connection):
+    with database.dedicated_connection() as connection, vector_index_lock(connection):
         _fit(connection, choice, latency_target, _fastest_scan(connection))
         _settle_vector_index(connection)
     return read_search_state(database)
 
 
-@translated()
+@wrap_psycopg_errors()
 def fit_search_if_due(
     connection: psycopg.Connection, latency_target: float, *, index_definition: str = OWN_DEFINITION
 ) -> None:
     """Fit the search as it was chosen if so much of the gallery has changed, and have the vector index if it is needed.
 
     Args:
-        connection: outside a transaction, and inside `vector_index_to_oneself`, so that nobody else does the same.
+        connection: outside a transaction, and inside `vector_index_lock`, so that nobody else does the same.
         latency_target: seconds.
         index_definition: of the vector index, if it was dropped.
 
@@ -86,7 +91,7 @@ def fit_search_if_due(
     _settle_vector_index(connection, index_definition)
 
 
-@translated()
+@wrap_psycopg_errors()
 def suspend_first_look(connection: psycopg.Connection) -> None:
     """Take the index of the templates away, where there is one: identification compares with every template.
 
@@ -101,12 +106,12 @@ def suspend_first_look(connection: psycopg.Connection) -> None:
         _drop_indexes(connection, but="")
 
 
-def sweep_notes(connection: psycopg.Connection) -> None:
+def vacuum_stale_templates(connection: psycopg.Connection) -> None:
     """Have the notes of a load that are done with vacuumed away, and let others see how much has changed.
 
     Both help later searches, and autovacuum will do so should it not be possible now.
     """
-    with suppress(DatabaseError), translated():
+    with suppress(DatabaseError), wrap_psycopg_errors():
         connection.execute(queries()["vacuum_stale_templates"])
         connection.execute(queries()["flush_statistics"])
 
@@ -202,7 +207,7 @@ def _refresh_all(connection: psycopg.Connection) -> None:
     connection.execute(queries()["analyze_embeddings"])
     while connection.execute(queries()["refresh_templates"], {"max_users": _BATCH}).fetchone() == (_BATCH,):
         pass
-    sweep_notes(connection)
+    vacuum_stale_templates(connection)
     connection.execute(queries()["analyze_templates"])
 
 

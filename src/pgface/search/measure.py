@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import psycopg
 
-from pgface.schema import queries
+from pgface.database.sql import queries
 from pgface.search.sample import Sample, draw_sample
 
 _FIRST_EFFORTS = (10, 16, 24, 40, 64)

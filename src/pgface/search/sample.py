@@ -12,11 +12,9 @@ import psycopg
 from numpy.typing import NDArray
 from pgvector import Vector
 
-from pgface.binary_copy import unpacked
-from pgface.enrollment import unit_embedding
+from pgface.database.sql import queries
 from pgface.errors import GalleryError
-from pgface.faces.engine import EMBEDDING_DIMENSION
-from pgface.schema import queries
+from pgface.vectors import EMBEDDING_DIMENSION, unit_embedding, unpacked
 
 _PROBES = 1_000
 _SHARE_OF_PROBES = 0.1

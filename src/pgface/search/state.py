@@ -9,8 +9,8 @@ from typing import Any, Literal
 import psycopg
 from psycopg.rows import class_row
 
-from pgface.postgres.database import Database
-from pgface.schema import queries
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 
 SearchMethod = Literal["auto", "exact", "hnsw", "hnsw_binary", "ivfflat"]
 METHODS: tuple[SearchMethod, ...] = ("auto", "exact", "hnsw", "hnsw_binary", "ivfflat")

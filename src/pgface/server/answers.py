@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from pgface.accounts import ApiKey, AuditEntry, Challenge, Login, LoginOfUser, NewLogin
 from pgface.faces.engine import Box, Detection
-from pgface.faces.liveness import Pose
+from pgface.faces.liveness.head_turns import Pose
 from pgface.results import (
     Comparison,
     Enrollment,
@@ -21,8 +21,8 @@ from pgface.results import (
     Verification,
     quality_to_json,
 )
+from pgface.server.camera_hints import Hint
 from pgface.server.cursors import Page
-from pgface.server.hints import Hint
 from pgface.server.service import Service
 from pgface.settings import LoginPolicy
 

@@ -13,11 +13,11 @@ from fastapi.routing import APIRoute
 
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
+from pgface.server.api import administration, auth, faces, introspection, operations, photos, users
+from pgface.server.errors import answer_with_problems
 from pgface.server.housekeeping import keep_house
-from pgface.server.middleware import Surroundings
+from pgface.server.middleware import RequestContextMiddleware
 from pgface.server.openapi import completed
-from pgface.server.problems import answer_with_problems
-from pgface.server.routes import administration, auth, faces, introspection, operations, photos, users
 from pgface.server.service import Service
 from pgface.settings import get_settings
 
@@ -73,7 +73,7 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
     app.include_router(operations.router)
     answer_with_problems(app)
     web.add_pages(app)
-    app.add_middleware(Surroundings)
+    app.add_middleware(RequestContextMiddleware)
     app.openapi = completed(app, [*routers, operations.router])  # type: ignore[method-assign]
     return app
 

@@ -24,10 +24,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from pgface.errors import MediaTypeError, RequestError, RequestTooLargeError, RequestTooSlowError
-from pgface.faces.image import Upload
+from pgface.faces.photo import Upload
 from pgface.server import forms
 from pgface.server.forms import UNNAMED, form_fields
-from pgface.server.inference import Share, name_of_asker
+from pgface.server.limits import Share, name_of_asker
 from pgface.server.service import service_of
 
 _FORM: Final = forms.MEDIA_TYPE

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pgface.server.problems import HEAD_TOO_LARGE, MEDIA_TYPE
+from pgface.server.errors import HEAD_TOO_LARGE, MEDIA_TYPE
 from pgface.server.proxies import HEADER, is_trusted, usable_prefix
 from pgface.settings import MEBI, get_settings
 

@@ -9,12 +9,12 @@ from psycopg.rows import scalar_row
 
 from pgface.accounts import Client
 from pgface.accounts.audit import Event, record
+from pgface.database.sql import queries
 from pgface.errors import GalleryError, NotPermittedError, UnknownPhotoError
 from pgface.faces.choice import WhichFace
-from pgface.faces.image import Upload
-from pgface.people import UserRef
+from pgface.faces.photo import Upload
+from pgface.gallery.users import UserRef
 from pgface.results import Enrollment, StoredPhoto
-from pgface.schema import queries
 from pgface.server.service import Service
 
 _ADMINISTRATORS_ENROLL: Final = "An administrator enrolls photos here, because a face alone logs in."

@@ -13,9 +13,9 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from pgface.errors import RequestError
-from pgface.faces.image import Upload
+from pgface.faces.photo import Upload
 from pgface.settings import MEBI
-from pgface.texts import cleaned, is_visible
+from pgface.text import cleaned, is_visible
 
 MEDIA_TYPE: Final = "multipart/form-data"
 

@@ -13,7 +13,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final
 
 from pgface.errors import PgfaceError
-from pgface.server.listening import Listening
+from pgface.server.sockets import Listening
 
 _OWN_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "localhost"}  # noqa: S104 - it is compared
 """Where this machine reaches a service that listens on every network."""

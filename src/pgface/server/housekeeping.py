@@ -11,8 +11,8 @@ from pgface.accounts import prune_audit, prune_logins
 from pgface.accounts.attempts import prune_attempts
 from pgface.accounts.challenges import prune_challenges
 from pgface.accounts.devices import prune_devices
+from pgface.database.pool import Database
 from pgface.errors import PgfaceError
-from pgface.postgres.database import Database
 from pgface.server.idempotency import forget_old_requests
 from pgface.server.service import Service
 

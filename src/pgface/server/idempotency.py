@@ -20,10 +20,10 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel
 
+from pgface.database.pool import Database
+from pgface.database.sql import queries
 from pgface.errors import KeyUsedBeforeError, PgfaceError, RequestRepeatedError
-from pgface.postgres.database import Database
-from pgface.schema import queries
-from pgface.server.callers import Caller
+from pgface.server.auth import Caller
 from pgface.server.service import service_of
 
 KEPT: Final = 24 * 3600

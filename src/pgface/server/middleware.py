@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgface.server import metrics
-from pgface.server.inference import asker
+from pgface.server.errors import failed
+from pgface.server.limits import asker
 from pgface.server.logs import log_request, request_id
-from pgface.server.problems import failed
 from pgface.server.service import asker_of
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -38,7 +38,7 @@ _HEADERS: Final = {
 }
 
 
-class Surroundings:
+class RequestContextMiddleware:
     """What is the same for every request."""
 
     def __init__(self, app: ASGIApp) -> None:

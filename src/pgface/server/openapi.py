@@ -9,8 +9,8 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
-from pgface.server.problems import MEDIA_TYPE, Problem
-from pgface.server.routes.examples import ANSWERS
+from pgface.server.api.examples import ANSWERS
+from pgface.server.errors import MEDIA_TYPE, Problem
 
 Document = dict[str, Any]
 

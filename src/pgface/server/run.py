@@ -20,11 +20,11 @@ from pgface.errors import (
     PgfaceError,
 )
 from pgface.gallery import Gallery
-from pgface.machine import usable_cores
-from pgface.packages import how_to_install
-from pgface.server.listening import Listening
+from pgface.server.sockets import Listening
 from pgface.settings import Settings
-from pgface.signals import ended_as_by_ctrl_c
+from pgface.system.extras import how_to_install
+from pgface.system.resources import usable_cores
+from pgface.system.signals import termination_as_keyboard_interrupt
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -71,7 +71,7 @@ def serve(listening: Listening, processes: int, settings: Settings, announce: An
         PgfaceError: as `prepare` says, or a package is missing.
 
     """
-    with ExitStack() as kept, ended_as_by_ctrl_c():
+    with ExitStack() as kept, termination_as_keyboard_interrupt():
         metrics = kept.enter_context(tempfile.TemporaryDirectory(prefix="pgface-metrics-"))
         # Both are read when modules are imported, here and in the processes.
         workers = os.environ.get("PGFACE_WORKERS") or str(max(1, -(-usable_cores() // processes)))
@@ -113,7 +113,7 @@ def _opened(settings: Settings) -> Gallery:
 
 
 def _bind_if_new(gallery: Gallery) -> None:
-    if gallery.binding.model_name is not None:
+    if gallery.config.model_name is not None:
         return
     if gallery.status().embeddings:
         raise ModelNotInstalledError(

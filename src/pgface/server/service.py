@@ -13,13 +13,13 @@ from starlette.concurrency import run_in_threadpool
 
 from pgface.accounts import Accounts, Client, FaceLogin
 from pgface.accounts.devices import devices_in
+from pgface.accounts.tokens import token_hash
+from pgface.database.migrate import require_current
 from pgface.gallery import Gallery
-from pgface.machine import usable_cores
-from pgface.postgres.migrate import require_current
 from pgface.server import metrics
-from pgface.server.inference import Asker, BodyBudget, WorkPool
+from pgface.server.limits import Asker, BodyBudget, WorkPool
 from pgface.settings import Settings
-from pgface.tokens import token_hash
+from pgface.system.resources import usable_cores
 
 _MOST_PASSWORDS_WAITING: Final = 64
 """Some seconds of work."""
@@ -85,7 +85,7 @@ class Service:
     async def infer(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Do what needs the model, within PGFACE_WORK_TIMEOUT and only for as long as the client waits.
 
-        Code that takes long ends where it calls `pgface.work.check_work`.
+        Code that takes long ends where it calls `pgface.faces.cancellation.check_work`.
 
         Raises:
             ServiceBusyError: there is too much to do.

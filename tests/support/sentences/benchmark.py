@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgface.packages import how_to_install
+from pgface.system.extras import how_to_install
 from support.sentences import Sentence
 
 # Before and after a run.

@@ -15,8 +15,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from pgface.errors import PgfaceError
-from pgface.server.problems import http_problem
-from pgface.server.web import account, admin, entrance, face
+from pgface.server.errors import http_problem
+from pgface.server.web import account, admin, face, login
 from pgface.server.web.languages import N_
 from pgface.server.web.pages import failure_page, path_of, viewer_of
 
@@ -38,7 +38,7 @@ class _Static(StaticFiles):
 
 def add_pages(app: FastAPI) -> None:
     """Add the pages to an application; for browsers, errors outside of its API are pages too."""
-    for module in (entrance, face, account, admin):
+    for module in (login, face, account, admin):
         app.include_router(module.router)
     with resources.as_file(resources.files(__name__) / "static") as folder:
         app.mount("/static", _Static(directory=folder), name="static")

@@ -21,13 +21,13 @@ from pgface.errors import (
     UnknownPhotoError,
     WeakPasswordError,
 )
+from pgface.server.api.ids import LoginId, PhotoId
+from pgface.server.auth import Person
 from pgface.server.bodies import Body, PhotoField, body
-from pgface.server.callers import Person
 from pgface.server.enrolling import enroll, enroll_own, erase_face, erase_photo
 from pgface.server.requests import PasswordChange, PasswordOnly, Which
-from pgface.server.routes.ids import LoginId, PhotoId
 from pgface.server.service import Service, TheClient, TheService
-from pgface.server.web.own_data import archive
+from pgface.server.web.export import archive
 from pgface.server.web.pages import (
     PageRoute,
     ThePerson,

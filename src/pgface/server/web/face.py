@@ -12,7 +12,7 @@ from pgface.server.bodies import body
 from pgface.server.entering import MOST_ANSWER_BYTES, go_on_by_face
 from pgface.server.requests import FaceAnswer, Text
 from pgface.server.service import TheClient, TheService
-from pgface.server.web.entrance import NextPath
+from pgface.server.web.login import NextPath
 from pgface.server.web.pages import PageRoute, Viewer, keep_login, local_path, only_own_pages, redirect, render
 
 _pages = APIRouter(route_class=PageRoute)

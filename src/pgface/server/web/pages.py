@@ -37,10 +37,10 @@ from pgface.errors import (
     SeveralFacesError,
     TooManyAttemptsError,
 )
-from pgface.people import shown_email
-from pgface.server.callers import COOKIE, Person, from_own_pages, person_of
+from pgface.gallery.users import shown_email
+from pgface.server.auth import COOKIE, Person, from_own_pages, person_of
+from pgface.server.errors import headers_of, log_if_ours, public_detail, status_of
 from pgface.server.logs import log_failure
-from pgface.server.problems import headers_of, log_if_ours, public_detail, status_of
 from pgface.server.service import DEVICE_COOKIE, client_of, service_of
 from pgface.server.web.languages import N_, NAMES, Language, language_of, translate
 

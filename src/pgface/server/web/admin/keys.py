@@ -12,8 +12,8 @@ from pydantic import Field
 from pgface.accounts import create_key, list_keys, revoke_key
 from pgface.accounts.keys import SCOPES
 from pgface.errors import AccountError
+from pgface.server.api.ids import KeyId
 from pgface.server.bodies import Body, body
-from pgface.server.routes.ids import KeyId
 from pgface.server.service import Service, TheClient, TheService
 from pgface.server.web.pages import PageRoute, explain, redirect, render
 

@@ -12,8 +12,8 @@ from psycopg.rows import scalar_row, tuple_row
 
 from pgface.accounts import AuditEntry, read_audit
 from pgface.accounts.audit import Event
-from pgface.people import id_in_range
-from pgface.postgres.database import Database
+from pgface.database.pool import Database
+from pgface.gallery.users import id_in_range
 from pgface.server.cursors import decode_cursor, page
 from pgface.server.service import TheService
 from pgface.server.web.admin.links import link

@@ -12,13 +12,13 @@ from psycopg.rows import class_row, scalar_row
 
 from pgface.accounts import is_administrator
 from pgface.errors import UnknownPhotoError, WeakPasswordError
+from pgface.server.api import photos as photo_routes
+from pgface.server.api import users as user_routes
+from pgface.server.api.ids import PhotoId, UserId
 from pgface.server.bodies import body
 from pgface.server.cursors import decode_cursor, page
 from pgface.server.enrolling import noting, photo_of
 from pgface.server.requests import PasswordOnly
-from pgface.server.routes import photos as photo_routes
-from pgface.server.routes import users as user_routes
-from pgface.server.routes.ids import PhotoId, UserId
 from pgface.server.service import Service, TheClient, TheService
 from pgface.server.web.admin.links import link
 from pgface.server.web.pages import PageRoute, TheAdministrator, explain, redirect, render

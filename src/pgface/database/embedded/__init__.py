@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL: a server of its own in the data folder."""

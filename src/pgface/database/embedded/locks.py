@@ -1,0 +1,89 @@
+"""Locks on files, which the kernel drops when their holder dies, however it dies.
+
+`flock` and not POSIX record locks: those are lost as soon as the process closes any descriptor of the same file.
+Python opens files close-on-exec, so a server started under a lock does not inherit it. A forked child does; that is why
+an exclusive lock is undone explicitly (a child must not go on holding it) and a shared one only by closing (a child
+that works on the database goes on being counted).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pgface.errors import EmbeddedPostgresError
+from pgface.system.file_systems import is_lacking
+
+if sys.platform != "win32":
+    import fcntl
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Wait for the lock, and hold it inside the block."""
+    descriptor = open_file(path)
+    try:
+        _lock(descriptor, fcntl.LOCK_EX, path)
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+def shared(path: Path) -> int:
+    """Hold the lock beside others, until the returned descriptor is closed."""
+    descriptor = open_file(path)
+    try:
+        _lock(descriptor, fcntl.LOCK_SH, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def nobody_holds(path: Path) -> bool:
+    """Whether there is no shared holder at this moment, in this process or another."""
+    descriptor = open_file(path)
+    try:
+        _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _lock(descriptor: int, how: int, path: Path) -> None:
+    """Lock an open file.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        EmbeddedPostgresError: the file system has no locks.
+
+    """
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError as error:
+        if isinstance(error, BlockingIOError) or not is_lacking(error):
+            raise
+        raise EmbeddedPostgresError(
+            f"The file system of {path.parent} has no locks (flock: {error.strerror}), and the embedded PostgreSQL "
+            "needs them: two servers would destroy its data. Set PGFACE_DATA_DIR to a folder of a local disk, or "
+            "PGFACE_DATABASE_URL to a server of yours."
+        ) from error
+
+
+def open_file(path: Path) -> int:
+    """Open a file of the folder, which is made if need be; the caller closes it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    if os.geteuid() == 0:
+        # The folder may be another user's, who must be able to open the file tomorrow.
+        folder = path.parent.stat()
+        os.fchown(descriptor, folder.st_uid, folder.st_gid)
+    return descriptor

@@ -1,0 +1,106 @@
+"""Who the embedded PostgreSQL runs as when root starts it, and what that user must be able to reach.
+
+PostgreSQL refuses to run as root. Folders are opened no further than for passing through, only where that is missing,
+and each one that had to be is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgface.errors import EmbeddedPostgresError
+
+if sys.platform != "win32":
+    import pwd
+
+SYSTEM_USER = "pgface"
+
+_log = logging.getLogger("pgface.database")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUser:
+    """The user that owns the data folder and runs the server."""
+
+    uid: int
+    gid: int
+
+    def may_pass(self, folder: Path) -> bool:
+        """Whether the mode lets this user pass through the folder."""
+        return bool(folder.stat().st_mode & self._passing(folder))
+
+    def let_pass(self, folders: Iterable[Path]) -> None:
+        """Add the right to pass through (not to list) to those folders that lack it."""
+        closed = [folder for folder in folders if not self.may_pass(folder)]
+        for folder in closed:
+            folder.chmod(stat.S_IMODE(folder.stat().st_mode) | self._passing(folder))
+        if closed:
+            names = ", ".join(map(str, closed))
+            _log.info("opened for passing through, so that PostgreSQL's user reaches its files: %s", names)
+
+    def let_read(self, programs: Iterable[Path]) -> None:
+        """Let everyone read folders of programs, as an installation with the usual umask would have."""
+        for top in programs:
+            for path in (top, *top.rglob("*")):
+                if not path.is_symlink():
+                    mode = stat.S_IMODE(path.stat().st_mode)
+                    path.chmod(mode | (0o055 if mode & stat.S_IXUSR else 0o044))
+            _log.info("opened for reading, so that PostgreSQL's user can run its programs: %s", top)
+
+    def take(self, folder: Path) -> None:
+        """Own a folder with everything in it."""
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    def _passing(self, folder: Path) -> int:
+        owner = folder.stat()
+        if owner.st_uid == self.uid:
+            return stat.S_IXUSR
+        return stat.S_IXGRP if owner.st_gid == self.gid else stat.S_IXOTH
+
+
+def server_user(folder: Path) -> ServerUser | None:
+    """The user for a server on this folder; None unless root is asking, because everyone else runs it as themselves.
+
+    A folder that belongs to somebody stays theirs: root may look into it without locking them out. A folder of root's
+    own goes to a system user, which is created if need be.
+    """
+    if os.geteuid() != 0:
+        return None
+    owner = folder.lstat()
+    if owner.st_uid != 0:
+        return ServerUser(owner.st_uid, owner.st_gid)
+    entry = _entry() or _create()
+    return ServerUser(entry.pw_uid, entry.pw_gid)
+
+
+def _entry() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        return None
+
+
+def _create() -> pwd.struct_passwd:
+    reason = "there is no useradd here"
+    if useradd := shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin"):
+        command = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
+        run = subprocess.run(
+            [*command, "--shell", "/usr/sbin/nologin", SYSTEM_USER], capture_output=True, text=True, check=False
+        )
+        reason = (run.stderr.strip() or f"useradd ended with {run.returncode}").splitlines()[-1]
+    # Another process may have been quicker: what counts is that the user is there.
+    if entry := _entry():
+        return entry
+    raise EmbeddedPostgresError(
+        f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} for it could not be created ({reason}); "
+        "create that user, run pgface as another user, or set PGFACE_DATABASE_URL."
+    )

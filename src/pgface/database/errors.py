@@ -1,0 +1,147 @@
+"""psycopg's errors as pgface's, in sentences that hold no data of a row."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg import errors as pg
+from psycopg_pool import PoolTimeout
+
+from pgface.errors import (
+    DatabaseAccessError,
+    DatabaseError,
+    DatabaseUnreachableError,
+    EmbeddingError,
+    PgvectorError,
+    SchemaMissingError,
+    SchemaTooNewError,
+    TableLockedError,
+)
+from pgface.system.ownership import reason_with_owner
+
+SCHEMA_TOO_NEW = "PGF01"
+PGVECTOR_TOO_OLD = "PGF02"
+"""SQLSTATEs raised by the schema's preamble."""
+POOLER = "08P01"
+"""SQLSTATE of all that pgbouncer says itself."""
+
+_REFUSED = ("password", "authentication", "role", "pg_hba", "no pg_hba.conf entry", "permission")
+
+
+def connection_error(error: psycopg.OperationalError) -> DatabaseError:
+    """What a failed attempt to connect means; the server's sentence stays, and the password never is in it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[0].rpartition("failed: ")[2] if lines else "no answer"
+    if "resolve host" in str(error):
+        # Not the host itself: of a URL whose password has an @ in it, the host begins with the rest of the password.
+        return DatabaseUnreachableError(
+            "PostgreSQL cannot be reached: the host in PGFACE_DATABASE_URL cannot be resolved; check it, and write "
+            "@ : / and % in the password as %40 %3A %2F and %25."
+        )
+    answered = "FATAL:" in reason
+    reason = reason.replace("FATAL:", "").strip()
+    if answered and "does not exist" in reason and "database" in reason:
+        return DatabaseAccessError(f"PostgreSQL says: {reason}; create it first, or correct PGFACE_DATABASE_URL.")
+    if "no password supplied" in reason:
+        return DatabaseAccessError(f"PostgreSQL asks for a password, and pgface has none: {_without_password(error)}.")
+    if answered and any(word in reason for word in _REFUSED):
+        return DatabaseAccessError(
+            f"PostgreSQL refused access: {reason}; check the user and the password in PGFACE_DATABASE_URL."
+        )
+    return DatabaseUnreachableError(
+        f"PostgreSQL cannot be reached: {reason}; check that it runs and that PGFACE_DATABASE_URL is right."
+    )
+
+
+def _without_password(error: psycopg.OperationalError) -> str:
+    """Why libpq found no password, and what to do. It passes over a password file without a word."""
+    file = _password_file(error)
+    if file is None or not os.path.lexists(file):
+        named = "" if file is None else f"there is no file {file}; "
+        return f"{named}write one into PGFACE_DATABASE_URL, or into a password file that PGPASSFILE names"
+    try:
+        file.open("rb").close()
+    except OSError as refusal:
+        return (
+            f"the password file {file} cannot be read ({reason_with_owner(refusal, file)}); run pgface as its owner "
+            "(in containers set PGFACE_UID and PGFACE_GID in .env, then run `docker compose up -d`)"
+        )
+    if file.stat().st_mode & 0o077:
+        return f"others may read the password file {file}, so libpq does not use it; run `chmod 600 {file}`"
+    return f"the password file {file} has no line for this server, port, database and user; add one"
+
+
+def _password_file(error: psycopg.OperationalError) -> Path | None:
+    options = [] if error.pgconn is None else error.pgconn.info
+    given = {option.keyword: option.val for option in options}.get(b"passfile") or os.environb.get(b"PGPASSFILE")
+    return Path(os.fsdecode(given)) if given else None
+
+
+@contextmanager
+def wrap_psycopg_errors() -> Iterator[None]:
+    """Raise pgface's errors for psycopg's.
+
+    Only a server message's first sentence is passed on: its details repeat rows, and rows hold embeddings.
+    """
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseUnreachableError(
+            "No connection to PostgreSQL became free in time; check that it runs, or raise PGFACE_POOL_SIZE."
+        ) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
+            # A pooler in between gives its own reasons, all under one number: PostgreSQL never sends that to libpq.
+            said = error.diag.message_primary if error.sqlstate == POOLER else None
+            reason = f" ({said})" if said else ""
+            raise DatabaseUnreachableError(
+                f"The connection to PostgreSQL was lost{reason}; "
+                "what was under way was undone, what was committed is there."
+            ) from error
+        raise _from_sqlstate(error) from error
+    except psycopg.Error as error:
+        raise _from_sqlstate(error) from error
+
+
+def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
+    message = (error.diag.message_primary or "no reason given").rstrip(".")
+    match error:
+        case pg.UndefinedTable() | pg.UndefinedFunction() | pg.UndefinedColumn() | pg.InvalidSchemaName():
+            return SchemaMissingError(f"There is no gallery here ({message}); run `pgface init`.")
+        case pg.InsufficientPrivilege() if "extension" in message:
+            return PgvectorError(
+                f"This PostgreSQL user may not add pgvector ({message}); "
+                "let an administrator run CREATE EXTENSION vector in this database, then try again."
+            )
+        case pg.InsufficientPrivilege() if "for function" in message:
+            return DatabaseAccessError(
+                f"PostgreSQL refused: {message}; let the gallery's owner run `pgface roles create` after an upgrade."
+            )
+        case pg.InsufficientPrivilege():
+            return DatabaseAccessError(f"PostgreSQL refused: {message}; use a user with the rights for it.")
+        case pg.UndefinedFile() | pg.FeatureNotSupported() if "extension" in message:
+            return PgvectorError(
+                f"pgvector is not on this PostgreSQL server ({message}); install it there "
+                "(the pgvector/pgvector image and most hosted PostgreSQL servers have it), then try again."
+            )
+        case pg.CharacterNotInRepertoire():
+            return DatabaseError(
+                f"A text in the database is not UTF-8 ({message}): it was written in another encoding, into a database "
+                "that takes any bytes (SQL_ASCII). Correct that text; nothing was changed."
+            )
+        case pg.LockNotAvailable():
+            return TableLockedError()
+        case pg.CheckViolation():
+            return EmbeddingError(f"PostgreSQL refused: {message}.")
+        case pg.InvalidParameterValue() | pg.DataException():
+            return EmbeddingError(f"PostgreSQL refused the value: {message}.")
+        case _ if error.sqlstate == SCHEMA_TOO_NEW:
+            return SchemaTooNewError(f"{message[:1].upper()}{message[1:]}.")
+        case _ if error.sqlstate == PGVECTOR_TOO_OLD:
+            return PgvectorError(f"{message}.")
+        case _:
+            return DatabaseError(f"PostgreSQL says: {message} (SQLSTATE {error.sqlstate}); nothing was changed.")

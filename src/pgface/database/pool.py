@@ -1,0 +1,322 @@
+"""A pool of connections to one gallery, on the embedded PostgreSQL or on yours."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, Self, TypeVar
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import BaseRowFactory, tuple_row
+from psycopg_pool import ConnectionPool
+
+from pgface.database.connection import GalleryConnection, Pooling
+from pgface.database.embedded.server import EmbeddedPostgres
+from pgface.database.errors import connection_error, wrap_psycopg_errors
+from pgface.database.migrate import migrate, require_current
+from pgface.database.session import settle
+from pgface.database.sql import Migration, queries
+from pgface.errors import DatabaseUnreachableError, SessionNeededError, SettingsError, TableLockedError
+from pgface.settings import Settings
+from pgface.system.forks import leave_to_parent, renew_after_fork
+
+Row = TypeVar("Row")
+Answer = TypeVar("Answer")
+
+_MOST_IDLE = 60.0
+"""Seconds after which a connection that was not needed is closed."""
+_LONGEST_TURN = 10.0
+"""Seconds to wait for others of this process."""
+_CONNECTION: dict[str, Any] = {
+    "autocommit": True,
+    "application_name": "pgface",
+    # Before PGCLIENTENCODING, and before what a database or a role has.
+    "client_encoding": "UTF8",
+    # Until it is known that nobody else will meet the statement in the same session.
+    "prepare_threshold": None,
+}
+
+
+class Database:
+    """Runs the named statements of `sql/queries.sql` in one gallery's schema."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool[GalleryConnection],
+        resources: ExitStack,
+        url: str,
+        embedded: EmbeddedPostgres | None,
+        settings: Settings,
+    ) -> None:
+        self._settings = settings
+        self._opened_pool: ConnectionPool[GalleryConnection] | None = pool
+        self._opening = threading.Lock()
+        self._resources = resources
+        self._embedded = embedded
+        self.is_lost = False
+        """Whether PostgreSQL could not be reached when it was last asked."""
+        self.url = url
+        """Where PostgreSQL is; may hold a password, so never print it."""
+        direct_url = settings.direct_url
+        self.direct_url = url if direct_url is None else direct_url.get_secret_value()
+        """Where a session of one's own is to be had, for pg_dump and the like; may hold a password too."""
+        self._alone = threading.Lock()
+        renew_after_fork(self)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Connect to the gallery.
+
+        Raises:
+            DatabaseUnreachableError, DatabaseAccessError: no connection; the sentence says why.
+            EmbeddedPostgresError: the embedded server could not be started.
+            SchemaMissingError, SchemaTooNewError: there is no gallery that this program can use.
+
+        """
+        with ExitStack() as resources:
+            url, embedded = _start(settings, resources)
+            with _connect(url, settings) as connection, wrap_psycopg_errors():
+                connection.enter(settings.schema_name, settings.pooling)
+                with connection.gallery_transaction():
+                    require_current(connection)
+            pool = _open_pool(url, settings)
+            return cls(pool, resources.pop_all(), url, embedded, settings)
+
+    @property
+    def _pool(self) -> ConnectionPool[GalleryConnection]:
+        if self._opened_pool is None:
+            with self._opening:
+                self._opened_pool = self._opened_pool or _open_pool(self.url, self._settings)
+        return self._opened_pool
+
+    def after_fork(self) -> None:
+        """In a child process, connect anew at the first use: the parent's connections and threads are not its own."""
+        leave_to_parent(self._opened_pool)
+        self._opened_pool = None
+        self._opening = threading.Lock()
+        self._alone = threading.Lock()
+
+    def close(self) -> None:
+        """Give back the connections and, as its last user, stop the embedded server."""
+        if self._opened_pool is not None:
+            self._opened_pool.close()
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection in a transaction that commits at the end, or undoes everything on an error."""
+        try:
+            with wrap_psycopg_errors(), self._pool.connection() as connection, connection.gallery_transaction():
+                yield connection
+        except DatabaseUnreachableError:
+            self._recover()
+            raise
+
+    @contextmanager
+    def transaction_alone(self) -> Iterator[Connection]:
+        """A transaction of which there is one at a time in this process.
+
+        It is for what waits for one and the same lock: more than one would only hold connections that others need.
+
+        Raises:
+            TableLockedError: those before it have taken too long.
+
+        """
+        if not self._alone.acquire(timeout=_LONGEST_TURN):
+            raise TableLockedError
+        try:
+            with self.transaction() as connection:
+                yield connection
+        finally:
+            self._alone.release()
+
+    @contextmanager
+    def autocommit(self) -> Iterator[Connection]:
+        """A connection outside a transaction, for statements that refuse to run in one.
+
+        Raises:
+            SessionNeededError: as for `dedicated_connection`.
+
+        """
+        with wrap_psycopg_errors(), self._pool.connection() as connection:
+            if connection.has_session:
+                yield connection
+                return
+        with self.dedicated_connection() as own:
+            yield own
+
+    @contextmanager
+    def dedicated_connection(self) -> Iterator[Connection]:
+        """A connection outside a transaction and outside the pool, for what takes minutes: nobody waits for it.
+
+        Raises:
+            SessionNeededError: it leads through a transaction pooler, and there is no PGFACE_DIRECT_URL around that.
+            SettingsError: PGFACE_DIRECT_URL leads to another database.
+
+        """
+        with wrap_psycopg_errors(), _connect(self.direct_url, self._settings) as connection:
+            # What was said of the pooler says nothing of the way around it.
+            _configure(connection, self._settings, self._settings.pooling if self.direct_url == self.url else "auto")
+            if not connection.has_session:
+                raise SessionNeededError
+            if self.direct_url != self.url:
+                self._require_same_database(connection)
+            yield connection
+
+    def _require_same_database(self, connection: Connection) -> None:
+        direct = connection.execute(queries()["database_identity"]).fetchall()
+        if direct != self.read("database_identity", row_factory=tuple_row):
+            raise SettingsError(
+                "PGFACE_DIRECT_URL leads to another database than PGFACE_DATABASE_URL; "
+                "let it name the same one, without the pooler in between."
+            )
+
+    def read(
+        self, name: str, parameters: Mapping[str, Any] | None = None, *, row_factory: BaseRowFactory[Row]
+    ) -> list[Row]:
+        """Run one statement that changes nothing, and once more on a new connection if this one was lost."""
+
+        def run(cursor: Any) -> list[Row]:
+            rows: list[Row] = cursor.execute(queries()[name], parameters).fetchall()
+            return rows
+
+        return self._read(run, row_factory)
+
+    def read_each(
+        self, name: str, parameters: Sequence[Mapping[str, Any]], *, row_factory: BaseRowFactory[Row]
+    ) -> list[list[Row]]:
+        """The same for several sets of parameters, which all go to the server before the first answer comes back."""
+
+        def run(cursor: Any) -> list[list[Row]]:
+            cursor.executemany(queries()[name], parameters, returning=True)
+            answers = [cursor.fetchall()]
+            while cursor.nextset():
+                answers.append(cursor.fetchall())
+            return answers
+
+        return self._read(run, row_factory) if parameters else []
+
+    def _read(self, run: Callable[[Any], Answer], row_factory: BaseRowFactory[Row]) -> Answer:
+        try:
+            return self._run(run, row_factory)
+        except DatabaseUnreachableError:
+            self._recover()
+            self.is_lost = True
+            answer = self._run(run, row_factory)
+            self.is_lost = False
+            return answer
+
+    def _recover(self) -> None:
+        """Have working connections again, for the next try."""
+        if self._embedded is not None:
+            with self._embedded:  # starts it if it was killed
+                pass
+        self._pool.check()
+
+    def _run(self, run: Callable[[Any], Answer], row_factory: BaseRowFactory[Row]) -> Answer:
+        # Without the pool's context manager and with a cursor that is kept: for a verification, which takes twice as
+        # long as the shortest statement there is, making them anew was a quarter of the time.
+        with wrap_psycopg_errors():
+            connection = self._pool.getconn()
+            try:
+                cursor = connection.reading_cursor
+                cursor.row_factory = row_factory
+                if connection.has_session:
+                    return run(cursor)
+                with connection.gallery_transaction():
+                    return run(cursor)
+            finally:
+                self._pool.putconn(connection)
+
+
+def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]:
+    pool = ConnectionPool(
+        url,
+        connection_class=GalleryConnection,
+        kwargs=_CONNECTION,
+        configure=partial(_configure, settings=settings, pooling=settings.pooling),
+        min_size=1,
+        max_size=settings.pool_size,
+        timeout=settings.connect_timeout,
+        # Each failed try doubles the pause before the next one; whoever asks after this begins anew, so that a server
+        # that was away for long is found again within seconds.
+        reconnect_timeout=settings.connect_timeout,
+        # Connections are used in turn. One whose server process has not just searched takes a tenth longer.
+        max_idle=_MOST_IDLE,
+        open=False,
+    )
+    with ExitStack() as undo:
+        undo.callback(pool.close)
+        with wrap_psycopg_errors():
+            pool.open(wait=True, timeout=settings.connect_timeout)
+        undo.pop_all()
+    return pool
+
+
+def initialise(settings: Settings) -> list[Migration]:
+    """Create the gallery's schema or bring it up to date; returns the migrations that were run.
+
+    Raises:
+        DatabaseError: as `Database.open` and `pgface.database.migrate.migrate` say.
+
+    """
+    with connected(settings) as connection:
+        return migrate(connection, settings.schema_name)
+
+
+@contextmanager
+def connected(settings: Settings, *, session: bool = False) -> Iterator[Connection]:
+    """A connection to the server outside a transaction, whether or not there is a gallery.
+
+    Args:
+        settings: where it is.
+        session: have a session of one's own, by PGFACE_DIRECT_URL if that is set.
+
+    Raises:
+        DatabaseUnreachableError, DatabaseAccessError, EmbeddedPostgresError: no connection; the sentence says why.
+        SessionNeededError: a session was asked for, and a pooler of transactions is in the way.
+
+    """
+    with ExitStack() as resources:
+        url, _ = _start(settings, resources)
+        pooling = settings.pooling
+        if session and settings.direct_url is not None:
+            url, pooling = settings.direct_url.get_secret_value(), "auto"
+        with _connect(url, settings) as connection:
+            pooled = connection.is_pooled(pooling)
+            if session and pooled:
+                raise SessionNeededError
+            if not pooled:
+                settle(connection)
+            yield connection
+
+
+def _start(settings: Settings, resources: ExitStack) -> tuple[str, EmbeddedPostgres | None]:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value(), None
+    embedded = EmbeddedPostgres(settings.postgres_dir)
+    url = embedded.start()
+    resources.callback(embedded.release)
+    return url, embedded
+
+
+def _connect(url: str, settings: Settings) -> GalleryConnection:
+    try:
+        return GalleryConnection.connect(url, connect_timeout=math.ceil(settings.connect_timeout), **_CONNECTION)
+    except psycopg.OperationalError as error:
+        raise connection_error(error) from error
+
+
+def _configure(connection: GalleryConnection, settings: Settings, pooling: Pooling) -> None:
+    connection.enter(settings.schema_name, pooling)
+    connection.register_vectors()

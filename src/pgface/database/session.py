@@ -1,0 +1,105 @@
+"""What pgface relies on in a session, set by itself: a server, database, role or environment may have other defaults.
+
+Left as they are: what decides only how fast something is, how durable, or where it is stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from pgface.database.errors import wrap_psycopg_errors
+from pgface.errors import DatabaseError
+
+WAIT_FOR_A_LOCK: Final = "10s"
+"""Longer than anybody of pgface's own holds one that others wait for."""
+WAIT_TO_MIGRATE: Final = "60s"
+"""For another program that migrates."""
+WAIT_TO_BUILD: Final = "30min"
+"""For transactions of others, which PostgreSQL waits for before it trusts an index that was built beside them."""
+
+_SETTINGS: Final = {
+    # First, so that the others are not cut short.
+    "statement_timeout": "0",
+    "lock_timeout": WAIT_FOR_A_LOCK,
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    # How values and names are written and read.
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "array_nulls": "on",
+    "standard_conforming_strings": "on",
+    "backslash_quote": "safe_encoding",
+    "quote_all_identifiers": "off",
+    "transform_null_equals": "off",
+    # What a transaction sees, and may do.
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "row_security": "on",
+    "check_function_bodies": "on",
+}
+_VERSION_17: Final = 17_00_00
+_SINCE_17: Final = {"transaction_timeout": "0"}
+_ONLY_IN_UTF8: Final = "SQL_ASCII"
+
+
+def settle(connection: psycopg.Connection[Any]) -> None:
+    """Set a session for all that comes.
+
+    Raises:
+        DatabaseError: its triggers are off, and this user may not switch them on.
+
+    """
+    with wrap_psycopg_errors():
+        connection.execute(settings(connection), prepare=False)
+        _require_triggers(connection)
+
+
+def settle_transaction(connection: psycopg.Connection[Any]) -> None:
+    """Set a transaction, whatever the session is."""
+    with wrap_psycopg_errors():
+        connection.execute(settings(connection, local=True), prepare=False)
+
+
+def settings(connection: psycopg.Connection[Any], *, local: bool = False) -> bytes:
+    """The statements that set a session, or, for a pooler in between, one transaction."""
+    values = _SETTINGS | (_SINCE_17 if connection.info.server_version >= _VERSION_17 else {})
+    if local:  # it has begun, with the session's defaults
+        isolation = values.pop("default_transaction_isolation")
+        values |= {"transaction_isolation": isolation}
+    # A standby server, which only reads, will not be told otherwise.
+    if connection.info.parameter_status("in_hot_standby") != "on":
+        values |= {"transaction_read_only" if local else "default_transaction_read_only": "off"}
+    statement = sql.SQL("SET LOCAL {} TO {}" if local else "SET {} TO {}")
+    each = (statement.format(sql.Identifier(name.lower()), sql.Literal(value)) for name, value in values.items())
+    return sql.SQL("; ").join(each).as_bytes(None)
+
+
+def require_text(connection: psycopg.Connection[Any]) -> None:
+    """See that the database knows what a letter is, before a gallery is made in it.
+
+    Raises:
+        DatabaseError: its encoding is SQL_ASCII.
+
+    """
+    if connection.info.parameter_status("server_encoding") == _ONLY_IN_UTF8:
+        raise DatabaseError(
+            "This database has the encoding SQL_ASCII, in which PostgreSQL takes any bytes for text; "
+            "make one with ENCODING 'UTF8' TEMPLATE template0 for the gallery."
+        )
+
+
+def _require_triggers(connection: psycopg.Connection[Any]) -> None:
+    if connection.execute("SHOW session_replication_role").fetchone() == ("origin",):
+        return
+    try:
+        connection.execute("SET session_replication_role TO 'origin'")
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise DatabaseError(
+            "This user's sessions begin with session_replication_role = replica, so that triggers and foreign keys do "
+            "nothing; run ALTER ROLE ... RESET session_replication_role."
+        ) from error

@@ -1,0 +1,150 @@
+"""Photos with their embeddings, and those in which no usable face was found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.errors import EvaluationError, ModelError, PgfaceError
+from pgface.evaluation.cache import EmbeddingCache
+from pgface.evaluation.photos import LabelledPhoto
+from pgface.gallery.workers import EmbeddedFile, PhotoTask, PhotoWorkers, content_sha256
+from pgface.vectors import EMBEDDING_DIMENSION
+
+OnProgress = Callable[[int, int], None]
+"""Called after every photo, with the number of those done and of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A photo in which no usable face was found: a failure to enroll (ISO/IEC 19795-1)."""
+
+    photo: LabelledPhoto
+    error: str
+    """Name of the error's class."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedPhotos:
+    """Photos of people, in the order in which they were given."""
+
+    photos: tuple[LabelledPhoto, ...]
+    """Those with a usable face."""
+    embeddings: NDArray[np.float32]
+    """Shape (n, 512), norm 1, of those."""
+    refusals: tuple[Refusal, ...]
+    """The others."""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Who has a photo with a usable face, in order of their first."""
+        return tuple(dict.fromkeys(photo.person for photo in self.photos))
+
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """Shape (n,): the place in `people` of whom each photo shows."""
+        places = {person: place for place, person in enumerate(self.people)}
+        return np.array([places[photo.person] for photo in self.photos], np.int64)
+
+    @property
+    def failure_to_enroll_rate(self) -> float:
+        """Share of photos without a usable face."""
+        return len(self.refusals) / (len(self.photos) + len(self.refusals))
+
+    def reasons(self) -> Counter[str]:
+        """How many photos were refused for each class of error."""
+        return Counter(refusal.error for refusal in self.refusals)
+
+    def missed_searches(self) -> NDArray[np.int64]:
+        """How many photos without a usable face each of `people` has, shape (p,): searches that find nobody."""
+        counted = Counter(refusal.photo.person for refusal in self.refusals)
+        return np.array([counted[person] for person in self.people], np.int64)
+
+
+def embed_photos(
+    photos: Sequence[LabelledPhoto],
+    workers: PhotoWorkers,
+    *,
+    max_bytes: int,
+    cache: EmbeddingCache | None = None,
+    on_progress: OnProgress | None = None,
+) -> EmbeddedPhotos:
+    """Embed photos, those of which nothing is remembered.
+
+    Args:
+        photos: what to embed.
+        workers: who does it.
+        max_bytes: of a file that can be a photo.
+        cache: what was embedded before.
+        on_progress: see `OnProgress`.
+
+    Raises:
+        EvaluationError: there is a usable face in none of them.
+        ModelError: the model failed.
+        WorkerEndedError: a worker process ended.
+        StorageError: the cache cannot be written.
+
+    """
+    found: list[NDArray[np.float32] | PgfaceError | None] = [None] * len(photos)
+    done = 0
+
+    def progressed() -> None:
+        nonlocal done
+        done += 1
+        if on_progress is not None:
+            on_progress(done, len(photos))
+
+    tasks = []
+    for number, photo in enumerate(photos):
+        content = content_sha256(photo.file, max_bytes) if cache is not None else None
+        if cache is not None and content is not None:
+            found[number] = cache.get(content, photo.file.name)
+        if found[number] is None:
+            tasks.append(_Task(photo.file, frozenset(), number, content))
+        else:
+            progressed()
+    for task, embedded in workers.embed(tasks):
+        if isinstance(embedded, ModelError):
+            raise embedded
+        result = embedded.face.embedding if isinstance(embedded, EmbeddedFile) else embedded
+        found[task.number] = result
+        if cache is not None and task.content is not None and result is not None:
+            cache.put(task.content, task.file.name, result)
+        progressed()
+    return _collected(photos, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task(PhotoTask):
+    number: int
+    content: str | None
+    """The file's hash; None where nothing is remembered, or the file is none."""
+
+
+def _collected(
+    photos: Sequence[LabelledPhoto], found: Sequence[NDArray[np.float32] | PgfaceError | None]
+) -> EmbeddedPhotos:
+    usable = [(photo, result) for photo, result in zip(photos, found, strict=True) if isinstance(result, np.ndarray)]
+    refusals = tuple(
+        Refusal(photo, type(result).__name__, str(result))
+        for photo, result in zip(photos, found, strict=True)
+        if isinstance(result, PgfaceError)
+    )
+    if not usable:
+        raise EvaluationError(f"No photo of {len(photos):,} has a usable face; the first: {refusals[0].reason}")
+    embeddings = np.empty((len(usable), EMBEDDING_DIMENSION), np.float32)
+    for row, (_, embedding) in enumerate(usable):
+        embeddings[row] = embedding
+    return EmbeddedPhotos(tuple(photo for photo, _ in usable), embeddings, refusals)
+
+
+def pair_rows(embedded: EmbeddedPhotos, photos: Sequence[LabelledPhoto]) -> NDArray[np.int64]:
+    """The row of each photo that was given: among the embeddings or, beyond these, among the refusals."""
+    refused = [refusal.photo for refusal in embedded.refusals]
+    rows = {photo.file: row for row, photo in enumerate([*embedded.photos, *refused])}
+    return np.array([rows[photo.file] for photo in photos], np.int64)

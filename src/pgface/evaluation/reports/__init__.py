@@ -1,0 +1,1 @@
+"""Evaluation results as text, plots and pages."""

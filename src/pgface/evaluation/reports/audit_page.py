@@ -1,0 +1,106 @@
+"""An audit of a gallery as an HTML page: what is wrong, with pictures and the commands that mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgface.evaluation.audit import Audit, WeakPhoto
+from pgface.evaluation.reports.audit_report import ABOUT, audit_summary
+from pgface.evaluation.reports.pages import Picture, require_page_packages, stored_pictures, write_page
+from pgface.evaluation.stored_embeddings import StoredFace
+from pgface.faces.photo import PhotoLimits
+
+_SHOWN = 60
+"""Cards in a section."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One thing that is wrong."""
+
+    faces: tuple[StoredFace, ...]
+    """One or two."""
+    text: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCard:
+    """The same with its pictures."""
+
+    first: Picture
+    second: Picture | None
+    text: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Things that are wrong in the same way."""
+
+    title: str
+    what: str
+    cards: Sequence[ShownCard]
+    more: int
+    """That are not shown."""
+
+
+def write_audit_page(audit: Audit, source: str, file: Path, limits: PhotoLimits) -> None:
+    """Write the page; only its owner may read the file, because it shows faces.
+
+    Raises:
+        PgfaceError: matplotlib or Jinja2 is not installed.
+        StorageError: the file cannot be written.
+
+    """
+    require_page_packages()
+    cards = {name: list(found) for name, found in _cards(audit).items()}
+    faces = [face for found in cards.values() for card in found[:_SHOWN] for face in card.faces]
+    pictures = stored_pictures(faces, limits)
+    sections = [
+        Section(
+            *ABOUT[name],
+            [
+                ShownCard(
+                    pictures[card.faces[0]],
+                    pictures[card.faces[1]] if len(card.faces) > 1 else None,
+                    card.text,
+                    card.command,
+                )
+                for card in found[:_SHOWN]
+            ],
+            max(0, len(found) - _SHOWN),
+        )
+        for name, found in cards.items()
+    ]
+    write_page(file, "audit.html", source=source, sentences=list(audit_summary(audit)), sections=sections)
+
+
+def _cards(audit: Audit) -> dict[str, Iterable[Card]]:
+    return {
+        "same_person": (
+            Card((found.first, found.second), f"similarity {found.similarity:.3f}", found.command)
+            for found in audit.same_person
+        ),
+        "strange": (
+            Card(
+                (found.face,) if found.looks_like is None else (found.face, found.looks_like),
+                f"similarity {found.similarity:.3f} with its user"
+                + ("" if found.looks_like is None else f", {found.looks_like_similarity:.3f} with this one"),
+                found.command,
+            )
+            for found in audit.strange
+        ),
+        "dragging": (
+            Card((found.face,), f"{found.similarity:.3f} with it, {found.without:.3f} without", found.command)
+            for found in audit.dragging
+        ),
+        "poor": _weak(audit.poor),
+        "single": _weak(audit.single),
+    }
+
+
+def _weak(found: Iterable[WeakPhoto]) -> Iterable[Card]:
+    return (Card((weak.face,), weak.why, weak.command) for weak in found)

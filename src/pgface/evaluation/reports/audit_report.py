@@ -1,0 +1,81 @@
+"""An audit in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pgface.evaluation.audit import Audit
+from pgface.evaluation.reports.evaluation_report import Table
+from pgface.text import counted
+
+ABOUT = {
+    "same_person": (
+        "Users who look like one person",
+        "Merge them if they are one person; the user who was there first keeps the photos. Twins and relatives are "
+        "not. Where one of the photos does not look like its own user, it is that photo that is wrong.",
+    ),
+    "strange": (
+        "Photos that do not look like their user",
+        "Less similar to all other photos of the user than verification asks for. Where both photos of a user are "
+        "here, erase only the one of somebody else.",
+    ),
+    "dragging": (
+        "Photos that drag their user down",
+        "Without this one, each other photo of the user is nearer to the mean of the rest, by which it is searched.",
+    ),
+    "poor": ("Poor photos", "Small, blurred, dark or turned; add a better one, then erase it."),
+    "single": ("Users with a single photo", "Two or three more, from other days, make them easier to find."),
+}
+"""Title and explanation of each finding."""
+
+
+def audit_summary(audit: Audit) -> Iterator[str]:
+    """What was looked at, and how much was found."""
+    yield (
+        f"{counted(audit.embeddings, 'embedding')} of {counted(audit.users, 'user')}; thresholds "
+        f"{audit.verify_threshold:g} to verify "
+        f"and {audit.identify_threshold:g} to identify."
+    )
+    counts = {name: len(getattr(audit, name)) for name in ABOUT}
+    if not any(counts.values()):
+        yield "Nothing was found."
+        return
+    found = [f"{title[0].lower()}{title[1:]}: {counts[name]:,}" for name, (title, _) in ABOUT.items() if counts[name]]
+    yield f"Found {'; '.join(found)}."
+
+
+def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
+    """The worst of each finding, with the command that mends it."""
+    rows: dict[str, list[tuple[str, ...]]] = {
+        "same_person": [
+            (found.first.name, found.second.name, f"{found.similarity:.3f}", found.command)
+            for found in audit.same_person[:shown]
+        ],
+        "strange": [
+            (
+                found.face.name,
+                "-" if found.looks_like is None else f"{found.looks_like.name} ({found.looks_like_similarity:.3f})",
+                f"{found.similarity:.3f}",
+                found.command,
+            )
+            for found in audit.strange[:shown]
+        ],
+        "dragging": [
+            (found.face.name, f"{found.similarity:.3f}", f"{found.without:.3f}", found.command)
+            for found in audit.dragging[:shown]
+        ],
+        "poor": [(found.face.name, found.why, found.command) for found in audit.poor[:shown]],
+        "single": [(found.face.name, found.command) for found in audit.single[:shown]],
+    }
+    columns = {
+        "same_person": ("photo", "photo of another user", "similarity", "if they are"),
+        "strange": ("photo", "looks like", "similarity with its user", "if it is somebody else"),
+        "dragging": ("photo", "with it", "without it", "if the user has enough others"),
+        "poor": ("photo", "why", "add a better one"),
+        "single": ("photo", "add more"),
+    }
+    for name, (title, what) in ABOUT.items():
+        count = len(getattr(audit, name))
+        if count:
+            note = what if count <= shown else f"{what} The worst {shown} of {count:,}; --json gives all of them."
+            yield Table(title, columns[name], tuple(rows[name]), note)

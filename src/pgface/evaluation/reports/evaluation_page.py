@@ -1,0 +1,76 @@
+"""An evaluation as an HTML page: plots, tables, and the most telling errors as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pgface.evaluation.evaluate import Evaluation
+from pgface.evaluation.photos import LabelledPhoto
+from pgface.evaluation.reports.evaluation_report import figures, summary, tables
+from pgface.evaluation.reports.glossary import GLOSSARY
+from pgface.evaluation.reports.pages import (
+    Picture,
+    detected_pictures,
+    require_page_packages,
+    stored_pictures,
+    write_page,
+)
+from pgface.evaluation.reports.plots import plots
+from pgface.evaluation.worst_pairs import WorstPair, furthest_mated, nearest_non_mated
+from pgface.faces.photo import PhotoLimits
+from pgface.gallery.workers import PhotoWorkers
+
+
+def write_evaluation_page(
+    evaluation: Evaluation, file: Path, workers: PhotoWorkers | None, limits: PhotoLimits
+) -> None:
+    """Write the page; only its owner may read the file, because it shows faces.
+
+    Args:
+        evaluation: what to show.
+        file: what to write.
+        workers: find the faces in photos once more, to show them; None where the photos are the gallery's crops.
+        limits: of those crops.
+
+    Raises:
+        PgfaceError: matplotlib or Jinja2 is not installed.
+        StorageError: the file cannot be written.
+
+    """
+    require_page_packages()
+    far = furthest_mated(evaluation.compared, evaluation.embedded)
+    near = nearest_non_mated(evaluation.compared, evaluation.embedded)
+    photos = [photo for pair in (*far, *near) for photo in (pair.first, pair.second)]
+    pictures = stored_pictures(photos, limits) if workers is None else detected_pictures(photos, workers)
+    write_page(
+        file,
+        "evaluation.html",
+        source=evaluation.source,
+        model=evaluation.used.model,
+        sentences=list(summary(evaluation)),
+        tables=list(tables(evaluation)),
+        plots=plots(evaluation),
+        figures=list(figures(evaluation)),
+        glossary=GLOSSARY,
+        errors=[
+            (
+                "The most similar photos of two people",
+                "Often they show one person under two names. Otherwise they are look-alikes or relatives. "
+                "Each two people are shown once. A similarity of "
+                f"{evaluation.used.verify_threshold:g} or more is an error at the threshold in use.",
+                _shown(near, pictures),
+            ),
+            (
+                "The least similar photos of one person",
+                "Often one of them shows another person. Otherwise it is a poor photo. Each photo is shown once. "
+                f"A similarity below {evaluation.used.verify_threshold:g} is an error at the threshold in use.",
+                _shown(far, pictures),
+            ),
+        ],
+        refusals=evaluation.embedded.refusals,
+    )
+
+
+def _shown(pairs: Iterable[WorstPair], pictures: dict[LabelledPhoto, Picture]) -> list[tuple[Picture, Picture, str]]:
+    return [(pictures[pair.first], pictures[pair.second], f"{pair.similarity:.3f}") for pair in pairs]

@@ -1,0 +1,133 @@
+"""HTML pages that need nothing else, with faces on them: readable by their owner only."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pgface.errors import PgfaceError, PhotoError, StorageError
+from pgface.evaluation.photos import LabelledPhoto
+from pgface.evaluation.reports.plotting import require_matplotlib
+from pgface.faces.photo import PhotoLimits, open_photo
+from pgface.faces.pixels import RGBImage
+from pgface.gallery.workers import EmbeddedFile, PhotoTask, PhotoWorkers
+from pgface.system.extras import how_to_install
+from pgface.system.file_systems import make_private
+
+_GENERATOR, _HEAD = b'<meta name="generator" content="pgface">', 1_000
+"""How a page is known, within so many bytes of its begin."""
+_SIDE = 160
+"""Of a picture, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A face on a page."""
+
+    name: str
+    data: str
+    """A JPEG as a data: address; empty where there is none."""
+
+
+def require_page_packages() -> None:
+    """Check that pages can be made.
+
+    Raises:
+        PgfaceError: matplotlib or Jinja2 is not installed.
+
+    """
+    require_matplotlib()
+    if importlib.util.find_spec("jinja2") is None:
+        raise PgfaceError(f"A page needs Jinja2; install it with {how_to_install('plots')}.")
+
+
+def require_place(file: Path) -> None:
+    """Check that a page can be written there, and would replace nothing but an earlier one.
+
+    Raises:
+        StorageError: it cannot, or would.
+
+    """
+    try:
+        there = file.exists()
+        with file.open("ab+") as stream:
+            stream.seek(0)
+            start = stream.read(_HEAD)
+        if not there:
+            file.unlink()
+    except OSError as error:
+        raise StorageError(f"{file}: it cannot be written ({error.strerror}); give a writable file.") from error
+    if start and _GENERATOR not in start:
+        raise StorageError(f"{file} is there already, and is no page of pgface; give another name.")
+
+
+def write_page(file: Path, template: str, **values: Any) -> None:
+    """Fill a template and write the page.
+
+    Raises:
+        PgfaceError: matplotlib or Jinja2 is not installed.
+        StorageError: the file cannot be written.
+
+    """
+    require_page_packages()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pgface.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template(template).render(made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **values)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            make_private(descriptor, 0o600)  # of a file that was there; it fails for another user's file
+            os.ftruncate(descriptor, 0)
+            stream.write(text)
+    except OSError as error:
+        raise StorageError(f"{file}: it cannot be written ({error.strerror}); give a writable file.") from error
+
+
+def detected_pictures(photos: Iterable[LabelledPhoto], workers: PhotoWorkers) -> dict[LabelledPhoto, Picture]:
+    """The faces in photos, which are found once more."""
+    tasks = [_Task(photo.file, frozenset(), photo) for photo in dict.fromkeys(photos)]
+    return {
+        task.photo: Picture(task.photo.name, _jpeg(result.face.crop) if isinstance(result, EmbeddedFile) else "")
+        for task, result in workers.embed(tasks)
+    }
+
+
+def stored_pictures(photos: Iterable[LabelledPhoto], limits: PhotoLimits) -> dict[LabelledPhoto, Picture]:
+    """The crops of a gallery; none for an embedding without a photo, or where they are on another machine."""
+    found = {}
+    for photo in dict.fromkeys(photos):
+        try:
+            with open_photo(photo.file, limits) as opened:
+                found[photo] = Picture(photo.name, _jpeg(opened.pixels))
+        except PhotoError:
+            found[photo] = Picture(photo.name, "")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Task(PhotoTask):
+    photo: LabelledPhoto
+
+
+def _jpeg(face: RGBImage) -> str:
+    picture = Image.fromarray(face)
+    picture.thumbnail((_SIDE, _SIDE))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

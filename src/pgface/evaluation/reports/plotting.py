@@ -1,0 +1,40 @@
+"""What plots have in common: colours, and how axes look."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from pgface.errors import PgfaceError
+from pgface.system.extras import how_to_install
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Of Okabe and Ito: people with any colour vision tell them apart.
+BLUE = "#0072B2"
+VERMILION = "#D55E00"
+GREEN = "#009E73"
+PURPLE = "#CC79A7"
+GREY = "#666666"
+INK = "#333333"
+
+
+def require_matplotlib() -> None:
+    """Check that plots can be drawn.
+
+    Raises:
+        PgfaceError: matplotlib is not installed.
+
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise PgfaceError(f"A plot needs matplotlib; install it with {how_to_install('plots')}.")
+
+
+def tidy(panel: Axes) -> None:
+    """A light grid behind, and no frame above and to the right."""
+    panel.grid(visible=True, color="#dddddd", linewidth=0.6)
+    panel.set_axisbelow(True)
+    panel.tick_params(colors=INK, labelsize=8)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)

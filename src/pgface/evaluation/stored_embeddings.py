@@ -1,0 +1,104 @@
+"""The gallery's own embeddings, as photos to evaluate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import ServerCursor
+
+from pgface.database.pool import Database
+from pgface.database.sql import queries
+from pgface.errors import EvaluationError
+from pgface.evaluation.embeddings import EmbeddedPhotos
+from pgface.evaluation.photos import LabelledPhoto
+from pgface.faces.engine import Quality
+
+_TOGETHER = 4_096
+"""Rows that are fetched at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFace(LabelledPhoto):
+    """An embedding of the gallery. Its file is the crop, `Path()` without one, and its person the user's e-mail."""
+
+    embedding_id: int
+    user_id: int
+    photo_id: int | None
+    """None for an embedding without a photo."""
+    quality: Quality
+    """NaN where it is not known."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredEmbeddings(EmbeddedPhotos):
+    """Every embedding of the gallery, by user and in the order of enrollment."""
+
+    photos: tuple[StoredFace, ...]
+
+
+def stored_embeddings(database: Database, photos_dir: Path, gallery_id: UUID) -> StoredEmbeddings:
+    """Read every embedding of the gallery, with norm 1 whatever norm it has there.
+
+    Args:
+        database: of the gallery.
+        photos_dir: where its crops are.
+        gallery_id: how the paths of its crops begin; no other is followed, as rows may have been written by anyone.
+
+    Raises:
+        EvaluationError: nobody is enrolled.
+
+    """
+    faces: list[StoredFace] = []
+    blocks: list[NDArray[np.float32]] = []
+    with database.transaction() as connection, connection.cursor(name="stored_embeddings") as cursor:
+        cursor.execute(queries()["select_embeddings"], binary=True)
+        while rows := _fetch(cursor):
+            embeddings = np.stack([row[0].to_numpy() for row in rows]).astype(np.float64)
+            blocks.append((embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32))
+            faces += [_face(photos_dir, gallery_id, *row[1:]) for row in rows]
+    if not blocks:
+        raise EvaluationError("Nobody is enrolled in this gallery yet; enroll people first, with `pgface enroll`.")
+    return StoredEmbeddings(tuple(faces), np.concatenate(blocks), ())
+
+
+def _fetch(cursor: ServerCursor) -> Sequence[Sequence[Any]]:
+    return cursor.fetchmany(_TOGETHER)
+
+
+def _face(
+    photos_dir: Path,
+    gallery_id: UUID,
+    embedding_id: int,
+    user_id: int,
+    email: str,
+    photo_id: int | None,
+    filename: str | None,
+    filepath: str | None,
+    *quality: float | None,
+) -> StoredFace:
+    what = f"embedding {embedding_id}" if photo_id is None else f"photo {photo_id}, {filename}"
+    return StoredFace(
+        name=f"{email}: {what}",
+        file=_crop(photos_dir, gallery_id, filepath),
+        person=email,
+        embedding_id=embedding_id,
+        user_id=user_id,
+        photo_id=photo_id,
+        quality=Quality(*(math.nan if value is None else value for value in quality)),
+    )
+
+
+def _crop(photos_dir: Path, gallery_id: UUID, filepath: str | None) -> Path:
+    """The file of a crop; `Path()` for a path that is none of this gallery's."""
+    parts = PurePosixPath(filepath or "").parts
+    # The gallery's id, the photos folder's, a folder of 256, and the file.
+    if len(parts) != 4 or parts[0] != str(gallery_id) or ".." in parts or not parts[-1].endswith(".jpg"):
+        return Path()
+    return photos_dir.joinpath(*parts)

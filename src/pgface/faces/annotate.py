@@ -1,0 +1,213 @@
+"""Drawing an identification onto its photo."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw
+
+from pgface.faces.engine import Box
+from pgface.faces.fonts import Font, font_for, runs_from_right
+from pgface.faces.pixels import RGBImage
+from pgface.results import Identification, IdentifiedFace
+
+_KNOWN = (22, 130, 70)
+_STRANGER = (190, 60, 30)
+_SMALLEST = 9
+"""Pixels of the smallest letters: what is longer is told in the legend, under a number."""
+_SHRUNK = (1.0, 0.85, 0.7, 0.6)
+"""Sizes that are tried for a label, as shares of the usual one."""
+_SPLITS = (2, 3, 4)
+"""Lines that a name may be broken into, between its words."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotated:
+    """A photo with its answer drawn onto it."""
+
+    image: Image.Image
+    legend: tuple[str, ...]
+    """What labels could not say, in the words "user 12: 王小明": no font has the letters, or there is no room."""
+
+
+class _Rectangle(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlaps(self, other: _Rectangle) -> bool:
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of text, in pieces that have a font each, from left to right."""
+
+    pieces: tuple[tuple[str, Font], ...]
+
+    @property
+    def width(self) -> float:
+        return sum(font.getlength(text) for text, font in self.pieces)
+
+    @property
+    def ascent(self) -> int:
+        return max(font.getmetrics()[0] for _, font in self.pieces)
+
+    @property
+    def height(self) -> int:
+        return self.ascent + max(font.getmetrics()[1] for _, font in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """Lines that are measured."""
+
+    lines: tuple[_Line, ...]
+    margin: int
+
+    @property
+    def width(self) -> float:
+        return max(line.width for line in self.lines) + 2 * self.margin
+
+    @property
+    def height(self) -> float:
+        return sum(line.height for line in self.lines) + 2 * self.margin
+
+
+def annotate(pixels: RGBImage, identification: Identification) -> Annotated:
+    """The photo with a box around every face, and the name and similarity of who it is.
+
+    Names are drawn in their script, whole words in a line, inside the picture and beside each other.
+
+    Args:
+        pixels: the photo upright, shape (height, width, 3), uint8.
+        identification: the answer for this photo.
+
+    """
+    image = Image.fromarray(pixels)
+    unit = max(image.size) / 800
+    draw = ImageDraw.Draw(image)
+    line = max(1, round(3 * unit))
+    taken: list[_Rectangle] = []
+    legend: list[str] = []
+    for face in identification.faces:
+        x, y, width, height = face.face.box
+        draw.rectangle((x, y, x + width, y + height), outline=_colour(face), width=line)
+    for face in identification.faces:
+        for label in _labels(face, round(16 * unit), line, image.width, legend):
+            place = _free_place(label, face.face.box, image.size, taken)
+            if place is not None:
+                taken.append(place)
+                _draw(draw, label, place, _colour(face))
+                break
+    return Annotated(image, tuple(dict.fromkeys(legend)))
+
+
+def _colour(face: IdentifiedFace) -> tuple[int, int, int]:
+    return _KNOWN if face.identified else _STRANGER
+
+
+def _labels(face: IdentifiedFace, size: int, line: int, most: int, legend: list[str]) -> Iterator[_Label]:
+    """What may be written at a face, the best first; what the last one leaves out goes into the legend."""
+    if not face.matches:
+        yield from _fitting([("unknown",)], size, line, most)
+        return
+    match = face.matches[0]
+    similarity = f"{match.similarity:.2f}"
+    yield from _fitting(_in_lines(match.name, similarity), size, line, most)
+    number = f"user {match.user_id}"
+    legend.append(f"{number}: {match.name}")
+    yield from _fitting([(f"{number}  {similarity}",), (number, similarity), (str(match.user_id),)], size, line, most)
+
+
+def _in_lines(name: str, similarity: str) -> Iterator[tuple[str, ...]]:
+    """A name and its similarity in one line, or in more, broken between words."""
+    words = unicodedata.normalize("NFC", name).split()
+    if not runs_from_right(name):
+        yield (f"{' '.join(words)}  {similarity}",)
+    yield (" ".join(words), similarity)
+    for count in _SPLITS:
+        if len(words) >= count:
+            yield (*_balanced(words, count), similarity)
+
+
+def _balanced(words: Sequence[str], count: int) -> Iterator[str]:
+    """Words in so many lines of about the same length, in their order."""
+    left = list(words)
+    for lines in range(count, 0, -1):
+        wanted = sum(map(len, left)) / lines
+        taken = 1
+        while len(left) - taken >= lines and sum(map(len, left[: taken + 1])) <= wanted:
+            taken += 1
+        yield " ".join(left[:taken])
+        left = left[taken:]
+
+
+def _fitting(texts: Iterable[tuple[str, ...]], size: int, line: int, most: int) -> Iterator[_Label]:
+    """The labels of these lines that are no wider than the picture, the largest first."""
+    for lines in texts:
+        for share in _SHRUNK:
+            label = _measured(lines, max(_SMALLEST, round(size * share)), line)
+            if label is not None and label.width <= most:
+                yield label
+                break
+
+
+def _measured(texts: tuple[str, ...], size: int, line: int) -> _Label | None:
+    """A label, if there are fonts that have all its letters."""
+    lines = [_with_fonts(text, size) for text in texts]
+    found = tuple(line for line in lines if line is not None)
+    return _Label(found, max(2, 2 * line)) if len(found) == len(texts) else None
+
+
+def _with_fonts(text: str, size: int) -> _Line | None:
+    """A text in one font, or each word in one that has its letters."""
+    whole = font_for(text, size)
+    if whole is not None:
+        return _Line(((text, whole),))
+    space, pieces = font_for(" ", size), []
+    for word in text.split():
+        font = font_for(word, size)
+        if font is None or space is None:
+            return None
+        pieces += [(" ", space), (word, font)]
+    ordered = pieces[1:]
+    return _Line(tuple(reversed(ordered) if runs_from_right(text) else ordered))
+
+
+def _free_place(label: _Label, box: Box, picture: tuple[int, int], taken: Sequence[_Rectangle]) -> _Rectangle | None:
+    """Where a label lies in the picture and covers no other: above its face, inside or below, or as near as can be."""
+    width, height = picture
+    if label.width > width or label.height > height:
+        return None
+    at_the_face = [box.y - label.height, box.y, box.y + box.height, box.y + box.height - label.height]
+    steps = [top * label.height / 2 for top in range(int(2 * height / label.height) + 1)]
+    tops = [*at_the_face, *sorted(steps, key=lambda top: abs(top - box.y))]
+    right = box.x + box.width - label.width
+    lefts = [
+        max(0.0, min(left, width - label.width)) for left in (box.x, right, box.x + box.width, box.x - label.width)
+    ]
+    for left, top in ((left, top) for top in tops for left in lefts if 0 <= top <= height - label.height):
+        place = _Rectangle(left, top, left + label.width, top + label.height)
+        if not any(place.overlaps(other) for other in taken):
+            return place
+    return None
+
+
+def _draw(draw: ImageDraw.ImageDraw, label: _Label, place: _Rectangle, colour: tuple[int, int, int]) -> None:
+    draw.rectangle(place, fill=colour)
+    top = place.top + label.margin
+    for line in label.lines:
+        left = place.left + label.margin
+        if runs_from_right("".join(text for text, _ in line.pieces)):
+            left = place.right - label.margin - line.width
+        for text, font in line.pieces:
+            draw.text((left, top + line.ascent), text, fill="white", font=font, anchor="ls")
+            left += font.getlength(text)
+        top += line.height

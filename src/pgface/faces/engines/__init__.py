@@ -1,0 +1,1 @@
+"""The engines: find faces and turn each into an embedding."""

@@ -1,0 +1,211 @@
+"""dlib as an engine: its weights come in a Python package and may be used commercially.
+
+Faces are found by dlib's HOG detector (Dalal & Triggs 2005; King 2015) and described by its 5-point landmarks and its
+ResNet of 128-D descriptors (King 2017), which `pgface.faces.engines.dlib_lift` lifts to 512-D.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from threading import Lock
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pgface.errors import ModelNotInstalledError, WeightsMismatchError
+from pgface.faces.cancellation import check_work
+from pgface.faces.engine import Box, Choose, Detection, Face, ModelIdentity, RawDetection, every_face
+from pgface.faces.engines.dlib_lift import LIFT_FILE, lift
+from pgface.faces.models.registry import file_sha256, weights_sha256
+from pgface.faces.orientation import find_with_retries
+from pgface.faces.pixels import RGBImage
+from pgface.faces.quality import describe
+from pgface.system.extras import how_to_install
+from pgface.system.forks import call_after_fork, leave_to_parent
+from pgface.system.timing import stage
+from pgface.vectors import EMBEDDING_DIMENSION
+
+LANDMARK_FILE = "shape_predictor_5_face_landmarks.dat"
+DESCRIPTOR_FILE = "dlib_face_recognition_resnet_model_v1.dat"
+
+SEARCH_SIZE = 1024
+"""Longer side of the picture that the detector sees at most, in pixels: a search takes some 0.15 s then. It finds
+faces from 70 pixels on, which is 7 % of that."""
+ENLARGEMENT = 2.0
+"""How much a small picture is enlarged for the detector at most."""
+WEAK_SCORE = 0.2
+"""Faces below it count only where there is no better one: dlib's own threshold is 0, and beside true faces there were
+false alarms of up to 0.15, but tight close-ups have such scores too."""
+SURE_SCORE = 0.4
+"""Above it are no false alarms of pictures that stand on their head (0.38 at most of 200)."""
+
+_LEFT_EYE, _RIGHT_EYE, _NOSE = [2, 3], [0, 1], 4
+"""Which of dlib's five points are the corners of the eyes, left and right in the picture, and the nose's base."""
+
+
+class DlibEngine:
+    """dlib's detector, landmarks and descriptors. Safe to call from many threads.
+
+    dlib holds Python's lock while it works, so threads take turns: bulk work needs processes.
+    """
+
+    def __init__(self) -> None:
+        """Read the weights.
+
+        Raises:
+            ModelNotInstalledError: the packages `dlib-bin` and `face-recognition-models` are not installed.
+            WeightsMismatchError: a file of weights is damaged.
+
+        """
+        dlib, folder = _import_dlib(), _weights_folder()
+        self._dlib = dlib
+        try:
+            self._detector = dlib.get_frontal_face_detector()
+            self._landmarks = dlib.shape_predictor(str(folder / LANDMARK_FILE))
+            self._describe = dlib.face_recognition_model_v1(str(folder / DESCRIPTOR_FILE))
+        except RuntimeError as error:
+            raise WeightsMismatchError(
+                "A file of the package face-recognition-models is missing or damaged; run "
+                "`pip install --force-reinstall --no-deps face-recognition-models`."
+            ) from error
+        with resources.as_file(LIFT_FILE) as lift_file:
+            digests = [file_sha256(file) for file in (folder / LANDMARK_FILE, folder / DESCRIPTOR_FILE, lift_file)]
+        self._identity = ModelIdentity("dlib", EMBEDDING_DIMENSION, 0, weights_sha256(digests))
+        # dlib's objects keep state while they work, and nothing promises that Python's lock will always be held.
+        self._lock = Lock()
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The model, as the gallery records it; the lift counts as weights."""
+        return self._identity
+
+    @property
+    def execution_provider(self) -> str:
+        """Where inference runs."""
+        return "dlib (CPU)"
+
+    @property
+    def measures_pitch(self) -> bool:
+        """Its landmarks have no mouth corners."""
+        return False
+
+    @property
+    def releases_gil(self) -> bool:
+        """Threads do not run in parallel."""
+        return False
+
+    def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
+        """Find the faces of an upright picture and embed those chosen, the largest box first.
+
+        Args:
+            image: shape (height, width, 3), uint8, RGB.
+            choose: sees every face found and returns those to embed; may raise to refuse the photo.
+
+        """
+        image = np.ascontiguousarray(image)
+        with stage("detect"):
+            found = find_with_retries(image, self._find, sure_score=SURE_SCORE)
+            enough = min(WEAK_SCORE, max((raw.score for raw in found), default=0.0))
+            found = [raw for raw in found if raw.score >= enough]
+            points = {raw.box: raw.landmarks for raw in found}
+            detections = describe(image, [raw._replace(landmarks=_engine_landmarks(raw.landmarks)) for raw in found])
+        chosen = choose(detections)
+        with stage("embed"):
+            return [self._embed(image, detection, points[detection.box]) for detection in chosen]
+
+    def _find(self, image: RGBImage) -> list[RawDetection]:
+        """Detect faces; the landmarks are dlib's own five points."""
+        check_work()
+        height, width = image.shape[:2]
+        scale = min(ENLARGEMENT, SEARCH_SIZE / max(height, width))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        searched = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
+        with self._lock:
+            rectangles, scores, _ = self._detector.run(searched, 0, 0.0)
+        return [
+            self._raw(image, [side / scale for side in (r.left(), r.top(), r.right() + 1, r.bottom() + 1)], score)
+            for r, score in zip(rectangles, scores, strict=True)
+        ]
+
+    def _raw(self, image: RGBImage, sides: list[float], score: float) -> RawDetection:
+        left, top, right, bottom = sides
+        rectangle = self._dlib.rectangle(round(left), round(top), round(right) - 1, round(bottom) - 1)
+        with self._lock:
+            shape = self._landmarks(image, rectangle)
+        points = np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
+        return RawDetection(Box(left, top, right - left, bottom - top), points, float(score))
+
+    def _embed(self, image: RGBImage, detection: Detection, points: NDArray[np.float32]) -> Face:
+        """Describe a face by dlib's own alignment, which turns it upright by its points."""
+        check_work()
+        parts = [self._dlib.point(x, y) for x, y in np.rint(points).astype(int).tolist()]
+        # The rectangle is not looked at where there are five points.
+        shape = self._dlib.full_object_detection(self._dlib.rectangle(), parts)
+        with self._lock:
+            descriptor = self._describe.compute_face_descriptor(image, shape)
+        known = {field.name: getattr(detection, field.name) for field in fields(detection)}
+        return Face(**known, embedding=lift(np.asarray(descriptor)))
+
+
+_loading = Lock()
+
+
+@call_after_fork
+def _forget_engine() -> None:
+    """Another thread of the parent may hold its lock for ever."""
+    global _loading
+    if _load_once.cache_info().currsize:
+        leave_to_parent(_load_once())
+        _load_once.cache_clear()
+    _loading = Lock()
+
+
+def load_dlib_engine() -> DlibEngine:
+    """Give the engine of this process; the weights are read once.
+
+    Raises:
+        ModelNotInstalledError: the packages `dlib-bin` and `face-recognition-models` are not installed.
+        WeightsMismatchError: a file of weights is damaged.
+
+    """
+    with _loading:
+        return _load_once()
+
+
+@cache
+def _load_once() -> DlibEngine:
+    return DlibEngine()
+
+
+def _engine_landmarks(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The centres of the eyes and the nose in the order of `pgface.faces.engine`; dlib's points have no mouth."""
+    mouth = np.full(2, np.nan, dtype=np.float32)
+    eyes = points[_LEFT_EYE].mean(axis=0), points[_RIGHT_EYE].mean(axis=0)
+    return np.stack([*eyes, points[_NOSE], mouth, mouth])
+
+
+def _import_dlib() -> ModuleType:
+    try:
+        import dlib
+    except ImportError as error:
+        raise _not_installed() from error
+    module: ModuleType = dlib
+    return module
+
+
+def _weights_folder() -> Path:
+    # Found without importing it: the package imports setuptools' pkg_resources, which may not be there.
+    package = importlib.util.find_spec("face_recognition_models")
+    if package is None or package.origin is None:
+        raise _not_installed()
+    return Path(package.origin).parent / "models"
+
+
+def _not_installed() -> ModelNotInstalledError:
+    return ModelNotInstalledError(f"The dlib engine is not installed; run {how_to_install('dlib')}.")

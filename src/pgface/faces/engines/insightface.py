@@ -1,0 +1,175 @@
+"""InsightFace's packs: SCRFD finds the faces, ArcFace (Deng et al. 2019) describes them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.errors import ModelError
+from pgface.faces.cancellation import check_work
+from pgface.faces.engine import Choose, Detection, Face, ModelIdentity, every_face
+from pgface.faces.engines.onnx import execution_providers, provider_in_use, throughput_options
+from pgface.faces.engines.scrfd import Detector
+from pgface.faces.models.pack import Pack, find_pack
+from pgface.faces.models.registry import file_sha256, weights_sha256
+from pgface.faces.orientation import find_with_retries
+from pgface.faces.pixels import RGBImage
+from pgface.faces.quality import describe
+from pgface.system.forks import call_after_fork, leave_to_parent
+from pgface.system.timing import stage
+from pgface.vectors import EMBEDDING_DIMENSION
+
+WARP_LIMIT = 32_000
+"""OpenCV's warps refuse a picture whose side exceeds 2^15 - 1."""
+
+
+class InsightFaceEngine:
+    """A detection and a recognition model of one pack, at one detector size. Safe to call from many threads."""
+
+    releases_gil = True
+    measures_pitch = True
+
+    def __init__(self, detector: Detector, recogniser: Any, identity: ModelIdentity, execution_provider: str) -> None:
+        self._detector = detector
+        self._recogniser = recogniser
+        self._identity = identity
+        self._execution_provider = execution_provider
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The model, as the gallery records it."""
+        return self._identity
+
+    @property
+    def execution_provider(self) -> str:
+        """Where ONNX Runtime runs, by its own name."""
+        return self._execution_provider
+
+    def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
+        """Find the faces of an upright picture and embed those chosen, the largest box first.
+
+        Args:
+            image: shape (height, width, 3), uint8, RGB.
+            choose: sees every face found and returns those to embed; may raise to refuse the photo.
+
+        Raises:
+            ModelError: the model gave something that is not an embedding.
+
+        """
+        with stage("detect"):
+            detections = describe(image, find_with_retries(image, self._detector.find))
+        chosen = choose(detections)
+        with stage("embed"):
+            return [self._embed(image, detection) for detection in chosen]
+
+    def _embed(self, image: RGBImage, detection: Detection) -> Face:
+        check_work()
+        aligned = _arcface_crop(image, detection.landmarks, self._recogniser.input_size[0])
+        feature = self._recogniser.get_feat(np.ascontiguousarray(aligned[:, :, ::-1])).ravel()
+        norm = float(np.linalg.norm(feature))
+        if not (np.isfinite(norm) and norm > 0):
+            raise ModelError(f"The model {self._identity.name} gave an embedding that is not finite or is zero.")
+        known = {field.name: getattr(detection, field.name) for field in fields(detection)}
+        return Face(**known, embedding=(feature / norm).astype(np.float32))
+
+
+def _arcface_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int) -> RGBImage:
+    """Warp a face so that its landmarks lie where ArcFace's training put them, shape (size, size, 3)."""
+    import cv2
+    from insightface.utils.face_align import arcface_dst
+
+    if max(image.shape[:2]) > WARP_LIMIT:
+        image, landmarks = _around(image, landmarks)
+    # Models of 112 pixels and its multiples use the template as it is, those of 128 centre it.
+    template = arcface_dst * (size / 112) if size % 112 == 0 else (arcface_dst + np.array([8, 0])) * (size / 128)
+    matrix = _similarity(landmarks, template)
+    return np.asarray(cv2.warpAffine(image, matrix, (size, size), borderValue=0.0), dtype=np.uint8)
+
+
+def _similarity(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The 2x3 matrix of turn, scale and shift that brings `source` to `target` with the least squared error.
+
+    With points as complex numbers the transform is z -> az + b, and this is linear regression; it equals the method of
+    Umeyama (1991) in the plane.
+    """
+    z, w = (points.astype(np.float64) @ (1, 1j) for points in (source, target))
+    centred = z - z.mean()
+    a = np.vdot(centred, w - w.mean()) / np.vdot(centred, centred).real
+    b = w.mean() - a * z.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def _around(image: RGBImage, landmarks: NDArray[np.float32]) -> tuple[RGBImage, NDArray[np.float32]]:
+    """The part of a very long picture that holds a face, and the landmarks in it."""
+    reach = int(4 * np.ptp(landmarks, axis=0).max()) + 1
+    low = np.maximum(landmarks.min(axis=0).astype(int) - reach, 0)
+    high = landmarks.max(axis=0).astype(int) + reach
+    part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+    return part, (landmarks - low).astype(np.float32)
+
+
+_engines: dict[tuple[str, str, bytes, int, str], InsightFaceEngine] = {}
+"""By the pack's name, the SHA-256 of its weights, its manifest, the detector's size and the execution provider."""
+_contents: dict[tuple[Path, int, str], tuple[str, str, bytes, int, str]] = {}
+"""Which of them the pack in a folder is."""
+_loading = threading.Lock()
+
+
+@call_after_fork
+def _forget_engines() -> None:
+    """ONNX Runtime's sessions belong to the process that made them."""
+    global _engines, _contents, _loading
+    leave_to_parent(_engines)
+    _engines, _contents, _loading = {}, {}, threading.Lock()
+
+
+def load_insightface_engine(folder: Path, *, detector_size: int, execution_provider: str) -> InsightFaceEngine:
+    """Load a pack, once in a process for each detector size and execution provider, wherever there are copies of it.
+
+    Only its detection and its recognition model are loaded. The engine's name is the folder's. Nothing is downloaded.
+
+    Args:
+        folder: holds the pack's ONNX files.
+        detector_size: side of the detector's square input, in pixels; a multiple of 32. A detector that was made for
+            one size keeps that, and the identity says so.
+        execution_provider: as `pgface.faces.engines.onnx.execution_providers` takes it.
+
+    Raises:
+        ModelNotInstalledError: insightface or ONNX Runtime is missing, or there is no such folder.
+        WeightsMismatchError: a file is damaged.
+        ModelError: the pack cannot be used, or the execution provider is not there.
+
+    """
+    folder = folder.expanduser().resolve()
+    providers = execution_providers(execution_provider)
+    place = (folder, detector_size, providers[0])
+    with _loading:
+        if place not in _contents:
+            pack = find_pack(folder)
+            digest = weights_sha256(map(file_sha256, (pack.detection, pack.recognition)))
+            manifest = (folder / "manifest.json").read_bytes() if pack.described else b""
+            content = (folder.name, digest, manifest, detector_size, providers[0])
+            if content not in _engines:
+                _engines[content] = _load(pack, digest, detector_size, providers)
+            _contents[place] = content
+        return _engines[_contents[place]]
+
+
+def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> InsightFaceEngine:
+    model = pack.load("detection", providers=providers, sess_options=throughput_options())
+    recogniser = pack.load("recognition", providers=providers, sess_options=throughput_options())
+    if not model.use_kps:
+        raise ModelError(f"{pack.detection.name} finds boxes without landmarks; give a detector that has them (kps).")
+    side = recogniser.input_size[0]
+    dimension = recogniser.get_feat(np.zeros((side, side, 3), np.uint8)).shape[-1]
+    if dimension != EMBEDDING_DIMENSION:
+        raise ModelError(f"{pack.recognition.name} gives {dimension} numbers a face; pgface stores 512-D embeddings.")
+    provider = provider_in_use((model.session, recogniser.session), providers[0])
+    detector = Detector(model, detector_size)
+    identity = ModelIdentity(pack.folder.name, dimension, detector.size, digest)
+    return InsightFaceEngine(detector, recogniser, identity, provider)

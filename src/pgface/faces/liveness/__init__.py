@@ -1,0 +1,1 @@
+"""Liveness: is this a living head, or something that shows one?"""

@@ -1,0 +1,80 @@
+"""The models for presentation attack detection. Face models are in `pgface.faces.models.registry`.
+
+Sizes and digests are those of the published files; each digest was found, with the same value, in at least three
+independent public projects, the addon's also in the insightface package itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pgface.faces.models.registry import INSIGHTFACE_LICENCE, Download, Licence, ModelFile, Published
+
+OWN: Final = "liveness"
+"""The name, and the folder, of models that have the same inputs and outputs and are in no registry."""
+
+
+@dataclass(frozen=True, slots=True)
+class LivenessThreshold:
+    """The least score with which a face counts as live, and who says so."""
+
+    value: float
+    source: str
+
+
+MINIFASNET_THRESHOLD = LivenessThreshold(
+    0.915, "the default of the authors' own application (Silent-Face-Anti-Spoofing-APK); not measured here"
+)
+INSIGHTFACE_THRESHOLD = LivenessThreshold(0.8, "the default of the insightface package; not measured here")
+MINIFASNET_LICENCE = Licence(
+    "Apache-2.0",
+    "https://github.com/minivision-ai/Silent-Face-Anti-Spoofing/blob/master/LICENSE",
+    commercial_use=True,
+    note="The weights are Minivision's, brought into ONNX by github.com/yakhyo/face-anti-spoofing, both under "
+    "Apache-2.0; nobody says what faces they were trained on.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivenessModel(Published):
+    """Networks that tell a living face from a picture of one."""
+
+    threshold: LivenessThreshold
+
+
+def _downloads(address: str, files: tuple[ModelFile, ...]) -> tuple[Download, ...]:
+    return tuple(Download(f"{address}/{file.name}", file) for file in files)
+
+
+_MINIFASNET_FILES = (
+    ModelFile("MiniFASNetV2.onnx", 1_743_581, "b32929adc2d9c34b9486f8c4c7bc97c1b69bc0ea9befefc380e4faae4e463907"),
+    ModelFile("MiniFASNetV1SE.onnx", 1_742_335, "ebab7f90c7833fbccd46d3a555410e78d969db5438e169b6524be444862b3676"),
+)
+_ADDON_FILES = (
+    ModelFile("liveness.onnx", 1_484_006, "87a9ac1dbb16a61eec212957e5095e62a8769c1e188af9b0198f253302c4afdb"),
+)
+
+LIVENESS_MODELS: dict[str, LivenessModel] = {
+    model.name: model
+    for model in (
+        LivenessModel(
+            name="minifasnet",
+            licence=MINIFASNET_LICENCE,
+            threshold=MINIFASNET_THRESHOLD,
+            files=_MINIFASNET_FILES,
+            downloads=_downloads(
+                "https://github.com/yakhyo/face-anti-spoofing/releases/download/weights", _MINIFASNET_FILES
+            ),
+        ),
+        LivenessModel(
+            name="insightface-liveness",
+            licence=INSIGHTFACE_LICENCE,
+            threshold=INSIGHTFACE_THRESHOLD,
+            files=_ADDON_FILES,
+            downloads=_downloads(
+                "https://github.com/deepinsight/insightface-model-addons/releases/download/addons", _ADDON_FILES
+            ),
+        ),
+    )
+}

@@ -1,0 +1,263 @@
+"""Whether what turns before a camera is a head, or a flat or bent picture of one, by the motion inside the face.
+
+The face is cut out of each frame upright and at a fixed size. Some 500 points of a grid are carried from a frontal
+frame to a turned one by dense optical flow (DIS: Kroeger et al. 2016), from frame to frame, forward and back. Three
+figures come out of a turn:
+
+- The homography residual: how far the points went that no homography explains. A flat picture moves by a homography
+  wherever the camera is (Hartley and Zisserman 2004, section 13.1).
+- Beyond paper: the share of the motion that paper bent about any axis does not explain
+  (`pgface.faces.liveness.relief`).
+- The depth correlation: how alike this share and the relief of a face are.
+
+This does not tell a head from a mask, from paper that is embossed, or from a video that a program made over a shape of
+a head. It needs OpenCV.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Final, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.errors import LivenessError, ModelNotInstalledError
+from pgface.faces.align import CROP_BY_EYES, EYES_FROM_TOP
+from pgface.faces.engine import Detection
+from pgface.faces.liveness.relief import grid, relief_of
+from pgface.system.extras import how_to_install
+
+Side = Literal["left", "right"]
+"""Of the head, as the person feels it; see `pgface.faces.liveness.head_turns.Turn`."""
+
+PATCH_SIZE: Final = (176, 192)
+"""Width and height of a face's patch, in pixels."""
+EYE_DISTANCE: Final = 60.0
+"""Pixels between the eyes of a frontal face in its patch."""
+_EYES: Final = np.array([88.0, 77.0])
+"""The middle of the eyes in it."""
+
+SMALLEST_FRONTAL_FACE: Final = 70.0
+"""Pixels of the shorter side of a face's box, where a turn begins."""
+SMALLEST_FACE: Final = 50.0
+"""The same later: the box of a turned head is narrower."""
+FEWEST_FOLLOWED: Final = 0.5
+"""Share of the grid's points that must be followed to the end of a turn."""
+LEAST_RESIDUAL: Final = 0.018
+"""Homography residual of a head, in eye distances, in each turn."""
+LEAST_RELIEF: Final = 0.23
+"""`FaceMotion.relief` of a head, mean over a turn to each side. docs/explanation/liveness.md says how the limits were
+chosen."""
+
+_FARTHEST_BACK: Final = 1.5
+"""Pixels that a point may miss its place by when it is carried to the next frame and back."""
+_MARGIN: Final = 2
+"""Pixels from the edge of a patch within which no point is followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceMotion:
+    """What a turn of the head did inside the face."""
+
+    side: Side
+    homography_residual: float
+    """Root mean square of what no homography explains, in eye distances; NaN where too few points were followed."""
+    beyond_paper: float
+    """0 to 1; see `pgface.faces.liveness.relief.Relief`. NaN where too few points were followed."""
+    depth_correlation: float
+    """-1 to 1; see there."""
+    followed: float
+    """Share of the points that were followed, 0 to 1."""
+
+    @property
+    def relief(self) -> float:
+        """One figure of the two: the share beyond paper, up to doubled where it is like the relief of a face."""
+        return self.beyond_paper * (1 + self.depth_correlation)
+
+
+def require_size(face: Detection, smallest: float) -> None:
+    """Refuse a face whose motion cannot be measured.
+
+    Args:
+        face: in a frame.
+        smallest: pixels of the shorter side of its box.
+
+    Raises:
+        LivenessError: it is smaller.
+
+    """
+    if not face.quality.face_size >= smallest:
+        raise LivenessError(f"The face is {face.quality.face_size:.0f} pixels large and not at least {smallest:.0f}.")
+
+
+def face_patch(face: Detection) -> NDArray[np.uint8]:
+    """Cut a face out in grey, with its eyes level and at their place, shape (192, 176).
+
+    Raises:
+        LivenessError: the face is too small to measure motion in it.
+
+    """
+    require_size(face, SMALLEST_FACE)
+    side = CROP_BY_EYES * EYE_DISTANCE
+    left, top = 0.5 - _EYES[0] / side, EYES_FROM_TOP - _EYES[1] / side
+    width, height = PATCH_SIZE
+    return face.region.grey((left, top, left + width / side, top + height / side), PATCH_SIZE)
+
+
+class FaceTrack:
+    """A face that is followed from a frontal frame onwards. Not safe to use from many threads at once."""
+
+    def __init__(self, patch: NDArray[np.uint8], points: NDArray[np.float32], followed: NDArray[np.bool_]) -> None:
+        self._patch = patch
+        self._points = points
+        self._followed = followed
+
+    @classmethod
+    def start(cls, patch: NDArray[np.uint8]) -> Self:
+        """Begin at a frontal frame.
+
+        Args:
+            patch: of `face_patch`, shape (192, 176), uint8.
+
+        """
+        points = _starting_points()
+        return cls(patch, points, np.ones(len(points), dtype=np.bool_))
+
+    def follow(self, patch: NDArray[np.uint8]) -> None:
+        """Carry the points on to the next frame.
+
+        Args:
+            patch: of `face_patch`, shape (192, 176), uint8; of a frame some tenth of a second later.
+
+        Raises:
+            ModelNotInstalledError: OpenCV is missing.
+
+        """
+        cv2 = _import_cv2()
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        there = self._points + _sampled(flow.calc(self._patch, patch, None), self._points)
+        back = there + _sampled(flow.calc(patch, self._patch, None), there)
+        with np.errstate(invalid="ignore"):
+            near = np.linalg.norm(back - self._points, axis=1) < _FARTHEST_BACK
+            inside = ((there >= _MARGIN) & (there < np.array(PATCH_SIZE) - _MARGIN)).all(axis=1)
+        self._followed = self._followed & near & inside
+        # A lost point stays where it was, so that it remains a number.
+        self._points = np.where(self._followed[:, np.newaxis], there, self._points).astype(np.float32)
+        self._patch = patch
+
+    def motion(self, side: Side) -> FaceMotion:
+        """Measure the motion from the frontal frame to the last one that was followed.
+
+        Args:
+            side: to which the head has turned since.
+
+        Raises:
+            ModelNotInstalledError: OpenCV is missing.
+
+        """
+        followed = float(self._followed.mean())
+        if followed < FEWEST_FOLLOWED:
+            return FaceMotion(side, np.nan, np.nan, np.nan, followed)
+        begin = _starting_points()
+        # As the person feels it, "left" is to the right of the picture, where what stands out goes.
+        sign = 1 if side == "left" else -1
+        sideways = sign * (self._points - begin)[:, 0].astype(np.float64) / EYE_DISTANCE
+        residual = _homography_residual(begin[self._followed], self._points[self._followed]) / EYE_DISTANCE
+        return FaceMotion(side, residual, *relief_of(sideways, self._followed), followed)
+
+    def to_bytes(self) -> bytes:
+        """Pack everything that `from_bytes` needs, some 40 kB."""
+        file = io.BytesIO()
+        np.savez(file, patch=self._patch, points=self._points, followed=self._followed)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Unpack what `to_bytes` gave.
+
+        Raises:
+            LivenessError: it is damaged, or another version of pgface made it.
+
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as packed:
+                patch, points, followed = packed["patch"], packed["points"], packed["followed"]
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise LivenessError(_DAMAGED) from error
+        count = len(grid())
+        shapes = [(patch, PATCH_SIZE[::-1], np.uint8), (points, (count, 2), np.float32), (followed, (count,), np.bool_)]
+        if any(array.shape != shape or array.dtype != dtype for array, shape, dtype in shapes):
+            raise LivenessError(_DAMAGED)
+        return cls(patch, points, followed)
+
+
+_DAMAGED = "The motion of the face so far cannot be read: it is damaged, or another version of pgface made it."
+
+
+def require_head(motions: Sequence[FaceMotion]) -> None:
+    """Check that a head turned, and no flat or bent picture of one.
+
+    Args:
+        motions: of every turn to a side that was measured, at least one to each.
+
+    Raises:
+        LivenessError: it was not so; the sentence says why, which is for the audit log and not for the client.
+
+    """
+    for motion in motions:
+        if not motion.followed >= FEWEST_FOLLOWED:
+            raise LivenessError(
+                f"Only {motion.followed:.0%} of the face could be followed in the turn to the {motion.side}."
+            )
+        if not motion.homography_residual >= LEAST_RESIDUAL:
+            raise LivenessError(
+                f"The face moves like a flat picture in the turn to the {motion.side}: "
+                f"{motion.homography_residual:.3f} of at least {LEAST_RESIDUAL:.3f}."
+            )
+    if {motion.side for motion in motions} != {"left", "right"}:
+        raise LivenessError("The motion of the face was not measured to both sides.")
+    relief = float(np.mean([np.mean([it.relief for it in motions if it.side == side]) for side in ("left", "right")]))
+    if not relief >= LEAST_RELIEF:
+        raise LivenessError(
+            f"The face moves like a bent picture: its relief is {relief:.3f} and must be at least {LEAST_RELIEF:.3f}."
+        )
+
+
+def _starting_points() -> NDArray[np.float32]:
+    return np.asarray(grid() * EYE_DISTANCE + _EYES, dtype=np.float32)
+
+
+def _sampled(field: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The flow at points, shape (points, 2)."""
+    cv2 = _import_cv2()
+    x, y = points[:, np.newaxis, 0], points[:, np.newaxis, 1]
+    sampled = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    at_points: NDArray[np.float32] = sampled[:, 0]
+    return at_points
+
+
+def _homography_residual(begin: NDArray[np.float32], end: NDArray[np.float32]) -> float:
+    """Root mean square of the distances that the best homography leaves, in the points' unit."""
+    cv2 = _import_cv2()
+    homography, _ = cv2.findHomography(begin, end, 0)
+    if homography is None:  # no motion that could be measured
+        return 0.0
+    left = cv2.perspectiveTransform(begin[:, np.newaxis], homography)[:, 0] - end
+    return float(np.sqrt((left.astype(np.float64) ** 2).sum(axis=1).mean()))
+
+
+def _import_cv2() -> ModuleType:
+    try:
+        import cv2
+    except ImportError as error:
+        raise ModelNotInstalledError(
+            f"A login by face needs OpenCV, which cannot be imported. Run {how_to_install('dlib')} or "
+            f"{how_to_install('insightface')}."
+        ) from error
+    module: ModuleType = cv2
+    return module

@@ -1,0 +1,1 @@
+"""The models: which there are, and their weights on this machine."""

@@ -1,0 +1,135 @@
+"""Fetch a published file over HTTP, go on where a broken-off run stopped, and check it."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO
+
+from pgface.errors import ModelDownloadError, ModelError, WeightsMismatchError
+from pgface.faces.models.registry import Download, ModelFile, file_sha256
+from pgface.system.ownership import reason_with_owner
+
+TIMEOUT = 30.0
+"""Seconds without a byte after which a connection counts as broken."""
+CHUNK = 1 << 18
+RECONNECTIONS = 20
+"""How often a connection that breaks is taken up again, as long as each brings something."""
+
+Progress = Callable[[ModelFile, int], None]
+"""Called with the file that is being fetched and how many of its bytes are there."""
+
+
+def fetch(download: Download, folder: Path, progress: Progress) -> Path:
+    """Fetch a file into a folder, or finish one that is there in part, and verify its size and SHA-256.
+
+    Raises:
+        ModelDownloadError: there is no connection, or it broke; what arrived is kept for the next run.
+        WeightsMismatchError: what is served is not the published file.
+        ModelError: the folder cannot be written to.
+
+    """
+    part = folder / f"{download.file.name}.part"
+    if (whole := part.with_suffix("")).is_file():  # from a run that broke off later; it is verified again
+        whole.rename(part)
+    _require_room(folder, download.file.size - _size(part))
+    broken: Exception = ConnectionError("the connection broke again and again")
+    for _ in range(RECONNECTIONS):
+        had = _size(part)
+        try:
+            _receive(download, part, progress)
+        except (OSError, HTTPException) as error:
+            broken = error
+        if _size(part) == download.file.size:
+            return _verified(download, part)
+        if _size(part) <= had:
+            break
+    if isinstance(broken, urllib.error.HTTPError):
+        broken.close()
+        if broken.code == 416:  # the server's file is shorter than what is here: one of them is not the published one
+            part.unlink(missing_ok=True)
+    raise ModelDownloadError(_sentence(download, broken)) from broken
+
+
+def _receive(download: Download, part: Path, progress: Progress) -> None:
+    """Append what is missing to the part that is there, or begin anew if the server cannot go on from it."""
+    size = download.file.size
+    have = _size(part)
+    if have > size:
+        part.unlink()
+        have = 0
+    if have == size:
+        return
+    headers = {"User-Agent": "pgface", "Range": f"bytes={have}-"}
+    # The addresses are those of the registry, https and fixed.
+    request = urllib.request.Request(download.url, headers=headers)  # noqa: S310
+    with urllib.request.build_opener().open(request, timeout=TIMEOUT) as response:
+        if response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            have = 0
+        length = response.headers.get("Content-Length")
+        if length is not None and have + int(length) != size:
+            raise WeightsMismatchError(
+                f"{download.url} now holds {have + int(length)} bytes, and the published file has {size}; nothing was "
+                "installed. Look for a newer pgface, or give the folder or zip with `--from`."
+            )
+        with _opened(part, "ab" if have else "wb") as stream:
+            while have < size and (chunk := response.read(min(CHUNK, size - have))):
+                _write(stream, chunk)
+                have += len(chunk)
+                progress(download.file, have)
+
+
+def _verified(download: Download, part: Path) -> Path:
+    digest = file_sha256(part)
+    if digest != download.file.sha256:
+        part.unlink()
+        raise WeightsMismatchError(
+            f"{download.url} gave a file with SHA-256 {digest[:12]}..., and the published one has "
+            f"{download.file.sha256[:12]}...; it was deleted. Try again, or give the folder or zip with `--from`."
+        )
+    return part.rename(part.with_suffix(""))
+
+
+def _sentence(download: Download, error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        reason = f"the server answered {error.code}"
+    elif isinstance(error, urllib.error.URLError):
+        reason = f"{error.reason}"
+    else:
+        reason = str(error) or type(error).__name__
+    return (
+        f"{download.url} could not be fetched ({reason}). Run the command again when there is a network: it goes on "
+        "where it stopped. Or fetch the file on another machine, and give it, or a folder of its ONNX files, with "
+        "`--from PATH`."
+    )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _require_room(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise ModelError(
+            f"{folder} has {free >> 20} MiB free, and {size >> 20} MiB are to be fetched; make room there."
+        )
+
+
+def _opened(path: Path, mode: str) -> IO[bytes]:
+    try:
+        return path.open(mode)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be written: {reason_with_owner(error, path)}.") from error
+
+
+def _write(stream: IO[bytes], chunk: bytes) -> None:
+    try:
+        stream.write(chunk)
+        stream.flush()
+    except OSError as error:  # not a broken connection: trying again would not help
+        raise ModelError(f"{stream.name} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,350 @@
+"""The models that pgface knows: where they come from, what they may be used for, and how to tell that they are whole.
+
+The sizes and SHA-256 digests are those of the published files; each was found, with the same value, in at least three
+independent public projects that download the file and check it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pgface.errors import UnknownModelError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What makes embeddings comparable: they are only so between equal identities."""
+
+    name: str
+    dimension: int
+    detector_size: int
+    """The detector's square input, in pixels; 0 for a detector that scans the photo at its own size."""
+    weights_sha256: str
+    """SHA-256, in hexadecimal, over the SHA-256 digests of the model's files in the order of use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """What a model's weights may be used for. pgface's own licence does not cover them."""
+
+    name: str
+    url: str
+    commercial_use: bool
+    """Whether the publisher allows commercial use; if not, the licence must be accepted before installing."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Similarities (cosine, -1 to 1) from which two faces count as one person's, before a gallery is calibrated."""
+
+    verify_threshold: float
+    """For 1:1 comparisons."""
+    identify_threshold: float
+    """For a search through a gallery (1:N), where every enrolled person is one more chance of a false match."""
+    source: str
+    """Where the figures come from."""
+    fmr_thresholds: tuple[tuple[float, float, bool], ...]
+    """FMR, the similarity that has it, and whether that was extrapolated."""
+    identify_by_people: tuple[tuple[int, float], ...]
+    """People enrolled, and the threshold at which a search among them gives 1 % of strangers a name (FPIR)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A published file."""
+
+    name: str
+    size: int
+    """Bytes."""
+    sha256: str
+    """Hexadecimal."""
+    network: str = ""
+    """What the file holds, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Something to fetch: one of the model's files, or a zip archive that holds them."""
+
+    url: str
+    file: ModelFile
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether the model's files are packed in it."""
+        return self.file.name.endswith(".zip")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Weights that somebody has published."""
+
+    name: str
+    licence: Licence
+    files: tuple[ModelFile, ...]
+    """In the order of use: what finds the face or its landmarks, then what describes it."""
+    downloads: tuple[Download, ...] = ()
+    """Empty where a Python package brings the files."""
+
+    @property
+    def download_size(self) -> int:
+        """Bytes to fetch."""
+        return sum(download.file.size for download in self.downloads)
+
+    @property
+    def weights_sha256(self) -> str:
+        """What an engine made of these files has as `ModelIdentity.weights_sha256`."""
+        return weights_sha256(file.sha256 for file in self.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model(Published):
+    """A model of the registry, which finds and describes faces."""
+
+    engine: Literal["dlib", "insightface"]
+    detector: str
+    recogniser: str
+    thresholds: Thresholds
+    dimension: int = 512
+
+
+def weights_sha256(digests: Iterable[str]) -> str:
+    """Make one digest of those of a model's files, in the order of use: SHA-256 over the raw SHA-256 digests."""
+    return hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in digests)).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+INSIGHTFACE_LICENCE = Licence(
+    "InsightFace, non-commercial",
+    "https://github.com/deepinsight/insightface#license",
+    commercial_use=False,
+    note="For non-commercial research only; the authors license commercial use on request.",
+)
+AURAFACE_LICENCE = Licence(
+    "Apache-2.0",
+    "https://huggingface.co/fal/AuraFace-v1/blob/main/LICENSE.md",
+    commercial_use=True,
+    note="The publisher puts the whole pack under Apache-2.0, but its detector is, byte for byte, InsightFace's "
+    "det_10g.onnx, whose authors allow non-commercial research only; settle that before commercial use.",
+)
+DLIB_LICENCE = Licence("CC0-1.0", "https://github.com/davisking/dlib-models", commercial_use=True)
+
+_MEASURED_ON_LFW = (
+    "measured with w600k_mbf (weights rounded to 8 bits) on LFW: FMR 1e-4 at 0.296; "
+    "FPIR 0.39 % at 0.40 with 2,141 people enrolled"
+)
+# FMR 1e-3 to 1e-5 were counted. The median is the mean of LFW's non-mated pairs, 0.01, about which they lie evenly.
+# 1e-2 follows from a normal distribution with that mean and their 99.9 % point, 0.241. FMR 1.8e-6 at 0.40 follows from
+# the FPIR there; beyond, similarity rises by as much for each tenth of the FMR as between 1e-5 and that: 0.072.
+_W600K_FMR_THRESHOLDS = (
+    (0.5, 0.010, False),
+    (1e-2, 0.184, True),
+    (1e-3, 0.241, False),
+    (1e-4, 0.296, False),
+    (1e-5, 0.347, False),
+    (1e-6, 0.419, True),
+)
+_W600K_BY_PEOPLE = ((1_000, 0.35), (10_000, 0.42), (100_000, 0.49), (1_000_000, 0.56))
+W600K_MBF_THRESHOLDS = Thresholds(0.30, 0.40, _MEASURED_ON_LFW, _W600K_FMR_THRESHOLDS, _W600K_BY_PEOPLE)
+ARCFACE_THRESHOLDS = replace(
+    W600K_MBF_THRESHOLDS,
+    source=f"not measured for this model: taken from w600k_mbf ({_MEASURED_ON_LFW}); calibrate the gallery",
+)
+
+DET_10G = ModelFile(
+    "det_10g.onnx", 16_923_827, "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91", "SCRFD-10GF"
+)
+DET_2_5G = ModelFile(
+    "det_2.5g.onnx", 3_292_009, "041f73f47371333d1d17a6fee6c8ab4e6aecabefe398ff32cca4e2d5eaee0af9", "SCRFD-2.5GF"
+)
+DET_500M = ModelFile(
+    "det_500m.onnx", 2_524_817, "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a", "SCRFD-500MF"
+)
+SCRFD_10G_BNKPS = replace(DET_10G, name="scrfd_10g_bnkps.onnx")
+W600K_R50 = ModelFile(
+    "w600k_r50.onnx",
+    174_383_860,
+    "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+    "ResNet50, WebFace600K",
+)
+W600K_MBF = ModelFile(
+    "w600k_mbf.onnx",
+    13_616_099,
+    "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
+    "MobileFaceNet, WebFace600K",
+)
+GLINTR100 = ModelFile(
+    "glintr100.onnx",
+    260_665_334,
+    "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
+    "ResNet100, Glint360K",
+)
+AURAFACE_GLINTR100 = ModelFile(
+    "glintr100.onnx",
+    260_694_151,
+    "a7933ea5330113b01c9b60351d8f4c33003f145d8470ac5f0e52ee2effe25c60",
+    "ResNet100, commercially licensed data",
+)
+
+
+def _pack(
+    name: str,
+    licence: Licence,
+    thresholds: Thresholds,
+    files: tuple[ModelFile, ModelFile],
+    downloads: tuple[Download, ...],
+) -> Model:
+    detector, recogniser = (file.network for file in files)
+    return Model(
+        name=name,
+        engine="insightface",
+        detector=detector,
+        recogniser=recogniser,
+        licence=licence,
+        thresholds=thresholds,
+        files=files,
+        downloads=downloads,
+    )
+
+
+def _insightface_pack(
+    name: str, size: int, sha256: str, files: tuple[ModelFile, ModelFile], thresholds: Thresholds
+) -> Model:
+    archive = ModelFile(f"{name}.zip", size, sha256)
+    url = f"https://github.com/deepinsight/insightface/releases/download/v0.7/{archive.name}"
+    return _pack(name, INSIGHTFACE_LICENCE, thresholds, files, (Download(url, archive),))
+
+
+AURAFACE_FILES = (SCRFD_10G_BNKPS, AURAFACE_GLINTR100)
+AURAFACE_URL = "https://huggingface.co/fal/AuraFace-v1/resolve/af6d057c9b0ec4071d4c49c80e3539258798b609"
+
+# Of the same 4,500 non-mated pairs; what is extrapolated follows from their most similar 5 %, as an exponential tail.
+# The thresholds for so many people follow so from 900 comparisons of a photo with another person, which is far to go.
+_DLIB_FMR_THRESHOLDS = (
+    (0.5, 0.550, False),
+    (1e-2, 0.679, False),
+    (1e-3, 0.721, True),
+    (1e-4, 0.765, True),
+    (1e-5, 0.809, True),
+    (1e-6, 0.853, True),
+)
+_DLIB_BY_PEOPLE = ((1_000, 0.80), (10_000, 0.83), (100_000, 0.86), (1_000_000, 0.90))
+DLIB_LIFT = ModelFile("dlib_lift.npy", 131_200, "cb859ecf79cba259b26a4733b528831b563926b0affd5c17162237f0b675ce43")
+DLIB_LIFT_FOLDER = Path(__file__).parents[1] / "engines"
+"""It comes with pgface."""
+DLIB = Model(
+    name="dlib",
+    engine="dlib",
+    detector="dlib HOG",
+    recogniser="dlib ResNet-29, lifted to 512-D",
+    licence=DLIB_LICENCE,
+    thresholds=Thresholds(
+        0.70,
+        0.75,
+        "verify: dlib's own threshold, distance 0.6; identify: measured on ten people with ten photos each, nobody of "
+        "4,500 non-mated pairs above 0.733, FPIR 15 % at 0.70 and 0 % at 0.75, FNIR 1 % and 2 %",
+        _DLIB_FMR_THRESHOLDS,
+        _DLIB_BY_PEOPLE,
+    ),
+    files=(
+        ModelFile(
+            "shape_predictor_5_face_landmarks.dat",
+            9_150_489,
+            "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+        ),
+        ModelFile(
+            "dlib_face_recognition_resnet_model_v1.dat",
+            22_466_066,
+            "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+        ),
+        DLIB_LIFT,
+    ),
+)
+
+REGISTRY: dict[str, Model] = {
+    model.name: model
+    for model in (
+        DLIB,
+        _insightface_pack(
+            "buffalo_l",
+            288_621_354,
+            "80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f",
+            (DET_10G, W600K_R50),
+            ARCFACE_THRESHOLDS,
+        ),
+        _insightface_pack(
+            "buffalo_m",
+            275_951_529,
+            "d98264bd8f2dc75cbc2ddce2a14e636e02bb857b3051c234b737bf3b614edca9",
+            (DET_2_5G, W600K_R50),
+            ARCFACE_THRESHOLDS,
+        ),
+        _insightface_pack(
+            "buffalo_s",
+            127_607_557,
+            "d85a87f503f691807cd8bb97128bdf7a0660326cd9cd02657127fa978bab8b5e",
+            (DET_500M, W600K_MBF),
+            W600K_MBF_THRESHOLDS,
+        ),
+        _insightface_pack(
+            "buffalo_sc",
+            14_969_382,
+            "57d31b56b6ffa911c8a73cfc1707c73cab76efe7f13b675a05223bf42de47c72",
+            (DET_500M, W600K_MBF),
+            W600K_MBF_THRESHOLDS,
+        ),
+        _insightface_pack(
+            "antelopev2",
+            360_662_982,
+            "8e182f14fc6e80b3bfa375b33eb6cff7ee05d8ef7633e738d1c89021dcf0c5c5",
+            (SCRFD_10G_BNKPS, GLINTR100),
+            ARCFACE_THRESHOLDS,
+        ),
+        _pack(
+            "auraface",
+            AURAFACE_LICENCE,
+            ARCFACE_THRESHOLDS,
+            AURAFACE_FILES,
+            tuple(Download(f"{AURAFACE_URL}/{file.name}", file) for file in AURAFACE_FILES),
+        ),
+    )
+}
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def is_name(model: str) -> bool:
+    """Whether this can name a model; anything else is a path."""
+    return _NAME.fullmatch(model) is not None
+
+
+def find_model(name: str) -> Model:
+    """A model of the registry by its name.
+
+    Raises:
+        UnknownModelError: there is none of this name.
+
+    """
+    try:
+        return REGISTRY[name]
+    except KeyError:
+        raise UnknownModelError(
+            f"There is no model named {name}; `pgface models list` names those that there are, "
+            "and a pack of your own is given as the path of its folder."
+        ) from None
+
+
+def model_defaults(name: str) -> Thresholds:
+    """The thresholds that a gallery bound to this model begins with; a pack outside the registry has ArcFace's."""
+    return REGISTRY[name].thresholds if name in REGISTRY else ARCFACE_THRESHOLDS

@@ -1,0 +1,204 @@
+"""A photo, from wherever it comes, as upright RGB pixels; limits are held before memory is used."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pgface.errors import PhotoFormatError, PhotoNotReadableError, PhotoTooLargeError
+from pgface.faces.cancellation import check_work, current_work
+from pgface.faces.decoding.budget import ByteBudget
+from pgface.faces.decoding.decode import header_of, read_header, upright_rgb
+from pgface.faces.pixels import RGBImage
+from pgface.settings import Settings
+from pgface.system.timing import stage
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The bytes of a photo's file, with the name that whoever sent it gives it."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+PhotoSource = str | os.PathLike[str] | bytes | Upload | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of a file with or without its name, a Pillow image, or RGB pixels of shape (height, width, 3) and
+dtype uint8."""
+
+MAX_SIDE = 65_535
+"""Longest side in pixels, as in JPEG: whatever is longer is no photo, and resizers stumble over it."""
+ARRAY_BYTES_PER_PIXEL = 4
+"""Share of the budget for pixels that are decoded already: an engine makes a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoLimits:
+    """What a photo may cost."""
+
+    max_bytes: int
+    """Size of the file."""
+    max_pixels: int
+    """Width times height."""
+    max_decoded_bytes: int
+    """Memory for decoded photos, over all threads of the process."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> PhotoLimits:
+        """Read the limits from the settings of the process."""
+        return cls(settings.max_photo_bytes, settings.max_photo_pixels, settings.max_decoded_bytes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """A photo that is open."""
+
+    name: str
+    """The file's name; `<bytes>` or `<image>` for one without."""
+    pixels: RGBImage
+    """Upright, shape (height, width, 3), uint8."""
+    content_sha256: str
+    """SHA-256 in hexadecimal: of the file's bytes; for a Pillow image or an array, of its upright RGB pixels after a
+    line that gives their width and height."""
+
+
+_budget = ByteBudget()
+
+
+@contextmanager
+def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
+    """Open a photo and hold its share of the process's memory for decoded photos until the block is left.
+
+    Where the share is not free, this waits for other threads to close theirs.
+
+    Args:
+        source: see `PhotoSource`.
+        limits: what the photo may cost.
+
+    Raises:
+        PhotoNotReadableError: there is no such file, it may not be read, or it is not a file.
+        PhotoTooLargeError: it is over a limit; this is found before the pixels are decoded.
+        PhotoFormatError: it is not a photo, is damaged, or its format is not accepted.
+
+    """
+    if isinstance(source, np.ndarray):
+        _check_array(source)
+        height, width = source.shape[:2]
+        with _share("<image>", width, height, ARRAY_BYTES_PER_PIXEL, limits):
+            pixels = np.ascontiguousarray(source)
+            yield Photo("<image>", pixels, _pixels_sha256(pixels))
+        return
+    if isinstance(source, Image.Image):
+        name, header, digest = "<image>", header_of(source), None
+    else:
+        name, data = _file_bytes(source, limits.max_bytes)
+        header, digest = read_header(name, data), hashlib.sha256(data).hexdigest()
+        del data
+    check_work()
+    with _share(name, header.width, header.height, header.bytes_per_pixel, limits) as keep:
+        with stage("decode"):
+            pixels = upright_rgb(name, header)
+        keep(header.width * header.height * ARRAY_BYTES_PER_PIXEL)
+        # Pillow's own picture is not needed any more.
+        del header
+        yield Photo(name, pixels, digest or _pixels_sha256(pixels))
+
+
+@contextmanager
+def _share(
+    name: str, width: int, height: int, bytes_per_pixel: int, limits: PhotoLimits
+) -> Iterator[Callable[[int], None]]:
+    """Refuse a picture that is over a limit, and hold its share of the budget."""
+    if min(width, height) < 1:
+        raise PhotoFormatError(f"{name}: a picture of {width}×{height} pixels is empty; choose another photo.")
+    most, setting = limits.max_pixels, "PGFACE_MAX_PHOTO_PIXELS"
+    work = current_work()
+    if work is not None and work.max_pixels is not None and work.max_pixels < most:
+        most, setting = work.max_pixels, "PGFACE_MAX_UPLOAD_PIXELS"
+    if width * height > most:
+        raise PhotoTooLargeError(
+            f"{name}: {width}×{height} pixels are {width * height / 1e6:,.1f} megapixels and the limit is "
+            f"{most / 1e6:,.1f}; make the photo smaller, or raise {setting}."
+        )
+    if max(width, height) > MAX_SIDE:
+        raise PhotoTooLargeError(
+            f"{name}: of {width}×{height} pixels the longer side is over {MAX_SIDE:,}; crop it to the face."
+        )
+    size = width * height * bytes_per_pixel
+    if size > limits.max_decoded_bytes:
+        raise PhotoTooLargeError(
+            f"{name}: decoding {width}×{height} pixels takes {size / 1e6:,.0f} MB of memory and the limit is "
+            f"{limits.max_decoded_bytes / 1e6:,.0f}; make the photo smaller, or raise PGFACE_MAX_DECODED_BYTES."
+        )
+    with _budget.share(size, limits.max_decoded_bytes) as keep:
+        yield keep
+
+
+def _check_array(source: NDArray[np.uint8]) -> None:
+    if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+        shape = "×".join(map(str, source.shape))
+        raise PhotoFormatError(
+            f"<image>: an array of shape {shape} and type {source.dtype} is not RGB pixels; "
+            "give one of shape height×width×3 and type uint8."
+        )
+
+
+def _pixels_sha256(pixels: RGBImage) -> str:
+    height, width = pixels.shape[:2]
+    digest = hashlib.sha256(f"RGB {width}x{height}\n".encode())
+    digest.update(pixels.data)
+    return digest.hexdigest()
+
+
+def _file_bytes(source: str | os.PathLike[str] | bytes | Upload, max_bytes: int) -> tuple[str, bytes]:
+    """Name and bytes of a photo."""
+    if isinstance(source, bytes):
+        source = Upload("<bytes>", source)
+    if isinstance(source, Upload):
+        _check_size(source.name, len(source.data), max_bytes)
+        return source.name, source.data
+    path = Path(source)
+    name = path.name or str(path)
+    try:
+        return name, _read(path, name, max_bytes)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise PhotoNotReadableError(
+            f"{name}: the file cannot be read ({reason}); give the path of a photo that you may read."
+        ) from error
+
+
+def _read(path: Path, name: str, max_bytes: int) -> bytes:
+    """Read a regular file: a device or a pipe might never end, and opening one can have effects of its own."""
+    _check_kind(path.stat(), name)
+    # Should a pipe take the file's place just now, opening it does not wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        _check_kind(status, name)
+        _check_size(name, status.st_size, max_bytes)
+        return file.read(status.st_size)
+
+
+def _check_kind(status: os.stat_result, name: str) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
+    raise PhotoNotReadableError(f"{name}: this is {kind}, not a photo; give the path of one file.")
+
+
+def _check_size(name: str, size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise PhotoTooLargeError(
+            f"{name}: the file has {size:,} bytes and the limit is {max_bytes:,}; "
+            "make the photo smaller, or raise PGFACE_MAX_PHOTO_BYTES."
+        )

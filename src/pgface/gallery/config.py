@@ -1,0 +1,66 @@
+"""The configuration of a gallery: its model, its thresholds, and what a similarity means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import kwargs_row
+
+from pgface.database.pool import Database
+from pgface.database.sql import queries
+from pgface.faces.models.registry import ModelIdentity
+from pgface.thresholds import Anchor, confidence
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryConfig:
+    """What PostgreSQL held about the gallery at one moment."""
+
+    id: UUID
+    model_name: str | None
+    dimension: int
+    detector_size: int | None
+    weights_sha256: str | None
+    verify_threshold: float
+    identify_threshold: float
+    anchors: tuple[Anchor, ...] = ()
+    """The scale of confidence, in the order of the similarities. It is empty until the gallery is bound to a model."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The model that the gallery is bound to."""
+        return ModelIdentity(self.model_name or "", self.dimension, self.detector_size or 0, self.weights_sha256 or "")
+
+    def confidence(self, similarity: float) -> float | None:
+        """The confidence of a similarity, 0 to 100. None for NaN, and if the gallery has no model yet."""
+        return confidence(similarity, self.anchors) if self.anchors and not math.isnan(similarity) else None
+
+
+def read_config(source: Database | psycopg.Connection) -> GalleryConfig:
+    """Read the gallery's configuration."""
+    if isinstance(source, Database):
+        (config,) = source.read("select_gallery", row_factory=kwargs_row(_config))
+        return config
+    with source.cursor(row_factory=kwargs_row(_config)) as cursor:
+        return cursor.execute(queries()["select_gallery"]).fetchall()[0]
+
+
+def _config(*, anchors: list[dict[str, Any]], **columns: Any) -> GalleryConfig:
+    return GalleryConfig(**columns, anchors=tuple(Anchor(**anchor) for anchor in anchors))
+
+
+def store_anchors(connection: psycopg.Connection, anchors: Sequence[Anchor]) -> None:
+    """Replace the scale of confidence."""
+    connection.execute(queries()["delete_confidence_anchors"])
+    values = {
+        "similarities": [anchor.similarity for anchor in anchors],
+        "confidences": [anchor.confidence for anchor in anchors],
+        "fmrs": [anchor.fmr for anchor in anchors],
+        "extrapolated": [anchor.extrapolated for anchor in anchors],
+    }
+    connection.execute(queries()["insert_confidence_anchors"], values)

@@ -1,0 +1,84 @@
+"""Faces that people have enrolled for themselves and that the gallery identifies as another user's.
+
+Their photos are enrolled as any other is as far as those people can see: otherwise they would learn who else is in the
+gallery. But only verification compares with them, until an administrator has looked at them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from pgface.database.sql import queries
+from pgface.gallery.enroll import face_of_another_user, owner_besides
+from pgface.gallery.users import Within, id_in_range, unknown_photo
+from pgface.results import Match
+
+
+@dataclass(frozen=True, slots=True)
+class ContestedFace:
+    """A photo that waits for an administrator."""
+
+    photo_id: int
+    user_id: int
+    name: str
+    email: str
+    filename: str
+    created_at: datetime
+    looks_like: Match | None
+    """As whom the gallery identifies it now; None if that user's face is gone."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        values = {field: getattr(self, field) for field in ("photo_id", "user_id", "name", "email", "filename")}
+        like = self.looks_like
+        return values | {
+            "created_at": self.created_at.isoformat(),
+            "looks_like": like
+            and {"user_id": like.user_id, "name": like.name, "email": like.email, "similarity": like.similarity},
+        }
+
+
+def contested_faces(
+    connection: psycopg.Connection, *, user_id: int | None = None, after: int = 0, limit: int | None = None
+) -> list[ContestedFace]:
+    """Those of a user or of all, in the order of their photos."""
+    return _read(connection, user_id=user_id, photo_id=None, after=after, limit=limit)
+
+
+def accept_face(
+    connection: psycopg.Connection,
+    photo_id: int,
+    *,
+    allow_other_user: bool = False,
+    within: Within[ContestedFace] | None = None,
+) -> ContestedFace:
+    """Let identification find a contested face.
+
+    Raises:
+        UnknownPhotoError: there is no photo with this id whose face is contested.
+        FaceOfAnotherUserError: the gallery still identifies it as another user.
+
+    """
+    connection.execute(queries()["lock_enrollment"])
+    found = _read(connection, user_id=None, photo_id=id_in_range(photo_id), after=0, limit=None)
+    if not found:
+        raise unknown_photo(photo_id)
+    face = found[0]
+    if (like := face.looks_like) is not None and not allow_other_user:
+        raise face_of_another_user(face.filename, like.name, like.email, like.similarity)
+    connection.execute(queries()["accept_contested_face"], {"photo_id": photo_id})
+    if within is not None:
+        within(connection, face)
+    return face
+
+
+def _read(connection: psycopg.Connection, **asked: int | None) -> list[ContestedFace]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(queries()["select_contested_faces"], asked).fetchall()
+    likes = [owner_besides(connection, row.pop("embedding"), row["user_id"]) for row in rows]
+    return [ContestedFace(**row, looks_like=like) for row, like in zip(rows, likes, strict=True)]

@@ -1,0 +1,203 @@
+"""The model of a gallery: loads its engine, and refuses any other model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pgface.database.pool import Database
+from pgface.database.sql import queries
+from pgface.errors import (
+    DatabaseError,
+    ModelError,
+    ModelMismatchError,
+    ModelNotInstalledError,
+    UnknownModelError,
+)
+from pgface.faces import how_to_bring, keep_pack, load_engine, model_defaults
+from pgface.faces.models.installed import is_installed
+from pgface.faces.models.registry import ModelIdentity
+from pgface.gallery.config import GalleryConfig, read_config, store_anchors
+from pgface.settings import Settings
+from pgface.system.forks import leave_to_parent, renew_after_fork
+from pgface.thresholds import anchors_of
+
+if TYPE_CHECKING:
+    from pgface.faces.engine import Engine
+
+_MAX_CONFIG_AGE = 5.0
+"""Seconds for which the gallery's configuration is not read again."""
+
+
+class GalleryModel:
+    """The gallery's model. Its engine is loaded at first use.
+
+    Args:
+        settings: where models are installed, and where inference runs.
+        database: the gallery's.
+        engine: use this engine instead of loading the gallery's model.
+
+    Raises:
+        ModelMismatchError: the engine given is not of the gallery's model.
+
+    """
+
+    def __init__(self, settings: Settings, database: Database, engine: Engine | None = None) -> None:
+        self._settings = settings
+        self._database = database
+        self.config = read_config(database)
+        """As it was last read."""
+        self.reload: Callable[[], Engine] | None = None
+        """Loads the engine again in another process; None for an engine that was given and not loaded."""
+        self._engine = engine
+        self._read_at = time.monotonic()
+        if engine is not None and self.config.model_name is not None:
+            _require_same_model(self.config, engine)
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Load the engine anew in a child process, unless it was given and cannot be."""
+        if self.reload is not None:
+            leave_to_parent(self._engine)
+            self._engine = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, as `Gallery.engine`."""
+        if self._engine is not None:
+            return self._engine
+        if self.config.model_name is None:
+            raise ModelNotInstalledError("This gallery is not bound to a model yet; run `pgface init`.")
+        try:
+            return self._load(self._loader(self.config.model_name))
+        except (ModelNotInstalledError, UnknownModelError) as error:
+            name = self.config.model_name
+            if name == "dlib" or (self._settings.models_dir / name).is_dir():
+                raise  # packages are missing, and the sentence says which
+            raise ModelNotInstalledError(
+                f"The gallery's model {name} (weights with SHA-256 {self.config.weights_sha256}) is not on this "
+                "machine. " + how_to_bring(name, self._settings.models_dir)
+            ) from error
+
+    def problem(self) -> str | None:
+        """Why the gallery's model cannot be used here, and what to do; None if it can, or there is none yet."""
+        if self.config.model_name is None:
+            return None
+        try:
+            _ = self.engine
+        except (ModelError, ModelMismatchError) as error:
+            return str(error)
+        return None
+
+    @property
+    def execution_provider(self) -> str:
+        """Where inference runs; loads the engine only where this cannot be told without it.
+
+        Raises:
+            ModelError, ModelMismatchError: as `engine`.
+
+        """
+        name, weights = self.config.model_name, self.config.weights_sha256
+        asked = self._settings.execution_provider.strip().lower().removesuffix("executionprovider")
+        if self._engine is None and name and weights and (name == "dlib" or asked == "cpu"):
+            with suppress(ModelError):  # which the engine says more of
+                if is_installed(name, self._settings.models_dir, weights):
+                    return "dlib (CPU)" if name == "dlib" else "CPUExecutionProvider"
+        return self.engine.execution_provider
+
+    def current_config(self) -> GalleryConfig:
+        """The gallery's configuration, at most 5 seconds old. It is the last one read while PostgreSQL is down.
+
+        Raises:
+            ModelMismatchError: the gallery was bound to another model meanwhile.
+
+        """
+        if time.monotonic() - self._read_at > _MAX_CONFIG_AGE:
+            with suppress(DatabaseError):
+                self._replace_config(read_config(self._database))
+            self._read_at = time.monotonic()
+        return self.config
+
+    def _replace_config(self, now: GalleryConfig) -> None:
+        if self.config.model_name is not None and now.identity != self.config.identity:
+            raise ModelMismatchError(
+                f"This gallery was bound to {_describe(now.identity)} while it was open; open it again."
+            )
+        self.config = now
+
+    def bind(self, model: str | None) -> None:
+        """Bind a new gallery to a model, or check that the model given is the one that it is bound to.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+            ModelMismatchError: the gallery is bound to another.
+
+        """
+        if self.config.model_name is not None and model is None:
+            self._add_missing_anchors()
+            return
+        wanted = model or self._settings.model
+        load = self._loader(wanted)
+        engine = self._engine or load()
+        if self._engine is None:
+            if self.config.model_name is not None:
+                _require_same_model(self.config, engine)
+            keep_pack(wanted, self._settings.models_dir, engine)
+        if self.config.model_name is None:
+            with self._database.transaction() as connection:
+                values = asdict(engine.identity) | asdict(model_defaults(engine.identity.name))
+                connection.execute(queries()["bind_gallery"], values)
+            # Read it back, because another program may have been first.
+            self.config = read_config(self._database)
+        self._add_missing_anchors()
+        if self._engine is not None:
+            _require_same_model(self.config, engine)
+            return
+        self._load(load)
+
+    def _add_missing_anchors(self) -> None:
+        """Give the gallery its model's published scale of confidence, until the gallery is calibrated."""
+        if self.config.anchors:
+            return
+        with self._database.transaction() as connection:
+            connection.execute(queries()["lock_gallery_row"])
+            # Read it again, because a calibration may have come first.
+            config = read_config(connection)
+            if not config.anchors:
+                store_anchors(connection, anchors_of(model_defaults(config.model_name or "").fmr_thresholds))
+        self.config = read_config(self._database)
+
+    def _loader(self, model: str) -> Callable[[], Engine]:
+        return partial(
+            load_engine,
+            model,
+            models_dir=self._settings.models_dir,
+            detector_size=self.config.detector_size or self._settings.detector_size,
+            execution_provider=self._settings.execution_provider,
+        )
+
+    def _load(self, load: Callable[[], Engine]) -> Engine:
+        engine = load()
+        _require_same_model(self.config, engine)
+        self._engine, self.reload = engine, load
+        return engine
+
+
+def _require_same_model(config: GalleryConfig, engine: Engine) -> None:
+    bound = config.identity
+    given = engine.identity
+    if given == bound:
+        return
+    raise ModelMismatchError(
+        f"This gallery is bound to {_describe(bound)} and this is {_describe(given)}; embeddings of two models cannot "
+        "be compared, so use the gallery's own model, or another gallery (PGFACE_SCHEMA) for this one."
+    )
+
+
+def _describe(model: ModelIdentity) -> str:
+    detector = f", detector {model.detector_size}" if model.detector_size else ""
+    return f"{model.name} ({model.dimension}-D{detector}, weights {model.weights_sha256[:12]})"

@@ -1,0 +1,1 @@
+"""What an operator runs beside the service: backup, health checks, migration, transfer, benchmarks."""

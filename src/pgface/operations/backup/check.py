@@ -1,0 +1,85 @@
+"""Checking an archive from end to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgface.errors import ArchiveError
+from pgface.operations.backup.archive import Visitor, read_archive
+from pgface.operations.backup.dump import UnreadableDumpError, dumped_tables
+from pgface.operations.backup.manifest import Manifest
+from pgface.operations.backup.programs import Program, find_pg_restore
+from pgface.operations.backup.tables import TABLES
+from pgface.settings import Settings
+
+AskPassphrase = Callable[[], str]
+"""Called when an archive is encrypted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """An archive that is whole."""
+
+    manifest: Manifest
+    encrypted: bool
+    sums_sha256: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "encrypted": self.encrypted,
+            "seconds": self.seconds,
+            "manifest": self.manifest.model_dump(mode="json"),
+        }
+
+
+def verify(settings: Settings, file: Path, ask_passphrase: AskPassphrase) -> Verified:
+    """Check an archive from end to end: its structure, every checksum, and the dump's rows against the manifest.
+
+    Raises:
+        ArchiveError: it is damaged, truncated, or none; the sentence says what is wrong.
+        PassphraseError: it is encrypted with another passphrase.
+        PostgresProgramError: there is no pg_restore that reads the dump.
+        StorageError: it cannot be read.
+
+    """
+    began = time.monotonic()
+    counting = _Counting(settings)
+    read = read_archive(file, ask_passphrase, counting)
+    if counting.failure is not None:
+        raise ArchiveError(f"{file}: {counting.failure}") from counting.failure
+    if counting.rows != read.manifest.tables:
+        raise ArchiveError(f"{file}: This archive does not hold as many rows as its manifest says.")
+    return Verified(read.manifest, read.encrypted, read.sums_sha256, time.monotonic() - began)
+
+
+def pg_restore_of(settings: Settings) -> Program:
+    """What unpacks dumps."""
+    return find_pg_restore(embedded=settings.database_url is None)
+
+
+class _Counting(Visitor):
+    """Counts the rows of each table in a dump."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.rows: dict[str, int] = {}
+        self.failure: UnreadableDumpError | None = None
+        """Told at the end: if a checksum is wrong, that is the reason, and it names the file."""
+
+    def dump(self, blocks: Iterator[bytes]) -> None:
+        try:
+            for table in dumped_tables(pg_restore_of(self._settings), blocks):
+                rows = sum(block.count(b"\n") for block in table.blocks)
+                if table.name in TABLES:
+                    self.rows[table.name] = rows
+        except UnreadableDumpError as error:
+            self.failure = error
+
+    def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
+        pass

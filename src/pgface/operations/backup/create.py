@@ -1,0 +1,301 @@
+"""Making an archive of a gallery, while others go on with it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.rows import dict_row
+
+from pgface.database.pool import Database
+from pgface.database.sql import queries
+from pgface.errors import GalleryError, StorageError
+from pgface.gallery.config import GalleryConfig, read_config
+from pgface.gallery.photos import PhotoFiles, is_crop_path
+from pgface.operations.backup.archive import MISSING, PHOTOS, ArchiveWriter, writing
+from pgface.operations.backup.atomic_file import whole_file
+from pgface.operations.backup.dump import dump_blocks
+from pgface.operations.backup.manifest import GalleryFacts, Manifest, PhotoFacts, VectorIndex
+from pgface.operations.backup.programs import Program, find_pg_dump
+from pgface.operations.backup.tables import LOCKS, MIGRATIONS, NOT_KEPT, TABLES, count_rows
+from pgface.operations.backup.tar import READ_AT_ONCE
+from pgface.settings import Settings
+
+OnStep = Callable[[int, int], None]
+"""Called with how much is done, and of how much."""
+
+_ROWS_AT_ONCE = 1_000
+_PATIENCE = 30
+"""Seconds to wait for another backup's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """An archive that was made."""
+
+    file: Path
+    size: int
+    """In bytes."""
+    encrypted: bool
+    manifest: Manifest
+    missing: tuple[str, ...]
+    """Paths of rows whose photo file was not there, some of them at least."""
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "file": str(self.file),
+            "size": self.size,
+            "encrypted": self.encrypted,
+            "missing": list(self.missing),
+            "seconds": self.seconds,
+            "manifest": self.manifest.model_dump(mode="json"),
+        }
+
+
+def back_up(
+    settings: Settings,
+    file: Path,
+    *,
+    embeddings_only: bool = False,
+    passphrase: str | None = None,
+    replace: bool = False,
+    on_photos: OnStep | None = None,
+) -> BackupReport:
+    """Write the gallery, rows and photo files, into one archive; others go on reading and writing.
+
+    Everything in it is as it was at one moment: pg_dump and the list of photos see one snapshot, and until the files
+    are copied nobody removes one, although people may be erased. Files of those go when the backup ends.
+
+    Args:
+        settings: where the gallery is.
+        file: the archive, which can be read by its owner only; it is there when it is whole.
+        embeddings_only: only the rows of `face_embeddings`.
+        passphrase: encrypts it.
+        replace: whether the file may exist.
+        on_photos: is told of the photo files that are copied.
+
+    Raises:
+        StorageError: the file exists, or a file cannot be written or read.
+        PostgresProgramError: there is no pg_dump for this server, or it failed.
+        ArchiveError: it is to be encrypted, and pyrage is not installed.
+        GalleryError: another backup of the gallery is under way.
+        DatabaseError: PostgreSQL could not do it.
+
+    """
+    began = time.monotonic()
+    with Database.open(settings) as database, whole_file(file, replace=replace) as stream:
+        backup = _Backup(settings, database, embeddings_only=embeddings_only, on_photos=on_photos)
+        manifest = backup.write(stream, passphrase)
+        stream.flush()
+        size = os.fstat(stream.fileno()).st_size
+    return BackupReport(
+        file, size, passphrase is not None, manifest, tuple(backup.photos.missing_examples), time.monotonic() - began
+    )
+
+
+class _Backup:
+    """One backup of an open gallery."""
+
+    def __init__(
+        self, settings: Settings, database: Database, *, embeddings_only: bool, on_photos: OnStep | None
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._tables = ("face_embeddings",) if embeddings_only else TABLES
+        self._embeddings_only = embeddings_only
+        self._on_photos = on_photos
+        self.photos = _Photos()
+
+    def write(self, stream: BinaryIO, passphrase: str | None) -> Manifest:
+        """Write the archive; returns its manifest."""
+        moment = datetime.now(UTC).replace(microsecond=0)
+        with (
+            self._database.dedicated_connection() as keeper,
+            _photo_files_kept(keeper),
+            self._database.dedicated_connection() as reader,
+            _snapshot(reader) as snapshot,
+        ):
+            config = read_config(reader)
+            facts = _facts(reader)
+            server_version = reader.info.server_version // 10_000
+            pg_dump = find_pg_dump(server_version, embedded=self._settings.database_url is None)
+            files = PhotoFiles(self._settings.photos_dir, config.id)
+            counts = count_rows(reader, self._tables)
+            with writing(stream, int(moment.timestamp()), passphrase) as archive:
+                archive.add_dump(self._dump(pg_dump, snapshot))
+                if not self._embeddings_only:
+                    self.photos.copy(reader, files, archive, counts["photos"], self._on_photos)
+                manifest = self._manifest(moment, config, facts, pg_dump, counts, reader)
+                archive.finish(manifest)
+        # Those of people who were erased meanwhile.
+        with self._database.transaction() as connection:
+            files.remove_deleted(connection)
+        return manifest
+
+    def _dump(self, pg_dump: Program, snapshot: str) -> Iterator[bytes]:
+        return dump_blocks(
+            pg_dump,
+            self._database.direct_url,
+            schema_name=self._settings.schema_name,
+            snapshot=snapshot,
+            tables=self._tables if self._embeddings_only else None,
+        )
+
+    def _manifest(
+        self,
+        moment: datetime,
+        config: GalleryConfig,
+        facts: dict[str, Any],
+        pg_dump: Program,
+        counts: dict[str, int],
+        reader: psycopg.Connection,
+    ) -> Manifest:
+        known = {*TABLES, *NOT_KEPT, MIGRATIONS, LOCKS}
+        others = () if self._embeddings_only else tuple(set(facts.pop("tables")) - known)
+        facts.pop("tables", None)
+        sequences = reader.execute(queries()["backup_sequences"], {"tables": list(self._tables)}).fetchall()
+        return Manifest(
+            format="pgface-backup",
+            version=1,
+            kind="embeddings" if self._embeddings_only else "gallery",
+            made_at=moment,
+            pgface=version("pgface"),
+            pg_dump=pg_dump.version,
+            gallery=GalleryFacts(
+                id=config.id,
+                model_name=config.model_name,
+                dimension=config.dimension,
+                detector_size=config.detector_size,
+                weights_sha256=config.weights_sha256,
+            ),
+            tables=counts,
+            sequences=dict(sequences),
+            other_tables=tuple(sorted(others)),
+            vector_index=_vector_index(reader),
+            photos=None if self._embeddings_only else self.photos.facts(),
+            **facts,
+        )
+
+
+@dataclass(slots=True)
+class _Photos:
+    """The photo files of a snapshot's rows."""
+
+    files: int = 0
+    size: int = 0
+    missing: int = 0
+    elsewhere: int = 0
+    missing_examples: list[str] = field(default_factory=list)
+
+    def copy(
+        self,
+        reader: psycopg.Connection,
+        files: PhotoFiles,
+        archive: ArchiveWriter,
+        total: int,
+        on_photos: OnStep | None,
+    ) -> None:
+        """Copy them into the archive, in the order of their paths."""
+        with tempfile.TemporaryFile() as missing, reader.cursor("photo_paths") as cursor:
+            cursor.itersize = _ROWS_AT_ONCE
+            cursor.execute(queries()["backup_photo_paths"])
+            for done, (filepath,) in enumerate(cursor, start=1):
+                self._copy_one(filepath, files, archive, missing)
+                if on_photos is not None:
+                    on_photos(done, total)
+            size = missing.tell()
+            if size:
+                missing.seek(0)
+                archive.add(MISSING, size, _blocks(missing))
+
+    def _copy_one(self, filepath: str, files: PhotoFiles, archive: ArchiveWriter, missing: IO[bytes]) -> None:
+        # Rows may have been written by anyone: whatever else a path leads to is not ours to give away.
+        if not is_crop_path(filepath):
+            self.elsewhere += 1
+            return
+        stream = files.open_crop(filepath)
+        if stream is None:
+            self.missing += 1
+            missing.write(f"{filepath}\n".encode())
+            if len(self.missing_examples) < _ROWS_AT_ONCE:
+                self.missing_examples.append(filepath)
+            return
+        with stream:
+            size = os.fstat(stream.fileno()).st_size
+            archive.add(f"{PHOTOS}{filepath}", size, _exactly(stream, size, filepath))
+            self.files += 1
+            self.size += size
+
+    def facts(self) -> PhotoFacts:
+        """How much it was."""
+        return PhotoFacts(files=self.files, size=self.size, missing=self.missing, elsewhere=self.elsewhere)
+
+
+@contextmanager
+def _photo_files_kept(connection: psycopg.Connection) -> Iterator[None]:
+    """Have nobody remove a photo file. Begun before the snapshot, it keeps every file of the snapshot's rows."""
+    with connection.transaction():
+        connection.execute(queries()["never_idle_too_long"])
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{_PATIENCE}s",))
+        try:
+            connection.execute(queries()["hold_photo_files"])
+        except pg.LockNotAvailable as error:
+            raise GalleryError("Another backup of this gallery is under way; wait for its end.") from error
+        yield
+
+
+@contextmanager
+def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
+    """A transaction that sees the gallery as it is now, and the name by which pg_dump sees the same."""
+    with connection.transaction():
+        connection.execute(queries()["read_one_state"])
+        row = connection.execute(queries()["export_snapshot"]).fetchone()
+        assert row is not None  # noqa: S101 - it always gives one
+        connection.execute(queries()["never_idle_too_long"])
+        yield row[0]
+
+
+def _facts(reader: psycopg.Connection) -> dict[str, Any]:
+    with reader.cursor(row_factory=dict_row) as cursor:
+        facts = cursor.execute(queries()["backup_facts"]).fetchone()
+    assert facts is not None  # noqa: S101 - it always gives one
+    return facts | {"postgresql": facts["postgresql"].partition(" ")[0]}
+
+
+def _vector_index(reader: psycopg.Connection) -> VectorIndex | None:
+    """The index, unless it is as a new gallery's."""
+    with reader.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(queries()["backup_vector_index"]).fetchone()
+    if found is None or found["method"] not in ("hnsw", "ivfflat"):
+        return None
+    options = {name: int(value) for name, _, value in (option.partition("=") for option in found["options"])}
+    if (found["method"], found["operators"], options) == ("hnsw", "vector_cosine_ops", {}):
+        return None
+    return VectorIndex(method=found["method"], operators=found["operators"], options=options)
+
+
+def _exactly(stream: BinaryIO, size: int, filepath: str) -> Iterator[bytes]:
+    left = size
+    while left:
+        block = stream.read(min(left, READ_AT_ONCE))
+        if not block:
+            raise StorageError(f"{filepath} became shorter while it was copied; try again.")
+        left -= len(block)
+        yield block
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+    while block := stream.read(READ_AT_ONCE):
+        yield block

@@ -1,0 +1,244 @@
+"""Encrypted archives, in the age format (age-encryption.org/v1), by the library pyrage.
+
+age encrypts a stream for a key pair; here it is a new one for every archive, and its secret half, encrypted by the
+passphrase, comes first in the file. Both are what age's own program reads, so an archive can be opened without pgface:
+
+    tar -xf FILE key.age
+    tar -xOf FILE --wildcards 'archive.tar.age.*' | age -d -i key.age > archive.tar
+
+Neither side keeps more than a part in memory. Making and opening the key takes scrypt's memory, up to half a gigabyte
+for a second.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Any, BinaryIO, Protocol
+
+from pgface.errors import ArchiveError, PassphraseError
+from pgface.operations.backup.tar import Readable, TarReader, TarWriter, Writable
+from pgface.system.extras import how_to_install
+
+KEY = "key.age"
+PART_SIZE = 16 * 1024 * 1024
+"""Bytes of a member: what does not know its size beforehand is written in so many."""
+_PART = "archive.tar.age."
+LONGEST_KEY = 4096
+"""Bytes of the key at most."""
+
+
+@contextmanager
+def encrypting(stream: Writable, passphrase: str, moment: int) -> Iterator[Writable]:
+    """Give what to write to; encrypted, it goes into a tar file in the stream.
+
+    Args:
+        stream: where the encrypted bytes go.
+        passphrase: opens them again.
+        moment: the time of the members, in seconds since 1970.
+
+    Raises:
+        ArchiveError: pyrage is not installed.
+
+    """
+    pyrage = _library()
+    identity = pyrage.x25519.Identity.generate()
+    outer = TarWriter(stream, moment)
+    key = pyrage.passphrase.encrypt(str(identity).encode(), passphrase)
+    outer.add(KEY, len(key), iter([key]))
+    parts = Parts(outer, _PART)
+
+    def work(source: BinaryIO) -> None:
+        try:
+            pyrage.encrypt_io(source, parts, [identity.to_public()])
+        except pyrage.EncryptError as error:
+            raise parts.failure or error from error
+
+    with _pipe() as (source, sink), _beside(work, source) as result:
+        # If the other side fails, this one only sees that nobody reads; why is told at the end.
+        with suppress(BrokenPipeError), sink:
+            yield sink
+        result()
+    parts.finish()
+    outer.finish()
+
+
+@contextmanager
+def decrypting(reader: TarReader, key: bytes, passphrase: str) -> Iterator[Readable]:
+    """Give what to read the decrypted archive from.
+
+    Args:
+        reader: of the encrypted archive, after its key.
+        key: the member of that name.
+        passphrase: that it was encrypted with.
+
+    Raises:
+        PassphraseError: it is another passphrase.
+        ArchiveError: the archive is damaged, or pyrage is not installed.
+
+    """
+    pyrage = _library()
+    identity = _opened(key, passphrase)
+    parts = _PartsReader(reader)
+
+    def work(sink: BinaryIO) -> None:
+        try:
+            with suppress(BrokenPipeError), sink:  # nobody reads any more: they have found something wrong
+                pyrage.decrypt_io(parts, sink, [identity])
+        except (OSError, pyrage.DecryptError) as error:
+            if parts.failure is not None:
+                raise parts.failure from error
+            raise ArchiveError("This archive is damaged or truncated: it cannot be decrypted to its end.") from error
+
+    with _pipe() as (source, sink), _beside(work, sink) as result:
+        with source:
+            try:
+                yield source
+            except ArchiveError:
+                source.close()  # so that the other side ends, too
+                result()  # what could not be decrypted only seems to end too early here
+                raise
+        result()
+
+
+class Tar(Protocol):
+    """What parts are written to."""
+
+    def add(self, name: str, size: int, blocks: Iterator[bytes], /) -> None:
+        """Write a member."""
+
+
+class Parts:
+    """Writes a stream into a tar file, as members of a fixed size with numbered names; only the last is smaller."""
+
+    def __init__(self, tar: Tar, prefix: str) -> None:
+        self._tar = tar
+        self._prefix = prefix
+        self._buffer = bytearray()
+        self._number = 0
+        self.failure: OSError | None = None
+        """Why it could not be written: pyrage passes on no more than a text."""
+
+    def write(self, data: bytes) -> int:
+        """Write all of it."""
+        self._buffer += data
+        while len(self._buffer) >= PART_SIZE:
+            self._add(bytes(self._buffer[:PART_SIZE]))
+            del self._buffer[:PART_SIZE]
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing: a part is written when it is full."""
+
+    def finish(self) -> None:
+        """Write what is left."""
+        if self._buffer:
+            self._add(bytes(self._buffer))
+
+    def _add(self, part: bytes) -> None:
+        try:
+            self._tar.add(part_name(self._prefix, self._number), len(part), iter([part]))
+        except OSError as error:
+            self.failure = error
+            raise
+        self._number += 1
+
+
+def part_name(prefix: str, number: int) -> str:
+    """The name of a part of a stream; in the order of names they are in that of numbers."""
+    return f"{prefix}{number:06}"
+
+
+class _PartsReader:
+    """The stream that `Parts` wrote."""
+
+    def __init__(self, reader: TarReader) -> None:
+        self._reader = reader
+        self._blocks: Iterator[bytes] = iter(())
+        self._left = memoryview(b"")
+        self._number = 0
+        self._ended = False
+        self.failure: ArchiveError | None = None
+        """What is wrong with the parts: pyrage passes on no more than a text."""
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._read(size)
+        except ArchiveError as error:
+            self.failure = error
+            raise
+
+    def _read(self, size: int) -> bytes:
+        while not self._left and not self._ended:
+            block = next(self._blocks, None)
+            if block is None:
+                self._next_part()
+            else:
+                self._left = memoryview(block)
+        taken = self._left if size < 0 else self._left[:size]
+        self._left = self._left[len(taken) :]
+        return bytes(taken)
+
+    def _next_part(self) -> None:
+        member = self._reader.next()
+        if member is None:
+            self._ended = True
+        elif member.name != part_name(_PART, self._number):
+            raise ArchiveError(f"This archive is damaged: {member.name[:80]!r} does not belong there.")
+        else:
+            self._blocks = self._reader.blocks(member)
+            self._number += 1
+
+
+@lru_cache(maxsize=1)
+def _opened(key: bytes, passphrase: str) -> Any:
+    """The secret half of an archive's key pair. Kept, because a restore reads its archive twice."""
+    pyrage = _library()
+    try:
+        return pyrage.x25519.Identity.from_str(pyrage.passphrase.decrypt(key, passphrase).decode())
+    except (pyrage.DecryptError, pyrage.IdentityError, ValueError) as error:
+        raise PassphraseError from error
+
+
+def _library() -> Any:
+    try:
+        import pyrage
+    except ImportError as error:
+        raise ArchiveError(f"Encrypted archives need the library pyrage; run {how_to_install('backup')}.") from error
+    return pyrage
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    source, sink = os.pipe()
+    with os.fdopen(source, "rb") as reading, os.fdopen(sink, "wb", buffering=1024 * 1024) as writing:
+        yield reading, writing
+
+
+@contextmanager
+def _beside(work: Callable[[BinaryIO], None], end: BinaryIO) -> Iterator[Callable[[], None]]:
+    """Run the work in a thread; gives what waits for it, and raises its error."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with end:
+                work(end)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="pgface-age", daemon=True)
+    thread.start()
+
+    def result() -> None:
+        thread.join()
+        if failures:
+            raise failures[0]
+
+    try:
+        yield result
+    finally:
+        thread.join()

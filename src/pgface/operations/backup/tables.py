@@ -1,0 +1,141 @@
+"""The gallery's tables, and filling them with the rows of a dump."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from pgface.database.sql import queries
+from pgface.errors import ArchiveError, DatabaseError
+from pgface.operations.backup.dump import DumpedTable
+
+TABLES: Final = (
+    "users",
+    "photos",
+    "auth_tokens",
+    "face_embeddings",
+    "contested_faces",
+    "gallery",
+    "deleted_photo_files",
+    "user_templates",
+    "template_bits",
+    "stale_templates",
+    "gallery_search",
+    "calibrations",
+    "confidence_anchors",
+    "login_attempts",
+    "audit_log",
+    "api_keys",
+    "used_frames",
+    "service_secrets",
+    "administrators",
+    "idempotent_requests",
+    "known_devices",
+)
+"""What a gallery is made of."""
+NOT_KEPT: Final = ("login_challenges", "used_challenges")
+"""Logins by face under way, which are over long before a restore; and where earlier versions kept them."""
+MIGRATIONS: Final = "pgface_migrations"
+LOCKS: Final = "gallery_locks"
+"""Each gallery has its own of both."""
+BUILT_WHEN_NEEDED: Final = (
+    "idx_embeddings_vector",
+    "idx_user_templates_hnsw",
+    "idx_user_templates_ivfflat",
+    "idx_template_bits_hnsw",
+)
+"""Vector indexes, which `pgface.search` builds for what it finds."""
+
+
+def statement(name: str, **parts: sql.Composable) -> sql.Composed:
+    """A named statement with the names of tables in it."""
+    return sql.SQL(queries()[name]).format(**parts)
+
+
+def count_rows(connection: psycopg.Connection, tables: Sequence[str]) -> dict[str, int]:
+    """Rows of each table."""
+    return {table: int(_value(connection, statement("count_table_rows", table=_name(table)))) for table in tables}
+
+
+def first_with_rows(connection: psycopg.Connection, tables: Sequence[str]) -> str | None:
+    """The first of the tables that is not empty."""
+    for table in tables:
+        if _value(connection, statement("has_rows", table=_name(table))):
+            return table
+    return None
+
+
+@contextmanager
+def laid_bare(connection: psycopg.Connection, tables: Sequence[str]) -> Iterator[None]:
+    """Take away what would slow down or forbid a load, and put it back afterwards: triggers, foreign keys, indexes.
+
+    The tables are locked for everybody else. The vector index stays away; `pgface.search` builds it if it is needed.
+
+    Raises:
+        psycopg.errors.IntegrityError: the new rows do not go together.
+
+    """
+    names = {"tables": [_name(table).as_string(connection) for table in tables]}
+    for table in tables:
+        connection.execute(statement("lock_table_alone", table=_name(table)))
+        connection.execute(statement("disable_triggers", table=_name(table)))
+    keys = connection.execute(queries()["foreign_keys_of"], names).fetchall()
+    for table, key, _ in keys:
+        connection.execute(sql.SQL(f"ALTER TABLE {table} DROP CONSTRAINT {key}"))
+    indexes = connection.execute(queries()["indexes_of"], names).fetchall()
+    for index, _ in indexes:
+        connection.execute(sql.SQL(f"DROP INDEX {index}"))
+    yield
+    for index, definition in indexes:
+        if index.rpartition(".")[2] not in BUILT_WHEN_NEEDED:
+            connection.execute(sql.SQL(definition))
+    for table, key, definition in keys:
+        connection.execute(sql.SQL(f"ALTER TABLE {table} ADD CONSTRAINT {key} {definition}"))
+    for table in tables:
+        connection.execute(statement("enable_triggers", table=_name(table)))
+
+
+def load(connection: psycopg.Connection, table: DumpedTable) -> None:
+    """Write a table's rows, whatever else is in it.
+
+    Raises:
+        ArchiveError: the gallery's table lacks one of the columns.
+        DatabaseError: PostgreSQL does not take the rows.
+
+    """
+    there = {name for (name,) in connection.execute(queries()["table_columns"], {"table": table.name})}
+    if lacking := [column for column in table.columns if column not in there]:
+        raise ArchiveError(
+            f"The archive's table {table.name} has the column {lacking[0]}, which is not one of pgface's; make the "
+            "gallery with `pgface init`, add the column to it, and restore again. Nothing was changed."
+        )
+    columns = sql.SQL(", ").join(sql.Identifier(column) for column in table.columns)
+    copy_rows = statement("copy_table_rows", table=_name(table.name), columns=columns)
+    with connection.cursor() as cursor, cursor.copy(copy_rows) as copy:
+        for block in table.blocks:
+            copy.write(block)
+
+
+def set_sequences(connection: psycopg.Connection, sequences: dict[str, int]) -> None:
+    """Let each sequence go on where it was; no id is given twice."""
+    for name, last in sequences.items():
+        table, _, column = name.partition(".")
+        if table not in TABLES:
+            raise ArchiveError(f"The archive names a sequence of {table[:80]!r}, which is no table of a gallery.")
+        values = {"table": table, "column": column, "last": last}
+        connection.execute(statement("set_sequence", table=_name(table), column=sql.Identifier(column)), values)
+
+
+def _name(table: str) -> sql.Identifier:
+    return sql.Identifier(table)
+
+
+def _value(connection: psycopg.Connection, query: sql.Composed) -> Any:
+    row = connection.execute(query).fetchone()
+    if row is None:
+        raise DatabaseError
+    return row[0]

@@ -1,0 +1,258 @@
+"""Many clients at once, each in a process of its own, with somebody enrolling meanwhile."""
+
+from __future__ import annotations
+
+import multiprocessing
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import chain, count
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.errors import DatabaseError, PgfaceError
+from pgface.gallery import Gallery
+from pgface.operations.bench.results import Crowd, Latency
+from pgface.operations.bench.workspace import without_ctrl_c
+from pgface.settings import Settings
+
+ENROLLMENTS_PER_SECOND = 20.0
+PACES = (20.0, 40.0)
+"""Searches a second of a client that is paced."""
+ROUNDS = 2
+"""Alone and together in turn, because the machine may be shared and its speed wander."""
+
+_WARM_UP = 0.5
+"""Seconds."""
+_PATIENCE = 120.0
+"""Seconds that a client may be late before it counts as lost."""
+
+
+class Task(Protocol):
+    """What a client is sent."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes."""
+
+    def run(self, gallery: Gallery) -> Any:
+        """Do it; the result is sent back."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Searching:
+    """A task: search for some seconds. Its result are the seconds that each search took."""
+
+    probes: NDArray[np.float32]
+    """Shape (n, 512), asked about in turn."""
+    threshold: float
+    seconds: float
+    per_second: float | None = None
+    """None: again as soon as there is an answer. Else each counts from when it was due, also if it had to wait."""
+    delay: float = 0.0
+    """Seconds to wait at first, so that paced clients do not ask all at once."""
+
+    def run(self, gallery: Gallery) -> list[float]:
+        """Search, and time it."""
+        taken = []
+        for number, due in _due(time.perf_counter() + self.delay, self.seconds, self.per_second):
+            gallery.identify_embedding(self.probes[number % len(self.probes)], threshold=self.threshold)
+            taken.append(time.perf_counter() - due)
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What an enroller did."""
+
+    seconds: list[float]
+    """That each enrollment took."""
+    found_at_once: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enrolling:
+    """A task: enroll faces at a steady pace, of new and of existing users in turn, and identify each at once."""
+
+    newcomers: NDArray[np.float32]
+    """Shape (n, 512): faces of new users."""
+    user_ids: NDArray[np.int64]
+    """Shape (n,): existing users."""
+    further: NDArray[np.float32]
+    """Shape (n, 512): a further face of each of those."""
+    threshold: float
+    seconds: float
+    per_second: float = ENROLLMENTS_PER_SECOND
+
+    def run(self, gallery: Gallery) -> Enrolled:
+        """Enroll until the time or the faces are over; count what is found directly after."""
+        series = secrets.token_hex(4)
+        taken = []
+        found = 0
+        for number, _ in _due(time.perf_counter(), self.seconds, self.per_second):
+            index, is_further = divmod(number, 2)
+            if index == len(self.newcomers):
+                break
+            embedding = (self.further if is_further else self.newcomers)[index]
+            began = time.perf_counter()
+            email = f"newcomer-{series}-{index}@example.org"
+            user_id = int(self.user_ids[index]) if is_further else gallery.add_user(email).id
+            gallery.enroll_embedding(embedding, user_id)
+            taken.append(time.perf_counter() - began)
+            matches = gallery.identify_embedding(embedding, threshold=self.threshold)
+            found += [match.user_id for match in matches] == [user_id]
+        return Enrolled(taken, found)
+
+
+def measure_crowds(
+    settings: Settings,
+    searching: Callable[[int, float | None], Searching],
+    enrolling: Callable[[int], Enrolling],
+    *,
+    clients: int,
+) -> tuple[Crowd, ...]:
+    """Clients searching while somebody enrolls, beside one client alone: flat out, then at steady paces.
+
+    The gallery has more people afterwards.
+
+    Args:
+        settings: where the gallery is.
+        searching: gives the task of a client, by its number and its searches a second.
+        enrolling: gives the enroller's task, which it is given twice for each measurement, with numbers from 0 on.
+        clients: how many search.
+
+    Raises:
+        PgfaceError: a client could not open the gallery, or failed.
+
+    """
+    with clients_ready(settings, clients + 1) as (enroller, *searchers):
+        at_once(searchers, [replace(searching(0, None), seconds=_WARM_UP)] * clients)
+        crowds = []
+        turns = count()
+        for per_second in (None, *PACES):
+            tasks = [searching(number, per_second) for number in range(clients)]
+            alone: list[float] = []
+            together: list[list[float]] = []
+            enrolled: list[Enrolled] = []
+            for _ in range(ROUNDS):
+                alone += at_once(searchers[:1], tasks[:1])[0]
+                everyone = at_once([enroller, *searchers], [enrolling(next(turns)), *tasks])
+                enrolled.append(everyone[0])
+                together += everyone[1:]
+            crowds.append(_crowd(per_second, tasks[0].seconds * ROUNDS, alone, together, enrolled))
+    return tuple(crowds)
+
+
+def _crowd(
+    per_second: float | None,
+    seconds: float,
+    alone: list[float],
+    together: list[list[float]],
+    enrolled: list[Enrolled],
+) -> Crowd:
+    enrollments = [second for turn in enrolled for second in turn.seconds]
+    return Crowd(
+        clients=len(together) // ROUNDS,
+        searches_per_second_each=per_second,
+        enrollments_per_second=len(enrollments) / seconds,
+        alone=Latency.of(alone),
+        together=Latency.of(chain.from_iterable(together)),
+        searches_per_second=sum(map(len, together)) / seconds,
+        enrolled=len(enrollments),
+        found_at_once=sum(turn.found_at_once for turn in enrolled),
+        enrolling=Latency.of(enrollments),
+    )
+
+
+@contextmanager
+def clients_ready(settings: Settings, clients: int) -> Iterator[list[Connection]]:
+    """Pipes to so many processes, each with the gallery open and ready for a task.
+
+    Raises:
+        PgfaceError: a client could not open the gallery.
+
+    """
+    context = multiprocessing.get_context("spawn")
+    processes = []
+    pipes = []
+    try:
+        for _ in range(clients):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_client, args=(theirs, settings), daemon=True)
+            with without_ctrl_c():  # which goes to every process of the terminal; this one ends the others
+                process.start()
+            theirs.close()
+            processes.append(process)
+            pipes.append(ours)
+        for pipe in pipes:
+            _answer(pipe, 0)
+        yield pipes
+    finally:
+        for pipe in pipes:
+            pipe.close()
+        for process in processes:
+            process.join(1)
+            if process.is_alive():
+                process.terminate()
+                process.join()
+
+
+def _client(pipe: Connection, settings: Settings) -> None:
+    """What runs in each process: ready, then one task after the other until the pipe is closed."""
+    try:
+        with Gallery.open(settings) as gallery:
+            pipe.send(None)
+            while True:
+                pipe.send(pipe.recv().run(gallery))
+    except PgfaceError as error:
+        with suppress(OSError):
+            pipe.send(error)
+    except (EOFError, OSError):
+        pass  # the benchmark is over
+
+
+def at_once(pipes: Sequence[Connection], tasks: Sequence[Task]) -> list[Any]:
+    """Let clients do their tasks at the same time; gives the results in their order.
+
+    Raises:
+        PgfaceError: a client failed, or was lost.
+
+    """
+    for pipe, task in zip(pipes, tasks, strict=True):
+        with _lost_client():
+            pipe.send(task)
+    return [_answer(pipe, task.seconds) for pipe, task in zip(pipes, tasks, strict=True)]
+
+
+def _answer(pipe: Connection, seconds: float) -> Any:
+    with _lost_client():
+        if not pipe.poll(seconds + _PATIENCE):
+            raise DatabaseError(f"A client of the benchmark had no answer from PostgreSQL for {_PATIENCE:.0f} seconds.")
+        answer = pipe.recv()
+    if isinstance(answer, PgfaceError):
+        raise answer
+    return answer
+
+
+@contextmanager
+def _lost_client() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise DatabaseError("A client of the benchmark ended in the middle; see whether memory ran out.") from error
+
+
+def _due(began: float, seconds: float, per_second: float | None) -> Iterator[tuple[int, float]]:
+    """Numbers, each when it is due, until the time is over; without a pace as soon as the one before is done."""
+    for number in count():
+        now = time.perf_counter()
+        due = now if per_second is None else began + number / per_second
+        if max(now, due) >= began + seconds:
+            return
+        time.sleep(max(0.0, due - now))
+        yield number, due

@@ -1,0 +1,130 @@
+"""Searches in this process, without a server, to compare with: NumPy, FAISS, hnswlib."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.system.extras import how_to_install
+
+_NEIGHBOURS = 16
+"""Of a node of the graph: pgvector's own default."""
+_BUILD_EFFORT = 64
+"""efConstruction: pgvector's own default."""
+
+EFFORTS: tuple[int, ...] = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192)
+"""efSearch, ascending."""
+
+
+class Peer(Protocol):
+    """A search over embeddings in memory, asked for one probe at a time."""
+
+    name: str
+    efforts: tuple[int, ...]
+    """What `set_effort` can be given, ascending; empty for an exact search."""
+    rest: float
+    """Seconds until its threads sleep after a search, and no longer take a core from whoever comes next."""
+
+    def build(self, embeddings: NDArray[np.float32]) -> None:
+        """Take in embeddings, shape (n, 512), float32, norm 1."""
+
+    def set_effort(self, effort: int) -> None:
+        """How hard to look from now on."""
+
+    def search(self, probe: NDArray[np.float32]) -> int:
+        """The row of the embedding most similar to one probe, shape (512,), norm 1; -1 for none."""
+
+
+class NumpyExact:
+    """One float32 product with all embeddings, with as many threads as NumPy's BLAS takes."""
+
+    name = "NumPy, exact"
+    efforts: tuple[int, ...] = ()
+    rest = 0.05
+    """OpenBLAS's threads look for more work for 2**26 cycles."""
+
+    def build(self, embeddings: NDArray[np.float32]) -> None:
+        """Keep the embeddings; nothing is copied."""
+        self._embeddings = embeddings
+
+    def set_effort(self, effort: int) -> None:
+        """Nothing: it is exact."""
+
+    def search(self, probe: NDArray[np.float32]) -> int:
+        """The row with the greatest product."""
+        return int((self._embeddings @ probe).argmax())
+
+
+class FaissHnsw:
+    """FAISS `IndexHNSWFlat` by inner product; the walk of a single probe is single-threaded."""
+
+    name = "FAISS HNSW"
+    efforts = EFFORTS
+    rest = 0.0
+
+    def build(self, embeddings: NDArray[np.float32]) -> None:
+        """Build the graph with all cores; it keeps a copy of the embeddings."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the wrapper's generator, from Python 3.12 on
+            import faiss
+        self._index: Any = faiss.IndexHNSWFlat(embeddings.shape[1], _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+        self._index.hnsw.efConstruction = _BUILD_EFFORT
+        self._index.add(embeddings)
+
+    def set_effort(self, effort: int) -> None:
+        """Set efSearch."""
+        self._index.hnsw.efSearch = effort
+
+    def search(self, probe: NDArray[np.float32]) -> int:
+        """The best row of the walk."""
+        return int(self._index.search(probe[np.newaxis], 1)[1][0, 0])
+
+
+class Hnswlib:
+    """hnswlib by inner product."""
+
+    name = "hnswlib"
+    efforts = EFFORTS
+    rest = 0.0
+
+    def build(self, embeddings: NDArray[np.float32]) -> None:
+        """Build the graph with all cores; it keeps a copy of the embeddings."""
+        import hnswlib
+
+        self._index: Any = hnswlib.Index(space="ip", dim=embeddings.shape[1])
+        self._index.init_index(len(embeddings), M=_NEIGHBOURS, ef_construction=_BUILD_EFFORT)
+        self._index.add_items(embeddings)
+
+    def set_effort(self, effort: int) -> None:
+        """Set ef."""
+        self._index.set_ef(effort)
+
+    def search(self, probe: NDArray[np.float32]) -> int:
+        """The best row of the walk."""
+        return int(self._index.knn_query(probe[np.newaxis], k=1, num_threads=1)[0][0, 0])
+
+
+def installed_peers() -> list[Callable[[], Peer]]:
+    """What makes the ones whose packages are here."""
+    return [make for package, make, _ in _PEERS if importlib.util.find_spec(package) is not None]
+
+
+def missing_peers() -> list[str]:
+    """A sentence for each that is not here."""
+    return [
+        f"{package} is not installed, so there is no comparison with it; {how()}."
+        for package, _, how in _PEERS
+        if importlib.util.find_spec(package) is None
+    ]
+
+
+_PEERS: tuple[tuple[str, Callable[[], Peer], Callable[[], str]], ...] = (
+    ("numpy", NumpyExact, str),
+    ("faiss", FaissHnsw, lambda: f"{how_to_install('bench')} adds it"),
+    ("hnswlib", Hnswlib, lambda: "`pip install hnswlib` adds it where there is a C++ compiler"),
+)

@@ -1,0 +1,142 @@
+"""Results as lines with targets and verdicts, and lines as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich import box
+from rich.table import Table
+
+from pgface.operations.bench.crowd import ENROLLMENTS_PER_SECOND
+from pgface.operations.bench.results import Comparison, Crowd, GalleryResult, Proportion
+from pgface.operations.bench.timing import Row, figure, ratio_row
+
+AGREEMENT_TARGET = 0.999
+INDEX_TARGET = 1_500
+"""Bytes of vector index for a face."""
+_FAISS_TARGET = 4.0
+_FAISS_FROM = 100_000
+"""Faces."""
+_NUMPY_TARGET = 1.0
+_NUMPY_FROM = 1_000_000
+CROWD_TARGET = 3.0
+_KEPT_UP = 0.9
+"""Of the enrollments that were wanted: a measurement of seconds ends in the middle of one."""
+
+
+def rows(result: GalleryResult) -> Iterator[Row]:
+    """The lines of one gallery."""
+    estimate = "" if result.estimated_agreement is None else f"pgface's own estimate: {result.estimated_agreement:.4f}"
+    yield share_row("rank-1 agreement, mated probes", result.mated_agreement, estimate, has_target=True)
+    yield share_row("rank-1 agreement, non-mated probes", result.non_mated_agreement, has_target=False)
+    yield share_row(
+        f"recall above {result.threshold:g} (FPIR {100 * result.fpir.value:.1f} %)", result.recall, has_target=True
+    )
+    yield figure(
+        f"identify_embedding, {_method(result)}",
+        f"mated: {result.mated}",
+        f"non-mated: {result.non_mated}",
+        rounds=result.mated.calls,
+    )
+    yield from (_comparison(compared, result.faces) for compared in result.comparisons)
+    yield _index_size(result)
+    yield figure(
+        "loading and fitting the search",
+        f"{result.faces / result.load_seconds:,.0f} faces/s, {result.load_seconds:.1f} s",
+    )
+    for crowd in result.crowds:
+        yield from _crowd(crowd)
+
+
+def table(title: str, lines: Iterable[Row]) -> Table:
+    """Lines as a table."""
+    made = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("what", "pgface", "compared with", "ratio", "n", "target", "verdict"):
+        made.add_column(column, overflow="fold")
+    for row in lines:
+        ratio = "" if row.ratio is None else f"{row.ratio:.3g} ×"
+        if row.quartiles is not None:
+            low, high = row.quartiles
+            ratio += f" ({low:.3g} to {high:.3g}), {row.fastest:.3g}"
+        verdict = {None: "", True: "[green]met[/green]", False: "[red]missed[/red]"}[row.met]
+        made.add_row(row.what, row.ours, row.other, ratio, f"{row.rounds:,}", row.target, verdict)
+    return made
+
+
+def _method(result: GalleryResult) -> str:
+    efforts = [str(effort) for effort in (result.first_effort, result.second_effort) if effort is not None]
+    return result.method + (f", effort {' then '.join(efforts)}" if efforts and result.method != "exact" else "")
+
+
+def share_row(what: str, share: Proportion, other: str = "", *, has_target: bool) -> Row:
+    """An agreement or a recall, with its interval."""
+    met = share.value >= AGREEMENT_TARGET if has_target and share.trials else None
+    target = f"≥ {AGREEMENT_TARGET:g}" if has_target else ""
+    return figure(what, str(share), other, rounds=share.trials, target=target, met=met)
+
+
+def _comparison(compared: Comparison, faces: int) -> Row:
+    target = None
+    if compared.probes == "mated":
+        if compared.name.startswith("FAISS") and faces >= _FAISS_FROM:
+            target = _FAISS_TARGET
+        elif compared.name.startswith("NumPy") and faces >= _NUMPY_FROM:
+            target = _NUMPY_TARGET
+    effort = "" if compared.effort is None else f" {compared.effort}"
+    agrees = "" if compared.agreement is None else f" (agreement {compared.agreement.value:.4f})"
+    return ratio_row(
+        f"identify_embedding, {compared.probes} probes",
+        f"p50 {compared.ours.p50:.3g} ms",
+        f"{compared.name}{effort}{agrees}: p50 {compared.other.p50:.3g} ms",
+        compared.ratio,
+        compared.ours.calls,
+        at_most=target,
+    )
+
+
+def _index_size(result: GalleryResult) -> Row:
+    size = result.search_index_bytes / result.faces
+    everything = f"all: {kilobytes(result.total_bytes / result.faces)}"
+    parts = [
+        f"{relation.name} {kilobytes(relation.bytes / result.faces)}"
+        for relation in result.relations
+        if relation.is_vector_index or relation.name == "face_embeddings"
+    ]
+    return figure(
+        "disk for each face, of templates and index",
+        kilobytes(size),
+        ", ".join([everything, *parts]),
+        target=f"≤ {kilobytes(INDEX_TARGET)}",
+        met=size <= INDEX_TARGET,
+    )
+
+
+def kilobytes(size: float) -> str:
+    """A size in bytes, as text."""
+    return f"{size / 1000:.2f} kB"
+
+
+def _crowd(crowd: Crowd) -> Iterator[Row]:
+    each = crowd.searches_per_second_each
+    pace = "flat out" if each is None else f"at {each:g}/s each"
+    # The target is for so many faces a second; fewer of them are another load.
+    kept_up = crowd.enrollments_per_second >= _KEPT_UP * ENROLLMENTS_PER_SECOND
+    yield Row(
+        f"{crowd.clients} clients {pace}, {crowd.enrollments_per_second:.0f} faces/s enrolled",
+        f"{crowd.together}, {crowd.searches_per_second:,.0f} searches/s",
+        f"one client alone: {crowd.alone}",
+        crowd.ratio,
+        None,
+        None,
+        crowd.together.calls,
+        f"p95 ≤ {CROWD_TARGET:g} × at {ENROLLMENTS_PER_SECOND:g} faces/s",
+        crowd.ratio <= CROWD_TARGET and kept_up,
+    )
+    yield figure(
+        "enrolled, then identified at once",
+        f"{crowd.found_at_once} of {crowd.enrolled}",
+        f"enrolling one: {crowd.enrolling}",
+        rounds=crowd.enrolled,
+        target="all",
+        met=crowd.found_at_once == crowd.enrolled,
+    )

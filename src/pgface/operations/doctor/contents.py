@@ -1,0 +1,325 @@
+"""What is in the gallery: its embeddings, model, thresholds, indexes, photo files and passwords."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from psycopg.rows import scalar_row, tuple_row
+
+from pgface.database.pool import Database
+from pgface.database.sql import migrations, queries
+from pgface.errors import (
+    DatabaseError,
+    ModelError,
+    ModelMismatchError,
+    SessionNeededError,
+    SettingsError,
+    TableLockedError,
+)
+from pgface.faces.models.registry import REGISTRY
+from pgface.gallery import Gallery
+from pgface.gallery.config import read_config
+from pgface.gallery.model import GalleryModel
+from pgface.gallery.photo_inventory import take_inventory
+from pgface.gallery.photos import PhotoFiles
+from pgface.gallery.users import UNUSABLE_PASSWORD
+from pgface.operations.doctor.finding import Finding, Fix, fine
+from pgface.search import fit_search_if_due, read_search_state, refresh_templates
+from pgface.search.vector_index import read_index_status
+from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
+from pgface.search.vector_index.lifecycle import vector_index_lock
+from pgface.settings import Settings
+from pgface.text import counted
+from pgface.thresholds import advise, history
+
+_SHOWN = 3
+_PATIENCE = "3s"
+
+
+def schema_version(_: Database, __: Settings) -> Iterator[Finding]:
+    """The schema is the one that this program knows, or the gallery could not have been opened."""
+    yield fine("schema version", f"It is {migrations()[-1].version}, the one that this pgface knows.")
+
+
+def locks(database: Database, _: Settings) -> Iterator[Finding]:
+    """Nobody has a table for themselves, for whom every other check would wait."""
+    try:
+        with database.transaction() as connection:
+            connection.execute(queries()["limit_waiting"], {"time": _PATIENCE, "in_transaction": True})
+            connection.execute(queries()["read_every_table"])
+    except TableLockedError:
+        holder = database.read("who_locks_tables", row_factory=tuple_row)
+        who = (
+            f"process {holder[0][0]} ({holder[0][2] or 'unnamed'}) has {holder[0][1]}" if holder else "somebody has one"
+        )
+        yield Finding(
+            "locks",
+            "problem",
+            f"A table is locked: {who} for itself.",
+            "Wait until it has ended; SELECT * FROM pg_stat_activity shows what it does.",
+        )
+    except DatabaseError:
+        return  # a table that is missing is told below
+
+
+def pooling(database: Database, settings: Settings) -> Iterator[Finding]:
+    """What needs a session of its own can have one."""
+    try:
+        with database.dedicated_connection():
+            around = "" if settings.direct_url is None else ", by PGFACE_DIRECT_URL"
+    except (SessionNeededError, SettingsError) as error:
+        yield Finding("pooling", "problem", str(error), "Set PGFACE_DIRECT_URL to this database on PostgreSQL itself.")
+        return
+    yield fine("pooling", f"A session of one's own is to be had{around}.")
+
+
+def sequences(database: Database, _: Settings) -> Iterator[Finding]:
+    """No id is given twice."""
+    behind = database.read("sequences_behind_ids", row_factory=scalar_row)
+    if not behind:
+        yield fine("sequences", "New ids are behind those that there are.")
+        return
+    yield Finding(
+        "sequences",
+        "problem",
+        f"The next id of {', '.join(behind)} is one that is there, so that nobody can be added.",
+        "pgface doctor --fix",
+        _move_sequences,
+    )
+
+
+def _move_sequences(settings: Settings) -> None:
+    with Database.open(settings) as database, database.transaction() as connection:
+        connection.execute(queries()["move_sequences_behind_ids"])
+
+
+def rows_of_nobody(database: Database, _: Settings) -> Iterator[Finding]:
+    """Nothing is left of users who are gone."""
+    ((embeddings, photos, tokens),) = database.read("rows_of_nobody", row_factory=tuple_row)
+    if not embeddings + photos + tokens:
+        yield fine("erased users", "Nothing is left of users who are gone.")
+        return
+    yield Finding(
+        "erased users",
+        "problem",
+        f"Left of users who are gone: {counted(embeddings, 'embedding')}, {counted(photos, 'photo')}, "
+        f"{counted(tokens, 'token')}. Foreign "
+        "keys were off when they were erased.",
+        "In psql, for face_embeddings, photos and auth_tokens: "
+        "DELETE FROM face_embeddings WHERE user_id NOT IN (SELECT id FROM users);",
+    )
+
+
+def storage(database: Database, _: Settings) -> Iterator[Finding]:
+    """Embeddings lie in their rows."""
+    ((in_rows, beside),) = database.read("embedding_storage", row_factory=tuple_row)
+    if in_rows and not beside:
+        yield fine("storage", "Embeddings are stored in their rows.")
+        return
+    found = f"{beside / 2**20:,.1f} MB of them are" if beside else "New ones would be"
+    yield Finding(
+        "storage",
+        "problem",
+        f"{found} stored beside their rows, which makes comparing with everybody 4 to 6 times slower.",
+        "pgface doctor --fix, which writes every embedding anew; until it ends nobody else can use the gallery",
+        _store_in_rows,
+    )
+
+
+def _store_in_rows(settings: Settings) -> None:
+    with Database.open(settings) as database, database.dedicated_connection() as connection:
+        # Whoever reads at the moment must not make everybody wait behind this.
+        connection.execute(queries()["limit_waiting"], {"time": _PATIENCE, "in_transaction": False})
+        connection.execute(queries()["store_embeddings_in_rows"])
+        connection.execute(queries()["rewrite_embeddings"])
+
+
+def model(database: Database, settings: Settings) -> Iterator[Finding]:
+    """The weights of the gallery's model are here, and are those that its embeddings were made with."""
+    config = read_config(database)
+    if config.model_name is None:
+        yield Finding("model", "problem", "The gallery is not bound to a model.", "pgface init --model NAME")
+        return
+    try:
+        engine = GalleryModel(settings, database).engine
+    except (ModelError, ModelMismatchError) as error:
+        known = REGISTRY.get(config.model_name)
+        install = f"pgface models install {config.model_name}"
+        install += "" if known else " --from FOLDER"
+        install += "" if known and known.licence.commercial_use else " --accept-license"
+        install += " --force" if isinstance(error, ModelMismatchError) else ""
+        yield Finding("model", "problem", str(error), install)
+        return
+    folder = settings.models_dir / config.model_name
+    if folder.is_symlink():
+        yield Finding(
+            "model",
+            "problem",
+            f"The model is a link to {folder.resolve()}: where that folder moves, it is missing here.",
+            f"pgface models install {config.model_name} --from {shlex.quote(str(folder.resolve()))} --accept-license",
+        )
+        return
+    yield fine("model", f"{engine.identity.name} is here, with the weights that the embeddings were made with.")
+
+
+def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
+    """The thresholds were measured, and fit the number of people."""
+    past = history(database)
+    (people,) = database.read("count_enrolled_people", row_factory=scalar_row)
+    advice = advise(read_config(database), past, people)
+    if advice.due:
+        yield Finding(
+            "thresholds",
+            "problem",
+            f"The threshold to identify is too low for {counted(people, 'person', 'people')}: "
+            f"{advice.threshold:.4f} is advised "
+            f"for FPIR {advice.target:g}.",
+            "pgface calibrate --follow, or pgface calibrate FOLDER",
+        )
+    elif not past:
+        yield Finding(
+            "thresholds",
+            "advice",
+            "They are the model's published or measured ones, and not measured on people like these.",
+            "pgface calibrate FOLDER",
+        )
+    else:
+        yield fine("thresholds", f"They were calibrated, and fit {counted(people, 'person', 'people')}.")
+
+
+def indexes(database: Database, _: Settings) -> Iterator[Finding]:
+    """The indexes are whole and of use."""
+    (not_searched,) = database.read("count_users_not_searched", row_factory=scalar_row)
+    if read_search_state(database).method != "exact" and not_searched:
+        yield Finding(
+            "indexes",
+            "problem",
+            f"{counted(not_searched, 'user is', 'users are')} not found: they have embeddings and no template, "
+            f"because triggers were off "
+            "when they came.",
+            "pgface doctor --fix",
+            _note_not_searched,
+        )
+    advice = [one for one in advise_indexes(read_index_status(database)) if not _is_about_table(one)]
+    yield from _advised("indexes", advice, "They are whole and of use.")
+
+
+def vacuum(database: Database, _: Settings) -> Iterator[Finding]:
+    """The table of embeddings needs neither a vacuum nor new statistics."""
+    status = read_index_status(database)
+    advice = [one for one in advise_indexes(status) if _is_about_table(one)]
+    table = status.table
+    last = "never vacuumed" if table.last_vacuum is None else f"last vacuumed {table.last_vacuum:%Y-%m-%d}"
+    needless = f"The table of embeddings needs no vacuum: {counted(table.dead_rows, 'dead row')}, {last}."
+    yield from _advised("vacuum", advice, needless)
+
+
+def _is_about_table(advice: IndexAdvice) -> bool:
+    return advice.command.startswith(("VACUUM", "ANALYZE"))
+
+
+def _advised(check: str, advice: Sequence[IndexAdvice], otherwise: str) -> Iterator[Finding]:
+    if not advice:
+        yield fine(check, otherwise)
+    for one in advice:
+        yield Finding(check, "advice", one.sentence, one.command, _fix_by(one.command))
+
+
+def _fix_by(command: str) -> Fix | None:
+    """What does the same as the command, unless it changes what somebody may have chosen."""
+    if command == "pgface init":
+        return _settle_indexes
+    if command == "pgface fit-search":
+        return _fit_search
+    if command.startswith(("VACUUM", "ANALYZE")):
+        return _vacuum
+    return None
+
+
+def _note_not_searched(settings: Settings) -> None:
+    with Database.open(settings) as database:
+        with database.transaction() as connection:
+            connection.execute(queries()["note_users_not_searched"])
+        while refresh_templates(database):
+            pass
+
+
+def _settle_indexes(settings: Settings) -> None:
+    """What `pgface init` does about indexes, and nothing else: it would bind a gallery that has no model yet."""
+    with (
+        Database.open(settings) as database,
+        database.dedicated_connection() as connection,
+        vector_index_lock(connection),
+    ):
+        fit_search_if_due(connection, settings.search_latency_target)
+
+
+def _fit_search(settings: Settings) -> None:
+    with Gallery.open(settings) as gallery:
+        gallery.fit_search()
+
+
+def _vacuum(settings: Settings) -> None:
+    with Database.open(settings) as database, database.dedicated_connection() as connection:
+        connection.execute(queries()["vacuum_gallery"])
+
+
+def photo_files(database: Database, settings: Settings) -> Iterator[Finding]:
+    """Every photo of this machine has its file, and every file its photo."""
+    check = "photo files"
+    found = take_inventory(database, PhotoFiles(settings.photos_dir, read_config(database).id))
+    if found.missing:
+        yield Finding(
+            check,
+            "problem",
+            f"Photos without their file: {len(found.missing):,} ({_first(found.missing)}); people are found still.",
+            f"Copy {settings.photos_dir} back from a backup, or erase those photos: pgface photos delete ID",
+        )
+    if found.strays:
+        yield Finding(
+            check,
+            "problem",
+            f"Files that show a face and belong to no photo: {len(found.strays):,} ({_first(found.strays)}).",
+            "pgface photos strays, and with --delete it removes them",
+        )
+    if found.elsewhere:
+        yield Finding(
+            check,
+            "advice",
+            f"The files of {counted(found.elsewhere, 'photo')} belong to another photos folder than "
+            f"{settings.photos_dir}: "
+            "another machine's, or one that is gone.",
+            "If it was on this machine, put it back from a backup, or set PGFACE_DATA_DIR to where it is.",
+        )
+    if found.foreign:
+        yield Finding(
+            check,
+            "advice",
+            f"{counted(found.foreign, 'photo names a file', 'photos name files')} that pgface did not write, and "
+            f"does not look after.",
+            "pgface migrate with --photos brings those of an old installation in.",
+        )
+    if not found.missing and not found.strays and not found.elsewhere and not found.foreign:
+        yield fine(check, f"{counted(found.here, 'photo has its file', 'photos have their files')} here.")
+
+
+def passwords(database: Database, _: Settings) -> Iterator[Finding]:
+    """No user's password can be read."""
+    check = "user passwords"
+    ids = database.read("users_with_readable_passwords", row_factory=scalar_row)
+    if not ids:
+        yield fine(check, "None of them can be read: they are hashes, or there is none.")
+        return
+    marker, some = UNUSABLE_PASSWORD, ", ".join(map(str, ids[:_SHOWN]))
+    yield Finding(
+        check,
+        "problem",
+        f"Users whose password is no hash, so that whoever sees the table can use it: {len(ids):,} "
+        f"(ids {_first(ids)}).",
+        f"Let these users choose new ones, and set users.password to {marker!r} until then (WHERE id IN ({some}) ...).",
+    )
+
+
+def _first(found: Sequence[object]) -> str:
+    return ", ".join(map(str, found[:_SHOWN])) + (", ..." if len(found) > _SHOWN else "")

@@ -1,0 +1,134 @@
+"""Every check, in an order in which each can rely on those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Final
+
+from pgface.database.pool import Database, connected
+from pgface.errors import DatabaseError, PgfaceError, SchemaMissingError, SchemaTooNewError
+from pgface.operations.doctor import contents, machine, server
+from pgface.operations.doctor.contract import contract
+from pgface.operations.doctor.finding import Finding
+from pgface.settings import Settings
+from pgface.system.ownership import reason_with_owner
+
+Check = Callable[..., Iterator[Finding]]
+Checks = Sequence[tuple[str, Check]]
+
+_OF_THE_MACHINE: Final[Checks] = (("data folder", machine.data_folder), ("free disk", machine.free_disk))
+_OF_THE_SERVER: Final[Checks] = (
+    ("server", server.version),
+    ("pgvector", server.extension),
+    ("connections", server.connections),
+    ("clock", server.clock),
+    ("database password", server.database_password),
+)
+_OF_THE_GALLERY: Final[Checks] = (
+    ("schema version", contents.schema_version),
+    ("tables and functions", contract),
+    ("pooling", contents.pooling),
+    ("sequences", contents.sequences),
+    ("erased users", contents.rows_of_nobody),
+    ("storage", contents.storage),
+    ("indexes", contents.indexes),
+    ("vacuum", contents.vacuum),
+    ("model", contents.model),
+    ("thresholds", contents.thresholds),
+    ("photo files", contents.photo_files),
+    ("user passwords", contents.passwords),
+)
+
+
+CHECKS: Final = tuple(name for name, _ in (*_OF_THE_MACHINE, *_OF_THE_SERVER, *_OF_THE_GALLERY))
+"""The names of the checks, in the order in which they run. `locks` is reported beside them if a table is locked."""
+
+
+def diagnose(settings: Settings, only: Collection[str] = CHECKS) -> list[Finding]:
+    """Check what a gallery needs. This changes nothing, except that it starts the embedded server.
+
+    What could not be checked is a finding too, and not an exception.
+
+    Args:
+        settings: the gallery and its server.
+        only: the names of the checks to run, from `CHECKS`.
+
+    """
+    machine, server, gallery = (
+        [(name, check) for name, check in checks if name in only]
+        for checks in (_OF_THE_MACHINE, _OF_THE_SERVER, _OF_THE_GALLERY)
+    )
+    findings = list(_run(machine, settings))
+    if server:
+        findings += _about_the_server(settings, server)
+    if gallery:
+        findings += _about_the_gallery(settings, gallery)
+    return findings
+
+
+def mend(settings: Settings, findings: Sequence[Finding]) -> Iterator[tuple[Finding, PgfaceError | OSError | None]]:
+    """Run the fixes of what was found, each once; gives what stood in the way of one."""
+    tried = set()
+    for finding in findings:
+        if finding.fix is None or finding.fix in tried:
+            continue
+        tried.add(finding.fix)
+        try:
+            finding.fix(settings)
+        except (PgfaceError, OSError) as error:
+            yield finding, error
+        else:
+            yield finding, None
+
+
+def _about_the_server(settings: Settings, checks: Checks) -> Iterator[Finding]:
+    if settings.database_url is None and not settings.postgres_dir.is_dir():
+        found = f"There is no embedded PostgreSQL in {settings.data_dir} yet, and PGFACE_DATABASE_URL names no other."
+        yield Finding("server", "problem", found, "pgface init makes it; or set PGFACE_DATA_DIR to where it is")
+        yield from _not_looked_at(checks, "There is no server.")
+        return
+    try:
+        with connected(settings) as connection:
+            yield from _run(checks, connection, settings)
+    except DatabaseError as error:
+        embedded = settings.database_url is None
+        where = f"See the server's log below {settings.postgres_dir}." if embedded else "Check PGFACE_DATABASE_URL."
+        yield Finding("server", "problem", str(error), where)
+        yield from _not_looked_at(checks, "PostgreSQL does not answer.")
+
+
+def _about_the_gallery(settings: Settings, checks: Checks) -> Iterator[Finding]:
+    if settings.database_url is None and not settings.postgres_dir.is_dir():
+        yield from _not_looked_at(checks, "There is no server.")
+        return
+    try:
+        with Database.open(settings) as database:
+            locked = list(contents.locks(database, settings))
+            yield from locked
+            if locked:
+                yield from _not_looked_at(checks, "It would have to wait for the lock.")
+            else:
+                yield from _run(checks, database, settings)
+    except DatabaseError as error:
+        if isinstance(error, SchemaMissingError | SchemaTooNewError):
+            newer = isinstance(error, SchemaTooNewError)
+            yield Finding("schema version", "problem", str(error), "Upgrade pgface." if newer else "pgface init")
+            checks = [(name, check) for name, check in checks if name != "schema version"]
+        yield from _not_looked_at(checks, "There is no gallery that could be opened.")
+
+
+def _run(checks: Checks, *looked_at: Any) -> Iterator[Finding]:
+    for name, check in checks:
+        try:
+            yield from list(check(*looked_at))
+        except PgfaceError as error:
+            yield Finding(name, "unknown", f"It could not be looked at: {error}")
+        except OSError as error:  # of a folder that this user may not even enter
+            why = reason_with_owner(error, error.filename) if error.filename else error.strerror
+            yield Finding(name, "problem", f"{error.filename or name}: {why}.", "Run pgface as its owner.")
+
+
+def _not_looked_at(checks: Checks, why: str) -> Iterator[Finding]:
+    for name, _ in checks:
+        if name != "server":  # which is reported with the reason itself
+            yield Finding(name, "unknown", why)

@@ -1,0 +1,314 @@
+"""An old installation, read and checked as a whole before anything is written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.accounts.tokens import token_hash
+from pgface.errors import MigrationError
+from pgface.gallery.users import UNUSABLE_PASSWORD, is_email
+from pgface.operations.legacy.dates import moment
+from pgface.operations.legacy.labels import read_owners, user_id
+from pgface.operations.legacy.problems import Problem, found
+from pgface.operations.legacy.sqlite import OldTables, Row, read_sqlite
+from pgface.operations.legacy.values import number as finite_number
+from pgface.operations.legacy.values import side, text, truth
+from pgface.operations.legacy.vectors import open_vectors, vector_problems
+from pgface.text import cleaned, is_visible, same_email, shown
+from pgface.vectors import unit_embeddings
+
+Value = TypeVar("Value")
+
+_LONGEST = 255
+"""Characters of the specification's VARCHAR columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class OldUser:
+    """A row of `users`, with a place for what the old table did not have."""
+
+    id: int
+    name: str
+    email: str
+    password: str
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OldPhoto:
+    """A row of `photos`."""
+
+    id: int
+    user_id: int
+    filename: str
+    filepath: str
+    width: int | None
+    height: int | None
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OldToken:
+    """A row of `auth_tokens`, with the token's hash in its place."""
+
+    id: int
+    user_id: int
+    token_hash: str
+    confidence: float
+    created_at: datetime | None
+    expires_at: datetime | None
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OldInstallation:
+    """What is to be migrated, and what is wrong with it."""
+
+    users: tuple[OldUser, ...]
+    photos: tuple[OldPhoto, ...]
+    tokens: tuple[OldToken, ...]
+    owners: NDArray[np.int32]
+    """Shape (n,): the user id of each embedding."""
+    vectors: NDArray[Any]
+    """Shape (n, 512), mapped from the file; of any norm."""
+    left_out: tuple[str, ...]
+    """Columns and tables that have no place in a gallery."""
+    problems: tuple[Problem, ...]
+    as_they_are: bool = False
+    """Whether the vectors are those of a gallery, and are written with every bit that they have."""
+
+    def embeddings(self, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
+        """Some embeddings as the gallery keeps them, shape (n, 512)."""
+        vectors = self.vectors[rows]
+        first = rows.start if isinstance(rows, slice) else 0
+        return np.asarray(vectors) if self.as_they_are else unit_embeddings(vectors, first_row=first)
+
+    def photo_of_each(self) -> NDArray[np.int32]:
+        """The photo of each embedding, shape (n,); 0 where the old data does not tell.
+
+        They tell where a user has one photo and one embedding.
+        """
+        single_photos = defaultdict(list)
+        for photo in self.photos:
+            single_photos[photo.user_id].append(photo.id)
+        users, counts = np.unique(self.owners, return_counts=True)
+        known = {user: photos[0] for user, photos in single_photos.items() if len(photos) == 1}
+        single = {int(user) for user in users[counts == 1]} & known.keys()
+        linked = np.zeros(len(self.owners), np.int32)
+        for row in np.flatnonzero(np.isin(self.owners, list(single))).tolist():
+            linked[row] = known[int(self.owners[row])]
+        return linked
+
+
+def read_installation(
+    *, sqlite: Path | None = None, npy: Path | None = None, json: Path | None = None
+) -> OldInstallation:
+    """Read and check the files of an old installation; none of them is changed.
+
+    Args:
+        sqlite: the database; without it, the users are those that the JSON file names.
+        npy: the embeddings; without them, only users, photos and tokens are migrated.
+        json: whose they are.
+
+    Raises:
+        MigrationError: a file cannot be read, or is not what it should be. Faults of single rows are in `problems`.
+
+    """
+    if (sqlite is None and npy is None) or (npy is None) != (json is None):
+        raise MigrationError("Give --sqlite, or --npy and --json together, or all three.")
+    vectors: NDArray[Any] = np.empty((0, 512), np.float32)
+    owners = np.empty(0, np.int32)
+    problems: list[Problem] = []
+    if npy is not None and json is not None:
+        vectors = open_vectors(npy)
+        owners, wrong_ids = read_owners(json)
+        problems += wrong_ids + vector_problems(npy, vectors)
+        if len(owners) != len(vectors):
+            problems.append(
+                Problem(
+                    f"{npy.name} has {len(vectors):,} rows and {json.name} names {len(owners):,} users; "
+                    "they belong to different states of the application, so give the two of one state."
+                )
+            )
+    if sqlite is None:
+        users = tuple(_unnamed(int(number)) for number in np.unique(owners[owners > 0]))
+        return OldInstallation(users, (), (), owners, vectors, (), tuple(problems))
+    reading = _Reading(read_sqlite(sqlite), sqlite.name)
+    if json is not None:
+        problems += _strangers(owners, {user.id for user in reading.users}, json.name)
+    problems += reading.problems
+    return OldInstallation(
+        tuple(reading.users),
+        tuple(reading.photos),
+        tuple(reading.tokens),
+        owners,
+        vectors,
+        reading.tables.left_out,
+        tuple(problems),
+    )
+
+
+def _unnamed(number: int) -> OldUser:
+    # `.invalid` is nobody's, and never will be (RFC 2606).
+    return OldUser(number, f"User {number}", f"user-{number}@legacy.invalid", UNUSABLE_PASSWORD, None)
+
+
+def _strangers(owners: NDArray[np.int32], known: set[int], file: str) -> list[Problem]:
+    unknown = [row for row in np.flatnonzero(~np.isin(owners, list(known))).tolist() if owners[row] > 0]
+    return found(
+        f"{file}: {{count}} rows belong to users that are not in the SQLite file; remove them, and their embeddings.",
+        (f"row {row}: user {owners[row]}" for row in unknown),
+    )
+
+
+class _Reading:
+    """The tables, as records; what cannot be one is a problem."""
+
+    def __init__(self, tables: OldTables, file: str) -> None:
+        self.tables = tables
+        self._file = file
+        self._wrong: dict[str, list[str]] = defaultdict(list)
+        self.users = [user for row in tables.users if (user := self._user(row))]
+        known = {user.id for user in self.users}
+        self.photos = [photo for row in tables.photos if (photo := self._photo(row, known))]
+        self.tokens = [
+            token for number, row in enumerate(tables.auth_tokens, 1) if (token := self._token(row, number, known))
+        ]
+        self._same_emails()
+        self._same_tokens()
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Every fault that was met, with its rows."""
+        return [problem for what, rows in self._wrong.items() for problem in found(f"{self._file}: {what}", rows)]
+
+    def _user(self, row: Row) -> OldUser | None:
+        where = f"users {row['id']}"
+        number = self._id(row["id"], where)
+        created_at = self._moment(row.get("created_at"), f"{where}, created_at")
+        email = self._text(row.get("email"), f"{where}, email")
+        if number is None:
+            return None
+        if email and not is_email(email):
+            self._wrong["{count} e-mails cannot be e-mails; correct them in a copy."].append(f"{where}: {email[:80]!r}")
+        unnamed = _unnamed(number)
+        name = self._name(row.get("name"), f"{where}, name") or (email.split("@")[0] if email else unnamed.name)
+        password = self._text(row.get("password"), f"{where}, password") or UNUSABLE_PASSWORD
+        return OldUser(number, name, email or unnamed.email, password, created_at)
+
+    def _name(self, value: Any, where: str) -> str:
+        """A name as every other way into a gallery takes it; empty for none."""
+        name = cleaned(self._text(value, where))
+        if not is_visible(name):
+            self._wrong["{count} names hold control characters or direction overrides; correct them in a copy."].append(
+                f"{where}: {shown(name)[:80]!r}"
+            )
+            return ""
+        return name
+
+    def _photo(self, row: Row, known: set[int]) -> OldPhoto | None:
+        where = f"photos {row['id']}"
+        number, owner = self._id(row["id"], where), self._owner(row["user_id"], where, known)
+        created_at = self._moment(row.get("created_at"), f"{where}, created_at")
+        filepath = self._text(row.get("filepath"), f"{where}, filepath", longest=None)
+        filename = self._text(row.get("filename"), f"{where}, filename")
+        width, height = (self._number(row.get(name), f"{where}, {name}", side) for name in ("width", "height"))
+        if number is None or owner is None:
+            return None
+        name = filename or Path(filepath).name or f"photo-{number}"
+        return OldPhoto(number, owner, name, filepath or name, width, height, created_at)
+
+    def _token(self, row: Row, place: int, known: set[int]) -> OldToken | None:
+        where = f"auth_tokens {row.get('id', place)}"
+        number, owner = self._id(row.get("id", place), where), self._owner(row["user_id"], where, known)
+        created_at = self._moment(row.get("created_at"), f"{where}, created_at")
+        expires_at = self._moment(row.get("expires_at"), f"{where}, expires_at")
+        confidence = self._number(row.get("confidence"), f"{where}, confidence", finite_number)
+        is_active = self._number(row.get("is_active", True), f"{where}, is_active", truth)
+        hashed = self._token_hash(row["token"], where)
+        if number is None or owner is None or hashed is None or is_active is None:
+            return None
+        return OldToken(number, owner, hashed, confidence or 0.0, created_at, expires_at, is_active)
+
+    def _token_hash(self, value: Any, where: str) -> str | None:
+        if value in (None, "", b""):
+            self._wrong["{count} tokens are empty; remove them from a copy."].append(where)
+            return None
+        try:
+            if isinstance(value, str | bytes):
+                return token_hash(value.decode() if isinstance(value, bytes) else value)
+        except UnicodeError:
+            pass
+        self._wrong["{count} tokens are no text; remove them from a copy."].append(where)
+        return None
+
+    def _id(self, value: Any, where: str) -> int | None:
+        number = user_id(value)
+        if number is None:
+            self._wrong["{count} ids are no whole numbers from 1 to 2147483647; correct them in a copy."].append(where)
+        return number
+
+    def _owner(self, value: Any, where: str, known: set[int]) -> int | None:
+        owner = user_id(value)
+        if owner not in known:
+            self._wrong["{count} rows belong to users that are not there; remove them from a copy."].append(
+                f"{where}: user {value}"
+            )
+            return None
+        return owner
+
+    def _moment(self, value: Any, where: str) -> datetime | None:
+        try:
+            return moment(value)
+        except ValueError:
+            self._wrong["{count} dates are in none of SQLite's forms; correct them in a copy."].append(
+                f"{where}: {str(value)[:40]!r}"
+            )
+            return None
+
+    def _text(self, value: Any, where: str, *, longest: int | None = _LONGEST) -> str:
+        try:
+            found = text(value)
+        except ValueError:
+            found = None
+        if found is None or (longest is not None and len(found) > longest):
+            self._wrong[
+                f"{{count}} texts are longer than {_LONGEST} characters, or no text in UTF-8; correct them in a copy."
+            ].append(where)
+            return ""
+        return found
+
+    def _number(self, value: Any, where: str, read: Callable[[Any], Value]) -> Value | None:
+        try:
+            return read(value)
+        except (ValueError, OverflowError):
+            self._wrong["{count} numbers or truth values cannot be read as such; correct them in a copy."].append(
+                f"{where}: {str(value)[:40]!r}"
+            )
+            return None
+
+    def _same_emails(self) -> None:
+        by_email: dict[str, list[OldUser]] = defaultdict(list)
+        for user in self.users:
+            by_email[same_email(user.email)].append(user)
+        self._wrong["{count} e-mails belong to several users, but for capitals; merge these users in a copy."] += [
+            f"{email}: users {', '.join(str(user.id) for user in users)}"
+            for email, users in by_email.items()
+            if len(users) > 1
+        ]
+
+    def _same_tokens(self) -> None:
+        by_hash: dict[str, list[int]] = defaultdict(list)
+        for token in self.tokens:
+            by_hash[token.token_hash].append(token.id)
+        self._wrong["{count} tokens are there twice; remove one of each from a copy."] += [
+            f"auth_tokens {', '.join(map(str, ids))}" for ids in by_hash.values() if len(ids) > 1
+        ]

@@ -1,0 +1,104 @@
+"""`face_db.json`: whose each row of `face_db.npy` is."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import ijson
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.errors import MigrationError
+from pgface.operations.legacy.problems import Problem, found
+
+_LARGEST_ID = 2**31 - 1
+
+
+def read_owners(file: Path) -> tuple[NDArray[np.int32], list[Problem]]:
+    """The user id of each row, shape (n,), from `{"users": ["12", "12", "7", ...]}`; 0 for what is no id.
+
+    The file is read as a stream: of a million rows the ids stay in memory, and nothing else.
+
+    Raises:
+        MigrationError: it cannot be read, is no JSON, or has no such list.
+
+    """
+    wrong: list[str] = []
+
+    def ids() -> Iterator[int]:
+        for row, value in enumerate(_items(file, "users.item")):
+            number = user_id(value)
+            if number is None:
+                wrong.append(f"row {row}: {str(value)[:40]!r}")
+            yield number or 0
+
+    owners = np.fromiter(ids(), np.int32)
+    if not len(owners):
+        _require_list(file)
+    sentence = f"{file.name}: {{count}} users are no ids, which are whole numbers from 1 on; correct them."
+    return owners, found(sentence, wrong)
+
+
+def user_id(value: Any) -> int | None:
+    """An id as the old files write one, a number or its digits; None for anything else."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) <= 20:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST_ID:
+        return None
+    return value
+
+
+@contextmanager
+def open_labels(file: Path) -> Iterator[BinaryIO]:
+    """Open the JSON file after its byte order mark, which some editors put there and no parser of JSON takes.
+
+    Raises:
+        MigrationError: it cannot be read, or, inside the block, is no JSON; the sentence says why.
+
+    """
+    try:
+        with file.open("rb") as stream:
+            if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+                stream.seek(0)
+            yield stream
+    except OSError as error:
+        raise MigrationError(f"{file}: it cannot be read ({error.strerror}); give the path of face_db.json.") from error
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        raise MigrationError(f"{file}: {_why_no_json(file)}") from error
+
+
+def _items(file: Path, prefix: str) -> Iterator[Any]:
+    with open_labels(file) as stream:
+        yield from ijson.items(stream, prefix)
+
+
+class _NotFiniteError(Exception):
+    """NaN or Infinity stands where a number should."""
+
+
+def _why_no_json(file: Path) -> str:
+    """What is wrong with a file that cannot be parsed; it is read as a whole, which only a refusal does."""
+
+    def refuse(constant: str) -> None:
+        raise _NotFiniteError(constant)
+
+    try:
+        json.loads(file.read_bytes().decode("utf-8-sig"), parse_constant=refuse)
+    except _NotFiniteError as found:
+        return (
+            f"it holds {found}, which Python writes and JSON does not have; "
+            "write it again with null in its place (json.dump(..., allow_nan=False) finds it)."
+        )
+    except (OSError, ValueError, RecursionError):
+        pass
+    return "it is truncated, or no JSON; give a whole copy."
+
+
+def _require_list(file: Path) -> None:
+    if not any(isinstance(value, list) for value in _items(file, "users")):
+        raise MigrationError(f'{file}: it has no list of users; it should be {{"users": ["12", "12", "7", ...]}}.')

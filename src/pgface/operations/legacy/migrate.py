@@ -1,0 +1,222 @@
+"""Moving an old installation, SQLite and NPY, into a gallery: checked first, then all or nothing, then verified."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pgface.database.errors import wrap_psycopg_errors
+from pgface.database.pool import Database, initialise
+from pgface.database.sql import queries
+from pgface.errors import MigrationError
+from pgface.faces import load_engine
+from pgface.faces.photo import PhotoLimits
+from pgface.gallery.bulk import refresh_templates_of_load, vector_index_set_aside
+from pgface.gallery.model import GalleryModel
+from pgface.gallery.photos import PhotoFiles
+from pgface.operations.legacy.installation import OldInstallation
+from pgface.operations.legacy.model_check import ModelCheck, check_model
+from pgface.operations.legacy.photo_copies import PhotoCopies
+from pgface.operations.legacy.photo_search import FoundPhotos, find_photos
+from pgface.operations.legacy.plan import Counts, Plan, count_rows
+from pgface.operations.legacy.rehearsal import Rehearsal, rehearsed
+from pgface.operations.legacy.verify import Verified, verify_rows, verify_search
+from pgface.operations.legacy.write import OnRows, write
+from pgface.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What was migrated, or would be."""
+
+    found: Counts
+    """What the old files hold."""
+    new: Counts | None
+    """Rows that were written; None for a rehearsal."""
+    gallery_transaction: Counts | None
+    """What the gallery held before; None where there is none yet."""
+    renamed_users: dict[int, int]
+    """Old ids of users who have another one now, with that."""
+    linked_embeddings: int
+    """Embeddings with the photo that they are of."""
+    photo_files: int
+    """Files that were copied, or would be."""
+    missing_files: tuple[str, ...]
+    unusable_files: tuple[str, ...]
+    """Files that are no photos, or over a limit; they were not copied."""
+    adopted_files: int
+    """Of the photo files, those whose rows were in the gallery before."""
+    taken_passwords: int
+    """Hashes of users who were in the gallery before and had no password there."""
+    kept_passwords: tuple[str, ...]
+    """Old users whose password was not taken over, because the gallery has another."""
+    not_checked: str | None
+    """What a rehearsal could not look at, as a sentence."""
+    left_out: tuple[str, ...]
+    """Columns and tables that have no place in a gallery."""
+    model: str
+    model_check: ModelCheck | None
+    """None without photo files."""
+    verified: Verified | None
+    """None for a rehearsal, and where nothing was new."""
+    seconds_to_commit: float
+    """Of writing, until all of it was committed; 0 for a rehearsal."""
+    seconds: float
+    """Of everything: the checks before, the index and the look at the result afterwards."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+def migrate(
+    old: OldInstallation,
+    settings: Settings,
+    *,
+    model: str,
+    photos: Path | None = None,
+    merge: bool = False,
+    rehearse: bool = False,
+    on_rows: OnRows | None = None,
+) -> MigrationReport:
+    """Move an old installation into the gallery, which is made if there is none; a second run changes nothing.
+
+    Args:
+        old: what `read_installation` read.
+        settings: where the gallery is.
+        model: what made the embeddings: name or folder.
+        photos: where the old photo files are; without it none is copied, and the model is not checked.
+        merge: whether the gallery may hold anything already.
+        rehearse: check everything and write nothing.
+        on_rows: is told of the progress.
+
+    Raises:
+        MigrationError: the old data has problems, another model made the embeddings, or the gallery is not empty.
+        ModelError, ModelMismatchError: the model cannot be used, or the gallery is bound to another.
+        IndexNotBuiltError: everything is migrated, and the index could not be built.
+        DatabaseError, StorageError: it could not be written; nothing was.
+
+    """
+    began = time.monotonic()
+    _refuse_problems(old)
+    if photos is not None and not photos.is_dir():
+        raise MigrationError(f"{photos}: there is no such folder; give the one that holds the old photos.")
+    found = None if photos is None else find_photos(photos, old.photos)
+    engine = load_engine(
+        model,
+        models_dir=settings.models_dir,
+        detector_size=settings.detector_size,
+        execution_provider=settings.execution_provider,
+    )
+    check = None
+    if found is not None and len(old.owners):
+        check = check_model(engine, old, found, PhotoLimits.from_settings(settings))
+    if rehearse:
+        return _rehearsed(old, rehearsed(old, settings, engine, found, merge=merge), model, check, began)
+    initialise(settings)
+    with Database.open(settings) as database:
+        bound = GalleryModel(settings, database)
+        bound.bind(model)
+        migration = Migration(old, settings, database, PhotoFiles(settings.photos_dir, bound.config.id))
+        migration.run(found, merge=merge, on_rows=on_rows)
+        return migration.report(bound.config.model_name or model, check, began)
+
+
+class Migration:
+    """One run, into an open gallery."""
+
+    def __init__(self, old: OldInstallation, settings: Settings, database: Database, files: PhotoFiles) -> None:
+        self._old = old
+        self._settings = settings
+        self._database = database
+        self._files = files
+
+    def run(self, photos: FoundPhotos | None, *, merge: bool, on_rows: OnRows | None) -> None:
+        """Write, verify and commit; then have the index built, and see that what was migrated is found."""
+        with (
+            self._database.dedicated_connection() as connection,
+            vector_index_set_aside(
+                connection,
+                len(self._old.owners) if merge or count_rows(connection).nothing else 0,  # else nothing is written
+                latency_target=self._settings.search_latency_target,
+            ) as many,
+        ):
+            began = time.monotonic()
+            with self._files.writing() as batch, wrap_psycopg_errors(), connection.transaction():
+                self.copies = PhotoCopies(photos, batch, PhotoLimits.from_settings(self._settings))
+                self.written = write(connection, self._old, self.copies, merge=merge, on_rows=on_rows)
+                users = verify_rows(connection, self._old, self.written, self.written.plan.before)
+                refresh_templates_of_load(connection, len(self.written.users), many=many)
+            self.seconds_to_commit = time.monotonic() - began
+        self.verified = None
+        if not self.written.new.nothing:
+            with self._database.dedicated_connection() as connection:
+                connection.execute(queries()["vacuum_gallery"])
+                self.verified = Verified(users, verify_search(connection, self._old, self.written))
+
+    def report(self, model: str, check: ModelCheck | None, began: float) -> MigrationReport:
+        """What was done."""
+        return MigrationReport(
+            found=_found(self._old),
+            new=self.written.new,
+            gallery_transaction=self.written.plan.before,
+            renamed_users=_renamed(self.written.plan),
+            linked_embeddings=int((self._old.photo_of_each() > 0).sum()),
+            photo_files=self.copies.copied,
+            missing_files=tuple(self.copies.missing),
+            unusable_files=tuple(self.copies.unusable),
+            adopted_files=self.written.adopted_files,
+            taken_passwords=len(self.written.plan.passwords),
+            kept_passwords=self.written.plan.kept_passwords,
+            not_checked=None,
+            left_out=self._old.left_out,
+            model=model,
+            model_check=check,
+            verified=self.verified,
+            seconds_to_commit=self.seconds_to_commit,
+            seconds=time.monotonic() - began,
+        )
+
+
+def _renamed(plan: Plan) -> dict[int, int]:
+    return {old: new for old, new in plan.users.items() if old != new}
+
+
+def _found(old: OldInstallation) -> Counts:
+    return Counts(len(old.users), len(old.photos), len(old.tokens), len(old.owners))
+
+
+def _refuse_problems(old: OldInstallation) -> None:
+    if not old.problems:
+        return
+    more = len(old.problems) - 1
+    also = f" There are {more} more problems." if more else ""
+    raise MigrationError(f"{old.problems[0].summary}{also} Nothing was written.")
+
+
+def _rehearsed(
+    old: OldInstallation, rehearsal: Rehearsal, model: str, check: ModelCheck | None, began: float
+) -> MigrationReport:
+    plan, copies = rehearsal.plan, rehearsal.copies
+    return MigrationReport(
+        found=_found(old),
+        new=None,
+        gallery_transaction=None if plan is None else plan.before,
+        renamed_users={} if plan is None else _renamed(plan),
+        linked_embeddings=int((old.photo_of_each() > 0).sum()),
+        photo_files=copies.copied,
+        missing_files=tuple(copies.missing),
+        unusable_files=tuple(copies.unusable),
+        adopted_files=rehearsal.adopted_files,
+        taken_passwords=0 if plan is None else len(plan.passwords),
+        kept_passwords=() if plan is None else plan.kept_passwords,
+        not_checked=rehearsal.not_checked,
+        left_out=old.left_out,
+        model=model,
+        model_check=check,
+        verified=None,
+        seconds_to_commit=0.0,
+        seconds=time.monotonic() - began,
+    )

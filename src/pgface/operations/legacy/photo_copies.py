@@ -1,0 +1,67 @@
+"""Photo files of the old installation, copied into the gallery's own folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, JpegImagePlugin
+
+from pgface.errors import PhotoError
+from pgface.faces.photo import PhotoLimits, open_photo
+from pgface.gallery.photos import PhotoBatch
+from pgface.operations.legacy.installation import OldPhoto
+from pgface.operations.legacy.photo_search import FoundPhotos
+
+_TELLING = ("APP1", "APP13", "COM")
+"""Segments of a JPEG that tell of more than the picture: EXIF and XMP, Photoshop's, comments."""
+
+
+class PhotoCopies:
+    """Copies photo files; keeps account of those that it could not."""
+
+    def __init__(self, found: FoundPhotos | None, batch: PhotoBatch | None, limits: PhotoLimits) -> None:
+        """Copy nothing yet.
+
+        Args:
+            found: the old files; None to copy none.
+            batch: takes the copies; without it they are looked at as if they were copied.
+            limits: what a photo may cost.
+
+        """
+        self._found = found
+        self._batch = batch
+        self._limits = limits
+        self.copied = 0
+        self.missing: list[str] = []
+        self.unusable: list[str] = []
+
+    def copy(self, photo: OldPhoto) -> str:
+        """Copy a photo's file and return its path for the row: the old one where there is no file to copy."""
+        if self._found is None:
+            return photo.filepath
+        if photo.id not in self._found.files:
+            self.missing.append(self._found.missing[photo.id])
+            return photo.filepath
+        try:
+            filepath = self._copy(self._found.files[photo.id])
+        except PhotoError as error:
+            self.unusable.append(f"photos {photo.id}: {error}")
+            return photo.filepath
+        self.copied += 1
+        return filepath or photo.filepath
+
+    def _copy(self, file: Path) -> str | None:
+        with open_photo(file, self._limits) as opened:
+            if self._batch is None:
+                return None
+            if _is_bare_jpeg(file):
+                return self._batch.add_jpeg(file.read_bytes())
+            return self._batch.add(opened.pixels)
+
+
+def _is_bare_jpeg(file: Path) -> bool:
+    """Whether a file that can be decoded is a JPEG with nothing in it but the picture, and is copied as it is."""
+    with Image.open(file) as opened:
+        if not isinstance(opened, JpegImagePlugin.JpegImageFile) or opened.mode != "RGB":
+            return False
+        return not any(name in _TELLING for name, _ in opened.applist)

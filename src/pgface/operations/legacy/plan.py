@@ -1,0 +1,202 @@
+"""What of an old installation a gallery has already, and what is new to it; looked up, and nothing written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+
+from pgface.database.sql import queries
+from pgface.errors import MigrationError
+from pgface.gallery.bulk import BLOCK
+from pgface.gallery.users import UNUSABLE_PASSWORD
+from pgface.operations.legacy.installation import OldInstallation, OldPhoto, OldToken, OldUser
+from pgface.text import same_email
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows of each table."""
+
+    users: int
+    photos: int
+    tokens: int
+    embeddings: int
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there are none at all."""
+        return not (self.users or self.photos or self.tokens or self.embeddings)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What is to become of the old rows.
+
+    Users that are there already are known by their e-mail, photos by user, name and date, tokens by their hash. Ids
+    stay as they are, but for those that somebody else in the gallery has.
+    """
+
+    before: Counts
+    """What the gallery holds."""
+    users: dict[int, int]
+    """The gallery's id of each old user."""
+    new_users: list[OldUser]
+    passwords: dict[int, str]
+    """Hashes of users whom the gallery knows and has none of, by the gallery's id."""
+    kept_passwords: tuple[str, ...]
+    """Old users for whom the gallery has another hash, which stays."""
+    photos: dict[int, int]
+    """The gallery's id of each old photo."""
+    new_photos: list[OldPhoto]
+    old_paths: list[OldPhoto]
+    """Photos that are there, with their old path: no file was copied yet."""
+    tokens: dict[int, int]
+    """The gallery's id of each new token."""
+    new_tokens: list[OldToken]
+
+    def new(self, embeddings: int) -> Counts:
+        """What is new, with so many embeddings."""
+        return Counts(len(self.new_users), len(self.new_photos), len(self.new_tokens), embeddings)
+
+
+def make_plan(connection: psycopg.Connection, old: OldInstallation) -> Plan:
+    """Look up what the gallery has; what is planned holds as long as nobody else can write."""
+    users, new_users, passwords, kept = _users(connection, old)
+    photos, new_photos, old_paths = _photos(connection, old, users)
+    there = connection.execute(queries()["select_migrated_tokens"]).fetchall()
+    hashes = {token for _, token in there}
+    new_tokens = [token for token in old.tokens if token.token_hash not in hashes]
+    tokens = _ids((t.id for t in new_tokens), {number for number, _ in there}, {t.id for t in old.tokens})
+    before = count_rows(connection)
+    return Plan(before, users, new_users, passwords, kept, photos, new_photos, old_paths, tokens, new_tokens)
+
+
+def count_rows(connection: psycopg.Connection) -> Counts:
+    """How many rows the gallery has."""
+    (counts,) = connection.execute(queries()["count_rows"]).fetchall()
+    return Counts(*counts)
+
+
+def refuse_unasked_merge(connection: psycopg.Connection, old: OldInstallation, plan: Plan) -> None:
+    """Check that a gallery which holds anything has all of the old rows, so that nothing is to be merged.
+
+    Raises:
+        MigrationError: it lacks some of them.
+
+    """
+    if plan.before.nothing:
+        return
+    new = plan.new(_count_new_embeddings(connection, old, plan.users))
+    if not new.nothing or plan.passwords:
+        raise MigrationError(
+            f"The gallery is not empty, and {_told(new, len(plan.passwords))} of the old installation are not in it; "
+            "add --merge to put them beside what is there, or choose another gallery with PGFACE_SCHEMA. "
+            "Nothing was written."
+        )
+
+
+def _users(
+    connection: psycopg.Connection, old: OldInstallation
+) -> tuple[dict[int, int], list[OldUser], dict[int, str], tuple[str, ...]]:
+    there = connection.execute(queries()["select_migrated_users"]).fetchall()
+    by_email = {same_email(email): (number, password) for number, email, password in there}
+    known: dict[int, int] = {}
+    new: list[OldUser] = []
+    passwords: dict[int, str] = {}
+    kept: list[str] = []
+    for user in old.users:
+        if same_email(user.email) not in by_email:
+            new.append(user)
+            continue
+        known[user.id], password = by_email[same_email(user.email)]
+        if user.password in (UNUSABLE_PASSWORD, password):
+            continue
+        if password == UNUSABLE_PASSWORD:
+            passwords[known[user.id]] = user.password
+        else:
+            kept.append(f"users {user.id}: {user.email}")
+    ids = _ids((user.id for user in new), {number for number, *_ in there}, {user.id for user in old.users})
+    return known | ids, new, passwords, tuple(kept)
+
+
+def _photos(
+    connection: psycopg.Connection, old: OldInstallation, users: dict[int, int]
+) -> tuple[dict[int, int], list[OldPhoto], list[OldPhoto]]:
+    there = connection.execute(queries()["select_migrated_photos"]).fetchall()
+    unmatched = {name: deque(rows) for name, rows in _grouped(there).items()}
+    known: dict[int, int] = {}
+    new: list[OldPhoto] = []
+    old_paths: list[OldPhoto] = []
+    for photo in old.photos:
+        # Each row of the gallery is one old photo at most: two photos of a user may have the same name.
+        same = unmatched.get((users[photo.user_id], photo.filename), deque())
+        match = _same_photo(photo, same)
+        if match is None:
+            new.append(photo)
+            continue
+        same.remove(match)
+        known[photo.id] = match[0]
+        if match[4] == photo.filepath:
+            old_paths.append(photo)
+    ids = _ids((photo.id for photo in new), {number for number, *_ in there}, {photo.id for photo in old.photos})
+    return known | ids, new, old_paths
+
+
+def _same_photo(photo: OldPhoto, rows: Iterable[Any]) -> Any | None:
+    """The row of a photo: of several with its name and date the one with its path or, failing that, its id."""
+    # The old database has no zone, so only what the clock showed is compared.
+    alike = [row for row in rows if photo.created_at in (row[3] and row[3].replace(tzinfo=None), None)]
+    return min(alike, key=lambda row: (row[4] != photo.filepath, row[0] != photo.id), default=None)
+
+
+def _grouped(photos: list[Any]) -> dict[tuple[int, str], list[Any]]:
+    """Rows of `photos` by user and name."""
+    by_name: dict[tuple[int, str], list[Any]] = {}
+    for row in photos:
+        by_name.setdefault((row[1], row[2]), []).append(row)
+    return by_name
+
+
+def _ids(new: Iterable[int], taken: set[int], old: set[int]) -> dict[int, int]:
+    """An id for each new row: its own, or where another row has that, one that is nobody's."""
+    unused = max(taken | old, default=0)
+    ids = {}
+    for number in new:
+        if number in taken:
+            unused += 1
+        ids[number] = unused if number in taken else number
+    return ids
+
+
+def _count_new_embeddings(connection: psycopg.Connection, old: OldInstallation, users: dict[int, int]) -> int:
+    """How many embeddings their users do not have; those of some users at a time are read."""
+    order = np.argsort(old.owners, kind="stable")
+    owners = old.owners[order]
+    new = start = 0
+    while start < len(order):
+        last = owners[min(start + BLOCK, len(order)) - 1]
+        end = int(np.searchsorted(owners, last, side="right"))
+        ids = [users[int(number)] for number in owners[start:end]]
+        rows = connection.execute(queries()["embeddings_of_migrated_users"], {"ids": list(set(ids))}, binary=True)
+        stored = {(user, _digest(vector.to_numpy())) for user, vector in rows}
+        given = zip(ids, old.embeddings(order[start:end]), strict=True)
+        new += sum((user, _digest(vector)) not in stored for user, vector in given)
+        start = end
+    return new
+
+
+def _digest(vector: NDArray[np.float32]) -> bytes:
+    # As pgvector compares: 0 and -0 are the same.
+    return hashlib.sha256((vector + np.float32(0)).astype("<f4").tobytes()).digest()
+
+
+def _told(new: Counts, passwords: int) -> str:
+    named = {"users": new.users, "photos": new.photos, "tokens": new.tokens, "embeddings": new.embeddings}
+    return ", ".join(f"{count:,} {what}" for what, count in (named | {"passwords": passwords}).items() if count)

@@ -1,0 +1,182 @@
+"""An old installation written into a gallery, inside one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+
+from pgface.database.sql import queries
+from pgface.gallery.bulk import BLOCK
+from pgface.operations.legacy.installation import OldInstallation
+from pgface.operations.legacy.photo_copies import PhotoCopies
+from pgface.operations.legacy.plan import Counts, Plan, make_plan, refuse_unasked_merge
+from pgface.vectors import BEGIN, END, packed_with_photos
+
+OnRows = Callable[[int, int], None]
+"""Called with the embeddings sent, and all of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """What became of the old rows."""
+
+    new: Counts
+    """Rows that were not there before."""
+    plan: Plan
+    adopted_files: int
+    """Photo files that were copied for rows that were there before."""
+
+    @property
+    def users(self) -> dict[int, int]:
+        """The gallery's id of each old user."""
+        return self.plan.users
+
+
+def write(
+    connection: psycopg.Connection, old: OldInstallation, copies: PhotoCopies, *, merge: bool, on_rows: OnRows | None
+) -> Written:
+    """Write what is not in the gallery yet; the transaction is the caller's.
+
+    What is there already is known as `Plan` says, and embeddings by user and every bit.
+
+    Args:
+        connection: in a transaction, which the caller undoes on an error.
+        old: what to write.
+        copies: copies the photo files.
+        merge: whether the gallery may hold anything.
+        on_rows: is told of the progress.
+
+    Raises:
+        MigrationError: the gallery is not empty, lacks some of these rows, and they are not to be merged.
+
+    """
+    connection.execute(queries()["lock_enrollment"])
+    connection.execute(queries()["lock_tables_for_migration"])
+    plan = make_plan(connection, old)
+    if not merge:
+        refuse_unasked_merge(connection, old, plan)
+    ((now,),) = connection.execute("SELECT localtimestamp").fetchall()
+    _write_rows(connection, plan, copies, now.replace(tzinfo=None))
+    adopted = _adopt_files(connection, plan, copies)
+    connection.execute(queries()["move_sequences_behind_ids"])
+    embeddings = _Embeddings(old, plan.users, plan.photos, on_rows)
+    if plan.before.nothing:
+        new_embeddings = embeddings.copy(connection)
+    else:
+        new_embeddings = embeddings.merge(connection) if merge else 0
+    return Written(plan.new(new_embeddings), plan, adopted)
+
+
+def _write_rows(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies, now: datetime) -> None:
+    """Write users, photos and tokens; `now` is for what has no date, as the specification's default would be."""
+    ids = plan.users
+    _copy(
+        connection,
+        "copy_migrated_users",
+        ((ids[u.id], u.name, u.email, u.password, u.created_at or now) for u in plan.new_users),
+    )
+    passwords = [{"id": number, "password": password} for number, password in plan.passwords.items()]
+    with connection.cursor() as cursor:
+        cursor.executemany(queries()["set_migrated_password"], passwords)
+    _copy(
+        connection,
+        "copy_migrated_photos",
+        (
+            (
+                plan.photos[p.id],
+                ids[p.user_id],
+                p.filename,
+                copies.copy(p),
+                p.width,
+                p.height,
+                p.created_at or now,
+            )
+            for p in plan.new_photos
+        ),
+    )
+    _copy(
+        connection,
+        "copy_migrated_tokens",
+        (
+            (
+                plan.tokens[t.id],
+                ids[t.user_id],
+                t.token_hash,
+                t.confidence,
+                t.created_at or now,
+                t.expires_at,
+                t.is_active,
+            )
+            for t in plan.new_tokens
+        ),
+    )
+
+
+def _adopt_files(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies) -> int:
+    """Copy the files of rows that came without them; returns how many."""
+    copied = ((photo, copies.copy(photo)) for photo in plan.old_paths)
+    changed = [{"id": plan.photos[p.id], "filepath": path} for p, path in copied if path != p.filepath]
+    with connection.cursor() as cursor:
+        cursor.executemany(queries()["set_migrated_filepath"], changed)
+    return len(changed)
+
+
+def _copy(connection: psycopg.Connection, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    with connection.cursor() as cursor, cursor.copy(queries()[name]) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+class _Embeddings:
+    """The embeddings, with the gallery's ids of their users and photos."""
+
+    def __init__(
+        self, old: OldInstallation, users: dict[int, int], photos: dict[int, int], on_rows: OnRows | None
+    ) -> None:
+        self._old = old
+        self._users = _renamed(old.owners, users)
+        self._photos = _renamed(old.photo_of_each(), photos)
+        self._on_rows = on_rows
+
+    def copy(self, connection: psycopg.Connection) -> int:
+        """Write all of them; returns how many."""
+        self._send(connection, queries()["copy_migrated_embeddings"])
+        return len(self._users)
+
+    def merge(self, connection: psycopg.Connection) -> int:
+        """Write those that their users do not have yet; returns how many."""
+        if not len(self._users):
+            return 0
+        connection.execute(queries()["create_staged_embeddings"])
+        self._send(connection, queries()["copy_staged_embeddings"])
+        return connection.execute(queries()["insert_staged_embeddings"]).rowcount
+
+    def _send(self, connection: psycopg.Connection, statement: LiteralString) -> None:
+        total = len(self._users)
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(BEGIN)
+            for start in range(0, total, BLOCK):
+                rows = slice(start, start + BLOCK)
+                copy.write(packed_with_photos(self._users[rows], self._photos[rows], self._old.embeddings(rows)))
+                if self._on_rows is not None:
+                    self._on_rows(min(start + BLOCK, total), total)
+            copy.write(END)
+
+
+def _renamed(numbers: NDArray[np.int32], ids: dict[int, int]) -> NDArray[np.int32]:
+    """The gallery's ids of old ones, shape (n,); 0 stays 0."""
+    distinct, places = np.unique(numbers, return_inverse=True)
+    return np.array([ids.get(int(number), 0) for number in distinct], np.int32)[places]
+
+
+def embeddings_of_each(users: dict[int, int], owners: NDArray[np.int32]) -> Counter[int]:
+    """How many embeddings each of the gallery's users has to have at least."""
+    distinct, counts = np.unique(owners, return_counts=True)
+    return Counter({users[int(number)]: int(count) for number, count in zip(distinct, counts, strict=True)})

@@ -1,0 +1,215 @@
+"""An export put into a gallery: all or nothing, and every embedding with every bit."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ijson
+import numpy as np
+from numpy.typing import NDArray
+
+from pgface.database.pool import Database
+from pgface.errors import MigrationError, ModelMismatchError, TransferError
+from pgface.faces.engine import ModelIdentity
+from pgface.gallery.config import read_config
+from pgface.gallery.photos import PhotoFiles
+from pgface.gallery.users import UNUSABLE_PASSWORD
+from pgface.operations.legacy.installation import OldInstallation, OldUser
+from pgface.operations.legacy.labels import open_labels, read_owners
+from pgface.operations.legacy.migrate import Migration
+from pgface.operations.legacy.plan import Counts
+from pgface.operations.legacy.problems import Problem, found
+from pgface.operations.legacy.vectors import open_vectors, vector_problems
+from pgface.operations.legacy.write import OnRows
+from pgface.operations.transfer.contents import (
+    FORMAT,
+    LABELS,
+    SUMS,
+    VECTORS,
+    Checksums,
+    ExportedPerson,
+    model_of,
+    require_pyarrow,
+)
+from pgface.settings import Settings
+from pgface.text import cleaned, is_visible, shown
+from pgface.vectors import EMBEDDING_DIMENSION
+
+_BLOCK = 1_000
+"""Embeddings whose checksum is taken at once: 2 MB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Export:
+    """An export that was read; its embeddings stay in their file."""
+
+    model: ModelIdentity
+    people: tuple[ExportedPerson, ...]
+    owners: NDArray[np.int32]
+    """Shape (n,): the id, in the export, of each embedding's person."""
+    vectors: NDArray[Any]
+    """Shape (n, 512), float32."""
+    sums: Any
+    """Its checksums; None in an export of an older pgface, or of another program."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What was imported."""
+
+    new: Counts
+    """Rows that were not there before."""
+    found: Counts
+    """Rows of the export."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+def import_gallery(settings: Settings, source: Path, *, on_rows: OnRows | None = None) -> ImportReport:
+    """Put an export into the gallery; people are known by e-mail, and what is there already is not written again.
+
+    Args:
+        settings: where the gallery is.
+        source: a file that ends in `.parquet`, or a folder with `face_db.npy` and `face_db.json`.
+        on_rows: is told of the progress.
+
+    Raises:
+        TransferError: this is no export, or a damaged one; nothing was written.
+        ModelMismatchError: its embeddings are of another model than the gallery's.
+        SchemaMissingError: there is no gallery; `pgface init` makes one.
+
+    """
+    with _opened(source) as export, Database.open(settings) as database:
+        config = read_config(database)
+        if config.identity != export.model:
+            raise ModelMismatchError(
+                f"The export's embeddings are of {export.model.name}, and the gallery is of {config.model_name}; "
+                "embeddings of two models cannot be compared, so import it into a gallery of its own model."
+            )
+        migration = Migration(_installation(export, source), settings, database, _files(settings, database))
+        try:
+            migration.run(None, merge=True, on_rows=on_rows)
+        except MigrationError as error:
+            raise TransferError(str(error)) from error
+    return ImportReport(migration.written.new, Counts(len(export.people), 0, 0, len(export.owners)))
+
+
+def _files(settings: Settings, database: Database) -> PhotoFiles:
+    return PhotoFiles(settings.photos_dir, read_config(database).id)
+
+
+def _installation(export: Export, source: Path) -> OldInstallation:
+    users = tuple(
+        OldUser(p.id, cleaned(p.name) or p.email.split("@")[0], p.email, UNUSABLE_PASSWORD, None) for p in export.people
+    )
+    problems = _problems(export, source)
+    if problems:
+        raise TransferError(f"{problems[0].summary} Nothing was written.")
+    return OldInstallation(users, (), (), export.owners, export.vectors, (), (), as_they_are=True)
+
+
+def _problems(export: Export, source: Path) -> list[Problem]:
+    strangers = np.setdiff1d(export.owners, [person.id for person in export.people])
+    if len(export.owners) != len(export.vectors) or len(strangers):
+        return [Problem(f"{source}: embeddings and people do not go together; give a whole export.")]
+    if export.sums is not None and export.sums != _sums(export):
+        return [
+            Problem(
+                f"{source}: it is not as `pgface export` wrote it: its checksums differ, so it is damaged or was "
+                f"changed; give a whole export, or remove {SUMS!r} from it if you changed it yourself."
+            )
+        ]
+    names = [f"user {p.id}: {shown(p.name)[:80]!r}" for p in export.people if not is_visible(cleaned(p.name))]
+    sentence = f"{source}: {{count}} names hold control characters or direction overrides; correct them."
+    return found(sentence, names) + vector_problems(source, export.vectors)
+
+
+def _sums(export: Export) -> dict[str, str]:
+    sums = Checksums()
+    for start in range(0, len(export.owners), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        sums.add(export.owners[rows], np.asarray(export.vectors[rows]))
+    return sums.of(export.model, export.people)
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Export]:
+    try:
+        if source.suffix != ".parquet":
+            yield _read_npy(source)
+            return
+        require_pyarrow()
+        with tempfile.TemporaryDirectory(prefix="pgface-") as folder:
+            yield _read_parquet(source, Path(folder) / VECTORS)
+    except MigrationError as error:
+        raise TransferError(str(error)) from error
+
+
+def _read_npy(folder: Path) -> Export:
+    vectors = open_vectors(folder / VECTORS)
+    if vectors.dtype != np.float32:
+        raise TransferError(f"{folder / VECTORS}: its numbers are not float32; give what `pgface export` wrote.")
+    owners, wrong = read_owners(folder / LABELS)
+    if wrong:
+        raise TransferError(wrong[0].summary)
+    with open_labels(folder / LABELS) as stream:
+        people = tuple(_person(found) for found in ijson.items(stream, "people.item"))
+    with open_labels(folder / LABELS) as stream:
+        about = dict(ijson.kvitems(stream, "model"))
+    with open_labels(folder / LABELS) as stream:
+        sums = next(ijson.items(stream, SUMS), None)
+    if not about:
+        raise TransferError(
+            f"{folder / LABELS}: it names no model, so `pgface export` did not write it; "
+            "use `pgface migrate` for files of an old installation."
+        )
+    return Export(model_of(about), people, owners, vectors, sums)
+
+
+def _read_parquet(file: Path, vectors: Path) -> Export:
+    """Read a Parquet file; its embeddings go through a temporary file, so that memory does not grow with them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        parquet = pq.ParquetFile(file)
+        about = json.loads((parquet.schema_arrow.metadata or {})[b"pgface"])
+        if about["format"] != FORMAT:
+            raise TransferError(f"{file}: it is {about['format']}, which this pgface does not know; upgrade pgface.")
+        people: dict[int, ExportedPerson] = {}
+        owners = np.empty(parquet.metadata.num_rows, np.int32)
+        mapped = np.lib.format.open_memmap(
+            vectors, mode="w+", dtype=np.float32, shape=(len(owners), EMBEDDING_DIMENSION)
+        )
+        done = 0
+        for batch in parquet.iter_batches(columns=["user_id", "user_name", "user_email", "embedding"]):
+            rows = slice(done, done + len(batch))
+            owners[rows] = batch.column("user_id").to_numpy()
+            mapped[rows] = batch.column("embedding").flatten().to_numpy().reshape(len(batch), EMBEDDING_DIMENSION)
+            people |= _people_of(batch)
+            done += len(batch)
+        sums = (parquet.metadata.metadata or {}).get(SUMS.encode())
+        told = None if sums is None else json.loads(sums)
+        return Export(model_of(about["model"]), tuple(people.values()), owners, mapped, told)
+    except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
+        raise TransferError(f"{file}: it cannot be read, is damaged, or `pgface export` did not write it.") from error
+
+
+def _people_of(batch: Any) -> dict[int, ExportedPerson]:
+    columns = [batch.column(name).to_pylist() for name in ("user_id", "user_name", "user_email")]
+    return {number: ExportedPerson(number, name, email) for number, name, email in zip(*columns, strict=True)}
+
+
+def _person(found: Any) -> ExportedPerson:
+    try:
+        return ExportedPerson(int(found["id"]), str(found["name"]), str(found["email"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise TransferError from error

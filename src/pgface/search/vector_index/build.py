@@ -1,0 +1,230 @@
+"""Building the index of the specification's name beside the one that is there, and putting it in its place."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from pgface.database.errors import wrap_psycopg_errors
+from pgface.database.pool import Database
+from pgface.database.sql import queries
+from pgface.errors import DatabaseError, IndexNotBuiltError, PgfaceError
+from pgface.search.vector_index.definition import Method, define
+from pgface.search.vector_index.lifecycle import (
+    NAME,
+    NEW_NAME,
+    OLD_NAME,
+    count_embeddings,
+    drop_index,
+    drop_leftovers,
+    qualified,
+    remember_rows,
+    try_vector_index_lock,
+    vector_index_lock,
+)
+from pgface.search.vector_index.memory import BuildMemory, set_build_memory
+from pgface.search.vector_index.progress import OnProgress, Progress, watched
+from pgface.system.signals import ignore_termination
+
+WAITING = "waiting for another build, fit or load to end"
+CLEANING = "removing what an earlier build has left"
+_DROP_TIMEOUT = "30s"
+"""For dropping the index that was replaced, which waits for the transactions of others that may be using it."""
+_CLEAN_UP_SECONDS = 10.0
+"""For putting things in order after a build that was broken off."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexBuild:
+    """What was done."""
+
+    method: Method
+    rows: int
+    """Embeddings in the gallery when it began."""
+    seconds: float
+    m: int | None = None
+    ef_construction: int | None = None
+    lists: int | None = None
+    bytes: int = 0
+    memory: BuildMemory | None = None
+    outgrown_after: int | None = None
+    """After so many rows an HNSW graph no longer fitted into its memory, and building it went on slowly."""
+    old_left: bool = False
+    """Whether the index that was replaced could not be dropped yet, because of transactions of others."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+def build_index(
+    database: Database,
+    method: Method,
+    *,
+    m: int | None = None,
+    ef_construction: int | None = None,
+    lists: int | None = None,
+    memory: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> IndexBuild:
+    """Build the index that serves SQL ordering by distance, or drop it ("exact"), while others go on.
+
+    It is built under a name of its own and renamed in one transaction, so that at no moment there is none. If it is
+    broken off, the index that was there stays, and what was begun is removed: at once, or if the server cannot be
+    reached or this process is killed, by the next build, fit, load or `pgface init`.
+
+    Args:
+        database: the gallery's.
+        method: "exact", "hnsw" or "ivfflat".
+        m: see `define`.
+        ef_construction: see `define`.
+        lists: see `define`; by the specification's rule if not given.
+        memory: bytes of `maintenance_work_mem` at most; see `set_build_memory` for what is used if not given.
+        on_progress: is called from another thread, several times a second.
+
+    Raises:
+        GalleryError: the options do not go together, or there are too few embeddings for IVFFlat.
+        IndexNotBuiltError: PostgreSQL could not do it; the index that was there is there.
+        DatabaseError: PostgreSQL cannot be reached, or refused.
+
+    """
+    began = time.perf_counter()
+    with database.dedicated_connection() as connection:
+        rows = count_embeddings(connection)
+        definition = define(method, rows, m=m, ef_construction=ef_construction, lists=lists)
+        connection.execute(queries()["prepare_to_build"])
+        with _to_oneself(connection, on_progress):
+            if definition is None:
+                _do_without(connection)
+                return IndexBuild("exact", rows, time.perf_counter() - began)
+            given = set_build_memory(connection, definition, rows, memory)
+            notices: list[str] = []
+            connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+            with _put_in_order(database, connection):
+                drop_leftovers(connection)
+                with watched(database, connection.info.backend_pid, on_progress):
+                    connection.execute(definition.create(NEW_NAME))
+                remember_rows(connection, NEW_NAME, rows)
+                _put_in_place(connection)
+            return IndexBuild(
+                method,
+                rows,
+                time.perf_counter() - began,
+                definition.m,
+                definition.ef_construction,
+                definition.lists,
+                bytes=_size(connection),
+                memory=given,
+                outgrown_after=_outgrown_after(notices),
+                old_left=not _old_dropped(connection),
+            )
+
+
+@contextmanager
+def _to_oneself(connection: psycopg.Connection, on_progress: OnProgress | None) -> Iterator[None]:
+    with ExitStack() as resources:
+        if not resources.enter_context(try_vector_index_lock(connection)):
+            if on_progress is not None:
+                on_progress(Progress(WAITING))
+            resources.enter_context(vector_index_lock(connection))
+        yield
+
+
+def _do_without(connection: psycopg.Connection) -> None:
+    connection.execute(queries()["want_vector_index"], {"wanted": False})
+    drop_leftovers(connection)
+    drop_index(connection, NAME)
+
+
+def _put_in_place(connection: psycopg.Connection) -> None:
+    """One name to the other in one transaction, which waits for nobody who reads or writes."""
+    rename = sql.SQL("ALTER INDEX IF EXISTS {} RENAME TO {}")
+    with connection.transaction():
+        connection.execute(rename.format(qualified(connection, NAME), sql.Identifier(OLD_NAME)))
+        connection.execute(rename.format(qualified(connection, NEW_NAME), sql.Identifier(NAME)))
+        connection.execute(queries()["want_vector_index"], {"wanted": True})
+
+
+def _old_dropped(connection: psycopg.Connection) -> bool:
+    try:
+        connection.execute(queries()["limit_waiting"], {"time": _DROP_TIMEOUT, "in_transaction": False})
+        drop_index(connection, OLD_NAME)
+    except pg.LockNotAvailable:
+        return False
+    return True
+
+
+@contextmanager
+def _put_in_order(database: Database, connection: psycopg.Connection) -> Iterator[None]:
+    """Remove what was begun if the block is broken off, and say so."""
+    try:
+        yield
+    except psycopg.Error as error:
+        left = "" if _removed(database, connection) else f" {_LEFT}"
+        raise IndexNotBuiltError(f"The index was not built: {_reason(error)}; the old one is there.{left}") from error
+    except BaseException:
+        _removed(database, connection)
+        raise
+
+
+_LEFT = f"What was begun, {NEW_NAME}, is removed by the next `pgface index build` or `pgface init`."
+
+
+def _removed(database: Database, connection: psycopg.Connection) -> bool:
+    with ignore_termination():
+        try:
+            with wrap_psycopg_errors(), ExitStack() as resources:
+                if connection.broken or connection.closed:  # then its lock is free as well
+                    connection = resources.enter_context(database.dedicated_connection())
+                    _wait_for_turn(connection, resources)
+                limit = {"time": f"{_CLEAN_UP_SECONDS:g}s", "in_transaction": False}
+                connection.execute(queries()["limit_waiting"], limit)
+                drop_leftovers(connection)
+        except PgfaceError:
+            return False
+        return True
+
+
+def _wait_for_turn(connection: psycopg.Connection, resources: ExitStack) -> None:
+    deadline = time.monotonic() + _CLEAN_UP_SECONDS
+    while not resources.enter_context(try_vector_index_lock(connection)):
+        if time.monotonic() > deadline:
+            raise DatabaseError
+        time.sleep(0.1)
+
+
+def _reason(error: psycopg.Error) -> str:
+    message = (error.diag.message_primary or "").rstrip(".")
+    match error:
+        case pg.ProgramLimitExceeded() if "memory required" in message:
+            return f"pgvector needs more memory ({message}); add --memory with more than it requires"
+        case pg.DiskFull() if "shared memory" in message:
+            return (
+                f"the server's shared memory is too small for it ({message}); "
+                "give its container more (shm_size), or the build less by --memory"
+            )
+        case pg.QueryCanceled() | pg.AdminShutdown():
+            return f"it was ended on the server ({message})"
+        case psycopg.OperationalError() | psycopg.InterfaceError() if not message:
+            return "the connection to PostgreSQL was lost"
+        case _:
+            return f"PostgreSQL says: {message}"
+
+
+def _outgrown_after(notices: list[str]) -> int | None:
+    found = (re.search(r"no longer fits into maintenance_work_mem after (\d+)", notice) for notice in notices)
+    return next((int(match[1]) for match in found if match), None)
+
+
+def _size(connection: psycopg.Connection) -> int:
+    name = qualified(connection, NAME).as_string()
+    row = connection.execute("SELECT pg_relation_size(%s::regclass)", (name,)).fetchone()
+    return 0 if row is None else int(row[0])

@@ -1,0 +1,268 @@
+"""How well the gallery's searches agree with the exact answers, and how long either takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg.rows import dict_row
+
+from pgface.database.pool import Database
+from pgface.database.sql import queries
+from pgface.errors import GalleryError
+from pgface.search import read_search_state, wilson_interval
+from pgface.search.sample import draw_probes, stored_blocks
+from pgface.search.vector_index.exact import NOBODY, Nearest, nearest
+from pgface.search.vector_index.lifecycle import count_embeddings
+from pgface.search.vector_index.plan import Plan, force_index_scan, force_seq_scan, read_plan
+
+_PROBES = 1_000
+_SECONDS = 15.0
+"""For each search, unless the number of probes is given; then it is as long as it takes."""
+_FEWEST_PROBES = 50
+_WARM_UP = 5
+_SCANS = 100
+_SCAN_SECONDS = 4.0
+_FEWEST_SCANS = 5
+_TOLERANCE = 1e-5
+"""By which PostgreSQL and NumPy may differ in a cosine; of two who are equally similar either is right."""
+
+Search = Callable[[NDArray[np.float32]], list[float]]
+"""Gives the similarities of what it finds for a probe, best first."""
+OnStep = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How often something was so, with its 95 % interval (Wilson)."""
+
+    share: float
+    low: float
+    high: float
+    probes: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Share | None:
+        """Of values from 0 to 1, one for each probe; None where there are none."""
+        if not values:
+            return None
+        total = float(sum(values))
+        low, high = wilson_interval(total, len(values))
+        return cls(total / len(values), low, high, len(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """What one search took, as this program saw it."""
+
+    median_ms: float
+    p95_ms: float
+    searches: int
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Latency:
+        """Of some searches."""
+        median, p95 = np.percentile(np.array(seconds) * 1e3, (50, 95))
+        return cls(float(median), float(p95), len(seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCheck:
+    """One way to search, beside comparing the probe with every embedding."""
+
+    method: str
+    """"exact", "hnsw", "hnsw_binary" or "ivfflat"."""
+    effort: int | None
+    """`hnsw.ef_search` or `ivfflat.probes`, of the first look where there are two."""
+    rank_1: Share | None
+    """How often the first one found is the exact answer's."""
+    recall: Share | None
+    """Share of the exact answer's that are found; identification counts the people above its threshold."""
+    latency: Latency | None
+    exact_latency: Latency
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCheck:
+    """What was measured on one gallery."""
+
+    embeddings: int
+    probes: int
+    """Drawn from the gallery: further photos of its people, as far as one can tell from those that there are."""
+    count: int
+    """How many of the nearest were asked for, k."""
+    threshold: float
+    """Of identification."""
+    plan: Plan
+    index: SearchCheck
+    """SQL that orders by distance; its method is "exact" where no index can serve it."""
+    identification: SearchCheck
+    """`find_similar_faces`, and so `pgface identify`; to find one person, and k of them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+def check_index(
+    database: Database,
+    *,
+    probes: int | None = None,
+    count: int = 10,
+    effort: int | None = None,
+    on_step: OnStep | None = None,
+) -> IndexCheck:
+    """Measure how often the gallery's two searches give the exact answer, and how long they and a scan take.
+
+    Args:
+        database: the gallery's.
+        probes: about how many; 1,000 if not given, and fewer where they would take long.
+        count: how many of the nearest to ask for, k.
+        effort: `hnsw.ef_search` or `ivfflat.probes` for the index; the server's setting if not given.
+        on_step: is told what is done.
+
+    Raises:
+        GalleryError: nobody is enrolled, or a number is out of its range.
+        DatabaseError: PostgreSQL could not do it.
+
+    """
+    for name, value, most in (("probes", probes, 100_000), ("k", count, 50), ("effort", effort, 32_768)):
+        if value is not None and not 1 <= value <= most:
+            raise GalleryError(f"{name} must be from 1 to {most}; {value} is not.")
+    tell = on_step or (lambda _: None)
+    seconds = _SECONDS if probes is None else float("inf")
+    with database.dedicated_connection() as connection:
+        embeddings = count_embeddings(connection)
+        tell("drawing probes from the gallery")
+        drawn, _ = draw_probes(connection, min(probes or _PROBES, embeddings), embeddings)
+        tell("finding the exact answers")
+        exact = nearest(stored_blocks(connection), drawn, count)
+        plan = read_plan(connection)
+        with connection.cursor(row_factory=dict_row) as cursor:
+            (gallery,) = cursor.execute(queries()["select_gallery"]).fetchall()
+        threshold = float(gallery["identify_threshold"])
+        tell("searching by the index")
+        by_index = _check_index(connection, plan, drawn, exact, count, effort, seconds)
+        tell("identifying")
+        identification = _check_identification(connection, drawn, exact, count, threshold, seconds)
+    return IndexCheck(embeddings, len(drawn), count, threshold, plan, by_index, identification)
+
+
+def _check_index(
+    connection: psycopg.Connection,
+    plan: Plan,
+    probes: NDArray[np.float32],
+    exact: Nearest,
+    count: int,
+    effort: int | None,
+    seconds: float,
+) -> SearchCheck:
+    def search(probe: NDArray[np.float32]) -> list[float]:
+        # Not prepared: a plan that is kept would not follow the settings below.
+        return _similarities(connection, "nearest", {"embedding": probe, "count": count}, prepare=False)
+
+    with connection.transaction():
+        force_seq_scan(connection)
+        _, scans = _timed(search, probes[:_SCANS], _SCAN_SECONDS, _FEWEST_SCANS)
+    if plan.possible_index is None:
+        return SearchCheck("exact", None, None, None, None, Latency.of(scans))
+    method = _method(connection, plan.possible_index)
+    with connection.transaction():
+        force_index_scan(connection)
+        used = _effort(connection, method, effort)
+        found, took = _timed(search, probes, seconds, _FEWEST_PROBES)
+    wanted = [similarities[similarities > NOBODY] for similarities in exact.embeddings]
+    return SearchCheck(
+        method, used, _rank_1(found, wanted), _recall(found, wanted), Latency.of(took), Latency.of(scans)
+    )
+
+
+def _check_identification(
+    connection: psycopg.Connection,
+    probes: NDArray[np.float32],
+    exact: Nearest,
+    count: int,
+    threshold: float,
+    seconds: float,
+) -> SearchCheck:
+    def search(query: str, wanted: int) -> Search:
+        return lambda probe: _similarities(
+            connection, query, {"embedding": probe, "threshold": threshold, "count": wanted}, prepare=True
+        )
+
+    one, took = _timed(search("identified", 1), probes, seconds, _FEWEST_PROBES)
+    several, _ = _timed(search("identified", count), probes[: len(one)], seconds, _FEWEST_PROBES)
+    _, scans = _timed(search("identified_exactly", 1), probes[:_SCANS], _SCAN_SECONDS, _FEWEST_SCANS)
+    # Who is as similar as the threshold to the last bit may be above it for PostgreSQL and below it for NumPy.
+    wanted = [similarities[similarities >= threshold + _TOLERANCE] for similarities in exact.people]
+    state = read_search_state(connection)
+    return SearchCheck(
+        state.method,
+        state.first_effort,
+        _rank_1(one, wanted),
+        _recall(several, wanted),
+        Latency.of(took),
+        Latency.of(scans),
+    )
+
+
+def _timed(
+    search: Search, probes: NDArray[np.float32], most_seconds: float, fewest: int
+) -> tuple[list[list[float]], list[float]]:
+    """What is found for the probes, one after the other, and how long each took; fewer than all if that takes long."""
+    for probe in probes[:_WARM_UP]:
+        search(probe)
+    found, took = [], []
+    began = time.perf_counter()
+    for number, probe in enumerate(probes):
+        started = time.perf_counter()
+        if number >= fewest and started - began > most_seconds:
+            break
+        found.append(search(probe))
+        took.append(time.perf_counter() - started)
+    return found, took
+
+
+def _rank_1(found: list[list[float]], wanted: list[NDArray[np.float32]]) -> Share | None:
+    """How often the first is as near as the exact answer's first; nobody is right where that names nobody."""
+    return Share.of(
+        [
+            float(not len(right) or (len(given) > 0 and given[0] >= float(right[0]) - _TOLERANCE))
+            for given, right in zip(found, wanted, strict=False)
+        ]
+    )
+
+
+def _recall(found: list[list[float]], wanted: list[NDArray[np.float32]]) -> Share | None:
+    """How many of the exact answer's are found, on average over the probes that have any."""
+    return Share.of(
+        [
+            min(sum(similarity >= float(right[-1]) - _TOLERANCE for similarity in given) / len(right), 1.0)
+            for given, right in zip(found, wanted, strict=False)
+            if len(right)
+        ]
+    )
+
+
+def _similarities(connection: psycopg.Connection, query: str, values: dict[str, Any], *, prepare: bool) -> list[float]:
+    return [float(row[0]) for row in connection.execute(queries()[query], values, prepare=prepare)]
+
+
+def _method(connection: psycopg.Connection, index: str) -> str:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        found = {row["name"]: row["method"] for row in cursor.execute(queries()["vector_indexes"])}
+    return str(found[index])
+
+
+def _effort(connection: psycopg.Connection, method: str, wanted: int | None) -> int:
+    """Set it for this transaction, if one is wanted; returns what is used."""
+    if wanted is not None:
+        connection.execute(queries()["set_effort"], {"method": method, "effort": str(wanted)})
+    row = connection.execute(queries()["search_efforts"]).fetchone()
+    ef_search, probes = row or (0, 0)
+    return int(probes if method == "ivfflat" else ef_search)

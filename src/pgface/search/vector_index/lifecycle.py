@@ -1,0 +1,167 @@
+"""The index of the specification's name, taken away for bulk loading and built again afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from pgface.database.errors import wrap_psycopg_errors
+from pgface.database.session import WAIT_TO_BUILD, settle
+from pgface.database.sql import queries
+from pgface.errors import TableLockedError
+
+NAME: LiteralString = "idx_embeddings_vector"
+NEW_NAME: LiteralString = "idx_embeddings_vector_pgface_new"
+"""While it is built, until it takes the other one's place."""
+OLD_NAME: LiteralString = "idx_embeddings_vector_pgface_old"
+"""Of the one that had the place, until it is dropped."""
+OWN_DEFINITION = "CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops)"
+_PATIENCE = 0.1
+"""Seconds between two tries to have the index to oneself."""
+_LONGEST_WAIT = 7200.0
+"""Seconds: longer than a build of millions takes."""
+
+# Every connection here is in autocommit mode: PostgreSQL drops and builds indexes concurrently, that is while others
+# read and write, only outside transactions.
+
+
+@contextmanager
+def vector_index_lock(connection: psycopg.Connection) -> Iterator[None]:
+    """Wait until nobody else takes the index away or builds it.
+
+    By trying again, and not in PostgreSQL: a concurrent build waits for every statement under way, also for one
+    that waits for the lock.
+
+    Raises:
+        TableLockedError: another session has had it for two hours.
+
+    """
+    deadline = time.monotonic() + _LONGEST_WAIT
+    with ExitStack() as resources:
+        while not resources.enter_context(try_vector_index_lock(connection)):
+            if time.monotonic() > deadline:
+                raise TableLockedError
+            time.sleep(_PATIENCE)
+        yield
+
+
+@contextmanager
+def try_vector_index_lock(connection: psycopg.Connection) -> Iterator[bool]:
+    """The same without waiting; gives whether it is so."""
+    with wrap_psycopg_errors(), connection.transaction():
+        connection.execute(queries()["lock_index_row"])
+        mine = connection.execute(queries()["take_index"]).fetchone() is not None
+        if mine:
+            _prepare_to_build(connection)
+    try:
+        yield mine
+    finally:
+        if mine and not connection.closed:
+            with wrap_psycopg_errors():
+                settle(connection)
+                connection.execute(queries()["give_index_back"])
+
+
+def _prepare_to_build(connection: psycopg.Connection) -> None:
+    connection.execute(sql.SQL("SET lock_timeout TO {}").format(sql.Literal(WAIT_TO_BUILD)))
+    connection.execute(queries()["build_alone_if_faulty"])
+
+
+def drop_vector_index(connection: psycopg.Connection) -> str:
+    """Drop the index while others go on, and return the statement that makes it again.
+
+    Loading with an HNSW index in place runs at a hundredth of the speed.
+    """
+    with wrap_psycopg_errors():
+        found = _vector_index(connection)
+        drop_index(connection, NAME)
+        return OWN_DEFINITION if found is None or found["is_the_gallerys_own"] else str(found["definition"])
+
+
+def build_vector_index(connection: psycopg.Connection, definition: str = OWN_DEFINITION) -> None:
+    """Build the index while others go on, unless it is there; a broken one of an earlier try goes first.
+
+    Args:
+        connection: where it is.
+        definition: a statement that `drop_vector_index` returned.
+
+    """
+    with wrap_psycopg_errors():
+        found = _vector_index(connection)
+        if found is not None and found["valid"]:
+            return
+        drop_index(connection, NAME)
+        rows = count_embeddings(connection)
+        concurrently = definition.replace("CREATE INDEX", "CREATE INDEX CONCURRENTLY", 1)
+        connection.execute(sql.SQL(concurrently))  # as PostgreSQL itself renders the index
+        remember_rows(connection, NAME, rows)
+
+
+def settle_vector_index(
+    connection: psycopg.Connection, *, searched_exactly: bool, definition: str = OWN_DEFINITION
+) -> None:
+    """Build the index if it should be there, and drop it if not; what builds that were broken off have left goes too.
+
+    It serves those who order by distance in SQL of their own; identification does not use it. Where that goes through
+    templates the gallery is large, and the index would cost 2.6 kB and some milliseconds for every face: then only one
+    that somebody made in its place is kept.
+
+    Args:
+        connection: where it is.
+        searched_exactly: whether identification compares with every embedding.
+        definition: a statement that `drop_vector_index` returned.
+
+    """
+    with wrap_psycopg_errors():
+        drop_leftovers(connection)
+        wanted = connection.execute(queries()["vector_index_wanted"]).fetchone() == (True,)
+    if definition != OWN_DEFINITION or (searched_exactly and wanted):
+        build_vector_index(connection, definition)
+        return
+    with wrap_psycopg_errors():
+        found = _vector_index(connection)
+        if found is not None and found["is_the_gallerys_own"] and not searched_exactly:
+            drop_index(connection, NAME)
+
+
+def drop_leftovers(connection: psycopg.Connection) -> None:
+    """Drop what builds that were broken off have left; their lock says that nobody is at work on it."""
+    for name in (NEW_NAME, OLD_NAME):
+        drop_index(connection, name)
+
+
+def drop_index(connection: psycopg.Connection, name: str) -> None:
+    """Drop an index of this gallery, if it is there, while others go on."""
+    # With its schema: the search_path goes on to pgvector's, where another gallery may have an index of this name.
+    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(qualified(connection, name)))
+
+
+def qualified(connection: psycopg.Connection, name: str) -> sql.Identifier:
+    """A name in the gallery's schema and in no other."""
+    row = connection.execute("SELECT current_schema()").fetchone()
+    return sql.Identifier(str(row and row[0]), name)
+
+
+def count_embeddings(connection: psycopg.Connection) -> int:
+    """How many embeddings the gallery holds."""
+    row = connection.execute(queries()["count_embeddings"]).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def remember_rows(connection: psycopg.Connection, name: str, rows: int) -> None:
+    """Write down how many rows an index was built on: an IVFFlat index has its lists from those and no others."""
+    comment = sql.SQL("COMMENT ON INDEX {} IS {}").format(
+        qualified(connection, name), sql.Literal(f"pgface: built on {rows} rows")
+    )
+    connection.execute(comment)
+
+
+def _vector_index(connection: psycopg.Connection) -> dict[str, Any] | None:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(queries()["vector_index"]).fetchone()

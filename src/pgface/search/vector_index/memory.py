@@ -1,0 +1,64 @@
+"""How much memory a build may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from pgface.database.sql import queries
+from pgface.errors import IndexNotBuiltError
+from pgface.search.vector_index.definition import Definition
+
+_MEBI = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class BuildMemory:
+    """Of one build, in bytes."""
+
+    needed: int
+    """What a build needs that does not run out of it; calculated from pgvector's data structures."""
+    given: int
+    """`maintenance_work_mem` for this build."""
+
+
+def set_build_memory(
+    connection: psycopg.Connection, definition: Definition, rows: int, most: int | None
+) -> BuildMemory:
+    """Raise this session's `maintenance_work_mem` to what the build needs, within a bound.
+
+    The bound is the larger one of what the server has set for it and of `shared_buffers`: that is memory its owner has
+    set aside for PostgreSQL, by PostgreSQL's own advice a quarter of the machine's, and nobody here can see how much a
+    server has beside that.
+
+    Args:
+        connection: of the build.
+        definition: what is built.
+        rows: embeddings in the gallery.
+        most: bytes to use at most instead of that bound.
+
+    Raises:
+        IndexNotBuiltError: pgvector would refuse to build it with so little.
+
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        (server,) = cursor.execute(queries()["build_memory"]).fetchall()
+    bound = most or max(server["maintenance_work_mem"], server["shared_buffers"])
+    needed = definition.memory(rows)
+    if definition.method == "ivfflat" and needed > bound:
+        raise IndexNotBuiltError(
+            f"IVFFlat needs {megabytes(needed)} of memory to learn {definition.lists} lists, and may use "
+            f"{megabytes(bound)}; nothing was changed. If the server's machine has as much free, add "
+            f"--memory {megabytes(needed)}, or else take fewer lists."
+        )
+    given = min(max(needed, server["maintenance_work_mem"]), bound)
+    connection.execute(queries()["set_build_memory"], {"kilobytes": str(given // 1024)})
+    return BuildMemory(needed, given)
+
+
+def megabytes(size: Any) -> str:
+    """A size as PostgreSQL's settings take it, rounded up."""
+    return f"{-(-int(size) // _MEBI)}MB"

@@ -1,0 +1,55 @@
+"""Whether PostgreSQL's planner takes an index for SQL that orders by distance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from pgface.database.sql import queries
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """For `SELECT id FROM face_embeddings ORDER BY embedding <=> probe LIMIT 10`, which is not run."""
+
+    index: str | None
+    """The index that the planner takes; None where it compares the probe with every row."""
+    cost: float
+    """In the planner's own unit."""
+    possible_index: str | None
+    """The index that it would take if it had to take one."""
+    possible_cost: float | None
+
+
+def read_plan(connection: psycopg.Connection) -> Plan:
+    """Ask the planner twice: as it likes, and with scans made expensive."""
+    index, cost = _explained(connection)
+    with connection.transaction():
+        force_index_scan(connection)
+        possible_index, possible_cost = _explained(connection)
+    return Plan(index, cost, possible_index, possible_cost if possible_index else None)
+
+
+def force_index_scan(connection: psycopg.Connection) -> None:
+    """Let the planner take an index wherever one can serve, until the transaction ends."""
+    connection.execute("SET LOCAL enable_seqscan = off")
+
+
+def force_seq_scan(connection: psycopg.Connection) -> None:
+    """Let it compare with every row, until the transaction ends."""
+    connection.execute("SET LOCAL enable_indexscan = off")
+
+
+def _explained(connection: psycopg.Connection) -> tuple[str | None, float]:
+    row = connection.execute(queries()["explain_nearest"]).fetchone()
+    plan = row[0][0]["Plan"] if row else {}
+    return next((node["Index Name"] for node in _nodes(plan) if "Index Name" in node), None), float(plan["Total Cost"])
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)

@@ -1,0 +1,72 @@
+"""How far a build is, as PostgreSQL tells another connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from psycopg.rows import class_row
+
+from pgface.database.pool import Database
+from pgface.errors import PgfaceError
+
+_PERIOD = 0.2
+"""Seconds between two looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One look at a build."""
+
+    phase: str
+    """PostgreSQL's own word for what is being done."""
+    lockers_done: int = 0
+    lockers_total: int = 0
+    """Transactions of others that must end before it can go on."""
+    waits_for: int | None = None
+    """Process id of the one that is waited for now."""
+    blocks_done: int = 0
+    blocks_total: int = 0
+    tuples_done: int = 0
+    tuples_total: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """How much of the phase is done, 0 to 1; None where PostgreSQL does not say."""
+        for done, total in ((self.tuples_done, self.tuples_total), (self.blocks_done, self.blocks_total)):
+            if total:
+                return min(done / total, 1.0)
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self) | {"share": self.share}
+
+
+OnProgress = Callable[[Progress], object]
+
+
+@contextmanager
+def watched(database: Database, backend_pid: int, on_progress: OnProgress | None) -> Iterator[None]:
+    """Tell how far the build of another connection is, from a thread, until the block ends."""
+    if on_progress is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        with suppress(PgfaceError):  # the build goes on, also where nobody can say how far it is
+            while not ended.wait(_PERIOD):
+                for progress in database.read("index_progress", {"pid": backend_pid}, row_factory=class_row(Progress)):
+                    on_progress(progress)
+
+    thread = threading.Thread(target=watch, name="pgface-index-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

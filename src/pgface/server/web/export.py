@@ -1,0 +1,140 @@
+"""All that is kept of one person, as a ZIP archive for them, made while it is sent."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Final
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+
+from pgvector import Vector
+from psycopg.rows import dict_row
+
+from pgface.accounts import AuditEntry, read_audit
+from pgface.errors import UnknownPhotoError
+from pgface.results import StoredPhoto
+from pgface.server.auth import Person
+from pgface.server.service import Service
+
+_AT_ONCE: Final = 500
+"""Rows."""
+_OF_ADMINISTRATORS: Final = ("face contested", "face accepted")
+"""They would tell who else is in the gallery."""
+
+
+class _Chunks(io.RawIOBase):
+    """A file that keeps only what was not sent yet."""
+
+    def __init__(self) -> None:
+        self._written: list[bytes] = []
+
+    def write(self, data: Any, /) -> int:
+        self._written.append(bytes(data))
+        return len(data)
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        taken = b"".join(self._written)
+        self._written.clear()
+        return taken
+
+
+def archive(service: Service, person: Person) -> Iterator[bytes]:
+    """The archive, piece by piece.
+
+    It holds `account.json`, `photos.json` with the crops in `photos/`, `embeddings.json`, `sessions.json` and
+    `audit.json`. Other people who did something with the account are named by their kind alone.
+    """
+    chunks = _Chunks()
+    own = _OwnData(service, person)
+    with ZipFile(chunks, "w") as zipped:
+        for name, rows in own.lists():
+            with zipped.open(_entry(name, ZIP_DEFLATED), "w") as file:
+                for piece in _as_json(rows):
+                    file.write(piece)
+                    yield chunks.take()
+        for photo in own.photos():
+            with suppress(UnknownPhotoError):  # erased meanwhile, or in another machine's folder
+                zipped.writestr(_entry(_file_of(photo), ZIP_STORED), service.gallery.crop(photo))
+            yield chunks.take()
+    yield chunks.take()
+
+
+class _OwnData:
+    def __init__(self, service: Service, person: Person) -> None:
+        self._service = service
+        self._person = person
+        self._id = person.login.user_id
+        self._gallery = service.gallery
+
+    def lists(self) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+        """The files of the archive, and what is listed in them."""
+        yield "account.json", self._account()
+        yield "photos.json", (photo.to_json() | {"file": _file_of(photo)} for photo in self.photos())
+        yield "embeddings.json", self._embeddings()
+        yield "sessions.json", (login.to_json() for login in self._service.accounts.logins(self._id))
+        yield "audit.json", self._audit()
+
+    def photos(self) -> Iterator[StoredPhoto]:
+        """All of them."""
+        after = 0
+        while found := self._gallery.photos(self._id, after=after, limit=_AT_ONCE):
+            yield from found
+            after = found[-1].id
+
+    def _account(self) -> Iterator[dict[str, Any]]:
+        config = self._gallery.config
+        account = self._gallery.user(self._id).to_json()
+        yield account | {"administrator": self._person.administrator, "model": config.model_name}
+
+    def _embeddings(self) -> Iterator[dict[str, Any]]:
+        after = 0
+        asked = {"user_id": self._id, "limit": _AT_ONCE}
+        while found := self._gallery.database.read(
+            "select_embeddings_of_user", asked | {"after": after}, row_factory=dict_row
+        ):
+            yield from found
+            after = found[-1]["id"]
+
+    def _audit(self) -> Iterator[dict[str, Any]]:
+        before = None
+        while found := read_audit(self._gallery.database, user_id=self._id, before=before, limit=_AT_ONCE):
+            yield from (self._of_mine(entry) for entry in found if entry.event not in _OF_ADMINISTRATORS)
+            before = found[-1].id
+
+    def _of_mine(self, entry: AuditEntry) -> dict[str, Any]:
+        """Without what tells of whoever else it was."""
+        told = entry.to_json()
+        if entry.actor not in (None, self._person.name):
+            told |= {"actor": (entry.actor or "").split()[0], "address": None}
+            if told["actor"] == "user":
+                told["actor"] = "an administrator"
+        return told
+
+
+def _file_of(photo: StoredPhoto) -> str:
+    return f"photos/{photo.id}.jpg"
+
+
+def _as_json(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+    """A list, row by row."""
+    before = "["
+    for row in rows:
+        yield (before + "\n" + json.dumps(row, default=_plain, ensure_ascii=False)).encode()
+        before = ","
+    yield b"[]\n" if before == "[" else b"\n]\n"
+
+
+def _plain(value: datetime | Vector) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value.to_list()
+
+
+def _entry(name: str, compression: int) -> ZipInfo:
+    entry = ZipInfo(name, time.localtime()[:6])
+    entry.compress_type = compression
+    entry.external_attr = 0o600 << 16
+    return entry

@@ -1,0 +1,163 @@
+"""The way in: the beginning, registering, logging in and out, the language, and what the errors mean."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from pgface.accounts import NewLogin
+from pgface.errors import (
+    DuplicateEmailError,
+    GalleryError,
+    LoginRefusedError,
+    NotPermittedError,
+    PgfaceError,
+    TooManyAttemptsError,
+    WeakPasswordError,
+)
+from pgface.gallery.users import is_email, is_reserved
+from pgface.server.bodies import Body, body
+from pgface.server.entering import enter_by_password
+from pgface.server.errors import known_problems
+from pgface.server.requests import Credentials, Registration, Text
+from pgface.server.service import TheClient, TheService
+from pgface.server.web.languages import COOKIE, N_, NAMES
+from pgface.server.web.pages import (
+    PageRoute,
+    Viewer,
+    forget_login,
+    keep_login,
+    local_path,
+    redirect,
+    refused,
+    render,
+)
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+_YEAR: Final = 365 * 24 * 3600
+
+NextPath = Annotated[str | None, Query(alias="next")]
+
+
+class ChosenLanguage(Body):
+    """What the switch was set to, and on which page."""
+
+    language: Text
+    next: Text = "/"
+
+
+class LoginForm(Credentials):
+    """Somebody who comes by password, and where they want to go."""
+
+    next: Text = "/"
+
+
+class RegistrationForm(Registration):
+    """Somebody new, and where they want to go."""
+
+    next: Text = "/"
+
+
+@router.get("/")
+def beginning(viewer: Viewer) -> Response:
+    """Everybody begins at their own account."""
+    return redirect("/account" if viewer else "/login")
+
+
+@router.post("/language")
+async def choose_language(asked: Annotated[ChosenLanguage, body(ChosenLanguage, plain_form=True)]) -> Response:
+    """Remember it in this browser."""
+    response = redirect(local_path(asked.next))
+    if asked.language in NAMES:
+        response.set_cookie(COOKIE, asked.language, max_age=_YEAR, secure=True, httponly=True, samesite="lax")
+    return response
+
+
+@router.get("/login")
+def login_page(request: Request, viewer: Viewer, next_path: NextPath = None, done: str = "") -> Response:
+    """Both ways in; who is in already goes on."""
+    if viewer is not None:
+        return redirect(local_path(next_path))
+    return render(request, "login.html", email="", next=local_path(next_path), done=done, wrong=False)
+
+
+@router.post("/login")
+async def log_in(
+    request: Request,
+    service: TheService,
+    client: TheClient,
+    asked: Annotated[LoginForm, body(LoginForm, plain_form=True)],
+) -> Response:
+    """By e-mail and password."""
+    try:
+        login = await enter_by_password(service, asked, client)
+    except (LoginRefusedError, TooManyAttemptsError) as error:
+        filled_in = {"email": asked.email, "next": local_path(asked.next)}
+        return refused(request, "login.html", error, **filled_in, done="", wrong=isinstance(error, LoginRefusedError))
+    return await _entered(request, login, asked.next)
+
+
+@router.post("/logout")
+def log_out(service: TheService, viewer: Viewer, client: TheClient) -> Response:
+    """Here, and in the database, so that a copied cookie is worth nothing."""
+    if viewer is not None:
+        service.accounts.log_out(viewer.token, client=client)
+    response = redirect("/login?done=logged-out")
+    forget_login(response)
+    return response
+
+
+@router.get("/register")
+def registration_page(request: Request, service: TheService, viewer: Viewer, next_path: NextPath = None) -> Response:
+    """For somebody new."""
+    if viewer is not None:
+        return redirect("/account")
+    _require_open(service)
+    return render(request, "register.html", name="", email="", next=local_path(next_path), wrong=None)
+
+
+@router.post("/register")
+async def register(
+    request: Request,
+    service: TheService,
+    client: TheClient,
+    asked: Annotated[RegistrationForm, body(RegistrationForm, plain_form=True)],
+) -> Response:
+    """Add them, and log them in."""
+    _require_open(service)
+    try:
+        await service.hash(service.accounts.register, asked.email, asked.password, name=asked.name, client=client)
+    except (GalleryError, WeakPasswordError, TooManyAttemptsError) as error:
+        filled_in = {"name": asked.name or "", "email": asked.email, "next": local_path(asked.next)}
+        return refused(request, "register.html", error, wrong=_wrong_field(error, asked.email), **filled_in)
+    login = await enter_by_password(service, Credentials(email=asked.email, password=asked.password), client)
+    return await _entered(request, login, asked.next)
+
+
+@router.get("/problems")
+def problems_page(request: Request, _: Viewer) -> Response:
+    """What the codes of the API's errors mean."""
+    return render(request, "problems.html", problems=known_problems())
+
+
+def _require_open(service: TheService) -> None:
+    if service.settings.registration == "closed":
+        raise NotPermittedError(N_("Registration is closed. Ask an administrator to add you."))
+
+
+def _wrong_field(error: PgfaceError, email: str) -> str | None:
+    if isinstance(error, TooManyAttemptsError):
+        return None
+    if isinstance(error, WeakPasswordError):
+        return "password"
+    of_email = isinstance(error, DuplicateEmailError) or not is_email(email) or is_reserved(email)
+    return "email" if of_email else "name"
+
+
+async def _entered(request: Request, login: NewLogin, next_path: str) -> Response:
+    response = redirect(local_path(next_path))
+    await keep_login(response, request, login)
+    return response

@@ -1,0 +1,1 @@
+"""What pgface asks of the operating system and of the Python that it runs in."""

@@ -1,0 +1,80 @@
+"""The project's conventions that a program can check. `make lint` checks the layers, by import-linter."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from pgface import errors
+from pgface.errors import PgfaceError
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "pgface"
+
+
+def test_only_serving_needs_the_packages_of_the_service() -> None:
+    program = "import pgface.cli, sys; print({'uvicorn', 'fastapi', 'starlette'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_the_tree_of_errors_is_the_one_in_the_docstring() -> None:
+    drawn = [
+        line.rpartition(" ")[2] for line in (errors.__doc__ or "").splitlines() if "Error" in line and "`" not in line
+    ]
+    found = [name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, PgfaceError)]
+    assert drawn == found
+
+
+@pytest.mark.parametrize("name", [name for name, value in vars(errors).items() if inspect.isclass(value)])
+def test_an_errors_default_message_is_one_sentence(name: str) -> None:
+    message = str(getattr(errors, name)())
+    assert re.fullmatch(r"([A-Z]|pg)[^\n]+\.", message)
+
+
+def test_pins_hold_hashes_and_no_addresses() -> None:
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert "://" not in pins
+    packages = [line for line in pins.splitlines() if line and not line.startswith(" ")]
+    assert len(packages) > 50
+    assert all(re.match(r"[a-z0-9-]+==[^ ]+ ", line) for line in packages)
+    assert pins.count("--hash=sha256:") >= len(packages)
+
+
+def compared_texts(file: Path) -> Iterator[tuple[int, str]]:
+    """The texts that a test compares with, by their lines."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        compared: list[ast.expr] = [node.test] if isinstance(node, ast.Assert) else []
+        if isinstance(node, ast.Call):
+            compared += [keyword.value for keyword in node.keywords if keyword.arg == "match"]
+        for part in chain.from_iterable(map(ast.walk, compared)):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield part.lineno, part.value
+
+
+def test_tests_expect_no_sentence_outside_of_their_one_place() -> None:
+    sentence = re.compile(r"[A-Z][a-z][^<>\[]*( [^ ]+){3,}[.;]( [^<>\[]*)?", re.DOTALL)
+    files = (ROOT / "tests").rglob("test_*.py")
+    found = [
+        f"{file.name}:{line} {text}"
+        for file in files
+        for line, text in compared_texts(file)
+        if sentence.fullmatch(text)
+    ]
+    assert found == [], "put them into tests/support/sentences"
+
+
+def test_test_modules_import_no_test_modules() -> None:
+    for file in (ROOT / "tests").rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        imported = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+        imported += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        assert not [name for name in imported if name.startswith("test_")], file

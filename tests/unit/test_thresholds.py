@@ -1,0 +1,90 @@
+"""The threshold of identification as a gallery grows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from pgface.evaluation.calibrate import follow
+from pgface.gallery.config import GalleryConfig
+from pgface.thresholds import PastCalibration, Tail, advise, rate_of_each
+
+BINDING = GalleryConfig(uuid4(), "buffalo_sc", 512, 640, "ab" * 32, 0.30, 0.40)
+PAST = PastCalibration(
+    id=1,
+    calibrated_at=datetime(2026, 11, 1, tzinfo=UTC),
+    kind="identify",
+    threshold=0.40,
+    threshold_likely=0.39,
+    threshold_low=0.38,
+    threshold_high=0.43,
+    threshold_before=0.45,
+    target=0.01,
+    rate=0.01,
+    rate_low=0.005,
+    rate_high=0.02,
+    extrapolated=False,
+    miss_rate=0.05,
+    miss_rate_low=0.03,
+    miss_rate_high=0.07,
+    people_enrolled=2_000,
+    tail_start=0.2,
+    tail_share=0.01,
+    tail_scale=0.03,
+    tail_shape=0.0,
+    source="a folder",
+    people=500,
+    photos=2_500,
+    failures_to_enroll=3,
+    mated_pairs=5_000,
+    non_mated_pairs=3_000_000,
+    model_name="buffalo_sc",
+    detector_size=640,
+    weights_sha256="ab" * 32,
+)
+
+
+@pytest.mark.parametrize(
+    ("people", "threshold"), [(0, 0.35), (1_000, 0.35), (3_162, 0.385), (10_000, 0.42), (10_000_000, 0.56)]
+)
+def test_without_calibration_the_published_figures_advise(people: int, threshold: float) -> None:
+    found = advise(BINDING, [], people)
+    assert found.threshold == pytest.approx(threshold, abs=1e-4)
+    assert found.calibrated_people is None
+    assert found.due is (threshold > 0.41)
+
+
+def test_a_calibrated_threshold_rises_by_the_tail() -> None:
+    assert advise(BINDING, [PAST], 1_000).threshold == 0.40
+    assert not advise(BINDING, [PAST], 2_500).due  # by 0.0067 only
+    found = advise(BINDING, [PAST], 20_000)
+    tail = Tail(0.2, 0.01, 0.03, 0.0)
+    expected = 0.40 + tail.threshold(rate_of_each(0.01, 20_000)) - tail.threshold(rate_of_each(0.01, 2_000))
+    assert found.threshold == pytest.approx(expected, abs=1e-4)
+    assert found.due
+    assert (found.calibrated_people, found.target) == (2_000, 0.01)
+
+
+def test_a_threshold_that_was_set_otherwise_is_not_the_calibrations() -> None:
+    assert advise(replace(BINDING, identify_threshold=0.5), [PAST], 20_000).calibrated_people is None
+    assert advise(BINDING, [replace(PAST, model_name="buffalo_l")], 20_000).calibrated_people is None
+    assert advise(BINDING, [replace(PAST, kind="verify")], 20_000).calibrated_people is None
+
+
+def test_following_the_number_of_people() -> None:
+    assert follow(BINDING, [PAST], 2_500) is None
+    found = follow(BINDING, [PAST], 20_000)
+    assert found is not None
+    (change,) = found.changes
+    assert change.threshold == advise(BINDING, [PAST], 20_000).threshold
+    wider = change.threshold - 0.40
+    assert change.threshold_interval == pytest.approx((0.38 + wider, 0.43 + wider))
+    assert (change.people_enrolled, change.extrapolated, change.miss_rate) == (20_000, True, None)
+    assert (found.source, found.people, found.non_mated_pairs, found.anchors) == ("a folder", 500, 3_000_000, None)
+    # And again from there, as the gallery grows further.
+    then = replace(PAST, threshold=change.threshold, people_enrolled=20_000)
+    grown = advise(replace(BINDING, identify_threshold=change.threshold), [then, PAST], 200_000)
+    assert grown.threshold == pytest.approx(advise(BINDING, [PAST], 200_000).threshold, abs=2e-4)
