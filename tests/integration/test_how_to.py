@@ -31,7 +31,11 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pgface"
-PAGES = ("quick-start", "init", "thresholds", "performance", "troubleshooting", "accounts", "service", "flask")
+SERVICE_PAGES = ("service", "api-client", "operations", "behind-a-proxy", "security")
+PAGES = (
+    *("quick-start", "quick-start.id", "init", "thresholds", "performance", "troubleshooting", "accounts", "flask"),
+    *SERVICE_PAGES,
+)
 SERVICE_URL = "http://127.0.0.1:8000"
 EXAMPLE_URL = "postgresql://faceuser@localhost:5432/facedb"
 
@@ -82,10 +86,11 @@ def lines_with(sentence: Sentence, said: str) -> int:
     return sum(sentence.is_in(line) for line in said.splitlines())
 
 
-def test_quick_start(reader: Reader, faces_dir: Path) -> None:
+@pytest.mark.parametrize("page", ["quick-start.md", "quick-start.id.md"])
+def test_quick_start(reader: Reader, faces_dir: Path, page: str) -> None:
     put_people(reader, faces_dir, people=2, photos=1)
     reader.run("pgface postgres start")  # which the page leaves to each command; starting is tested elsewhere
-    said = reader.follow("quick-start.md")
+    said = reader.follow(page)
     assert (reader.folder / "answer.png").is_file()
     assert "ariel" in said.lower()
     assert "[('Alice', 0." in said
@@ -178,12 +183,26 @@ def with_service(at_work: Reader, tmp_path: Path) -> Iterator[Reader]:
 
 
 def test_service(with_service: Reader) -> None:
-    with no_roles_left(with_service):
-        said = with_service.follow("service.md")
+    said = with_service.follow("service.md")
     assert re.findall(r'"administrator": (\w+)', said) == ["false", "true"]
+
+
+def test_api_client(with_service: Reader) -> None:
+    said = with_service.follow("api-client.md")
     assert '{"active":false}' in said
-    assert '"ready":true' in said
     assert (with_service.folder / "door.header").stat().st_mode & 0o777 == 0o600
+
+
+def test_operations(with_service: Reader) -> None:
+    said = with_service.follow("operations.md")
+    assert '"ready":true' in said
+    assert (with_service.folder / "operations.header").stat().st_mode & 0o777 == 0o600
+
+
+def test_security(at_work: Reader) -> None:
+    with no_roles_left(at_work):
+        said = at_work.follow("security.md")
+    assert "face_reader may search" in said
 
 
 def test_flask(with_service: Reader) -> None:
@@ -212,8 +231,8 @@ def end(process: int) -> None:
             left.terminate()
 
 
-def test_the_service_page_names_options_and_metrics_that_there_are() -> None:
-    page = (HOW_TO / "service.md").read_text("utf-8")
+def test_the_pages_of_the_service_name_options_and_metrics_that_there_are() -> None:
+    page = "\n".join((HOW_TO / f"{name}.md").read_text("utf-8") for name in SERVICE_PAGES)
     reference = (HOW_TO.parent / "reference" / "command-line.md").read_text("utf-8")
     (options,) = re.findall(r"^## `pgface serve`$(.+?)^## ", reference, re.MULTILINE | re.DOTALL)
     named = set(re.findall(r"--[\w-]+", " ".join(re.findall(r"pgface serve(.*)", page))))
@@ -230,12 +249,14 @@ def test_the_service_page_names_options_and_metrics_that_there_are() -> None:
 def test_what_is_not_run_says_why() -> None:
     reasons = {(page, block.not_run) for page in PAGES for block in blocks(f"{page}.md") if block.not_run}
     assert reasons == {
-        ("quick-start", "it installs packages"),
-        ("quick-start", "it needs an administrator of a server"),
-        ("quick-start", "it needs a container engine"),
         ("init", "there is no such database"),
         ("troubleshooting", "it needs a container engine"),
-        ("service", "it serves until it is ended"),
+        *(
+            (page, why)
+            for page in ("quick-start", "quick-start.id")
+            for why in ("it installs packages", "it needs an administrator of a server", "it needs a container engine")
+        ),
+        *((page, "it serves until it is ended") for page in ("service", "behind-a-proxy", "security")),
         ("flask", "it serves until it is ended"),
     }
 
