@@ -24,7 +24,6 @@ WORDS_TO_AVOID = {
     r"eras(?:e|es|ed|ing)": "delete",
     r"opens nothing": "no longer works",
     r"any more": "no longer",
-    r"is none|are none": "say what it is not",
     r"for want of": "because … is missing",
     r"all the same": "anyway, or still",
     r"for ever": "forever",
