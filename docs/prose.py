@@ -92,7 +92,7 @@ def prose(page: str) -> str:
 def sentences(text: str) -> Iterator[str]:
     """The sentences of prose. An item of a list ends the sentence before it."""
     for paragraph in re.split(r"\n\s*\n|\n\s*(?:[-*]|\d+\.) ", text):
-        for sentence in re.split(r"(?<=[.!?:])\*{0,2}\s+(?=[\"'(*A-Z0-9cś])", " ".join(paragraph.split())):
+        for sentence in re.split(r"(?<=[.!?])[*)\"]*\s+|(?<=:)\s+(?=[A-Z])", " ".join(paragraph.split())):
             if count_words(sentence):
                 yield sentence
 
