@@ -35,7 +35,9 @@ html_show_sphinx = False
 html_show_copyright = False
 
 
-def without_the_module(_app: object, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+def without_the_module(
+    _app: object, what: str, _name: str, _object: object, _options: object, lines: list[str]
+) -> None:
     """Leave out the text of a module, which a page introduces in its own words."""
     if what == "module":
         lines.clear()

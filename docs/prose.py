@@ -11,8 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-GENERATED = {"command-line.md", "http-api.md", "settings.md"}
-"""Pages of the reference whose sentences stand in the code."""
+FROM_CODE = {"command-line.md", "http-api.md", "settings.md", "sql.md"}
+"""Pages of the reference whose sentences stand in the code and the schema."""
 
 INDONESIAN = "*.id.md"
 
@@ -40,6 +40,7 @@ MAX_LINE = 120
 
 _PERSONS = re.compile(r"\b(?:nobody|somebody|whoever|everybody)\b", re.IGNORECASE)
 _YOU = re.compile(r"\b(?:you|your|yours|yourself)\b", re.IGNORECASE)
+_CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _NOT_PROSE = re.compile(
     r"^(?:```|~~~).*?^(?:```|~~~)$"  # code
     r"|<!--.*?-->"
@@ -108,7 +109,7 @@ def pages() -> list[Path]:
     return sorted(
         page
         for page in everything
-        if "_build" not in page.parts and page.name not in GENERATED and not page.match(INDONESIAN)
+        if "_build" not in page.parts and page.name not in FROM_CODE and not page.match(INDONESIAN)
     )
 
 
@@ -118,21 +119,21 @@ def group(page: Path) -> str:
     return below[1] if len(below) == 3 else "the root" if len(below) == 1 else "docs"
 
 
-def faults(page: Path) -> Iterator[str]:
+def faults(page: Path, root: Path = ROOT) -> Iterator[str]:
     """What breaks a rule in one page."""
-    name, text = page.relative_to(ROOT), page.read_text("utf-8")
-    for number, line in enumerate(re.sub(r"```.*?^```$", _as_empty_lines, text, flags=re.S | re.M).splitlines(), 1):
+    name, text = page.relative_to(root), page.read_text("utf-8")
+    for number, line in enumerate(_CODE.sub(_as_empty_lines, text).splitlines(), 1):
         if line.startswith("> "):
             continue
-        if not line.startswith(("|", "    ")) and len(line) > MAX_LINE and " " in line.strip():
+        if not line.startswith(("|", "    ")) and len(line) > MAX_LINE:
             yield f"{name}:{number}: {len(line)} characters, at most {MAX_LINE}"
         shown = re.sub(r"`[^`]*`|\]\([^)]*\)|\"[^\"]*\"", "", line)
         for words, instead in WORDS_TO_AVOID.items():
             for found in re.findall(rf"\b(?:{words})\b", shown, re.IGNORECASE):
                 yield f"{name}:{number}: “{found}”: {instead}"
     for sentence in sentences(prose(text)):
-        if (words := count_words(sentence)) > MAX_WORDS_IN_A_SENTENCE:
-            yield f"{name}: {words} words, at most {MAX_WORDS_IN_A_SENTENCE}: {sentence[:60]}…"
+        if (count := count_words(sentence)) > MAX_WORDS_IN_A_SENTENCE:
+            yield f"{name}: {count} words, at most {MAX_WORDS_IN_A_SENTENCE}: {sentence[:60]}…"
 
 
 def _as_empty_lines(block: re.Match[str]) -> str:

@@ -272,7 +272,7 @@ def sentences() -> str:
                 found.append("".join(map(str, parts)))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(" ".join(node.value.split()))
-    for file in (SOURCE / "schema").rglob("*.sql"):
+    for file in (SOURCE / "database" / "sql").rglob("*.sql"):
         found += [
             text.replace("%", "…")
             for text in re.findall(r"RAISE EXCEPTION '(.+?)'[^']*?USING", joined(file), re.DOTALL)
