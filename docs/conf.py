@@ -21,6 +21,9 @@ myst_heading_anchors = 3
 autodoc_typehints_format = "short"
 autodoc_class_signature = "separated"
 
+# In docstrings, names stand in single backticks.
+default_role = "code"
+
 # A block without a language is commands or output, and not Python.
 highlight_language = "text"
 smartquotes = False  # they turn the two hyphens of an option into a dash
