@@ -15,7 +15,7 @@ exclude_patterns = ["_build"]
 # The target of a link must exist, and so must the part after its #.
 nitpicky = True
 # Types of other projects, whose pages are elsewhere, and of pgface that are not public.
-nitpick_ignore_regex = [("py:.*", ".*")]
+nitpick_ignore_regex = [("py:.*", r"(?!pgface\.[A-Z]).*")]
 myst_heading_anchors = 3
 
 autodoc_typehints_format = "short"
