@@ -107,6 +107,7 @@ def faults(page: Path, text: str) -> list[str]:
         ("> a sentence of the program that nobody; sees", None),
         ("This is for nobody.", "page.md:1: “nobody”: name the role or the thing: you, a user, a client, no user"),
         ("It was\nmended.", "page.md:2: “mended”: fix"),
+        ("Run `pgface", "page.md:1: code goes on in the next line"),
         ("word " * 24 + "end.", "page.md:1: 124 characters, at most 120"),
         ("word\n" * 41, "page.md: 41 words, at most 40: " + ("word " * 12) + "…"),
         ("Word is\nshort. " * 20, None),
