@@ -234,10 +234,10 @@ def end(process: int) -> None:
 def test_the_pages_of_the_service_name_options_and_metrics_that_there_are() -> None:
     page = "\n".join((HOW_TO / f"{name}.md").read_text("utf-8") for name in SERVICE_PAGES)
     reference = (HOW_TO.parent / "reference" / "command-line.md").read_text("utf-8")
-    (options,) = re.findall(r"^## `pgface serve`$(.+?)^## ", reference, re.MULTILINE | re.DOTALL)
+    (options,) = re.findall(r"^##+ `pgface serve`$(.+?)^##", reference, re.MULTILINE | re.DOTALL)
     named = set(re.findall(r"--[\w-]+", " ".join(re.findall(r"pgface serve(.*)", page))))
     assert named == {"--host", "--port", "--certificate", "--key"}
-    assert named <= set(re.findall(r"`(--[\w-]+)", options))
+    assert named <= set(re.findall(r"--[\w-]+", options))
     kept = {
         f"{value._name}_total" if isinstance(value, Counter) else value._name
         for value in vars(metrics).values()
