@@ -32,7 +32,7 @@ def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
 def source(tmp_path: Path) -> Path:
     """A copy of the pages, and of the files outside of them that they link to."""
     for linked in (
-        "src/pgface/faces/dlib_lift.npy",
+        "src/pgface/faces/engines/dlib_lift.npy",
         "examples/flask_login/app.py",
         "examples/flask_introspection/app.py",
     ):
