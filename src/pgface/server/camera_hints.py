@@ -15,8 +15,8 @@ from pgface.gallery import Gallery
 
 Hint = Literal["ok", "no-face", "several", "closer", "farther", "left", "right", "up", "down", "straight"]
 
-MOST_GLIMPSE_BYTES: Final = 200_000
-MOST_GLIMPSE_PIXELS: Final = 640 * 480
+MAX_HINT_BYTES: Final = 200_000
+MAX_HINT_PIXELS: Final = 640 * 480
 
 SMALLEST: Final = 0.25
 """Width of the face's box, as a share of the picture's shorter side."""
@@ -25,7 +25,7 @@ OFF_CENTRE: Final = 0.15
 """Distance of the box's middle from the picture's, as a share of the picture's width or height."""
 
 
-def hint_of(gallery: Gallery, frame: Upload) -> Hint:
+def camera_hint(gallery: Gallery, frame: Upload) -> Hint:
     """Look at one picture of the camera.
 
     Args:
@@ -42,14 +42,14 @@ def hint_of(gallery: Gallery, frame: Upload) -> Hint:
         found.extend(detections)
         return ()
 
-    limits = PhotoLimits(MOST_GLIMPSE_BYTES, MOST_GLIMPSE_PIXELS, gallery.settings.max_decoded_bytes)
+    limits = PhotoLimits(MAX_HINT_BYTES, MAX_HINT_PIXELS, gallery.settings.max_decoded_bytes)
     with open_photo(frame, limits) as photo:
         gallery.engine.detect_and_embed(photo.pixels, choose)
         height, width = photo.pixels.shape[:2]
-    return judge(found, width, height)
+    return position_hint(found, width, height)
 
 
-def judge(faces: Sequence[Detection], width: int, height: int) -> Hint:
+def position_hint(faces: Sequence[Detection], width: int, height: int) -> Hint:
     """What to do next, the most important first.
 
     Args:

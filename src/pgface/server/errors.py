@@ -11,8 +11,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -77,12 +76,13 @@ HEAD_TOO_LARGE: Final = (
     431,
     "The headers of this request are too many or too large; send at most 100 headers and 64 KiB.",
 )
+INTERNAL: Final = ("internal", 500, "Something went wrong here; the log knows what, by the request's id.")
 _OF_HTTP: Final = (
     ("invalid-request", 422, "A field is missing, is not known, or has a value that cannot be used."),
     ("not-found", 404, "There is nothing at this path."),
     ("method-not-allowed", 405, "This path takes other methods; the header `Allow` names them."),
     HEAD_TOO_LARGE,
-    ("internal", 500, "Something went wrong here; the log knows what, by the request's id."),
+    INTERNAL,
 )
 _OF_LOAD: Final = (errors.ServiceBusyError, errors.WorkTimeoutError)
 """Of these a client learns more than that it did not work."""
@@ -222,30 +222,10 @@ def http_problem(request: Request, error: HTTPException) -> JSONResponse:
     return _answer(request, error.status_code, code, f"{phrase}.", headers=error.headers)
 
 
-def failed(request: Request, error: Exception) -> JSONResponse:
-    """The answer to what nobody has foreseen."""
-    log_failure(error)
-    return _answer(request, 500, "internal", "Something went wrong here; the log knows what, by the request's id.")
-
-
-def answer_with_problems(app: FastAPI) -> None:
-    """Have an application answer every error with problem details."""
-
-    async def of_pgface(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, PgfaceError)  # noqa: S101 - what it is registered for
-        return problem(request, error)
-
-    async def of_fields(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)  # noqa: S101
-        return invalid_fields(request, error.errors())
-
-    async def of_http(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)  # noqa: S101
-        return http_problem(request, error)
-
-    app.add_exception_handler(PgfaceError, of_pgface)
-    app.add_exception_handler(RequestValidationError, of_fields)
-    app.add_exception_handler(HTTPException, of_http)
+def internal_problem(request: Request) -> JSONResponse:
+    """The response to an unexpected error."""
+    code, status, detail = INTERNAL
+    return _answer(request, status, code, detail)
 
 
 def _root(request: Request) -> str:

@@ -23,10 +23,10 @@ _FEWEST_AUDIT_DAYS: Final = 30
 _log = logging.getLogger(__name__)
 
 
-async def keep_house(service: Service) -> None:
+async def run_housekeeping(service: Service) -> None:
     """Remove what has ended, at once and then every hour."""
     while True:
-        await service.ask(clean_up, service)
+        await service.run_db(clean_up, service)
         await asyncio.sleep(_PAUSE)
 
 

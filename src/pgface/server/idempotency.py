@@ -69,17 +69,17 @@ async def once(
     service = service_of(request)
     asked = _Asked(caller, key, request)
     database = service.gallery.database
-    there = await service.ask(_begin, database, asked)
+    there = await service.run_db(_begin, database, asked)
     if there is not None:
         return JSONResponse(there[1], there[0], {"Idempotent-Replayed": "true"})
     try:
         done = await act()
     except BaseException:
         with suppress(PgfaceError):  # the first error is the one to tell of
-            await service.ask(_give_up, database, asked)
+            await service.run_db(_give_up, database, asked)
         raise
     content = done.answer.model_dump(mode="json")
-    await service.ask(_answered, database, asked, done, content)
+    await service.run_db(_answered, database, asked, done, content)
     return JSONResponse(content, done.status)
 
 

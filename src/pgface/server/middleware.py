@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgface.server import metrics
-from pgface.server.errors import failed
-from pgface.server.limits import asker
+from pgface.server.error_handlers import answer_error
+from pgface.server.limits import requester
 from pgface.server.logs import log_request, request_id
-from pgface.server.service import asker_of
+from pgface.server.service import requester_of
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -57,7 +57,7 @@ class RequestContextMiddleware:
         number = given if _ID.fullmatch(given) else secrets.token_hex(8)
         request.state.request_id = number
         request_id.set(number)
-        asker.set(asker_of(request))
+        requester.set(requester_of(request))
         status = 500
         begun = False
         started = time.perf_counter()
@@ -82,7 +82,7 @@ class RequestContextMiddleware:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception as error:
-            answer = failed(request, error)
+            answer = await answer_error(request, error)
             if not begun:
                 await answer(scope, receive, send_with_headers)
         finally:

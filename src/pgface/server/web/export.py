@@ -12,16 +12,15 @@ from typing import Any, Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from pgvector import Vector
-from psycopg.rows import dict_row
 
 from pgface.accounts import AuditEntry, read_audit
+from pgface.accounts.listings import embeddings_of_user
 from pgface.errors import UnknownPhotoError
 from pgface.results import StoredPhoto
-from pgface.server.auth import Person
+from pgface.server.auth import UserPrincipal
 from pgface.server.service import Service
 
-_AT_ONCE: Final = 500
-"""Rows."""
+_BATCH_ROWS: Final = 500
 _OF_ADMINISTRATORS: Final = ("face contested", "face accepted")
 """They would tell who else is in the gallery."""
 
@@ -43,7 +42,7 @@ class _Chunks(io.RawIOBase):
         return taken
 
 
-def archive(service: Service, person: Person) -> Iterator[bytes]:
+def archive(service: Service, person: UserPrincipal) -> Iterator[bytes]:
     """The archive, piece by piece.
 
     It holds `account.json`, `photos.json` with the crops in `photos/`, `embeddings.json`, `sessions.json` and
@@ -65,7 +64,7 @@ def archive(service: Service, person: Person) -> Iterator[bytes]:
 
 
 class _OwnData:
-    def __init__(self, service: Service, person: Person) -> None:
+    def __init__(self, service: Service, person: UserPrincipal) -> None:
         self._service = service
         self._person = person
         self._id = person.login.user_id
@@ -75,14 +74,14 @@ class _OwnData:
         """The files of the archive, and what is listed in them."""
         yield "account.json", self._account()
         yield "photos.json", (photo.to_json() | {"file": _file_of(photo)} for photo in self.photos())
-        yield "embeddings.json", self._embeddings()
+        yield "embeddings.json", embeddings_of_user(self._gallery.database, self._id)
         yield "sessions.json", (login.to_json() for login in self._service.accounts.logins(self._id))
         yield "audit.json", self._audit()
 
     def photos(self) -> Iterator[StoredPhoto]:
         """All of them."""
         after = 0
-        while found := self._gallery.photos(self._id, after=after, limit=_AT_ONCE):
+        while found := self._gallery.photos(self._id, after=after, limit=_BATCH_ROWS):
             yield from found
             after = found[-1].id
 
@@ -91,18 +90,9 @@ class _OwnData:
         account = self._gallery.user(self._id).to_json()
         yield account | {"administrator": self._person.administrator, "model": config.model_name}
 
-    def _embeddings(self) -> Iterator[dict[str, Any]]:
-        after = 0
-        asked = {"user_id": self._id, "limit": _AT_ONCE}
-        while found := self._gallery.database.read(
-            "select_embeddings_of_user", asked | {"after": after}, row_factory=dict_row
-        ):
-            yield from found
-            after = found[-1]["id"]
-
     def _audit(self) -> Iterator[dict[str, Any]]:
         before = None
-        while found := read_audit(self._gallery.database, user_id=self._id, before=before, limit=_AT_ONCE):
+        while found := read_audit(self._gallery.database, user_id=self._id, before=before, limit=_BATCH_ROWS):
             yield from (self._of_mine(entry) for entry in found if entry.event not in _OF_ADMINISTRATORS)
             before = found[-1].id
 

@@ -18,21 +18,22 @@ from pgface.errors import (
     WeakPasswordError,
 )
 from pgface.gallery.users import is_email, is_reserved
-from pgface.server.bodies import Body, body
-from pgface.server.entering import enter_by_password
+from pgface.server.bodies import body
 from pgface.server.errors import known_problems
-from pgface.server.requests import Credentials, Registration, Text
-from pgface.server.service import TheClient, TheService
+from pgface.server.logins import log_in_by_password
+from pgface.server.schemas.auth import LoginRequest, RegisterRequest
+from pgface.server.schemas.base import RequestBody, Text
+from pgface.server.service import ClientDep, ServiceDep
 from pgface.server.web.languages import COOKIE, N_, NAMES
 from pgface.server.web.pages import (
     PageRoute,
     Viewer,
-    forget_login,
-    keep_login,
+    clear_login_cookie,
     local_path,
     redirect,
     refused,
     render,
+    set_login_cookie,
 )
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -42,20 +43,20 @@ _YEAR: Final = 365 * 24 * 3600
 NextPath = Annotated[str | None, Query(alias="next")]
 
 
-class ChosenLanguage(Body):
+class ChosenLanguage(RequestBody):
     """What the switch was set to, and on which page."""
 
     language: Text
     next: Text = "/"
 
 
-class LoginForm(Credentials):
+class LoginForm(LoginRequest):
     """Somebody who comes by password, and where they want to go."""
 
     next: Text = "/"
 
 
-class RegistrationForm(Registration):
+class RegistrationForm(RegisterRequest):
     """Somebody new, and where they want to go."""
 
     next: Text = "/"
@@ -68,7 +69,7 @@ def beginning(viewer: Viewer) -> Response:
 
 
 @router.post("/language")
-async def choose_language(asked: Annotated[ChosenLanguage, body(ChosenLanguage, plain_form=True)]) -> Response:
+async def choose_language(asked: Annotated[ChosenLanguage, body(ChosenLanguage, url_encoded=True)]) -> Response:
     """Remember it in this browser."""
     response = redirect(local_path(asked.next))
     if asked.language in NAMES:
@@ -87,13 +88,13 @@ def login_page(request: Request, viewer: Viewer, next_path: NextPath = None, don
 @router.post("/login")
 async def log_in(
     request: Request,
-    service: TheService,
-    client: TheClient,
-    asked: Annotated[LoginForm, body(LoginForm, plain_form=True)],
+    service: ServiceDep,
+    client: ClientDep,
+    asked: Annotated[LoginForm, body(LoginForm, url_encoded=True)],
 ) -> Response:
     """By e-mail and password."""
     try:
-        login = await enter_by_password(service, asked, client)
+        login = await log_in_by_password(service, asked, client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         filled_in = {"email": asked.email, "next": local_path(asked.next)}
         return refused(request, "login.html", error, **filled_in, done="", wrong=isinstance(error, LoginRefusedError))
@@ -101,17 +102,17 @@ async def log_in(
 
 
 @router.post("/logout")
-def log_out(service: TheService, viewer: Viewer, client: TheClient) -> Response:
+def log_out(service: ServiceDep, viewer: Viewer, client: ClientDep) -> Response:
     """Here, and in the database, so that a copied cookie is worth nothing."""
     if viewer is not None:
         service.accounts.log_out(viewer.token, client=client)
     response = redirect("/login?done=logged-out")
-    forget_login(response)
+    clear_login_cookie(response)
     return response
 
 
 @router.get("/register")
-def registration_page(request: Request, service: TheService, viewer: Viewer, next_path: NextPath = None) -> Response:
+def registration_page(request: Request, service: ServiceDep, viewer: Viewer, next_path: NextPath = None) -> Response:
     """For somebody new."""
     if viewer is not None:
         return redirect("/account")
@@ -122,18 +123,20 @@ def registration_page(request: Request, service: TheService, viewer: Viewer, nex
 @router.post("/register")
 async def register(
     request: Request,
-    service: TheService,
-    client: TheClient,
-    asked: Annotated[RegistrationForm, body(RegistrationForm, plain_form=True)],
+    service: ServiceDep,
+    client: ClientDep,
+    asked: Annotated[RegistrationForm, body(RegistrationForm, url_encoded=True)],
 ) -> Response:
     """Add them, and log them in."""
     _require_open(service)
     try:
-        await service.hash(service.accounts.register, asked.email, asked.password, name=asked.name, client=client)
+        await service.run_hashing(
+            service.accounts.register, asked.email, asked.password, name=asked.name, client=client
+        )
     except (GalleryError, WeakPasswordError, TooManyAttemptsError) as error:
         filled_in = {"name": asked.name or "", "email": asked.email, "next": local_path(asked.next)}
         return refused(request, "register.html", error, wrong=_wrong_field(error, asked.email), **filled_in)
-    login = await enter_by_password(service, Credentials(email=asked.email, password=asked.password), client)
+    login = await log_in_by_password(service, LoginRequest(email=asked.email, password=asked.password), client)
     return await _entered(request, login, asked.next)
 
 
@@ -143,7 +146,7 @@ def problems_page(request: Request, _: Viewer) -> Response:
     return render(request, "problems.html", problems=known_problems())
 
 
-def _require_open(service: TheService) -> None:
+def _require_open(service: ServiceDep) -> None:
     if service.settings.registration == "closed":
         raise NotPermittedError(N_("Registration is closed. Ask an administrator to add you."))
 
@@ -159,5 +162,5 @@ def _wrong_field(error: PgfaceError, email: str) -> str | None:
 
 async def _entered(request: Request, login: NewLogin, next_path: str) -> Response:
     response = redirect(local_path(next_path))
-    await keep_login(response, request, login)
+    await set_login_cookie(response, request, login)
     return response

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import cache, partial
@@ -15,7 +15,6 @@ from urllib.parse import quote
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 from fastapi import Depends, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -33,14 +32,12 @@ from pgface.errors import (
     NotLoggedInError,
     NotPermittedError,
     PgfaceError,
-    RequestError,
     SeveralFacesError,
     TooManyAttemptsError,
 )
 from pgface.gallery.users import shown_email
-from pgface.server.auth import COOKIE, Person, from_own_pages, person_of
+from pgface.server.auth import COOKIE, UserPrincipal, find_user, is_same_origin
 from pgface.server.errors import headers_of, log_if_ours, public_detail, status_of
-from pgface.server.logs import log_failure
 from pgface.server.service import DEVICE_COOKIE, client_of, service_of
 from pgface.server.web.languages import N_, NAMES, Language, language_of, translate
 
@@ -49,74 +46,55 @@ _LONGEST_QUERY = 400
 _LONGEST_PATH = 500
 _LOCAL = re.compile(r'(\s(?:href|src|action|formaction)=")(?=/|\{\{)')
 """Before a path of this service in a template, or a variable that holds one."""
+
 _FAILED = N_("Something went wrong in the service. Its operator can find the reason in the log.")
+_NO_PAGE = N_("There is no such page.")
+_WRONG_METHOD = N_("This address does not accept this kind of request.")
 
 
 class PageRoute(APIRoute):
-    """A page: errors are pages too, and nothing that changes anything comes from another site's."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own handler, with that around it."""
-        handle = super().get_route_handler()
-
-        async def handle_page(request: Request) -> Response:
-            try:
-                only_own_pages(request)
-                return await handle(request)
-            except (NotAuthenticatedError, NotLoggedInError):
-                return to_login(request)
-            except PgfaceError as error:
-                return error_page(request, error)
-            except RequestValidationError:  # no form of these pages sends such a thing
-                return error_page(request, RequestError())
-            except HTTPException:
-                raise
-            except Exception as error:
-                log_failure(error)
-                return failure_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
-
-        return handle_page
+    """A page. The responses to its errors are pages too; see `error_handlers`."""
 
 
-def only_own_pages(request: Request) -> None:
+def require_same_origin(request: Request) -> None:
     """Let nothing that changes anything come from another site's page.
 
     Raises:
         NotPermittedError: it does.
 
     """
-    if request.method not in ("GET", "HEAD") and not from_own_pages(request):
+    if request.method not in ("GET", "HEAD") and not is_same_origin(request):
         raise NotPermittedError(N_("Another site sent this request, so it was refused. Use the pages of this service."))
 
 
-async def viewer_of(request: Request) -> Person | None:
+async def get_viewer(request: Request) -> UserPrincipal | None:
     """Who looks at a page, by its cookie; a link from elsewhere may lead here."""
     token = request.cookies.get(COOKIE)
     if not token:
         return None
     service = service_of(request)
     try:
-        person = await service.ask(person_of, service, token)
+        person = await service.run_db(find_user, service, token)
     except NotLoggedInError:
         return None
     request.state.caller = person
     return person
 
 
-async def person_viewing(request: Request) -> Person:
+async def get_current_user(request: Request) -> UserPrincipal:
     """The same, where nobody else may look.
 
     Raises:
         NotAuthenticatedError: nobody is logged in.
 
     """
-    person = await viewer_of(request)
+    person = await get_viewer(request)
     if person is None:
         raise NotAuthenticatedError
     return person
 
 
-async def administrator_viewing(request: Request) -> Person:
+async def get_current_admin(request: Request) -> UserPrincipal:
     """The same, where only administrators may look.
 
     Raises:
@@ -124,7 +102,7 @@ async def administrator_viewing(request: Request) -> Person:
         NotPermittedError: they are none.
 
     """
-    person = await person_viewing(request)
+    person = await get_current_user(request)
     if not person.administrator:
         raise NotPermittedError(
             N_("Only administrators may see this page. The command `pgface admins add` makes a user an administrator.")
@@ -132,9 +110,9 @@ async def administrator_viewing(request: Request) -> Person:
     return person
 
 
-Viewer = Annotated[Person | None, Depends(viewer_of)]
-ThePerson = Annotated[Person, Depends(person_viewing)]
-TheAdministrator = Annotated[Person, Depends(administrator_viewing)]
+Viewer = Annotated[UserPrincipal | None, Depends(get_viewer)]
+CurrentUser = Annotated[UserPrincipal, Depends(get_current_user)]
+CurrentAdmin = Annotated[UserPrincipal, Depends(get_current_admin)]
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -143,15 +121,15 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     service = service_of(request)
     caller = getattr(request.state, "caller", None)
     common = {
-        "viewer": caller if isinstance(caller, Person) else None,
+        "viewer": caller if isinstance(caller, UserPrincipal) else None,
         "path": path_of(request),
         "root": request.scope.get("root_path", ""),
         "here": _address(request),
         "problem": None,
         "request_id": request.state.request_id,
         "settings": service.settings,
-        "moment": partial(_moment, language, service.moment),
-        "day": partial(_day, language, service.moment),
+        "moment": partial(_moment, language, service.as_utc),
+        "day": partial(_day, language, service.as_utc),
         "number": partial(_number, language),
     }
     html = _environment(language).get_template(template).render(common | {"status": status} | values)
@@ -184,13 +162,29 @@ def wrong_password(request: Request, error: PgfaceError) -> str:
     return explain(request, error)
 
 
-def error_page(request: Request, error: PgfaceError) -> HTMLResponse:
-    """An error as a page."""
+def error_page(request: Request, error: PgfaceError) -> Response:
+    """The response to an error: a page that explains it, or the way to log in."""
+    if isinstance(error, NotAuthenticatedError | NotLoggedInError):
+        return to_login(request)
     return refused(request, "error.html", error)
 
 
-def failure_page(request: Request, status: int, message: str) -> HTMLResponse:
-    """A page that says only this, which is a message that can be translated."""
+async def http_error_page(request: Request, error: HTTPException) -> Response:
+    """The page for an address that does not exist, or does not accept the request's method."""
+    with suppress(PgfaceError):
+        await get_viewer(request)
+    unknown = error.status_code == HTTPStatus.NOT_FOUND
+    page = _message_page(request, error.status_code, _NO_PAGE if unknown else _WRONG_METHOD)
+    page.headers.update(error.headers or {})
+    return page
+
+
+def internal_error_page(request: Request) -> Response:
+    """The page for an unexpected error."""
+    return _message_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
+
+
+def _message_page(request: Request, status: int, message: str) -> HTMLResponse:
     return render(request, "error.html", status, problem=translate(language_of(request), message))
 
 
@@ -224,7 +218,7 @@ def to_login(request: Request) -> Response:
     """Where somebody goes who has to log in first; and back to the page afterwards, if it can be shown again."""
     path = path_of(request) if request.method == "GET" else "/"
     response = redirect(f"/login?next={quote(path, safe='/')}")
-    forget_login(response)
+    clear_login_cookie(response)
     return response
 
 
@@ -234,18 +228,18 @@ def local_path(path: str | None) -> str:
     return path if path and local and path.isprintable() and len(path) <= _LONGEST_PATH else "/"
 
 
-async def keep_login(response: Response, request: Request, login: NewLogin) -> None:
+async def set_login_cookie(response: Response, request: Request, login: NewLogin) -> None:
     """Give the browser the login's token, where no script reads it, and know the browser from now on."""
     service = service_of(request)
     seconds = int(service.settings.login_hours * 3600)
     response.set_cookie(COOKIE, login.token, max_age=seconds, secure=True, httponly=True, samesite="lax")
     with suppress(DatabaseError):  # they are logged in all the same
-        device = await service.ask(remember_device, service.gallery.database, login.user_id, client_of(request))
+        device = await service.run_db(remember_device, service.gallery.database, login.user_id, client_of(request))
         days = DEVICE_DAYS * 24 * 3600
         response.set_cookie(DEVICE_COOKIE, device, max_age=days, secure=True, httponly=True, samesite="strict")
 
 
-def forget_login(response: Response) -> None:
+def clear_login_cookie(response: Response) -> None:
     """Take it back."""
     response.delete_cookie(COOKIE, secure=True, httponly=True, samesite="lax")
 
