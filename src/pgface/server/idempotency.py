@@ -1,9 +1,8 @@
-"""Creating calls that a client may repeat: the second time the first answer comes again.
+"""Calls that a client may repeat with the same key: the second time it gets the first response.
 
-After the Internet-Draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-idempotency-key-header). Keys
-are kept for a day, with the answer, and both go when the user or the photo that it tells of is erased. A refused
-request leaves nothing, so that it can be repeated. Where a process dies in between, the request may be done again after
-a minute.
+See the Internet-Draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-idempotency-key-header). A key and
+its response are kept for a day, or until the user or the photo in the response is deleted. A refused request stores
+nothing, so you can repeat it. If a process dies during a request, it can be repeated after a minute.
 """
 
 from __future__ import annotations
@@ -26,41 +25,40 @@ from pgface.errors import KeyUsedBeforeError, PgfaceError, RequestRepeatedError
 from pgface.server.auth import Caller
 from pgface.server.service import service_of
 
-KEPT: Final = 24 * 3600
-"""Seconds."""
+KEPT_SECONDS: Final = 24 * 3600
 GIVEN_UP_AFTER: Final = 60
-"""Seconds after which a request without an answer is taken for one whose process died."""
+"""Seconds after which the process of a request without a response counts as dead."""
 
 IdempotencyKey = Annotated[
     str | None,
     Header(
         min_length=1,
         max_length=255,
-        description="A random text of the client's, such as a UUID. A request that is repeated with it within a day is "
-        "done once, and answered with the same answer.",
+        description="A random text, such as a UUID. A request that you repeat with the same key within a day is done "
+        "once, and gets the same response.",
     ),
 ]
 
 
 class Created(NamedTuple):
-    """What a call has done."""
+    """What a call created, and the response that reports it."""
 
     status: int
     answer: BaseModel
     user_id: int
-    """Of whom the answer tells: it is kept as long as they are there."""
+    """The user in the response. It is deleted with the user."""
     photo_id: int | None = None
-    """Of what photo, likewise."""
+    """The photo in the response. It is deleted with the photo."""
 
 
 async def once(
     request: Request, caller: Caller | None, key: str | None, act: Callable[[], Awaitable[Created]]
 ) -> JSONResponse:
-    """Do it, or give the answer of the first time.
+    """Do what is asked for, or return the response of the first time.
 
     Raises:
-        RequestRepeatedError: the first time is still under way.
-        KeyUsedBeforeError: the key was given with another request.
+        RequestRepeatedError: the first request is still running.
+        KeyUsedBeforeError: the key was used for another request.
 
     """
     if key is None:
@@ -75,7 +73,7 @@ async def once(
     try:
         done = await act()
     except BaseException:
-        with suppress(PgfaceError):  # the first error is the one to tell of
+        with suppress(PgfaceError):  # the first error is the one to report
             await service.run_db(_give_up, database, asked)
         raise
     content = done.answer.model_dump(mode="json")
@@ -89,24 +87,24 @@ class _Asked:
         self.values: dict[str, Any] = {
             "caller": caller.name if caller else "nobody",
             "key": hashlib.sha256(key.encode()).hexdigest(),
-            # With the client's key, of which nothing is kept that could open it: a body may hold a password.
+            # Keyed with the client's key, which is not stored: a body may contain a password.
             "request": hmac.new(key.encode(), what.encode(), "sha256").hexdigest(),
         }
 
 
 def _begin(database: Database, asked: _Asked) -> tuple[int, Any] | None:
-    """The answer of the first time; None if this is the first time."""
+    """The response of the first time; None if this is the first time."""
     values = asked.values
     with database.transaction() as connection:
-        connection.execute(queries()["forget_idempotent_requests"], {"kept": KEPT})
+        connection.execute(queries()["forget_idempotent_requests"], {"kept": KEPT_SECONDS})
         given_up = {"given_up_after": GIVEN_UP_AFTER}
         begun = connection.execute(queries()["begin_idempotent_request"], values | given_up).fetchone()
         if begun is not None:
-            # Only this one may answer, and not one that was so slow that it was taken for dead.
+            # Only this request may store its response, and not an earlier one that was so slow that it counted as dead.
             values["started_at"] = begun[0]
             return None
     found = database.read("select_idempotent_request", values, row_factory=tuple_row)
-    if not found:  # it was given up just now
+    if not found:  # it was given up at this moment
         raise RequestRepeatedError
     first, status, answer = found[0]
     if first != values["request"]:
@@ -123,15 +121,15 @@ def _answered(database: Database, asked: _Asked, done: Created, content: Any) ->
         with database.transaction() as connection:
             connection.execute(queries()["answer_idempotent_request"], values)
     except PgfaceError:
-        # What was asked for is done, and that is what the client has to know; the user may be erased by now.
+        # The work is done, and the client must learn that. The user may be deleted by now.
         with suppress(PgfaceError):
             _give_up(database, asked)
 
 
-def forget_old_requests(database: Database) -> None:
-    """Remove what is older than a day, also where clients no longer send keys."""
+def delete_old_requests(database: Database) -> None:
+    """Delete requests that are older than a day."""
     with database.transaction() as connection:
-        connection.execute(queries()["forget_idempotent_requests"], {"kept": KEPT})
+        connection.execute(queries()["forget_idempotent_requests"], {"kept": KEPT_SECONDS})
 
 
 def _give_up(database: Database, asked: _Asked) -> None:

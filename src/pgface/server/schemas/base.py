@@ -55,7 +55,7 @@ def _decoded(text: str) -> bytes:
 
 def _text(value: str) -> str:
     if any("\ud800" <= character <= "\udfff" or character == "\0" for character in value):
-        raise ValueError("holds characters that are no text")
+        raise ValueError("contains characters that are not text")
     return value
 
 

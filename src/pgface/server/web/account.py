@@ -1,4 +1,4 @@
-"""My account: photos, sessions, my data, and leaving."""
+"""The account of a logged-in user: photos, sessions, data and deletion."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _PAGE_PHOTOS: Final = 60
 
 
 class OwnPhoto(RequestBody):
-    """A photo of who is logged in."""
+    """A photo of the logged-in user."""
 
     photo: PhotoField
     face: FaceChoice = "only"
@@ -59,7 +59,7 @@ def account_page(
     done: str = "",
     after: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
 ) -> Response:
-    """All on one page."""
+    """Show the account on one page."""
     return render(request, "account.html", **_shown(service, person, after), done=done, wrong=None, several=False)
 
 
@@ -71,7 +71,7 @@ async def add_photo(
     client: ClientDep,
     asked: Annotated[OwnPhoto, body(OwnPhoto)],
 ) -> Response:
-    """From a file, or from the camera, whose script puts it into the same form."""
+    """Enroll a photo from a file, or from the camera, whose script puts it into the same form."""
     try:
         enroll = use_cases.enroll_photo if person.administrator else use_cases.enroll_own_photo
         user_id = person.login.user_id
@@ -85,7 +85,7 @@ async def add_photo(
 
 @router.post("/photos/{photo_id}/delete")
 def delete_photo(service: ServiceDep, person: CurrentUser, client: ClientDep, photo_id: PhotoId) -> Response:
-    """One of my own; where it is gone already, that is as it should be."""
+    """Delete one of the user's photos, if it still exists."""
     with suppress(UnknownPhotoError):
         use_cases.delete_photo(service.gallery, client, person.login.user_id, photo_id)
     return _done("photo-deleted")
@@ -93,17 +93,17 @@ def delete_photo(service: ServiceDep, person: CurrentUser, client: ClientDep, ph
 
 @router.post("/sessions/{login_id}/end")
 def end_session(service: ServiceDep, person: CurrentUser, client: ClientDep, login_id: LoginId) -> Response:
-    """One of my own; this one too."""
+    """End one of the user's sessions, perhaps this one."""
     with suppress(UnknownLoginError):
         service.accounts.end_login(person.login.user_id, login_id, client=client)
-    return _left("logged-out") if login_id == person.login.id else _done("session-ended")
+    return _logged_out("logged-out") if login_id == person.login.id else _done("session-ended")
 
 
 @router.post("/sessions/end")
 def end_all_sessions(service: ServiceDep, person: CurrentUser, client: ClientDep) -> Response:
-    """Everywhere, and here."""
+    """End all of the user's sessions, including this one."""
     service.accounts.log_out_everywhere(person.login.user_id, client=client)
-    return _left("logged-out-everywhere")
+    return _logged_out("logged-out-everywhere")
 
 
 @router.post("/password")
@@ -114,7 +114,7 @@ async def change_password(
     client: ClientDep,
     asked: Annotated[ChangePasswordRequest, body(ChangePasswordRequest, url_encoded=True)],
 ) -> Response:
-    """All other sessions end."""
+    """Change the password. All other sessions end."""
     change = service.accounts.change_password
     try:
         await service.run_hashing(change, person.token, asked.former, asked.new, client=client)
@@ -127,28 +127,28 @@ async def change_password(
 
 @router.get("/data")
 def download_data(service: ServiceDep, person: CurrentUser) -> Response:
-    """All that is kept of me."""
-    service.gallery.user(person.login.user_id)  # an error is a page as long as nothing was sent
+    """Download everything that is stored about the user."""
+    service.gallery.user(person.login.user_id)  # an error must come before the first byte of the archive
     headers = {"Content-Disposition": f'attachment; filename="pgface-{person.login.user_id}.zip"'}
     return StreamingResponse(archive(service, person), media_type="application/zip", headers=headers)
 
 
 @router.get("/face/delete")
 def face_deletion_page(request: Request, service: ServiceDep, person: CurrentUser) -> Response:
-    """Asks once more."""
+    """Ask for confirmation."""
     return render(request, "delete_face.html", user=service.gallery.user(person.login.user_id))
 
 
 @router.post("/face/delete")
 def delete_face(service: ServiceDep, person: CurrentUser, client: ClientDep) -> Response:
-    """Photos and embeddings; the account stays."""
+    """Delete all photos and embeddings. The account stays."""
     use_cases.delete_face(service.gallery, client, person.login.user_id)
     return _done("face-deleted")
 
 
 @router.get("/delete")
 def account_deletion_page(request: Request, person: CurrentUser) -> Response:
-    """Asks for the password."""
+    """Ask for the password."""
     return render(request, "delete_account.html", login=person.login)
 
 
@@ -160,18 +160,18 @@ async def delete_account(
     client: ClientDep,
     asked: Annotated[PasswordRequest, body(PasswordRequest, url_encoded=True)],
 ) -> Response:
-    """Everything."""
+    """Delete the account and everything in it."""
     try:
         await service.run_hashing(service.accounts.erase, person.token, asked.password, client=client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         return refused(
             request, "delete_account.html", error, problem=wrong_password(request, error), login=person.login
         )
-    return _left("account-deleted")
+    return _logged_out("account-deleted")
 
 
 async def _again(request: Request, service: Service, person: UserPrincipal, wrong: str, error: PgfaceError) -> Response:
-    """The page as it was, and what is wrong with one field of it."""
+    """The account page again, with the error of one field."""
     shown = await service.run_db(_shown, service, person, 0)
     several = isinstance(error, SeveralFacesError)
     problem = wrong_password(request, error) if wrong == "former" else explain(request, error)
@@ -196,7 +196,7 @@ def _shown(service: Service, person: UserPrincipal, after: int) -> dict[str, Any
         "user": service.gallery.user(user_id),
         "photos": photos[:_PAGE_PHOTOS],
         "more_after": photos[_PAGE_PHOTOS - 1].id if len(photos) > _PAGE_PHOTOS else None,
-        # This one first, then the newest.
+        # The current one first, then the newest.
         "logins": sorted(service.accounts.logins(user_id), key=lambda login: (login.id != person.login.id, -login.id)),
         "current": person.login.id,
         "addresses": addresses_of_logins(service.gallery.database, user_id),
@@ -207,7 +207,7 @@ def _done(what: str) -> Response:
     return redirect(f"/account?done={what}")
 
 
-def _left(what: str) -> Response:
+def _logged_out(what: str) -> Response:
     response = redirect(f"/login?done={what}")
     clear_login_cookie(response)
     return response

@@ -1,4 +1,4 @@
-"""Logging in by face: the page with the camera, and what its script sends."""
+"""Logging in by face: the page with the camera, and the route for its script."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _scripts = APIRouter()
 
 
 class FaceForm(FaceLoginRequest):
-    """The pictures that answer a challenge, and where their person wants to go."""
+    """The next frames, and the page to go to."""
 
     next: Text = "/"
 
 
 @_pages.get("/login/face")
 def face_page(request: Request, viewer: Viewer, next_path: NextPath = None) -> Response:
-    """Asks for what the policy needs besides the face."""
+    """Show the form of what the policy needs besides the face."""
     if viewer is not None:
         return redirect(local_path(next_path))
     return render(request, "face.html", next=local_path(next_path))
@@ -49,7 +49,7 @@ async def answer_challenge(
     client: ClientDep,
     asked: Annotated[FaceForm, body(FaceForm)],
 ) -> JSONResponse:
-    """As the API's login by face, but the token goes into the cookie; a script is told where to go on."""
+    """Check the next frames, as the API does. The token goes into the cookie, and the script gets the next page."""
     answered = await continue_face_login(service, asked, client)
     if isinstance(answered, Challenge):
         return JSONResponse({"pose": answered.pose, "progress": answered.progress}, 202)

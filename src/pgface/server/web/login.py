@@ -1,4 +1,4 @@
-"""The way in: the beginning, registering, logging in and out, the language, and what the errors mean."""
+"""Registering, logging in and out, the language, and the page of error codes."""
 
 from __future__ import annotations
 
@@ -44,33 +44,33 @@ NextPath = Annotated[str | None, Query(alias="next")]
 
 
 class ChosenLanguage(RequestBody):
-    """What the switch was set to, and on which page."""
+    """A language, and the page to return to."""
 
     language: Text
     next: Text = "/"
 
 
 class LoginForm(LoginRequest):
-    """Somebody who comes by password, and where they want to go."""
+    """An e-mail and a password, and the page to go to."""
 
     next: Text = "/"
 
 
 class RegistrationForm(RegisterRequest):
-    """Somebody new, and where they want to go."""
+    """A new user, and the page to go to."""
 
     next: Text = "/"
 
 
 @router.get("/")
-def beginning(viewer: Viewer) -> Response:
-    """Everybody begins at their own account."""
+def start_page(viewer: Viewer) -> Response:
+    """Redirect to the account, or to the login."""
     return redirect("/account" if viewer else "/login")
 
 
 @router.post("/language")
 async def choose_language(asked: Annotated[ChosenLanguage, body(ChosenLanguage, url_encoded=True)]) -> Response:
-    """Remember it in this browser."""
+    """Keep the language in a cookie."""
     response = redirect(local_path(asked.next))
     if asked.language in NAMES:
         response.set_cookie(COOKIE, asked.language, max_age=_YEAR, secure=True, httponly=True, samesite="lax")
@@ -79,7 +79,7 @@ async def choose_language(asked: Annotated[ChosenLanguage, body(ChosenLanguage, 
 
 @router.get("/login")
 def login_page(request: Request, viewer: Viewer, next_path: NextPath = None, done: str = "") -> Response:
-    """Both ways in; who is in already goes on."""
+    """Show the form. A logged-in user goes on to the next page."""
     if viewer is not None:
         return redirect(local_path(next_path))
     return render(request, "login.html", email="", next=local_path(next_path), done=done, wrong=False)
@@ -92,18 +92,18 @@ async def log_in(
     client: ClientDep,
     asked: Annotated[LoginForm, body(LoginForm, url_encoded=True)],
 ) -> Response:
-    """By e-mail and password."""
+    """Log in by e-mail and password."""
     try:
         login = await log_in_by_password(service, asked, client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         filled_in = {"email": asked.email, "next": local_path(asked.next)}
         return refused(request, "login.html", error, **filled_in, done="", wrong=isinstance(error, LoginRefusedError))
-    return await _entered(request, login, asked.next)
+    return await _logged_in(request, login, asked.next)
 
 
 @router.post("/logout")
 def log_out(service: ServiceDep, viewer: Viewer, client: ClientDep) -> Response:
-    """Here, and in the database, so that a copied cookie is worth nothing."""
+    """End the login in the database too, so that a copied cookie no longer works."""
     if viewer is not None:
         service.accounts.log_out(viewer.token, client=client)
     response = redirect("/login?done=logged-out")
@@ -113,7 +113,7 @@ def log_out(service: ServiceDep, viewer: Viewer, client: ClientDep) -> Response:
 
 @router.get("/register")
 def registration_page(request: Request, service: ServiceDep, viewer: Viewer, next_path: NextPath = None) -> Response:
-    """For somebody new."""
+    """Show the form of a new user."""
     if viewer is not None:
         return redirect("/account")
     _require_open(service)
@@ -127,7 +127,7 @@ async def register(
     client: ClientDep,
     asked: Annotated[RegistrationForm, body(RegistrationForm, url_encoded=True)],
 ) -> Response:
-    """Add them, and log them in."""
+    """Add a user and log them in."""
     _require_open(service)
     try:
         await service.run_hashing(
@@ -137,12 +137,12 @@ async def register(
         filled_in = {"name": asked.name or "", "email": asked.email, "next": local_path(asked.next)}
         return refused(request, "register.html", error, wrong=_wrong_field(error, asked.email), **filled_in)
     login = await log_in_by_password(service, LoginRequest(email=asked.email, password=asked.password), client)
-    return await _entered(request, login, asked.next)
+    return await _logged_in(request, login, asked.next)
 
 
 @router.get("/problems")
 def problems_page(request: Request, _: Viewer) -> Response:
-    """What the codes of the API's errors mean."""
+    """Explain the codes of the API's errors."""
     return render(request, "problems.html", problems=known_problems())
 
 
@@ -160,7 +160,7 @@ def _wrong_field(error: PgfaceError, email: str) -> str | None:
     return "email" if of_email else "name"
 
 
-async def _entered(request: Request, login: NewLogin, next_path: str) -> Response:
+async def _logged_in(request: Request, login: NewLogin, next_path: str) -> Response:
     response = redirect(local_path(next_path))
     await set_login_cookie(response, request, login)
     return response
