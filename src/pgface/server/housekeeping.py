@@ -11,9 +11,9 @@ from pgface.accounts import prune_audit, prune_logins
 from pgface.accounts.attempts import prune_attempts
 from pgface.accounts.challenges import prune_challenges
 from pgface.accounts.devices import prune_devices
+from pgface.accounts.idempotency import delete_old_requests
 from pgface.database.pool import Database
 from pgface.errors import PgfaceError
-from pgface.server.idempotency import delete_old_requests
 from pgface.server.service import Service
 
 _PAUSE: Final = 3600.0
