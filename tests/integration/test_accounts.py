@@ -157,8 +157,8 @@ def test_the_two_refusals_of_a_login_cannot_be_told_apart(
 
 def note_verifications(monkeypatch: pytest.MonkeyPatch, hashed: list[str]) -> None:
     """Note which hashes are computed with; they are computed all the same."""
-    for beginning, compute in passwords._MADE.items():
-        monkeypatch.setitem(passwords._MADE, beginning, _noting(compute, hashed))
+    for beginning, compute in passwords._HASHERS.items():
+        monkeypatch.setitem(passwords._HASHERS, beginning, _noting(compute, hashed))
 
 
 def _noting(compute: Callable[[bytes, str], str | None], hashed: list[str]) -> Callable[[bytes, str], str | None]:

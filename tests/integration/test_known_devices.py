@@ -6,7 +6,7 @@ import pytest
 
 from pgface.accounts import Accounts, Client
 from pgface.accounts.attempts import OF_A_KNOWN_CLIENT, OF_AN_ACCOUNT, OF_AN_ADDRESS
-from pgface.accounts.devices import DAYS, MOST_ACCOUNTS, devices_in, prune_devices, remember_device
+from pgface.accounts.devices import DAYS, MAX_ACCOUNTS, devices_in, prune_devices, remember_device
 from pgface.database.pool import Database
 from pgface.errors import (
     LoginRefusedError,
@@ -81,7 +81,7 @@ def test_devices_are_replaced_and_forgotten(accounts: Accounts, database: Databa
     for _ in range(20):
         remember_device(service, ada.id, Client())
     assert one_of(database, "SELECT count(*) FROM known_devices") == 11
-    assert len(devices_in(".".join("abcdefgh"))) == MOST_ACCOUNTS
+    assert len(devices_in(".".join("abcdefgh"))) == MAX_ACCOUNTS
     accounts.log_out_everywhere(eve.id)
     assert rows_of(database, "SELECT DISTINCT user_id FROM known_devices") == [(ada.id,)]
     token = accounts.log_in(EMAIL, PASSWORD).token

@@ -221,7 +221,7 @@ def hash_parameters() -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _hash_passwords(hash_parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_hashes", PasswordHash((Argon2Hasher(**hash_parameters),)))
-    monkeypatch.setattr(passwords, "_nobodys_hash", cache(passwords._nobodys_hash.__wrapped__))
+    monkeypatch.setattr(passwords, "_decoy_of_own_kind", cache(passwords._decoy_of_own_kind.__wrapped__))
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def enroll_own_photo(
     most = gallery.settings.max_own_photos
     (photos,) = gallery.database.read("count_photos_of_user", {"user_id": user_id}, row_factory=scalar_row)
     if photos >= most:
-        raise GalleryError(f"You have {photos} photos, and may have {most}; delete one first.")
+        raise GalleryError(f"You have {photos} of at most {most} photos. Delete one first.")
     return gallery.enroll(photo, user_id, face=face, by_themselves=True, within=_recording_enrollment(client))
 
 

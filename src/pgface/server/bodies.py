@@ -79,7 +79,7 @@ def body(model: type[B], *, url_encoded: bool = False) -> Any:
             except TimeoutError:
                 raise RequestTooSlowError from None
             except ClientDisconnect:
-                raise RequestError("The connection was closed before the body was there.") from None
+                raise RequestError("The connection was closed before the body had arrived.") from None
             # Decoding base64 and hashing take long for large bodies, and the event loop must not wait.
             check = partial(_checked, model, fields, media_type == JSON, "idempotency-key" in request.headers)
             asked, request.state.fingerprint = await service.run_db(check)

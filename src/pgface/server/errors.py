@@ -64,7 +64,7 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
 _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
     # Instead of the error's own sentence, which is for the operator or names other people.
     errors.UnknownUserError: "There is no such user.",
-    errors.AmbiguousUserError: "Several users have this name; give user_id or email.",
+    errors.AmbiguousUserError: "Several users have this name. Give user_id or email.",
     errors.UnknownPhotoError: "There is no such photo.",
     errors.FaceOfAnotherUserError: "This face already belongs to another user.",
     errors.UnknownKeyError: "There is no such API key, or it was revoked.",
@@ -74,19 +74,23 @@ _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
 HEAD_TOO_LARGE: Final = (
     "head-too-large",
     431,
-    "The headers of this request are too many or too large; send at most 100 headers and 64 KiB.",
+    "The headers of this request are too many or too large. Send at most 100 headers and 64 KiB.",
 )
-INTERNAL: Final = ("internal", 500, "Something went wrong here; the log knows what, by the request's id.")
+INTERNAL: Final = (
+    "internal",
+    500,
+    "Something went wrong in the service. The log has the reason by the request's id.",
+)
 _OF_HTTP: Final = (
     ("invalid-request", 422, "A field is missing, is not known, or has a value that cannot be used."),
     ("not-found", 404, "There is nothing at this path."),
-    ("method-not-allowed", 405, "This path takes other methods; the header `Allow` names them."),
+    ("method-not-allowed", 405, "This path has other methods. The header `Allow` names them."),
     HEAD_TOO_LARGE,
     INTERNAL,
 )
 _OF_LOAD: Final = (errors.ServiceBusyError, errors.WorkTimeoutError)
 """Errors of load, whose sentences clients see."""
-_NOT_NOW: Final = "This does not work at the moment; try again later."
+_NOT_NOW: Final = "This does not work at the moment. Try again later."
 _MAX_FIELDS: Final = 20
 _MAX_FIELD_NAME: Final = 100
 _BUSY_SECONDS: Final = 1

@@ -52,7 +52,7 @@ async def register(
 ) -> JSONResponse:
     """A user whom an administrator has enrolled cannot register. An administrator sets their first password."""
     if service.settings.registration == "closed":
-        raise NotPermittedError("Nobody may register here; an administrator adds people.")
+        raise NotPermittedError("Registration is closed. Ask an administrator to add you.")
 
     async def act() -> Created:
         user = await service.run_hashing(

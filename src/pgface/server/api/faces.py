@@ -86,7 +86,7 @@ def _claimed_user(caller: Caller, asked: VerifyRequest) -> UserRef:
         given = clean_email(asked.email)
     if caller.may("verify"):
         if given is None:
-            raise RequestError("Give user_id, email or name of whom the photo is claimed to be.")
+            raise RequestError("Give user_id, email or name of the user whom the photo is claimed to show.")
         return given
     assert isinstance(caller, UserPrincipal)  # noqa: S101 - require_scope lets in keys only with the scope
     own = caller.login

@@ -147,6 +147,6 @@ def _user_named_in(asked: EnrollByEmailRequest) -> tuple[UserRef, str | None]:
     if asked.email is not None:
         return clean_email(asked.email), asked.name
     if asked.name is None:
-        raise RequestError("Give email or name: whose photo is it?")
+        raise RequestError("Give the email or the name of the person in the photo.")
     person = person_of(asked.name)
     return person.email, person.name

@@ -67,7 +67,7 @@ class AuditEntry(ResponseBody):
             "at": "2026-05-04T09:30:00Z",
             "event": "login by password",
             "outcome": "refused",
-            "reason": "the password is wrong",
+            "reason": "wrong password",
             "actor": None,
             "user_id": 12,
             "key_id": None,

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from pgface.accounts.face_login import MOST_FRAME_BYTES, MOST_FRAMES
+from pgface.accounts.face_login import MAX_FRAME_BYTES, MAX_FRAMES
 from pgface.faces.liveness.head_turns import Pose
 from pgface.server.camera_hints import MAX_HINT_BYTES, Hint
 from pgface.server.schemas.base import (
@@ -88,12 +88,12 @@ class FaceLoginRequest(RequestBody):
 
     model_config = example({"challenge": "mF_9...", "frames": [EXAMPLE_PHOTO] * 2})
 
-    max_file_bytes = MOST_FRAMES * MOST_FRAME_BYTES + 10_000
+    max_file_bytes = MAX_FRAMES * MAX_FRAME_BYTES + 10_000
 
     challenge: Text = Field(max_length=1000, description="The token of the challenge.")
     frames: list[PhotoField] = Field(
         min_length=1,
-        max_length=MOST_FRAMES,
+        max_length=MAX_FRAMES,
         description="The frames since the last ones, about ten a second, in order, not mirrored. Each has at most "
         "500 kB and one megapixel.",
     )

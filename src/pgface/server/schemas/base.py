@@ -50,7 +50,7 @@ def _decoded(text: str) -> bytes:
         data = text.encode("ascii").translate(_STANDARD_ALPHABET, _SPACES).rstrip(b"=")
         return binascii.a2b_base64(data + b"=" * (-len(data) % 4), strict_mode=True)
     except ValueError:  # UnicodeEncodeError and binascii.Error are ValueErrors
-        raise ValueError("must be a file, or its bytes in base64; it is neither") from None
+        raise ValueError("must be a file, or its bytes in base64") from None
 
 
 def _text(value: str) -> str:
