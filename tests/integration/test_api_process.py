@@ -280,7 +280,7 @@ def test_the_log_is_json_without_personal_data(place: Place, photos: Photos, tmp
         requests[0]
     )
     (known,) = [line for line in requests if line["request_id"] == "known-id"]
-    assert (known["operation"], known["status"], known["caller"]) == ("me", 200, f"user {me['id']}")
+    assert (known["operation"], known["status"], known["caller"]) == ("get_me", 200, f"user {me['id']}")
     failures = [line for line in lines if line["level"] == "ERROR"]
     assert failures
     assert all(line["request_id"] == lost.headers["x-request-id"] for line in failures)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from typing import Final
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.rows import scalar_row, tuple_row
@@ -26,7 +25,6 @@ from pgface.accounts.logins import (
     logins_of,
 )
 from pgface.accounts.passwords import even_out, hash_password, own_kind, prove, renewed, require_good_password
-from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
 from pgface.gallery import Gallery
@@ -36,8 +34,6 @@ from pgface.text import email_spellings, same_email
 
 _KINDS_SECONDS: Final = 300.0
 """How long the kinds of hashes are cached. Finding them reads all users."""
-_kinds: WeakKeyDictionary[Database, tuple[float, list[str]]] = WeakKeyDictionary()
-"""The kinds of hashes in each gallery, and when they were read."""
 
 
 class Accounts:
@@ -50,6 +46,8 @@ class Accounts:
         self._gallery = gallery
         self._database = gallery.database
         self._settings = gallery.settings
+        self._kinds: list[str] = []
+        self._kinds_read_at = -_KINDS_SECONDS
 
     def register(self, email: str, password: str, *, name: str | None = None, client: Client | None = None) -> User:
         """Add a user with a password.
@@ -249,7 +247,7 @@ class Accounts:
         proofs = prove(password, blank)
         proof = self._proof(user_id, proofs)
         if user_id is None or proof is None:
-            even_out(password, blank, _kinds_of_hashes(self._database))
+            even_out(password, blank, self._kinds_of_hashes())
             why = "no account has this e-mail" if user_id is None else "wrong password"
             self._record_refusal(event, client, user_id, why)
             raise LoginRefusedError
@@ -259,6 +257,13 @@ class Accounts:
         """The one of these that is the hash of the user's password. Only PostgreSQL sees the stored hash."""
         with self._database.transaction() as connection:
             return _proven(connection, user_id or 0, proofs)
+
+    def _kinds_of_hashes(self) -> list[str]:
+        """The kinds of hashes in the gallery, up to some minutes old."""
+        if time.monotonic() - self._kinds_read_at >= _KINDS_SECONDS:
+            self._kinds = self._database.read("password_kinds", {"but": f"{own_kind()}$"}, row_factory=scalar_row)
+            self._kinds_read_at = time.monotonic()
+        return self._kinds
 
     def _begin(self, account: str | None, client: Client, event: Event) -> Attempt:
         try:
@@ -280,15 +285,6 @@ class _Verified:
     proof: str
     renewed: str | None
     attempt: Attempt
-
-
-def _kinds_of_hashes(database: Database) -> list[str]:
-    """The kinds of hashes in the gallery, up to some minutes old."""
-    read_at, found = _kinds.get(database, (-_KINDS_SECONDS, []))
-    if time.monotonic() - read_at >= _KINDS_SECONDS:
-        found = database.read("password_kinds", {"but": f"{own_kind()}$"}, row_factory=scalar_row)
-        _kinds[database] = time.monotonic(), found
-    return found
 
 
 def is_proof(connection: psycopg.Connection, user_id: int, proof: str) -> bool:

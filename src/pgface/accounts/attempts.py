@@ -30,17 +30,17 @@ class Limit:
     """Seconds after which a failure no longer counts."""
 
 
-OF_AN_ACCOUNT: Final = Limit(free=5, longest=900)
-OF_AN_ADDRESS: Final = Limit(free=30, longest=900)
+ACCOUNT_LIMIT: Final = Limit(free=5, longest=900)
+ADDRESS_LIMIT: Final = Limit(free=30, longest=900)
 """More, because many people may share an address."""
-OF_A_WIDER_NETWORK: Final = Limit(free=120, longest=900)
+WIDER_NETWORK_LIMIT: Final = Limit(free=120, longest=900)
 """For an IPv6 network of /56, which may belong to one customer or to several."""
-OF_A_KNOWN_CLIENT: Final = Limit(free=5, longest=900)
+KNOWN_CLIENT_LIMIT: Final = Limit(free=5, longest=900)
 """For a browser that has logged in to the account before, or an open login. It has its own count: failures of others do
 not lock its owner out, and a stolen cookie gives no more guesses than an account."""
-OF_REGISTRATIONS: Final = Limit(free=20, longest=900)
+REGISTRATION_LIMIT: Final = Limit(free=20, longest=900)
 """For registrations from one address, including successful ones, so that one program cannot fill the service."""
-OF_WIDER_REGISTRATIONS: Final = Limit(free=80, longest=900)
+WIDER_REGISTRATION_LIMIT: Final = Limit(free=80, longest=900)
 """For registrations from an IPv6 network of /56."""
 
 
@@ -71,17 +71,17 @@ def begin_attempt(database: Database, method: Method, account: str | None, clien
         known = None if account is None else _known(connection, account, client)
         if known is not None:
             attempt = Attempt(method, _hidden(known), ())
-            _count(connection, method, _hidden(known), OF_A_KNOWN_CLIENT)
+            _count(connection, method, _hidden(known), KNOWN_CLIENT_LIMIT)
             return attempt
         attempt = Attempt(
             method,
             None if account is None else _hidden(f"account {account}"),
             tuple(_hidden(f"address {network}") for network in client.networks),
         )
-        for address, limit in zip(attempt.addresses, (OF_AN_ADDRESS, OF_A_WIDER_NETWORK), strict=False):
+        for address, limit in zip(attempt.addresses, (ADDRESS_LIMIT, WIDER_NETWORK_LIMIT), strict=False):
             _count(connection, method, address, limit)
         if attempt.account is not None:
-            _count(connection, method, attempt.account, OF_AN_ACCOUNT)
+            _count(connection, method, attempt.account, ACCOUNT_LIMIT)
     return attempt
 
 
@@ -93,7 +93,7 @@ def count_registration(database: Database, client: Client) -> None:
 
     """
     with database.transaction() as connection:
-        for network, limit in zip(client.networks, (OF_REGISTRATIONS, OF_WIDER_REGISTRATIONS), strict=False):
+        for network, limit in zip(client.networks, (REGISTRATION_LIMIT, WIDER_REGISTRATION_LIMIT), strict=False):
             _count(connection, "password", _hidden(f"registrations of {network}"), limit)
 
 
@@ -108,7 +108,7 @@ def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
 def prune_attempts(database: Database) -> int:
     """Delete counts that no longer matter; returns how many rows."""
     with database.transaction() as connection:
-        return connection.execute(queries()["prune_attempts"], {"forgotten": OF_AN_ACCOUNT.forgotten}).rowcount
+        return connection.execute(queries()["prune_attempts"], {"forgotten": ACCOUNT_LIMIT.forgotten}).rowcount
 
 
 def _known(connection: psycopg.Connection, account: str, client: Client) -> str | None:

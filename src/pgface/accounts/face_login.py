@@ -65,11 +65,12 @@ class FaceLogin:
     then it returns where to look next. A refusal does not say why. The audit log does.
     """
 
-    def __init__(self, gallery: Gallery) -> None:
+    def __init__(self, gallery: Gallery, accounts: Accounts | None = None) -> None:
+        """Use a gallery, and the accounts that check its passwords (by default new ones)."""
         self._gallery = gallery
         self._database = gallery.database
         self._settings = gallery.settings
-        self._accounts = Accounts(gallery)
+        self._accounts = accounts or Accounts(gallery)
         self._challenges = Challenges(gallery.database)
 
     def challenge(
@@ -133,22 +134,22 @@ class FaceLogin:
         attempt: FaceAttempt | None = None
         try:
             with self._challenges.taken(token) as attempt:
-                self._look_at(attempt, frames)
+                self._check_frames(attempt, frames)
             if not attempt.head.done:
                 return Challenge(token, attempt.head.pose, attempt.head.progress, attempt.policy)
             return self._finish(attempt, client)
         except PhotoError:  # says what is wrong with the frame, and nothing about the user
-            self._refuse(attempt, client, "a frame cannot be read")
+            self._record_refusal(attempt, client, "a frame cannot be read")
             raise
         except LivenessError as error:
-            self._refuse(attempt, client, str(error))
+            self._record_refusal(attempt, client, str(error))
             raise LoginRefusedError("This login by face was refused.") from None
         except _NotRecognisedError as error:
-            self._refuse(attempt, client, str(error), error.similarity)
+            self._record_refusal(attempt, client, str(error), error.similarity)
             raise LoginRefusedError("This login by face was refused.") from None
         except PgfaceError as error:  # the client disconnected, or the database or the model is not available
             with suppress(PgfaceError):
-                self._refuse(attempt, client, error)
+                self._record_refusal(attempt, client, error)
             raise
 
     def _begin(self, given: str | None, client: Client) -> Attempt:
@@ -165,7 +166,7 @@ class FaceLogin:
         except GalleryError:  # no user has it, or it is not an e-mail
             return None
 
-    def _look_at(self, attempt: FaceAttempt, frames: Sequence[PhotoSource]) -> None:
+    def _check_frames(self, attempt: FaceAttempt, frames: Sequence[PhotoSource]) -> None:
         if attempt.policy != self._settings.login_policy:
             raise LivenessError("The login policy was changed meanwhile.")
         if not 1 <= len(frames) <= MAX_FRAMES:  # before they cost time
@@ -174,14 +175,14 @@ class FaceLogin:
         limits = PhotoLimits(MAX_FRAME_BYTES, MAX_FRAME_PIXELS, self._settings.max_decoded_bytes)
         for frame in frames:
             with open_photo(frame, limits) as photo:
-                (face,) = self._gallery.engine.detect_and_embed(photo.pixels, _only)
+                (face,) = self._gallery.engine.detect_and_embed(photo.pixels, _only_face)
                 compared = attempt.head.see(face)
                 attempt.add(digests.of(photo.pixels, face.embedding))
                 if compared:
-                    self._ask_networks(attempt, photo.pixels, face)
+                    self._score_with_networks(attempt, photo.pixels, face)
         attempt.head.end_step()
 
-    def _ask_networks(self, attempt: FaceAttempt, pixels: RGBImage, face: Face) -> None:
+    def _score_with_networks(self, attempt: FaceAttempt, pixels: RGBImage, face: Face) -> None:
         """Score the frame that completes a look straight ahead with every installed network."""
         for key, detector in self._networks():
             attempt.scores.setdefault(key, []).append(detector.score(pixels, face))
@@ -214,19 +215,19 @@ class FaceLogin:
             record(connection, "login by face", client, user_id=found.user_id, similarity=found.similarity)
         return login
 
-    def _refuse(
+    def _record_refusal(
         self, attempt: FaceAttempt | None, client: Client, reason: str | PgfaceError, similarity: float | None = None
     ) -> None:
         """Record a refusal in the audit log. Frames that show the user's own face are not accepted again."""
         user_id = attempt.user_id if attempt else None
         known = attempt is not None and not isinstance(reason, PgfaceError)
-        shown = self._shown(attempt) if attempt and known else None
+        shown = self._shown_user(attempt) if attempt and known else None
         with self._database.transaction() as connection:
             record(connection, "login by face", client, user_id=user_id, refused=reason, similarity=similarity)
             if attempt is not None and shown is not None:
                 remember(connection, shown, attempt.digests)
 
-    def _shown(self, attempt: FaceAttempt) -> int | None:
+    def _shown_user(self, attempt: FaceAttempt) -> int | None:
         """The user whose face a refused login shows, if it is the user of the given e-mail."""
         try:
             return self._recognise(attempt).user_id
@@ -295,7 +296,7 @@ def _detectors(settings: Settings) -> list[AttackDetector]:
     return load_attack_detectors(settings.models_dir, execution_provider=settings.execution_provider)
 
 
-def _only(found: Sequence[Detection]) -> Sequence[Detection]:
+def _only_face(found: Sequence[Detection]) -> Sequence[Detection]:
     """The only face, before anything is embedded: embedding hundreds of faces would take long."""
     if len(found) != 1:
         raise LivenessError(f"A frame shows {len(found)} faces and not one.")

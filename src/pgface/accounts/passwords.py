@@ -51,13 +51,13 @@ _REST_OF_DECOY: Final = {
 """The salt and the digest of a decoy hash, by the start of its kind. No password for it is known."""
 
 # Hashing takes 64 MB (RFC 9106, section 4, second choice), so no more run at once than there are cores.
-_at_once = BoundedSemaphore(usable_cores())
+_hashing_slots = BoundedSemaphore(usable_cores())
 
 
 @call_after_fork
 def _renew_semaphore() -> None:
-    global _at_once
-    _at_once = BoundedSemaphore(usable_cores())
+    global _hashing_slots
+    _hashing_slots = BoundedSemaphore(usable_cores())
 
 
 _hashes = PasswordHash((Argon2Hasher(),))
@@ -65,7 +65,7 @@ _hashes = PasswordHash((Argon2Hasher(),))
 
 def hash_password(password: str) -> str:
     """The argon2id hash of a new password."""
-    with _at_once:
+    with _hashing_slots:
         return _hashes.hash(_normalised(password))
 
 
@@ -87,7 +87,7 @@ def prove(password: str, blank: str | None) -> list[str]:
     known = blank and kind_of(blank)
     compute = next(made for beginning, made in _HASHERS.items() if (known or "$argon2").startswith(beginning))
     forms = dict.fromkeys((_normalised(password), password))
-    with _at_once:
+    with _hashing_slots:
         made = [compute(form.encode(), blank if blank and known else _decoy_of_own_kind()) for form in forms]
     return [hashed for hashed in made if hashed is not None] if known else []
 

@@ -52,11 +52,12 @@ class Service:
         settings = gallery.settings
         with gallery.database.transaction() as connection:
             timezone = connection.info.timezone
+        accounts = Accounts(gallery)
         anonymous_bytes = settings.max_request_bytes_in_flight // 4
         return cls(
             gallery,
-            Accounts(gallery),
-            FaceLogin(gallery),
+            accounts,
+            FaceLogin(gallery, accounts),
             BoundedExecutor(
                 settings.workers,
                 settings.queue_size,
