@@ -66,7 +66,7 @@ class Accounts:
         client = client or Client()
         email, name = clean_email(email), clean_name(name or email.partition("@")[0])
         if is_reserved(email):  # a stranger would get the photos of the user with this e-mail
-            raise GalleryError(f"The domain of {email} is reserved; give the e-mail at which you get mail.")
+            raise GalleryError(f"The domain of {email} is reserved. Give the e-mail at which you get mail.")
         self._require_good(password, email, name)
         try:
             count_registration(self._database, client)
@@ -163,7 +163,7 @@ class Accounts:
             record(connection, "log out", client or Client(), user_id=user_id)
 
     def log_out_everywhere(self, user: UserRef, *, but: str | None = None, client: Client | None = None) -> int:
-        """End all logins of a user, except the one with the token `but`; returns how many.
+        """End all logins of a user, except the one with the token `but`, and return how many.
 
         Raises:
             UnknownUserError: there is no such user.

@@ -106,7 +106,7 @@ def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
 
 
 def prune_attempts(database: Database) -> int:
-    """Delete counts that no longer matter; returns how many rows."""
+    """Delete counts that no longer matter, and return how many rows."""
     with database.transaction() as connection:
         return connection.execute(queries()["prune_attempts"], {"forgotten": ACCOUNT_LIMIT.forgotten}).rowcount
 

@@ -144,7 +144,7 @@ def addresses_of_logins(database: Database, user_id: int) -> dict[int, str]:
 
 
 def prune_audit(database: Database, days: int) -> int:
-    """Delete rows older than some days; returns how many. The service's role can delete rows of 30 days and older."""
+    """Delete rows older than some days, and return how many. The role of the service keeps 30 days."""
     with database.transaction() as connection:
         ((removed,),) = connection.execute(queries()["prune_audit"], {"days": days}).fetchall()
         return int(removed)

@@ -103,7 +103,7 @@ class Challenges:
         self._database = database
 
     def create(self, attempt: FaceAttempt) -> str:
-        """Store a new attempt; returns its token."""
+        """Store a new attempt, and return its token."""
         token = secrets.token_urlsafe(32)
         row = {"id": token_hash(token), "seconds": SECONDS, "state": _cipher(token).encrypt(attempt.to_bytes())}
         with self._database.transaction() as connection:
@@ -152,7 +152,7 @@ class Challenges:
 
 
 def prune_challenges(database: Database) -> int:
-    """Delete ended challenges; returns how many."""
+    """Delete ended challenges, and return how many."""
     with database.transaction() as connection:
         return connection.execute(queries()["prune_challenges"]).rowcount
 

@@ -30,7 +30,7 @@ class Client:
 
     @property
     def ip(self) -> IPv4Address | IPv6Address | None:
-        """The valid IP address without a port; an IPv4 address if it is mapped to IPv6."""
+        """The valid IP address without a port. A mapped IPv6 address becomes IPv4."""
         written = _WITH_PORT.sub(r"\1\2", self.address or "")
         try:
             found = ip_address(written.partition("%")[0])
@@ -40,7 +40,7 @@ class Client:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The networks that attempts of this client are counted by, the smallest first; empty for the command line.
+        """The networks that attempts of this client are counted by, the smallest first. The command line has none.
 
         All invalid addresses count as one client. A proxy may pass on any text that a client sends, and each text would
         otherwise have its own count.

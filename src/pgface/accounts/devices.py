@@ -32,7 +32,7 @@ def devices_in(cookie: str | None) -> tuple[str, ...]:
 
 
 def remember_device(database: Database, user_id: int, client: Client) -> str:
-    """Make this browser known for a user; returns the new value of its cookie."""
+    """Make this browser known for a user, and return the new value of its cookie."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     there = [token_hash(device) for device in client.devices]
     with database.transaction() as connection:
@@ -51,6 +51,6 @@ def forget_other_devices(connection: psycopg.Connection, user_id: int, but: Iter
 
 
 def prune_devices(database: Database) -> int:
-    """Delete browsers that were not used for `DAYS`; returns how many."""
+    """Delete browsers that were not used for `DAYS`, and return how many."""
     with database.transaction() as connection:
         return connection.execute(queries()["prune_devices"], {"days": DAYS}).rowcount

@@ -79,8 +79,8 @@ class FaceLogin:
         """Begin a login by face. It counts as a failed attempt until it succeeds.
 
         Args:
-            email: the user's e-mail; not with `identify+liveness`.
-            password: the user's password; with `password+face` only.
+            email: the user's e-mail, except with `identify+liveness`.
+            password: the user's password, only with `password+face`.
             client: where the login comes from.
 
         Raises:
@@ -116,7 +116,7 @@ class FaceLogin:
     def answer(
         self, token: str, frames: Sequence[PhotoSource], *, client: Client | None = None
     ) -> Challenge | NewLogin:
-        """Check the next frames; returns the next step, or the login.
+        """Check the next frames, and return the next step, or the login.
 
         The first frame that is not as asked ends the challenge. No frame is kept.
 

@@ -61,7 +61,7 @@ class RepeatableRequest:
         }
 
     def begin(self) -> StoredResponse | None:
-        """Store that the request has begun; returns the response if it was done before.
+        """Store that the request has begun, and return the response if it was done before.
 
         Raises:
             RequestRepeatedError: the first request is still running.

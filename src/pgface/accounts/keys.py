@@ -45,7 +45,7 @@ class ApiKey:
 
 
 def create_key(database: Database, name: str, scopes: Collection[str], client: Client) -> tuple[str, ApiKey]:
-    """Create a key; returns it, and what is stored about it. The key itself is not stored.
+    """Create a key, and return it, and what is stored about it. The key itself is not stored.
 
     The service's role needs the authority of an administrator in `client`. The gallery's owner needs none.
 

@@ -1,4 +1,4 @@
-"""Lists for pages: users with a face, photos with their quality, embeddings, and names for the audit log."""
+"""What pages and metrics show of a gallery: users, photos, embeddings, their numbers, and names in the audit log."""
 
 from __future__ import annotations
 
@@ -55,6 +55,12 @@ class Names:
 
     users: dict[int, str]
     keys: dict[int, str]
+
+
+def gallery_size(database: Database) -> tuple[int, int]:
+    """The numbers of users and embeddings."""
+    ((users, embeddings),) = database.read("gallery_size", row_factory=tuple_row)
+    return users, embeddings
 
 
 def users_with_faces(database: Database, *, text: str | None, after: int, limit: int) -> list[UserWithFace]:

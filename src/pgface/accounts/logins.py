@@ -119,17 +119,17 @@ def logins_of(database: Database, user_id: int) -> list[LoginOfUser]:
 
 
 def end_others(connection: psycopg.Connection, user_id: int, but: str | None) -> int:
-    """End a user's logins, except the one with the token `but`; returns how many."""
+    """End a user's logins, except the one with the token `but`, and return how many."""
     return len(_ended(connection, user_id=user_id, but=but and token_hash(but)))
 
 
 def end_one(connection: psycopg.Connection, user_id: int, login_id: int) -> bool:
-    """End one of a user's logins by its id; returns whether there was one."""
+    """End one of a user's logins by its id, and return whether there was one."""
     return bool(_ended(connection, user_id=user_id, id=login_id))
 
 
 def end_own(connection: psycopg.Connection, token: str) -> int | None:
-    """End the login with this token; returns the id of its user."""
+    """End the login with this token, and return the id of its user."""
     return next(iter(_ended(connection, token=token_hash(token))), None)
 
 
@@ -139,6 +139,6 @@ def _ended(connection: psycopg.Connection, **values: str | int | None) -> list[i
 
 
 def prune_logins(database: Database) -> int:
-    """Delete ended logins; returns how many."""
+    """Delete ended logins, and return how many."""
     with database.transaction() as connection:
         return connection.execute(queries()["prune_tokens"]).rowcount

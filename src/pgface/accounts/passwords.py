@@ -172,7 +172,7 @@ def own_kind() -> str:
 
 
 def kind_of(hashed: str) -> str:
-    """The start of a hash up to its salt; empty for text that is not a hash."""
+    """The start of a hash up to its salt, or empty for text that is not a hash."""
     found = _KIND.match(hashed)
     return found[0] if found else ""
 

@@ -24,7 +24,7 @@ _ADMINISTRATORS_ENROLL: Final = "An administrator enrolls photos here, because a
 
 
 def add_user(gallery: Gallery, client: Client, email: str, name: str | None = None) -> User:
-    """Add a user without a photo and without a password; see `Gallery.add_user`."""
+    """Add a user without a photo and without a password (see `Gallery.add_user`)."""
 
     def record_added(connection: psycopg.Connection, user: User) -> None:
         record(connection, "user added", client, user_id=user.id)
@@ -52,7 +52,7 @@ def enroll_photo(
     face: WhichFace = "only",
     allow_other_user: bool = False,
 ) -> Enrollment:
-    """Enroll the face of a photo; see `Gallery.enroll`."""
+    """Enroll the face of a photo (see `Gallery.enroll`)."""
     recording = _recording_enrollment(client)
     return gallery.enroll(photo, user, name=name, face=face, allow_other_user=allow_other_user, within=recording)
 
@@ -60,7 +60,7 @@ def enroll_photo(
 def enroll_own_photo(
     gallery: Gallery, client: Client, photo: Upload, user_id: int, *, face: WhichFace = "only"
 ) -> Enrollment:
-    """Enroll a photo that a user sends of themselves; see `Gallery.enroll`. They learn nothing of other users.
+    """Enroll a photo that a user sends of themselves (see `Gallery.enroll`). They learn nothing of other users.
 
     Raises:
         NotPermittedError: faces alone log in here, so only administrators enroll photos.

@@ -196,7 +196,7 @@ class _Lingering:
         self._idle = loop.call_later(IDLE_SECONDS, end)
 
     def takes(self, size: int) -> bool:
-        """Count bytes; returns whether they are within the limit."""
+        """Count bytes, and return whether they are within the limit."""
         self._bytes += size
         self._idle.cancel()
         self._idle = self._loop.call_later(IDLE_SECONDS, self._end)

@@ -27,7 +27,7 @@ _REASONS: Final = {
 
 
 def check_health(listening: Listening, timeout: float, *, ready: bool = True) -> str:
-    """Check a service; returns the URL that was requested.
+    """Check a service, and return the URL that was requested.
 
     The certificate is not verified: the request goes to this machine, contains no secret, and uses another name than
     the certificate.

@@ -305,7 +305,7 @@ class ByteBudget:
             self._held += Counter()  # removes requesters that hold nothing
 
     def take(self, size: int, lease: ByteLease) -> None:
-        """Hold more bytes for a lease; see `ByteLease.take`."""
+        """Hold more bytes for a lease (see `ByteLease.take`)."""
         size = min(size, self.total - lease.held)
         others = self._held[lease.requester] - lease.held
         too_many = others > 0 and others + lease.held + size > self.free - size

@@ -13,7 +13,7 @@ from pgface.server.service import Service
 
 
 async def log_in_by_password(service: Service, asked: LoginRequest, client: Client) -> NewLogin:
-    """Log in by e-mail and password; see `Accounts.log_in`.
+    """Log in by e-mail and password (see `Accounts.log_in`).
 
     Raises:
         LoginRefusedError: the e-mail or the password is wrong.
@@ -30,7 +30,7 @@ async def log_in_by_password(service: Service, asked: LoginRequest, client: Clie
 
 
 async def begin_face_login(service: Service, asked: ChallengeRequest, client: Client) -> Challenge:
-    """Begin a login by face; see `FaceLogin.challenge`.
+    """Begin a login by face (see `FaceLogin.challenge`).
 
     Raises:
         LoginRefusedError: the e-mail or the password is wrong.
@@ -47,7 +47,7 @@ async def begin_face_login(service: Service, asked: ChallengeRequest, client: Cl
 
 
 async def continue_face_login(service: Service, asked: FaceLoginRequest, client: Client) -> Challenge | NewLogin:
-    """Check the next frames of a login by face; see `FaceLogin.answer`.
+    """Check the next frames of a login by face (see `FaceLogin.answer`).
 
     Raises:
         LoginRefusedError: the frames do not show what the challenge asks for.

@@ -68,7 +68,7 @@ def serve(listening: Listening, processes: int, settings: Settings, announce: An
 
     Raises:
         SettingsError: the address or the certificate cannot be used.
-        PgfaceError: see `prepare`; or a package is missing.
+        PgfaceError: a package is missing, or an error of `prepare`.
 
     """
     with ExitStack() as kept, termination_as_keyboard_interrupt():

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Final, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
-from psycopg.rows import tuple_row
 from starlette.concurrency import run_in_threadpool
 
 from pgface.accounts import Accounts, Client, FaceLogin
 from pgface.accounts.devices import devices_in
+from pgface.accounts.listings import gallery_size
 from pgface.accounts.tokens import token_hash
 from pgface.database.migrate import require_current
 from pgface.gallery import Gallery
@@ -126,7 +126,7 @@ class Service:
 
     def count_gallery(self) -> None:
         """Set the metrics of the gallery's size."""
-        ((users, embeddings),) = self.gallery.database.read("gallery_size", row_factory=tuple_row)
+        users, embeddings = gallery_size(self.gallery.database)
         metrics.users.set(users)
         metrics.embeddings.set(embeddings)
 

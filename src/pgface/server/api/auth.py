@@ -98,8 +98,8 @@ async def get_hint(service: ServiceDep, asked: Annotated[HintRequest, body(HintR
 async def log_in_by_face(
     service: ServiceDep, client: ClientDep, asked: Annotated[FaceLoginRequest, body(FaceLoginRequest)]
 ) -> TokenResponse | JSONResponse:
-    """Send frames while the status is 202, and look where the response says. A refusal does not say why; the audit log
-    does. No frame is kept."""
+    """Send frames while the status is 202, and look where the response says. A refusal does not say why, and the audit
+    log does. No frame is kept."""
     answered = await continue_face_login(service, asked, client)
     if isinstance(answered, Challenge):
         return JSONResponse(ChallengeResponse.of(answered, service).model_dump(), 202)
@@ -163,7 +163,7 @@ def end_logins(
     client: ClientDep,
     keep_this: Annotated[bool, Query(description="Whether to keep the login of this request.")] = False,
 ) -> EndedLoginsResponse:
-    """Ends all logins; with `keep_this`, all others."""
+    """Ends all logins, or with `keep_this` all others."""
     but = caller.token if keep_this else None
     ended = service.accounts.log_out_everywhere(caller.login.user_id, but=but, client=client)
     return EndedLoginsResponse(ended=ended)

@@ -128,7 +128,7 @@ class ResponseBody(BaseModel):
 class Page(ResponseBody):
     """A part of a list."""
 
-    next_cursor: str | None = Field(default=None, description="The cursor of the next page; null at the end.")
+    next_cursor: str | None = Field(default=None, description="The cursor of the next page. Null at the end.")
 
 
 def example(values: dict[str, Any]) -> ConfigDict:

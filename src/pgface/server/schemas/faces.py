@@ -76,7 +76,7 @@ def _rounded(value: float) -> float:
 
 
 def _points(value: Any) -> Any:
-    """Landmarks of shape (5, 2) as pairs; null for a landmark that the model does not find (NaN)."""
+    """Landmarks of shape (5, 2) as pairs, with null for a landmark that the model does not find (NaN)."""
     if not hasattr(value, "tolist"):
         return value
     return [None if x != x else (round(x, 1), round(y, 1)) for x, y in value.tolist()]
@@ -117,7 +117,7 @@ class Face(ResponseBody):
 
     box: Box
     landmarks: Annotated[list[tuple[float, float] | None], BeforeValidator(_points)] = Field(
-        description="Left eye, right eye, nose, left and right mouth corner, as they lie in the photo; null if the "
+        description="Left eye, right eye, nose, left and right mouth corner, as they lie in the photo. Null if the "
         "model does not find one."
     )
     detection_score: Annotated[float, BeforeValidator(lambda value: round(value, 4))] = Field(
@@ -157,7 +157,7 @@ class IdentifiedFace(Face):
     model_config = example({**example_of(Face), "identified": True, "matches": [example_of(Match)]})
 
     identified: bool
-    matches: list[Match] = Field(description="The users above the threshold, best first; empty for a stranger.")
+    matches: list[Match] = Field(description="The users above the threshold, best first. Empty for a stranger.")
 
     @model_validator(mode="before")
     @classmethod

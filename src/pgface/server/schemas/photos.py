@@ -41,7 +41,7 @@ class EnrollByEmailRequest(EnrollRequest):
     email: Email | None = Field(default=None, description="The user's e-mail. Not needed if a name is given.")
     name: Name | None = Field(
         default=None,
-        description="The name of a user who is added; by default the first part of the e-mail. Without an e-mail it "
+        description="The name of a user who is added. By default the first part of the e-mail. Without an e-mail it "
         "names the user, as a folder's name does for `pgface enroll --folder`: the e-mail is then "
         "`<name>@pgface.invalid`.",
     )

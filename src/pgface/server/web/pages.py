@@ -53,7 +53,7 @@ _WRONG_METHOD = N_("This address does not accept this kind of request.")
 
 
 class PageRoute(APIRoute):
-    """A page. The responses to its errors are pages too; see `error_handlers`."""
+    """A page. The responses to its errors are pages too (see `error_handlers`)."""
 
 
 def require_same_origin(request: Request) -> None:
