@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from pgface.cli.commands import app
 from pgface.server.app import create_app
 from pgface.server.errors import known_problems
-from pgface.server.openapi import operations
+from pgface.server.openapi import operations, schema_of
 from pgface.settings import Settings
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -65,23 +65,31 @@ def openapi() -> str:
 
 _HTTP_API = """# The REST API
 
-Generated from the code by `make docs`. [openapi.json](openapi.json) has everything that a body or an answer holds, with
-examples; a running service has it at `/api/v1/openapi.json`.
+Generated from the code by `make docs`. [openapi.json](openapi.json) describes every body and every response, with
+examples. A running service has the same document at `/api/v1/openapi.json`.
 
-Who calls says so with `Authorization: Bearer ...`: programs with an API key (`pgface keys create`), people with the
-token of a login. A photo comes as a file in multipart/form-data, or in base64 in JSON. Calls that create something take
-an `Idempotency-Key`, and may be repeated with it. Lists come by the page: `next_cursor` of one is the `cursor` of the
-next."""
+Send credentials as `Authorization: Bearer ...`. Programs use an API key (`pgface keys create`), and users the token of
+a login.
+
+- **Photos** are files in multipart/form-data, with or without a file name, or base64 in JSON. The base64 may use the
+  standard alphabet or the one for URLs, with or without line breaks and padding. A `data:` URL works too.
+- **JSON** is in UTF-8. Unknown fields are refused.
+- **Idempotency**: calls that create something accept the header `Idempotency-Key`. You can repeat such a call with the
+  same key, and it is done once.
+- **Pages**: send the `next_cursor` of a page as the `cursor` of the next one.
+
+If an error has the code `several-faces`, crop the photo to one person, or send the field `face` with the value
+`largest`."""
 _PROBLEMS = """
 ## Problems
 
-An error is a problem of RFC 9457, `application/problem+json`: `code` stays the same and is for programs, `detail` is a
-sentence for people, `errors` names the fields that cannot be used, and by `request_id`, which is also in the header
-`X-Request-Id`, the log knows the request.
+An error is a problem of RFC 9457, `application/problem+json`. `code` does not change between versions and is for
+programs. `detail` is a sentence for people. `errors` names the fields that cannot be used. `request_id` identifies the
+request in the log, and is also the header `X-Request-Id`.
 
-What is the service's own fault has one sentence whatever it is, and the log knows more: 503 with another code than
-`service-busy` or `work-timeout` says that the database, the model or the disk is away, and 500 that pgface has a fault.
-If a body is refused before it has arrived, the connection may be closed after the answer.
+If the service itself fails, the problem does not say why, and the log does. The status is 503 if the database, the
+model or the disk is not available, and 500 if pgface has a bug. If a body is refused before it has arrived, the
+connection may be closed after the response.
 
 | code | status | what |
 |---|---|---|"""
@@ -92,14 +100,10 @@ def http_api() -> str:
     document = create_app().openapi()
     lines = [_HTTP_API]
     for tag in document["tags"]:
-        title = tag["name"].capitalize()
-        lines += ["", f"## {title}", "", tag["description"], "", "| | what | who may |", "|---|---|---|"]
+        lines += ["", f"## {tag['name'].capitalize()}", "", tag["description"]]
         for method, path, operation in operations(document):
             if operation["tags"] == [tag["name"]]:
-                summary = operation["summary"]
-                what = f"{summary}{'' if summary.endswith(('?', ')')) else '.'} {operation['description']}"
-                lines.append(f"| `{method} {path}` | {what} | {operation['x-callers']} |")
-    lines += list(_fields(document))
+                lines += _operation(document, f"{method} {path}", operation)
     lines.append(_PROBLEMS)
     told = [
         problem
@@ -110,35 +114,51 @@ def http_api() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fields(document: dict[str, Any]) -> Iterator[str]:
-    """The fields of every body and of every query, with their types, limits and defaults."""
-    yield _FIELDS
-    for method, path, operation in operations(document):
-        body: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
-        schema = (next(iter(body.values())) if body else {}).get("schema", {})
-        rows = [
-            _row(name, field, name in schema.get("required", ()))
-            for name, field in schema.get("properties", {}).items()
-        ]
-        rows += [
-            _row(asked["name"], asked["schema"] | asked, asked.get("required", False), _PLACES[asked["in"]])
-            for asked in operation.get("parameters", ())
-            if asked["in"] in _PLACES
-        ]
-        if rows:
-            yield from ("", f"### `{method} {path}`", "")
-            if body:
-                yield from (f"The body is {' or '.join(f'`{kind}`' for kind in body)}.", "")
-            yield from ("| field | what it takes | default | what it is |", "|---|---|---|---|", *rows)
-        if "example" in (given := body.get("application/json", {})):
-            yield from ("", "```json", json.dumps(given["example"], ensure_ascii=False), "```")
+def _operation(document: dict[str, Any], address: str, operation: dict[str, Any]) -> Iterator[str]:
+    """The section of an operation: who may call it, what it takes, and how it responds."""
+    yield from ("", f"### {operation['summary']}", "", f"`{address}`", "", operation["description"])
+    yield from ("", f"Who may call it: {operation['x-callers']}.")
+    body: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
+    schema = schema_of(document, body["application/json"]) if body else {}
+    rows = [
+        _row(name, field, name in schema.get("required", ())) for name, field in schema.get("properties", {}).items()
+    ]
+    rows += [
+        _row(asked["name"], asked["schema"] | asked, asked.get("required", False), _PLACES[asked["in"]])
+        for asked in operation.get("parameters", ())
+        if asked["in"] in _PLACES
+    ]
+    if body:
+        yield from ("", f"The body is {' or '.join(f'`{kind}`' for kind in body)}.")
+    if rows:
+        yield from ("", "| field | type | default | description |", "|---|---|---|---|", *rows)
+    for example in schema.get("examples", ()):
+        yield from ("", "```json", _json(example), "```")
+    for status, response in operation["responses"].items():
+        if "$ref" not in response:
+            yield from _response(document, status, response)
+    errors = [f"`{status}`" for status, response in operation["responses"].items() if "$ref" in response]
+    yield from ("", f"Errors: {', '.join(errors)}.")
+
+
+def _response(document: dict[str, Any], status: str, response: dict[str, Any]) -> Iterator[str]:
+    yield from ("", f"`{status}`: {response['description']}")
+    content = response.get("content", {}).get("application/json")
+    if content and status != "503":
+        for example in schema_of(document, content)["examples"]:
+            yield from ("", "```json", _json(example), "```")
+
+
+def _json(value: Any) -> str:
+    line = json.dumps(value, ensure_ascii=False)
+    return line if len(line) <= _MAX_LINE else json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _row(name: str, field: dict[str, Any], required: bool, place: str = "") -> str:
     kinds = [one for one in field.get("anyOf", [field]) if one.get("type") != "null"]
     default = field.get("default")
     shown = "required" if required else "" if default is None else f"`{json.dumps(default)}`"
-    what = f"{place} {field.get('description', _MEANINGS.get(name, ''))}".strip()
+    what = f"{place} {field.get('description', '')}".strip()
     return f"| `{name}` | {' or '.join(map(_kind, kinds))} | {shown} | {what} |"
 
 
@@ -169,28 +189,7 @@ def _plain(number: float) -> str:
 _ONE = {"characters": "character", "entries": "entry"}
 _PLACES = {"query": "In the query.", "header": "A header."}
 _KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
-_MEANINGS = {
-    "photo": "The photo.",
-    "other": "The other photo.",
-    "frame": "A picture of the camera.",
-    "email": "The user's e-mail.",
-    "password": "The user's password.",
-    "former": "The password until now.",
-    "new": "The new password.",
-    "name": "The user's name; of a key, what it is for.",
-    "scopes": "What the key may do.",
-    "user_id": "The user's id.",
-    "token": "The token to look at.",
-}
-_FIELDS = """
-## What requests take
-
-A field that is not listed is refused. A photo is a file in a form, with or without a file name, or base64 in JSON. The
-base64 may be of the usual alphabet or of the one for URLs, with or without line breaks and padding, or a `data:` URL.
-JSON is in UTF-8.
-
-If an answer has the code `several-faces`, crop the photo to one person, or send the field `face` with the value
-`largest`."""
+_MAX_LINE = 100
 
 # What depends on the machine is said in words.
 _DEFAULTS = {

@@ -157,8 +157,8 @@ def test_the_two_refusals_of_a_login_cannot_be_told_apart(
 
 def note_verifications(monkeypatch: pytest.MonkeyPatch, hashed: list[str]) -> None:
     """Note which hashes are computed with; they are computed all the same."""
-    for beginning, compute in passwords._MADE.items():
-        monkeypatch.setitem(passwords._MADE, beginning, _noting(compute, hashed))
+    for beginning, compute in passwords._HASHERS.items():
+        monkeypatch.setitem(passwords._HASHERS, beginning, _noting(compute, hashed))
 
 
 def _noting(compute: Callable[[bytes, str], str | None], hashed: list[str]) -> Callable[[bytes, str], str | None]:
@@ -312,7 +312,7 @@ def test_an_address_learns_of_few_emails_whether_they_are_taken(accounts: Accoun
     with gallery.database.transaction() as connection:
         registrations = attempts_module._hidden(f"registrations of {HOME.address}")  # which have a limit of their own
         connection.execute("DELETE FROM login_attempts WHERE subject = %s", (registrations,))
-        connection.execute("UPDATE login_attempts SET failures = %s", (attempts_module.OF_AN_ADDRESS.free - 1,))
+        connection.execute("UPDATE login_attempts SET failures = %s", (attempts_module.ADDRESS_LIMIT.free - 1,))
     with pytest.raises(DuplicateEmailError):
         accounts.register(EMAIL, PASSWORD, client=HOME)
     for email in (EMAIL, "other@example.org"):
@@ -495,7 +495,7 @@ def test_an_email_that_nobody_has_is_limited_all_the_same(accounts: Accounts) ->
 def test_an_address_that_tries_many_accounts(
     accounts: Accounts, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts_module, "OF_AN_ADDRESS", Limit(free=3, longest=900))
+    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", Limit(free=3, longest=900))
     accounts.register(EMAIL, PASSWORD)
     for number in range(3):
         with pytest.raises(LoginRefusedError):
@@ -508,7 +508,7 @@ def test_an_address_that_tries_many_accounts(
 
 
 def test_a_good_login_does_not_wash_its_address_clean(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts_module, "OF_AN_ADDRESS", Limit(free=3, longest=900))
+    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", Limit(free=3, longest=900))
     accounts.register(EMAIL, PASSWORD)
     for number in range(3):
         accounts.log_in(EMAIL, PASSWORD, client=HOME)

@@ -36,7 +36,7 @@ def refused(api: Served) -> Iterator[Any]:
 
     yield send
     assert api.contents() == before
-    free = api.service.bodies.free + api.service.bodies_of_strangers.free
+    free = api.service.body_budget.free + api.service.anonymous_body_budget.free
     assert free == api.gallery.settings.max_request_bytes_in_flight
 
 
@@ -338,9 +338,9 @@ def test_a_large_body_is_refused_at_its_header(refused: Any) -> None:
 
 def test_who_is_not_logged_in_takes_nothing_from_who_is(api: Served, photos: Photos) -> None:
     program = api.key("identify")
-    strangers = api.service.bodies_of_strangers
-    with strangers.share() as share:
-        share.take(strangers.total)
+    strangers = api.service.anonymous_body_budget
+    with strangers.lease() as lease:
+        lease.take(strangers.total)
         login = {"email": "a@example.org", "password": "x"}
         busy = api.client.post(f"{V1}/auth/login", json=login)
         assert code_of(busy, 503) == "service-busy"

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pgface.server.connections import MOST_DISCARDED_BYTES
+from pgface.server.connections import MAX_DISCARDED_BYTES
 from pgface.settings import MEBI
 from support.embedded_server import eventually
 from support.galleries import ODD_SCHEMA
@@ -116,7 +116,7 @@ def test_a_body_without_a_length_is_refused_at_the_limit(service: Running, place
             except (ConnectionResetError, BrokenPipeError):
                 pass
             # It reads on so that the client sees the answer, and some more fit into the buffers of both sides.
-            assert sent <= most + MOST_DISCARDED_BYTES // MEBI, path
+            assert sent <= most + MAX_DISCARDED_BYTES // MEBI, path
     with service.connect() as connection:
         connection.sendall(head("/auth/login", JSON, "Transfer-Encoding: chunked") + chunk[:70_000])
         assert answer_of(connection)[0] == 413
@@ -280,7 +280,7 @@ def test_the_log_is_json_without_personal_data(place: Place, photos: Photos, tmp
         requests[0]
     )
     (known,) = [line for line in requests if line["request_id"] == "known-id"]
-    assert (known["operation"], known["status"], known["caller"]) == ("me", 200, f"user {me['id']}")
+    assert (known["operation"], known["status"], known["caller"]) == ("get_me", 200, f"user {me['id']}")
     failures = [line for line in lines if line["level"] == "ERROR"]
     assert failures
     assert all(line["request_id"] == lost.headers["x-request-id"] for line in failures)

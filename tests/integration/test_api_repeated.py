@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from pgface.accounts import idempotency
 from pgface.gallery import Gallery
 from pgface.results import Enrollment
-from pgface.server import idempotency
 from support.photos import Photos
 from support.web_service import PASSWORD, V1, Served, base64_of, code_of, enroll_own, file
 

@@ -12,7 +12,11 @@ from httpx2 import Response
 from pydantic import BaseModel, ValidationError
 
 from pgface.server.field_errors import sentence_of
-from pgface.server.requests import FaceAnswer, NewKey, NewPhoto, NewUser, Probe
+from pgface.server.schemas.admin import CreateKeyRequest
+from pgface.server.schemas.auth import FaceLoginRequest
+from pgface.server.schemas.faces import IdentifyRequest
+from pgface.server.schemas.photos import EnrollRequest
+from pgface.server.schemas.users import CreateUserRequest
 from support.photos import Photos
 from support.sentences import api as says
 from support.web_service import V1, Served, base64_of
@@ -148,15 +152,15 @@ def test_what_is_wrong_is_said_in_our_own_words(api: Served) -> None:
 
 
 WRONG: list[tuple[type[BaseModel], dict[str, object]]] = [
-    (NewUser, {}),
-    (NewUser, {"email": 1, "name": "x" * 300, "x": 1}),
-    (NewPhoto, {"photo": 1, "face": "x", "allow_other_user": 3}),
-    (Probe, {"photo": "AAAA", "top": 0, "threshold": float("nan")}),
-    (Probe, {"photo": "AAAA", "top": 1.5, "threshold": "x"}),
-    (Probe, {"photo": "AAAA", "top": 10**30, "threshold": -3}),
-    (FaceAnswer, {"challenge": "x" * 2000, "frames": ["AAAA"] * 200}),
-    (FaceAnswer, {"challenge": "\ud800", "frames": "AAAA"}),
-    (NewKey, {"name": None, "scopes": []}),
+    (CreateUserRequest, {}),
+    (CreateUserRequest, {"email": 1, "name": "x" * 300, "x": 1}),
+    (EnrollRequest, {"photo": 1, "face": "x", "allow_other_user": 3}),
+    (IdentifyRequest, {"photo": "AAAA", "top": 0, "threshold": float("nan")}),
+    (IdentifyRequest, {"photo": "AAAA", "top": 1.5, "threshold": "x"}),
+    (IdentifyRequest, {"photo": "AAAA", "top": 10**30, "threshold": -3}),
+    (FaceLoginRequest, {"challenge": "x" * 2000, "frames": ["AAAA"] * 200}),
+    (FaceLoginRequest, {"challenge": "\ud800", "frames": "AAAA"}),
+    (CreateKeyRequest, {"name": None, "scopes": []}),
 ]
 
 

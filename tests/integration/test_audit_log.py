@@ -33,7 +33,7 @@ def test_refusals_that_are_alike_are_one_row(
         with pytest.raises((LoginRefusedError, TooManyAttemptsError)):
             accounts.log_in(f"nobody{number}@example.org", "x", client=Client(address=f"2001:db8::{number:x}"))
     refused = [entry for entry in read_audit(database) if entry.outcome == "refused"]
-    assert {entry.reason for entry in refused} == {"nobody has this e-mail", "too many attempts"}
+    assert {entry.reason for entry in refused} == {"no account has this e-mail", "too many attempts"}
     assert len(refused) <= 4  # two, or four about the full hour
     assert sum(entry.count for entry in refused) == 300
     assert all(entry.last_at and entry.last_at >= entry.at for entry in refused)
@@ -44,12 +44,12 @@ def test_what_matters_is_told_one_by_one_and_no_more_than_so_often(database: Dat
         with database.transaction() as connection:
             record(connection, event, Client(address=f"192.0.{number // 250}.{number % 250}"), **how)  # type: ignore[arg-type]
 
-    note("login by password", 7, user_id=1, refused="the password is wrong")
+    note("login by password", 7, user_id=1, refused="wrong password")
     for _ in range(3):  # what was done is told each time
         note("password change", 7, user_id=1)
     for number in range(1200):  # as by many machines that work together
-        note("login by password", number, user_id=None, refused="nobody has this e-mail")
-    note("login by password", 9, user_id=1, refused="the password is wrong")
+        note("login by password", number, user_id=None, refused="no account has this e-mail")
+    note("login by password", 9, user_id=1, refused="wrong password")
     for _ in range(150):
         note("log out", 8, user_id=5)
     entries = read_audit(database, limit=5000)

@@ -17,7 +17,7 @@ import httpx2 as httpx
 import pytest
 import requests
 
-from pgface.server.connections import IDLE_SECONDS, MOST_DISCARDED_BYTES
+from pgface.server.connections import IDLE_SECONDS, MAX_DISCARDED_BYTES
 from pgface.settings import MEBI
 from support.web_service import V1, Headers, Place, Running, gallery_for_a_process, running
 
@@ -175,7 +175,7 @@ def test_one_that_goes_on_slowly_is_closed(service: Running, refused: tuple[Head
 
 
 def test_one_that_goes_on_for_ever_is_closed(service: Running, place: Place) -> None:
-    size = 10 * MOST_DISCARDED_BYTES
+    size = 10 * MAX_DISCARDED_BYTES
     sent = 0
     with service.connect() as connection:
         connection.sendall(head_of(place.key("identify"), size))
@@ -183,7 +183,7 @@ def test_one_that_goes_on_for_ever_is_closed(service: Running, place: Place) -> 
             while sent < size:
                 connection.sendall(bytes(MEBI))
                 sent += MEBI
-    assert sent < 2 * MOST_DISCARDED_BYTES
+    assert sent < 2 * MAX_DISCARDED_BYTES
 
 
 def test_one_that_sends_nothing_more_is_closed(service: Running, refused: tuple[Headers, int, int]) -> None:

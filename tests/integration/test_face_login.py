@@ -517,7 +517,7 @@ def test_a_login_that_succeeds_is_no_attempt_in_vain(people: Gallery, head_of: H
 
 
 def test_hints_are_counted(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(challenges, "MOST_HINTS", 3)
+    monkeypatch.setattr(challenges, "MAX_HINTS", 3)
     login = of_policy(people, "face+liveness")
     token = login.challenge(email=EMAIL).token
     for _ in range(3):

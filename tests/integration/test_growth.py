@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pgface.accounts import Accounts, Client
-from pgface.accounts.attempts import OF_A_WIDER_NETWORK, OF_AN_ADDRESS, OF_REGISTRATIONS
+from pgface.accounts.attempts import ADDRESS_LIMIT, REGISTRATION_LIMIT, WIDER_NETWORK_LIMIT
 from pgface.errors import GalleryError, LoginRefusedError, TooManyAttemptsError
 from pgface.gallery import Gallery
 from pgface.gallery.enroll_folder import person_of
@@ -26,12 +26,12 @@ def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_address_cannot_register_without_end(gallery: Gallery) -> None:
     accounts, home = Accounts(gallery), Client(address="192.0.2.7")
-    for number in range(OF_REGISTRATIONS.free):
+    for number in range(REGISTRATION_LIMIT.free):
         accounts.register(f"user{number}@example.org", PASSWORD, client=home)
     for _ in range(3):
         with pytest.raises(TooManyAttemptsError):
             accounts.register("one.more@example.org", PASSWORD, client=home)
-    assert len(gallery.users()) == OF_REGISTRATIONS.free
+    assert len(gallery.users()) == REGISTRATION_LIMIT.free
     accounts.register("neighbour@example.org", PASSWORD, client=Client(address="192.0.2.8"))
 
 
@@ -48,10 +48,10 @@ def test_the_address_of_somebody_without_mail_cannot_be_taken_over(gallery: Gall
 @pytest.mark.parametrize(
     ("address", "limit"),
     [
-        ("no address, number {}", OF_AN_ADDRESS.free),
-        ("192.0.2.7:{}", OF_AN_ADDRESS.free),
-        ("2001:db8:0:1::{:x}", OF_AN_ADDRESS.free),
-        ("2001:db8:0:{:x}::1", OF_A_WIDER_NETWORK.free),
+        ("no address, number {}", ADDRESS_LIMIT.free),
+        ("192.0.2.7:{}", ADDRESS_LIMIT.free),
+        ("2001:db8:0:1::{:x}", ADDRESS_LIMIT.free),
+        ("2001:db8:0:{:x}::1", WIDER_NETWORK_LIMIT.free),
     ],
     ids=["claims", "ports", "addresses of a network", "networks of a customer"],
 )

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from pgface.server.connections import MOST_HEAD_BYTES, MOST_HEADERS
+from pgface.server.connections import MAX_HEAD_BYTES, MAX_HEADERS
 from pgface.settings import MEBI
 from support.embedded_server import eventually
 from support.pictures import encoded
@@ -54,11 +54,11 @@ START = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     ("head", "status"),
     [
         (START + b"\r\n", 200),
-        (START + b"X: y\r\n" * (MOST_HEADERS - 2) + b"\r\n", 200),
-        (START + b"X: y\r\n" * (MOST_HEADERS - 1) + b"\r\n", 431),
-        (START + b"X: " + b"y" * (MOST_HEAD_BYTES - 200) + b"\r\n\r\n", 200),
-        (START + b"X: " + b"y" * MOST_HEAD_BYTES + b"\r\n\r\n", 431),
-        (START.replace(b"/healthz", b"/healthz?" + b"y" * MOST_HEAD_BYTES) + b"\r\n", 431),
+        (START + b"X: y\r\n" * (MAX_HEADERS - 2) + b"\r\n", 200),
+        (START + b"X: y\r\n" * (MAX_HEADERS - 1) + b"\r\n", 431),
+        (START + b"X: " + b"y" * (MAX_HEAD_BYTES - 200) + b"\r\n\r\n", 200),
+        (START + b"X: " + b"y" * MAX_HEAD_BYTES + b"\r\n\r\n", 431),
+        (START.replace(b"/healthz", b"/healthz?" + b"y" * MAX_HEAD_BYTES) + b"\r\n", 431),
     ],
     ids=["few", "many", "too many", "large", "too large", "a long path"],
 )

@@ -16,7 +16,7 @@ import pytest
 
 from pgface.accounts import Accounts, read_audit
 from pgface.gallery import Gallery
-from pgface.server.bodies import SMALL
+from pgface.server.bodies import MAX_FIELD_BYTES
 from pgface.settings import MEBI, Settings
 from support.certificates import make_certificate
 from support.commands import environment_of
@@ -151,7 +151,7 @@ def test_the_proxy_of_the_page(proxy: object, gallery: Gallery, service: Served,
                 assert client.post("/language", data=form, headers={"Origin": origin}).status_code == status
 
             # The largest request that the service takes comes through, and is refused there.
-            body = b" " * (2 * 30 * MEBI * 4 // 3 + 8 + SMALL)
+            body = b" " * (2 * 30 * MEBI * 4 // 3 + 8 + MAX_FIELD_BYTES)
             headers = {"Content-Type": "application/json"}
             answer = client.post("/api/v1/compare", content=body, headers=headers)
             assert (answer.status_code, answer.json()["code"]) == (401, "not-authenticated")

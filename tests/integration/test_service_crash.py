@@ -14,10 +14,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from pgface.accounts import Client, create_key
+from pgface.accounts.idempotency import GIVEN_UP_AFTER
 from pgface.gallery import Gallery
 from pgface.gallery.enroll_folder import person_of
 from pgface.gallery.photo_inventory import take_inventory
-from pgface.server.idempotency import GIVEN_UP_AFTER
 from pgface.settings import Settings
 from support.embedded_server import eventually
 from support.enrollers import Enrollers, Job

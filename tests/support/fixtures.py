@@ -28,7 +28,7 @@ from pgface.database.embedded import cluster
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.pool import Database, connected
 from pgface.database.roles import grant_reader, grant_service
-from pgface.faces import liveness
+from pgface.faces.liveness import head_turns
 from pgface.gallery import Gallery
 from pgface.settings import MEBI, Settings
 from support.commands import Run, environment_of, runner
@@ -221,14 +221,14 @@ def hash_parameters() -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _hash_passwords(hash_parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_hashes", PasswordHash((Argon2Hasher(**hash_parameters),)))
-    monkeypatch.setattr(passwords, "_nobodys_hash", cache(passwords._nobodys_hash.__wrapped__))
+    monkeypatch.setattr(passwords, "_decoy_of_own_kind", cache(passwords._decoy_of_own_kind.__wrapped__))
 
 
 @pytest.fixture
 def short_courses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logins by face of two turns, one to each side: these take a second, and work as others do."""
-    monkeypatch.setattr(liveness, "COUNTS", (2,))
-    monkeypatch.setattr(liveness, "HOLDS", (2,))
+    monkeypatch.setattr(head_turns, "COUNTS", (2,))
+    monkeypatch.setattr(head_turns, "HOLDS", (2,))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def held() -> set[str]:
 
 def told_by_accounts() -> set[str]:
     """What pages show as accounts say it: events and reasons of the audit log, and refusals of keys."""
-    found = {f"A key needs a scope; choose of {', '.join(SCOPES)}."}
+    found = {f"A key needs a scope. Choose from {', '.join(SCOPES)}."}
     for module in Path(str(resources.files(accounts))).glob("*.py"):
         constants = (node.value for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Constant))
         found |= {value for value in constants if isinstance(value, str)}

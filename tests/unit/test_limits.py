@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from pgface.errors import ServiceBusyError, WorkCancelledError, WorkTimeoutError
 from pgface.faces.cancellation import check_work
 from pgface.server import metrics
-from pgface.server.limits import Asker, BodyBudget, WorkPool, asker
+from pgface.server.limits import BoundedExecutor, ByteBudget, Requester, requester
 
 
 class Pool:
@@ -27,7 +27,7 @@ class Pool:
         registry = CollectorRegistry()
         self.waiting = Gauge("waiting", "x", registry=registry)
         self.working = Gauge("working", "x", registry=registry)
-        self.pool = WorkPool(1, 1, waiting=self.waiting, working=self.working)
+        self.pool = BoundedExecutor(1, 1, waiting=self.waiting, working=self.working)
         self.begun = threading.Semaphore(0)
         self.gate = threading.Semaphore(0)
 
@@ -145,9 +145,9 @@ class Client:
     async def _until_gone(self) -> None:
         await self._gone.wait()
 
-    def ask(self, pool: WorkPool, work: Callable[[], Any]) -> asyncio.Task[Any]:
+    def ask(self, pool: BoundedExecutor, work: Callable[[], Any]) -> asyncio.Task[Any]:
         async def run() -> Any:
-            asker.set(Asker(lambda: self.name, self._until_gone))
+            requester.set(Requester(lambda: self.name, self._until_gone))
             return await pool.run(work)
 
         return asyncio.create_task(run())
@@ -159,7 +159,7 @@ class Log:
     def __init__(self, workers: int, queue_size: int, **options: Any) -> None:
         registry = CollectorRegistry()
         waiting, working = (Gauge(name, "x", registry=registry) for name in ("waiting", "working"))
-        self.pool = WorkPool(workers, queue_size, waiting=waiting, working=working, **options)
+        self.pool = BoundedExecutor(workers, queue_size, waiting=waiting, working=working, **options)
         self.begun: list[str] = []
         self.open = threading.Event()
 
@@ -276,10 +276,10 @@ def test_closing_ends_what_is_in_work() -> None:
 
 
 def test_bytes_of_bodies() -> None:
-    budget = BodyBudget(10)
-    with budget.share("a") as one:
+    budget = ByteBudget(10)
+    with budget.lease("a") as one:
         one.take(4)
-        with budget.share("b") as other:
+        with budget.lease("b") as other:
             other.take(6)
             with pytest.raises(ServiceBusyError):
                 other.take(1)
@@ -292,21 +292,21 @@ def test_bytes_of_bodies() -> None:
 
 
 def test_two_askers_with_many_bodies_leave_bytes_for_a_third() -> None:
-    budget = BodyBudget(100)
+    budget = ByteBudget(100)
     with ExitStack() as stack:
         for name in ("a", "b"):
             for _ in range(20):
                 with suppress(ServiceBusyError):
-                    stack.enter_context(budget.share(name)).take(10)
+                    stack.enter_context(budget.lease(name)).take(10)
         assert budget.free >= 20
-        with budget.share("c") as third:
+        with budget.lease("c") as third:
             third.take(20)
     assert budget.free == 100
 
 
 def test_of_more_than_there_are_at_all_one_holds_all() -> None:
-    budget = BodyBudget(10)
-    with budget.share("a") as one, budget.share("b") as other:
+    budget = ByteBudget(10)
+    with budget.lease("a") as one, budget.lease("b") as other:
         one.take(8)
         one.take(100)
         one.take(100)
@@ -317,11 +317,11 @@ def test_of_more_than_there_are_at_all_one_holds_all() -> None:
 
 
 def test_bytes_come_back_after_an_error() -> None:
-    budget = BodyBudget(10)
+    budget = ByteBudget(10)
 
     def fail() -> None:
-        with budget.share() as share:
-            share.take(10)
+        with budget.lease() as lease:
+            lease.take(10)
             raise ValueError("x")
 
     with pytest.raises(ValueError, match="x"):

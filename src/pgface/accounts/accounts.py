@@ -1,11 +1,10 @@
-"""Registering, logging in and out, and all that a person may do with their account."""
+"""Registering, logging in and out, and what users may do with their accounts."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
 from typing import Final
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.rows import scalar_row, tuple_row
@@ -26,7 +25,6 @@ from pgface.accounts.logins import (
     logins_of,
 )
 from pgface.accounts.passwords import even_out, hash_password, own_kind, prove, renewed, require_good_password
-from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
 from pgface.gallery import Gallery
@@ -34,48 +32,48 @@ from pgface.gallery.users import UserRef, add_user, clean_email, clean_name, get
 from pgface.results import User
 from pgface.text import email_spellings, same_email
 
-_SECONDS_BETWEEN_LOOKS: Final = 300.0
-"""At the kinds of all hashes, which takes one pass over the users."""
-_kinds: WeakKeyDictionary[Database, tuple[float, list[str]]] = WeakKeyDictionary()
-"""When they were looked at, and what was found."""
+_KINDS_SECONDS: Final = 300.0
+"""How long the kinds of hashes are cached. Finding them reads all users."""
 
 
 class Accounts:
     """The accounts of a gallery's users. Safe to use from many threads.
 
-    Who is refused learns only that; why stands in the audit log.
+    A refusal does not say why. The audit log does.
     """
 
     def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery
         self._database = gallery.database
         self._settings = gallery.settings
+        self._kinds: list[str] = []
+        self._kinds_read_at = -_KINDS_SECONDS
 
     def register(self, email: str, password: str, *, name: str | None = None, client: Client | None = None) -> User:
         """Add a user with a password.
 
-        A person whom somebody else has enrolled is a user already, and cannot be taken over in this way: an
-        administrator sets their first password.
+        A user whom an administrator has enrolled exists already, and cannot register. An administrator sets their first
+        password.
 
         Raises:
-            WeakPasswordError: others would guess the password.
-            DuplicateEmailError: there is a user with this e-mail.
+            WeakPasswordError: the password is too easy to guess.
+            DuplicateEmailError: a user has this e-mail already.
             GalleryError: the e-mail or the name cannot be used, or the e-mail's domain is reserved.
-            TooManyAttemptsError: the address has registered too many users, or asked for too many e-mails that are
-                taken, and has to wait.
+            TooManyAttemptsError: the address has registered too many users or tried too many taken e-mails, and has to
+                wait.
 
         """
         client = client or Client()
         email, name = clean_email(email), clean_name(name or email.partition("@")[0])
-        if is_reserved(email):  # a stranger would get the photos of the person who has it
-            raise GalleryError(f"The domain of {email} is reserved; give the e-mail at which you get mail.")
+        if is_reserved(email):  # a stranger would get the photos of the user with this e-mail
+            raise GalleryError(f"The domain of {email} is reserved. Give the e-mail at which you get mail.")
         self._require_good(password, email, name)
         try:
             count_registration(self._database, client)
         except TooManyAttemptsError:
-            self._note_refusal("register", client, None, "too many attempts")
+            self._record_refusal("register", client, None, "too many attempts")
             raise
-        # Whoever registers learns whether somebody has the e-mail; not of many.
+        # A registration reveals whether the e-mail is taken, so attempts are limited.
         attempt = self._begin(None, client, "register")
         hashed = hash_password(password)
         try:
@@ -86,17 +84,17 @@ class Accounts:
         except DuplicateEmailError:
             with self._database.transaction() as connection:
                 there = get_user(connection, email)
-                record(connection, "register", client, user_id=there.id, refused="the e-mail is taken")
+                record(connection, "register", client, user_id=there.id, refused="another account has this e-mail")
             raise
         return user
 
     def log_in(self, email: str, password: str, *, client: Client | None = None) -> NewLogin:
         """Log in by password.
 
-        A hash of another kind than pgface's is replaced by pgface's when it was right.
+        A correct password with a hash of another kind gets a hash of pgface's own kind.
 
         Raises:
-            LoginRefusedError: nobody has this e-mail, or the password is wrong: the same answer after the same work.
+            LoginRefusedError: the e-mail or the password is wrong. Both give the same error after the same work.
             TooManyAttemptsError: the account or the address has to wait.
 
         """
@@ -112,10 +110,10 @@ class Accounts:
         return login
 
     def check_password(self, email: str, password: str, *, client: Client, event: Event) -> str:
-        """See that it is the password of the user with this e-mail, as one of several factors.
+        """Check the password of the user with this e-mail, as one of several factors.
 
         Returns:
-            The proof that `begin_login` asks for.
+            The proof that `begin_login` needs.
 
         Raises:
             LoginRefusedError, TooManyAttemptsError: as for `log_in`.
@@ -126,10 +124,10 @@ class Accounts:
             return _confirm(connection, verified)
 
     def who(self, token: str) -> Login:
-        """Who is logged in with this token.
+        """The login with this token.
 
         Raises:
-            NotLoggedInError: nobody, or no more.
+            NotLoggedInError: the token is unknown, or the login has ended.
 
         """
         return find_login(self._database, token)
@@ -144,17 +142,17 @@ class Accounts:
         return logins_of(self._database, self._gallery.user(user).id)
 
     def log_out(self, token: str, *, client: Client | None = None) -> None:
-        """End the login with this token; one that has ended stays so."""
+        """End the login with this token, if it has not ended."""
         with self._database.transaction() as connection:
             whose = end_own(connection, token)
             if whose is not None:
                 record(connection, "log out", client or Client(), user_id=whose)
 
     def end_login(self, user: UserRef, login_id: int, *, client: Client | None = None) -> None:
-        """End one of a user's logins, by its id.
+        """End one of a user's logins by its id.
 
         Raises:
-            UnknownLoginError: it is not one of theirs, or has ended.
+            UnknownLoginError: it is another user's, or has ended.
             UnknownUserError: there is no such user.
 
         """
@@ -165,7 +163,7 @@ class Accounts:
             record(connection, "log out", client or Client(), user_id=user_id)
 
     def log_out_everywhere(self, user: UserRef, *, but: str | None = None, client: Client | None = None) -> int:
-        """End all logins of a user, but the one with this token if it is given; returns how many.
+        """End all logins of a user, except the one with the token `but`, and return how many.
 
         Raises:
             UnknownUserError: there is no such user.
@@ -179,12 +177,12 @@ class Accounts:
         return ended
 
     def change_password(self, token: str, former: str, new: str, *, client: Client | None = None) -> None:
-        """Change the password of who is logged in with this token, and end all their other logins.
+        """Change the password of the user who is logged in with this token, and end all their other logins.
 
         Raises:
-            NotLoggedInError: nobody is.
+            NotLoggedInError: the token is unknown, or the login has ended.
             LoginRefusedError: the former password is wrong.
-            WeakPasswordError: others would guess the new one.
+            WeakPasswordError: the new password is too easy to guess.
             TooManyAttemptsError: the account or the address has to wait.
 
         """
@@ -198,11 +196,11 @@ class Accounts:
             _set_password(connection, login.user_id, hashed, client, proof=proof, but=token)
 
     def set_password(self, user: UserRef, new: str, *, client: Client) -> User:
-        """Set a user's password without asking for the former one, as an administrator; all their logins end.
+        """Set a user's password as an administrator, without the former one. All their logins end.
 
         Raises:
             UnknownUserError: there is no such user.
-            WeakPasswordError: others would guess it.
+            WeakPasswordError: the password is too easy to guess.
 
         """
         found = self._gallery.user(user)
@@ -213,10 +211,10 @@ class Accounts:
         return found
 
     def erase(self, token: str, password: str, *, client: Client | None = None) -> User:
-        """Erase the account of who is logged in: their rows, faces, logins and files.
+        """Delete the account of a logged-in user: their rows, faces, logins and files.
 
         Raises:
-            NotLoggedInError: nobody is.
+            NotLoggedInError: the token is unknown, or the login has ended.
             LoginRefusedError: the password is wrong.
             TooManyAttemptsError: the account or the address has to wait.
 
@@ -225,21 +223,21 @@ class Accounts:
         login = self.who(token)
         verified = self._verify(login.email, password, replace(client, session=login.id), "account erased")
 
-        def confirmed_and_noted(connection: psycopg.Connection, _: User) -> None:
+        def confirm_and_record(connection: psycopg.Connection, _: User) -> None:
             _confirm(connection, verified)
             record(connection, "account erased", client, user_id=login.user_id)
 
-        return self._gallery.erase_user(login.user_id, within=confirmed_and_noted)
+        return self._gallery.erase_user(login.user_id, within=confirm_and_record)
 
     def _require_good(self, password: str, email: str, name: str) -> None:
         least = self._settings.min_password_length
         require_good_password(password, least_length=least, personal=(email, name))
 
     def _verify(self, email: str, password: str, client: Client, event: Event) -> _Verified:
-        """Find whose password it is; `_confirm` it in the transaction of what it is needed for."""
+        """Find the user with this password. `_confirm` checks it again in the transaction that needs it."""
         given = same_email(email)
         attempt = self._begin(given, client, event)
-        # Where nobody has the e-mail the password is compared all the same, with a hash of nobody's.
+        # If no user has the e-mail, the password is compared with a decoy hash.
         found = (
             self._database.read("find_password", {"spellings": email_spellings(given)}, row_factory=tuple_row)
             if is_email(given)
@@ -249,32 +247,39 @@ class Accounts:
         proofs = prove(password, blank)
         proof = self._proof(user_id, proofs)
         if user_id is None or proof is None:
-            even_out(password, blank, _kinds_of_hashes(self._database))
-            why = "nobody has this e-mail" if user_id is None else "the password is wrong"
-            self._note_refusal(event, client, user_id, why)
+            even_out(password, blank, self._kinds_of_hashes())
+            why = "no account has this e-mail" if user_id is None else "wrong password"
+            self._record_refusal(event, client, user_id, why)
             raise LoginRefusedError
         return _Verified(user_id, proof, renewed(password, proof), attempt)
 
     def _proof(self, user_id: int | None, proofs: list[str]) -> str | None:
-        """Which of these is the hash of the user's password; PostgreSQL compares, and tells no role."""
+        """The one of these that is the hash of the user's password. Only PostgreSQL sees the stored hash."""
         with self._database.transaction() as connection:
             return _proven(connection, user_id or 0, proofs)
+
+    def _kinds_of_hashes(self) -> list[str]:
+        """The kinds of hashes in the gallery, up to some minutes old."""
+        if time.monotonic() - self._kinds_read_at >= _KINDS_SECONDS:
+            self._kinds = self._database.read("password_kinds", {"but": f"{own_kind()}$"}, row_factory=scalar_row)
+            self._kinds_read_at = time.monotonic()
+        return self._kinds
 
     def _begin(self, account: str | None, client: Client, event: Event) -> Attempt:
         try:
             return begin_attempt(self._database, "password", account, client)
         except TooManyAttemptsError:
-            self._note_refusal(event, client, None, "too many attempts")
+            self._record_refusal(event, client, None, "too many attempts")
             raise
 
-    def _note_refusal(self, event: Event, client: Client, user_id: int | None, why: str) -> None:
+    def _record_refusal(self, event: Event, client: Client, user_id: int | None, why: str) -> None:
         with self._database.transaction() as connection:
             record(connection, event, client, user_id=user_id, refused=why)
 
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    """Whose password it was, as the password was a moment ago."""
+    """The user whose password was verified a moment ago."""
 
     user_id: int
     proof: str
@@ -282,17 +287,8 @@ class _Verified:
     attempt: Attempt
 
 
-def _kinds_of_hashes(database: Database) -> list[str]:
-    """Those of the gallery, as they were a few minutes ago at most."""
-    looked, found = _kinds.get(database, (-_SECONDS_BETWEEN_LOOKS, []))
-    if time.monotonic() - looked >= _SECONDS_BETWEEN_LOOKS:
-        found = database.read("password_kinds", {"but": f"{own_kind()}$"}, row_factory=scalar_row)
-        _kinds[database] = time.monotonic(), found
-    return found
-
-
 def is_proof(connection: psycopg.Connection, user_id: int, proof: str) -> bool:
-    """Whether what `Accounts.check_password` returned is still of the user's password."""
+    """Whether a proof of `Accounts.check_password` still belongs to the user's password."""
     return _proven(connection, user_id, [proof]) is not None
 
 
@@ -302,13 +298,13 @@ def _proven(connection: psycopg.Connection, user_id: int, proofs: list[str]) -> 
 
 
 def _confirm(connection: psycopg.Connection, verified: _Verified) -> str:
-    """Hold the password as it was verified until the transaction ends, and replace a foreign hash.
+    """Lock the verified password until the transaction ends, and replace a foreign hash.
 
     Returns:
-        The hash as it is now.
+        The current hash.
 
     Raises:
-        LoginRefusedError: it was changed meanwhile, or the user is gone.
+        LoginRefusedError: the password was changed meanwhile, or the user was deleted.
 
     """
     if _proven(connection, verified.user_id, [verified.proof]) is None:

@@ -1,4 +1,4 @@
-"""Who looks after the gallery: people who may see and change everybody's data in the service."""
+"""Administrators: users who may see and change all data in the service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pgface.results import User
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
-    """A user who looks after the gallery."""
+    """A user who is an administrator."""
 
     id: int
     name: str
@@ -31,7 +31,7 @@ class Administrator:
 
 
 def add_administrator(database: Database, user: UserRef, client: Client) -> User:
-    """Make a user an administrator; one who is stays so. The service's role may not.
+    """Make a user an administrator. The service's role has no right to do this.
 
     Raises:
         UnknownUserError: there is no such user.
@@ -41,7 +41,7 @@ def add_administrator(database: Database, user: UserRef, client: Client) -> User
 
 
 def remove_administrator(database: Database, user: UserRef, client: Client) -> User:
-    """Make an administrator an ordinary user again; one who is stays so. The service's role may not.
+    """Make an administrator an ordinary user again. The service's role has no right to do this.
 
     Raises:
         UnknownUserError: there is no such user.
@@ -51,12 +51,12 @@ def remove_administrator(database: Database, user: UserRef, client: Client) -> U
 
 
 def is_administrator(database: Database, user_id: int) -> bool:
-    """Whether this user looks after the gallery."""
+    """Whether this user is an administrator."""
     return database.read("is_administrator", {"user_id": user_id}, row_factory=scalar_row) == [True]
 
 
 def list_administrators(database: Database) -> list[Administrator]:
-    """All of them, in the order of their ids."""
+    """All administrators in the order of their ids."""
     return database.read("select_administrators", row_factory=class_row(Administrator))
 
 

@@ -1,4 +1,4 @@
-"""Counts failed attempts to log in, in PostgreSQL, so that the limits hold over all processes."""
+"""Counts failed attempts to log in. The counts are in PostgreSQL, so that the limits hold for all processes."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from pgface.errors import TooManyAttemptsError
 from pgface.text import email_spellings
 
 Method = Literal["password", "face"]
-"""Each is counted by itself: who fails with the one can still go by the other."""
+"""Each is counted separately: a user who fails with one can still use the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """After so many failures each one doubles the wait."""
+    """A limit of failures. After `free` failures each further one doubles the wait."""
 
     free: int
     longest: int
-    """Seconds to wait at most."""
+    """The maximum of seconds to wait."""
     forgotten: int = 24 * 3600
-    """Seconds after which a failure counts no more."""
+    """Seconds after which a failure no longer counts."""
 
 
-OF_AN_ACCOUNT: Final = Limit(free=5, longest=900)
-OF_AN_ADDRESS: Final = Limit(free=30, longest=900)
-"""More, because many people may share one."""
-OF_A_WIDER_NETWORK: Final = Limit(free=120, longest=900)
-"""For an IPv6 network of /56: it may belong to one customer, or to several who share it."""
-OF_A_KNOWN_CLIENT: Final = Limit(free=5, longest=900)
-"""For a browser that has logged in to the account before, or a login that has not ended. It has a count of its own, so
-that what others get wrong does not keep its owner out, and a stolen cookie gives no more guesses than an account."""
-OF_REGISTRATIONS: Final = Limit(free=20, longest=900)
-"""For registrations from one address, including those that succeed, so that one program cannot fill the service."""
-OF_WIDER_REGISTRATIONS: Final = Limit(free=80, longest=900)
-"""The same for an IPv6 network of /56."""
+ACCOUNT_LIMIT: Final = Limit(free=5, longest=900)
+ADDRESS_LIMIT: Final = Limit(free=30, longest=900)
+"""More, because many people may share an address."""
+WIDER_NETWORK_LIMIT: Final = Limit(free=120, longest=900)
+"""For an IPv6 network of /56, which may belong to one customer or to several."""
+KNOWN_CLIENT_LIMIT: Final = Limit(free=5, longest=900)
+"""For a browser that has logged in to the account before, or an open login. It has its own count: failures of others do
+not lock its owner out, and a stolen cookie gives no more guesses than an account."""
+REGISTRATION_LIMIT: Final = Limit(free=20, longest=900)
+"""For registrations from one address, including successful ones, so that one program cannot fill the service."""
+WIDER_REGISTRATION_LIMIT: Final = Limit(free=80, longest=900)
+"""For registrations from an IPv6 network of /56."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One that was counted as failed until it turns out not to be."""
+    """An attempt, which counts as failed until it succeeds."""
 
     method: Method
     account: str | None
-    """None where no e-mail was given. Of a known client it is the client that is counted, and nothing else."""
+    """None without an e-mail. For a known client, only the client is counted."""
     addresses: tuple[str, ...]
 
 
@@ -58,31 +58,30 @@ def begin_attempt(database: Database, method: Method, account: str | None, clien
     """Count an attempt before it is made.
 
     Args:
-        database: the gallery's.
-        method: how.
-        account: the e-mail that was given, whether or not anybody has it; None where none was.
-        client: from where. One that is known, by its device or its session, is counted by itself: neither does it wait
-            for what others got wrong, nor do they for it.
+        database: the gallery's database.
+        method: what the user logs in with.
+        account: the e-mail that was given, whether or not a user has it; None without one.
+        client: where the attempt comes from. A client that is known by its device or its session has its own count.
 
     Raises:
-        TooManyAttemptsError: the account or the address, or a known client, has to wait; nothing is counted then.
+        TooManyAttemptsError: the account, the address or the known client has to wait. Nothing is counted then.
 
     """
     with database.transaction() as connection:
         known = None if account is None else _known(connection, account, client)
         if known is not None:
             attempt = Attempt(method, _hidden(known), ())
-            _count(connection, method, _hidden(known), OF_A_KNOWN_CLIENT)
+            _count(connection, method, _hidden(known), KNOWN_CLIENT_LIMIT)
             return attempt
         attempt = Attempt(
             method,
             None if account is None else _hidden(f"account {account}"),
             tuple(_hidden(f"address {network}") for network in client.networks),
         )
-        for address, limit in zip(attempt.addresses, (OF_AN_ADDRESS, OF_A_WIDER_NETWORK), strict=False):
+        for address, limit in zip(attempt.addresses, (ADDRESS_LIMIT, WIDER_NETWORK_LIMIT), strict=False):
             _count(connection, method, address, limit)
         if attempt.account is not None:
-            _count(connection, method, attempt.account, OF_AN_ACCOUNT)
+            _count(connection, method, attempt.account, ACCOUNT_LIMIT)
     return attempt
 
 
@@ -94,12 +93,12 @@ def count_registration(database: Database, client: Client) -> None:
 
     """
     with database.transaction() as connection:
-        for network, limit in zip(client.networks, (OF_REGISTRATIONS, OF_WIDER_REGISTRATIONS), strict=False):
+        for network, limit in zip(client.networks, (REGISTRATION_LIMIT, WIDER_REGISTRATION_LIMIT), strict=False):
             _count(connection, "password", _hidden(f"registrations of {network}"), limit)
 
 
 def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
-    """It succeeded. The account begins anew, and its address has one failure less."""
+    """Reset the count of the account, and take the attempt back from the count of its address."""
     if attempt.account is not None:
         connection.execute(queries()["forget_attempts"], {"subject": attempt.account, "method": attempt.method})
     for address in attempt.addresses:
@@ -107,13 +106,13 @@ def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
 
 
 def prune_attempts(database: Database) -> int:
-    """Remove what counts no more; returns how many rows."""
+    """Delete counts that no longer matter, and return how many rows."""
     with database.transaction() as connection:
-        return connection.execute(queries()["prune_attempts"], {"forgotten": OF_AN_ACCOUNT.forgotten}).rowcount
+        return connection.execute(queries()["prune_attempts"], {"forgotten": ACCOUNT_LIMIT.forgotten}).rowcount
 
 
 def _known(connection: psycopg.Connection, account: str, client: Client) -> str | None:
-    """What a client that is known for the account is counted as."""
+    """The subject that a known client is counted as; None for an unknown one."""
     if client.session is not None:
         return f"session {client.session}"
     if not client.devices:
@@ -137,5 +136,5 @@ def _count(connection: psycopg.Connection, method: Method, subject: str, limit: 
 
 
 def _hidden(subject: str) -> str:
-    """Not the e-mail itself: rows are there of people who have no account here."""
+    """The hash of a subject. Some rows belong to e-mails without an account, which must not be stored."""
     return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""What happened to accounts: who, what, when, from where, and the outcome; never an image or an embedding."""
+"""The audit log: who did what to an account, when, from where, and with what outcome. It has no images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Event = Literal[
 ]
 
 
-_LONGEST_REASON: Final = 200
+_MAX_REASON_LENGTH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,19 @@ class AuditEntry:
     event: str
     outcome: Literal["done", "refused"]
     reason: str | None
-    """Why it was refused; the answer to the client does not say."""
+    """Why it was refused. The response to the client does not say it."""
     actor: str | None
     user_id: int | None
-    """Whose account; None where nobody has the e-mail that was given."""
+    """The user whose account it is; None if no user has the e-mail that was given."""
     key_id: int | None
-    """Of a program's key that was made or revoked."""
+    """The API key that was created or revoked."""
     address: str | None
     similarity: float | None
-    """Of a login by face."""
+    """The similarity of a login by face."""
     count: int
-    """How often it happened within the hour: refusals that are alike are one row."""
+    """How often it happened within the hour. Refusals that are alike share a row."""
     last_at: datetime | None
-    """When the last of several was."""
+    """When the last of several happened."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -79,22 +79,22 @@ def record(
     refused: str | PgfaceError | None = None,
     similarity: float | None = None,
 ) -> None:
-    """Add a row, in the transaction of what it tells of, if that is one.
+    """Add a row, in the transaction of what it reports.
 
     Args:
-        connection: in the gallery.
-        event: what was tried.
-        client: from where.
-        user_id: whose account.
-        key_id: which key.
-        refused: why; None where it was done. Of an error only the general sentence of its kind, because its own may
-            hold what a client has written, such as the name of a file.
-        similarity: of a login by face.
+        connection: a connection to the gallery.
+        event: what was done or refused.
+        client: where it came from.
+        user_id: the user whose account it is.
+        key_id: the API key.
+        refused: the reason of a refusal; None if it was done. Of an error only the general sentence of its class is
+            stored, because its own sentence may repeat what a client sent, such as a file name.
+        similarity: the similarity of a login by face.
 
     """
     values = {
         "event": event,
-        "refused": str(type(refused)())[:_LONGEST_REASON] if isinstance(refused, PgfaceError) else refused,
+        "refused": str(type(refused)())[:_MAX_REASON_LENGTH] if isinstance(refused, PgfaceError) else refused,
         "actor": client.actor or (None if user_id is None else f"user {user_id}"),
         "user_id": user_id,
         "key_id": key_id,
@@ -117,13 +117,13 @@ def read_audit(
     """Rows of the log, the newest first.
 
     Args:
-        database: the gallery's.
-        user_id: of this user alone.
-        users: of these users alone.
-        event: of this kind alone.
-        outcome: `done` or `refused` alone.
-        before: older than the row with this id.
-        limit: as many as this at most.
+        database: the gallery's database.
+        user_id: only rows about this user.
+        users: only rows about these users.
+        event: only rows of this event.
+        outcome: only rows of `done` or of `refused`.
+        before: only rows older than the one with this id.
+        limit: the maximum of rows.
 
     """
     asked = {
@@ -138,13 +138,13 @@ def read_audit(
 
 
 def addresses_of_logins(database: Database, user_id: int) -> dict[int, str]:
-    """The address that each of a user's logins began at, by the login's id, where the log still has it."""
+    """The addresses that a user's logins came from, by the login's id, as far as the log still has them."""
     found = database.read("select_addresses_of_tokens", {"user_id": user_id}, row_factory=tuple_row)
     return dict(found)
 
 
 def prune_audit(database: Database, days: int) -> int:
-    """Remove what is older; returns how many rows. The service's role may not remove what is of the last 30 days."""
+    """Delete rows older than some days, and return how many. The role of the service keeps 30 days."""
     with database.transaction() as connection:
         ((removed,),) = connection.execute(queries()["prune_audit"], {"days": days}).fetchall()
         return int(removed)

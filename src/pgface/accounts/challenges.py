@@ -1,6 +1,6 @@
-"""Keeps the challenges of logins by face between two requests, so that any process of the service can go on.
+"""Stores the challenges of logins by face between requests, so that any process of the service can continue one.
 
-A row is encrypted with a key that is made from the challenge's token, and only the client has that.
+A row is encrypted with a key that is derived from the challenge's token, which only the client has.
 """
 
 from __future__ import annotations
@@ -27,46 +27,46 @@ from pgface.faces.liveness.head_turns import HeadTurns, Pose
 from pgface.settings import LoginPolicy
 
 SECONDS: Final = 120
-"""From when a challenge is handed out until it has been answered."""
-MOST_HINTS: Final = 300
+"""The time limit from the first challenge to the end of the login."""
+MAX_HINTS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a person is asked to do in front of the camera now."""
+    """The next step of a login by face."""
 
     token: str = field(repr=False)
-    """To be sent with the frames."""
+    """Send it with the frames."""
     pose: Pose
-    """Where to look, until another answer says something else."""
+    """Where to look, until an answer asks for another pose."""
     progress: float
-    """The share that is done, 0 to 1."""
+    """The share of the login that is done, 0 to 1."""
     policy: LoginPolicy
     seconds: int = SECONDS
-    """From when the first challenge was handed out until all of it has to be done."""
+    """The time limit from the first challenge to the end of the login."""
 
 
 @dataclass(slots=True)
 class FaceAttempt:
-    """A login by face that is under way."""
+    """A login by face that has not finished."""
 
     policy: LoginPolicy
     attempt: Attempt
     user_id: int | None
-    """Who it is said to be; None where this is not said, or no user has the e-mail."""
+    """The user of the given e-mail; None without an e-mail, or if no user has it."""
     head: HeadTurns
     proof: str | None = None
-    """Of the password that was given, as `Accounts.check_password` returns it."""
+    """The proof of the password, as `Accounts.check_password` returns it."""
     digests: list[tuple[int, ...]] = field(default_factory=list)
-    """Of each frame so far."""
+    """The digests of each frame so far."""
     scores: dict[str, list[float]] = field(default_factory=dict)
-    """What each network against presentation attacks gave to the frames that it saw."""
+    """The scores of each network against presentation attacks for the frames that it saw."""
 
     def add(self, digests: tuple[int, ...]) -> None:
         """Add the digests of the next frame.
 
         Raises:
-            LivenessError: the frame was there before.
+            LivenessError: the frame was sent before.
 
         """
         if any(digests[0] == earlier[0] for earlier in self.digests):
@@ -74,7 +74,7 @@ class FaceAttempt:
         self.digests.append(digests)
 
     def to_bytes(self) -> bytes:
-        """JSON, from which `from_bytes` makes the same again."""
+        """JSON for `from_bytes`."""
         attempt = [self.attempt.method, self.attempt.account, list(self.attempt.addresses)]
         values = {
             "policy": self.policy,
@@ -89,7 +89,7 @@ class FaceAttempt:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> FaceAttempt:
-        """What `to_bytes` gave."""
+        """An attempt from the JSON of `to_bytes`."""
         values: dict[str, Any] = json.loads(data)
         method, account, addresses = values.pop("attempt")
         head, digests = HeadTurns.from_json(values.pop("head")), [tuple(frame) for frame in values.pop("digests")]
@@ -97,13 +97,13 @@ class FaceAttempt:
 
 
 class Challenges:
-    """Hands out challenges, and keeps what was seen of their answers."""
+    """Creates challenges, and stores what was seen of their answers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def hand_out(self, attempt: FaceAttempt) -> str:
-        """Keep an attempt that begins; returns its token."""
+    def create(self, attempt: FaceAttempt) -> str:
+        """Store a new attempt, and return its token."""
         token = secrets.token_urlsafe(32)
         row = {"id": token_hash(token), "seconds": SECONDS, "state": _cipher(token).encrypt(attempt.to_bytes())}
         with self._database.transaction() as connection:
@@ -142,7 +142,7 @@ class Challenges:
 
         """
         with self._database.transaction() as connection:
-            values = {"id": token_hash(token), "most": MOST_HINTS}
+            values = {"id": token_hash(token), "most": MAX_HINTS}
             if connection.execute(queries()["count_hint"], values).fetchone() is None:
                 raise LivenessError("The challenge is unknown or too old, or has had all its hints.")
 
@@ -152,12 +152,12 @@ class Challenges:
 
 
 def prune_challenges(database: Database) -> int:
-    """Remove those that are over; returns how many."""
+    """Delete ended challenges, and return how many."""
     with database.transaction() as connection:
         return connection.execute(queries()["prune_challenges"]).rowcount
 
 
 def _cipher(token: str) -> Fernet:
-    """The token is random and long, so one hash makes a key of it; another one than that which the row is found by."""
+    """A cipher with a hash of the token as its key. The token is random and long. The row is found by another hash."""
     key = hashlib.sha256(b"state of a login by face\0" + token.encode("utf-8", "surrogatepass")).digest()
     return Fernet(base64.urlsafe_b64encode(key))

@@ -1,4 +1,4 @@
-"""Who is on the other side, as far as that is known."""
+"""The client that a request comes from."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 _IPV6_OF_ONE_CUSTOMER = (64, 56)
-"""Bits of the networks that one customer gets (RFC 6177): at least the first, and often the second, which holds 256."""
+"""The prefix lengths of IPv6 networks that one customer gets (RFC 6177)."""
 
 _WITH_PORT = re.compile(r"^(?:(\d+\.\d+\.\d+\.\d+)|\[([^\]]+)\])(?::\d+)?$")
-"""As some proxies write an address: `192.0.2.7:50000` or `[2001:db8::7]:50000`."""
+"""An address with a port, which some proxies send: `192.0.2.7:50000` or `[2001:db8::7]:50000`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,19 +18,19 @@ class Client:
     """Where a request comes from."""
 
     address: str | None = None
-    """IP address, if there is one: the command line has none, and a proxy that is not set up gives something else."""
+    """The IP address. The command line has none, and a proxy that is not set up sends something else."""
     actor: str | None = None
-    """Who asks, where that is not the user themselves: `key 3`, or `command line`."""
+    """The caller, if it is not the user themselves: `key 3`, or `command line`."""
     authority: str | None = field(default=None, repr=False)
-    """SHA-256 of the token or the key that came with the request, by which PostgreSQL knows an administrator."""
+    """SHA-256 of the request's token or API key, by which PostgreSQL recognizes an administrator."""
     devices: tuple[str, ...] = field(default=(), repr=False)
-    """What the cookie of a browser that has logged in before holds: a token for each account."""
+    """The tokens in the cookie of a browser that has logged in before, one for each account."""
     session: int | None = None
-    """Id of the login in which a password is asked for again, so that it is known whose client this is."""
+    """The id of the login in which a user gives their password again, which identifies the client."""
 
     @property
     def ip(self) -> IPv4Address | IPv6Address | None:
-        """The address, if it is one, without a port; of an IPv4 one inside of an IPv6 one the former."""
+        """The valid IP address without a port. A mapped IPv6 address becomes IPv4."""
         written = _WITH_PORT.sub(r"\1\2", self.address or "")
         try:
             found = ip_address(written.partition("%")[0])
@@ -40,10 +40,10 @@ class Client:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """What stands for this client where attempts are counted, the smallest first; empty for the command line.
+        """The networks that attempts of this client are counted by, the smallest first. The command line has none.
 
-        What is not an address counts as one client. A proxy passes on whatever a client claims, so that each text
-        would otherwise count from the beginning.
+        All invalid addresses count as one client. A proxy may pass on any text that a client sends, and each text would
+        otherwise have its own count.
         """
         ip = self.ip
         if ip is None:

@@ -1,7 +1,7 @@
-"""Browsers that users have logged in with, by a cookie for each of their accounts.
+"""Known browsers: those that users have logged in with, recognized by a cookie.
 
-After OWASP's "Slow Down Online Guessing Attacks with Device Cookies". Of the random token in the cookie only the
-SHA-256 is kept, so that there is nothing to sign: one that is not in the table is not known. Each login replaces it.
+See OWASP's "Slow Down Online Guessing Attacks with Device Cookies". The cookie has a random token for each account, and
+the table has its SHA-256, so tokens need no signature. Each login replaces the token.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from pgface.accounts.tokens import token_hash
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 
-MOST_ACCOUNTS: Final = 4
-"""Of one browser."""
+MAX_ACCOUNTS: Final = 4
+"""The maximum of accounts in the cookie of a browser."""
 DAYS: Final = 180
-"""After which a browser that was not used is not known any more."""
-_MOST_OF_A_USER: Final = 10
+"""Days after which an unused browser is no longer known."""
+_MAX_DEVICES: Final = 10
 _SEPARATOR: Final = "."
 _TOKEN_BYTES: Final = 32
 
 
 def devices_in(cookie: str | None) -> tuple[str, ...]:
-    """The tokens that a cookie holds, or whatever a client sends in its place."""
-    return tuple(token for token in (cookie or "").split(_SEPARATOR)[:MOST_ACCOUNTS] if token)
+    """The tokens in a cookie. A client may send any text as a token."""
+    return tuple(token for token in (cookie or "").split(_SEPARATOR)[:MAX_ACCOUNTS] if token)
 
 
 def remember_device(database: Database, user_id: int, client: Client) -> str:
-    """Know this browser when the user logs in again; returns what to put into its cookie."""
+    """Make this browser known for a user, and return the new value of its cookie."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     there = [token_hash(device) for device in client.devices]
     with database.transaction() as connection:
         values = {"user_id": user_id, "tokens": there}
         replaced = {old for (old,) in connection.execute(queries()["forget_devices"], values).fetchall()}
         connection.execute(queries()["remember_device"], {"user_id": user_id, "token": token_hash(token)})
-        connection.execute(queries()["forget_older_devices"], {"user_id": user_id, "most": _MOST_OF_A_USER})
+        connection.execute(queries()["forget_older_devices"], {"user_id": user_id, "most": _MAX_DEVICES})
     others = [device for device, hashed in zip(client.devices, there, strict=True) if hashed not in replaced]
-    return _SEPARATOR.join([token, *others][:MOST_ACCOUNTS])
+    return _SEPARATOR.join([token, *others][:MAX_ACCOUNTS])
 
 
 def forget_other_devices(connection: psycopg.Connection, user_id: int, but: Iterable[str] = ()) -> None:
-    """Know no browser of a user any more, except those with these tokens."""
+    """Forget all browsers of a user, except those with these tokens."""
     values = {"user_id": user_id, "tokens": [token_hash(token) for token in but]}
     connection.execute(queries()["forget_other_devices"], values)
 
 
 def prune_devices(database: Database) -> int:
-    """Remove those that were not used for long; returns how many."""
+    """Delete browsers that were not used for `DAYS`, and return how many."""
     with database.transaction() as connection:
         return connection.execute(queries()["prune_devices"], {"days": DAYS}).rowcount

@@ -1,4 +1,4 @@
-"""Logs people in by face: a challenge, liveness step by step, and only then the comparison."""
+"""Login by face: a challenge, liveness in steps, and then the comparison."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from pgface.gallery import Gallery
 from pgface.settings import Settings
 from pgface.text import same_email
 
-MOST_FRAMES: Final = 20
-"""Of one request: two seconds."""
-MOST_FRAME_BYTES: Final = 500_000
-MOST_FRAME_PIXELS: Final = 1_000_000
-_SECRET: Final = "frames"  # noqa: S105 - its name
-_NOBODY: Final = 0
-"""The id of no user."""
+MAX_FRAMES: Final = 20
+"""Frames of one request: two seconds."""
+MAX_FRAME_BYTES: Final = 500_000
+MAX_FRAME_PIXELS: Final = 1_000_000
+_SECRET_NAME: Final = "frames"  # noqa: S105 - the name of a secret
+_NO_USER: Final = 0
+"""An id that no user has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +54,23 @@ class _Recognised:
 
 
 class FaceLogin:
-    """Logs people in as PGFACE_LOGIN_POLICY says.
+    """Logs users in by face, as PGFACE_LOGIN_POLICY says.
 
     - `password+face`: e-mail, password, and the face of that user. NIST SP 800-63B-4, section 3.2.3, does not accept a
       biometric as the only factor.
     - `face+liveness`: e-mail, and the face of that user.
     - `identify+liveness`: the face alone, searched for in the whole gallery, with no other user nearly as similar.
 
-    `challenge` begins a login. The client then sends frames of the camera to `answer`, again and again, which says
-    where to look next, until it returns the login. A refusal does not say why; the audit log does.
+    `challenge` begins a login. The client then sends frames of the camera to `answer` until it returns the login. Until
+    then it returns where to look next. A refusal does not say why. The audit log does.
     """
 
-    def __init__(self, gallery: Gallery) -> None:
+    def __init__(self, gallery: Gallery, accounts: Accounts | None = None) -> None:
+        """Use a gallery, and the accounts that check its passwords (by default new ones)."""
         self._gallery = gallery
         self._database = gallery.database
         self._settings = gallery.settings
-        self._accounts = Accounts(gallery)
+        self._accounts = accounts or Accounts(gallery)
         self._challenges = Challenges(gallery.database)
 
     def challenge(
@@ -78,14 +79,14 @@ class FaceLogin:
         """Begin a login by face. It counts as a failed attempt until it succeeds.
 
         Args:
-            email: of the user; not with `identify+liveness`.
-            password: theirs; with `password+face` only.
-            client: from where.
+            email: the user's e-mail, except with `identify+liveness`.
+            password: the user's password, only with `password+face`.
+            client: where the login comes from.
 
         Raises:
-            LoginRefusedError: the password is wrong.
+            LoginRefusedError: the e-mail or the password is wrong.
             TooManyAttemptsError: the account or the address has to wait.
-            ModelNotInstalledError: the policy needs a network against presentation attacks, and there is none.
+            ModelNotInstalledError: the policy needs a network against presentation attacks that is not installed.
 
         """
         client = client or Client()
@@ -101,13 +102,13 @@ class FaceLogin:
         )
         user_id = None if given is None else self._user_id(given)
         began = FaceAttempt(policy, attempt, user_id, head, proof)
-        return Challenge(self._challenges.hand_out(began), head.pose, head.progress, policy)
+        return Challenge(self._challenges.create(began), head.pose, head.progress, policy)
 
     def count_hint(self, token: str) -> None:
-        """Count a hint about how to stand in front of the camera, of which a challenge has only so many.
+        """Count a hint about how to stand in front of the camera. Each challenge has a maximum of hints.
 
         Raises:
-            LivenessError: it has had them all, or there is no such challenge.
+            LivenessError: the challenge is unknown, or has had all its hints.
 
         """
         self._challenges.count_hint(token)
@@ -115,41 +116,40 @@ class FaceLogin:
     def answer(
         self, token: str, frames: Sequence[PhotoSource], *, client: Client | None = None
     ) -> Challenge | NewLogin:
-        """Look at the next frames: what to do now, or the login.
+        """Check the next frames, and return the next step, or the login.
 
         The first frame that is not as asked ends the challenge. No frame is kept.
 
         Args:
-            token: of the challenge.
-            frames: pictures of the camera since the last ones, in order, some ten a second and 20 at most; not
-                mirrored.
-            client: from where.
+            token: the token of the challenge.
+            frames: the frames since the last call, at most 20, in order, about ten a second, not mirrored.
+            client: where the login comes from.
 
         Raises:
-            LoginRefusedError: it is another person, or not a living one, or the challenge is not valid.
-            ModelError: the gallery's model, or an installed one for liveness, cannot be used here.
+            LoginRefusedError: the frames show another person or no live person, or the challenge is not valid.
+            ModelError: the gallery's model, or an installed model for liveness, cannot be used here.
 
         """
         client = client or Client()
         attempt: FaceAttempt | None = None
         try:
             with self._challenges.taken(token) as attempt:
-                self._look_at(attempt, frames)
+                self._check_frames(attempt, frames)
             if not attempt.head.done:
                 return Challenge(token, attempt.head.pose, attempt.head.progress, attempt.policy)
             return self._finish(attempt, client)
-        except PhotoError:  # tells a programmer what is wrong with the frame, and nothing of the user
-            self._refuse(attempt, client, "a frame cannot be read")
+        except PhotoError:  # says what is wrong with the frame, and nothing about the user
+            self._record_refusal(attempt, client, "a frame cannot be read")
             raise
         except LivenessError as error:
-            self._refuse(attempt, client, str(error))
+            self._record_refusal(attempt, client, str(error))
             raise LoginRefusedError("This login by face was refused.") from None
         except _NotRecognisedError as error:
-            self._refuse(attempt, client, str(error), error.similarity)
+            self._record_refusal(attempt, client, str(error), error.similarity)
             raise LoginRefusedError("This login by face was refused.") from None
-        except PgfaceError as error:  # the client has gone, or the database or the model is away
+        except PgfaceError as error:  # the client disconnected, or the database or the model is not available
             with suppress(PgfaceError):
-                self._refuse(attempt, client, error)
+                self._record_refusal(attempt, client, error)
             raise
 
     def _begin(self, given: str | None, client: Client) -> Attempt:
@@ -163,43 +163,43 @@ class FaceLogin:
     def _user_id(self, email: str) -> int | None:
         try:
             return self._gallery.user(email).id
-        except GalleryError:  # there is none, or it is no e-mail
+        except GalleryError:  # no user has it, or it is not an e-mail
             return None
 
-    def _look_at(self, attempt: FaceAttempt, frames: Sequence[PhotoSource]) -> None:
+    def _check_frames(self, attempt: FaceAttempt, frames: Sequence[PhotoSource]) -> None:
         if attempt.policy != self._settings.login_policy:
             raise LivenessError("The login policy was changed meanwhile.")
-        if not 1 <= len(frames) <= MOST_FRAMES:  # before they cost anything
-            raise LivenessError(f"A request has {len(frames)} frames and not 1 to {MOST_FRAMES}.")
+        if not 1 <= len(frames) <= MAX_FRAMES:  # before they cost time
+            raise LivenessError(f"A request has {len(frames)} frames and not 1 to {MAX_FRAMES}.")
         digests = FrameDigests(self._secret())
-        limits = PhotoLimits(MOST_FRAME_BYTES, MOST_FRAME_PIXELS, self._settings.max_decoded_bytes)
+        limits = PhotoLimits(MAX_FRAME_BYTES, MAX_FRAME_PIXELS, self._settings.max_decoded_bytes)
         for frame in frames:
             with open_photo(frame, limits) as photo:
-                (face,) = self._gallery.engine.detect_and_embed(photo.pixels, _only)
+                (face,) = self._gallery.engine.detect_and_embed(photo.pixels, _only_face)
                 compared = attempt.head.see(face)
                 attempt.add(digests.of(photo.pixels, face.embedding))
                 if compared:
-                    self._ask_networks(attempt, photo.pixels, face)
+                    self._score_with_networks(attempt, photo.pixels, face)
         attempt.head.end_step()
 
-    def _ask_networks(self, attempt: FaceAttempt, pixels: RGBImage, face: Face) -> None:
-        """Show the frame that completes a look straight ahead to every network that is installed."""
+    def _score_with_networks(self, attempt: FaceAttempt, pixels: RGBImage, face: Face) -> None:
+        """Score the frame that completes a look straight ahead with every installed network."""
         for key, detector in self._networks():
             attempt.scores.setdefault(key, []).append(detector.score(pixels, face))
 
     def _networks(self) -> list[tuple[str, AttackDetector]]:
-        """Every network that is installed, and what its scores are kept by: a folder may hold several."""
+        """Every installed network, with the key of its scores. A folder may contain several networks."""
         return [(f"{detector.name} {number}", detector) for number, detector in enumerate(_detectors(self._settings))]
 
     def _finish(self, attempt: FaceAttempt, client: Client) -> NewLogin:
-        require_enough_liveness(self._settings)  # it may have been removed meanwhile
+        require_enough_liveness(self._settings)  # the network may have been removed meanwhile
         for key, detector in self._networks():
             require_live(detector, attempt.scores.get(key, []), self._settings.liveness_threshold)
         found = self._recognise(attempt)
         with self._database.transaction() as connection:
             if attempt.policy == "password+face" and not is_proof(connection, found.user_id, attempt.proof or ""):
                 raise LivenessError("The password was changed meanwhile.")
-            # Two logins with the same frames at once: one waits for the other.
+            # If two logins send the same frames at once, one waits for the other.
             connection.execute(queries()["lock_user"], {"id": found.user_id})
             require_unused(connection, attempt.digests)
             remember(connection, found.user_id, attempt.digests)
@@ -215,27 +215,27 @@ class FaceLogin:
             record(connection, "login by face", client, user_id=found.user_id, similarity=found.similarity)
         return login
 
-    def _refuse(
+    def _record_refusal(
         self, attempt: FaceAttempt | None, client: Client, reason: str | PgfaceError, similarity: float | None = None
     ) -> None:
-        """Say why in the audit log. Frames that show the user's own face are not accepted again either."""
+        """Record a refusal in the audit log. Frames that show the user's own face are not accepted again."""
         user_id = attempt.user_id if attempt else None
         known = attempt is not None and not isinstance(reason, PgfaceError)
-        shown = self._shown(attempt) if attempt and known else None
+        shown = self._shown_user(attempt) if attempt and known else None
         with self._database.transaction() as connection:
             record(connection, "login by face", client, user_id=user_id, refused=reason, similarity=similarity)
             if attempt is not None and shown is not None:
                 remember(connection, shown, attempt.digests)
 
-    def _shown(self, attempt: FaceAttempt) -> int | None:
-        """Whose face a refused login shows, if it is that of whom it is said to be."""
+    def _shown_user(self, attempt: FaceAttempt) -> int | None:
+        """The user whose face a refused login shows, if it is the user of the given e-mail."""
         try:
             return self._recognise(attempt).user_id
         except (LivenessError, _NotRecognisedError):
             return None
 
     def _recognise(self, attempt: FaceAttempt) -> _Recognised:
-        """Compare every frame that is to be compared, with one user: the least similar one counts."""
+        """Compare every frame of a look straight ahead with one user. The lowest similarity counts."""
         if not attempt.head.shown:
             raise LivenessError("No frame looks straight ahead.")
         first, *others = attempt.head.shown
@@ -246,36 +246,36 @@ class FaceLogin:
 
     def _compare(self, embedding: NDArray[np.float32], user_id: int | None) -> _Recognised:
         try:
-            # Also where no user has the e-mail, so that both take the same time.
-            answer = self._gallery.verify_embedding(embedding, _NOBODY if user_id is None else user_id)
+            # Even if no user has the e-mail, so that both cases take the same time.
+            answer = self._gallery.verify_embedding(embedding, _NO_USER if user_id is None else user_id)
         except GalleryError:
-            raise _NotRecognisedError("nobody has this e-mail") from None
+            raise _NotRecognisedError("no account has this e-mail") from None
         if not answer.match:
-            raise _NotRecognisedError("it is another face", answer.similarity)
+            raise _NotRecognisedError("another face", answer.similarity)
         return _Recognised(answer.user_id, answer.similarity)
 
     def _search(self, embedding: NDArray[np.float32]) -> _Recognised:
-        # Also those below the threshold, because one of them may be the runner-up.
+        # Including users below the threshold, because one of them may be the second best.
         nearest = self._gallery.identify_embedding(embedding, threshold=-1, top=2)
         if not nearest or nearest[0].similarity < self._gallery.config.identify_threshold:
-            raise _NotRecognisedError("nobody is similar enough", nearest[0].similarity if nearest else None)
+            raise _NotRecognisedError("no face is similar enough", nearest[0].similarity if nearest else None)
         best, *others = nearest
         if others and best.similarity - others[0].similarity < self._settings.login_margin:
             raise _NotRecognisedError(f"user {others[0].user_id} is nearly as similar", best.similarity)
         return _Recognised(best.user_id, best.similarity)
 
     def _secret(self) -> str:
-        asked = {"name": _SECRET}
+        asked = {"name": _SECRET_NAME}
         if not (found := self._database.read("select_secret", asked, row_factory=scalar_row)):
             with self._database.transaction() as connection:
                 connection.execute(queries()["keep_secret"], asked | {"secret": secrets.token_hex(32)})
-            # Read back, because another process may have been first.
+            # Read again, because another process may have stored another secret first.
             found = self._database.read("select_secret", asked, row_factory=scalar_row)
         return str(found[0])
 
 
 def require_enough_liveness(settings: Settings) -> None:
-    """See that a login without a password looks for presentation attacks, or that the operator knows that it does not.
+    """Check that a login without a password detects presentation attacks, unless PGFACE_LIVENESS allows it without.
 
     Raises:
         ModelNotInstalledError: the policy needs a network, none is installed, and PGFACE_LIVENESS does not say that
@@ -286,7 +286,7 @@ def require_enough_liveness(settings: Settings) -> None:
         return
     raise ModelNotInstalledError(
         f"PGFACE_LOGIN_POLICY={settings.login_policy} logs people in without a password, and no network against "
-        "presentation attacks is installed: install one with `pgface models install minifasnet`, or use "
+        "presentation attacks is installed. Install one with `pgface models install minifasnet`, or use "
         "PGFACE_LOGIN_POLICY=password+face. PGFACE_LIVENESS=challenge-only goes without a network, and then a program "
         "that makes a video of a person's photo can log in as that person."
     )
@@ -296,15 +296,15 @@ def _detectors(settings: Settings) -> list[AttackDetector]:
     return load_attack_detectors(settings.models_dir, execution_provider=settings.execution_provider)
 
 
-def _only(found: Sequence[Detection]) -> Sequence[Detection]:
-    """Before anything is embedded: a picture of hundreds of faces costs no more than finding them."""
+def _only_face(found: Sequence[Detection]) -> Sequence[Detection]:
+    """The only face, before anything is embedded: embedding hundreds of faces would take long."""
     if len(found) != 1:
         raise LivenessError(f"A frame shows {len(found)} faces and not one.")
     return found
 
 
 class _NotRecognisedError(Exception):
-    """A living person, and not the one."""
+    """A live person, but not the user."""
 
     def __init__(self, why: str, similarity: float | None = None) -> None:
         super().__init__(why)

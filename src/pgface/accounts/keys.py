@@ -1,4 +1,4 @@
-"""API keys of programs: 256 random bits, of which only the SHA-256 is kept, and what each may do."""
+"""API keys of programs: 256 random bits, stored as SHA-256, and the scopes of each."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from pgface.text import cleaned, is_visible
 Scope = Literal["identify", "verify", "enroll", "admin", "metrics"]
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)
 KEY_PREFIX: Final = "pgface_"
-"""By which a scanner of source code finds a key that was published."""
+"""Scanners of source code find published keys by it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key, without the key itself."""
+    """An API key, without the key itself."""
 
     id: int
     name: str
     scopes: list[str]
     created_at: datetime
     last_used_at: datetime | None
-    """To the minute."""
+    """Exact to the minute."""
     revoked_at: datetime | None
 
     def to_json(self) -> dict[str, Any]:
@@ -45,12 +45,12 @@ class ApiKey:
 
 
 def create_key(database: Database, name: str, scopes: Collection[str], client: Client) -> tuple[str, ApiKey]:
-    """Make a key; it is shown this once, and kept nowhere.
+    """Create a key, and return it, and what is stored about it. The key itself is not stored.
 
-    The service's role needs the authority of an administrator, in `client`; the gallery's owner needs none.
+    The service's role needs the authority of an administrator in `client`. The gallery's owner needs none.
 
     Raises:
-        AccountError: it has no name, no scope, or one that there is not.
+        AccountError: the name cannot be used, or there is no scope, or an unknown one.
 
     """
     name = cleaned(name)
@@ -59,7 +59,7 @@ def create_key(database: Database, name: str, scopes: Collection[str], client: C
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
         wrong = f"There is no scope {unknown[0]!r}" if unknown else "A key needs a scope"
-        raise AccountError(f"{wrong}; choose of {', '.join(SCOPES)}.")
+        raise AccountError(f"{wrong}. Choose from {', '.join(SCOPES)}.")
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     values = {
         "name": name,
@@ -74,13 +74,13 @@ def create_key(database: Database, name: str, scopes: Collection[str], client: C
 
 
 def find_key(database: Database, key: str) -> ApiKey:
-    """What this key may do.
+    """The stored key with its scopes.
 
     Raises:
-        KeyRefusedError: it is unknown, or was revoked.
+        KeyRefusedError: the key is unknown, or was revoked.
 
     """
-    # One statement needs no transaction around it, and noting twice that the key was used does no harm.
+    # A single statement needs no transaction. If it runs twice, the time of use is only set again.
     found = database.read("find_key", {"key": token_hash(key)}, row_factory=class_row(ApiKey))
     if not found:
         raise KeyRefusedError
@@ -88,19 +88,19 @@ def find_key(database: Database, key: str) -> ApiKey:
 
 
 def list_keys(database: Database) -> list[ApiKey]:
-    """All keys, also those that were revoked."""
+    """All keys, including revoked ones."""
     return database.read("select_keys", row_factory=class_row(ApiKey))
 
 
 def revoke_key(database: Database, key_id: int, client: Client) -> None:
-    """Let a key open nothing any more.
+    """Revoke a key. It no longer works.
 
     Raises:
-        UnknownKeyError: there is none with this id, or it was revoked before.
+        UnknownKeyError: there is no key with this id, or it was revoked before.
 
     """
     with database.transaction() as connection:
         values = {"id": id_in_range(key_id), "authority": client.authority}
         if connection.execute(queries()["revoke_key"], values).fetchone() == (None,):
-            raise UnknownKeyError(f"There is no key {key_id} that opens anything; `pgface keys list` shows them.")
+            raise UnknownKeyError(f"There is no active key {key_id}. `pgface keys list` shows all keys.")
         record(connection, "key revoked", client, key_id=key_id)

@@ -20,20 +20,20 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class LoginOfUser:
-    """One of a user's logins, as they are listed."""
+    """One of a user's logins."""
 
     id: int
     confidence: float
-    """Similarity of the face that it began with; 1.0 for a password."""
+    """The similarity of the face; 1.0 for a password."""
     password_given: bool
-    """Whether their password was given: alone, or with the face."""
+    """Whether the password was given, alone or with the face."""
     created_at: datetime
-    """In the server's time zone, like `expires_at`."""
+    """In the time zone of the database server, like `expires_at`."""
     expires_at: datetime | None
 
     @property
     def methods(self) -> list[str]:
-        """How they logged in, in the words of RFC 8176: `pwd`, `face`, or both."""
+        """How the user logged in, in the terms of RFC 8176: `pwd`, `face`, or both."""
         by_face = not self.password_given or self.confidence < 1
         return [*(["pwd"] if self.password_given else []), *(["face"] if by_face else [])]
 
@@ -45,7 +45,7 @@ class LoginOfUser:
 
 @dataclass(frozen=True, slots=True)
 class Login(LoginOfUser):
-    """Somebody who is logged in."""
+    """An open login, and its user."""
 
     user_id: int
     name: str
@@ -54,10 +54,10 @@ class Login(LoginOfUser):
 
 @dataclass(frozen=True, slots=True)
 class NewLogin:
-    """A login that has just begun."""
+    """A new login."""
 
     token: str = field(repr=False)
-    """256 random bits; it is shown this once, and kept nowhere."""
+    """256 random bits. Only their SHA-256 is stored."""
     user_id: int
     confidence: float
     expires_at: datetime
@@ -72,19 +72,19 @@ def begin_login(
     seconds: float,
     proof: str | None = None,
 ) -> NewLogin:
-    """A new token for a user.
+    """Log a user in.
 
     Args:
-        connection: in a transaction.
-        user_id: whose.
-        confidence: similarity of the face; 1.0 for a password.
-        password_given: whether their password was given, too.
-        seconds: until it ends.
-        proof: of that password, as `Accounts.check_password` returns it; PostgreSQL asks everybody but the gallery's
-            owner for it.
+        connection: a connection in a transaction.
+        user_id: the user's id.
+        confidence: the similarity of the face; 1.0 for a password.
+        password_given: whether the password was given, alone or with the face.
+        seconds: the time until the login ends.
+        proof: the proof of that password, as `Accounts.check_password` returns it. PostgreSQL asks every role for it
+            except the gallery's owner.
 
     Raises:
-        DatabaseAccessError: there is no proof, or not of this user's password.
+        DatabaseAccessError: the proof is missing, or does not belong to this user's password.
 
     """
     token = secrets.token_urlsafe(_TOKEN_BYTES)
@@ -101,10 +101,10 @@ def begin_login(
 
 
 def find_login(database: Database, token: str) -> Login:
-    """Who has this token, in one statement.
+    """The login with this token.
 
     Raises:
-        NotLoggedInError: nobody, or no more.
+        NotLoggedInError: the token is unknown, or the login has ended.
 
     """
     found = database.read("find_session", {"token": token_hash(token)}, row_factory=class_row(Login))
@@ -119,17 +119,17 @@ def logins_of(database: Database, user_id: int) -> list[LoginOfUser]:
 
 
 def end_others(connection: psycopg.Connection, user_id: int, but: str | None) -> int:
-    """End a user's logins but the one with this token; returns how many."""
+    """End a user's logins, except the one with the token `but`, and return how many."""
     return len(_ended(connection, user_id=user_id, but=but and token_hash(but)))
 
 
 def end_one(connection: psycopg.Connection, user_id: int, login_id: int) -> bool:
-    """End one of a user's logins, by its id; returns whether there was one."""
+    """End one of a user's logins by its id, and return whether there was one."""
     return bool(_ended(connection, user_id=user_id, id=login_id))
 
 
 def end_own(connection: psycopg.Connection, token: str) -> int | None:
-    """End the login with this token; returns whose it was."""
+    """End the login with this token, and return the id of its user."""
     return next(iter(_ended(connection, token=token_hash(token))), None)
 
 
@@ -139,6 +139,6 @@ def _ended(connection: psycopg.Connection, **values: str | int | None) -> list[i
 
 
 def prune_logins(database: Database) -> int:
-    """Remove those that have ended; returns how many."""
+    """Delete ended logins, and return how many."""
     with database.transaction() as connection:
         return connection.execute(queries()["prune_tokens"]).rowcount

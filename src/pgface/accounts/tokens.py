@@ -1,4 +1,4 @@
-"""Login tokens as the database keeps them."""
+"""How the database stores tokens."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 
 
 def token_hash(token: str) -> str:
-    """What `auth_tokens.token` holds of a token: its SHA-256, 64 hexadecimal digits.
+    """The SHA-256 of a token, 64 hexadecimal digits, which `auth_tokens.token` stores.
 
-    A token is random and long, so that nobody can guess it from a fast hash; who reads the table cannot log in.
+    A token is random and long, so a fast hash is safe: a reader of the table cannot find the token and log in.
     """
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

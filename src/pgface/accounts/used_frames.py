@@ -1,13 +1,12 @@
-"""Remembers which frames were used for logins by face, so that none of them is accepted again.
+"""Stores digests of the frames of logins by face, so that no frame is accepted again.
 
-Of a frame, digests of 64 bits are kept, for as long as its person's face is enrolled: one of its pixels, and a few of
-its embedding, some of which stay the same when a frame is compressed again. They are locality-sensitive hashes (Datar,
-Immorlica, Indyk, Mirrokni 2004, "Locality-sensitive hashing scheme based on p-stable distributions", with signs in
-place of normal numbers), keyed with the gallery's secret: neither a picture nor an embedding can be computed from them
-without it.
+The digests have 64 bits, and are stored while the user's face is enrolled. A frame has one digest of its pixels, and a
+few of its embedding, some of which stay the same if the frame is compressed again. They are locality-sensitive hashes
+(Datar, Immorlica, Indyk, Mirrokni 2004, "Locality-sensitive hashing scheme based on p-stable distributions", with signs
+instead of normal numbers), keyed with the gallery's secret. Without it, they reveal neither pictures nor embeddings.
 
-They know the same frames again, in any file, and light copies. A copy with strong noise (a similarity of 0.98) is a new
-frame for them: wider cells would also refuse two honest logins at one desk.
+They recognize the same frames in any file, and slightly changed copies. They do not recognize a copy with strong noise
+(a similarity of 0.98): wider cells would also refuse two honest logins at one desk.
 """
 
 from __future__ import annotations
@@ -28,40 +27,40 @@ from pgface.faces.pixels import RGBImage
 from pgface.vectors import EMBEDDING_DIMENSION
 
 _HASHES: Final = 4
-"""Digests of an embedding."""
+"""The number of digests of an embedding."""
 _PROJECTIONS: Final = 16
-"""Numbers in each."""
+"""The number of projections in each digest."""
 _CELL: Final = 0.02
-"""How far two projections of unit vectors may be apart and still be in one cell.
+"""The width of a cell of projections of unit vectors.
 
-A frame compressed again as JPEG of quality 90 has a similarity of 0.997 to itself (median over 14 public clips), and
-two frames of one recording that are 1.5 seconds apart 0.81. With these numbers each of the former shares a digest in
-a third of all cases, and the latter in less than one of a million.
+A frame that is compressed again as JPEG of quality 90 has a similarity of 0.997 to itself (median of 14 public clips).
+Two frames of one recording that are 1.5 seconds apart have 0.81. The former share a digest in a third of all cases, and
+the latter in less than one in a million.
 """
-_COPIES: Final = 0.15
-"""Share of the frames that share a digest with a used one, from which on the whole is taken for a copy. Of a person who
-sits as still as a picture (a similarity of 0.975 to an earlier login) some 3 of 100 frames do by chance."""
+_MAX_COPIES: Final = 0.15
+"""A login is refused if this fraction of its frames shares digests with used frames. If a person sits as still as a
+picture (a similarity of 0.975 to an earlier login), about 3 in 100 frames do by chance."""
 _LONG: Final = 2**63
 
 
 class FrameDigests:
-    """Makes the digests of frames."""
+    """Computes the digests of frames."""
 
     def __init__(self, secret: str) -> None:
-        """Draw the projections from the gallery's secret."""
+        """Derive the projections from the gallery's secret."""
         self._key = secret.encode()
         count = _HASHES * _PROJECTIONS * EMBEDDING_DIMENSION
-        # Not numpy's random numbers: their streams differ between versions, and the digests are kept for years.
+        # Not numpy's random numbers: their streams differ between versions, and digests are stored for years.
         bits = np.unpackbits(np.frombuffer(hashlib.shake_256(self._key).digest(count // 8), np.uint8))
         signs = bits.reshape(_HASHES, _PROJECTIONS, EMBEDDING_DIMENSION).astype(np.float32) * 2 - 1
         self._projections = signs / np.sqrt(np.float32(EMBEDDING_DIMENSION))
 
     def of(self, pixels: RGBImage, embedding: NDArray[np.float32]) -> tuple[int, ...]:
-        """The digests of a frame: of its pixels first, then of its embedding.
+        """The digests of a frame, first of its pixels, then of its embedding.
 
         Args:
             pixels: shape (height, width, 3), uint8.
-            embedding: of the only face in it, shape (512,), float32, norm 1.
+            embedding: the embedding of the only face, shape (512,), float32, norm 1.
 
         """
         cells = np.floor(self._projections @ embedding / _CELL).astype("<i4")
@@ -72,18 +71,18 @@ class FrameDigests:
 
     def _digest(self, content: bytes) -> int:
         digest = hmac.digest(self._key, content, "sha256")
-        return int.from_bytes(digest[:8]) - _LONG  # as PostgreSQL's bigint
+        return int.from_bytes(digest[:8]) - _LONG  # the range of PostgreSQL's bigint
 
 
 def require_unused(connection: psycopg.Connection, frames: Iterable[tuple[int, ...]]) -> None:
     """Refuse frames that were used before, by any user of the gallery.
 
     Args:
-        connection: in the transaction that then calls `remember`.
-        frames: the digests of each.
+        connection: a connection in the transaction that then calls `remember`.
+        frames: the digests of each frame.
 
     Raises:
-        LivenessError: they were; the sentence is for the audit log and not for the client.
+        LivenessError: they were used. The message is for the audit log and not for the client.
 
     """
     frames = list(frames)
@@ -93,11 +92,11 @@ def require_unused(connection: psycopg.Connection, frames: Iterable[tuple[int, .
     if any(pixels in known for pixels, *_ in frames):
         raise LivenessError("A frame was used for an earlier login.")
     again = sum(not known.isdisjoint(frame) for frame in frames)
-    if again and again >= _COPIES * len(frames):
+    if again and again >= _MAX_COPIES * len(frames):
         raise LivenessError(f"{again} of {len(frames)} frames are copies of frames of an earlier login.")
 
 
 def remember(connection: psycopg.Connection, user_id: int, frames: Iterable[tuple[int, ...]]) -> None:
-    """Remember the digests of frames until no face of the user is enrolled."""
+    """Store the digests of frames until no face of the user is enrolled."""
     digests = sorted({digest for frame in frames for digest in frame})
     connection.execute(queries()["remember_frames"], {"user_id": user_id, "digests": digests})

@@ -1,4 +1,4 @@
-"""The application: routes, errors, and what is opened when it starts and closed when it ends."""
+"""The ASGI application: routes, error handlers, and what opens when it starts and closes when it ends."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fastapi.routing import APIRoute
 
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
-from pgface.server.api import administration, auth, faces, introspection, operations, photos, users
-from pgface.server.errors import answer_with_problems
-from pgface.server.housekeeping import keep_house
+from pgface.server.api import admin, auth, faces, operations, photos, users
+from pgface.server.error_handlers import add_error_handler
+from pgface.server.housekeeping import run_housekeeping
 from pgface.server.middleware import RequestContextMiddleware
-from pgface.server.openapi import completed
+from pgface.server.openapi import document_of
 from pgface.server.service import Service
 from pgface.settings import get_settings
 
@@ -25,15 +25,16 @@ PREFIX: Final = "/api/v1"
 
 _DESCRIPTION: Final = """Face recognition in your PostgreSQL.
 
-People come with the token of a login and see only what is theirs; programs come with an API key and do what its
-scopes say. Photos come as multipart/form-data, or as JSON in base64. Errors are problem details (RFC 9457)."""
+Users send the token of a login and see only their own data. Programs send an API key and may do what its scopes permit.
+Photos are files in multipart/form-data, or base64 in JSON. Errors are problem details (RFC 9457)."""
 
 
 def create_app(gallery: Gallery | None = None) -> FastAPI:
     """The web service as an ASGI application.
 
     Args:
-        gallery: an open one, which stays open; if not given, the environment's is opened when the application starts.
+        gallery: an open gallery, which stays open. By default the application opens the environment's gallery when it
+            starts, and closes it when it ends.
 
     """
 
@@ -41,14 +42,14 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opened = gallery or Gallery.open(get_settings())
         try:
-            opened.engine  # noqa: B018 - loaded before the first request comes
-            app.state.service = Service.of(opened)
+            opened.engine  # noqa: B018 - load the model before the first request
+            app.state.service = Service.create(opened)
             metrics.observe()
-            house = asyncio.create_task(keep_house(app.state.service))
+            housekeeping = asyncio.create_task(run_housekeeping(app.state.service))
             try:
                 yield
             finally:
-                house.cancel()
+                housekeeping.cancel()
             app.state.service.close()
         finally:
             if gallery is None:
@@ -59,22 +60,22 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
         version=version("pgface"),
         description=_DESCRIPTION,
         lifespan=lifespan,
-        # Their pages would fetch scripts from elsewhere.
+        # FastAPI's pages load scripts from other hosts.
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{PREFIX}/openapi.json",
         generate_unique_id_function=_operation_id,
     )
     api = APIRouter(prefix=PREFIX)
-    routers = [module.router for module in (users, photos, faces, auth, introspection, administration)]
+    routers = [module.router for module in (users, photos, faces, auth, admin)]
     for router in routers:
         api.include_router(router)
     app.include_router(api)
     app.include_router(operations.router)
-    answer_with_problems(app)
     web.add_pages(app)
+    add_error_handler(app)
     app.add_middleware(RequestContextMiddleware)
-    app.openapi = completed(app, [*routers, operations.router])  # type: ignore[method-assign]
+    app.openapi = document_of(app, [*routers, operations.router])  # type: ignore[method-assign]
     return app
 
 

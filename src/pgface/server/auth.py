@@ -1,7 +1,7 @@
-"""Who calls: a person with the token of a login, or a program with an API key; and what each may.
+"""Authentication and permissions: who calls the service, and what they may do.
 
-This is settled before anything of a request's body is read. A person's token comes in the header `Authorization`, or,
-from the service's own pages, in a cookie, which counts only where the browser says that the request is from there.
+A user sends the token of a login, and a program sends an API key, both in the header `Authorization`. The service's own
+pages send the token in a cookie instead. The caller is known before any of a request's body is read.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pgface.gallery.users import id_in_range
 from pgface.server.service import Service, service_of
 
 COOKIE: Final = "__Host-pgface"
-"""Browsers keep a cookie of such a name only if it came by https or from localhost, and send it to this host alone."""
-_OWN_PAGES: Final = "same-origin"
+"""Browsers accept a cookie with this prefix only over HTTPS or from localhost, and send it to this host alone."""
+_SAME_ORIGIN: Final = "same-origin"
 
 _bearer: Final = HTTPBearer(
     auto_error=False,
@@ -36,8 +36,8 @@ _cookie: Final = APIKeyCookie(
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody who is logged in."""
+class UserPrincipal:
+    """A user who is logged in."""
 
     token: str = field(repr=False)
     login: Login
@@ -45,26 +45,26 @@ class Person:
 
     @property
     def name(self) -> str:
-        """As the logs call them."""
+        """The caller's name in the logs."""
         return f"user {self.login.user_id}"
 
     @property
     def secret(self) -> str:
-        """What they came with."""
+        """The token that came with the request."""
         return self.token
 
-    def may(self, scope: Scope) -> bool:  # noqa: ARG002 - as of a program
-        """Whether they may use the whole gallery: administrators may, and everybody else only what is theirs."""
+    def may(self, scope: Scope) -> bool:  # noqa: ARG002 - the same signature as KeyPrincipal.may
+        """Whether the user may use the whole gallery. Administrators may. Other users may use only their own data."""
         return self.administrator
 
     def is_user(self, user_id: int) -> bool:
-        """Whether this is their own account."""
+        """Whether this id is the user's own."""
         return self.login.user_id == user_id
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
-    """What has an API key."""
+class KeyPrincipal:
+    """A program with an API key."""
 
     key: ApiKey
     secret: str = field(repr=False)
@@ -72,28 +72,29 @@ class Program:
 
     @property
     def name(self) -> str:
-        """As the logs call it."""
+        """The caller's name in the logs."""
         return f"key {self.key.id}"
 
     def may(self, scope: Scope) -> bool:
-        """Whether its key has this scope; `admin` has all."""
+        """Whether the key has this scope. The scope `admin` includes all others."""
         return scope in self.key.scopes or "admin" in self.key.scopes
 
-    def is_user(self, user_id: int) -> bool:  # noqa: ARG002 - as of a person
-        """It is nobody."""
+    def is_user(self, user_id: int) -> bool:  # noqa: ARG002 - the same signature as UserPrincipal.is_user
+        """Always false: a program is not a user."""
         return False
 
 
-Caller = Person | Program
+Caller = UserPrincipal | KeyPrincipal
 Permits = Callable[[Request, Caller], bool]
 
 
 async def find_caller(request: Request) -> Caller | None:
-    """Who calls; None where nothing is said of it.
+    """The caller, or None if the request has no credentials.
 
     Raises:
-        NotAuthenticatedError: another kind of credentials.
-        NotLoggedInError, KeyRefusedError: the token or the key opens nothing.
+        NotAuthenticatedError: the credentials are of an unknown kind.
+        NotLoggedInError: the token is not valid.
+        KeyRefusedError: the API key is not valid.
 
     """
     service = service_of(request)
@@ -102,47 +103,73 @@ async def find_caller(request: Request) -> Caller | None:
         scheme, _, secret = header.partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise NotAuthenticatedError
-        caller = await service.ask(_by_secret, service, secret.strip())
-    elif (token := request.cookies.get(COOKIE)) and from_own_pages(request):
-        caller = await service.ask(person_of, service, token)
+        caller = await service.run_db(_find_principal, service, secret.strip())
+    elif (token := request.cookies.get(COOKIE)) and is_same_origin(request):
+        caller = await service.run_db(find_user, service, token)
     else:
         return None
     request.state.caller = caller
     return caller
 
 
-def from_own_pages(request: Request) -> bool:
-    """Whether a browser sends this from the service's own pages, and not from another site's.
+def is_same_origin(request: Request) -> bool:
+    """Whether a browser sent this request from the service's own pages.
 
-    Every browser since 2023 says so by itself (Fetch Metadata, W3C), and an older one tells the page's origin where
-    something is sent; scripts and forms can change neither.
+    Browsers since 2023 say so in `Sec-Fetch-Site` (W3C Fetch Metadata). Older ones name the page in `Origin` when they
+    send something. Scripts and forms cannot change either header.
     """
     site = request.headers.get("sec-fetch-site")
     if site is None:
         sender = urlsplit(request.headers.get("origin", "")).netloc
         return sender != "" and sender == request.headers.get("host")
-    return site == _OWN_PAGES
+    return site == _SAME_ORIGIN
 
 
-def person_of(service: Service, token: str) -> Person:
-    """Who is logged in with this token.
+def find_user(service: Service, token: str) -> UserPrincipal:
+    """The user who is logged in with this token.
 
     Raises:
-        NotLoggedInError: nobody.
+        NotLoggedInError: the token is not valid.
 
     """
     login = service.accounts.who(token)
-    # A face alone is not enough for everybody's data: NIST SP 800-63B-4, section 3.2.3.
-    return Person(token, login, login.password_given and is_administrator(service.gallery.database, login.user_id))
+    # A face alone gives no access to other users' data: NIST SP 800-63B-4, section 3.2.3.
+    administrator = login.password_given and is_administrator(service.gallery.database, login.user_id)
+    return UserPrincipal(token, login, administrator)
 
 
-def _by_secret(service: Service, secret: str) -> Caller:
+def _find_principal(service: Service, secret: str) -> Caller:
     if secret.startswith(KEY_PREFIX):
-        return Program(find_key(service.gallery.database, secret), secret)
-    return person_of(service, secret)
+        return KeyPrincipal(find_key(service.gallery.database, secret), secret)
+    return find_user(service, secret)
 
 
-def _known(permitted: str, permits: Permits) -> Callable[..., Awaitable[Caller]]:
+def require_scope(scope: Scope, *, or_user: bool = False, or_self: bool = False) -> Any:
+    """A dependency that lets in administrators, and API keys with this scope.
+
+    Args:
+        scope: the scope that an API key needs.
+        or_user: lets in every logged-in user too.
+        or_self: lets in the user whose id is the path's `user_id` too.
+
+    """
+    callers = f"administrators, and programs with the scope {_names_of(scope)}"
+    if or_user:
+        callers = f"every logged-in user, {callers}"
+    if or_self:
+        callers = f"the user themselves, {callers}"
+
+    def permits(request: Request, caller: Caller) -> bool:
+        return (
+            caller.may(scope)
+            or (or_user and isinstance(caller, UserPrincipal))
+            or (or_self and caller.is_user(_user_id_of(request)))
+        )
+
+    return Depends(_caller_who(permits, callers))
+
+
+def _caller_who(permits: Permits, callers: str) -> Callable[..., Awaitable[Caller]]:
     async def dependency(
         request: Request,
         _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
@@ -155,42 +182,22 @@ def _known(permitted: str, permits: Permits) -> Callable[..., Awaitable[Caller]]
             raise NotPermittedError
         return caller
 
-    dependency.permitted = permitted  # type: ignore[attr-defined] # for the documentation
+    dependency.callers = callers  # type: ignore[attr-defined] # `x-callers` of the OpenAPI document
     return dependency
 
 
-def scoped(scope: Scope) -> Any:
-    """Only for programs whose key has this scope, and for administrators."""
-    return Depends(_known(_programs(scope), lambda _, caller: caller.may(scope)))
+CurrentCaller = Annotated[
+    UserPrincipal, Depends(_caller_who(lambda _, caller: isinstance(caller, UserPrincipal), "every logged-in user"))
+]
+"""The logged-in user who calls the API. API keys are not permitted."""
 
 
-def scoped_or_person(scope: Scope) -> Any:
-    """The same, and for everybody who is logged in."""
-    permitted = f"everybody who is logged in, {_programs(scope)}"
-    return Depends(_known(permitted, lambda _, caller: caller.may(scope) or isinstance(caller, Person)))
+def _names_of(scope: Scope) -> str:
+    return f"`{scope}`" if scope == "admin" else f"`{scope}` or `admin`"
 
 
-def scoped_or_self(scope: Scope) -> Any:
-    """The same as `scoped`, and for the user whose id is the path's `user_id`."""
-
-    def permits(request: Request, caller: Caller) -> bool:
-        return caller.may(scope) or caller.is_user(_number(request.path_params["user_id"]))
-
-    return Depends(_known(f"the user themselves, {_programs(scope)}", permits))
-
-
-def person() -> Any:
-    """Only for people who are logged in."""
-    return Depends(_known("everybody who is logged in", lambda _, caller: isinstance(caller, Person)))
-
-
-def _programs(scope: Scope) -> str:
-    scopes = f"`{scope}`" if scope == "admin" else f"`{scope}` or `admin`"
-    return f"administrators, and programs with the scope {scopes}"
-
-
-def _number(text: str) -> int:
+def _user_id_of(request: Request) -> int:
     try:
-        return id_in_range(int(text))
-    except ValueError:  # the route refuses it, if it comes so far
+        return id_in_range(int(request.path_params["user_id"]))
+    except ValueError:  # validation of the path refuses it later
         return -1

@@ -1,6 +1,6 @@
-"""How to stand in front of the camera, for somebody who is about to log in by face.
+"""Hints for a user who is about to log in by face: how to stand in front of the camera.
 
-The face is found and not embedded, in a small picture only, so that this costs little and tells nothing of anybody.
+The face is found in a small picture and not embedded, so a hint is cheap and says nothing about who it is.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from pgface.gallery import Gallery
 
 Hint = Literal["ok", "no-face", "several", "closer", "farther", "left", "right", "up", "down", "straight"]
 
-MOST_GLIMPSE_BYTES: Final = 200_000
-MOST_GLIMPSE_PIXELS: Final = 640 * 480
+MAX_HINT_BYTES: Final = 200_000
+MAX_HINT_PIXELS: Final = 640 * 480
 
-SMALLEST: Final = 0.25
-"""Width of the face's box, as a share of the picture's shorter side."""
-LARGEST: Final = 0.7
-OFF_CENTRE: Final = 0.15
-"""Distance of the box's middle from the picture's, as a share of the picture's width or height."""
+MIN_WIDTH: Final = 0.25
+"""Width of the face's box, as a fraction of the picture's shorter side."""
+MAX_WIDTH: Final = 0.7
+MAX_OFFSET: Final = 0.15
+"""Distance of the box's center from the picture's, as a fraction of the picture's width or height."""
 
 
-def hint_of(gallery: Gallery, frame: Upload) -> Hint:
-    """Look at one picture of the camera.
+def camera_hint(gallery: Gallery, frame: Upload) -> Hint:
+    """The hint for a frame of the camera.
 
     Args:
-        gallery: whose engine finds the face.
+        gallery: the gallery whose engine finds the face.
         frame: not mirrored.
 
     Raises:
-        PhotoError: it cannot be decoded, or is too large.
+        PhotoError: the frame cannot be decoded, or is too large.
 
     """
     found: list[Detection] = []
@@ -42,33 +42,33 @@ def hint_of(gallery: Gallery, frame: Upload) -> Hint:
         found.extend(detections)
         return ()
 
-    limits = PhotoLimits(MOST_GLIMPSE_BYTES, MOST_GLIMPSE_PIXELS, gallery.settings.max_decoded_bytes)
+    limits = PhotoLimits(MAX_HINT_BYTES, MAX_HINT_PIXELS, gallery.settings.max_decoded_bytes)
     with open_photo(frame, limits) as photo:
         gallery.engine.detect_and_embed(photo.pixels, choose)
         height, width = photo.pixels.shape[:2]
-    return judge(found, width, height)
+    return position_hint(found, width, height)
 
 
-def judge(faces: Sequence[Detection], width: int, height: int) -> Hint:
-    """What to do next, the most important first.
+def position_hint(faces: Sequence[Detection], width: int, height: int) -> Hint:
+    """The most important hint for a position in the picture.
 
     Args:
-        faces: all that were found.
-        width: of the picture, in pixels, like `height`.
-        height: of the picture.
+        faces: all faces in the picture.
+        width: the width of the picture in pixels.
+        height: the height of the picture in pixels.
 
     """
     if len(faces) != 1:
         return "several" if faces else "no-face"
     (face,) = faces
-    share = face.box.width / min(width, height)
-    if share < SMALLEST or share > LARGEST:
-        return "closer" if share < SMALLEST else "farther"
+    relative = face.box.width / min(width, height)
+    if not MIN_WIDTH <= relative <= MAX_WIDTH:
+        return "closer" if relative < MIN_WIDTH else "farther"
     aside = (face.box.x + face.box.width / 2) / width - 0.5
     below = (face.box.y + face.box.height / 2) / height - 0.5
-    if abs(aside) > OFF_CENTRE:
-        # The camera sees somebody from in front: what is on its left is on their right.
+    if abs(aside) > MAX_OFFSET:
+        # The camera faces the user: its left is their right.
         return "left" if aside < 0 else "right"
-    if abs(below) > OFF_CENTRE:
+    if abs(below) > MAX_OFFSET:
         return "up" if below > 0 else "down"
     return "ok" if abs(face.quality.yaw) <= FRONTAL_YAW else "straight"

@@ -1,7 +1,7 @@
-"""The limits of a connection: of the head of a request, and of what comes after an early answer.
+"""Limits of a connection that uvicorn does not have: for the head of a request, and after an early response.
 
-If a service closes a connection while the client still sends, the client's system drops the answer (RFC 9112, section
-9.6). So after an early answer pgface reads on, and throws away what comes, within limits.
+If a server closes a connection while the client still sends, the client's system drops the response (RFC 9112, section
+9.6). So pgface reads on after an early response and discards what it reads, within limits.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from pgface.server.errors import HEAD_TOO_LARGE, MEDIA_TYPE
 from pgface.server.proxies import HEADER, is_trusted, usable_prefix
 from pgface.settings import MEBI, get_settings
 
-MOST_HEAD_BYTES: Final = 64 * 1024
-"""Bytes of a request line and its headers. Browsers and proxies stay below 16 KiB."""
-MOST_HEADERS: Final = 100
-MOST_DISCARDED_BYTES: Final = 96 * MEBI
-"""Bytes that are read and thrown away after an early answer. urllib looks for an answer only when all is sent,
-and the largest body that the service takes has 80 MiB."""
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""The limit of a request line and its headers. Browsers and proxies send less than 16 KiB."""
+MAX_HEADERS: Final = 100
+MAX_DISCARDED_BYTES: Final = 96 * MEBI
+"""The limit of what is read and discarded after an early response. urllib reads a response only after it has sent
+everything, and the largest body of the service has 80 MiB."""
 IDLE_SECONDS: Final = 5
-"""Seconds without a byte after which pgface stops to read on."""
+"""Seconds without a byte after which pgface no longer reads on."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits: without them, one connection could wait forever or fill the memory."""
+    """uvicorn's protocol with limits. Without them, a connection could wait forever or fill the memory."""
 
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
-    """Bytes that have arrived of a head, parsed or not."""
+    """Bytes of the head that have arrived, parsed or not."""
     _counted = 0
-    """Bytes of its request line and headers that were parsed."""
+    """Bytes of the request line and the headers that were parsed."""
     _in_head = True
     _too_large = False
     _in_body = False
-    """Whether the body of the request has not arrived completely."""
+    """Whether a part of the body has not arrived yet."""
     _lingering: _Lingering | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -53,7 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse more bytes, and refuse a head that is too large before all of it is in memory."""
+        """Parse more bytes. Refuse a head that is too large before all of it is in memory."""
         if self._lingering is not None and not self._lingering.takes(len(data)):
             self._close_now()
             return
@@ -61,7 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MOST_HEAD_BYTES and not self._too_large:
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self._too_large:
             self._refuse_head()
 
     def on_message_begin(self) -> None:
@@ -78,13 +78,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count a header."""
         self._count(len(name) + len(value))
-        if len(self.headers) >= MOST_HEADERS:
+        if len(self.headers) >= MAX_HEADERS:
             self._too_large = True
             raise _HeadTooLargeError
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head has arrived."""
+        """Stop waiting for the head."""
         self._in_head = False
         self._in_body = True
         self._stop_waiting()
@@ -92,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """The body has arrived; where the answer came before, the connection waits for the next request."""
+        """Wait for the next request if the response came before the end of the body."""
         self._in_body = False
         super().on_message_complete()
         if self._lingering is not None:
@@ -100,39 +100,39 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wait_for_head()
 
     def on_response_complete(self) -> None:
-        """Read on where an answer did not wait for all of the body."""
+        """Read on if the response came before the end of the body."""
         super().on_response_complete()
         if self._in_body and self._lingering is None and not self.transport.is_closing():
             self._linger(closes=False)
 
     def shutdown(self) -> None:
-        """End a connection, at once where only the rest of a body is waited for."""
+        """Close the connection, at once if only the rest of a body is missing."""
         if self._lingering is not None:
             self._close_now()
         else:
             super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what cannot be parsed, or what `on_url` and `on_header` have refused."""
+        """Respond to a head that cannot be parsed, or that `on_url` or `on_header` refused."""
         if self._too_large:
             self._refuse_head()
         else:
             super().send_400_response(msg)
 
     def _set_root_path(self) -> None:
-        """Find out at which path of a shared host this service is; only a trusted proxy may say so."""
+        """Set the path of this service on a shared host. Only a trusted proxy may name it."""
         settings = get_settings()
         root = settings.root_path
         if is_trusted(self.client[0] if self.client else None, settings.trusted_proxies):
             said = [value.decode("latin-1") for name, value in self.headers if name == HEADER]
             root = (len(said) == 1 and usable_prefix(said[0])) or root
         self.scope["root_path"] = root
-        # Some proxies leave the path in the URL and some take it away; the ASGI specification has it in the path.
+        # Some proxies remove the path from the URL. In ASGI it is a part of the path.
         self.root_path = "" if self.url.startswith(root.encode() + b"/") else root
 
     def _count(self, size: int) -> None:
         self._counted += size
-        if self._counted > MOST_HEAD_BYTES:
+        if self._counted > MAX_HEAD_BYTES:
             self._too_large = True
             raise _HeadTooLargeError
 
@@ -150,7 +150,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _close(self) -> None:
-        """Close the connection after an answer, but not while the client may still be sending."""
+        """Close the connection after a response, but not while the client may still send."""
         idle = self._in_head and self._head_bytes == 0
         sends = (self._in_body or self._in_head) and not idle
         crowded = self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency
@@ -163,7 +163,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         self._lingering = _Lingering(self.loop, self._close_now, closes=closes)
         if closes and self.transport.can_write_eof():
-            self.transport.write_eof()  # the client sees that nothing more will come
+            self.transport.write_eof()  # tells the client that nothing more follows
 
     def _stop_lingering(self) -> None:
         if self._lingering is not None:
@@ -185,31 +185,31 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _Lingering:
-    """Reading on after an early answer: for the time that a body may take, and so many bytes."""
+    """Reading on after an early response, up to a time and a number of bytes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, end: Callable[[], None], *, closes: bool) -> None:
         self.closes = closes
-        """Whether the connection is closed afterwards; else the next request may come."""
+        """Whether the connection is closed afterwards, or waits for the next request."""
         self._loop, self._end = loop, end
         self._bytes = 0
-        self._in_all = loop.call_later(get_settings().request_timeout, end)
+        self._deadline = loop.call_later(get_settings().request_timeout, end)
         self._idle = loop.call_later(IDLE_SECONDS, end)
 
     def takes(self, size: int) -> bool:
-        """Whether so many bytes more are within the limit."""
+        """Count bytes, and return whether they are within the limit."""
         self._bytes += size
         self._idle.cancel()
         self._idle = self._loop.call_later(IDLE_SECONDS, self._end)
-        return self._bytes <= MOST_DISCARDED_BYTES
+        return self._bytes <= MAX_DISCARDED_BYTES
 
     def stop(self) -> None:
-        """The limits count no longer."""
-        self._in_all.cancel()
+        """Cancel the timers."""
+        self._deadline.cancel()
         self._idle.cancel()
 
 
 class _LingeringTransport:
-    """uvicorn's transport, of which closing is left to the protocol."""
+    """uvicorn's transport. Closing it is up to the protocol."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self._transport = transport
@@ -221,4 +221,4 @@ class _LingeringTransport:
 
 
 class _HeadTooLargeError(Exception):
-    """The parser stops at it, and uvicorn answers."""
+    """Stops the parser, and makes uvicorn call `send_400_response`."""

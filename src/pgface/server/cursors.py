@@ -1,4 +1,4 @@
-"""Lists by the page: a cursor says where the last page ended, and nobody needs to know how."""
+"""Pagination: an opaque cursor says where the last page ended."""
 
 from __future__ import annotations
 
@@ -8,36 +8,30 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
 from fastapi import Query
-from pydantic import BaseModel, Field
 
 from pgface.errors import CursorError
 
-MOST = 100
+_MAX_ROWS = 100
 
-Limit = Annotated[int, Query(ge=1, le=MOST, description="Rows of a page at most.")]
+Limit = Annotated[int, Query(ge=1, le=_MAX_ROWS, description="The maximum of rows.")]
 Cursor = Annotated[
-    str | None, Query(max_length=200, description="`next_cursor` of the page before; none for the first page.")
+    str | None,
+    Query(max_length=200, description="The `next_cursor` of the previous page. None for the first page."),
 ]
 
 T = TypeVar("T")
 
 
-class Page(BaseModel):
-    """A part of a list."""
-
-    next_cursor: str | None = Field(default=None, description="Of the next page; null at the end.")
-
-
 def encode_cursor(of: str, last: int) -> str:
-    """Where a page of this list ended."""
+    """The cursor of a list for the page after a row."""
     return base64.urlsafe_b64encode(f"{of}:{last}".encode()).decode().rstrip("=")
 
 
 def decode_cursor(of: str, cursor: str | None) -> int | None:
-    """The id of the last row of the page before; None for the first page.
+    """The id of the last row of the previous page; None for the first page.
 
     Raises:
-        CursorError: it is none of this list's.
+        CursorError: it is not a cursor of this list.
 
     """
     if cursor is None:
@@ -53,6 +47,6 @@ def decode_cursor(of: str, cursor: str | None) -> int | None:
 
 
 def page(of: str, rows: Sequence[T], limit: int, id_of: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
-    """A page of rows, of which one more than the limit was asked for, and the next page's cursor."""
+    """A page of rows, from a query for one row more than the limit, and the cursor of the next page."""
     shown = rows[:limit]
     return shown, encode_cursor(of, id_of(shown[-1])) if len(rows) > limit else None

@@ -1,4 +1,4 @@
-"""Errors as answers: problem details (RFC 9457) with codes that stay.
+"""Errors as problem details (RFC 9457), with stable codes.
 
 A code is the name of the error's class: `SeveralFacesError` is `several-faces`.
 """
@@ -11,8 +11,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -25,7 +24,7 @@ from pgface.server.logs import log_failure
 MEDIA_TYPE: Final = "application/problem+json"
 
 _STATUS: Final[Mapping[type[PgfaceError], int]] = {
-    # The most special ancestor of an error that stands here decides.
+    # The most specific class of an error decides.
     errors.PgfaceError: 500,
     errors.PhotoError: 422,
     errors.PhotoTooLargeError: 413,
@@ -59,13 +58,13 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.RequestRepeatedError: 409,
     errors.ServiceBusyError: 503,
     errors.WorkTimeoutError: 503,
-    errors.WorkCancelledError: 499,  # as nginx has it: no client is left for the answer
+    errors.WorkCancelledError: 499,  # the status of nginx: no client receives the response
 }
 
 _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
-    # Where the error's own sentence speaks to who runs the service, or tells of somebody else.
+    # Instead of the error's own sentence, which is for the operator or names other people.
     errors.UnknownUserError: "There is no such user.",
-    errors.AmbiguousUserError: "Several users have this name; give user_id or email.",
+    errors.AmbiguousUserError: "Several users have this name. Give user_id or email.",
     errors.UnknownPhotoError: "There is no such photo.",
     errors.FaceOfAnotherUserError: "This face already belongs to another user.",
     errors.UnknownKeyError: "There is no such API key, or it was revoked.",
@@ -75,42 +74,47 @@ _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
 HEAD_TOO_LARGE: Final = (
     "head-too-large",
     431,
-    "The headers of this request are too many or too large; send at most 100 headers and 64 KiB.",
+    "The headers of this request are too many or too large. Send at most 100 headers and 64 KiB.",
+)
+INTERNAL: Final = (
+    "internal",
+    500,
+    "Something went wrong in the service. The log has the reason by the request's id.",
 )
 _OF_HTTP: Final = (
     ("invalid-request", 422, "A field is missing, is not known, or has a value that cannot be used."),
     ("not-found", 404, "There is nothing at this path."),
-    ("method-not-allowed", 405, "This path takes other methods; the header `Allow` names them."),
+    ("method-not-allowed", 405, "This path has other methods. The header `Allow` names them."),
     HEAD_TOO_LARGE,
-    ("internal", 500, "Something went wrong here; the log knows what, by the request's id."),
+    INTERNAL,
 )
 _OF_LOAD: Final = (errors.ServiceBusyError, errors.WorkTimeoutError)
-"""Of these a client learns more than that it did not work."""
-_NOT_NOW: Final = "This does not work at the moment; try again later."
-_MOST_FIELDS: Final = 20
-_MOST_NAME: Final = 100
+"""Errors of load, whose sentences clients see."""
+_NOT_NOW: Final = "This does not work at the moment. Try again later."
+_MAX_FIELDS: Final = 20
+_MAX_FIELD_NAME: Final = 100
 _BUSY_SECONDS: Final = 1
-_AWAY_SECONDS: Final = 5
+_UNAVAILABLE_SECONDS: Final = 5
 
 
 class FieldProblem(BaseModel):
     """What is wrong with one field of a request."""
 
-    field: str = Field(description="Its name, with full stops where it lies inside of others.")
+    field: str = Field(description="The name of the field. Dots separate the names of nested fields.")
     detail: str
 
 
 class Problem(BaseModel):
-    """What went wrong, as RFC 9457 has it."""
+    """An error, as RFC 9457 describes it."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(description="Where it is described: `/problems#` and the code.")
+    type: str = Field(description="The page that describes the error: `/problems#` and the code.")
     title: str
     status: int
-    detail: str = Field(description="One sentence that says what happened and what to do.")
-    code: str = Field(description="For programs; it stays the same.")
-    request_id: str | None = Field(default=None, description="By which the log knows the request.")
+    detail: str = Field(description="What happened, and what to do.")
+    code: str = Field(description="For programs. It does not change between versions.")
+    request_id: str | None = Field(default=None, description="Identifies the request in the log.")
     errors: list[FieldProblem] | None = Field(default=None, description="The fields that cannot be used.")
 
 
@@ -126,27 +130,27 @@ def status_of(error: type[PgfaceError]) -> int:
 
 @cache
 def known_problems() -> tuple[tuple[str, int, str], ...]:
-    """Code, status and sentence of every error that the service can answer with."""
+    """The code, the status and the sentence of every error that the service can respond with."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PgfaceError)]
     ours = ((code_of(kind), status_of(kind), _IN_PUBLIC.get(kind) or str(kind())) for kind in kinds)
     return (*ours, *_OF_HTTP)
 
 
 def public_sentences() -> frozenset[str]:
-    """What the service says in place of an error's own sentence."""
+    """The sentences that the service uses instead of an error's own."""
     return frozenset({_NOT_NOW, *_IN_PUBLIC.values()})
 
 
 def problem(request: Request, error: PgfaceError) -> JSONResponse:
-    """The answer to an error of pgface's own; one that is the service's fault goes to the log."""
+    """The response to an error of pgface. Failures of the service are logged."""
     kind = type(error)
     status = status_of(kind)
-    log_if_ours(error)
+    log_if_failure(error)
     return _answer(request, status, code_of(kind), public_detail(request, error), headers=headers_of(error))
 
 
 def public_detail(request: Request, error: PgfaceError) -> str:
-    """The sentence of an error for whoever called, which says nothing of the service's inside or of other people."""
+    """The sentence of an error for the caller. It reveals nothing about the service or other people."""
     if isinstance(error, _OF_LOAD):
         return str(error)
     if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -158,24 +162,24 @@ def public_detail(request: Request, error: PgfaceError) -> str:
     return said.replace(errors.SeveralFacesError.CHOICE, "send the field `face` with the value `largest`")
 
 
-def log_if_ours(error: PgfaceError) -> None:
-    """A line in the log for an error that is not the caller's."""
-    ours = status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR
-    if ours and not isinstance(error, _OF_LOAD):
+def log_if_failure(error: PgfaceError) -> None:
+    """Log an error that is a failure of the service."""
+    failure = status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if failure and not isinstance(error, _OF_LOAD):
         log_failure(error)
 
 
 def headers_of(error: PgfaceError) -> dict[str, str]:
-    """The headers that go with an error."""
+    """The headers of the response to an error."""
     status = status_of(type(error))
     if isinstance(error, errors.TooManyAttemptsError):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.RequestRepeatedError | errors.ServiceBusyError | errors.WorkTimeoutError):
         return {"Retry-After": str(_BUSY_SECONDS)}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        return {"Retry-After": str(_AWAY_SECONDS)}
+        return {"Retry-After": str(_UNAVAILABLE_SECONDS)}
     if isinstance(error, errors.RequestTooLargeError | errors.RequestTooSlowError):
-        return {"Connection": "close"}  # the rest of the body is not waited for
+        return {"Connection": "close"}  # the rest of the body is not read
     if status == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": 'Bearer realm="pgface"'}
     return {}
@@ -203,51 +207,31 @@ def _answer(
 
 
 def invalid_fields(request: Request, found: Sequence[Mapping[str, Any]]) -> JSONResponse:
-    """The answer to fields that pydantic refuses, without the values, which may be photos or passwords."""
-    told = found[:_MOST_FIELDS]  # a client can send as many unknown ones as fit into a body
-    fields = [FieldProblem(field=_name(error["loc"]), detail=sentence_of(error)) for error in told]
+    """The response to fields that pydantic refuses. It has no values, which may be photos or passwords."""
+    listed = found[:_MAX_FIELDS]  # a body may have thousands of unknown fields
+    fields = [FieldProblem(field=_name(error["loc"]), detail=sentence_of(error)) for error in listed]
     first = f"{fields[0].field}: {fields[0].detail}" if fields else "The request cannot be understood."
     return _answer(request, 422, "invalid-request", first, fields=fields)
 
 
 def _name(location: Sequence[Any]) -> str:
     places = [str(part) for part in location if part not in ("body", "query", "path", "header")]
-    return ".".join(places)[:_MOST_NAME] or "body"
+    return ".".join(places)[:_MAX_FIELD_NAME] or "body"
 
 
 def http_problem(request: Request, error: HTTPException) -> JSONResponse:
-    """The answer to a request that no operation is for."""
+    """The response to a path that does not exist, or a method that it does not have."""
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "-")
     return _answer(request, error.status_code, code, f"{phrase}.", headers=error.headers)
 
 
-def failed(request: Request, error: Exception) -> JSONResponse:
-    """The answer to what nobody has foreseen."""
-    log_failure(error)
-    return _answer(request, 500, "internal", "Something went wrong here; the log knows what, by the request's id.")
-
-
-def answer_with_problems(app: FastAPI) -> None:
-    """Have an application answer every error with problem details."""
-
-    async def of_pgface(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, PgfaceError)  # noqa: S101 - what it is registered for
-        return problem(request, error)
-
-    async def of_fields(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)  # noqa: S101
-        return invalid_fields(request, error.errors())
-
-    async def of_http(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)  # noqa: S101
-        return http_problem(request, error)
-
-    app.add_exception_handler(PgfaceError, of_pgface)
-    app.add_exception_handler(RequestValidationError, of_fields)
-    app.add_exception_handler(HTTPException, of_http)
+def internal_problem(request: Request) -> JSONResponse:
+    """The response to an unexpected error."""
+    code, status, detail = INTERNAL
+    return _answer(request, status, code, detail)
 
 
 def _root(request: Request) -> str:
-    """The path of the whole service on its host: Starlette adds that of a mounted part to `root_path`."""
+    """The path of the service on its host. Starlette adds the path of a mounted app to `root_path`."""
     return str(request.scope.get("app_root_path", request.scope.get("root_path", "")))

@@ -1,4 +1,4 @@
-"""What is wrong with a field of a request, in words of our own; pydantic finds it."""
+"""The sentences for fields that pydantic refuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SENTENCES: Final = {
     "missing": "This field is missing.",
     "extra_forbidden": "There is no such field.",
     "string_type": "This must be a text.",
-    "string_unicode": "This holds characters that are no text.",
+    "string_unicode": "This contains characters that are not text.",
     "string_too_long": "This must have at most {max_length} characters.",
     "string_too_short": "This must have at least {min_length} characters.",
     "int_type": "This must be a whole number.",
@@ -33,13 +33,13 @@ _SENTENCES: Final = {
 
 
 def sentence_of(error: Mapping[str, Any]) -> str:
-    """The sentence for one of pydantic's errors.
+    """The sentence for an error of pydantic.
 
     Args:
-        error: as `ValidationError.errors` gives it.
+        error: an item of `ValidationError.errors()`.
 
     """
     kind, context = error["type"], error.get("ctx", {})
-    if kind == "value_error":  # raised by a validator of ours
+    if kind == "value_error":  # from a validator of pgface
         return f"This {context.get('error')}."
     return _SENTENCES.get(kind, "This value cannot be used.").format(**context)

@@ -1,4 +1,4 @@
-"""Forms with files (multipart/form-data; RFC 7578), as clients really send them, within limits."""
+"""Forms with files (multipart/form-data; RFC 7578), in the variants that clients send, within limits."""
 
 from __future__ import annotations
 
@@ -14,45 +14,44 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from pgface.errors import RequestError
 from pgface.faces.photo import Upload
+from pgface.server.schemas.base import UNNAMED
 from pgface.settings import MEBI
 from pgface.text import cleaned, is_visible
 
 MEDIA_TYPE: Final = "multipart/form-data"
 
-MOST_FIELDS: Final = 32
-_MOST_FILES: Final = 101
-"""One more than frames of a camera, so that it is the field that is said to have too many."""
-_MOST_TEXT: Final = 64 * 1024
-_MOST_PREAMBLE: Final = 64 * 1024
-_MOST_FILE_NAME: Final = 200
-UNNAMED: Final = "photo"
+MAX_FIELDS: Final = 32
+_MAX_FILES: Final = 101
+"""More than the frames of a login by face, so that the error names the field and not the form."""
+_MAX_TEXT_BYTES: Final = 64 * 1024
+_MAX_PREAMBLE_BYTES: Final = 64 * 1024
+_MAX_FILE_NAME: Final = 200
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 """RFC 2046, section 5.1.1."""
 
 
 async def form_fields(
-    content_type: str, body: AsyncGenerator[bytes, None], files: Collection[str], most_bytes: int
+    content_type: str, body: AsyncGenerator[bytes, None], files: Collection[str], max_bytes: int
 ) -> dict[str, list[Any]]:
-    """The values of each field: texts, and uploads.
+    """The values of each field: text, or files.
 
     Args:
-        content_type: the request's header.
-        body: its bytes.
-        files: the fields that hold files. A part of such a field is a file even if its file has no name.
-        most_bytes: of the body.
+        content_type: the header of the request.
+        body: the chunks of its body.
+        files: the fields that hold files. A part of such a field is a file even without a file name.
+        max_bytes: the limit of the body. No file is larger, so none is written to disk.
 
     Raises:
-        RequestError: it is not such a form.
+        RequestError: the body is not such a form.
 
     """
     boundary = _boundary(content_type)
     parser = _Parser(boundary, _from_first_part(body, boundary.encode()), files)
-    parser.spool_max_size = most_bytes + MEBI  # never to disk
+    parser.spool_max_size = max_bytes + MEBI  # a larger file would be written to disk
     try:
         form = await parser.parse()
     except MultiPartException as error:
         raise RequestError(f"The body is not a form: {_reason(error)}.") from None
-    parser.require_end()
     found: dict[str, list[Any]] = defaultdict(list)
     try:
         for name, value in form.multi_items():
@@ -63,21 +62,23 @@ async def form_fields(
 
 
 def file_name(given: str | None) -> str:
-    """A file's name without its folders, of characters that can be shown."""
+    """A file's name without its folders, and of printable characters only."""
     name = re.split(r"[/\\]", given or "")[-1]
-    kept = "".join(sign for sign in cleaned(name) if is_visible(sign))[-_MOST_FILE_NAME:]
+    kept = "".join(sign for sign in cleaned(name) if is_visible(sign))[-_MAX_FILE_NAME:]
     return kept.strip() or UNNAMED
 
 
 class _Parser(MultiPartParser):
-    """Starlette's parser, for files with other names than `filename=` as well, and for whole forms only."""
+    """Starlette's parser, which also knows the other ways to name a file, and refuses a form that breaks off."""
 
     _ended = False
 
     def __init__(self, boundary: str, body: AsyncGenerator[bytes, None], files: Collection[str]) -> None:
-        # Only the boundary: of the character sets that a client can name, some take very long, and some give no text.
+        # Without the charset that a client may name: decoding some takes very long, and others yield no text.
         header = Headers({"content-type": f'{MEDIA_TYPE}; boundary="{boundary}"'})
-        super().__init__(header, body, max_files=_MOST_FILES, max_fields=MOST_FIELDS, max_part_size=_MOST_TEXT)
+        super().__init__(
+            header, self._whole(body), max_files=_MAX_FILES, max_fields=MAX_FIELDS, max_part_size=_MAX_TEXT_BYTES
+        )
         self._files = files
 
     def on_headers_finished(self) -> None:
@@ -93,18 +94,17 @@ class _Parser(MultiPartParser):
     def on_end(self) -> None:
         self._ended = True
 
-    def require_end(self) -> None:
-        """Refuse a form that breaks off, which the parser would take for a whole one."""
+    async def _whole(self, body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for chunk in body:
+            yield chunk
         if not self._ended:
-            for file in self._files_to_close_on_error:
-                file.close()
             raise RequestError("The body is not a form: it ends before its last boundary.")
 
 
 def _extended_file_name(disposition: bytes) -> str | None:
-    """The name in `filename*=` (RFC 8187) or `filename*0=` (RFC 2231), which some clients send; None if there is none.
+    """The name in `filename*=` (RFC 8187) or `filename*0=` (RFC 2231), which some clients send; None without one.
 
-    Python's own parser of mail knows both.
+    Python's parser of mail headers knows both.
     """
     if b"*" not in disposition:
         return None
@@ -122,7 +122,7 @@ def _boundary(content_type: str) -> str:
 
 
 async def _from_first_part(body: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:
-    """The body without its preamble, the text before the first boundary (RFC 2046, section 5.1.1)."""
+    """The body without its preamble, which is text before the first boundary (RFC 2046, section 5.1.1)."""
     start = b"\r\n--" + boundary
     before = b"\r\n"
     async for chunk in body:
@@ -130,7 +130,7 @@ async def _from_first_part(body: AsyncGenerator[bytes, None], boundary: bytes) -
         if (at := before.find(start)) >= 0:
             yield before[at + 2 :]
             break
-        if len(before) > _MOST_PREAMBLE:
+        if len(before) > _MAX_PREAMBLE_BYTES:
             raise RequestError("The body is not a form: its boundary is not the one in the header Content-Type.")
     else:
         if before.strip():
@@ -140,21 +140,21 @@ async def _from_first_part(body: AsyncGenerator[bytes, None], boundary: bytes) -
 
 
 def _reason(error: MultiPartException) -> str:
-    """What is wrong, in words of our own."""
+    """What is wrong, for the error of pgface."""
     said = error.message
     if said.startswith("Too many files"):
-        return f"it has more than {_MOST_FILES} files"
+        return f"it has more than {_MAX_FILES} files"
     if said.startswith("Too many fields"):
-        return f"it has more than {MOST_FIELDS} fields"
+        return f"it has more than {MAX_FIELDS} fields"
     if said.startswith("Part exceeded"):
-        return f"a text in it is longer than {_MOST_TEXT // 1024} KiB"
+        return f"a text in it is longer than {_MAX_TEXT_BYTES // 1024} KiB"
     if "Content-Disposition" in said:
         return 'a part has no header `Content-Disposition: form-data; name="..."`'
     return "its parts are not divided as RFC 7578 says"
 
 
 async def _upload(file: UploadFile) -> Upload | str:
-    """A file; or the text of base64, where a part says that it is that, or has neither a name nor a type."""
+    """A file, or the text of a part that says it is base64, or that has neither a file name nor a type."""
     data = await file.read()
     encoding = file.headers.get("content-transfer-encoding", "").strip().lower()
     plain = not file.filename and file.headers.get("content-type", "text/plain").lower().startswith("text/plain")

@@ -1,6 +1,6 @@
-"""Asking a running service whether it works, as `pgface healthcheck` does every few seconds in a container.
+"""The health check of a running service. A container runs `pgface healthcheck` every few seconds.
 
-It imports little more than Python's own HTTP client, because it starts so often.
+So this module imports little more than Python's HTTP client.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from pgface.errors import PgfaceError
 from pgface.server.sockets import Listening
 
 _OWN_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "localhost"}  # noqa: S104 - it is compared
-"""Where this machine reaches a service that listens on every network."""
-_MOST_BYTES: Final = 10_000
+"""The local address of a service that listens on all networks."""
+_MAX_BYTES: Final = 10_000
 _REASONS: Final = {
     "database": "PostgreSQL cannot be reached, or refuses the service",
-    "schema_current": "the tables are not of this version; run `pgface init`",
-    "model": "the model cannot be loaded; see `pgface models verify`",
+    "schema_current": "the tables are of another version. Run `pgface init`",
+    "model": "the model cannot be loaded. Run `pgface models verify`",
 }
-"""By the fields of /readyz, in the order in which they depend on each other."""
+"""The reasons by field of /readyz. Each depends on those before it."""
 
 
 def check_health(listening: Listening, timeout: float, *, ready: bool = True) -> str:
-    """Ask the service that listens there; returns the URL that was asked.
+    """Check a service, and return the URL that was requested.
 
-    A certificate is not verified. The question goes to this machine alone and holds nothing secret, and the service's
-    name is not the address that is asked.
+    The certificate is not verified: the request goes to this machine, contains no secret, and uses another name than
+    the certificate.
 
     Args:
-        listening: where the service listens, as it was told; with a certificate it is asked by TLS.
-        timeout: seconds to wait for a connection, and again for the answer.
-        ready: whether it has to be ready for work (/readyz), and not only to answer (/healthz).
+        listening: the address and the certificate that the service was started with.
+        timeout: seconds to wait for a connection, and again for the response.
+        ready: whether the service has to be ready for work (/readyz), or only to respond (/healthz).
 
     Raises:
-        PgfaceError: it does not answer, or is not ready; the sentence says why.
+        PgfaceError: the service does not respond, or is not ready. The message says why.
 
     """
     path = "/readyz" if ready else "/healthz"
@@ -47,7 +47,7 @@ def check_health(listening: Listening, timeout: float, *, ready: bool = True) ->
         status, body = _get(listening, path, timeout)
     except TimeoutError:
         raise PgfaceError(
-            f"{url} gave no answer within {timeout:g} seconds; the service is starting, or too busy."
+            f"{url} did not respond within {timeout:g} seconds. The service is starting, or too busy."
         ) from None
     except (ssl.SSLError, HTTPException, ConnectionResetError) as error:
         raise PgfaceError(_other_protocol(url, listening, error)) from None
@@ -55,11 +55,11 @@ def check_health(listening: Listening, timeout: float, *, ready: bool = True) ->
         number = getattr(error, "errno", None) or 0
         reason = os.strerror(number).lower() if number > 0 else "this host has no address"
         raise PgfaceError(
-            f"{url} cannot be reached: {reason}; check that the service runs, and that it listens at this address "
+            f"{url} cannot be reached: {reason}. Check that the service runs, and that it listens at this address "
             "(PGFACE_LISTEN_HOST and PGFACE_LISTEN_PORT set it for both commands)."
         ) from None
     if status != 200:
-        raise PgfaceError(f"{url} answers with status {status}: {_reason(body)}.")
+        raise PgfaceError(f"{url} responds with status {status}: {_reason(body)}.")
     return url
 
 
@@ -71,11 +71,11 @@ def _get(listening: Listening, path: str, timeout: float) -> tuple[int, bytes]:
         unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
         connection = HTTPSConnection(host, listening.port, timeout=timeout, context=unverified)
-    # Not by urllib, which would go through a proxy that a container may be told of.
+    # Not urllib, which uses the proxy of the environment.
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         answer = connection.getresponse()
-        return answer.status, answer.read(_MOST_BYTES)
+        return answer.status, answer.read(_MAX_BYTES)
     finally:
         connection.close()
 
@@ -83,11 +83,11 @@ def _get(listening: Listening, path: str, timeout: float) -> tuple[int, bytes]:
 def _other_protocol(url: str, listening: Listening, error: Exception) -> str:
     reason = (error.reason if isinstance(error, ssl.SSLError) else None) or type(error).__name__
     advice = (
-        "if the service uses TLS, give its --certificate here too, or set PGFACE_CERTIFICATE for both"
+        "If the service uses TLS, give its --certificate here too, or set PGFACE_CERTIFICATE for both"
         if listening.certificate is None
-        else "if the service uses no TLS, give no --certificate and unset PGFACE_CERTIFICATE"
+        else "If the service does not use TLS, give no --certificate and unset PGFACE_CERTIFICATE"
     )
-    return f"{url} gave an answer that cannot be read ({reason}); {advice}."
+    return f"{url} sent a response that cannot be read ({reason}). {advice}."
 
 
 def _reason(body: bytes) -> str:
@@ -98,4 +98,4 @@ def _reason(body: bytes) -> str:
         for field, reason in _REASONS.items():
             if found.get(field) is False:
                 return reason
-    return "this is not the service of pgface, or not of this version"
+    return "this is not pgface, or another version of it"

@@ -1,4 +1,4 @@
-"""What the service removes now and then, so that no table grows by what strangers ask for."""
+"""Regular deletion of ended rows, so that requests of strangers do not make tables grow without limit."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from pgface.accounts import prune_audit, prune_logins
 from pgface.accounts.attempts import prune_attempts
 from pgface.accounts.challenges import prune_challenges
 from pgface.accounts.devices import prune_devices
+from pgface.accounts.idempotency import delete_old_requests
 from pgface.database.pool import Database
 from pgface.errors import PgfaceError
-from pgface.server.idempotency import forget_old_requests
 from pgface.server.service import Service
 
 _PAUSE: Final = 3600.0
-"""Seconds between two rounds; what comes within an hour is bounded where it is written."""
-_FEWEST_AUDIT_DAYS: Final = 30
-"""As PostgreSQL has it for the service's role."""
+"""Seconds between two rounds. What can be added within an hour is limited where it is written."""
+_MIN_AUDIT_DAYS: Final = 30
+"""The same limit as PostgreSQL has for the service's role."""
 _log = logging.getLogger(__name__)
 
 
-async def keep_house(service: Service) -> None:
-    """Remove what has ended, at once and then every hour."""
+async def run_housekeeping(service: Service) -> None:
+    """Delete what has ended, now and then every hour."""
     while True:
-        await service.ask(clean_up, service)
+        await service.run_db(clean_up, service)
         await asyncio.sleep(_PAUSE)
 
 
 def clean_up(service: Service) -> None:
-    """Remove what has ended: logins, attempts, devices, kept answers, and old rows of the audit log."""
+    """Delete ended logins, attempts, devices, challenges, stored responses, and old rows of the audit log."""
     database = service.gallery.database
-    removals: list[Callable[[Database], object]] = [
+    deletions: list[Callable[[Database], object]] = [
         prune_logins,
         prune_attempts,
         prune_devices,
         prune_challenges,
-        forget_old_requests,
+        delete_old_requests,
     ]
     if days := service.settings.audit_days:
-        removals.append(lambda database: prune_audit(database, max(days, _FEWEST_AUDIT_DAYS)))
-    for remove in removals:
+        deletions.append(lambda database: prune_audit(database, max(days, _MIN_AUDIT_DAYS)))
+    for delete in deletions:
         try:
-            remove(database)
-        except PgfaceError as error:  # in an hour, then
-            _log.warning("What has ended could not be removed. %s", error)
+            delete(database)
+        except PgfaceError as error:  # the next round tries again
+            _log.warning("Ended rows could not be deleted. %s", error)

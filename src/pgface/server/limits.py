@@ -1,4 +1,4 @@
-"""Work in bounded pools, with fair shares: as much at once as there are workers, a short queue, and a deadline."""
+"""Limits of concurrent work: bounded executors with a short queue and a deadline, and a budget of bytes."""
 
 from __future__ import annotations
 
@@ -23,54 +23,52 @@ from pgface.server import metrics
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SHARE_OF_OPTIONAL_WORK: Final = 4
+_OPTIONAL_WORK_DIVISOR: Final = 4
 """Optional work gets a place only while fewer than one in four places are taken."""
 
-_LONGEST_PAUSE: Final = 0.5
-"""Seconds before each step, so that large photos are answered as well."""
+_MAX_PAUSE: Final = 0.5
+"""Seconds that a job pauses before a step at most, so that large photos are done too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """Who waits for an answer."""
+class Requester:
+    """The client that waits for a response."""
 
     name: Callable[[], str]
-    """Gives what shares are counted by: an API key, or the network that a request comes from."""
-    gone: Callable[[], Awaitable[None]]
-    """Returns when the client has closed the connection. Called after the body has been read."""
+    """Returns what shares are counted by: an API key, or the network that the request comes from."""
+    disconnected: Callable[[], Awaitable[None]]
+    """Returns when the client has closed the connection. Call it after the body was read."""
 
 
-asker: contextvars.ContextVar[Asker | None] = contextvars.ContextVar("pgface_asker", default=None)
-"""Of the request that is answered; None outside of requests."""
+requester: contextvars.ContextVar[Requester | None] = contextvars.ContextVar("pgface_asker", default=None)
+"""The requester of the current request; None outside of requests."""
 
 
-def name_of_asker() -> str:
-    """What the shares of the request that is answered are counted by."""
-    found = asker.get()
+def requester_name() -> str:
+    """What the shares of the current request are counted by."""
+    found = requester.get()
     return found.name() if found else ""
 
 
 @dataclass(eq=False, slots=True)
 class _Job:
-    asker: str
+    requester: str
     begin: Callable[[], Any]
     work: Work
     done: asyncio.Future[Any]
     queued: bool = True
     since: float = 0.0
-    """When its step began, by time.monotonic."""
+    """When its current step began, by time.monotonic."""
 
 
-class WorkPool:
-    """Runs what takes a processor's time in threads of its own.
+class BoundedExecutor:
+    """Runs CPU-bound work in threads of its own, with fair shares between requesters.
 
-    Shares are fair between askers:
-
-    - A free worker takes a job of the asker that has least in work. Of several such askers it takes the one whose turn
-      was longest ago.
-    - An asker with nothing in work may use an extra thread where all workers are busy. Then the jobs of those askers
-      go on that have used least, as many as there are workers, and the others pause before their next step.
-    - Where all places are taken, the asker with most of them loses its newest job in the queue to one that has fewer
+    - A free worker takes a job of the requester with the fewest running jobs. Among several such requesters it takes
+      the one whose turn was longest ago.
+    - A requester without a running job may use an extra thread if all workers are busy. Then only as many jobs go on as
+      there are workers: those of the requesters that have used the least time. The others pause before their next step.
+    - If all places are taken, the requester with the most of them loses its newest queued job to one that has fewer
       (longest queue drop; Suter et al. 1998).
 
     Everything but the work itself happens in the event loop's thread, so the queue needs no lock.
@@ -87,16 +85,16 @@ class WorkPool:
         seconds: float | None = None,
         max_pixels: int | None = None,
     ) -> None:
-        """Start nothing yet.
+        """Create the executor. Its threads start with the first job.
 
         Args:
-            workers: how many jobs are worked on at once.
-            queue_size: how many wait at most.
-            waiting: counts those that wait.
-            working: counts those that are worked on.
-            extra: how many more are worked on at most, each of an asker with nothing else in work.
-            seconds: in which a job has to be done, with the time in the queue; None for no limit.
-            max_pixels: of a photo that a job opens; None for no limit but that of the settings.
+            workers: jobs that run at once.
+            queue_size: the maximum of waiting jobs.
+            waiting: the metric of waiting jobs.
+            working: the metric of running jobs.
+            extra: the maximum of further running jobs, for requesters without a running job.
+            seconds: the time limit of a job, including the time in the queue; None for no limit.
+            max_pixels: the limit of a photo that a job opens; None for that of the settings.
 
         """
         self._executor = ThreadPoolExecutor(workers + extra, thread_name_prefix="pgface-work")
@@ -108,37 +106,37 @@ class WorkPool:
         self._queue: list[_Job] = []
         self._running: set[_Job] = set()
         self._used: defaultdict[str, float] = defaultdict(float)
-        """Seconds of work, of askers that have jobs. Guarded by the condition, as is the set of running jobs."""
+        """Seconds of work of each requester that has jobs. Guarded by the condition, as is the set of running jobs."""
         self._changed = threading.Condition()
         self._turns = 0
         self._last_turn: dict[str, int] = {}
-        """When a job was started, of askers that have one waiting or in work."""
+        """The turn in which a job of each requester was last started, while it has jobs."""
 
     async def run(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do it when a worker is free.
+        """Run work when a worker is free.
 
         Raises:
-            ServiceBusyError: all workers are busy, and as many wait as may.
-            WorkTimeoutError: it was not done in time.
-            WorkCancelledError: the client has gone.
+            ServiceBusyError: all workers are busy and the queue is full.
+            WorkTimeoutError: the work took longer than the time limit.
+            WorkCancelledError: the client closed the connection.
 
         """
         return await self._run(self._places, partial(work, *args, **kwargs))
 
     async def run_if_idle(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The same for optional work: only where most places are free.
+        """Run optional work, only if most places are free.
 
         Raises:
-            ServiceBusyError: they are not.
-            WorkTimeoutError, WorkCancelledError: as `run` has it.
+            ServiceBusyError: they are not free.
+            WorkTimeoutError, WorkCancelledError: as for `run`.
 
         """
-        return await self._run(max(1, self._places // _SHARE_OF_OPTIONAL_WORK), partial(work, *args, **kwargs))
+        return await self._run(max(1, self._places // _OPTIONAL_WORK_DIVISOR), partial(work, *args, **kwargs))
 
     def close(self) -> None:
-        """End what is in work before its next step, and wait for that."""
+        """End running jobs before their next step, and wait for that."""
         for job in [*self._running, *self._queue]:
-            job.work.cancel()  # a job that waits ends when a worker takes it
+            job.work.cancel()  # a waiting job ends when a worker takes it
         self._executor.shutdown()
 
     async def _run(self, places: int, work: Callable[[], R]) -> R:
@@ -151,7 +149,7 @@ class WorkPool:
                 return work()
 
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        job = _Job(name_of_asker(), partial(context.run, begin), limits, done)
+        job = _Job(requester_name(), partial(context.run, begin), limits, done)
         self._take_place(job, places)
         self._start_jobs()
         try:
@@ -162,9 +160,9 @@ class WorkPool:
         return result
 
     async def _wait_for(self, job: _Job) -> Any:
-        """The result; meanwhile the client may go, or its time in the queue may be over."""
-        found = asker.get()
-        left = asyncio.ensure_future(found.gone()) if found else None
+        """The result of a job, unless the client disconnects first or the time limit passes in the queue."""
+        found = requester.get()
+        left = asyncio.ensure_future(found.disconnected()) if found else None
         in_time = self._seconds
         try:
             while not job.done.done():
@@ -174,11 +172,11 @@ class WorkPool:
                     break
                 if left is not None and left.done():
                     left = None
-                    # What has begun keeps its place until its next step, and may even be done by then.
+                    # A running job keeps its place until its next step, and may be done by then.
                     self._give_up(job, WorkCancelledError())
                 else:
                     in_time = None
-                    if job.queued:  # what has begun looks at its time by itself
+                    if job.queued:  # a running job checks its time limit itself
                         self._give_up(job, WorkTimeoutError())
             return job.done.result()
         finally:
@@ -189,55 +187,55 @@ class WorkPool:
 
     def _take_place(self, job: _Job, places: int) -> None:
         if len(self._queue) + len(self._running) >= places and not (
-            places == self._places and self._drop_one_for(job.asker)
+            places == self._places and self._drop_one_for(job.requester)
         ):
             metrics.refused.inc()
             raise ServiceBusyError
         self._queue.append(job)
         self._waiting.inc()
 
-    def _drop_one_for(self, asker: str) -> bool:
-        """Make room at the expense of the asker with most places, if that one then still has as many as this one."""
-        held = Counter(job.asker for job in [*self._queue, *self._running])
-        queued = [job for job in self._queue if held[job.asker] > held[asker] + 1]
+    def _drop_one_for(self, requester: str) -> bool:
+        """Drop a job of the requester with the most places, if it then still has as many as this requester."""
+        held = Counter(job.requester for job in [*self._queue, *self._running])
+        queued = [job for job in self._queue if held[job.requester] > held[requester] + 1]
         if not queued:
             return False
-        most = max(held[job.asker] for job in queued)
-        newest = [job for job in queued if held[job.asker] == most][-1]
+        most = max(held[job.requester] for job in queued)
+        newest = [job for job in queued if held[job.requester] == most][-1]
         metrics.refused.inc()
         self._give_up(newest, ServiceBusyError())
         return True
 
     def _start_jobs(self) -> None:
         while self._queue:
-            at_work = Counter(job.asker for job in self._running)
-            job = min(self._queue, key=lambda job: (at_work[job.asker], self._last_turn.get(job.asker, 0)))
-            if len(self._running) >= self._workers + (0 if at_work[job.asker] else self._extra):
+            at_work = Counter(job.requester for job in self._running)
+            job = min(self._queue, key=lambda job: (at_work[job.requester], self._last_turn.get(job.requester, 0)))
+            if len(self._running) >= self._workers + (0 if at_work[job.requester] else self._extra):
                 return
             self._leave_queue(job)
             job.since = time.monotonic()
             with self._changed:
                 self._running.add(job)
             self._turns += 1
-            self._last_turn[job.asker] = self._turns
+            self._last_turn[job.requester] = self._turns
             try:
                 self._executor.submit(self._work_on, job)
-            except RuntimeError:  # it is closed
+            except RuntimeError:  # the executor is closed
                 self._finish(job, None, WorkCancelledError())
 
     def _let_others_first(self, job: _Job) -> None:
-        """In a worker's thread, before a step."""
+        """Pause for jobs of other requesters. Runs in a worker's thread, before a step."""
         with self._changed:
-            self._used[job.asker] += time.monotonic() - job.since
-            self._changed.wait_for(lambda: self._is_among_first(job), _LONGEST_PAUSE)
+            self._used[job.requester] += time.monotonic() - job.since
+            self._changed.wait_for(lambda: self._is_among_first(job), _MAX_PAUSE)
             job.since = time.monotonic()
 
     def _is_among_first(self, job: _Job) -> bool:
-        used = self._used[job.asker]
-        return sum(self._used[other.asker] < used for other in self._running) < self._workers
+        used = self._used[job.requester]
+        return sum(self._used[other.requester] < used for other in self._running) < self._workers
 
     def _work_on(self, job: _Job) -> None:
-        """In a worker's thread."""
+        """Run a job. Runs in a worker's thread."""
         try:
             result, error = job.begin(), None
         except BaseException as failure:
@@ -248,25 +246,25 @@ class WorkPool:
     def _finish(self, job: _Job, result: Any, error: BaseException | None) -> None:
         with self._changed:
             self._running.discard(job)
-            self._used[job.asker] += time.monotonic() - job.since
+            self._used[job.requester] += time.monotonic() - job.since
             self._changed.notify_all()
-        self._forget(job.asker)
+        self._forget(job.requester)
         if not job.done.done():
             _settle(job.done, result, error)
         self._start_jobs()
 
     def _give_up(self, job: _Job, why: Exception | None = None) -> None:
-        """End a job that waits at once, and one that has begun before its next step."""
+        """End a waiting job at once, and a running job before its next step."""
         job.work.cancel()
         if job.queued:
             self._leave_queue(job)
             _settle(job.done, None, why or WorkCancelledError())
 
-    def _forget(self, asker: str) -> None:
-        if not any(job.asker == asker for job in [*self._queue, *self._running]):
-            self._last_turn.pop(asker, None)
+    def _forget(self, requester: str) -> None:
+        if not any(job.requester == requester for job in [*self._queue, *self._running]):
+            self._last_turn.pop(requester, None)
             with self._changed:
-                self._used.pop(asker, None)
+                self._used.pop(requester, None)
 
     def _leave_queue(self, job: _Job) -> None:
         self._queue.remove(job)
@@ -279,12 +277,12 @@ def _settle(done: asyncio.Future[Any], result: Any, error: BaseException | None)
         done.set_result(result)
     else:
         done.set_exception(error)
-        # Looked at, because asyncio logs an error that nothing has looked at, with a text that may tell of people.
+        # Retrieved here, because asyncio logs an error that was not retrieved, and its text may contain personal data.
         done.exception()
 
 
-class BodyBudget:
-    """Bytes of bodies that are in memory at once."""
+class ByteBudget:
+    """The bytes of request bodies that may be in memory at once."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -292,46 +290,46 @@ class BodyBudget:
         self._held: Counter[str] = Counter()
 
     @contextmanager
-    def share(self, asker: str = "") -> Iterator[Share]:
-        """What one body holds of it, until the block is left.
+    def lease(self, requester: str = "") -> Iterator[ByteLease]:
+        """What one body holds of the budget, until the block ends.
 
-        Of several bodies of one asker, all together hold no more than they leave free (dynamic threshold; Choudhury
-        and Hahne 1998). So two askers cannot use it up.
+        All bodies of one requester together hold no more than they leave free, so that two requesters cannot use up the
+        budget (dynamic threshold; Choudhury and Hahne 1998).
         """
-        share = Share(self, asker)
+        lease = ByteLease(self, requester)
         try:
-            yield share
+            yield lease
         finally:
-            self.free += share.held
-            self._held[asker] -= share.held
-            self._held += Counter()  # forgets those that hold nothing
+            self.free += lease.held
+            self._held[requester] -= lease.held
+            self._held += Counter()  # removes requesters that hold nothing
 
-    def take(self, size: int, share: Share) -> None:
-        """Hold more for a body; see `Share.take`."""
-        size = min(size, self.total - share.held)
-        others = self._held[share.asker] - share.held
-        too_many = others > 0 and others + share.held + size > self.free - size
+    def take(self, size: int, lease: ByteLease) -> None:
+        """Hold more bytes for a lease (see `ByteLease.take`)."""
+        size = min(size, self.total - lease.held)
+        others = self._held[lease.requester] - lease.held
+        too_many = others > 0 and others + lease.held + size > self.free - size
         if size > self.free or too_many:
             metrics.refused.inc()
             raise ServiceBusyError
         self.free -= size
-        self._held[share.asker] += size
-        share.held += size
+        self._held[lease.requester] += size
+        lease.held += size
 
 
-class Share:
-    """The bytes of one body."""
+class ByteLease:
+    """The bytes that one body holds."""
 
-    def __init__(self, budget: BodyBudget, asker: str) -> None:
+    def __init__(self, budget: ByteBudget, requester: str) -> None:
         self._budget = budget
-        self.asker = asker
+        self.requester = requester
         self.held = 0
 
     def take(self, size: int) -> None:
-        """Hold so many more; of more than there are at all, all.
+        """Hold more bytes, up to the whole budget.
 
         Raises:
-            ServiceBusyError: so many are not free, or the asker has enough already.
+            ServiceBusyError: they are not free, or the requester holds too many already.
 
         """
         self._budget.take(size, self)

@@ -1,6 +1,6 @@
-"""The service's log: a line of JSON for every request, with its id and without personal data.
+"""The service's log: a line of JSON for each request, with its id and without personal data.
 
-A request is named by its operation and not by its path, and nothing of headers, queries and bodies is written down.
+A line names the operation and not the path. Headers, queries and bodies are not logged.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _log: Final = logging.getLogger("pgface.server")
 
 
-class _OfRequest(logging.Filter):
+class _RequestFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the request's id; keep out an exception's text, which may repeat what was sent."""
+        """Add the request's id. Leave out the text of an exception, which may repeat a client's data."""
         record.request_id = request_id.get()
-        record.__dict__.pop("color_message", None)  # uvicorn's, for terminals
+        record.__dict__.pop("color_message", None)  # added by uvicorn for terminals
         if record.exc_info and record.exc_info[1] is not None:
             record.failure = describe(record.exc_info[1])
             record.exc_info = None
@@ -31,12 +31,12 @@ class _OfRequest(logging.Filter):
 
 
 def configuration(level: str = "INFO") -> dict[str, Any]:
-    """For `logging.config.dictConfig`: one stream of JSON lines on stderr, also of uvicorn's own messages."""
+    """The configuration for `logging.config.dictConfig`: JSON lines on stderr, including uvicorn's messages."""
     fields = "{asctime}{levelname}{name}{message}{request_id}"
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"request": {"()": _OfRequest}},
+        "filters": {"request": {"()": _RequestFilter}},
         "formatters": {
             "json": {
                 "()": JsonFormatter,
@@ -63,7 +63,7 @@ def configuration(level: str = "INFO") -> dict[str, Any]:
 
 
 def log_request(method: str, operation: str, status: int, seconds: float, caller: str | None) -> None:
-    """A line for a request that was answered."""
+    """Log a request."""
     fields = {
         "method": method,
         "operation": operation,
@@ -75,17 +75,17 @@ def log_request(method: str, operation: str, status: int, seconds: float, caller
 
 
 def log_failure(error: BaseException) -> None:
-    """A line for what went wrong here."""
+    """Log a failure of the service."""
     _log.error(str(error) if isinstance(error, PgfaceError) else "failed", extra={"failure": describe(error)})
 
 
 def describe(error: BaseException) -> str:
-    """The classes and the places of an exception and its causes; not their texts, which may repeat what was sent."""
+    """The classes and places of an exception and its causes, without their texts, which may repeat a client's data."""
     parts = []
-    at: BaseException | None = error
-    while at is not None:
-        frames = traceback.extract_tb(at.__traceback__)
+    current: BaseException | None = error
+    while current is not None:
+        frames = traceback.extract_tb(current.__traceback__)
         places = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in reversed(frames))
-        parts.append(f"{type(at).__name__}: {places}")
-        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+        parts.append(f"{type(current).__name__}: {places}")
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return " | ".join(parts)

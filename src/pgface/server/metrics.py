@@ -1,7 +1,7 @@
-"""What Prometheus asks for: requests, the times of stages, the queue, the gallery's size, logins by outcome.
+"""Metrics for Prometheus: requests, the times of stages, the queue, the gallery's size, and logins by outcome.
 
-With several processes the values of all are added up, through files in PROMETHEUS_MULTIPROC_DIR, which `pgface serve`
-sets before this module is imported.
+The values of several processes are added up, through files in PROMETHEUS_MULTIPROC_DIR. `pgface serve` sets it before
+this module is imported.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 requests = Histogram(
     "pgface_request_seconds", "Requests, by operation and status.", ("method", "operation", "status"), buckets=_BUCKETS
 )
-stages = Histogram("pgface_stage_seconds", "Stages of an answer.", ("stage",), buckets=_BUCKETS)
-waiting = Gauge("pgface_photos_waiting", "Photos that wait for a free worker.", multiprocess_mode="livesum")
-working = Gauge("pgface_photos_in_work", "Photos that are worked on.", multiprocess_mode="livesum")
+stages = Histogram("pgface_stage_seconds", "Stages of a request.", ("stage",), buckets=_BUCKETS)
+waiting = Gauge("pgface_photos_waiting", "Photos that wait for a worker.", multiprocess_mode="livesum")
+working = Gauge("pgface_photos_in_work", "Photos in work.", multiprocess_mode="livesum")
 passwords_waiting = Gauge("pgface_passwords_waiting", "Passwords that wait to be hashed.", multiprocess_mode="livesum")
 passwords_working = Gauge("pgface_passwords_in_work", "Passwords that are being hashed.", multiprocess_mode="livesum")
-refused = Counter("pgface_busy", "Requests that were sent away because there was too much to do.")
+refused = Counter("pgface_busy", "Requests that were refused because the service was busy.")
 logins = Counter("pgface_logins", "Logins.", ("method", "outcome"))
-users = Gauge("pgface_users", "People of the gallery.", multiprocess_mode="mostrecent")
+users = Gauge("pgface_users", "Users of the gallery.", multiprocess_mode="mostrecent")
 embeddings = Gauge("pgface_embeddings", "Embeddings of the gallery.", multiprocess_mode="mostrecent")
 
 
 def observe() -> None:
-    """Count the stages of this process from now on."""
+    """Record the stages of this process from now on."""
     observe_stages(_observe_stage)
 
 
 def exposition() -> bytes:
-    """The values of all processes, as Prometheus reads them."""
+    """The values of all processes in the format of Prometheus."""
     if FOLDER_VARIABLE not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Around every request: an id, a line in the log, a count, headers for browsers, and an answer whatever happens."""
+"""What every request gets: an id, a line in the log, metrics, security headers, and a response to any error."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgface.server import metrics
-from pgface.server.errors import failed
-from pgface.server.limits import asker
+from pgface.server.error_handlers import answer_error
+from pgface.server.limits import requester
 from pgface.server.logs import log_request, request_id
-from pgface.server.service import asker_of
+from pgface.server.service import requester_of
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNKNOWN: Final = "unknown"
-_QUIET: Final = frozenset({"healthz", "readyz", "get_metrics"})
-"""Asked for every few seconds; they are counted, and not logged."""
+_UNLOGGED: Final = frozenset({"healthz", "readyz", "get_metrics"})
+"""Operations that monitoring calls every few seconds. They are counted, and not logged."""
 
 _HEADERS: Final = {
     "Content-Security-Policy": (
@@ -39,7 +39,7 @@ _HEADERS: Final = {
 
 
 class RequestContextMiddleware:
-    """What is the same for every request."""
+    """Sets the context of a request, and completes its response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -50,14 +50,14 @@ class RequestContextMiddleware:
             await self._app(scope, receive, send)
             return
         method = scope["method"]
-        if method == "HEAD":  # the answer to GET without its body (RFC 9110, section 9.3.2); monitors ask by it
+        if method == "HEAD":  # the response to GET without its body (RFC 9110, section 9.3.2); monitoring uses it
             scope = {**scope, "method": "GET"}
         request = Request(scope, receive)
         given = request.headers.get("x-request-id", "")
         number = given if _ID.fullmatch(given) else secrets.token_hex(8)
         request.state.request_id = number
         request_id.set(number)
-        asker.set(asker_of(request))
+        requester.set(requester_of(request))
         status = 500
         begun = False
         started = time.perf_counter()
@@ -73,7 +73,7 @@ class RequestContextMiddleware:
                     headers["Location"] = _own(headers["location"], scope.get("root_path", ""))
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                # Whatever tells of people is kept nowhere on its way.
+                # Caches must not store personal data.
                 headers.setdefault("Cache-Control", "no-store")
             elif method == "HEAD":
                 message = {**message, "body": b""}
@@ -82,26 +82,26 @@ class RequestContextMiddleware:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception as error:
-            answer = failed(request, error)
+            response = await answer_error(request, error)
             if not begun:
-                await answer(scope, receive, send_with_headers)
+                await response(scope, receive, send_with_headers)
         finally:
             _note(request, method, status, time.perf_counter() - started)
 
 
 def _own(location: str, root: str) -> str:
-    """Where a redirect leads, on this host: Starlette's own name the host that the client has sent."""
+    """The location of a redirect without a host. Starlette's own redirects name the host that the client sent."""
     parts = urlsplit(location)
     path = parts.path if parts.netloc else root + parts.path
-    # Of several slashes at the beginning a browser would take the rest for a host.
+    # A browser takes what follows two slashes for a host.
     return urlunsplit(("", "", f"/{path.lstrip('/')}", parts.query, parts.fragment))
 
 
 def _note(request: Request, method: str, status: int, seconds: float) -> None:
-    # The operation, and not the path: that may be anything.
+    # Not the path, which a client may choose freely.
     operation = getattr(request.scope.get("route"), "name", _UNKNOWN)
     method = method if method in _METHODS else "OTHER"
     metrics.requests.labels(method, operation, status).observe(seconds)
-    if operation not in _QUIET:
+    if operation not in _UNLOGGED:
         caller = getattr(request.state, "caller", None)
         log_request(method, operation, status, seconds, caller.name if caller else None)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI knows, and what it cannot know."""
+"""The OpenAPI document: what FastAPI generates, with bodies, problems, and who may call each operation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
-from pgface.server.api.examples import ANSWERS
+from pgface.server.bodies import MULTIPART, BodyFormat
 from pgface.server.errors import MEDIA_TYPE, Problem
+from pgface.server.schemas.base import RequestBody, ResponseBody, example_of
 
 Document = dict[str, Any]
 
@@ -19,56 +21,52 @@ EVERYBODY: Final = "everybody"
 _SCHEMA: Final = "#/components/schemas/"
 _RESPONSE: Final = "#/components/responses/"
 _TAGS: Final = {
-    "users": "People of the gallery.",
+    "users": "The users of the gallery.",
     "photos": "Enrolling, and the photos that are enrolled.",
     "faces": "Questions about faces. Nothing of a photo is kept.",
-    "auth": "Registering, logging in and out, one's own account, and what other applications ask of a token.",
-    "administration": "Status, keys of programs, and the audit log.",
-    "operations": "For what looks after the service.",
+    "auth": "Registering, logging in and out, your own account, and tokens for other applications.",
+    "administration": "The gallery's status, API keys, and the audit log.",
+    "operations": "Health checks and metrics.",
 }
 _PROBLEMS: Final = {
-    "400": "The cursor is not one that this list gave.",
-    "401": "Nothing, or nothing known, says who calls; or what was given to log in is not right.",
-    "403": "This caller may not do it.",
-    "404": "There is no such user, photo, login or key.",
-    "408": "The body did not arrive in time.",
-    "409": "It is there already, or a request with this Idempotency-Key is under way.",
-    "413": "The body or the photo is too large.",
-    "415": "The body is of another kind, or the photo is none.",
-    "422": "The request, or a photo in it, cannot be used.",
-    "429": "There were too many failed attempts. `Retry-After` says how many seconds to wait.",
-    "500": "Something went wrong here; the log knows what, by the request's id.",
-    "503": "There is too much to do, or the database or the model is away; `Retry-After` says when to try again.",
+    400: "The cursor is not one of this list.",
+    401: "There are no valid credentials.",
+    403: "This caller is not permitted to do this.",
+    404: "There is no such user, photo, login or key.",
+    408: "The body did not arrive in time.",
+    409: "It exists already, or a request with this Idempotency-Key is running.",
+    413: "The body or the photo is too large.",
+    415: "The media type of the body is wrong, or the file is not a photo.",
+    422: "The request, or a photo in it, cannot be used.",
+    429: "There were too many failed attempts. `Retry-After` says how many seconds to wait.",
+    500: "The service failed. The log has the reason under the request's id.",
+    503: "The service is busy, or the database or the model is not available. `Retry-After` says when to try again.",
 }
-_OF_EVERY_OPERATION: Final = ("500", "503")
-_OF_CREDENTIALS: Final = ("401", "403")
-_OF_BODIES: Final = ("408", "413", "415", "422")
-_OF_PARAMETERS: Final = {"cursor": "400", "idempotency-key": "409"}
-_OF_OPERATIONS: Final = {
-    "register": ("403",),
-    "log_in": ("401", "429"),
-    "challenge": ("401", "429"),
-    "hint": ("401",),
-    "log_in_by_face": ("401", "429"),
-    "change_password": ("429",),
-    "erase_me": ("429",),
-    "verify": ("404",),
-}
+_PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMA}Problem"}}}
+_OF_EVERY_OPERATION: Final = (500, 503)
+_OF_CALLERS: Final = (401, 403)
+_OF_BODIES: Final = (408, 413, 415, 422)
+_OF_PARAMETERS: Final = {"cursor": 400, "idempotency-key": 409}
 
 
-def completed(app: FastAPI, routers: Iterable[APIRouter]) -> Callable[[], Document]:
-    """FastAPI's document with problems in place of its own errors, with examples, and with who may call.
+def problems(*statuses: int) -> dict[int | str, Document]:
+    """The problems that an operation may answer with, for FastAPI's `responses`."""
+    return {status: {"description": _PROBLEMS[status], "content": _PROBLEM} for status in statuses}
+
+
+def document_of(app: FastAPI, routers: Iterable[APIRouter]) -> Callable[[], Document]:
+    """A function that makes the document once, for `FastAPI.openapi`.
 
     Args:
         app: the application.
-        routers: those with the operations of the API.
+        routers: the routers of the API.
 
     """
-    callers = {route.name: _callers(route) for router in routers for route in _routes(router)}
+    routes = {route.name: route for router in routers for route in router.routes if isinstance(route, APIRoute)}
 
     def document() -> Document:
         if app.openapi_schema is None:
-            _complete(FastAPI.openapi(app), callers)
+            _complete(FastAPI.openapi(app), routes)
         assert app.openapi_schema is not None  # noqa: S101 - FastAPI keeps it
         return app.openapi_schema
 
@@ -76,67 +74,90 @@ def completed(app: FastAPI, routers: Iterable[APIRouter]) -> Callable[[], Docume
 
 
 def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
-    """Method, path and description of every operation."""
+    """The method, the path and the description of every operation."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
 
 
-def _routes(router: APIRouter) -> list[APIRoute]:
-    return [route for route in router.routes if isinstance(route, APIRoute)]
+def schema_of(document: Document, content: Document) -> Document:
+    """The schema of a body or of a response, wherever it stands in the document."""
+    schema: Document = content["schema"]
+    return document["components"]["schemas"][schema["$ref"].removeprefix(_SCHEMA)] if "$ref" in schema else schema
 
 
-def _callers(route: APIRoute) -> str:
-    """As the dependency says that settles it; see `callers`."""
-    said = (getattr(dependency.call, "permitted", None) for dependency in route.dependant.dependencies)
-    return next((callers for callers in said if callers), EVERYBODY)
-
-
-def _complete(document: Document, callers: dict[str, str]) -> None:
+def _complete(document: Document, routes: dict[str, APIRoute]) -> None:
+    bodies = {name: _of_dependency(route, "body_format") for name, route in routes.items()}
     schemas = document["components"]["schemas"]
-    for theirs in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(theirs, None)
-    problem = Problem.model_json_schema(ref_template=f"{_SCHEMA}{{model}}")
-    schemas |= problem.pop("$defs", {}) | {"Problem": problem}
-    document["components"]["responses"] = {
-        status: {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMA}Problem"}}}}
-        for status, text in _PROBLEMS.items()
-    }
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    for model in [Problem, *(body.model for body in bodies.values() if body is not None)]:
+        schema = model.model_json_schema(ref_template=f"{_SCHEMA}{{model}}")
+        schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+    for model in _models(RequestBody, ResponseBody):
+        if model.__name__ in schemas:  # FastAPI leaves nulls out of examples
+            schemas[model.__name__]["examples"] = [example_of(model)]
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    document["components"]["responses"] = {str(status): response for status, response in problems(*_PROBLEMS).items()}
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
     for _, path, operation in operations(document):
-        operation["x-callers"] = callers[operation["operationId"]]
+        name = operation["operationId"]
+        operation["x-callers"] = _of_dependency(routes[name], "callers") or EVERYBODY
+        if (body := bodies[name]) is not None:
+            operation["requestBody"] = _request_body(body, schemas)
         _add_problems(path, operation)
         for status, response in operation["responses"].items():
-            _add_example(status, response)
+            if response.get("description") == "Successful Response":
+                response["description"] = f"{HTTPStatus(int(status)).phrase}."
+
+
+def _models(*bases: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """All schemas that derive from these."""
+    for base in bases:
+        for model in base.__subclasses__():
+            yield model
+            yield from _models(model)
+
+
+def _of_dependency(route: APIRoute, attribute: str) -> Any:
+    """What one of an operation's dependencies says of itself: `auth` of callers, and `bodies` of the body."""
+    found = (getattr(dependency.call, attribute, None) for dependency in route.dependant.dependencies)
+    return next((value for value in found if value is not None), None)
+
+
+def _request_body(body: BodyFormat, schemas: Document) -> Document:
+    name = body.model.__name__
+    content = {media_type: {"schema": {"$ref": f"{_SCHEMA}{name}"}} for media_type in body.media_types}
+    if MULTIPART in content:
+        content[MULTIPART] = {"schema": _with_files(schemas[name])}
+    return {"required": True, "content": content}
+
+
+def _with_files(schema: Any) -> Any:
+    """The same fields in a form, in which photos are files and not base64."""
+    if isinstance(schema, dict):
+        if schema.get("contentEncoding") == "base64":
+            return {name: part for name, part in schema.items() if name != "contentEncoding"} | {"format": "binary"}
+        return {name: _with_files(part) for name, part in schema.items() if name != "examples"}
+    return [_with_files(part) for part in schema] if isinstance(schema, list) else schema
 
 
 def _add_problems(path: str, operation: Document) -> None:
+    """Add the problems that follow from an operation's callers, body, parameters and path."""
     responses = operation["responses"]
-    responses.pop("422", None)  # FastAPI's own, of another form
-    may_be = list(_OF_EVERY_OPERATION)
+    responses.pop("422", None)  # FastAPI's own has another schema
+    statuses = list(_OF_EVERY_OPERATION)
     if operation["x-callers"] != EVERYBODY:
-        may_be += _OF_CREDENTIALS
+        statuses += _OF_CALLERS
     if "requestBody" in operation:
-        may_be += _OF_BODIES
+        statuses += _OF_BODIES
     parameters = [parameter["name"].lower() for parameter in operation.get("parameters", [])]
     if parameters:
-        may_be.append("422")
+        statuses.append(422)
     if "{" in path:
-        may_be.append("404")
-    may_be += [_OF_PARAMETERS[name] for name in parameters if name in _OF_PARAMETERS]
-    may_be += _OF_OPERATIONS.get(operation["operationId"], ())
-    for status in may_be:
-        responses.setdefault(status, {"$ref": f"{_RESPONSE}{status}"})
-    operation["responses"] = dict(sorted(responses.items()))
-
-
-def _add_example(status: str, response: Document) -> None:
-    if not status.isdigit() or "$ref" in response:
-        return
-    if response.get("description") == "Successful Response":
-        response["description"] = f"{HTTPStatus(int(status)).phrase}."
-    content = response.get("content", {}).get("application/json")
-    if content is not None:
-        example = ANSWERS[content["schema"]["$ref"].removeprefix(_SCHEMA)]
-        changed = {"ready": False, "database": False, "schema_current": False} if status == "503" else {}
-        content["example"] = example | changed
+        statuses.append(404)
+    statuses += [_OF_PARAMETERS[name] for name in parameters if name in _OF_PARAMETERS]
+    statuses += [int(status) for status, response in responses.items() if response.get("content") == _PROBLEM]
+    references = {str(status): {"$ref": f"{_RESPONSE}{status}"} for status in statuses}
+    others = {status: response for status, response in responses.items() if response.get("content") != _PROBLEM}
+    operation["responses"] = dict(sorted((references | others).items()))

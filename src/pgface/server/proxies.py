@@ -1,4 +1,4 @@
-"""What a proxy says of the path that the service is at, and whether it is believed."""
+"""The path of the service on a shared host, as a trusted proxy says it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ HEADER: Final = b"x-forwarded-prefix"
 
 
 def usable_prefix(given: str) -> str | None:
-    """The path that a proxy names, without a slash at its end; None if it cannot be one."""
+    """The path that a proxy sends, without a slash at its end; None if it is not a valid path."""
     path = given.strip().removesuffix("/")
     return path if ROOT_PATH.fullmatch(path) else None
 
 
 def is_trusted(address: str | None, proxies: str) -> bool:
-    """Whether an address is one of PGFACE_TRUSTED_PROXIES: addresses and networks, with commas in between, or `*`."""
+    """Whether an address is in PGFACE_TRUSTED_PROXIES: addresses and networks, separated by commas, or `*`."""
     named, networks = _named(proxies)
     if address is None or "*" in named:
         return "*" in named

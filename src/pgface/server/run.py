@@ -1,4 +1,4 @@
-"""Running the service: in this process, or in several that behave as one."""
+"""Runs the service in one process or several."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     from uvicorn import Config
 
 Announce = Callable[[str, str], None]
-"""Called with the model's name and the URL, as soon as requests are taken."""
+"""Called with the model's name and the URL when the service accepts requests."""
 
 _FACTORY: Final = "pgface.server.app:create_app"
 _PROTOCOL: Final = "pgface.server.connections:BoundedProtocol"
-_MOST_CONNECTIONS: Final = 1_000
-_PAUSE: Final = 0.5
-_SILENCE: Final = 30
-"""Seconds after which a process that says nothing is taken for dead; it may take some to begin on a busy machine."""
+_MAX_CONNECTIONS: Final = 1_000
+_RETRY_PAUSE: Final = 0.5
+_WORKER_TIMEOUT: Final = 30
+"""Seconds without a sign of life after which a process counts as dead. On a busy machine it starts slowly."""
 
 
 def prepare(settings: Settings) -> Gallery:
-    """Open the gallery, and see that everything is there before anybody is served.
+    """Open the gallery, and check that it is ready to serve.
 
-    The embedded PostgreSQL's gallery is made, or brought up to date. On a server of yours `pgface init` does that, as
-    its owner: a service's role could not. What `deploy/init.sql` has just made, which has no model yet and holds
-    nothing, is bound to PGFACE_MODEL if the role may.
+    On the embedded PostgreSQL this creates or upgrades the gallery. On your own server `pgface init` does that as the
+    owner, because the service's role has no right to. A new gallery without a model, such as `deploy/init.sql` makes,
+    is bound to PGFACE_MODEL if the role may do that.
 
     Raises:
-        SchemaMissingError: there is no gallery, or an older one.
-        ModelError: its model cannot be used here, or is not known; or PGFACE_LOGIN_POLICY needs a network against
+        SchemaMissingError: there is no gallery, or it is of an older version.
+        ModelError: the model is unknown or cannot be used here, or PGFACE_LOGIN_POLICY needs a network against
             presentation attacks that is not installed.
         DatabaseUnreachableError: PostgreSQL does not answer within PGFACE_CONNECT_TIMEOUT.
 
@@ -58,22 +58,22 @@ def prepare(settings: Settings) -> Gallery:
         gallery = undo.enter_context(Gallery.create(settings) if settings.database_url is None else _opened(settings))
         _bind_if_new(gallery)
         require_enough_liveness(settings)
-        gallery.engine  # noqa: B018 - loaded before the first request comes
+        gallery.engine  # noqa: B018 - load the model before the first request
         undo.pop_all()
     return gallery
 
 
 def serve(listening: Listening, processes: int, settings: Settings, announce: Announce) -> None:
-    """Serve until SIGINT or SIGTERM; requests under way are answered first.
+    """Serve until SIGINT or SIGTERM. Running requests are finished first.
 
     Raises:
-        SettingsError: the address cannot be had, or the certificate not be used.
-        PgfaceError: as `prepare` says, or a package is missing.
+        SettingsError: the address or the certificate cannot be used.
+        PgfaceError: a package is missing, or an error of `prepare`.
 
     """
     with ExitStack() as kept, termination_as_keyboard_interrupt():
         metrics = kept.enter_context(tempfile.TemporaryDirectory(prefix="pgface-metrics-"))
-        # Both are read when modules are imported, here and in the processes.
+        # Modules read both when they are imported, here and in the worker processes.
         workers = os.environ.get("PGFACE_WORKERS") or str(max(1, -(-usable_cores() // processes)))
         kept.enter_context(_variables({"PGFACE_WORKERS": workers, "PROMETHEUS_MULTIPROC_DIR": metrics}))
         create_app = _application()
@@ -90,18 +90,18 @@ def serve(listening: Listening, processes: int, settings: Settings, announce: An
 
 def _application() -> Callable[..., Any]:
     try:
-        import uvicorn  # noqa: F401 - only whether it is there
+        import uvicorn  # noqa: F401 - whether it is installed
 
         from pgface.server.app import create_app
     except ImportError as error:
         raise PgfaceError(
-            f"The service needs the package {error.name}; install it with {how_to_install('server')}."
+            f"The service needs the package {error.name}. Install it with {how_to_install('server')}."
         ) from None
     return create_app
 
 
 def _opened(settings: Settings) -> Gallery:
-    """The gallery, after a moment if PostgreSQL is only just starting beside the service."""
+    """The gallery. PostgreSQL may need some seconds if it starts together with the service."""
     give_up = time.monotonic() + settings.connect_timeout
     while True:
         try:
@@ -109,7 +109,7 @@ def _opened(settings: Settings) -> Gallery:
         except DatabaseUnreachableError:
             if time.monotonic() > give_up:
                 raise
-        time.sleep(_PAUSE)
+        time.sleep(_RETRY_PAUSE)
 
 
 def _bind_if_new(gallery: Gallery) -> None:
@@ -117,14 +117,14 @@ def _bind_if_new(gallery: Gallery) -> None:
         return
     if gallery.status().embeddings:
         raise ModelNotInstalledError(
-            "This gallery holds embeddings, and not which model they were made with; tell it by `pgface init --model`."
+            "The model of this gallery's embeddings is not known. Set it with `pgface init --model`."
         )
     try:
         gallery.bind()
     except DatabaseAccessError:
         raise ModelNotInstalledError(
-            "This gallery is not bound to a model yet, and the service's role may not do that; run `pgface init` as "
-            "the gallery's owner."
+            "This gallery is not bound to a model yet, and the service's role has no right to bind it. Run `pgface "
+            "init` as the gallery's owner."
         ) from None
 
 
@@ -146,9 +146,9 @@ def _configuration(
         log_config=configuration(),
         server_header=False,
         forwarded_allow_ips=settings.trusted_proxies,
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=_MAX_CONNECTIONS,
         timeout_graceful_shutdown=settings.shutdown_timeout,
-        timeout_worker_healthcheck=_SILENCE,
+        timeout_worker_healthcheck=_WORKER_TIMEOUT,
     )
 
 
@@ -156,10 +156,10 @@ def _run_here(configuration: Config, sockets: list[socket.socket]) -> None:
     from uvicorn import Server
 
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        # The terminal is closed: requests under way are answered first, as otherwise.
+        # The terminal was closed: finish running requests first, as for SIGTERM.
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
-        with suppress(KeyboardInterrupt):  # uvicorn's last act is the signal that ended it
+        with suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
             Server(configuration).run(sockets)
     except SystemExit:
         raise _not_started() from None
@@ -176,12 +176,12 @@ def _run_in_several(configuration: Config, sockets: list[socket.socket]) -> None
 
 
 def _not_started() -> PgfaceError:
-    return PgfaceError("The service could not start; its log, above, says why.")
+    return PgfaceError("The service could not start. Its log above says why.")
 
 
 @contextmanager
 def _variables(wanted: dict[str, str]) -> Iterator[None]:
-    """Have environment variables for a while, and then those from before again."""
+    """Set environment variables, and restore them at the end."""
     before = {name: os.environ.pop(name, None) for name in wanted}
     os.environ.update(wanted)
     try:

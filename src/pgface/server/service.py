@@ -1,4 +1,4 @@
-"""What every request uses: the gallery, accounts, and what bounds the work."""
+"""What every request uses: the gallery, the accounts, and the limits of concurrent work."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Final, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
-from psycopg.rows import tuple_row
 from starlette.concurrency import run_in_threadpool
 
 from pgface.accounts import Accounts, Client, FaceLogin
 from pgface.accounts.devices import devices_in
+from pgface.accounts.listings import gallery_size
 from pgface.accounts.tokens import token_hash
 from pgface.database.migrate import require_current
 from pgface.gallery import Gallery
 from pgface.server import metrics
-from pgface.server.limits import Asker, BodyBudget, WorkPool
+from pgface.server.limits import BoundedExecutor, ByteBudget, Requester
 from pgface.settings import Settings
 from pgface.system.resources import usable_cores
 
-_MOST_PASSWORDS_WAITING: Final = 64
-"""Some seconds of work."""
+_MAX_WAITING_PASSWORDS: Final = 64
+"""Hashing this many takes some seconds."""
 
 DEVICE_COOKIE: Final = "__Host-pgface-device"
-"""The cookie of a browser that a user has logged in with. It opens nothing."""
+"""The cookie of a browser that a user has logged in with. It gives no access."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,31 +33,32 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One process of the service."""
+    """What one process of the service shares between its requests."""
 
     gallery: Gallery
     accounts: Accounts
     face_login: FaceLogin
-    inference: WorkPool
-    hashing: WorkPool
-    bodies: BodyBudget
-    bodies_of_strangers: BodyBudget
-    """A part by itself, so that whoever has no account cannot keep out those who have one."""
+    inference: BoundedExecutor
+    hashing: BoundedExecutor
+    body_budget: ByteBudget
+    anonymous_body_budget: ByteBudget
+    """Separate from `body_budget`, so that callers without an account cannot use up the bytes of those who have one."""
     timezone: tzinfo
-    """Of the server's timestamps that have none, as the specification's columns."""
+    """The time zone of timestamps that have none, such as those of the specification's columns."""
 
     @classmethod
-    def of(cls, gallery: Gallery) -> Service:
-        """A service over a gallery that is open."""
+    def create(cls, gallery: Gallery) -> Service:
+        """A service over an open gallery."""
         settings = gallery.settings
         with gallery.database.transaction() as connection:
             timezone = connection.info.timezone
-        of_strangers = settings.max_request_bytes_in_flight // 4
+        accounts = Accounts(gallery)
+        anonymous_bytes = settings.max_request_bytes_in_flight // 4
         return cls(
             gallery,
-            Accounts(gallery),
-            FaceLogin(gallery),
-            WorkPool(
+            accounts,
+            FaceLogin(gallery, accounts),
+            BoundedExecutor(
                 settings.workers,
                 settings.queue_size,
                 waiting=metrics.waiting,
@@ -66,55 +67,55 @@ class Service:
                 seconds=settings.work_timeout,
                 max_pixels=settings.max_upload_pixels,
             ),
-            WorkPool(
+            BoundedExecutor(
                 usable_cores(),
-                _MOST_PASSWORDS_WAITING,
+                _MAX_WAITING_PASSWORDS,
                 waiting=metrics.passwords_waiting,
                 working=metrics.passwords_working,
             ),
-            BodyBudget(settings.max_request_bytes_in_flight - of_strangers),
-            BodyBudget(of_strangers),
+            ByteBudget(settings.max_request_bytes_in_flight - anonymous_bytes),
+            ByteBudget(anonymous_bytes),
             timezone,
         )
 
     @property
     def settings(self) -> Settings:
-        """Of the gallery and the service."""
+        """The settings of the gallery and the service."""
         return self.gallery.settings
 
-    async def infer(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do what needs the model, within PGFACE_WORK_TIMEOUT and only for as long as the client waits.
+    async def run_inference(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run work that needs the model, within PGFACE_WORK_TIMEOUT and only for as long as the client waits.
 
-        Code that takes long ends where it calls `pgface.faces.cancellation.check_work`.
+        Long-running code ends where it calls `pgface.faces.cancellation.check_work`.
 
         Raises:
-            ServiceBusyError: there is too much to do.
-            WorkTimeoutError: it was not done in time.
-            WorkCancelledError: the client has gone.
+            ServiceBusyError: all workers are busy and the queue is full.
+            WorkTimeoutError: the work took longer than PGFACE_WORK_TIMEOUT.
+            WorkCancelledError: the client closed the connection.
 
         """
         return await self.inference.run(work, *args, **kwargs)
 
-    async def hash(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do what hashes a password, which takes long on purpose; not in the threads that every request needs.
+    async def run_hashing(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run work that hashes a password, in threads of its own. Hashing is slow by design.
 
         Raises:
-            ServiceBusyError: there is too much to do.
+            ServiceBusyError: all threads are busy and the queue is full.
 
         """
         return await self.hashing.run(work, *args, **kwargs)
 
-    async def ask(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do what asks PostgreSQL, in a thread, because the event loop must not wait."""
+    async def run_db(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run work that queries PostgreSQL in a thread, because the event loop must not wait."""
         return await run_in_threadpool(work, *args, **kwargs)
 
     def close(self) -> None:
-        """End what is in work."""
+        """Stop running work."""
         self.inference.close()
         self.hashing.close()
 
     def require_current_schema(self) -> None:
-        """See that the tables are as this version of pgface needs them.
+        """Check that the tables are those of this version of pgface.
 
         Raises:
             DatabaseError: they are not, or PostgreSQL does not answer.
@@ -124,13 +125,13 @@ class Service:
             require_current(connection)
 
     def count_gallery(self) -> None:
-        """Tell the metrics how large the gallery is."""
-        ((users, embeddings),) = self.gallery.database.read("gallery_size", row_factory=tuple_row)
+        """Set the metrics of the gallery's size."""
+        users, embeddings = gallery_size(self.gallery.database)
         metrics.users.set(users)
         metrics.embeddings.set(embeddings)
 
-    def moment(self, value: datetime) -> datetime:
-        """A time of the database, in UTC."""
+    def as_utc(self, value: datetime) -> datetime:
+        """A timestamp of the database in UTC."""
         return (value if value.tzinfo else value.replace(tzinfo=self.timezone)).astimezone(UTC)
 
 
@@ -140,10 +141,10 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def asker_of(request: Request) -> Asker:
-    """Who waits for the answer: a program by its key, and a person by the network, whatever account they name.
+def requester_of(request: Request) -> Requester:
+    """Who waits for the answer, for fair shares: an API key, or else the network, whatever account the request names.
 
-    People can register as often as they like, and programs share the network of a data centre.
+    Users can register any number of accounts, and programs share the network of a data centre.
     """
 
     def name() -> str:
@@ -152,15 +153,15 @@ def asker_of(request: Request) -> Asker:
         networks = client.networks
         return client.actor or "" if by_key or not networks else networks[-1]
 
-    async def gone() -> None:
+    async def disconnected() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    return Asker(name, gone)
+    return Requester(name, disconnected)
 
 
 def client_of(request: Request) -> Client:
-    """Where a request comes from; behind a trusted proxy, what that says."""
+    """Where a request comes from: the address, or what a trusted proxy says of it, and the caller."""
     caller = getattr(request.state, "caller", None)
     return Client(
         address=request.client.host if request.client else None,
@@ -170,5 +171,5 @@ def client_of(request: Request) -> Client:
     )
 
 
-TheService = Annotated[Service, Depends(service_of)]
-TheClient = Annotated[Client, Depends(client_of)]
+ServiceDep = Annotated[Service, Depends(service_of)]
+ClientDep = Annotated[Client, Depends(client_of)]

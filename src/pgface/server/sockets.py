@@ -1,4 +1,8 @@
-"""Where the service listens: its sockets, and TLS."""
+"""The sockets that the service listens at, and TLS.
+
+`uvicorn.Config.bind_socket` binds one address, and `localhost` has two. It also ends the process if the address is in
+use, and `pgface serve` raises an error that says what to do.
+"""
 
 from __future__ import annotations
 
@@ -14,32 +18,32 @@ from typing import Any, Final
 
 from pgface.errors import SettingsError
 
-_NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""An address that a name has and this machine has not, such as ::1 where IPv6 is off."""
+_NOT_LOCAL: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""Errors of an address that this machine does not have, such as ::1 if IPv6 is off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where the service listens, and whether by TLS."""
+    """The address that the service listens at, and its TLS certificate."""
 
     host: str
     port: int
-    """0 for one that is free."""
+    """0 for a free one."""
     certificate: Path | None = None
     key: Path | None = None
 
     def url(self, port: int) -> str:
-        """The service's URL at a port; for every network's address, which nobody can open, that of this machine."""
+        """The URL of the service at a port. It names `localhost` for the address of all networks."""
         host = "localhost" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 - it is compared
         shown = f"[{host}]" if ":" in host else host
         return f"{'http' if self.certificate is None else 'https'}://{shown}:{port}/"
 
     @contextmanager
     def sockets(self) -> Iterator[list[socket.socket]]:
-        """Listen at every address of the host until the end; who connects before the service is ready waits for it.
+        """Listen at every address of the host. A client that connects before the service is ready waits for it.
 
         Raises:
-            SettingsError: the host is not known, or the port cannot be had.
+            SettingsError: the host has no address, or the port cannot be used.
 
         """
         with ExitStack() as opened:
@@ -52,22 +56,22 @@ class Listening:
             port = bound[0].getsockname()[1] if bound else self.port
             try:
                 server = socket.create_server(
-                    (address[0], port, *address[2:]), family=family, dualstack_ipv6=self._is_every_network(family)
+                    (address[0], port, *address[2:]), family=family, dualstack_ipv6=self._accepts_ipv4(family)
                 )
                 bound.append(opened.enter_context(server))
             except OSError as error:
                 refused = error
-                if error.errno not in _NOT_HERE:
+                if error.errno not in _NOT_LOCAL:
                     break
-        if refused is not None and (not bound or refused.errno not in _NOT_HERE):
+        if refused is not None and (not bound or refused.errno not in _NOT_LOCAL):
             reason = os.strerror(refused.errno or 0).lower()
             raise SettingsError(
-                f"The service cannot listen at {self.host}, port {self.port}: {reason}; choose with --host and --port."
+                f"The service cannot listen at {self.host}, port {self.port}: {reason}. Choose with --host and --port."
             ) from None
         return bound
 
-    def _is_every_network(self, family: int) -> bool:
-        """Whether a socket for `::` has to take IPv4 as well; `localhost` gets a socket for each of its addresses."""
+    def _accepts_ipv4(self, family: int) -> bool:
+        """Whether a socket for `::` has to accept IPv4 too. `localhost` gets a socket for each of its addresses."""
         return family == socket.AF_INET6 and self.host == "::" and socket.has_dualstack_ipv6()
 
     def _addresses(self) -> list[tuple[int, tuple[Any, ...]]]:
@@ -75,34 +79,34 @@ class Listening:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except (OSError, UnicodeError):
             raise SettingsError(
-                f"The host {self.host[:80]!r} has no address; give --host one of this machine, or 0.0.0.0 for all."
+                f"The host {self.host[:80]!r} has no address. Set --host to an address of this machine, or to 0.0.0.0."
             ) from None
         return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
     def require_usable_tls(self) -> None:
-        """See that the certificate and its key can be used, before anybody is served.
+        """Check that the certificate and its key can be used.
 
         Raises:
-            SettingsError: they cannot; the sentence says why.
+            SettingsError: they cannot be used. The message says why.
 
         """
         if self.certificate is None:
             if self.key is not None:
-                raise SettingsError("--key is the key of a certificate; give --certificate too.")
+                raise SettingsError("--key is the key of a certificate. Give --certificate too.")
             return
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, _no_password)
         except ssl.SSLError as error:  # first, because it is an OSError too
             raise SettingsError(
-                f"The certificate {self.certificate} cannot be used with its key ({error.reason or 'not PEM'}); give "
-                "both as PEM, the certificate with those that it was issued by, and the key that it was made for."
+                f"The certificate {self.certificate} cannot be used with its key ({error.reason or 'not PEM'}). Give "
+                "both as PEM: the certificate with its chain, and the key that belongs to it."
             ) from None
         except OSError as error:
             files = self.certificate if self.key is None else f"{self.certificate} or {self.key}"
             raise SettingsError(
-                f"{files} cannot be read ({(error.strerror or 'no such file').lower()}); give files that you may read."
+                f"{files} cannot be read ({(error.strerror or 'no such file').lower()}). Give files that you may read."
             ) from None
 
 
 def _no_password() -> str:
-    raise SettingsError("The certificate's key is encrypted; give one that is not, which only the service may read.")
+    raise SettingsError("The certificate's key is encrypted. Give one that is not, and that only the service may read.")

@@ -6,8 +6,8 @@ from support.sentences import Sentence
 
 # A new password is refused
 PASSWORD_LENGTH = Sentence("A password has {least} to {most} characters")
-PASSWORD_OTHERS_TRY_FIRST = Sentence("This password is among the first that others would try")
-PASSWORD_IS_NOT_TEXT = Sentence("This password holds characters that are no text")
+PASSWORD_OTHERS_TRY_FIRST = Sentence("This password is too easy to guess.")
+PASSWORD_IS_NOT_TEXT = Sentence("This password contains characters that are not text")
 
 # A login is refused
 WRONG_EMAIL_OR_PASSWORD = Sentence("The e-mail or the password is not right.")
@@ -15,13 +15,13 @@ LOGIN_BY_FACE_REFUSED = Sentence("This login by face was refused.")
 TOO_MANY_ATTEMPTS = Sentence("There were too many failed attempts. Try again in {seconds:second}.")
 
 # Why something was refused, as the audit log keeps it
-REASON_WRONG_PASSWORD = Sentence("the password is wrong")
-REASON_UNKNOWN_EMAIL = Sentence("nobody has this e-mail")
-REASON_EMAIL_TAKEN = Sentence("the e-mail is taken")
+REASON_WRONG_PASSWORD = Sentence("wrong password")
+REASON_UNKNOWN_EMAIL = Sentence("no account has this e-mail")
+REASON_EMAIL_TAKEN = Sentence("another account has this e-mail")
 REASON_TOO_MANY_ATTEMPTS = Sentence("too many attempts")
 REASON_PASSWORD_CHANGED = Sentence("The password was changed meanwhile.")
-REASON_ANOTHER_FACE = Sentence("it is another face")
-REASON_NO_SIMILAR_USER = Sentence("nobody is similar enough")
+REASON_ANOTHER_FACE = Sentence("another face")
+REASON_NO_SIMILAR_USER = Sentence("no face is similar enough")
 REASON_ANOTHER_USER_NEARLY_AS_SIMILAR = Sentence("user {user_id} is nearly as similar")
 
 # Challenges
@@ -75,5 +75,5 @@ ROLE_HAS_OTHER_RIGHTS = Sentence("The role {role} has rights to other tables on 
 
 # Keys
 KEY_NEEDS_A_SCOPE = Sentence("A key needs a scope")
-UNKNOWN_SCOPE = Sentence("There is no scope '{scope}'; choose of {scopes}.")
+UNKNOWN_SCOPE = Sentence("There is no scope '{scope}'. Choose from {scopes}.")
 NO_KEYS = Sentence("There are no keys.")

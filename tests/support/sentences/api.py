@@ -8,13 +8,13 @@ from support.sentences import Sentence
 FACE_OF_ANOTHER_USER = Sentence("This face already belongs to another user.")
 
 # The service cannot answer
-NOT_AT_THE_MOMENT = Sentence("This does not work at the moment; try again later.")
+NOT_AT_THE_MOMENT = Sentence("This does not work at the moment. Try again later.")
 
 # A request cannot be understood
-WHOSE_PHOTO = Sentence("Give email or name: whose photo is it?")
+WHOSE_PHOTO = Sentence("Give the email or the name of the person in the photo.")
 
 # A field of a request
-NOT_BASE64 = Sentence("This must be a file, or its bytes in base64; it is neither.")
+NOT_BASE64 = Sentence("This must be a file, or its bytes in base64.")
 WHOLE_NUMBER = Sentence("This must be a whole number.")
 AT_MOST_1 = Sentence("This must be at most 1.0.")
 NO_SUCH_FIELD = Sentence("There is no such field.")

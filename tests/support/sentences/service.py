@@ -9,31 +9,31 @@ from support.sentences import Sentence
 SERVING = Sentence("Serving {model} at {url}")
 
 # It cannot listen.
-CANNOT_LISTEN = Sentence("The service cannot listen at {host}, port {port}: {reason}; choose with --host and --port.")
-HOST_HAS_NO_ADDRESS = Sentence("The host '{host}' has no address;")
+CANNOT_LISTEN = Sentence("The service cannot listen at {host}, port {port}: {reason}. Choose with --host and --port.")
+HOST_HAS_NO_ADDRESS = Sentence("The host '{host}' has no address.")
 
 # The certificate or its key cannot be used.
-KEY_WITHOUT_CERTIFICATE = Sentence("--key is the key of a certificate; give --certificate too.")
+KEY_WITHOUT_CERTIFICATE = Sentence("--key is the key of a certificate. Give --certificate too.")
 FILES_CANNOT_BE_READ = Sentence("{files} cannot be read ({reason})")
 CERTIFICATE_CANNOT_BE_USED = Sentence("The certificate {certificate} cannot be used with its key")
-GIVE_BOTH_AS_PEM = Sentence("({reason}); give both as PEM")
+GIVE_BOTH_AS_PEM = Sentence("({reason}). Give both as PEM")
 KEY_IS_ENCRYPTED = Sentence("The certificate's key is encrypted")
 
 # It cannot begin.
-PACKAGE_IS_MISSING = Sentence(f"The service needs the package {{package}}; install it with {how_to_install('server')}.")
+PACKAGE_IS_MISSING = Sentence(f"The service needs the package {{package}}. Install it with {how_to_install('server')}.")
 MODEL_IS_NOT_INSTALLED = Sentence("The model {model} is not installed")
-MODEL_OF_THE_EMBEDDINGS_IS_UNKNOWN = Sentence("tell it by `pgface init --model`.")
-ROLE_MAY_NOT_BIND = Sentence("run `pgface init` as the gallery's owner.")
-COULD_NOT_START = Sentence("The service could not start; its log, above, says why.")
+MODEL_OF_THE_EMBEDDINGS_IS_UNKNOWN = Sentence("Set it with `pgface init --model`.")
+ROLE_MAY_NOT_BIND = Sentence("Run `pgface init` as the gallery's owner.")
+COULD_NOT_START = Sentence("The service could not start. Its log above says why.")
 
 # `pgface healthcheck`.
 IS_READY = Sentence("{url} says that the service is ready.")
 ANSWERS = Sentence("{url} says that the service answers.")
-NOT_READY = Sentence("{url} answers with status 503: {reason}.")
+NOT_READY = Sentence("{url} responds with status 503: {reason}.")
 DATABASE_IS_AWAY = "PostgreSQL cannot be reached, or refuses the service"
-TABLES_ARE_OF_ANOTHER_VERSION = "the tables are not of this version; run `pgface init`"
-NOT_PGFACE = Sentence("{url} answers with status {status}: this is not the service of pgface")
-NO_ANSWER_WITHIN = Sentence("{url} gave no answer within {seconds} seconds; the service is starting, or too busy.")
-SERVICE_CANNOT_BE_REACHED = Sentence("{url} cannot be reached: {reason}; check that the service runs")
-GIVE_THE_CERTIFICATE_HERE_TOO = Sentence("{url} gave an answer that cannot be read (...); if the service uses TLS")
-GIVE_NO_CERTIFICATE_HERE = Sentence("{url} gave an answer that cannot be read (...); if the service uses no TLS")
+TABLES_ARE_OF_ANOTHER_VERSION = "the tables are of another version. Run `pgface init`"
+NOT_PGFACE = Sentence("{url} responds with status {status}: this is not pgface")
+NO_ANSWER_WITHIN = Sentence("{url} did not respond within {seconds} seconds. The service is starting, or too busy.")
+SERVICE_CANNOT_BE_REACHED = Sentence("{url} cannot be reached: {reason}. Check that the service runs")
+GIVE_THE_CERTIFICATE_HERE_TOO = Sentence("{url} sent a response that cannot be read (...). If the service uses TLS")
+GIVE_NO_CERTIFICATE_HERE = Sentence("{url} sent a response that cannot be read (...). If the service does not use TLS")

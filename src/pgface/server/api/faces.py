@@ -8,70 +8,76 @@ from fastapi import APIRouter
 
 from pgface.errors import NotPermittedError, RequestError
 from pgface.gallery.users import UserRef, clean_email
-from pgface.server.answers import ComparisonOut, FaceOut, FacesOut, IdentificationOut, VerificationOut
-from pgface.server.api.examples import PHOTO
-from pgface.server.auth import Caller, Person, scoped, scoped_or_person
-from pgface.server.bodies import body, described
-from pgface.server.requests import Claim, Pair, Picture, Probe
-from pgface.server.service import TheService
+from pgface.server.auth import Caller, UserPrincipal, require_scope
+from pgface.server.bodies import body
+from pgface.server.openapi import problems
+from pgface.server.schemas.faces import (
+    CompareRequest,
+    CompareResponse,
+    DetectRequest,
+    DetectResponse,
+    IdentifyRequest,
+    IdentifyResponse,
+    VerifyRequest,
+    VerifyResponse,
+)
+from pgface.server.service import ServiceDep
 from pgface.text import same_email
 
 router = APIRouter(tags=["faces"])
 
 
-@router.post(
-    "/identify", summary="Who is in a photo? (1:N)", openapi_extra=described(Probe, {"photo": PHOTO, "top": 3})
-)
+@router.post("/identify", summary="Who is in a photo? (1:N)")
 async def identify(
-    service: TheService, _: Annotated[Caller, scoped("identify")], asked: Annotated[Probe, body(Probe, photos=1)]
-) -> IdentificationOut:
-    """For every face in it, or for the largest if there are many. A photo without a face is an answer, not an error."""
-    found = await service.infer(service.gallery.identify, asked.photo, threshold=asked.threshold, top=asked.top)
-    return IdentificationOut.of(found)
+    service: ServiceDep,
+    _: Annotated[Caller, require_scope("identify")],
+    asked: Annotated[IdentifyRequest, body(IdentifyRequest)],
+) -> IdentifyResponse:
+    """Answers for every face, or for the largest if there are many. A photo without a face is not an error."""
+    found = await service.run_inference(service.gallery.identify, asked.photo, threshold=asked.threshold, top=asked.top)
+    return IdentifyResponse.of(found, service)
 
 
-@router.post(
-    "/verify", summary="Is it this user? (1:1)", openapi_extra=described(Claim, {"photo": PHOTO, "user_id": 12})
-)
+@router.post("/verify", summary="Is it this user? (1:1)", responses=problems(404))
 async def verify(
-    service: TheService,
-    caller: Annotated[Caller, scoped_or_person("verify")],
-    asked: Annotated[Claim, body(Claim, photos=1)],
-) -> VerificationOut:
-    """A person may ask only of themselves."""
-    user = _claimed(caller, asked)
-    found = await service.infer(service.gallery.verify, asked.photo, user, threshold=asked.threshold, face=asked.face)
-    return VerificationOut.of(found)
+    service: ServiceDep,
+    caller: Annotated[Caller, require_scope("verify", or_user=True)],
+    asked: Annotated[VerifyRequest, body(VerifyRequest)],
+) -> VerifyResponse:
+    """A logged-in user may verify only themselves."""
+    user = _claimed_user(caller, asked)
+    found = await service.run_inference(
+        service.gallery.verify, asked.photo, user, threshold=asked.threshold, face=asked.face
+    )
+    return VerifyResponse.of(found, service)
 
 
-@router.post(
-    "/compare", summary="Are two photos of one person?", openapi_extra=described(Pair, {"photo": PHOTO, "other": PHOTO})
-)
+@router.post("/compare", summary="Are two photos of one person?")
 async def compare(
-    service: TheService,
-    _: Annotated[Caller, scoped_or_person("verify")],
-    asked: Annotated[Pair, body(Pair, photos=2)],
-) -> ComparisonOut:
-    """Nobody needs to be enrolled."""
-    found = await service.infer(
+    service: ServiceDep,
+    _: Annotated[Caller, require_scope("verify", or_user=True)],
+    asked: Annotated[CompareRequest, body(CompareRequest)],
+) -> CompareResponse:
+    """The person need not be enrolled."""
+    found = await service.run_inference(
         service.gallery.compare, asked.photo, asked.other, threshold=asked.threshold, face=asked.face
     )
-    return ComparisonOut.of(found)
+    return CompareResponse.of(found, service)
 
 
-@router.post("/detect", summary="Find the faces of a photo", openapi_extra=described(Picture, {"photo": PHOTO}))
+@router.post("/detect", summary="Find the faces of a photo")
 async def detect(
-    service: TheService,
-    _: Annotated[Caller, scoped_or_person("identify")],
-    asked: Annotated[Picture, body(Picture, photos=1)],
-) -> FacesOut:
-    """Boxes, landmarks and quality; nobody is searched for."""
-    found = await service.infer(service.gallery.detect, asked.photo)
-    return FacesOut(faces=[FaceOut(**FaceOut.values(face)) for face in found])
+    service: ServiceDep,
+    _: Annotated[Caller, require_scope("identify", or_user=True)],
+    asked: Annotated[DetectRequest, body(DetectRequest)],
+) -> DetectResponse:
+    """Answers with boxes, landmarks and quality, and searches for no user."""
+    found = await service.run_inference(service.gallery.detect, asked.photo)
+    return DetectResponse.of({"faces": found}, service)
 
 
-def _claimed(caller: Caller, asked: Claim) -> UserRef:
-    """Whom a photo is claimed to be of; a person who is no administrator learns nothing of anybody else."""
+def _claimed_user(caller: Caller, asked: VerifyRequest) -> UserRef:
+    """The user whom a photo is claimed to show. Only administrators and programs learn about other users."""
     claims = [claim for claim in (asked.user_id, asked.email, asked.name) if claim is not None]
     if len(claims) > 1:
         raise RequestError("Give one of user_id, email and name.")
@@ -80,9 +86,9 @@ def _claimed(caller: Caller, asked: Claim) -> UserRef:
         given = clean_email(asked.email)
     if caller.may("verify"):
         if given is None:
-            raise RequestError("Give user_id, email or name of whom the photo is claimed to be.")
+            raise RequestError("Give user_id, email or name of the user whom the photo is claimed to show.")
         return given
-    assert isinstance(caller, Person)  # noqa: S101 - the other kind has a scope
+    assert isinstance(caller, UserPrincipal)  # noqa: S101 - require_scope lets in keys only with the scope
     own = caller.login
     if given not in (None, own.user_id) and same_email(str(given)) != same_email(own.email):
         raise NotPermittedError

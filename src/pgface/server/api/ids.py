@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import Path
 
-_MOST = 2**31 - 1
+MAX_ID = 2**31 - 1
+"""The largest `integer` of PostgreSQL."""
 
-UserId = Annotated[int, Path(ge=1, le=_MOST, description="Id of the user.")]
-PhotoId = Annotated[int, Path(ge=1, le=_MOST, description="Id of the photo.")]
-LoginId = Annotated[int, Path(ge=1, le=_MOST, description="Id of the login.")]
-KeyId = Annotated[int, Path(ge=1, le=_MOST, description="Id of the key.")]
+UserId = Annotated[int, Path(ge=1, le=MAX_ID, description="The user's id.")]
+PhotoId = Annotated[int, Path(ge=1, le=MAX_ID, description="The photo's id.")]
+LoginId = Annotated[int, Path(ge=1, le=MAX_ID, description="The login's id.")]
+KeyId = Annotated[int, Path(ge=1, le=MAX_ID, description="The API key's id.")]

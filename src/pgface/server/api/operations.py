@@ -1,59 +1,55 @@
-"""`/healthz`, `/readyz`, `/metrics`: what looks after the service asks for."""
+"""`/healthz`, `/readyz`, `/metrics`: for health checks and monitoring."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Response
 
 from pgface.errors import PgfaceError, SchemaMissingError, SchemaTooNewError
 from pgface.server import metrics
-from pgface.server.answers import HealthOut, ReadinessOut
-from pgface.server.api.examples import METRICS
-from pgface.server.auth import Caller, scoped
-from pgface.server.service import Service, TheService
+from pgface.server.auth import Caller, require_scope
+from pgface.server.schemas.operations import HealthResponse, ReadinessResponse
+from pgface.server.service import Service, ServiceDep
 
 router = APIRouter(tags=["operations"])
 
+_EXPOSITION: Final = {
+    "content": {
+        "text/plain": {"schema": {"type": "string"}, "example": "pgface_users 120.0\npgface_embeddings 480.0\n"}
+    },
+    "description": "The format of Prometheus.",
+}
+
 
 @router.get("/healthz", summary="Does the process answer?")
-async def healthz() -> HealthOut:
-    """Nothing is looked at; restart it if this fails."""
-    return HealthOut()
+async def healthz() -> HealthResponse:
+    """Checks nothing else. Restart the process if this fails."""
+    return HealthResponse()
 
 
 @router.get(
     "/readyz",
     summary="Can the service do its work?",
-    responses={503: {"model": ReadinessOut, "description": "It cannot; send it nothing."}},
+    responses={503: {"model": ReadinessResponse, "description": "It cannot. Send it no requests."}},
 )
-def readyz(service: TheService, response: Response) -> ReadinessOut:
-    """The database, the version of its tables, and the model."""
+def readyz(service: ServiceDep, response: Response) -> ReadinessResponse:
+    """Checks the database, the version of its tables, and the model."""
     found = _readiness(service)
     if not found.ready:
         response.status_code = 503
     return found
 
 
-@router.get(
-    "/metrics",
-    response_class=Response,
-    responses={
-        200: {
-            "content": {"text/plain": {"schema": {"type": "string"}, "example": METRICS}},
-            "description": "As Prometheus reads them.",
-        }
-    },
-    summary="Metrics of all processes",
-)
-def get_metrics(service: TheService, _: Annotated[Caller, scoped("metrics")]) -> Response:
+@router.get("/metrics", response_class=Response, responses={200: _EXPOSITION}, summary="Metrics of all processes")
+def get_metrics(service: ServiceDep, _: Annotated[Caller, require_scope("metrics")]) -> Response:
     """Requests, stages, the queue, the gallery's size, and logins by outcome."""
     service.count_gallery()
     return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
 
-def _readiness(service: Service) -> ReadinessOut:
+def _readiness(service: Service) -> ReadinessResponse:
     database = current = model = False
     with suppress(PgfaceError):
         try:
@@ -63,4 +59,5 @@ def _readiness(service: Service) -> ReadinessOut:
             database = True
     with suppress(PgfaceError):
         model = bool(service.gallery.engine.identity.name)
-    return ReadinessOut(ready=database and current and model, database=database, schema_current=current, model=model)
+    ready = database and current and model
+    return ReadinessResponse(ready=ready, database=database, schema_current=current, model=model)

@@ -7,36 +7,36 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from pgface.accounts import Client
+from pgface.accounts import Client, use_cases
 from pgface.errors import NotPermittedError, RequestError
 from pgface.gallery.enroll_folder import person_of
 from pgface.gallery.users import UserRef, clean_email
 from pgface.results import Enrollment
-from pgface.server.answers import EnrollmentOut, PhotoOut, PhotoPage
-from pgface.server.api.examples import PHOTO
 from pgface.server.api.ids import PhotoId, UserId
-from pgface.server.auth import Caller, Person, scoped, scoped_or_self
-from pgface.server.bodies import body, described
+from pgface.server.auth import Caller, UserPrincipal, require_scope
+from pgface.server.bodies import body
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
-from pgface.server.enrolling import enroll, enroll_own, photo_of
-from pgface.server.enrolling import erase_photo as erase_enrolled
 from pgface.server.idempotency import Created, IdempotencyKey, once
-from pgface.server.requests import NewPhoto, NewPhotoOf
-from pgface.server.service import Service, TheClient, TheService
+from pgface.server.schemas.photos import EnrollByEmailRequest, EnrollRequest, EnrollResponse, PhotoPage
+from pgface.server.service import ClientDep, Service, ServiceDep
 
 router = APIRouter(tags=["photos"])
 
-_CREATED: Final[dict[str, Any]] = {
+_ENROLLED: Final[dict[str, Any]] = {
     "status_code": 201,
-    "response_model": EnrollmentOut,
-    "responses": {200: {"model": EnrollmentOut, "description": "The user has this photo already."}},
+    "response_model": EnrollResponse,
+    "responses": {200: {"model": EnrollResponse, "description": "The user has this photo already."}},
+}
+_JPEG: Final = {
+    "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+    "description": "A JPEG of 224×224 pixels.",
 }
 
 
 @router.get("/users/{user_id}/photos", summary="List a user's photos")
 def list_photos(
-    service: TheService,
-    _: Annotated[Caller, scoped_or_self("admin")],
+    service: ServiceDep,
+    _: Annotated[Caller, require_scope("admin", or_self=True)],
     user_id: UserId,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -45,77 +45,66 @@ def list_photos(
     after = decode_cursor("photos", cursor) or 0
     found = service.gallery.photos(user_id, after=after, limit=limit + 1)
     shown, following = page("photos", found, limit, lambda photo: photo.id)
-    return PhotoPage(photos=[PhotoOut.of(photo, service) for photo in shown], next_cursor=following)
+    return PhotoPage.of({"photos": shown, "next_cursor": following}, service)
 
 
-@router.post(
-    "/users/{user_id}/photos",
-    summary="Enroll a photo of a user",
-    openapi_extra=described(NewPhoto, {"photo": PHOTO}),
-    **_CREATED,
-)
+@router.post("/users/{user_id}/photos", summary="Enroll a photo of a user", **_ENROLLED)
 async def enroll_photo(
     request: Request,
-    service: TheService,
-    caller: Annotated[Caller, scoped_or_self("enroll")],
-    client: TheClient,
+    service: ServiceDep,
+    caller: Annotated[Caller, require_scope("enroll", or_self=True)],
+    client: ClientDep,
     user_id: UserId,
-    asked: Annotated[NewPhoto, body(NewPhoto, photos=1)],
+    asked: Annotated[EnrollRequest, body(EnrollRequest)],
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Of the photo only the aligned crop of the face is kept. A photo that the user has already changes nothing.
+    """Only the aligned crop of the face is kept. A photo that the user has already changes nothing.
 
-    Who enrolls a photo of themselves does not learn whether the face is another user's: an administrator does.
+    A user who enrolls a photo of themselves does not learn whether the face is another user's. An administrator does.
     """
     return await _enroll(request, service, caller, client, asked, (user_id, None), idempotency_key)
 
 
-@router.post(
-    "/photos",
-    summary="Enroll a photo by e-mail",
-    openapi_extra=described(NewPhotoOf, {"photo": PHOTO, "email": "alice@example.org", "name": "Alice"}),
-    **_CREATED,
-)
-async def enrollphoto_of(
+@router.post("/photos", summary="Enroll a photo by e-mail", **_ENROLLED)
+async def enroll_photo_by_email(
     request: Request,
-    service: TheService,
-    caller: Annotated[Caller, scoped("enroll")],
-    client: TheClient,
-    asked: Annotated[NewPhotoOf, body(NewPhotoOf, photos=1)],
+    service: ServiceDep,
+    caller: Annotated[Caller, require_scope("enroll")],
+    client: ClientDep,
+    asked: Annotated[EnrollByEmailRequest, body(EnrollByEmailRequest)],
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """A user with a new e-mail is added, in the same transaction."""
-    return await _enroll(request, service, caller, client, asked, _meant(asked), idempotency_key)
+    """Adds a user with a new e-mail, in the same transaction."""
+    return await _enroll(request, service, caller, client, asked, _user_named_in(asked), idempotency_key)
 
 
 @router.get(
     "/users/{user_id}/photos/{photo_id}/crop",
     response_class=Response,
-    responses={
-        200: {
-            "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
-            "description": "A JPEG of 224×224 pixels.",
-        }
-    },
+    responses={200: _JPEG},
     summary="Get the crop of a photo",
 )
 def get_crop(
-    service: TheService, _: Annotated[Caller, scoped_or_self("admin")], user_id: UserId, photo_id: PhotoId
+    service: ServiceDep,
+    _: Annotated[Caller, require_scope("admin", or_self=True)],
+    user_id: UserId,
+    photo_id: PhotoId,
 ) -> Response:
     """The face, upright, with its eyes level."""
-    return Response(service.gallery.crop(photo_of(service, user_id, photo_id)), media_type="image/jpeg")
+    photo = use_cases.find_photo(service.gallery, user_id, photo_id)
+    return Response(service.gallery.crop(photo), media_type="image/jpeg")
 
 
-@router.delete("/users/{user_id}/photos/{photo_id}", status_code=204, response_class=Response, summary="Erase a photo")
-def erase_photo(
-    service: TheService,
-    _: Annotated[Caller, scoped_or_self("admin")],
-    client: TheClient,
+@router.delete("/users/{user_id}/photos/{photo_id}", status_code=204, response_class=Response, summary="Delete a photo")
+def delete_photo(
+    service: ServiceDep,
+    _: Annotated[Caller, require_scope("admin", or_self=True)],
+    client: ClientDep,
     user_id: UserId,
     photo_id: PhotoId,
 ) -> None:
-    """Its row, the embeddings made from it, and its file."""
-    erase_enrolled(service, client, user_id, photo_id)
+    """Deletes its row, the embeddings made from it, and its file."""
+    use_cases.delete_photo(service.gallery, client, user_id, photo_id)
 
 
 async def _enroll(
@@ -123,7 +112,7 @@ async def _enroll(
     service: Service,
     caller: Caller,
     client: Client,
-    asked: NewPhoto,
+    asked: EnrollRequest,
     user: tuple[UserRef, str | None],
     key: str | None,
 ) -> JSONResponse:
@@ -132,25 +121,32 @@ async def _enroll(
 
     ref, name = user
 
-    def added() -> Enrollment:
-        if isinstance(caller, Person) and not caller.may("enroll"):
-            return enroll_own(service, client, asked.photo, caller.login.user_id, face=asked.face)
-        return enroll(
-            service, client, asked.photo, ref, name=name, face=asked.face, allow_other_user=asked.allow_other_user
+    def enroll() -> Enrollment:
+        if isinstance(caller, UserPrincipal) and not caller.may("enroll"):
+            return use_cases.enroll_own_photo(
+                service.gallery, client, asked.photo, caller.login.user_id, face=asked.face
+            )
+        return use_cases.enroll_photo(
+            service.gallery,
+            client,
+            asked.photo,
+            ref,
+            name=name,
+            face=asked.face,
+            allow_other_user=asked.allow_other_user,
         )
 
     async def act() -> Created:
-        done = await service.infer(added)
-        answer = EnrollmentOut.of(done, service)
-        return Created(201 if done.added else 200, answer, done.user.id, done.photo_id)
+        done = await service.run_inference(enroll)
+        return Created(201 if done.added else 200, EnrollResponse.of(done, service), done.user.id, done.photo_id)
 
     return await once(request, caller, key, act)
 
 
-def _meant(asked: NewPhotoOf) -> tuple[UserRef, str | None]:
+def _user_named_in(asked: EnrollByEmailRequest) -> tuple[UserRef, str | None]:
     if asked.email is not None:
         return clean_email(asked.email), asked.name
     if asked.name is None:
-        raise RequestError("Give email or name: whose photo is it?")
+        raise RequestError("Give the email or the name of the person in the photo.")
     person = person_of(asked.name)
     return person.email, person.name

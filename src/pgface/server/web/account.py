@@ -1,4 +1,4 @@
-"""My account: photos, sessions, my data, and leaving."""
+"""The account of a logged-in user: photos, sessions, data and deletion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from pgface.accounts import addresses_of_logins
+from pgface.accounts import addresses_of_logins, use_cases
 from pgface.errors import (
     GalleryError,
     LoginRefusedError,
@@ -21,18 +21,18 @@ from pgface.errors import (
     UnknownPhotoError,
     WeakPasswordError,
 )
-from pgface.server.api.ids import LoginId, PhotoId
-from pgface.server.auth import Person
-from pgface.server.bodies import Body, PhotoField, body
-from pgface.server.enrolling import enroll, enroll_own, erase_face, erase_photo
-from pgface.server.requests import PasswordChange, PasswordOnly, Which
-from pgface.server.service import Service, TheClient, TheService
+from pgface.server.api.ids import MAX_ID, LoginId, PhotoId
+from pgface.server.auth import UserPrincipal
+from pgface.server.bodies import body
+from pgface.server.schemas.auth import ChangePasswordRequest, PasswordRequest
+from pgface.server.schemas.base import FaceChoice, PhotoField, RequestBody
+from pgface.server.service import ClientDep, Service, ServiceDep
 from pgface.server.web.export import archive
 from pgface.server.web.pages import (
+    CurrentUser,
     PageRoute,
-    ThePerson,
+    clear_login_cookie,
     explain,
-    forget_login,
     redirect,
     refused,
     render,
@@ -41,41 +41,41 @@ from pgface.server.web.pages import (
 
 router = APIRouter(prefix="/account", route_class=PageRoute, include_in_schema=False)
 
-_PHOTOS_ON_A_PAGE: Final = 60
-_MOST_ID: Final = 2**31 - 1
+_PAGE_PHOTOS: Final = 60
 
 
-class OwnPhoto(Body):
-    """A photo of who is logged in."""
+class OwnPhoto(RequestBody):
+    """A photo of the logged-in user."""
 
     photo: PhotoField
-    face: Which = "only"
+    face: FaceChoice = "only"
 
 
 @router.get("")
 def account_page(
     request: Request,
-    service: TheService,
-    person: ThePerson,
+    service: ServiceDep,
+    person: CurrentUser,
     done: str = "",
-    after: Annotated[int, Query(ge=0, le=_MOST_ID)] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
 ) -> Response:
-    """All on one page."""
+    """Show the account on one page."""
     return render(request, "account.html", **_shown(service, person, after), done=done, wrong=None, several=False)
 
 
 @router.post("/photos")
 async def add_photo(
     request: Request,
-    service: TheService,
-    person: ThePerson,
-    client: TheClient,
-    asked: Annotated[OwnPhoto, body(OwnPhoto, photos=1)],
+    service: ServiceDep,
+    person: CurrentUser,
+    client: ClientDep,
+    asked: Annotated[OwnPhoto, body(OwnPhoto)],
 ) -> Response:
-    """From a file, or from the camera, whose script puts it into the same form."""
+    """Enroll a photo from a file, or from the camera, whose script puts it into the same form."""
     try:
-        act = enroll if person.administrator else enroll_own
-        added = await service.infer(act, service, client, asked.photo, person.login.user_id, face=asked.face)
+        enroll = use_cases.enroll_photo if person.administrator else use_cases.enroll_own_photo
+        user_id = person.login.user_id
+        added = await service.run_inference(enroll, service.gallery, client, asked.photo, user_id, face=asked.face)
     except (PhotoError, GalleryError, NotPermittedError) as error:
         return await _again(request, service, person, "photo", error)
     if added.left_aside:
@@ -84,40 +84,40 @@ async def add_photo(
 
 
 @router.post("/photos/{photo_id}/delete")
-def delete_photo(service: TheService, person: ThePerson, client: TheClient, photo_id: PhotoId) -> Response:
-    """One of my own; where it is gone already, that is as it should be."""
+def delete_photo(service: ServiceDep, person: CurrentUser, client: ClientDep, photo_id: PhotoId) -> Response:
+    """Delete one of the user's photos, if it still exists."""
     with suppress(UnknownPhotoError):
-        erase_photo(service, client, person.login.user_id, photo_id)
+        use_cases.delete_photo(service.gallery, client, person.login.user_id, photo_id)
     return _done("photo-deleted")
 
 
 @router.post("/sessions/{login_id}/end")
-def end_session(service: TheService, person: ThePerson, client: TheClient, login_id: LoginId) -> Response:
-    """One of my own; this one too."""
+def end_session(service: ServiceDep, person: CurrentUser, client: ClientDep, login_id: LoginId) -> Response:
+    """End one of the user's sessions, perhaps this one."""
     with suppress(UnknownLoginError):
         service.accounts.end_login(person.login.user_id, login_id, client=client)
-    return _left("logged-out") if login_id == person.login.id else _done("session-ended")
+    return _logged_out("logged-out") if login_id == person.login.id else _done("session-ended")
 
 
 @router.post("/sessions/end")
-def end_all_sessions(service: TheService, person: ThePerson, client: TheClient) -> Response:
-    """Everywhere, and here."""
+def end_all_sessions(service: ServiceDep, person: CurrentUser, client: ClientDep) -> Response:
+    """End all of the user's sessions, including this one."""
     service.accounts.log_out_everywhere(person.login.user_id, client=client)
-    return _left("logged-out-everywhere")
+    return _logged_out("logged-out-everywhere")
 
 
 @router.post("/password")
 async def change_password(
     request: Request,
-    service: TheService,
-    person: ThePerson,
-    client: TheClient,
-    asked: Annotated[PasswordChange, body(PasswordChange, plain_form=True)],
+    service: ServiceDep,
+    person: CurrentUser,
+    client: ClientDep,
+    asked: Annotated[ChangePasswordRequest, body(ChangePasswordRequest, url_encoded=True)],
 ) -> Response:
-    """All other sessions end."""
+    """Change the password. All other sessions end."""
     change = service.accounts.change_password
     try:
-        await service.hash(change, person.token, asked.former, asked.new, client=client)
+        await service.run_hashing(change, person.token, asked.former, asked.new, client=client)
     except WeakPasswordError as error:
         return await _again(request, service, person, "new", error)
     except (LoginRefusedError, TooManyAttemptsError) as error:
@@ -126,53 +126,53 @@ async def change_password(
 
 
 @router.get("/data")
-def download_data(service: TheService, person: ThePerson) -> Response:
-    """All that is kept of me."""
-    service.gallery.user(person.login.user_id)  # an error is a page as long as nothing was sent
+def download_data(service: ServiceDep, person: CurrentUser) -> Response:
+    """Download everything that is stored about the user."""
+    service.gallery.user(person.login.user_id)  # an error must come before the first byte of the archive
     headers = {"Content-Disposition": f'attachment; filename="pgface-{person.login.user_id}.zip"'}
     return StreamingResponse(archive(service, person), media_type="application/zip", headers=headers)
 
 
 @router.get("/face/delete")
-def face_deletion_page(request: Request, service: TheService, person: ThePerson) -> Response:
-    """Asks once more."""
+def face_deletion_page(request: Request, service: ServiceDep, person: CurrentUser) -> Response:
+    """Ask for confirmation."""
     return render(request, "delete_face.html", user=service.gallery.user(person.login.user_id))
 
 
 @router.post("/face/delete")
-def delete_face(service: TheService, person: ThePerson, client: TheClient) -> Response:
-    """Photos and embeddings; the account stays."""
-    erase_face(service, client, person.login.user_id)
+def delete_face(service: ServiceDep, person: CurrentUser, client: ClientDep) -> Response:
+    """Delete all photos and embeddings. The account stays."""
+    use_cases.delete_face(service.gallery, client, person.login.user_id)
     return _done("face-deleted")
 
 
 @router.get("/delete")
-def account_deletion_page(request: Request, person: ThePerson) -> Response:
-    """Asks for the password."""
+def account_deletion_page(request: Request, person: CurrentUser) -> Response:
+    """Ask for the password."""
     return render(request, "delete_account.html", login=person.login)
 
 
 @router.post("/delete")
 async def delete_account(
     request: Request,
-    service: TheService,
-    person: ThePerson,
-    client: TheClient,
-    asked: Annotated[PasswordOnly, body(PasswordOnly, plain_form=True)],
+    service: ServiceDep,
+    person: CurrentUser,
+    client: ClientDep,
+    asked: Annotated[PasswordRequest, body(PasswordRequest, url_encoded=True)],
 ) -> Response:
-    """Everything."""
+    """Delete the account and everything in it."""
     try:
-        await service.hash(service.accounts.erase, person.token, asked.password, client=client)
+        await service.run_hashing(service.accounts.erase, person.token, asked.password, client=client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         return refused(
             request, "delete_account.html", error, problem=wrong_password(request, error), login=person.login
         )
-    return _left("account-deleted")
+    return _logged_out("account-deleted")
 
 
-async def _again(request: Request, service: Service, person: Person, wrong: str, error: PgfaceError) -> Response:
-    """The page as it was, and what is wrong with one field of it."""
-    shown = await service.ask(_shown, service, person, 0)
+async def _again(request: Request, service: Service, person: UserPrincipal, wrong: str, error: PgfaceError) -> Response:
+    """The account page again, with the error of one field."""
+    shown = await service.run_db(_shown, service, person, 0)
     several = isinstance(error, SeveralFacesError)
     problem = wrong_password(request, error) if wrong == "former" else explain(request, error)
     return refused(
@@ -189,14 +189,14 @@ async def _again(request: Request, service: Service, person: Person, wrong: str,
     )
 
 
-def _shown(service: Service, person: Person, after: int) -> dict[str, Any]:
+def _shown(service: Service, person: UserPrincipal, after: int) -> dict[str, Any]:
     user_id = person.login.user_id
-    photos = service.gallery.photos(user_id, after=after, limit=_PHOTOS_ON_A_PAGE + 1)
+    photos = service.gallery.photos(user_id, after=after, limit=_PAGE_PHOTOS + 1)
     return {
         "user": service.gallery.user(user_id),
-        "photos": photos[:_PHOTOS_ON_A_PAGE],
-        "more_after": photos[_PHOTOS_ON_A_PAGE - 1].id if len(photos) > _PHOTOS_ON_A_PAGE else None,
-        # This one first, then the newest.
+        "photos": photos[:_PAGE_PHOTOS],
+        "more_after": photos[_PAGE_PHOTOS - 1].id if len(photos) > _PAGE_PHOTOS else None,
+        # The current one first, then the newest.
         "logins": sorted(service.accounts.logins(user_id), key=lambda login: (login.id != person.login.id, -login.id)),
         "current": person.login.id,
         "addresses": addresses_of_logins(service.gallery.database, user_id),
@@ -207,7 +207,7 @@ def _done(what: str) -> Response:
     return redirect(f"/account?done={what}")
 
 
-def _left(what: str) -> Response:
+def _logged_out(what: str) -> Response:
     response = redirect(f"/login?done={what}")
-    forget_login(response)
+    clear_login_cookie(response)
     return response

@@ -1,4 +1,4 @@
-"""All that is kept of one person, as a ZIP archive for them, made while it is sent."""
+"""Everything that is stored about a user, as a ZIP archive that is made while it is sent."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from typing import Any, Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from pgvector import Vector
-from psycopg.rows import dict_row
 
 from pgface.accounts import AuditEntry, read_audit
+from pgface.accounts.listings import embeddings_of_user
 from pgface.errors import UnknownPhotoError
 from pgface.results import StoredPhoto
-from pgface.server.auth import Person
+from pgface.server.auth import UserPrincipal
 from pgface.server.service import Service
 
-_AT_ONCE: Final = 500
-"""Rows."""
-_OF_ADMINISTRATORS: Final = ("face contested", "face accepted")
-"""They would tell who else is in the gallery."""
+_BATCH_ROWS: Final = 500
+_HIDDEN_EVENTS: Final = ("face contested", "face accepted")
+"""They would reveal who else is in the gallery."""
 
 
 class _Chunks(io.RawIOBase):
@@ -37,17 +36,17 @@ class _Chunks(io.RawIOBase):
         return len(data)
 
     def take(self) -> bytes:
-        """What was written since the last time."""
+        """Return and forget what was written since the last call."""
         taken = b"".join(self._written)
         self._written.clear()
         return taken
 
 
-def archive(service: Service, person: Person) -> Iterator[bytes]:
-    """The archive, piece by piece.
+def archive(service: Service, person: UserPrincipal) -> Iterator[bytes]:
+    """The archive in chunks.
 
-    It holds `account.json`, `photos.json` with the crops in `photos/`, `embeddings.json`, `sessions.json` and
-    `audit.json`. Other people who did something with the account are named by their kind alone.
+    It contains `account.json`, `photos.json` with the crops in `photos/`, `embeddings.json`, `sessions.json` and
+    `audit.json`. The audit log does not identify other people who changed the account.
     """
     chunks = _Chunks()
     own = _OwnData(service, person)
@@ -58,31 +57,31 @@ def archive(service: Service, person: Person) -> Iterator[bytes]:
                     file.write(piece)
                     yield chunks.take()
         for photo in own.photos():
-            with suppress(UnknownPhotoError):  # erased meanwhile, or in another machine's folder
+            with suppress(UnknownPhotoError):  # deleted meanwhile, or in another machine's folder
                 zipped.writestr(_entry(_file_of(photo), ZIP_STORED), service.gallery.crop(photo))
             yield chunks.take()
     yield chunks.take()
 
 
 class _OwnData:
-    def __init__(self, service: Service, person: Person) -> None:
+    def __init__(self, service: Service, person: UserPrincipal) -> None:
         self._service = service
         self._person = person
         self._id = person.login.user_id
         self._gallery = service.gallery
 
     def lists(self) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-        """The files of the archive, and what is listed in them."""
+        """The JSON files of the archive, and their rows."""
         yield "account.json", self._account()
         yield "photos.json", (photo.to_json() | {"file": _file_of(photo)} for photo in self.photos())
-        yield "embeddings.json", self._embeddings()
+        yield "embeddings.json", embeddings_of_user(self._gallery.database, self._id)
         yield "sessions.json", (login.to_json() for login in self._service.accounts.logins(self._id))
         yield "audit.json", self._audit()
 
     def photos(self) -> Iterator[StoredPhoto]:
-        """All of them."""
+        """All photos of the user."""
         after = 0
-        while found := self._gallery.photos(self._id, after=after, limit=_AT_ONCE):
+        while found := self._gallery.photos(self._id, after=after, limit=_BATCH_ROWS):
             yield from found
             after = found[-1].id
 
@@ -91,29 +90,20 @@ class _OwnData:
         account = self._gallery.user(self._id).to_json()
         yield account | {"administrator": self._person.administrator, "model": config.model_name}
 
-    def _embeddings(self) -> Iterator[dict[str, Any]]:
-        after = 0
-        asked = {"user_id": self._id, "limit": _AT_ONCE}
-        while found := self._gallery.database.read(
-            "select_embeddings_of_user", asked | {"after": after}, row_factory=dict_row
-        ):
-            yield from found
-            after = found[-1]["id"]
-
     def _audit(self) -> Iterator[dict[str, Any]]:
         before = None
-        while found := read_audit(self._gallery.database, user_id=self._id, before=before, limit=_AT_ONCE):
-            yield from (self._of_mine(entry) for entry in found if entry.event not in _OF_ADMINISTRATORS)
+        while found := read_audit(self._gallery.database, user_id=self._id, before=before, limit=_BATCH_ROWS):
+            yield from (self._anonymized(entry) for entry in found if entry.event not in _HIDDEN_EVENTS)
             before = found[-1].id
 
-    def _of_mine(self, entry: AuditEntry) -> dict[str, Any]:
-        """Without what tells of whoever else it was."""
-        told = entry.to_json()
+    def _anonymized(self, entry: AuditEntry) -> dict[str, Any]:
+        """An entry without the identity of another person who caused it."""
+        shown = entry.to_json()
         if entry.actor not in (None, self._person.name):
-            told |= {"actor": (entry.actor or "").split()[0], "address": None}
-            if told["actor"] == "user":
-                told["actor"] = "an administrator"
-        return told
+            shown |= {"actor": (entry.actor or "").split()[0], "address": None}
+            if shown["actor"] == "user":
+                shown["actor"] = "an administrator"
+        return shown
 
 
 def _file_of(photo: StoredPhoto) -> str:
@@ -121,7 +111,7 @@ def _file_of(photo: StoredPhoto) -> str:
 
 
 def _as_json(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
-    """A list, row by row."""
+    """A JSON list, row by row."""
     before = "["
     for row in rows:
         yield (before + "\n" + json.dumps(row, default=_plain, ensure_ascii=False)).encode()

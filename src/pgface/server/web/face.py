@@ -1,33 +1,42 @@
-"""Logging in by face: the page with the camera, and what its script sends."""
+"""Logging in by face: the page with the camera, and the route for its script."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from pgface.accounts import Challenge
 from pgface.server.bodies import body
-from pgface.server.entering import MOST_ANSWER_BYTES, go_on_by_face
-from pgface.server.requests import FaceAnswer, Text
-from pgface.server.service import TheClient, TheService
+from pgface.server.logins import continue_face_login
+from pgface.server.schemas.auth import FaceLoginRequest
+from pgface.server.schemas.base import Text
+from pgface.server.service import ClientDep, ServiceDep
 from pgface.server.web.login import NextPath
-from pgface.server.web.pages import PageRoute, Viewer, keep_login, local_path, only_own_pages, redirect, render
+from pgface.server.web.pages import (
+    PageRoute,
+    Viewer,
+    local_path,
+    redirect,
+    render,
+    set_login_cookie,
+)
 
 _pages = APIRouter(route_class=PageRoute)
-_scripts = APIRouter(dependencies=[Depends(only_own_pages)])
+_scripts = APIRouter()
+"""Routes for scripts. The responses to their errors are problems."""
 
 
-class FaceForm(FaceAnswer):
-    """The pictures that answer a challenge, and where their person wants to go."""
+class FaceForm(FaceLoginRequest):
+    """The next frames, and the page to go to."""
 
     next: Text = "/"
 
 
 @_pages.get("/login/face")
 def face_page(request: Request, viewer: Viewer, next_path: NextPath = None) -> Response:
-    """Asks for what the policy needs besides the face."""
+    """Show the form of what the policy needs besides the face."""
     if viewer is not None:
         return redirect(local_path(next_path))
     return render(request, "face.html", next=local_path(next_path))
@@ -36,16 +45,16 @@ def face_page(request: Request, viewer: Viewer, next_path: NextPath = None) -> R
 @_scripts.post("/login/face")
 async def answer_challenge(
     request: Request,
-    service: TheService,
-    client: TheClient,
-    asked: Annotated[FaceForm, body(FaceForm, most_bytes=MOST_ANSWER_BYTES)],
+    service: ServiceDep,
+    client: ClientDep,
+    asked: Annotated[FaceForm, body(FaceForm)],
 ) -> JSONResponse:
-    """As the API's login by face, but the token goes into the cookie; a script is told where to go on."""
-    answered = await go_on_by_face(service, asked, client)
+    """Check the next frames, as the API does. The token goes into the cookie, and the script gets the next page."""
+    answered = await continue_face_login(service, asked, client)
     if isinstance(answered, Challenge):
         return JSONResponse({"pose": answered.pose, "progress": answered.progress}, 202)
     response = JSONResponse({"next": request.scope.get("root_path", "") + local_path(asked.next)})
-    await keep_login(response, request, answered)
+    await set_login_cookie(response, request, answered)
     return response
 
 

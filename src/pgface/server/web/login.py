@@ -1,4 +1,4 @@
-"""The way in: the beginning, registering, logging in and out, the language, and what the errors mean."""
+"""Registering, logging in and out, the language, and the page of error codes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from pgface.errors import (
     WeakPasswordError,
 )
 from pgface.gallery.users import is_email, is_reserved
-from pgface.server.bodies import Body, body
-from pgface.server.entering import enter_by_password
+from pgface.server.bodies import body
 from pgface.server.errors import known_problems
-from pgface.server.requests import Credentials, Registration, Text
-from pgface.server.service import TheClient, TheService
+from pgface.server.logins import log_in_by_password
+from pgface.server.schemas.auth import LoginRequest, RegisterRequest
+from pgface.server.schemas.base import RequestBody, Text
+from pgface.server.service import ClientDep, ServiceDep
 from pgface.server.web.languages import COOKIE, N_, NAMES
 from pgface.server.web.pages import (
     PageRoute,
     Viewer,
-    forget_login,
-    keep_login,
+    clear_login_cookie,
     local_path,
     redirect,
     refused,
     render,
+    set_login_cookie,
 )
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -42,34 +43,34 @@ _YEAR: Final = 365 * 24 * 3600
 NextPath = Annotated[str | None, Query(alias="next")]
 
 
-class ChosenLanguage(Body):
-    """What the switch was set to, and on which page."""
+class ChosenLanguage(RequestBody):
+    """A language, and the page to return to."""
 
     language: Text
     next: Text = "/"
 
 
-class LoginForm(Credentials):
-    """Somebody who comes by password, and where they want to go."""
+class LoginForm(LoginRequest):
+    """An e-mail and a password, and the page to go to."""
 
     next: Text = "/"
 
 
-class RegistrationForm(Registration):
-    """Somebody new, and where they want to go."""
+class RegistrationForm(RegisterRequest):
+    """A new user, and the page to go to."""
 
     next: Text = "/"
 
 
 @router.get("/")
-def beginning(viewer: Viewer) -> Response:
-    """Everybody begins at their own account."""
+def start_page(viewer: Viewer) -> Response:
+    """Redirect to the account, or to the login."""
     return redirect("/account" if viewer else "/login")
 
 
 @router.post("/language")
-async def choose_language(asked: Annotated[ChosenLanguage, body(ChosenLanguage, plain_form=True)]) -> Response:
-    """Remember it in this browser."""
+async def choose_language(asked: Annotated[ChosenLanguage, body(ChosenLanguage, url_encoded=True)]) -> Response:
+    """Keep the language in a cookie."""
     response = redirect(local_path(asked.next))
     if asked.language in NAMES:
         response.set_cookie(COOKIE, asked.language, max_age=_YEAR, secure=True, httponly=True, samesite="lax")
@@ -78,7 +79,7 @@ async def choose_language(asked: Annotated[ChosenLanguage, body(ChosenLanguage, 
 
 @router.get("/login")
 def login_page(request: Request, viewer: Viewer, next_path: NextPath = None, done: str = "") -> Response:
-    """Both ways in; who is in already goes on."""
+    """Show the form. A logged-in user goes on to the next page."""
     if viewer is not None:
         return redirect(local_path(next_path))
     return render(request, "login.html", email="", next=local_path(next_path), done=done, wrong=False)
@@ -87,32 +88,32 @@ def login_page(request: Request, viewer: Viewer, next_path: NextPath = None, don
 @router.post("/login")
 async def log_in(
     request: Request,
-    service: TheService,
-    client: TheClient,
-    asked: Annotated[LoginForm, body(LoginForm, plain_form=True)],
+    service: ServiceDep,
+    client: ClientDep,
+    asked: Annotated[LoginForm, body(LoginForm, url_encoded=True)],
 ) -> Response:
-    """By e-mail and password."""
+    """Log in by e-mail and password."""
     try:
-        login = await enter_by_password(service, asked, client)
+        login = await log_in_by_password(service, asked, client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         filled_in = {"email": asked.email, "next": local_path(asked.next)}
         return refused(request, "login.html", error, **filled_in, done="", wrong=isinstance(error, LoginRefusedError))
-    return await _entered(request, login, asked.next)
+    return await _logged_in(request, login, asked.next)
 
 
 @router.post("/logout")
-def log_out(service: TheService, viewer: Viewer, client: TheClient) -> Response:
-    """Here, and in the database, so that a copied cookie is worth nothing."""
+def log_out(service: ServiceDep, viewer: Viewer, client: ClientDep) -> Response:
+    """End the login in the database too, so that a copied cookie no longer works."""
     if viewer is not None:
         service.accounts.log_out(viewer.token, client=client)
     response = redirect("/login?done=logged-out")
-    forget_login(response)
+    clear_login_cookie(response)
     return response
 
 
 @router.get("/register")
-def registration_page(request: Request, service: TheService, viewer: Viewer, next_path: NextPath = None) -> Response:
-    """For somebody new."""
+def registration_page(request: Request, service: ServiceDep, viewer: Viewer, next_path: NextPath = None) -> Response:
+    """Show the form of a new user."""
     if viewer is not None:
         return redirect("/account")
     _require_open(service)
@@ -122,28 +123,30 @@ def registration_page(request: Request, service: TheService, viewer: Viewer, nex
 @router.post("/register")
 async def register(
     request: Request,
-    service: TheService,
-    client: TheClient,
-    asked: Annotated[RegistrationForm, body(RegistrationForm, plain_form=True)],
+    service: ServiceDep,
+    client: ClientDep,
+    asked: Annotated[RegistrationForm, body(RegistrationForm, url_encoded=True)],
 ) -> Response:
-    """Add them, and log them in."""
+    """Add a user and log them in."""
     _require_open(service)
     try:
-        await service.hash(service.accounts.register, asked.email, asked.password, name=asked.name, client=client)
+        await service.run_hashing(
+            service.accounts.register, asked.email, asked.password, name=asked.name, client=client
+        )
     except (GalleryError, WeakPasswordError, TooManyAttemptsError) as error:
         filled_in = {"name": asked.name or "", "email": asked.email, "next": local_path(asked.next)}
         return refused(request, "register.html", error, wrong=_wrong_field(error, asked.email), **filled_in)
-    login = await enter_by_password(service, Credentials(email=asked.email, password=asked.password), client)
-    return await _entered(request, login, asked.next)
+    login = await log_in_by_password(service, LoginRequest(email=asked.email, password=asked.password), client)
+    return await _logged_in(request, login, asked.next)
 
 
 @router.get("/problems")
 def problems_page(request: Request, _: Viewer) -> Response:
-    """What the codes of the API's errors mean."""
+    """Explain the codes of the API's errors."""
     return render(request, "problems.html", problems=known_problems())
 
 
-def _require_open(service: TheService) -> None:
+def _require_open(service: ServiceDep) -> None:
     if service.settings.registration == "closed":
         raise NotPermittedError(N_("Registration is closed. Ask an administrator to add you."))
 
@@ -157,7 +160,7 @@ def _wrong_field(error: PgfaceError, email: str) -> str | None:
     return "email" if of_email else "name"
 
 
-async def _entered(request: Request, login: NewLogin, next_path: str) -> Response:
+async def _logged_in(request: Request, login: NewLogin, next_path: str) -> Response:
     response = redirect(local_path(next_path))
-    await keep_login(response, request, login)
+    await set_login_cookie(response, request, login)
     return response

@@ -1,9 +1,9 @@
-"""What all pages have in common: who looks at them, how they are rendered, and what an error looks like."""
+"""What all pages share: the logged-in user, rendering, and errors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import cache, partial
@@ -15,7 +15,6 @@ from urllib.parse import quote
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 from fastapi import Depends, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -33,98 +32,77 @@ from pgface.errors import (
     NotLoggedInError,
     NotPermittedError,
     PgfaceError,
-    RequestError,
     SeveralFacesError,
     TooManyAttemptsError,
 )
 from pgface.gallery.users import shown_email
-from pgface.server.auth import COOKIE, Person, from_own_pages, person_of
-from pgface.server.errors import headers_of, log_if_ours, public_detail, status_of
-from pgface.server.logs import log_failure
+from pgface.server.auth import COOKIE, UserPrincipal, find_user, is_same_origin
+from pgface.server.errors import headers_of, log_if_failure, public_detail, status_of
 from pgface.server.service import DEVICE_COOKIE, client_of, service_of
 from pgface.server.web.languages import N_, NAMES, Language, language_of, translate
 
 SEE_OTHER = 303
-_LONGEST_QUERY = 400
-_LONGEST_PATH = 500
+_MAX_QUERY_LENGTH = 400
+_MAX_PATH_LENGTH = 500
 _LOCAL = re.compile(r'(\s(?:href|src|action|formaction)=")(?=/|\{\{)')
-"""Before a path of this service in a template, or a variable that holds one."""
+"""Matches before a path of this service in a template, or before a variable that holds one."""
+
 _FAILED = N_("Something went wrong in the service. Its operator can find the reason in the log.")
+_NO_PAGE = N_("There is no such page.")
+_WRONG_METHOD = N_("This address does not accept this kind of request.")
 
 
 class PageRoute(APIRoute):
-    """A page: errors are pages too, and nothing that changes anything comes from another site's."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own handler, with that around it."""
-        handle = super().get_route_handler()
-
-        async def handle_page(request: Request) -> Response:
-            try:
-                only_own_pages(request)
-                return await handle(request)
-            except (NotAuthenticatedError, NotLoggedInError):
-                return to_login(request)
-            except PgfaceError as error:
-                return error_page(request, error)
-            except RequestValidationError:  # no form of these pages sends such a thing
-                return error_page(request, RequestError())
-            except HTTPException:
-                raise
-            except Exception as error:
-                log_failure(error)
-                return failure_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
-
-        return handle_page
+    """A page. The responses to its errors are pages too (see `error_handlers`)."""
 
 
-def only_own_pages(request: Request) -> None:
-    """Let nothing that changes anything come from another site's page.
+def require_same_origin(request: Request) -> None:
+    """Refuse a request that changes something and comes from another site's page.
 
     Raises:
-        NotPermittedError: it does.
+        NotPermittedError: it comes from another site.
 
     """
-    if request.method not in ("GET", "HEAD") and not from_own_pages(request):
+    if request.method not in ("GET", "HEAD") and not is_same_origin(request):
         raise NotPermittedError(N_("Another site sent this request, so it was refused. Use the pages of this service."))
 
 
-async def viewer_of(request: Request) -> Person | None:
-    """Who looks at a page, by its cookie; a link from elsewhere may lead here."""
+async def get_viewer(request: Request) -> UserPrincipal | None:
+    """The logged-in user of the cookie, or None. Links of other sites may lead here."""
     token = request.cookies.get(COOKIE)
     if not token:
         return None
     service = service_of(request)
     try:
-        person = await service.ask(person_of, service, token)
+        person = await service.run_db(find_user, service, token)
     except NotLoggedInError:
         return None
     request.state.caller = person
     return person
 
 
-async def person_viewing(request: Request) -> Person:
-    """The same, where nobody else may look.
+async def get_current_user(request: Request) -> UserPrincipal:
+    """The logged-in user of the cookie.
 
     Raises:
-        NotAuthenticatedError: nobody is logged in.
+        NotAuthenticatedError: there is none.
 
     """
-    person = await viewer_of(request)
+    person = await get_viewer(request)
     if person is None:
         raise NotAuthenticatedError
     return person
 
 
-async def administrator_viewing(request: Request) -> Person:
-    """The same, where only administrators may look.
+async def get_current_admin(request: Request) -> UserPrincipal:
+    """The logged-in administrator of the cookie.
 
     Raises:
-        NotAuthenticatedError: nobody is logged in.
-        NotPermittedError: they are none.
+        NotAuthenticatedError: there is no logged-in user.
+        NotPermittedError: the user is not an administrator.
 
     """
-    person = await person_viewing(request)
+    person = await get_current_user(request)
     if not person.administrator:
         raise NotPermittedError(
             N_("Only administrators may see this page. The command `pgface admins add` makes a user an administrator.")
@@ -132,26 +110,26 @@ async def administrator_viewing(request: Request) -> Person:
     return person
 
 
-Viewer = Annotated[Person | None, Depends(viewer_of)]
-ThePerson = Annotated[Person, Depends(person_viewing)]
-TheAdministrator = Annotated[Person, Depends(administrator_viewing)]
+Viewer = Annotated[UserPrincipal | None, Depends(get_viewer)]
+CurrentUser = Annotated[UserPrincipal, Depends(get_current_user)]
+CurrentAdmin = Annotated[UserPrincipal, Depends(get_current_admin)]
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page in the viewer's language."""
+    """A page in the browser's language."""
     language = language_of(request)
     service = service_of(request)
     caller = getattr(request.state, "caller", None)
     common = {
-        "viewer": caller if isinstance(caller, Person) else None,
+        "viewer": caller if isinstance(caller, UserPrincipal) else None,
         "path": path_of(request),
         "root": request.scope.get("root_path", ""),
         "here": _address(request),
         "problem": None,
         "request_id": request.state.request_id,
         "settings": service.settings,
-        "moment": partial(_moment, language, service.moment),
-        "day": partial(_day, language, service.moment),
+        "moment": partial(_moment, language, service.as_utc),
+        "day": partial(_day, language, service.as_utc),
         "number": partial(_number, language),
     }
     html = _environment(language).get_template(template).render(common | {"status": status} | values)
@@ -159,9 +137,9 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
 
 
 def explain(request: Request, error: PgfaceError) -> str:
-    """The sentence of an error for whoever looks at a page.
+    """The sentence of an error in the browser's language.
 
-    One that tells details may have no translation; then the general one of its kind stands for it.
+    A sentence with details may have no translation. Then this is the general sentence of the error's class.
     """
     language = language_of(request)
     if isinstance(error, TooManyAttemptsError):
@@ -178,25 +156,41 @@ def explain(request: Request, error: PgfaceError) -> str:
 
 
 def wrong_password(request: Request, error: PgfaceError) -> str:
-    """The same, where only a password was asked for."""
+    """The sentence of an error of a form that asks only for a password."""
     if isinstance(error, LoginRefusedError):
         return translate(language_of(request), N_("The password is not right."))
     return explain(request, error)
 
 
-def error_page(request: Request, error: PgfaceError) -> HTMLResponse:
-    """An error as a page."""
+def error_page(request: Request, error: PgfaceError) -> Response:
+    """The response to an error: a page that explains it, or the way to log in."""
+    if isinstance(error, NotAuthenticatedError | NotLoggedInError):
+        return to_login(request)
     return refused(request, "error.html", error)
 
 
-def failure_page(request: Request, status: int, message: str) -> HTMLResponse:
-    """A page that says only this, which is a message that can be translated."""
+async def http_error_page(request: Request, error: HTTPException) -> Response:
+    """The page for an address that does not exist, or does not accept the request's method."""
+    with suppress(PgfaceError):
+        await get_viewer(request)
+    unknown = error.status_code == HTTPStatus.NOT_FOUND
+    page = _message_page(request, error.status_code, _NO_PAGE if unknown else _WRONG_METHOD)
+    page.headers.update(error.headers or {})
+    return page
+
+
+def internal_error_page(request: Request) -> Response:
+    """The page for an unexpected error."""
+    return _message_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
+
+
+def _message_page(request: Request, status: int, message: str) -> HTMLResponse:
     return render(request, "error.html", status, problem=translate(language_of(request), message))
 
 
 def refused(request: Request, template: str, error: PgfaceError, **values: Any) -> HTMLResponse:
-    """A page with what went wrong in `problem`: most often the form that was sent, as it was filled in."""
-    log_if_ours(error)
+    """A page with the error's sentence in `problem`, usually the form as it was filled in."""
+    log_if_failure(error)
     values = {"problem": explain(request, error)} | values
     page = render(request, template, status_of(type(error)), **values)
     page.headers.update(headers_of(error))
@@ -204,57 +198,57 @@ def refused(request: Request, template: str, error: PgfaceError, **values: Any) 
 
 
 def path_of(request: Request) -> str:
-    """The path of a request, without the path of a shared host at which the service is."""
+    """The path of a request without the service's own path on a shared host."""
     return request.url.path.removeprefix(request.scope.get("root_path", "")) or "/"
 
 
 def _address(request: Request) -> str:
-    """Where this page can be asked for again."""
+    """The path and query of this page, for links back to it."""
     asked = f"?{request.url.query}" if request.url.query else ""
     path = path_of(request)
-    return path + asked if request.method == "GET" and len(asked) <= _LONGEST_QUERY else path
+    return path + asked if request.method == "GET" and len(asked) <= _MAX_QUERY_LENGTH else path
 
 
 def redirect(path: str) -> RedirectResponse:
-    """Go on with a page after something was sent."""
+    """Redirect to a page after a form was sent."""
     return RedirectResponse(path, SEE_OTHER)
 
 
 def to_login(request: Request) -> Response:
-    """Where somebody goes who has to log in first; and back to the page afterwards, if it can be shown again."""
+    """Redirect to the login, and back to the page afterwards if it can be shown again."""
     path = path_of(request) if request.method == "GET" else "/"
     response = redirect(f"/login?next={quote(path, safe='/')}")
-    forget_login(response)
+    clear_login_cookie(response)
     return response
 
 
 def local_path(path: str | None) -> str:
-    """A path of these pages; the beginning for anything else, so that no link leads through here to another site."""
+    """A path of this service, or `/` for anything else, so that no link redirects to another site."""
     local = path is not None and path.startswith("/") and not path.startswith(("//", "/\\"))
-    return path if path and local and path.isprintable() and len(path) <= _LONGEST_PATH else "/"
+    return path if path and local and path.isprintable() and len(path) <= _MAX_PATH_LENGTH else "/"
 
 
-async def keep_login(response: Response, request: Request, login: NewLogin) -> None:
-    """Give the browser the login's token, where no script reads it, and know the browser from now on."""
+async def set_login_cookie(response: Response, request: Request, login: NewLogin) -> None:
+    """Set the cookie of the login, which scripts cannot read, and the cookie of the known browser."""
     service = service_of(request)
     seconds = int(service.settings.login_hours * 3600)
     response.set_cookie(COOKIE, login.token, max_age=seconds, secure=True, httponly=True, samesite="lax")
-    with suppress(DatabaseError):  # they are logged in all the same
-        device = await service.ask(remember_device, service.gallery.database, login.user_id, client_of(request))
+    with suppress(DatabaseError):  # the login works without it
+        device = await service.run_db(remember_device, service.gallery.database, login.user_id, client_of(request))
         days = DEVICE_DAYS * 24 * 3600
         response.set_cookie(DEVICE_COOKIE, device, max_age=days, secure=True, httponly=True, samesite="strict")
 
 
-def forget_login(response: Response) -> None:
-    """Take it back."""
+def clear_login_cookie(response: Response) -> None:
+    """Delete the cookie of the login."""
     response.delete_cookie(COOKIE, secure=True, httponly=True, samesite="lax")
 
 
 class _UnderRoot(Extension):
-    """Puts the path of a shared host before every link, form and file of a template, which are written without it."""
+    """Adds the service's path on a shared host to the links, forms and files of a template."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
-        """The template's source, before it is compiled; nothing that users have written is in it."""
+        """Change the source of a template. It contains nothing that users have written."""
         return _LOCAL.sub(r"\1{{ root }}", source)
 
 
@@ -279,14 +273,14 @@ def _environment(language: Language) -> Environment:
         "language": language,
         "languages": NAMES,
         "version": version("pgface"),
-        # For sentences that are not the templates' own: `_()` takes its message for HTML and for a format.
+        # For sentences from outside of the templates: `_()` treats its message as HTML and as a format.
         "translated": partial(translate, language),
     }
     return environment
 
 
 def _with_code(text: str) -> Markup:
-    """A sentence for HTML; what stands between `…` in it is code."""
+    """A sentence as HTML, with the text between backticks as code."""
     parts = [escape(part) for part in text.split("`")]
     code = [Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)]
     return Markup("").join(code) if len(parts) % 2 else escape(text)
@@ -301,5 +295,5 @@ def _day(language: Language, aware: Callable[[datetime], datetime], value: datet
 
 
 def _number(language: Language, value: float, digits: int = 0) -> str:
-    """A number as the language writes it, with as many decimal places."""
+    """A number in the language's format with this number of decimal places."""
     return format_decimal(round(value, digits) or 0, f"#,##0.{'0' * digits}", locale=language)

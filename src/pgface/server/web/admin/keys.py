@@ -1,4 +1,4 @@
-"""Keys of programs: listing, making and revoking them."""
+"""API keys: list, create and revoke them."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from pgface.accounts import create_key, list_keys, revoke_key
 from pgface.accounts.keys import SCOPES
 from pgface.errors import AccountError
 from pgface.server.api.ids import KeyId
-from pgface.server.bodies import Body, body
-from pgface.server.service import Service, TheClient, TheService
+from pgface.server.bodies import body
+from pgface.server.schemas.base import RequestBody
+from pgface.server.service import ClientDep, Service, ServiceDep
 from pgface.server.web.pages import PageRoute, explain, redirect, render
 
 router = APIRouter(prefix="/keys", route_class=PageRoute)
 
 
-class KeyForm(Body):
-    """What the form of a new key holds; it may be left empty, and is sent back then."""
+class KeyForm(RequestBody):
+    """The form of a new key. If it cannot be used, the page shows it again as it was filled in."""
 
     name: str = Field(default="", max_length=1000)
     scopes: list[str] = Field(default=[], max_length=len(SCOPES))
 
 
 @router.get("")
-def keys(request: Request, service: TheService) -> Response:
-    """All keys, also those that were revoked."""
+def keys(request: Request, service: ServiceDep) -> Response:
+    """All keys, including revoked ones."""
     return _page(request, service)
 
 
 @router.post("")
-def make_key(
-    request: Request, service: TheService, client: TheClient, asked: Annotated[KeyForm, body(KeyForm, plain_form=True)]
+def create(
+    request: Request, service: ServiceDep, client: ClientDep, asked: Annotated[KeyForm, body(KeyForm, url_encoded=True)]
 ) -> Response:
-    """Make one; the answer shows it this once."""
+    """Create a key. The page shows it only once."""
     try:
         key, stored = create_key(service.gallery.database, asked.name, asked.scopes, client)
     except AccountError as error:
@@ -46,16 +47,16 @@ def make_key(
 
 
 @router.get("/{key_id}/revoke")
-def ask_to_revoke(request: Request, service: TheService, key_id: KeyId) -> Response:
-    """Whether this is really meant."""
+def confirm_revocation(request: Request, service: ServiceDep, key_id: KeyId) -> Response:
+    """Ask for confirmation."""
     found = [key for key in list_keys(service.gallery.database) if key.id == key_id and key.revoked_at is None]
     return render(request, "admin_revoke_key.html", key=found[0]) if found else redirect("/admin/keys")
 
 
 @router.post("/{key_id}/revoke")
-def revoke(service: TheService, client: TheClient, key_id: KeyId) -> Response:
-    """It opens nothing any more."""
-    with suppress(AccountError):  # somebody else has revoked it meanwhile
+def revoke(service: ServiceDep, client: ClientDep, key_id: KeyId) -> Response:
+    """The key no longer works."""
+    with suppress(AccountError):  # it is revoked already
         revoke_key(service.gallery.database, key_id, client)
     return redirect("/admin/keys")
 

@@ -1,6 +1,6 @@
-"""English and Indonesian: which one a browser wants, and the words of each.
+"""English and Indonesian: the language of a browser, and translations.
 
-Messages are English in templates and code; `id.po` holds their translations (GNU gettext's format, read by Babel).
+Messages are English in templates and code. `id.po` has their translations (the format of GNU gettext, read by Babel).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COOKIE: Final = "pgface_language"
 
 
 def language_of(request: Request) -> Language:
-    """What the switch was set to; what the browser asks for; English."""
+    """The language of the cookie, else of the browser, else English."""
     chosen = request.cookies.get(COOKIE)
     if chosen is None:
         asked = parse_accept_header(request.headers.get("accept-language", ""), LanguageAccept)
@@ -29,12 +29,12 @@ def language_of(request: Request) -> Language:
 
 
 def translate(language: Language, message: str) -> str:
-    """A message in a language; in English where it has no translation."""
+    """A message in a language, or in English if it has no translation."""
     return message if language == "en" else _catalog(language).get(message, message)
 
 
-def N_(message: str) -> str:  # noqa: N802 - as gettext's users call it
-    """Mark a message that is translated later, where it is shown."""
+def N_(message: str) -> str:  # noqa: N802 - the name that gettext's tools know
+    """Mark a message that is translated later, when it is shown."""
     return message
 
 

@@ -1,4 +1,4 @@
-// Files that are dropped or chosen, with the path that each has in its folder.
+// Files that are dropped or chosen, with the path of each in its folder.
 
 /**
  * Call `onFiles` with `[{file, path}]` whenever files are dropped on an element or chosen in its inputs.
@@ -19,7 +19,7 @@ export function takeFiles(element, onFiles) {
   element.addEventListener("drop", async (event) => {
     event.preventDefault();
     over(-depth);
-    // They have to be asked for before anything is waited for.
+    // Read the entries before the first `await`: the browser clears them then.
     const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
     const dropped = items.map((item) => {
       const entry = item.webkitGetAsEntry();
@@ -30,7 +30,7 @@ export function takeFiles(element, onFiles) {
   });
 }
 
-// A file that is dropped beside the place would be shown instead of the page.
+// The browser would open a file that is dropped elsewhere, in place of the page.
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 
 async function filesOf(entry) {
@@ -42,7 +42,7 @@ async function filesOf(entry) {
   const reader = entry.createReader();
   const inside = [];
   for (;;) {
-    // It gives some at a time.
+    // The reader returns some entries at a time.
     const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)).catch(() => []);
     if (!some.length) break;
     inside.push(...some);

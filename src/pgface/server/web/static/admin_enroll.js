@@ -1,4 +1,4 @@
-// Adding photos: what was chosen is shown with whom it is of, and sent a few at a time.
+// Adding photos: shows the chosen photos by person, and sends a few at a time.
 
 const version = new URL(import.meta.url).search;
 const { Problem, at, fill, post, showProblem, wordsOf } = await import(`./admin_send.js${version}`);
@@ -50,7 +50,7 @@ function enrolling(form) {
     chosen = [];
   });
 
-  /** Say what is going to be sent, and as whose. */
+  /** Show the photos that will be sent, and for whom. */
   function told() {
     const ofOne = form.dataset.url !== "/api/v1/photos" || email.value.trim() !== "";
     for (const { file, path, person, row } of chosen) {
@@ -158,7 +158,7 @@ function newRow(template) {
 }
 
 function isPhoto(file) {
-  // Without a known type the service has to say.
+  // The service decides about a file of an unknown type.
   return file.type === "" ? !/\.(txt|csv|json|md|pdf|zip|db|ini)$/i.test(file.name) : file.type.startsWith("image/");
 }
 
@@ -166,7 +166,7 @@ function isHidden(path) {
   return path.split("/").some((name) => name.startsWith("."));
 }
 
-/** Whose photo it is: the folder that it lies in says, or its own name. */
+/** The name of the person in a photo: the name of its folder, or of the file itself. */
 function personOf(path) {
   const names = path.split("/");
   return names.length > 1 ? names.at(-2) : names[0].replace(/\.[^.]*$/, "");

@@ -1,4 +1,4 @@
-// Who is in a photo? The answer is drawn over the picture, which stays in the browser, and told as a card for each face.
+// Who is in a photo? Draws the faces over the picture, which stays in the browser, and adds a card for each face.
 
 const version = new URL(import.meta.url).search;
 const { at, fill, post, showProblem, wordsOf } = await import(`./admin_send.js${version}`);
@@ -41,7 +41,7 @@ async function identify(photo) {
   }
 }
 
-/** Load the picture; whether the browser can. */
+/** Load the picture; resolves to whether the browser can show it. */
 function show(photo) {
   URL.revokeObjectURL(image.src);
   return new Promise((resolve) => {
@@ -54,7 +54,7 @@ function show(photo) {
 function tell({ faces, gallery_threshold: threshold }, shown) {
   const counts = ({ similarity }) => similarity >= threshold;
   const middle = ({ box }) => box.x + box.width / 2;
-  // The answer has the largest first; people count from the left.
+  // The response has the largest face first, and people count from the left.
   const ordered = [...faces].sort((one, other) => middle(one) - middle(other));
   const found = ordered.map((face, index) => {
     const best = face.matches.find(counts);
@@ -83,7 +83,7 @@ function box({ face, best, title }, index) {
     width: share(width, image.naturalWidth),
     height: share(height, image.naturalHeight),
   });
-  // Only the number: names would cover each other, and what they stand on.
+  // Only the number: names would cover each other and the picture.
   const label = document.createElement("span");
   label.textContent = number(index + 1, 0);
   element.append(label);
@@ -113,7 +113,7 @@ function section({ face, best, title }, threshold, counts, shown) {
   return element;
 }
 
-/** The heading of an identified face, whose name leads to the person. */
+/** The heading of an identified face, with a link to the person. */
 function linked(title, { user_id, name }) {
   const anchor = document.createElement("a");
   anchor.href = at(`/admin/people/${user_id}`);
@@ -121,7 +121,7 @@ function linked(title, { user_id, name }) {
   return [title.slice(0, -name.length), anchor];
 }
 
-/** Draw a face, with what is around it, into a square. */
+/** Draw a face and its surroundings into a square. */
 function cut(canvas, { x, y, width, height }) {
   const side = Math.max(width, height) * 1.5;
   const [left, top] = [x + width / 2 - side / 2, y + height / 2 - side / 2];

@@ -1,15 +1,15 @@
-// Sending photos to the API with patience: what is busy or away is asked again, with the same Idempotency-Key.
+// Sends photos to the API. Retries with the same Idempotency-Key while the service is busy or cannot be reached.
 
 const TRIES_WITHOUT_ANSWER = 5;
 const LONGEST_WAIT = 30;
 
-/** Words of an element's `data-words`, which come translated with the page. */
+/** The translated words in the `data-words` of an element. */
 export function wordsOf(element) {
   const reasons = element.dataset.reasons ? JSON.parse(element.dataset.reasons) : {};
   return { ...JSON.parse(element.dataset.words), reasons };
 }
 
-/** Where a path of this service is: behind a proxy it may be below a path of a shared host. */
+/** The address of a path of this service, which may be below a path of a shared host. */
 export function at(path) {
   return new URL(`..${path}`, import.meta.url).href;
 }
@@ -19,7 +19,7 @@ export function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-/** A problem of the API: `detail` and `code` as RFC 9457 has them. */
+/** A problem of the API, with the `detail` and `code` of RFC 9457. */
 export class Problem extends Error {
   constructor(status, body) {
     super(body.detail);
@@ -29,16 +29,18 @@ export class Problem extends Error {
 }
 
 /**
- * Post a form and give the answer's JSON.
+ * Post a form; resolves to the JSON of the response.
  *
  * @param {string} url a path of this service
  * @param {FormData} form
  * @param {object} options
- *   signal: an AbortSignal; onSent: called with the part that was sent, 0 to 1;
- *   onWait: called with "busy" or "offline" when it has to wait; idempotent: whether repeating must do it once only.
- * @throws {Problem} what the service refuses.
- * @throws {DOMException} AbortError.
- * @throws {TypeError} there is no answer.
+ *   signal: an AbortSignal.
+ *   onSent: called with the fraction that was sent, 0 to 1.
+ *   onWait: called with "busy" or "offline" before a retry.
+ *   idempotent: whether a retry must not do the work again.
+ * @throws {Problem} the service refuses the form.
+ * @throws {DOMException} the signal was aborted.
+ * @throws {TypeError} there is no response.
  */
 export async function post(url, form, { signal, onSent, onWait, idempotent = false }) {
   const headers = { Accept: "application/json" };
@@ -56,7 +58,7 @@ export async function post(url, form, { signal, onSent, onWait, idempotent = fal
     if (answer.status < 300) return answer.body;
     if (!answer.retryAfter) throw new Problem(answer.status, answer.body);
     onWait?.("busy");
-    // A little longer for each at random, so that they do not all come back at once.
+    // A random extra time, so that not all clients retry at once.
     await pause(Math.min(answer.retryAfter, LONGEST_WAIT) * (1 + Math.random()), signal);
   }
 }
@@ -114,7 +116,7 @@ export function showProblem(element, error, words) {
   element.querySelector(".reason").textContent = own ?? "";
   element.querySelector(".detail").textContent = lost ? "" : detail;
   element.querySelector(".code").textContent = problem ? error.code : "";
-  // What stands alone is no aside.
+  // A detail without a reason is not secondary.
   element.querySelector(".detail").classList.toggle("quiet", Boolean(own));
   element.hidden = false;
 }

@@ -1,4 +1,4 @@
-// A camera: opening and closing it, and its pictures as JPEG, as they were taken and not mirrored.
+// Opens and closes a camera, and takes pictures as JPEG, not mirrored.
 
 const PATIENCE = 5000; // milliseconds for the next picture; after that the camera is taken for gone
 const DARK = 45; // mean brightness of 255 around the middle
@@ -6,12 +6,12 @@ const BRIGHT = 225;
 
 export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-// What the page calls a thing, in its language.
+// A word of the page in its language.
 export function word(name) {
   return document.getElementById("words").content.querySelector(`[data-word="${name}"]`).textContent;
 }
 
-// Says something, once.
+// Shows a message, once.
 export function say(element, text) {
   if (element.textContent !== text) {
     element.textContent = text;
@@ -38,7 +38,7 @@ export function close(video) {
   video.srcObject = null;
 }
 
-// Waits for a picture that was not there before: in the dark some cameras take few of them.
+// Waits for a new picture: in the dark some cameras take few.
 export function next(video) {
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error("missing")), PATIENCE);
@@ -56,7 +56,7 @@ export function next(video) {
   });
 }
 
-// The picture of this moment; its shorter side is no longer than given.
+// The current picture, with a limit for its shorter side.
 export function picture(video, shorter, quality = 0.9) {
   const scale = Math.min(1, shorter / Math.min(video.videoWidth, video.videoHeight));
   const canvas = document.createElement("canvas");
@@ -68,7 +68,7 @@ export function picture(video, shorter, quality = 0.9) {
   });
 }
 
-// "dark" or "bright", where the middle of the picture is; null where it is neither.
+// "dark" or "bright" if the middle of the picture is, else null.
 export function light(video) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 16;

@@ -1,4 +1,4 @@
-// Logs a person in by face: helps them to their place, then sends what the camera sees, and says where to look next.
+// Logs a user in by face: helps them into position, then sends frames and shows where to look next.
 
 import { close, light, next, open, pause, picture, say, word } from "./camera.js";
 
@@ -37,7 +37,7 @@ class Refused extends Error {
   }
 }
 
-// A path of this service, which may be below a path of its host.
+// The address of a path of this service, which may be below a path of a shared host.
 const at = (path) => new URL(`..${path}`, import.meta.url);
 
 async function post(path, body, signal, headers = {}) {
@@ -66,7 +66,7 @@ async function hint(token, signal) {
   }
 }
 
-// Until the person is in their place, or says that they are; hints come from the server, and not always.
+// Waits until the user is in position, or says so. The server sends hints, but not if it is busy.
 async function position(token, signal) {
   let ready = false;
   $("start").onclick = () => {
@@ -94,7 +94,7 @@ function ask(pose, done) {
   progress.value = 100 * done;
 }
 
-// Takes pictures all the time, also while the server looks at the last ones, so that none of a turn is missing.
+// Takes pictures all the time, even while the server checks the last ones, so that a turn is complete.
 function record(signal) {
   const taken = [];
   let failure = null;
@@ -114,7 +114,7 @@ function record(signal) {
   });
   return {
     running,
-    // The pictures since the last ones, in order.
+    // The pictures since the last request, in order.
     async some() {
       while (taken.length < TOGETHER) {
         signal.throwIfAborted();
@@ -136,7 +136,7 @@ async function send(token, frames, signal, tries = 3) {
   try {
     return await post("/login/face", answer, signal);
   } catch (error) {
-    // A busy service has not looked at the pictures yet; after any other error the challenge is over.
+    // A busy service has not checked the pictures yet. Any other error ends the challenge.
     const busy = error instanceof Refused && error.answer.status === 503 && (await error.answer.json()).code === "service-busy";
     if (!busy || tries === 1) {
       throw error;

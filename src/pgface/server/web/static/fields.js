@@ -1,4 +1,4 @@
-// Small helps beside fields: showing a password, copying a text. Without JavaScript they are not there.
+// Buttons beside fields: show a password, copy a text. They need JavaScript.
 
 for (const button of document.querySelectorAll(".reveal")) {
   const field = document.getElementById(button.dataset.field);
@@ -11,7 +11,7 @@ for (const button of document.querySelectorAll(".reveal")) {
     label.textContent = seen ? button.dataset.hide : show;
     field.focus();
   });
-  // It is sent as a password, so that browsers offer to keep it and do not offer it again as a text.
+  // Send it as a password field, so that browsers offer to save it as a password and not as a text.
   field.form?.addEventListener("submit", () => (field.type = "password"));
 }
 
@@ -24,7 +24,7 @@ for (const button of document.querySelectorAll(".copy")) {
       await navigator.clipboard.writeText(source.textContent);
       button.textContent = button.dataset.done;
     } catch {
-      // The browser does not allow it: the text is shown and chosen, for the keyboard to copy.
+      // The browser does not allow it: select the text, so that the keyboard can copy it.
       source.closest("details")?.setAttribute("open", "");
       getSelection().selectAllChildren(source);
     }

@@ -1,4 +1,4 @@
-// A photo of oneself: from a file or the camera into one form, and shown before it is sent.
+// The own photo of a user, from a file or the camera, in one form, with a preview.
 
 import { close, light, open, pause, picture, say, word } from "./camera.js";
 
@@ -70,7 +70,7 @@ $("cancel").addEventListener("click", () => {
   $("use-camera").focus();
 });
 
-// With a preview, the words of the browser's own button are in the way; the field stays, and takes dropped files.
+// With a preview, hide the text of the browser's own button. The field stays, and accepts dropped files.
 const label = document.querySelector('label[for="photo"]');
 const words = document.createElement("span");
 words.textContent = label.textContent;

@@ -1,0 +1,132 @@
+"""What callers of the API and of the pages do with users and photos, each with its row in the audit log.
+
+The row is added in the transaction of what it reports, so that there is never one without the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import scalar_row
+
+from pgface.accounts.audit import Event, record
+from pgface.accounts.client import Client
+from pgface.database.sql import queries
+from pgface.errors import GalleryError, NotPermittedError, UnknownPhotoError
+from pgface.faces.choice import WhichFace
+from pgface.faces.photo import Upload
+from pgface.gallery import Gallery
+from pgface.gallery.users import UserRef
+from pgface.results import Enrollment, StoredPhoto, User
+
+_ADMINISTRATORS_ENROLL: Final = "An administrator enrolls photos here, because a face alone logs in."
+
+
+def add_user(gallery: Gallery, client: Client, email: str, name: str | None = None) -> User:
+    """Add a user without a photo and without a password (see `Gallery.add_user`)."""
+
+    def record_added(connection: psycopg.Connection, user: User) -> None:
+        record(connection, "user added", client, user_id=user.id)
+
+    return gallery.add_user(email, name, within=record_added)
+
+
+def delete_user(gallery: Gallery, client: Client, user_id: int) -> None:
+    """Delete a user with all rows, embeddings, logins and files.
+
+    Raises:
+        UnknownUserError: there is no such user.
+
+    """
+    gallery.erase_user(user_id, within=_recording("user erased", client, user_id))
+
+
+def enroll_photo(
+    gallery: Gallery,
+    client: Client,
+    photo: Upload,
+    user: UserRef,
+    *,
+    name: str | None = None,
+    face: WhichFace = "only",
+    allow_other_user: bool = False,
+) -> Enrollment:
+    """Enroll the face of a photo (see `Gallery.enroll`)."""
+    recording = _recording_enrollment(client)
+    return gallery.enroll(photo, user, name=name, face=face, allow_other_user=allow_other_user, within=recording)
+
+
+def enroll_own_photo(
+    gallery: Gallery, client: Client, photo: Upload, user_id: int, *, face: WhichFace = "only"
+) -> Enrollment:
+    """Enroll a photo that a user sends of themselves (see `Gallery.enroll`). They learn nothing of other users.
+
+    Raises:
+        NotPermittedError: faces alone log in here, so only administrators enroll photos.
+        GalleryError: the user has PGFACE_MAX_OWN_PHOTOS photos already.
+
+    """
+    if gallery.settings.login_policy == "identify+liveness":
+        raise NotPermittedError(_ADMINISTRATORS_ENROLL)
+    most = gallery.settings.max_own_photos
+    (photos,) = gallery.database.read("count_photos_of_user", {"user_id": user_id}, row_factory=scalar_row)
+    if photos >= most:
+        raise GalleryError(f"You have {photos} of at most {most} photos. Delete one first.")
+    return gallery.enroll(photo, user_id, face=face, by_themselves=True, within=_recording_enrollment(client))
+
+
+def find_photo(gallery: Gallery, user_id: int, photo_id: int) -> StoredPhoto:
+    """A photo of a user.
+
+    Raises:
+        UnknownPhotoError: there is no such photo, or it is another user's.
+
+    """
+    photo = gallery.photo(photo_id)
+    if photo.user_id != user_id:
+        raise UnknownPhotoError
+    return photo
+
+
+def accept_face(gallery: Gallery, client: Client, user_id: int, photo_id: int) -> None:
+    """Let identification find a contested face, although it is similar to another user's.
+
+    Raises:
+        UnknownPhotoError: it is not a photo of this user.
+
+    """
+    photo = find_photo(gallery, user_id, photo_id)
+    gallery.accept_face(photo.id, allow_other_user=True, within=_recording("face accepted", client, user_id))
+
+
+def delete_photo(gallery: Gallery, client: Client, user_id: int, photo_id: int) -> None:
+    """Delete a photo of a user: its row, the embeddings made from it, and its file.
+
+    Raises:
+        UnknownPhotoError: it is not a photo of this user.
+
+    """
+    photo = find_photo(gallery, user_id, photo_id)
+    gallery.erase_photo(photo.id, within=_recording("photo erased", client, user_id))
+
+
+def delete_face(gallery: Gallery, client: Client, user_id: int) -> None:
+    """Delete all photos and embeddings of a user. The account stays."""
+    gallery.erase_face(user_id, within=_recording("face erased", client, user_id))
+
+
+def _recording(event: Event, client: Client, user_id: int) -> Any:
+    def record_event(connection: psycopg.Connection, _: object) -> None:
+        record(connection, event, client, user_id=user_id)
+
+    return record_event
+
+
+def _recording_enrollment(client: Client) -> Any:
+    def record_enrollment(connection: psycopg.Connection, done: Enrollment) -> None:
+        record(connection, "photo enrolled", client, user_id=done.user.id)
+        if connection.execute(queries()["is_contested"], {"photo_id": done.photo_id}).fetchone() == (True,):
+            record(connection, "face contested", client, user_id=done.user.id)
+
+    return record_enrollment

@@ -1,0 +1,146 @@
+"""The gallery's status, API keys, and the audit log."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pgface.accounts.keys import Scope
+from pgface.server.schemas.base import Name, Page, RequestBody, ResponseBody, Timestamp, example, example_of
+
+
+class CreateKeyRequest(RequestBody):
+    """An API key to create."""
+
+    model_config = example({"name": "door terminal", "scopes": ["identify"]})
+
+    name: Name = Field(description="What the key is for.")
+    scopes: list[Scope] = Field(min_length=1, description="What the key permits.")
+
+
+class KeyResponse(ResponseBody):
+    """An API key, without the key itself."""
+
+    model_config = example(
+        {
+            "id": 3,
+            "name": "door terminal",
+            "scopes": ["identify"],
+            "created_at": "2026-05-04T08:00:00Z",
+            "last_used_at": "2026-05-04T09:30:00Z",
+            "revoked_at": None,
+        }
+    )
+
+    id: int
+    name: str
+    scopes: list[str]
+    created_at: Timestamp
+    last_used_at: Timestamp | None = Field(description="Exact to the minute.")
+    revoked_at: Timestamp | None
+
+
+class KeyList(ResponseBody):
+    """All API keys, including revoked ones."""
+
+    model_config = example({"keys": [example_of(KeyResponse)]})
+
+    keys: list[KeyResponse]
+
+
+class CreateKeyResponse(ResponseBody):
+    """A new API key."""
+
+    model_config = example({"key": "pgface_3q2-...", "about": example_of(KeyResponse) | {"last_used_at": None}})
+
+    key: str = Field(description="Shown only once. pgface does not store it.")
+    about: KeyResponse
+
+
+class AuditEntry(ResponseBody):
+    """A row of the audit log."""
+
+    model_config = example(
+        {
+            "id": 90,
+            "at": "2026-05-04T09:30:00Z",
+            "event": "login by password",
+            "outcome": "refused",
+            "reason": "wrong password",
+            "actor": None,
+            "user_id": 12,
+            "key_id": None,
+            "address": "192.0.2.7",
+            "similarity": None,
+            "count": 3,
+            "last_at": "2026-05-04T09:30:00Z",
+        }
+    )
+
+    id: int
+    at: Timestamp
+    event: str
+    outcome: Literal["done", "refused"]
+    reason: str | None
+    actor: str | None
+    user_id: int | None
+    key_id: int | None
+    address: str | None
+    similarity: float | None
+    count: int = Field(description="How often it happened within the hour. Refusals that are alike share a row.")
+    last_at: Timestamp | None = Field(description="When the last of several happened.")
+
+
+class AuditPage(Page):
+    """A page of the audit log, the newest entries first."""
+
+    model_config = example({"next_cursor": None, "entries": [example_of(AuditEntry)]})
+
+    entries: list[AuditEntry]
+
+
+class StatusResponse(ResponseBody):
+    """The gallery at a glance."""
+
+    model_config = example(
+        {
+            "model": "dlib",
+            "model_problem": None,
+            "execution_provider": "dlib",
+            "verify_threshold": 0.32,
+            "identify_threshold": 0.45,
+            "advised_identify_threshold": 0.45,
+            "calibration_due": False,
+            "users": 120,
+            "photos": 480,
+            "embeddings": 480,
+            "search": "exact",
+            "search_agreement": None,
+            "search_due": False,
+            "index": None,
+            "schema_version": 11,
+            "postgresql": "18.1",
+            "pgvector": "0.8.1",
+            "login_policy": "password+face",
+        }
+    )
+
+    model: str | None
+    model_problem: str | None = Field(description="Why the model cannot be used here.")
+    execution_provider: str | None
+    verify_threshold: float
+    identify_threshold: float
+    advised_identify_threshold: float = Field(description="The threshold that the enrolled users need.")
+    calibration_due: bool
+    users: int
+    photos: int
+    embeddings: int
+    search: str = Field(description="`exact`, or the index that a search uses first.")
+    search_agreement: float | None
+    search_due: bool
+    index: str | None
+    schema_version: int
+    postgresql: str
+    pgvector: str
+    login_policy: str

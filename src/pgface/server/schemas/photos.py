@@ -1,0 +1,91 @@
+"""Photos of users: enrolling, and the photos that are enrolled."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pgface.server.schemas.base import (
+    EXAMPLE_PHOTO,
+    Email,
+    FaceChoice,
+    Name,
+    Page,
+    PhotoField,
+    RequestBody,
+    ResponseBody,
+    Timestamp,
+    example,
+    example_of,
+)
+from pgface.server.schemas.faces import Box, Face
+from pgface.server.schemas.users import UserResponse
+
+
+class EnrollRequest(RequestBody):
+    """A photo to enroll for a user."""
+
+    model_config = example({"photo": EXAMPLE_PHOTO})
+
+    photo: PhotoField = Field(description="The photo.")
+    face: FaceChoice = "only"
+    allow_other_user: bool = Field(
+        default=False, description="Enroll the face even if it is another user's. Only for administrators."
+    )
+
+
+class EnrollByEmailRequest(EnrollRequest):
+    """A photo to enroll for the user with an e-mail. A user with a new e-mail is added."""
+
+    model_config = example({"photo": EXAMPLE_PHOTO, "email": "alice@example.org", "name": "Alice"})
+
+    email: Email | None = Field(default=None, description="The user's e-mail. Not needed if a name is given.")
+    name: Name | None = Field(
+        default=None,
+        description="The name of a user who is added. By default the first part of the e-mail. Without an e-mail it "
+        "names the user, as a folder's name does for `pgface enroll --folder`: the e-mail is then "
+        "`<name>@pgface.invalid`.",
+    )
+
+
+class PhotoResponse(ResponseBody):
+    """An enrolled photo. Only the crop of the face is kept of it."""
+
+    model_config = example(
+        {
+            "id": 40,
+            "user_id": 12,
+            "filename": "alice.jpg",
+            "width": 224,
+            "height": 224,
+            "created_at": "2026-05-04T09:30:00Z",
+        }
+    )
+
+    id: int
+    user_id: int
+    filename: str
+    width: int
+    height: int
+    created_at: Timestamp
+
+
+class PhotoPage(Page):
+    """A page of a user's photos."""
+
+    model_config = example({"next_cursor": None, "photos": [example_of(PhotoResponse)]})
+
+    photos: list[PhotoResponse]
+
+
+class EnrollResponse(ResponseBody):
+    """What enrolling a photo did."""
+
+    model_config = example(
+        {"user": example_of(UserResponse), "photo_id": 40, "added": True, "face": example_of(Face), "left_aside": []}
+    )
+
+    user: UserResponse
+    photo_id: int
+    added: bool = Field(description="False if the user has this photo already. Nothing was changed then.")
+    face: Face | None = Field(description="Null if nothing was added.")
+    left_aside: list[Box] = Field(description="Smaller faces in the background, which were not enrolled.")
