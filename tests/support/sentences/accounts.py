@@ -10,7 +10,7 @@ PASSWORD_OTHERS_TRY_FIRST = Sentence("This password is among the first that othe
 PASSWORD_IS_NOT_TEXT = Sentence("This password holds characters that are no text")
 
 # A login is refused
-WRONG_EMAIL_OR_PASSWORD = Sentence("The e-mail or the password is not right.")
+WRONG_EMAIL_OR_PASSWORD = Sentence("Wrong e-mail or password.")
 LOGIN_BY_FACE_REFUSED = Sentence("This login by face was refused.")
 TOO_MANY_ATTEMPTS = Sentence("There were too many failed attempts. Try again in {seconds:second}.")
 

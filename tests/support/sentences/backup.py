@@ -22,7 +22,7 @@ ANOTHER_BACKUP_IS_UNDER_WAY = Sentence("Another backup of this gallery is under 
 PG_DUMP_COULD_NOT_READ = Sentence("pg_dump could not read the gallery: ")
 
 # Passphrases
-WRONG_PASSPHRASE = Sentence("The archive does not open with this passphrase; give the one")
+WRONG_PASSPHRASE = Sentence("This passphrase does not open the archive. Give the passphrase")
 NOBODY_TO_ASK_FOR_PASSPHRASE = Sentence(
     "A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_PASSPHRASE or give --passphrase-file."
 )

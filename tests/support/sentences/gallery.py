@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.sentences import Sentence
 
 # There is no gallery yet
-RUN_INIT = Sentence("run `pgface init`")
+RUN_INIT = Sentence("`pgface init`")
 
 # Its model
 BOUND_TO_ANOTHER_MODEL = Sentence("bound to {bound} ({dimension}-D, detector {detector_size}...this is {given}")
@@ -34,8 +34,8 @@ TWO_FACES_ONE_USER = Sentence(
 
 # Embeddings
 EMBEDDING_OF_ANOTHER_SHAPE = Sentence("An embedding must be {dimension} numbers")
-EMBEDDING_IS_ALL_ZERO = Sentence("row {row} is all zero")
-EMBEDDING_IS_NOT_FINITE = Sentence("row {row} holds NaN or infinity")
+EMBEDDING_IS_ALL_ZERO = Sentence("Row {row} is all zero")
+EMBEDDING_IS_NOT_FINITE = Sentence("Row {row} holds NaN or infinity")
 USER_OF_EMBEDDING_IS_UNKNOWN = Sentence("A user id is not in the gallery, so nothing was loaded")
 OTHER_NUMBER_OF_USERS_THAN_EMBEDDINGS = Sentence(
     "User ids of shape {ids} and embeddings of shape {embeddings} do not go together"
