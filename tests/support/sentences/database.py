@@ -36,7 +36,7 @@ LOADED_WITHOUT_INDEX = Sentence("loaded and found, but the vector index could no
 
 # Poolers.
 NEEDS_A_SESSION = Sentence("needs a session of its own...PGFACE_DIRECT_URL")
-SEARCH_IS_TO_BE_FITTED = Sentence("is to be fitted with `pgface fit-search`. This needs a session of its own")
+SEARCH_IS_TO_BE_FITTED = Sentence("Fit it with `pgface fit-search`. This needs a session of its own")
 DIRECT_URL_LEADS_ELSEWHERE = Sentence("leads to another database than PGFACE_DATABASE_URL")
 
 # The embedded server: starting it.
