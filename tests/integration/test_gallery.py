@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pgface import Gallery, Settings, people
+from pgface import Gallery, Settings
 from pgface.database.sql import queries
 from pgface.errors import (
     DuplicateEmailError,
@@ -36,6 +36,7 @@ from pgface.errors import (
 )
 from pgface.faces import load_engine
 from pgface.gallery.photos import PhotoBatch
+from pgface.gallery.users import add_user
 from support.databases import Databases, Template
 from support.galleries import contents, in_both_schemas, one_value
 from support.hostile_defaults import OF_THE_ENVIRONMENT, make_hostile
@@ -627,7 +628,7 @@ def while_added_elsewhere(gallery: Gallery, email: str, call: Callable[[], Resul
         "WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'transactionid'"
     )
     with ThreadPoolExecutor(1) as thread, gallery.database.transaction() as connection:
-        people.add_user(connection, email, "Added elsewhere")
+        add_user(connection, email, "Added elsewhere")
         future = thread.submit(call)
         deadline = time.monotonic() + 60
         while not one_value(gallery, waiting):
