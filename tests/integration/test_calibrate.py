@@ -17,9 +17,9 @@ from psycopg import Connection, sql
 from pgface.database.pool import Database
 from pgface.errors import EvaluationError, GalleryError, ModelMismatchError
 from pgface.evaluation.calibrate import apply, propose
-from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.histogram import index_of
+from pgface.evaluation.pairwise import compare_all
 from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model, propose_calibration
 from pgface.gallery import Gallery
 from pgface.gallery.config import GalleryConfig, read_config

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Replicates
-from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.extreme_value import REACH, NonMatedTrials, _widening
 from pgface.evaluation.histogram import ScoreHistogram
+from pgface.evaluation.pairwise import compare_all
 from pgface.thresholds import Tail, fpir_of, rate_of_each
 from support.evaluated_people import photos
 from support.sentences import evaluation as says

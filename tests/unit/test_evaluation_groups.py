@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pgface.errors import EvaluationError
-from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.embeddings import EmbeddedPhotos, Refusal
 from pgface.evaluation.groups import Attributes, check_attributes, differentials, group_rates, read_attributes
+from pgface.evaluation.pairwise import compare_all
 from pgface.evaluation.photos import LabelledPhoto
 from support.evaluated_people import photos
 from support.sentences import evaluation as says

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pgface.evaluation.bootstrap import Replicates
-from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.histogram import index_of
 from pgface.evaluation.identification import identification, search_point
+from pgface.evaluation.pairwise import compare_all
 from support.evaluated_people import photos
 
 

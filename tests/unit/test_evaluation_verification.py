@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import Comparisons, compare_all
 from pgface.evaluation.histogram import index_of
+from pgface.evaluation.pairwise import Comparisons, compare_all
 from pgface.evaluation.verification import operating_points, verification
 from support.evaluated_people import photos
 

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.evaluation.comparisons import Comparisons, PairComparisons
-from pgface.evaluation.pairwise import Pairs
+from pgface.evaluation.pairwise import Comparisons, PairComparisons, Pairs
 
 REPLICATES = 400
 _TOGETHER = 4_096

@@ -14,11 +14,11 @@ from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import EvaluationError, GalleryError, ModelMismatchError
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import Comparisons, compare_all
 from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.extreme_value import NonMatedTrials
 from pgface.evaluation.histogram import thresholds
 from pgface.evaluation.identification import search_point
+from pgface.evaluation.pairwise import Comparisons, compare_all
 from pgface.evaluation.verification import ERRORS_NEEDED
 from pgface.faces import model_defaults
 from pgface.faces.models.registry import ModelIdentity

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Replicates
-from pgface.evaluation.comparisons import PairComparisons, compare_all, products
 from pgface.evaluation.embeddings import EmbeddedPhotos, pair_rows
 from pgface.evaluation.folds import FoldAccuracy, fold_accuracy
 from pgface.evaluation.groups import Attributes, Differential, GroupRates, differentials, group_rates
@@ -25,7 +24,7 @@ from pgface.evaluation.identification import (
     identification,
     search_point,
 )
-from pgface.evaluation.pairwise import Pairs, least_similar
+from pgface.evaluation.pairwise import PairComparisons, Pairs, compare_all, least_similar, products
 from pgface.evaluation.photos import PhotoPairs
 from pgface.evaluation.verification import OperatingPoint, Verification, operating_points, verification
 

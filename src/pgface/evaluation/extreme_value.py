@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import Comparisons
 from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
+from pgface.evaluation.pairwise import Comparisons
 from pgface.evaluation.verification import ERRORS_NEEDED
 from pgface.thresholds import Tail
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Replicates
-from pgface.evaluation.comparisons import Comparisons, compare_all
 from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.identification import SearchPoint, search_point
+from pgface.evaluation.pairwise import Comparisons, compare_all
 from pgface.evaluation.photos import LabelledPhoto
 from pgface.evaluation.verification import OperatingPoint, Verification, operating_points, verification
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import Comparisons
 from pgface.evaluation.histogram import ScoreHistogram, thresholds
+from pgface.evaluation.pairwise import Comparisons
 from pgface.evaluation.verification import ERRORS_NEEDED
 
 FPIR_TARGETS = (1e-1, 1e-2, 1e-3)

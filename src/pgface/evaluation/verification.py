@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import PairComparisons
 from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
-from pgface.evaluation.pairwise import Pairs
+from pgface.evaluation.pairwise import PairComparisons, Pairs
 
 _GRID = np.linspace(-1, 1, 801)
 """Thresholds at which the curves of replicates are drawn."""

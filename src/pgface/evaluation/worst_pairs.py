@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pgface.evaluation.comparisons import PairComparisons
 from pgface.evaluation.embeddings import EmbeddedPhotos
-from pgface.evaluation.pairwise import Pairs
+from pgface.evaluation.pairwise import PairComparisons, Pairs
 from pgface.evaluation.photos import LabelledPhoto
 
 SHOWN = 12

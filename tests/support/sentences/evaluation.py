@@ -7,7 +7,7 @@ from support.sentences import Sentence
 # What cannot be evaluated.
 NOBODY_IS_ENROLLED_YET = Sentence("Nobody is enrolled in this gallery yet")
 THERE_IS_ONLY_ONE_PERSON = Sentence("There is only one person")
-EVERYBODY_HAS_ONE_PHOTO_ONLY = Sentence("Everybody has one photo only")
+EVERYBODY_HAS_ONE_PHOTO_ONLY = Sentence("Every person has only one photo")
 NO_PHOTO_HAS_A_USABLE_FACE = Sentence("No photo of {photos} has a usable face; the first: ")
 THERE_IS_ONLY_ONE_FOLD = Sentence("There is only one fold")
 
