@@ -1,4 +1,4 @@
-"""The most telling errors: a look at these pairs often shows a wrong label, or a photo that is of no use."""
+"""The worst pairs. They often show a wrong label, or a useless photo."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pgface.evaluation.pairwise import PairComparisons, Pairs
 from pgface.evaluation.photos import LabelledPhoto
 
 SHOWN = 12
-"""Pairs of each kind."""
+"""Number of pairs of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorstPair:
-    """Two photos, and how similar they are."""
+    """Two photos and their similarity."""
 
     first: LabelledPhoto
     second: LabelledPhoto
@@ -25,7 +25,7 @@ class WorstPair:
 
 
 def nearest_non_mated(compared: PairComparisons, embedded: EmbeddedPhotos, count: int = SHOWN) -> list[WorstPair]:
-    """The most similar photos of two people, no two people twice, the most similar first."""
+    """Return the most similar photos of two people, the most similar first. No two people occur twice."""
     pairs = compared.nearest_non_mated if len(compared.nearest_non_mated) else compared.non_mated_sample
     order = np.argsort(-pairs.similarities, kind="stable")
     seen: set[frozenset[str]] = set()
@@ -41,7 +41,7 @@ def nearest_non_mated(compared: PairComparisons, embedded: EmbeddedPhotos, count
 
 
 def furthest_mated(compared: PairComparisons, embedded: EmbeddedPhotos, count: int = SHOWN) -> list[WorstPair]:
-    """The least similar photos of one person, no photo twice, the least similar first."""
+    """Return the least similar photos of one person, the least similar first. No photo occurs twice."""
     seen: set[str] = set()
     found = []
     for pair in _pairs(compared.furthest_mated, range(len(compared.furthest_mated)), embedded):

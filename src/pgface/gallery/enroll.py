@@ -25,6 +25,7 @@ from pgface.faces.pixels import CROP_SIZE
 from pgface.gallery.photos import PhotoBatch, PhotoFiles
 from pgface.gallery.users import UserRef, Within, add_user_if_missing, find_user_or_new, full_name
 from pgface.results import Enrollment, Match
+from pgface.text import same_email
 
 _PHOTO_TYPES = ("int4", "int4", "varchar", "text", "int4", "int4", "text")
 _FACE_TYPES = ("int4", "int4", "vector", *("float4",) * 10)
@@ -73,6 +74,7 @@ def enroll_together(
 
     """
     with _enrollment(database, files) as (connection, batch):
+        _refuse_two_faces_of_one_user(connection, faces)
         enrollments = []
         for face in faces:
             enrollment = _enroll(
@@ -81,7 +83,6 @@ def enroll_together(
             enrollments.append(enrollment)
             if enrollment.added and within is not None:
                 within(connection, enrollment)
-        _refuse_two_faces_of_one_user(enrollments)
         return enrollments
 
 
@@ -156,14 +157,16 @@ def _find_photo(connection: psycopg.Connection, user_id: int, content_sha256: st
     return None if row is None else row[0]
 
 
-def _refuse_two_faces_of_one_user(enrollments: Sequence[Enrollment]) -> None:
-    # The second face counts as enrolled already, because both have the hash of the same photo.
-    faces: dict[int, int] = {}
-    for number, enrollment in enumerate(enrollments, start=1):
-        first = faces.setdefault(enrollment.user.id, number)
+def _refuse_two_faces_of_one_user(connection: psycopg.Connection, faces: Sequence[FaceToEnroll]) -> None:
+    # The second face would count as enrolled already, because both have the hash of the same photo.
+    numbers: dict[int | str, int] = {}
+    for number, face in enumerate(faces, start=1):
+        user = find_user_or_new(connection, face.user)
+        email = same_email(str(face.user)) if user is None else user.email
+        first = numbers.setdefault(email if user is None else user.id, number)
         if first != number:
             raise GalleryError(
-                f"{enrollment.photo}: faces {first} and {number} from the left are both for {enrollment.user.email}. "
+                f"{face.photo}: faces {first} and {number} from the left are both for {email}. "
                 "Give a different user for each face."
             )
 

@@ -62,9 +62,9 @@ NETWORK_GAVE_NO_NUMBER = Sentence("gave no number")
 NETWORK_FOLDER_IS_EMPTY = Sentence("holds no ONNX file")
 NETWORK_IS_DAMAGED = Sentence("{file} cannot be loaded: it is damaged")
 NETWORK_IS_OF_ANOTHER_KIND = Sentence("{file} is neither MiniFASNet nor InsightFace's addon")
-NETWORK_TAKES_ONE_PICTURE = Sentence("those take one picture")
+NETWORK_TAKES_ONE_PICTURE = Sentence("Those take one picture")
 NETWORK_NAME_WITHOUT_SCALE = Sentence("The name {file} does not tell how much")
-NOTHING_WAS_INSTALLED = Sentence("nothing was installed")
+NOTHING_WAS_INSTALLED = Sentence("Nothing was installed")
 
 # What the commands print
 LOGINS_ENDED = Sentence("Ended {logins:login}.")

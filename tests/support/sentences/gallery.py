@@ -10,7 +10,7 @@ RUN_INIT = Sentence("`pgface init`")
 # Its model
 BOUND_TO_ANOTHER_MODEL = Sentence("bound to {bound} ({dimension}-D, detector {detector_size}...this is {given}")
 BOUND_TO_ANOTHER_DETECTOR_SIZE = Sentence("detector {bound}...detector {given}...cannot be compared")
-MODELS_CANNOT_BE_COMPARED = Sentence("embeddings of two models cannot be compared")
+MODELS_CANNOT_BE_COMPARED = Sentence("Embeddings of two models cannot be compared")
 NOT_BOUND_TO_A_MODEL = Sentence("not bound to a model yet")
 
 # Users and their photos
@@ -27,7 +27,7 @@ FILE_IS_LEFT_FOR_NEXT_TIME = Sentence("pgface tries again the next time")
 
 # Enrolling
 FACE_OF_ANOTHER_USER = Sentence("already belongs to {name} (similarity")
-OTHER_NUMBER_OF_FACES_THAN_USERS = Sentence("there are {faces:face} and {users:user}; name one user for each face")
+OTHER_NUMBER_OF_FACES_THAN_USERS = Sentence("there are {faces:face} and {users:user}. Name one user for each face")
 TWO_FACES_ONE_USER = Sentence(
     "faces {first} and {second} from the left are both for {email}. Give a different user for each face."
 )
