@@ -25,7 +25,7 @@ CACHE_CANNOT_BE_WRITTEN = Sentence("it cannot be written .... Free some disk spa
 
 # The page of an evaluation.
 THE_PAGE_SHOWS_FACES_AND_NAMES = Sentence("The page, which shows faces and names: ")
-THE_FILE_IS_NO_PAGE_OF_PGFACE = Sentence("is there already, and is no page of pgface")
+THE_FILE_IS_NO_PAGE_OF_PGFACE = Sentence("exists and is not a page of pgface")
 THE_PAGE_CANNOT_BE_WRITTEN = Sentence("it cannot be written")
 MOST_SIMILAR_PHOTOS_OF_TWO_PEOPLE = Sentence("similar photos of two people")
 LEAST_SIMILAR_PHOTOS_OF_ONE_PERSON = Sentence("similar photos of one person")
