@@ -17,8 +17,8 @@ _UNIT_TOLERANCE = 1e-6
 
 # https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": a signature with two zero words, the rows, and
 # an end mark. All rows have the same length. psycopg, which packs row by row, took 2.4 times as long.
-BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-END = b"\xff\xff"
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TRAILER = b"\xff\xff"
 _BATCH_ROWS = 4_096
 """Rows that are read at once, 8 MB."""
 _USER = [("fields", ">i2"), ("user_id_bytes", ">i4"), ("user_id", ">i4")]
@@ -97,7 +97,7 @@ def _scaled_units(given: NDArray[np.float64], first_row: int) -> NDArray[np.floa
     return unit
 
 
-def packed(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
+def pack_rows(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
     """Pack rows of `ROW`.
 
     Args:
@@ -108,7 +108,7 @@ def packed(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
     return _filled(ROW, 2, user_ids, embeddings).tobytes()
 
 
-def packed_with_photos(user_ids: NDArray[Any], photo_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
+def pack_rows_with_photos(user_ids: NDArray[Any], photo_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
     """Pack rows of a user's id, a photo's id and an embedding.
 
     Args:
@@ -134,7 +134,7 @@ def _without_photos(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> 
     return rows
 
 
-def unpacked(
+def unpack_rows(
     stream: Iterable[bytes | bytearray | memoryview],
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
     """Yield user ids, shape (n,), and embeddings, shape (n, 512), for some thousand rows of `ROW` at a time.

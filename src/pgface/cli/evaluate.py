@@ -14,7 +14,7 @@ from pgface.evaluation.cache import forget
 from pgface.evaluation.evaluate import Evaluation
 from pgface.evaluation.reports.evaluation_page import write_evaluation_page
 from pgface.evaluation.reports.evaluation_report import summary, tables
-from pgface.evaluation.reports.pages import require_page_packages, require_place
+from pgface.evaluation.reports.pages import require_page_packages, require_writable
 from pgface.evaluation.run import (
     EvaluatedModel,
     PhotoEmbedding,
@@ -97,7 +97,7 @@ def evaluate(
         raise typer.BadParameter("--attributes goes with a folder of people, not with --pairs")
     if html is not None:
         require_page_packages()
-        require_place(html)
+        require_writable(html)
     how = None
     if folder is None:
         evaluation = evaluate_gallery(settings)

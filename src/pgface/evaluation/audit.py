@@ -144,7 +144,7 @@ class Audit:
         }
 
 
-def _erase_command(face: StoredFace, schema: str) -> str:
+def _delete_command(face: StoredFace, schema: str) -> str:
     """Return the command that deletes a photo, or the SQL for an embedding without one."""
     if face.photo_id is None:
         quoted = '"' + schema.replace('"', '""') + '"'
@@ -167,7 +167,7 @@ def audit(
     owners = stored.owners
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
     people = [slice(*pair) for pair in zip(starts.tolist(), [*starts[1:].tolist(), len(owners)], strict=True)]
-    own = [_Own.of(stored.embeddings[rows]) for rows in people]
+    own = [_UserComparisons.of(stored.embeddings[rows]) for rows in people]
     strange = tuple(_strange(stored, owners, people, own, verify_threshold, identify_threshold, schema))
     return Audit(
         users=len(people),
@@ -185,7 +185,7 @@ def audit(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Own:
+class _UserComparisons:
     """The comparisons of a user's photos with one another."""
 
     nearest: NDArray[np.float32]
@@ -196,7 +196,7 @@ class _Own:
     """Shape (k,): as in `DraggingPhoto`. NaN for fewer than three photos."""
 
     @classmethod
-    def of(cls, embeddings: NDArray[np.float32]) -> _Own:
+    def of(cls, embeddings: NDArray[np.float32]) -> _UserComparisons:
         count = len(embeddings)
         nearest, similarity, without = np.full((3, count), np.nan, np.float32)
         if count < 2:
@@ -308,7 +308,7 @@ def _strange(
     stored: StoredEmbeddings,
     owners: NDArray[np.int64],
     people: list[slice],
-    own: list[_Own],
+    own: list[_UserComparisons],
     verify_threshold: float,
     identify_threshold: float,
     schema: str,
@@ -326,12 +326,14 @@ def _strange(
             named = stored.photos[other] if with_all[other] >= identify_threshold else None
             similarity = float(with_all[other]) if len(people) > 1 else math.nan
             face = stored.photos[row]
-            yield StrangePhoto(face, float(nearest[row]), named, similarity, _erase_command(face, schema))
+            yield StrangePhoto(face, float(nearest[row]), named, similarity, _delete_command(face, schema))
 
 
-def _dragging(stored: StoredEmbeddings, people: list[slice], own: list[_Own], schema: str) -> Iterator[DraggingPhoto]:
+def _dragging(
+    stored: StoredEmbeddings, people: list[slice], own: list[_UserComparisons], schema: str
+) -> Iterator[DraggingPhoto]:
     found = [
-        DraggingPhoto(face, float(one.similarity[place]), float(one.without[place]), _erase_command(face, schema))
+        DraggingPhoto(face, float(one.similarity[place]), float(one.without[place]), _delete_command(face, schema))
         for rows, one in zip(people, own, strict=True)
         if rows.stop - rows.start > 2
         for place in np.flatnonzero(one.without - one.similarity >= _LEAST_GAIN).tolist()

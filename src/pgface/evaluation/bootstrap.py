@@ -43,7 +43,7 @@ class Replicates:
         random = np.random.default_rng(seed)
         return cls(random.multinomial(people, np.full(people, 1 / people), count).astype(np.float32))
 
-    def of_people(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
+    def interval_of_people(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
         """Return the interval of a rate whose every trial belongs to one person.
 
         Args:
@@ -63,15 +63,15 @@ class Replicates:
         rates = (self.weights @ errors.astype(np.float64))[drawn > 0] / drawn[drawn > 0]
         return _percentiles(rates)
 
-    def of_non_mated(self, compared: PairComparisons, thresholds: NDArray[np.float64]) -> list[Interval]:
+    def fmr_intervals(self, compared: PairComparisons, thresholds: NDArray[np.float64]) -> list[Interval]:
         """Return the intervals of the FMR at some thresholds. Every trial belongs to two people.
 
         It uses the most similar pairs as far down as all of them are kept, and a sample of the pairs below.
         """
-        rates = self.fmr_of_each(compared, thresholds)
+        rates = self.fmr_of_replicates(compared, thresholds)
         return [self.interval(column, people=len(self.weights[0]) // 2) for column in rates.T]
 
-    def fmr_of_each(self, compared: PairComparisons, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    def fmr_of_replicates(self, compared: PairComparisons, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the FMR of each replicate at some thresholds, shape (replicates, thresholds). NaN without a pair."""
         counted = np.empty((len(self.weights), len(thresholds)))
         complete = thresholds >= compared.nearest_from
@@ -82,7 +82,7 @@ class Replicates:
         trials = self._non_mated_trials(compared)[:, np.newaxis]
         return np.divide(counted, trials, out=np.full_like(counted, np.nan), where=trials > 0)
 
-    def shares_of_each(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.float64]:
+    def shares_of_replicates(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return a rate of each replicate whose every trial belongs to one person, shape (replicates, n), or NaN.
 
         Args:

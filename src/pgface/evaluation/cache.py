@@ -57,7 +57,7 @@ class EmbeddingCache:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             for private in (folder, self._folder):
                 make_private(private, 0o700)
-        self._remove_old()
+        self._delete_old()
 
     def get(self, content_sha256: str, name: str) -> Remembered | None:
         """Return the entry of a photo. None if there is no readable entry.
@@ -108,7 +108,7 @@ class EmbeddingCache:
     def _file(self, content_sha256: str) -> Path:
         return self._folder / content_sha256
 
-    def _remove_old(self) -> None:
+    def _delete_old(self) -> None:
         oldest = time.time() - KEPT_DAYS * 86_400
         for file in self._root.glob("*/*"):
             with suppress(OSError):  # another process was faster, or another user owns it

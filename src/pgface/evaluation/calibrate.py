@@ -147,7 +147,7 @@ def propose(
         before = config.identify_threshold
         changes.append(_identify_change(compared, replicates, trials, fpir, before, people_enrolled, failures))
     for change in changes:
-        _refuse_what_finds_nobody(change)
+        _refuse_useless_threshold(change)
     pairs = NonMatedTrials.of_pairs(compared, replicates)
     return Calibration(
         changes=tuple(changes),
@@ -174,7 +174,7 @@ def check_targets(*targets: float | None) -> None:
             raise EvaluationError(f"A target must be between 0 and 1, got {target:g}. Write 0.01 for one in a hundred.")
 
 
-def _refuse_what_finds_nobody(change: ThresholdChange) -> None:
+def _refuse_useless_threshold(change: ThresholdChange) -> None:
     if change.miss_rate is not None and (change.threshold >= 1 or change.miss_rate > _MOST_MISSED):
         raise EvaluationError(
             f"The safe threshold for the target of {change.target:g}, {change.threshold:.4f}, would miss "
@@ -215,7 +215,7 @@ def _missed(compared: Comparisons, replicates: Replicates, threshold: float) -> 
     below = there & (compared.best_mated < np.float32(threshold))
     count = len(replicates.weights[0])
     errors, trials = (np.bincount(compared.people[which], minlength=count) for which in (below, there))
-    return float(below.sum() / there.sum()), replicates.of_people(errors, trials)
+    return float(below.sum() / there.sum()), replicates.interval_of_people(errors, trials)
 
 
 def _identify_change(

@@ -33,7 +33,7 @@ _CURVE_STEP = 50
 
 
 @dataclass(frozen=True, slots=True)
-class InUse:
+class ThresholdsInUse:
     """The evaluated model, and the thresholds in use."""
 
     model: str
@@ -73,7 +73,7 @@ class Evaluation:
 
     source: str
     """The folder, the list of pairs or the gallery."""
-    used: InUse
+    used: ThresholdsInUse
     embedded: EmbeddedPhotos
     compared: PairComparisons
     verification: Verification
@@ -148,7 +148,7 @@ class Evaluation:
 
 
 def evaluate_photos(
-    source: str, embedded: EmbeddedPhotos, used: InUse, *, attributes: Attributes | None = None, seed: int = 0
+    source: str, embedded: EmbeddedPhotos, used: ThresholdsInUse, *, attributes: Attributes | None = None, seed: int = 0
 ) -> Evaluation:
     """Compare every photo with every other, and search each among all others.
 
@@ -192,7 +192,7 @@ def evaluate_photos(
 
 
 def evaluate_pairs(
-    source: str, pairs: PhotoPairs, embedded: EmbeddedPhotos, used: InUse, *, seed: int = 0
+    source: str, pairs: PhotoPairs, embedded: EmbeddedPhotos, used: ThresholdsInUse, *, seed: int = 0
 ) -> Evaluation:
     """Compare the pairs of a list.
 

@@ -148,7 +148,7 @@ class NonMatedTrials:
         likely, each = self._counted(rate) if counted else self._extrapolated(rate)
         interval = _interval(each)
         people = self.weights.shape[1]
-        threshold = _up(likely + _widening(people) * max(interval.high - likely, 0.0))
+        threshold = _rounded_up(likely + _widening(people) * max(interval.high - likely, 0.0))
         at, rates = self._rates(threshold)
         return Estimate(likely, interval, threshold, at, _interval(rates), extrapolated=not counted)
 
@@ -174,7 +174,7 @@ class NonMatedTrials:
 
     def _extrapolated(self, rate: float) -> tuple[float, list[float]]:
         """Return the threshold for a rate from the tail, and that of each replicate."""
-        return _up(self.tail().threshold(rate)), [tail.threshold(rate) for tail in self._tails()]
+        return _rounded_up(self.tail().threshold(rate)), [tail.threshold(rate) for tail in self._tails()]
 
     def _rates(self, threshold: float) -> tuple[float, list[float]]:
         """Return the rate at a threshold, counted if there are 30 errors, and that of each replicate."""
@@ -241,7 +241,7 @@ def _above(similarities: NDArray[np.float32], shares: NDArray[np.float64], rate:
     """Return the least threshold of four places that at most this share reaches."""
     place = int(np.searchsorted(shares, rate, side="right"))
     # The first trial that is one too many must stay below.
-    return _up(float(similarities[min(place, len(similarities) - 1)]) + 1e-6)
+    return _rounded_up(float(similarities[min(place, len(similarities) - 1)]) + 1e-6)
 
 
 def _widening(people: int) -> float:
@@ -260,7 +260,7 @@ def _widening(people: int) -> float:
     return t / z * math.sqrt(people / freedom)
 
 
-def _up(threshold: float) -> float:
+def _rounded_up(threshold: float) -> float:
     return min(1.0, math.ceil(threshold * 1e4) / 1e4)
 
 

@@ -46,7 +46,7 @@ def fold_accuracy(
     count = int(folds.max()) + 1
     if count < 2:
         raise EvaluationError("There is only one fold, and the threshold comes from the others. Give two or more.")
-    right = np.stack([_right(similarities, mated, folds == fold) for fold in range(count)])
+    right = np.stack([_count_correct(similarities, mated, folds == fold) for fold in range(count)])
     sizes = np.bincount(folds)
     accuracies, chosen = [], []
     for fold in range(count):
@@ -59,7 +59,9 @@ def fold_accuracy(
     return FoldAccuracy(float(np.mean(accuracies)), error, tuple(accuracies), tuple(chosen))
 
 
-def _right(similarities: NDArray[np.float32], mated: NDArray[np.bool_], within: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _count_correct(
+    similarities: NDArray[np.float32], mated: NDArray[np.bool_], within: NDArray[np.bool_]
+) -> NDArray[np.int64]:
     """Count the pairs that are classified correctly at each threshold."""
     there = within & ~np.isnan(similarities)
     matching = ScoreHistogram.of(similarities[there & mated]).at_or_above()

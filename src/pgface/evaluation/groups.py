@@ -168,7 +168,9 @@ def group_rates(
     return tuple(found)
 
 
-def _verification(embedded: EmbeddedPhotos, within: NDArray[np.bool_], threshold: float, seed: int) -> _OneToOne:
+def _verification(
+    embedded: EmbeddedPhotos, within: NDArray[np.bool_], threshold: float, seed: int
+) -> _VerificationFields:
     try:
         compared = compare_all(embedded.embeddings[within], embedded.owners[within], seed=seed)
     except EvaluationError:
@@ -178,7 +180,7 @@ def _verification(embedded: EmbeddedPhotos, within: NDArray[np.bool_], threshold
     return {"in_use": point, "verification": verification(compared, replicates)}
 
 
-class _OneToOne(TypedDict):
+class _VerificationFields(TypedDict):
     in_use: OperatingPoint | None
     verification: Verification | None
 

@@ -118,7 +118,7 @@ def _rising(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
 
 
 def _share_interval(replicates: Replicates, found: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
-    missed = replicates.of_people(trials - found, trials)
+    missed = replicates.interval_of_people(trials - found, trials)
     return Interval(1 - missed.high, 1 - missed.low)
 
 
@@ -154,9 +154,9 @@ def search_point(
     return SearchPoint(
         threshold=threshold,
         fpir=float(given.sum() / max(asked.sum(), 1)),
-        fpir_interval=replicates.of_people(by_person(given), by_person(asked)),
+        fpir_interval=replicates.interval_of_people(by_person(given), by_person(asked)),
         fnir=float(errors.sum() / trials.sum()) if trials.any() else math.nan,
-        fnir_interval=replicates.of_people(errors, trials),
+        fnir_interval=replicates.interval_of_people(errors, trials),
     )
 
 

@@ -15,7 +15,7 @@ from pgface.evaluation.audit import Audit, audit
 from pgface.evaluation.cache import EmbeddingCache
 from pgface.evaluation.calibrate import Calibration, apply, check_targets, follow, propose
 from pgface.evaluation.embeddings import EmbeddedPhotos, OnProgress, embed_photos
-from pgface.evaluation.evaluate import Evaluation, InUse, evaluate_pairs, evaluate_photos
+from pgface.evaluation.evaluate import Evaluation, ThresholdsInUse, evaluate_pairs, evaluate_photos
 from pgface.evaluation.groups import check_attributes, read_attributes
 from pgface.evaluation.photos import LabelledPhoto, folder_photos, read_pairs
 from pgface.evaluation.stored_embeddings import stored_embeddings
@@ -36,7 +36,7 @@ class EvaluatedModel:
     engine: Engine
     reload: Callable[[], Engine] | None
     """Loads the model in another process."""
-    used: InUse
+    used: ThresholdsInUse
 
 
 def gallery_model(settings: Settings) -> EvaluatedModel:
@@ -51,7 +51,7 @@ def gallery_model(settings: Settings) -> EvaluatedModel:
         config = read_config(database)
         model = GalleryModel(settings, database)
         engine = model.engine
-    used = InUse(engine.identity.name, config.verify_threshold, config.identify_threshold)
+    used = ThresholdsInUse(engine.identity.name, config.verify_threshold, config.identify_threshold)
     return EvaluatedModel(engine, model.reload, used)
 
 
@@ -71,7 +71,7 @@ def named_model(settings: Settings, name: str) -> EvaluatedModel:
     )
     engine = load()
     defaults = model_defaults(engine.identity.name)
-    used = InUse(engine.identity.name, defaults.verify_threshold, defaults.identify_threshold)
+    used = ThresholdsInUse(engine.identity.name, defaults.verify_threshold, defaults.identify_threshold)
     return EvaluatedModel(engine, load, used)
 
 
@@ -161,7 +161,7 @@ def evaluate_gallery(settings: Settings) -> Evaluation:
     with Database.open(settings) as database:
         config = read_config(database)
         embedded = stored_embeddings(database, settings.photos_dir, config.id)
-    used = InUse(config.model_name or "", config.verify_threshold, config.identify_threshold)
+    used = ThresholdsInUse(config.model_name or "", config.verify_threshold, config.identify_threshold)
     return evaluate_photos(f"the gallery {settings.schema_name}", embedded, used)
 
 

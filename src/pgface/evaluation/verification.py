@@ -116,7 +116,7 @@ def operating_points(
     reaching, staying_below = compared.non_mated.at_or_above(), compared.mated.below()
     # A rate is at most that of a lower threshold, where enough errors were counted.
     counted = np.flatnonzero(reaching >= ERRORS_NEEDED)[-1:]
-    fmr_intervals = replicates.of_non_mated(compared, np.append(at, thresholds()[counted]))
+    fmr_intervals = replicates.fmr_intervals(compared, np.append(at, thresholds()[counted]))
     bound = fmr_intervals[-1].high if len(counted) else 1.0
     points = []
     for threshold, fmr_interval in zip(at.tolist(), fmr_intervals[: len(at)], strict=True):
@@ -128,7 +128,9 @@ def operating_points(
                 fmr=fmr,
                 fmr_interval=fmr_interval if fmr else Interval(0.0, min(fmr_interval.high, bound)),
                 fnmr=float(staying_below[place] / compared.mated.total),
-                fnmr_interval=replicates.of_people(*_by_person(compared.mated_sample, compared.people, threshold)),
+                fnmr_interval=replicates.interval_of_people(
+                    *_by_person(compared.mated_sample, compared.people, threshold)
+                ),
             )
         )
     return points
@@ -156,8 +158,8 @@ def _equal_error(fmr: NDArray[np.float64], fnmr: NDArray[np.float64]) -> tuple[f
 
 def _intervals_of_curves(compared: PairComparisons, replicates: Replicates) -> tuple[Interval, Interval, Interval]:
     """Return the intervals of the equal error rate, of the area under the ROC and of the best accuracy."""
-    fmr = replicates.fmr_of_each(compared, _GRID)
-    fnmr = replicates.shares_of_each(*_below(compared.mated_sample, compared.people, _GRID))
+    fmr = replicates.fmr_of_replicates(compared, _GRID)
+    fnmr = replicates.shares_of_replicates(*_below(compared.mated_sample, compared.people, _GRID))
     nearest = np.abs(fmr - fnmr).argmin(axis=1)[:, np.newaxis]
     equal = (np.take_along_axis(fmr, nearest, 1) + np.take_along_axis(fnmr, nearest, 1))[:, 0] / 2
     above = (np.diff(fnmr, append=1.0) * (fmr + np.pad(fmr[:, 1:], ((0, 0), (0, 1)))) / 2).sum(axis=1)

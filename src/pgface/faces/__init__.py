@@ -12,7 +12,7 @@ from pgface.faces.models.registry import REGISTRY, Model, Thresholds, find_model
 if TYPE_CHECKING:
     from pgface.faces.engine import Engine
 
-__all__ = ["Thresholds", "how_to_bring", "keep_pack", "load_engine", "model_defaults", "model_folder"]
+__all__ = ["Thresholds", "keep_pack", "load_engine", "missing_model_advice", "model_defaults", "model_folder"]
 
 
 def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_provider: str) -> Engine:
@@ -82,13 +82,13 @@ def keep_pack(model: str, models_dir: Path, engine: Engine) -> None:
         raise WeightsMismatchError(f"The files of {folder} changed while pgface copied them. Try again.")
 
 
-def how_to_bring(name: str, models_dir: Path) -> str:
+def missing_model_advice(name: str, models_dir: Path) -> str:
     """Return what to do if a gallery's model is missing, as sentences."""
     if name in REGISTRY:
         model = REGISTRY[name]
         return (
-            f"Run `pgface models install {name}{_accepting(model)}` ({model.licence.name}), or copy the model's folder "
-            f"to {models_dir / name}."
+            f"Run `pgface models install {name}{_accept_option(model)}` ({model.licence.name}), or copy the model's "
+            f"folder to {models_dir / name}."
         )
     return (
         f"It is a pack of your own. Run `pgface models install {name} --from FOLDER --accept-license`, or copy its "
@@ -117,12 +117,12 @@ def model_folder(model: str, models_dir: Path) -> Path:
     raise UnknownModelError(f"There is no folder {model}. `pgface models list` shows the models.")
 
 
-def _accepting(model: Model) -> str:
+def _accept_option(model: Model) -> str:
     return "" if model.licence.commercial_use else " --accept-license"
 
 
 def _how_to_install(model: Model) -> str:
     return (
-        f"The model {model.name} is not installed. Run `pgface models install {model.name}{_accepting(model)}` "
+        f"The model {model.name} is not installed. Run `pgface models install {model.name}{_accept_option(model)}` "
         f"({model.licence.name}), or give the path of the folder that holds its files."
     )

@@ -57,7 +57,7 @@ def font_for(text: str, size: int) -> Font | None:
     letters = frozenset(sign for sign in text if unicodedata.category(sign) not in _NOT_DRAWN)
     if not _can_be_laid_out(text):
         return None
-    return next((_opened(file, size) for file in _font_files() if _has(file, letters)), None)
+    return next((_open_font(file, size) for file in _font_files() if _has_letters(file, letters)), None)
 
 
 def runs_from_right(text: str) -> bool:
@@ -75,20 +75,20 @@ def _can_be_laid_out(text: str) -> bool:
     )
 
 
-def _has(file: Path, letters: frozenset[str]) -> bool:
-    font = _opened(file, 20)
-    return font is not None and all(_draws(file, letter) for letter in letters)
+def _has_letters(file: Path, letters: frozenset[str]) -> bool:
+    font = _open_font(file, 20)
+    return font is not None and all(_draws_letters(file, letter) for letter in letters)
 
 
 @cache
-def _draws(file: Path, letter: str) -> bool:
-    font = _opened(file, 20)
+def _draws_letters(file: Path, letter: str) -> bool:
+    font = _open_font(file, 20)
     assert font is not None  # noqa: S101 - the caller's
     return bytes(font.getmask(letter)) != bytes(font.getmask(_NO_LETTER))
 
 
 @cache
-def _opened(file: Path, size: int) -> Font | None:
+def _open_font(file: Path, size: int) -> Font | None:
     try:
         font = ImageFont.truetype(file, size)
         one, other, none = (bytes(font.getmask(letter)) for letter in ("b", "c", _NO_LETTER))

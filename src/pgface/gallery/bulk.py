@@ -17,7 +17,7 @@ from pgface.database.sql import queries
 from pgface.errors import DatabaseError, EmbeddingError, IndexNotBuiltError, PgfaceError, UnknownUserError
 from pgface.search import fit_search_if_due, read_search_state, suspend_first_look, vacuum_stale_templates
 from pgface.search.vector_index.lifecycle import drop_vector_index, vector_index_lock
-from pgface.vectors import BEGIN, END, packed, unit_embeddings
+from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows, unit_embeddings
 
 BLOCK = 1_000
 """Embeddings that are normalised and sent at once, 2 MB."""
@@ -118,11 +118,11 @@ def copy_embeddings(connection: psycopg.Connection, ids: NDArray[Any], embedding
     """Insert embeddings by binary COPY: all of them, or no embedding at all. Identification finds them from then on."""
     try:
         with connection.transaction(), connection.cursor() as cursor, cursor.copy(queries()["copy_embeddings"]) as copy:
-            copy.write(BEGIN)
+            copy.write(COPY_HEADER)
             for start in range(0, len(ids), BLOCK):
                 block = slice(start, start + BLOCK)
-                copy.write(packed(ids[block], unit_embeddings(embeddings[block], first_row=start)))
-            copy.write(END)
+                copy.write(pack_rows(ids[block], unit_embeddings(embeddings[block], first_row=start)))
+            copy.write(COPY_TRAILER)
     except pg.ForeignKeyViolation as error:
         raise _unknown_user() from error
 

@@ -62,7 +62,7 @@ from pgface.vectors import unit_embedding
 _log = logging.getLogger(__name__)
 
 
-class _Found(NamedTuple):
+class _FoundFaces(NamedTuple):
     """The faces of a photo, the largest first: all of them, and those that were embedded."""
 
     all: list[Detection]
@@ -764,7 +764,7 @@ class Gallery:
     def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
         return open_photo(photo, self._limits)
 
-    def _detect(self, photo: Photo, most: int) -> _Found:
+    def _detect(self, photo: Photo, most: int) -> _FoundFaces:
         """Find every face, and embed so many of the largest."""
         everything: list[Detection] = []
 
@@ -772,7 +772,7 @@ class Gallery:
             everything.extend(detections)
             return detections[:most]
 
-        return _Found(everything, self.engine.detect_and_embed(photo.pixels, choose))
+        return _FoundFaces(everything, self.engine.detect_and_embed(photo.pixels, choose))
 
     def _embed_one(self, photo: PhotoSource, which: WhichFace) -> Face:
         with self._opened(photo) as opened:

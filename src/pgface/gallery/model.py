@@ -18,7 +18,7 @@ from pgface.errors import (
     ModelNotInstalledError,
     UnknownModelError,
 )
-from pgface.faces import how_to_bring, keep_pack, load_engine, model_defaults
+from pgface.faces import keep_pack, load_engine, missing_model_advice, model_defaults
 from pgface.faces.models.installed import is_installed
 from pgface.faces.models.registry import ModelIdentity
 from pgface.gallery.config import GalleryConfig, read_config, store_anchors
@@ -80,7 +80,7 @@ class GalleryModel:
                 raise  # packages are missing, and the message says which
             raise ModelNotInstalledError(
                 f"The gallery's model {name} (weights with SHA-256 {self.config.weights_sha256}) is not on this "
-                "machine. " + how_to_bring(name, self._settings.models_dir)
+                "machine. " + missing_model_advice(name, self._settings.models_dir)
             ) from error
 
     def problem(self) -> str | None:

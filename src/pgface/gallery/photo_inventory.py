@@ -39,7 +39,7 @@ def take_inventory(database: Database, files: PhotoFiles) -> PhotoInventory:
         StorageError: the folder cannot be read.
 
     """
-    prefix = files.prefix_here
+    prefix = files.existing_prefix
     missing: set[str] = set()
     strays: set[str] = set()
     with database.transaction() as connection:

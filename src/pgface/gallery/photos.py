@@ -30,7 +30,7 @@ from PIL import Image
 from pgface.database.sql import queries
 from pgface.errors import DatabaseUnreachableError, GalleryError, PgfaceError, StorageError
 from pgface.faces.pixels import RGBImage
-from pgface.system.file_systems import first_text
+from pgface.system.file_systems import write_once
 from pgface.system.ownership import reason_with_owner
 from pgface.system.private_folder import private_folder
 
@@ -67,18 +67,18 @@ class PhotoFiles:
         return _prefix(self._gallery_id, self._root)
 
     @property
-    def prefix_here(self) -> str | None:
+    def existing_prefix(self) -> str | None:
         """The same as `prefix`. None if no crop was ever written into this photos folder."""
-        with _stored(self._root / _FOLDER_ID):
+        with _storage_errors(self._root / _FOLDER_ID):
             there = (self._root / _FOLDER_ID).exists()
         return self.prefix if there else None
 
     def folders(self) -> set[str]:
         """List the folders of this gallery's crops in this photos folder, as the starts of their paths."""
-        prefix = self.prefix_here
+        prefix = self.existing_prefix
         if prefix is None or not (self._root / prefix).is_dir():
             return set()
-        with _stored(self._root / prefix), os.scandir(self._root / prefix) as entries:
+        with _storage_errors(self._root / prefix), os.scandir(self._root / prefix) as entries:
             return {f"{prefix}/{entry.name}" for entry in entries if entry.is_dir() and entry.name != _INCOMING}
 
     def has_any(self) -> bool:
@@ -88,7 +88,7 @@ class PhotoFiles:
     def crops_in(self, folder: str) -> set[str]:
         """List the paths of the crops in a folder. The folder need not exist."""
         place = self._root / folder
-        with _stored(place):
+        with _storage_errors(place):
             names = os.listdir(place) if place.is_dir() else []
         return {path for name in names if is_crop_path(path := f"{folder}/{name}")}
 
@@ -121,7 +121,7 @@ class PhotoFiles:
         place = self.path(filepath)
         # The place is tried twice, because the file may have moved there after the first look.
         for file in (place, place.parents[1] / _INCOMING / place.name, place):
-            with _stored(file), suppress(FileNotFoundError, NotADirectoryError):
+            with _storage_errors(file), suppress(FileNotFoundError, NotADirectoryError):
                 return os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb")
         return None
 
@@ -156,7 +156,7 @@ class PhotoFiles:
         It does nothing during an enrollment, whose files have no rows yet. A file that cannot be moved or deleted stays
         for the next time, with a warning in the log. It must not prevent anyone from using the gallery.
         """
-        if self.prefix_here is None:
+        if self.existing_prefix is None:
             return
         if connection.execute(queries()["try_lock_enrollment"]).fetchone() is not None:
             try:
@@ -167,7 +167,7 @@ class PhotoFiles:
 
     def remove_deleted(self, connection: psycopg.Connection) -> None:
         """Delete this folder's files of deleted rows. If a file cannot be deleted, its note stays."""
-        prefix = self.prefix_here
+        prefix = self.existing_prefix
         if prefix is None:
             return
         if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
@@ -196,7 +196,7 @@ class PhotoFiles:
         incoming = self._root / prefix / _INCOMING
         if not incoming.is_dir():
             return
-        with _stored(incoming), os.scandir(incoming) as entries:
+        with _storage_errors(incoming), os.scandir(incoming) as entries:
             while files := [incoming / entry.name for entry in islice(entries, _BATCH_FILES)]:
                 self._settle(connection, {_filepath(prefix, file.name): file for file in files})
 
@@ -232,7 +232,10 @@ class PhotoBatch:
         filepath = _filepath(prefix, name)
         file = incoming / name
         self._written[file] = self._root / filepath
-        with _stored(file), os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        with (
+            _storage_errors(file),
+            os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream,
+        ):
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -264,7 +267,7 @@ class RestoredFiles:
         file = self._incoming / name
         self._names.write(f"{name}\n")
         with (
-            _stored(file),
+            _storage_errors(file),
             os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as stream,
         ):
             stream.writelines(blocks)
@@ -292,10 +295,10 @@ def _prefix(gallery_id: uuid.UUID, root: Path) -> str:
 def _folder_id(root: Path) -> str:
     """Return the id of the photos folder. It is made when the first crop is written."""
     file = root / _FOLDER_ID
-    with _stored(file):
+    with _storage_errors(file):
         if not file.exists():
             _private_folder(root)
-        return first_text(file, uuid.uuid4().hex).strip()
+        return write_once(file, uuid.uuid4().hex).strip()
 
 
 def _filepath(prefix: str, name: str) -> str:
@@ -304,24 +307,24 @@ def _filepath(prefix: str, name: str) -> str:
 
 
 def _private_folder(folder: Path) -> Path:
-    with _stored(folder):
+    with _storage_errors(folder):
         return private_folder(folder)
 
 
 def _move(file: Path, place: Path) -> None:
     _private_folder(place.parent)
     # Another process may have moved it already. Its row is committed, so the result is the same.
-    with _stored(place), suppress(FileNotFoundError):
+    with _storage_errors(place), suppress(FileNotFoundError):
         file.replace(place)
 
 
 def _remove(file: Path) -> None:
-    with _stored(file):
+    with _storage_errors(file):
         file.unlink(missing_ok=True)
 
 
 @contextmanager
-def _stored(path: Path) -> Iterator[None]:
+def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-_NAME: Final = "pgface"
+_PACKAGE: Final = "pgface"
 
 
 def how_to_install(extra: str) -> str:
@@ -30,9 +30,9 @@ def _what_to_install(origin: dict[str, Any], extra: str) -> str:
     url = str(origin.get("url", ""))
     if origin.get("vcs_info"):
         vcs = origin["vcs_info"]
-        return shlex.quote(f"{_NAME}[{extra}] @ {vcs['vcs']}+{url}@{vcs['commit_id']}")
+        return shlex.quote(f"{_PACKAGE}[{extra}] @ {vcs['vcs']}+{url}@{vcs['commit_id']}")
     if not url.startswith("file:"):
-        return shlex.quote(f"{_NAME}[{extra}] @ {url}" if url else f"{_NAME}[{extra}]")
+        return shlex.quote(f"{_PACKAGE}[{extra}] @ {url}" if url else f"{_PACKAGE}[{extra}]")
     path = unquote(urlsplit(url).path)
     if not Path(path).exists():  # it was moved, and the new place is unknown
         return f"'{'FOLDER' if 'dir_info' in origin else 'WHEEL'}[{extra}]'"
@@ -43,7 +43,7 @@ def _what_to_install(origin: dict[str, Any], extra: str) -> str:
 def _origin() -> dict[str, Any]:
     """Read what pip recorded about the origin of pgface. It is empty for an installation from an index."""
     with suppress(PackageNotFoundError, OSError, ValueError):
-        text = distribution(_NAME).read_text("direct_url.json")
+        text = distribution(_PACKAGE).read_text("direct_url.json")
         found = json.loads(text) if text else {}
         if isinstance(found, dict):
             return found

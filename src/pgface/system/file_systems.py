@@ -18,7 +18,7 @@ from uuid import uuid4
 if sys.platform != "win32":
     import fcntl
 
-_LACKING: Final = {
+_UNSUPPORTED: Final = {
     getattr(errno, name)
     for name in ("EINVAL", "ENOLCK", "ENOSYS", "ENOTSUP", "ENOTTY", "EOPNOTSUPP", "EPERM")
     if hasattr(errno, name)
@@ -26,9 +26,9 @@ _LACKING: Final = {
 """The error numbers with which file systems and the kernel report an operation that they do not have."""
 
 
-def is_lacking(error: OSError) -> bool:
+def is_unsupported(error: OSError) -> bool:
     """Whether a call failed because the file system does not have the operation."""
-    return error.errno in _LACKING
+    return error.errno in _UNSUPPORTED
 
 
 def make_private(path: int | Path, mode: int) -> None:
@@ -46,7 +46,7 @@ def make_private(path: int | Path, mode: int) -> None:
         os.chmod(path, mode)
     except OSError as error:
         # Without modes in the file system, only mount options can change them. `pgface doctor` reports the folder.
-        if not is_lacking(error) or os.stat(path).st_uid not in (os.geteuid(), 0):
+        if not is_unsupported(error) or os.stat(path).st_uid not in (os.geteuid(), 0):
             raise
 
 
@@ -61,7 +61,7 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if not is_lacking(error):
+        if not is_unsupported(error):
             raise
     finally:
         os.close(descriptor)
@@ -80,13 +80,13 @@ def has_locks(folder: Path) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if is_lacking(error):
+            if is_unsupported(error):
                 return False
             raise
     return True
 
 
-def first_text(file: Path, text: str) -> str:
+def write_once(file: Path, text: str) -> str:
     """Write a small file unless it exists, and return its content. If processes write at once, the first one wins.
 
     Raises:

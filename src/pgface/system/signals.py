@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+_TERMINATION_SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
-def _as_ctrl_c(_: int, __: FrameType | None) -> None:
+def _raise_keyboard_interrupt(_: int, __: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 @contextmanager
 def termination_as_keyboard_interrupt() -> Iterator[None]:
     """Handle SIGTERM and SIGHUP as Ctrl-C, so that the program cleans up before it ends."""
-    with _handled(_as_ctrl_c):
+    with _handled(_raise_keyboard_interrupt):
         yield
 
 
@@ -36,7 +36,7 @@ def _handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) 
         yield
         return
     # Ignored signals stay ignored: under nohup, you can close the terminal.
-    heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    heard = [number for number in _TERMINATION_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield

@@ -50,7 +50,7 @@ def require_page_packages() -> None:
         raise PgfaceError(f"A page needs Jinja2. Install it with {how_to_install('plots')}.")
 
 
-def require_place(file: Path) -> None:
+def require_writable(file: Path) -> None:
     """Check that a page can be written to a file, and would replace nothing except an earlier page.
 
     Raises:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-MOST_OVERTAKEN = 100
+MAX_OVERTAKING = 100
 """Number of smaller shares that may overtake a large one. A large photo must not make small ones wait, and small ones
 must not make a large one wait forever."""
 
@@ -96,4 +96,4 @@ class ByteBudget:
         return list(itertools.takewhile(lambda other: other is not ticket, self._waiting))
 
     def _may_overtake(self, others: list[_Ticket]) -> bool:
-        return all(other.overtaken < MOST_OVERTAKEN for other in others)
+        return all(other.overtaken < MAX_OVERTAKING for other in others)

@@ -59,7 +59,7 @@ def _renew_metadata_lock() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     """Read metadata without Pillow's warnings: about sizes, which pgface checks itself, and about unimportant tags."""
     with _metadata_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -97,7 +97,7 @@ def read_header(name: str, data: bytes) -> Header:
             f"{name}: this JPEG has more than {MAX_JPEG_SCANS} scans, which no camera writes. Save it again as JPEG."
         )
     try:
-        with _quiet():
+        with _without_warnings():
             header = header_of(decoder(io.BytesIO(data)))
     except Image.DecompressionBombError as error:
         raise PhotoTooLargeError(
@@ -119,14 +119,14 @@ def header_of(image: Image.Image) -> Header:
     bytes_per_pixel = _BYTES_PER_PIXEL_OF.get(image.format or "", _BYTES_PER_PIXEL)
     if isinstance(image, TiffImageFile):
         # A tile is decoded as a whole, and may be larger than the picture.
-        tile_width, tile_height = (_whole(image.tag_v2.get(tag)) for tag in (322, 323))
+        tile_width, tile_height = (_integer(image.tag_v2.get(tag)) for tag in (322, 323))
         width, height = max(width, tile_width), max(height, tile_height)
     if image.info.get("progressive"):
         bytes_per_pixel = _BYTES_PER_PIXEL_PROGRESSIVE
     return Header(image, width, height, bytes_per_pixel)
 
 
-def _whole(value: object) -> int:
+def _integer(value: object) -> int:
     """Return the value of a tag. A file may give it any type."""
     return value if isinstance(value, int) else 0
 
@@ -148,7 +148,7 @@ def upright_rgb(name: str, header: Header) -> RGBImage:
         if isinstance(image, TiffImageFile) and not isinstance(image, Tiff):
             refuse_unsafe(image.tag_v2)  # the caller's own Pillow image did not pass the check of `_Tiff`
         image.load()
-        with _quiet():
+        with _without_warnings():
             # After loading, because Pillow turns a TIFF itself and reads a PNG's EXIF behind the pixels.
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         pixels = _rgb(image)
@@ -249,7 +249,7 @@ def _rgb(image: Image.Image) -> RGBImage:
     """Convert strip by strip, so that no second picture of the full size is needed."""
     width, height = image.size
     samples = _samples_of(image)
-    curves = tone_curves(image.info) if image.mode in _WITH_TONES else None
+    curves = tone_curves(image.info) if image.mode in _MODES_WITH_TONE_CURVES else None
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
@@ -262,7 +262,22 @@ def _rgb(image: Image.Image) -> RGBImage:
     return pixels
 
 
-_WITH_TONES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "I", "I;16", "I;16L", "I;16B"}
+_MODES_WITH_TONE_CURVES = {
+    "1",
+    "L",
+    "LA",
+    "La",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBa",
+    "RGBX",
+    "I",
+    "I;16",
+    "I;16L",
+    "I;16B",
+}
 """Modes whose values after decoding are red, green and blue, so that a profile's curves or a gamma apply to them."""
 
 
@@ -305,7 +320,7 @@ def _rgb_strip(strip: Image.Image, samples: _Samples) -> NDArray[np.uint8]:
         raise PhotoFormatError("floating-point samples have no known range. Save the photo with 8 or 16 bits.")
     if strip.mode == "LAB":
         return np.asarray(ImageCms.applyTransform(strip, _lab_to_srgb()))
-    strip = strip.convert(_UNMULTIPLIED.get(strip.mode, strip.mode))
+    strip = strip.convert(_ALPHA_MODES.get(strip.mode, strip.mode))
     if strip.has_transparency_data:
         background = Image.new("RGBA", strip.size, BACKGROUND)
         background.alpha_composite(strip.convert("RGBA"))
@@ -313,7 +328,7 @@ def _rgb_strip(strip: Image.Image, samples: _Samples) -> NDArray[np.uint8]:
     return np.asarray(strip.convert("RGB"))
 
 
-_UNMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+_ALPHA_MODES = {"La": "LA", "RGBa": "RGBA"}
 """The only mode to which Pillow converts each of these."""
 
 

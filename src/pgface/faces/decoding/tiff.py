@@ -35,9 +35,9 @@ _CMYK: Final = 5
 _YCBCR: Final = 6
 _UNCOMPRESSED: Final = 1
 _JPEG: Final = (6, 7)
-_NOT_TURNED: Final = {(_WHITE_IS_ZERO, 8), (_PALETTE, 4)}
+_NO_REVERSED_BITS: Final = {(_WHITE_IS_ZERO, 8), (_PALETTE, 4)}
 """Photometric interpretation and bits that Pillow cannot read with the bits in reverse order."""
-_PLANES: Final = {(2, 3, ()), (2, 4, (2.0,)), (_CMYK, 4, ())}
+_CORRECT_PLANES: Final = {(2, 3, ()), (2, 4, (2.0,)), (_CMYK, 4, ())}
 """Photometric interpretation, channels and extra channels that Pillow combines correctly."""
 
 _ADVICE: Final = "Save the photo as RGB with 8 bits, or as JPEG."
@@ -87,12 +87,12 @@ def refuse_unsafe(tags: ImageFileDirectory_v2) -> None:
     if photometric is None and tags.get(_COMPRESSION) not in _JPEG:
         raise PhotoFormatError(f"this TIFF does not say whether 0 is black or white (tag 262 is missing). {_ADVICE}")
     turned = _number(tags, _FILL_ORDER, 1) == 2
-    if turned and (photometric, bits) in _NOT_TURNED:
+    if turned and (photometric, bits) in _NO_REVERSED_BITS:
         raise PhotoFormatError(f"this TIFF has the bits of every byte in reverse order (tag 266). {_ADVICE}")
     samples = _number(tags, _SAMPLES, 1)
     if _number(tags, _PLANAR, 1) == 2 and samples > 1:
         kind = photometric, samples, tuple(_numbers(tags, _EXTRA))
-        if bits != 8 or turned or kind not in _PLANES:
+        if bits != 8 or turned or kind not in _CORRECT_PLANES:
             raise PhotoFormatError(
                 "a TIFF with separate channels is accepted only in RGB and CMYK of 8 bits. " + _ADVICE
             )
@@ -107,9 +107,9 @@ def _refuse_unusual_ycbcr(tags: ImageFileDirectory_v2) -> None:
     usual = bool(_numbers(tags, _SUBSAMPLING))  # without the tag, files differ from the default of TIFF
     if _number(tags, _COMPRESSION, 1) == _UNCOMPRESSED:
         usual = (
-            _near(tags, _COEFFICIENTS, (0.299, 0.587, 0.114), default=True)
-            and _near(tags, _REFERENCE, (0, 255, 128, 255, 128, 255), default=True)
-            and _near(tags, _SUBSAMPLING, (1, 1), default=False)
+            _is_near(tags, _COEFFICIENTS, (0.299, 0.587, 0.114), default=True)
+            and _is_near(tags, _REFERENCE, (0, 255, 128, 255, 128, 255), default=True)
+            and _is_near(tags, _SUBSAMPLING, (1, 1), default=False)
         )
     if not usual:
         raise PhotoFormatError(
@@ -117,7 +117,7 @@ def _refuse_unusual_ycbcr(tags: ImageFileDirectory_v2) -> None:
         )
 
 
-def _near(tags: ImageFileDirectory_v2, tag: int, usual: Sequence[float], *, default: bool) -> bool:
+def _is_near(tags: ImageFileDirectory_v2, tag: int, usual: Sequence[float], *, default: bool) -> bool:
     found = _numbers(tags, tag)
     return bool(np.allclose(found, usual, atol=0.01)) if len(found) == len(usual) else default and not found
 

@@ -157,7 +157,7 @@ _loading = Lock()
 
 
 @call_after_fork
-def _forget_engine() -> None:
+def _drop_engine() -> None:
     """Make a new lock, because a thread that exists only in the parent may hold the copied one."""
     global _loading
     if _load_once.cache_info().currsize:

@@ -121,7 +121,7 @@ _loading = threading.Lock()
 
 
 @call_after_fork
-def _forget_engines() -> None:
+def _drop_engines() -> None:
     """Drop the engines, because ONNX Runtime's sessions belong to the process that made them."""
     global _engines, _contents, _loading
     leave_to_parent(_engines)

@@ -24,9 +24,9 @@ LARGEST_FACE = 400
 at 500, and no face at 530."""
 CLOSE_UP_FACE = 250
 """The size at which a larger face is searched again."""
-NO_ROOM_BESIDE = 300
+DOMINANT_FACE = 300
 """Size of a face that leaves no room in the picture for a larger one. An eye taken for a face had 234 at most."""
-GLANCE_SIZE = 128
+QUICK_SIZE = 128
 """Side of the input for quick searches."""
 SURE_SCORE = 0.75
 """Score of a face whose orientation needs no check. Of the faces on their side, those with an embedding of less than
@@ -51,30 +51,30 @@ class Detector:
         self.size = max(model.static_input_size) if self._one_size else size
         # Build the sessions for the input sizes now, so that the first photo does not wait for them.
         blank = np.zeros((1, 1, 3), np.uint8)
-        for side in {self.size, GLANCE_SIZE}:
+        for side in {self.size, QUICK_SIZE}:
             self.search(blank, side)
 
     def find(self, image: RGBImage) -> list[RawDetection]:
         """Find the faces of a picture, shape (height, width, 3), uint8, RGB, also close-ups and turned faces."""
-        found = self._find_as_it_lies(image)
+        found = self._find_at_fixed_size(image)
         best = max(found, key=lambda face: face.score, default=None)
-        if best is None or not _doubtful(best):
+        if best is None or not _needs_orientation_check(best):
             return found
         turns = self._turns_to_upright(image, best.box)
-        turned = search_turned(image, turns, self._find_as_it_lies) if turns else []
+        turned = search_turned(image, turns, self._find_at_fixed_size) if turns else []
         return turned if any(face.score > best.score for face in turned) else found
 
-    def _find_as_it_lies(self, image: RGBImage) -> list[RawDetection]:
+    def _find_at_fixed_size(self, image: RGBImage) -> list[RawDetection]:
         """Search at the fixed size, and again in a reduced picture if a face was too large for it."""
         found = self.search(image, self.size)
         scale = self.size / max(image.shape[:2])
-        if self._one_size or self.size <= LARGEST_FACE or _largest(found) * scale > NO_ROOM_BESIDE:
+        if self._one_size or self.size <= LARGEST_FACE or _largest(found) * scale > DOMINANT_FACE:
             return found
-        largest = _largest(self.search(image, GLANCE_SIZE)) * scale
+        largest = _largest(self.search(image, QUICK_SIZE)) * scale
         if largest <= LARGEST_FACE:
             return found
         again = self.search(image, self.size, shrink=CLOSE_UP_FACE / largest)
-        close_ups = [face for face in again if _longer_side(face.box) * scale > NO_ROOM_BESIDE]
+        close_ups = [face for face in again if _longer_side(face.box) * scale > DOMINANT_FACE]
         # A detection within such a face is an eye or a mouth taken for a face.
         return close_ups + [face for face in found if not any(_holds(other.box, face.box) for other in close_ups)]
 
@@ -83,7 +83,7 @@ class Detector:
         part = _surroundings(image, box)
         scores = []
         for turns in range(4):
-            faces = self.search(np.ascontiguousarray(np.rot90(part, turns)), GLANCE_SIZE)
+            faces = self.search(np.ascontiguousarray(np.rot90(part, turns)), QUICK_SIZE)
             scores.append(max((face.score for face in faces), default=0.0))
         return int(np.argmax(scores))
 
@@ -122,23 +122,23 @@ def _raw(corners: NDArray[np.float32], landmarks: NDArray[np.float32], score: np
     return RawDetection(Box(x, y, right - x, bottom - y), landmarks.astype(np.float32), float(score))
 
 
-def _doubtful(face: RawDetection) -> bool:
+def _needs_orientation_check(face: RawDetection) -> bool:
     """Whether a face may lie on its side."""
     across = face.landmarks[1] - face.landmarks[0]
     return face.score < SURE_SCORE or abs(math.degrees(math.atan2(across[1], across[0]))) > SURE_ROLL
 
 
 def _surroundings(image: RGBImage, box: Box) -> RGBImage:
-    """Cut out a square twice the size of a face, shape (GLANCE_SIZE, GLANCE_SIZE, 3), black outside the picture."""
+    """Cut out a square twice the size of a face, shape (QUICK_SIZE, QUICK_SIZE, 3), black outside the picture."""
     import cv2
 
     side = max(2, int(2 * _longer_side(box)))
     x, y = int(box.x + (box.width - side) / 2), int(box.y + (box.height - side) / 2)
     part = image[max(0, y) : y + side, max(0, x) : x + side]
-    scale = GLANCE_SIZE / side
+    scale = QUICK_SIZE / side
     size = max(1, int(part.shape[1] * scale)), max(1, int(part.shape[0] * scale))
     small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    canvas = np.zeros((GLANCE_SIZE, GLANCE_SIZE, 3), np.uint8)
+    canvas = np.zeros((QUICK_SIZE, QUICK_SIZE, 3), np.uint8)
     top, left = int(max(0, -y) * scale), int(max(0, -x) * scale)
     rows, columns = canvas[top:, left:].shape[:2]
     canvas[top:, left:][: small.shape[0], : small.shape[1]] = small[:rows, :columns]

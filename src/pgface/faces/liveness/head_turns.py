@@ -214,13 +214,13 @@ class HeadTurns:
         """Check that the head is in the requested pose, on its way to it, or still."""
         self.waited += 1
         if self.waited > MOST_FRAMES_OF_A_STEP:
-            raise LivenessError(f"The head does not turn {_told(self.pose)} and stay there.")
+            raise LivenessError(f"The head does not turn {_pose_text(self.pose)} and stay there.")
         if direction == self.pose:
             self.held += 1
         elif direction == "centre":
             self.held = 0  # too early, or not there yet
         elif direction is not None and (self.held or direction != self._pose_before()):
-            raise LivenessError(f"The head turns {_told(direction)} and not {_told(self.pose)}.")
+            raise LivenessError(f"The head turns {_pose_text(direction)} and not {_pose_text(self.pose)}.")
 
     def _pose_before(self) -> Pose:
         return self.course[self.step - 1].pose if self.step else "centre"
@@ -263,7 +263,7 @@ class HeadTurns:
 
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` accepts, and that `from_json` reads."""
-        values = {name: getattr(self, name) for name in _PLAIN}
+        values = {name: getattr(self, name) for name in _PLAIN_FIELDS}
         return values | {
             "course": [[step.pose, step.hold] for step in self.course],
             "last_embedding": _to_text(self.last_embedding),
@@ -278,7 +278,7 @@ class HeadTurns:
         """Restore the output of `to_json`."""
         track = values["track"]
         return cls(
-            **{name: values[name] for name in _PLAIN if name not in ("origin", "last")},
+            **{name: values[name] for name in _PLAIN_FIELDS if name not in ("origin", "last")},
             origin=tuple(values["origin"]),
             last=tuple(values["last"]),
             course=tuple(Step(pose, hold) for pose, hold in values["course"]),
@@ -290,7 +290,7 @@ class HeadTurns:
         )
 
 
-_PLAIN: Final = (
+_PLAIN_FIELDS: Final = (
     "same_person", "step", "held", "waited", "frames", "origin", "last", "track_begin", "track_end",
 )  # fmt: skip
 
@@ -303,5 +303,5 @@ def _from_text(text: str | None) -> NDArray[np.float32] | None:
     return None if text is None else np.frombuffer(base64.b64decode(text), dtype="<f4").astype(np.float32)
 
 
-def _told(pose: Pose) -> str:
+def _pose_text(pose: Pose) -> str:
     return "straight ahead" if pose == "centre" else pose

@@ -37,9 +37,9 @@ from pgface.faces.models.registry import file_sha256
 from pgface.faces.pixels import RGBImage
 from pgface.system.forks import call_after_fork, leave_to_parent
 
-_SIDE: Final = 80
+_INPUT_SIDE: Final = 80
 """Side of the square input of both kinds, in pixels."""
-_LIVE: Final = 1
+_LIVE_CLASS: Final = 1
 """MiniFASNet's class of living faces. The other classes are attacks."""
 _SCALE_FIRST: Final = re.compile(r"(\d+(?:\.\d+)?)_")
 """The start of the authors' file names: `2.7_80x80_MiniFASNetV2`, `4_0_0_80x80_MiniFASNetV1SE`."""
@@ -141,7 +141,7 @@ def _load(
 
 
 @call_after_fork
-def _forget_networks() -> None:
+def _drop_detectors() -> None:
     """Drop the detectors, because ONNX Runtime's sessions belong to the process that made them."""
     global _load
     leave_to_parent(_load)
@@ -164,7 +164,7 @@ def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterato
             case _:
                 raise ModelError(
                     f"{file.name} is neither MiniFASNet nor InsightFace's addon for liveness. Those take one picture "
-                    f"of 3x{_SIDE}x{_SIDE} float32 numbers, and give three numbers or one."
+                    f"of 3x{_INPUT_SIDE}x{_INPUT_SIDE} float32 numbers, and give three numbers or one."
                 )
     if together:
         yield AttackDetector(folder.name, MINIFASNET_THRESHOLD.value, tuple(together))
@@ -191,7 +191,7 @@ def _shape(session: Any) -> list[int] | None:
         return None
     (given,), (told,) = session.get_inputs(), session.get_outputs()
     batch, *picture = given.shape or [0]
-    if {given.type, told.type} != {"tensor(float)"} or picture != [3, _SIDE, _SIDE] or not told.shape:
+    if {given.type, told.type} != {"tensor(float)"} or picture != [3, _INPUT_SIDE, _INPUT_SIDE] or not told.shape:
         return None
     return None if isinstance(batch, int) and batch != 1 else list(told.shape[1:])
 
@@ -231,13 +231,13 @@ class MiniFASNet:
         import cv2
 
         left, top, right, bottom = surroundings(face.box, self._scale, image.shape[1], image.shape[0])
-        seen = cv2.resize(image[top : bottom + 1, left : right + 1], (_SIDE, _SIDE))
+        seen = cv2.resize(image[top : bottom + 1, left : right + 1], (_INPUT_SIDE, _INPUT_SIDE))
         bgr = seen[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32)
         (classes,) = self._session.run(None, {self._input: np.ascontiguousarray(bgr)})[0]
         probabilities = _softmax(classes) if self._softmax else classes
         if not np.isfinite(probabilities).all():
             raise ModelError("MiniFASNet gave no number. Install it again.")
-        return float(probabilities[_LIVE])
+        return float(probabilities[_LIVE_CLASS])
 
 
 class InsightFaceLiveness:

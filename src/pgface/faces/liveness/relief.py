@@ -115,8 +115,8 @@ def relief_of(sideways: Array, followed: NDArray[np.bool_]) -> Relief:
     """
     points = grid()
     values = np.column_stack([sideways, face_depth(*points.T)])[followed]
-    even = _left_over(values[:, :1], np.hstack([points, np.ones((len(points), 1))])[followed])
-    left_over = [_left_over(values, _bent_paper(axis)[followed]) for axis in AXES]
+    even = _residual(values[:, :1], np.hstack([points, np.ones((len(points), 1))])[followed])
+    left_over = [_residual(values, _bent_paper(axis)[followed]) for axis in AXES]
     beyond = min(float(np.linalg.norm(left[:, 0])) for left in left_over)
     share = beyond / max(float(np.linalg.norm(even)), _LEAST_NORM)
     return Relief(share, float(np.mean([_correlation(*left.T) for left in left_over])))
@@ -132,7 +132,7 @@ def _bent_paper(axis: float) -> Array:
     return np.hstack([strips, strips * along[:, np.newaxis], along[:, np.newaxis] ** 2])
 
 
-def _left_over(values: Array, model: Array) -> Array:
+def _residual(values: Array, model: Array) -> Array:
     # Normal equations are about ten times faster than `lstsq`. The ridge is for strips without a point.
     products = model.T @ model + _RIDGE * np.eye(model.shape[1])
     return np.asarray(values - model @ np.linalg.solve(products, model.T @ values))

@@ -40,7 +40,7 @@ SUMS = "SHA256SUMS"
 """File with the digests of a pack without published ones, as of its installation. `sha256sum -c` reads it."""
 LARGEST_PACK = 4 << 30
 """Largest unpacked size, in bytes, of a pack outside the registry."""
-_DAY = 24 * 3600.0
+_DAY_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def status(name: str, models_dir: Path) -> Status:
     if _known(name) is None and is_name(name) and any(folder.glob("*.onnx")):
         return Status(name, None, folder, present=True)
     model = _known(name) or find_model(name)
-    if _is_brought(model):
+    if _comes_with_packages(model):
         folder_of_package = _dlib_folder()
         return Status(
             name, model, folder_of_package, folder_of_package is not None and _complete(model, folder_of_package)
@@ -160,10 +160,10 @@ def install(
         raise ModelError(f"{OWN} is for networks of your own. Give their file, zip or folder with `--from PATH`.")
     if model is None and (source is None or not is_name(name)):
         model = find_model(name)
-    if model is not None and _is_brought(model):
+    if model is not None and _comes_with_packages(model):
         return _require_packages(model, models_dir)
     folder = models_dir / name
-    if model is not None and not force and _is_whole(model, folder):
+    if model is not None and not force and _has_all_files(model, folder):
         return status(name, models_dir)
     if not accept_license:
         _require_no_acceptance(name, model)
@@ -174,7 +174,7 @@ def install(
                 _copy(source.expanduser(), model, staging)
             elif model is not None:
                 _download(model, models_dir, staging, progress)
-            _require_whole(name, model, staging)
+            _require_published_files(name, model, staging)
             _swap(staging, folder)
     except OSError as error:
         place = error.filename or models_dir
@@ -186,7 +186,7 @@ def _known(name: str) -> Published | None:
     return REGISTRY.get(name) or LIVENESS_MODELS.get(name)
 
 
-def _is_brought(model: Published) -> bool:
+def _comes_with_packages(model: Published) -> bool:
     """Whether it comes with Python packages."""
     return isinstance(model, Model) and model.engine == "dlib"
 
@@ -217,7 +217,7 @@ def _require_no_acceptance(name: str, model: Published | None) -> None:
 def _staging(models_dir: Path, name: str) -> Iterator[Path]:
     """A folder beside the model's, so that a rename puts the complete model in its place at once."""
     for left_behind in models_dir.glob(f".{name}-*"):
-        if time.time() - left_behind.stat().st_mtime > _DAY:
+        if time.time() - left_behind.stat().st_mtime > _DAY_SECONDS:
             shutil.rmtree(left_behind, ignore_errors=True)
     staging = models_dir / f".{name}-{secrets.token_hex(4)}"
     staging.mkdir(mode=0o700)
@@ -286,10 +286,10 @@ def _unpack(archive: zipfile.ZipFile, model: Published | None, staging: Path) ->
         if member.is_dir() or target.exists() or not _wanted(target.name, model):
             continue
         with archive.open(member) as packed, target.open("wb") as unpacked:
-            room -= _pour(packed, unpacked, room, target.name)
+            room -= _copy_limited(packed, unpacked, room, target.name)
 
 
-def _pour(packed: IO[bytes], unpacked: IO[bytes], room: int, name: str) -> int:
+def _copy_limited(packed: IO[bytes], unpacked: IO[bytes], room: int, name: str) -> int:
     """Copy no more bytes than allowed, because a small archive can hold a huge file."""
     written = 0
     while chunk := packed.read(1 << 20):
@@ -306,7 +306,7 @@ def _wanted(file: str, model: Published | None) -> bool:
     return is_name(file) and (file.endswith(".onnx") or file in {"manifest.json", "MODEL.LICENSE"})
 
 
-def _require_whole(name: str, model: Published | None, staging: Path) -> None:
+def _require_published_files(name: str, model: Published | None, staging: Path) -> None:
     if model is None and name == OWN:
         require_detectors(staging)
         _write_sums(staging)
@@ -341,7 +341,7 @@ def _complete(model: Published, folder: Path) -> bool:
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
-def _is_whole(model: Published, folder: Path) -> bool:
+def _has_all_files(model: Published, folder: Path) -> bool:
     return _complete(model, folder) and all(check.state == "whole" for check in _checks(model, folder))
 
 
