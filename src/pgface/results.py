@@ -57,7 +57,7 @@ class StoredPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A user whom identification found for a probe."""
+    """A user that identification found for a probe."""
 
     user_id: int
     name: str

@@ -18,7 +18,7 @@ _INVISIBLE: Final = dict.fromkeys(map(ord, "\u00ad\u061c\u200b\u200e\u200f\u2060
 def cleaned(text: str) -> str:
     """Return a text in Unicode's form NFC, without invisible characters, with plain spaces, and stripped.
 
-    Source: Unicode Standard Annex #15 (NFC); general category Zs for spaces.
+    Source: Unicode Standard Annex #15 (NFC), and general category Zs for spaces.
     """
     composed = unicodedata.normalize("NFC", text.translate(_INVISIBLE))
     return "".join(" " if unicodedata.category(sign) == "Zs" else sign for sign in composed).strip()

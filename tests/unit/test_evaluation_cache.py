@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pgface.errors import LowQualityError, NoFaceError, PhotoError, SeveralFacesError, StorageError, WorkerEndedError
-from pgface.evaluation.cache import KEPT_DAYS, EmbeddingCache, forget
+from pgface.evaluation.cache import KEPT_DAYS, EmbeddingCache, delete_cache
 from support.sentences import evaluation as says
 
 EMBEDDING = np.full(512, 512**-0.5, np.float32)
@@ -73,9 +73,9 @@ def test_what_was_not_needed_for_long_is_removed(tmp_path: Path) -> None:
 
 def test_everything_can_be_forgotten(tmp_path: Path) -> None:
     EmbeddingCache(tmp_path / "evaluated", "model").put("ab" * 32, "a.jpg", EMBEDDING)
-    forget(tmp_path / "evaluated")
+    delete_cache(tmp_path / "evaluated")
     assert not (tmp_path / "evaluated").exists()
-    forget(tmp_path / "evaluated")
+    delete_cache(tmp_path / "evaluated")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def forget(folder: Path) -> None:
+def delete_cache(folder: Path) -> None:
     """Delete all stored embeddings.
 
     Raises:

@@ -30,7 +30,7 @@ class ContestedFace:
     filename: str
     created_at: datetime
     looks_like: Match | None
-    """The user as whom the gallery identifies it now. None if that user's face was deleted."""
+    """The user that the gallery identifies it as now. None if that user's face was deleted."""
 
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` accepts."""

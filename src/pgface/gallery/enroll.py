@@ -172,7 +172,7 @@ def _refuse_two_faces_of_one_user(connection: psycopg.Connection, faces: Sequenc
 
 
 def other_owner(connection: psycopg.Connection, embedding: NDArray[np.float32], user_id: int | None) -> Match | None:
-    """Return the user other than this one as whom the gallery identifies a face. None if there is none."""
+    """Return another user that the gallery identifies a face as. None if there is no such user."""
     with connection.cursor(row_factory=class_row(Match)) as cursor:
         asked = {"embedding": embedding, "threshold": None, "max_results": 2}
         matches = cursor.execute(queries()["find_similar_faces"], asked).fetchall()

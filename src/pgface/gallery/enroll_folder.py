@@ -211,7 +211,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def person_of(folder_name: str) -> NewUser:
-    """Return the person whom a folder's name means. A name that is not an e-mail gets `<slug>@pgface.invalid`.
+    """Return the person that a folder's name means. A name that is not an e-mail gets `<slug>@pgface.invalid`.
 
     If the slug loses a part of the name, such as a full stop or another script, it gets a piece of the name's hash. So
     two people never become one. Underscores count as spaces, and upper case as lower case.

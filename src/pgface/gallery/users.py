@@ -187,7 +187,7 @@ def find_user_or_new(connection: psycopg.Connection, user: UserRef) -> User | No
 
 
 def add_user_if_missing(connection: psycopg.Connection, email: str, name: str | None) -> User:
-    """Add a user, or return the user with this e-mail whom another session has added meanwhile."""
+    """Add a user, or return the user with this e-mail that another session has added in the meantime."""
     return _insert_user(connection, clean_email(email), name) or get_user(connection, email)
 
 

@@ -10,7 +10,7 @@ THERE_IS_NO_MODEL_NAMED = Sentence("There is no model named {model}")
 THERE_IS_NO_FOLDER = Sentence("There is no folder {folder}")
 INSTALL_A_MODEL = Sentence("`pgface models install {model}`")
 INSTALL_A_MODEL_WITH_ITS_LICENCE = Sentence("`pgface models install {model} --accept-license`")
-GALLERY_WAS_BOUND_TO_ANOTHER_MODEL = Sentence("was bound to ... while it was open; open it again")
+GALLERY_WAS_BOUND_TO_ANOTHER_MODEL = Sentence("was bound to ... while it was open. Open it again")
 
 # Packages that are not installed.
 DLIB_IS_NOT_INSTALLED = Sentence(f"The dlib engine is not installed. Run {how_to_install('dlib')}.")
