@@ -121,7 +121,7 @@ def test_an_open_gallery_learns_of_new_thresholds(
     proposed = propose("ten people", embedded, gallery.config, fmr=None, fpir=1e-2, people_enrolled=10)
     with Database.open(gallery.settings) as database:
         apply(database, proposed)
-    monkeypatch.setattr("pgface.gallery.model._FRESH", 0.0)
+    monkeypatch.setattr("pgface.gallery.model._MAX_CONFIG_AGE", 0.0)
     assert gallery.identify(photos("Colin_Powell", 2)).threshold == proposed.changes[0].threshold
     assert proposed.anchors is not None
     assert gallery.confidence(0.25) == confidence(0.25, proposed.anchors)
@@ -169,7 +169,7 @@ def test_another_model_empties_the_calibration(
     assert row == (0.7, 0.5)  # what is set together with the model stays
     assert connection.execute("SELECT count(*) FROM confidence_anchors").fetchone() == (0,)
     assert connection.execute("SELECT count(*) FROM calibrations").fetchone() == (2,)
-    monkeypatch.setattr("pgface.gallery.model._FRESH", 0.0)
+    monkeypatch.setattr("pgface.gallery.model._MAX_CONFIG_AGE", 0.0)
     with pytest.raises(ModelMismatchError, match=models.GALLERY_WAS_BOUND_TO_ANOTHER_MODEL.pattern()):
         gallery.identify_embedding(np.ones(512))
 

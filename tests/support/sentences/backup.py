@@ -68,7 +68,7 @@ EXPORT_CANNOT_BE_WRITTEN = Sentence("the export cannot be written")
 # Importing
 EXPORT_OF_ANOTHER_MODEL = Sentence("The export's embeddings are of {model}")
 EXPORT_NAMES_NO_MODEL = Sentence("it names no model")
-NOT_AN_EXPORT = Sentence("no export of a gallery")
+NOT_AN_EXPORT = Sentence("export of a gallery")
 EMBEDDINGS_WITHOUT_PEOPLE = Sentence("embeddings and people do not go together")
 USERS_ARE_NO_IDS = Sentence("{count} users are no ids")
 CHECKSUMS_OF_EXPORT_DIFFER = Sentence("its checksums differ, so it is damaged or was changed")
