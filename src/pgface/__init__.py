@@ -1,11 +1,11 @@
 """Face recognition in your PostgreSQL.
 
-    from pgface import Gallery
+from pgface import Gallery
 
-    with Gallery.open() as gallery:
-        gallery.enroll("alice.jpg", "alice@example.org", name="Alice")
-        for face in gallery.identify("group.jpg").faces:
-            print(face.face.box, face.matches)
+with Gallery.open() as gallery:
+    gallery.enroll("alice.jpg", "alice@example.org", name="Alice")
+    for face in gallery.identify("group.jpg").faces:
+        print(face.face.box, face.matches)
 """
 
 from importlib import import_module

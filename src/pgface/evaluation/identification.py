@@ -141,9 +141,9 @@ def search_point(
 
     """
     count = int(compared.people.max()) + 1
-    asked = np.ones(len(compared.people), bool) if searched is None else searched
-    given = asked & (compared.best_non_mated >= np.float32(threshold))
-    mated = asked & (compared.ranks > 0)
+    included = np.ones(len(compared.people), bool) if searched is None else searched
+    given = included & (compared.best_non_mated >= np.float32(threshold))
+    mated = included & (compared.ranks > 0)
     missed = mated & ((compared.ranks > 1) | (compared.best_mated < np.float32(threshold)))
 
     def by_person(which: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -153,8 +153,8 @@ def search_point(
     errors, trials = by_person(missed) + failed, by_person(mated) + failed
     return SearchPoint(
         threshold=threshold,
-        fpir=float(given.sum() / max(asked.sum(), 1)),
-        fpir_interval=replicates.interval_of_people(by_person(given), by_person(asked)),
+        fpir=float(given.sum() / max(included.sum(), 1)),
+        fpir_interval=replicates.interval_of_people(by_person(given), by_person(included)),
         fnir=float(errors.sum() / trials.sum()) if trials.any() else math.nan,
         fnir_interval=replicates.interval_of_people(errors, trials),
     )

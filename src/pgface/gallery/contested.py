@@ -77,8 +77,8 @@ def accept_face(
     return face
 
 
-def _read(connection: psycopg.Connection, **asked: int | None) -> list[ContestedFace]:
+def _read(connection: psycopg.Connection, **values: int | None) -> list[ContestedFace]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(queries()["select_contested_faces"], asked).fetchall()
+        rows = cursor.execute(queries()["select_contested_faces"], values).fetchall()
     likes = [other_owner(connection, row.pop("embedding"), row["user_id"]) for row in rows]
     return [ContestedFace(**row, looks_like=like) for row, like in zip(rows, likes, strict=True)]

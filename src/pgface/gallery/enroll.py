@@ -174,8 +174,8 @@ def _refuse_two_faces_of_one_user(connection: psycopg.Connection, faces: Sequenc
 def other_owner(connection: psycopg.Connection, embedding: NDArray[np.float32], user_id: int | None) -> Match | None:
     """Return another user that the gallery identifies a face as. None if there is no such user."""
     with connection.cursor(row_factory=class_row(Match)) as cursor:
-        asked = {"embedding": embedding, "threshold": None, "max_results": 2}
-        matches = cursor.execute(queries()["find_similar_faces"], asked).fetchall()
+        values = {"embedding": embedding, "threshold": None, "max_results": 2}
+        matches = cursor.execute(queries()["find_similar_faces"], values).fetchall()
     return next((match for match in matches if match.user_id != user_id), None)
 
 

@@ -123,8 +123,8 @@ def enroll_folder(
 def _tasks(database: Database, photos: Mapping[NewUser, Sequence[Path]]) -> list[_Task]:
     enrolled: dict[str, set[str]] = {person.email: set() for person in photos}
     spellings = [spelling for email in enrolled for spelling in email_spellings(email)]
-    asked = {"spellings": spellings}
-    for email, content in database.read("select_enrolled_hashes", asked, row_factory=tuple_row):
+    values = {"spellings": spellings}
+    for email, content in database.read("select_enrolled_hashes", values, row_factory=tuple_row):
         enrolled[same_email(email)].add(content)
     return [
         _Task(file, frozenset(enrolled[person.email]), person) for person, files in photos.items() for file in files

@@ -737,24 +737,24 @@ class Gallery:
         self, embeddings: Sequence[Any], threshold: float, top: int, config: GalleryConfig
     ) -> list[list[Match]]:
         """Find the users above a threshold, for each embedding."""
-        asked = [
+        values = [
             {"embedding": unit_embedding(embedding), "threshold": threshold, "max_results": top}
             for embedding in embeddings
         ]
         with stage("search"):
-            if len(asked) == 1:
-                found = [self._database.read("find_similar_faces", asked[0], row_factory=class_row(Match))]
+            if len(values) == 1:
+                found = [self._database.read("find_similar_faces", values[0], row_factory=class_row(Match))]
             else:
-                found = self._database.read_each("find_similar_faces", asked, row_factory=class_row(Match))
+                found = self._database.read_each("find_similar_faces", values, row_factory=class_row(Match))
         return [[_with_confidence(match, config) for match in matches] for matches in found]
 
     def _verify(
         self, embedding: NDArray[np.float32], user: UserRef, threshold: float, config: GalleryConfig
     ) -> Verification:
         user_id = id_in_range(user) if isinstance(user, int) else self.user(user).id
-        asked = {"embedding": embedding, "user_id": user_id, "threshold": threshold}
+        values = {"embedding": embedding, "user_id": user_id, "threshold": threshold}
         with stage("search"):
-            rows = self._database.read("verify_face", asked, row_factory=tuple_row)
+            rows = self._database.read("verify_face", values, row_factory=tuple_row)
         if not rows:
             raise unknown_user(user)
         match, similarity, name, email = rows[0]

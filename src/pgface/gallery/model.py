@@ -102,8 +102,8 @@ class GalleryModel:
 
         """
         name, weights = self.config.model_name, self.config.weights_sha256
-        asked = self._settings.execution_provider.strip().lower().removesuffix("executionprovider")
-        if self._engine is None and name and weights and (name == "dlib" or asked == "cpu"):
+        provider = self._settings.execution_provider.strip().lower().removesuffix("executionprovider")
+        if self._engine is None and name and weights and (name == "dlib" or provider == "cpu"):
             with suppress(ModelError):  # loading the engine explains it better
                 if is_installed(name, self._settings.models_dir, weights):
                     return "dlib (CPU)" if name == "dlib" else "CPUExecutionProvider"

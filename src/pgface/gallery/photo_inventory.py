@@ -86,5 +86,5 @@ def _by_folder(
 
 
 def _known(database: Database, query: str, filepaths: set[str]) -> set[str]:
-    asked = {"filepaths": list(filepaths)}
-    return set(database.read(query, asked, row_factory=scalar_row)) if filepaths else set()
+    values = {"filepaths": list(filepaths)}
+    return set(database.read(query, values, row_factory=scalar_row)) if filepaths else set()

@@ -139,9 +139,9 @@ def _named(connection: psycopg.Connection, name: str) -> int | None:
     """Return the id of the only user with this name."""
     if not is_visible(cleaned(name)):
         return None
-    asked = {"spellings": name_spellings(name), "limit": _MOST_LISTED}
+    values = {"spellings": name_spellings(name), "limit": _MOST_LISTED}
     with connection.cursor(row_factory=tuple_row) as cursor:
-        found = cursor.execute(queries()["select_users_by_name"], asked).fetchall()
+        found = cursor.execute(queries()["select_users_by_name"], values).fetchall()
     if len(found) < 2:
         return found[0][0] if found else None
     count = found[0][3]
@@ -168,8 +168,8 @@ def get_user(connection: psycopg.Connection, user: UserRef) -> User:
 
 def read_users(database: Database, *, after: int = 0, limit: int | None = None, text: str | None = None) -> list[User]:
     """Read the users in the order of their ids, as `Gallery.users` does."""
-    asked = {"after": after, "limit": limit, "text": text}
-    return database.read("select_users", asked, row_factory=class_row(User))
+    values = {"after": after, "limit": limit, "text": text}
+    return database.read("select_users", values, row_factory=class_row(User))
 
 
 def find_user_or_new(connection: psycopg.Connection, user: UserRef) -> User | None:

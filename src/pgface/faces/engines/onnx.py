@@ -55,30 +55,30 @@ def throughput_options() -> Any:
     return options
 
 
-def execution_providers(asked: str) -> list[str]:
+def execution_providers(requested: str) -> list[str]:
     """Return ONNX Runtime's names of the requested provider and of the CPU, which runs what the provider cannot.
 
     Args:
-        asked: the name of a provider, with or without `ExecutionProvider`, in any case: `CPU`, `cuda`, `OpenVINO`.
+        requested: the name of a provider, with or without `ExecutionProvider`, in any case: `CPU`, `cuda`, `OpenVINO`.
 
     Raises:
         ModelError: there is no such provider, or the installed ONNX Runtime was built without it.
 
     """
     onnxruntime = import_onnxruntime()
-    provider = _resolve(asked, onnxruntime.get_all_providers(), onnxruntime.get_available_providers())
+    provider = _resolve(requested, onnxruntime.get_all_providers(), onnxruntime.get_available_providers())
     cpu = f"CPU{_SUFFIX}"
     return [cpu] if provider == cpu else [provider, cpu]
 
 
-def _resolve(asked: str, known: Sequence[str], available: Sequence[str]) -> str:
-    key = asked.strip().lower().removesuffix(_SUFFIX.lower())
+def _resolve(requested: str, known: Sequence[str], available: Sequence[str]) -> str:
+    key = requested.strip().lower().removesuffix(_SUFFIX.lower())
     key = _OTHER_NAMES.get(key, key)
     names = {short_name(provider).lower(): provider for provider in (*known, *available)}
     here = ", ".join(short_name(provider) for provider in available)
     if key not in names:
         raise ModelError(
-            f"There is no execution provider named {asked}. The installed ONNX Runtime offers {here}. "
+            f"There is no execution provider named {requested}. The installed ONNX Runtime offers {here}. "
             "Correct PGFACE_EXECUTION_PROVIDER."
         )
     provider = names[key]
@@ -91,7 +91,7 @@ def _resolve(asked: str, known: Sequence[str], available: Sequence[str]) -> str:
     return provider
 
 
-def provider_in_use(sessions: Sequence[Any], asked: str) -> str:
+def provider_in_use(sessions: Sequence[Any], requested: str) -> str:
     """Return the provider that sessions actually run on.
 
     Raises:
@@ -100,12 +100,12 @@ def provider_in_use(sessions: Sequence[Any], asked: str) -> str:
     """
     for session in sessions:
         first: str = session.get_providers()[0]
-        if first != asked:
+        if first != requested:
             raise ModelError(
-                f"ONNX Runtime could not start {short_name(asked)} and would run on {short_name(first)}: a driver or "
-                "library is missing or of the wrong version. Fix that, or set PGFACE_EXECUTION_PROVIDER=CPU."
+                f"ONNX Runtime could not start {short_name(requested)} and would run on {short_name(first)}: a driver "
+                "or library is missing or of the wrong version. Fix that, or set PGFACE_EXECUTION_PROVIDER=CPU."
             )
-    return asked
+    return requested
 
 
 def short_name(provider: str) -> str:
