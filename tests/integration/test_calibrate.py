@@ -105,7 +105,7 @@ def test_what_is_proposed_is_set_and_explained(gallery: Gallery, embedded: Embed
         assert read_config(database).anchors == proposed.anchors
         now = replace(before, verify_threshold=verify.threshold, identify_threshold=identify.threshold)
         assert current([last, first], "verify", now) == first
-        assert current([last, first], "verify", before) is None  # somebody has set another since
+        assert current([last, first], "verify", before) is None  # another session has set another threshold since
         assert current([last, first], "identify", replace(now, weights_sha256="other")) is None
         now_set = f"{verify.threshold:g}"
         with pytest.raises(GalleryError, match=says.VERIFY_THRESHOLD_HAS_BEEN_CHANGED.pattern(threshold=now_set)):
@@ -146,7 +146,7 @@ def test_what_is_no_similarity_has_no_confidence(gallery: Gallery, connection: C
     assert connection.execute(f"SELECT similarity_confidence({similarity})".encode()).fetchone() == (None,)
 
 
-def test_functions_of_triggers_are_nobody_elses(connection: Connection) -> None:
+def test_only_triggers_call_their_functions(connection: Connection) -> None:
     row = connection.execute(
         "SELECT array_agg(proname ORDER BY proname) FROM pg_proc "
         "WHERE prosecdef AND pronamespace = quote_ident(current_schema())::regnamespace "
@@ -190,9 +190,7 @@ def test_too_little_to_tell(gallery: Gallery, faces_dir: Path, photos: Photos) -
         proposed(None, fmr=1e-2)
 
 
-def test_a_threshold_at_which_nobody_is_found_is_not_set(
-    run: Run, gallery: Gallery, faces_dir: Path, tmp_path: Path
-) -> None:
+def test_a_threshold_that_finds_no_one_is_not_set(run: Run, gallery: Gallery, faces_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "people"
     shutil.copytree(faces_dir, folder)
     for number in range(1, 6):  # half of a person under another name

@@ -67,7 +67,7 @@ except PgfaceError as error:
 
 @pytest.fixture
 def use(settings: Settings, insightface_pack: Path, photos: Photos, tmp_path: Path) -> Callable[..., str]:
-    """Makes a gallery, enrolls, evaluates and writes an archive in a process of its own; returns its last words."""
+    """Make a gallery, enroll, evaluate and write an archive in another process. Return its last output."""
     people = tmp_path / "people"
     for person in ("Colin_Powell", "George_W_Bush"):
         (people / person).mkdir(parents=True)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def people(faces_dir: Path, tmp_path: Path) -> Path:
-    """A folder with three photos each of four people, of whom one photo shows another person as well."""
+    """A folder with three photos of each of four people. One photo shows another person as well."""
     folder = tmp_path / "people"
     for person in ("Colin_Powell", "George_W_Bush", "Gerhard_Schroeder", "Tony_Blair"):
         (folder / person).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Names on annotated pictures: in any script, whole, inside the picture, and beside each other."""
+"""Names on annotated pictures: in any script, complete, inside the picture, and without overlap."""
 
 from __future__ import annotations
 

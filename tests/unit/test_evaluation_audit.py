@@ -1,4 +1,4 @@
-"""What an audit finds in a gallery, beside what was put there, and beside comparing everything at once."""
+"""The findings of an audit, compared with what the test put there, and with a comparison of all at once."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_one_person_under_two_names() -> None:
     assert [single.face.user_id for single in found.single] == [40]
 
 
-def test_a_photo_of_somebody_else() -> None:
+def test_a_photo_of_another_person() -> None:
     embeddings, users = people([4, 4, 4])
     users[0] = users[4]  # a photo of u10 is enrolled for u11
     order = np.argsort(users, kind="stable")

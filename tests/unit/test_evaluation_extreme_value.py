@@ -1,4 +1,4 @@
-"""Thresholds for rare errors, beside distributions whose tail is known."""
+"""Thresholds for rare errors, on distributions with a known tail."""
 
 from __future__ import annotations
 

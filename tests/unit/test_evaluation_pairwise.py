@@ -1,4 +1,4 @@
-"""Comparing every photo with every other, beside the obvious way to do it."""
+"""Comparing every photo with every other, compared with the obvious way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of binary COPY, beside the format's own description put together by hand."""
+"""Rows of binary COPY, compared with rows made by hand from the format's description."""
 
 from __future__ import annotations
 
