@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pgface import Gallery
 from pgface.gallery import gallery as gallery_module
 from pgface.settings import get_settings
 from support.photos import Photos
@@ -25,8 +26,16 @@ def environment(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_examples_of_the_gallery_run(environment: Path, photos: Photos) -> None:
-    for name, number in (("alice.jpg", 1), ("someone.jpg", 5)):
-        shutil.copy(photos("Colin_Powell", number), environment / name)
-    failed, tried = doctest.testmod(gallery_module)
-    assert tried > 0
+    (environment / "people" / "Gerhard_Schroeder").mkdir(parents=True)
+    for name, person, number in (
+        ("alice.jpg", "Colin_Powell", 1),
+        ("someone.jpg", "Colin_Powell", 5),
+        ("bob.jpg", "George_W_Bush", 7),
+        ("people/Gerhard_Schroeder/1.jpg", "Gerhard_Schroeder", 1),
+        ("people/Gerhard_Schroeder/2.jpg", "Gerhard_Schroeder", 2),
+    ):
+        shutil.copy(photos(person, number), environment / name)
+    with Gallery.create() as gallery:
+        failed, tried = doctest.testmod(gallery_module, extraglobs={"gallery": gallery})
+    assert tried > 10
     assert failed == 0

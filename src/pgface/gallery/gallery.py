@@ -200,6 +200,10 @@ class Gallery:
     def identify(self, photo: PhotoSource, *, threshold: float | None = None, top: int = 1) -> Identification:
         """Find who is in a photo (1:N), for every face in it, up to PGFACE_MAX_FACES of the largest.
 
+            >>> for face in gallery.identify("someone.jpg", top=3).faces:
+            ...     print([match.name for match in face.matches])
+            ['Alice']
+
         Args:
             photo: the probe. pgface does not store it.
             threshold: least similarity of a match, -1 to 1, by default the gallery's threshold for identification.
@@ -250,6 +254,9 @@ class Gallery:
         self, photo: PhotoSource, user: UserRef, *, threshold: float | None = None, face: WhichFace = "only"
     ) -> Verification:
         """Check whether the person in a photo is this user (1:1).
+
+            >>> gallery.verify("someone.jpg", "alice@example.org").match
+            True
 
         Args:
             photo: the probe. pgface does not store it.
@@ -308,6 +315,9 @@ class Gallery:
     ) -> Comparison:
         """Check whether two photos show the same person (1:1). The person need not be enrolled.
 
+            >>> gallery.compare("alice.jpg", "someone.jpg").match
+            True
+
         Args:
             photo: one photo.
             other: the other photo.
@@ -346,6 +356,10 @@ class Gallery:
         within: Within[Enrollment] | None = None,
     ) -> Enrollment:
         """Enroll the face of a photo for a user.
+
+            >>> enrollment = gallery.enroll("bob.jpg", "bob@example.org", name="Bob")
+            >>> enrollment.added, enrollment.user.photos
+            (True, 1)
 
         Args:
             photo: the photo. Only the aligned 224×224 crop is stored.
@@ -493,6 +507,9 @@ class Gallery:
 
     def users(self, *, after: int = 0, limit: int | None = None, text: str | None = None) -> list[User]:
         """List the users in the order of their ids.
+
+            >>> [user.email for user in gallery.users(text="alice")]
+            ['alice@example.org']
 
         Args:
             after: list users with a larger id only.
@@ -647,6 +664,11 @@ class Gallery:
     def load_embeddings(self, user_ids: Any, embeddings: Any) -> int:
         """Load many bare embeddings at once: all of them, or no embedding at all. Return how many were loaded.
 
+            >>> import numpy as np
+            >>> user = gallery.add_user("carol@example.org")
+            >>> gallery.load_embeddings([user.id, user.id], np.eye(2, 512))
+            2
+
         Args:
             user_ids: shape (n,), integers: the ids of existing users.
             embeddings: shape (n, 512), numbers. A memory-mapped file is read in blocks.
@@ -671,6 +693,10 @@ class Gallery:
         on_progress: OnProgress | None = None,
     ) -> FolderReport:
         """Enroll the photos in `folder/<person>/<photo>`. The name of each folder is the name or e-mail of a person.
+
+            >>> report = gallery.enroll_folder("people")
+            >>> report.count("enrolled"), report.count("refused")
+            (2, 0)
 
         If a photo cannot be enrolled, the report says so, and the run continues. A photo that the person has already is
         skipped, so you can run an interrupted job again. See `pgface.gallery.enroll_folder`.
