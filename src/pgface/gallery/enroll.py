@@ -74,7 +74,8 @@ def enroll_together(
 
     """
     with _enrollment(database, files) as (connection, batch):
-        _refuse_two_faces_of_one_user(connection, faces)
+        if len(faces) > 1:
+            _refuse_two_faces_of_one_user(connection, faces)
         enrollments = []
         for face in faces:
             enrollment = _enroll(
@@ -119,7 +120,7 @@ def enroll_each(
 
 @contextmanager
 def _enrollment(database: Database, files: PhotoFiles) -> Iterator[tuple[psycopg.Connection, PhotoBatch]]:
-    """A transaction that enrolls, one at a time in a gallery, and the photo files that belong to it."""
+    """Open a transaction that enrolls, one at a time in a gallery, and the batch of its photo files."""
     with files.writing() as batch, database.transaction_alone() as connection:
         connection.execute(queries()["lock_enrollment"])
         yield connection, batch
@@ -151,7 +152,7 @@ def _enroll(
 
 
 def _find_photo(connection: psycopg.Connection, user_id: int, content_sha256: str) -> int | None:
-    """The id of the user's photo with this content, if there is one."""
+    """Return the id of the user's photo with this content, if there is one."""
     values = {"user_id": user_id, "content_sha256": content_sha256}
     row = connection.execute(queries()["select_photo_by_content"], values).fetchone()
     return None if row is None else row[0]

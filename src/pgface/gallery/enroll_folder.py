@@ -108,6 +108,7 @@ def enroll_folder(
     started = time.monotonic()
     photos, reports = _photos_by_person(folder)
     tasks = _tasks(database, photos)
+    model.current_config()  # this refuses a gallery that was bound to another model in the meantime
     engine = model.engine  # this checks its identity, before another process loads it
     choice = EnrollmentChoice.from_settings(settings, face)
     with PhotoWorkers(settings, engine, model.reload, choice) as workers, _advice_to_run_again():
