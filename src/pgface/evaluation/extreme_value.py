@@ -26,7 +26,7 @@ from pgface.thresholds import Tail
 _TAIL_SHARE = 0.05
 """Share of all trials in the tail, the most similar ones."""
 _FEWEST_IN_TAIL, _MOST_IN_TAIL = 50, 5_000
-REACH = 100
+TAIL_REACH = 100
 """The tail gives rates up to this many times rarer than those that can be counted (rule of 30)."""
 _BATCH_REPLICATES = 16
 """Replicates whose trials are weighted at once."""
@@ -129,7 +129,7 @@ class NonMatedTrials:
     @property
     def least(self) -> float:
         """The smallest rate that the trials give."""
-        return ERRORS_NEEDED / REACH / self.total
+        return ERRORS_NEEDED / TAIL_REACH / self.total
 
     def estimate(self, rate: float) -> Estimate:
         """Return the least threshold, of four places, that at most this share of trials reaches.
@@ -153,7 +153,7 @@ class NonMatedTrials:
         return Estimate(likely, interval, threshold, at, _interval(rates), extrapolated=not counted)
 
     def _needed(self, rate: float) -> int:
-        return max(math.ceil(ERRORS_NEEDED / rate / REACH), _FEWEST_IN_TAIL)
+        return max(math.ceil(ERRORS_NEEDED / rate / TAIL_REACH), _FEWEST_IN_TAIL)
 
     def _counted(self, rate: float) -> tuple[float, list[float]]:
         """Return the threshold for a rate, and that of each replicate."""

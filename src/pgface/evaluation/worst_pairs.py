@@ -11,7 +11,7 @@ from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.pairwise import PairComparisons, Pairs
 from pgface.evaluation.photos import LabelledPhoto
 
-SHOWN = 12
+PAIRS_OF_A_KIND = 12
 """Number of pairs of each kind."""
 
 
@@ -24,7 +24,9 @@ class WorstPair:
     similarity: float
 
 
-def nearest_non_mated(compared: PairComparisons, embedded: EmbeddedPhotos, count: int = SHOWN) -> list[WorstPair]:
+def nearest_non_mated(
+    compared: PairComparisons, embedded: EmbeddedPhotos, count: int = PAIRS_OF_A_KIND
+) -> list[WorstPair]:
     """Return the most similar photos of two people, the most similar first. No two people occur twice."""
     pairs = compared.nearest_non_mated if len(compared.nearest_non_mated) else compared.non_mated_sample
     order = np.argsort(-pairs.similarities, kind="stable")
@@ -40,7 +42,9 @@ def nearest_non_mated(compared: PairComparisons, embedded: EmbeddedPhotos, count
     return found
 
 
-def furthest_mated(compared: PairComparisons, embedded: EmbeddedPhotos, count: int = SHOWN) -> list[WorstPair]:
+def furthest_mated(
+    compared: PairComparisons, embedded: EmbeddedPhotos, count: int = PAIRS_OF_A_KIND
+) -> list[WorstPair]:
     """Return the least similar photos of one person, the least similar first. No photo occurs twice."""
     seen: set[str] = set()
     found = []

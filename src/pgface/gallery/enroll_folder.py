@@ -37,7 +37,7 @@ from pgface.text import email_spellings, same_email
 
 Outcome = Literal["enrolled", "already enrolled", "refused"]
 
-BATCH = 16
+BATCH_PHOTOS = 16
 """Photos in a transaction. An interrupted run loses at most as many."""
 _LONGEST_SLUG = 200
 """So the e-mail made from it fits into the 255 characters of its column."""
@@ -115,7 +115,7 @@ def enroll_folder(
         results = workers.embed(tasks)
         if on_progress is not None:
             results = _with_progress(results, len(tasks), on_progress)
-        while batch := list(islice(results, BATCH)):
+        while batch := list(islice(results, BATCH_PHOTOS)):
             outcomes = _enroll_batch(database, files, batch, allow_other_user=allow_other_user)
             reports += [_report(folder, task, outcome) for (task, _), outcome in zip(batch, outcomes, strict=True)]
     return FolderReport(tuple(reports), time.monotonic() - started)

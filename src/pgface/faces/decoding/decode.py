@@ -32,13 +32,13 @@ from pgface.faces.pixels import RGBImage
 from pgface.system.extras import how_to_install
 from pgface.system.forks import call_after_fork
 
-ACCEPTED = "JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC"
+ACCEPTED_FORMATS = "JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC"
 
 MAX_JPEG_SCANS = 100
 """A progressive JPEG has about ten scans. Each costs a pass over all pixels (47 ms at 64 megapixels) and as few as 95
 bytes. So a file of a megabyte could keep a processor busy for minutes. libtiff has the same limit."""
 
-BACKGROUND = (128, 128, 128, 255)
+BACKGROUND_COLOUR = (128, 128, 128, 255)
 """The colour behind transparent pixels. It is mid-grey, so that both dark and light hair stand out against it."""
 
 _STRIP_PIXELS = 1 << 18
@@ -213,7 +213,9 @@ def _decoder(name: str, format_name: str, size: int) -> Callable[[io.BytesIO], I
         raise PhotoFormatError(f"{name}: AVIF is not accepted. Save the photo as JPEG or PNG.")
     if size == 0:
         raise PhotoFormatError(f"{name}: the file is empty (0 bytes). Use the original file.")
-    raise PhotoFormatError(f"{name}: these {size:,} bytes are not a photo that can be decoded. Give a {ACCEPTED} file.")
+    raise PhotoFormatError(
+        f"{name}: these {size:,} bytes are not a photo that can be decoded. Give a {ACCEPTED_FORMATS} file."
+    )
 
 
 def _scans(data: bytes) -> int:
@@ -322,7 +324,7 @@ def _rgb_strip(strip: Image.Image, samples: _Samples) -> NDArray[np.uint8]:
         return np.asarray(ImageCms.applyTransform(strip, _lab_to_srgb()))
     strip = strip.convert(_ALPHA_MODES.get(strip.mode, strip.mode))
     if strip.has_transparency_data:
-        background = Image.new("RGBA", strip.size, BACKGROUND)
+        background = Image.new("RGBA", strip.size, BACKGROUND_COLOUR)
         background.alpha_composite(strip.convert("RGBA"))
         strip = background
     return np.asarray(strip.convert("RGB"))
@@ -339,7 +341,9 @@ def _eight_bits(strip: Image.Image, samples: _Samples) -> NDArray[np.uint8]:
     if samples.white_is_zero:
         grey = ~grey
     transparent = strip.info.get("transparency")
-    return np.where(values == transparent, np.uint8(BACKGROUND[0]), grey) if isinstance(transparent, int) else grey
+    return (
+        np.where(values == transparent, np.uint8(BACKGROUND_COLOUR[0]), grey) if isinstance(transparent, int) else grey
+    )
 
 
 def _lab_to_srgb() -> ImageCms.ImageCmsTransform:

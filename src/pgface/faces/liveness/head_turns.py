@@ -37,27 +37,27 @@ Turn: TypeAlias = Literal["left", "right", "up"]
 """A turn as the person feels it: a person who turns left looks towards the right side of the picture."""
 Pose: TypeAlias = Turn | Literal["centre"]
 
-COUNTS: Final = (3, 4)
+TURN_COUNTS: Final = (3, 4)
 """Possible numbers of turns in a course."""
-HOLDS: Final = (2, 5, 8, 11)
+HOLD_FRAMES: Final = (2, 5, 8, 11)
 """Possible numbers of frames for which a pose is held before the next one is told."""
 MOST_FRAMES: Final = 300
 """Largest number of frames of a course: half a minute at ten frames a second."""
 MOST_FRAMES_OF_A_STEP: Final = 60
 FRONTAL_YAW: Final = 15.0
 """Largest yaw to either side, in degrees, at the start of a course."""
-CENTRE: Final = 10.0
+LARGEST_CENTRE_ANGLE: Final = 10.0
 """Largest distance from the pose at the start, in degrees, that counts as straight ahead."""
-TURNED: Final = 18.0
+LEAST_TURN_ANGLE: Final = 18.0
 """Least yaw from the pose at the start, in degrees, that counts as a turn to a side."""
-RAISED: Final = 14.0
+LEAST_RAISE_ANGLE: Final = 14.0
 """Least pitch from the pose at the start, in degrees. It proves less: a detector takes a tilted photo for up to 12°."""
-FARTHEST_STEP: Final = 15.0
+LARGEST_STEP_ANGLE: Final = 15.0
 """Largest turn from one frame to the next, in degrees. No head is faster at ten frames a second: frames are missing."""
-SAME_PICTURE: Final = 1 - 1e-5
+SAME_PICTURE_SIMILARITY: Final = 1 - 1e-5
 """Two frames with a higher similarity are the same picture. Noise of half a grey level already makes any two of eight
 differ by 6e-5 or more (four photos, both engines)."""
-LEAST_TURN: Final = 12.0
+LEAST_MEASURED_ANGLE: Final = 12.0
 """Least turn, in degrees, between the most frontal and the farthest frame in which the motion of a turn is measured."""
 _LEAST_MOTION_STEP: Final = 1.0
 """Least turn, in degrees, from one frame that counts for the motion to the next."""
@@ -87,9 +87,9 @@ def draw_course(*, looks_up: bool) -> Course:
         looks_up: whether the model can measure a look up.
 
     """
-    turns = secrets.choice(orders(secrets.choice(COUNTS), looks_up=looks_up))
+    turns = secrets.choice(orders(secrets.choice(TURN_COUNTS), looks_up=looks_up))
     poses: list[Pose] = ["centre", *chain.from_iterable((turn, "centre") for turn in turns)]
-    return tuple(Step(pose, secrets.choice(HOLDS)) for pose in poses)
+    return tuple(Step(pose, secrets.choice(HOLD_FRAMES)) for pose in poses)
 
 
 def orders(count: int, *, looks_up: bool) -> list[tuple[Turn, ...]]:
@@ -181,7 +181,11 @@ class HeadTurns:
         if self.done or self.held < self.course[self.step].hold:
             return False
         if self.pose == "left" or self.pose == "right":
-            if self.track is None or self.track_embedding is None or self.track_end - self.track_begin < LEAST_TURN:
+            if (
+                self.track is None
+                or self.track_embedding is None
+                or self.track_end - self.track_begin < LEAST_MEASURED_ANGLE
+            ):
                 return False  # the head must turn farther
             self.motions.append(self.track.motion(self.pose))
             self.shown.append(self.track_embedding)
@@ -199,7 +203,7 @@ class HeadTurns:
             self.origin = yaw, pitch
             return
         similarity = float(face.embedding @ self.last_embedding)
-        if similarity > SAME_PICTURE:
+        if similarity > SAME_PICTURE_SIMILARITY:
             raise LivenessError(f"Frame {self.frames} is sent more than once.")
         if similarity < self.same_person:
             raise LivenessError(f"Frames {self.frames - 1} and {self.frames} do not show the same person.")
@@ -207,7 +211,7 @@ class HeadTurns:
         if self.shown and float(face.embedding @ self.shown[0]) < self.same_person:
             raise LivenessError(f"Frame {self.frames} does not show the person of the frontal frame.")
         steps = [abs(yaw - self.last[0]), abs(pitch - self.last[1])]
-        if not max((step for step in steps if not math.isnan(step)), default=math.inf) <= FARTHEST_STEP:
+        if not max((step for step in steps if not math.isnan(step)), default=math.inf) <= LARGEST_STEP_ANGLE:
             raise LivenessError(f"Between frames {self.frames - 1} and {self.frames} the head jumps.")
 
     def _require_asked(self, direction: Pose | None) -> None:
@@ -253,13 +257,13 @@ class HeadTurns:
         aside, raised = face.quality.yaw - self.origin[0], face.quality.pitch - self.origin[1]
         if math.isnan(raised):  # a model without mouth corners does not measure pitch
             raised = 0.0
-        if abs(aside) >= TURNED:
+        if abs(aside) >= LEAST_TURN_ANGLE:
             return "left" if aside > 0 else "right"
-        if abs(aside) > CENTRE:
+        if abs(aside) > LARGEST_CENTRE_ANGLE:
             return None
-        if raised >= RAISED:
+        if raised >= LEAST_RAISE_ANGLE:
             return "up"
-        return "centre" if raised < RAISED / 2 else None
+        return "centre" if raised < LEAST_RAISE_ANGLE / 2 else None
 
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` accepts, and that `from_json` reads."""

@@ -29,9 +29,9 @@ _GRID_CENTRE: Final = (0.0, 0.35)
 _GRID_REACH: Final = (0.85, 1.05)
 """Half axes of the ellipse that the grid fills, from the forehead to below the mouth, without hair, neck and wall."""
 
-AXES: Final = tuple(math.radians(angle) for angle in range(-75, 91, 15))
+RULING_ANGLES: Final = tuple(math.radians(angle) for angle in range(-75, 91, 15))
 """Angles of the rulings from the vertical that are tried."""
-STRIPS: Final = 9
+KNOTS: Final = 9
 """Number of knots of `a(s)` and `b(s)`, which are linear between two knots."""
 _RIDGE: Final = 1e-6
 _LEAST_NORM: Final = 1e-9
@@ -98,10 +98,10 @@ class Relief(NamedTuple):
 
     beyond_paper: float
     """The share of the sideways motion within the face that no bent paper explains, 0 to 1, as root mean squares. It is
-    the minimum over `AXES`, because one of them explains paper. Affine parts of the motion do not count."""
+    the minimum over `RULING_ANGLES`, because one of them explains paper. Affine parts of the motion do not count."""
     depth_correlation: float
     """The correlation between the unexplained parts of the motion and of the depth of a face, -1 to 1. It is the mean
-    over `AXES`. 1 is the motion of `face_depth` itself, and 0 is no motion."""
+    over `RULING_ANGLES`. 1 is the motion of `face_depth` itself, and 0 is no motion."""
 
 
 def relief_of(sideways: Array, followed: NDArray[np.bool_]) -> Relief:
@@ -116,7 +116,7 @@ def relief_of(sideways: Array, followed: NDArray[np.bool_]) -> Relief:
     points = grid()
     values = np.column_stack([sideways, face_depth(*points.T)])[followed]
     even = _residual(values[:, :1], np.hstack([points, np.ones((len(points), 1))])[followed])
-    left_over = [_residual(values, _bent_paper(axis)[followed]) for axis in AXES]
+    left_over = [_residual(values, _bent_paper(axis)[followed]) for axis in RULING_ANGLES]
     beyond = min(float(np.linalg.norm(left[:, 0])) for left in left_over)
     share = beyond / max(float(np.linalg.norm(even)), _LEAST_NORM)
     return Relief(share, float(np.mean([_correlation(*left.T) for left in left_over])))
@@ -127,7 +127,7 @@ def _bent_paper(axis: float) -> Array:
     """Return the model of paper that is bent about rulings at this angle, shape (points, parameters)."""
     x, y = grid().T
     across, along = x * math.cos(axis) + y * math.sin(axis), y * math.cos(axis) - x * math.sin(axis)
-    knots = np.linspace(across.min(), across.max(), STRIPS)
+    knots = np.linspace(across.min(), across.max(), KNOTS)
     strips = np.maximum(1 - np.abs(across[:, np.newaxis] - knots) / (knots[1] - knots[0]), 0)
     return np.hstack([strips, strips * along[:, np.newaxis], along[:, np.newaxis] ** 2])
 

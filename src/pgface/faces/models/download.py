@@ -16,8 +16,8 @@ from pgface.system.ownership import reason_with_owner
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as broken."""
-CHUNK = 1 << 18
-RECONNECTIONS = 20
+CHUNK_BYTES = 1 << 18
+MOST_RECONNECTIONS = 20
 """How often a broken connection is opened again, as long as each brings some bytes."""
 
 Progress = Callable[[ModelFile, int], None]
@@ -38,7 +38,7 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
         whole.rename(part)
     _require_room(folder, download.file.size - _size(part))
     broken: Exception = ConnectionError("the connection broke repeatedly")
-    for _ in range(RECONNECTIONS):
+    for _ in range(MOST_RECONNECTIONS):
         had = _size(part)
         try:
             _receive(download, part, progress)
@@ -77,7 +77,7 @@ def _receive(download: Download, part: Path, progress: Progress) -> None:
                 "installed. Look for a newer pgface, or give the folder or zip with `--from`."
             )
         with _opened(part, "ab" if have else "wb") as stream:
-            while have < size and (chunk := response.read(min(CHUNK, size - have))):
+            while have < size and (chunk := response.read(min(CHUNK_BYTES, size - have))):
                 _write(stream, chunk)
                 have += len(chunk)
                 progress(download.file, have)
