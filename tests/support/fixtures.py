@@ -28,7 +28,7 @@ from pgface.database.embedded import cluster
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.pool import Database, connected
 from pgface.database.roles import grant_reader, grant_service
-from pgface.faces import liveness
+from pgface.faces.liveness import head_turns
 from pgface.gallery import Gallery
 from pgface.settings import MEBI, Settings
 from support.commands import Run, environment_of, runner
@@ -227,8 +227,8 @@ def _hash_passwords(hash_parameters: dict[str, Any], monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def short_courses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logins by face of two turns, one to each side: these take a second, and work as others do."""
-    monkeypatch.setattr(liveness, "TURN_COUNTS", (2,))
-    monkeypatch.setattr(liveness, "HOLD_FRAMES", (2,))
+    monkeypatch.setattr(head_turns, "TURN_COUNTS", (2,))
+    monkeypatch.setattr(head_turns, "HOLD_FRAMES", (2,))
 
 
 @pytest.fixture
