@@ -27,7 +27,7 @@ PGVECTOR_IS_TOO_OLD = Sentence("pgvector {installed} is too old, {oldest} or new
 SCHEMA_IS_NEWER = Sentence("schema version {found}, newer than the {known} known here; upgrade pgface")
 SCHEMA_IS_OLDER = Sentence("schema version {found}, older than the {needed} needed; run `pgface init`")
 NO_GALLERY_IN_THE_DATABASE = Sentence("There is no gallery in this database...`pgface init`")
-NO_SCHEMA_IN_THE_DATABASE = Sentence("There is no schema {schema} in this database...`pgface init`")
+NO_SCHEMA_IN_THE_DATABASE = Sentence("There is no schema {schema} in this database; run `pgface init`")
 ZERO_VECTORS_ARE_STORED = Sentence("{count} embeddings are zero vectors...DELETE FROM face_embeddings")
 ZERO_VECTOR_HAS_NO_COSINE = Sentence("zero vector, which has no cosine")
 
