@@ -9,7 +9,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
-from pgface.vectors import BEGIN, END, ROW
+from pgface.vectors import COPY_HEADER, COPY_TRAILER, ROW
 
 _BLOCK = 1_000
 
@@ -30,10 +30,10 @@ def copy_rows(connection: psycopg.Connection, table: str, user_ids: NDArray[Any]
     rows["fields"], rows["user_id_bytes"], rows["embedding_bytes"] = 2, 4, 4 + 4 * dimension
     rows["dimension"] = dimension
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(BEGIN)
+        copy.write(COPY_HEADER)
         for start in range(0, len(user_ids), _BLOCK):
             block = rows[: len(user_ids) - start]
             block["user_id"] = user_ids[start : start + _BLOCK]
             block["embedding"] = embeddings[start : start + _BLOCK]
             copy.write(block.tobytes())
-        copy.write(END)
+        copy.write(COPY_TRAILER)

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from pgface.evaluation.audit import audit
 from pgface.evaluation.bootstrap import Replicates
-from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.identification import identification
+from pgface.evaluation.pairwise import compare_all
 from pgface.evaluation.stored_embeddings import StoredEmbeddings, StoredFace
 from pgface.evaluation.verification import verification
 from pgface.faces.engine import Quality

@@ -33,7 +33,7 @@ from liveness.scenes import Photo
 from pgface.errors import LivenessError
 from pgface.faces import load_engine
 from pgface.faces.engine import Detection, Engine
-from pgface.faces.liveness.head_turns import TURNED
+from pgface.faces.liveness.head_turns import LEAST_TURN_ANGLE
 from pgface.faces.liveness.motion import (
     LEAST_RELIEF,
     LEAST_RESIDUAL,
@@ -184,7 +184,7 @@ def table_of(results: Sequence[Login], title: str) -> Table:
             values = np.array([figure(login) for login in of_kind])
             cells += [_percentiles(values), str(int((values >= least).sum()))]
         admitted = [login for login in of_kind if login.admitted]
-        turned = sum(login.turned >= TURNED for login in admitted)
+        turned = sum(login.turned >= LEAST_TURN_ANGLE for login in admitted)
         degrees = f"{np.median([login.turned for login in of_kind]):.0f}°"
         table.add_row(kind, str(len(of_kind)), degrees, *cells, str(len(admitted)), str(turned))
     return table
@@ -285,7 +285,7 @@ def measure(name: str, engine: Engine, arguments: argparse.Namespace, console: C
     photos = photos_of(cast(Path, arguments.photos), engine)
     turns = real_turns(arguments.clips, engine, console)
     clips = sorted({turn.clip for turn in turns})
-    results = [login for least in (12.0, TURNED) for login in real_logins(turns, least, set(clips[::2]))]
+    results = [login for least in (12.0, LEAST_TURN_ANGLE) for login in real_logins(turns, least, set(clips[::2]))]
     for kind in KINDS:
         tried = list(logins(kind, engine, photos, arguments.count))
         results += tried

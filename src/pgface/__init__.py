@@ -68,7 +68,7 @@ _MODULES: Final = {
     "User": "results",
     "Verification": "results",
 }
-"""Where each name is. It is imported when it is first used, so that a command starts without what it does not need."""
+"""The module of each public name. It is imported when you first use the name, so that commands start quickly."""
 
 
 def __getattr__(name: str) -> Any:

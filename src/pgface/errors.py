@@ -1,7 +1,7 @@
 """Every error that pgface raises, in one tree.
 
-The docstring of a class is its default message: one sentence that says what happened and what to do.
-Catch `PgfaceError` for all of them, or a branch:
+The docstring of a class is its default message. It says what happened, then what to do.
+Catch `PgfaceError` for all errors, or the class of a branch:
 
     PgfaceError
     ├── SettingsError
@@ -74,53 +74,54 @@ from pgface.text import counted
 
 
 class PgfaceError(Exception):
-    """pgface could not do what was asked."""
+    """pgface could not do this."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or " ".join((self.__doc__ or "").split()))
 
 
 class SettingsError(PgfaceError):
-    """A setting has a value that pgface cannot use; correct the environment variable named above."""
+    """A setting has a value that pgface cannot use. Correct the environment variable."""
 
 
 class StorageError(PgfaceError):
-    """A file could not be written; check the disk's free space and the folder's permissions."""
+    """A file could not be written. Check the free disk space and the permissions of the folder."""
 
 
 class WorkerEndedError(PgfaceError):
-    """A worker process ended early; give more memory, and call it in a script under `if __name__ == "__main__":`."""
+    """A worker process ended early. Give it more memory, and call pgface in a script under `if __name__ ==
+    "__main__":`."""
 
 
 class PhotoError(PgfaceError):
-    """This photo cannot be used; choose another one."""
+    """This photo cannot be used. Choose another one."""
 
 
 class PhotoNotReadableError(PhotoError):
-    """This photo cannot be read; give the path of a file that you may read."""
+    """This photo cannot be read. Give the path of a file that you may read."""
 
 
 class PhotoTooLargeError(PhotoError):
-    """This photo is over the limit; make it smaller, or raise the limit."""
+    """This photo is over the limit. Make it smaller, or raise the limit."""
 
 
 class PhotoFormatError(PhotoError):
-    """This file is not a photo that can be decoded; give a JPEG, PNG, WebP, GIF, TIFF or BMP file."""
+    """This file is not a photo that pgface can decode. Give a JPEG, PNG, WebP, GIF, TIFF or BMP file."""
 
 
 class NoFaceError(PhotoError):
-    """No face was found in this photo; choose one in which the face is large, upright and well lit."""
+    """No face was found in this photo. Choose one in which the face is large, upright and well lit."""
 
 
 class SeveralFacesError(PhotoError):
-    """Several faces were found in this photo; crop it to one person, or choose the largest face."""
+    """Several faces were found in this photo. Crop it to one person, or choose the largest face."""
 
     CHOICE = "ask for the largest face"
-    """What a refusal advises. The service and the command line say in its place which field or option that is."""
+    """The advice in the message. The service and the command line replace it by the name of their field or option."""
 
 
 class LowQualityError(PhotoError):
-    """The face in this photo is of too low quality; choose a larger, sharper, better lit and more frontal one."""
+    """The quality of the face is too low. Choose a photo in which it is larger, sharper, better lit or more frontal."""
 
 
 class EmbeddingError(PgfaceError):
@@ -128,23 +129,23 @@ class EmbeddingError(PgfaceError):
 
 
 class EvaluationError(PgfaceError):
-    """These photos cannot be evaluated; give at least two people, and two photos of one of them."""
+    """These photos cannot be evaluated. Give at least two people, and two photos of one of them."""
 
 
 class MigrationError(PgfaceError):
-    """The old installation cannot be migrated as it is; nothing was written."""
+    """The old installation cannot be migrated as it is. Nothing was written."""
 
 
 class TransferError(PgfaceError):
-    """This is no export of a gallery; give what `pgface export` wrote."""
+    """This is not an export of a gallery. Give the file that `pgface export` wrote."""
 
 
 class ArchiveError(PgfaceError):
-    """This is not a whole archive of `pgface backup`; take another copy of it, or an older one."""
+    """This archive of `pgface backup` is damaged or incomplete. Use another copy of it, or an older archive."""
 
 
 class PassphraseError(ArchiveError):
-    """The archive does not open with this passphrase; give the one that it was made with."""
+    """This passphrase does not open the archive. Give the passphrase that it was encrypted with."""
 
 
 class ModelError(PgfaceError):
@@ -152,79 +153,79 @@ class ModelError(PgfaceError):
 
 
 class UnknownModelError(ModelError):
-    """There is no such model; `pgface models list` names those that there are."""
+    """There is no such model. `pgface models list` shows the models."""
 
 
 class ModelNotInstalledError(ModelError):
-    """The model is not installed; run `pgface models install NAME`, or give the folder that holds its files."""
+    """The model is not installed. Run `pgface models install NAME`, or give the folder that holds its files."""
 
 
 class ModelDownloadError(ModelError):
-    """The model could not be downloaded; try again with a network, or give the folder that holds its files."""
+    """The model could not be downloaded. Try again with a network, or give the folder that holds its files."""
 
 
 class WeightsMismatchError(ModelError):
-    """The model's files are not the expected ones; remove them and run `pgface models install NAME` again."""
+    """The model's files are not the expected ones. Delete them and run `pgface models install NAME` again."""
 
 
 class LicenseNotAcceptedError(ModelError):
-    """This model has a licence that must be accepted; read it, then add `--accept-license`."""
+    """You must accept the licence of this model. Read it, then add `--accept-license`."""
 
 
 class DatabaseError(PgfaceError):
-    """PostgreSQL could not do what was asked; nothing was changed."""
+    """PostgreSQL could not do this. Nothing was changed."""
 
 
 class DatabaseUnreachableError(DatabaseError):
-    """PostgreSQL cannot be reached; check that it runs and that PGFACE_DATABASE_URL is right."""
+    """PostgreSQL cannot be reached. Check that it runs and that PGFACE_DATABASE_URL is right."""
 
 
 class DatabaseAccessError(DatabaseError):
-    """PostgreSQL refused access; check the user, password and rights in PGFACE_DATABASE_URL."""
+    """PostgreSQL refused access. Check the user, the password and the rights in PGFACE_DATABASE_URL."""
 
 
 class PgvectorError(DatabaseError):
-    """pgvector 0.7 or newer is needed in this database; install it on the server and try again."""
+    """This database needs pgvector 0.7 or newer. Install it on the server and try again."""
 
 
 class SchemaMissingError(DatabaseError):
-    """There is no gallery in this database yet; run `pgface init`."""
+    """There is no gallery in this database yet. Run `pgface init`."""
 
 
 class SchemaTooNewError(DatabaseError):
-    """This database was made by a newer pgface; upgrade pgface to use it."""
+    """A newer pgface made this database. Upgrade pgface to use it."""
 
 
 class SessionNeededError(DatabaseError):
-    """This needs a session of its own, and a pooler is in between; set PGFACE_DIRECT_URL to PostgreSQL itself."""
+    """This needs a session of its own, and a pooler is in between. Set PGFACE_DIRECT_URL to PostgreSQL itself."""
 
 
 class TableLockedError(DatabaseError):
-    """Somebody else uses the tables, and this would have had to wait; try again later. Nothing was changed."""
+    """Another session uses the tables, so this would have had to wait. Nothing was changed. Try again later."""
 
 
 class IndexNotBuiltError(DatabaseError):
-    """The embeddings are loaded and found, but the vector index could not be built; run `pgface init` to build it."""
+    """The embeddings are loaded and found, but the vector index could not be built. Run `pgface init` to build it."""
 
 
 class EmbeddedPostgresError(DatabaseError):
-    """The embedded PostgreSQL could not be started; see its log in the data folder."""
+    """The embedded PostgreSQL could not be started. See its log in the data folder."""
 
 
 class PostgresProgramError(DatabaseError):
-    """pg_dump or pg_restore could not do its work; nothing was changed."""
+    """pg_dump or pg_restore failed. Nothing was changed."""
 
 
 class AccountError(PgfaceError):
-    """The account could not do what was asked; nothing was changed."""
+    """The account could not do this. Nothing was changed."""
 
 
 class WeakPasswordError(AccountError):
-    """This password is too easily guessed; choose a longer one, of several words."""
+    """This password is too easy to guess. Choose a longer one, of several words."""
 
 
 class LoginRefusedError(AccountError):
-    """The e-mail or the password is not right."""
+    """Wrong e-mail or password."""
 
 
 class TooManyAttemptsError(AccountError):
@@ -233,43 +234,43 @@ class TooManyAttemptsError(AccountError):
     def __init__(self, retry_after: int = 1) -> None:
         super().__init__(f"There were too many failed attempts. Try again in {counted(retry_after, 'second')}.")
         self.retry_after = retry_after
-        """Seconds."""
+        """Seconds to wait before the next attempt."""
 
 
 class LivenessError(AccountError):
-    """The head did not turn as it was asked to; try again in good light, and turn it slowly."""
+    """Your head did not turn as asked. Try again in good light, and turn it slowly."""
 
 
 class NotLoggedInError(AccountError):
-    """This login is not known, or has ended; log in again."""
+    """This session is unknown, or it has ended. Log in again."""
 
 
 class KeyRefusedError(AccountError):
-    """This API key is not known, or was revoked; make another one with `pgface keys create`."""
+    """This API key is unknown, or it was revoked. Make another one with `pgface keys create`."""
 
 
 class UnknownLoginError(AccountError):
-    """There is no such login, or it has ended."""
+    """There is no such session, or it has ended."""
 
 
 class UnknownKeyError(AccountError):
-    """There is no such API key, or it was revoked; `pgface keys list` shows those that there are."""
+    """There is no such API key, or it was revoked. `pgface keys list` shows the keys."""
 
 
 class RequestError(PgfaceError):
-    """This request cannot be understood; the documentation of the service shows what it takes."""
+    """This request cannot be understood. The documentation of the service shows what it accepts."""
 
 
 class NotAuthenticatedError(RequestError):
-    """This needs an API key or a token of a login, in the header `Authorization: Bearer ...`."""
+    """This needs an API key or the token of a session, in the header `Authorization: Bearer ...`."""
 
 
 class NotPermittedError(RequestError):
-    """This is not permitted to you."""
+    """You do not have permission to do this."""
 
 
 class CursorError(RequestError):
-    """This cursor is not one that this list gave; begin again without one."""
+    """This cursor does not belong to this list. Start again without a cursor."""
 
 
 class MediaTypeError(RequestError):
@@ -277,55 +278,55 @@ class MediaTypeError(RequestError):
 
 
 class RequestTooLargeError(RequestError):
-    """The body is larger than this request may be."""
+    """The body is larger than this request allows."""
 
 
 class RequestTooSlowError(RequestError):
-    """The body did not arrive in time; send it again, faster or smaller."""
+    """The body did not arrive in time. Send it again, faster or smaller."""
 
 
 class RequestRepeatedError(RequestError):
-    """A request with this Idempotency-Key is under way; try again in a moment."""
+    """A request with this Idempotency-Key is still running. Try again in a moment."""
 
 
 class KeyUsedBeforeError(RequestError):
-    """This Idempotency-Key was used for another request; take a new one."""
+    """This Idempotency-Key was already used for a different request. Use a new key."""
 
 
 class ServiceBusyError(RequestError):
-    """The service has as much to do as it takes on; try again in a moment."""
+    """The service is busy. Try again in a moment."""
 
 
 class WorkTimeoutError(RequestError):
-    """This took longer than the service allows, and was given up; try again later, or with a smaller photo."""
+    """This took longer than the service allows, so it was stopped. Try again later, or with a smaller photo."""
 
 
 class WorkCancelledError(RequestError):
-    """The client closed the connection before the answer was ready, so the work was given up."""
+    """The client closed the connection before the answer was ready, so the work was stopped."""
 
 
 class GalleryError(PgfaceError):
-    """The gallery could not do what was asked; nothing was changed."""
+    """The gallery could not do this. Nothing was changed."""
 
 
 class GalleryNotEmptyError(GalleryError):
-    """An archive is restored into an empty gallery, or where there is none; choose another one with PGFACE_SCHEMA."""
+    """The target gallery is not empty. Restore into an empty one, which you choose with PGFACE_SCHEMA."""
 
 
 class ModelMismatchError(GalleryError):
-    """This gallery is bound to another model, and embeddings of two models cannot be compared."""
+    """This gallery is bound to another model. Embeddings of two models cannot be compared."""
 
 
 class UnknownUserError(GalleryError):
-    """There is no such user in this gallery; `pgface users list` shows those that there are."""
+    """There is no such user in this gallery. `pgface users list` shows the users."""
 
 
 class AmbiguousUserError(GalleryError):
-    """Several users have this name; give the id or the e-mail of the one that you mean."""
+    """Several users have this name. Give the id or the e-mail of the user."""
 
 
 class UnknownPhotoError(GalleryError):
-    """There is no such photo in this gallery; `pgface photos list` shows those that there are."""
+    """There is no such photo in this gallery. `pgface photos list` shows the photos."""
 
 
 class DuplicateEmailError(GalleryError):
@@ -333,4 +334,7 @@ class DuplicateEmailError(GalleryError):
 
 
 class FaceOfAnotherUserError(GalleryError):
-    """This face already belongs to another user of the gallery; nothing was enrolled."""
+    """This face already belongs to another user of the gallery. Nothing was enrolled."""
+
+    ADVICE = "Enroll it for that user, or allow it for this one with `--allow-other-user`."
+    """The end of the message. The service leaves it out, because the advice is for the command line."""

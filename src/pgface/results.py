@@ -1,4 +1,11 @@
-"""What the gallery answers: frozen values that know how to become JSON."""
+"""The answers of a gallery: frozen values that convert to JSON.
+
+>>> from pgface import Match
+>>> match = Match(7, "Alice", "alice@example.org", similarity=0.61, embedding_id=12, confidence=97.2)
+>>> match.name, match.confidence
+('Alice', 97.2)
+
+"""
 
 from __future__ import annotations
 
@@ -13,70 +20,70 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person of the gallery."""
+    """A user of the gallery: an enrolled person, or one without photos so far."""
 
     id: int
     name: str
     email: str
     created_at: datetime
     photos: int
-    """How many photos of this user are enrolled."""
+    """Number of enrolled photos."""
     embeddings: int
-    """How many embeddings this user has."""
+    """Number of embeddings."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self) | {"created_at": self.created_at.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPhoto:
-    """An enrolled photo; its file is the crop of the face, and the original is not kept."""
+    """An enrolled photo. Its file is the aligned crop of the face. The original is not stored."""
 
     id: int
     user_id: int
     email: str
     filename: str
     filepath: str
-    """Below the photos folder of the data folder."""
+    """Path below `Settings.photos_dir`."""
     width: int
     height: int
     created_at: datetime
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self) | {"created_at": self.created_at.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A person found for a probe."""
+    """A user that identification found for a probe."""
 
     user_id: int
     name: str
     email: str
     similarity: float
-    """Cosine of the probe and this user's best embedding, -1 to 1."""
+    """Cosine of the probe and this user's most similar embedding, -1 to 1."""
     embedding_id: int
     confidence: float | None = None
-    """0 to 100, by `pgface.thresholds`; None below the gallery's own threshold and in a gallery without a model."""
+    """0 to 100, see `pgface.thresholds`. None below the gallery's own threshold, and in a gallery without a model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentifiedFace:
-    """One face of a photo, and who it is."""
+    """One face of a photo, and the users who match it."""
 
     face: Detection
     matches: tuple[Match, ...]
-    """The people above the threshold, best first; empty for a stranger."""
+    """The users above the threshold, the most similar first. Empty if no user matches."""
 
     @property
     def identified(self) -> bool:
-        """Whether anyone is above the threshold."""
+        """Whether at least one user matches."""
         return bool(self.matches)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return {
             **face_to_json(self.face),
             "identified": self.identified,
@@ -86,74 +93,76 @@ class IdentifiedFace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identification:
-    """The answer of 1:N for every face of a photo, the largest face first."""
+    """The result of 1:N for every face of a photo, the largest face first."""
 
     photo: str
     model: str
     threshold: float
-    """The one that was used."""
+    """The threshold of this search."""
     gallery_threshold: float
-    """The gallery's own: a face below it is a stranger's, whatever threshold was asked for."""
+    """The gallery's own threshold. A face below it is unknown, whatever threshold you asked for."""
     faces: tuple[IdentifiedFace, ...]
     faces_found: int
-    """Faces in the photo: more than `faces` has if there were more than PGFACE_MAX_FACES."""
+    """Faces found in the photo. `faces` has fewer if there were more than PGFACE_MAX_FACES."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return {"photo": self.photo, "faces_found": self.faces_found, "faces": [face.to_json() for face in self.faces]}
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The answer of 1:1 against a user."""
+    """The result of 1:1 against a user."""
 
     match: bool
     similarity: float
-    """Cosine of the probe and the user's best embedding; 0 for a user without embeddings."""
+    """Cosine of the probe and the user's most similar embedding, -1 to 1. It is 0 for a user without embeddings."""
     threshold: float
     user_id: int
     name: str
     email: str
     confidence: float | None = None
-    """0 to 100, by `pgface.thresholds`; None where the photo does not match, below the gallery's own threshold, and in
-    a gallery without a model."""
+    """0 to 100, see `pgface.thresholds`.
+
+    None without a match, below the gallery's own threshold, and in a gallery without a model.
+    """
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The answer of 1:1 between two photos."""
+    """The result of 1:1 between two photos."""
 
     match: bool
     similarity: float
     threshold: float
     confidence: float | None = None
-    """As `Verification.confidence`."""
+    """As in `Verification.confidence`."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enrollment:
-    """What enrolling a photo did."""
+    """The result of enrolling a photo."""
 
     user: User
     photo: str
     photo_id: int
     added: bool
-    """False when this user has this photo already; then nothing was changed."""
+    """False if the user has this photo already. Then nothing was changed."""
     face: Detection | None
-    """The enrolled face; None when nothing was added."""
+    """The enrolled face. None if nothing was added."""
     left_aside: tuple[Box, ...] = ()
-    """Boxes of the smaller faces in the background that were not enrolled, in pixels of the photo."""
+    """Boxes of the smaller faces in the background, which were not enrolled, in pixels of the photo."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return {
             "photo": self.photo,
             "photo_id": self.photo_id,
@@ -168,7 +177,7 @@ class Enrollment:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The gallery and the server it lives in, at a glance."""
+    """The state of the gallery and of its server."""
 
     model: str | None
     detector_size: int | None
@@ -176,42 +185,42 @@ class Status:
     verify_threshold: float
     identify_threshold: float
     advised_identify_threshold: float
-    """What the people who are enrolled need; see `calibration_due`."""
+    """The threshold that the number of enrolled people needs. See `calibration_due`."""
     calibration_due: bool
-    """Whether the threshold for identification is too low for them."""
+    """Whether the threshold for identification is too low for the number of enrolled people."""
     execution_provider: str | None
-    """Where inference runs; None when the model cannot be used here."""
+    """Where inference runs. None if the model cannot be used on this machine."""
     model_problem: str | None
-    """Why the model cannot be used here."""
+    """Why the model cannot be used on this machine. None if it can."""
     embedded: bool
     schema: str
     schema_version: int
     postgresql: str
     pgvector: str
     search: str
-    """How identification searches: "exact", or the index that the first look goes through."""
+    """How identification searches: "exact", or the index that proposes candidates."""
     search_agreement: float | None
-    """Share of probes for which that gave the exact answer, when it was measured; None for an exact search."""
+    """Share of measured probes for which the search gave the exact answer. None for an exact search."""
     search_stale_users: int
-    """Users who are compared exactly in every search until their templates are made."""
+    """Users without current templates. Every search compares them exactly until their templates are made."""
     search_fitting: bool
-    """Whether somebody is fitting the search just now."""
+    """Whether the search is being fitted at this moment."""
     search_due: bool
-    """Whether so much of the gallery has changed that `pgface fit-search` should be run."""
+    """Whether you should run `pgface fit-search`, because much of the gallery has changed."""
     index: str | None
-    """The method of idx_embeddings_vector, None when it is missing or being built."""
+    """The method of idx_embeddings_vector. None if the index is missing or being built."""
     users: int
     photos: int
     embeddings: int
     data_dir: str
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self)
 
 
 def face_to_json(face: Detection) -> dict[str, Any]:
-    """The measurements of a face; its embedding and its crop are left out."""
+    """Return the measurements of a face, without its embedding and its crop."""
     return {
         "box": box_to_json(face.box),
         "detection_score": round(face.detection_score, 4),
@@ -220,10 +229,10 @@ def face_to_json(face: Detection) -> dict[str, Any]:
 
 
 def box_to_json(box: Box) -> list[float]:
-    """x, y, width and height, in pixels of the photo."""
+    """Return x, y, width and height, in pixels of the photo."""
     return [round(value, 1) for value in box]
 
 
 def quality_to_json(quality: Quality) -> dict[str, float | None]:
-    """The measurements of a face's quality; what is not known is null."""
+    """Return the quality of a face. A value that was not measured is null."""
     return {name: None if math.isnan(value) else round(value, 4) for name, value in asdict(quality).items()}

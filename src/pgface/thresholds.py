@@ -1,16 +1,16 @@
-"""Thresholds: what a similarity means, how often strangers reach one, and whether a threshold still fits.
+"""The meaning of a similarity: confidence, error rates, and whether a threshold still fits the gallery.
 
-Similarity as a confidence from 0 to 100 that means the same for every model, because false match rates fix it.
+A confidence is a similarity on a scale from 0 to 100. It means the same for every model, because false match rates
+define the scale. 0 is a typical non-mated pair: half of all such pairs are at or below it. 50 is reached by one
+non-mated pair in 100 (FMR 1e-2), 80 by one in 1,000, 90 by one in 10,000, 95 by one in 100,000 and 99 by one in a
+million. 100 is the similarity 1.
 
-A typical pair of strangers has 0: half of all pairs are at or below it. 50 is what one pair of strangers in 100 reaches
-(FMR 1e-2), 80 one in 1,000, 90 one in 10,000, 95 one in 100,000 and 99 one in a million. 100 is the similarity 1.
+Between two anchors, the confidence grows linearly with the similarity. The similarities of non-mated pairs have an
+approximately exponential tail, so equal steps of similarity divide the FMR by equal factors. The scale does the same
+from one anchor to the next. It assumes nothing about the model beyond its anchors.
 
-Between two anchors the confidence rises in a straight line over the similarity. Far out, the similarities of strangers
-fall off about exponentially, so that equal steps of similarity divide the FMR by equal factors, as the scale does from
-one anchor to the next. Nothing is assumed of the model beyond its anchors.
-
-The confidence is about one pair. It says nothing of how many people a gallery holds: in a search among 10,000, one
-stranger reaches 90 with one of them.
+The confidence is about one pair. It does not depend on the size of the gallery. In a search among 10,000 people, one
+unknown person reaches 90 with one of them.
 """
 
 from __future__ import annotations
@@ -32,40 +32,40 @@ if TYPE_CHECKING:
     from pgface.gallery.config import GalleryConfig
 
 CONFIDENCE_OF_FMR = {0.5: 0.0, 1e-2: 50.0, 1e-3: 80.0, 1e-4: 90.0, 1e-5: 95.0, 1e-6: 99.0}
-"""What a false match rate is as a confidence; a rate of 0.5 is the median of non-matching pairs."""
+"""The confidence at each false match rate. A rate of 0.5 is the median of non-mated pairs."""
 
-_STEP = 1e-4
-"""Between the similarities of two anchors at least, so that the confidence rises from one to the next."""
+_LEAST_STEP = 1e-4
+"""The least distance between the similarities of two anchors, so that the confidence grows from one to the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A similarity of one model, and what it means."""
+    """A similarity of one model, and its meaning."""
 
     similarity: float
     confidence: float
     fmr: float
     extrapolated: bool
-    """Whether the FMR was not counted but follows from the similarities of more frequent ones."""
+    """Whether the FMR was extrapolated from more frequent ones, and not counted."""
 
 
 def anchors_of(thresholds: Iterable[tuple[float, float, bool]]) -> tuple[Anchor, ...]:
-    """Anchors from FMRs, the similarities that have them, and whether those are extrapolated; the highest FMR first."""
+    """Make anchors from FMR, similarity, and whether that is extrapolated. The highest FMR comes first."""
     made: list[Anchor] = []
     lowest = -1.0
     for fmr, similarity, extrapolated in sorted(thresholds, reverse=True):
-        lowest = max(similarity, lowest + _STEP)
+        lowest = max(similarity, lowest + _LEAST_STEP)
         if lowest < 1:
             made.append(Anchor(lowest, CONFIDENCE_OF_FMR[fmr], fmr, extrapolated))
     return tuple(made)
 
 
 def confidence(similarity: float, anchors: Sequence[Anchor]) -> float:
-    """The confidence of a similarity: 0 up to the first anchor, 100 at a similarity of 1.
+    """Return the confidence of a similarity: 0 up to the first anchor, 100 at a similarity of 1.
 
     Args:
         similarity: cosine, -1 to 1.
-        anchors: the model's, in the order of their similarities; at least one.
+        anchors: the model's anchors in the order of their similarities, at least one.
 
     """
     points = [(-1.0, 0.0), *((anchor.similarity, anchor.confidence) for anchor in anchors), (1.0, 100.0)]
@@ -77,24 +77,24 @@ def confidence(similarity: float, anchors: Sequence[Anchor]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """How often a stranger reaches a similarity with one person, from a similarity on."""
+    """The tail of non-mated similarities: how often a search for another person reaches a similarity with one user."""
 
     start: float
     share: float
-    """Of all trials: those that reach the start."""
+    """Share of all trials that reach `start`."""
     scale: float
     shape: float
     """0 for an exponential tail, more for a heavier one."""
 
     def rate(self, threshold: float) -> float:
-        """Share of trials that reach a threshold, which is not below the start."""
+        """Return the share of trials that reach a threshold. The threshold must not be below `start`."""
         beyond = max(0.0, threshold - self.start) / self.scale
         if self.shape == 0:
             return self.share * math.exp(-beyond)
         return float(self.share * (1 + self.shape * beyond) ** (-1 / self.shape))
 
     def threshold(self, rate: float) -> float:
-        """The threshold that a share of trials reaches; the start for all larger ones, and 1 at most."""
+        """Return the threshold that a share of trials reaches. It is `start` for larger shares, and at most 1."""
         if rate >= self.share:
             return self.start
         fewer = self.share / rate
@@ -103,16 +103,16 @@ class Tail:
 
 
 def rate_of_each(fpir: float, people: int) -> float:
-    """How often a stranger may be taken for one enrolled person, so that a search among so many gives a name so often.
+    """Return the false match rate per enrolled person that gives this FPIR in a search among so many people.
 
-    People are taken to be independent. Strangers of whom some resemble many and others few make the true FPIR lower
-    (Jensen's inequality); relatives who are enrolled together, and more photos of each person, make it higher.
+    People count as independent. If some probes resemble many people and others few, the true FPIR is lower (Jensen's
+    inequality). If relatives are enrolled together, or people have several photos, it is higher.
     """
     return -math.expm1(math.log1p(-fpir) / people)
 
 
 def fpir_of(rate: float, people: int) -> float:
-    """The reverse: how often a search among so many people gives a stranger a name."""
+    """Return the FPIR of a search among so many people. This is the inverse of `rate_of_each`."""
     return -math.expm1(people * math.log1p(-min(rate, 1 - 1e-12)))
 
 
@@ -121,7 +121,7 @@ Kind = Literal["verify", "identify"]
 
 @dataclass(frozen=True, slots=True)
 class PastCalibration:
-    """A row of the history."""
+    """One row of the calibration history."""
 
     id: int
     calibrated_at: datetime
@@ -155,17 +155,17 @@ class PastCalibration:
     weights_sha256: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self) | {"calibrated_at": self.calibrated_at.isoformat()}
 
 
 def history(database: Database) -> list[PastCalibration]:
-    """Every threshold that was set by calibration, the newest first."""
+    """Read every threshold that calibration has set, the newest first."""
     return database.read("select_calibrations", row_factory=class_row(PastCalibration))
 
 
 def current(past: Iterable[PastCalibration], kind: Kind, config: GalleryConfig) -> PastCalibration | None:
-    """The calibration that a threshold in use comes from; None where it was set otherwise, or for another model."""
+    """Return the calibration that set the threshold in use. None if it was set otherwise, or for another model."""
     threshold = config.verify_threshold if kind == "verify" else config.identify_threshold
     for row in past:
         if row.kind == kind:
@@ -178,69 +178,69 @@ def current(past: Iterable[PastCalibration], kind: Kind, config: GalleryConfig) 
     return None
 
 
-_A_FEW = 10
-"""People for whom the threshold that a gallery begins with was measured, or is enough."""
-_WORTH_SAYING = 0.01
-"""By how much a threshold must be too low before somebody is told."""
+_FEW_PEOPLE = 10
+"""People for whom a gallery's first threshold was measured, or suffices."""
+_LEAST_DIFFERENCE = 0.01
+"""The least difference between the advised threshold and the one in use that is reported."""
 DEFAULT_FPIR = 1e-2
-"""Target for galleries that were not calibrated."""
+"""The target of galleries that were not calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The threshold of identification for the people who are enrolled now."""
+    """The threshold for identification that the number of enrolled people needs."""
 
     threshold: float
     people: int
     target: float
     """FPIR."""
     calibrated_people: int | None
-    """For how many the threshold in use was calibrated; None where the model's published figures are used."""
+    """The number of people for which the threshold was calibrated. None if it is the model's published one."""
     due: bool
-    """Whether the threshold in use is too low for them."""
+    """Whether the threshold in use is too low for these people."""
 
 
 def advise(config: GalleryConfig, past: Sequence[PastCalibration], people: int) -> Advice:
-    """The threshold that searches among so many people need.
+    """Return the threshold that searches among so many people need.
 
     Args:
-        config: the thresholds in use.
+        config: the configuration, with the thresholds in use.
         past: the history, the newest first.
-        people: who are enrolled now.
+        people: the number of people who are enrolled now.
 
     """
     row = current(past, "identify", config)
     if row is None or row.people_enrolled is None:
         needed = _published(config.model_name or "", people)
-        return Advice(needed, people, DEFAULT_FPIR, None, needed - config.identify_threshold >= _WORTH_SAYING)
+        return Advice(needed, people, DEFAULT_FPIR, None, needed - config.identify_threshold >= _LEAST_DIFFERENCE)
     needed = row.threshold
     tail = tail_of(row)
     if tail is not None and people > row.people_enrolled:
         then, now = (tail.threshold(rate_of_each(row.target, count)) for count in (row.people_enrolled, people))
         needed = row.threshold + now - then
         if rate_of_each(row.target, row.people_enrolled) > tail.share:
-            # The tail does not reach down to the former number of people, so it tells of now and not of the difference.
+            # The tail does not reach down to the earlier number of people. So it gives the threshold, not the change.
             needed = max(row.threshold, now + row.threshold - row.threshold_likely)
         needed = min(1.0, math.ceil(needed * 1e4) / 1e4)
-    due = needed - config.identify_threshold >= _WORTH_SAYING
+    due = needed - config.identify_threshold >= _LEAST_DIFFERENCE
     return Advice(needed, people, row.target, row.people_enrolled, due)
 
 
 def tail_of(row: PastCalibration) -> Tail | None:
-    """The tail that a past calibration of identification was made by."""
+    """Return the tail of a past calibration of identification, if it has one."""
     if row.tail_start is None or row.tail_share is None or row.tail_scale is None or row.tail_shape is None:
         return None
     return Tail(row.tail_start, row.tail_share, row.tail_scale, row.tail_shape)
 
 
 def _published(model_name: str, people: int) -> float:
-    """In straight lines over the logarithm of the number of people; below the first and beyond the last as at those.
+    """Interpolate linearly over the logarithm of the number of people, without extrapolation at either end.
 
-    For a few people the threshold is the one that a gallery begins with.
+    For a few people, it is the threshold of a new gallery.
     """
     defaults = model_defaults(model_name)
     begin = min(defaults.identify_threshold, defaults.identify_by_people[0][1])
-    points = ((_A_FEW, begin), *defaults.identify_by_people)
+    points = ((_FEW_PEOPLE, begin), *defaults.identify_by_people)
     if people <= points[0][0]:
         return points[0][1]
     for (fewer, low), (more, high) in pairwise(points):

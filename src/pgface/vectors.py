@@ -12,44 +12,44 @@ from pgface.errors import EmbeddingError
 
 EMBEDDING_DIMENSION = 512
 _SMALLEST_NORM = 1e-100
-"""Whose square is still a number as exact as others."""
+"""A smaller norm has a square that loses precision in float64."""
 _UNIT_TOLERANCE = 1e-6
 
-# https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": a signature with two empty words, the rows,
-# and an end. Every row here has the same length; row by row through psycopg took 2.4 times as long.
-BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-END = b"\xff\xff"
-_TOGETHER = 4_096
-"""Rows that are read at once: 8 MB."""
+# https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": a signature with two zero words, the rows, and
+# an end mark. All rows have the same length. psycopg, which packs row by row, took 2.4 times as long.
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TRAILER = b"\xff\xff"
+_BATCH_ROWS = 4_096
+"""Rows that are read at once, 8 MB."""
 _USER = [("fields", ">i2"), ("user_id_bytes", ">i4"), ("user_id", ">i4")]
 _PHOTO = [("photo_id_bytes", ">i4"), ("photo_id", ">i4")]
 _NO_PHOTO = [("photo_id_bytes", ">i4")]
 _EMBEDDING = [
     ("embedding_bytes", ">i4"),
-    # A vector as pgvector sends it: dimension, a word of zeros, the numbers.
+    # A vector as pgvector sends it: the dimension, a zero word, the numbers.
     ("dimension", ">i2"),
     ("unused", ">i2"),
     ("embedding", ">f4", EMBEDDING_DIMENSION),
 ]
 ROW = np.dtype([*_USER, *_EMBEDDING])
-"""A user's id and an embedding."""
+"""The id of a user, and an embedding."""
 _ROW_WITH_PHOTO = np.dtype([*_USER, *_PHOTO, *_EMBEDDING])
 _ROW_WITHOUT_PHOTO = np.dtype([*_USER, *_NO_PHOTO, *_EMBEDDING])
 
 
 def unit_embedding(embedding: Any) -> NDArray[np.float32]:
-    """An embedding as the gallery keeps it: shape (512,), float32, Euclidean norm 1.
+    """Return an embedding as the gallery stores it: shape (512,), float32, Euclidean norm 1.
 
     Args:
-        embedding: 512 numbers, of any norm but zero.
+        embedding: 512 numbers that are not all zero.
 
     Raises:
-        EmbeddingError: another shape, NaN or infinite elements, or all zero.
+        EmbeddingError: the shape is another, a number is NaN or infinite, or all are zero.
 
     """
     given = np.asarray(embedding)
     engines_own = given.dtype == np.float32 and given.shape == (EMBEDDING_DIMENSION,)
-    # What engines give is of norm 1 already, as nearly as float32 can say.
+    # Engines return norm 1 already, within the precision of float32.
     if engines_own and abs(float(given.dot(given)) - 1) < _UNIT_TOLERANCE:
         return given
     (unit,) = unit_embeddings(given[np.newaxis])
@@ -57,14 +57,14 @@ def unit_embedding(embedding: Any) -> NDArray[np.float32]:
 
 
 def unit_embeddings(embeddings: Any, *, first_row: int = 0) -> NDArray[np.float32]:
-    """Embeddings as the gallery keeps them: shape (n, 512), float32, Euclidean norm 1 each.
+    """Return embeddings as the gallery stores them: shape (n, 512), float32, Euclidean norm 1 each.
 
     Args:
-        embeddings: shape (n, 512), numbers of any norm but zero.
-        first_row: the number of the first row, for the sentence of a refusal.
+        embeddings: shape (n, 512), numbers. No row is all zero.
+        first_row: the number of the first row, for the error message.
 
     Raises:
-        EmbeddingError: as for `unit_embedding`; the sentence gives the first row that is wrong.
+        EmbeddingError: as for `unit_embedding`. The message gives the first wrong row.
 
     """
     try:
@@ -72,7 +72,7 @@ def unit_embeddings(embeddings: Any, *, first_row: int = 0) -> NDArray[np.float3
     except (TypeError, ValueError) as error:
         raise EmbeddingError("An embedding must be 512 numbers.") from error
     if given.ndim != 2 or given.shape[1] != EMBEDDING_DIMENSION:
-        raise EmbeddingError(f"An embedding must be 512 numbers; this has shape {given.shape[1:]}.")
+        raise EmbeddingError(f"An embedding must be 512 numbers. This one has shape {given.shape[1:]}.")
     norms = np.sqrt(np.einsum("ij,ij->i", given, given))
     if ((norms > _SMALLEST_NORM) & (norms < 1 / _SMALLEST_NORM)).all():
         unit = np.empty(given.shape, np.float32)
@@ -82,23 +82,23 @@ def unit_embeddings(embeddings: Any, *, first_row: int = 0) -> NDArray[np.float3
 
 
 def _scaled_units(given: NDArray[np.float64], first_row: int) -> NDArray[np.float32]:
-    """The same for numbers of any size, and the refusal of what has no direction."""
-    # Scaled first, so that the norm of very large or very small numbers is still a number.
+    """Scale numbers of any size, or raise an error if a row has no direction."""
+    # Scaled first, so that the norm of very large or very small numbers is finite and not zero.
     largest = np.abs(given).max(axis=1, keepdims=True)
     wrong = np.flatnonzero(~np.isfinite(largest[:, 0]) | (largest[:, 0] == 0))
     if wrong.size:
         row = wrong[0]
-        fault = "is all zero and has no direction" if largest[row, 0] == 0 else "holds NaN or infinity"
+        fault = "is all zero" if largest[row, 0] == 0 else "holds NaN or infinity"
         raise EmbeddingError(
-            f"An embedding must be 512 finite numbers that are not all zero; row {first_row + row} {fault}."
+            f"An embedding must be 512 finite numbers that are not all zero. Row {first_row + row} {fault}."
         )
     scaled = given / largest
     unit: NDArray[np.float32] = (scaled / np.linalg.norm(scaled, axis=1, keepdims=True)).astype(np.float32)
     return unit
 
 
-def packed(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
-    """Rows of `ROW`.
+def pack_rows(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
+    """Pack rows of `ROW`.
 
     Args:
         user_ids: shape (n,), integers.
@@ -108,12 +108,12 @@ def packed(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
     return _filled(ROW, 2, user_ids, embeddings).tobytes()
 
 
-def packed_with_photos(user_ids: NDArray[Any], photo_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
-    """Rows of a user's id, a photo's, and an embedding.
+def pack_rows_with_photos(user_ids: NDArray[Any], photo_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
+    """Pack rows of a user's id, a photo's id and an embedding.
 
     Args:
         user_ids: shape (n,), integers.
-        photo_ids: shape (n,), integers; 0 for no photo, which is sent as NULL.
+        photo_ids: shape (n,), integers. 0 stands for no photo, and is sent as NULL.
         embeddings: shape (n, 512).
 
     """
@@ -134,21 +134,21 @@ def _without_photos(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> 
     return rows
 
 
-def unpacked(
+def unpack_rows(
     stream: Iterable[bytes | bytearray | memoryview],
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-    """User ids, shape (n,), and embeddings, shape (n, 512), some thousands of rows of `ROW` at a time.
+    """Yield user ids, shape (n,), and embeddings, shape (n, 512), for some thousand rows of `ROW` at a time.
 
     Args:
-        stream: what `COPY … TO STDOUT (FORMAT BINARY)` gives, row by row.
+        stream: the output of `COPY … TO STDOUT (FORMAT BINARY)`, row by row.
 
     """
     block: list[bytes] = []
     for data in stream:
-        # The first row comes with the format's header before it, and the end is a mark of its own.
+        # The first row comes after the header of the format. The end mark comes as a row of its own.
         if len(data) >= ROW.itemsize:
             block.append(bytes(data[-ROW.itemsize :]))
-        if len(block) == _TOGETHER:
+        if len(block) == _BATCH_ROWS:
             yield _columns(block)
             block = []
     if block:

@@ -124,7 +124,7 @@ def test_embeddings_are_unit_vectors() -> None:
     ("distance", "largest_error"), [(0.0, 1e-6), (0.3, 0.005), (0.5, 0.015), (0.6, 0.025), (0.8, 0.06), (1.2, 0.2)]
 )
 def test_similarity_is_the_kernel_of_the_distance(distance: float, largest_error: float) -> None:
-    """For 20,000 pairs in random directions; descriptors of different people are 0.8 apart on average."""
+    """For 20,000 pairs in random directions. Descriptors of different people are 0.8 apart on average."""
     generator = np.random.default_rng(1)
     one = generator.standard_normal((20_000, DESCRIPTOR_DIMENSION)) / 8
     direction = generator.standard_normal(one.shape)
@@ -280,7 +280,7 @@ def test_a_mirrored_photo_turns_the_other_way(engine: DlibEngine, portraits: lis
 
 
 def test_five_photos_a_person_identify_the_other_five(portraits: list[Portrait]) -> None:
-    """Measured: 49 of 50; in the photo that fails, another person's face is larger."""
+    """Measured: 49 of 50. In the photo that fails, another person's face is larger."""
     enrolled = [portrait for index, portrait in enumerate(portraits) if index % 10 < 5]
     probes = [portrait for index, portrait in enumerate(portraits) if index % 10 >= 5]
     gallery = np.array([portrait.face.embedding for portrait in enrolled])

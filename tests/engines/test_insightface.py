@@ -118,7 +118,7 @@ def test_the_same_as_insightface_itself(
     theirs.prepare(0, det_size=(640, 640))
     for pixels in [six_people, *(portrait.pixels for portrait in portraits[::10])]:
         with warnings.catch_warnings():
-            # insightface aligns with a function that scikit-image has deprecated; pgface does not call it.
+            # insightface aligns with a function that scikit-image has deprecated. pgface does not call it.
             warnings.filterwarnings("ignore", "`estimate` is deprecated", FutureWarning)
             expected = theirs.get(np.ascontiguousarray(pixels[:, :, ::-1]))
         ours = engine.detect_and_embed(pixels)

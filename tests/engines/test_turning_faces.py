@@ -28,7 +28,7 @@ def engine_of(name: str) -> Engine:
 
 
 def detected(engine: Engine, picture: RGBImage) -> Detection:
-    """The one face of a picture; it is not embedded."""
+    """The only face of a picture, without an embedding."""
     found: list[Detection] = []
 
     def remember(detections: Sequence[Detection]) -> Sequence[Detection]:

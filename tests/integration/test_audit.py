@@ -1,4 +1,4 @@
-"""`pgface audit-gallery` and what mends a gallery, on real photos."""
+"""`pgface audit-gallery` and the commands that fix a gallery, on real photos."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def untidy(gallery: Gallery, photos: Photos) -> Gallery:
     return gallery
 
 
-def test_an_untidy_gallery_is_mended_by_the_commands_it_is_told(run: Run, untidy: Gallery, tmp_path: Path) -> None:
+def test_the_commands_of_an_audit_fix_the_gallery(run: Run, untidy: Gallery, tmp_path: Path) -> None:
     found = json.loads(run("audit-gallery", "--json").stdout)
     same = {tuple(each["emails"]): each["command"] for each in found["same_person"]}
     assert set(same) == {("powell@example.org", "colin@example.org"), ("bush@example.org", "sharon@example.org")}

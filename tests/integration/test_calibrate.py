@@ -17,9 +17,9 @@ from psycopg import Connection, sql
 from pgface.database.pool import Database
 from pgface.errors import EvaluationError, GalleryError, ModelMismatchError
 from pgface.evaluation.calibrate import apply, propose
-from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.histogram import index_of
+from pgface.evaluation.pairwise import compare_all
 from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model, propose_calibration
 from pgface.gallery import Gallery
 from pgface.gallery.config import GalleryConfig, read_config
@@ -105,7 +105,7 @@ def test_what_is_proposed_is_set_and_explained(gallery: Gallery, embedded: Embed
         assert read_config(database).anchors == proposed.anchors
         now = replace(before, verify_threshold=verify.threshold, identify_threshold=identify.threshold)
         assert current([last, first], "verify", now) == first
-        assert current([last, first], "verify", before) is None  # somebody has set another since
+        assert current([last, first], "verify", before) is None  # another session has set another threshold since
         assert current([last, first], "identify", replace(now, weights_sha256="other")) is None
         now_set = f"{verify.threshold:g}"
         with pytest.raises(GalleryError, match=says.VERIFY_THRESHOLD_HAS_BEEN_CHANGED.pattern(threshold=now_set)):
@@ -121,7 +121,7 @@ def test_an_open_gallery_learns_of_new_thresholds(
     proposed = propose("ten people", embedded, gallery.config, fmr=None, fpir=1e-2, people_enrolled=10)
     with Database.open(gallery.settings) as database:
         apply(database, proposed)
-    monkeypatch.setattr("pgface.gallery.model._FRESH", 0.0)
+    monkeypatch.setattr("pgface.gallery.model._MAX_CONFIG_AGE", 0.0)
     assert gallery.identify(photos("Colin_Powell", 2)).threshold == proposed.changes[0].threshold
     assert proposed.anchors is not None
     assert gallery.confidence(0.25) == confidence(0.25, proposed.anchors)
@@ -146,7 +146,7 @@ def test_what_is_no_similarity_has_no_confidence(gallery: Gallery, connection: C
     assert connection.execute(f"SELECT similarity_confidence({similarity})".encode()).fetchone() == (None,)
 
 
-def test_functions_of_triggers_are_nobody_elses(connection: Connection) -> None:
+def test_only_triggers_call_their_functions(connection: Connection) -> None:
     row = connection.execute(
         "SELECT array_agg(proname ORDER BY proname) FROM pg_proc "
         "WHERE prosecdef AND pronamespace = quote_ident(current_schema())::regnamespace "
@@ -169,7 +169,7 @@ def test_another_model_empties_the_calibration(
     assert row == (0.7, 0.5)  # what is set together with the model stays
     assert connection.execute("SELECT count(*) FROM confidence_anchors").fetchone() == (0,)
     assert connection.execute("SELECT count(*) FROM calibrations").fetchone() == (2,)
-    monkeypatch.setattr("pgface.gallery.model._FRESH", 0.0)
+    monkeypatch.setattr("pgface.gallery.model._MAX_CONFIG_AGE", 0.0)
     with pytest.raises(ModelMismatchError, match=models.GALLERY_WAS_BOUND_TO_ANOTHER_MODEL.pattern()):
         gallery.identify_embedding(np.ones(512))
 
@@ -190,9 +190,7 @@ def test_too_little_to_tell(gallery: Gallery, faces_dir: Path, photos: Photos) -
         proposed(None, fmr=1e-2)
 
 
-def test_a_threshold_at_which_nobody_is_found_is_not_set(
-    run: Run, gallery: Gallery, faces_dir: Path, tmp_path: Path
-) -> None:
+def test_a_threshold_that_finds_no_one_is_not_set(run: Run, gallery: Gallery, faces_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "people"
     shutil.copytree(faces_dir, folder)
     for number in range(1, 6):  # half of a person under another name

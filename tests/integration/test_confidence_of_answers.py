@@ -45,7 +45,7 @@ def test_a_match_carries_its_confidence_and_a_stranger_has_none(enrolled: Galler
     assert enrolled.confidence(float("nan")) is None
 
 
-def test_below_the_gallerys_own_threshold_nobody_looks_confident(enrolled: Gallery, photos: Photos) -> None:
+def test_there_is_no_confidence_below_the_gallerys_own_threshold(enrolled: Gallery, photos: Photos) -> None:
     stranger = photos(BUSH, 1)
     asked = enrolled.identify(stranger, threshold=-1)
     assert asked.gallery_threshold == enrolled.config.identify_threshold

@@ -20,7 +20,7 @@ EMAIL, OTHER = "ada@example.org", "five other plain words here"
 STRANGER = Client(address="198.51.100.1")
 
 
-def test_nobody_learns_who_else_is_in_the_gallery(api: Served, photos: Photos) -> None:
+def test_users_do_not_learn_who_else_is_in_the_gallery(api: Served, photos: Photos) -> None:
     """A face that is enrolled under another account, and one that is not, look the same by every door."""
     api.owner.enroll(photos("Colin_Powell", 1), "colin@example.org")
     seen = []
@@ -119,7 +119,7 @@ def test_an_administrator_accepts_by_page_and_command(api: Served, photos: Photo
     assert api.gallery.contested_faces() == []
 
 
-def test_where_a_face_alone_logs_in_nobody_enrolls_for_themselves(
+def test_users_cannot_enroll_themselves_if_a_face_alone_logs_in(
     api: Served, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = api.person()

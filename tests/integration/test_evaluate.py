@@ -63,7 +63,7 @@ def test_the_largest_face_can_be_taken(run: Run, people: Path, insightface_pack:
     assert figures(run, people, "--model", insightface_pack, "--faces", "largest")["failure_to_enroll"]["photos"] == 0
 
 
-def test_embeddings_are_remembered_until_they_are_forgotten(
+def test_embeddings_are_cached_until_they_are_deleted(
     run: Run, people: Path, insightface_pack: Path, settings: Settings
 ) -> None:
     first = figures(run, people, "--model", insightface_pack)
@@ -163,7 +163,7 @@ def test_groups_are_drawn_under_the_names_that_they_have(
 
 @pytest.fixture
 def enrolled(gallery: Gallery, photos: Photos) -> Gallery:
-    """Three people with two photos each and one with one, of which one photo is somebody else's."""
+    """Three people with two photos each and one with one. One photo shows another person."""
     for person, numbers in {"Ariel_Sharon": (1, 2), "Colin_Powell": (1, 2), "Tony_Blair": (1, 2)}.items():
         for number in numbers:
             gallery.enroll(photos(person, number), f"{person}@example.org", face="largest")
@@ -186,7 +186,7 @@ def test_the_gallery_itself(run: Run, enrolled: Gallery, tmp_path: Path) -> None
     assert "Tony_Blair_0003.jpg" in page
 
 
-def test_a_gallery_of_nobody(run: Run, gallery: Gallery) -> None:
+def test_an_empty_gallery(run: Run, gallery: Gallery) -> None:
     assert gallery.users() == []
     assert says.NOBODY_IS_ENROLLED_YET in run("evaluate", code=1).stderr
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from pgface.settings import Settings
-from pgface.system.file_systems import first_text
+from pgface.system.file_systems import write_once
 from support.commands import Run, environment_of, process_runner, without_settings
 from support.photos import Photos
 from support.sentences import database as says
@@ -67,7 +67,7 @@ except PgfaceError as error:
 
 @pytest.fixture
 def use(settings: Settings, insightface_pack: Path, photos: Photos, tmp_path: Path) -> Callable[..., str]:
-    """Makes a gallery, enrolls, evaluates and writes an archive in a process of its own; returns its last words."""
+    """Make a gallery, enroll, evaluate and write an archive in another process. Return its last output."""
     people = tmp_path / "people"
     for person in ("Colin_Powell", "George_W_Bush"):
         (people / person).mkdir(parents=True)
@@ -129,7 +129,7 @@ def test_of_processes_at_once_the_first_ones_text_holds(tmp_path: Path) -> None:
         for number in range(20):
             file = tmp_path / str(number) / "folder-id"
             file.parent.mkdir()
-            texts = list(pool.map(lambda _, file=file: first_text(file, uuid4().hex), range(16)))
+            texts = list(pool.map(lambda _, file=file: write_once(file, uuid4().hex), range(16)))
             assert len(set(texts)) == 1
             assert file.read_text(encoding="utf-8") == texts[0]
             assert os.listdir(file.parent) == ["folder-id"]
@@ -140,7 +140,7 @@ def test_what_a_killed_process_left_is_finished(tmp_path: Path) -> None:
     file = tmp_path / "folder-id"
     (tmp_path / "folder-id-first").mkdir()
     (tmp_path / "folder-id-first" / "folder-id").write_text("of the killed one", encoding="utf-8")
-    assert first_text(file, "mine") == "of the killed one"
+    assert write_once(file, "mine") == "of the killed one"
     assert os.listdir(tmp_path) == ["folder-id"]
 
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def people(faces_dir: Path, tmp_path: Path) -> Path:
-    """A folder with three photos each of four people, of whom one photo shows another person as well."""
+    """A folder with three photos of each of four people. One photo shows another person as well."""
     folder = tmp_path / "people"
     for person in ("Colin_Powell", "George_W_Bush", "Gerhard_Schroeder", "Tony_Blair"):
         (folder / person).mkdir(parents=True)
@@ -214,7 +214,7 @@ def test_an_existing_user_is_found_by_email_whatever_its_case(gallery: Gallery, 
 def test_a_database_that_goes_away_loses_nothing_that_was_committed(
     gallery: Gallery, settings: Settings, people: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgface.gallery.enroll_folder.BATCH", 4)
+    monkeypatch.setattr("pgface.gallery.enroll_folder.BATCH_PHOTOS", 4)
     assert settings.database_url is not None
     url = settings.database_url.get_secret_value()
     name = str(conninfo_to_dict(url)["dbname"])

@@ -1,4 +1,4 @@
-"""Enroll, identify, verify and erase real faces."""
+"""Enroll, identify, verify and delete real faces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pgface import Gallery, Settings, people
+from pgface import Gallery, Settings
 from pgface.database.sql import queries
 from pgface.errors import (
     DuplicateEmailError,
@@ -36,6 +36,7 @@ from pgface.errors import (
 )
 from pgface.faces import load_engine
 from pgface.gallery.photos import PhotoBatch
+from pgface.gallery.users import add_user
 from support.databases import Databases, Template
 from support.galleries import contents, in_both_schemas, one_value
 from support.hostile_defaults import OF_THE_ENVIRONMENT, make_hostile
@@ -51,7 +52,7 @@ SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
 def database_url(
     request: pytest.FixtureRequest, databases: Databases, template: Template | None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """Everything here works whatever the database, the role and the environment have as defaults."""
+    """All tests pass with any defaults of the database, the role and the environment."""
     url = databases.create(template)
     with monkeypatch.context() as environment:
         if request.param == "hostile defaults":
@@ -209,7 +210,7 @@ def test_only_the_crop_is_kept(gallery: Gallery, photos: Photos) -> None:
 
 
 @in_both_schemas
-def test_an_erased_user_leaves_nothing(gallery: Gallery, photos: Photos) -> None:
+def test_a_deleted_user_leaves_nothing(gallery: Gallery, photos: Photos) -> None:
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
     gallery.enroll(photos(SCHROEDER, 2), "gerhard@example.org")
     kept = gallery.enroll(photos(BUSH, 1), "george@example.org").user
@@ -229,7 +230,7 @@ def test_an_erased_user_leaves_nothing(gallery: Gallery, photos: Photos) -> None
 
 
 @in_both_schemas
-def test_an_erased_photo_takes_its_face_along(gallery: Gallery, photos: Photos) -> None:
+def test_deleting_a_photo_deletes_its_face(gallery: Gallery, photos: Photos) -> None:
     first = gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
     gallery.enroll(photos(SCHROEDER, 2), "gerhard@example.org")
     file = gallery.photo_file(gallery.photos()[0])
@@ -253,7 +254,7 @@ def test_what_a_crash_left_is_set_right_at_the_next_start(
     first.rename(incoming / first.name)  # committed, and never moved
     outside = tmp_path / "outside.txt"
     outside.write_text("not ours")
-    with gallery.database.transaction() as connection:  # deleted by somebody's SQL
+    with gallery.database.transaction() as connection:  # deleted by SQL of another program
         connection.execute("DELETE FROM users WHERE email = 'george@example.org'")
         own = "/".join(photo_path(gallery).split("/")[:2])
         for filepath in (str(outside), f"{own}/../../../outside.txt", f"{own}/incoming", f"{own}/../x.jpg"):
@@ -291,7 +292,7 @@ def test_only_the_machine_that_has_a_crop_forgets_to_remove_it(
     assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
 
 
-def test_a_crop_that_is_erased_before_it_is_in_its_place_goes_too(
+def test_a_crop_that_is_deleted_before_it_is_in_its_place_is_gone(
     gallery: Gallery, settings: Settings, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish = PhotoBatch.publish
@@ -315,7 +316,7 @@ def test_a_crop_goes_however_its_row_goes(gallery: Gallery, settings: Settings, 
     assert list(settings.photos_dir.rglob("*.jpg")) == []
 
 
-def test_a_file_that_cannot_be_removed_keeps_nobody_out(
+def test_a_file_that_cannot_be_deleted_does_not_stop_the_gallery(
     gallery: Gallery, settings: Settings, photos: Photos, caplog: pytest.LogCaptureFixture
 ) -> None:
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
@@ -627,7 +628,7 @@ def while_added_elsewhere(gallery: Gallery, email: str, call: Callable[[], Resul
         "WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'transactionid'"
     )
     with ThreadPoolExecutor(1) as thread, gallery.database.transaction() as connection:
-        people.add_user(connection, email, "Added elsewhere")
+        add_user(connection, email, "Added elsewhere")
         future = thread.submit(call)
         deadline = time.monotonic() + 60
         while not one_value(gallery, waiting):

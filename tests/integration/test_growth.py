@@ -1,4 +1,4 @@
-"""Accounts that one program makes, addresses that nobody has, and clients that claim to be many."""
+"""Accounts made by one program, addresses without an owner, and clients that claim to be many."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_one_address_cannot_register_without_end(gallery: Gallery) -> None:
     accounts.register("neighbour@example.org", PASSWORD, client=Client(address="192.0.2.8"))
 
 
-def test_the_address_of_somebody_without_mail_cannot_be_taken_over(gallery: Gallery, tmp_path: Path) -> None:
+def test_the_address_of_a_user_without_mail_cannot_be_taken_over(gallery: Gallery, tmp_path: Path) -> None:
     assert tmp_path
     invented = person_of("Mae Jemison").email
     for email in (invented, invented.upper(), "anybody@something.invalid"):

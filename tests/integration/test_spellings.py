@@ -1,4 +1,4 @@
-"""One visible e-mail is one user, at every door, whatever form its letters have."""
+"""One visible e-mail is one user, by every way in and in every form of its letters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_user_is_found_however_the_email_is_written(gallery: Gallery, photos: 
     assert len(gallery.users()) == 1
 
 
-def test_whoever_registers_logs_in_from_another_keyboard(gallery: Gallery) -> None:
+def test_a_user_can_log_in_from_another_keyboard(gallery: Gallery) -> None:
     accounts = Accounts(gallery)
     user = accounts.register(DECOMPOSED, PASSWORD)
     assert user.email == COMPOSED

@@ -30,7 +30,7 @@ Change = Callable[[dict[str, Any]], Any]
 @pytest.fixture
 def filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Three people with 600 embeddings, of which some have another norm than 1, and somebody without any."""
-    monkeypatch.setattr(vectors, "_TOGETHER", 100)  # so that there are several blocks
+    monkeypatch.setattr(vectors, "_BATCH_ROWS", 100)  # so that there are several blocks
     with Gallery.create(settings, model="dlib") as gallery:
         ids = [gallery.add_user(f"p{number}@example.org", f"Person «{number}»").id for number in range(4)]
         gallery.load_embeddings(np.array(ids)[np.arange(600) % 3], some_vectors(600))

@@ -1,4 +1,4 @@
-"""Users by their names, also as a folder has them; and names alike by every way into a gallery."""
+"""Users by their names, also as a folder has them. Names are equal by every way into a gallery."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_names_of_an_old_installation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("destination", ["export", "export.parquet"])
 def test_names_of_an_export(settings: Settings, tmp_path: Path, destination: str) -> None:
-    """What other programs wrote into the table by SQL is cleaned as it comes into another gallery, or refused."""
+    """Values that other programs wrote into the table by SQL are cleaned or refused at an import."""
     with Gallery.create(settings, model="dlib") as gallery, gallery.database.transaction() as connection:
         for number, name in enumerate(GOOD):
             ((user_id,),) = connection.execute(

@@ -1,4 +1,4 @@
-"""The face that is meant, by every door: beside larger ones at the edge, and before smaller ones in the background."""
+"""The choice of a face, by every way in: with larger faces at the edge, and smaller ones in the background."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def lfw_list(to: Path, *, numbers: range) -> None:
 
 @pytest.fixture
 def with_bystanders(photos: Photos, tmp_path: Path) -> Path:
-    """Five photos each of two people, as LFW names them; in two of each a larger face is at the edge."""
+    """Five photos of each of two people, named as in LFW. Two of each have a larger face at the edge."""
     folder = tmp_path / "lfw"
     for person, bystander in (("Colin_Powell", "Jacques_Chirac"), ("George_W_Bush", "Gerhard_Schroeder")):
         (folder / person).mkdir(parents=True)

@@ -227,8 +227,8 @@ def _hash_passwords(hash_parameters: dict[str, Any], monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def short_courses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logins by face of two turns, one to each side: these take a second, and work as others do."""
-    monkeypatch.setattr(head_turns, "COUNTS", (2,))
-    monkeypatch.setattr(head_turns, "HOLDS", (2,))
+    monkeypatch.setattr(head_turns, "TURN_COUNTS", (2,))
+    monkeypatch.setattr(head_turns, "HOLD_FRAMES", (2,))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Faces are cut out upright, whatever their place, size and turn in the photo."""
+"""Faces are cut out upright, at any place, size and angle in the photo."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_coincident_landmarks() -> None:
 
 
 def test_no_pixel_of_a_large_face_is_skipped() -> None:
-    """A fine chequered pattern becomes grey; sampling single pixels would make stripes."""
+    """A fine chequered pattern becomes grey. Sampling single pixels would make stripes."""
     rows, columns = np.mgrid[:2_000, :2_000]
     chequered = np.repeat((255 * ((rows + columns) % 2)).astype(np.uint8)[:, :, None], 3, axis=2)
     crop = aligned_crop(chequered, landmarks(1_000, 920, 300, 10))

@@ -1,4 +1,4 @@
-"""Names on annotated pictures: in any script, whole, inside the picture, and beside each other."""
+"""Names on annotated pictures: in any script, complete, inside the picture, and without overlap."""
 
 from __future__ import annotations
 
@@ -120,9 +120,9 @@ def test_a_font_of_last_resort_is_none(tmp_path: Path) -> None:
     file = Path(matplotlib.get_data_path(), "fonts", "ttf", "LastResortHE-Regular.ttf")
     if not file.is_file():
         pytest.skip("this matplotlib brings none")
-    assert fonts._opened(file, 20) is None
+    assert fonts._open_font(file, 20) is None
     (tmp_path / "damaged.ttf").write_bytes(b"\0\1\0\0" + bytes(40))
-    assert fonts._opened(tmp_path / "damaged.ttf", 20) is None
+    assert fonts._open_font(tmp_path / "damaged.ttf", 20) is None
 
 
 LONG = "Maximiliana Anastasia Featherstonehaugh-Cholmondeley von Hohenzollern"

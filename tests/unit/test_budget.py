@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pgface.faces.decoding.budget import MOST_OVERTAKEN, ByteBudget
+from pgface.faces.decoding.budget import MAX_OVERTAKING, ByteBudget
 from support.sentences import photos as says
 
 SOON = 10.0
@@ -87,7 +87,7 @@ def test_small_shares_overtake_a_large_one_and_not_for_ever() -> None:
         with held_elsewhere(budget, 50, 100):
             large = pool.submit(take, budget, 100, 100)
             waits(budget, 1)
-            for _ in range(MOST_OVERTAKEN):
+            for _ in range(MAX_OVERTAKING):
                 take(budget, 10, 100)
             small = pool.submit(take, budget, 10, 100)
             waits(budget, 2)

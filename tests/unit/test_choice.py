@@ -57,7 +57,7 @@ def test_central_is_insightfaces_own_choice() -> None:
 
 
 @pytest.mark.parametrize("which", ["only", "largest", "central"])
-def test_a_photo_without_a_face_is_refused_whichever_is_meant(which: WhichFace) -> None:
+def test_a_photo_without_a_face_is_refused_for_every_choice(which: WhichFace) -> None:
     with pytest.raises(NoFaceError):
         one_face("a.jpg", which)([])
     with pytest.raises(NoFaceError):

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
 DOCKERFILES = ("Dockerfile", "deploy/pgbouncer/Dockerfile")
 
-# These follow from the embedded server being nobody's but its user's, on a file system that is known.
+# These follow from the embedded server: only its user can reach it, and its file system is known.
 ONLY_EMBEDDED = {
     "listen_addresses",
     "port",
@@ -163,7 +163,7 @@ def test_what_is_built_here_may_do_little(compose: Any, name: str) -> None:
     assert re.search(r"^HEALTHCHECK ", final, flags=re.MULTILINE)
 
 
-def test_containers_run_as_the_user_whom_the_secrets_are_made_for(compose: Any) -> None:
+def test_containers_run_as_the_owner_of_the_secrets(compose: Any) -> None:
     services = compose["services"]
     for name in ("pgface", "pgbouncer"):
         assert services[name]["user"] == f"${{PGFACE_UID:-{CONTAINER_ID}}}:${{PGFACE_GID:-{CONTAINER_ID}}}"
@@ -207,7 +207,7 @@ def test_the_web_service_starts_by_itself_is_watched_and_ends_in_peace(compose: 
     assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert service["restart"] == "unless-stopped"
     assert int(service["stop_grace_period"].removesuffix("s")) > Settings().shutdown_timeout
-    # A command beside it, `docker compose run --rm pgface status`, must not find its name or its port taken.
+    # Another command, `docker compose run --rm pgface status`, must not find its name or its port taken.
     assert "container_name" not in service
 
 

@@ -1,4 +1,4 @@
-"""Whatever a file's samples are: they come out as the scene that they mean, or are refused with the reason."""
+"""Samples of every kind come out as the scene that they mean, or are refused with the reason."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ ALWAYS_RIGHT = {
 ONLY_PLAIN = {"luminance and less colour", "luminance of video"}
 """Compressed, libtiff reads these as their tags say, and the samples here are another picture then."""
 NEVER = {"signed", "float", "other inks", "photometric", *ONLY_PLAIN}
-"""What is refused in every layout: its range, or its meaning, is not known."""
+"""These are refused in every layout, because their range or their meaning is unknown."""
 
 
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])

@@ -1,4 +1,4 @@
-"""What an audit finds in a gallery, beside what was put there, and beside comparing everything at once."""
+"""The findings of an audit, compared with what the test put there, and with a comparison of all at once."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_one_person_under_two_names() -> None:
     assert [single.face.user_id for single in found.single] == [40]
 
 
-def test_a_photo_of_somebody_else() -> None:
+def test_a_photo_of_another_person() -> None:
     embeddings, users = people([4, 4, 4])
     users[0] = users[4]  # a photo of u10 is enrolled for u11
     order = np.argsort(users, kind="stable")
@@ -129,8 +129,8 @@ def test_of_what_is_not_known_nothing_is_said() -> None:
 
 
 def test_blocks_find_what_comparing_everything_at_once_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgface.evaluation.audit._BLOCK", 7)
-    monkeypatch.setattr("pgface.evaluation.audit._AT_ONCE", 100)
+    monkeypatch.setattr("pgface.evaluation.audit._BLOCK_ROWS", 7)
+    monkeypatch.setattr("pgface.evaluation.audit._PRODUCT_SIZE", 100)
     embeddings, users = people([1, 2, 3, 9, 20, 4], noise=2.5)
     found = audit(gallery(embeddings, users), verify_threshold=0.2, identify_threshold=0.05)
     similarities = embeddings @ embeddings.T
@@ -157,8 +157,8 @@ def test_blocks_find_what_comparing_everything_at_once_finds(monkeypatch: pytest
 
 
 def test_only_the_most_similar_users_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgface.evaluation.audit._KEPT", 5)
-    monkeypatch.setattr("pgface.evaluation.audit._BLOCK", 7)
+    monkeypatch.setattr("pgface.evaluation.audit._MOST_PAIRS", 5)
+    monkeypatch.setattr("pgface.evaluation.audit._BLOCK_ROWS", 7)
     embeddings, users = people([2] * 20)
     found = audit(gallery(embeddings, users), verify_threshold=0.3, identify_threshold=-1)
     similarities = embeddings @ embeddings.T

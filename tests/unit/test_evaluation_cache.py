@@ -1,4 +1,4 @@
-"""Embeddings that are remembered by the hash of their photo."""
+"""The cache of embeddings by the hash of their photo."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from pgface.errors import LowQualityError, NoFaceError, PhotoError, SeveralFacesError, StorageError, WorkerEndedError
-from pgface.evaluation.cache import KEPT_DAYS, EmbeddingCache, forget
+from pgface.evaluation.cache import KEPT_DAYS, EmbeddingCache, delete_cache
 from support.sentences import evaluation as says
 
 EMBEDDING = np.full(512, 512**-0.5, np.float32)
 
 
-def test_an_embedding_is_remembered_for_the_way_it_was_made(tmp_path: Path) -> None:
+def test_an_embedding_is_cached_for_the_way_it_was_made(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path / "evaluated", ("model", "only"))
     assert cache.get("ab" * 32, "a.jpg") is None
     cache.put("ab" * 32, "a.jpg", EMBEDDING)
@@ -26,7 +26,7 @@ def test_an_embedding_is_remembered_for_the_way_it_was_made(tmp_path: Path) -> N
     assert EmbeddingCache(tmp_path / "evaluated", ("other model", "only")).get("ab" * 32, "a.jpg") is None
 
 
-def test_a_refusal_is_remembered_under_the_name_that_the_photo_has_then(tmp_path: Path) -> None:
+def test_an_error_is_returned_with_the_present_name_of_the_photo(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path, "model")
     cache.put("cd" * 32, "a.jpg", NoFaceError("a.jpg: no face was found."))
     found = cache.get("cd" * 32, "b.jpg")
@@ -34,7 +34,7 @@ def test_a_refusal_is_remembered_under_the_name_that_the_photo_has_then(tmp_path
     assert str(found) == "b.jpg: no face was found."
 
 
-def test_what_has_nothing_to_do_with_the_photo_is_not_remembered(tmp_path: Path) -> None:
+def test_errors_of_the_machine_are_not_cached(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path, "model")
     cache.put("cd" * 32, "a.jpg", WorkerEndedError())
     assert cache.get("cd" * 32, "a.jpg") is None
@@ -44,7 +44,7 @@ def test_what_has_nothing_to_do_with_the_photo_is_not_remembered(tmp_path: Path)
     "damage",
     [b"", b"{", b"[]", b'{"error": "WorkerEndedError", "reason": ""}', b'{"error": "os", "reason": ""}', bytes(2048)],
 )
-def test_what_is_damaged_is_made_anew(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_entry_is_ignored(tmp_path: Path, damage: bytes) -> None:
     cache = EmbeddingCache(tmp_path, "model")
     cache.put("ef" * 32, "a.jpg", EMBEDDING)
     (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
@@ -58,7 +58,7 @@ def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
     assert modes == {0}
 
 
-def test_what_was_not_needed_for_long_is_removed(tmp_path: Path) -> None:
+def test_old_entries_are_deleted(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path, "model")
     for name in ("old", "used", "new"):
         cache.put(name, "a.jpg", EMBEDDING)
@@ -71,11 +71,11 @@ def test_what_was_not_needed_for_long_is_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["new", "used"]
 
 
-def test_everything_can_be_forgotten(tmp_path: Path) -> None:
+def test_the_cache_can_be_deleted(tmp_path: Path) -> None:
     EmbeddingCache(tmp_path / "evaluated", "model").put("ab" * 32, "a.jpg", EMBEDDING)
-    forget(tmp_path / "evaluated")
+    delete_cache(tmp_path / "evaluated")
     assert not (tmp_path / "evaluated").exists()
-    forget(tmp_path / "evaluated")
+    delete_cache(tmp_path / "evaluated")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         EmbeddingCache(tmp_path / "evaluated", "model")
 
 
-def test_only_what_was_said_of_the_face_is_remembered(tmp_path: Path) -> None:
+def test_only_errors_of_the_face_are_cached(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path, "model")
     for kind in PhotoError.__subclasses__():
         cache.put(kind.__name__, "a.jpg", kind("a.jpg: why."))

@@ -1,4 +1,4 @@
-"""Thresholds for rare errors, beside distributions whose tail is known."""
+"""Thresholds for rare errors, on distributions with a known tail."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Replicates
-from pgface.evaluation.comparisons import compare_all
-from pgface.evaluation.extreme_value import REACH, NonMatedTrials, _widening
+from pgface.evaluation.extreme_value import TAIL_REACH, NonMatedTrials, _widening
 from pgface.evaluation.histogram import ScoreHistogram
+from pgface.evaluation.pairwise import compare_all
 from pgface.thresholds import Tail, fpir_of, rate_of_each
 from support.evaluated_people import photos
 from support.sentences import evaluation as says
@@ -105,7 +105,7 @@ def test_few_people_make_the_safe_threshold_higher() -> None:
 
 def test_beyond_their_reach_the_trials_say_nothing() -> None:
     few = trials(exponential(2_000, 4))
-    least = 30 / 2_000 / REACH
+    least = 30 / 2_000 / TAIL_REACH
     few.estimate(least * 1.01)
     too_few = says.COMPARISONS_DO_NOT_TELL_OF_SUCH_AN_ERROR
     too_rare = too_few.pattern(comparisons="2,000", wanted="6,734")

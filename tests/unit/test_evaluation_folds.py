@@ -1,4 +1,4 @@
-"""Accuracy over folds, beside a hand-worked case and beside scikit-learn's way."""
+"""Accuracy over folds, compared with a case worked by hand and with scikit-learn."""
 
 from __future__ import annotations
 

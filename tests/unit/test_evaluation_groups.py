@@ -1,4 +1,4 @@
-"""The rates of groups, beside counting."""
+"""The rates of groups, compared with counting."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pgface.errors import EvaluationError
-from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.embeddings import EmbeddedPhotos, Refusal
 from pgface.evaluation.groups import Attributes, check_attributes, differentials, group_rates, read_attributes
+from pgface.evaluation.pairwise import compare_all
 from pgface.evaluation.photos import LabelledPhoto
 from support.evaluated_people import photos
 from support.sentences import evaluation as says
@@ -79,7 +79,7 @@ def test_a_group_without_errors_gives_no_ratio() -> None:
     }
 
 
-def test_a_group_in_which_nobody_can_be_compared_has_no_one_to_one_rates() -> None:
+def test_a_group_without_pairs_has_no_one_to_one_rates() -> None:
     embedded = people([2, 2, 2, 1], 0.5)
     attributes = Attributes("person", ("letter",), {"p0": ("a",), "p3": ("b",)})
     compared = compare_all(embedded.embeddings, embedded.owners)
@@ -104,7 +104,7 @@ def test_a_group_without_a_usable_face_is_not_left_out() -> None:
         assert group.in_use is None
 
 
-def test_a_photo_that_fails_for_one_camera_is_a_miss_of_somebody_enrolled_by_another() -> None:
+def test_a_photo_without_a_face_is_a_miss_of_a_person_enrolled_by_another_camera() -> None:
     embedded = people([3, 3, 3], 0.5, refused=["p0"])
     values = {"p0/no.jpg": ("gate",), "p1/3.jpg": ("gate",)}
     compared = compare_all(embedded.embeddings, embedded.owners)

@@ -1,4 +1,4 @@
-"""The rates of 1:N, beside counting."""
+"""The rates of 1:N, compared with counting."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pgface.evaluation.bootstrap import Replicates
-from pgface.evaluation.comparisons import compare_all
 from pgface.evaluation.histogram import index_of
 from pgface.evaluation.identification import identification, search_point
+from pgface.evaluation.pairwise import compare_all
 from support.evaluated_people import photos
 
 
@@ -32,7 +32,7 @@ def test_rates_are_those_that_counting_gives() -> None:
         assert rates.fnir[place] == pytest.approx(1 - right.sum() / 126, abs=0.009)
     assert rates.cumulative_match[0] == pytest.approx((mated & (own > others)).sum() / 126, abs=0.009)
     assert (np.diff(rates.cumulative_match) >= 0).all()
-    assert rates.cumulative_match[-1] <= 120 / 126  # of a photo without a face nobody is found
+    assert rates.cumulative_match[-1] <= 120 / 126  # a photo without a face finds no one
 
 
 def test_intervals_at_a_threshold() -> None:
@@ -54,7 +54,7 @@ def test_intervals_of_the_cumulative_match_are_of_people() -> None:
     assert lows[0] < lows[-1]
 
 
-def test_where_everybody_is_found_the_rule_of_three_says_how_few_it_may_be() -> None:
+def test_if_all_are_found_the_rule_of_three_gives_the_lower_limit() -> None:
     rates = identification(compare_all(*photos([3] * 30, noise=0.3)), Replicates.draw(30, count=50))
     assert rates.cumulative_match[0] == 1
     assert [*rates.cumulative_match_intervals[0]] == [1 - 3 / 30, 1]

@@ -1,4 +1,4 @@
-"""The rates of 1:1, beside scikit-learn's, by hand, and their intervals beside simulation."""
+"""The rates of 1:1, compared with scikit-learn and a case by hand, and their intervals, compared with a simulation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import Comparisons, compare_all
 from pgface.evaluation.histogram import index_of
+from pgface.evaluation.pairwise import Comparisons, compare_all
 from pgface.evaluation.verification import operating_points, verification
 from support.evaluated_people import photos
 
@@ -38,7 +38,7 @@ def test_rates_are_those_of_scikit_learn() -> None:
 
 
 def test_a_case_worked_by_hand() -> None:
-    # Two people with two photos each, in a plane; angles in degrees.
+    # Two people with two photos each, in a plane. Angles are in degrees.
     angles = np.radians([0, 40, 60, 130])
     embeddings = np.zeros((4, 512), dtype=np.float32)
     embeddings[:, 0], embeddings[:, 1] = np.cos(angles), np.sin(angles)
@@ -48,7 +48,7 @@ def test_a_case_worked_by_hand() -> None:
     assert found.fmr[[index_of(t) for t in (-0.7, -0.5, 0.1, 0.6, 0.94)]].tolist() == [1, 0.75, 0.5, 0.25, 0]
     assert found.fnmr[[index_of(t) for t in (0.3, 0.4, 0.8)]].tolist() == [0, 0.5, 1]
     assert found.area_under_curve == 5 / 8  # 0.7660 is above three of the four, 0.3420 above two
-    assert found.best_accuracy == 0.75  # at 0.3420: nobody missed, two of four matched
+    assert found.best_accuracy == 0.75  # at 0.3420: no mated pair missed, two of four non-mated pairs match
     assert found.equal_error_rate == 0.5
 
 
@@ -106,7 +106,7 @@ def test_intervals_hold_the_true_rate_as_often_as_they_say() -> None:
         fnmr = found["FNMR"][0]
         half = 1.96 * np.sqrt(fnmr * (1 - fnmr) / compared.mated.total)
         naive += abs(fnmr - true["FNMR"][0]) <= half
-    # 95 % is promised; with 40 people a bootstrap gives 86 to 94 %. As if pairs were independent: far less.
+    # 95 % is promised, and a bootstrap gives 86 to 94 % with 40 people. With independent pairs, it would be far less.
     assert {name: count / runs > 0.82 for name, count in held.items()} == dict.fromkeys(held, True)
     assert naive < held["FNMR"]
 

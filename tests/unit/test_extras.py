@@ -85,7 +85,7 @@ def test_what_cannot_be_read_is_as_from_an_index(monkeypatch: pytest.MonkeyPatch
 
 
 def test_pip_takes_the_command() -> None:
-    """pip resolves what the hint of this very installation names, and finds the extra; nothing is installed."""
+    """pip resolves the hint of this installation, and finds the extra. It installs nothing."""
     command = shlex.split(how_to_install("server").strip("`"))
     assert command[:2] == ["pip", "install"]
     offline = ["--dry-run", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]

@@ -27,7 +27,7 @@ from pgface.faces.liveness.motion import (
     face_patch,
     require_head,
 )
-from pgface.faces.liveness.relief import AXES, Relief, face_depth, grid, relief_of
+from pgface.faces.liveness.relief import RULING_ANGLES, Relief, face_depth, grid, relief_of
 from pgface.faces.quality import describe
 from support.sentences import accounts as says
 
@@ -226,7 +226,7 @@ def test_the_depth_of_a_face_agrees_with_itself_and_with_no_paper() -> None:
     assert itself.beyond_paper > LEAST_RELIEF / 2
     assert relief_of(-face_depth(x, y), EVERYWHERE).depth_correlation == pytest.approx(-1)
     assert relief_of(np.zeros(len(x)), EVERYWHERE) == Relief(0, 0)
-    for axis in AXES:
+    for axis in RULING_ANGLES:
         sideways, _ = bent(x, y, TURN, axis=axis)
         assert relief_of(sideways, EVERYWHERE).beyond_paper < LEAST_RELIEF / 2, math.degrees(axis)
 

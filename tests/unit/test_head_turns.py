@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pgface.faces.liveness.head_turns import COUNTS, HOLDS, Step, draw_course, orders
+from pgface.faces.liveness.head_turns import HOLD_FRAMES, TURN_COUNTS, Step, draw_course, orders
 
 LEAST_COURSES = 10_000
 
@@ -21,9 +21,9 @@ def test_every_order_has_both_sides(looks_up: bool, of_three: int, of_four: int)
 
 @pytest.mark.parametrize("looks_up", [True, False])
 def test_no_course_is_likelier_than_one_in_ten_thousand(looks_up: bool) -> None:
-    for count in COUNTS:
-        equally_likely = len(orders(count, looks_up=looks_up)) * len(HOLDS) ** (2 * count + 1)
-        assert len(COUNTS) * equally_likely >= LEAST_COURSES
+    for count in TURN_COUNTS:
+        equally_likely = len(orders(count, looks_up=looks_up)) * len(HOLD_FRAMES) ** (2 * count + 1)
+        assert len(TURN_COUNTS) * equally_likely >= LEAST_COURSES
 
 
 @pytest.mark.parametrize("looks_up", [True, False])
@@ -33,7 +33,7 @@ def test_courses_go_through_the_middle_and_are_drawn_evenly(looks_up: bool) -> N
     for course in drawn:
         assert {step.pose for step in course[::2]} == {"centre"}
         assert tuple(step.pose for step in course[1::2]) in orders(len(course) // 2, looks_up=looks_up)
-        assert all(isinstance(step, Step) and step.hold in HOLDS for step in course)
+        assert all(isinstance(step, Step) and step.hold in HOLD_FRAMES for step in course)
     first_turns = Counter(course[1].pose for course in drawn)
     assert set(first_turns) == ({"left", "right", "up"} if looks_up else {"left", "right"})
     assert abs(first_turns["left"] - first_turns["right"]) < 250

@@ -79,7 +79,7 @@ def test_search_turned_maps_back_too() -> None:
 
 @pytest.mark.parametrize("scale", [1, 40])
 def test_a_face_that_fills_the_frame_is_found_with_a_border(scale: int) -> None:
-    """The picture is also reduced when it is large; the box is in its own pixels all the same."""
+    """A large picture is reduced, but the box is in its own pixels."""
     close_up = np.full((50 * scale, 40 * scale, 3), 200, np.uint8)
     close_up[10 * scale : 30 * scale, 10 * scale : 30 * scale] = 10
 
@@ -101,7 +101,7 @@ def test_nothing_is_found_in_an_empty_picture() -> None:
 
 
 def test_an_unsure_finding_is_compared_with_the_other_views() -> None:
-    """The mark lies on its side; something in the picture as given looks like a face, but not much."""
+    """The mark lies on its side, and something in the given picture looks slightly like a face."""
 
     def find(pixels: RGBImage) -> list[RawDetection]:
         doubtful = RawDetection(Box(0, 0, 5, 5), np.zeros((5, 2), np.float32), 0.3)

@@ -56,7 +56,7 @@ def volume(tmp_path: Path) -> Path:
     return data
 
 
-def test_whoever_uses_the_volume_of_another_user_is_told(volume: Path) -> None:
+def test_the_error_names_the_owner_of_another_users_volume(volume: Path) -> None:
     told: list[str] = []
     photo_files = PhotoFiles(volume / "photos", uuid.uuid4())
 
@@ -65,7 +65,7 @@ def test_whoever_uses_the_volume_of_another_user_is_told(volume: Path) -> None:
             pass
 
     def look() -> None:
-        assert photo_files.prefix_here is None
+        assert photo_files.existing_prefix is None
 
     with as_user(ME, volume, VOLUME):
         for use in (backup, look):

@@ -1,4 +1,4 @@
-"""Photos of every kind come out as upright RGB, and bad ones are refused with a sentence."""
+"""Photos of every kind come out as upright RGB, and bad ones are refused with an error message."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_devices_and_pipes_are_not_opened(tmp_path: Path) -> None:
 
 
 def refusal_elsewhere(path: Path, before: str = "") -> str:
-    """How another process refuses a photo, after running some statement."""
+    """Return how another process refuses a photo, after running a statement."""
     result = run_python(f"""
         import sys
         {before}
@@ -261,12 +261,12 @@ def test_a_file_of_too_many_bytes(tmp_path: Path) -> None:
 
 
 def flat_png(width: int, height: int) -> bytes:
-    """A black PNG of one bit a pixel; 32 megapixels have four kilobytes."""
+    """A black PNG of one bit a pixel. 32 megapixels have four kilobytes."""
     return png(width, height, 1, 0, bytes((1 + (width + 7) // 8) * height))
 
 
 def webp_canvas(side: int) -> bytes:
-    """An animated WebP that declares a larger canvas than its frames have; in a still one libwebp sees this."""
+    """An animated WebP with a larger canvas than its frames. libwebp detects this in a still one."""
     frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime")]
     data = bytearray(encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]))
     assert data[12:16] == b"VP8X"
@@ -479,7 +479,7 @@ def test_a_transparent_colour() -> None:
 
 
 def test_cmyk() -> None:
-    """Pillow's JPEG is inverted, as Adobe's are; its TIFF is not."""
+    """Pillow's JPEG is inverted, as Adobe's are. Its TIFF is not."""
     picture = PICTURE.convert("CMYK")
     for data in (encoded(picture, "JPEG", quality=95), encoded(picture, "TIFF")):
         assert difference(pixels_of(data), PIXELS) < 4

@@ -1,4 +1,4 @@
-"""Names and e-mails of real people, whatever they were written with."""
+"""Names and e-mails of real people, written with any keyboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of binary COPY, beside the format's own description put together by hand."""
+"""Rows of binary COPY, compared with rows made by hand from the format's description."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from pgface.vectors import BEGIN, END, packed, packed_with_photos, unpacked
+from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows, pack_rows_with_photos, unpack_rows
 
 USERS = np.array([7, 12, 2**31 - 1])
 EMBEDDINGS = np.random.default_rng(0).standard_normal((3, 512)).astype(np.float32)
@@ -34,7 +34,7 @@ def test_rows_with_and_without_a_photo_keep_their_order(photos: list[int]) -> No
         + field(vector(embedding))
         for user, photo, embedding in zip(USERS.tolist(), photos, EMBEDDINGS, strict=True)
     )
-    assert packed_with_photos(USERS, np.array(photos), EMBEDDINGS) == expected
+    assert pack_rows_with_photos(USERS, np.array(photos), EMBEDDINGS) == expected
 
 
 def test_rows_are_read_as_they_were_written() -> None:
@@ -42,7 +42,7 @@ def test_rows_are_read_as_they_were_written() -> None:
         struct.pack(">h", 2) + field(integer(user)) + field(vector(embedding))
         for user, embedding in zip(USERS.tolist(), EMBEDDINGS, strict=True)
     ]
-    assert packed(USERS, EMBEDDINGS) == b"".join(expected)
-    ((users, embeddings),) = unpacked([BEGIN + expected[0], *expected[1:], END])
+    assert pack_rows(USERS, EMBEDDINGS) == b"".join(expected)
+    ((users, embeddings),) = unpack_rows([COPY_HEADER + expected[0], *expected[1:], COPY_TRAILER])
     assert users.tolist() == USERS.tolist()
     assert embeddings.tobytes() == EMBEDDINGS.tobytes()

@@ -10,7 +10,7 @@ import typer
 from pgface.cli.output import JsonOption, print_json, print_titled, say
 from pgface.evaluation.reports.audit_page import write_audit_page
 from pgface.evaluation.reports.audit_report import audit_summary, audit_tables
-from pgface.evaluation.reports.pages import require_page_packages, require_place
+from pgface.evaluation.reports.pages import require_page_packages, require_writable
 from pgface.evaluation.run import audit_gallery as audited
 from pgface.faces.photo import PhotoLimits
 from pgface.settings import get_settings
@@ -31,7 +31,7 @@ def audit_gallery(
     settings = get_settings()
     if html is not None:
         require_page_packages()
-        require_place(html)
+        require_writable(html)
     audit = audited(settings)
     if html is not None:
         limits = PhotoLimits.from_settings(settings)

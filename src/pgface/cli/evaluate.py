@@ -10,11 +10,11 @@ import typer
 from pgface.cli.gallery import WhichFaceOption
 from pgface.cli.output import JsonOption, as_given, console, print_error, print_json, print_titled, progress, say
 from pgface.errors import SchemaMissingError
-from pgface.evaluation.cache import forget
+from pgface.evaluation.cache import delete_cache
 from pgface.evaluation.evaluate import Evaluation
 from pgface.evaluation.reports.evaluation_page import write_evaluation_page
 from pgface.evaluation.reports.evaluation_report import summary, tables
-from pgface.evaluation.reports.pages import require_page_packages, require_place
+from pgface.evaluation.reports.pages import require_page_packages, require_writable
 from pgface.evaluation.run import (
     EvaluatedModel,
     PhotoEmbedding,
@@ -85,7 +85,7 @@ def evaluate(
     """Measure how often the model takes two people for one, and one person for two."""
     settings = get_settings()
     if forget_embeddings:
-        forget(embeddings_folder(settings))
+        delete_cache(embeddings_folder(settings))
         say("All embeddings of evaluated photos were removed.")
         return
     needing = {"--pairs": pairs, "--attributes": attributes, "--model": model, "--faces": face}
@@ -97,7 +97,7 @@ def evaluate(
         raise typer.BadParameter("--attributes goes with a folder of people, not with --pairs")
     if html is not None:
         require_page_packages()
-        require_place(html)
+        require_writable(html)
     how = None
     if folder is None:
         evaluation = evaluate_gallery(settings)

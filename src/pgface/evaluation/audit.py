@@ -1,4 +1,4 @@
-"""What is wrong with a gallery: people who are there twice, photos of somebody else, and photos of little use.
+"""Problems of a gallery: people who are enrolled twice, photos of other people, and photos of little use.
 
 Every embedding is compared with every other, in blocks, and exactly.
 """
@@ -17,16 +17,16 @@ from pgface.evaluation.stored_embeddings import StoredEmbeddings, StoredFace
 from pgface.faces.engine import Quality
 from pgface.results import quality_to_json
 
-_BLOCK = 2_048
-_AT_ONCE = 32_000_000
+_BLOCK_ROWS = 2_048
+_PRODUCT_SIZE = 32_000_000
 """Similarities in memory."""
-_KEPT = 20_000
-"""Pairs of users at most: the most similar ones."""
-_WORSE = 0.02
-"""By how much similar a user's photos must be on average to the mean of the others for want of one that is said to drag
-them down. A stranger's photo does so by some 0.15 among three photos, 0.05 among five and 0.01 among ten."""
+_MOST_PAIRS = 20_000
+"""Largest number of pairs of users that are kept, the most similar ones."""
+_LEAST_GAIN = 0.02
+"""Least gain in the mean similarity of a user's other photos to their mean if a photo is left out. A photo of another
+person costs about 0.15 among three photos, 0.05 among five and 0.01 among ten."""
 
-# Half-way between the limits for enrolling and the worst of the hundred good photos that those were chosen on.
+# Halfway between the limits for enrollment and the worst of the hundred good photos that gave those limits.
 _POOR_FACE_SIZE = 60.0
 _POOR_SHARPNESS = 2.8
 _POOR_BRIGHTNESS = (0.2, 0.8)
@@ -43,10 +43,10 @@ class SamePerson:
     """The most similar of their photos."""
     similarity: float
     pairs: int
-    """Of their photos, how many pairs are as similar as the threshold."""
+    """Number of pairs of their photos that reach the threshold."""
     command: str
-    """What mends it: if they are one person, the user who was there first keeps the photos of both; and if one of the
-    two photos does not look like its own user, that photo goes."""
+    """The commands that fix it. If they are one person, the older user keeps the photos of both. If one of the two
+    photos does not look like its own user, pgface deletes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +55,26 @@ class StrangePhoto:
 
     face: StoredFace
     similarity: float
-    """With the nearest other photo of its user."""
+    """Similarity with the nearest other photo of its user."""
     looks_like: StoredFace | None
-    """The nearest photo of another user, if that is one who would be named."""
+    """The nearest photo of another user, if identification would name that user."""
     looks_like_similarity: float
-    """NaN in a gallery of one user."""
+    """NaN in a gallery with one user."""
     command: str
-    """What mends it."""
+    """The command that fixes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DraggingPhoto:
-    """A photo without which its user's other photos would be nearer to their mean, by which they are searched."""
+    """A photo that moves its user's mean, by which searches find the user, away from the other photos."""
 
     face: StoredFace
     similarity: float
-    """Of each other photo of the user with the mean of the rest, this one among them; on average."""
+    """Mean similarity of the user's other photos with the mean of all others, with this photo among them."""
     without: float
-    """The same without this one."""
+    """The same without this photo."""
     command: str
-    """What mends it."""
+    """The command that fixes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +86,13 @@ class WeakPhoto:
 
     @property
     def command(self) -> str:
-        """What mends it."""
+        """The command that fixes it."""
         return f"pgface enroll PHOTO --user {self.face.user_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was found; each list begins with the worst."""
+    """The findings. Each list starts with the worst."""
 
     users: int
     embeddings: int
@@ -105,7 +105,7 @@ class Audit:
     single: tuple[WeakPhoto, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values: ids and names, no embedding and no picture."""
+        """Return values that `json.dumps` accepts: ids and names, without embeddings and pictures."""
         return {
             "users": self.users,
             "embeddings": self.embeddings,
@@ -144,8 +144,8 @@ class Audit:
         }
 
 
-def _erase_command(face: StoredFace, schema: str) -> str:
-    """The command that erases a photo; SQL for an embedding without one."""
+def _delete_command(face: StoredFace, schema: str) -> str:
+    """Return the command that deletes a photo, or the SQL for an embedding without one."""
     if face.photo_id is None:
         quoted = '"' + schema.replace('"', '""') + '"'
         return f"DELETE FROM {quoted}.face_embeddings WHERE id = {face.embedding_id}; -- in psql"  # noqa: S608 - only shown
@@ -155,19 +155,19 @@ def _erase_command(face: StoredFace, schema: str) -> str:
 def audit(
     stored: StoredEmbeddings, *, verify_threshold: float, identify_threshold: float, schema: str = "public"
 ) -> Audit:
-    """Look through a gallery.
+    """Find the problems of a gallery.
 
     Args:
         stored: every embedding, by user.
-        verify_threshold: photos of one user that are less similar than this to all others of theirs are strange.
-        identify_threshold: users with photos as similar as this look like one person.
-        schema: of the gallery, for commands in SQL.
+        verify_threshold: a photo that is less similar to all other photos of its user is strange.
+        identify_threshold: two users with photos of this similarity look like one person.
+        schema: the schema of the gallery, for commands in SQL.
 
     """
     owners = stored.owners
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
     people = [slice(*pair) for pair in zip(starts.tolist(), [*starts[1:].tolist(), len(owners)], strict=True)]
-    own = [_Own.of(stored.embeddings[rows]) for rows in people]
+    own = [_UserComparisons.of(stored.embeddings[rows]) for rows in people]
     strange = tuple(_strange(stored, owners, people, own, verify_threshold, identify_threshold, schema))
     return Audit(
         users=len(people),
@@ -185,18 +185,18 @@ def audit(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Own:
-    """What the photos of one user have to do with one another."""
+class _UserComparisons:
+    """The comparisons of a user's photos with one another."""
 
     nearest: NDArray[np.float32]
-    """Shape (k,): similarity with the nearest other photo; NaN for a single one."""
+    """Shape (k,): similarity with the nearest other photo. NaN for a single photo."""
     similarity: NDArray[np.float32]
-    """Shape (k,): as of `DraggingPhoto`; NaN for fewer than three photos."""
+    """Shape (k,): as in `DraggingPhoto`. NaN for fewer than three photos."""
     without: NDArray[np.float32]
-    """Shape (k,): the same."""
+    """Shape (k,): as in `DraggingPhoto`. NaN for fewer than three photos."""
 
     @classmethod
-    def of(cls, embeddings: NDArray[np.float32]) -> _Own:
+    def of(cls, embeddings: NDArray[np.float32]) -> _UserComparisons:
         count = len(embeddings)
         nearest, similarity, without = np.full((3, count), np.nan, np.float32)
         if count < 2:
@@ -204,14 +204,14 @@ class _Own:
         total = embeddings.sum(axis=0)
         with_total = embeddings @ total
         square = total @ total
-        # A photo with the sum of the others, which has the length in the denominator.
+        # A photo with the sum of the others, whose length is in the denominator.
         with_others = (with_total - 1) / _length(square - 2 * with_total + 1)
-        for begin in range(0, count, _BLOCK):
-            rows = slice(begin, min(begin + _BLOCK, count))
+        for begin in range(0, count, _BLOCK_ROWS):
+            rows = slice(begin, min(begin + _BLOCK_ROWS, count))
             itself = np.arange(rows.stop - begin), np.arange(begin, rows.stop)
             between = embeddings[rows] @ embeddings.T
             if count > 2:
-                # Each photo (column) with the sum of the others but one (row).
+                # Each photo (column) with the sum of the others except one (row).
                 own = with_total[rows, np.newaxis]
                 lengths = _length(square - 2 * own - 2 * with_total + 2 + 2 * between)
                 but_one = (with_total - 1 - between) / lengths
@@ -257,13 +257,13 @@ def _same_person(
 
 
 def _upper_blocks(count: int) -> Iterator[tuple[slice, slice]]:
-    for row in range(0, count, _BLOCK):
-        for column in range(row, count, _BLOCK):
-            yield slice(row, min(row + _BLOCK, count)), slice(column, min(column + _BLOCK, count))
+    for row in range(0, count, _BLOCK_ROWS):
+        for column in range(row, count, _BLOCK_ROWS):
+            yield slice(row, min(row + _BLOCK_ROWS, count)), slice(column, min(column + _BLOCK_ROWS, count))
 
 
 class _UserPairs:
-    """The most similar pairs of users, of all pairs of photos that are added."""
+    """The most similar pairs of users, from all pairs of photos that are added."""
 
     def __init__(self, users: int) -> None:
         self._users = users
@@ -280,8 +280,8 @@ class _UserPairs:
         second_row: NDArray[np.int64],
         similarities: NDArray[np.float32],
     ) -> None:
-        """Add pairs of photos; those of one user are left out."""
-        different = first_user < second_user  # rows are by user, and each pair comes once
+        """Add pairs of photos. Pairs of one user are ignored."""
+        different = first_user < second_user  # rows are sorted by user, and each pair comes once
         if not different.any():
             return
         keys = np.concatenate([self._keys, (first_user * self._users + second_user)[different]])
@@ -292,12 +292,12 @@ class _UserPairs:
         begins = np.flatnonzero(np.diff(keys[order], prepend=-1))
         best = order[begins]
         counted = np.add.reduceat(pairs[order], begins)
-        kept = np.argsort(-values[best], kind="stable")[:_KEPT]
+        kept = np.argsort(-values[best], kind="stable")[:_MOST_PAIRS]
         self._keys, self._rows = keys[best][kept], rows[best][kept]
         self._similarities, self._pairs = values[best][kept], counted[kept]
 
     def most_similar(self) -> Iterator[tuple[int, int, float, int]]:
-        """Rows of their most similar photos, the similarity, and how many pairs of photos were added."""
+        """Return rows of their most similar photos, the similarity, and the number of added pairs of photos."""
         for (first, second), similarity, pairs in zip(
             self._rows.tolist(), self._similarities.tolist(), self._pairs.tolist(), strict=True
         ):
@@ -308,7 +308,7 @@ def _strange(
     stored: StoredEmbeddings,
     owners: NDArray[np.int64],
     people: list[slice],
-    own: list[_Own],
+    own: list[_UserComparisons],
     verify_threshold: float,
     identify_threshold: float,
     schema: str,
@@ -316,7 +316,7 @@ def _strange(
     nearest = np.concatenate([one.nearest for one in own])
     strange = np.flatnonzero(nearest < np.float32(verify_threshold))
     strange = strange[np.argsort(nearest[strange], kind="stable")]
-    together = max(1, _AT_ONCE // len(owners))
+    together = max(1, _PRODUCT_SIZE // len(owners))
     for begin in range(0, len(strange), together):
         rows = strange[begin : begin + together]
         similarities = stored.embeddings[rows] @ stored.embeddings.T
@@ -326,22 +326,24 @@ def _strange(
             named = stored.photos[other] if with_all[other] >= identify_threshold else None
             similarity = float(with_all[other]) if len(people) > 1 else math.nan
             face = stored.photos[row]
-            yield StrangePhoto(face, float(nearest[row]), named, similarity, _erase_command(face, schema))
+            yield StrangePhoto(face, float(nearest[row]), named, similarity, _delete_command(face, schema))
 
 
-def _dragging(stored: StoredEmbeddings, people: list[slice], own: list[_Own], schema: str) -> Iterator[DraggingPhoto]:
+def _dragging(
+    stored: StoredEmbeddings, people: list[slice], own: list[_UserComparisons], schema: str
+) -> Iterator[DraggingPhoto]:
     found = [
-        DraggingPhoto(face, float(one.similarity[place]), float(one.without[place]), _erase_command(face, schema))
+        DraggingPhoto(face, float(one.similarity[place]), float(one.without[place]), _delete_command(face, schema))
         for rows, one in zip(people, own, strict=True)
         if rows.stop - rows.start > 2
-        for place in np.flatnonzero(one.without - one.similarity >= _WORSE).tolist()
+        for place in np.flatnonzero(one.without - one.similarity >= _LEAST_GAIN).tolist()
         for face in (stored.photos[rows.start + place],)
     ]
     yield from sorted(found, key=lambda photo: photo.similarity - photo.without)
 
 
 def _poor(quality: Quality) -> str:
-    """Why a photo is poor; empty for one that is not, or of which nothing is known."""
+    """Return why a photo is poor. Empty for a good photo, and for one without measurements."""
     darkest, brightest = _POOR_BRIGHTNESS
     reasons = [
         (quality.face_size < _POOR_FACE_SIZE, f"a small face, {quality.face_size:.0f} pixels"),

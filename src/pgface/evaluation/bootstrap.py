@@ -1,7 +1,8 @@
-"""How far a rate can be trusted: its 95 % interval, by drawing people again and again from those that there are.
+"""The 95 % interval of a rate, by a bootstrap over people.
 
-People are drawn and not pairs, because all pairs of one person share their face: a bootstrap of pairs gives intervals
-that are far too short. A person who is drawn twice counts twice, with everybody else's pairs, and never as two people.
+The bootstrap draws people and not pairs, because all pairs of a person share a face. A bootstrap of pairs gives
+intervals that are far too short. A person who is drawn twice counts twice in the pairs with all others, and never as
+two people.
 
 Source: R. M. Bolle, N. K. Ratha, S. Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap",
 Computer Vision and Image Understanding 93 (2004).
@@ -15,16 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.evaluation.comparisons import Comparisons, PairComparisons
-from pgface.evaluation.pairwise import Pairs
+from pgface.evaluation.pairwise import Comparisons, PairComparisons, Pairs
 
 REPLICATES = 400
-_TOGETHER = 4_096
+_BATCH_PAIRS = 4_096
 """Pairs that are weighted at once."""
 
 
 class Interval(NamedTuple):
-    """95 % interval of a rate."""
+    """The 95 % interval of a rate."""
 
     low: float
     high: float
@@ -32,27 +32,27 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replicates:
-    """So many times a set of people, drawn from those that there are."""
+    """Replicates of a set of people, each drawn from it with replacement."""
 
     weights: NDArray[np.float32]
     """Shape (replicates, p): how often each person was drawn."""
 
     @classmethod
     def draw(cls, people: int, *, count: int = REPLICATES, seed: int = 0) -> Replicates:
-        """Draw as many people as there are, with replacement."""
+        """Draw as many people as the set has, with replacement."""
         random = np.random.default_rng(seed)
         return cls(random.multinomial(people, np.full(people, 1 / people), count).astype(np.float32))
 
-    def of_people(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
-        """The interval of a rate whose every trial is one person's.
+    def interval_of_people(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
+        """Return the interval of a rate whose every trial belongs to one person.
 
         Args:
-            errors: shape (p,), of each person.
-            trials: of the same shape.
+            errors: shape (p,), the errors of each person.
+            trials: shape (p,), the trials of each person.
 
         """
         people = int(np.count_nonzero(trials))
-        if people < 2:  # one person tells nothing of others
+        if people < 2:  # one person tells nothing about others
             return Interval(0.0, 1.0)
         nobody = _rule_of_three(people)
         if not errors.any():
@@ -63,16 +63,16 @@ class Replicates:
         rates = (self.weights @ errors.astype(np.float64))[drawn > 0] / drawn[drawn > 0]
         return _percentiles(rates)
 
-    def of_non_mated(self, compared: PairComparisons, thresholds: NDArray[np.float64]) -> list[Interval]:
-        """The intervals of the FMR at some thresholds: every trial is two people's.
+    def fmr_intervals(self, compared: PairComparisons, thresholds: NDArray[np.float64]) -> list[Interval]:
+        """Return the intervals of the FMR at some thresholds. Every trial belongs to two people.
 
-        From the most similar pairs as far down as all of them are kept, and from a sample of the pairs below.
+        It uses the most similar pairs as far down as all of them are kept, and a sample of the pairs below.
         """
-        rates = self.fmr_of_each(compared, thresholds)
+        rates = self.fmr_of_replicates(compared, thresholds)
         return [self.interval(column, people=len(self.weights[0]) // 2) for column in rates.T]
 
-    def fmr_of_each(self, compared: PairComparisons, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The FMR of each replicate at some thresholds, shape (replicates, thresholds); NaN for one without a pair."""
+    def fmr_of_replicates(self, compared: PairComparisons, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the FMR of each replicate at some thresholds, shape (replicates, thresholds). NaN without a pair."""
         counted = np.empty((len(self.weights), len(thresholds)))
         complete = thresholds >= compared.nearest_from
         sample = compared.non_mated_sample
@@ -82,12 +82,12 @@ class Replicates:
         trials = self._non_mated_trials(compared)[:, np.newaxis]
         return np.divide(counted, trials, out=np.full_like(counted, np.nan), where=trials > 0)
 
-    def shares_of_each(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.float64]:
-        """A rate of each replicate whose every trial is one person's, shape (replicates, n); NaN for one without any.
+    def shares_of_replicates(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return a rate of each replicate whose every trial belongs to one person, shape (replicates, n), or NaN.
 
         Args:
-            errors: shape (p, n), of each person.
-            trials: shape (p,), of each person.
+            errors: shape (p, n), the errors of each person.
+            trials: shape (p,), the trials of each person.
 
         """
         counted = self.weights @ errors.astype(np.float64)
@@ -95,15 +95,15 @@ class Replicates:
         return np.divide(counted, drawn, out=np.full_like(counted, np.nan), where=drawn > 0)
 
     def interval(self, rates: NDArray[np.float64], *, people: int) -> Interval:
-        """The interval of the replicates' rates, shape (replicates,); by the rule of 3 where there is no error."""
+        """Return the interval of the replicates' rates, shape (replicates,), by the rule of 3 if there is no error."""
         known = rates[~np.isnan(rates)]
         return _percentiles(known) if known.any() else Interval(0.0, _rule_of_three(people))
 
     def of_all_pairs(self, people: NDArray[np.int64]) -> NDArray[np.float64]:
-        """How many non-mated pairs of photos each replicate has, shape (replicates,).
+        """Return the number of non-mated pairs of photos of each replicate, shape (replicates,).
 
         Args:
-            people: shape (n,), whose each photo is.
+            people: shape (n,), the person of each photo.
 
         """
         drawn = self.weights.astype(np.float64) * np.bincount(people, minlength=len(self.weights[0]))
@@ -115,18 +115,18 @@ class Replicates:
         return self._drawn(compared.non_mated_sample, compared.people, np.array([-2.0]))[:, 0]
 
     def _drawn(self, pairs: Pairs, people: NDArray[np.int64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How many pairs of each replicate reach each threshold, shape (replicates, thresholds)."""
+        """Return how many pairs of each replicate reach each threshold, shape (replicates, thresholds)."""
         order = np.argsort(-pairs.similarities, kind="stable")
         reaching = np.searchsorted(-pairs.similarities[order], -thresholds, side="right")
         first, second = people[pairs.first[order]], people[pairs.second[order]]
         counted = np.zeros((len(self.weights), len(thresholds)))
-        by_person = np.ascontiguousarray(self.weights.T)  # whole rows are gathered faster than single places
+        by_person = np.ascontiguousarray(self.weights.T)  # gathering whole rows is faster than single values
         # From one threshold to the next, so that each pair is weighted once.
         begin, sums = 0, np.zeros(len(self.weights))
         for place in np.argsort(reaching, kind="stable").tolist():
             end = int(reaching[place])
-            for start in range(begin, end, _TOGETHER):
-                part = slice(start, min(start + _TOGETHER, end))
+            for start in range(begin, end, _BATCH_PAIRS):
+                part = slice(start, min(start + _BATCH_PAIRS, end))
                 sums += np.einsum("ij,ij->j", by_person[first[part]], by_person[second[part]])
             begin = end
             counted[:, place] = sums
@@ -139,7 +139,7 @@ def _percentiles(rates: NDArray[Any]) -> Interval:
 
 
 def _rule_of_three(trials: int) -> float:
-    """The highest rate that so many independent trials without an error leave likely (95 %).
+    """Return the upper 95 % limit of a rate after a number of independent trials without an error.
 
     Source: ISO/IEC 19795-1:2021, "rule of 3".
     """

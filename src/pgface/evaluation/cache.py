@@ -1,7 +1,7 @@
-"""Embeddings of photos that were evaluated before, by the hash of their content, so that a second run is instant.
+"""A cache for embeddings of evaluated photos, by the hash of their content, so that a second run is fast.
 
-Embeddings are biometric data: only their owner may read the folder, and what was not needed for 30 days is removed
-by the next evaluation that remembers anything.
+Embeddings are biometric data. Only the owner may read the folder. The next evaluation that uses the cache deletes
+entries that were not needed for 30 days.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ KEPT_DAYS = 30
 _BYTES = 4 * EMBEDDING_DIMENSION
 _NORM_TOLERANCE = 1e-3
 
-_OF_THE_FACE = (NoFaceError, SeveralFacesError, LowQualityError)
+_FACE_ERRORS = (NoFaceError, SeveralFacesError, LowQualityError)
 
 Remembered = NDArray[np.float32] | PhotoError
-"""The embedding of a photo, or why its face is refused."""
+"""The embedding of a photo, or why its face was refused."""
 
 
 class EmbeddingCache:
-    """A folder of embeddings that were made in one way."""
+    """A folder of embeddings that were made in the same way."""
 
     def __init__(self, folder: Path, made_by: object) -> None:
-        """Open it, and remove what nobody needed for long.
+        """Open the cache, and delete entries that were not needed for a long time.
 
         Args:
-            folder: of all caches.
-            made_by: whatever decides what an embedding is: the model, which face of a photo, the limits of quality.
+            folder: the folder of all caches.
+            made_by: everything that an embedding depends on: the model, the choice of a face, the limits of quality.
 
         Raises:
-            StorageError: the folder cannot be written.
+            StorageError: the folder is not writable.
 
         """
         self._root = folder
@@ -57,14 +57,14 @@ class EmbeddingCache:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             for private in (folder, self._folder):
                 make_private(private, 0o700)
-        self._remove_old()
+        self._delete_old()
 
     def get(self, content_sha256: str, name: str) -> Remembered | None:
-        """What is known of a photo; None for nothing, or nothing that can be read.
+        """Return the entry of a photo. None if there is no readable entry.
 
         Args:
-            content_sha256: of the file.
-            name: of the file, for the sentence of a refusal.
+            content_sha256: the hash of the file.
+            name: the name of the file, for the error message.
 
         """
         file = self._file(content_sha256)
@@ -72,7 +72,7 @@ class EmbeddingCache:
             data = file.read_bytes()
         except OSError:
             return None
-        with suppress(OSError):  # then it is forgotten too early
+        with suppress(OSError):  # the entry is then deleted too early
             os.utime(file)
         if len(data) == _BYTES:
             embedding = np.frombuffer(data, "<f4").astype(np.float32)
@@ -80,38 +80,38 @@ class EmbeddingCache:
         try:
             refusal = json.loads(data)
             kind = getattr(errors, refusal["error"])
-            return kind(f"{name}: {refusal['reason']}") if issubclass(kind, _OF_THE_FACE) else None
+            return kind(f"{name}: {refusal['reason']}") if issubclass(kind, _FACE_ERRORS) else None
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def put(self, content_sha256: str, name: str, found: NDArray[np.float32] | PgfaceError) -> None:
-        """Remember a photo's embedding, or why its face is refused.
+        """Store a photo's embedding, or why its face was refused.
 
-        Other refusals are not remembered: they may go by a setting, or by a package that is installed then.
+        Other errors are not stored, because a setting or an installed package may fix them.
 
         Raises:
             StorageError: the file cannot be written.
 
         """
         if isinstance(found, PgfaceError):
-            if not isinstance(found, _OF_THE_FACE):
+            if not isinstance(found, _FACE_ERRORS):
                 return
             reason = str(found).removeprefix(f"{name}: ")
             data = json.dumps({"error": type(found).__name__, "reason": reason}).encode()
         else:
             data = found.astype("<f4").tobytes()
         with _writing(self._folder), tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-            file.write(data)  # readable by its owner only, and under its name only when it is whole
+            file.write(data)  # only the owner can read it, and it gets its name only when it is complete
         with _writing(self._folder):
             Path(file.name).replace(self._file(content_sha256))
 
     def _file(self, content_sha256: str) -> Path:
         return self._folder / content_sha256
 
-    def _remove_old(self) -> None:
+    def _delete_old(self) -> None:
         oldest = time.time() - KEPT_DAYS * 86_400
         for file in self._root.glob("*/*"):
-            with suppress(OSError):  # somebody else was faster, or it is somebody else's
+            with suppress(OSError):  # another process was faster, or another user owns it
                 if file.stat().st_mtime < oldest:
                     file.unlink()
 
@@ -122,16 +122,16 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{folder}: it cannot be written ({reason_with_owner(error, folder)}); "
-            "free the disk or the folder, or use `--no-cache`."
+            f"{folder}: it cannot be written ({reason_with_owner(error, folder)}). "
+            "Free some disk space, change the permissions of the folder, or use `--no-cache`."
         ) from error
 
 
-def forget(folder: Path) -> None:
-    """Remove all embeddings that were kept.
+def delete_cache(folder: Path) -> None:
+    """Delete all stored embeddings.
 
     Raises:
-        StorageError: they cannot be removed.
+        StorageError: they cannot be deleted.
 
     """
     try:
@@ -139,4 +139,4 @@ def forget(folder: Path) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise StorageError(f"{folder}: it cannot be removed ({error.strerror}); remove the folder yourself.") from error
+        raise StorageError(f"{folder}: it cannot be deleted ({error.strerror}). Delete the folder yourself.") from error

@@ -1,4 +1,4 @@
-"""Thresholds from target rates: what they would be, and setting them, with a history that explains each."""
+"""Thresholds for target rates: finding them, and setting them with a history that explains each."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import EvaluationError, GalleryError, ModelMismatchError
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import Comparisons, compare_all
 from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.extreme_value import NonMatedTrials
 from pgface.evaluation.histogram import thresholds
 from pgface.evaluation.identification import search_point
+from pgface.evaluation.pairwise import Comparisons, compare_all
 from pgface.evaluation.verification import ERRORS_NEEDED
 from pgface.faces import model_defaults
 from pgface.faces.models.registry import ModelIdentity
@@ -39,12 +39,12 @@ from pgface.thresholds import (
 
 FEWEST_PEOPLE = 5
 _MOST_MISSED = 0.5
-"""Share of misses from which a threshold is of no use."""
+"""A threshold that misses a larger share of mated searches is useless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The estimate for a search beside what was counted, with the people of the photos enrolled."""
+    """The estimate for a search and the counted rate, with the people of the photos enrolled."""
 
     people_enrolled: int
     counted: float
@@ -55,42 +55,42 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdChange:
-    """A threshold that would be set."""
+    """A proposed threshold."""
 
     kind: Kind
     target: float
-    """FMR of "verify", FPIR of "identify"."""
+    """FMR for "verify", FPIR for "identify"."""
     before: float
     threshold: float
-    """The safe one: the upper end of the interval, or above."""
+    """The safe threshold: the upper end of the interval, or above."""
     threshold_likely: float
-    """At which the photos show the target; with few people the rate of others may well be higher there."""
+    """The threshold at which the photos show the target. With few people, other people may have a higher rate there."""
     threshold_interval: Interval
     rate: float
     """FMR or FPIR at the threshold."""
     rate_interval: Interval
     extrapolated: bool
-    """Whether there are too few comparisons to count, so that the tail of their similarities tells."""
+    """Whether the rate comes from the tail of the similarities, because there are too few comparisons to count."""
     miss_rate: float | None
-    """FNMR or FNIR at the threshold; None where nothing was measured anew."""
+    """FNMR or FNIR at the threshold. None if nothing was measured."""
     miss_rate_interval: Interval | None
     miss_rate_before: float | None
     people_enrolled: int | None
-    """For how many people a threshold of "identify" is."""
+    """Number of people for whom a threshold of "identify" holds."""
     tail: Tail | None
-    """By which a threshold of "identify" goes for other numbers of people."""
+    """The tail that gives a threshold of "identify" for other numbers of people."""
     check: Check | None
     trials: int | None = None
-    """Photos times other people: what the rate was estimated from; None where nothing was measured anew."""
+    """Number of comparisons of a photo with another person, which gave the rate. None if nothing was measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What calibrating would change, and what it was measured on."""
+    """The changes of a calibration, and what they were measured on."""
 
     changes: tuple[ThresholdChange, ...]
     anchors: tuple[Anchor, ...] | None
-    """What similarities mean; None leaves that as it is."""
+    """The new confidence scale. None leaves the scale as it is."""
     source: str
     people: int
     photos: int
@@ -98,10 +98,10 @@ class Calibration:
     mated_pairs: int
     non_mated_pairs: int
     measured_by: ModelIdentity | None = None
-    """The model that embedded the photos; None where nothing was embedded."""
+    """The model that embedded the photos. None if no photo was embedded."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self)
 
 
@@ -115,16 +115,16 @@ def propose(
     people_enrolled: int,
     seed: int = 0,
 ) -> Calibration:
-    """Find the thresholds for target rates on photos of people; nothing is changed.
+    """Find the thresholds for target rates on photos of people, without a change to the gallery.
 
     Args:
-        source: where the photos are from, for the history.
+        source: the origin of the photos, for the history.
         embedded: the photos, embedded by the gallery's model.
-        config: the thresholds in use.
-        fmr: target of verification; None leaves its threshold as it is.
-        fpir: target of identification; None leaves its threshold as it is.
-        people_enrolled: whom a search is among, 1 or more.
-        seed: of what is drawn.
+        config: the configuration, with the thresholds in use.
+        fmr: target of verification. None leaves its threshold as it is.
+        fpir: target of identification. None leaves its threshold as it is.
+        people_enrolled: the number of people in a search, 1 or more.
+        seed: the seed of the random samples.
 
     Raises:
         EvaluationError: there are too few people or comparisons, or a target is not between 0 and 1.
@@ -133,8 +133,8 @@ def propose(
     check_targets(fmr, fpir)
     if len(embedded.people) < FEWEST_PEOPLE:
         raise EvaluationError(
-            f"It takes {FEWEST_PEOPLE} people or more, and better hundreds, to set a threshold by, since all pairs of "
-            f"two people share their faces; there are {len(embedded.people)}."
+            f"A calibration needs {FEWEST_PEOPLE} people or more, and better hundreds, because all pairs of two people "
+            f"share their faces. There are {len(embedded.people)}."
         )
     compared = compare_all(embedded.embeddings, embedded.owners, seed=seed)
     replicates = Replicates.draw(len(embedded.people), seed=seed)
@@ -147,7 +147,7 @@ def propose(
         before = config.identify_threshold
         changes.append(_identify_change(compared, replicates, trials, fpir, before, people_enrolled, failures))
     for change in changes:
-        _refuse_what_finds_nobody(change)
+        _refuse_useless_threshold(change)
     pairs = NonMatedTrials.of_pairs(compared, replicates)
     return Calibration(
         changes=tuple(changes),
@@ -166,30 +166,27 @@ def check_targets(*targets: float | None) -> None:
     """Check that targets are rates.
 
     Raises:
-        EvaluationError: one is not between 0 and 1.
+        EvaluationError: a target is not between 0 and 1.
 
     """
     for target in targets:
         if target is not None and not 0 < target < 1:
-            raise EvaluationError(
-                f"{target:g} cannot be a target, which is a share between 0 and 1; write 0.01 for one in a hundred."
-            )
+            raise EvaluationError(f"A target must be between 0 and 1, got {target:g}. Write 0.01 for one in a hundred.")
 
 
-def _refuse_what_finds_nobody(change: ThresholdChange) -> None:
+def _refuse_useless_threshold(change: ThresholdChange) -> None:
     if change.miss_rate is not None and (change.threshold >= 1 or change.miss_rate > _MOST_MISSED):
         raise EvaluationError(
-            f"At the threshold that is safe for the target of {change.target:g}, {change.threshold:.4f}, "
-            f"{change.miss_rate:.0%} of the photos would be missed. Perhaps some photos have a wrong label: look "
-            "at `pgface evaluate --html` or `pgface audit-gallery`; else give photos of more people, or "
-            "accept more errors."
+            f"The safe threshold for the target of {change.target:g}, {change.threshold:.4f}, would miss "
+            f"{change.miss_rate:.0%} of the photos. Some photos may have a wrong label: see `pgface evaluate --html` "
+            "or `pgface audit-gallery`. Otherwise, give photos of more people, or accept more errors."
         )
 
 
 def _verify_change(
     compared: Comparisons, replicates: Replicates, trials: NonMatedTrials, target: float, before: float
 ) -> ThresholdChange:
-    """As `Gallery.verify` decides: by the user's nearest photo."""
+    """Return the trials of verification, as `Gallery.verify` decides: by the user's nearest photo."""
     estimate = trials.estimate(target)
     miss_rate, interval = _missed(compared, replicates, estimate.threshold)
     return ThresholdChange(
@@ -213,12 +210,12 @@ def _verify_change(
 
 
 def _missed(compared: Comparisons, replicates: Replicates, threshold: float) -> tuple[float, Interval]:
-    """Share of photos whose person's nearest other photo stays below a threshold."""
+    """Return the share of photos whose nearest other photo of the same person is below a threshold."""
     there = compared.ranks > 0
     below = there & (compared.best_mated < np.float32(threshold))
     count = len(replicates.weights[0])
     errors, trials = (np.bincount(compared.people[which], minlength=count) for which in (below, there))
-    return float(below.sum() / there.sum()), replicates.of_people(errors, trials)
+    return float(below.sum() / there.sum()), replicates.interval_of_people(errors, trials)
 
 
 def _identify_change(
@@ -255,9 +252,9 @@ def _identify_change(
 
 
 def _anchors(compared: Comparisons, pairs: NonMatedTrials, model_name: str) -> tuple[Anchor, ...]:
-    """The similarity of every FMR that has a confidence: counted, or by the tail where that reaches so far.
+    """Return the similarity of every FMR that has a confidence, counted, or from the tail as far as it goes.
 
-    Beyond, similarity rises by as much as the model's published figures do.
+    Beyond the tail, similarity grows as in the model's published figures.
     """
     counted = compared.non_mated.at_or_above() / compared.non_mated.total
     published = {fmr: similarity for fmr, similarity, _ in model_defaults(model_name).fmr_thresholds}
@@ -276,23 +273,23 @@ def _anchors(compared: Comparisons, pairs: NonMatedTrials, model_name: str) -> t
 
 
 def apply(database: Database, calibration: Calibration) -> None:
-    """Set the thresholds, write the history, and store what similarities mean: all of it or nothing.
+    """Set the thresholds, write the history and store the confidence scale: all of it, or nothing.
 
     Raises:
-        GalleryError: a threshold, or the model, is no longer what it was when the calibration was made.
-        DatabaseError: PostgreSQL could not do it.
+        GalleryError: a threshold or the model has changed since the calibration was made.
+        DatabaseError: PostgreSQL could not do it. Nothing was changed.
 
     """
     with database.transaction() as connection:
         with connection.cursor(row_factory=class_row(GalleryConfig)) as cursor:
             (config,) = cursor.execute(queries()["lock_gallery_row"]).fetchall()
         if calibration.measured_by not in (None, config.identity):
-            raise ModelMismatchError("The gallery was bound to another model meanwhile; calibrate again.")
+            raise ModelMismatchError("The gallery was bound to another model in the meantime. Calibrate again.")
         for change in calibration.changes:
             now = config.verify_threshold if change.kind == "verify" else config.identify_threshold
             if now != change.before:
                 raise GalleryError(
-                    f"The threshold to {change.kind} has been changed to {now:g} meanwhile; calibrate again."
+                    f"The threshold to {change.kind} was changed to {now:g} in the meantime. Calibrate again."
                 )
             connection.execute(queries()[f"set_{change.kind}_threshold"], {"threshold": change.threshold})
             connection.execute(queries()["insert_calibration"], _row(calibration, change, config))
@@ -334,9 +331,9 @@ def _bounds(name: str, interval: Interval | None) -> dict[str, float | None]:
 
 
 def follow(config: GalleryConfig, past: Sequence[PastCalibration], people: int) -> Calibration | None:
-    """The change that lets the threshold of identification follow the number of people; nothing is measured anew.
+    """Return the change that adapts the threshold of identification to the number of people, without a new measurement.
 
-    None where the threshold in use fits.
+    None if the threshold in use fits.
     """
     advice = advise(config, past, people)
     row = current(past, "identify", config)

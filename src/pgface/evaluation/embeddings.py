@@ -1,4 +1,4 @@
-"""Photos with their embeddings, and those in which no usable face was found."""
+"""Photos with their embeddings, and photos without a usable face."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from pgface.gallery.workers import EmbeddedFile, PhotoTask, PhotoWorkers, conten
 from pgface.vectors import EMBEDDING_DIMENSION
 
 OnProgress = Callable[[int, int], None]
-"""Called after every photo, with the number of those done and of all."""
+"""Called after every photo, with the number of processed photos and of all photos."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A photo in which no usable face was found: a failure to enroll (ISO/IEC 19795-1)."""
+    """A photo without a usable face: a failure to enroll (ISO/IEC 19795-1)."""
 
     photo: LabelledPhoto
     error: str
-    """Name of the error's class."""
+    """The class of the error."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedPhotos:
-    """Photos of people, in the order in which they were given."""
+    """Photos of people, in the given order."""
 
     photos: tuple[LabelledPhoto, ...]
-    """Those with a usable face."""
+    """The photos with a usable face."""
     embeddings: NDArray[np.float32]
-    """Shape (n, 512), norm 1, of those."""
+    """Shape (n, 512), float32, norm 1: the embeddings of these photos."""
     refusals: tuple[Refusal, ...]
-    """The others."""
+    """The photos without a usable face."""
 
     @property
     def people(self) -> tuple[str, ...]:
-        """Who has a photo with a usable face, in order of their first."""
+        """The people with a usable photo, in the order of their first photos."""
         return tuple(dict.fromkeys(photo.person for photo in self.photos))
 
     @property
     def owners(self) -> NDArray[np.int64]:
-        """Shape (n,): the place in `people` of whom each photo shows."""
+        """Shape (n,): the place in `people` of each photo's person."""
         places = {person: place for place, person in enumerate(self.people)}
         return np.array([places[photo.person] for photo in self.photos], np.int64)
 
@@ -57,11 +57,11 @@ class EmbeddedPhotos:
         return len(self.refusals) / (len(self.photos) + len(self.refusals))
 
     def reasons(self) -> Counter[str]:
-        """How many photos were refused for each class of error."""
+        """Return the number of refused photos for each class of error."""
         return Counter(refusal.error for refusal in self.refusals)
 
     def missed_searches(self) -> NDArray[np.int64]:
-        """How many photos without a usable face each of `people` has, shape (p,): searches that find nobody."""
+        """Return the number of photos without a usable face of each person, shape (p,): searches that find no one."""
         counted = Counter(refusal.photo.person for refusal in self.refusals)
         return np.array([counted[person] for person in self.people], np.int64)
 
@@ -74,17 +74,17 @@ def embed_photos(
     cache: EmbeddingCache | None = None,
     on_progress: OnProgress | None = None,
 ) -> EmbeddedPhotos:
-    """Embed photos, those of which nothing is remembered.
+    """Embed photos that are not in the cache.
 
     Args:
-        photos: what to embed.
-        workers: who does it.
-        max_bytes: of a file that can be a photo.
-        cache: what was embedded before.
+        photos: the photos to embed.
+        workers: the workers that embed.
+        max_bytes: largest size of a file that can be a photo.
+        cache: the cache of earlier embeddings.
         on_progress: see `OnProgress`.
 
     Raises:
-        EvaluationError: there is a usable face in none of them.
+        EvaluationError: no photo has a usable face.
         ModelError: the model failed.
         WorkerEndedError: a worker process ended.
         StorageError: the cache cannot be written.
@@ -123,7 +123,7 @@ def embed_photos(
 class _Task(PhotoTask):
     number: int
     content: str | None
-    """The file's hash; None where nothing is remembered, or the file is none."""
+    """The file's hash. None without a cache, or if the file cannot be a photo."""
 
 
 def _collected(
@@ -136,7 +136,7 @@ def _collected(
         if isinstance(result, PgfaceError)
     )
     if not usable:
-        raise EvaluationError(f"No photo of {len(photos):,} has a usable face; the first: {refusals[0].reason}")
+        raise EvaluationError(f"No photo of {len(photos):,} has a usable face. The first: {refusals[0].reason}")
     embeddings = np.empty((len(usable), EMBEDDING_DIMENSION), np.float32)
     for row, (_, embedding) in enumerate(usable):
         embeddings[row] = embedding
@@ -144,7 +144,7 @@ def _collected(
 
 
 def pair_rows(embedded: EmbeddedPhotos, photos: Sequence[LabelledPhoto]) -> NDArray[np.int64]:
-    """The row of each photo that was given: among the embeddings or, beyond these, among the refusals."""
+    """Return the row of each given photo: among the embeddings or, after these, among the refusals."""
     refused = [refusal.photo for refusal in embedded.refusals]
     rows = {photo.file: row for row, photo in enumerate([*embedded.photos, *refused])}
     return np.array([rows[photo.file] for photo in photos], np.int64)

@@ -1,4 +1,4 @@
-"""What a model errs on a set of photos: everything that `pgface evaluate` says, as one value."""
+"""The errors of a model on a set of photos: all results of `pgface evaluate`, as one value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Replicates
-from pgface.evaluation.comparisons import PairComparisons, compare_all, products
 from pgface.evaluation.embeddings import EmbeddedPhotos, pair_rows
 from pgface.evaluation.folds import FoldAccuracy, fold_accuracy
 from pgface.evaluation.groups import Attributes, Differential, GroupRates, differentials, group_rates
@@ -25,17 +24,17 @@ from pgface.evaluation.identification import (
     identification,
     search_point,
 )
-from pgface.evaluation.pairwise import Pairs, least_similar
+from pgface.evaluation.pairwise import PairComparisons, Pairs, compare_all, least_similar, products
 from pgface.evaluation.photos import PhotoPairs
 from pgface.evaluation.verification import OperatingPoint, Verification, operating_points, verification
 
 _CURVE_STEP = 50
-"""Thresholds in JSON: one of so many, 0.005 apart."""
+"""The step between thresholds in JSON, in bins: 0.005."""
 
 
 @dataclass(frozen=True, slots=True)
-class InUse:
-    """What the errors are measured of: a model, and the thresholds that are used with it."""
+class ThresholdsInUse:
+    """The evaluated model, and the thresholds in use."""
 
     model: str
     verify_threshold: float
@@ -49,7 +48,7 @@ class SearchEvaluation:
     rates: IdentificationRates
     targets: tuple[FpirTarget, ...]
     in_use: SearchPoint
-    """At the threshold for identification that is in use."""
+    """The errors at the threshold for identification in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +56,14 @@ class RefusedPairs:
     """Mated pairs with a photo without a usable face."""
 
     reasons: Counter[str]
-    """How many for each class of error; a pair of two refused photos counts once."""
+    """Their number for each class of error. A pair of two refused photos counts once."""
     counted: bool
-    """Whether FNMR counts them, as not matching. So it is for a list of pairs, as in NIST's FRTE 1:1: a template that
+    """Whether FNMR counts them as not matching. It does so for a list of pairs, as in NIST's FRTE 1:1: a template that
     could not be made has the lowest similarity. ISO/IEC 19795-1 leaves them out of FNMR."""
 
     @property
     def total(self) -> int:
-        """How many there are."""
+        """Their total number."""
         return self.reasons.total()
 
 
@@ -74,25 +73,25 @@ class Evaluation:
 
     source: str
     """The folder, the list of pairs or the gallery."""
-    used: InUse
+    used: ThresholdsInUse
     embedded: EmbeddedPhotos
     compared: PairComparisons
     verification: Verification
     in_use: OperatingPoint
-    """At the threshold for verification that is in use."""
+    """The errors at the threshold for verification in use."""
     search: SearchEvaluation | None
     """None for a list of pairs."""
     folds: FoldAccuracy | None
     """None unless the list of pairs has folds."""
     people_known: bool
-    """Whether it is known who is who, so that the intervals are of people."""
+    """Whether the person of each photo is known, so that the intervals are those of people."""
     refused_mated: RefusedPairs
     groups: tuple[GroupRates, ...]
     differentials: tuple[Differential, ...]
 
     @property
     def fnmr_with_refusals(self) -> float:
-        """FNMR at the threshold in use if each mated pair with a refused photo counts as not matching.
+        """FNMR at the threshold in use, if each mated pair with a refused photo counts as not matching.
 
         Source: ISO/IEC 19795-1, generalized false reject rate.
         """
@@ -102,7 +101,7 @@ class Evaluation:
         return (self.in_use.fnmr * compared + refused) / (compared + refused)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values: no embedding and no picture, but the names of photos and people."""
+        """Return values that `json.dumps` accepts: no embeddings and pictures, but names of photos and people."""
         at = np.arange(0, len(self.verification.thresholds), _CURVE_STEP)
         curves: dict[str, NDArray[np.float64]] = {
             "threshold": self.verification.thresholds,
@@ -149,19 +148,19 @@ class Evaluation:
 
 
 def evaluate_photos(
-    source: str, embedded: EmbeddedPhotos, used: InUse, *, attributes: Attributes | None = None, seed: int = 0
+    source: str, embedded: EmbeddedPhotos, used: ThresholdsInUse, *, attributes: Attributes | None = None, seed: int = 0
 ) -> Evaluation:
-    """Compare every photo with every other, and search each among all the others.
+    """Compare every photo with every other, and search each among all others.
 
     Args:
-        source: where the photos are from, for people.
+        source: the origin of the photos, for people.
         embedded: the photos.
         used: the model, and the thresholds in use.
-        attributes: groups to give the same figures for.
-        seed: of what is drawn.
+        attributes: groups that get the same figures.
+        seed: the seed of the random samples.
 
     Raises:
-        EvaluationError: fewer than two people, or nobody with two photos, have a usable face.
+        EvaluationError: fewer than two people have a usable photo, or no person has two.
 
     """
     owners = embedded.owners
@@ -193,17 +192,17 @@ def evaluate_photos(
 
 
 def evaluate_pairs(
-    source: str, pairs: PhotoPairs, embedded: EmbeddedPhotos, used: InUse, *, seed: int = 0
+    source: str, pairs: PhotoPairs, embedded: EmbeddedPhotos, used: ThresholdsInUse, *, seed: int = 0
 ) -> Evaluation:
     """Compare the pairs of a list.
 
     Args:
         source: the list, for people.
-        pairs: which photos are compared. Every pair counts: one with a photo without a usable face as the least
-            similar that a pair can be.
+        pairs: the photos that are compared. Every pair counts. One with a photo without a usable face gets the lowest
+            similarity.
         embedded: those photos.
         used: the model, and the thresholds in use.
-        seed: of what is drawn.
+        seed: the seed of the random samples.
 
     Raises:
         EvaluationError: no mated or no non-mated pair has usable faces.
@@ -216,7 +215,7 @@ def evaluate_pairs(
     similarities[there] = products(embedded.embeddings, first[there], second[there])
     for kind, wanted in (("mated", pairs.mated), ("non-mated", ~pairs.mated)):
         if not (there & wanted).any():
-            raise EvaluationError(f"{source}: in no {kind} pair both photos have a usable face; add others.")
+            raise EvaluationError(f"{source}: no {kind} pair has two photos with a usable face. Add others.")
 
     def chosen(which: NDArray[np.bool_]) -> Pairs:
         return Pairs(first[which], second[which], similarities[which])
@@ -231,7 +230,7 @@ def evaluate_pairs(
         mated_sample=mated,
         non_mated_sample=non_mated,
         nearest_non_mated=chosen(nobody),
-        nearest_from=np.inf,  # all that there are is the sample
+        nearest_from=np.inf,  # all pairs are in the sample
         furthest_mated=least_similar(chosen(there & pairs.mated)),
     )
     replicates = Replicates.draw(len(names), seed=seed)
@@ -257,12 +256,12 @@ def evaluate_pairs(
 
 
 def _people_of_rows(embedded: EmbeddedPhotos) -> list[str]:
-    """Whose each photo is: those with a usable face, and then the refused ones."""
+    """Return the person of each photo: first those with a usable face, then the refused ones."""
     return [photo.person for photo in [*embedded.photos, *(refusal.photo for refusal in embedded.refusals)]]
 
 
 def _refused_within(embedded: EmbeddedPhotos) -> Counter[str]:
-    """How many pairs of photos of one person have a refused one, for each class of error."""
+    """Count the mated pairs with a refused photo, for each class of error."""
     others = Counter(_people_of_rows(embedded))
     reasons = Counter[str]()
     for refusal in embedded.refusals:

@@ -1,10 +1,10 @@
-"""Thresholds for rates so low that few or none of the comparisons at hand tell of them.
+"""Thresholds for rates that are too low to count with the comparisons at hand.
 
-Far out, the similarities of strangers are taken to follow a generalised Pareto distribution (J. Pickands, "Statistical
+The largest similarities of strangers are assumed to follow a generalised Pareto distribution (J. Pickands, "Statistical
 inference using extreme order statistics", Annals of Statistics 3, 1975), fitted by probability-weighted moments
 (J. R. M. Hosking, J. R. Wallis, "Parameter and quantile estimation for the generalized Pareto distribution",
-Technometrics 29, 1987). Its shape is never taken below 0, an exponential tail: a lighter one would have an end, beyond
-which no stranger is believed to come, and a threshold that is too high is the safer mistake.
+Technometrics 29, 1987). Its shape is at least 0, an exponential tail. A lighter tail would have an end that no stranger
+reaches, and a threshold that is too high is the safer error.
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import Comparisons
 from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
+from pgface.evaluation.pairwise import Comparisons
 from pgface.evaluation.verification import ERRORS_NEEDED
 from pgface.thresholds import Tail
 
-_SHARE = 0.05
-"""Of all trials, the most similar: the tail."""
-_FEWEST, _MOST = 50, 5_000
-"""Trials in the tail."""
-REACH = 100
-"""How many times rarer than what can be counted (rule of 30) a rate may be that the tail tells of."""
-_TOGETHER = 16
+_TAIL_SHARE = 0.05
+"""Share of all trials in the tail, the most similar ones."""
+_FEWEST_IN_TAIL, _MOST_IN_TAIL = 50, 5_000
+TAIL_REACH = 100
+"""The tail gives rates up to this many times rarer than those that can be counted (rule of 30)."""
+_BATCH_REPLICATES = 16
 """Replicates whose trials are weighted at once."""
-_HEAVIEST = 0.5
-"""Shape at most."""
+_HEAVIEST_SHAPE = 0.5
+"""Largest shape of the tail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +41,36 @@ class Estimate:
     likely: float
     """The least threshold, of four places, at which the photos show the rate."""
     interval: Interval
-    """95 % interval of that, by drawing people anew."""
+    """The 95 % interval of that threshold, by a bootstrap over people."""
     threshold: float
-    """The safe one: the upper end of the interval, wider for few people as Student's t is; 1 at most."""
+    """The safe threshold: the upper end of the interval, widened for few people as Student's t is. At most 1."""
     rate: float
-    """At the safe threshold: counted, or of the tail."""
+    """The rate at the safe threshold, counted, or from the tail."""
     rate_interval: Interval
     extrapolated: bool
-    """Whether there are too few trials to count (rule of 30), and the tail tells."""
+    """Whether the rate comes from the tail, because there are too few trials to count (rule of 30)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NonMatedTrials:
-    """Trials in which two people's photos were compared: all of them counted, and the most similar ones kept."""
+    """Trials that compare the photos of two people. All are counted, and the most similar ones kept."""
 
     counts: ScoreHistogram
-    """Of all trials."""
+    """The similarities of all trials."""
     similarities: NDArray[np.float32]
-    """Shape (n,), descending: the most similar."""
+    """Shape (n,), descending: the most similar trials."""
     first: NDArray[np.int64]
-    """Shape (n,): whose photo was compared."""
+    """Shape (n,): the person of the photo."""
     second: NDArray[np.int64]
-    """Shape (n,): with whom."""
+    """Shape (n,): the person it was compared with."""
     weighted_totals: NDArray[np.float64]
-    """Shape (replicates,): how many trials each replicate of the people has; none has none."""
+    """Shape (replicates,): the number of trials of each replicate of the people. It may be 0."""
     weights: NDArray[np.float32]
     """Shape (replicates, p): how often each person was drawn."""
 
     @classmethod
     def of_pairs(cls, compared: Comparisons, replicates: Replicates) -> NonMatedTrials:
-        """Each non-mated pair of photos."""
+        """Each non-mated pair of photos is a trial."""
         pairs = compared.nearest_non_mated
         people = compared.people[pairs.first], compared.people[pairs.second]
         totals = replicates.of_all_pairs(compared.people)
@@ -79,7 +78,7 @@ class NonMatedTrials:
 
     @classmethod
     def of_searches(cls, compared: Comparisons, replicates: Replicates) -> NonMatedTrials:
-        """Each photo with each other person's nearest one: what verification asks, and a search of everybody."""
+        """Each photo with the nearest photo of each other person is a trial, as in verification or a search of all."""
         pairs = compared.nearest_non_mated
         probes = np.concatenate([pairs.first, pairs.second])
         enrolled = compared.people[np.concatenate([pairs.second, pairs.first])]
@@ -110,11 +109,11 @@ class NonMatedTrials:
 
     @property
     def total(self) -> int:
-        """How many trials there are."""
+        """The number of trials."""
         return self.counts.total
 
     def tail(self) -> Tail:
-        """The tail of all of them.
+        """The tail of all trials.
 
         Raises:
             EvaluationError: there are too few trials.
@@ -124,44 +123,44 @@ class NonMatedTrials:
         return _fit(self.similarities[:count], np.ones(count), count / self.total)
 
     def reaches(self, rate: float) -> bool:
-        """Whether the trials tell of a rate: they can be counted, or the tail goes no further than 100 times beyond."""
-        return self.total >= self._needed(rate) and len(self.similarities) >= _FEWEST
+        """Whether the trials give a rate, by counting, or by a tail that extends at most 100 times beyond."""
+        return self.total >= self._needed(rate) and len(self.similarities) >= _FEWEST_IN_TAIL
 
     @property
     def least(self) -> float:
-        """The smallest rate that the trials tell of."""
-        return ERRORS_NEEDED / REACH / self.total
+        """The smallest rate that the trials give."""
+        return ERRORS_NEEDED / TAIL_REACH / self.total
 
     def estimate(self, rate: float) -> Estimate:
-        """The least threshold, of four places, that no larger share of trials than a rate reaches.
+        """Return the least threshold, of four places, that at most this share of trials reaches.
 
         Raises:
-            EvaluationError: the trials do not tell of this rate.
+            EvaluationError: the trials do not give this rate.
 
         """
         if not self.reaches(rate):
             raise EvaluationError(
-                f"{self.total:,} comparisons of a photo with another person do not tell of one error in {1 / rate:,.0f}"
-                f", not even by their tail: that takes {self._needed(rate):,}. Add photos of more people, or accept "
-                f"more errors: these tell of one in {1 / self.least:,.0f}."
+                f"{self.total:,} comparisons of a photo with another person are too few for one error in "
+                f"{1 / rate:,.0f}, even by their tail. That needs {self._needed(rate):,}. Add photos of more people, "
+                f"or accept more errors: these suffice for one in {1 / self.least:,.0f}."
             )
         counted = rate * self.total >= ERRORS_NEEDED
         likely, each = self._counted(rate) if counted else self._extrapolated(rate)
         interval = _interval(each)
         people = self.weights.shape[1]
-        threshold = _up(likely + _widening(people) * max(interval.high - likely, 0.0))
+        threshold = _rounded_up(likely + _widening(people) * max(interval.high - likely, 0.0))
         at, rates = self._rates(threshold)
         return Estimate(likely, interval, threshold, at, _interval(rates), extrapolated=not counted)
 
     def _needed(self, rate: float) -> int:
-        return max(math.ceil(ERRORS_NEEDED / rate / REACH), _FEWEST)
+        return max(math.ceil(ERRORS_NEEDED / rate / TAIL_REACH), _FEWEST_IN_TAIL)
 
     def _counted(self, rate: float) -> tuple[float, list[float]]:
-        """The threshold for a rate, and that of each replicate."""
+        """Return the threshold for a rate, and that of each replicate."""
         likely = self._least(rate)
         if rate * self.total < len(self.similarities):
             each = [_above(self.similarities, row, rate) for shares in self._shares() for row in shares]
-        else:  # not all of its trials are kept; each replicate is taken to differ as it does where they are
+        else:  # not all of its trials are kept, so each replicate deviates as at the lowest kept similarity
             each = [self._least(rate / factor) for factor in self._factors()]
         return likely, each
 
@@ -169,19 +168,19 @@ class NonMatedTrials:
         return float(thresholds()[np.argmax(self.counts.at_or_above() <= rate * self.total)])
 
     def _factors(self) -> list[float]:
-        """How many times as many trials of each replicate as of all are as similar as the least that is kept."""
+        """Return the ratio of each replicate's trials to all trials, among those as similar as the least kept one."""
         kept = len(self.similarities) / self.total
         return [max(float(row[-1]), 1e-12) / kept for shares in self._shares() for row in shares]
 
     def _extrapolated(self, rate: float) -> tuple[float, list[float]]:
-        """The same by the tail."""
-        return _up(self.tail().threshold(rate)), [tail.threshold(rate) for tail in self._tails()]
+        """Return the threshold for a rate from the tail, and that of each replicate."""
+        return _rounded_up(self.tail().threshold(rate)), [tail.threshold(rate) for tail in self._tails()]
 
     def _rates(self, threshold: float) -> tuple[float, list[float]]:
-        """The rate at a threshold, counted where there are 30 errors, and that of each replicate."""
+        """Return the rate at a threshold, counted if there are 30 errors, and that of each replicate."""
         errors = int(self.counts.at_or_above()[index_of(threshold)])
         if errors < ERRORS_NEEDED:
-            # Below its start the tail says nothing, and there are more than 30 errors, or hardly fewer.
+            # Below its start, the tail gives nothing. There are more than 30 errors, or hardly fewer.
             tail = self.tail()
             at = max(threshold, tail.start)
             return tail.rate(at), [found.rate(max(at, found.start)) for found in self._tails()]
@@ -192,7 +191,7 @@ class NonMatedTrials:
         return rate, [float(row[max(place - 1, 0)]) for shares in self._shares() for row in shares]
 
     def _tails(self) -> list[Tail]:
-        """The tail of each replicate in which there is one."""
+        """Return the tail of each replicate that has one."""
         count = self._tail_count()
         weights = self._weights(slice(None), slice(0, count))
         return [
@@ -202,55 +201,54 @@ class NonMatedTrials:
         ]
 
     def _tail_count(self) -> int:
-        count = min(max(int(_SHARE * self.total), _FEWEST), _MOST, len(self.similarities))
-        if count < _FEWEST:
+        count = min(max(int(_TAIL_SHARE * self.total), _FEWEST_IN_TAIL), _MOST_IN_TAIL, len(self.similarities))
+        if count < _FEWEST_IN_TAIL:
             raise EvaluationError(
-                f"{self.total:,} non-mated comparisons are too few to say anything of low error rates; add photos of "
-                "more people."
+                f"{self.total:,} non-mated comparisons are too few for low error rates. Add photos of more people."
             )
         return count
 
     def _weights(self, replicates: slice, trials: slice) -> NDArray[np.float64]:
-        """Shape (replicates, trials): how often each trial was drawn."""
+        """Return shape (replicates, trials): how often each trial was drawn."""
         weights = self.weights[replicates]
         return np.asarray(weights[:, self.first[trials]] * weights[:, self.second[trials]], np.float64)
 
     def _shares(self) -> Iterator[NDArray[np.float64]]:
-        """Shape (some replicates, trials): which share of a replicate's trials is as similar or more."""
-        for begin in range(0, len(self.weighted_totals), _TOGETHER):
-            replicates = slice(begin, begin + _TOGETHER)
+        """Return shape (some replicates, trials): the share of a replicate's trials that are at least as similar."""
+        for begin in range(0, len(self.weighted_totals), _BATCH_REPLICATES):
+            replicates = slice(begin, begin + _BATCH_REPLICATES)
             sums = np.cumsum(self._weights(replicates, slice(None)), axis=1)
             yield np.asarray(sums / self.weighted_totals[replicates, np.newaxis])
 
 
 def _fit(similarities: NDArray[np.float32], weights: NDArray[np.float64], share: float) -> Tail:
-    """Fit a tail to its trials, shape (n,), descending; the last is its start."""
+    """Fit a tail to its trials, shape (n,), descending. The last one is its start."""
     start = float(similarities[-1])
     excesses = similarities[::-1].astype(np.float64) - start  # ascending
     weights = weights[::-1]
     total = weights.sum()
-    below = (np.cumsum(weights) - 0.35 * weights) / total  # Hosking and Wallis' plotting positions
+    below = (np.cumsum(weights) - 0.35 * weights) / total  # the plotting positions of Hosking and Wallis
     mean = float((weights * excesses).sum() / total)
     moment = float((weights * (1 - below) * excesses).sum() / total)
     shape = 0.0
     if mean > 2 * moment > 0:
-        shape = min(max(2 - mean / (mean - 2 * moment), 0.0), _HEAVIEST)
-    # For a given shape, the scale that gives the mean excess.
+        shape = min(max(2 - mean / (mean - 2 * moment), 0.0), _HEAVIEST_SHAPE)
+    # The scale that gives the mean excess, for a given shape.
     return Tail(start, share, max(mean * (1 - shape), 1e-9), shape)
 
 
 def _above(similarities: NDArray[np.float32], shares: NDArray[np.float64], rate: float) -> float:
-    """The least threshold of four places that no larger share than a rate reaches."""
+    """Return the least threshold of four places that at most this share reaches."""
     place = int(np.searchsorted(shares, rate, side="right"))
-    # The first that is one too many must stay below.
-    return _up(float(similarities[min(place, len(similarities) - 1)]) + 1e-6)
+    # The first trial that is one too many must stay below.
+    return _rounded_up(float(similarities[min(place, len(similarities) - 1)]) + 1e-6)
 
 
 def _widening(people: int) -> float:
-    """How much wider than a bootstrap's an interval of so few people is.
+    """Return how much wider than a bootstrap's an interval of so few people must be.
 
-    By Student's t (R. A. Fisher's expansion from the normal quantile), and because a bootstrap's variance is that of
-    p people instead of p - 1.
+    It follows Student's t (R. A. Fisher's expansion from the normal quantile). Also, the variance of a bootstrap is
+    that of p people instead of p - 1.
     """
     freedom, z = people - 1, 1.959964
     t = (
@@ -262,7 +260,7 @@ def _widening(people: int) -> float:
     return t / z * math.sqrt(people / freedom)
 
 
-def _up(threshold: float) -> float:
+def _rounded_up(threshold: float) -> float:
     return min(1.0, math.ceil(threshold * 1e4) / 1e4)
 
 

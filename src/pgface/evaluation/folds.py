@@ -1,4 +1,4 @@
-"""Accuracy over folds, as LFW asks for: each fold by the threshold that is best for the others.
+"""Accuracy over folds, as LFW defines it: each fold with the threshold that is best for the others.
 
 Source: G. B. Huang, M. Ramesh, T. Berg, E. Learned-Miller, "Labeled Faces in the Wild", University of Massachusetts,
 Technical Report 07-49 (2007), view 2: mean and standard error of the folds' accuracies.
@@ -17,25 +17,25 @@ from pgface.evaluation.histogram import ScoreHistogram, thresholds
 
 @dataclass(frozen=True, slots=True)
 class FoldAccuracy:
-    """Share of pairs that are told right."""
+    """Share of pairs that are classified correctly."""
 
     mean: float
-    """Over the folds."""
+    """The mean over the folds."""
     standard_error: float
-    """Of that mean."""
+    """The standard error of the mean."""
     accuracies: tuple[float, ...]
-    """Of each fold."""
+    """The accuracy of each fold."""
     thresholds: tuple[float, ...]
-    """By which each was measured."""
+    """The threshold of each fold."""
 
 
 def fold_accuracy(
     similarities: NDArray[np.float32], mated: NDArray[np.bool_], folds: NDArray[np.int64]
 ) -> FoldAccuracy:
-    """Measure each fold by the threshold at which the others are told right most often.
+    """Measure each fold with the threshold that classifies the most pairs of the others correctly.
 
     Args:
-        similarities: shape (n,), of each pair; NaN for one with a photo without a usable face, which never matches.
+        similarities: shape (n,), of each pair. NaN for a pair without two usable faces, which never matches.
         mated: shape (n,): whether both photos are of one person.
         folds: shape (n,): 0 to k - 1.
 
@@ -45,22 +45,24 @@ def fold_accuracy(
     """
     count = int(folds.max()) + 1
     if count < 2:
-        raise EvaluationError("There is only one fold, and a threshold is found on the others; give two or more.")
-    right = np.stack([_right(similarities, mated, folds == fold) for fold in range(count)])
+        raise EvaluationError("There is only one fold, and the threshold comes from the others. Give two or more.")
+    right = np.stack([_count_correct(similarities, mated, folds == fold) for fold in range(count)])
     sizes = np.bincount(folds)
     accuracies, chosen = [], []
     for fold in range(count):
         others = right.sum(axis=0) - right[fold]
         best = np.flatnonzero(others == others.max())
-        place = best[len(best) // 2]  # the middle of those that are as good
+        place = best[len(best) // 2]  # the middle of those that are equally good
         accuracies.append(float(right[fold, place] / sizes[fold]))
         chosen.append(float(thresholds()[place]))
     error = float(np.std(accuracies, ddof=1) / np.sqrt(count))
     return FoldAccuracy(float(np.mean(accuracies)), error, tuple(accuracies), tuple(chosen))
 
 
-def _right(similarities: NDArray[np.float32], mated: NDArray[np.bool_], within: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many pairs are told right at each threshold."""
+def _count_correct(
+    similarities: NDArray[np.float32], mated: NDArray[np.bool_], within: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Count the pairs that are classified correctly at each threshold."""
     there = within & ~np.isnan(similarities)
     matching = ScoreHistogram.of(similarities[there & mated]).at_or_above()
     rejected = ScoreHistogram.of(similarities[there & ~mated]).below()

@@ -1,8 +1,8 @@
-"""The error rates of groups of people or photos, and how far apart they are.
+"""The error rates of groups of people or photos, and the differences between them.
 
-Non-mated pairs are those within a group, where false matches are most frequent. Source of the protocol and of the
-ratio to the geometric mean: P. Grother, "Face Recognition Vendor Test (FRVT) Part 8: Summarizing Demographic
-Differentials", NIST Interagency Report 8429 (2022); terms: ISO/IEC 19795-10:2024.
+Non-mated pairs are those within a group, where false matches are most frequent. Source of the protocol and of the ratio
+to the geometric mean: P. Grother, "Face Recognition Vendor Test (FRVT) Part 8: Summarizing Demographic Differentials",
+NIST Interagency Report 8429 (2022). Terms: ISO/IEC 19795-10:2024.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
 from pgface.evaluation.bootstrap import Replicates
-from pgface.evaluation.comparisons import Comparisons, compare_all
 from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.identification import SearchPoint, search_point
+from pgface.evaluation.pairwise import Comparisons, compare_all
 from pgface.evaluation.photos import LabelledPhoto
 from pgface.evaluation.verification import OperatingPoint, Verification, operating_points, verification
 
 _KEYS = ("photo", "person")
-_SHOWN = 3
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What is known of people, or of single photos."""
+    """Attributes of people, or of single photos."""
 
     key: str
-    """"photo", for paths below the folder, or "person", for names of people."""
+    """"photo" for paths below the folder, or "person" for names of people."""
     names: tuple[str, ...]
-    """Of the attributes."""
+    """The names of the attributes."""
     values: Mapping[str, tuple[str, ...]]
-    """By photo or person, a value for each attribute; empty where nothing is known."""
+    """A value for each attribute, by photo or person. Empty if it is unknown."""
 
     def of(self, photo: LabelledPhoto, place: int) -> str:
-        """A photo's value of the attribute at a place; empty where nothing is known."""
+        """Return a photo's value of the attribute at a place. Empty if it is unknown."""
         found = self.values.get(photo.name if self.key == "photo" else photo.person)
         return "" if found is None else found[place]
 
@@ -54,55 +54,55 @@ class GroupRates:
     group: str
     people: int
     photos: int
-    """With a usable face."""
+    """Photos with a usable face."""
     failure_to_enroll_rate: float
     in_use: OperatingPoint | None
-    """At the threshold for verification; None where no two people, or no two photos of one, are in the group."""
+    """At the threshold for verification. None if the group has fewer than two people, or no person with two photos."""
     verification: Verification | None
-    """The rates over all thresholds; None as above."""
+    """The rates over all thresholds. None in the same cases."""
     search: SearchPoint | None
-    """Its photos searched among everybody's, at the threshold for identification; FNIR is NaN where nobody has a second
-    photo. None for a group without a photo with a usable face."""
+    """Its photos searched among those of all people, at the threshold for identification. FNIR is NaN if no person has
+    a second photo. None for a group without a usable photo."""
 
 
 @dataclass(frozen=True, slots=True)
 class Differential:
-    """How far apart the groups of an attribute are in one rate."""
+    """The difference of one rate between the groups of an attribute."""
 
     attribute: str
     rate: str
     worst: str
-    """The group with the highest rate; empty where no group has an error."""
+    """The group with the highest rate. Empty if no group has an error."""
     max_to_min: float | None
-    """None where a group has no error at all."""
+    """None if a group has no error at all."""
     max_to_geometric_mean: float | None
-    """None where a group has no error at all."""
+    """None if a group has no error at all."""
 
 
 def read_attributes(file: Path) -> Attributes:
-    """Read a table whose first column is `photo` or `person`, and each other one an attribute.
+    """Read a table whose first column is `photo` or `person`. Each other column is an attribute.
 
     Raises:
-        EvaluationError: it cannot be read, is not of this form, or names something twice.
+        EvaluationError: the table cannot be read, has another form, or names something twice.
 
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             rows = [row for row in csv.reader(stream) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no table in UTF-8"
-        raise EvaluationError(f"{file}: the table cannot be read ({reason}); give a CSV file.") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not a table in UTF-8"
+        raise EvaluationError(f"{file}: the table cannot be read ({reason}). Give a CSV file.") from error
     if not rows or rows[0][0] not in _KEYS or len(rows[0]) < 2:
         raise EvaluationError(
-            f"{file}: the first line should name the columns: `photo` or `person`, then attributes; correct it."
+            f"{file}: the first line should name the columns: `photo` or `person`, then attributes. Correct it."
         )
     key, *names = rows[0]
     values: dict[str, tuple[str, ...]] = {}
     for number, row in enumerate(rows[1:], start=1):
         if len(row) != len(rows[0]):
-            raise EvaluationError(f"{file}: row {number} has {len(row)} columns and not {len(rows[0])}; correct it.")
+            raise EvaluationError(f"{file}: row {number} has {len(row)} columns and not {len(rows[0])}. Correct it.")
         if row[0] in values:
-            raise EvaluationError(f"{file}: {row[0]} is there twice; leave one of the lines out.")
+            raise EvaluationError(f"{file}: {row[0]} is there twice. Delete one of the lines.")
         values[row[0]] = tuple(value.strip() for value in row[1:])
     return Attributes(key, tuple(names), values)
 
@@ -117,9 +117,9 @@ def check_attributes(file: Path, attributes: Attributes, photos: Sequence[Labell
     known = {photo.name if attributes.key == "photo" else photo.person for photo in photos}
     unknown = [name for name in attributes.values if name not in known]
     if unknown:
-        more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
+        more = f" and {len(unknown) - _MOST_NAMED:,} more" if len(unknown) > _MOST_NAMED else ""
         raise EvaluationError(
-            f"{file}: the folder has no {attributes.key} {', '.join(unknown[:_SHOWN])}{more}; correct the table."
+            f"{file}: the folder has no {attributes.key} {', '.join(unknown[:_MOST_NAMED])}{more}. Correct the table."
         )
 
 
@@ -132,15 +132,15 @@ def group_rates(
     *,
     seed: int = 0,
 ) -> tuple[GroupRates, ...]:
-    """The rates of every group of every attribute; photos of which nothing is known are in none.
+    """Return the rates of every group of every attribute. Photos with an unknown value are in no group.
 
     Args:
         embedded: all photos.
         compared: all comparisons of them.
         attributes: the groups.
-        verify_threshold: for the 1:1 rates.
-        identify_threshold: for the 1:N rates.
-        seed: of the intervals.
+        verify_threshold: the threshold of the 1:1 rates.
+        identify_threshold: the threshold of the 1:N rates.
+        seed: the seed of the intervals.
 
     """
     everybody = Replicates.draw(len(embedded.people), seed=seed)
@@ -168,7 +168,9 @@ def group_rates(
     return tuple(found)
 
 
-def _verification(embedded: EmbeddedPhotos, within: NDArray[np.bool_], threshold: float, seed: int) -> _OneToOne:
+def _verification(
+    embedded: EmbeddedPhotos, within: NDArray[np.bool_], threshold: float, seed: int
+) -> _VerificationFields:
     try:
         compared = compare_all(embedded.embeddings[within], embedded.owners[within], seed=seed)
     except EvaluationError:
@@ -178,13 +180,13 @@ def _verification(embedded: EmbeddedPhotos, within: NDArray[np.bool_], threshold
     return {"in_use": point, "verification": verification(compared, replicates)}
 
 
-class _OneToOne(TypedDict):
+class _VerificationFields(TypedDict):
     in_use: OperatingPoint | None
     verification: Verification | None
 
 
 def differentials(groups: Sequence[GroupRates]) -> tuple[Differential, ...]:
-    """How far apart the groups of each attribute are, in each rate that two of them have."""
+    """Return the differences between the groups of each attribute, in each rate that two of them have."""
     found = []
     for attribute in dict.fromkeys(group.attribute for group in groups):
         of_attribute = [group for group in groups if group.attribute == attribute]

@@ -1,4 +1,4 @@
-"""Similarities counted in fine bins: as many as there are, in memory that does not grow with their number."""
+"""Similarities counted in fine bins. Memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 20_000
-"""Of -1 to 1, so that a threshold of four places is the edge of one."""
+"""Bins from -1 to 1, so that a threshold of four places is the edge of a bin."""
 
 
 def bin_of(similarities: NDArray[np.float32]) -> NDArray[np.intp]:
-    """The bin of each similarity, of the same shape; rounding may take a cosine a little beyond -1 or 1."""
+    """Return the bin of each similarity, of the same shape. Rounding may take a cosine slightly beyond -1 or 1."""
     places = similarities * np.float32(BINS / 2)
     places += np.float32(BINS / 2)
     return np.clip(places, 0, BINS - 1, out=places).astype(np.intp)
 
 
 def count_similarities(similarities: NDArray[np.float32]) -> NDArray[np.int64]:
-    """How many fell into each bin, shape (BINS,); the similarities are overwritten."""
-    # A bin more at each end takes what rounding put beyond it, so that nothing needs to be clipped.
+    """Count the similarities in each bin, shape (BINS,). The similarities are overwritten."""
+    # One more bin at each end takes similarities beyond -1 and 1 from rounding, so nothing needs to be clipped.
     similarities *= np.float32(BINS / 2)
     similarities += np.float32(BINS / 2 + 1)
     counts = np.bincount(similarities.astype(np.intp).ravel(), minlength=BINS + 2)
@@ -31,18 +31,18 @@ def count_similarities(similarities: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def thresholds() -> NDArray[np.float64]:
-    """The lower edge of every bin and the end of the last, shape (BINS + 1,): -1, -0.9999 … 1."""
+    """Return the lower edge of every bin and the end of the last, shape (BINS + 1,): -1, -0.9999 … 1."""
     return np.round(np.arange(BINS + 1) * (2 / BINS) - 1, 4)
 
 
 def index_of(threshold: float) -> int:
-    """Where a threshold stands among `thresholds()`, rounded up to the next."""
+    """Return the index of a threshold in `thresholds()`, rounded up to the next."""
     return int(np.clip(np.ceil(round((threshold + 1) * (BINS / 2), 6)), 0, BINS))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoreHistogram:
-    """How many similarities fell into each bin."""
+    """The number of similarities in each bin."""
 
     counts: NDArray[np.int64]
     """Shape (BINS,)."""
@@ -54,13 +54,13 @@ class ScoreHistogram:
 
     @property
     def total(self) -> int:
-        """How many there are."""
+        """The number of similarities."""
         return int(self.counts.sum())
 
     def at_or_above(self) -> NDArray[np.int64]:
-        """How many reach each of `thresholds()`, shape (BINS + 1,)."""
+        """Count the similarities that reach each of `thresholds()`, shape (BINS + 1,)."""
         return np.concatenate([self.counts[::-1].cumsum()[::-1], [0]])
 
     def below(self) -> NDArray[np.int64]:
-        """How many stay below each of `thresholds()`, shape (BINS + 1,)."""
+        """Count the similarities below each of `thresholds()`, shape (BINS + 1,)."""
         return np.concatenate([[0], self.counts.cumsum()])

@@ -1,8 +1,9 @@
-"""The error rates of identification (1:N), open set: every photo is searched among all the others.
+"""The error rates of open-set identification (1:N): every photo is searched among all the others.
 
-For the mated search the person's other photos are enrolled; for the non-mated one they are not, and everybody else is.
-FPIR: share of non-mated searches that give anybody. FNIR: share of mated searches that do not give the right person
-first and above the threshold. Terms: ISO/IEC 19795-1:2021; protocol as in NIST FRTE 1:N (FNIR(N, R=1, T), FPIR(N, T)).
+In the mated search, the person's other photos are enrolled. In the non-mated search, they are not, and all other people
+are. FPIR is the share of non-mated searches that return a person. FNIR is the share of mated searches that do not
+return the right person first and above the threshold. Terms: ISO/IEC 19795-1:2021. Protocol: as in NIST FRTE 1:N
+(FNIR(N, R=1, T), FPIR(N, T)).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import Comparisons
 from pgface.evaluation.histogram import ScoreHistogram, thresholds
+from pgface.evaluation.pairwise import Comparisons
 from pgface.evaluation.verification import ERRORS_NEEDED
 
 FPIR_TARGETS = (1e-1, 1e-2, 1e-3)
@@ -25,13 +26,13 @@ _RANKS = 20
 
 @dataclass(frozen=True, slots=True)
 class SearchPoint:
-    """A threshold and what it does."""
+    """A threshold and its error rates."""
 
     threshold: float
     fpir: float
     fpir_interval: Interval
     fnir: float
-    """NaN where nobody has a second photo."""
+    """NaN if no person has a second photo."""
     fnir_interval: Interval
 
 
@@ -41,9 +42,9 @@ class FpirTarget:
 
     target: float
     point: SearchPoint | None
-    """None where there are too few searches to know."""
+    """None if there are too few searches."""
     more_searches_needed: int
-    """Non-mated searches that are missing for the target to be known; 0 where it is."""
+    """Number of further non-mated searches that the target needs. 0 if there are enough."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,32 +54,32 @@ class IdentificationRates:
     thresholds: NDArray[np.float64]
     """Shape (20001,), -1 to 1, ascending."""
     fpir: NDArray[np.float64]
-    """Of the same shape."""
+    """Shape (20001,)."""
     fnir: NDArray[np.float64]
-    """Of the same shape; photos without a usable face count as misses."""
+    """Shape (20001,). Photos without a usable face count as misses."""
     gallery_people: int
-    """People who are enrolled in a non-mated search: all but one."""
+    """People who are enrolled in a non-mated search: all except one."""
     mated_searches: int
-    """With those whose photo had no usable face."""
+    """Number of mated searches, including photos without a usable face."""
     non_mated_searches: int
     failures: int
-    """Photos of the mated searches in which no usable face was found."""
+    """Photos without a usable face in the mated searches."""
     cumulative_match: NDArray[np.float64]
-    """Shape (20,): share of mated searches in which the right person is among the first 1, 2, … 20 of all."""
+    """Shape (20,): share of mated searches with the right person among the first 1, 2, … 20."""
     cumulative_match_intervals: tuple[Interval, ...]
-    """Of each of them."""
+    """The interval of each share."""
 
 
 def identification(
     compared: Comparisons, replicates: Replicates, *, failures: NDArray[np.int64] | None = None
 ) -> IdentificationRates:
-    """The rates of searching every photo among all the others.
+    """Return the rates of searching every photo among all the others.
 
     Args:
         compared: all comparisons.
-        replicates: of the people who were compared.
-        failures: shape (p,), photos of each person in which no usable face was found: mated searches that miss; none if
-            not given.
+        replicates: replicates of the compared people.
+        failures: shape (p,), the photos of each person without a usable face. They count as mated searches that miss.
+            The default is no photo.
 
     """
     count = int(compared.people.max()) + 1
@@ -104,20 +105,20 @@ def identification(
 
 
 def _found_by_rank(compared: Comparisons, count: int) -> NDArray[np.int64]:
-    """How many searches of each person find them among the first 1, 2, … 20, shape (p, 20)."""
+    """Count the searches of each person that find them among the first 1, 2, … 20, shape (p, 20)."""
     found = np.zeros((count, _RANKS + 2), np.int64)
     np.add.at(found, (compared.people, np.minimum(compared.ranks, _RANKS + 1)), 1)
     return found[:, 1 : _RANKS + 1].cumsum(axis=1)
 
 
 def _rising(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
-    """Intervals of shares that only rise: without an error the rule of 3 alone would say less than is known already."""
+    """Make intervals of rising shares rise too. Without an error, the rule of 3 alone would give less than is known."""
     lows, highs = np.maximum.accumulate(np.array(list(intervals)), axis=0).T
     return tuple(Interval(low, high) for low, high in zip(lows.tolist(), highs.tolist(), strict=True))
 
 
 def _share_interval(replicates: Replicates, found: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
-    missed = replicates.of_people(trials - found, trials)
+    missed = replicates.interval_of_people(trials - found, trials)
     return Interval(1 - missed.high, 1 - missed.low)
 
 
@@ -129,20 +130,20 @@ def search_point(
     failures: NDArray[np.int64] | None = None,
     searched: NDArray[np.bool_] | None = None,
 ) -> SearchPoint:
-    """FPIR and FNIR at a threshold, with intervals over the people who are searched for (not over those enrolled).
+    """Return FPIR and FNIR at a threshold. The intervals are over the searched people, not over the enrolled ones.
 
     Args:
         compared: all comparisons.
-        replicates: of the people who were compared.
+        replicates: replicates of the compared people.
         threshold: least similarity.
-        failures: shape (p,), photos of each person without a usable face: searches that miss; none if not given.
-        searched: shape (n,): which of the photos are searched; all if not given. All are enrolled.
+        failures: shape (p,), the photos of each person without a usable face, as searches that miss. By default none.
+        searched: shape (n,): the searched photos. The default is all photos. All are enrolled.
 
     """
     count = int(compared.people.max()) + 1
-    asked = np.ones(len(compared.people), bool) if searched is None else searched
-    given = asked & (compared.best_non_mated >= np.float32(threshold))
-    mated = asked & (compared.ranks > 0)
+    included = np.ones(len(compared.people), bool) if searched is None else searched
+    given = included & (compared.best_non_mated >= np.float32(threshold))
+    mated = included & (compared.ranks > 0)
     missed = mated & ((compared.ranks > 1) | (compared.best_mated < np.float32(threshold)))
 
     def by_person(which: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -152,10 +153,10 @@ def search_point(
     errors, trials = by_person(missed) + failed, by_person(mated) + failed
     return SearchPoint(
         threshold=threshold,
-        fpir=float(given.sum() / max(asked.sum(), 1)),
-        fpir_interval=replicates.of_people(by_person(given), by_person(asked)),
+        fpir=float(given.sum() / max(included.sum(), 1)),
+        fpir_interval=replicates.interval_of_people(by_person(given), by_person(included)),
         fnir=float(errors.sum() / trials.sum()) if trials.any() else math.nan,
-        fnir_interval=replicates.of_people(errors, trials),
+        fnir_interval=replicates.interval_of_people(errors, trials),
     )
 
 
@@ -167,7 +168,7 @@ def fpir_targets(
     failures: NDArray[np.int64] | None = None,
     targets: Sequence[float] = FPIR_TARGETS,
 ) -> tuple[FpirTarget, ...]:
-    """The least threshold for each target, as far as the number of searches carries (rule of 30)."""
+    """Return the least threshold for each target, if there are enough searches for it (rule of 30)."""
     found = []
     for target in targets:
         missing = math.ceil(ERRORS_NEEDED / target) - rates.non_mated_searches

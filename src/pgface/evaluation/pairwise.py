@@ -1,6 +1,7 @@
-"""A block of photos compared with another: counted, and searched both ways, from one product.
+"""Compares every photo with every other: similarities of mated and non-mated pairs, and the result of every search.
 
-Each pair of photos is multiplied once, as it is in only one of the blocks above and on the diagonal.
+Photos are compared in blocks, so memory grows with the number of photos and not of pairs. Each pair of photos is
+multiplied once. The product is counted, and searched in both directions.
 """
 
 from __future__ import annotations
@@ -10,170 +11,395 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from pgface.evaluation.histogram import ScoreHistogram, count_similarities
+from pgface.errors import EvaluationError
+from pgface.evaluation.histogram import BINS, ScoreHistogram, count_similarities
 from pgface.system.resources import usable_cores
 
-_FURTHEST = 1_000
-_AT_ONCE = 8_000_000
-"""Similarities of one product: 32 MB. A person may have more photos than go together."""
+KEPT_PAIRS = 200_000
+"""Pairs of each kind that are kept one by one, with their photos."""
+_KEPT_FURTHEST = 1_000
+_BLOCK_PHOTOS = 1_024
+"""Least number of photos in a block, which holds whole people."""
+_PRODUCT_SIZE = 8_000_000
+"""Similarities of one product, 32 MB. It matters for people with very many photos."""
+_NOBODY = -1
+"""Similarity that stands for the own person in a search among others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """Single comparisons, kept with the photos that were compared."""
+    """Single comparisons, with the photos that were compared."""
 
     first: NDArray[np.int64]
     """Shape (n,), rows of the embeddings."""
     second: NDArray[np.int64]
-    """Of the same shape; each is a later row than `first`."""
+    """Shape (n,), rows of the embeddings. Each is a later row than `first`."""
     similarities: NDArray[np.float32]
-    """Of the same shape, -1 to 1."""
+    """Shape (n,), -1 to 1."""
 
     def __len__(self) -> int:
         return len(self.similarities)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Search:
-    """What searches of some photos among others found."""
+class PairComparisons:
+    """Comparisons of pairs of photos: all pairs of a set, or those of a list.
 
-    photos: slice
-    """Which were searched."""
-    best: NDArray[np.float32]
-    """Shape (n,): similarity with the nearest photo of somebody else; -1 where there is nobody else."""
-    nearer: NDArray[np.int64]
-    """Shape (n,): how many other people are nearer than the photo's own person."""
+    Terms: ISO/IEC 2382-37 (mated, non-mated) and ISO/IEC 19795-1.
+    """
+
+    people: NDArray[np.int64]
+    """Shape (n,): the person of each photo, 0 to p - 1."""
+    mated: ScoreHistogram
+    """Similarities of all pairs of photos of one person."""
+    non_mated: ScoreHistogram
+    """Similarities of all pairs of photos of two people."""
+    mated_sample: Pairs
+    """A random sample of the mated pairs. It has all of them if there are no more than 200,000."""
+    non_mated_sample: Pairs
+    """A random sample of the non-mated pairs. It has all of them if there are no more than 200,000."""
+    nearest_non_mated: Pairs
+    """The most similar non-mated pairs, about 200,000: all that reach `nearest_from`."""
+    nearest_from: float
+    furthest_mated: Pairs
+    """The least similar mated pairs, at most 1,000, the least similar first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockFindings:
-    """What comparing one block found."""
+class Comparisons(PairComparisons):
+    """All comparisons of a set of photos: every pair once, and every photo searched among all others."""
 
-    searches: tuple[Search, ...]
+    searched: ScoreHistogram
+    """Similarities of each photo with the nearest one of each other person, as in a search with all people enrolled."""
+    best_mated: NDArray[np.float32]
+    """Shape (n,): similarity of each photo with the nearest other one of the same person. NaN if there is no other."""
+    best_non_mated: NDArray[np.float32]
+    """Shape (n,): similarity of each photo with the nearest one of another person."""
+    ranks: NDArray[np.int64]
+    """Shape (n,): the rank of the photo's own person in a search, from 1. 0 if the person has no other photo."""
+
+
+def compare_all(embeddings: NDArray[np.float32], people: NDArray[np.int64], *, seed: int = 0) -> Comparisons:
+    """Compare every photo with every other.
+
+    Args:
+        embeddings: shape (n, 512), float32, norm 1.
+        people: shape (n,), integers: the person of each photo.
+        seed: the seed of the random samples.
+
+    Raises:
+        EvaluationError: there are fewer than two people, or no person has two photos.
+
+    """
+    _, owners = np.unique(people, return_inverse=True)
+    sizes = np.bincount(owners)
+    if len(sizes) < 2:
+        raise EvaluationError("There is only one person, so no two people can be compared. Add photos of others.")
+    if sizes.max() < 2:
+        raise EvaluationError("Every person has only one photo, so there is no mated pair. Add photos.")
+    order = np.argsort(owners, kind="stable")
+    photos = _SortedPhotos(embeddings[order], owners[order], np.cumsum(sizes) - sizes)
+    mated_total = int((sizes * (sizes - 1) // 2).sum())
+    non_mated_total = len(people) * (len(people) - 1) // 2 - mated_total
+    non_mated_sample = _draw_non_mated(photos, non_mated_total, np.random.default_rng(seed))
+    nearest_from = _similarity_of_kept(non_mated_sample, non_mated_total)
+    best_mated = _best_mated(photos)
+    compare = _BlockComparison(photos, best_mated, nearest_from, KEPT_PAIRS / mated_total, seed)
+
+    best_non_mated = np.full(len(people), _NOBODY, np.float32)
+    ranks = np.ones(len(people), np.int64)
+    mated, non_mated, searched = np.zeros((3, BINS), np.int64)
+    kept = []
+    for found in _in_threads(compare, photos.blocks()):
+        for search in found.searches:
+            best_non_mated[search.photos] = np.maximum(best_non_mated[search.photos], search.best)
+            ranks[search.photos] += search.nearer
+        mated += found.mated
+        non_mated += found.non_mated
+        searched += found.searched
+        kept.append((found.mated_sample, found.nearest, found.furthest_mated))
+    mated_sample, nearest, furthest = (_in_given_order(joined(parts), order) for parts in zip(*kept, strict=True))
+    return Comparisons(
+        people=_put_back(photos.owners, order),
+        mated=ScoreHistogram(mated),
+        non_mated=ScoreHistogram(non_mated),
+        mated_sample=mated_sample,
+        non_mated_sample=_in_given_order(non_mated_sample, order),
+        nearest_non_mated=nearest,
+        nearest_from=nearest_from,
+        furthest_mated=least_similar(furthest),
+        searched=ScoreHistogram(searched),
+        best_mated=_put_back(best_mated, order),
+        best_non_mated=_put_back(best_non_mated, order),
+        ranks=_put_back(np.where(np.isnan(best_mated), 0, ranks), order),
+    )
+
+
+def products(
+    embeddings: NDArray[np.float32], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the similarity of each pair of rows, shape (n,)."""
+    blocks = [slice(begin, begin + _BLOCK_PHOTOS) for begin in range(0, len(first), _BLOCK_PHOTOS)]
+    found = [np.einsum("ij,ij->i", embeddings[first[block]], embeddings[second[block]]) for block in blocks]
+    return np.concatenate([np.empty(0, np.float32), *found])
+
+
+def least_similar(pairs: Pairs) -> Pairs:
+    """Return the least similar pairs, at most 1,000, the least similar first."""
+    return chosen(pairs, np.argsort(pairs.similarities, kind="stable")[:_KEPT_FURTHEST])
+
+
+def joined(parts: Sequence[Pairs]) -> Pairs:
+    """Concatenate pairs."""
+    return Pairs(
+        np.concatenate([part.first for part in parts]),
+        np.concatenate([part.second for part in parts]),
+        np.concatenate([part.similarities for part in parts]),
+    )
+
+
+def chosen(pairs: Pairs, which: NDArray[np.bool_] | NDArray[np.int64]) -> Pairs:
+    """Return the pairs at a mask or at indices."""
+    return Pairs(pairs.first[which], pairs.second[which], pairs.similarities[which])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _SortedPhotos:
+    """Photos sorted by person."""
+
+    embeddings: NDArray[np.float32]
+    owners: NDArray[np.int64]
+    """Shape (n,): the person of each photo, ascending."""
+    starts: NDArray[np.int64]
+    """Shape (p,): the first photo of each person."""
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """Shape (p,): the photo after the last one of each person."""
+        return np.append(self.starts[1:], len(self.owners))
+
+    def blocks(self) -> list[slice]:
+        """Divide the photos into blocks of whole people."""
+        borders = [0]
+        for end in self.ends.tolist():
+            if end - borders[-1] >= _BLOCK_PHOTOS or end == len(self.owners):
+                borders.append(end)
+        return [slice(start, end) for start, end in pairwise(borders)]
+
+    def people(self, photos: slice) -> tuple[slice, NDArray[np.int64]]:
+        """Return the people of a range of photos, and where in the range the photos of each start."""
+        people = slice(int(self.owners[photos.start]), int(self.owners[photos.stop - 1]) + 1)
+        return people, np.maximum(self.starts[people], photos.start) - photos.start
+
+
+def _best_mated(photos: _SortedPhotos) -> NDArray[np.float32]:
+    """Return the similarity of each photo with the nearest other one of the same person. NaN if there is no other."""
+    best = np.full(len(photos.owners), np.nan, np.float32)
+    sizes = photos.ends - photos.starts
+    for size in np.unique(sizes[sizes > 1]).tolist():
+        starts = photos.starts[sizes == size]
+        people_at_once = max(1, _BLOCK_PHOTOS // size)
+        for begin in range(0, len(starts), people_at_once):
+            rows = starts[begin : begin + people_at_once, np.newaxis] + np.arange(size)
+            best[rows] = _nearest_other(photos.embeddings[rows])
+    return best
+
+
+def _nearest_other(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the similarity of each photo with the nearest other one of the same person, shape (people, photos).
+
+    Args:
+        embeddings: shape (people, photos, 512).
+
+    """
+    people, size, _ = embeddings.shape
+    best = np.empty((people, size), np.float32)
+    for begin in range(0, size, _BLOCK_PHOTOS):  # one block, except for a person with very many photos
+        photos = np.arange(begin, min(begin + _BLOCK_PHOTOS, size))
+        similarities = embeddings[:, photos] @ embeddings.transpose(0, 2, 1)
+        similarities[:, photos - begin, photos] = -2
+        best[:, photos] = similarities.max(axis=2)
+    return best
+
+
+def _draw_non_mated(photos: _SortedPhotos, total: int, random: np.random.Generator) -> Pairs:
+    starts, ends = photos.starts[photos.owners], photos.ends[photos.owners]
+    count = len(photos.owners)
+    if total <= KEPT_PAIRS:
+        first, second = _with_all_from(np.arange(count), ends, np.full(count, count))
+    else:
+        # Draw a photo with a probability in proportion to its pairs, then one of the photos of other people.
+        others = count - (ends - starts)
+        cumulative = np.cumsum(others)
+        first = np.searchsorted(cumulative, random.integers(0, cumulative[-1], KEPT_PAIRS), side="right")
+        second = random.integers(0, others[first])
+        second += np.where(second >= starts[first], (ends - starts)[first], 0)
+    return Pairs(first, second, products(photos.embeddings, first, second))
+
+
+def _similarity_of_kept(sample: Pairs, total: int) -> float:
+    """Return a similarity that about `KEPT_PAIRS` non-mated pairs reach."""
+    share = KEPT_PAIRS / total
+    return -1.1 if share >= 1 else float(np.quantile(sample.similarities, 1 - share))
+
+
+def _in_given_order(pairs: Pairs, order: NDArray[np.int64]) -> Pairs:
+    """Replace rows of sorted photos by the rows of the given photos."""
+    one, other = order[pairs.first], order[pairs.second]
+    return Pairs(np.minimum(one, other), np.maximum(one, other), pairs.similarities)
+
+
+def _put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the values of sorted photos in the order of the given photos."""
+    given = np.empty_like(values)
+    given[order] = values
+    return given
+
+
+def _with_all_from(
+    photos: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair each photo with all photos of a range of its own, from its start to before its end."""
+    counts = ends - starts
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(photos, counts), np.repeat(starts, counts) + within
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """The result of searching some photos among others."""
+
+    photos: slice
+    """The searched photos."""
+    best: NDArray[np.float32]
+    """Shape (n,): similarity with the nearest photo of another person, or -1."""
+    nearer: NDArray[np.int64]
+    """Shape (n,): number of other people who are nearer than the photo's own person."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Findings:
+    """The result of comparing one block with another."""
+
+    searches: tuple[_Search, ...]
     non_mated: NDArray[np.int64]
-    """Shape (BINS,): how many similarities of two people's photos fell into each bin."""
+    """Shape (BINS,): number of similarities of non-mated pairs in each bin."""
     mated: NDArray[np.int64]
-    """Shape (BINS,): the same of one person's."""
+    """Shape (BINS,): number of similarities of mated pairs in each bin."""
     searched: NDArray[np.int64]
-    """Shape (BINS,): how many similarities of a photo with the nearest one of another person fell into each bin."""
+    """Shape (BINS,): number of similarities of a photo with the nearest one of another person in each bin."""
     mated_sample: Pairs
     furthest_mated: Pairs
-    """The least similar mated pairs."""
     nearest: Pairs
     """The non-mated pairs that are similar enough to be kept."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BlockComparison:
-    """Compares photos, which are sorted by person, with others; safe to use from many threads."""
+_NO_PAIRS = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
 
-    embeddings: NDArray[np.float32]
-    owners: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    """Shape (p,): each person's first photo."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _BlockComparison:
+    """Compares a block of photos with another. It may run in many threads."""
+
+    photos: _SortedPhotos
     best_mated: NDArray[np.float32]
     nearest_from: float
     mated_share: float
-    """Of the mated pairs, how many are kept for the sample."""
+    """Share of the mated pairs that the sample keeps."""
     seed: int
 
-    def __call__(self, rows: slice, columns: slice) -> BlockFindings:
-        """Compare the photos of one range with those of the same, or of a later one; each holds whole people."""
-        at_once = max(1, _AT_ONCE // (columns.stop - columns.start))
+    def __call__(self, rows: slice, columns: slice) -> _Findings:
+        """Compare the photos of a block with those of the same block, or of a later one."""
+        rows_at_once = max(1, _PRODUCT_SIZE // (columns.stop - columns.start))
         parts = [
-            self._compare(slice(begin, min(begin + at_once, rows.stop)), columns, on_diagonal=rows == columns)
-            for begin in range(rows.start, rows.stop, at_once)
+            self._compare(slice(begin, min(begin + rows_at_once, rows.stop)), columns, on_diagonal=rows == columns)
+            for begin in range(rows.start, rows.stop, rows_at_once)
         ]
-        findings = _joined([part for part, _, _ in parts])
+        findings = _joined_findings([part for part, _, _ in parts])
         if rows == columns:
             return findings
-        back, searched = self._search(columns, *_best_of(parts))
+        back, searched = self._search(columns, *_nearest_of_parts([(people, best) for _, people, best in parts]))
         return replace(findings, searches=(*findings.searches, back), searched=findings.searched + searched)
 
     def _compare(
         self, rows: slice, columns: slice, *, on_diagonal: bool
-    ) -> tuple[BlockFindings, slice, NDArray[np.float32]]:
-        """The findings, and for the columns how near they are to each person of the rows."""
-        similarities = self.embeddings[rows] @ self.embeddings[columns].T
-        people, starts = self._people(columns)
+    ) -> tuple[_Findings, slice, NDArray[np.float32]]:
+        """Return the findings, the people of the rows, and how similar the nearest photo of each is to the columns."""
+        similarities = self.photos.embeddings[rows] @ self.photos.embeddings[columns].T
+        people, starts = self.photos.people(columns)
         there, searched = self._search(rows, people, np.maximum.reduceat(similarities, starts, axis=1).T)
         back = self._nearest_of_each(similarities, rows)
-        # In one dimension, which is several times faster where few are found.
+        # `flatnonzero` is several times faster than a search in two dimensions if few are found.
         found = np.flatnonzero((similarities >= np.float32(self.nearest_from)).ravel())
         first, second = np.divmod(found, similarities.shape[1])
         nearest = Pairs(first + rows.start, second + columns.start, similarities[first, second])
-        mated = NO_PAIRS
+        mated = _NO_PAIRS
         if on_diagonal:
-            different = self.owners[nearest.first] != self.owners[nearest.second]
+            owners = self.photos.owners
+            different = owners[nearest.first] != owners[nearest.second]
             nearest = chosen(nearest, different & (nearest.second > nearest.first))
             mated = self._mated(similarities, rows, columns)
-            owners = self.owners[columns]
             later = np.arange(columns.start, columns.stop) > np.arange(rows.start, rows.stop)[:, np.newaxis]
-            similarities = similarities[later & (owners != self.owners[rows, np.newaxis])]
-        findings = BlockFindings(
+            similarities = similarities[later & (owners[columns] != owners[rows, np.newaxis])]
+        findings = _Findings(
             searches=(there,),
             non_mated=count_similarities(similarities),
             mated=ScoreHistogram.of(mated.similarities).counts,
             searched=searched,
-            mated_sample=self._some(mated, rows.start),
+            mated_sample=self._sample(mated, rows.start),
             furthest_mated=least_similar(mated),
             nearest=nearest,
         )
         return findings, *back
 
-    def _people(self, photos: slice) -> tuple[slice, NDArray[np.int64]]:
-        """Which people some photos are of, and where among them each one's begin."""
-        people = slice(int(self.owners[photos.start]), int(self.owners[photos.stop - 1]) + 1)
-        return people, np.maximum(self.starts[people], photos.start) - photos.start
-
     def _nearest_of_each(self, similarities: NDArray[np.float32], rows: slice) -> tuple[slice, NDArray[np.float32]]:
-        """Which people the rows are of, and how similar the nearest of each is to the columns: (people, columns)."""
-        people, starts = self._people(rows)
+        """Return the people of the rows, and the similarity of the nearest photo of each, shape (people, columns)."""
+        people, starts = self.photos.people(rows)
         best = np.empty((len(starts), similarities.shape[1]), np.float32)
-        # A slab at a time: `reduceat` goes down a column at a time, which takes ten times as long.
+        # Person by person, because `reduceat` goes down column by column, which takes ten times as long.
         for number, (start, end) in enumerate(pairwise([*starts.tolist(), len(similarities)])):
             similarities[start:end].max(axis=0, out=best[number])
         return people, best
 
-    def _search(self, photos: slice, people: slice, best: NDArray[np.float32]) -> tuple[Search, NDArray[np.int64]]:
-        """What the photos find among people, given how similar they are to each: shape (people, photos)."""
-        owners = self.owners[photos]
+    def _search(self, photos: slice, people: slice, best: NDArray[np.float32]) -> tuple[_Search, NDArray[np.int64]]:
+        """Search photos among people, given their similarities, shape (people, photos)."""
+        owners = self.photos.owners[photos]
         own = np.flatnonzero((owners >= people.start) & (owners < people.stop))
         best = best.copy()
         best[owners[own] - people.start, own] = _NOBODY
         nearer = np.count_nonzero(best > self.best_mated[photos], axis=0)
-        search = Search(photos, best.max(axis=0), nearer)
+        search = _Search(photos, best.max(axis=0), nearer)
         counts = count_similarities(best)
-        counts[0] -= len(own)  # which are nobody's, and went into the lowest bin
+        counts[0] -= len(own)  # `_NOBODY` is in the lowest bin
         return search, counts
 
     def _mated(self, similarities: NDArray[np.float32], rows: slice, columns: slice) -> Pairs:
-        """Every photo of the rows with the later ones of the same person."""
+        """Pair every photo of the rows with the later ones of the same person."""
         photos = np.arange(rows.start, rows.stop)
-        ends = np.append(self.starts[1:], len(self.owners))
-        first, second = with_all_from(photos, photos + 1, ends[self.owners[photos]])
+        first, second = _with_all_from(photos, photos + 1, self.photos.ends[self.photos.owners[photos]])
         return Pairs(first, second, similarities[first - rows.start, second - columns.start])
 
-    def _some(self, pairs: Pairs, first_row: int) -> Pairs:
+    def _sample(self, pairs: Pairs, first_row: int) -> Pairs:
         if self.mated_share >= 1:
             return pairs
         random = np.random.default_rng((self.seed, first_row))
         return chosen(pairs, random.random(len(pairs)) < self.mated_share)
 
 
-def in_threads(compare: BlockComparison, borders: Sequence[slice]) -> Iterator[BlockFindings]:
-    """Compare every range with itself and all later ones, on all cores; the findings come in order."""
+def _in_threads(compare: _BlockComparison, blocks: Sequence[slice]) -> Iterator[_Findings]:
+    """Compare every block with itself and all later ones, on all cores. The findings come in order."""
     workers = usable_cores()
-    waiting: deque[Future[BlockFindings]] = deque()
-    # Else each product would take all cores, and its threads would wait for work while the others count.
+    waiting: deque[Future[_Findings]] = deque()
+    # Otherwise each product would use all cores, and its threads would wait while the others count.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers) as executor:
-        for place, rows in enumerate(borders):
-            for columns in borders[place:]:
+        for place, rows in enumerate(blocks):
+            for columns in blocks[place:]:
                 waiting.append(executor.submit(compare, rows, columns))
                 if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
@@ -181,15 +407,10 @@ def in_threads(compare: BlockComparison, borders: Sequence[slice]) -> Iterator[B
             yield waiting.popleft().result()
 
 
-NO_PAIRS = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
-_NOBODY = -1
-"""Similarity with one's own person, in a search among others."""
-
-
-def _joined(parts: Sequence[BlockFindings]) -> BlockFindings:
+def _joined_findings(parts: Sequence[_Findings]) -> _Findings:
     if len(parts) == 1:
         return parts[0]
-    return BlockFindings(
+    return _Findings(
         searches=tuple(search for part in parts for search in part.searches),
         non_mated=np.sum([part.non_mated for part in parts], axis=0),
         mated=np.sum([part.mated for part in parts], axis=0),
@@ -200,43 +421,13 @@ def _joined(parts: Sequence[BlockFindings]) -> BlockFindings:
     )
 
 
-def _best_of(
-    parts: Sequence[tuple[BlockFindings, slice, NDArray[np.float32]]],
-) -> tuple[slice, NDArray[np.float32]]:
-    """The nearest of each person, some of whom have photos in several parts."""
+def _nearest_of_parts(parts: Sequence[tuple[slice, NDArray[np.float32]]]) -> tuple[slice, NDArray[np.float32]]:
+    """Return the nearest photo of each person, some of whom have photos in several parts."""
     if len(parts) == 1:
-        return parts[0][1:]
-    people = slice(parts[0][1].start, parts[-1][1].stop)
-    best = np.full((people.stop - people.start, parts[0][2].shape[1]), _NOBODY, np.float32)
-    for _, of_part, values in parts:
+        return parts[0]
+    people = slice(parts[0][0].start, parts[-1][0].stop)
+    best = np.full((people.stop - people.start, parts[0][1].shape[1]), _NOBODY, np.float32)
+    for of_part, values in parts:
         within = slice(of_part.start - people.start, of_part.stop - people.start)
         best[within] = np.maximum(best[within], values)
     return people, best
-
-
-def joined(parts: Sequence[Pairs]) -> Pairs:
-    """Pairs, one after the other."""
-    return Pairs(
-        np.concatenate([part.first for part in parts]),
-        np.concatenate([part.second for part in parts]),
-        np.concatenate([part.similarities for part in parts]),
-    )
-
-
-def least_similar(pairs: Pairs) -> Pairs:
-    """The least similar of some pairs, 1,000 at most, the least first."""
-    return chosen(pairs, np.argsort(pairs.similarities, kind="stable")[:_FURTHEST])
-
-
-def chosen(pairs: Pairs, which: NDArray[np.bool_] | NDArray[np.int64]) -> Pairs:
-    """Some of the pairs."""
-    return Pairs(pairs.first[which], pairs.second[which], pairs.similarities[which])
-
-
-def with_all_from(
-    photos: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each photo with all of a range of its own, from its start to before its end."""
-    counts = ends - starts
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(photos, counts), np.repeat(starts, counts) + within

@@ -15,7 +15,7 @@ from pgface.evaluation.audit import Audit, audit
 from pgface.evaluation.cache import EmbeddingCache
 from pgface.evaluation.calibrate import Calibration, apply, check_targets, follow, propose
 from pgface.evaluation.embeddings import EmbeddedPhotos, OnProgress, embed_photos
-from pgface.evaluation.evaluate import Evaluation, InUse, evaluate_pairs, evaluate_photos
+from pgface.evaluation.evaluate import Evaluation, ThresholdsInUse, evaluate_pairs, evaluate_photos
 from pgface.evaluation.groups import check_attributes, read_attributes
 from pgface.evaluation.photos import LabelledPhoto, folder_photos, read_pairs
 from pgface.evaluation.stored_embeddings import stored_embeddings
@@ -31,35 +31,35 @@ from pgface.thresholds import history
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedModel:
-    """A model that is ready, and the thresholds that are used with it."""
+    """A loaded model, and the thresholds in use."""
 
     engine: Engine
     reload: Callable[[], Engine] | None
-    """Loads it again in another process."""
-    used: InUse
+    """Loads the model in another process."""
+    used: ThresholdsInUse
 
 
 def gallery_model(settings: Settings) -> EvaluatedModel:
-    """The gallery's model, with the gallery's thresholds.
+    """Return the gallery's model, with the gallery's thresholds.
 
     Raises:
         SchemaMissingError: there is no gallery.
-        ModelError, ModelMismatchError: its model cannot be used here.
+        ModelError, ModelMismatchError: its model cannot be used on this machine.
 
     """
     with Database.open(settings) as database:
         config = read_config(database)
         model = GalleryModel(settings, database)
         engine = model.engine
-    used = InUse(engine.identity.name, config.verify_threshold, config.identify_threshold)
+    used = ThresholdsInUse(engine.identity.name, config.verify_threshold, config.identify_threshold)
     return EvaluatedModel(engine, model.reload, used)
 
 
 def named_model(settings: Settings, name: str) -> EvaluatedModel:
-    """A model by its name or folder, with its published thresholds; no gallery is needed.
+    """Return a model by its name or folder, with its published thresholds. No gallery is needed.
 
     Raises:
-        ModelError: it cannot be used here.
+        ModelError: the model cannot be used on this machine.
 
     """
     load = partial(
@@ -71,29 +71,29 @@ def named_model(settings: Settings, name: str) -> EvaluatedModel:
     )
     engine = load()
     defaults = model_defaults(engine.identity.name)
-    used = InUse(engine.identity.name, defaults.verify_threshold, defaults.identify_threshold)
+    used = ThresholdsInUse(engine.identity.name, defaults.verify_threshold, defaults.identify_threshold)
     return EvaluatedModel(engine, load, used)
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoEmbedding:
-    """How photos are embedded: by which model, which of their faces, and whether that is remembered."""
+    """How photos are embedded: the model, the choice of a face, and whether a cache is used."""
 
     settings: Settings
     model: EvaluatedModel
     face: WhichFace = "only"
     any_quality: bool = False
-    """Whether photos are embedded that enrollment refuses for their quality."""
+    """Whether photos of too low quality for enrollment are embedded too."""
     remember: bool = True
-    """In `embeddings_folder`, for 30 days."""
+    """Whether to cache embeddings in `embeddings_folder` for 30 days."""
 
     @property
     def choice(self) -> EnrollmentChoice:
-        """Which face of a photo is embedded."""
+        """The rule for the face that is embedded."""
         return EnrollmentChoice.from_settings(self.settings, self.face, any_quality=self.any_quality)
 
     def embed(self, photos: list[LabelledPhoto], on_progress: OnProgress | None) -> EmbeddedPhotos:
-        """Embed photos; as `embed_photos`."""
+        """Embed photos. See `embed_photos`."""
         cache = None
         if self.remember:
             made_by = (
@@ -108,12 +108,12 @@ class PhotoEmbedding:
             )
 
     def workers(self) -> PhotoWorkers:
-        """Workers that embed photos in this way."""
+        """Return workers that embed photos in this way."""
         return PhotoWorkers(self.settings, self.model.engine, self.model.reload, self.choice)
 
 
 def embeddings_folder(settings: Settings) -> Path:
-    """Where embeddings of evaluated photos are remembered."""
+    """Return the folder of the cache of evaluated photos."""
     return settings.data_dir / "evaluated"
 
 
@@ -128,15 +128,15 @@ def evaluate_folder(
     """Evaluate a folder of people, or the pairs of a list.
 
     Args:
-        folder: `folder/<person>/<photo>`; of a list of pairs, where its paths begin.
+        folder: `folder/<person>/<photo>`. For a list of pairs, the folder where its paths start.
         how: how photos are embedded.
-        pairs: compare only these; see `read_pairs`.
-        attributes: groups of people or photos; see `read_attributes`. Not with a list of pairs.
+        pairs: compare only these pairs. See `read_pairs`.
+        attributes: groups of people or photos, without a list of pairs. See `read_attributes`.
         on_progress: see `OnProgress`.
 
     Raises:
-        EvaluationError: folder, list or table cannot be used.
-        StorageError: what is remembered cannot be written.
+        EvaluationError: the folder, list or table cannot be used.
+        StorageError: the cache is not writable.
 
     """
     if pairs is not None:
@@ -151,26 +151,26 @@ def evaluate_folder(
 
 
 def evaluate_gallery(settings: Settings) -> Evaluation:
-    """Evaluate what is enrolled: every embedding beside every other, and each searched among the others.
+    """Evaluate the enrolled embeddings: compare each with every other, and search each among the others.
 
     Raises:
-        EvaluationError: fewer than two people are enrolled, or nobody has two embeddings.
-        DatabaseError: PostgreSQL could not be reached, or refused.
+        EvaluationError: fewer than two people are enrolled, or no person has two embeddings.
+        DatabaseError: PostgreSQL cannot be reached, or refuses access.
 
     """
     with Database.open(settings) as database:
         config = read_config(database)
         embedded = stored_embeddings(database, settings.photos_dir, config.id)
-    used = InUse(config.model_name or "", config.verify_threshold, config.identify_threshold)
+    used = ThresholdsInUse(config.model_name or "", config.verify_threshold, config.identify_threshold)
     return evaluate_photos(f"the gallery {settings.schema_name}", embedded, used)
 
 
 def audit_gallery(settings: Settings) -> Audit:
-    """Look through the gallery, by its own thresholds.
+    """Find the problems of the gallery, by its own thresholds.
 
     Raises:
-        EvaluationError: nobody is enrolled.
-        DatabaseError: PostgreSQL could not be reached, or refused.
+        EvaluationError: no person is enrolled.
+        DatabaseError: PostgreSQL cannot be reached, or refuses access.
 
     """
     with Database.open(settings) as database:
@@ -190,24 +190,25 @@ def propose_calibration(
     remember: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Calibration:
-    """Find thresholds for target rates; nothing is changed.
+    """Find thresholds for target rates, without a change to the gallery.
 
     Args:
-        settings: where the gallery is.
-        folder: `folder/<person>/<photo>`; None for what is enrolled in the gallery.
-        fmr: target of verification; None leaves its threshold as it is.
-        fpir: target of identification; None leaves its threshold as it is.
-        people: whom a search is among; as many as are enrolled if not given, or as the photos show if those are more.
-        face: which face of a photo with several is meant.
-        remember: as of `PhotoEmbedding`.
+        settings: the settings of the gallery.
+        folder: `folder/<person>/<photo>`. None for the people in the gallery.
+        fmr: target of verification. None leaves its threshold as it is.
+        fpir: target of identification. None leaves its threshold as it is.
+        people: the number of people in a search. The default is the number of enrolled people, or of people in the
+            photos if that is larger.
+        face: the face of a photo with several.
+        remember: as in `PhotoEmbedding`.
         on_progress: see `OnProgress`.
 
     Raises:
-        EvaluationError: folder or gallery do not tell of these targets.
-        DatabaseError: PostgreSQL could not be reached, or refused.
+        EvaluationError: the folder or gallery is too small for these targets.
+        DatabaseError: PostgreSQL cannot be reached, or refuses access.
 
     """
-    check_targets(fmr, fpir)  # before photos are embedded for minutes
+    check_targets(fmr, fpir)  # before the photos are embedded, which takes minutes
     with Database.open(settings) as database:
         config = read_config(database)
         enrolled = enrolled_people(database)
@@ -217,24 +218,24 @@ def propose_calibration(
     if folder is not None:
         how = PhotoEmbedding(settings, gallery_model(settings), face, remember=remember)
         embedded = how.embed(folder_photos(folder), on_progress)
-    if people is None:  # of a gallery that is still to be filled, as many as the photos show are expected
+    if people is None:  # a gallery that is not filled yet is expected to get as many people as the photos show
         people = max(enrolled, len(embedded.people))
     source = "the gallery" if folder is None else _printable(folder.resolve().name)
     return propose(source, embedded, config, fmr=fmr, fpir=fpir, people_enrolled=people)
 
 
 def _printable(name: str) -> str:
-    """A file's name as PostgreSQL takes it, which knows neither zero bytes nor what is no text."""
+    """Return the name of a file for PostgreSQL, without zero bytes and bytes that are not text."""
     return name.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def propose_to_follow(settings: Settings) -> Calibration | None:
-    """Let the threshold of identification follow the number of people; nothing is changed.
+    """Adapt the threshold of identification to the number of people, without a change to the gallery.
 
-    None where the threshold in use fits.
+    None if the threshold in use fits.
 
     Raises:
-        DatabaseError: PostgreSQL could not be reached, or refused.
+        DatabaseError: PostgreSQL cannot be reached, or refuses access.
 
     """
     with Database.open(settings) as database:
@@ -242,12 +243,12 @@ def propose_to_follow(settings: Settings) -> Calibration | None:
 
 
 def apply_calibration(settings: Settings, calibration: Calibration) -> None:
-    """Set the thresholds; as `calibration.apply`."""
+    """Set the thresholds. See `pgface.evaluation.calibrate.apply`."""
     with Database.open(settings) as database:
         apply(database, calibration)
 
 
 def enrolled_people(database: Database) -> int:
-    """How many users have an embedding."""
+    """Count the users with an embedding."""
     ((count,),) = database.read("count_enrolled_people", row_factory=tuple_row)
     return int(count)

@@ -20,20 +20,20 @@ from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.photos import LabelledPhoto
 from pgface.faces.engine import Quality
 
-_TOGETHER = 4_096
+_BATCH_ROWS = 4_096
 """Rows that are fetched at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFace(LabelledPhoto):
-    """An embedding of the gallery. Its file is the crop, `Path()` without one, and its person the user's e-mail."""
+    """An embedding of the gallery. Its file is the crop, or `Path()` without one. Its person is the user's e-mail."""
 
     embedding_id: int
     user_id: int
     photo_id: int | None
     """None for an embedding without a photo."""
     quality: Quality
-    """NaN where it is not known."""
+    """NaN if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,15 +44,15 @@ class StoredEmbeddings(EmbeddedPhotos):
 
 
 def stored_embeddings(database: Database, photos_dir: Path, gallery_id: UUID) -> StoredEmbeddings:
-    """Read every embedding of the gallery, with norm 1 whatever norm it has there.
+    """Read every embedding of the gallery, and scale it to norm 1.
 
     Args:
-        database: of the gallery.
-        photos_dir: where its crops are.
-        gallery_id: how the paths of its crops begin; no other is followed, as rows may have been written by anyone.
+        database: the gallery's connections.
+        photos_dir: the folder of its crops.
+        gallery_id: the start of the paths of its crops. Other paths are ignored, because any program may write rows.
 
     Raises:
-        EvaluationError: nobody is enrolled.
+        EvaluationError: no person is enrolled.
 
     """
     faces: list[StoredFace] = []
@@ -64,12 +64,12 @@ def stored_embeddings(database: Database, photos_dir: Path, gallery_id: UUID) ->
             blocks.append((embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32))
             faces += [_face(photos_dir, gallery_id, *row[1:]) for row in rows]
     if not blocks:
-        raise EvaluationError("Nobody is enrolled in this gallery yet; enroll people first, with `pgface enroll`.")
+        raise EvaluationError("No person is enrolled in this gallery yet. Enroll people first, with `pgface enroll`.")
     return StoredEmbeddings(tuple(faces), np.concatenate(blocks), ())
 
 
 def _fetch(cursor: ServerCursor) -> Sequence[Sequence[Any]]:
-    return cursor.fetchmany(_TOGETHER)
+    return cursor.fetchmany(_BATCH_ROWS)
 
 
 def _face(
@@ -96,9 +96,9 @@ def _face(
 
 
 def _crop(photos_dir: Path, gallery_id: UUID, filepath: str | None) -> Path:
-    """The file of a crop; `Path()` for a path that is none of this gallery's."""
+    """Return the file of a crop. `Path()` for a path that is not one of this gallery's."""
     parts = PurePosixPath(filepath or "").parts
-    # The gallery's id, the photos folder's, a folder of 256, and the file.
+    # The gallery's id, the id of the photos folder, one of 256 folders, and the file.
     if len(parts) != 4 or parts[0] != str(gallery_id) or ".." in parts or not parts[-1].endswith(".jpg"):
         return Path()
     return photos_dir.joinpath(*parts)

@@ -1,7 +1,7 @@
 """The error rates of verification (1:1), from all pairs of a set of photos.
 
-Terms and protocol: ISO/IEC 19795-1:2021. A comparison is a match when its similarity reaches the threshold. FMR: share
-of non-mated pairs that match. FNMR: share of mated pairs that do not.
+Terms and protocol: ISO/IEC 19795-1:2021. A comparison is a match if its similarity reaches the threshold. FMR is the
+share of non-mated pairs that match. FNMR is the share of mated pairs that do not.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.evaluation.bootstrap import Interval, Replicates
-from pgface.evaluation.comparisons import PairComparisons
 from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
-from pgface.evaluation.pairwise import Pairs
+from pgface.evaluation.pairwise import PairComparisons, Pairs
 
 _GRID = np.linspace(-1, 1, 801)
-"""Thresholds at which the curves of replicates are drawn."""
+"""Thresholds at which the curves of replicates are computed."""
 FMR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 ERRORS_NEEDED = 30
-"""For a rate that is known within 30 % with a confidence of 90 %, by the rule of 30: G. R. Doddington et al., "The NIST
-speaker recognition evaluation", Speech Communication 31 (2000)."""
+"""Errors for a rate that is known within 30 % with a confidence of 90 %, by the rule of 30: G. R. Doddington et al.,
+"The NIST speaker recognition evaluation", Speech Communication 31 (2000)."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """A threshold and what it does."""
+    """A threshold and its error rates."""
 
     threshold: float
     fmr: float
@@ -43,9 +42,9 @@ class FmrTarget:
 
     target: float
     point: OperatingPoint | None
-    """None where there are too few pairs to know."""
+    """None if there are too few pairs."""
     more_pairs_needed: int
-    """Non-mated pairs that are missing for the target to be known; 0 where it is."""
+    """Number of further non-mated pairs that the target needs. 0 if there are enough."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,19 +54,19 @@ class Verification:
     thresholds: NDArray[np.float64]
     """Shape (20001,), -1 to 1, ascending."""
     fmr: NDArray[np.float64]
-    """Of the same shape."""
+    """Shape (20001,)."""
     fnmr: NDArray[np.float64]
-    """Of the same shape."""
+    """Shape (20001,)."""
     mated_pairs: int
     non_mated_pairs: int
     equal_error_rate: float
     equal_error_interval: Interval
     equal_error_threshold: float
     area_under_curve: float
-    """Chance that a mated pair is more similar than a non-mated one, half where alike: the area under the ROC."""
+    """Probability that a mated pair is more similar than a non-mated one, with ties as half: the area under the ROC."""
     area_interval: Interval
     best_accuracy: float
-    """1 - (FMR + FNMR) / 2 at the threshold where that is highest: both kinds of pairs weigh the same."""
+    """1 - (FMR + FNMR) / 2 at the threshold where that is highest. Both kinds of pairs have the same weight."""
     best_accuracy_interval: Interval
     targets: tuple[FmrTarget, ...]
 
@@ -75,12 +74,12 @@ class Verification:
 def verification(
     compared: PairComparisons, replicates: Replicates, *, fmr_targets: Sequence[float] = FMR_TARGETS
 ) -> Verification:
-    """The rates of all pairs, with intervals where there is a target.
+    """Return the rates of all pairs, with intervals at the thresholds of the targets.
 
     Args:
         compared: all comparisons.
-        replicates: of the people who were compared.
-        fmr_targets: false match rates to find the thresholds for.
+        replicates: replicates of the compared people.
+        fmr_targets: the false match rates to find thresholds for.
 
     """
     fmr = compared.non_mated.at_or_above() / compared.non_mated.total
@@ -113,11 +112,11 @@ def verification(
 def operating_points(
     compared: PairComparisons, replicates: Replicates, at: NDArray[np.float64]
 ) -> list[OperatingPoint]:
-    """FMR and FNMR at some thresholds, with their intervals."""
+    """Return FMR and FNMR at some thresholds, with their intervals."""
     reaching, staying_below = compared.non_mated.at_or_above(), compared.mated.below()
-    # A rate is no higher than at a lower threshold, where enough errors were counted to know it.
+    # A rate is at most that of a lower threshold, where enough errors were counted.
     counted = np.flatnonzero(reaching >= ERRORS_NEEDED)[-1:]
-    fmr_intervals = replicates.of_non_mated(compared, np.append(at, thresholds()[counted]))
+    fmr_intervals = replicates.fmr_intervals(compared, np.append(at, thresholds()[counted]))
     bound = fmr_intervals[-1].high if len(counted) else 1.0
     points = []
     for threshold, fmr_interval in zip(at.tolist(), fmr_intervals[: len(at)], strict=True):
@@ -129,7 +128,9 @@ def operating_points(
                 fmr=fmr,
                 fmr_interval=fmr_interval if fmr else Interval(0.0, min(fmr_interval.high, bound)),
                 fnmr=float(staying_below[place] / compared.mated.total),
-                fnmr_interval=replicates.of_people(*_by_person(compared.mated_sample, compared.people, threshold)),
+                fnmr_interval=replicates.interval_of_people(
+                    *_by_person(compared.mated_sample, compared.people, threshold)
+                ),
             )
         )
     return points
@@ -138,14 +139,14 @@ def operating_points(
 def _by_person(
     mated: Pairs, people: NDArray[np.int64], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """How many of each person's mated pairs do not match, and how many there are."""
+    """Count the mated pairs of each person that do not match, and all of them."""
     whose, count = people[mated.first], int(people.max()) + 1
     below = mated.similarities < np.float32(threshold)
     return np.bincount(whose[below], minlength=count), np.bincount(whose, minlength=count)
 
 
 def _equal_error(fmr: NDArray[np.float64], fnmr: NDArray[np.float64]) -> tuple[float, float]:
-    """Where FMR and FNMR meet, on the line between the two thresholds where they cross."""
+    """Return where FMR and FNMR meet, on the line between the two thresholds where they cross."""
     place = int(np.argmax(fnmr >= fmr))
     if place == 0 or fnmr[place] == fmr[place]:
         return float(fnmr[place]), float(thresholds()[place])
@@ -156,9 +157,9 @@ def _equal_error(fmr: NDArray[np.float64], fnmr: NDArray[np.float64]) -> tuple[f
 
 
 def _intervals_of_curves(compared: PairComparisons, replicates: Replicates) -> tuple[Interval, Interval, Interval]:
-    """The intervals of the equal error rate, of the area under the ROC and of the best accuracy."""
-    fmr = replicates.fmr_of_each(compared, _GRID)
-    fnmr = replicates.shares_of_each(*_below(compared.mated_sample, compared.people, _GRID))
+    """Return the intervals of the equal error rate, of the area under the ROC and of the best accuracy."""
+    fmr = replicates.fmr_of_replicates(compared, _GRID)
+    fnmr = replicates.shares_of_replicates(*_below(compared.mated_sample, compared.people, _GRID))
     nearest = np.abs(fmr - fnmr).argmin(axis=1)[:, np.newaxis]
     equal = (np.take_along_axis(fmr, nearest, 1) + np.take_along_axis(fnmr, nearest, 1))[:, 0] / 2
     above = (np.diff(fnmr, append=1.0) * (fmr + np.pad(fmr[:, 1:], ((0, 0), (0, 1)))) / 2).sum(axis=1)
@@ -175,9 +176,9 @@ def _intervals_of_curves(compared: PairComparisons, replicates: Replicates) -> t
 def _below(
     mated: Pairs, people: NDArray[np.int64], at: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """How many mated pairs of each person stay below each threshold, shape (p, thresholds), and how many there are."""
+    """Count the mated pairs of each person below each threshold, shape (p, thresholds), and all of them."""
     whose, count = people[mated.first], int(people.max()) + 1
-    places = np.searchsorted(at, mated.similarities, side="right")  # the first threshold that is above
+    places = np.searchsorted(at, mated.similarities, side="right")  # the first threshold that is higher
     counted = np.zeros((count, len(at) + 1), np.int64)
     np.add.at(counted, (whose, places), 1)
     return counted[:, :-1].cumsum(axis=1), np.bincount(whose, minlength=count)

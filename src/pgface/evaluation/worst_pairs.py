@@ -1,4 +1,4 @@
-"""The most telling errors: a look at these pairs often shows a wrong label, or a photo that is of no use."""
+"""The worst pairs. They often show a wrong label, or a useless photo."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pgface.evaluation.comparisons import PairComparisons
 from pgface.evaluation.embeddings import EmbeddedPhotos
-from pgface.evaluation.pairwise import Pairs
+from pgface.evaluation.pairwise import PairComparisons, Pairs
 from pgface.evaluation.photos import LabelledPhoto
 
-SHOWN = 12
-"""Pairs of each kind."""
+PAIRS_OF_A_KIND = 12
+"""Number of pairs of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorstPair:
-    """Two photos, and how similar they are."""
+    """Two photos and their similarity."""
 
     first: LabelledPhoto
     second: LabelledPhoto
     similarity: float
 
 
-def nearest_non_mated(compared: PairComparisons, embedded: EmbeddedPhotos, count: int = SHOWN) -> list[WorstPair]:
-    """The most similar photos of two people, no two people twice, the most similar first."""
+def nearest_non_mated(
+    compared: PairComparisons, embedded: EmbeddedPhotos, count: int = PAIRS_OF_A_KIND
+) -> list[WorstPair]:
+    """Return the most similar photos of two people, the most similar first. No two people occur twice."""
     pairs = compared.nearest_non_mated if len(compared.nearest_non_mated) else compared.non_mated_sample
     order = np.argsort(-pairs.similarities, kind="stable")
     seen: set[frozenset[str]] = set()
@@ -41,8 +42,10 @@ def nearest_non_mated(compared: PairComparisons, embedded: EmbeddedPhotos, count
     return found
 
 
-def furthest_mated(compared: PairComparisons, embedded: EmbeddedPhotos, count: int = SHOWN) -> list[WorstPair]:
-    """The least similar photos of one person, no photo twice, the least similar first."""
+def furthest_mated(
+    compared: PairComparisons, embedded: EmbeddedPhotos, count: int = PAIRS_OF_A_KIND
+) -> list[WorstPair]:
+    """Return the least similar photos of one person, the least similar first. No photo occurs twice."""
     seen: set[str] = set()
     found = []
     for pair in _pairs(compared.furthest_mated, range(len(compared.furthest_mated)), embedded):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pgface.faces.pixels import CROP_SIZE, RGBImage
 
-# Proportions of a frontal face, medians over the photos that the tests use.
+# Proportions of a frontal face, as medians over the photos of the tests.
 MOUTH_BY_EYES = 1.08
 """Distance from the eyes' middle to the mouth's, in distances between the eyes."""
 MOUTH_BY_NOSE = 1.4
@@ -25,22 +25,22 @@ EYES_FROM_TOP = 0.44
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceRegion:
-    """The part of a photo that holds one face, from which its crop is sampled when that is asked for."""
+    """The region of a photo that holds one face. Its crop is sampled when you ask for it."""
 
     pixels: RGBImage
-    """Shape (height, width, 3), uint8; the photo's own pixels, or means of squares of them for a large face."""
+    """Shape (height, width, 3), uint8. These are the photo's pixels, or means of squares of them for a large face."""
     corner: NDArray[np.float64]
-    """Upper left corner of the crop, x and y in `pixels`."""
+    """The upper left corner of the crop, x and y in `pixels`."""
     right: NDArray[np.float64]
-    """From there to the upper right corner; the way down is at right angles to it."""
+    """The vector from there to the upper right corner. The vector down is at right angles to it."""
 
     @classmethod
     def around(cls, image: RGBImage, landmarks: NDArray[np.float32]) -> FaceRegion:
-        """Take the region of a face whose eyes will be level; what lies outside the photo will be black.
+        """Take the region of a face such that its eyes will be level. Parts outside the photo will be black.
 
         Args:
             image: shape (height, width, 3), uint8.
-            landmarks: five points as `engine` orders them, shape (5, 2), in pixels of `image`; the mouth may be NaN.
+            landmarks: five points in the order of `engine`, shape (5, 2), in pixels of `image`. The mouth may be NaN.
 
         """
         points = np.asarray(landmarks, dtype=np.float64)
@@ -55,14 +55,14 @@ class FaceRegion:
         low = np.clip(np.floor(corners.min(axis=0)) - 2, 0, (width - 1, height - 1)).astype(int)
         high = np.clip(np.ceil(corners.max(axis=0)) + 2, low + 1, (width, height)).astype(int)
         pixels = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
-        # Bilinear sampling would skip pixels of a large face: they are averaged before.
+        # Bilinear sampling would skip pixels of a large face, so they are averaged first.
         factor = max(1, int(side / CROP_SIZE))
         if factor > 1:
             pixels = np.asarray(Image.fromarray(pixels).reduce(factor))
         return cls(pixels, (corner - low) / factor, right / factor)
 
     def crop(self, size: int = CROP_SIZE) -> RGBImage:
-        """Sample the face with its eyes level, shape (size, size, 3), uint8."""
+        """Sample the face with level eyes, shape (size, size, 3), uint8."""
         return np.asarray(self._sample(Image.fromarray(self.pixels), (0.0, 0.0, 1.0, 1.0), (size, size)))
 
     def grey(self, part: tuple[float, float, float, float], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -87,11 +87,11 @@ class FaceRegion:
 
 
 def aligned_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int = CROP_SIZE) -> RGBImage:
-    """Cut out a face with its eyes level, by a similarity transform; what lies outside the photo is black.
+    """Cut out a face with level eyes, by a similarity transform. Parts outside the photo are black.
 
     Args:
         image: the photo, shape (height, width, 3), uint8.
-        landmarks: five points as `engine` orders them, shape (5, 2), in pixels of the photo; the mouth may be NaN.
+        landmarks: five points in the order of `engine`, shape (5, 2), in pixels of the photo. The mouth may be NaN.
         size: side of the crop, in pixels.
 
     Returns:
@@ -102,9 +102,9 @@ def aligned_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int = CR
 
 
 def face_scale(landmarks: NDArray[np.float32]) -> float:
-    """The distance between the eyes of the same face seen from the front, in pixels; at least 1.
+    """Return the distance between the eyes of the same face in frontal view, in pixels, at least 1.
 
-    A turned head brings the eyes together, but not eyes and mouth: the larger of the two distances counts.
+    A turned head brings the eyes together, but not the eyes and the mouth. The larger of the two distances counts.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     eyes = (points[0] + points[1]) / 2
@@ -116,5 +116,5 @@ def face_scale(landmarks: NDArray[np.float32]) -> float:
 
 
 def _turned_down(right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same vector after a quarter turn clockwise in the picture."""
+    """Return the vector after a clockwise quarter turn in the picture."""
     return np.array([-right[1], right[0]])

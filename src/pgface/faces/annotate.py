@@ -1,4 +1,4 @@
-"""Drawing an identification onto its photo."""
+"""Draw an identification onto its photo."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pgface.faces.fonts import Font, font_for, runs_from_right
 from pgface.faces.pixels import RGBImage
 from pgface.results import Identification, IdentifiedFace
 
-_KNOWN = (22, 130, 70)
-_STRANGER = (190, 60, 30)
-_SMALLEST = 9
-"""Pixels of the smallest letters: what is longer is told in the legend, under a number."""
-_SHRUNK = (1.0, 0.85, 0.7, 0.6)
-"""Sizes that are tried for a label, as shares of the usual one."""
-_SPLITS = (2, 3, 4)
-"""Lines that a name may be broken into, between its words."""
+_IDENTIFIED_COLOUR = (22, 130, 70)
+_UNKNOWN_COLOUR = (190, 60, 30)
+_SMALLEST_LETTERS = 9
+"""Height of the smallest letters, in pixels. A name that needs smaller ones goes into the legend, under a number."""
+_LABEL_SIZES = (1.0, 0.85, 0.7, 0.6)
+"""Sizes that are tried for a label, as shares of the usual size."""
+_NAME_LINES = (2, 3, 4)
+"""Numbers of lines that are tried for a name, broken between words."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotated:
-    """A photo with its answer drawn onto it."""
+    """A photo with its identification drawn onto it."""
 
     image: Image.Image
     legend: tuple[str, ...]
-    """What labels could not say, in the words "user 12: 王小明": no font has the letters, or there is no room."""
+    """Names that are not in the picture, such as "user 12: 王小明": no font has the letters, or there is no room."""
 
 
 class _Rectangle(NamedTuple):
@@ -47,7 +47,7 @@ class _Rectangle(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of text, in pieces that have a font each, from left to right."""
+    """A line of text, in pieces from left to right. Each piece has a font of its own."""
 
     pieces: tuple[tuple[str, Font], ...]
 
@@ -66,7 +66,7 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Label:
-    """Lines that are measured."""
+    """A label whose lines are measured."""
 
     lines: tuple[_Line, ...]
     margin: int
@@ -81,13 +81,13 @@ class _Label:
 
 
 def annotate(pixels: RGBImage, identification: Identification) -> Annotated:
-    """The photo with a box around every face, and the name and similarity of who it is.
+    """Draw a box around every face, with the name and the similarity of the person.
 
-    Names are drawn in their script, whole words in a line, inside the picture and beside each other.
+    Names are drawn in their own script. Words stay whole, labels stay inside the picture and do not overlap.
 
     Args:
-        pixels: the photo upright, shape (height, width, 3), uint8.
-        identification: the answer for this photo.
+        pixels: the upright photo, shape (height, width, 3), uint8.
+        identification: the result for this photo.
 
     """
     image = Image.fromarray(pixels)
@@ -110,11 +110,11 @@ def annotate(pixels: RGBImage, identification: Identification) -> Annotated:
 
 
 def _colour(face: IdentifiedFace) -> tuple[int, int, int]:
-    return _KNOWN if face.identified else _STRANGER
+    return _IDENTIFIED_COLOUR if face.identified else _UNKNOWN_COLOUR
 
 
 def _labels(face: IdentifiedFace, size: int, line: int, most: int, legend: list[str]) -> Iterator[_Label]:
-    """What may be written at a face, the best first; what the last one leaves out goes into the legend."""
+    """Yield the labels for a face, the best first. The last one puts the name into the legend."""
     if not face.matches:
         yield from _fitting([("unknown",)], size, line, most)
         return
@@ -127,18 +127,18 @@ def _labels(face: IdentifiedFace, size: int, line: int, most: int, legend: list[
 
 
 def _in_lines(name: str, similarity: str) -> Iterator[tuple[str, ...]]:
-    """A name and its similarity in one line, or in more, broken between words."""
+    """Yield a name with its similarity in one line, or in more lines, broken between words."""
     words = unicodedata.normalize("NFC", name).split()
     if not runs_from_right(name):
         yield (f"{' '.join(words)}  {similarity}",)
     yield (" ".join(words), similarity)
-    for count in _SPLITS:
+    for count in _NAME_LINES:
         if len(words) >= count:
             yield (*_balanced(words, count), similarity)
 
 
 def _balanced(words: Sequence[str], count: int) -> Iterator[str]:
-    """Words in so many lines of about the same length, in their order."""
+    """Split words into a number of lines of about the same length."""
     left = list(words)
     for lines in range(count, 0, -1):
         wanted = sum(map(len, left)) / lines
@@ -150,24 +150,24 @@ def _balanced(words: Sequence[str], count: int) -> Iterator[str]:
 
 
 def _fitting(texts: Iterable[tuple[str, ...]], size: int, line: int, most: int) -> Iterator[_Label]:
-    """The labels of these lines that are no wider than the picture, the largest first."""
+    """Yield the labels of these lines that are not wider than the picture, the largest first."""
     for lines in texts:
-        for share in _SHRUNK:
-            label = _measured(lines, max(_SMALLEST, round(size * share)), line)
+        for share in _LABEL_SIZES:
+            label = _measured(lines, max(_SMALLEST_LETTERS, round(size * share)), line)
             if label is not None and label.width <= most:
                 yield label
                 break
 
 
 def _measured(texts: tuple[str, ...], size: int, line: int) -> _Label | None:
-    """A label, if there are fonts that have all its letters."""
+    """Return a label, if fonts have all its letters."""
     lines = [_with_fonts(text, size) for text in texts]
     found = tuple(line for line in lines if line is not None)
     return _Label(found, max(2, 2 * line)) if len(found) == len(texts) else None
 
 
 def _with_fonts(text: str, size: int) -> _Line | None:
-    """A text in one font, or each word in one that has its letters."""
+    """Set a text in one font, or each word in a font that has its letters."""
     whole = font_for(text, size)
     if whole is not None:
         return _Line(((text, whole),))
@@ -182,7 +182,7 @@ def _with_fonts(text: str, size: int) -> _Line | None:
 
 
 def _free_place(label: _Label, box: Box, picture: tuple[int, int], taken: Sequence[_Rectangle]) -> _Rectangle | None:
-    """Where a label lies in the picture and covers no other: above its face, inside or below, or as near as can be."""
+    """Find a place for a label: above its face, inside, below, or as near as possible, without covering another."""
     width, height = picture
     if label.width > width or label.height > height:
         return None

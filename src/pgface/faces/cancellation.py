@@ -1,7 +1,7 @@
-"""A long computation that ends by itself: at its deadline, or as soon as the answer is not wanted any more.
+"""A long computation that stops at its deadline, or when its result is no longer needed.
 
-Python cannot stop a thread from outside. So code that takes long calls `check_work()` between its steps: the engines
-before each search for faces and before each embedding. Outside of `working` that does nothing.
+Python cannot stop a thread from outside. So long code calls `check_work()` between its steps: engines call it before
+each search for faces and before each embedding. Outside of `working`, that call does nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pgface.errors import WorkCancelledError, WorkTimeoutError
 
 
 class Work:
-    """The limits of one computation. Safe to use from many threads."""
+    """The limits of one computation. You can use it from many threads."""
 
     def __init__(
         self,
@@ -24,12 +24,12 @@ class Work:
         max_pixels: int | None = None,
         pause: Callable[[], None] = lambda: None,
     ) -> None:
-        """Begin to count the time.
+        """Start to measure the time.
 
         Args:
-            seconds: after which the computation ends; None for no limit.
-            max_pixels: of a photo that it opens; None for the limit of the settings alone.
-            pause: called before each step; it may wait while other work goes first.
+            seconds: time limit of the computation. None for no limit.
+            max_pixels: largest number of pixels of a photo that it opens. None for the limit of the settings only.
+            pause: called before each step. It may block while other work goes first.
 
         """
         self.max_pixels = max_pixels
@@ -38,15 +38,15 @@ class Work:
         self._cancelled = False
 
     def cancel(self) -> None:
-        """Have it end before its next step."""
+        """Stop the computation before its next step."""
         self._cancelled = True
 
     def check(self) -> None:
-        """See whether it may go on.
+        """Raise an error if the computation must stop.
 
         Raises:
             WorkCancelledError: it was cancelled.
-            WorkTimeoutError: its time is over.
+            WorkTimeoutError: its time limit is reached.
 
         """
         self._pause()
@@ -60,16 +60,16 @@ _current: ContextVar[Work | None] = ContextVar("pgface_work", default=None)
 
 
 def current_work() -> Work | None:
-    """The work that this code is part of, if it has limits."""
+    """Return the work that this code is part of, if it has limits."""
     return _current.get()
 
 
 def check_work() -> None:
-    """End here if the work that this code is part of is over its time or cancelled; call it between steps.
+    """Stop here if the work that this code is part of is cancelled or over its time limit. Call it between steps.
 
     Raises:
         WorkCancelledError: it was cancelled.
-        WorkTimeoutError: its time is over.
+        WorkTimeoutError: its time limit is reached.
 
     """
     work = _current.get()
@@ -79,7 +79,7 @@ def check_work() -> None:
 
 @contextmanager
 def working(work: Work) -> Iterator[None]:
-    """Make what is done in the block part of this work."""
+    """Make the code in the block a part of this work."""
     token = _current.set(work)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which of the faces in a photo is meant; nothing is picked silently."""
+"""The choice of a face in a photo. pgface never chooses silently."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from pgface.settings import Settings
 from pgface.text import counted
 
 WhichFace = Literal["only", "largest", "central"]
-"""The only face there is, the largest, or the large one nearest the middle of the photo.
+"""The only face, the largest face, or the large face nearest the middle of the photo.
 
-`central` is the face with the largest area minus twice the squared distance of its middle from the photo's: the
+`central` is the face with the largest area minus twice the squared distance between its middle and the photo's. This is
 `center_largest` of InsightFace. Source: J. Guo, J. Deng et al., InsightFace 2.1, `SCRFD.detect` with the default
 `metric`, in `insightface/model_zoo/scrfd.py`.
 """
 
 _OFF_CENTRE_WEIGHT = 2.0
-"""Weight of the squared distance against the area, as in InsightFace."""
+"""The weight of the squared distance against the area, as in InsightFace."""
 
 
 def one_face(photo: str, which: WhichFace) -> Choose:
     """Choose one face of a photo.
 
     Args:
-        photo: the photo's name, for the sentence of a refusal.
-        which: "only" refuses a photo with several faces, "largest" takes the largest box, and "central" the large one
-            nearest the middle.
+        photo: the photo's name, for the error message.
+        which: "only" refuses a photo with several faces, "largest" takes the largest box, and "central" takes the large
+            face nearest the middle.
 
     """
 
     def choose(detections: Sequence[Detection]) -> Sequence[Detection]:
         if not detections:
             raise NoFaceError(
-                f"{photo}: no face was found; choose a photo in which the face is large, upright and well lit."
+                f"{photo}: no face was found. Choose a photo in which the face is large, upright and well lit."
             )
         if which == "only" and len(detections) > 1:
             sizes = face_sizes(face.box for face in detections[:5])
             raise SeveralFacesError(
-                f"{photo}: {len(detections)} faces were found ({sizes} pixels); "
-                f"crop the photo to one person, or {SeveralFacesError.CHOICE}."
+                f"{photo}: {len(detections)} faces were found ({sizes} pixels). "
+                f"Crop the photo to one person, or {SeveralFacesError.CHOICE}."
             )
         return [max(detections, key=_centrality)] if which == "central" else detections[:1]
 
@@ -51,31 +51,31 @@ def one_face(photo: str, which: WhichFace) -> Choose:
 
 
 def _centrality(face: Detection) -> float:
-    """Square pixels; the first of equals is the largest, because detections come in that order."""
+    """Return the area minus the weighted distance, in square pixels. The first of equals is the largest detection."""
     return face.box.width * face.box.height - _OFF_CENTRE_WEIGHT * face.off_centre**2
 
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentChoice:
-    """Which faces may be enrolled, for every photo of a run."""
+    """The rules for the face to enroll, for every photo of a run."""
 
     which: WhichFace
     limits: QualityLimits | None
-    """None takes a face of any quality."""
+    """The limits of quality. None accepts any quality."""
     background: float
-    """Share of the largest face's width. "only" leaves aside faces that are less wide; 0 leaves none aside."""
+    """Share of the largest face's width. With "only", narrower faces count as background. With 0, no face does."""
 
     @classmethod
     def from_settings(cls, settings: Settings, which: WhichFace, *, any_quality: bool = False) -> Self:
-        """Read limits and share from the settings of the process."""
+        """Read the limits and the share from the settings of the process."""
         limits = None if any_quality else QualityLimits.from_settings(settings)
         return cls(which, limits, settings.background_face)
 
     def of(self, photo: str) -> OneOfPhoto:
-        """Choose one face of a photo that is good enough to be enrolled.
+        """Return the function that chooses one face of a photo, good enough to be enrolled.
 
         Args:
-            photo: the photo's name, for the sentence of a refusal.
+            photo: the photo's name, for the error message.
 
         """
         return OneOfPhoto(photo, self)
@@ -83,15 +83,15 @@ class EnrollmentChoice:
 
 @dataclass(slots=True)
 class OneOfPhoto:
-    """Chooses the face of one photo, and remembers what was left aside; a `Choose`."""
+    """Chooses the face of one photo, and keeps the faces that were left aside. It is a `Choose`."""
 
     photo: str
     rules: EnrollmentChoice
     left_aside: tuple[Box, ...] = field(default=())
-    """The faces in the background that did not make the photo ambiguous, the largest first."""
+    """The faces in the background, which do not make the photo ambiguous, the largest first."""
 
     def __call__(self, detections: Sequence[Detection]) -> Sequence[Detection]:
-        """Choose.
+        """Choose a face.
 
         Raises:
             NoFaceError, SeveralFacesError, LowQualityError: the photo is refused.
@@ -109,18 +109,18 @@ class OneOfPhoto:
 
 
 def face_sizes(boxes: Iterable[Box]) -> str:
-    """The sizes of faces, as `82×109, 31×35`, in pixels."""
+    """Return the sizes of faces in pixels, such as `82×109, 31×35`."""
     return ", ".join(f"{box.width:.0f}×{box.height:.0f}" for box in boxes)
 
 
 def one_for_each(photo: str, count: int, limits: QualityLimits) -> Choose:
-    """Choose every face of a group photo, all good enough to be enrolled, if there are as many as expected."""
+    """Return the function that chooses every face of a group photo. It checks their number and quality."""
 
     def choose(detections: Sequence[Detection]) -> Sequence[Detection]:
         if len(detections) != count:
             raise SeveralFacesError(
-                f"{photo}: there are {counted(len(detections), 'face')} and {counted(count, 'user')}; "
-                "name one user for each face, from left to right."
+                f"{photo}: there are {counted(len(detections), 'face')} and {counted(count, 'user')}. "
+                "Name one user for each face, from left to right."
             )
         for detection in detections:
             limits.check(detection.quality, photo)

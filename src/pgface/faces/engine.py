@@ -1,8 +1,8 @@
-"""What every engine gives: the faces of an image, as frozen values.
+"""The interface of every engine: the faces of an image, as frozen values.
 
-The landmarks are always five points in the order of InsightFace's models: left eye, right eye, nose, left
-mouth corner, right mouth corner, where left and right are the upright face's in the picture, not the person's. A model
-that has no mouth corners (dlib's five points do not) leaves them NaN, and its nose is the nose's base, not the tip.
+Landmarks are five points in the order of InsightFace's models: left eye, right eye, nose, left mouth corner, right
+mouth corner. Left and right are those of the upright face in the picture, not the person's. A model without mouth
+corners, such as dlib's five points, leaves them NaN. Its nose is the base of the nose, not the tip.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.faces.align import FaceRegion
-from pgface.faces.models.registry import ModelIdentity as ModelIdentity  # where it does not take NumPy to import it
+from pgface.faces.models.registry import ModelIdentity as ModelIdentity  # importable from there without NumPy
 from pgface.faces.pixels import RGBImage
 
 
 class Box(NamedTuple):
-    """A face's box in pixels of the upright photo; parts of it may lie outside the photo."""
+    """A face's box in pixels of the upright photo. Parts of it may lie outside the photo."""
 
     x: float
     y: float
@@ -29,51 +29,51 @@ class Box(NamedTuple):
 
 
 class RawDetection(NamedTuple):
-    """A face as a detector gives it, before it is cut out and measured."""
+    """A face from a detector, before it is cut out and measured."""
 
     box: Box
     landmarks: NDArray[np.float32]
     """Shape (5, 2), float32, x and y in pixels of the picture that was searched."""
     score: float
-    """The detector's own score; comparable only within one model."""
+    """The detector's own score. Only scores of the same model are comparable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What can be measured about a face before it is embedded."""
+    """The measurements of a face before it is embedded."""
 
     face_size: float
     """The shorter side of the box, in pixels of the photo."""
     sharpness: float
-    """Variance of the Laplacian (Pech-Pacheco et al. 2000) of the face, grey, at a fixed size and divided by its mean;
-    times 1000. Higher is sharper."""
+    """Variance of the Laplacian (Pech-Pacheco et al. 2000) of the grey face at a fixed size, divided by its mean, times
+    1000. Higher is sharper."""
     brightness: float
     """Mean luminance of the face in the aligned crop, 0 (black) to 1 (white)."""
     yaw: float
-    """Degrees; positive when the face looks towards the right side of the picture. An estimate from landmarks."""
+    """Degrees, positive if the face looks towards the right side of the picture. An estimate from landmarks."""
     pitch: float
-    """Degrees; positive when the face looks up. An estimate from landmarks, NaN where these do not tell."""
+    """Degrees, positive if the face looks up. An estimate from landmarks, NaN if these do not allow one."""
     roll: float
-    """Degrees; positive when the head leans clockwise in the picture."""
+    """Degrees, positive if the head leans clockwise in the picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
-    """A face that was found, and not yet embedded."""
+    """A face that was found, but not embedded."""
 
     box: Box
     landmarks: NDArray[np.float32] = field(repr=False)
     """Shape (5, 2), float32, x and y in pixels of the upright photo."""
     detection_score: float
-    """The detector's own score; comparable only within one model."""
+    """The detector's own score. Only scores of the same model are comparable."""
     quality: Quality = field(repr=False)
     region: FaceRegion = field(repr=False)
     off_centre: float
-    """Distance of the box's middle from the photo's middle, in pixels."""
+    """Distance between the middles of the box and the photo, in pixels."""
 
     @property
     def crop(self) -> RGBImage:
-        """The face, upright and with its eyes level, shape (224, 224, 3), uint8; sampled at each call."""
+        """The upright face with level eyes, shape (224, 224, 3), uint8. Each call samples it again."""
         return self.region.crop()
 
 
@@ -86,16 +86,16 @@ class Face(Detection):
 
 
 Choose = Callable[[Sequence[Detection]], Sequence[Detection]]
-"""Says which of the faces found are to be embedded; may raise to refuse the photo."""
+"""Chooses the faces to embed. It may raise an error to refuse the photo."""
 
 
 def every_face(detections: Sequence[Detection]) -> Sequence[Detection]:
-    """Choose all of the faces, as they were found."""
+    """Choose all of the faces, in the same order."""
     return detections
 
 
 class Engine(Protocol):
-    """Turns pixels into faces. Safe to call from many threads."""
+    """Finds and embeds the faces of a picture. You can use it from many threads."""
 
     @property
     def identity(self) -> ModelIdentity:
@@ -109,18 +109,18 @@ class Engine(Protocol):
 
     @property
     def measures_pitch(self) -> bool:
-        """Whether landmarks tell how far a head is raised."""
+        """Whether the landmarks allow an estimate of the pitch."""
         ...
 
     @property
     def releases_gil(self) -> bool:
-        """Whether threads run inference in parallel; if not, bulk work needs processes."""
+        """Whether threads can run inference in parallel. If not, bulk work needs processes."""
         ...
 
     def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
-        """Find the faces of an upright picture and embed those chosen, the largest box first.
+        """Find the faces of an upright picture and embed the chosen ones, the largest box first.
 
-        A face that fills the frame, and a picture that lies on its side, are found too; box and landmarks are
-        always in the pixels of the image as given. `choose` sees every face found, also an empty sequence.
+        It also finds a face that fills the frame, and faces in a picture that lies on its side. Boxes and landmarks are
+        always in pixels of the given image. `choose` gets all faces found. It is also called without faces.
         """
         ...

@@ -1,7 +1,7 @@
-"""Fonts for names in any script: those of packages that pgface knows, and then those of the machine.
+"""Fonts for names in any script: first those of packages that pgface knows, then those of the machine.
 
-A font says with a box that it lacks a letter. So a text is drawn in the first font that has all its letters, and not at
-all where no font has them: then the caller shows something else in its place.
+A font draws a box for a letter that it lacks. So a text is drawn in the first font that has all its letters. If no font
+has them, the text is not drawn, and the caller shows something else.
 """
 
 from __future__ import annotations
@@ -32,75 +32,75 @@ _PACKAGES: Final = (
 _KINDS: Final = (".ttf", ".otf", ".ttc")
 _MOST_FONTS: Final = 2_000
 _NO_LETTER: Final = "\uffff"
-"""Of no script, so that every font draws its box."""
+"""A code point without a letter, so that every font draws its box for it."""
 _STYLES: Final = ("italic", "oblique", "bold", "black", "light", "thin", "mono", "condensed", "narrow", "symbol")
-_UNSEEN: Final = {"Cf", "Zs", "Cc"}
-"""Categories of what is not drawn."""
-_ORDERED_OTHERWISE: Final = {"R", "AL", "AN"}
+_NOT_DRAWN: Final = {"Cf", "Zs", "Cc"}
+"""Categories of characters that are not drawn."""
+_RIGHT_TO_LEFT: Final = {"R", "AL", "AN"}
 """Bidirectional classes of scripts that run from right to left."""
-_SHAPED: Final = {"Mn", "Mc"}
+_COMBINING: Final = {"Mn", "Mc"}
 """Categories of marks that change or move the letters beside them."""
 
 
 @cache
 def font_for(text: str, size: int) -> Font | None:
-    """A font that has every letter of a text.
+    """Find a font that has every letter of a text.
 
     Args:
-        text: in Unicode's form NFC.
-        size: in pixels.
+        text: the text in Unicode's form NFC.
+        size: the size of the letters in pixels.
 
     Returns:
-        The first such font; None if there is none, or if Pillow was built without the layout that the script needs.
+        The first such font. None if there is none, or if Pillow was built without the layout engine of the script.
 
     """
-    letters = frozenset(sign for sign in text if unicodedata.category(sign) not in _UNSEEN)
+    letters = frozenset(sign for sign in text if unicodedata.category(sign) not in _NOT_DRAWN)
     if not _can_be_laid_out(text):
         return None
-    return next((_opened(file, size) for file in _font_files() if _has(file, letters)), None)
+    return next((_open_font(file, size) for file in _font_files() if _has_letters(file, letters)), None)
 
 
 def runs_from_right(text: str) -> bool:
-    """Whether a text begins at the right: its first letter with a direction is of such a script (UAX #9, P2 and P3)."""
+    """Whether a text runs from right to left: its first letter with a direction does (UAX #9, P2 and P3)."""
     strong = (unicodedata.bidirectional(sign) for sign in text)
     return next((direction in ("R", "AL") for direction in strong if direction in ("L", "R", "AL")), False)
 
 
 def _can_be_laid_out(text: str) -> bool:
-    """Letters of Arabic join, marks of Indic scripts move: that takes Raqm, which Pillow's wheels bring."""
+    """Whether a text needs Raqm, to join Arabic letters and to move Indic marks. Pillow's wheels contain it."""
     if features.check("raqm"):
         return True
     return not any(
-        unicodedata.bidirectional(sign) in _ORDERED_OTHERWISE or unicodedata.category(sign) in _SHAPED for sign in text
+        unicodedata.bidirectional(sign) in _RIGHT_TO_LEFT or unicodedata.category(sign) in _COMBINING for sign in text
     )
 
 
-def _has(file: Path, letters: frozenset[str]) -> bool:
-    font = _opened(file, 20)
-    return font is not None and all(_draws(file, letter) for letter in letters)
+def _has_letters(file: Path, letters: frozenset[str]) -> bool:
+    font = _open_font(file, 20)
+    return font is not None and all(_draws_letters(file, letter) for letter in letters)
 
 
 @cache
-def _draws(file: Path, letter: str) -> bool:
-    font = _opened(file, 20)
+def _draws_letters(file: Path, letter: str) -> bool:
+    font = _open_font(file, 20)
     assert font is not None  # noqa: S101 - the caller's
     return bytes(font.getmask(letter)) != bytes(font.getmask(_NO_LETTER))
 
 
 @cache
-def _opened(file: Path, size: int) -> Font | None:
+def _open_font(file: Path, size: int) -> Font | None:
     try:
         font = ImageFont.truetype(file, size)
         one, other, none = (bytes(font.getmask(letter)) for letter in ("b", "c", _NO_LETTER))
-    except (OSError, ValueError):  # damaged, or of a kind that FreeType does not read
+    except (OSError, ValueError):  # damaged, or of a kind that FreeType cannot read
         return None
-    # A font of last resort draws the name of a script in place of each of its letters.
+    # A font of last resort draws the name of a script instead of each letter.
     return None if one == other != none else font
 
 
 @cache
 def _font_files() -> tuple[Path, ...]:
-    """The best first; found once in a process."""
+    """List the font files, the best first. A process searches for them once."""
     return tuple(dict.fromkeys((*_of_packages(), *sorted(islice(_of_machine(), _MOST_FONTS), key=_rank))))
 
 
@@ -120,7 +120,7 @@ def _of_machine() -> Iterator[Path]:
 
 
 def _font_folders() -> Iterator[Path]:
-    """As fontconfig, macOS and Windows keep them, and what matplotlib brings."""
+    """List the font folders of fontconfig, macOS, Windows and matplotlib."""
     home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     shared = (os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":")
     yield from (Path(folder, "fonts") for folder in (*shared, home) if os.path.isabs(folder))
@@ -135,6 +135,6 @@ def _font_folders() -> Iterator[Path]:
 
 
 def _rank(file: Path) -> tuple[int, bool, str]:
-    """Upright and regular first, and of these the sans serif ones that have the most letters."""
+    """Rank a font: upright and regular first, then sans serif fonts with the most letters."""
     name = file.stem.lower()
     return sum(style in name for style in _STYLES), not name.startswith(("notosans", "dejavusans")), str(file)

@@ -1,8 +1,8 @@
-"""Look again where a detector found nothing: with a mirrored border around the picture, and turned by quarters.
+"""A second search if a detector finds nothing: with a mirrored border around the picture, and after quarter turns.
 
-Detectors miss a face that fills the frame, because they were trained on faces with surroundings, and a face that
-lies on its side. Both are looked for only when nothing was found, or nothing sure, so that an ordinary photo is
-searched once.
+Detectors miss a face that fills the frame, because they were trained on faces with surroundings. They also miss a face
+that lies on its side. Both searches run only if the first one found nothing, or nothing certain. So an ordinary photo
+is searched once.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from pgface.faces.cancellation import check_work
 from pgface.faces.engine import Box, RawDetection
 from pgface.faces.pixels import RGBImage
 
-BORDER = 0.15
-"""Width of the mirrored border, as a fraction of the picture's longer side. With photos cut to 0.7 of the detected box,
-dlib found 5 of 25 without a border and 21 with this one; a black one gave 14, a wider one less."""
+BORDER_SHARE = 0.15
+"""Width of the mirrored border, as a share of the picture's longer side. With photos cut to 0.7 of the detected box,
+dlib found 5 of 25 faces without a border and 21 with this one. A black border gave 14, and a wider one gave fewer."""
 CLOSE_UP_SIZE = 1024
-"""Longer side, in pixels, to which a picture is reduced before the border is put around it: its face is large."""
+"""Longer side in pixels to which a picture is reduced before it gets the border. Its face is large anyway."""
 
 TURNED_SIZE = 2048
-"""Longer side, in pixels, to which a picture is reduced before it is turned. Detectors look at 1024 pixels at most, and
-three turned copies of 64 megapixels took 4 s."""
+"""Longer side in pixels to which a picture is reduced before it is turned. Detectors use at most 1024 pixels, and three
+turned copies of 64 megapixels took 4 s."""
 
 Find = Callable[[RGBImage], Sequence[RawDetection]]
 """A detector: the faces of a picture, in its pixels."""
 
 
 def find_with_retries(image: RGBImage, find: Find, *, sure_score: float = -math.inf) -> list[RawDetection]:
-    """Find the faces of a picture, also when it lies on its side or is filled by one face.
+    """Find the faces of a picture, even if it lies on its side or one face fills it.
 
     Args:
         image: shape (height, width, 3), uint8.
-        find: the detector; it is called with C-contiguous pictures.
-        sure_score: where the best score is below it, the picture is looked at in the other ways too, and the faces of
-            the view with the best score are taken. By default any face is enough.
+        find: the detector. It gets C-contiguous pictures.
+        sure_score: if the best score is lower, the other views are searched too. Then the faces of the view with the
+            best score are taken. By default, any face is enough.
 
     Returns:
-        The faces in pixels of `image`, in the detector's order; empty when there is none. The landmarks of a face
-        that lies on its side keep their order: the first is the left eye once the face is turned upright.
+        The faces in pixels of `image`, in the detector's order. The landmarks of a face that lies on its side keep
+        their order: the first is the left eye after the face is turned upright.
 
     """
     best: list[RawDetection] = []
@@ -59,7 +59,7 @@ def find_with_retries(image: RGBImage, find: Find, *, sure_score: float = -math.
 
 
 def search_turned(image: RGBImage, quarter_turns: int, find: Find) -> list[RawDetection]:
-    """Find the faces of a picture after so many counter-clockwise quarter turns, in pixels of the picture as given."""
+    """Find the faces of a picture after a number of counter-clockwise quarter turns, in pixels of the given picture."""
     return _turned(image, quarter_turns).search(find)
 
 
@@ -81,14 +81,14 @@ def _bordered(image: RGBImage) -> _View:
     height, width = image.shape[:2]
     small = _reduced(image, CLOSE_UP_SIZE)
     size = small.shape[1], small.shape[0]
-    border = round(BORDER * max(size))
+    border = round(BORDER_SHARE * max(size))
     return _View(
         np.pad(small, ((border, border), (border, border), (0, 0)), mode="symmetric"), 0, border, (width, height), size
     )
 
 
 def _reduced(image: RGBImage, longest: int) -> RGBImage:
-    """The picture with its longer side no longer than this."""
+    """Return the picture, reduced so that its longer side is not longer than this."""
     height, width = image.shape[:2]
     scale = min(1.0, longest / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -101,11 +101,11 @@ def _best_score(faces: Sequence[RawDetection]) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
-    """A picture that was reduced and given a border, or turned."""
+    """A view of a picture: reduced, with a border, or turned."""
 
     pixels: RGBImage
     quarter_turns: int
-    """Counter-clockwise, as `numpy.rot90` turns."""
+    """Counter-clockwise quarter turns, as in `numpy.rot90`."""
     border: int
     original_size: tuple[int, int]
     """Width and height."""
@@ -113,11 +113,11 @@ class _View:
     """Width and height before the border."""
 
     def search(self, find: Find) -> list[RawDetection]:
-        """Find faces in this view; they come in pixels of the original."""
+        """Find the faces in this view, in pixels of the original."""
         return [self.to_original(raw) for raw in find(self.pixels)]
 
     def to_original(self, raw: RawDetection) -> RawDetection:
-        """The same face in pixels of the original."""
+        """Return the face in pixels of the original."""
         corners = np.array([raw.box[:2], (raw.box.x + raw.box.width, raw.box.y + raw.box.height)])
         corners = np.sort(self._points_to_original(corners), axis=0)
         (x, y), (right, bottom) = corners.tolist()
@@ -129,7 +129,7 @@ class _View:
         height, width = self.pixels.shape[:2]
         points = given.astype(np.float64)
         for _ in range(self.quarter_turns):
-            # One turn clockwise undoes one counter-clockwise: the picture's height becomes its width.
+            # One clockwise turn undoes a counter-clockwise one: the picture's height becomes its width.
             points = np.stack([height - points[:, 1], points[:, 0]], axis=1)
             height, width = width, height
         scale: NDArray[np.float64] = np.array(self.original_size) / np.array(self.reduced_size)

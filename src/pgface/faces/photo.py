@@ -1,4 +1,4 @@
-"""A photo, from wherever it comes, as upright RGB pixels; limits are held before memory is used."""
+"""A photo from any source, as upright RGB pixels. Limits are checked before memory is used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pgface.system.timing import stage
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """The bytes of a photo's file, with the name that whoever sent it gives it."""
+    """The bytes of a photo's file, with the name that the sender gave it."""
 
     name: str
     data: bytes = field(repr=False)
@@ -36,19 +36,19 @@ PhotoSource = str | os.PathLike[str] | bytes | Upload | Image.Image | NDArray[np
 dtype uint8."""
 
 MAX_SIDE = 65_535
-"""Longest side in pixels, as in JPEG: whatever is longer is no photo, and resizers stumble over it."""
+"""Longest side in pixels, as in JPEG. A longer picture is not a photo, and some resizers fail on it."""
 ARRAY_BYTES_PER_PIXEL = 4
-"""Share of the budget for pixels that are decoded already: an engine makes a copy."""
+"""Bytes of the budget for a pixel of an array. It is decoded already, but an engine makes a copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoLimits:
-    """What a photo may cost."""
+    """The limits of a photo."""
 
     max_bytes: int
-    """Size of the file."""
+    """Largest size of the file."""
     max_pixels: int
-    """Width times height."""
+    """Largest product of width and height."""
     max_decoded_bytes: int
     """Memory for decoded photos, over all threads of the process."""
 
@@ -60,15 +60,15 @@ class PhotoLimits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
-    """A photo that is open."""
+    """An open photo."""
 
     name: str
-    """The file's name; `<bytes>` or `<image>` for one without."""
+    """The file's name, or `<bytes>` or `<image>` for a source without one."""
     pixels: RGBImage
-    """Upright, shape (height, width, 3), uint8."""
+    """Upright pixels, shape (height, width, 3), uint8."""
     content_sha256: str
-    """SHA-256 in hexadecimal: of the file's bytes; for a Pillow image or an array, of its upright RGB pixels after a
-    line that gives their width and height."""
+    """Hexadecimal SHA-256 of the file's bytes. For a Pillow image or an array, that of the upright RGB pixels, after
+    a line with their width and height."""
 
 
 _budget = ByteBudget()
@@ -76,18 +76,18 @@ _budget = ByteBudget()
 
 @contextmanager
 def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
-    """Open a photo and hold its share of the process's memory for decoded photos until the block is left.
+    """Open a photo, and hold its share of the process's memory for decoded photos until the block ends.
 
-    Where the share is not free, this waits for other threads to close theirs.
+    If the memory is in use, this waits for other threads to close their photos.
 
     Args:
         source: see `PhotoSource`.
-        limits: what the photo may cost.
+        limits: the limits of the photo.
 
     Raises:
-        PhotoNotReadableError: there is no such file, it may not be read, or it is not a file.
-        PhotoTooLargeError: it is over a limit; this is found before the pixels are decoded.
-        PhotoFormatError: it is not a photo, is damaged, or its format is not accepted.
+        PhotoNotReadableError: there is no such file, you may not read it, or it is not a file.
+        PhotoTooLargeError: the photo is over a limit. This is found before its pixels are decoded.
+        PhotoFormatError: it is not a photo, it is damaged, or its format is not accepted.
 
     """
     if isinstance(source, np.ndarray):
@@ -108,7 +108,7 @@ def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
         with stage("decode"):
             pixels = upright_rgb(name, header)
         keep(header.width * header.height * ARRAY_BYTES_PER_PIXEL)
-        # Pillow's own picture is not needed any more.
+        # Pillow's own picture is no longer needed.
         del header
         yield Photo(name, pixels, digest or _pixels_sha256(pixels))
 
@@ -117,9 +117,9 @@ def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
 def _share(
     name: str, width: int, height: int, bytes_per_pixel: int, limits: PhotoLimits
 ) -> Iterator[Callable[[int], None]]:
-    """Refuse a picture that is over a limit, and hold its share of the budget."""
+    """Refuse a picture that is over a limit, and hold its share of the memory budget."""
     if min(width, height) < 1:
-        raise PhotoFormatError(f"{name}: a picture of {width}×{height} pixels is empty; choose another photo.")
+        raise PhotoFormatError(f"{name}: a picture of {width}×{height} pixels is empty. Choose another photo.")
     most, setting = limits.max_pixels, "PGFACE_MAX_PHOTO_PIXELS"
     work = current_work()
     if work is not None and work.max_pixels is not None and work.max_pixels < most:
@@ -127,17 +127,17 @@ def _share(
     if width * height > most:
         raise PhotoTooLargeError(
             f"{name}: {width}×{height} pixels are {width * height / 1e6:,.1f} megapixels and the limit is "
-            f"{most / 1e6:,.1f}; make the photo smaller, or raise {setting}."
+            f"{most / 1e6:,.1f}. Make the photo smaller, or raise {setting}."
         )
     if max(width, height) > MAX_SIDE:
         raise PhotoTooLargeError(
-            f"{name}: of {width}×{height} pixels the longer side is over {MAX_SIDE:,}; crop it to the face."
+            f"{name}: of {width}×{height} pixels, the longer side is over {MAX_SIDE:,}. Crop the photo to the face."
         )
     size = width * height * bytes_per_pixel
     if size > limits.max_decoded_bytes:
         raise PhotoTooLargeError(
             f"{name}: decoding {width}×{height} pixels takes {size / 1e6:,.0f} MB of memory and the limit is "
-            f"{limits.max_decoded_bytes / 1e6:,.0f}; make the photo smaller, or raise PGFACE_MAX_DECODED_BYTES."
+            f"{limits.max_decoded_bytes / 1e6:,.0f}. Make the photo smaller, or raise PGFACE_MAX_DECODED_BYTES."
         )
     with _budget.share(size, limits.max_decoded_bytes) as keep:
         yield keep
@@ -147,8 +147,8 @@ def _check_array(source: NDArray[np.uint8]) -> None:
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
         shape = "×".join(map(str, source.shape))
         raise PhotoFormatError(
-            f"<image>: an array of shape {shape} and type {source.dtype} is not RGB pixels; "
-            "give one of shape height×width×3 and type uint8."
+            f"<image>: an array of shape {shape} and type {source.dtype} is not RGB pixels. "
+            "Give one of shape height×width×3 and type uint8."
         )
 
 
@@ -160,7 +160,7 @@ def _pixels_sha256(pixels: RGBImage) -> str:
 
 
 def _file_bytes(source: str | os.PathLike[str] | bytes | Upload, max_bytes: int) -> tuple[str, bytes]:
-    """Name and bytes of a photo."""
+    """Return the name and the bytes of a photo."""
     if isinstance(source, bytes):
         source = Upload("<bytes>", source)
     if isinstance(source, Upload):
@@ -173,14 +173,14 @@ def _file_bytes(source: str | os.PathLike[str] | bytes | Upload, max_bytes: int)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise PhotoNotReadableError(
-            f"{name}: the file cannot be read ({reason}); give the path of a photo that you may read."
+            f"{name}: the file cannot be read ({reason}). Give the path of a photo that you may read."
         ) from error
 
 
 def _read(path: Path, name: str, max_bytes: int) -> bytes:
-    """Read a regular file: a device or a pipe might never end, and opening one can have effects of its own."""
+    """Read a regular file. Reading a device or a pipe may block forever, and opening one can have side effects."""
     _check_kind(path.stat(), name)
-    # Should a pipe take the file's place just now, opening it does not wait for a writer.
+    # If a pipe takes the file's place now, opening it does not wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
@@ -193,12 +193,12 @@ def _check_kind(status: os.stat_result, name: str) -> None:
     if stat.S_ISREG(status.st_mode):
         return
     kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
-    raise PhotoNotReadableError(f"{name}: this is {kind}, not a photo; give the path of one file.")
+    raise PhotoNotReadableError(f"{name}: this is {kind}, not a photo. Give the path of one file.")
 
 
 def _check_size(name: str, size: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise PhotoTooLargeError(
-            f"{name}: the file has {size:,} bytes and the limit is {max_bytes:,}; "
-            "make the photo smaller, or raise PGFACE_MAX_PHOTO_BYTES."
+            f"{name}: the file has {size:,} bytes and the limit is {max_bytes:,}. "
+            "Make the photo smaller, or raise PGFACE_MAX_PHOTO_BYTES."
         )

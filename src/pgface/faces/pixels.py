@@ -1,4 +1,4 @@
-"""What a decoded picture is."""
+"""The type of decoded pictures."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ RGBImage = NDArray[np.uint8]
 """An upright picture, shape (height, width, 3), dtype uint8, channels red, green, blue."""
 
 CROP_SIZE = 224
-"""Side of the face crop that is kept, in pixels."""
+"""Side of the stored face crop, in pixels."""

@@ -1,4 +1,4 @@
-"""What can be measured about a face before it is embedded, and the limits for enrollment."""
+"""The measurements of a face before it is embedded, and the limits for enrollment."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from pgface.faces.engine import Box, Detection, Quality, RawDetection
 from pgface.faces.pixels import RGBImage
 from pgface.settings import Settings
 
-# Proportions of a head seen from the front, in distances between the eyes, measured on 100 press photos of ten people:
-# depths from how the eyes come together as the nose moves aside (regression), the nose's height as a median.
+# Proportions of a head in frontal view, in distances between the eyes, measured on 100 press photos of ten people. The
+# depths come from a regression of the eye distance on the nose's shift. The height of the nose is a median.
 NOSE_TIP_DEPTH = 0.48
-"""How far the tip of the nose stands out before the eyes."""
+"""Distance of the nose tip in front of the eyes."""
 NOSE_BASE_DEPTH = 0.29
-"""The same for the base of the nose, which stands for the nose where there are no mouth corners."""
+"""Distance of the nose base in front of the eyes. It stands for the nose if there are no mouth corners."""
 MOUTH_HEIGHT = 1.04
-"""How far the mouth is below the eyes."""
+"""Distance of the mouth below the eyes."""
 NOSE_TIP_HEIGHT = 0.56
-"""How far the tip of the nose is below the eyes."""
+"""Distance of the nose tip below the eyes."""
 
 FACE_IN_CROP = (0.25, 0.3, 0.75, 0.8)
 """Left, top, right and bottom of the face proper in an aligned crop, as fractions of its side."""
 SHARPNESS_SIZE = 64
-"""Side, in pixels, at which sharpness is measured: then the size of the face in its photo does not matter."""
+"""Side in pixels at which sharpness is measured, so that the size of the face in its photo does not matter."""
 
 
 def describe(image: RGBImage, raw: Sequence[RawDetection]) -> list[Detection]:
-    """Cut out and measure what a detector found, the largest box first.
+    """Cut out and measure the faces from a detector, the largest box first.
 
     Args:
-        image: the picture that was searched, shape (height, width, 3), uint8.
-        raw: the faces, in its pixels.
+        image: the searched picture, shape (height, width, 3), uint8.
+        raw: the faces, in pixels of the picture.
 
     """
     by_area = sorted(raw, key=lambda face: face.box.width * face.box.height, reverse=True)
@@ -56,8 +56,8 @@ def measure_quality(box: Box, landmarks: NDArray[np.float32], region: FaceRegion
     """Measure a face.
 
     Args:
-        box: in pixels of the photo.
-        landmarks: shape (5, 2), in pixels of the photo; the mouth may be NaN.
+        box: the box, in pixels of the photo.
+        landmarks: shape (5, 2), in pixels of the photo. The mouth may be NaN.
         region: the face in its photo.
 
     """
@@ -67,17 +67,17 @@ def measure_quality(box: Box, landmarks: NDArray[np.float32], region: FaceRegion
 
 
 def head_pose(landmarks: NDArray[np.float32]) -> tuple[float, float, float]:
-    """Estimate yaw, pitch and roll, in degrees, from five points; see `Quality` for the signs.
+    """Estimate yaw, pitch and roll in degrees from five points. See `Quality` for the signs.
 
     This is geometry under weak perspective, as in Gee and Cipolla (1994), "Determining the gaze of faces in images",
-    section 3. Let the unit be the distance between the eyes, as it is seen in front. Eyes and mouth lie in a plane
-    and the nose stands out of it by a depth d. Roll is the angle of the line through the eyes; the rest is measured
-    along and across that line, from the middle of the eyes. A head turned by yaw shows the eyes cos(yaw) apart and
-    the nose moved aside by d·sin(yaw): the ratio of the two is d·tan(yaw). A head raised by pitch shows the mouth
-    m·cos(pitch) below the eyes and the nose n·cos(pitch) - d·sin(pitch): the ratio of these is n/m - d/m·tan(pitch).
+    section 3. Let the unit be the distance between the eyes in frontal view. Eyes and mouth lie in a plane, and the
+    nose stands out of it by a depth d. Roll is the angle of the line through the eyes. The rest is measured along and
+    across that line, from the middle of the eyes. A head turned by yaw shows the eyes cos(yaw) apart, and the nose
+    moved aside by d·sin(yaw). The ratio of the two is d·tan(yaw). A head raised by pitch shows the mouth m·cos(pitch)
+    below the eyes, and the nose n·cos(pitch) - d·sin(pitch) below them. The ratio of these is n/m - d/m·tan(pitch).
 
     Pitch is NaN without mouth corners. Yaw is too large for a turned head that is also raised, and too small for a
-    lowered one: by some 10° where the two are 40° and 15°.
+    lowered one: by about 10° if the two are 40° and 15°.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     middle = (points[0] + points[1]) / 2
@@ -104,25 +104,26 @@ def _sharpness_and_brightness(region: FaceRegion) -> tuple[float, float]:
     mean = float(grey.mean())
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
     laplacian = around - 4 * grey[1:-1, 1:-1]
-    # Relative to the mean, so that a dim photo is not taken for a blurred one; a black one has no sharpness.
+    # Relative to the mean, so that a dim photo does not count as a blurred one. A black one has no sharpness.
     return 1000 * float(laplacian.var()) / max(mean, 1.0) ** 2, mean / 255
 
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """What a face must have to be enrolled.
+    """The limits of a face for enrollment.
 
-    The settings' defaults were chosen on 100 press photos of ten people, 250×250 pixels each and all of them good. They
-    were blurred, dimmed and overexposed by degrees, and their InsightFace embeddings (w600k_mbf) compared with those of
-    the originals. At the limits the median of these similarities is between 0.5 and 0.75; every original is far away:
+    The defaults of the settings were chosen on 100 good press photos of ten people, 250×250 pixels each. The photos
+    were blurred, dimmed and overexposed by degrees. Their InsightFace embeddings (w600k_mbf) were compared with those
+    of the originals. At the limits, the median of these similarities is between 0.5 and 0.75. No original is near a
+    limit:
 
     ==========  ============  ==========================================================
     .           originals     limit, and what reaches it
     ==========  ============  ==========================================================
     sharpness   5.1 to 78     0.5: a blur of 0.08 of the distance between the eyes (sigma)
-    brightness  0.31 to 0.70  0.08: dimmed to a sixth; 0.9: overexposed three times
-    yaw         -48° to 53°   60°; no photo came near
-    pitch       -27° to 30°   45°; no photo came near
+    brightness  0.31 to 0.70  0.08: dimmed to a sixth, 0.9: overexposed three times
+    yaw         -48° to 53°   60°: no photo came near
+    pitch       -27° to 30°   45°: no photo came near
     ==========  ============  ==========================================================
     """
 
@@ -132,9 +133,9 @@ class QualityLimits:
     min_brightness: float
     max_brightness: float
     max_yaw: float
-    """Degrees to either side."""
+    """Largest turn to either side, in degrees."""
     max_pitch: float
-    """Degrees up or down; a pitch that is not known passes."""
+    """Largest tilt up or down, in degrees. An unknown pitch passes."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -152,18 +153,18 @@ class QualityLimits:
         """Refuse a face of too low quality.
 
         Args:
-            quality: what was measured.
-            photo: the photo's name, for the sentence.
+            quality: the measurements of the face.
+            photo: the photo's name, for the error message.
 
         Raises:
-            LowQualityError: the sentence gives every measurement that is beyond its limit.
+            LowQualityError: the message gives every measurement that is beyond its limit.
 
         """
         failings = list(self._failings(quality))
         if failings:
             raise LowQualityError(
-                f"{photo}: the face cannot be enrolled: {', '.join(failings)}; "
-                "choose a photo in which it is larger, sharper, better lit or more frontal."
+                f"{photo}: the face cannot be enrolled: {', '.join(failings)}. "
+                "Choose a photo in which it is larger, sharper, better lit or more frontal."
             )
 
     def _failings(self, quality: Quality) -> Iterator[str]:

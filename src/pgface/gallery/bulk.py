@@ -17,32 +17,32 @@ from pgface.database.sql import queries
 from pgface.errors import DatabaseError, EmbeddingError, IndexNotBuiltError, PgfaceError, UnknownUserError
 from pgface.search import fit_search_if_due, read_search_state, suspend_first_look, vacuum_stale_templates
 from pgface.search.vector_index.lifecycle import drop_vector_index, vector_index_lock
-from pgface.vectors import BEGIN, END, packed, unit_embeddings
+from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows, unit_embeddings
 
 BLOCK = 1_000
-"""Embeddings normalised and sent at once: 2 MB."""
-_WORTH_REBUILDING = 1_000
-"""From so many rows on, the index may be taken away for the load and built again."""
-_SHARE_WORTH_REBUILDING = 0.2
-"""Of the table's size: an insert into the index cost 2.8 ms, a row of a new index 0.45 ms, at 100,000 rows."""
+"""Embeddings that are normalised and sent at once, 2 MB."""
+_LEAST_ROWS_TO_REBUILD = 1_000
+"""For fewer rows, the vector index stays in place during the load."""
+_LEAST_SHARE_TO_REBUILD = 0.2
+"""Share of the table's rows. At 100,000 rows, an insert into the index cost 2.8 ms, a row of a new index 0.45 ms."""
 
 
 def load_embeddings(database: Database, user_ids: Any, embeddings: Any, *, latency_target: float) -> int:
-    """Load embeddings in one transaction, by binary COPY, and fit the search if that is due; returns how many.
+    """Load embeddings in one transaction by binary COPY, fit the search if that is due, and return their number.
 
-    Where it pays, the vector index is taken away before and built again afterwards, if it is needed. Others go on all
-    the while. Where identification searches templates, those of the new embeddings are made in the same transaction.
+    If it pays, the vector index is dropped before the load and built again afterwards. Other sessions continue in the
+    meantime. If identification searches templates, the same transaction makes those of the new embeddings.
 
     Args:
-        database: the gallery's.
+        database: the gallery's connections.
         user_ids: shape (n,), integers.
-        embeddings: shape (n, 512), numbers; may be a memory-mapped file, which is read in blocks.
-        latency_target: seconds that an exact scan may take before the search goes through templates.
+        embeddings: shape (n, 512), numbers. A memory-mapped file is read in blocks.
+        latency_target: seconds that an exact scan may take before identification searches templates.
 
     Raises:
-        EmbeddingError: a row cannot be used, or the counts differ; nothing was loaded.
-        UnknownUserError: a user id is not in the gallery; nothing was loaded.
-        IndexNotBuiltError: everything was loaded, and the index could not be built, or the search not be fitted.
+        EmbeddingError: a row cannot be used, or the lengths differ. Nothing was loaded.
+        UnknownUserError: a user id is not in the gallery. Nothing was loaded.
+        IndexNotBuiltError: everything was loaded, but the index could not be built, or the search could not be fitted.
 
     """
     ids = _checked_ids(user_ids, embeddings)
@@ -60,18 +60,18 @@ def load_embeddings(database: Database, user_ids: Any, embeddings: Any, *, laten
 
 @contextmanager
 def vector_index_set_aside(connection: psycopg.Connection, new_rows: int, *, latency_target: float) -> Iterator[bool]:
-    """Where it pays, take the vector index away for a load, and build it and fit the search afterwards.
+    """If it pays, drop the vector index for a load, then build it and fit the search afterwards.
 
     Args:
-        connection: outside a transaction, which is to begin and end inside.
-        new_rows: embeddings that are to be loaded.
-        latency_target: seconds that an exact scan may take before the search goes through templates.
+        connection: outside a transaction. The transaction of the load starts and ends inside of this context.
+        new_rows: the number of embeddings to load.
+        latency_target: seconds that an exact scan may take before identification searches templates.
 
     Yields:
-        Whether it pays, because there are many.
+        Whether the load is so large that this pays.
 
     Raises:
-        IndexNotBuiltError: everything was loaded, and the index could not be built, or the search not be fitted.
+        IndexNotBuiltError: everything was loaded, but the index could not be built, or the search could not be fitted.
 
     """
     if not _worth_rebuilding(connection, new_rows):
@@ -84,11 +84,11 @@ def vector_index_set_aside(connection: psycopg.Connection, new_rows: int, *, lat
             suspend_first_look(connection)
             yield True
         except BaseException:
-            with suppress(PgfaceError):  # what went wrong first is what is told; `pgface init` builds it too
+            with suppress(PgfaceError):  # the first error is raised, and `pgface init` builds the index too
                 fit_search_if_due(connection, latency_target, index_definition=definition)
             raise
         vacuum_stale_templates(connection)
-        with suppress(DatabaseError), wrap_psycopg_errors():  # autovacuum will come by, should it not be possible now
+        with suppress(DatabaseError), wrap_psycopg_errors():  # if this fails, autovacuum does it later
             connection.execute(queries()["vacuum_embeddings"])
         try:
             fit_search_if_due(connection, latency_target, index_definition=definition)
@@ -97,32 +97,32 @@ def vector_index_set_aside(connection: psycopg.Connection, new_rows: int, *, lat
 
 
 def refresh_templates_of_load(connection: psycopg.Connection, users: int, *, many: bool) -> None:
-    """Make the templates of a load in its transaction, where identification searches them.
+    """Make the templates of a load in its transaction, if identification searches templates.
 
     Args:
-        connection: the load's.
-        users: how many there are at most.
-        many: whether so much was loaded that PostgreSQL would plan for fewer rows.
+        connection: the connection of the load.
+        users: largest number of users in the load.
+        many: whether the load is so large that PostgreSQL needs new statistics to plan well.
 
     """
     if read_search_state(connection).method == "exact":
         return
     if many:
         connection.execute(queries()["analyze_embeddings"])
-    # Where somebody else is busy with the same users, their notes wait.
+    # If another session holds the locks of the same users, their templates are made later.
     with suppress(pg.LockNotAvailable), connection.transaction():
         connection.execute(queries()["refresh_templates"], {"max_users": users})
 
 
 def copy_embeddings(connection: psycopg.Connection, ids: NDArray[Any], embeddings: Any) -> None:
-    """Write embeddings by binary COPY, all or none; from then on identification finds them."""
+    """Insert embeddings by binary COPY: all of them, or no embedding at all. Identification finds them from then on."""
     try:
         with connection.transaction(), connection.cursor() as cursor, cursor.copy(queries()["copy_embeddings"]) as copy:
-            copy.write(BEGIN)
+            copy.write(COPY_HEADER)
             for start in range(0, len(ids), BLOCK):
                 block = slice(start, start + BLOCK)
-                copy.write(packed(ids[block], unit_embeddings(embeddings[block], first_row=start)))
-            copy.write(END)
+                copy.write(pack_rows(ids[block], unit_embeddings(embeddings[block], first_row=start)))
+            copy.write(COPY_TRAILER)
     except pg.ForeignKeyViolation as error:
         raise _unknown_user() from error
 
@@ -131,8 +131,8 @@ def _checked_ids(user_ids: Any, embeddings: Any) -> NDArray[Any]:
     ids = np.asarray(user_ids)
     if ids.ndim != 1 or np.ndim(embeddings) != 2 or len(ids) != len(embeddings):
         raise EmbeddingError(
-            f"User ids of shape {ids.shape} and embeddings of shape {np.shape(embeddings)} do not go together; "
-            "give n ids and n rows of 512 numbers."
+            f"User ids of shape {ids.shape} and embeddings of shape {np.shape(embeddings)} do not match. "
+            "Give n ids and n rows of 512 numbers."
         )
     if len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 1 or ids.max() >= 2**31):
         raise _unknown_user()
@@ -140,11 +140,11 @@ def _checked_ids(user_ids: Any, embeddings: Any) -> NDArray[Any]:
 
 
 def _worth_rebuilding(connection: psycopg.Connection, new_rows: int) -> bool:
-    if new_rows < _WORTH_REBUILDING:
+    if new_rows < _LEAST_ROWS_TO_REBUILD:
         return False
     row = connection.execute(queries()["count_embeddings"]).fetchone()
-    return row is not None and new_rows >= _SHARE_WORTH_REBUILDING * row[0]
+    return row is not None and new_rows >= _LEAST_SHARE_TO_REBUILD * row[0]
 
 
 def _unknown_user() -> UnknownUserError:
-    return UnknownUserError("A user id is not in the gallery, so nothing was loaded; add the users first.")
+    return UnknownUserError("A user id is not in the gallery, so nothing was loaded. Add the users first.")

@@ -1,4 +1,4 @@
-"""The configuration of a gallery: its model, its thresholds, and what a similarity means."""
+"""The configuration of a gallery: its model, its thresholds and its confidence scale."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pgface.thresholds import Anchor, confidence
 
 @dataclass(frozen=True, slots=True)
 class GalleryConfig:
-    """What PostgreSQL held about the gallery at one moment."""
+    """The state of the configuration in PostgreSQL at one moment."""
 
     id: UUID
     model_name: str | None
@@ -29,7 +29,7 @@ class GalleryConfig:
     verify_threshold: float
     identify_threshold: float
     anchors: tuple[Anchor, ...] = ()
-    """The scale of confidence, in the order of the similarities. It is empty until the gallery is bound to a model."""
+    """The confidence scale, in the order of the similarities. It is empty until the gallery is bound to a model."""
 
     @property
     def identity(self) -> ModelIdentity:
@@ -37,7 +37,7 @@ class GalleryConfig:
         return ModelIdentity(self.model_name or "", self.dimension, self.detector_size or 0, self.weights_sha256 or "")
 
     def confidence(self, similarity: float) -> float | None:
-        """The confidence of a similarity, 0 to 100. None for NaN, and if the gallery has no model yet."""
+        """Return the confidence of a similarity, 0 to 100. None for NaN, and for a gallery without a model."""
         return confidence(similarity, self.anchors) if self.anchors and not math.isnan(similarity) else None
 
 
@@ -55,7 +55,7 @@ def _config(*, anchors: list[dict[str, Any]], **columns: Any) -> GalleryConfig:
 
 
 def store_anchors(connection: psycopg.Connection, anchors: Sequence[Anchor]) -> None:
-    """Replace the scale of confidence."""
+    """Replace the confidence scale."""
     connection.execute(queries()["delete_confidence_anchors"])
     values = {
         "similarities": [anchor.similarity for anchor in anchors],

@@ -1,7 +1,7 @@
-"""Faces that people have enrolled for themselves and that the gallery identifies as another user's.
+"""Faces that users have enrolled themselves, but that the gallery identifies as another user.
 
-Their photos are enrolled as any other is as far as those people can see: otherwise they would learn who else is in the
-gallery. But only verification compares with them, until an administrator has looked at them.
+For the users, their photos look like all others. Otherwise they would learn who else is in the gallery. But only
+verification uses these faces, until an administrator has accepted them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pgface.database.sql import queries
-from pgface.gallery.enroll import face_of_another_user, owner_besides
+from pgface.gallery.enroll import face_of_another_user, other_owner
 from pgface.gallery.users import Within, id_in_range, unknown_photo
 from pgface.results import Match
 
 
 @dataclass(frozen=True, slots=True)
 class ContestedFace:
-    """A photo that waits for an administrator."""
+    """A photo that waits for a decision of an administrator."""
 
     photo_id: int
     user_id: int
@@ -30,10 +30,10 @@ class ContestedFace:
     filename: str
     created_at: datetime
     looks_like: Match | None
-    """As whom the gallery identifies it now; None if that user's face is gone."""
+    """The user that the gallery identifies it as now. None if that user's face was deleted."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         values = {field: getattr(self, field) for field in ("photo_id", "user_id", "name", "email", "filename")}
         like = self.looks_like
         return values | {
@@ -46,7 +46,7 @@ class ContestedFace:
 def contested_faces(
     connection: psycopg.Connection, *, user_id: int | None = None, after: int = 0, limit: int | None = None
 ) -> list[ContestedFace]:
-    """Those of a user or of all, in the order of their photos."""
+    """List the contested faces of a user, or of all users, in the order of their photos."""
     return _read(connection, user_id=user_id, photo_id=None, after=after, limit=limit)
 
 
@@ -60,7 +60,7 @@ def accept_face(
     """Let identification find a contested face.
 
     Raises:
-        UnknownPhotoError: there is no photo with this id whose face is contested.
+        UnknownPhotoError: there is no photo with this id and a contested face.
         FaceOfAnotherUserError: the gallery still identifies it as another user.
 
     """
@@ -70,15 +70,15 @@ def accept_face(
         raise unknown_photo(photo_id)
     face = found[0]
     if (like := face.looks_like) is not None and not allow_other_user:
-        raise face_of_another_user(face.filename, like.name, like.email, like.similarity)
+        raise face_of_another_user(face.filename, like)
     connection.execute(queries()["accept_contested_face"], {"photo_id": photo_id})
     if within is not None:
         within(connection, face)
     return face
 
 
-def _read(connection: psycopg.Connection, **asked: int | None) -> list[ContestedFace]:
+def _read(connection: psycopg.Connection, **values: int | None) -> list[ContestedFace]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(queries()["select_contested_faces"], asked).fetchall()
-    likes = [owner_besides(connection, row.pop("embedding"), row["user_id"]) for row in rows]
+        rows = cursor.execute(queries()["select_contested_faces"], values).fetchall()
+    likes = [other_owner(connection, row.pop("embedding"), row["user_id"]) for row in rows]
     return [ContestedFace(**row, looks_like=like) for row, like in zip(rows, likes, strict=True)]

@@ -1,4 +1,4 @@
-"""The gallery: enroll, identify, verify, erase."""
+"""The gallery: enroll, identify, verify and delete."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from pgface.faces.quality import QualityLimits
 from pgface.gallery.bulk import load_embeddings
 from pgface.gallery.config import GalleryConfig
 from pgface.gallery.contested import ContestedFace, accept_face, contested_faces
-from pgface.gallery.enroll import enroll_faces, insert_embedding
-from pgface.gallery.enroll_folder import FolderReport, FolderRun, OnProgress
+from pgface.gallery.enroll import FaceToEnroll, enroll_together, insert_embedding
+from pgface.gallery.enroll_folder import FolderReport, OnProgress, enroll_folder
 from pgface.gallery.model import GalleryModel
 from pgface.gallery.photo_inventory import remove_strays, take_inventory
 from pgface.gallery.photos import PhotoFiles, is_crop_path
@@ -62,18 +62,28 @@ from pgface.vectors import unit_embedding
 _log = logging.getLogger(__name__)
 
 
-class _Found(NamedTuple):
-    """The faces of a photo."""
+class _FoundFaces(NamedTuple):
+    """The faces of a photo, the largest first: all of them, and those that were embedded."""
 
     all: list[Detection]
     embedded: list[Face]
 
 
 class Gallery:
-    """The enrolled people, and the questions that can be asked about a face.
+    """The enrolled people, and the questions that you can ask about a face.
 
-    A photo may be a path, bytes, a PIL image or an RGB array of shape (height, width, 3), uint8. Safe to use from
-    many threads. Every error is a `pgface.PgfaceError`; one that is raised has changed nothing.
+        >>> from pgface import Gallery
+        >>> with Gallery.create() as gallery:
+        ...     enrolled = gallery.enroll("alice.jpg", "alice@example.org", name="Alice")
+        ...     [face] = gallery.identify("someone.jpg").faces
+        ...     verified = gallery.verify("someone.jpg", "alice@example.org")
+        >>> [match.name for match in face.matches]
+        ['Alice']
+        >>> verified.match
+        True
+
+    A photo is a path, bytes, a PIL image, or an RGB array of shape (height, width, 3), uint8. You can use a gallery
+    from many threads. Every error is a `pgface.PgfaceError`. If one is raised, nothing was changed.
     """
 
     def __init__(self, settings: Settings, database: Database, model: GalleryModel) -> None:
@@ -89,17 +99,17 @@ class Gallery:
     def create(
         cls, settings: Settings | None = None, *, model: str | None = None, engine: Engine | None = None
     ) -> Self:
-        """Create the gallery or bring it up to date, bind it to a model, and open it.
+        """Create the gallery or upgrade its tables, bind it to a model, and open it.
 
         Args:
-            settings: where it is; read from the environment if not given.
-            model: name or folder; `PGFACE_MODEL` if not given. A gallery that is bound stays bound.
+            settings: the settings of the gallery, by default those of the environment.
+            model: the name or folder of the model, by default `PGFACE_MODEL`. A bound gallery stays bound.
             engine: use this engine instead of loading the model.
 
         Raises:
             ModelError: the model cannot be loaded.
-            ModelMismatchError: the gallery is bound to another model than the one given.
-            DatabaseError: PostgreSQL could not do it.
+            ModelMismatchError: the gallery is bound to another model than this one.
+            DatabaseError: PostgreSQL could not create the gallery.
 
         """
         settings = settings or get_settings()
@@ -114,16 +124,16 @@ class Gallery:
 
     @classmethod
     def open(cls, settings: Settings | None = None, *, engine: Engine | None = None) -> Self:
-        """Open the gallery; the model is loaded when it is first needed.
+        """Open the gallery. The model is loaded when you first use it.
 
         Args:
-            settings: where it is; read from the environment if not given.
-            engine: use this engine instead of loading the model that the gallery is bound to.
+            settings: the settings of the gallery, by default those of the environment.
+            engine: use this engine instead of loading the gallery's model.
 
         Raises:
-            SchemaMissingError: there is no gallery; `Gallery.create` or `pgface init` makes one.
-            DatabaseError: PostgreSQL could not be reached, or refused.
-            ModelMismatchError: the engine is not of the gallery's model.
+            SchemaMissingError: there is no gallery. `Gallery.create` or `pgface init` creates one.
+            DatabaseError: PostgreSQL cannot be reached, or refuses access.
+            ModelMismatchError: the engine has another model than the gallery.
 
         """
         settings = settings or get_settings()
@@ -135,11 +145,11 @@ class Gallery:
         return gallery
 
     def bind(self, model: str | None = None) -> None:
-        """Bind the gallery to a model, as `create` does and with its errors; it may need the gallery's owner."""
+        """Bind the gallery to a model, as `create` does, with the same errors. It may need the gallery's owner."""
         self._model.bind(model)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections to PostgreSQL."""
         self._maintainer.close()
         self._database.close()
 
@@ -151,57 +161,61 @@ class Gallery:
 
     @property
     def config(self) -> GalleryConfig:
-        """The model, the thresholds and the scale of confidence of this gallery, at most 5 seconds old.
+        """The model, the thresholds and the confidence scale. Changes become visible within 5 seconds.
 
         Raises:
-            ModelMismatchError: the gallery was bound to another model meanwhile.
+            ModelMismatchError: the gallery was bound to another model in the meantime.
 
         """
         return self._model.current_config()
 
     @property
     def settings(self) -> Settings:
-        """Where this gallery is and what its limits are."""
+        """The settings that the gallery was opened with."""
         return self._settings
 
     @property
     def database(self) -> Database:
-        """The gallery's connections."""
+        """The connections to the gallery's database."""
         return self._database
 
     @property
     def url(self) -> str:
-        """Where the gallery's PostgreSQL is, for psycopg and other clients. It may hold a password."""
+        """The URL of the gallery's database, for psycopg and other clients. It may hold a password."""
         return self._database.url
 
     @property
     def engine(self) -> Engine:
-        """The engine of the gallery's model, loaded at first use.
+        """The engine of the gallery's model. It is loaded when you first use it.
 
         Raises:
-            ModelNotInstalledError: its weights are not on this machine.
-            ModelMismatchError: what is installed are other weights than the gallery was filled with.
+            ModelNotInstalledError: the weights of the model are not on this machine.
+            ModelMismatchError: the installed weights differ from those that made the gallery's embeddings.
 
         """
         return self._model.engine
 
-    # Asking: nothing is changed
+    # Identify and verify: these methods change nothing
 
     def identify(self, photo: PhotoSource, *, threshold: float | None = None, top: int = 1) -> Identification:
-        """Say who is in a photo (1:N), for every face in it; of more than PGFACE_MAX_FACES, for the largest.
+        """Find who is in a photo (1:N), for every face in it, up to PGFACE_MAX_FACES of the largest.
+
+            >>> for face in gallery.identify("someone.jpg", top=3).faces:
+            ...     print([match.name for match in face.matches])
+            ['Alice']
 
         Args:
-            photo: the probe; none of it is kept.
-            threshold: least similarity, -1 to 1; the gallery's own for identification if not given.
-            top: how many people to give for each face at most.
+            photo: the probe. pgface does not store it.
+            threshold: least similarity of a match, -1 to 1, by default the gallery's threshold for identification.
+            top: largest number of users for each face.
 
         Raises:
-            PhotoError: the photo cannot be decoded. A photo without a face is an answer, not an error.
+            PhotoError: the photo cannot be decoded. A photo without a face is not an error: the result has no faces.
             GalleryError: the threshold or `top` is out of range.
 
         """
         config = self.config
-        used, top = _similarity(threshold, config.identify_threshold), _at_least_one(top)
+        used, top = _valid_threshold(threshold, config.identify_threshold), _valid_top(top)
         with self._opened(photo) as opened:
             found = self._detect(opened, self._settings.max_faces)
             name = opened.name
@@ -212,10 +226,11 @@ class Gallery:
         )
 
     def identify_embedding(self, embedding: Any, *, threshold: float | None = None, top: int = 1) -> list[Match]:
-        """The people above the threshold for a bare embedding, shape (512,), best first.
+        """Find the users above the threshold for a bare embedding, shape (512,), the most similar first.
 
         Raises:
-            EmbeddingError: it is not 512 finite numbers that are not all zero.
+            EmbeddingError: the embedding is not 512 finite numbers, or all are zero.
+            GalleryError: the threshold or `top` is out of range.
 
         """
         (found,) = self.identify_embeddings([embedding], threshold=threshold, top=top)
@@ -224,53 +239,59 @@ class Gallery:
     def identify_embeddings(
         self, embeddings: Sequence[Any], *, threshold: float | None = None, top: int = 1
     ) -> list[list[Match]]:
-        """As `identify_embedding` for each of several, in one go; gives a list for each, in their order.
+        """Do the same as `identify_embedding` for several embeddings at once. Return a list of matches for each.
 
         Raises:
-            EmbeddingError: one of them is not 512 finite numbers that are not all zero.
+            EmbeddingError: an embedding is not 512 finite numbers, or all are zero.
+            GalleryError: the threshold or `top` is out of range.
 
         """
         config = self.config
-        used, top = _similarity(threshold, config.identify_threshold), _at_least_one(top)
+        used, top = _valid_threshold(threshold, config.identify_threshold), _valid_top(top)
         return self._search(embeddings, used, top, config)
 
     def verify(
         self, photo: PhotoSource, user: UserRef, *, threshold: float | None = None, face: WhichFace = "only"
     ) -> Verification:
-        """Say whether the person in a photo is this user (1:1).
+        """Check whether the person in a photo is this user (1:1).
+
+            >>> gallery.verify("someone.jpg", "alice@example.org").match
+            True
 
         Args:
-            photo: the probe; none of it is kept.
-            user: id, e-mail, or name if one user alone has it.
-            threshold: least similarity, -1 to 1; the gallery's own for verification if not given.
-            face: "only" refuses a photo with several faces, "largest" takes the largest, "central" the large one
-                nearest the middle.
+            photo: the probe. pgface does not store it.
+            user: the id or e-mail of the user, or the name if only one user has it.
+            threshold: least similarity of a match, -1 to 1, by default the gallery's threshold for verification.
+            face: "only" refuses a photo with several faces, "largest" takes the largest face, "central" takes the
+                large face nearest the middle.
 
         Raises:
             PhotoError: the photo cannot be used.
             UnknownUserError: there is no such user.
+            GalleryError: the threshold is out of range.
 
         """
         config = self.config
-        used = _similarity(threshold, config.verify_threshold)
+        used = _valid_threshold(threshold, config.verify_threshold)
         return self._verify(self._embed_one(photo, face).embedding, user, used, config)
 
     def verify_embedding(self, embedding: Any, user: UserRef, *, threshold: float | None = None) -> Verification:
-        """As `verify`, for a bare embedding, shape (512,).
+        """Do the same as `verify` for a bare embedding, shape (512,).
 
         Raises:
-            EmbeddingError: it is not 512 finite numbers that are not all zero.
+            EmbeddingError: the embedding is not 512 finite numbers, or all are zero.
             UnknownUserError: there is no such user.
+            GalleryError: the threshold is out of range.
 
         """
         config = self.config
-        used = _similarity(threshold, config.verify_threshold)
+        used = _valid_threshold(threshold, config.verify_threshold)
         return self._verify(unit_embedding(embedding), user, used, config)
 
     def faces(self, photo: PhotoSource) -> list[Face]:
-        """Find the faces of a photo and embed them, the largest first; nothing is searched for, and nothing kept.
+        """Find the faces of a photo and embed them, the largest first. pgface searches and stores nothing.
 
-        Of more than PGFACE_MAX_FACES, only the largest are embedded and given.
+        It embeds and returns up to PGFACE_MAX_FACES of the largest faces.
 
         Raises:
             PhotoError: the photo cannot be used.
@@ -280,7 +301,7 @@ class Gallery:
             return self._detect(opened, self._settings.max_faces).embedded
 
     def detect(self, photo: PhotoSource) -> list[Detection]:
-        """Find every face of a photo, the largest first, and embed none.
+        """Find every face of a photo, the largest first, without embedding them.
 
         Raises:
             PhotoError: the photo cannot be used.
@@ -292,26 +313,36 @@ class Gallery:
     def compare(
         self, photo: PhotoSource, other: PhotoSource, *, threshold: float | None = None, face: WhichFace = "only"
     ) -> Comparison:
-        """Say whether two photos show the same person (1:1); nobody needs to be enrolled.
+        """Check whether two photos show the same person (1:1). The person need not be enrolled.
+
+            >>> gallery.compare("alice.jpg", "someone.jpg").match
+            True
+
+        Args:
+            photo: one photo.
+            other: the other photo.
+            threshold: least similarity of a match, -1 to 1, by default the gallery's threshold for verification.
+            face: which face to compare, as in `verify`.
 
         Raises:
             PhotoError: one of the photos cannot be used.
+            GalleryError: the threshold is out of range.
 
         """
         config = self.config
-        used = _similarity(threshold, config.verify_threshold)
+        used = _valid_threshold(threshold, config.verify_threshold)
         similarity = float(np.dot(self._embed_one(photo, face).embedding, self._embed_one(other, face).embedding))
         match = similarity >= used
         return Comparison(match, similarity, used, _confidence_of_pair(match, similarity, config))
 
     def confidence(self, similarity: float) -> float | None:
-        """A similarity as a confidence of 0 to 100, whether or not it is a match; see `pgface.thresholds`.
+        """Convert a similarity to a confidence, 0 to 100, whether or not it is a match. See `pgface.thresholds`.
 
-        None for a gallery without a model, and for NaN.
+        Returns None for a gallery without a model, and for NaN.
         """
         return self.config.confidence(similarity)
 
-    # Enrolling
+    # Enroll
 
     def enroll(
         self,
@@ -326,36 +357,39 @@ class Gallery:
     ) -> Enrollment:
         """Enroll the face of a photo for a user.
 
+            >>> enrollment = gallery.enroll("bob.jpg", "bob@example.org", name="Bob")
+            >>> enrollment.added, enrollment.user.photos
+            (True, 1)
+
         Args:
-            photo: the photo; of it only the aligned 224×224 crop is kept.
-            user: id or name of a user, or an e-mail; a user with a new e-mail is added.
-            name: the name of a user that is added; the e-mail's first part if not given.
+            photo: the photo. Only the aligned 224×224 crop is stored.
+            user: the id, name or e-mail of a user. pgface adds a user with a new e-mail.
+            name: the name of a user that is added, by default the first part of the e-mail.
             face: "only" refuses a photo with several faces, unless the others are in the background
-                (`Settings.background_face`); "largest" takes the largest, "central" the large one nearest the middle.
+                (`Settings.background_face`). "largest" takes the largest face. "central" takes the large face nearest
+                the middle.
             allow_other_user: enroll the face even if the gallery identifies it as another user.
-            by_themselves: it is the user who sends the photo, and who must not learn who else is in the gallery. A face
-                of another user is set aside then instead of refused, and the answer is the same: see
+            by_themselves: whether the users send the photo themselves. They must not learn who else is in the gallery.
+                pgface then sets a face of another user aside instead of refusing it, and returns the same result. See
                 `contested_faces`.
             within: is called in the same transaction if the photo is enrolled.
 
         Raises:
-            PhotoError: the photo cannot be used: the subclass and the sentence say why.
+            PhotoError: the photo cannot be used. The subclass and the message say why.
             FaceOfAnotherUserError: the face already belongs to another user.
-            UnknownUserError: there is no user with this id.
+            UnknownUserError: there is no user with this id or name.
 
         """
         with self._opened(photo) as opened:
             choose = EnrollmentChoice.from_settings(self._settings, face).of(opened.name)
             (found,) = self.engine.detect_and_embed(opened.pixels, choose)
-            wanted = [(user, name, found)]
-            (enrolled,) = enroll_faces(
+            wanted = FaceToEnroll(user, name, opened.name, opened.content_sha256, found, choose.left_aside)
+            (enrolled,) = enroll_together(
                 self._database,
                 self._files,
-                opened,
-                wanted,
+                [wanted],
                 allow_other_user=allow_other_user,
                 by_themselves=by_themselves,
-                left_aside=choose.left_aside,
                 within=within,
             )
         self._maintainer.notify()
@@ -364,29 +398,36 @@ class Gallery:
     def enroll_all(
         self, photo: PhotoSource, users: Sequence[UserRef], *, allow_other_user: bool = False
     ) -> list[Enrollment]:
-        """Enroll every face of a group photo, one for each user, as they stand from left to right.
+        """Enroll every face of a group photo: all of them, or no face at all.
+
+        Args:
+            photo: the photo.
+            users: a user for each face, as they stand from left to right.
+            allow_other_user: enroll a face even if the gallery identifies it as another user.
 
         Raises:
             SeveralFacesError: there are more or fewer faces than users.
-            PhotoError, GalleryError: as for `enroll`; then nobody of the photo is enrolled.
+            PhotoError, GalleryError: as for `enroll`.
 
         """
-
         with self._opened(photo) as opened:
             choose = one_for_each(opened.name, len(users), self._quality)
             faces = sorted(self.engine.detect_and_embed(opened.pixels, choose), key=lambda face: face.box.x)
-            wanted = [(user, None, face) for user, face in zip(users, faces, strict=True)]
-            enrolled = enroll_faces(self._database, self._files, opened, wanted, allow_other_user=allow_other_user)
+            wanted = [
+                FaceToEnroll(user, None, opened.name, opened.content_sha256, face)
+                for user, face in zip(users, faces, strict=True)
+            ]
+            enrolled = enroll_together(self._database, self._files, wanted, allow_other_user=allow_other_user)
         self._maintainer.notify()
         return enrolled
 
     def enroll_embedding(self, embedding: Any, user: UserRef) -> int:
-        """Enroll a bare embedding, shape (512,), for a user that there is; returns its id.
+        """Enroll a bare embedding, shape (512,), for an existing user, and return its id.
 
-        It is normalised. It must come from the gallery's model, which nobody can check.
+        pgface normalises it. It must come from the gallery's model, which pgface cannot verify.
 
         Raises:
-            EmbeddingError: it is not 512 finite numbers that are not all zero.
+            EmbeddingError: the embedding is not 512 finite numbers, or all are zero.
             UnknownUserError: there is no such user.
 
         """
@@ -399,15 +440,15 @@ class Gallery:
     def contested_faces(
         self, user: UserRef | None = None, *, after: int = 0, limit: int | None = None
     ) -> list[ContestedFace]:
-        """Photos that users have enrolled themselves and whose faces the gallery identifies as another user's.
+        """List the photos that users have enrolled themselves, but whose faces the gallery identifies as another user.
 
-        They count where it is asked whether a photo shows that user, and not where it is asked whom it shows. Accept
-        one, erase the photo, or merge the two users if they are one person.
+        Verification uses these faces, and identification does not. You can accept such a face, delete the photo, or
+        merge the two users if they are one person.
 
         Args:
-            user: of this user alone.
-            after: of photos with a larger id.
-            limit: as many as this at most; all if not given.
+            user: list the photos of this user only.
+            after: list photos with a larger id only.
+            limit: largest number of photos, by default all.
 
         Raises:
             UnknownUserError: there is no such user.
@@ -423,12 +464,12 @@ class Gallery:
         """Let identification find a contested face.
 
         Args:
-            photo_id: of the photo that it is in.
-            allow_other_user: also if the gallery still identifies it as another user.
+            photo_id: the id of its photo.
+            allow_other_user: accept it even if the gallery still identifies it as another user.
             within: is called in the same transaction.
 
         Raises:
-            UnknownPhotoError: there is no photo with this id whose face is contested.
+            UnknownPhotoError: there is no photo with this id and a contested face.
             FaceOfAnotherUserError: the gallery still identifies it as another user.
 
         """
@@ -437,13 +478,13 @@ class Gallery:
         self._maintainer.notify()
         return accepted
 
-    # People
+    # Users and photos
 
     def add_user(self, email: str, name: str | None = None, *, within: Within[User] | None = None) -> User:
-        """Add a person who has no photos yet; the name is the e-mail's first part if not given.
+        """Add a user without photos. The default name is the first part of the e-mail.
 
         Raises:
-            DuplicateEmailError: there is a user with this e-mail.
+            DuplicateEmailError: a user has this e-mail already.
             GalleryError: the e-mail or the name cannot be used.
 
         """
@@ -454,29 +495,37 @@ class Gallery:
             return user
 
     def user(self, user: UserRef) -> User:
-        """The user with this id, e-mail or name.
+        """Return the user with this id, e-mail or name.
 
         Raises:
-            UnknownUserError: there is none.
-            AmbiguousUserError: several users have this name; the sentence lists them.
+            UnknownUserError: there is no such user.
+            AmbiguousUserError: several users have this name. The message lists them.
 
         """
         with self._database.transaction() as connection:
             return get_user(connection, user)
 
     def users(self, *, after: int = 0, limit: int | None = None, text: str | None = None) -> list[User]:
-        """The users in the order of their ids.
+        """List the users in the order of their ids.
+
+            >>> [user.email for user in gallery.users(text="alice")]
+            ['alice@example.org']
 
         Args:
-            after: those with a larger id.
-            limit: as many as this at most; all if not given.
-            text: those with this in their name or e-mail, in any case.
+            after: list users with a larger id only.
+            limit: largest number of users, by default all.
+            text: list users with this text in their name or e-mail only. Case does not matter.
 
         """
         return read_users(self._database, after=after, limit=limit, text=text)
 
     def photos(self, user: UserRef | None = None, *, after: int = 0, limit: int | None = None) -> list[StoredPhoto]:
-        """The enrolled photos in the order of their ids, of one user or of all.
+        """List the enrolled photos in the order of their ids, of one user or of all users.
+
+        Args:
+            user: list the photos of this user only.
+            after: list photos with a larger id only.
+            limit: largest number of photos, by default all.
 
         Raises:
             UnknownUserError: there is no such user.
@@ -487,10 +536,10 @@ class Gallery:
         return self._database.read("select_photos", values, row_factory=class_row(StoredPhoto))
 
     def photo(self, photo_id: int) -> StoredPhoto:
-        """The enrolled photo with this id.
+        """Return the enrolled photo with this id.
 
         Raises:
-            UnknownPhotoError: there is none.
+            UnknownPhotoError: there is no such photo.
 
         """
         found = self._database.read("select_photo", {"id": id_in_range(photo_id)}, row_factory=class_row(StoredPhoto))
@@ -499,62 +548,69 @@ class Gallery:
         return found[0]
 
     def crop(self, photo: StoredPhoto) -> bytes:
-        """The file of a photo, a JPEG of 224×224 pixels.
+        """Return the file of a photo, a JPEG of 224×224 pixels.
 
         Raises:
-            UnknownPhotoError: it is not in this photos folder.
+            UnknownPhotoError: the file is not in this photos folder.
 
         """
         file = self._files.open_crop(photo.filepath) if is_crop_path(photo.filepath) else None
         if file is None:
-            raise UnknownPhotoError(f"The file of photo {photo.id} is not here; `pgface doctor` says more.")
+            raise UnknownPhotoError(
+                f"The file of photo {photo.id} is not in this photos folder. `pgface doctor` tells you more."
+            )
         with file:
             return file.read()
 
     def photo_file(self, photo: StoredPhoto) -> Path:
-        """Where the crop of a photo is."""
+        """Return the path of a photo's crop."""
         return self._files.path(photo.filepath)
 
     def stray_photo_files(self) -> list[Path]:
-        """The crops in this photos folder that belong to no photo of the gallery."""
+        """List the crops in this photos folder that belong to no photo of the gallery."""
         return [self._files.path(filepath) for filepath in take_inventory(self._database, self._files).strays]
 
     def remove_stray_photo_files(self) -> list[Path]:
-        """Remove them, and return what was removed.
+        """Delete the files that `stray_photo_files` lists, and return their paths.
 
         Raises:
             GalleryError: a backup is copying the photo files.
-            StorageError: one cannot be removed.
+            StorageError: a file cannot be deleted.
 
         """
         return [self._files.path(filepath) for filepath in remove_strays(self._database, self._files)]
 
     def erase_user(self, user: UserRef, *, within: Within[User] | None = None) -> User:
-        """Erase a person: rows, embeddings, tokens and files. Nothing of them can be found afterwards.
+        """Delete a user with all rows, embeddings, tokens and files.
 
         Args:
-            user: whom.
-            within: is called in the same transaction, before anything is erased.
+            user: the id, e-mail or name of the user.
+            within: is called in the same transaction, before anything is deleted.
 
         Raises:
-            UnknownUserError: there is none.
+            UnknownUserError: there is no such user.
 
         """
         with self._database.transaction() as connection:
             if within is not None:
                 within(connection, get_user(connection, user))
-            erased = delete_user(connection, user)
+            deleted = delete_user(connection, user)
         self._remove_deleted_files()
         self._maintainer.notify()
-        return erased
+        return deleted
 
     def merge_users(self, user: UserRef, into: UserRef, *, within: Within[User] | None = None) -> User:
-        """Give a user's photos and embeddings to another user, and erase the first; returns the other as it is then.
+        """Move a user's photos and embeddings to another user, delete the first user, and return the other.
 
-        A photo that both have is kept once. The erased user's tokens are gone.
+        A photo that both users have is kept once. The deleted user's tokens are deleted too.
+
+        Args:
+            user: the user to delete.
+            into: the user that stays.
+            within: is called in the same transaction, with the user that stays.
 
         Raises:
-            UnknownUserError: there is no such user.
+            UnknownUserError: one of the users does not exist.
             GalleryError: both are the same user.
 
         """
@@ -567,14 +623,14 @@ class Gallery:
         return merged
 
     def erase_photo(self, photo_id: int, *, within: Within[int] | None = None) -> None:
-        """Erase a photo: its row, the embeddings made from it, and its file.
+        """Delete a photo: its row, its embeddings and its file.
 
         Args:
-            photo_id: which.
-            within: is called in the same transaction, with the id of its user.
+            photo_id: the id of the photo.
+            within: is called in the same transaction, with the id of the photo's user.
 
         Raises:
-            UnknownPhotoError: there is none with this id.
+            UnknownPhotoError: there is no photo with this id.
 
         """
         with self._database.transaction() as connection:
@@ -585,10 +641,14 @@ class Gallery:
         self._maintainer.notify()
 
     def erase_face(self, user: UserRef, *, within: Within[User] | None = None) -> User:
-        """Erase a person's photos, embeddings and files; the user stays, and is returned as they were.
+        """Delete a user's photos, embeddings and files, and keep the user. Return the user as it was before.
+
+        Args:
+            user: the id, e-mail or name of the user.
+            within: is called in the same transaction, with the user as it was before.
 
         Raises:
-            UnknownUserError: there is none.
+            UnknownUserError: there is no such user.
 
         """
         with self._database.transaction() as connection:
@@ -599,18 +659,24 @@ class Gallery:
         self._maintainer.notify()
         return user_before
 
-    # In bulk
+    # Bulk work
 
     def load_embeddings(self, user_ids: Any, embeddings: Any) -> int:
-        """Load many bare embeddings at once, all or none; returns how many.
+        """Load many bare embeddings at once: all of them, or no embedding at all. Return how many were loaded.
+
+            >>> import numpy as np
+            >>> user = gallery.add_user("carol@example.org")
+            >>> gallery.load_embeddings([user.id, user.id], np.eye(2, 512))
+            2
 
         Args:
-            user_ids: shape (n,), the ids of users that there are.
-            embeddings: shape (n, 512), numbers; a memory-mapped file is read in blocks.
+            user_ids: shape (n,), integers: the ids of existing users.
+            embeddings: shape (n, 512), numbers. A memory-mapped file is read in blocks.
 
         Raises:
-            EmbeddingError: a row cannot be used, or the counts differ.
+            EmbeddingError: a row cannot be used, or the lengths differ.
             UnknownUserError: a user id is not in the gallery.
+            IndexNotBuiltError: the embeddings were loaded, but the vector index could not be built.
 
         """
         target = self._settings.search_latency_target
@@ -626,14 +692,24 @@ class Gallery:
         allow_other_user: bool = False,
         on_progress: OnProgress | None = None,
     ) -> FolderReport:
-        """Enroll `folder/<person>/<photo>`: every folder is a person, named by it.
+        """Enroll the photos in `folder/<person>/<photo>`. The name of each folder is the name or e-mail of a person.
 
-        A photo that cannot be enrolled is reported and does not stop the rest; one that the person has already is
-        skipped, so a run that was broken off is simply started again. See `pgface.gallery.enroll_folder`.
+            >>> report = gallery.enroll_folder("people")
+            >>> report.count("enrolled"), report.count("refused")
+            (2, 0)
+
+        If a photo cannot be enrolled, the report says so, and the run continues. A photo that the person has already is
+        skipped, so you can run an interrupted job again. See `pgface.gallery.enroll_folder`.
+
+        Args:
+            folder: the folder that holds the folders of people.
+            face: which face of a photo to enroll, as in `enroll`.
+            allow_other_user: enroll a face even if the gallery identifies it as another user.
+            on_progress: is called after every photo, with the number of processed photos and of all photos.
 
         Raises:
-            GalleryError: the folder holds no people, or two of its folders mean the same person.
-            DatabaseUnreachableError: PostgreSQL went away; what was committed until then is there.
+            GalleryError: the folder holds no folder of a person, or two of its folders mean the same person.
+            DatabaseUnreachableError: the connection to PostgreSQL was lost. Committed photos stay enrolled.
 
         """
 
@@ -642,61 +718,69 @@ class Gallery:
             if on_progress is not None:
                 on_progress(done, total)
 
-        run = FolderRun(self._database, self._files, self._settings, self._model)
-        report = run(Path(folder), face, allow_other_user=allow_other_user, on_progress=progressed)
+        report = enroll_folder(
+            self._database,
+            self._files,
+            self._settings,
+            self._model,
+            Path(folder),
+            face=face,
+            allow_other_user=allow_other_user,
+            on_progress=progressed,
+        )
         self._fit_search_if_due()
         return report
 
-    # Searching
+    # Search
 
     def search_state(self) -> SearchState:
-        """How identification searches, and how well that agrees with the exact answer."""
+        """Return how identification searches, and how often that gives the exact answer."""
         return read_search_state(self._database)
 
     def fit_search(self, method: SearchMethod | None = None) -> SearchState:
-        """Fit the search to the gallery's present size, while others go on; takes seconds to minutes.
+        """Fit the search to the present size of the gallery. It takes seconds to minutes, and blocks no other session.
 
         Args:
-            method: "exact" compares with everybody; "hnsw", "hnsw_binary" and "ivfflat" propose people through an
-                index first; "auto" takes "exact" as long as that meets `PGFACE_SEARCH_LATENCY_TARGET`, then "hnsw".
-                What was chosen before if not given.
+            method: "exact" compares with all users. "hnsw", "hnsw_binary" and "ivfflat" propose candidates through an
+                index. "auto" is "exact" while that meets `PGFACE_SEARCH_LATENCY_TARGET`, then "hnsw". By default, the
+                method stays as it is.
 
         Raises:
-            GalleryError: there is no such method, or nobody to fit an index to.
-            DatabaseError: PostgreSQL could not do it; search goes on as before.
+            GalleryError: there is no such method, or no user to fit an index to.
+            DatabaseError: PostgreSQL could not do it. The search works as before.
 
         """
         choice = method or self.search_state().choice
         return fit_search(self._database, choice, self._settings.search_latency_target)
 
     def status(self) -> Status:
-        """The gallery and its server at a glance."""
+        """Return the state of the gallery and of its server."""
         return read_status(self._database, self._settings, self._model)
 
-    # Inside
+    # Internals
 
     def _search(
         self, embeddings: Sequence[Any], threshold: float, top: int, config: GalleryConfig
     ) -> list[list[Match]]:
-        """The people above a threshold, for each embedding."""
-        asked = [
+        """Find the users above a threshold, for each embedding."""
+        values = [
             {"embedding": unit_embedding(embedding), "threshold": threshold, "max_results": top}
             for embedding in embeddings
         ]
         with stage("search"):
-            if len(asked) == 1:
-                found = [self._database.read("find_similar_faces", asked[0], row_factory=class_row(Match))]
+            if len(values) == 1:
+                found = [self._database.read("find_similar_faces", values[0], row_factory=class_row(Match))]
             else:
-                found = self._database.read_each("find_similar_faces", asked, row_factory=class_row(Match))
+                found = self._database.read_each("find_similar_faces", values, row_factory=class_row(Match))
         return [[_with_confidence(match, config) for match in matches] for matches in found]
 
     def _verify(
         self, embedding: NDArray[np.float32], user: UserRef, threshold: float, config: GalleryConfig
     ) -> Verification:
         user_id = id_in_range(user) if isinstance(user, int) else self.user(user).id
-        asked = {"embedding": embedding, "user_id": user_id, "threshold": threshold}
+        values = {"embedding": embedding, "user_id": user_id, "threshold": threshold}
         with stage("search"):
-            rows = self._database.read("verify_face", asked, row_factory=tuple_row)
+            rows = self._database.read("verify_face", values, row_factory=tuple_row)
         if not rows:
             raise unknown_user(user)
         match, similarity, name, email = rows[0]
@@ -706,15 +790,15 @@ class Gallery:
     def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
         return open_photo(photo, self._limits)
 
-    def _detect(self, photo: Photo, most: int) -> _Found:
-        """Find every face, and embed so many at most."""
+    def _detect(self, photo: Photo, most: int) -> _FoundFaces:
+        """Find every face, and embed so many of the largest."""
         everything: list[Detection] = []
 
         def choose(detections: Sequence[Detection]) -> Sequence[Detection]:
             everything.extend(detections)
             return detections[:most]
 
-        return _Found(everything, self.engine.detect_and_embed(photo.pixels, choose))
+        return _FoundFaces(everything, self.engine.detect_and_embed(photo.pixels, choose))
 
     def _embed_one(self, photo: PhotoSource, which: WhichFace) -> Face:
         with self._opened(photo) as opened:
@@ -727,7 +811,7 @@ class Gallery:
                 self._files.clean(connection)
         except DatabaseUnreachableError:
             raise
-        except DatabaseError:  # of a user or a server that may only read; another process will do it
+        except DatabaseError:  # this user or server may only read, and another process will clean
             return
 
     def _fit_search_if_due(self) -> None:
@@ -735,9 +819,9 @@ class Gallery:
             with self._database.dedicated_connection() as connection, vector_index_lock(connection):
                 fit_search_if_due(connection, self._settings.search_latency_target)
         except SessionNeededError as error:
-            # What was done before stands, and people are found as they were.
+            # The work before this is done, and identification searches as before.
             if self.search_state().due or not self._database.read("vector_index", row_factory=tuple_row):
-                _log.warning("The search goes on as it was, and is to be fitted with `pgface fit-search`. %s", error)
+                _log.warning("The search works as before. Fit it with `pgface fit-search`. %s", error)
 
     def _remove_deleted_files(self) -> None:
         with self._database.transaction() as connection:
@@ -745,26 +829,26 @@ class Gallery:
 
 
 def _with_confidence(match: Match, config: GalleryConfig) -> Match:
-    """A match with its confidence. Below the gallery's own threshold it has none, so a stranger never looks likely."""
+    """Add the confidence. Below the gallery's own threshold it stays None, so that a stranger never looks likely."""
     if match.similarity < config.identify_threshold:
         return match
     return replace(match, confidence=config.confidence(match.similarity))
 
 
 def _confidence_of_pair(match: bool, similarity: float, config: GalleryConfig) -> float | None:
-    """The confidence of a 1:1 comparison. There is none without a match, or below the gallery's own threshold."""
+    """Return the confidence of a 1:1 comparison. None without a match, or below the gallery's own threshold."""
     return config.confidence(similarity) if match and similarity >= config.verify_threshold else None
 
 
-def _similarity(given: float | None, default: float) -> float:
+def _valid_threshold(given: float | None, default: float) -> float:
     if given is None:
         return default
     if not -1 <= given <= 1:
-        raise GalleryError(f"A threshold is a similarity from -1 to 1; {given} is none.")
+        raise GalleryError(f"A threshold must be between -1 and 1, got {given}.")
     return given
 
 
-def _at_least_one(count: int) -> int:
+def _valid_top(count: int) -> int:
     if not 1 <= count < 2**31:
-        raise GalleryError(f"At least one person can be asked for; {count} is no such number.")
+        raise GalleryError(f"`top` must be at least 1, got {count}.")
     return count

@@ -1,4 +1,4 @@
-"""The model of a gallery: loads its engine, and refuses any other model."""
+"""The model of a gallery: loads its engine, and refuses every other model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pgface.errors import (
     ModelNotInstalledError,
     UnknownModelError,
 )
-from pgface.faces import how_to_bring, keep_pack, load_engine, model_defaults
+from pgface.faces import keep_pack, load_engine, missing_model_advice, model_defaults
 from pgface.faces.models.installed import is_installed
 from pgface.faces.models.registry import ModelIdentity
 from pgface.gallery.config import GalleryConfig, read_config, store_anchors
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from pgface.faces.engine import Engine
 
 _MAX_CONFIG_AGE = 5.0
-"""Seconds for which the gallery's configuration is not read again."""
+"""Seconds after which the gallery's configuration is read again."""
 
 
 class GalleryModel:
-    """The gallery's model. Its engine is loaded at first use.
+    """The gallery's model. Its engine is loaded when it is first used.
 
     Args:
-        settings: where models are installed, and where inference runs.
-        database: the gallery's.
+        settings: the models folder, and where inference runs.
+        database: the gallery's connections.
         engine: use this engine instead of loading the gallery's model.
 
     Raises:
-        ModelMismatchError: the engine given is not of the gallery's model.
+        ModelMismatchError: the engine has another model than the gallery.
 
     """
 
@@ -50,9 +50,9 @@ class GalleryModel:
         self._settings = settings
         self._database = database
         self.config = read_config(database)
-        """As it was last read."""
+        """The configuration that was read last."""
         self.reload: Callable[[], Engine] | None = None
-        """Loads the engine again in another process; None for an engine that was given and not loaded."""
+        """Loads the engine in another process. None for an engine that was given to `__init__`."""
         self._engine = engine
         self._read_at = time.monotonic()
         if engine is not None and self.config.model_name is not None:
@@ -60,31 +60,31 @@ class GalleryModel:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Load the engine anew in a child process, unless it was given and cannot be."""
+        """Load the engine again in a child process, unless it was given to `__init__`."""
         if self.reload is not None:
             leave_to_parent(self._engine)
             self._engine = None
 
     @property
     def engine(self) -> Engine:
-        """The engine, as `Gallery.engine`."""
+        """The engine. See `Gallery.engine`."""
         if self._engine is not None:
             return self._engine
         if self.config.model_name is None:
-            raise ModelNotInstalledError("This gallery is not bound to a model yet; run `pgface init`.")
+            raise ModelNotInstalledError("This gallery is not bound to a model yet. Run `pgface init`.")
         try:
             return self._load(self._loader(self.config.model_name))
         except (ModelNotInstalledError, UnknownModelError) as error:
             name = self.config.model_name
             if name == "dlib" or (self._settings.models_dir / name).is_dir():
-                raise  # packages are missing, and the sentence says which
+                raise  # packages are missing, and the message says which
             raise ModelNotInstalledError(
                 f"The gallery's model {name} (weights with SHA-256 {self.config.weights_sha256}) is not on this "
-                "machine. " + how_to_bring(name, self._settings.models_dir)
+                "machine. " + missing_model_advice(name, self._settings.models_dir)
             ) from error
 
     def problem(self) -> str | None:
-        """Why the gallery's model cannot be used here, and what to do; None if it can, or there is none yet."""
+        """Return why the gallery's model cannot be used here, and what to do. None if it can, or is not chosen yet."""
         if self.config.model_name is None:
             return None
         try:
@@ -95,25 +95,25 @@ class GalleryModel:
 
     @property
     def execution_provider(self) -> str:
-        """Where inference runs; loads the engine only where this cannot be told without it.
+        """Where inference runs. The engine is loaded only if the settings do not tell.
 
         Raises:
             ModelError, ModelMismatchError: as `engine`.
 
         """
         name, weights = self.config.model_name, self.config.weights_sha256
-        asked = self._settings.execution_provider.strip().lower().removesuffix("executionprovider")
-        if self._engine is None and name and weights and (name == "dlib" or asked == "cpu"):
-            with suppress(ModelError):  # which the engine says more of
+        provider = self._settings.execution_provider.strip().lower().removesuffix("executionprovider")
+        if self._engine is None and name and weights and (name == "dlib" or provider == "cpu"):
+            with suppress(ModelError):  # loading the engine explains it better
                 if is_installed(name, self._settings.models_dir, weights):
                     return "dlib (CPU)" if name == "dlib" else "CPUExecutionProvider"
         return self.engine.execution_provider
 
     def current_config(self) -> GalleryConfig:
-        """The gallery's configuration, at most 5 seconds old. It is the last one read while PostgreSQL is down.
+        """Return the gallery's configuration, at most 5 seconds old. Without PostgreSQL, it is the one read last.
 
         Raises:
-            ModelMismatchError: the gallery was bound to another model meanwhile.
+            ModelMismatchError: the gallery was bound to another model in the meantime.
 
         """
         if time.monotonic() - self._read_at > _MAX_CONFIG_AGE:
@@ -125,16 +125,16 @@ class GalleryModel:
     def _replace_config(self, now: GalleryConfig) -> None:
         if self.config.model_name is not None and now.identity != self.config.identity:
             raise ModelMismatchError(
-                f"This gallery was bound to {_describe(now.identity)} while it was open; open it again."
+                f"This gallery was bound to {_describe(now.identity)} while it was open. Open it again."
             )
         self.config = now
 
     def bind(self, model: str | None) -> None:
-        """Bind a new gallery to a model, or check that the model given is the one that it is bound to.
+        """Bind a new gallery to a model, or check that a bound gallery has this model.
 
         Raises:
             ModelError: the model cannot be loaded.
-            ModelMismatchError: the gallery is bound to another.
+            ModelMismatchError: the gallery is bound to another model.
 
         """
         if self.config.model_name is not None and model is None:
@@ -151,7 +151,7 @@ class GalleryModel:
             with self._database.transaction() as connection:
                 values = asdict(engine.identity) | asdict(model_defaults(engine.identity.name))
                 connection.execute(queries()["bind_gallery"], values)
-            # Read it back, because another program may have been first.
+            # Read it again, because another program may have bound the gallery first.
             self.config = read_config(self._database)
         self._add_missing_anchors()
         if self._engine is not None:
@@ -160,7 +160,7 @@ class GalleryModel:
         self._load(load)
 
     def _add_missing_anchors(self) -> None:
-        """Give the gallery its model's published scale of confidence, until the gallery is calibrated."""
+        """Give the gallery the published confidence scale of its model. Calibration replaces it later."""
         if self.config.anchors:
             return
         with self._database.transaction() as connection:
@@ -193,8 +193,8 @@ def _require_same_model(config: GalleryConfig, engine: Engine) -> None:
     if given == bound:
         return
     raise ModelMismatchError(
-        f"This gallery is bound to {_describe(bound)} and this is {_describe(given)}; embeddings of two models cannot "
-        "be compared, so use the gallery's own model, or another gallery (PGFACE_SCHEMA) for this one."
+        f"This gallery is bound to {_describe(bound)}, and this is {_describe(given)}. Embeddings of two models cannot "
+        "be compared. Use the gallery's model, or make another gallery for this one (PGFACE_SCHEMA)."
     )
 
 

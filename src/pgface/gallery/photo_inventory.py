@@ -1,4 +1,4 @@
-"""Whether photos and their files belong together: which photos have no file, and which files no photo."""
+"""Whether photos and their files match: photos without a file, and files without a photo."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from pgface.gallery.photos import PhotoFiles, is_crop_path
 
 @dataclass(frozen=True, slots=True)
 class PhotoInventory:
-    """Rows of `photos` beside the files of this photos folder."""
+    """The rows of `photos`, compared with the files of this photos folder."""
 
     here: int
     """Photos whose files belong to this folder."""
     elsewhere: int
-    """Photos whose files belong to another one: another machine's, or one that is gone."""
+    """Photos whose files belong to another folder, on another machine or deleted."""
     foreign: int
-    """Photos whose path is none that pgface writes, so that it looks after no file of theirs."""
+    """Photos with a path that pgface does not write. pgface manages no file for them."""
     missing: tuple[str, ...]
-    """Paths of photos that have no file here, though they should."""
+    """Paths of photos whose files should be in this folder, but are not."""
     strays: tuple[str, ...]
-    """Paths of files here that no photo names."""
+    """Paths of files in this folder that no photo names."""
 
 
 def take_inventory(database: Database, files: PhotoFiles) -> PhotoInventory:
-    """Compare rows with files, while others go on; nothing is changed.
+    """Compare rows with files, without a lock and without a change.
 
     Raises:
-        DatabaseError: PostgreSQL could not be reached, or refused.
+        DatabaseError: PostgreSQL cannot be reached, or refuses access.
         StorageError: the folder cannot be read.
 
     """
-    prefix = files.prefix_here
+    prefix = files.existing_prefix
     missing: set[str] = set()
     strays: set[str] = set()
     with database.transaction() as connection:
@@ -48,7 +48,7 @@ def take_inventory(database: Database, files: PhotoFiles) -> PhotoInventory:
         for named, there in _by_folder(connection, files, beginning) if prefix else ():
             missing |= named - there
             strays |= there - named
-    # While they were compared, photos came and went.
+    # Photos may have been added and deleted during the comparison.
     strays -= _known(database, "accounted_photo_files", strays)
     missing &= _known(database, "existing_photo_files", missing)
     missing = {filepath for filepath in missing if not files.has_crop(filepath)}
@@ -56,11 +56,11 @@ def take_inventory(database: Database, files: PhotoFiles) -> PhotoInventory:
 
 
 def remove_strays(database: Database, files: PhotoFiles) -> list[str]:
-    """Remove the files of this folder that no photo names, once enrollments under way have ended; returns their paths.
+    """Delete the files of this folder that no photo names, after running enrollments have ended. Return their paths.
 
     Raises:
         GalleryError: a backup is copying the files.
-        DatabaseError, StorageError: as for `take_inventory`; what was removed by then is gone.
+        DatabaseError, StorageError: as for `take_inventory`. Files deleted so far stay deleted.
 
     """
     found = take_inventory(database, files).strays
@@ -74,7 +74,7 @@ def remove_strays(database: Database, files: PhotoFiles) -> list[str]:
 def _by_folder(
     connection: psycopg.Connection, files: PhotoFiles, beginning: dict[str, str]
 ) -> Iterator[tuple[set[str], set[str]]]:
-    """What rows name and what is there, for one of some 256 folders after the other: a few thousand at a time."""
+    """Yield the paths in the rows and the paths on disk, for one of about 256 folders after the other."""
     done: set[str] = set()
     with connection.cursor("photo_files", row_factory=scalar_row) as filepaths:
         filepaths.execute(queries()["photo_files_in_order"], beginning)
@@ -86,5 +86,5 @@ def _by_folder(
 
 
 def _known(database: Database, query: str, filepaths: set[str]) -> set[str]:
-    asked = {"filepaths": list(filepaths)}
-    return set(database.read(query, asked, row_factory=scalar_row)) if filepaths else set()
+    values = {"filepaths": list(filepaths)}
+    return set(database.read(query, values, row_factory=scalar_row)) if filepaths else set()

@@ -1,13 +1,13 @@
-"""The face crops on disk, kept in step with the table `photos`.
+"""The face crops on disk, and their link with the table `photos`.
 
-A file is written under `incoming` before its row is committed, and moved to its place afterwards; a row's file is
-removed after the row is gone. Whatever a crash leaves in between is set right by `clean`: an incoming file either
-has a row (then it moves) or has none (then it goes), and files of deleted rows are noted in the database.
+pgface writes a file under `incoming` before it commits the row, and moves the file to its place afterwards. It deletes
+a file after the row is deleted. `clean` repairs what a crash left in between. An incoming file with a row moves to its
+place, and one without a row is deleted. The database notes the files of deleted rows.
 
-While a backup copies the files it holds a lock, and nobody removes any: those of erased rows wait until it ends.
+A backup holds a lock while it copies the files. No file is deleted in that time: files of deleted rows wait.
 
-A path in the database begins with the gallery's id and the photos folder's own: of several machines that use one
-gallery, each with a folder of its own, only the one that has a file may forget that it is to be removed.
+A path in the database starts with the gallery's id and the id of the photos folder. Several machines can use one
+gallery, each with its own folder. Only the machine that has a file may clear the note that it must be deleted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from PIL import Image
 from pgface.database.sql import queries
 from pgface.errors import DatabaseUnreachableError, GalleryError, PgfaceError, StorageError
 from pgface.faces.pixels import RGBImage
-from pgface.system.file_systems import first_text
+from pgface.system.file_systems import write_once
 from pgface.system.ownership import reason_with_owner
 from pgface.system.private_folder import private_folder
 
@@ -40,7 +40,7 @@ _JPEG_QUALITY: Final = 95
 _CROP_PATH: Final = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{32}/([0-9a-f]{2})/\1[0-9a-f]{30}\.jpg"
 )
-_SETTLED_AT_ONCE: Final = 1_000
+_BATCH_FILES: Final = 1_000
 
 _log = logging.getLogger("pgface.photos")
 
@@ -58,75 +58,75 @@ class PhotoFiles:
         self._gallery_id = gallery_id
 
     def path(self, filepath: str) -> Path:
-        """Where the file of a row of `photos` is, if it is in this photos folder."""
+        """Return the path of the file of a row of `photos`, if the file is in this photos folder."""
         return self._root / filepath
 
     @property
     def prefix(self) -> str:
-        """How the paths of this gallery's crops in this photos folder begin."""
+        """The start of the paths of this gallery's crops in this photos folder."""
         return _prefix(self._gallery_id, self._root)
 
     @property
-    def prefix_here(self) -> str | None:
-        """The same; None where no crop was ever written into this photos folder."""
-        with _stored(self._root / _FOLDER_ID):
+    def existing_prefix(self) -> str | None:
+        """The same as `prefix`. None if no crop was ever written into this photos folder."""
+        with _storage_errors(self._root / _FOLDER_ID):
             there = (self._root / _FOLDER_ID).exists()
         return self.prefix if there else None
 
     def folders(self) -> set[str]:
-        """The folders of this gallery's crops here, as their paths begin."""
-        prefix = self.prefix_here
+        """List the folders of this gallery's crops in this photos folder, as the starts of their paths."""
+        prefix = self.existing_prefix
         if prefix is None or not (self._root / prefix).is_dir():
             return set()
-        with _stored(self._root / prefix), os.scandir(self._root / prefix) as entries:
+        with _storage_errors(self._root / prefix), os.scandir(self._root / prefix) as entries:
             return {f"{prefix}/{entry.name}" for entry in entries if entry.is_dir() and entry.name != _INCOMING}
 
     def has_any(self) -> bool:
-        """Whether crops of this gallery are here."""
+        """Whether this photos folder holds crops of this gallery."""
         return any(self.crops_in(folder) for folder in self.folders())
 
     def crops_in(self, folder: str) -> set[str]:
-        """The paths of the crops in a folder, which may not be there."""
+        """List the paths of the crops in a folder. The folder need not exist."""
         place = self._root / folder
-        with _stored(place):
+        with _storage_errors(place):
             names = os.listdir(place) if place.is_dir() else []
         return {path for name in names if is_crop_path(path := f"{folder}/{name}")}
 
     def has_crop(self, filepath: str) -> bool:
-        """Whether the file of a committed row is here, at its place or on its way there."""
+        """Whether the file of a committed row exists, at its place or under `incoming`."""
         crop = self.open_crop(filepath)
         if crop is not None:
             crop.close()
         return crop is not None
 
     def remove_strays(self, connection: psycopg.Connection, filepaths: Iterable[str]) -> None:
-        """Remove crops of this folder that no row names; call it after `settle`, in the same transaction.
+        """Delete crops of this folder that no row names. Call it after `settle`, in the same transaction.
 
         Raises:
             GalleryError: a backup is copying the files.
 
         """
         if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
-            raise GalleryError("A backup is copying the photo files; try again when it has ended.")
+            raise GalleryError("A backup is copying the photo files. Try again when it has ended.")
         for filepath in filepaths:
             _remove(self.path(filepath))
 
     def open_crop(self, filepath: str) -> BinaryIO | None:
-        """Open the file of a committed row, which may not have moved to its place yet; None if it is not here.
+        """Open the file of a committed row, which may still be under `incoming`. None if it does not exist.
 
         Args:
-            filepath: of a row of `photos`, for which `is_crop_path` holds; also of another gallery's, or folder's.
+            filepath: the path of a row of `photos`, for which `is_crop_path` holds. It may be another gallery's.
 
         """
         place = self.path(filepath)
-        # Again at its place, because it may have moved there after the first look.
+        # The place is tried twice, because the file may have moved there after the first look.
         for file in (place, place.parents[1] / _INCOMING / place.name, place):
-            with _stored(file), suppress(FileNotFoundError, NotADirectoryError):
+            with _storage_errors(file), suppress(FileNotFoundError, NotADirectoryError):
                 return os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb")
         return None
 
     def settle(self, connection: psycopg.Connection) -> None:
-        """Move the files of committed rows to their places, after waiting for enrollments under way.
+        """Move the files of committed rows to their places, after running enrollments have ended.
 
         Call it in a transaction of its own.
         """
@@ -135,10 +135,10 @@ class PhotoFiles:
 
     @contextmanager
     def writing(self) -> Iterator[PhotoBatch]:
-        """Write crops for rows of one transaction; wrap the transaction in it.
+        """Write crops for the rows of one transaction. Put the transaction inside of this context.
 
-        If the transaction is refused the files go, and if it commits they move to their places. Where nobody
-        knows whether it committed, as when the connection was lost, they wait for `clean`, which asks the table.
+        The files are deleted if the transaction fails, and move to their places if it commits. If the connection was
+        lost, the outcome is unknown. Then they wait for `clean`, which reads the table.
         """
         batch = PhotoBatch(self._root, self._gallery_id)
         try:
@@ -151,12 +151,12 @@ class PhotoFiles:
         batch.publish()
 
     def clean(self, connection: psycopg.Connection) -> None:
-        """Set right what a crash left; call it in a transaction of its own.
+        """Repair what a crash left. Call it in a transaction of its own.
 
-        Does nothing while an enrollment is under way somewhere, whose files have no rows yet. A file that cannot be
-        moved or removed now is left for the next time, with a warning in the log: it must not keep anyone out.
+        It does nothing during an enrollment, whose files have no rows yet. A file that cannot be moved or deleted stays
+        for the next time, with a warning in the log. It must not prevent anyone from using the gallery.
         """
-        if self.prefix_here is None:
+        if self.existing_prefix is None:
             return
         if connection.execute(queries()["try_lock_enrollment"]).fetchone() is not None:
             try:
@@ -166,12 +166,12 @@ class PhotoFiles:
             self.remove_deleted(connection)
 
     def remove_deleted(self, connection: psycopg.Connection) -> None:
-        """Remove this folder's files of rows that are gone; one that cannot be removed stays noted."""
-        prefix = self.prefix_here
+        """Delete this folder's files of deleted rows. If a file cannot be deleted, its note stays."""
+        prefix = self.existing_prefix
         if prefix is None:
             return
         if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
-            return  # a backup is copying them, and removes these at its end
+            return  # a backup is copying them, and deletes these at its end
         noted = [filepath for (filepath,) in connection.execute(queries()["deleted_photo_files"], {"prefix": prefix})]
         gone = [filepath for filepath in noted if self._removed(filepath, prefix)]
         if gone:
@@ -179,11 +179,11 @@ class PhotoFiles:
 
     def _removed(self, filepath: str, prefix: str) -> bool:
         file = self.path(filepath)
-        # Rows may have been written by anyone, so only what can be a crop's path is followed.
+        # Any program may have written the row, so only a path that can be a crop's is followed.
         if file.parent.parent != self._root / prefix or file.suffix != ".jpg":
             return True
         try:
-            # It may not have moved to its place yet.
+            # The file may still be under `incoming`.
             for place in (file, self._root / prefix / _INCOMING / file.name):
                 _remove(place)
         except StorageError as error:
@@ -196,8 +196,8 @@ class PhotoFiles:
         incoming = self._root / prefix / _INCOMING
         if not incoming.is_dir():
             return
-        with _stored(incoming), os.scandir(incoming) as entries:
-            while files := [incoming / entry.name for entry in islice(entries, _SETTLED_AT_ONCE)]:
+        with _storage_errors(incoming), os.scandir(incoming) as entries:
+            while files := [incoming / entry.name for entry in islice(entries, _BATCH_FILES)]:
                 self._settle(connection, {_filepath(prefix, file.name): file for file in files})
 
     def _settle(self, connection: psycopg.Connection, waiting: dict[str, Path]) -> None:
@@ -211,7 +211,7 @@ class PhotoFiles:
 
 
 class PhotoBatch:
-    """Crops that are written, and not yet in their places."""
+    """Crops that are written, but not yet at their places."""
 
     def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
         self._root = root
@@ -219,20 +219,23 @@ class PhotoBatch:
         self._written: dict[Path, Path] = {}
 
     def add(self, crop: RGBImage) -> str:
-        """Write a crop, shape (height, width, 3), and return the path for its row."""
+        """Write a crop, shape (height, width, 3), uint8, and return the path for its row."""
         file = io.BytesIO()
         Image.fromarray(crop).save(file, format="JPEG", quality=_JPEG_QUALITY)
         return self.add_jpeg(file.getbuffer())
 
     def add_jpeg(self, data: bytes | memoryview) -> str:
-        """Write a file as it is, which is a JPEG without anything but the picture, and return the path for its row."""
+        """Write the bytes of a JPEG without metadata, and return the path for its row."""
         prefix = _prefix(self._gallery_id, self._root)
         incoming = _private_folder(self._root / prefix / _INCOMING)
         name = f"{uuid.uuid4().hex}.jpg"
         filepath = _filepath(prefix, name)
         file = incoming / name
         self._written[file] = self._root / filepath
-        with _stored(file), os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        with (
+            _storage_errors(file),
+            os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream,
+        ):
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -244,15 +247,15 @@ class PhotoBatch:
             _move(file, place)
 
     def discard(self) -> None:
-        """Remove the files."""
+        """Delete the files."""
         for file in self._written:
             _remove(file)
 
 
 class RestoredFiles:
-    """Crops out of an archive, for rows that are not committed yet; `PhotoFiles.settle` moves them afterwards.
+    """Crops from an archive, for rows that are not committed yet. `PhotoFiles.settle` moves them afterwards.
 
-    There may be millions: their names are kept on disk, and they are put on disk all at once.
+    There may be millions. So their names are kept on disk, and one call flushes all of them to disk.
     """
 
     def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
@@ -260,76 +263,76 @@ class RestoredFiles:
         self._names = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
 
     def add(self, name: str, blocks: Iterable[bytes]) -> None:
-        """Write a file; one that a killed restore left under this name is the same, or a part of it."""
+        """Write a file. A file that an interrupted restore left under this name is replaced."""
         file = self._incoming / name
         self._names.write(f"{name}\n")
         with (
-            _stored(file),
+            _storage_errors(file),
             os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as stream,
         ):
             stream.writelines(blocks)
 
     def sync(self) -> None:
-        """Have them on disk, before their rows are committed."""
+        """Flush the files to disk, before their rows are committed."""
         os.sync()
 
     def discard(self) -> None:
-        """Remove them."""
+        """Delete the files."""
         self._names.seek(0)
         for name in self._names:
             _remove(self._incoming / name.rstrip("\n"))
 
     def close(self) -> None:
-        """Forget their names; the files stay."""
+        """Close the list of names. The files stay."""
         self._names.close()
 
 
 def _prefix(gallery_id: uuid.UUID, root: Path) -> str:
-    """How the paths of a gallery's crops in this photos folder begin."""
+    """Return the start of the paths of a gallery's crops in this photos folder."""
     return f"{gallery_id}/{_folder_id(root)}"
 
 
 def _folder_id(root: Path) -> str:
-    """The photos folder's own id; made when the first crop is written."""
+    """Return the id of the photos folder. It is made when the first crop is written."""
     file = root / _FOLDER_ID
-    with _stored(file):
+    with _storage_errors(file):
         if not file.exists():
             _private_folder(root)
-        return first_text(file, uuid.uuid4().hex).strip()
+        return write_once(file, uuid.uuid4().hex).strip()
 
 
 def _filepath(prefix: str, name: str) -> str:
-    # 256 folders, so that none grows too large to list.
+    # 256 folders, so that no folder becomes too large to list.
     return f"{prefix}/{name[:2]}/{name}"
 
 
 def _private_folder(folder: Path) -> Path:
-    with _stored(folder):
+    with _storage_errors(folder):
         return private_folder(folder)
 
 
 def _move(file: Path, place: Path) -> None:
     _private_folder(place.parent)
-    # A clean-up elsewhere may have moved it already: its row is committed, so both mean the same.
-    with _stored(place), suppress(FileNotFoundError):
+    # Another process may have moved it already. Its row is committed, so the result is the same.
+    with _storage_errors(place), suppress(FileNotFoundError):
         file.replace(place)
 
 
 def _remove(file: Path) -> None:
-    with _stored(file):
+    with _storage_errors(file):
         file.unlink(missing_ok=True)
 
 
 @contextmanager
-def _stored(path: Path) -> Iterator[None]:
+def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise StorageError(
-            f"{path} could not be read, written or removed ({reason_with_owner(error, path)}); "
-            "check the disk's free space and the folder's permissions."
+            f"{path} could not be read, written or deleted ({reason_with_owner(error, path)}). "
+            "Check the free disk space and the permissions of the folder."
         ) from error
 
 
 def _warn(error: StorageError) -> None:
-    _log.warning("%s It is left for the next time.", error)
+    _log.warning("%s pgface tries again the next time.", error)

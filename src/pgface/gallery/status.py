@@ -1,4 +1,4 @@
-"""The gallery and its server at a glance."""
+"""The state of a gallery and of its server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgface.thresholds import advise, history
 
 
 def read_status(database: Database, settings: Settings, model: GalleryModel) -> Status:
-    """Read what there is to know of a gallery; a model that cannot be used here is a part of the answer."""
+    """Read the state of a gallery. If the model cannot be used on this machine, the result says why."""
     (counts,) = database.read("status", row_factory=dict_row)
     index = database.read("vector_index", row_factory=dict_row)
     search = read_search_state(database)
@@ -28,7 +28,7 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
         problem = str(error)
     return Status(
         model=config.model_name,
-        detector_size=config.detector_size or None,  # dlib's has none
+        detector_size=config.detector_size or None,  # dlib's detector has no size
         weights_sha256=config.weights_sha256,
         verify_threshold=config.verify_threshold,
         identify_threshold=config.identify_threshold,

@@ -1,4 +1,4 @@
-"""The users of a gallery: adding, finding and erasing them."""
+"""The users of a gallery: adding, finding, merging and deleting them."""
 
 from __future__ import annotations
 
@@ -25,85 +25,87 @@ if TYPE_CHECKING:
     from pgface.database.pool import Database
 
 UserRef = int | str
-"""A user's id, e-mail, or name if one user alone has it: also as a folder has it (`Colin_Powell`), and in any case."""
+"""A user's id, e-mail, or name if only one user has it. A name may be written as in a folder (`Colin_Powell`), in any
+case."""
 
 T = TypeVar("T")
 Within = Callable[[psycopg.Connection, T], None]
-"""Called in the transaction of a change, with what is changed: what it writes is there with that, or not at all."""
+"""Called in the transaction of a change, with what was changed. Its own writes are committed with the change, or not at
+all."""
 
 UNUSABLE_PASSWORD = "!"  # noqa: S105 - no hash of any scheme, so it verifies no password
-"""What stands in `users.password` for a person who has none."""
+"""The value of `users.password` for a user without a password."""
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_LONGEST = 255
-_LISTED = 10
-"""Users of one name that a refusal lists."""
+_LONGEST_TEXT = 255
+_MOST_LISTED = 10
+"""Users of one name that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """Someone who may not be a user yet."""
+    """A person who may not be a user yet."""
 
     email: str
     name: str
 
 
 def is_email(text: str) -> bool:
-    """Whether this can be an e-mail."""
+    """Whether a text can be an e-mail."""
     email = same_email(text)
-    return _EMAIL.fullmatch(email) is not None and is_visible(email) and len(email) <= _LONGEST
+    return _EMAIL.fullmatch(email) is not None and is_visible(email) and len(email) <= _LONGEST_TEXT
 
 
 def is_reserved(email: str) -> bool:
     """Whether an e-mail is in the reserved domain `.invalid` (RFC 2606), where no mail arrives.
 
-    pgface gives such addresses to people who are enrolled by name alone.
+    pgface gives such addresses to people whom you enroll by name only.
     """
     return same_email(email).endswith(".invalid")
 
 
 def shown_email(email: str) -> str | None:
-    """An e-mail as people are shown it; None for a reserved one, which tells them nothing (see `is_reserved`)."""
+    """Return the e-mail to show to people. None for a reserved one, which means nothing to them (see `is_reserved`)."""
     return None if is_reserved(email) else email
 
 
 def full_name(name: str, email: str) -> str:
-    """A name with its e-mail, such as "Alice <alice@example.org>", or alone where that is reserved."""
+    """Return a name with its e-mail, such as "Alice <alice@example.org>", or without a reserved e-mail."""
     return name if is_reserved(email) else f"{name} <{email}>"
 
 
 def clean_email(email: str) -> str:
-    """An e-mail as the gallery keeps it, so that one person has one: in lower case, and in Unicode's form NFC.
+    """Return an e-mail as the gallery stores it: in lower case, and in Unicode's form NFC.
 
     Raises:
-        GalleryError: it cannot be an e-mail.
+        GalleryError: the text cannot be an e-mail.
 
     """
     if not is_email(email):
-        raise GalleryError(f"{email[:80]!r} is not an e-mail; give one such as name@example.org.")
+        raise GalleryError(f"{email[:80]!r} is not an e-mail. Give one such as name@example.org.")
     return same_email(email)
 
 
 def clean_name(name: str) -> str:
-    """A name as the gallery keeps it: see `pgface.text.cleaned`.
+    """Return a name as the gallery stores it. See `pgface.text.cleaned`.
 
     Raises:
-        GalleryError: it is empty, too long, or holds control characters.
+        GalleryError: the name is empty, too long, or holds control characters.
 
     """
     kept = cleaned(name)
-    if not kept or len(kept) > _LONGEST or not is_visible(kept):
-        raise GalleryError(f"{name[:80]!r} is not a name; give 1 to {_LONGEST} printable characters.")
+    if not kept or len(kept) > _LONGEST_TEXT or not is_visible(kept):
+        raise GalleryError(f"{name[:80]!r} is not a name. Give 1 to {_LONGEST_TEXT} printable characters.")
     return kept
 
 
 def add_user(
     connection: psycopg.Connection, email: str, name: str | None, *, password: str = UNUSABLE_PASSWORD
 ) -> User:
-    """Add a person, without a password if no hash of one is given; the name is the e-mail's first part if not given.
+    """Add a user, by default without a password. The default name is the first part of the e-mail.
 
     Raises:
-        DuplicateEmailError: there is a user with this e-mail.
+        DuplicateEmailError: a user has this e-mail already.
         GalleryError: the e-mail or the name cannot be used.
 
     """
@@ -115,10 +117,10 @@ def add_user(
 
 
 def find_user(connection: psycopg.Connection, user: UserRef) -> User | None:
-    """The user with this id, e-mail or name, if there is one.
+    """Return the user with this id, e-mail or name, if there is one.
 
     Raises:
-        AmbiguousUserError: several users have this name; the sentence lists them.
+        AmbiguousUserError: several users have this name. The message lists them.
 
     """
     if isinstance(user, str) and not is_email(user):
@@ -134,27 +136,27 @@ def find_user(connection: psycopg.Connection, user: UserRef) -> User | None:
 
 
 def _named(connection: psycopg.Connection, name: str) -> int | None:
-    """The id of the one user of this name."""
+    """Return the id of the only user with this name."""
     if not is_visible(cleaned(name)):
         return None
-    asked = {"spellings": name_spellings(name), "limit": _LISTED}
+    values = {"spellings": name_spellings(name), "limit": _MOST_LISTED}
     with connection.cursor(row_factory=tuple_row) as cursor:
-        found = cursor.execute(queries()["select_users_by_name"], asked).fetchall()
+        found = cursor.execute(queries()["select_users_by_name"], values).fetchall()
     if len(found) < 2:
         return found[0][0] if found else None
     count = found[0][3]
     listed = ", ".join(f"{user_id} <{email}>" for user_id, _, email, _ in found)
     more = f" and {count - len(found):,} more" if count > len(found) else ""
     raise AmbiguousUserError(
-        f"{count:,} users are named {cleaned(name)}: {listed}{more}; give the id or e-mail of the one you mean."
+        f"{count:,} users are named {cleaned(name)}: {listed}{more}. Give the id or e-mail of the user that you mean."
     )
 
 
 def get_user(connection: psycopg.Connection, user: UserRef) -> User:
-    """The user with this id, e-mail or name.
+    """Return the user with this id, e-mail or name.
 
     Raises:
-        UnknownUserError: there is none.
+        UnknownUserError: there is no such user.
         AmbiguousUserError: several users have this name.
 
     """
@@ -166,31 +168,34 @@ def get_user(connection: psycopg.Connection, user: UserRef) -> User:
 
 def read_users(database: Database, *, after: int = 0, limit: int | None = None, text: str | None = None) -> list[User]:
     """Read the users in the order of their ids, as `Gallery.users` does."""
-    asked = {"after": after, "limit": limit, "text": text}
-    return database.read("select_users", asked, row_factory=class_row(User))
+    values = {"after": after, "limit": limit, "text": text}
+    return database.read("select_users", values, row_factory=class_row(User))
 
 
-def get_or_add_user(connection: psycopg.Connection, user: UserRef, name: str | None) -> User:
-    """The user with this id, e-mail or name; one with a new e-mail is added.
+def find_user_or_new(connection: psycopg.Connection, user: UserRef) -> User | None:
+    """Return the user with this id, e-mail or name. None for an e-mail that no user has, so that you can add it.
 
     Raises:
         UnknownUserError: there is no user with this id or name.
         AmbiguousUserError: several users have this name.
 
     """
-    if isinstance(user, str) and is_email(user):
-        added = find_user(connection, user) or _insert_user(connection, clean_email(user), name)
-        if added is not None:
-            return added
-        # Somebody else has added it since it was looked for.
-    return get_user(connection, user)
+    found = find_user(connection, user)
+    if found is None and not (isinstance(user, str) and is_email(user)):
+        raise unknown_user(user)
+    return found
+
+
+def add_user_if_missing(connection: psycopg.Connection, email: str, name: str | None) -> User:
+    """Add a user, or return the user with this e-mail that another session has added in the meantime."""
+    return _insert_user(connection, clean_email(email), name) or get_user(connection, email)
 
 
 def delete_user(connection: psycopg.Connection, user: UserRef) -> User:
-    """Delete a user with everything that belongs to them: photos, embeddings, tokens.
+    """Delete a user with all their photos, embeddings and tokens.
 
     Raises:
-        UnknownUserError: there is none.
+        UnknownUserError: there is no such user.
 
     """
     found = get_user(connection, user)
@@ -199,10 +204,10 @@ def delete_user(connection: psycopg.Connection, user: UserRef) -> User:
 
 
 def delete_face(connection: psycopg.Connection, user: UserRef) -> User:
-    """Delete a user's photos and all their embeddings; the user stays, and is returned as they were.
+    """Delete a user's photos and all their embeddings, and keep the user. Return the user as it was before.
 
     Raises:
-        UnknownUserError: there is none.
+        UnknownUserError: there is no such user.
 
     """
     found = get_user(connection, user)
@@ -212,19 +217,19 @@ def delete_face(connection: psycopg.Connection, user: UserRef) -> User:
 
 
 def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) -> User:
-    """Give a user's photos and embeddings to another user, and delete the first with whatever else is theirs.
+    """Move a user's photos and embeddings to another user, and delete the first with everything else they have.
 
     Raises:
-        UnknownUserError: there is no such user.
+        UnknownUserError: one of the users does not exist.
         GalleryError: both are the same user.
 
     """
-    # So that nobody enrolls for either of them, or merges them otherwise, meanwhile.
+    # While this lock is held, no other session enrolls a face for one of them, or merges them with another user.
     connection.execute(queries()["lock_enrollment"])
     merged, kept = get_user(connection, user), get_user(connection, into)
     if merged.id == kept.id:
-        raise GalleryError(f"{full_name(merged.name, merged.email)} cannot be merged into themselves; name two users.")
-    # Before the embeddings, with the last of which the frames go.
+        raise GalleryError(f"{full_name(merged.name, merged.email)} cannot be merged with itself. Name two users.")
+    # The used frames come before the embeddings: deleting the last embedding deletes them.
     for query in ("move_used_frames", "move_photos", "move_embeddings", "move_contested_faces"):
         connection.execute(queries()[query], {"id": merged.id, "into": kept.id})
     connection.execute(queries()["delete_user"], {"id": merged.id})
@@ -232,10 +237,10 @@ def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) ->
 
 
 def delete_photo(connection: psycopg.Connection, photo_id: int) -> int:
-    """Delete a photo with the embeddings made from it; returns whose it was.
+    """Delete a photo with its embeddings, and return the id of its user.
 
     Raises:
-        UnknownPhotoError: there is none with this id.
+        UnknownPhotoError: there is no photo with this id.
 
     """
     connection.execute(queries()["delete_photo_embeddings"], {"id": id_in_range(photo_id)})
@@ -246,28 +251,28 @@ def delete_photo(connection: psycopg.Connection, photo_id: int) -> int:
 
 
 def unknown_photo(photo_id: int) -> UnknownPhotoError:
-    """The refusal, with what was asked for."""
-    return UnknownPhotoError(f"There is no photo {photo_id}; `pgface photos list` shows those that there are.")
+    """Return the error for an id that no photo has."""
+    return UnknownPhotoError(f"There is no photo {photo_id}. `pgface photos list` shows the photos.")
 
 
 def unknown_user(user: UserRef) -> UnknownUserError:
-    """The refusal, with who was asked for."""
+    """Return the error for an id, e-mail or name that no user has."""
     if isinstance(user, int):
         who = f"with the id {user}"
     else:
         who = f"with the e-mail {user}" if is_email(user) else f"named {shown(user)[:80]}"
-    return UnknownUserError(f"There is no user {who}; `pgface users list` shows those that there are.")
+    return UnknownUserError(f"There is no user {who}. `pgface users list` shows the users.")
 
 
 def _insert_user(
     connection: psycopg.Connection, email: str, name: str | None, password: str = UNUSABLE_PASSWORD
 ) -> User | None:
-    """The new user; None if there is one with this e-mail, whose transaction is waited for if it is under way."""
+    """Return the new user. None if a user has this e-mail. Another transaction that adds it now is waited for."""
     values = {"email": email, "name": clean_name(name or email.partition("@")[0]), "password": password}
     with connection.cursor(row_factory=class_row(User)) as cursor:
         return cursor.execute(queries()["insert_user"], values).fetchone()
 
 
 def id_in_range(value: int) -> int:
-    """An id as PostgreSQL takes it: of 32 bits, or -1, which like any number beyond is nobody's."""
+    """Return an id of 32 bits for PostgreSQL. For a larger number it is -1, because neither can be an id."""
     return int(value) if -(2**31) <= value < 2**31 else -1

@@ -1,4 +1,4 @@
-"""Many photo files to faces, on all cores: in threads or, where the engine holds Python's lock, in processes."""
+"""Embedding photo files on all cores, in threads or, if the engine holds Python's lock, in processes."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ class PhotoTask:
 
     file: Path
     known: frozenset[str]
-    """Content hashes of photos that need not be embedded."""
+    """Content hashes of photos that need no embedding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedFile:
-    """A photo that is fit to be enrolled, with the face that was chosen."""
+    """A photo that can be enrolled, with the chosen face."""
 
     photo: str
     """The file's name."""
     content_sha256: str
     face: Face
     left_aside: tuple[Box, ...]
-    """Faces in the background."""
+    """The faces in the background."""
 
 
 Embedded = EmbeddedFile | PgfaceError | None
-"""The photo, why it is refused, or None for one that is known."""
+"""The photo, the reason to refuse it, or None for a known photo."""
 
 Task = TypeVar("Task", bound=PhotoTask)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedFile:
-    """Decodes and embeds a file; can be sent to another process."""
+    """Decodes and embeds a file. It can be sent to another process."""
 
     load: Callable[[], Engine]
     limits: PhotoLimits
     choice: EnrollmentChoice
 
     def __call__(self, task: PhotoTask) -> Embedded:
-        """Embed one face of the file, if it is good enough to be enrolled."""
+        """Embed one face of the file, if its quality suffices for enrollment."""
         engine = self.load()
         try:
-            # A photo that is embedded is hashed then; the look before pays only where it may be known.
+            # Opening the photo hashes it too. An earlier hash pays only if the photo may be known.
             if task.known and content_sha256(task.file, self.limits.max_bytes) in task.known:
                 return None
             with open_photo(task.file, self.limits) as photo:
@@ -68,23 +68,23 @@ class EmbedFile:
                 (face,) = engine.detect_and_embed(photo.pixels, choose)
                 return EmbeddedFile(photo.name, photo.content_sha256, face, choose.left_aside)
         except (PhotoError, ModelError) as error:
-            # Without its causes, which may not be fit for the way between processes.
+            # Without its causes, because these may not survive the way between processes.
             return type(error)(str(error))
 
 
 class PhotoWorkers:
-    """Workers that embed files; a context manager, because they have to be ended."""
+    """Workers that embed files. Use it as a context manager, which ends the workers."""
 
     def __init__(
         self, settings: Settings, engine: Engine, reload: Callable[[], Engine] | None, choice: EnrollmentChoice
     ) -> None:
-        """Start nothing yet.
+        """Prepare the workers without starting them.
 
         Args:
-            settings: how many workers, and what a photo may cost.
-            engine: the engine, used in threads if it releases Python's lock.
-            reload: loads it again in another process; None if only this one has it.
-            choice: which faces may be enrolled.
+            settings: the number of workers, and the limits of a photo.
+            engine: the engine. Threads use it if it releases Python's lock.
+            reload: loads the engine in another process. None if only this process has it.
+            choice: which face of a photo to enroll.
 
         """
         self._workers = settings.workers
@@ -96,8 +96,8 @@ class PhotoWorkers:
         else:
             share = replace(limits, max_decoded_bytes=max(limits.max_decoded_bytes // self._workers, 1))
             self._embed = EmbedFile(reload, share, choice)
-            # Not forked: this process has threads, whose locks a fork would copy as they are.
-            # Ctrl-C goes to all of them, and only this process answers it.
+            # Spawned and not forked, because a fork copies the locks of this process's threads as they are.
+            # Ctrl-C reaches all of these processes, and only this one handles it.
             self._executor = ProcessPoolExecutor(
                 self._workers,
                 mp_context=multiprocessing.get_context("spawn"),
@@ -112,10 +112,10 @@ class PhotoWorkers:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def embed(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Embedded]]:
-        """Results in the order of the tasks, with only a few under way at a time.
+        """Yield results in the order of the tasks. Only a few tasks run at a time.
 
         Raises:
-            WorkerEndedError: a worker process ended; the results given until then hold.
+            WorkerEndedError: a worker process ended. The results so far are valid.
 
         """
         waiting: deque[tuple[Task, Future[Embedded]]] = deque()
@@ -142,10 +142,10 @@ def _result(future: Future[Embedded]) -> Embedded:
 
 
 def content_sha256(file: Path, max_bytes: int) -> str | None:
-    """SHA-256 of a file that can be a photo; None for any other, of which opening it says what is wrong."""
+    """Return the SHA-256 of a file that can be a photo. None for any other file, which opening it will report."""
     try:
         status = file.stat()
-        # Reading a pipe might never end.
+        # Reading a pipe may block forever.
         if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
             return None
         with file.open("rb") as stream:

@@ -14,7 +14,7 @@ from pgvector import Vector
 
 from pgface.database.sql import queries
 from pgface.errors import GalleryError
-from pgface.vectors import EMBEDDING_DIMENSION, unit_embedding, unpacked
+from pgface.vectors import EMBEDDING_DIMENSION, unit_embedding, unpack_rows
 
 _PROBES = 1_000
 _SHARE_OF_PROBES = 0.1
@@ -166,5 +166,5 @@ def _answered(connection: psycopg.Connection, probes: NDArray[np.float32], owner
 def stored_blocks(connection: psycopg.Connection) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """All embeddings as unit vectors with their users, some thousands at a time."""
     with connection.cursor() as cursor, cursor.copy(queries()["copy_out_embeddings"]) as copy:
-        for user_ids, embeddings in unpacked(copy):
+        for user_ids, embeddings in unpack_rows(copy):
             yield user_ids.astype(np.int64), embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)

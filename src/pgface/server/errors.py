@@ -157,7 +157,7 @@ def public_detail(request: Request, error: PgfaceError) -> str:
         return _NOT_NOW
     caller = getattr(request.state, "caller", None)
     if isinstance(error, errors.FaceOfAnotherUserError) and caller is not None and caller.may("admin"):
-        return str(error).partition(";")[0] + "."
+        return str(error).removesuffix(f" {errors.FaceOfAnotherUserError.ADVICE}")
     said = _IN_PUBLIC.get(type(error)) or str(error)
     return said.replace(errors.SeveralFacesError.CHOICE, "send the field `face` with the value `largest`")
 

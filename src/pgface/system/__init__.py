@@ -1,1 +1,1 @@
-"""What pgface asks of the operating system and of the Python that it runs in."""
+"""Facts about the operating system and the Python that pgface runs in."""

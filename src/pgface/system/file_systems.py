@@ -1,6 +1,6 @@
-"""What not every file system has. exFAT, FUSE and many network shares lack hard links, modes, locks, or more.
+"""Operations that some file systems lack. exFAT, FUSE and many network shares have no hard links, modes or locks.
 
-pgface needs no more of one than POSIX rename: a whole file, or a whole folder, appears under its name at once.
+pgface needs only POSIX rename: a complete file, or a complete folder, appears under its name at once.
 """
 
 from __future__ import annotations
@@ -18,60 +18,60 @@ from uuid import uuid4
 if sys.platform != "win32":
     import fcntl
 
-_LACKING: Final = {
+_UNSUPPORTED: Final = {
     getattr(errno, name)
     for name in ("EINVAL", "ENOLCK", "ENOSYS", "ENOTSUP", "ENOTTY", "EOPNOTSUPP", "EPERM")
     if hasattr(errno, name)
 }
-"""How file systems and the kernel say that something does not exist there."""
+"""The error numbers with which file systems and the kernel report an operation that they do not have."""
 
 
-def is_lacking(error: OSError) -> bool:
-    """Whether a call failed because the file system does not have what was asked for."""
-    return error.errno in _LACKING
+def is_unsupported(error: OSError) -> bool:
+    """Whether a call failed because the file system does not have the operation."""
+    return error.errno in _UNSUPPORTED
 
 
 def make_private(path: int | Path, mode: int) -> None:
-    """Give a file of ours this mode, where the file system keeps modes.
+    """Give one of pgface's files this mode, if the file system has modes.
 
     Args:
         path: a path or a descriptor.
         mode: as for `os.chmod`.
 
     Raises:
-        OSError: it belongs to another user, or cannot be reached.
+        OSError: the file belongs to another user, or cannot be reached.
 
     """
     try:
         os.chmod(path, mode)
     except OSError as error:
-        # Where modes are those of the mount, only its options can change them; `pgface doctor` names the folder.
-        if not is_lacking(error) or os.stat(path).st_uid not in (os.geteuid(), 0):
+        # Without modes in the file system, only mount options can change them. `pgface doctor` reports the folder.
+        if not is_unsupported(error) or os.stat(path).st_uid not in (os.geteuid(), 0):
             raise
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the folder's names on disk, where the file system can be asked for that.
+    """Write the names in a folder to disk, if the file system can do that.
 
     Raises:
-        OSError: they cannot be written.
+        OSError: the names cannot be written.
 
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if not is_lacking(error):
+        if not is_unsupported(error):
             raise
     finally:
         os.close(descriptor)
 
 
 def has_locks(folder: Path) -> bool:
-    """Whether files of a folder can be locked by `flock`.
+    """Whether `flock` can lock the files of a folder.
 
     Raises:
-        OSError: nothing can be written there.
+        OSError: the folder is not writable.
 
     """
     if sys.platform == "win32":
@@ -80,17 +80,17 @@ def has_locks(folder: Path) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if is_lacking(error):
+            if is_unsupported(error):
                 return False
             raise
     return True
 
 
-def first_text(file: Path, text: str) -> str:
-    """Write a small file unless there is one, and return what it holds; of processes at once the first one's holds.
+def write_once(file: Path, text: str) -> str:
+    """Write a small file unless it exists, and return its content. If processes write at once, the first one wins.
 
     Raises:
-        OSError: it cannot be read or written; nothing is left behind.
+        OSError: the file cannot be read or written. Nothing is left behind.
 
     """
     while True:
@@ -100,10 +100,10 @@ def first_text(file: Path, text: str) -> str:
 
 
 def _offer(file: Path, text: str) -> None:
-    """Let the file appear with this text, or with that of another process.
+    """Let the file appear with this text, or with the text of another process.
 
-    A rename onto a folder that holds something fails, so the first to give its folder the common name wins. Then the
-    file is made of what is in that folder, by any process that finds the folder: all of them make the same file.
+    A rename onto a folder that is not empty fails. So the first process whose folder gets the common name wins. Any
+    process that finds that folder then makes the file from its content. All of them make the same file.
     """
     own, copy = (file.with_name(f"{file.name}-{uuid4().hex}") for _ in range(2))
     claim = file.with_name(f"{file.name}-first")
@@ -115,7 +115,7 @@ def _offer(file: Path, text: str) -> None:
         except OSError:
             if not claim.is_dir() and not file.exists():
                 raise
-        with suppress(FileNotFoundError):  # another process has made the file, and removed the folder
+        with suppress(FileNotFoundError):  # another process has made the file, and deleted the folder
             if not file.exists():
                 copy.write_text((claim / file.name).read_text(encoding="utf-8"), encoding="utf-8")
                 copy.replace(file)

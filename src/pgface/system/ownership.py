@@ -1,4 +1,4 @@
-"""Whose a file is that this process may not use: in containers the usual reason is another user's number."""
+"""The owner of a file that this process cannot use. In containers, the usual reason is another user id."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def reason_with_owner(error: OSError, path: str | os.PathLike[str]) -> str:
-    """Why a file or folder could not be used, with its owner if that is not the user of this process."""
+    """Return why a file or folder could not be used, with its owner if another user owns it."""
     why = error.strerror or str(error)
     if error.errno in (errno.EACCES, errno.EPERM) and (owner := other_owner(path)):
         return f"{why}: {owner}"
@@ -18,14 +18,14 @@ def reason_with_owner(error: OSError, path: str | os.PathLike[str]) -> str:
 
 
 def other_owner(path: str | os.PathLike[str]) -> str | None:
-    """Who owns a path, or what is nearest above it, if that is another user than this process's; None otherwise."""
+    """Return the owner of a path, or of its nearest existing parent, if it is not this process's user. Else None."""
     if not hasattr(os, "geteuid"):
         return None
     path = Path(path)
     for place in (path, *path.parents):
-        with suppress(OSError):  # it does not exist, or this user may not enter the folder that it is in
+        with suppress(OSError):  # the path does not exist, or this user cannot enter its folder
             about = place.stat()
-            # All users may write to such a folder, so its owner is not the reason.
+            # All users can write to such a folder, so its owner is not the reason.
             if about.st_uid == os.geteuid() or (stat.S_ISDIR(about.st_mode) and about.st_mode & stat.S_ISVTX):
                 return None
             return f"{place} belongs to user {about.st_uid}, and pgface runs as user {os.geteuid()}"

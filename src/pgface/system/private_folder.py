@@ -1,4 +1,4 @@
-"""Folders that nobody else may look into."""
+"""Folders that only their owner can read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder and whatever is missing above it with mode 0700, and return it.
+    """Make a folder and its missing parents with mode 0700, and return it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
 
     """
-    # One by one: with `parents=True` only the last would have this mode.
+    # One by one, because `parents=True` gives this mode to the last folder only.
     for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
     return folder

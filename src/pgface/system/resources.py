@@ -1,4 +1,4 @@
-"""How much of this machine the process may use: its memory and its cores, within a container's limits."""
+"""The memory and the processor cores that this process may use, within the limits of a container."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def usable_memory(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
-    """Bytes of memory that this process may use: the machine's, or its container's limit if that is less."""
+    """Return the bytes of memory that this process may use: the machine's, or the container's limit if that is less."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for group, version in _groups("memory", cgroup, membership):
         text = _read(group / ("memory.max" if version == 2 else "memory.limit_in_bytes"))
@@ -22,10 +22,10 @@ def usable_memory(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int
 
 
 def usable_cores(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
-    """Processor cores that this process may use, at least 1.
+    """Return the number of processor cores that this process may use, at least 1.
 
-    It is the least of the machine's cores, the process's affinity (`taskset`), and its container's quota of processor
-    time (`docker run --cpus`). A quota of one and a half cores counts as two.
+    It is the minimum of the machine's cores, the process's affinity (`taskset`), and the container's quota of
+    processor time (`docker run --cpus`). A quota of one and a half cores counts as two.
     """
     limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     for group, version in _groups("cpu", cgroup, membership):
@@ -39,17 +39,17 @@ def usable_cores(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
 
 
 def _groups(controller: str, cgroup: Path, membership: Path) -> Iterator[tuple[Path, int]]:
-    """The folders of this process's control groups, with the version (1 or 2) of Linux control groups.
+    """Yield the folders of this process's control groups, with the version (1 or 2) of Linux control groups.
 
-    A limit may stand at any level above the process, and in a container the process's own path often does not exist.
-    So every level counts.
+    A limit can be set at any level above the process. In a container, the process's own path often does not exist. So
+    every level counts.
     """
     for line in _read(membership).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             top, version = cgroup, 2
         elif controller in controllers.split(","):
-            # `cpu` and `cpuacct` share a folder, which is linked as `cpu`.
+            # `cpu` and `cpuacct` share a folder, and `cpu` is a link to it.
             top, version = cgroup / controller, 1
         else:
             continue
@@ -61,5 +61,5 @@ def _groups(controller: str, cgroup: Path, membership: Path) -> Iterator[tuple[P
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").strip()
-    except OSError:  # it does not exist, or this user may not read it
+    except OSError:  # the file does not exist, or this user cannot read it
         return ""

@@ -1,4 +1,4 @@
-"""Signals that end a program: taken in one way, or not just now."""
+"""Signals that end a program: handled as Ctrl-C, or ignored for a moment."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+_TERMINATION_SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
-def _as_ctrl_c(_: int, __: FrameType | None) -> None:
+def _raise_keyboard_interrupt(_: int, __: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 @contextmanager
 def termination_as_keyboard_interrupt() -> Iterator[None]:
-    """Take the closing of the terminal and a request to end as Ctrl-C, after which everything is put in order."""
-    with _handled(_as_ctrl_c):
+    """Handle SIGTERM and SIGHUP as Ctrl-C, so that the program cleans up before it ends."""
+    with _handled(_raise_keyboard_interrupt):
         yield
 
 
 @contextmanager
 def ignore_termination() -> Iterator[None]:
-    """Ignore signals that end a program for a moment, so that putting things in order is not broken off as well."""
+    """Ignore the signals that end a program, so that they cannot interrupt the clean-up."""
     with _handled(signal.SIG_IGN):
         yield
 
 
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set, and do not arrive
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can set and receive signals
         yield
         return
-    # What is ignored stays so: under nohup the terminal may be closed.
-    heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    # Ignored signals stay ignored: under nohup, you can close the terminal.
+    heard = [number for number in _TERMINATION_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield

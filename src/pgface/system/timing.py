@@ -1,4 +1,4 @@
-"""How long the stages of an answer take, for whoever wants to know."""
+"""The time that the stages of an answer take, for observers such as metrics."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Literal
 
 Stage = Literal["decode", "detect", "embed", "search"]
 Observer = Callable[[Stage, float], None]
-"""Called with a stage and its seconds, also of one that failed."""
+"""Called with a stage and its duration in seconds, also for a stage that failed."""
 
 _observers: list[Observer] = []
 
 
 def observe_stages(observer: Observer) -> None:
-    """Have every stage of this process told to an observer, once if it is given twice."""
+    """Report every stage of this process to an observer. An observer that is added twice is called once."""
     if observer not in _observers:
         _observers.append(observer)
 
 
 @contextmanager
 def stage(name: Stage) -> Iterator[None]:
-    """Take the time of a stage."""
+    """Measure the time of a stage."""
     if not _observers:
         yield
         return

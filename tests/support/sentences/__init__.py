@@ -1,4 +1,4 @@
-"""What pgface says, as the tests expect it: whoever edits a text of pgface edits it here, and in no test.
+"""What pgface says, as the tests expect it. If you edit a text of pgface, edit it here, and in no test.
 
 Tests hang on facts where they can: an error's class and fields, a problem's code, an exit code, JSON. Where the words
 are the subject, they stand here, a module for each part of pgface.

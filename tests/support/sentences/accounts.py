@@ -10,7 +10,7 @@ PASSWORD_OTHERS_TRY_FIRST = Sentence("This password is too easy to guess.")
 PASSWORD_IS_NOT_TEXT = Sentence("This password contains characters that are not text")
 
 # A login is refused
-WRONG_EMAIL_OR_PASSWORD = Sentence("The e-mail or the password is not right.")
+WRONG_EMAIL_OR_PASSWORD = Sentence("Wrong e-mail or password.")
 LOGIN_BY_FACE_REFUSED = Sentence("This login by face was refused.")
 TOO_MANY_ATTEMPTS = Sentence("There were too many failed attempts. Try again in {seconds:second}.")
 
@@ -62,9 +62,9 @@ NETWORK_GAVE_NO_NUMBER = Sentence("gave no number")
 NETWORK_FOLDER_IS_EMPTY = Sentence("holds no ONNX file")
 NETWORK_IS_DAMAGED = Sentence("{file} cannot be loaded: it is damaged")
 NETWORK_IS_OF_ANOTHER_KIND = Sentence("{file} is neither MiniFASNet nor InsightFace's addon")
-NETWORK_TAKES_ONE_PICTURE = Sentence("those take one picture")
+NETWORK_TAKES_ONE_PICTURE = Sentence("Those take one picture")
 NETWORK_NAME_WITHOUT_SCALE = Sentence("The name {file} does not tell how much")
-NOTHING_WAS_INSTALLED = Sentence("nothing was installed")
+NOTHING_WAS_INSTALLED = Sentence("Nothing was installed")
 
 # What the commands print
 LOGINS_ENDED = Sentence("Ended {logins:login}.")

@@ -21,5 +21,5 @@ NO_SUCH_FIELD = Sentence("There is no such field.")
 UNUSABLE_VALUE = Sentence("This value cannot be used.")
 
 # A photo with several faces
-SEND_LARGEST = Sentence("crop the photo to one person, or send the field `face` with the value `largest`.")
-SEVERAL_ON_A_PAGE = Sentence("crop the photo to one person, or choose to take the largest below.")
+SEND_LARGEST = Sentence("Crop the photo to one person, or send the field `face` with the value `largest`.")
+SEVERAL_ON_A_PAGE = Sentence("Crop the photo to one person, or choose to take the largest below.")

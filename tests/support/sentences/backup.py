@@ -22,7 +22,7 @@ ANOTHER_BACKUP_IS_UNDER_WAY = Sentence("Another backup of this gallery is under 
 PG_DUMP_COULD_NOT_READ = Sentence("pg_dump could not read the gallery: ")
 
 # Passphrases
-WRONG_PASSPHRASE = Sentence("The archive does not open with this passphrase; give the one")
+WRONG_PASSPHRASE = Sentence("This passphrase does not open the archive. Give the passphrase")
 NOBODY_TO_ASK_FOR_PASSPHRASE = Sentence(
     "A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_PASSPHRASE or give --passphrase-file."
 )
@@ -68,7 +68,7 @@ EXPORT_CANNOT_BE_WRITTEN = Sentence("the export cannot be written")
 # Importing
 EXPORT_OF_ANOTHER_MODEL = Sentence("The export's embeddings are of {model}")
 EXPORT_NAMES_NO_MODEL = Sentence("it names no model")
-NOT_AN_EXPORT = Sentence("no export of a gallery")
+NOT_AN_EXPORT = Sentence("export of a gallery")
 EMBEDDINGS_WITHOUT_PEOPLE = Sentence("embeddings and people do not go together")
 USERS_ARE_NO_IDS = Sentence("{count} users are no ids")
 CHECKSUMS_OF_EXPORT_DIFFER = Sentence("its checksums differ, so it is damaged or was changed")

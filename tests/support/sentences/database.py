@@ -26,7 +26,7 @@ PGVECTOR_IS_TOO_OLD = Sentence("pgvector {installed} is too old, {oldest} or new
 # The schema.
 SCHEMA_IS_NEWER = Sentence("schema version {found}, newer than the {known} known here; upgrade pgface")
 SCHEMA_IS_OLDER = Sentence("schema version {found}, older than the {needed} needed; run `pgface init`")
-NO_GALLERY_IN_THE_DATABASE = Sentence("There is no gallery in this database...; run `pgface init`")
+NO_GALLERY_IN_THE_DATABASE = Sentence("There is no gallery in this database...`pgface init`")
 NO_SCHEMA_IN_THE_DATABASE = Sentence("There is no schema {schema} in this database; run `pgface init`")
 ZERO_VECTORS_ARE_STORED = Sentence("{count} embeddings are zero vectors...DELETE FROM face_embeddings")
 ZERO_VECTOR_HAS_NO_COSINE = Sentence("zero vector, which has no cosine")
@@ -36,7 +36,7 @@ LOADED_WITHOUT_INDEX = Sentence("loaded and found, but the vector index could no
 
 # Poolers.
 NEEDS_A_SESSION = Sentence("needs a session of its own...PGFACE_DIRECT_URL")
-SEARCH_IS_TO_BE_FITTED = Sentence("is to be fitted with `pgface fit-search`. This needs a session of its own")
+SEARCH_IS_TO_BE_FITTED = Sentence("Fit it with `pgface fit-search`. This needs a session of its own")
 DIRECT_URL_LEADS_ELSEWHERE = Sentence("leads to another database than PGFACE_DATABASE_URL")
 
 # The embedded server: starting it.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from support.sentences import Sentence
 
 # There is no gallery yet
-RUN_INIT = Sentence("run `pgface init`")
+RUN_INIT = Sentence("`pgface init`")
 
 # Its model
 BOUND_TO_ANOTHER_MODEL = Sentence("bound to {bound} ({dimension}-D, detector {detector_size}...this is {given}")
 BOUND_TO_ANOTHER_DETECTOR_SIZE = Sentence("detector {bound}...detector {given}...cannot be compared")
-MODELS_CANNOT_BE_COMPARED = Sentence("embeddings of two models cannot be compared")
+MODELS_CANNOT_BE_COMPARED = Sentence("Embeddings of two models cannot be compared")
 NOT_BOUND_TO_A_MODEL = Sentence("not bound to a model yet")
 
 # Users and their photos
@@ -18,37 +18,37 @@ NO_USER_WITH_ID = Sentence("There is no user with the id {id}")
 NO_USER_WITH_EMAIL = Sentence("There is no user with the e-mail {email}")
 NO_PHOTO_WITH_ID = Sentence("There is no photo {id}")
 EMAIL_IS_TAKEN = Sentence("{email} is already in the gallery")
-NO_USER_OF_THIS_NAME = Sentence("There is no user named {name}; `pgface users list` shows")
-SEVERAL_USERS_OF_THIS_NAME = Sentence("{count} users are named {name}: {listed}; give the id or e-mail of")
+NO_USER_OF_THIS_NAME = Sentence("There is no user named {name}. `pgface users list` shows")
+SEVERAL_USERS_OF_THIS_NAME = Sentence("{count} users are named {name}: {listed}. Give the id or e-mail of")
 NOT_AN_EMAIL = Sentence("is not an e-mail")
-NOT_A_NAME = Sentence("{name} is not a name; give 1 to {longest} printable characters.")
-MERGED_WITH_ITSELF = Sentence("cannot be merged into themselves; name two users")
-FILE_IS_LEFT_FOR_NEXT_TIME = Sentence("left for the next time")
+NOT_A_NAME = Sentence("{name} is not a name. Give 1 to {longest} printable characters.")
+MERGED_WITH_ITSELF = Sentence("cannot be merged with itself. Name two users")
+FILE_IS_LEFT_FOR_NEXT_TIME = Sentence("pgface tries again the next time")
 
 # Enrolling
 FACE_OF_ANOTHER_USER = Sentence("already belongs to {name} (similarity")
-OTHER_NUMBER_OF_FACES_THAN_USERS = Sentence("there are {faces:face} and {users:user}; name one user for each face")
+OTHER_NUMBER_OF_FACES_THAN_USERS = Sentence("there are {faces:face} and {users:user}. Name one user for each face")
 TWO_FACES_ONE_USER = Sentence(
-    "faces {first} and {second} from the left are both for {email}; give a different user for each face."
+    "faces {first} and {second} from the left are both for {email}. Give a different user for each face."
 )
 
 # Embeddings
 EMBEDDING_OF_ANOTHER_SHAPE = Sentence("An embedding must be {dimension} numbers")
-EMBEDDING_IS_ALL_ZERO = Sentence("row {row} is all zero")
-EMBEDDING_IS_NOT_FINITE = Sentence("row {row} holds NaN or infinity")
+EMBEDDING_IS_ALL_ZERO = Sentence("Row {row} is all zero")
+EMBEDDING_IS_NOT_FINITE = Sentence("Row {row} holds NaN or infinity")
 USER_OF_EMBEDDING_IS_UNKNOWN = Sentence("A user id is not in the gallery, so nothing was loaded")
 OTHER_NUMBER_OF_USERS_THAN_EMBEDDINGS = Sentence(
-    "User ids of shape {ids} and embeddings of shape {embeddings} do not go together"
+    "User ids of shape {ids} and embeddings of shape {embeddings} do not match"
 )
 
 # Identifying
-THRESHOLD_OUT_OF_RANGE = Sentence("A threshold is a similarity from -1 to 1")
-FEWER_THAN_ONE_PERSON = Sentence("At least one person")
+THRESHOLD_OUT_OF_RANGE = Sentence("A threshold must be between -1 and 1, got ")
+FEWER_THAN_ONE_PERSON = Sentence("`top` must be at least 1, got ")
 
 # Folders of people
-NO_PEOPLE_IN_FOLDER = Sentence("there are no people in it; it must hold a folder of photos for each")
-FOLDER_CANNOT_BE_READ = Sentence("{folder}: the folder cannot be read ({reason}); give a folder that you may read.")
-TWO_FOLDERS_ONE_PERSON = Sentence("would both be {email}; rename one of them")
+NO_PEOPLE_IN_FOLDER = Sentence("it holds no folder of a person. Give a folder that has a folder of photos for each")
+FOLDER_CANNOT_BE_READ = Sentence("{folder}: the folder cannot be read ({reason}). Give a folder that you may read.")
+TWO_FOLDERS_ONE_PERSON = Sentence("would both be {email}. Rename one of them")
 
 # The audit of a gallery
 NOTHING_WAS_FOUND = Sentence("Nothing was found.")

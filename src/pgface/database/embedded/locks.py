@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pgface.errors import EmbeddedPostgresError
-from pgface.system.file_systems import is_lacking
+from pgface.system.file_systems import is_unsupported
 
 if sys.platform != "win32":
     import fcntl
@@ -70,7 +70,7 @@ def _lock(descriptor: int, how: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, how)
     except OSError as error:
-        if isinstance(error, BlockingIOError) or not is_lacking(error):
+        if isinstance(error, BlockingIOError) or not is_unsupported(error):
             raise
         raise EmbeddedPostgresError(
             f"The file system of {path.parent} has no locks (flock: {error.strerror}), and the embedded PostgreSQL "

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pgface.database.embedded.settings import PORT
 from pgface.errors import EmbeddedPostgresError
-from pgface.system.file_systems import is_lacking
+from pgface.system.file_systems import is_unsupported
 
 SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 
@@ -38,7 +38,7 @@ def reachable(folder: Path) -> Path:
         if link.lstat().st_uid != os.geteuid() or not link.is_symlink() or link.readlink() != folder:
             raise _too_long(folder) from None
     except OSError as error:
-        if not is_lacking(error):
+        if not is_unsupported(error):
             raise
         raise _too_long(folder) from error
     return link

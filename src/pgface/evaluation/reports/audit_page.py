@@ -1,4 +1,4 @@
-"""An audit of a gallery as an HTML page: what is wrong, with pictures and the commands that mend it."""
+"""An audit of a gallery as an HTML page: the problems, with pictures and the commands that fix them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pgface.evaluation.reports.pages import Picture, require_page_packages, stor
 from pgface.evaluation.stored_embeddings import StoredFace
 from pgface.faces.photo import PhotoLimits
 
-_SHOWN = 60
-"""Cards in a section."""
+_MOST_CARDS = 60
+"""Largest number of cards in a section."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One thing that is wrong."""
+    """One problem."""
 
     faces: tuple[StoredFace, ...]
-    """One or two."""
+    """One photo or two."""
     text: str
     command: str
 
 
 @dataclass(frozen=True, slots=True)
 class ShownCard:
-    """The same with its pictures."""
+    """Return the same card with its pictures."""
 
     first: Picture
     second: Picture | None
@@ -38,17 +38,17 @@ class ShownCard:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Things that are wrong in the same way."""
+    """Problems of the same kind."""
 
     title: str
     what: str
     cards: Sequence[ShownCard]
     more: int
-    """That are not shown."""
+    """Number of cards that are not shown."""
 
 
 def write_audit_page(audit: Audit, source: str, file: Path, limits: PhotoLimits) -> None:
-    """Write the page; only its owner may read the file, because it shows faces.
+    """Write the page. Only its owner can read the file, because it shows faces.
 
     Raises:
         PgfaceError: matplotlib or Jinja2 is not installed.
@@ -57,7 +57,7 @@ def write_audit_page(audit: Audit, source: str, file: Path, limits: PhotoLimits)
     """
     require_page_packages()
     cards = {name: list(found) for name, found in _cards(audit).items()}
-    faces = [face for found in cards.values() for card in found[:_SHOWN] for face in card.faces]
+    faces = [face for found in cards.values() for card in found[:_MOST_CARDS] for face in card.faces]
     pictures = stored_pictures(faces, limits)
     sections = [
         Section(
@@ -69,9 +69,9 @@ def write_audit_page(audit: Audit, source: str, file: Path, limits: PhotoLimits)
                     card.text,
                     card.command,
                 )
-                for card in found[:_SHOWN]
+                for card in found[:_MOST_CARDS]
             ],
-            max(0, len(found) - _SHOWN),
+            max(0, len(found) - _MOST_CARDS),
         )
         for name, found in cards.items()
     ]

@@ -1,4 +1,4 @@
-"""An audit in words and tables."""
+"""An audit as text and tables."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pgface.text import counted
 ABOUT = {
     "same_person": (
         "Users who look like one person",
-        "Merge them if they are one person; the user who was there first keeps the photos. Twins and relatives are "
-        "not. Where one of the photos does not look like its own user, it is that photo that is wrong.",
+        "Merge them if they are one person. The older user keeps the photos. Twins and relatives are two people. "
+        "If one of the photos does not look like its own user, that photo is wrong.",
     ),
     "strange": (
         "Photos that do not look like their user",
-        "Less similar to all other photos of the user than verification asks for. Where both photos of a user are "
-        "here, erase only the one of somebody else.",
+        "Less similar to all other photos of the user than verification requires. If both photos of a user are here, "
+        "delete only the one of another person.",
     ),
     "dragging": (
-        "Photos that drag their user down",
-        "Without this one, each other photo of the user is nearer to the mean of the rest, by which it is searched.",
+        "Photos that make their user harder to find",
+        "Without this photo, each other photo of the user is nearer to the mean of the rest, which searches use.",
     ),
-    "poor": ("Poor photos", "Small, blurred, dark or turned; add a better one, then erase it."),
-    "single": ("Users with a single photo", "Two or three more, from other days, make them easier to find."),
+    "poor": ("Poor photos", "Small, blurred, dark or turned. Add a better one, then delete it."),
+    "single": ("Users with a single photo", "Two or three more, from other days, make these users easier to find."),
 }
 """Title and explanation of each finding."""
 
 
 def audit_summary(audit: Audit) -> Iterator[str]:
-    """What was looked at, and how much was found."""
+    """Yield the numbers of embeddings and users, the thresholds, and the number of findings."""
     yield (
-        f"{counted(audit.embeddings, 'embedding')} of {counted(audit.users, 'user')}; thresholds "
+        f"{counted(audit.embeddings, 'embedding')} of {counted(audit.users, 'user')}. The thresholds are "
         f"{audit.verify_threshold:g} to verify "
         f"and {audit.identify_threshold:g} to identify."
     )
@@ -41,11 +41,11 @@ def audit_summary(audit: Audit) -> Iterator[str]:
         yield "Nothing was found."
         return
     found = [f"{title[0].lower()}{title[1:]}: {counts[name]:,}" for name, (title, _) in ABOUT.items() if counts[name]]
-    yield f"Found {'; '.join(found)}."
+    yield f"Found {', '.join(found)}."
 
 
 def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
-    """The worst of each finding, with the command that mends it."""
+    """Make a table of the worst findings of each kind, with the commands that fix them."""
     rows: dict[str, list[tuple[str, ...]]] = {
         "same_person": [
             (found.first.name, found.second.name, f"{found.similarity:.3f}", found.command)
@@ -69,7 +69,7 @@ def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
     }
     columns = {
         "same_person": ("photo", "photo of another user", "similarity", "if they are"),
-        "strange": ("photo", "looks like", "similarity with its user", "if it is somebody else"),
+        "strange": ("photo", "looks like", "similarity with its user", "if it is another person"),
         "dragging": ("photo", "with it", "without it", "if the user has enough others"),
         "poor": ("photo", "why", "add a better one"),
         "single": ("photo", "add more"),
@@ -77,5 +77,5 @@ def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
     for name, (title, what) in ABOUT.items():
         count = len(getattr(audit, name))
         if count:
-            note = what if count <= shown else f"{what} The worst {shown} of {count:,}; --json gives all of them."
+            note = what if count <= shown else f"{what} The worst {shown} of {count:,}. --json lists all of them."
             yield Table(title, columns[name], tuple(rows[name]), note)

@@ -1,4 +1,4 @@
-"""An evaluation as an HTML page: plots, tables, and the most telling errors as pictures."""
+"""An evaluation as an HTML page: plots, tables, and the worst pairs as pictures."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from pgface.gallery.workers import PhotoWorkers
 def write_evaluation_page(
     evaluation: Evaluation, file: Path, workers: PhotoWorkers | None, limits: PhotoLimits
 ) -> None:
-    """Write the page; only its owner may read the file, because it shows faces.
+    """Write the page. Only its owner can read the file, because it shows faces.
 
     Args:
-        evaluation: what to show.
-        file: what to write.
-        workers: find the faces in photos once more, to show them; None where the photos are the gallery's crops.
-        limits: of those crops.
+        evaluation: the evaluation to show.
+        file: the file to write.
+        workers: find the faces in the photos again, to show them. None if the photos are the gallery's crops.
+        limits: the limits of those crops.
 
     Raises:
         PgfaceError: matplotlib or Jinja2 is not installed.

@@ -1,4 +1,4 @@
-"""An evaluation in words and numbers, for the terminal and the page."""
+"""An evaluation as text and numbers, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that stands for itself."""
+    """A number that readers look for first."""
 
     name: str
     value: str
     what: str
-    """What the value is of, so that both read as a sentence."""
+    """The rest of a sentence that starts with the value."""
 
 
 def summary(evaluation: Evaluation) -> Iterator[str]:
-    """What was evaluated, in sentences."""
+    """Yield sentences about what was evaluated."""
     embedded, rates = evaluation.embedded, evaluation.verification
     photos = len(embedded.photos) + len(embedded.refusals)
     yield (
@@ -58,25 +58,26 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
     yield from _refused_pairs(evaluation)
     if not evaluation.people_known:
         yield (
-            "The list does not say who is who, so whoever has a mated pair in common counts as one person: there are "
-            "fewer people in truth, and the intervals are wider. Put the photos into a folder for each person."
+            "The list does not name the person of each photo, so photos that mated pairs link count as one person. "
+            "In truth, there are fewer people, and the intervals are wider. Put the photos into a folder for each "
+            "person."
         )
     if evaluation.folds is not None:
         folds = evaluation.folds
         yield (
             f"Accuracy over {len(folds.accuracies)} folds: {100 * folds.mean:.2f} ± {100 * folds.standard_error:.2f} % "
-            "(standard error), as LFW asks for."
+            "(standard error), as LFW defines it."
         )
     area = rates.area_interval
     yield (
-        f"EER {rate(rates.equal_error_rate, rates.equal_error_interval)} at {rates.equal_error_threshold:.4f}; "
-        f"area under the ROC {rates.area_under_curve:.6f} ({area.low:.6f} to {area.high:.6f}); "
+        f"EER {rate(rates.equal_error_rate, rates.equal_error_interval)} at {rates.equal_error_threshold:.4f}, "
+        f"area under the ROC {rates.area_under_curve:.6f} ({area.low:.6f} to {area.high:.6f}), "
         f"accuracy at the best threshold {rate(rates.best_accuracy, rates.best_accuracy_interval)}."
     )
 
 
 def figures(evaluation: Evaluation) -> Iterator[Figure]:
-    """The error rates at the thresholds in use, which most readers came for."""
+    """Yield the error rates at the thresholds in use, which most readers look for."""
     rates, used = evaluation.verification, evaluation.in_use
     yield Figure("Threshold (1:1)", f"{used.threshold:g}", "is in use for verification.")
     yield Figure("FMR", percent(used.fmr), f"of {rates.non_mated_pairs:,} pairs of two people pass as one person.")
@@ -89,7 +90,7 @@ def figures(evaluation: Evaluation) -> Iterator[Figure]:
 
 
 def _refused_pairs(evaluation: Evaluation) -> Iterator[str]:
-    """How much of FNMR is photos that were refused."""
+    """Yield the part of FNMR that comes from refused photos."""
     refused, compared = evaluation.refused_mated, evaluation.compared.mated.total
     if not refused.total:
         return
@@ -110,7 +111,7 @@ def _refused_pairs(evaluation: Evaluation) -> Iterator[str]:
 
 
 def tables(evaluation: Evaluation) -> Iterator[Table]:
-    """The error rates."""
+    """Make the tables of the error rates."""
     yield _verification(evaluation)
     if evaluation.search is not None:
         yield _identification(evaluation)
@@ -187,7 +188,7 @@ def _ranks(evaluation: Evaluation) -> Table:
 
 
 def _shown_ranks(rates: IdentificationRates) -> list[int]:
-    """Ranks up to the number of people: beyond, everybody is there."""
+    """Yield ranks up to the number of people, because every person is found from there on."""
     return [rank for rank in (1, 2, 5, 10, 20) if rank <= rates.gallery_people + 1]
 
 
@@ -237,18 +238,18 @@ def _differentials(evaluation: Evaluation) -> Table:
         "How far apart the groups are",
         ("rate", "highest for", "highest / lowest", "highest / geometric mean"),
         rows,
-        "No ratio where a group has no error at all: there are too few trials to tell.",
+        "There is no ratio if a group has no error at all, because there are too few trials.",
     )
 
 
 _INTERVALS = (
-    "In brackets: 95 % intervals, from drawing the people anew 400 times. Where there is no error, they come from the "
+    "In brackets: 95 % intervals, from 400 random draws of the people. Without an error, they come from the "
     "rule of 3 over people, or over pairs of people for FMR."
 )
 
 
 def percent(share: float) -> str:
-    """A share in percent, to three figures, or four where it is nearly everything."""
+    """Format a share in percent, with three digits, or four if it is close to 100 %."""
     if share == 0:
         return "0 %"
     if share < 1e-4:
@@ -257,5 +258,5 @@ def percent(share: float) -> str:
 
 
 def rate(value: float, interval: Interval) -> str:
-    """A rate with its interval."""
+    """Format a rate with its interval."""
     return f"{percent(value)} ({percent(interval.low)} to {percent(interval.high)})"

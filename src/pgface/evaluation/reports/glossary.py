@@ -1,4 +1,4 @@
-"""What the words of a report mean, for those who read one for the first time.
+"""The meaning of the words in a report.
 
 The terms are those of ISO/IEC 2382-37 and ISO/IEC 19795-1.
 """

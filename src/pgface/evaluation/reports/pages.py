@@ -1,4 +1,4 @@
-"""HTML pages that need nothing else, with faces on them: readable by their owner only."""
+"""Self-contained HTML pages with faces. Only their owner can read them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from pgface.gallery.workers import EmbeddedFile, PhotoTask, PhotoWorkers
 from pgface.system.extras import how_to_install
 from pgface.system.file_systems import make_private
 
-_GENERATOR, _HEAD = b'<meta name="generator" content="pgface">', 1_000
-"""How a page is known, within so many bytes of its begin."""
-_SIDE = 160
-"""Of a picture, in pixels."""
+_GENERATOR, _HEAD_BYTES = b'<meta name="generator" content="pgface">', 1_000
+"""The mark of a page of pgface, within a number of bytes from its start."""
+_PICTURE_SIDE = 160
+"""Side of a picture, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Picture:
 
     name: str
     data: str
-    """A JPEG as a data: address; empty where there is none."""
+    """A JPEG as a data: URL. Empty if there is no picture."""
 
 
 def require_page_packages() -> None:
-    """Check that pages can be made.
+    """Check that the packages for pages are installed.
 
     Raises:
         PgfaceError: matplotlib or Jinja2 is not installed.
@@ -47,27 +47,27 @@ def require_page_packages() -> None:
     """
     require_matplotlib()
     if importlib.util.find_spec("jinja2") is None:
-        raise PgfaceError(f"A page needs Jinja2; install it with {how_to_install('plots')}.")
+        raise PgfaceError(f"A page needs Jinja2. Install it with {how_to_install('plots')}.")
 
 
-def require_place(file: Path) -> None:
-    """Check that a page can be written there, and would replace nothing but an earlier one.
+def require_writable(file: Path) -> None:
+    """Check that a page can be written to a file, and would replace nothing except an earlier page.
 
     Raises:
-        StorageError: it cannot, or would.
+        StorageError: it cannot be written, or would replace another file.
 
     """
     try:
         there = file.exists()
         with file.open("ab+") as stream:
             stream.seek(0)
-            start = stream.read(_HEAD)
+            start = stream.read(_HEAD_BYTES)
         if not there:
             file.unlink()
     except OSError as error:
-        raise StorageError(f"{file}: it cannot be written ({error.strerror}); give a writable file.") from error
+        raise StorageError(f"{file}: it cannot be written ({error.strerror}). Give a writable file.") from error
     if start and _GENERATOR not in start:
-        raise StorageError(f"{file} is there already, and is no page of pgface; give another name.")
+        raise StorageError(f"{file} exists and is not a page of pgface. Give another name.")
 
 
 def write_page(file: Path, template: str, **values: Any) -> None:
@@ -92,15 +92,15 @@ def write_page(file: Path, template: str, **values: Any) -> None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            make_private(descriptor, 0o600)  # of a file that was there; it fails for another user's file
+            make_private(descriptor, 0o600)  # for an existing file, and it fails if another user owns that
             os.ftruncate(descriptor, 0)
             stream.write(text)
     except OSError as error:
-        raise StorageError(f"{file}: it cannot be written ({error.strerror}); give a writable file.") from error
+        raise StorageError(f"{file}: it cannot be written ({error.strerror}). Give a writable file.") from error
 
 
 def detected_pictures(photos: Iterable[LabelledPhoto], workers: PhotoWorkers) -> dict[LabelledPhoto, Picture]:
-    """The faces in photos, which are found once more."""
+    """Return the faces in photos, which are found again."""
     tasks = [_Task(photo.file, frozenset(), photo) for photo in dict.fromkeys(photos)]
     return {
         task.photo: Picture(task.photo.name, _jpeg(result.face.crop) if isinstance(result, EmbeddedFile) else "")
@@ -109,7 +109,7 @@ def detected_pictures(photos: Iterable[LabelledPhoto], workers: PhotoWorkers) ->
 
 
 def stored_pictures(photos: Iterable[LabelledPhoto], limits: PhotoLimits) -> dict[LabelledPhoto, Picture]:
-    """The crops of a gallery; none for an embedding without a photo, or where they are on another machine."""
+    """Return the crops of a gallery. Empty for an embedding without a photo, or if they are on another machine."""
     found = {}
     for photo in dict.fromkeys(photos):
         try:
@@ -127,7 +127,7 @@ class _Task(PhotoTask):
 
 def _jpeg(face: RGBImage) -> str:
     picture = Image.fromarray(face)
-    picture.thumbnail((_SIDE, _SIDE))
+    picture.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

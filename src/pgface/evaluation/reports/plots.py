@@ -24,15 +24,15 @@ from pgface.evaluation.verification import Verification
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COARSE = 200
-"""Bins of -1 to 1 in the plot of similarities."""
+_PLOT_BINS = 200
+"""Bins from -1 to 1 in the plot of similarities."""
 _DEVIATE_TICKS = (1e-6, 1e-4, 0.01, 0.1, 0.5)
 _LEAST_RATE = 1e-7
 _WIDTH, _HEIGHT = 3.4, 3.0
-"""Inches. A telephone shows a plot about as wide as that, so that its texts keep their size."""
-_TEXT = 9.4
-"""Points of all texts: a little more than 12 pixels."""
-_BELOW: dict[str, Any] = {"loc": "outside lower left", "frameon": False, "fontsize": _TEXT}
+"""Inches. This is about the width of a plot on a phone, so that its texts keep their size."""
+_TEXT_POINTS = 9.4
+"""Size of all texts, a little more than 12 pixels."""
+_LEGEND: dict[str, Any] = {"loc": "outside lower left", "frameon": False, "fontsize": _TEXT_POINTS}
 Draw: TypeAlias = "Callable[[Axes, Evaluation], None]"
 
 _THEMED = {
@@ -44,7 +44,7 @@ _THEMED = {
     "#ffffff": "--surface",
     "#dddddd": "--grid",
 }
-"""The page's own colours, which differ in the dark, for those that matplotlib writes."""
+"""The page's own colours, which differ in dark mode, for the colours that matplotlib writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class Plot:
 
     title: str
     caption: str
-    """How to read it; where there is nothing to draw, why."""
+    """How to read the plot, or why there is none."""
     svg: str = ""
-    """An SVG element in the colours of the page; empty where there is nothing to draw."""
+    """An SVG element in the colours of the page. Empty if there is nothing to draw."""
 
 
 def plots(evaluation: Evaluation) -> list[Plot]:
-    """The plots of an evaluation.
+    """Draw the plots of an evaluation.
 
     Raises:
         PgfaceError: matplotlib is not installed.
@@ -101,7 +101,7 @@ def plots(evaluation: Evaluation) -> list[Plot]:
 
 
 def _trade_off(evaluation: Evaluation) -> Plot:
-    """The curve; where no similarity leads to both errors there is none, and a plot would be empty."""
+    """Draw the trade-off. If no threshold has both errors, the caption says so instead."""
     title = "Detection error trade-off (1:1)"
     rates, compared = evaluation.verification, evaluation.compared
     if _both_errors(rates).any():
@@ -118,12 +118,12 @@ def _trade_off(evaluation: Evaluation) -> Plot:
 
 
 def _both_errors(rates: Verification) -> NDArray[np.bool_]:
-    """At which thresholds both errors happen: beyond, the curve would be one of nothing. Shape (thresholds,)."""
+    """Return at which thresholds both errors occur, shape (thresholds,). The curve ends there."""
     return np.asarray((rates.fmr > 0) & (rates.fmr < 1) & (rates.fnmr > 0) & (rates.fnmr < 1))
 
 
 def _ends(histogram: ScoreHistogram) -> tuple[float, float]:
-    """The lowest and the highest similarity, to the width of a bin."""
+    """Return the lowest and the highest similarity, to the width of a bin."""
     there = np.flatnonzero(histogram.counts)
     edges = thresholds()
     return float(edges[there[0]]), float(edges[there[-1] + 1])
@@ -133,15 +133,15 @@ def _svg(draw: Draw, evaluation: Evaluation, height: float = _HEIGHT) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    # Text stays text, and nothing tells when it was made.
+    # Text stays text, and the file has no date.
     with mpl.rc_context(
-        {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "pgface", "font.size": _TEXT}
+        {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "pgface", "font.size": _TEXT_POINTS}
     ):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         panel = figure.subplots()
         draw(panel, evaluation)
         tidy(panel)
-        panel.tick_params(labelsize=_TEXT)
+        panel.tick_params(labelsize=_TEXT_POINTS)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = file.getvalue()
@@ -151,7 +151,7 @@ def _svg(draw: Draw, evaluation: Evaluation, height: float = _HEIGHT) -> str:
 
 
 def _draw_similarities(panel: Axes, evaluation: Evaluation) -> None:
-    edges = np.linspace(-1, 1, _COARSE + 1)
+    edges = np.linspace(-1, 1, _PLOT_BINS + 1)
     lowest, highest = 1.0, -1.0
     for name, histogram, colour in (
         ("mated", evaluation.compared.mated, BLUE),
@@ -169,7 +169,7 @@ def _draw_similarities(panel: Axes, evaluation: Evaluation) -> None:
 
 
 def _coarse(histogram: ScoreHistogram) -> NDArray[np.int64]:
-    return np.asarray(histogram.counts.reshape(_COARSE, BINS // _COARSE).sum(axis=1))
+    return np.asarray(histogram.counts.reshape(_PLOT_BINS, BINS // _PLOT_BINS).sum(axis=1))
 
 
 def _draw_trade_off(panel: Axes, evaluation: Evaluation) -> None:
@@ -207,7 +207,7 @@ def _draw_search(panel: Axes, evaluation: Evaluation) -> None:
     least = 0.5 / max(rates.mated_searches, rates.non_mated_searches)
     both = (rates.fpir < 1) | (rates.fnir < 1)
     panel.set(yscale="log", ylim=(least, 1.5), xlabel="threshold", ylabel="share of searches")
-    panel.yaxis.set_major_formatter("{x:g}")  # as the tables have it, and no small exponents
+    panel.yaxis.set_major_formatter("{x:g}")  # as in the tables, without small exponents
     panel.yaxis.set_minor_formatter("")
     panel.set_xlim(rates.thresholds[np.argmax(rates.fpir < 0.99)] - 0.05, rates.thresholds[both][-1])
     _mark(panel, evaluation.used.identify_threshold)
@@ -224,7 +224,7 @@ def _draw_cumulative_match(panel: Axes, evaluation: Evaluation) -> None:
 
 
 def _draw_groups(panel: Axes, evaluation: Evaluation, *, attribute: str) -> None:
-    """The rates of each group, one below the other, with their intervals."""
+    """Draw the rates of each group, one below the other, with their intervals."""
     groups = [group for group in evaluation.groups if group.attribute == attribute]
     rates = [found for row, group in enumerate(groups) for found in _rates_of(group, row)]
     for place, name, rate, interval in rates:
@@ -233,9 +233,9 @@ def _draw_groups(panel: Axes, evaluation: Evaluation, *, attribute: str) -> None
         panel.plot(interval, (place, place), color=colour, linewidth=1.2)
         panel.scatter(rate, place, s=22, zorder=3, color=filled, edgecolors=colour, marker=marker, label=name)
     names = [f"{group.group},\n{group.people:,} people" for group in groups]
-    panel.set_yticks(range(len(groups)), names, parse_math=False)  # a dollar in a group's name is a dollar
+    panel.set_yticks(range(len(groups)), names, parse_math=False)  # a dollar sign in a group's name is no formula
     panel.set(xlabel="rate and its 95 % interval", ylim=(len(groups) - 0.5, -0.5))
-    # Logarithmic as far down as there is a rate; what is 0 has its place left of that.
+    # Logarithmic down to the lowest rate. Rates of 0 are left of that.
     least = math.floor(math.log10(min((rate for _, _, rate, _ in rates if rate > 0), default=0.01)))
     panel.set_xscale("symlog", linthresh=10.0**least, linscale=0.5)
     panel.set_xticks(
@@ -247,7 +247,7 @@ def _draw_groups(panel: Axes, evaluation: Evaluation, *, attribute: str) -> None
 
 
 def _rates_of(group: GroupRates, row: int) -> Iterator[tuple[float, str, float, Interval]]:
-    """Where each rate is drawn, its name, the rate and its interval."""
+    """Return where each rate is drawn, its name, the rate and its interval."""
     if group.in_use is not None:
         yield row - 0.24, "FMR", group.in_use.fmr, group.in_use.fmr_interval
         yield row - 0.08, "FNMR", group.in_use.fnmr, group.in_use.fnmr_interval
@@ -262,13 +262,13 @@ def _mark(panel: Axes, threshold: float) -> None:
 
 
 def _legend(panel: Axes, handles: Mapping[str, Any] | None = None, columns: int = 1) -> None:
-    """Below everything, where it covers nothing."""
+    """Place the legend below the plot, where it covers nothing."""
     if handles is None:
         handles = {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure = panel.get_figure()
     assert figure is not None  # noqa: S101 - a panel is in one
-    figure.legend(handles.values(), handles.keys(), ncols=columns, columnspacing=1, handletextpad=0.4, **_BELOW)
+    figure.legend(handles.values(), handles.keys(), ncols=columns, columnspacing=1, handletextpad=0.4, **_LEGEND)
 
 
 def _write(panel: Axes, text: str, place: tuple[float, float]) -> None:
-    panel.annotate(text, place, xytext=(6, 6), textcoords="offset points", fontsize=_TEXT, color=INK)
+    panel.annotate(text, place, xytext=(6, 6), textcoords="offset points", fontsize=_TEXT_POINTS, color=INK)

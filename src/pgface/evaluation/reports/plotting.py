@@ -1,4 +1,4 @@
-"""What plots have in common: colours, and how axes look."""
+"""The common parts of plots: colours, and the style of axes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pgface.system.extras import how_to_install
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Of Okabe and Ito: people with any colour vision tell them apart.
+# The colours of Okabe and Ito, which people with any colour vision can tell apart.
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
 GREEN = "#009E73"
@@ -21,18 +21,18 @@ INK = "#333333"
 
 
 def require_matplotlib() -> None:
-    """Check that plots can be drawn.
+    """Check that the packages for plots are installed.
 
     Raises:
         PgfaceError: matplotlib is not installed.
 
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise PgfaceError(f"A plot needs matplotlib; install it with {how_to_install('plots')}.")
+        raise PgfaceError(f"A plot needs matplotlib. Install it with {how_to_install('plots')}.")
 
 
 def tidy(panel: Axes) -> None:
-    """A light grid behind, and no frame above and to the right."""
+    """Draw a light grid behind, and no frame at the top and the right."""
     panel.grid(visible=True, color="#dddddd", linewidth=0.6)
     panel.set_axisbelow(True)
     panel.tick_params(colors=INK, labelsize=8)

@@ -10,25 +10,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-MOST_OVERTAKEN = 100
-"""How many smaller shares are handed out before a large one that waits: a large photo must not keep small ones waiting,
-and small ones must not keep a large one waiting for ever."""
+MAX_OVERTAKING = 100
+"""Number of smaller shares that may overtake a large one. A large photo must not make small ones wait, and small ones
+must not make a large one wait forever."""
 
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """A share that is waited for."""
+    """A request that waits for its share."""
 
     overtaken: int = 0
 
 
 class ByteBudget:
-    """Hands out shares of memory. What there is none for at the moment waits, and what fits may overtake it."""
+    """Hands out shares of memory. A request that does not fit waits, and smaller ones may overtake it."""
 
     def __init__(self) -> None:
         self._reset()
         if hasattr(os, "register_at_fork"):
-            # The threads that hold shares do not exist in a child, which would wait for them for ever.
+            # The threads that hold shares do not exist in a child, which would wait for them forever.
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
@@ -38,19 +38,19 @@ class ByteBudget:
 
     @property
     def held(self) -> int:
-        """Bytes handed out at the moment."""
+        """Bytes that are handed out."""
         with self._changed:
             return self._held_by_thread.total()
 
     @contextmanager
     def share(self, size: int, total: int) -> Iterator[Callable[[int], None]]:
-        """Hold `size` bytes of a budget of `total`; wait for them, in the order of asking for equal sizes.
+        """Hold `size` bytes of a budget of `total`. Wait for them, in the order of the requests for equal sizes.
 
-        A thread that holds a share already is not made to wait for another one: it might wait for itself, or for a
-        thread that waits for it. The budget can be exceeded by such nested shares alone.
+        A thread that holds a share does not wait for another one. It might wait for itself, or for a thread that waits
+        for it. Only such nested shares can exceed the budget.
 
         Yields:
-            A function that gives back all of the share but so many bytes.
+            A function that releases all of the share except a number of bytes.
 
         Raises:
             ValueError: the share is larger than the budget.
@@ -70,7 +70,7 @@ class ByteBudget:
             nonlocal held
             with self._changed:
                 self._held_by_thread[thread] -= held - min(held, less)
-                self._held_by_thread += Counter()  # forgets the threads that hold nothing
+                self._held_by_thread += Counter()  # drops the threads that hold nothing
                 self._changed.notify_all()
             held = min(held, less)
 
@@ -96,4 +96,4 @@ class ByteBudget:
         return list(itertools.takewhile(lambda other: other is not ticket, self._waiting))
 
     def _may_overtake(self, others: list[_Ticket]) -> bool:
-        return all(other.overtaken < MOST_OVERTAKEN for other in others)
+        return all(other.overtaken < MAX_OVERTAKING for other in others)

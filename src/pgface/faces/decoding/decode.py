@@ -1,8 +1,8 @@
-"""File bytes to upright RGB pixels, with the decoders of a fixed list and no others.
+"""File bytes to upright RGB pixels, with a fixed list of decoders.
 
-Pillow knows some forty formats, among them ones that start other programs (EPS starts Ghostscript). Here the format is
-told from the first bytes, and its decoder is called directly: what a file is named, and which plugins another part of
-the process has registered, does not matter.
+Pillow knows about forty formats. Some of them start other programs: EPS starts Ghostscript. Here the first bytes tell
+the format, and its decoder is called directly. The name of the file does not matter, and neither do plugins that
+another part of the process has registered.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from pgface.faces.pixels import RGBImage
 from pgface.system.extras import how_to_install
 from pgface.system.forks import call_after_fork
 
-ACCEPTED = "JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC"
+ACCEPTED_FORMATS = "JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC"
 
 MAX_JPEG_SCANS = 100
-"""A progressive JPEG has some ten scans. Each costs a pass over all pixels (47 ms at 64 megapixels) and as little as 95
-bytes, so that a file of a megabyte could keep a processor busy for minutes; libtiff has the same limit."""
+"""A progressive JPEG has about ten scans. Each costs a pass over all pixels (47 ms at 64 megapixels) and as few as 95
+bytes. So a file of a megabyte could keep a processor busy for minutes. libtiff has the same limit."""
 
-BACKGROUND = (128, 128, 128, 255)
-"""What shows through transparent pixels: mid-grey, so that neither dark nor light hair melts into it."""
+BACKGROUND_COLOUR = (128, 128, 128, 255)
+"""The colour behind transparent pixels. It is mid-grey, so that both dark and light hair stand out against it."""
 
 _STRIP_PIXELS = 1 << 18
 _BYTES_PER_PIXEL = 8
 """Peak of memory while a picture is decoded, measured at 24 megapixels: up to 4 for Pillow's picture, 3 for the RGB
-array, and a little. Some decoders keep more beside these."""
+array, and a little more. Some decoders need more memory than this."""
 _BYTES_PER_PIXEL_OF = {"WEBP": 17, "HEIF": 12}
 _BYTES_PER_PIXEL_PROGRESSIVE = 16
 
-# One at a time, because `warnings.catch_warnings` changes the filters of the whole process.
+# Only one thread at a time, because `warnings.catch_warnings` changes the filters of the whole process.
 _metadata_lock = threading.Lock()
 
 
@@ -59,8 +59,8 @@ def _renew_metadata_lock() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Read metadata without Pillow's warnings: of sizes, which are checked here, and of tags that do not matter."""
+def _without_warnings() -> Iterator[None]:
+    """Read metadata without Pillow's warnings: about sizes, which pgface checks itself, and about unimportant tags."""
     with _metadata_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
@@ -68,100 +68,100 @@ def _quiet() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Header:
-    """A picture whose header has been read and whose pixels have not."""
+    """A picture whose header is read, but not its pixels."""
 
     image: Image.Image
     width: int
-    """The largest width, in pixels, that must be held to decode it."""
+    """The largest width, in pixels, that is held in memory to decode it."""
     height: int
     bytes_per_pixel: int
-    """Peak of memory while it is decoded."""
+    """Peak of memory while it is decoded, in bytes."""
 
 
 def read_header(name: str, data: bytes) -> Header:
-    """Tell the format and read the header of a picture; the pixels are left alone.
+    """Detect the format and read the header of a picture, without its pixels.
 
     Args:
-        name: the photo's name, for the sentence of a refusal.
+        name: the photo's name, for the error message.
         data: the file's bytes.
 
     Raises:
-        PhotoFormatError: the bytes are not a picture of an accepted format, or are damaged.
+        PhotoFormatError: the bytes are damaged, or are not a picture of an accepted format.
 
     """
     format_name = _format_of(data)
     decoder = _decoder(name, format_name, len(data))
-    # Counting the marker's two bytes is six times faster than reading the segments, and never gives too few.
+    # Counting the two bytes of the marker is six times faster than reading the segments, and never gives too few.
     if format_name == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS and _scans(data) > MAX_JPEG_SCANS:
         raise PhotoFormatError(
-            f"{name}: this JPEG has more than {MAX_JPEG_SCANS} scans, which no camera writes; save it again as JPEG."
+            f"{name}: this JPEG has more than {MAX_JPEG_SCANS} scans, which no camera writes. Save it again as JPEG."
         )
     try:
-        with _quiet():
+        with _without_warnings():
             header = header_of(decoder(io.BytesIO(data)))
     except Image.DecompressionBombError as error:
         raise PhotoTooLargeError(
-            f"{name}: this {format_name} file declares more pixels than any photo has; make the photo smaller."
+            f"{name}: this {format_name} file declares more pixels than any photo has. Make the photo smaller."
         ) from error
     except PhotoFormatError as error:
         raise PhotoFormatError(f"{name}: {error}") from error
-    except Exception as error:  # a decoder may stumble over foreign bytes in any way
+    except Exception as error:  # decoders raise many kinds of errors for damaged bytes
         raise _damaged(name, format_name) from error
     if isinstance(header.image, BmpImageFile) and header.image.tile[0][0] == "bmp_rle":
-        # Pillow decodes these in Python, run by run: a file of 3 MB holds Python's lock for half a second.
-        raise PhotoFormatError(f"{name}: run-length coded BMP is not accepted; save the photo as JPEG or PNG.")
+        # Pillow decodes these in Python, run by run. A file of 3 MB holds Python's lock for half a second.
+        raise PhotoFormatError(f"{name}: run-length coded BMP is not accepted. Save the photo as JPEG or PNG.")
     return header
 
 
 def header_of(image: Image.Image) -> Header:
-    """What it takes to decode a picture that Pillow has opened."""
+    """Return the costs of decoding a picture that Pillow has opened."""
     width, height = image.size
     bytes_per_pixel = _BYTES_PER_PIXEL_OF.get(image.format or "", _BYTES_PER_PIXEL)
     if isinstance(image, TiffImageFile):
-        # A tile is decoded whole, and may be larger than the picture.
-        tile_width, tile_height = (_whole(image.tag_v2.get(tag)) for tag in (322, 323))
+        # A tile is decoded as a whole, and may be larger than the picture.
+        tile_width, tile_height = (_integer(image.tag_v2.get(tag)) for tag in (322, 323))
         width, height = max(width, tile_width), max(height, tile_height)
     if image.info.get("progressive"):
         bytes_per_pixel = _BYTES_PER_PIXEL_PROGRESSIVE
     return Header(image, width, height, bytes_per_pixel)
 
 
-def _whole(value: object) -> int:
-    """The value of a tag; a file may give it any type."""
+def _integer(value: object) -> int:
+    """Return the value of a tag. A file may give it any type."""
     return value if isinstance(value, int) else 0
 
 
 def upright_rgb(name: str, header: Header) -> RGBImage:
-    """Decode a picture, once.
+    """Decode a picture. Call it once.
 
     Returns:
-        The upright pixels, shape (height, width, 3), uint8, C-contiguous. Transparent parts show mid-grey, values of
-        more than 8 bits are scaled to 8, and of colour profiles the tone curve is applied; of an animation it is the
-        first frame, and of several pages the first.
+        The upright pixels, shape (height, width, 3), uint8, C-contiguous. Transparent parts are mid-grey. Values of
+        more than 8 bits are scaled to 8. The tone curve of a colour profile is applied. An animation or a file of
+        several pages gives its first picture.
 
     Raises:
-        PhotoFormatError: the file is damaged, or its samples have no known range.
+        PhotoFormatError: the file is damaged, or the range of its samples is unknown.
 
     """
     image = header.image
     try:
         if isinstance(image, TiffImageFile) and not isinstance(image, Tiff):
-            refuse_unsafe(image.tag_v2)  # Pillow has opened it elsewhere
+            refuse_unsafe(image.tag_v2)  # the caller's own Pillow image did not pass the check of `_Tiff`
         image.load()
-        with _quiet():
-            # After loading: Pillow turns a TIFF itself, and looks for a PNG's EXIF behind the pixels.
+        with _without_warnings():
+            # After loading, because Pillow turns a TIFF itself and reads a PNG's EXIF behind the pixels.
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         pixels = _rgb(image)
     except PhotoFormatError as error:
         raise PhotoFormatError(f"{name}: {error}") from error
-    except Exception as error:  # as above
+    except Exception as error:  # decoders raise many kinds of errors for damaged bytes
         raise _damaged(name, image.format or "image") from error
     return np.ascontiguousarray(_TURNS.get(orientation, _TURNS[1])(pixels))
 
 
 def _damaged(name: str, format_name: str) -> PhotoFormatError:
     return PhotoFormatError(
-        f"{name}: this {format_name} file is damaged or incomplete and cannot be decoded; take the original again."
+        f"{name}: this {format_name} file is damaged or incomplete and cannot be decoded. Use the original file."
     )
 
 
@@ -205,19 +205,21 @@ def _decoder(name: str, format_name: str, size: int) -> Callable[[io.BytesIO], I
             from pillow_heif import HeifImageFile
         except ImportError as error:
             raise PhotoFormatError(
-                f"{name}: HEIC needs the package pillow-heif; run {how_to_install('heif')}, or save the photo as JPEG."
+                f"{name}: HEIC needs the package pillow-heif. Run {how_to_install('heif')}, or save the photo as JPEG."
             ) from error
         return HeifImageFile  # type: ignore[no-any-return]
     if format_name == "AVIF":
-        # A file of 2 kB that said 64x64 pixels was decoded at 11,000x11,000 and then made small: no limit would hold.
-        raise PhotoFormatError(f"{name}: AVIF is not accepted; save the photo as JPEG or PNG.")
+        # A file of 2 kB that declared 64x64 pixels was decoded at 11,000x11,000 and then reduced, past every limit.
+        raise PhotoFormatError(f"{name}: AVIF is not accepted. Save the photo as JPEG or PNG.")
     if size == 0:
-        raise PhotoFormatError(f"{name}: the file is empty (0 bytes); take the original file again.")
-    raise PhotoFormatError(f"{name}: these {size:,} bytes are not a photo that can be decoded; give a {ACCEPTED} file.")
+        raise PhotoFormatError(f"{name}: the file is empty (0 bytes). Use the original file.")
+    raise PhotoFormatError(
+        f"{name}: these {size:,} bytes are not a photo that can be decoded. Give a {ACCEPTED_FORMATS} file."
+    )
 
 
 def _scans(data: bytes) -> int:
-    """How many scans a JPEG has, up to the first that is too many (ITU-T T.81, annex B)."""
+    """Count the scans of a JPEG, up to the first that is too many (ITU-T T.81, annex B)."""
     count, at = 0, 2
     while count <= MAX_JPEG_SCANS and (marker := _MARKER.search(data, at)):
         kind, at = marker[1], marker.end()
@@ -230,7 +232,7 @@ def _scans(data: bytes) -> int:
 
 
 _MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")
-"""Start of a segment with a length; within entropy-coded data, 0xff is followed by zero or a restart marker."""
+"""The start of a segment with a length. In entropy-coded data, 0xff is followed by zero or a restart marker."""
 
 _TURNS: dict[int, Callable[[RGBImage], RGBImage]] = {
     1: lambda pixels: pixels,
@@ -242,14 +244,14 @@ _TURNS: dict[int, Callable[[RGBImage], RGBImage]] = {
     7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
     8: lambda pixels: np.rot90(pixels),
 }
-"""From the rows and columns of the file to the upright picture, for each value of EXIF's Orientation."""
+"""The turn from the file's rows and columns to the upright picture, for each value of EXIF's Orientation."""
 
 
 def _rgb(image: Image.Image) -> RGBImage:
-    """Convert strip by strip, so that no second picture of the whole size is needed in between."""
+    """Convert strip by strip, so that no second picture of the full size is needed."""
     width, height = image.size
     samples = _samples_of(image)
-    curves = tone_curves(image.info) if image.mode in _WITH_TONES else None
+    curves = tone_curves(image.info) if image.mode in _MODES_WITH_TONE_CURVES else None
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
@@ -262,33 +264,48 @@ def _rgb(image: Image.Image) -> RGBImage:
     return pixels
 
 
-_WITH_TONES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "I", "I;16", "I;16L", "I;16B"}
-"""Modes of which a profile's curves, or a gamma, are those of red, green and blue as they are decoded."""
+_MODES_WITH_TONE_CURVES = {
+    "1",
+    "L",
+    "LA",
+    "La",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBa",
+    "RGBX",
+    "I",
+    "I;16",
+    "I;16L",
+    "I;16B",
+}
+"""Modes whose values after decoding are red, green and blue, so that a profile's curves or a gamma apply to them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Samples:
-    """What the grey values of more than 8 bits mean."""
+    """The meaning of grey values of more than 8 bits."""
 
     bits: int
-    """Of the largest value."""
+    """The largest value."""
     white_is_zero: bool
 
 
 def _samples_of(image: Image.Image) -> _Samples:
-    """What the file says of them, and Pillow's picture does not.
+    """Read what Pillow's picture does not tell about its samples.
 
     Raises:
-        PhotoFormatError: nothing tells what they mean.
+        PhotoFormatError: the file does not tell what the samples mean.
 
     """
     if image.mode == "CMYK" and isinstance(image, JpegImageFile) and "adobe" not in image.info:
         raise PhotoFormatError(
-            "this CMYK JPEG lacks Adobe's marker, which says whether 0 is no ink or all of it; save the photo as RGB."
+            "this CMYK JPEG lacks Adobe's marker, which tells whether 0 is no ink or full ink. Save the photo as RGB."
         )
-    # Pillow scales a PGM of more than 8 bits to 16. Any other picture of 32 bits may be of any range.
+    # Pillow scales a PGM of more than 8 bits to 16. Any other picture of 32 bits can have any range.
     if image.mode == "I" and image.format != "PPM":
-        raise PhotoFormatError("samples of more than 16 bits have no known range; save the photo with 8 or 16 bits.")
+        raise PhotoFormatError("samples of more than 16 bits have no known range. Save the photo with 8 or 16 bits.")
     if not isinstance(image, TiffImageFile):
         return _Samples(16, white_is_zero=False)
     palette = palette_of_bytes(image)
@@ -302,29 +319,31 @@ def _rgb_strip(strip: Image.Image, samples: _Samples) -> NDArray[np.uint8]:
     if strip.mode.startswith("I"):
         return _eight_bits(strip, samples)[:, :, None]
     if strip.mode == "F":
-        raise PhotoFormatError("floating-point samples have no known range; save the photo with 8 or 16 bits.")
+        raise PhotoFormatError("floating-point samples have no known range. Save the photo with 8 or 16 bits.")
     if strip.mode == "LAB":
         return np.asarray(ImageCms.applyTransform(strip, _lab_to_srgb()))
-    strip = strip.convert(_UNMULTIPLIED.get(strip.mode, strip.mode))
+    strip = strip.convert(_ALPHA_MODES.get(strip.mode, strip.mode))
     if strip.has_transparency_data:
-        background = Image.new("RGBA", strip.size, BACKGROUND)
+        background = Image.new("RGBA", strip.size, BACKGROUND_COLOUR)
         background.alpha_composite(strip.convert("RGBA"))
         strip = background
     return np.asarray(strip.convert("RGB"))
 
 
-_UNMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
-"""Pillow converts these only to that."""
+_ALPHA_MODES = {"La": "LA", "RGBa": "RGBA"}
+"""The only mode to which Pillow converts each of these."""
 
 
 def _eight_bits(strip: Image.Image, samples: _Samples) -> NDArray[np.uint8]:
-    """Grey values of 12 or 16 bits, which Pillow holds in its modes I;16 and I."""
+    """Return grey values of 12 or 16 bits, which Pillow keeps in its modes I;16 and I."""
     values = np.asarray(strip)
     grey = (values >> (samples.bits - 8)).astype(np.uint8)
     if samples.white_is_zero:
         grey = ~grey
     transparent = strip.info.get("transparency")
-    return np.where(values == transparent, np.uint8(BACKGROUND[0]), grey) if isinstance(transparent, int) else grey
+    return (
+        np.where(values == transparent, np.uint8(BACKGROUND_COLOUR[0]), grey) if isinstance(transparent, int) else grey
+    )
 
 
 def _lab_to_srgb() -> ImageCms.ImageCmsTransform:

@@ -1,7 +1,7 @@
-"""Tone curves that a file gives for its samples, where they are not those of sRGB.
+"""The tone curves that a file gives for its samples, if they differ from sRGB's.
 
-A picture in linear light that is shown as sRGB has half of its brightness. So the curve of a file is applied, and only
-that: a profile's primaries change an embedding by next to nothing, and no colour engine sees a stranger's profile.
+A picture in linear light that is shown as sRGB has half of its brightness. So the curve of the file is applied. The
+rest of a profile is not: primaries change an embedding very little, and no colour engine reads an untrusted profile.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from pgface.errors import PhotoFormatError
 
-_NEARLY_SRGB: Final = 12
-"""Of 255: Adobe RGB's curve is so near to sRGB's, and Display P3's is the same."""
+_LARGEST_IGNORED_DIFFERENCE: Final = 12
+"""On a scale of 255. Adobe RGB's curve is this close to sRGB's, and Display P3's is the same."""
 _GAMMAS: Final = (0.2, 2.5)
-"""What PNG's gAMA is: 1 for linear light, 0.45 for most screens, 0.55 for old ones of Apple."""
+"""The range of PNG's gAMA: 1 for linear light, 0.45 for most screens, 0.55 for old ones of Apple."""
 _MOST_POINTS: Final = 65_536
 
 Curve = NDArray[np.float64]
@@ -26,16 +26,16 @@ Curve = NDArray[np.float64]
 
 
 def tone_curves(info: Mapping[Any, Any]) -> NDArray[np.uint8] | None:
-    """What each value of 8 bits is in sRGB, shape (3, 256), uint8: red, green, blue; None where that is nearly itself.
+    """Return the sRGB value of each 8-bit value, shape (3, 256), uint8: red, green, blue. None if they hardly differ.
 
-    An ICC profile goes before PNG's sRGB, and that before gAMA. Source: PNG 3 (W3C, 2025), 11.3.2; ICC.1:2022, 10.6 and
-    10.18.
+    An ICC profile has priority over PNG's sRGB, and that over gAMA. Source: PNG 3 (W3C, 2025), 11.3.2. ICC.1:2022, 10.6
+    and 10.18.
 
     Args:
-        info: of a Pillow image.
+        info: the `info` of a Pillow image.
 
     Raises:
-        PhotoFormatError: the gamma is none that a picture has.
+        PhotoFormatError: no picture has this gamma.
 
     """
     profile, gamma = info.get("icc_profile"), info.get("gamma")
@@ -43,7 +43,7 @@ def tone_curves(info: Mapping[Any, Any]) -> NDArray[np.uint8] | None:
         lights = _profile_curves(profile)
     elif gamma is not None and "srgb" not in info:
         if not _GAMMAS[0] <= gamma <= _GAMMAS[1]:
-            raise PhotoFormatError(f"its gamma is {gamma:g}, which no picture has; save the photo again as JPEG.")
+            raise PhotoFormatError(f"its gamma is {gamma:g}, which no picture has. Save the photo again as JPEG.")
         lights = [_levels() ** (1 / gamma)] * 3
         if abs(1 / gamma - 2.2) < 0.1:
             return None
@@ -53,7 +53,7 @@ def tone_curves(info: Mapping[Any, Any]) -> NDArray[np.uint8] | None:
         return None
     curves = np.round(255 * np.stack([_as_srgb(light) for light in lights])).astype(np.uint8)
     apart = np.abs(curves.astype(int) - np.arange(256))
-    return curves if apart.max() > _NEARLY_SRGB else None
+    return curves if apart.max() > _LARGEST_IGNORED_DIFFERENCE else None
 
 
 def _levels() -> Curve:
@@ -61,17 +61,17 @@ def _levels() -> Curve:
 
 
 def _as_srgb(light: Curve) -> Curve:
-    """IEC 61966-2-1: the sRGB value, 0 to 1, of light."""
+    """Convert light, 0 to 1, to the sRGB value, 0 to 1 (IEC 61966-2-1)."""
     light = np.clip(np.nan_to_num(light), 0, 1)
     return np.asarray(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
 
 
 def _profile_curves(profile: bytes) -> list[Curve] | None:
-    """The three curves of a profile for RGB, or thrice that of one for grey; None for others, and damaged ones."""
+    """Return the three curves of an RGB profile, or three times that of a grey one. None for other or damaged ones."""
     try:
         tags = _tags(profile)
         names = {b"RGB ": ("rTRC", "gTRC", "bTRC"), b"GRAY": ("kTRC",) * 3}.get(profile[16:20], ())
-        if b"A2B0" in tags or not names:  # tables, which these curves would not be the whole of
+        if b"A2B0" in tags or not names:  # with tables, these curves would be only a part of the conversion
             return None
         return [_curve(tags[name.encode()]) for name in names]
     except (KeyError, struct.error, ValueError, IndexError, OverflowError):
@@ -104,7 +104,7 @@ def _curve(data: bytes) -> Curve:
     g, a, b, c, d, e, f = numbers + [0.0] * (7 - count)
     if kind == 0:
         a = 1.0
-    if kind in (1, 2):  # c is an offset there, and the straight part is flat
+    if kind in (1, 2):  # c is an offset there, and the linear part is flat
         e, f, c, d = c, c, 0.0, -b / a
     x = _levels()
     return np.asarray(np.where(x >= d, np.maximum(a * x + b, 0) ** g + e, c * x + f))

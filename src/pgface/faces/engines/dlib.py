@@ -1,7 +1,7 @@
-"""dlib as an engine: its weights come in a Python package and may be used commercially.
+"""The dlib engine. Its weights come in a Python package, and you may use them commercially.
 
-Faces are found by dlib's HOG detector (Dalal & Triggs 2005; King 2015) and described by its 5-point landmarks and its
-ResNet of 128-D descriptors (King 2017), which `pgface.faces.engines.dlib_lift` lifts to 512-D.
+dlib's HOG detector finds faces (Dalal & Triggs 2005; King 2015). Its 5-point landmarks and its ResNet of 128-D
+descriptors (King 2017) describe them. `pgface.faces.engines.dlib_lift` lifts the descriptors to 512-D.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ LANDMARK_FILE = "shape_predictor_5_face_landmarks.dat"
 DESCRIPTOR_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 
 SEARCH_SIZE = 1024
-"""Longer side of the picture that the detector sees at most, in pixels: a search takes some 0.15 s then. It finds
-faces from 70 pixels on, which is 7 % of that."""
-ENLARGEMENT = 2.0
-"""How much a small picture is enlarged for the detector at most."""
+"""Largest longer side of the picture for the detector, in pixels. A search then takes about 0.15 s. It finds faces of
+70 pixels or more, which is 7 % of this side."""
+MOST_ENLARGEMENT = 2.0
+"""Largest factor by which a small picture is enlarged for the detector."""
 WEAK_SCORE = 0.2
-"""Faces below it count only where there is no better one: dlib's own threshold is 0, and beside true faces there were
-false alarms of up to 0.15, but tight close-ups have such scores too."""
+"""Faces with a lower score count only if there is no better one. dlib's own threshold is 0. Beside true faces, false
+detections had scores of up to 0.15, but tight close-ups have such scores too."""
 SURE_SCORE = 0.4
-"""Above it are no false alarms of pictures that stand on their head (0.38 at most of 200)."""
+"""Pictures that are upside down have no false detections with a higher score (0.38 at most in 200)."""
 
 _LEFT_EYE, _RIGHT_EYE, _NOSE = [2, 3], [0, 1], 4
-"""Which of dlib's five points are the corners of the eyes, left and right in the picture, and the nose's base."""
+"""The numbers of dlib's five points: the corners of the left and the right eye in the picture, and the nose's base."""
 
 
 class DlibEngine:
-    """dlib's detector, landmarks and descriptors. Safe to call from many threads.
+    """dlib's detector, landmarks and descriptors. You can use it from many threads.
 
-    dlib holds Python's lock while it works, so threads take turns: bulk work needs processes.
+    dlib holds Python's lock while it works, so threads take turns. Bulk work needs processes.
     """
 
     def __init__(self) -> None:
-        """Read the weights.
+        """Load the weights.
 
         Raises:
             ModelNotInstalledError: the packages `dlib-bin` and `face-recognition-models` are not installed.
@@ -71,18 +71,18 @@ class DlibEngine:
             self._describe = dlib.face_recognition_model_v1(str(folder / DESCRIPTOR_FILE))
         except RuntimeError as error:
             raise WeightsMismatchError(
-                "A file of the package face-recognition-models is missing or damaged; run "
+                "A file of the package face-recognition-models is missing or damaged. Run "
                 "`pip install --force-reinstall --no-deps face-recognition-models`."
             ) from error
         with resources.as_file(LIFT_FILE) as lift_file:
             digests = [file_sha256(file) for file in (folder / LANDMARK_FILE, folder / DESCRIPTOR_FILE, lift_file)]
         self._identity = ModelIdentity("dlib", EMBEDDING_DIMENSION, 0, weights_sha256(digests))
-        # dlib's objects keep state while they work, and nothing promises that Python's lock will always be held.
+        # dlib's objects keep state while they work, and Python's lock need not always be held in the future.
         self._lock = Lock()
 
     @property
     def identity(self) -> ModelIdentity:
-        """The model, as the gallery records it; the lift counts as weights."""
+        """The model, as the gallery records it. The lift counts as weights."""
         return self._identity
 
     @property
@@ -92,20 +92,20 @@ class DlibEngine:
 
     @property
     def measures_pitch(self) -> bool:
-        """Its landmarks have no mouth corners."""
+        """False, because its landmarks have no mouth corners."""
         return False
 
     @property
     def releases_gil(self) -> bool:
-        """Threads do not run in parallel."""
+        """False, because threads do not run in parallel."""
         return False
 
     def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
-        """Find the faces of an upright picture and embed those chosen, the largest box first.
+        """Find the faces of an upright picture and embed the chosen ones, the largest box first.
 
         Args:
             image: shape (height, width, 3), uint8, RGB.
-            choose: sees every face found and returns those to embed; may raise to refuse the photo.
+            choose: gets all faces found, and returns those to embed. It may raise an error to refuse the photo.
 
         """
         image = np.ascontiguousarray(image)
@@ -120,10 +120,10 @@ class DlibEngine:
             return [self._embed(image, detection, points[detection.box]) for detection in chosen]
 
     def _find(self, image: RGBImage) -> list[RawDetection]:
-        """Detect faces; the landmarks are dlib's own five points."""
+        """Detect faces. The landmarks are dlib's own five points."""
         check_work()
         height, width = image.shape[:2]
-        scale = min(ENLARGEMENT, SEARCH_SIZE / max(height, width))
+        scale = min(MOST_ENLARGEMENT, SEARCH_SIZE / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         searched = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
         with self._lock:
@@ -142,10 +142,10 @@ class DlibEngine:
         return RawDetection(Box(left, top, right - left, bottom - top), points, float(score))
 
     def _embed(self, image: RGBImage, detection: Detection, points: NDArray[np.float32]) -> Face:
-        """Describe a face by dlib's own alignment, which turns it upright by its points."""
+        """Describe a face with dlib's own alignment, which turns it upright by its points."""
         check_work()
         parts = [self._dlib.point(x, y) for x, y in np.rint(points).astype(int).tolist()]
-        # The rectangle is not looked at where there are five points.
+        # dlib ignores the rectangle if there are five points.
         shape = self._dlib.full_object_detection(self._dlib.rectangle(), parts)
         with self._lock:
             descriptor = self._describe.compute_face_descriptor(image, shape)
@@ -157,8 +157,8 @@ _loading = Lock()
 
 
 @call_after_fork
-def _forget_engine() -> None:
-    """Another thread of the parent may hold its lock for ever."""
+def _drop_engine() -> None:
+    """Make a new lock, because a thread that exists only in the parent may hold the copied one."""
     global _loading
     if _load_once.cache_info().currsize:
         leave_to_parent(_load_once())
@@ -167,7 +167,7 @@ def _forget_engine() -> None:
 
 
 def load_dlib_engine() -> DlibEngine:
-    """Give the engine of this process; the weights are read once.
+    """Return the engine of this process. The weights are loaded once.
 
     Raises:
         ModelNotInstalledError: the packages `dlib-bin` and `face-recognition-models` are not installed.
@@ -184,7 +184,7 @@ def _load_once() -> DlibEngine:
 
 
 def _engine_landmarks(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The centres of the eyes and the nose in the order of `pgface.faces.engine`; dlib's points have no mouth."""
+    """Return eyes and nose in the order of `pgface.faces.engine`. dlib's points have no mouth."""
     mouth = np.full(2, np.nan, dtype=np.float32)
     eyes = points[_LEFT_EYE].mean(axis=0), points[_RIGHT_EYE].mean(axis=0)
     return np.stack([*eyes, points[_NOSE], mouth, mouth])
@@ -200,7 +200,7 @@ def _import_dlib() -> ModuleType:
 
 
 def _weights_folder() -> Path:
-    # Found without importing it: the package imports setuptools' pkg_resources, which may not be there.
+    # Found without an import, because the package imports pkg_resources of setuptools, which may be missing.
     package = importlib.util.find_spec("face_recognition_models")
     if package is None or package.origin is None:
         raise _not_installed()
@@ -208,4 +208,4 @@ def _weights_folder() -> Path:
 
 
 def _not_installed() -> ModelNotInstalledError:
-    return ModelNotInstalledError(f"The dlib engine is not installed; run {how_to_install('dlib')}.")
+    return ModelNotInstalledError(f"The dlib engine is not installed. Run {how_to_install('dlib')}.")

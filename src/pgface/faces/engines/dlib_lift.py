@@ -1,8 +1,8 @@
-"""dlib's 128-D descriptors as 512-D unit vectors whose cosine means what dlib's distance meant.
+"""dlib's 128-D descriptors as 512-D unit vectors, whose cosine has the meaning of dlib's distance.
 
-dlib compares descriptors by Euclidean distance d, and 0.6 is its own threshold; their cosine tells nothing, because all
-of them point much the same way. The Gaussian kernel k(d) = exp(-γ d²) turns the distance into a similarity between 0
-and 1, and fixed random Fourier features make vectors whose dot product approximates it:
+dlib compares descriptors by Euclidean distance d, with 0.6 as its threshold. Their cosine is useless, because all of
+them point in similar directions. The Gaussian kernel k(d) = exp(-γ d²) turns the distance into a similarity between 0
+and 1. Fixed random Fourier features make vectors whose dot product approximates it:
 
     z(x) = [cos(W x), sin(W x)] / √256,    z(x)·z(y) = mean(cos(W (x - y))) ≈ exp(-γ |x - y|²)
 
@@ -10,8 +10,8 @@ and 1, and fixed random Fourier features make vectors whose dot product approxim
 of 128, with the norms that independent Gaussian rows would have, which lowers the error of the approximation (Yu et al.
 2016, «Orthogonal Random Features»). γ = -ln(0.7) / 0.36 sends dlib's threshold, distance 0.6, to similarity 0.7.
 
-W is a file, made once by `make_frequencies`: random streams and the signs of a QR decomposition differ between versions
-of the libraries, and embeddings made with another W could not be compared.
+W is a file that `make_frequencies` made once. Random streams and the signs of a QR decomposition differ between
+versions of the libraries, and embeddings made with another W would not be comparable.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ def lift(descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def kernel(distance: float) -> float:
-    """The similarity that a Euclidean distance between descriptors stands for: exp(-γ d²)."""
+    """Return the similarity that a Euclidean distance between descriptors stands for: exp(-γ d²)."""
     return math.exp(-GAMMA * distance**2)
 
 
 def make_frequencies(seed: int) -> NDArray[np.float32]:
-    """Make a matrix W, shape (256, 128), float32. The one in use was made with seed 2007 by NumPy 2.4."""
+    """Make a matrix W, shape (256, 128), float32. NumPy 2.4 made the one in use, with seed 2007."""
     generator = np.random.default_rng(seed)
     blocks = []
     for _ in range(FREQUENCIES // DESCRIPTOR_DIMENSION):
         gaussian = generator.standard_normal((DESCRIPTOR_DIMENSION, DESCRIPTOR_DIMENSION))
         orthogonal, triangular = np.linalg.qr(gaussian)
-        # With these signs the orthogonal matrix is uniformly distributed (Mezzadri 2007).
+        # These signs make the orthogonal matrix uniformly distributed (Mezzadri 2007).
         orthogonal *= np.sign(np.diag(triangular))
         norms = np.linalg.norm(generator.standard_normal((DESCRIPTOR_DIMENSION, DESCRIPTOR_DIMENSION)), axis=1)
         blocks.append(norms[:, np.newaxis] * orthogonal)

@@ -1,4 +1,4 @@
-"""InsightFace's packs: SCRFD finds the faces, ArcFace (Deng et al. 2019) describes them."""
+"""InsightFace's packs: SCRFD finds the faces, and ArcFace (Deng et al. 2019) describes them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from pgface.system.forks import call_after_fork, leave_to_parent
 from pgface.system.timing import stage
 from pgface.vectors import EMBEDDING_DIMENSION
 
-WARP_LIMIT = 32_000
-"""OpenCV's warps refuse a picture whose side exceeds 2^15 - 1."""
+LARGEST_WARP_SIDE = 32_000
+"""OpenCV's warps refuse a picture with a side of more than 2^15 - 1 pixels."""
 
 
 class InsightFaceEngine:
-    """A detection and a recognition model of one pack, at one detector size. Safe to call from many threads."""
+    """The detection and the recognition model of a pack, at one detector size. You can use it from many threads."""
 
     releases_gil = True
     measures_pitch = True
@@ -47,18 +47,18 @@ class InsightFaceEngine:
 
     @property
     def execution_provider(self) -> str:
-        """Where ONNX Runtime runs, by its own name."""
+        """Where ONNX Runtime runs, by its own name for it."""
         return self._execution_provider
 
     def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
-        """Find the faces of an upright picture and embed those chosen, the largest box first.
+        """Find the faces of an upright picture and embed the chosen ones, the largest box first.
 
         Args:
             image: shape (height, width, 3), uint8, RGB.
-            choose: sees every face found and returns those to embed; may raise to refuse the photo.
+            choose: gets all faces found, and returns those to embed. It may raise an error to refuse the photo.
 
         Raises:
-            ModelError: the model gave something that is not an embedding.
+            ModelError: the output of the model is not an embedding.
 
         """
         with stage("detect"):
@@ -83,18 +83,18 @@ def _arcface_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int) ->
     import cv2
     from insightface.utils.face_align import arcface_dst
 
-    if max(image.shape[:2]) > WARP_LIMIT:
+    if max(image.shape[:2]) > LARGEST_WARP_SIDE:
         image, landmarks = _around(image, landmarks)
-    # Models of 112 pixels and its multiples use the template as it is, those of 128 centre it.
+    # Models of 112 pixels and its multiples use the template as it is. Those of 128 centre it.
     template = arcface_dst * (size / 112) if size % 112 == 0 else (arcface_dst + np.array([8, 0])) * (size / 128)
     matrix = _similarity(landmarks, template)
     return np.asarray(cv2.warpAffine(image, matrix, (size, size), borderValue=0.0), dtype=np.uint8)
 
 
 def _similarity(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The 2x3 matrix of turn, scale and shift that brings `source` to `target` with the least squared error.
+    """Return the 2x3 matrix of rotation, scale and shift from `source` to `target` with the least squared error.
 
-    With points as complex numbers the transform is z -> az + b, and this is linear regression; it equals the method of
+    With points as complex numbers, the transform is z -> az + b, and this is linear regression. It equals the method of
     Umeyama (1991) in the plane.
     """
     z, w = (points.astype(np.float64) @ (1, 1j) for points in (source, target))
@@ -105,7 +105,7 @@ def _similarity(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDA
 
 
 def _around(image: RGBImage, landmarks: NDArray[np.float32]) -> tuple[RGBImage, NDArray[np.float32]]:
-    """The part of a very long picture that holds a face, and the landmarks in it."""
+    """Return the part of a very long picture that holds a face, and the landmarks in it."""
     reach = int(4 * np.ptp(landmarks, axis=0).max()) + 1
     low = np.maximum(landmarks.min(axis=0).astype(int) - reach, 0)
     high = landmarks.max(axis=0).astype(int) + reach
@@ -114,35 +114,36 @@ def _around(image: RGBImage, landmarks: NDArray[np.float32]) -> tuple[RGBImage, 
 
 
 _engines: dict[tuple[str, str, bytes, int, str], InsightFaceEngine] = {}
-"""By the pack's name, the SHA-256 of its weights, its manifest, the detector's size and the execution provider."""
+"""The engines by the pack's name, the SHA-256 of its weights, its manifest, the detector's size and the provider."""
 _contents: dict[tuple[Path, int, str], tuple[str, str, bytes, int, str]] = {}
-"""Which of them the pack in a folder is."""
+"""The key in `_engines` of the pack in a folder."""
 _loading = threading.Lock()
 
 
 @call_after_fork
-def _forget_engines() -> None:
-    """ONNX Runtime's sessions belong to the process that made them."""
+def _drop_engines() -> None:
+    """Drop the engines, because ONNX Runtime's sessions belong to the process that made them."""
     global _engines, _contents, _loading
     leave_to_parent(_engines)
     _engines, _contents, _loading = {}, {}, threading.Lock()
 
 
 def load_insightface_engine(folder: Path, *, detector_size: int, execution_provider: str) -> InsightFaceEngine:
-    """Load a pack, once in a process for each detector size and execution provider, wherever there are copies of it.
+    """Load a pack once in a process for each detector size and execution provider, even if there are copies of it.
 
-    Only its detection and its recognition model are loaded. The engine's name is the folder's. Nothing is downloaded.
+    Only its detection and its recognition model are loaded. The engine has the name of the folder. It downloads
+    nothing.
 
     Args:
-        folder: holds the pack's ONNX files.
-        detector_size: side of the detector's square input, in pixels; a multiple of 32. A detector that was made for
-            one size keeps that, and the identity says so.
-        execution_provider: as `pgface.faces.engines.onnx.execution_providers` takes it.
+        folder: the folder that holds the pack's ONNX files.
+        detector_size: side of the detector's square input, in pixels, a multiple of 32. A detector that was made for
+            one size keeps it, and the identity says so.
+        execution_provider: the argument of `pgface.faces.engines.onnx.execution_providers`.
 
     Raises:
         ModelNotInstalledError: insightface or ONNX Runtime is missing, or there is no such folder.
         WeightsMismatchError: a file is damaged.
-        ModelError: the pack cannot be used, or the execution provider is not there.
+        ModelError: the pack cannot be used, or the execution provider is missing.
 
     """
     folder = folder.expanduser().resolve()
@@ -164,11 +165,11 @@ def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> 
     model = pack.load("detection", providers=providers, sess_options=throughput_options())
     recogniser = pack.load("recognition", providers=providers, sess_options=throughput_options())
     if not model.use_kps:
-        raise ModelError(f"{pack.detection.name} finds boxes without landmarks; give a detector that has them (kps).")
+        raise ModelError(f"{pack.detection.name} finds boxes without landmarks. Use a detector that has them (kps).")
     side = recogniser.input_size[0]
     dimension = recogniser.get_feat(np.zeros((side, side, 3), np.uint8)).shape[-1]
     if dimension != EMBEDDING_DIMENSION:
-        raise ModelError(f"{pack.recognition.name} gives {dimension} numbers a face; pgface stores 512-D embeddings.")
+        raise ModelError(f"{pack.recognition.name} gives {dimension} numbers a face. pgface stores 512-D embeddings.")
     provider = provider_in_use((model.session, recogniser.session), providers[0])
     detector = Detector(model, detector_size)
     identity = ModelIdentity(pack.folder.name, dimension, detector.size, digest)

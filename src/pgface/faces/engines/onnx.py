@@ -1,4 +1,4 @@
-"""ONNX Runtime: where it runs, and how its sessions are set for many photos at once."""
+"""ONNX Runtime: where it runs, and the session options for many photos at once."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ _PACKAGES = {
     "MIGraphX": "onnxruntime-migraphx",
     "QNN": "onnxruntime-qnn",
 }
-"""The builds of ONNX Runtime that bring each provider; only one of them may be installed at a time."""
+"""The builds of ONNX Runtime that contain each provider. Only one of them can be installed at a time."""
 
 
 def import_onnxruntime() -> Any:
-    """Import ONNX Runtime, with its telemetry off: since 1.29 its Linux builds send events unless told not to.
+    """Import ONNX Runtime without telemetry. Since 1.29, its Linux builds send events by default.
 
     Raises:
-        ModelNotInstalledError: it is not installed, or cannot be loaded.
+        ModelNotInstalledError: ONNX Runtime is not installed, or cannot be loaded.
 
     """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when it is first imported
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, at the first import
     try:
         import onnxruntime
     except ImportError as error:
         raise ModelNotInstalledError(
-            f"ONNX Runtime cannot be imported; install it with {how_to_install('insightface')}."
+            f"ONNX Runtime cannot be imported. Install it with {how_to_install('insightface')}."
         ) from error
-    onnxruntime.disable_telemetry_events()  # where another library imported it before
+    onnxruntime.disable_telemetry_events()  # in case another library imported it before
     return onnxruntime
 
 
 def throughput_options() -> Any:
-    """Session options for as many concurrent calls as there are cores, each on one thread that never spins.
+    """Return session options for as many concurrent calls as there are cores, each on one thread that never spins.
 
     Measured on two cores with det_500m and w600k_mbf: 68-72 images/s, where the defaults reach 42-45.
     """
@@ -50,64 +50,64 @@ def throughput_options() -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Errors come as exceptions; the warnings on stderr are about the packs' static output shapes, which hold.
+    # Errors come as exceptions. The warnings on stderr are about the packs' static output shapes, which are right.
     options.log_severity_level = 3
     return options
 
 
-def execution_providers(asked: str) -> list[str]:
-    """ONNX Runtime's names of the provider asked for and of the CPU, which does what the provider cannot.
+def execution_providers(requested: str) -> list[str]:
+    """Return ONNX Runtime's names of the requested provider and of the CPU, which runs what the provider cannot.
 
     Args:
-        asked: a provider's name, with or without `ExecutionProvider`, in any case: `CPU`, `cuda`, `OpenVINO`.
+        requested: the name of a provider, with or without `ExecutionProvider`, in any case: `CPU`, `cuda`, `OpenVINO`.
 
     Raises:
         ModelError: there is no such provider, or the installed ONNX Runtime was built without it.
 
     """
     onnxruntime = import_onnxruntime()
-    provider = _resolve(asked, onnxruntime.get_all_providers(), onnxruntime.get_available_providers())
+    provider = _resolve(requested, onnxruntime.get_all_providers(), onnxruntime.get_available_providers())
     cpu = f"CPU{_SUFFIX}"
     return [cpu] if provider == cpu else [provider, cpu]
 
 
-def _resolve(asked: str, known: Sequence[str], available: Sequence[str]) -> str:
-    key = asked.strip().lower().removesuffix(_SUFFIX.lower())
+def _resolve(requested: str, known: Sequence[str], available: Sequence[str]) -> str:
+    key = requested.strip().lower().removesuffix(_SUFFIX.lower())
     key = _OTHER_NAMES.get(key, key)
     names = {short_name(provider).lower(): provider for provider in (*known, *available)}
     here = ", ".join(short_name(provider) for provider in available)
     if key not in names:
         raise ModelError(
-            f"There is no execution provider named {asked}; the installed ONNX Runtime offers {here}. "
+            f"There is no execution provider named {requested}. The installed ONNX Runtime offers {here}. "
             "Correct PGFACE_EXECUTION_PROVIDER."
         )
     provider = names[key]
     if provider not in available:
         package = _PACKAGES.get(short_name(provider), "a build of onnxruntime that has it")
         raise ModelError(
-            f"The installed ONNX Runtime has no {short_name(provider)}, only {here}; install {package} "
-            "in place of onnxruntime, or set PGFACE_EXECUTION_PROVIDER=CPU."
+            f"The installed ONNX Runtime has no {short_name(provider)}, only {here}. Install {package} "
+            "instead of onnxruntime, or set PGFACE_EXECUTION_PROVIDER=CPU."
         )
     return provider
 
 
-def provider_in_use(sessions: Sequence[Any], asked: str) -> str:
-    """The provider that sessions really run on.
+def provider_in_use(sessions: Sequence[Any], requested: str) -> str:
+    """Return the provider that sessions actually run on.
 
     Raises:
-        ModelError: ONNX Runtime quietly fell back to another one, because a driver or library is missing.
+        ModelError: ONNX Runtime silently fell back to another one, because a driver or library is missing.
 
     """
     for session in sessions:
         first: str = session.get_providers()[0]
-        if first != asked:
+        if first != requested:
             raise ModelError(
-                f"ONNX Runtime could not start {short_name(asked)} and would run on {short_name(first)}: a driver or "
-                "library is missing or of the wrong version; mend that, or set PGFACE_EXECUTION_PROVIDER=CPU."
+                f"ONNX Runtime could not start {short_name(requested)} and would run on {short_name(first)}: a driver "
+                "or library is missing or of the wrong version. Fix that, or set PGFACE_EXECUTION_PROVIDER=CPU."
             )
-    return asked
+    return requested
 
 
 def short_name(provider: str) -> str:
-    """A provider's name as people write it."""
+    """Return a provider's name as people write it."""
     return provider.removesuffix(_SUFFIX)

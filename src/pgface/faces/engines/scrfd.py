@@ -1,8 +1,8 @@
-"""SCRFD (Guo et al. 2022), InsightFace's detector: one pinned input size, and the two kinds of photo it gets wrong.
+"""SCRFD (Guo et al. 2022), InsightFace's detector, at one fixed input size and with two corrections.
 
-At one input size SCRFD misses a face that fills the frame, and it takes a face that lies on its side for an upright
-one, with landmarks that make the embedding useless. Both are seen at a small input, which costs a twentieth of a search
-at 640 pixels; most photos need neither look. The figures below were measured with det_500m on photos of ten people.
+At one input size, SCRFD misses a face that fills the frame. It also takes a face that lies on its side for an upright
+one, and its landmarks then make the embedding useless. A small input shows both cases, and costs a twentieth of a
+search at 640 pixels. Most photos need neither. The figures below were measured with det_500m on photos of ten people.
 """
 
 from __future__ import annotations
@@ -20,70 +20,70 @@ from pgface.faces.orientation import search_turned
 from pgface.faces.pixels import RGBImage
 
 LARGEST_FACE = 400
-"""Longer side of a face, in pixels of the input, that SCRFD surely finds: of faces at 455 pixels it found 87 %, at 500
-6 %, at 530 none."""
+"""Longer side of a face, in pixels of the input, that SCRFD finds reliably. It found 87 % of faces at 455 pixels, 6 %
+at 500, and no face at 530."""
 CLOSE_UP_FACE = 250
-"""The size at which a face above that is searched again."""
-NO_ROOM_BESIDE = 300
-"""Size of a face that leaves no room in the picture for a larger one; an eye taken for a face was 234 at most."""
-GLANCE_SIZE = 128
-"""Input of the quick looks."""
+"""The size at which a larger face is searched again."""
+DOMINANT_FACE = 300
+"""Size of a face that leaves no room in the picture for a larger one. An eye taken for a face had 234 at most."""
+QUICK_SIZE = 128
+"""Side of the input for quick searches."""
 SURE_SCORE = 0.75
-"""Score of a face that needs no second look at how it lies: of the faces on their side, those with an embedding of less
-than half the right similarity had 0.725 at most; of the upright ones 93 % are above."""
+"""Score of a face whose orientation needs no check. Of the faces on their side, those with an embedding of less than
+half the right similarity had 0.725 at most. 93 % of the upright faces are above."""
 SURE_ROLL = 35.0
-"""Degrees that a head may lean before it is looked at again."""
+"""Degrees that a head may lean before its orientation is checked."""
 
 
 class Detector:
-    """Finds faces with one SCRFD model. Safe to call from many threads."""
+    """Finds faces with one SCRFD model. You can use it from many threads."""
 
     def __init__(self, model: Any, size: int) -> None:
         """Wrap InsightFace's `SCRFD`.
 
         Args:
             model: the loaded model, with landmarks.
-            size: side of the square input, in pixels; a multiple of 32. A model made for one size keeps that.
+            size: side of the square input, in pixels, a multiple of 32. A model made for one size keeps it.
 
         """
         self._model = model
         self._one_size = model.static_input_size is not None
         self.size = max(model.static_input_size) if self._one_size else size
-        # Build the sessions for the input sizes now, and not while the first photo waits.
+        # Build the sessions for the input sizes now, so that the first photo does not wait for them.
         blank = np.zeros((1, 1, 3), np.uint8)
-        for side in {self.size, GLANCE_SIZE}:
+        for side in {self.size, QUICK_SIZE}:
             self.search(blank, side)
 
     def find(self, image: RGBImage) -> list[RawDetection]:
-        """Find the faces of a picture, shape (height, width, 3), uint8, RGB: also a close-up or a turned one."""
-        found = self._find_as_it_lies(image)
+        """Find the faces of a picture, shape (height, width, 3), uint8, RGB, also close-ups and turned faces."""
+        found = self._find_at_fixed_size(image)
         best = max(found, key=lambda face: face.score, default=None)
-        if best is None or not _doubtful(best):
+        if best is None or not _needs_orientation_check(best):
             return found
         turns = self._turns_to_upright(image, best.box)
-        turned = search_turned(image, turns, self._find_as_it_lies) if turns else []
+        turned = search_turned(image, turns, self._find_at_fixed_size) if turns else []
         return turned if any(face.score > best.score for face in turned) else found
 
-    def _find_as_it_lies(self, image: RGBImage) -> list[RawDetection]:
-        """Search at the pinned size, and again with the picture made small if a face was too large for that."""
+    def _find_at_fixed_size(self, image: RGBImage) -> list[RawDetection]:
+        """Search at the fixed size, and again in a reduced picture if a face was too large for it."""
         found = self.search(image, self.size)
         scale = self.size / max(image.shape[:2])
-        if self._one_size or self.size <= LARGEST_FACE or _largest(found) * scale > NO_ROOM_BESIDE:
+        if self._one_size or self.size <= LARGEST_FACE or _largest(found) * scale > DOMINANT_FACE:
             return found
-        largest = _largest(self.search(image, GLANCE_SIZE)) * scale
+        largest = _largest(self.search(image, QUICK_SIZE)) * scale
         if largest <= LARGEST_FACE:
             return found
         again = self.search(image, self.size, shrink=CLOSE_UP_FACE / largest)
-        close_ups = [face for face in again if _longer_side(face.box) * scale > NO_ROOM_BESIDE]
-        # What was found within such a face is an eye or a mouth taken for a face.
+        close_ups = [face for face in again if _longer_side(face.box) * scale > DOMINANT_FACE]
+        # A detection within such a face is an eye or a mouth taken for a face.
         return close_ups + [face for face in found if not any(_holds(other.box, face.box) for other in close_ups)]
 
     def _turns_to_upright(self, image: RGBImage, box: Box) -> int:
-        """How many quarter turns, counter-clockwise, put a face upright: SCRFD scores it highest then."""
+        """Return the number of counter-clockwise quarter turns that put a face upright, by its scores."""
         part = _surroundings(image, box)
         scores = []
         for turns in range(4):
-            faces = self.search(np.ascontiguousarray(np.rot90(part, turns)), GLANCE_SIZE)
+            faces = self.search(np.ascontiguousarray(np.rot90(part, turns)), QUICK_SIZE)
             scores.append(max((face.score for face in faces), default=0.0))
         return int(np.argmax(scores))
 
@@ -93,7 +93,7 @@ class Detector:
         Args:
             image: shape (height, width, 3), uint8, RGB, C-contiguous.
             size: side of the model's input.
-            shrink: fraction of the input that the picture's longer side takes; below 1 it has a black border.
+            shrink: share of the input that the picture's longer side takes. Below 1, it has a black border.
 
         """
         import cv2
@@ -101,10 +101,10 @@ class Detector:
         check_work()
         height, width = image.shape[:2]
         scale = size * shrink / max(height, width)
-        # A picture of 1x4000 pixels must not vanish.
+        # A picture of 1x4000 pixels must keep at least one pixel.
         small = cv2.resize(image, (max(1, int(width * scale)), max(1, int(height * scale))))
         rows, columns = small.shape[:2]
-        # InsightFace puts the picture into the upper left corner; a close-up needs surroundings.
+        # InsightFace puts the picture into the upper left corner, but a close-up needs surroundings.
         top, left = (0, 0) if shrink >= 1 else ((size - rows) // 2, (size - columns) // 2)
         canvas = np.zeros((size, size, 3), np.uint8)
         canvas[top : top + rows, left : left + columns] = small[:, :, ::-1]
@@ -122,23 +122,23 @@ def _raw(corners: NDArray[np.float32], landmarks: NDArray[np.float32], score: np
     return RawDetection(Box(x, y, right - x, bottom - y), landmarks.astype(np.float32), float(score))
 
 
-def _doubtful(face: RawDetection) -> bool:
+def _needs_orientation_check(face: RawDetection) -> bool:
     """Whether a face may lie on its side."""
     across = face.landmarks[1] - face.landmarks[0]
     return face.score < SURE_SCORE or abs(math.degrees(math.atan2(across[1], across[0]))) > SURE_ROLL
 
 
 def _surroundings(image: RGBImage, box: Box) -> RGBImage:
-    """The square around a face of twice its size, shape (GLANCE_SIZE, GLANCE_SIZE, 3), black outside the picture."""
+    """Cut out a square twice the size of a face, shape (QUICK_SIZE, QUICK_SIZE, 3), black outside the picture."""
     import cv2
 
     side = max(2, int(2 * _longer_side(box)))
     x, y = int(box.x + (box.width - side) / 2), int(box.y + (box.height - side) / 2)
     part = image[max(0, y) : y + side, max(0, x) : x + side]
-    scale = GLANCE_SIZE / side
+    scale = QUICK_SIZE / side
     size = max(1, int(part.shape[1] * scale)), max(1, int(part.shape[0] * scale))
     small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    canvas = np.zeros((GLANCE_SIZE, GLANCE_SIZE, 3), np.uint8)
+    canvas = np.zeros((QUICK_SIZE, QUICK_SIZE, 3), np.uint8)
     top, left = int(max(0, -y) * scale), int(max(0, -x) * scale)
     rows, columns = canvas[top:, left:].shape[:2]
     canvas[top:, left:][: small.shape[0], : small.shape[1]] = small[:rows, :columns]

@@ -1,1 +1,1 @@
-"""Liveness: is this a living head, or something that shows one?"""
+"""Liveness: whether a camera sees a living head, or a picture or video of one."""

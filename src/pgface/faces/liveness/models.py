@@ -1,7 +1,7 @@
 """The models for presentation attack detection. Face models are in `pgface.faces.models.registry`.
 
-Sizes and digests are those of the published files; each digest was found, with the same value, in at least three
-independent public projects, the addon's also in the insightface package itself.
+Sizes and digests are those of the published files. At least three independent public projects have the same digests.
+The addon's digest is also in the insightface package itself.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from typing import Final
 from pgface.faces.models.registry import INSIGHTFACE_LICENCE, Download, Licence, ModelFile, Published
 
 OWN: Final = "liveness"
-"""The name, and the folder, of models that have the same inputs and outputs and are in no registry."""
+"""The name, and the folder, of models with the same inputs and outputs that are in no registry."""
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessThreshold:
-    """The least score with which a face counts as live, and who says so."""
+    """The least score of a living face, and its source."""
 
     value: float
     source: str
 
 
 MINIFASNET_THRESHOLD = LivenessThreshold(
-    0.915, "the default of the authors' own application (Silent-Face-Anti-Spoofing-APK); not measured here"
+    0.915, "the default of the authors' own application (Silent-Face-Anti-Spoofing-APK), not measured here"
 )
-INSIGHTFACE_THRESHOLD = LivenessThreshold(0.8, "the default of the insightface package; not measured here")
+INSIGHTFACE_THRESHOLD = LivenessThreshold(0.8, "the default of the insightface package, not measured here")
 MINIFASNET_LICENCE = Licence(
     "Apache-2.0",
     "https://github.com/minivision-ai/Silent-Face-Anti-Spoofing/blob/master/LICENSE",
     commercial_use=True,
-    note="The weights are Minivision's, brought into ONNX by github.com/yakhyo/face-anti-spoofing, both under "
-    "Apache-2.0; nobody says what faces they were trained on.",
+    note="The weights are Minivision's, converted to ONNX by github.com/yakhyo/face-anti-spoofing, both under "
+    "Apache-2.0. The faces that they were trained on are not documented.",
 )
 
 

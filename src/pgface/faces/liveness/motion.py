@@ -1,17 +1,17 @@
-"""Whether what turns before a camera is a head, or a flat or bent picture of one, by the motion inside the face.
+"""Whether a turn before a camera is that of a head, or of a flat or bent picture, by the motion inside the face.
 
-The face is cut out of each frame upright and at a fixed size. Some 500 points of a grid are carried from a frontal
-frame to a turned one by dense optical flow (DIS: Kroeger et al. 2016), from frame to frame, forward and back. Three
-figures come out of a turn:
+The face is cut out of each frame upright and at a fixed size. Dense optical flow (DIS: Kroeger et al. 2016) follows
+about 500 points of a grid from a frontal frame to a turned one, from frame to frame, forward and back. A turn gives
+three figures:
 
-- The homography residual: how far the points went that no homography explains. A flat picture moves by a homography
+- The homography residual is the part of the motion that no homography explains. A flat picture moves by a homography,
   wherever the camera is (Hartley and Zisserman 2004, section 13.1).
-- Beyond paper: the share of the motion that paper bent about any axis does not explain
+- Beyond paper is the share of the motion that paper bent about any axis does not explain
   (`pgface.faces.liveness.relief`).
-- The depth correlation: how alike this share and the relief of a face are.
+- The depth correlation is the similarity of this share to the relief of a face.
 
-This does not tell a head from a mask, from paper that is embossed, or from a video that a program made over a shape of
-a head. It needs OpenCV.
+This does not tell a head from a mask, from embossed paper, or from a video that a program rendered over the shape of a
+head. It needs OpenCV.
 """
 
 from __future__ import annotations
@@ -33,62 +33,62 @@ from pgface.faces.liveness.relief import grid, relief_of
 from pgface.system.extras import how_to_install
 
 Side = Literal["left", "right"]
-"""Of the head, as the person feels it; see `pgface.faces.liveness.head_turns.Turn`."""
+"""A side as the person feels it. See `pgface.faces.liveness.head_turns.Turn`."""
 
 PATCH_SIZE: Final = (176, 192)
 """Width and height of a face's patch, in pixels."""
 EYE_DISTANCE: Final = 60.0
-"""Pixels between the eyes of a frontal face in its patch."""
+"""Distance between the eyes of a frontal face in its patch, in pixels."""
 _EYES: Final = np.array([88.0, 77.0])
-"""The middle of the eyes in it."""
+"""The middle of the eyes in the patch, in pixels."""
 
 SMALLEST_FRONTAL_FACE: Final = 70.0
-"""Pixels of the shorter side of a face's box, where a turn begins."""
+"""Least length of the shorter side of a face's box at the start of a turn, in pixels."""
 SMALLEST_FACE: Final = 50.0
-"""The same later: the box of a turned head is narrower."""
+"""The same for later frames, because the box of a turned head is narrower."""
 FEWEST_FOLLOWED: Final = 0.5
-"""Share of the grid's points that must be followed to the end of a turn."""
+"""Least share of the grid's points that must be followed to the end of a turn."""
 LEAST_RESIDUAL: Final = 0.018
-"""Homography residual of a head, in eye distances, in each turn."""
+"""Least homography residual of a head in each turn, in eye distances."""
 LEAST_RELIEF: Final = 0.23
-"""`FaceMotion.relief` of a head, mean over a turn to each side. docs/explanation/liveness.md says how the limits were
-chosen."""
+"""Least mean `FaceMotion.relief` of a head over a turn to each side. docs/explanation/liveness.md tells how the limits
+were chosen."""
 
-_FARTHEST_BACK: Final = 1.5
-"""Pixels that a point may miss its place by when it is carried to the next frame and back."""
+_LARGEST_RETURN_ERROR: Final = 1.5
+"""Largest distance, in pixels, between a point and its place after the flow to the next frame and back."""
 _MARGIN: Final = 2
-"""Pixels from the edge of a patch within which no point is followed."""
+"""Points closer to the edge of a patch, in pixels, are not followed."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceMotion:
-    """What a turn of the head did inside the face."""
+    """The motion inside the face during a turn of the head."""
 
     side: Side
     homography_residual: float
-    """Root mean square of what no homography explains, in eye distances; NaN where too few points were followed."""
+    """Root mean square of what no homography explains, in eye distances. NaN if too few points were followed."""
     beyond_paper: float
-    """0 to 1; see `pgface.faces.liveness.relief.Relief`. NaN where too few points were followed."""
+    """0 to 1, see `pgface.faces.liveness.relief.Relief`. NaN if too few points were followed."""
     depth_correlation: float
-    """-1 to 1; see there."""
+    """-1 to 1, see `pgface.faces.liveness.relief.Relief`."""
     followed: float
     """Share of the points that were followed, 0 to 1."""
 
     @property
     def relief(self) -> float:
-        """One figure of the two: the share beyond paper, up to doubled where it is like the relief of a face."""
+        """The share beyond paper, up to doubled if it is similar to the relief of a face."""
         return self.beyond_paper * (1 + self.depth_correlation)
 
 
 def require_size(face: Detection, smallest: float) -> None:
-    """Refuse a face whose motion cannot be measured.
+    """Refuse a face that is too small to measure its motion.
 
     Args:
-        face: in a frame.
-        smallest: pixels of the shorter side of its box.
+        face: the face in a frame.
+        smallest: least length of the shorter side of its box, in pixels.
 
     Raises:
-        LivenessError: it is smaller.
+        LivenessError: the face is smaller.
 
     """
     if not face.quality.face_size >= smallest:
@@ -96,10 +96,10 @@ def require_size(face: Detection, smallest: float) -> None:
 
 
 def face_patch(face: Detection) -> NDArray[np.uint8]:
-    """Cut a face out in grey, with its eyes level and at their place, shape (192, 176).
+    """Cut a face out in grey, with its eyes level and at their place, shape (192, 176), uint8.
 
     Raises:
-        LivenessError: the face is too small to measure motion in it.
+        LivenessError: the face is too small to measure its motion.
 
     """
     require_size(face, SMALLEST_FACE)
@@ -110,7 +110,7 @@ def face_patch(face: Detection) -> NDArray[np.uint8]:
 
 
 class FaceTrack:
-    """A face that is followed from a frontal frame onwards. Not safe to use from many threads at once."""
+    """A face that is followed from a frontal frame on. Use it from one thread at a time."""
 
     def __init__(self, patch: NDArray[np.uint8], points: NDArray[np.float32], followed: NDArray[np.bool_]) -> None:
         self._patch = patch
@@ -119,20 +119,20 @@ class FaceTrack:
 
     @classmethod
     def start(cls, patch: NDArray[np.uint8]) -> Self:
-        """Begin at a frontal frame.
+        """Start at a frontal frame.
 
         Args:
-            patch: of `face_patch`, shape (192, 176), uint8.
+            patch: the result of `face_patch`, shape (192, 176), uint8.
 
         """
         points = _starting_points()
         return cls(patch, points, np.ones(len(points), dtype=np.bool_))
 
     def follow(self, patch: NDArray[np.uint8]) -> None:
-        """Carry the points on to the next frame.
+        """Follow the points to the next frame.
 
         Args:
-            patch: of `face_patch`, shape (192, 176), uint8; of a frame some tenth of a second later.
+            patch: the result of `face_patch`, shape (192, 176), uint8, of a frame about a tenth of a second later.
 
         Raises:
             ModelNotInstalledError: OpenCV is missing.
@@ -143,18 +143,18 @@ class FaceTrack:
         there = self._points + _sampled(flow.calc(self._patch, patch, None), self._points)
         back = there + _sampled(flow.calc(patch, self._patch, None), there)
         with np.errstate(invalid="ignore"):
-            near = np.linalg.norm(back - self._points, axis=1) < _FARTHEST_BACK
+            near = np.linalg.norm(back - self._points, axis=1) < _LARGEST_RETURN_ERROR
             inside = ((there >= _MARGIN) & (there < np.array(PATCH_SIZE) - _MARGIN)).all(axis=1)
         self._followed = self._followed & near & inside
-        # A lost point stays where it was, so that it remains a number.
+        # A lost point keeps its last place, so that it remains a number.
         self._points = np.where(self._followed[:, np.newaxis], there, self._points).astype(np.float32)
         self._patch = patch
 
     def motion(self, side: Side) -> FaceMotion:
-        """Measure the motion from the frontal frame to the last one that was followed.
+        """Measure the motion from the frontal frame to the last frame.
 
         Args:
-            side: to which the head has turned since.
+            side: the side to which the head has turned.
 
         Raises:
             ModelNotInstalledError: OpenCV is missing.
@@ -164,24 +164,24 @@ class FaceTrack:
         if followed < FEWEST_FOLLOWED:
             return FaceMotion(side, np.nan, np.nan, np.nan, followed)
         begin = _starting_points()
-        # As the person feels it, "left" is to the right of the picture, where what stands out goes.
+        # "left" for the person is right in the picture. Points that stand out move there.
         sign = 1 if side == "left" else -1
         sideways = sign * (self._points - begin)[:, 0].astype(np.float64) / EYE_DISTANCE
         residual = _homography_residual(begin[self._followed], self._points[self._followed]) / EYE_DISTANCE
         return FaceMotion(side, residual, *relief_of(sideways, self._followed), followed)
 
     def to_bytes(self) -> bytes:
-        """Pack everything that `from_bytes` needs, some 40 kB."""
+        """Pack the state for `from_bytes`, about 40 kB."""
         file = io.BytesIO()
         np.savez(file, patch=self._patch, points=self._points, followed=self._followed)
         return file.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Unpack what `to_bytes` gave.
+        """Unpack the output of `to_bytes`.
 
         Raises:
-            LivenessError: it is damaged, or another version of pgface made it.
+            LivenessError: the data is damaged, or another version of pgface made it.
 
         """
         try:
@@ -200,13 +200,13 @@ _DAMAGED = "The motion of the face so far cannot be read: it is damaged, or anot
 
 
 def require_head(motions: Sequence[FaceMotion]) -> None:
-    """Check that a head turned, and no flat or bent picture of one.
+    """Check that a head turned, and not a flat or bent picture of one.
 
     Args:
-        motions: of every turn to a side that was measured, at least one to each.
+        motions: the motion of every measured turn to a side, at least one to each.
 
     Raises:
-        LivenessError: it was not so; the sentence says why, which is for the audit log and not for the client.
+        LivenessError: it was not a head. The message says why, and is for the audit log, not for the client.
 
     """
     for motion in motions:
@@ -233,7 +233,7 @@ def _starting_points() -> NDArray[np.float32]:
 
 
 def _sampled(field: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The flow at points, shape (points, 2)."""
+    """Return the flow at points, shape (points, 2)."""
     cv2 = _import_cv2()
     x, y = points[:, np.newaxis, 0], points[:, np.newaxis, 1]
     sampled = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -242,10 +242,10 @@ def _sampled(field: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray
 
 
 def _homography_residual(begin: NDArray[np.float32], end: NDArray[np.float32]) -> float:
-    """Root mean square of the distances that the best homography leaves, in the points' unit."""
+    """Return the root mean square of the distances that the best homography leaves, in the points' unit."""
     cv2 = _import_cv2()
     homography, _ = cv2.findHomography(begin, end, 0)
-    if homography is None:  # no motion that could be measured
+    if homography is None:  # there was no measurable motion
         return 0.0
     left = cv2.perspectiveTransform(begin[:, np.newaxis], homography)[:, 0] - end
     return float(np.sqrt((left.astype(np.float64) ** 2).sum(axis=1).mean()))

@@ -1,15 +1,15 @@
 """Presentation attack detection (ISO/IEC 30107-1) by networks that look at single pictures.
 
-Two kinds are known, by what goes in and what comes out:
+There are two kinds, which differ in their input and output:
 
-- MiniFASNet (Minivision, Silent-Face-Anti-Spoofing): the face with its surroundings, cut out 2.7 or 4 times as large as
-  its box, as 80x80 BGR values from 0 to 255; three classes come out, of which the second is the living face. The
-  authors take the mean over their two networks.
-- InsightFace's addon `liveness`: the face aligned by five landmarks to 80x80 RGB; the probability of a living face
-  comes out. It is run by InsightFace's own code.
+- MiniFASNet (Minivision, Silent-Face-Anti-Spoofing). Input: the face with its surroundings, cut out 2.7 or 4 times as
+  large as its box, as 80x80 BGR values from 0 to 255. Output: three classes, of which the second is the living face.
+  The authors take the mean over their two networks.
+- InsightFace's addon `liveness`. Input: the face, aligned by five landmarks to 80x80 RGB. Output: the probability of a
+  living face. InsightFace's own code runs it.
 
-They see what a screen or paper adds to a picture: its edge, moire, flat light. They are an addition to the challenge
-(`pgface.faces.liveness.head_turns`) and no proof.
+They see what a screen or paper adds to a picture: its edge, moire, flat light. They add to the challenge
+(`pgface.faces.liveness.head_turns`), but they prove nothing.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from pgface.faces.models.registry import file_sha256
 from pgface.faces.pixels import RGBImage
 from pgface.system.forks import call_after_fork, leave_to_parent
 
-_SIDE: Final = 80
-"""Pixels of either kind's square input."""
-_LIVE: Final = 1
-"""MiniFASNet's class of living faces; the others are attacks."""
+_INPUT_SIDE: Final = 80
+"""Side of the square input of both kinds, in pixels."""
+_LIVE_CLASS: Final = 1
+"""MiniFASNet's class of living faces. The other classes are attacks."""
 _SCALE_FIRST: Final = re.compile(r"(\d+(?:\.\d+)?)_")
-"""As the authors name their files: `2.7_80x80_MiniFASNetV2`, `4_0_0_80x80_MiniFASNetV1SE`."""
+"""The start of the authors' file names: `2.7_80x80_MiniFASNetV2`, `4_0_0_80x80_MiniFASNetV1SE`."""
 _SCALE_OF_KIND: Final = (("minifasnetv1se", 4.0), ("minifasnetv2", 2.7))
 
 _Score = Callable[[RGBImage, Detection], float]
@@ -50,42 +50,42 @@ _Score = Callable[[RGBImage, Detection], float]
 
 @dataclass(frozen=True, slots=True)
 class AttackDetector:
-    """Tells a living face from a picture of one. Safe to use from many threads."""
+    """Tells a living face from a picture of one. You can use it from many threads."""
 
     name: str
     """The folder of its files."""
     threshold: float
-    """The least score of a living face, as the authors have it."""
+    """The authors' least score of a living face."""
     networks: tuple[_Score, ...]
 
     def score(self, image: RGBImage, face: Detection) -> float:
-        """How surely a face is alive, 0 to 1: the mean over the networks.
+        """Return the score of a living face, 0 to 1: the mean over the networks.
 
         Args:
-            image: the whole upright picture: what is around the face says most.
+            image: the whole upright picture, because the surroundings of the face say most.
             face: one of its faces.
 
         Raises:
-            LivenessError: there is too little of the picture around the face to tell.
-            ModelError: the network cannot be used with this face's landmarks, or gave no number.
+            LivenessError: there is too little of the picture around the face.
+            ModelError: the network cannot use this face's landmarks, or its output is not a number.
 
         """
         return float(np.mean([network(image, face) for network in self.networks]))
 
 
 def load_attack_detectors(models_dir: Path, *, execution_provider: str) -> list[AttackDetector]:
-    """Every detector that is installed; none where there is no folder of one.
+    """Return every installed detector, or an empty tuple.
 
-    Each is loaded once, and again when its files have changed.
+    Each is loaded once, and again if its files have changed.
 
     Args:
-        models_dir: where installed models are, a folder each.
-        execution_provider: as `pgface.faces.engines.onnx.execution_providers` takes it.
+        models_dir: the folder of the installed models, each in a folder of its own.
+        execution_provider: the argument of `pgface.faces.engines.onnx.execution_providers`.
 
     Raises:
         ModelNotInstalledError: ONNX Runtime is missing.
         WeightsMismatchError: the files of a known model are not the published ones.
-        ModelError: a file is not such a network.
+        ModelError: a file is not a network of one of the two kinds.
 
     """
     found: list[AttackDetector] = []
@@ -96,11 +96,11 @@ def load_attack_detectors(models_dir: Path, *, execution_provider: str) -> list[
 
 
 def require_detectors(folder: Path) -> None:
-    """See that a folder holds networks for liveness, and no other ONNX files.
+    """Check that a folder holds networks for liveness, and no other ONNX files.
 
     Raises:
         ModelNotInstalledError: ONNX Runtime is missing.
-        ModelError: it does not.
+        ModelError: the folder does not hold such networks, or holds other files.
 
     """
     for _ in _detectors(folder, sorted(folder.glob("*.onnx")), execution_providers("CPU")):
@@ -108,15 +108,15 @@ def require_detectors(folder: Path) -> None:
 
 
 def require_live(detector: AttackDetector, scores: list[float], threshold: float | None) -> None:
-    """See that the mean over several pictures reaches the threshold.
+    """Check that the mean over several pictures reaches the threshold.
 
     Args:
-        detector: who gave the scores.
-        scores: of the pictures; none is as good as a low one.
-        threshold: the least mean; the detector's own if None.
+        detector: the detector that gave the scores.
+        scores: the scores of the pictures. An empty list fails like low scores.
+        threshold: the least mean. The detector's own if None.
 
     Raises:
-        LivenessError: it does not; the sentence is for the audit log and not for the client.
+        LivenessError: the mean is lower. The message is for the audit log, and not for the client.
 
     """
     least = detector.threshold if threshold is None else threshold
@@ -135,23 +135,23 @@ def _load(
     known = LIVENESS_MODELS.get(folder.name)
     if known and {file.name: file.sha256 for file in known.files} != {file.name: file_sha256(file) for file in files}:
         raise WeightsMismatchError(
-            f"The files in {folder} are not the published ones; run `pgface models install {folder.name} --force`."
+            f"The files in {folder} are not the published ones. Run `pgface models install {folder.name} --force`."
         )
     return tuple(_detectors(folder, files, list(providers)))
 
 
 @call_after_fork
-def _forget_networks() -> None:
-    """ONNX Runtime's sessions belong to the process that made them."""
+def _drop_detectors() -> None:
+    """Drop the detectors, because ONNX Runtime's sessions belong to the process that made them."""
     global _load
     leave_to_parent(_load)
     _load = lru_cache(maxsize=8)(_load.__wrapped__)
 
 
 def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterator[AttackDetector]:
-    """MiniFASNet's networks together, because they are made to be; each addon by itself."""
+    """Group the networks: MiniFASNet's together, because they are made for that, and each addon on its own."""
     if not files:
-        raise ModelError("A folder of networks for liveness holds no ONNX file; give one, or remove the folder.")
+        raise ModelError("A folder of networks for liveness holds no ONNX file. Give one, or delete the folder.")
     together: list[_Score] = []
     for file in files:
         session = _session(file, providers)
@@ -163,8 +163,8 @@ def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterato
                 yield AttackDetector(folder.name, INSIGHTFACE_THRESHOLD.value, (addon.score,))
             case _:
                 raise ModelError(
-                    f"{file.name} is neither MiniFASNet nor InsightFace's addon for liveness: those take one picture "
-                    f"of 3x{_SIDE}x{_SIDE} float32 numbers, and give three numbers or one."
+                    f"{file.name} is neither MiniFASNet nor InsightFace's addon for liveness. Those take one picture "
+                    f"of 3x{_INPUT_SIDE}x{_INPUT_SIDE} float32 numbers, and give three numbers or one."
                 )
     if together:
         yield AttackDetector(folder.name, MINIFASNET_THRESHOLD.value, tuple(together))
@@ -177,7 +177,7 @@ def _session(file: Path, providers: list[str]) -> Any:
         )
     except ModelError:
         raise
-    except Exception as error:  # the library raises a class of its own for each kind of damage
+    except Exception as error:  # the library has its own class of error for each kind of damage
         raise ModelError(
             f"{file.name} cannot be loaded: it is damaged, or made for another version of ONNX Runtime."
         ) from error
@@ -186,12 +186,12 @@ def _session(file: Path, providers: list[str]) -> Any:
 
 
 def _shape(session: Any) -> list[int] | None:
-    """What comes out for one picture; None where this is no network for 80x80 pictures."""
+    """Return the number of outputs for one picture. None if this is not a network for 80x80 pictures."""
     if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
         return None
     (given,), (told,) = session.get_inputs(), session.get_outputs()
     batch, *picture = given.shape or [0]
-    if {given.type, told.type} != {"tensor(float)"} or picture != [3, _SIDE, _SIDE] or not told.shape:
+    if {given.type, told.type} != {"tensor(float)"} or picture != [3, _INPUT_SIDE, _INPUT_SIDE] or not told.shape:
         return None
     return None if isinstance(batch, int) and batch != 1 else list(told.shape[1:])
 
@@ -204,13 +204,13 @@ def _scale(file: Path) -> float:
         if kind in plain:
             return scale
     raise ModelError(
-        f"The name {file.name} does not tell how much of the picture the network sees around a face; "
-        f"begin it with that, as in 2.7_80x80_MiniFASNetV2.onnx."
+        f"The name {file.name} does not tell how much of the picture the network sees around a face. "
+        f"Start the name with that factor, as in 2.7_80x80_MiniFASNetV2.onnx."
     )
 
 
 def _ends_in_softmax(file: Path) -> bool:
-    """Whether probabilities come out: some have put the last step of it into the file."""
+    """Whether the output is probabilities, because the file contains the last step of the network."""
     import onnx
 
     graph = onnx.load(file).graph
@@ -227,17 +227,17 @@ class MiniFASNet:
         self._softmax = softmax
 
     def score(self, image: RGBImage, face: Detection) -> float:
-        """The probability of the class of living faces."""
+        """Return the probability of the class of living faces."""
         import cv2
 
         left, top, right, bottom = surroundings(face.box, self._scale, image.shape[1], image.shape[0])
-        seen = cv2.resize(image[top : bottom + 1, left : right + 1], (_SIDE, _SIDE))
+        seen = cv2.resize(image[top : bottom + 1, left : right + 1], (_INPUT_SIDE, _INPUT_SIDE))
         bgr = seen[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32)
         (classes,) = self._session.run(None, {self._input: np.ascontiguousarray(bgr)})[0]
         probabilities = _softmax(classes) if self._softmax else classes
         if not np.isfinite(probabilities).all():
-            raise ModelError("MiniFASNet gave no number; install it again.")
-        return float(probabilities[_LIVE])
+            raise ModelError("MiniFASNet gave no number. Install it again.")
+        return float(probabilities[_LIVE_CLASS])
 
 
 class InsightFaceLiveness:
@@ -252,32 +252,32 @@ class InsightFaceLiveness:
             raise ModelError(f"{file.name} is not InsightFace's addon for liveness.") from error
 
     def score(self, image: RGBImage, face: Detection) -> float:
-        """The probability of a living face."""
+        """Return the probability of a living face."""
         if not np.isfinite(face.landmarks).all():
             raise ModelError(
                 "InsightFace's addon for liveness needs the corners of the mouth, which this gallery's model does not "
-                "find; remove the addon's folder from the models, and install minifasnet instead."
+                "find. Delete the addon's folder from the models folder, and install minifasnet instead."
             )
         try:
             told = self._liveness.predict(np.ascontiguousarray(image[:, :, ::-1]), face.landmarks)
         except RuntimeError as error:
-            raise ModelError("InsightFace's addon for liveness gave no number; install it again.") from error
+            raise ModelError("InsightFace's addon for liveness gave no number. Install it again.") from error
         if told["live_score"] is None:
             raise LivenessError("The face is too near to the edge of the picture to tell whether it is alive.")
         return float(told["live_score"])
 
 
 def surroundings(box: Box, scale: float, width: int, height: int) -> tuple[int, int, int, int]:
-    """The first and last column and row of what MiniFASNet sees of a face, as its authors cut it out.
+    """Return the first and last column and row that MiniFASNet sees of a face, as its authors cut it out.
 
-    It is as many times as large as the box, about its middle; less where the picture is smaller than that, and moved
-    where it would reach over an edge.
+    The region is `scale` times as large as the box, with the same middle. It is smaller if the picture is, and moved if
+    it would reach over an edge.
 
     Args:
-        box: the face's.
+        box: the box of the face.
         scale: how many times as large, 1 or more.
-        width: of the picture, in pixels.
-        height: of the picture, in pixels.
+        width: the width of the picture, in pixels.
+        height: the height of the picture, in pixels.
 
     Returns:
         Left, top, right and bottom, all within the picture.

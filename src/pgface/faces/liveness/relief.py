@@ -1,14 +1,14 @@
-"""What the relief of a face adds to its motion, and what no bent sheet of paper adds.
+"""The part of a face's motion that comes from its relief, and that no bent sheet of paper has.
 
-Lengths are in distances between the eyes. x goes to the right of the picture and y down, both from the middle of the
+Lengths are in distances between the eyes. x points to the right of the picture and y down, both from the middle of the
 eyes.
 
-A head that turns to a side moves each of its points aside by the point's depth times the sine of the turn. Paper that
-is bent round a can moves its points aside as well. But the rulings of the can are straight lines on the paper, and
-along them the motion changes evenly: a point that lies `s` across and `t` along the rulings moves by
-`a(s) + b(s)·t + c·t²`, where the last term is perspective. The model leaves a part of a real face's motion unexplained:
-the nose stands out, and the face lies back above and below it. The same part of the depth itself is a fixed field, with
-one number for each point. It comes from a formula (`face_depth`) and not from the data of people.
+If a head turns to a side, each of its points moves aside by its depth times the sine of the turn. The points of paper
+that is bent round a can move aside too. But the rulings of the can are straight lines on the paper, and the motion
+changes evenly along them. A point that lies `s` across and `t` along the rulings moves by `a(s) + b(s)·t + c·t²`, where
+the last term is perspective. This model does not explain all of a real face's motion: the nose stands out, and the face
+lies back above and below it. The unexplained part of the depth itself is a fixed field, with one number for each point.
+It comes from a formula (`face_depth`), and not from data of people.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ GRID_STEP: Final = 0.072
 """Distance between two neighbours of the grid."""
 _GRID_CENTRE: Final = (0.0, 0.35)
 _GRID_REACH: Final = (0.85, 1.05)
-"""Half axes of the ellipse that the grid fills: from the forehead to below the mouth, without hair, neck and wall."""
+"""Half axes of the ellipse that the grid fills, from the forehead to below the mouth, without hair, neck and wall."""
 
-AXES: Final = tuple(math.radians(angle) for angle in range(-75, 91, 15))
-"""Angles of the rulings from upright that are tried."""
-STRIPS: Final = 9
-"""Knots of `a(s)` and `b(s)`, which are straight between two knots."""
+RULING_ANGLES: Final = tuple(math.radians(angle) for angle in range(-75, 91, 15))
+"""Angles of the rulings from the vertical that are tried."""
+KNOTS: Final = 9
+"""Number of knots of `a(s)` and `b(s)`, which are linear between two knots."""
 _RIDGE: Final = 1e-6
 _LEAST_NORM: Final = 1e-9
 
@@ -45,7 +45,7 @@ class FaceShape:
     half_height: float = 1.9
     half_depth: float = 1.25
     nose: float = 0.42
-    """How far the tip of the nose stands out of the skull's ellipsoid."""
+    """Height of the nose's tip above the skull's ellipsoid."""
     nose_width: float = 0.2
     sockets: float = 0.12
     brow: float = 0.06
@@ -55,12 +55,12 @@ class FaceShape:
 
 
 DEFAULT_SHAPE: Final = FaceShape()
-"""Written down by hand, with the nose as high as `pgface.faces.quality` has it and as wide as dense flow sees it."""
+"""Set by hand. The nose has the height of `pgface.faces.quality`, and the width that dense flow shows."""
 
 
 @cache
 def grid() -> Array:
-    """The points that are followed, shape (points, 2)."""
+    """Return the points that are followed, shape (points, 2)."""
     reach = np.array(_GRID_REACH)
     x, y = (GRID_STEP * np.arange(-count, count + 1) for count in (reach / GRID_STEP).astype(int))
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
@@ -68,10 +68,10 @@ def grid() -> Array:
 
 
 def face_depth(x: Array, y: Array, shape: FaceShape = DEFAULT_SHAPE) -> Array:
-    """How far a face stands out towards the camera, in the common shape of `x` and `y`.
+    """Return how far a face stands out towards the camera, in the broadcast shape of `x` and `y`.
 
-    The skull is an ellipsoid, with bumps for what stands out of it. The nose grows from its bridge to its tip and ends
-    abruptly below.
+    The skull is an ellipsoid, with bumps for the parts that stand out. The nose rises from its bridge to its tip, and
+    ends abruptly below.
     """
     inside = 1 - (x / shape.half_width) ** 2 - ((y - 0.35) / shape.half_height) ** 2
     skull = shape.half_depth * np.sqrt(np.clip(inside, 0, None))
@@ -94,29 +94,29 @@ def _bump(x: Array, y: Array, x0: float, y0: float, width: float, height: float)
 
 
 class Relief(NamedTuple):
-    """How much a motion is like that of a face's relief."""
+    """How similar a motion is to that of a face's relief."""
 
     beyond_paper: float
-    """The share of the sideways motion within the face that no bent paper explains, 0 to 1: root mean squares, and the
-    least over all `AXES`, because paper is explained by one of them. What is even (affine) counts for neither."""
+    """The share of the sideways motion within the face that no bent paper explains, 0 to 1, as root mean squares. It is
+    the minimum over `RULING_ANGLES`, because one of them explains paper. Affine parts of the motion do not count."""
     depth_correlation: float
-    """How alike are what bent paper leaves unexplained of the motion and of the depth of a face, -1 to 1. A mean over
-    all `AXES`: 1 is the motion of `face_depth` itself, 0 is no motion at all."""
+    """The correlation between the unexplained parts of the motion and of the depth of a face, -1 to 1. It is the mean
+    over `RULING_ANGLES`. 1 is the motion of `face_depth` itself, and 0 is no motion."""
 
 
 def relief_of(sideways: Array, followed: NDArray[np.bool_]) -> Relief:
     """Compare a motion with that of bent paper and of a face.
 
     Args:
-        sideways: how far each point of the grid went to the right, shape (points,). For a turn to the right give it
-            with the opposite sign.
-        followed: which points count, shape (points,); enough for the model, some 100.
+        sideways: how far each point of the grid moved to the right, shape (points,). Invert the sign for a turn to the
+            right.
+        followed: which points count, shape (points,). The model needs about 100.
 
     """
     points = grid()
     values = np.column_stack([sideways, face_depth(*points.T)])[followed]
-    even = _left_over(values[:, :1], np.hstack([points, np.ones((len(points), 1))])[followed])
-    left_over = [_left_over(values, _bent_paper(axis)[followed]) for axis in AXES]
+    even = _residual(values[:, :1], np.hstack([points, np.ones((len(points), 1))])[followed])
+    left_over = [_residual(values, _bent_paper(axis)[followed]) for axis in RULING_ANGLES]
     beyond = min(float(np.linalg.norm(left[:, 0])) for left in left_over)
     share = beyond / max(float(np.linalg.norm(even)), _LEAST_NORM)
     return Relief(share, float(np.mean([_correlation(*left.T) for left in left_over])))
@@ -124,16 +124,16 @@ def relief_of(sideways: Array, followed: NDArray[np.bool_]) -> Relief:
 
 @cache
 def _bent_paper(axis: float) -> Array:
-    """The model of paper that is bent about rulings at this angle, shape (points, parameters)."""
+    """Return the model of paper that is bent about rulings at this angle, shape (points, parameters)."""
     x, y = grid().T
     across, along = x * math.cos(axis) + y * math.sin(axis), y * math.cos(axis) - x * math.sin(axis)
-    knots = np.linspace(across.min(), across.max(), STRIPS)
+    knots = np.linspace(across.min(), across.max(), KNOTS)
     strips = np.maximum(1 - np.abs(across[:, np.newaxis] - knots) / (knots[1] - knots[0]), 0)
     return np.hstack([strips, strips * along[:, np.newaxis], along[:, np.newaxis] ** 2])
 
 
-def _left_over(values: Array, model: Array) -> Array:
-    # By normal equations, which are some ten times faster than `lstsq`; the ridge is for strips without a point.
+def _residual(values: Array, model: Array) -> Array:
+    # Normal equations are about ten times faster than `lstsq`. The ridge is for strips without a point.
     products = model.T @ model + _RIDGE * np.eye(model.shape[1])
     return np.asarray(values - model @ np.linalg.solve(products, model.T @ values))
 

@@ -1,4 +1,4 @@
-"""Fetch a published file over HTTP, go on where a broken-off run stopped, and check it."""
+"""Download a published file over HTTP, resume an interrupted download, and verify the file."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from pgface.system.ownership import reason_with_owner
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as broken."""
-CHUNK = 1 << 18
-RECONNECTIONS = 20
-"""How often a connection that breaks is taken up again, as long as each brings something."""
+CHUNK_BYTES = 1 << 18
+MOST_RECONNECTIONS = 20
+"""How often a broken connection is opened again, as long as each brings some bytes."""
 
 Progress = Callable[[ModelFile, int], None]
-"""Called with the file that is being fetched and how many of its bytes are there."""
+"""Called with the file that is being downloaded, and the number of bytes so far."""
 
 
 def fetch(download: Download, folder: Path, progress: Progress) -> Path:
-    """Fetch a file into a folder, or finish one that is there in part, and verify its size and SHA-256.
+    """Download a file into a folder, or resume an earlier download, and verify its size and SHA-256.
 
     Raises:
-        ModelDownloadError: there is no connection, or it broke; what arrived is kept for the next run.
-        WeightsMismatchError: what is served is not the published file.
-        ModelError: the folder cannot be written to.
+        ModelDownloadError: there is no connection, or it broke. The next run resumes the download.
+        WeightsMismatchError: the server does not send the published file.
+        ModelError: the folder is not writable.
 
     """
     part = folder / f"{download.file.name}.part"
-    if (whole := part.with_suffix("")).is_file():  # from a run that broke off later; it is verified again
+    if (whole := part.with_suffix("")).is_file():  # from a run that stopped after the download, and verified again here
         whole.rename(part)
     _require_room(folder, download.file.size - _size(part))
-    broken: Exception = ConnectionError("the connection broke again and again")
-    for _ in range(RECONNECTIONS):
+    broken: Exception = ConnectionError("the connection broke repeatedly")
+    for _ in range(MOST_RECONNECTIONS):
         had = _size(part)
         try:
             _receive(download, part, progress)
@@ -50,13 +50,13 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
             break
     if isinstance(broken, urllib.error.HTTPError):
         broken.close()
-        if broken.code == 416:  # the server's file is shorter than what is here: one of them is not the published one
+        if broken.code == 416:  # the server's file is shorter than the part, so one of them is not the published file
             part.unlink(missing_ok=True)
     raise ModelDownloadError(_sentence(download, broken)) from broken
 
 
 def _receive(download: Download, part: Path, progress: Progress) -> None:
-    """Append what is missing to the part that is there, or begin anew if the server cannot go on from it."""
+    """Append the missing bytes to the part, or start from the beginning if the server cannot resume."""
     size = download.file.size
     have = _size(part)
     if have > size:
@@ -73,11 +73,11 @@ def _receive(download: Download, part: Path, progress: Progress) -> None:
         length = response.headers.get("Content-Length")
         if length is not None and have + int(length) != size:
             raise WeightsMismatchError(
-                f"{download.url} now holds {have + int(length)} bytes, and the published file has {size}; nothing was "
+                f"{download.url} now holds {have + int(length)} bytes, and the published file has {size}. Nothing was "
                 "installed. Look for a newer pgface, or give the folder or zip with `--from`."
             )
         with _opened(part, "ab" if have else "wb") as stream:
-            while have < size and (chunk := response.read(min(CHUNK, size - have))):
+            while have < size and (chunk := response.read(min(CHUNK_BYTES, size - have))):
                 _write(stream, chunk)
                 have += len(chunk)
                 progress(download.file, have)
@@ -89,7 +89,7 @@ def _verified(download: Download, part: Path) -> Path:
         part.unlink()
         raise WeightsMismatchError(
             f"{download.url} gave a file with SHA-256 {digest[:12]}..., and the published one has "
-            f"{download.file.sha256[:12]}...; it was deleted. Try again, or give the folder or zip with `--from`."
+            f"{download.file.sha256[:12]}.... It was deleted. Try again, or give the folder or zip with `--from`."
         )
     return part.rename(part.with_suffix(""))
 
@@ -102,7 +102,7 @@ def _sentence(download: Download, error: Exception) -> str:
     else:
         reason = str(error) or type(error).__name__
     return (
-        f"{download.url} could not be fetched ({reason}). Run the command again when there is a network: it goes on "
+        f"{download.url} could not be fetched ({reason}). Run the command again when there is a network. It continues "
         "where it stopped. Or fetch the file on another machine, and give it, or a folder of its ONNX files, with "
         "`--from PATH`."
     )
@@ -116,7 +116,7 @@ def _require_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size:
         raise ModelError(
-            f"{folder} has {free >> 20} MiB free, and {size >> 20} MiB are to be fetched; make room there."
+            f"{folder} has {free >> 20} MiB free, and the download has {size >> 20} MiB. Free some space there."
         )
 
 
@@ -131,5 +131,5 @@ def _write(stream: IO[bytes], chunk: bytes) -> None:
     try:
         stream.write(chunk)
         stream.flush()
-    except OSError as error:  # not a broken connection: trying again would not help
+    except OSError as error:  # not a broken connection, so another attempt would not help
         raise ModelError(f"{stream.name} cannot be written: {error.strerror}.") from error

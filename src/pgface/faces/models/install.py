@@ -1,4 +1,4 @@
-"""Put models where pgface looks for them, and tell whether they are whole."""
+"""Install models into the models folder, and verify that they are complete."""
 
 from __future__ import annotations
 
@@ -37,55 +37,55 @@ from pgface.system.ownership import reason_with_owner
 from pgface.system.private_folder import private_folder
 
 SUMS = "SHA256SUMS"
-"""Digests of a pack that nobody has published any of, as they were when it was installed; `sha256sum -c` reads it."""
+"""File with the digests of a pack without published ones, as of its installation. `sha256sum -c` reads it."""
 LARGEST_PACK = 4 << 30
-"""Bytes that a pack outside the registry may unpack to."""
-_DAY = 24 * 3600.0
+"""Largest unpacked size, in bytes, of a pack outside the registry."""
+_DAY_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A model, and whether it is here."""
+    """A model, and whether it is installed."""
 
     name: str
     model: Published | None
-    """None for a pack outside the registries."""
+    """The registry's entry. None for a pack outside the registries."""
     folder: Path | None
-    """Where its files are, or would be; None if packages bring them and are not installed."""
+    """The folder of its files, even if it does not exist yet. None if its Python packages are not installed."""
     present: bool
-    """Whether all files are there with their sizes; `verify` reads what is in them."""
+    """Whether all files exist with the right sizes. `verify` reads their content."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileCheck:
-    """What was found in place of a file."""
+    """The result of verifying a file."""
 
     file: str
     state: Literal["whole", "recorded", "changed", "missing"]
-    """`recorded`: nothing was known of it; its digest was written down, and later checks compare with that."""
+    """`recorded` means that no digest was known. The digest is recorded now, and later checks compare with it."""
     sha256: str | None
-    """Of the file that is there, in hexadecimal."""
+    """Hexadecimal SHA-256 of the file on this machine."""
 
 
 def statuses(models_dir: Path) -> list[Status]:
-    """Every model of the registries, then the other packs that are in the folder of the models."""
+    """List every model of the registries, then the other packs in the models folder."""
     others = [path.name for path in sorted(models_dir.glob("*/")) if is_name(path.name) and any(path.glob("*.onnx"))]
     known = {**REGISTRY, **LIVENESS_MODELS}
     return [status(name, models_dir) for name in (*known, *(name for name in others if name not in known))]
 
 
 def status(name: str, models_dir: Path) -> Status:
-    """A model by its name.
+    """Return a model by its name.
 
     Raises:
-        UnknownModelError: it is neither in the registry nor in the folder of the models.
+        UnknownModelError: it is neither in the registry nor in the models folder.
 
     """
     folder = models_dir / name
     if _known(name) is None and is_name(name) and any(folder.glob("*.onnx")):
         return Status(name, None, folder, present=True)
     model = _known(name) or find_model(name)
-    if _is_brought(model):
+    if _comes_with_packages(model):
         folder_of_package = _dlib_folder()
         return Status(
             name, model, folder_of_package, folder_of_package is not None and _complete(model, folder_of_package)
@@ -94,19 +94,19 @@ def status(name: str, models_dir: Path) -> Status:
 
 
 def verify(name: str, models_dir: Path) -> list[FileCheck]:
-    """Read a model's files and compare them with the published ones.
+    """Read a model's files and compare them with the published digests.
 
-    A pack outside the registry has no published digests: it is compared with those recorded when it was installed, or
-    they are recorded now (trust on first use).
+    A pack outside the registry has no published digests. It is compared with those that were recorded when it was
+    installed. If there are no such digests, they are recorded now (trust on first use).
 
     Raises:
         UnknownModelError: there is no such model.
-        ModelNotInstalledError: it is not here.
+        ModelNotInstalledError: the model is not installed.
 
     """
     found = status(name, models_dir)
     if found.folder is None or not found.folder.is_dir():
-        raise ModelNotInstalledError(f"The model {name} is not installed; run `pgface models install {name}`.")
+        raise ModelNotInstalledError(f"The model {name} is not installed. Run `pgface models install {name}`.")
     if found.model is not None:
         return _checks(found.model, found.folder)
     recorded = _read_sums(found.folder)
@@ -117,10 +117,10 @@ def verify(name: str, models_dir: Path) -> list[FileCheck]:
 
 
 def pack_sha256(folder: Path) -> str:
-    """What an engine made of a pack's files has as `ModelIdentity.weights_sha256`.
+    """Return the `ModelIdentity.weights_sha256` of an engine that is made of a pack's files.
 
     Raises:
-        ModelError: it is no pack.
+        ModelError: the folder is not a pack.
 
     """
     pack = find_pack(folder)
@@ -136,34 +136,34 @@ def install(
     force: bool = False,
     progress: Progress = lambda _file, _bytes: None,
 ) -> Status:
-    """Install a model, from its published address or from a zip or folder; nothing is left behind by a failure.
+    """Install a model from its published address, or from a zip or folder. A failure leaves nothing behind.
 
     Args:
-        name: of a registry; another one only with `source`, of which `liveness` is for networks of that kind.
-        models_dir: the model's files go into a folder of its name in it.
-        accept_license: whether its licence was read and accepted; needed unless that allows commercial use.
+        name: a name of a registry. Any other name needs `source`. `liveness` is for networks of that kind.
+        models_dir: the models folder. The model's files go into a folder of its name.
+        accept_license: whether you accept its licence. Needed unless the licence allows commercial use.
         source: an ONNX file, or a zip or folder that holds some, for a machine without a network.
-        force: install again even if it is here and whole.
-        progress: called while something is fetched.
+        force: install again even if the model is installed and complete.
+        progress: called during a download.
 
     Raises:
         UnknownModelError: there is no such model, and no `source`.
-        LicenseNotAcceptedError: its licence must be accepted first.
-        ModelDownloadError: it could not be fetched; the next run goes on from what arrived.
+        LicenseNotAcceptedError: you must accept its licence first.
+        ModelDownloadError: the download failed. The next run resumes it.
         WeightsMismatchError: the files are not the published ones.
-        ModelNotInstalledError: packages bring this model, and they are not installed.
-        ModelError: the source or the folder of the models cannot be used.
+        ModelNotInstalledError: the model comes with Python packages, which are not installed.
+        ModelError: the source or the models folder cannot be used.
 
     """
     model = _known(name)
     if model is None and source is None and name == OWN:
-        raise ModelError(f"{OWN} is for networks of your own; give their file, zip or folder with `--from PATH`.")
+        raise ModelError(f"{OWN} is for networks of your own. Give their file, zip or folder with `--from PATH`.")
     if model is None and (source is None or not is_name(name)):
         model = find_model(name)
-    if model is not None and _is_brought(model):
+    if model is not None and _comes_with_packages(model):
         return _require_packages(model, models_dir)
     folder = models_dir / name
-    if model is not None and not force and _is_whole(model, folder):
+    if model is not None and not force and _has_all_files(model, folder):
         return status(name, models_dir)
     if not accept_license:
         _require_no_acceptance(name, model)
@@ -174,7 +174,7 @@ def install(
                 _copy(source.expanduser(), model, staging)
             elif model is not None:
                 _download(model, models_dir, staging, progress)
-            _require_whole(name, model, staging)
+            _require_published_files(name, model, staging)
             _swap(staging, folder)
     except OSError as error:
         place = error.filename or models_dir
@@ -186,8 +186,8 @@ def _known(name: str) -> Published | None:
     return REGISTRY.get(name) or LIVENESS_MODELS.get(name)
 
 
-def _is_brought(model: Published) -> bool:
-    """Whether Python packages bring it."""
+def _comes_with_packages(model: Published) -> bool:
+    """Whether it comes with Python packages."""
     return isinstance(model, Model) and model.engine == "dlib"
 
 
@@ -195,7 +195,7 @@ def _require_packages(model: Published, models_dir: Path) -> Status:
     found = status(model.name, models_dir)
     if not found.present:
         raise ModelNotInstalledError(
-            f"The model {model.name} comes with Python packages; install them with {how_to_install('dlib')}."
+            f"The model {model.name} comes with Python packages. Install them with {how_to_install('dlib')}."
         )
     return found
 
@@ -203,21 +203,21 @@ def _require_packages(model: Published, models_dir: Path) -> Status:
 def _require_no_acceptance(name: str, model: Published | None) -> None:
     if model is None:
         raise LicenseNotAcceptedError(
-            f"{name} is not in the registry, so its licence is not known here; if you may use these weights, "
+            f"{name} is not in the registry, so its licence is not known here. If you may use these weights, "
             "add `--accept-license`."
         )
     if not model.licence.commercial_use:
         raise LicenseNotAcceptedError(
-            f"The weights of {name} have a licence that must be accepted ({model.licence.name}). {model.licence.note} "
-            f"Read {model.licence.url}, and if you accept it add `--accept-license`."
+            f"You must accept the licence of the weights of {name} ({model.licence.name}). {model.licence.note} "
+            f"Read {model.licence.url}. If you accept it, add `--accept-license`."
         )
 
 
 @contextmanager
 def _staging(models_dir: Path, name: str) -> Iterator[Path]:
-    """A folder beside the model's, so that a rename puts the whole model in its place at once."""
+    """A folder beside the model's, so that a rename puts the complete model in its place at once."""
     for left_behind in models_dir.glob(f".{name}-*"):
-        if time.time() - left_behind.stat().st_mtime > _DAY:
+        if time.time() - left_behind.stat().st_mtime > _DAY_SECONDS:
             shutil.rmtree(left_behind, ignore_errors=True)
     staging = models_dir / f".{name}-{secrets.token_hex(4)}"
     staging.mkdir(mode=0o700)
@@ -229,7 +229,7 @@ def _staging(models_dir: Path, name: str) -> Iterator[Path]:
 
 def _swap(staging: Path, folder: Path) -> None:
     old = staging.with_name(f"{staging.name}-old")
-    if os.path.lexists(folder):  # also a link that leads nowhere
+    if os.path.lexists(folder):  # this also finds a broken link
         folder.rename(old)
     staging.rename(folder)
     if old.is_symlink():
@@ -249,13 +249,13 @@ def _download(model: Published, models_dir: Path, staging: Path, progress: Progr
             else:
                 path.rename(staging / download.file.name)
     finally:
-        with suppress(OSError):  # what arrived of a broken-off download is kept
+        with suppress(OSError):  # an interrupted download stays
             folder.rmdir()
             folder.parent.rmdir()
 
 
 def _copy(source: Path, model: Published | None, staging: Path) -> None:
-    """Bring the ONNX files that are needed out of a zip or folder, or the one that is given."""
+    """Copy the needed ONNX files from a zip or folder, or copy the given file."""
     if source.suffix == ".onnx" and source.is_file():
         _copy_from_folder([source], model, staging)
     elif source.is_dir():
@@ -266,9 +266,9 @@ def _copy(source: Path, model: Published | None, staging: Path) -> None:
             with zipfile.ZipFile(source) as archive:
                 _unpack(archive, model, staging)
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-            raise WeightsMismatchError(f"{source} is not a whole, unencrypted zip file; fetch it again.") from error
+            raise WeightsMismatchError(f"{source} is not a complete, unencrypted zip file. Get it again.") from error
     else:
-        raise ModelError(f"There is no file or folder {source}; give the zip or the folder of the ONNX files.")
+        raise ModelError(f"There is no file or folder {source}. Give the zip or the folder of the ONNX files.")
 
 
 def _copy_from_folder(candidates: Sequence[Path], model: Published | None, staging: Path) -> None:
@@ -286,16 +286,16 @@ def _unpack(archive: zipfile.ZipFile, model: Published | None, staging: Path) ->
         if member.is_dir() or target.exists() or not _wanted(target.name, model):
             continue
         with archive.open(member) as packed, target.open("wb") as unpacked:
-            room -= _pour(packed, unpacked, room, target.name)
+            room -= _copy_limited(packed, unpacked, room, target.name)
 
 
-def _pour(packed: IO[bytes], unpacked: IO[bytes], room: int, name: str) -> int:
-    """Copy no more bytes than there is room for: a small archive can hold a huge file."""
+def _copy_limited(packed: IO[bytes], unpacked: IO[bytes], room: int, name: str) -> int:
+    """Copy no more bytes than allowed, because a small archive can hold a huge file."""
     written = 0
     while chunk := packed.read(1 << 20):
         written += len(chunk)
         if written > room:
-            raise WeightsMismatchError(f"{name} in the archive is larger than it may be; nothing was installed.")
+            raise WeightsMismatchError(f"{name} in the archive is larger than it may be. Nothing was installed.")
         unpacked.write(chunk)
     return written
 
@@ -306,7 +306,7 @@ def _wanted(file: str, model: Published | None) -> bool:
     return is_name(file) and (file.endswith(".onnx") or file in {"manifest.json", "MODEL.LICENSE"})
 
 
-def _require_whole(name: str, model: Published | None, staging: Path) -> None:
+def _require_published_files(name: str, model: Published | None, staging: Path) -> None:
     if model is None and name == OWN:
         require_detectors(staging)
         _write_sums(staging)
@@ -321,7 +321,7 @@ def _require_whole(name: str, model: Published | None, staging: Path) -> None:
     for state, words in (("missing", "missing"), ("changed", "not the published one")):
         files = ", ".join(check.file for check in checks if check.state == state)
         if files:
-            raise WeightsMismatchError(f"{files} of {name} is {words}; nothing was installed.")
+            raise WeightsMismatchError(f"{files} of {name} is {words}. Nothing was installed.")
 
 
 def _check(path: Path, expected: str) -> FileCheck:
@@ -336,22 +336,22 @@ def _checks(model: Published, folder: Path) -> list[FileCheck]:
 
 
 def _complete(model: Published, folder: Path) -> bool:
-    """Whether all files are there, by their sizes."""
+    """Whether all files exist with the right sizes."""
     paths = [(_path(file, folder), file.size) for file in model.files]
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
-def _is_whole(model: Published, folder: Path) -> bool:
+def _has_all_files(model: Published, folder: Path) -> bool:
     return _complete(model, folder) and all(check.state == "whole" for check in _checks(model, folder))
 
 
 def _path(file: ModelFile, folder: Path) -> Path:
-    """Where a file is: pgface itself brings the matrix that lifts dlib's descriptors."""
+    """Return the path of a file. The matrix that lifts dlib's descriptors comes with pgface itself."""
     return DLIB_LIFT_FOLDER / file.name if file is DLIB_LIFT else folder / file.name
 
 
 def _dlib_folder() -> Path | None:
-    """Where the package with dlib's models keeps them; it is not imported, and dlib itself must be there too."""
+    """Return the folder of the package with dlib's models, without importing it. dlib must be installed too."""
     package = importlib.util.find_spec("face_recognition_models")
     if package is None or package.origin is None or importlib.util.find_spec("dlib") is None:
         return None

@@ -1,4 +1,4 @@
-"""Whether a model is whole on this machine, without loading it: reading its files takes a tenth of the time."""
+"""Whether a model is complete on this machine, without loading it. Reading its files takes a tenth of the time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _PACKAGES = {"dlib": ("dlib", "face_recognition_models"), "insightface": ("insig
 
 
 def is_installed(model: str, models_dir: Path, digest: str) -> bool:
-    """Whether the files of a model are here with these weights, and the packages that run it too.
+    """Whether the files of a model exist with these weights, and the packages that run it are installed.
 
     Args:
-        model: as `pgface.faces.load_engine` takes it.
-        models_dir: where installed models are.
-        digest: the `weights_sha256` that its files must have together.
+        model: the argument of `pgface.faces.load_engine`.
+        models_dir: the folder of the installed models.
+        digest: the `weights_sha256` of all its files.
 
     Raises:
-        ModelError: it is not here.
+        ModelError: the model is not installed.
 
     """
     engine = "dlib" if model == DLIB.name else "insightface"
@@ -45,7 +45,7 @@ def _dlib_files() -> tuple[Path, ...]:
 
 
 def _pack_files(model: str, folder: Path) -> Iterator[tuple[Path, ...]]:
-    """What may be the model's detection and recognition file: which is which, only loading them tells."""
+    """Yield the files that may be the detection and the recognition file. Only loading them tells which is which."""
     if model in REGISTRY:
         yield tuple(folder / file.name for file in REGISTRY[model].files)
     else:

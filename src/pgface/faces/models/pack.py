@@ -1,4 +1,4 @@
-"""A folder of ONNX files: which of them finds faces, and which describes them."""
+"""A folder of ONNX files, with one that finds faces and one that describes them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Task = Literal["detection", "recognition"]
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """The two files of a pack that are used; anything else in its folder (age, gender, 3-D landmarks) is not loaded."""
+    """The two files that are used of a pack. Other files in its folder (age, gender, 3-D landmarks) are not loaded."""
 
     folder: Path
     detection: Path
     recognition: Path
     described: bool = False
-    """Whether InsightFace's manifest names the files and how their input is to be prepared."""
+    """Whether InsightFace's manifest names the files and the preparation of their input."""
 
     def load(self, task: Task, **session: Any) -> Any:
         """Load one of the models through InsightFace.
 
         Args:
-            task: which one.
-            session: how ONNX Runtime runs it: `providers` and `sess_options`.
+            task: the model to load.
+            session: the session options of ONNX Runtime: `providers` and `sess_options`.
 
         Raises:
-            ModelError: it cannot be loaded.
+            ModelError: the model cannot be loaded.
 
         """
         path: Path = getattr(self, task)
@@ -39,10 +39,10 @@ class Pack:
             model = import_model_zoo().get_model(**arguments, **session)
         except ModelError:
             raise
-        except Exception as error:  # the libraries raise a class of their own for each kind of damage
+        except Exception as error:  # the libraries have their own class of error for each kind of damage
             raise ModelError(
                 f"{path.name} in {self.folder} cannot be loaded: it is damaged, or made for another version of "
-                "ONNX Runtime; install the model again."
+                "ONNX Runtime. Install the model again."
             ) from error
         if getattr(model, "taskname", None) != task:
             raise ModelError(f"{path.name} in {self.folder} is not a model that InsightFace uses for {task}.")
@@ -50,7 +50,7 @@ class Pack:
 
 
 def import_model_zoo() -> Any:
-    """Import InsightFace's loader of models.
+    """Import InsightFace's model loader.
 
     Raises:
         ModelNotInstalledError: InsightFace or ONNX Runtime is not installed, or cannot be loaded.
@@ -60,7 +60,7 @@ def import_model_zoo() -> Any:
         from insightface import model_zoo
     except ImportError as error:
         raise ModelNotInstalledError(
-            f"InsightFace cannot be imported; install it with {how_to_install('insightface')}."
+            f"InsightFace cannot be imported. Install it with {how_to_install('insightface')}."
         ) from error
     return model_zoo
 
@@ -76,7 +76,7 @@ def find_pack(folder: Path) -> Pack:
     """
     model_zoo = import_model_zoo()
     if not folder.is_dir():
-        raise ModelNotInstalledError(f"There is no folder {folder}; give the folder that holds the model's ONNX files.")
+        raise ModelNotInstalledError(f"There is no folder {folder}. Give the folder that holds the model's ONNX files.")
     if model_zoo.has_model_package_manifest(folder):
         return _described_pack(model_zoo, folder)
     tasks: dict[str, list[Path]] = {"detection": [], "recognition": [], "damaged": [], "other": []}
@@ -84,7 +84,7 @@ def find_pack(folder: Path) -> Pack:
         tasks[_task(path)].append(path)
     if tasks["damaged"] and not (tasks["detection"] and tasks["recognition"]):
         names = ", ".join(path.name for path in tasks["damaged"])
-        raise WeightsMismatchError(f"{names} in {folder} is not a whole ONNX file; install the model again.")
+        raise WeightsMismatchError(f"{names} in {folder} is not a complete ONNX file. Install the model again.")
     return Pack(
         folder, _only(tasks["detection"], "detection", folder), _only(tasks["recognition"], "recognition", folder)
     )
@@ -106,17 +106,17 @@ def _only(paths: list[Path], task: Task, folder: Path) -> Path:
         return paths[0]
     if not paths:
         raise ModelError(
-            f"{folder} holds no {task} model; a pack needs one ONNX file for detection and one for recognition."
+            f"{folder} holds no {task} model. A pack needs one ONNX file for detection and one for recognition."
         )
     names = ", ".join(path.name for path in paths)
-    raise ModelError(f"{folder} holds several {task} models ({names}); leave the one that is to be used.")
+    raise ModelError(f"{folder} holds several {task} models ({names}). Keep only the one that you want to use.")
 
 
 def _task(path: Path) -> str:
-    """What InsightFace would take a file for, from the shapes of its inputs and outputs.
+    """Return InsightFace's task for a file, from the shapes of its inputs and outputs.
 
-    Its own routing does the same, but only after it has built a session, for 3-D landmarks ten times the size of the
-    detector's.
+    InsightFace's own routing does the same, but it builds a session first. For 3-D landmarks, that has ten times the
+    size of the detector's.
     """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]

@@ -1,7 +1,7 @@
-"""The models that pgface knows: where they come from, what they may be used for, and how to tell that they are whole.
+"""The models that pgface knows: their sources, their licences, and the digests of their files.
 
-The sizes and SHA-256 digests are those of the published files; each was found, with the same value, in at least three
-independent public projects that download the file and check it.
+The sizes and SHA-256 digests are those of the published files. At least three independent public projects that download
+and check each file have the same values.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ from pgface.errors import UnknownModelError
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """What makes embeddings comparable: they are only so between equal identities."""
+    """The identity of a model. Embeddings are comparable only between equal identities."""
 
     name: str
     dimension: int
     detector_size: int
-    """The detector's square input, in pixels; 0 for a detector that scans the photo at its own size."""
+    """Side of the detector's square input, in pixels. 0 for a detector that scans the photo at its own size."""
     weights_sha256: str
-    """SHA-256, in hexadecimal, over the SHA-256 digests of the model's files in the order of use."""
+    """Hexadecimal SHA-256 over the SHA-256 digests of the model's files in the order of use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """What a model's weights may be used for. pgface's own licence does not cover them."""
+    """The licence of a model's weights. pgface's own licence does not cover them."""
 
     name: str
     url: str
     commercial_use: bool
-    """Whether the publisher allows commercial use; if not, the licence must be accepted before installing."""
+    """Whether the publisher allows commercial use. If not, you must accept the licence before installing."""
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Similarities (cosine, -1 to 1) from which two faces count as one person's, before a gallery is calibrated."""
+    """Similarities (cosine, -1 to 1) from which two faces match, before a gallery is calibrated."""
 
     verify_threshold: float
-    """For 1:1 comparisons."""
+    """The threshold of 1:1 comparisons."""
     identify_threshold: float
-    """For a search through a gallery (1:N), where every enrolled person is one more chance of a false match."""
+    """The threshold of a search (1:N), where every enrolled person is one more chance of a false match."""
     source: str
-    """Where the figures come from."""
+    """The source of the figures."""
     fmr_thresholds: tuple[tuple[float, float, bool], ...]
-    """FMR, the similarity that has it, and whether that was extrapolated."""
+    """FMR, its similarity, and whether that was extrapolated."""
     identify_by_people: tuple[tuple[int, float], ...]
-    """People enrolled, and the threshold at which a search among them gives 1 % of strangers a name (FPIR)."""
+    """Enrolled people, and the threshold at which a search among them has an FPIR of 1 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,41 +65,41 @@ class ModelFile:
     sha256: str
     """Hexadecimal."""
     network: str = ""
-    """What the file holds, for people."""
+    """A description for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Something to fetch: one of the model's files, or a zip archive that holds them."""
+    """A download: one of the model's files, or a zip archive that holds them."""
 
     url: str
     file: ModelFile
 
     @property
     def is_archive(self) -> bool:
-        """Whether the model's files are packed in it."""
+        """Whether it is an archive of the model's files."""
         return self.file.name.endswith(".zip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Weights that somebody has published."""
+    """Published weights."""
 
     name: str
     licence: Licence
     files: tuple[ModelFile, ...]
-    """In the order of use: what finds the face or its landmarks, then what describes it."""
+    """The files in the order of use: first those for faces or landmarks, then the one that describes faces."""
     downloads: tuple[Download, ...] = ()
-    """Empty where a Python package brings the files."""
+    """Empty if a Python package contains the files."""
 
     @property
     def download_size(self) -> int:
-        """Bytes to fetch."""
+        """Total size in bytes."""
         return sum(download.file.size for download in self.downloads)
 
     @property
     def weights_sha256(self) -> str:
-        """What an engine made of these files has as `ModelIdentity.weights_sha256`."""
+        """The `ModelIdentity.weights_sha256` of an engine that is made of these files."""
         return weights_sha256(file.sha256 for file in self.files)
 
 
@@ -115,12 +115,12 @@ class Model(Published):
 
 
 def weights_sha256(digests: Iterable[str]) -> str:
-    """Make one digest of those of a model's files, in the order of use: SHA-256 over the raw SHA-256 digests."""
+    """Combine the digests of a model's files in the order of use: SHA-256 over the raw SHA-256 digests."""
     return hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in digests)).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the hexadecimal SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -129,24 +129,24 @@ INSIGHTFACE_LICENCE = Licence(
     "InsightFace, non-commercial",
     "https://github.com/deepinsight/insightface#license",
     commercial_use=False,
-    note="For non-commercial research only; the authors license commercial use on request.",
+    note="For non-commercial research only. The authors license commercial use on request.",
 )
 AURAFACE_LICENCE = Licence(
     "Apache-2.0",
     "https://huggingface.co/fal/AuraFace-v1/blob/main/LICENSE.md",
     commercial_use=True,
     note="The publisher puts the whole pack under Apache-2.0, but its detector is, byte for byte, InsightFace's "
-    "det_10g.onnx, whose authors allow non-commercial research only; settle that before commercial use.",
+    "det_10g.onnx, whose authors allow non-commercial research only. Settle that before commercial use.",
 )
 DLIB_LICENCE = Licence("CC0-1.0", "https://github.com/davisking/dlib-models", commercial_use=True)
 
 _MEASURED_ON_LFW = (
-    "measured with w600k_mbf (weights rounded to 8 bits) on LFW: FMR 1e-4 at 0.296; "
+    "measured with w600k_mbf (weights rounded to 8 bits) on LFW: FMR 1e-4 at 0.296, "
     "FPIR 0.39 % at 0.40 with 2,141 people enrolled"
 )
-# FMR 1e-3 to 1e-5 were counted. The median is the mean of LFW's non-mated pairs, 0.01, about which they lie evenly.
+# FMR 1e-3 to 1e-5 were counted. The median is the mean of LFW's non-mated pairs, 0.01. Their distribution is symmetric.
 # 1e-2 follows from a normal distribution with that mean and their 99.9 % point, 0.241. FMR 1.8e-6 at 0.40 follows from
-# the FPIR there; beyond, similarity rises by as much for each tenth of the FMR as between 1e-5 and that: 0.072.
+# the FPIR there. Beyond it, each tenth of the FMR adds as much similarity as between 1e-5 and that point: 0.072.
 _W600K_FMR_THRESHOLDS = (
     (0.5, 0.010, False),
     (1e-2, 0.184, True),
@@ -159,7 +159,7 @@ _W600K_BY_PEOPLE = ((1_000, 0.35), (10_000, 0.42), (100_000, 0.49), (1_000_000, 
 W600K_MBF_THRESHOLDS = Thresholds(0.30, 0.40, _MEASURED_ON_LFW, _W600K_FMR_THRESHOLDS, _W600K_BY_PEOPLE)
 ARCFACE_THRESHOLDS = replace(
     W600K_MBF_THRESHOLDS,
-    source=f"not measured for this model: taken from w600k_mbf ({_MEASURED_ON_LFW}); calibrate the gallery",
+    source=f"not measured for this model, so calibrate the gallery. Taken from w600k_mbf ({_MEASURED_ON_LFW})",
 )
 
 DET_10G = ModelFile(
@@ -229,8 +229,9 @@ def _insightface_pack(
 AURAFACE_FILES = (SCRFD_10G_BNKPS, AURAFACE_GLINTR100)
 AURAFACE_URL = "https://huggingface.co/fal/AuraFace-v1/resolve/af6d057c9b0ec4071d4c49c80e3539258798b609"
 
-# Of the same 4,500 non-mated pairs; what is extrapolated follows from their most similar 5 %, as an exponential tail.
-# The thresholds for so many people follow so from 900 comparisons of a photo with another person, which is far to go.
+# From the same 4,500 non-mated pairs. Extrapolated values follow from their most similar 5 %, as an exponential tail.
+# So do the thresholds for many people, from 900 comparisons of a photo with another person. That is a far
+# extrapolation.
 _DLIB_FMR_THRESHOLDS = (
     (0.5, 0.550, False),
     (1e-2, 0.679, False),
@@ -242,7 +243,7 @@ _DLIB_FMR_THRESHOLDS = (
 _DLIB_BY_PEOPLE = ((1_000, 0.80), (10_000, 0.83), (100_000, 0.86), (1_000_000, 0.90))
 DLIB_LIFT = ModelFile("dlib_lift.npy", 131_200, "cb859ecf79cba259b26a4733b528831b563926b0affd5c17162237f0b675ce43")
 DLIB_LIFT_FOLDER = Path(__file__).parents[1] / "engines"
-"""It comes with pgface."""
+"""The lift comes with pgface."""
 DLIB = Model(
     name="dlib",
     engine="dlib",
@@ -252,7 +253,7 @@ DLIB = Model(
     thresholds=Thresholds(
         0.70,
         0.75,
-        "verify: dlib's own threshold, distance 0.6; identify: measured on ten people with ten photos each, nobody of "
+        "verify: dlib's own threshold, distance 0.6. identify: measured on ten people with ten photos each, none of "
         "4,500 non-mated pairs above 0.733, FPIR 15 % at 0.70 and 0 % at 0.75, FNIR 1 % and 2 %",
         _DLIB_FMR_THRESHOLDS,
         _DLIB_BY_PEOPLE,
@@ -325,26 +326,26 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def is_name(model: str) -> bool:
-    """Whether this can name a model; anything else is a path."""
+    """Whether a text can name a model. Any other text is a path."""
     return _NAME.fullmatch(model) is not None
 
 
 def find_model(name: str) -> Model:
-    """A model of the registry by its name.
+    """Return a model of the registry by its name.
 
     Raises:
-        UnknownModelError: there is none of this name.
+        UnknownModelError: there is no model of this name.
 
     """
     try:
         return REGISTRY[name]
     except KeyError:
         raise UnknownModelError(
-            f"There is no model named {name}; `pgface models list` names those that there are, "
-            "and a pack of your own is given as the path of its folder."
+            f"There is no model named {name}. `pgface models list` shows the models. "
+            "For a pack of your own, give the path of its folder."
         ) from None
 
 
 def model_defaults(name: str) -> Thresholds:
-    """The thresholds that a gallery bound to this model begins with; a pack outside the registry has ArcFace's."""
+    """Return the first thresholds of a gallery with this model. A pack outside the registry has ArcFace's."""
     return REGISTRY[name].thresholds if name in REGISTRY else ARCFACE_THRESHOLDS

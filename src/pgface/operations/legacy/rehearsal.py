@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pgface.database.embedded.server import EmbeddedPostgres
@@ -66,5 +67,5 @@ def _look(old: OldInstallation, settings: Settings, engine: Engine, *, merge: bo
                     refuse_unasked_merge(connection, old, plan)
                 return plan, None
     except SchemaMissingError as error:
-        why = str(error).partition(";")[0]
+        why = re.split(r"[;.]", str(error))[0]
         return None, f"{why}: whether the migration can make it or bring it up to date was not checked."

@@ -17,7 +17,7 @@ from pgface.gallery.bulk import BLOCK
 from pgface.operations.legacy.installation import OldInstallation
 from pgface.operations.legacy.photo_copies import PhotoCopies
 from pgface.operations.legacy.plan import Counts, Plan, make_plan, refuse_unasked_merge
-from pgface.vectors import BEGIN, END, packed_with_photos
+from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows_with_photos
 
 OnRows = Callable[[int, int], None]
 """Called with the embeddings sent, and all of them."""
@@ -161,13 +161,13 @@ class _Embeddings:
     def _send(self, connection: psycopg.Connection, statement: LiteralString) -> None:
         total = len(self._users)
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(BEGIN)
+            copy.write(COPY_HEADER)
             for start in range(0, total, BLOCK):
                 rows = slice(start, start + BLOCK)
-                copy.write(packed_with_photos(self._users[rows], self._photos[rows], self._old.embeddings(rows)))
+                copy.write(pack_rows_with_photos(self._users[rows], self._photos[rows], self._old.embeddings(rows)))
                 if self._on_rows is not None:
                     self._on_rows(min(start + BLOCK, total), total)
-            copy.write(END)
+            copy.write(COPY_TRAILER)
 
 
 def _renamed(numbers: NDArray[np.int32], ids: dict[int, int]) -> NDArray[np.int32]:

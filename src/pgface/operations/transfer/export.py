@@ -29,7 +29,7 @@ from pgface.operations.transfer.contents import (
     require_pyarrow,
 )
 from pgface.settings import Settings
-from pgface.vectors import EMBEDDING_DIMENSION, unpacked
+from pgface.vectors import EMBEDDING_DIMENSION, unpack_rows
 
 OnRows = Callable[[int, int], None]
 """Called with the embeddings written, and all of them."""
@@ -99,7 +99,7 @@ def _reading(database: Database) -> Iterator[_State]:
 
 def _blocks(connection: psycopg.Connection) -> Generator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
     with connection.cursor() as cursor, cursor.copy(queries()["copy_out_embeddings_in_order"]) as copy:
-        yield from unpacked(copy)
+        yield from unpack_rows(copy)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Comparing every photo with every other, beside the obvious way to do it."""
+"""Comparing every photo with every other, compared with the obvious way."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
-from pgface.evaluation import comparisons, pairwise
-from pgface.evaluation.comparisons import compare_all
+from pgface.evaluation import pairwise
 from pgface.evaluation.histogram import BINS, ScoreHistogram, index_of, thresholds
-from pgface.evaluation.pairwise import Pairs
+from pgface.evaluation.pairwise import Pairs, compare_all
 from support.evaluated_people import photos
 from support.sentences import Sentence
 from support.sentences import evaluation as says
@@ -35,8 +34,8 @@ def kept(pairs: Pairs) -> set[tuple[int, int]]:
 
 @pytest.mark.parametrize(("together", "at_once"), [(1_024, 8_000_000), (5, 8_000_000), (5, 1), (1, 20), (100, 200)])
 def test_blocks_give_what_the_whole_matrix_gives(together: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparisons, "_TOGETHER", together)
-    monkeypatch.setattr(pairwise, "_AT_ONCE", at_once)
+    monkeypatch.setattr(pairwise, "_BLOCK_PHOTOS", together)
+    monkeypatch.setattr(pairwise, "_PRODUCT_SIZE", at_once)
     embeddings, people = photos(SIZES)
     labels = people * 7 + 3  # numbers of people need not begin with 0, nor follow one another
     compared = compare_all(embeddings, labels)
@@ -64,7 +63,7 @@ def test_blocks_give_what_the_whole_matrix_gives(together: int, at_once: int, mo
 
 
 def test_of_many_pairs_the_nearest_and_a_sample_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparisons, "KEPT_PAIRS", 500)
+    monkeypatch.setattr(pairwise, "KEPT_PAIRS", 500)
     embeddings, people = photos([8] * 40)
     compared = compare_all(embeddings, people)
     similarities = matrix(embeddings)
@@ -84,8 +83,8 @@ def test_of_many_pairs_the_nearest_and_a_sample_are_kept(monkeypatch: pytest.Mon
 
 
 def test_one_person_with_nearly_all_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparisons, "_TOGETHER", 16)
-    monkeypatch.setattr(pairwise, "_AT_ONCE", 2_000)
+    monkeypatch.setattr(pairwise, "_BLOCK_PHOTOS", 16)
+    monkeypatch.setattr(pairwise, "_PRODUCT_SIZE", 2_000)
     embeddings, people = photos([900, 1, 1])
     compared = compare_all(embeddings, people)
     assert (compared.mated.total, compared.non_mated.total) == (900 * 899 // 2, 1_801)
