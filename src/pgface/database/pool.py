@@ -42,7 +42,7 @@ _CONNECTION: dict[str, Any] = {
 
 
 class Database:
-    """Runs the named statements of `sql/queries.sql` in one gallery's schema."""
+    """Runs the named statements of `sql/queries/` in one gallery's schema."""
 
     def __init__(
         self,

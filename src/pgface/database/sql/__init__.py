@@ -2,7 +2,8 @@
 
 `schema.sql` is version 1. Later versions are files in `migrations/`, named `0002_what_it_does.sql` and so on.
 
-A statement of `queries.sql` begins with a line `-- name --`. Comment lines after it say what the statement does.
+`queries/` has a file for each part of pgface that runs statements. A statement begins with a line `-- name --`. Comment
+lines after it say what the statement does.
 """
 
 from __future__ import annotations
@@ -97,6 +98,10 @@ def _record(migration: Migration) -> str:
 
 @cache
 def queries() -> dict[str, LiteralString]:
-    """Return every statement of `queries.sql`, by name."""
-    _, *parts = _QUERY_NAME.split(_read("queries.sql"))
-    return {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}
+    """Return every statement of `queries/`, by name. A name is unique among all files."""
+    files = sorted(file.name for file in (_FOLDER / "queries").iterdir() if file.name.endswith(".sql"))
+    found: dict[str, LiteralString] = {}
+    for file in files:
+        _, *parts = _QUERY_NAME.split(_read(f"queries/{file}"))
+        found |= {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}
+    return found
