@@ -1153,7 +1153,7 @@ BEGIN
         CASE WHEN all_together THEN NULL ELSE from_address END, CASE WHEN all_together THEN NULL ELSE similarity END, same
     )
     ON CONFLICT (alike) DO UPDATE
-    SET count = l.count + 1, last_at = clock_timestamp(), similarity = greatest(l.similarity, EXCLUDED.similarity);
+    SET count = l.count + 1, last_at = EXCLUDED.at, similarity = greatest(l.similarity, EXCLUDED.similarity);
 END;
 $$;
 
@@ -1172,7 +1172,7 @@ BEGIN
         RAISE EXCEPTION 'only the owner of the gallery may remove rows of less than 30 days ago'
             USING ERRCODE = 'insufficient_privilege';
     END IF;
-    DELETE FROM audit_log l WHERE coalesce(l.last_at, l.at) < clock_timestamp() - make_interval(days => days);
+    DELETE FROM audit_log l WHERE coalesce(l.last_at, l.at) < statement_timestamp() - make_interval(days => days);
     GET DIAGNOSTICS removed = ROW_COUNT;
     RETURN removed;
 END;
@@ -1361,6 +1361,118 @@ $$;
 COMMENT ON FUNCTION compare_with_users IS
     'Internal: as find_similar_faces among some users only, by all of their embeddings. They are the users given and those '
     'whose templates are stale.';
+
+CREATE OR REPLACE FUNCTION changed_embeddings()
+RETURNS BIGINT
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN pg_stat_get_tuples_inserted('face_embeddings'::regclass)
+        + pg_stat_get_tuples_updated('face_embeddings'::regclass)
+        + pg_stat_get_tuples_deleted('face_embeddings'::regclass);
+END;
+$$;
+
+COMMENT ON FUNCTION changed_embeddings IS
+    'Internal: how many rows of face_embeddings have changed since PostgreSQL began to count.';
+
+CREATE OR REPLACE FUNCTION process_is_alive(pid INTEGER, since TIMESTAMPTZ)
+RETURNS BOOLEAN
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    -- Only a role with pg_read_all_stats sees when the processes of other roles began.
+    RETURN EXISTS (
+        SELECT FROM pg_stat_activity a
+        WHERE a.pid = process_is_alive.pid
+            AND a.datname = current_database()
+            AND coalesce(a.backend_start = since, TRUE)
+    );
+END;
+$$;
+
+COMMENT ON FUNCTION process_is_alive IS 'Internal: whether this server process is still the one that began then.';
+
+CREATE OR REPLACE FUNCTION take_index_lock()
+RETURNS BOOLEAN
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    holder gallery_locks;
+    began TIMESTAMPTZ;
+BEGIN
+    SELECT * INTO holder FROM gallery_locks l WHERE l.name = 'index' FOR UPDATE;
+    IF holder.process <> pg_backend_pid() AND process_is_alive(holder.process, holder.process_since) THEN
+        RETURN FALSE;
+    END IF;
+    SELECT a.backend_start INTO began FROM pg_stat_activity a WHERE a.pid = pg_backend_pid();
+    UPDATE gallery_locks l SET process = pg_backend_pid(), process_since = began WHERE l.name = 'index';
+    RETURN FOUND;
+END;
+$$;
+
+COMMENT ON FUNCTION take_index_lock IS
+    'Internal: takes the lock ''index'' for this session, and returns whether that was possible. A session holds it while it builds '
+    'indexes.';
+
+CREATE OR REPLACE FUNCTION sequences_behind_ids()
+RETURNS TABLE(table_name TEXT, sequence REGCLASS, newest_id BIGINT)
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    FOREACH table_name IN ARRAY ARRAY['users', 'photos', 'auth_tokens', 'face_embeddings'] LOOP
+        sequence := pg_get_serial_sequence(table_name, 'id');
+        EXECUTE format('SELECT max(id) FROM %I', table_name) INTO newest_id;
+        IF newest_id > coalesce(pg_sequence_last_value(sequence), 0) THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END;
+$$;
+
+COMMENT ON FUNCTION sequences_behind_ids IS 'Internal: the tables whose next id would be one that exists.';
+
+CREATE OR REPLACE FUNCTION set_sequence(table_name TEXT, column_name TEXT, last BIGINT)
+RETURNS BIGINT
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    newest BIGINT;
+BEGIN
+    EXECUTE format('SELECT max(%I) FROM %I', column_name, table_name) INTO newest;
+    RETURN setval(pg_get_serial_sequence(quote_ident(table_name), column_name), greatest(last, newest));
+END;
+$$;
+
+COMMENT ON FUNCTION set_sequence IS 'Internal: continues a sequence after a number, and after the largest one in the column.';
+
+CREATE OR REPLACE FUNCTION gallery_size()
+RETURNS TABLE(users BIGINT, embeddings BIGINT)
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    millions CONSTANT BIGINT := 1000000;
+BEGIN
+    SELECT c.reltuples::bigint INTO users FROM pg_class c WHERE c.oid = 'users'::regclass;
+    SELECT c.reltuples::bigint INTO embeddings FROM pg_class c WHERE c.oid = 'face_embeddings'::regclass;
+    IF users < millions THEN
+        users := (SELECT count(*) FROM users u);
+    END IF;
+    IF embeddings < millions THEN
+        embeddings := (SELECT count(*) FROM face_embeddings fe);
+    END IF;
+    RETURN NEXT;
+END;
+$$;
+
+COMMENT ON FUNCTION gallery_size IS
+    'Internal: how many users and embeddings there are. Where PostgreSQL estimates millions, the estimate is near enough.';
 
 -- The first 32 groups get a template each. After that, each embedding that remains gets its own.
 CREATE OR REPLACE FUNCTION templates_of_groups(target_user_id INTEGER, least_similarity float)

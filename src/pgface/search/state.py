@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import dict_row
 
 from pgface.database.pool import Database
 from pgface.database.sql import queries
@@ -78,8 +78,15 @@ class SearchState:
 
 def read_search_state(source: Database | psycopg.Connection) -> SearchState:
     """Read how the gallery is searched now."""
+    state = _read(source, "search_state")
+    lock = {name: state.pop(name) for name in ("process", "process_since")}
+    return SearchState(**state, **_read(source, "search_activity", lock))
+
+
+def _read(
+    source: Database | psycopg.Connection, query: str, parameters: dict[str, Any] | None = None
+) -> dict[str, Any]:
     if isinstance(source, Database):
-        (state,) = source.read("search_state", row_factory=class_row(SearchState))
-        return state
-    with source.cursor(row_factory=class_row(SearchState)) as cursor:
-        return cursor.execute(queries()["search_state"]).fetchall()[0]
+        return source.read(query, parameters or {}, row_factory=dict_row)[0]
+    with source.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(queries()[query], parameters or {}).fetchall()[0]

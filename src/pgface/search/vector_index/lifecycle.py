@@ -55,7 +55,6 @@ def vector_index_lock(connection: psycopg.Connection) -> Iterator[None]:
 def try_vector_index_lock(connection: psycopg.Connection) -> Iterator[bool]:
     """The same without waiting; gives whether it is so."""
     with wrap_psycopg_errors(), connection.transaction():
-        connection.execute(queries()["lock_index_row"])
         mine = connection.execute(queries()["take_index"]).fetchone() is not None
         if mine:
             _prepare_to_build(connection)

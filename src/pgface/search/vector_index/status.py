@@ -13,7 +13,7 @@ from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.search import SearchState, read_search_state
 from pgface.search.vector_index.definition import advised_probes
-from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME
+from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME, count_embeddings
 from pgface.search.vector_index.plan import Plan, force_index_scan, read_plan
 from pgface.search.vector_index.progress import Progress
 
@@ -127,7 +127,9 @@ def read_index_status(database: Database) -> IndexStatus:
 
     """
     with database.dedicated_connection() as connection:
-        (table,) = connection.cursor(row_factory=class_row(EmbeddingsTable)).execute(queries()["embeddings_table"])
+        (found_table,) = connection.cursor(row_factory=dict_row).execute(queries()["embeddings_table"])
+        table = EmbeddingsTable(rows=count_embeddings(connection), **found_table)
+        wanted = connection.execute(queries()["vector_index_wanted"]).fetchone() == (True,)
         (facts,) = connection.cursor(row_factory=dict_row).execute(queries()["index_facts"])
         efforts = connection.cursor(row_factory=dict_row).execute(queries()["search_efforts"]).fetchall()[0]
         stored = connection.cursor(row_factory=class_row(StoredIndex)).execute(queries()["vector_indexes"]).fetchall()
@@ -140,7 +142,7 @@ def read_index_status(database: Database) -> IndexStatus:
         return IndexStatus(
             table=table,
             index=index,
-            wanted=facts["wanted"],
+            wanted=wanted,
             plan=plan,
             ef_search=efforts["ef_search"],
             probes=efforts["probes"],

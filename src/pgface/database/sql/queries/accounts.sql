@@ -17,19 +17,20 @@ SELECT has_password(%(id)s);
 SELECT password_kinds(%(but)s);
 
 -- count_attempt --
--- Counts it as failed before it is made, so that many at once are counted as many; no row comes back where the subject has to
--- wait. After the free ones each failure doubles the wait, up to the longest; a subject that has not failed for so long begins anew.
+-- Counts an attempt as failed before it is made, so that attempts at the same time all count. Returns no row if the subject has to
+-- wait. After the free attempts, each failure doubles the wait, up to the longest. After a time without failures, counting starts
+-- again. EXCLUDED.last_failure is the present time: a distributed PostgreSQL allows no volatile function here.
 INSERT INTO login_attempts AS a (subject, method, failures, last_failure)
 VALUES (%(subject)s, %(method)s, 1, clock_timestamp())
 ON CONFLICT (subject, method) DO UPDATE
 SET failures = CASE
-        WHEN a.last_failure < clock_timestamp() - make_interval(secs => %(forgotten)s) THEN 1
+        WHEN EXCLUDED.last_failure - a.last_failure > make_interval(secs => %(forgotten)s) THEN 1
         ELSE a.failures + 1
     END,
-    last_failure = clock_timestamp()
+    last_failure = greatest(a.last_failure, EXCLUDED.last_failure)
 WHERE a.failures < %(free)s
-    OR a.last_failure + make_interval(secs => least(%(longest)s, 2.0 ^ least(a.failures - %(free)s, 30)))
-        <= clock_timestamp()
+    OR EXCLUDED.last_failure - a.last_failure
+        >= make_interval(secs => least(%(longest)s, 2.0 ^ least(a.failures - %(free)s, 30)))
 RETURNING failures;
 
 -- seconds_to_wait --
@@ -47,7 +48,7 @@ DELETE FROM login_attempts WHERE subject = %(subject)s AND method = %(method)s;
 UPDATE login_attempts SET failures = greatest(failures - 1, 0) WHERE subject = %(subject)s AND method = %(method)s;
 
 -- prune_attempts --
-DELETE FROM login_attempts WHERE last_failure < clock_timestamp() - make_interval(secs => %(forgotten)s);
+DELETE FROM login_attempts WHERE last_failure < statement_timestamp() - make_interval(secs => %(forgotten)s);
 
 -- begin_session --
 SELECT begin_session(
@@ -67,7 +68,7 @@ WHERE t.user_id = %(user_id)s
 ORDER BY t.id;
 
 -- end_sessions --
--- Whose they were.
+-- Returns the users whose sessions they were.
 SELECT end_sessions(%(user_id)s, %(id)s, %(token)s, %(but)s);
 
 -- prune_tokens --
@@ -82,7 +83,7 @@ SELECT record_event(
 );
 
 -- select_audit --
--- The newest first.
+-- Newest first.
 SELECT id, at, event, outcome, reason, actor, user_id, key_id, host(address) AS address, similarity, count, last_at
 FROM audit_log
 WHERE (%(user_id)s::integer IS NULL OR user_id = %(user_id)s)
@@ -94,7 +95,7 @@ ORDER BY id DESC
 LIMIT %(limit)s;
 
 -- select_addresses_of_tokens --
--- Where each login of a user began. Its row in the log is written in the same transaction, so it follows within moments.
+-- The address that each login of a user came from. The login and its audit row are one transaction, so their times are close.
 SELECT t.id, host(a.address)
 FROM auth_tokens t
 CROSS JOIN LATERAL (
@@ -132,7 +133,7 @@ ORDER BY id;
 SELECT revoke_api_key(%(id)s, %(authority)s);
 
 -- keep_secret --
--- The first that is kept stays.
+-- The first secret stays.
 INSERT INTO service_secrets (name, secret) VALUES (%(name)s, %(secret)s) ON CONFLICT DO NOTHING;
 
 -- select_secret --
@@ -143,9 +144,9 @@ INSERT INTO login_challenges (id, ends_at, state)
 VALUES (%(id)s, clock_timestamp() + make_interval(secs => %(seconds)s), %(state)s);
 
 -- take_challenge --
--- One request has it alone. It comes back with what was seen, or not at all.
+-- Only one request can take a challenge. It puts the challenge back with a new state, or deletes it by not doing so.
 DELETE FROM login_challenges
-WHERE id = %(id)s AND ends_at > clock_timestamp()
+WHERE id = %(id)s AND ends_at > statement_timestamp()
 RETURNING state, ends_at, hints;
 
 -- put_challenge_back --
@@ -153,14 +154,14 @@ INSERT INTO login_challenges (id, ends_at, hints, state)
 VALUES (%(id)s, %(ends_at)s, %(hints)s, %(state)s);
 
 -- count_hint --
--- No row comes back where the challenge is not there, or has had all its hints.
+-- Returns no row if there is no such challenge, or if it has had all its hints.
 UPDATE login_challenges
 SET hints = hints + 1
-WHERE id = %(id)s AND ends_at > clock_timestamp() AND hints < %(most)s
+WHERE id = %(id)s AND ends_at > statement_timestamp() AND hints < %(most)s
 RETURNING hints;
 
 -- prune_challenges --
-DELETE FROM login_challenges WHERE ends_at < clock_timestamp();
+DELETE FROM login_challenges WHERE ends_at < statement_timestamp();
 
 -- known_frame_digests --
 SELECT DISTINCT digest
@@ -193,7 +194,7 @@ JOIN users u ON u.id = a.user_id
 ORDER BY u.id;
 
 -- find_device --
--- Which of these devices is known for the account, if any.
+-- The device among these that the account knows, if any.
 SELECT d.token
 FROM known_devices d
 JOIN users u ON u.id = d.user_id
@@ -208,7 +209,7 @@ DELETE FROM known_devices WHERE user_id = %(user_id)s AND token = ANY (%(tokens)
 INSERT INTO known_devices (user_id, token) VALUES (%(user_id)s, %(token)s);
 
 -- forget_older_devices --
--- All but the newest.
+-- Keeps the newest ones.
 DELETE FROM known_devices
 WHERE user_id = %(user_id)s
     AND id NOT IN (SELECT id FROM known_devices WHERE user_id = %(user_id)s ORDER BY id DESC LIMIT %(most)s);

@@ -1,25 +1,24 @@
 -- Backup and restore.
 
 -- hold_photo_files --
--- Held by a backup until it has copied the files.
+-- A backup holds this lock until it has copied the files.
 SELECT name FROM gallery_locks WHERE name = 'photo files' FOR UPDATE;
 
 -- export_snapshot --
 SELECT pg_export_snapshot();
 
 -- never_idle_too_long --
--- A backup's transactions wait for as long as its files take.
+-- A backup's transactions stay open while it copies the files.
 SELECT set_config('idle_in_transaction_session_timeout', '0', true), set_config('statement_timeout', '0', true);
 
 -- read_one_state --
--- Everything that is read is as it was at one moment, whatever others write meanwhile.
+-- All that the transaction reads is the state at one moment, whatever other sessions write.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- backup_facts --
 SELECT
     current_setting('server_version') AS postgresql,
     (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS pgvector,
-    (SELECT max(version) FROM pgface_migrations) AS schema_version,
     current_schema() AS schema_name,
     ARRAY(
         SELECT relname::text
@@ -29,7 +28,7 @@ SELECT
     ) AS tables;
 
 -- backup_sequences --
--- The last number that each of the gallery's sequences gave. They are read after the snapshot, and never run behind it.
+-- The last number of each of the gallery's sequences. Read after the snapshot, so that no number is behind it.
 SELECT given.name || '.' || a.attname AS name, s.last_value
 FROM unnest(%(tables)s::text[]) AS given(name)
 JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(given.name)) AND a.attnum > 0 AND NOT a.attisdropped
@@ -61,7 +60,7 @@ SELECT count(*) FROM {table};
 COPY {table} ({columns}) FROM STDIN;
 
 -- table_columns --
--- Those that a COPY can fill, of the table in the gallery's schema.
+-- The columns that a COPY can fill, of the table in the gallery's schema.
 SELECT attname::text
 FROM pg_attribute
 WHERE attrelid = to_regclass(format('%%I.%%I', current_schema(), %(table)s::text))
@@ -75,7 +74,7 @@ FROM pg_constraint
 WHERE contype = 'f' AND conrelid = ANY (%(tables)s::text[]::regclass[]);
 
 -- indexes_of --
--- Those without which the table's rows would be the same, and not the vector index, which is built at the end if it is needed.
+-- Indexes that no constraint needs. The restore does not rebuild the vector indexes, which pgface.search builds if it needs them.
 SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
@@ -83,13 +82,10 @@ WHERE i.indrelid = ANY (%(tables)s::text[]::regclass[])
     AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid);
 
 -- set_sequence --
-SELECT setval(
-    pg_get_serial_sequence(quote_ident(%(table)s), %(column)s)::regclass,
-    greatest(%(last)s, (SELECT coalesce(max({column}), 1) FROM {table}))
-);
+SELECT set_sequence(%(table)s, %(column)s, %(last)s);
 
 -- galleries_beside --
--- Other schemas of this database that hold a gallery and may be read.
+-- Other schemas of this database that hold a gallery that this role may read.
 SELECT n.nspname::text
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -107,7 +103,7 @@ SELECT id FROM {schema}.gallery;
 UPDATE gallery SET id = %(id)s;
 
 -- move_photo_paths --
--- The files of these rows are in another folder now.
+-- For files that are now in another folder.
 UPDATE photos
 SET filepath = %(into)s || substr(filepath, length(%(prefix)s) + 1)
 WHERE starts_with(filepath, %(prefix)s || '/');

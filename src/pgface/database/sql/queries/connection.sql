@@ -1,9 +1,9 @@
 -- Sessions: the search_path, the time zone, and which database this is.
 
 -- enter_gallery --
--- Names lead to the gallery's schema, then to pgvector's, and times without a zone are the server's, whichever zone this
--- client asked for. That hides the one of postgresql.conf (`source`): then it is log_timezone's, which no client can
--- change, and which is the same where nobody has changed one of the two. ALTER DATABASE ... SET TimeZone is above both.
+-- Names lead to the gallery's schema, then to pgvector's. Times without a zone are in the server's zone, whatever zone this client
+-- asked for. A client's zone hides the one of postgresql.conf (see `source`). Then log_timezone counts, which no client can change:
+-- the two are equal unless somebody has changed one. ALTER DATABASE ... SET TimeZone comes before both.
 SELECT
     set_config('search_path', concat_ws(', ', quote_ident(%(schema)s), quote_ident(n.nspname)), %(for_transaction)s),
     quote_literal(
@@ -34,17 +34,17 @@ JOIN pg_namespace n ON n.oid = e.extnamespace
 WHERE e.extname = 'vector';
 
 -- enter_schema --
--- Until the end of the transaction.
+-- Until the transaction ends.
 SELECT set_config('search_path', concat_ws(', ', quote_ident(%(schema)s), quote_ident(nspname)), true)
 FROM pg_extension
 JOIN pg_namespace ON pg_namespace.oid = extnamespace
 WHERE extname = 'vector';
 
 -- database_identity --
--- The same for two connections only if they lead to the same database of the same server.
+-- Equal for two connections only if they lead to the same database of the same server.
 SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database())
 FROM pg_control_system();
 
 -- limit_waiting --
--- For the transactions of others: until this one ends, or the session does.
+-- How long to wait for other transactions, until this transaction or this session ends.
 SELECT set_config('lock_timeout', %(time)s, %(in_transaction)s);

@@ -1,9 +1,9 @@
 -- Health checks.
 
 -- describe_schema --
--- Everything that the migrations make in the first schema of the search_path, in the order in which it depends on one
--- another as far as that goes: its kind and name; what it is, the first line being what cannot be replaced; and the
--- statement that makes it. Indexes of vectors vary. What is granted to PUBLIC, or taken from it, is as good as a part.
+-- All that the migrations make in the first schema of the search_path, roughly in the order of its dependencies: its kind and name,
+-- its definition, and the statement that makes it. The first line of a definition is what CREATE OR REPLACE cannot replace. Vector
+-- indexes vary and are left out. Rights of PUBLIC count as parts.
 WITH home AS (
     SELECT
         n.oid,
@@ -121,11 +121,11 @@ WHERE NOT EXISTS (
 );
 
 -- read_every_table --
--- Waits for whoever has one for themselves.
+-- Waits for a session that has locked one of them.
 LOCK TABLE users, photos, auth_tokens, face_embeddings, gallery, user_templates, stale_templates IN ACCESS SHARE MODE;
 
 -- who_locks_tables --
--- Of the gallery's, for themselves.
+-- A session that has locked one of the gallery's tables against reading.
 SELECT l.pid, c.relname, coalesce(a.application_name, '') AS application_name
 FROM pg_locks l
 JOIN pg_class c ON c.oid = l.relation
@@ -139,29 +139,18 @@ ORDER BY l.pid
 LIMIT 1;
 
 -- sequences_behind_ids --
--- The next id would be one that is there.
-SELECT relname
-FROM (
-    VALUES
-        ('users', pg_get_serial_sequence('users', 'id')::regclass, (SELECT max(id) FROM users)),
-        ('photos', pg_get_serial_sequence('photos', 'id')::regclass, (SELECT max(id) FROM photos)),
-        ('auth_tokens', pg_get_serial_sequence('auth_tokens', 'id')::regclass, (SELECT max(id) FROM auth_tokens)),
-        (
-            'face_embeddings', pg_get_serial_sequence('face_embeddings', 'id')::regclass,
-            (SELECT max(id) FROM face_embeddings)
-        )
-) AS ids (relname, sequence, newest)
-WHERE newest > coalesce(pg_sequence_last_value(sequence), 0);
+-- Tables whose next id would be one that exists.
+SELECT table_name FROM sequences_behind_ids();
 
 -- rows_of_nobody --
--- Rows whose user is gone, which foreign keys do not let be unless somebody has switched them off.
+-- Rows whose user is gone. They can exist only if somebody has switched the foreign keys off.
 SELECT
     (SELECT count(*) FROM face_embeddings r WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = r.user_id)) AS embeddings,
     (SELECT count(*) FROM photos r WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = r.user_id)) AS photos,
     (SELECT count(*) FROM auth_tokens r WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = r.user_id)) AS tokens;
 
 -- count_users_not_searched --
--- Who have embeddings, and neither a template nor a note that they wait for one: triggers were off when they came.
+-- Users with embeddings, but without a template and not marked as stale: triggers were off when their embeddings came.
 SELECT count(*)
 FROM users u
 WHERE EXISTS (SELECT FROM face_embeddings e WHERE e.user_id = u.id)
@@ -169,14 +158,13 @@ WHERE EXISTS (SELECT FROM face_embeddings e WHERE e.user_id = u.id)
     AND NOT EXISTS (SELECT FROM stale_templates s WHERE s.user_id = u.id);
 
 -- vector_extension --
--- Of this database, and of the server.
+-- pgvector's version in this database, and the one that the server offers.
 SELECT
     (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS installed,
     (SELECT default_version FROM pg_available_extensions WHERE name = 'vector') AS available;
 
 -- connection_limits --
--- How many connections the server, the database and the user have room for, whichever is least. Superusers are bound by
--- the first alone.
+-- The smallest of the connection limits of the server, the database and the user. Only the server's limit holds for superusers.
 WITH limits (limited_by, room) AS (
     SELECT 'max_connections', sum(CASE name WHEN 'max_connections' THEN setting::integer ELSE -setting::integer END)
     FROM pg_settings
@@ -211,8 +199,8 @@ LIMIT 1;
 SELECT extract(epoch FROM clock_timestamp()) AS seconds;
 
 -- embedding_storage --
--- Whether embeddings are to lie in their rows, and the bytes of those that do not: the table beside the table is empty
--- where all do. It tells nothing where somebody has added a column whose values may lie there too.
+-- Whether embeddings are stored in their rows, and the bytes of those that are not: the TOAST table is empty if all are. It tells
+-- nothing if somebody has added a column whose values can lie there as well.
 SELECT
     bool_and(a.attstorage = 'p') FILTER (WHERE a.attname = 'embedding') AS in_rows,
     CASE
@@ -232,11 +220,11 @@ WHERE a.attrelid = 'face_embeddings'::regclass
 ALTER TABLE face_embeddings ALTER COLUMN embedding SET STORAGE PLAIN;
 
 -- rewrite_embeddings --
--- An UPDATE of each by itself would leave those beside the rows where they are, and take everybody for changed.
+-- An UPDATE would leave values in the TOAST table where they are, and mark all users as stale.
 VACUUM (FULL, ANALYZE) face_embeddings;
 
 -- users_with_readable_passwords --
--- Whose password is not the marker of none (!, *), nor a hash: argon2, bcrypt and crypt ($...$), werkzeug's
+-- Users whose password is neither a marker for none (!, *) nor a hash: argon2, bcrypt and crypt ($...$), werkzeug's
 -- (method:...$salt$hash or method$salt$hash), Django's, LDAP's ({...}).
 SELECT id
 FROM users

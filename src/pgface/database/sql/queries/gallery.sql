@@ -7,7 +7,7 @@ SELECT
 FROM gallery;
 
 -- bind_gallery --
--- Only an unbound gallery is bound; no row comes back for one that is bound already.
+-- Binds an unbound gallery. Returns no row if the gallery is bound already.
 UPDATE gallery
 SET model_name = %(name)s,
     dimension = %(dimension)s,
@@ -19,7 +19,7 @@ WHERE model_name IS NULL
 RETURNING id;
 
 -- lock_gallery_row --
--- Held until the transaction ends, so that thresholds are changed by one program at a time.
+-- Locked until the transaction ends, so that one program at a time changes thresholds.
 SELECT id, model_name, dimension, detector_size, weights_sha256, verify_threshold, identify_threshold
 FROM gallery
 FOR UPDATE;
@@ -64,10 +64,16 @@ SELECT * FROM unnest(
 -- count_enrolled_people --
 SELECT count(*) FROM users u WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = u.id);
 
--- status --
+-- server_versions --
 SELECT
     current_setting('server_version') AS postgresql,
-    (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS pgvector,
+    (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS pgvector;
+
+-- schema_version --
+SELECT max(version) AS schema_version FROM pgface_migrations;
+
+-- status --
+SELECT
     (SELECT max(version) FROM pgface_migrations) AS schema_version,
     (SELECT count(*) FROM users) AS users,
     (SELECT count(*) FROM users u WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = u.id)) AS people_enrolled,
@@ -79,7 +85,7 @@ SELECT user_id, user_name AS name, user_email AS email, similarity, embedding_id
 FROM find_similar_faces(%(embedding)s, %(threshold)s, %(max_results)s);
 
 -- verify_face --
--- Also by faces of theirs that are contested: they are theirs until an administrator says otherwise.
+-- Compares the user's contested faces as well: they are the user's until an administrator decides otherwise.
 SELECT
     v.match OR coalesce(
         contested.similarity >= coalesce(%(threshold)s, (SELECT verify_threshold FROM gallery)), FALSE

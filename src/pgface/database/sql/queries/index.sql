@@ -1,26 +1,9 @@
 -- Vector indexes: building, checking and advising.
 
--- lock_index_row --
--- For the moment in which the next statement looks who holds it.
-SELECT name FROM gallery_locks WHERE name = 'index' FOR UPDATE;
-
 -- take_index --
--- Held by the session that takes the vector index away and builds it again, for as long as its server process lives. No row
--- comes back while another one holds it.
-UPDATE gallery_locks
-SET process = pg_backend_pid(),
-    process_since = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
-WHERE name = 'index'
-    AND (
-        process = pg_backend_pid()
-        OR NOT EXISTS (
-            SELECT FROM pg_stat_activity a
-            WHERE a.pid = process
-                AND a.datname = current_database()
-                AND coalesce(a.backend_start = process_since, TRUE)
-        )
-    )
-RETURNING name;
+-- The session that drops the vector index and builds it again holds this lock, as long as its server process lives. Returns no row
+-- while another session holds it.
+SELECT 'index' AS name WHERE take_index_lock();
 
 -- give_index_back --
 UPDATE gallery_locks
@@ -28,8 +11,7 @@ SET process = NULL, process_since = NULL
 WHERE name = 'index' AND process = pg_backend_pid();
 
 -- vector_index --
--- The definition of the index of the specification's name, wherever the gallery lives, whether it is whole, and whether
--- it is as the first migration makes it.
+-- The definition of idx_embeddings_vector, whether it is valid, and whether it is as schema.sql makes it.
 SELECT
     pg_get_indexdef(i.indexrelid) AS definition,
     i.indisvalid AS valid,
@@ -51,8 +33,8 @@ SELECT vector_index_wanted FROM gallery_search;
 UPDATE gallery_search SET vector_index_wanted = %(wanted)s;
 
 -- vector_indexes --
--- The indexes of vectors that the gallery's tables have, and any other that is not whole. The options are pgvector's own
--- where none are given.
+-- The vector indexes of the gallery's tables, and any other index that is not valid. Options that are not given are pgvector's
+-- defaults.
 SELECT
     c.relname AS name,
     t.relname AS "table",
@@ -86,7 +68,6 @@ ORDER BY t.relname, c.relname;
 
 -- embeddings_table --
 SELECT
-    (SELECT count(*) FROM face_embeddings) AS rows,
     s.n_dead_tup AS dead_rows,
     s.n_mod_since_analyze AS changed_rows,
     pg_table_size(s.relid) AS bytes,
@@ -97,19 +78,19 @@ FROM pg_stat_all_tables s
 WHERE s.relid = 'face_embeddings'::regclass;
 
 -- search_efforts --
--- The settings of SQL that orders by distance, as a new session has them. The first statement loads pgvector's library,
--- without which PostgreSQL does not know them.
+-- pgvector's settings in a new session, for SQL that orders by distance. FROM loads pgvector's library, without which PostgreSQL
+-- does not know them.
 SELECT
     current_setting('hnsw.ef_search')::integer AS ef_search,
     current_setting('ivfflat.probes')::integer AS probes
 FROM (SELECT '[1]'::vector) AS loaded;
 
 -- set_effort --
--- Of the method's setting, in this transaction.
+-- Sets the method's setting for this transaction.
 SELECT set_config(CASE %(method)s WHEN 'ivfflat' THEN 'ivfflat.probes' ELSE 'hnsw.ef_search' END, %(effort)s, true);
 
 -- explain_nearest --
--- The plan of SQL that orders by distance; it is not run. Any probe gives the same one.
+-- The plan of SQL that orders by distance, without running it. The plan is the same for every probe.
 EXPLAIN (FORMAT JSON)
 SELECT id FROM face_embeddings ORDER BY embedding <=> array_fill(1.0::real, ARRAY[512])::vector LIMIT 10;
 
@@ -126,7 +107,7 @@ SELECT similarity FROM find_similar_faces(%(embedding)s, %(threshold)s, %(count)
 SELECT similarity FROM find_similar_faces_exactly(%(embedding)s, %(threshold)s, %(count)s);
 
 -- mated_embeddings --
--- Embeddings drawn at random that have a further one of the same user, and how similar the nearest of those is.
+-- Random embeddings of users with more than one, and the similarity of the same user's nearest other embedding.
 SELECT e.embedding, mate.similarity
 FROM face_embeddings e TABLESAMPLE BERNOULLI (least(100, 100.0 * %(wanted)s / %(embeddings)s))
 CROSS JOIN LATERAL (
@@ -143,7 +124,7 @@ FROM pg_stat_progress_create_index
 WHERE pid = %(pid)s;
 
 -- index_progress_here --
--- The builds on the gallery's tables that are under way, whoever began them.
+-- All index builds that are running on the gallery's tables.
 SELECT phase, lockers_done, lockers_total, current_locker_pid AS waits_for, blocks_done, blocks_total, tuples_done, tuples_total
 FROM pg_stat_progress_create_index
 WHERE relid IN ('face_embeddings'::regclass, 'user_templates'::regclass, 'template_bits'::regclass);
@@ -158,20 +139,18 @@ SELECT
 SELECT set_config('maintenance_work_mem', %(kilobytes)s || 'kB', false);
 
 -- prepare_to_build --
--- A build takes as long as it takes, and ends soon after the program that asked for it.
+-- No time limit for a build, which ends soon after the program that asked for it.
 SELECT set_config(name, CASE name WHEN 'client_connection_check_interval' THEN '5s' ELSE '0' END, false)
 FROM pg_settings
 WHERE name IN ('statement_timeout', 'transaction_timeout', 'client_connection_check_interval');
 
 -- index_facts --
 SELECT
-    s.vector_index_wanted AS wanted,
     (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS pgvector,
-    pg_total_relation_size('user_templates') + pg_total_relation_size('template_bits') AS search_bytes
-FROM gallery_search s;
+    pg_total_relation_size('user_templates') + pg_total_relation_size('template_bits') AS search_bytes;
 
 -- build_alone_if_faulty --
--- Parallel builds of HNSW indexes write beyond their memory in pgvector before 0.8.2.
+-- In pgvector before 0.8.2, parallel builds of HNSW indexes write beyond their memory.
 SELECT set_config('max_parallel_maintenance_workers', '0', false)
 FROM pg_extension
 WHERE extname = 'vector'

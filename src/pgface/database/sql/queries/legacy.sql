@@ -1,7 +1,7 @@
 -- Migration of an old installation.
 
 -- lock_tables_for_migration --
--- Others go on reading, and wait with what they would write.
+-- Other sessions can read. Their writes wait.
 LOCK TABLE users, photos, auth_tokens, face_embeddings IN SHARE ROW EXCLUSIVE MODE;
 
 -- count_rows --
@@ -30,16 +30,8 @@ COPY photos (id, user_id, filename, filepath, width, height, created_at) FROM ST
 COPY auth_tokens (id, user_id, token, confidence, created_at, expires_at, is_active) FROM STDIN;
 
 -- move_sequences_behind_ids --
--- No id is given twice. What PostgreSQL returns for a sequence that was never used is NULL, which greatest() passes over.
-SELECT setval(sequence, greatest(pg_sequence_last_value(sequence), newest, 1))
-FROM (
-    VALUES
-        (pg_get_serial_sequence('users', 'id')::regclass, (SELECT max(id) FROM users)),
-        (pg_get_serial_sequence('photos', 'id')::regclass, (SELECT max(id) FROM photos)),
-        (pg_get_serial_sequence('auth_tokens', 'id')::regclass, (SELECT max(id) FROM auth_tokens)),
-        (pg_get_serial_sequence('face_embeddings', 'id')::regclass, (SELECT max(id) FROM face_embeddings))
-) AS ids (sequence, newest)
-WHERE newest > coalesce(pg_sequence_last_value(sequence), 0);
+-- So that no id is given twice.
+SELECT setval(sequence, newest_id) FROM sequences_behind_ids();
 
 -- copy_migrated_embeddings --
 COPY face_embeddings (user_id, photo_id, embedding)
@@ -53,7 +45,7 @@ COPY staged_embeddings (user_id, photo_id, embedding)
 FROM STDIN (FORMAT BINARY);
 
 -- insert_staged_embeddings --
--- Those that their users do not have already.
+-- Embeddings that their users do not have already.
 INSERT INTO face_embeddings (user_id, photo_id, embedding)
 SELECT s.user_id, s.photo_id, s.embedding
 FROM staged_embeddings s

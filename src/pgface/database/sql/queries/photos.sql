@@ -1,12 +1,12 @@
 -- Photos, embeddings and contested faces: enrolling, listing, deleting, and the files that belong to them.
 
 -- lock_enrollment --
--- Held by every enrollment until it commits, so that two of them cannot both find a face free, and so that
--- the clean-up knows that no photo file is under way. Galleries do not wait for one another.
+-- Every enrollment holds this lock until it commits. So two enrollments cannot both find a face free, and the clean-up knows that
+-- no photo file is being written. Each gallery has its own lock.
 SELECT name FROM gallery_locks WHERE name = 'enrollment' FOR UPDATE;
 
 -- try_lock_enrollment --
--- No row comes back while another session holds it.
+-- Returns no row while another session holds it.
 SELECT name FROM gallery_locks WHERE name = 'enrollment' FOR UPDATE SKIP LOCKED;
 
 -- insert_embedding --
@@ -15,7 +15,7 @@ VALUES (%(user_id)s, %(embedding)s)
 RETURNING id;
 
 -- select_enrolled_hashes --
--- Which photos the users of a folder have already.
+-- The photos that the users of a folder have already.
 SELECT u.email, p.content_sha256
 FROM photos p
 JOIN users u ON u.id = p.user_id
@@ -52,7 +52,7 @@ LEFT JOIN photos p ON p.id = fe.photo_id
 ORDER BY fe.user_id, fe.id;
 
 -- delete_photo_embeddings --
--- The specification only unlinks them; a person who has a photo erased means the face in it.
+-- The specification only unlinks them, but whoever deletes a photo means the face in it as well.
 DELETE FROM face_embeddings
 WHERE photo_id = %(id)s;
 
@@ -97,11 +97,11 @@ DELETE FROM deleted_photo_files
 WHERE filepath = ANY(%(filepaths)s);
 
 -- try_share_photo_files --
--- Held while files of erased rows are removed. No row comes back while a backup copies the files.
+-- Held while pgface deletes the files of deleted rows. Returns no row while a backup copies the files.
 SELECT name FROM gallery_locks WHERE name = 'photo files' FOR SHARE SKIP LOCKED;
 
 -- count_photo_files --
--- Rows whose files belong to this photos folder, to another one, and to nothing that pgface writes.
+-- Photos with a file in this photos folder, in another gallery's, and with a path that pgface did not write.
 SELECT
     count(*) FILTER (WHERE ours AND starts_with(filepath, %(prefix)s)) AS here,
     count(*) FILTER (WHERE ours AND NOT starts_with(filepath, %(prefix)s)) AS elsewhere,
@@ -118,7 +118,7 @@ WHERE starts_with(filepath, %(prefix)s)
 ORDER BY filepath COLLATE "C";
 
 -- accounted_photo_files --
--- Those of rows, and those of erased rows that are noted to be removed.
+-- The files of rows, and the files of deleted rows that pgface is going to delete.
 SELECT filepath
 FROM photos
 WHERE filepath = ANY(%(filepaths)s)
@@ -138,7 +138,7 @@ COPY contested_faces (
 FROM STDIN (FORMAT BINARY);
 
 -- select_contested_faces --
--- Of a user, or all, with the photo that each is in.
+-- A user's, or all, with the photo of each.
 SELECT cf.photo_id, cf.user_id, u.name, u.email, p.filename, cf.created_at, cf.embedding
 FROM contested_faces cf
 JOIN users u ON u.id = cf.user_id
@@ -166,5 +166,5 @@ RETURNING user_id;
 SELECT EXISTS (SELECT FROM contested_faces WHERE photo_id = %(photo_id)s);
 
 -- vacuum_embeddings --
--- After a load of many: scans need not ask any more who may see each row, and the planner knows how many there are.
+-- After a large load: scans then need not check the visibility of each row, and the planner knows the number of rows.
 VACUUM (ANALYZE, SKIP_LOCKED) face_embeddings;

@@ -1,20 +1,21 @@
 -- How identification searches: templates, their indexes, and the agreement with the exact answer.
 
 -- search_state --
--- With how many users wait for their templates, and how many rows of embeddings have changed since the server counts.
+-- The tables' part of it. process is the server process that holds the index lock.
 SELECT choice, method, first_effort, second_effort, certain_similarity,
     agreement, agreement_low, agreement_high, probes, scan_ms, embeddings, changes, chosen_at,
     (SELECT count(DISTINCT user_id) FROM stale_templates) AS stale_users,
-    pg_stat_get_tuples_inserted('face_embeddings'::regclass)
-        + pg_stat_get_tuples_updated('face_embeddings'::regclass)
-        + pg_stat_get_tuples_deleted('face_embeddings'::regclass) AS changes_now,
-    EXISTS (
-        SELECT FROM gallery_locks l
-        JOIN pg_stat_activity a ON a.pid = l.process AND coalesce(a.backend_start = l.process_since, TRUE)
-        WHERE l.name = 'index'
-            AND a.datname = current_database()
-    ) AS fitting
-FROM gallery_search;
+    l.process,
+    l.process_since
+FROM gallery_search
+LEFT JOIN gallery_locks l ON l.name = 'index';
+
+-- search_activity --
+-- The catalog's part of it: how many rows of embeddings have changed since PostgreSQL began to count, and whether the process that
+-- holds the index lock is alive.
+SELECT
+    changed_embeddings() AS changes_now,
+    process_is_alive(%(process)s, %(process_since)s) AS fitting;
 
 -- search_method --
 SELECT method FROM gallery_search;
@@ -61,24 +62,24 @@ SELECT count(*) FROM face_embeddings;
 SELECT count(*) FROM user_templates;
 
 -- suspend_first_look --
--- Until an index has been fitted, every template is compared.
+-- Until there is an index again, searches compare every template.
 UPDATE gallery_search
 SET first_effort = NULL
 WHERE method <> 'exact';
 
 -- vacuum_stale_templates --
--- Every search reads this table; the notes of a load that are done with would keep it waiting until autovacuum comes by.
+-- Every search reads this table. Dead rows of a load would slow it down until autovacuum deletes them.
 VACUUM (SKIP_LOCKED) stale_templates;
 
 -- analyze_embeddings --
--- Before templates are made of many of them: autovacuum may not have come by yet.
+-- Before many templates are made, because autovacuum may not have run yet.
 ANALYZE users, face_embeddings, stale_templates;
 
 -- analyze_templates --
 ANALYZE user_templates, template_bits, stale_templates;
 
 -- template_indexes --
--- The indexes of the first look that are there, and whether they are whole.
+-- The first look's indexes, and whether they are valid.
 SELECT c.relname AS name, i.indisvalid AS valid
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
@@ -86,8 +87,8 @@ WHERE i.indrelid IN ('user_templates'::regclass, 'template_bits'::regclass)
     AND c.relname IN ('idx_user_templates_hnsw', 'idx_user_templates_ivfflat', 'idx_template_bits_hnsw');
 
 -- sample_embeddings --
--- Embeddings drawn at random, each with the mean of all of its user's embeddings, and of the others of that user, which is
--- NULL for a user's only one.
+-- Random embeddings, each with the mean of all of its user's embeddings, and with the mean of the user's others: NULL for a user
+-- with one embedding.
 SELECT e.user_id, l2_normalize(e.embedding) AS embedding, own.mean, others.mean AS mean_of_others
 FROM face_embeddings e TABLESAMPLE BERNOULLI (least(100, 100.0 * %(wanted)s / %(embeddings)s))
 CROSS JOIN LATERAL (
@@ -107,14 +108,15 @@ SELECT user_id, similarity
 FROM find_similar_faces_exactly(%(embedding)s);
 
 -- look_by_index --
--- The first look of find_similar_faces by itself. PostgreSQL would run the function once more to plan if it were not a subquery.
+-- The first look of find_similar_faces by itself. In a subquery, because PostgreSQL would otherwise run users_by_index once more
+-- while planning.
 SELECT user_id, similarity
 FROM compare_with_users(
     %(embedding)s, -1, 1, (SELECT users_by_index(%(embedding)s, %(method)s, %(effort)s, 3))
 );
 
 -- look_by_signs --
--- The second one.
+-- The second look by itself.
 SELECT user_id, similarity
 FROM compare_with_users(
     %(embedding)s, -1, 1, (SELECT users_by_signs(%(embedding)s, 1 + %(effort)s, 22))
@@ -132,5 +134,5 @@ WHERE EXISTS (SELECT FROM face_embeddings e WHERE e.user_id = u.id)
     AND NOT EXISTS (SELECT FROM stale_templates s WHERE s.user_id = u.id);
 
 -- flush_statistics --
--- So that others see at once how many rows this session has changed.
+-- Other sessions then see at once how many rows this session has changed.
 SELECT pg_stat_force_next_flush();

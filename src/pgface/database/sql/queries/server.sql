@@ -1,13 +1,14 @@
 -- The web service.
 
 -- begin_idempotent_request --
--- A row comes back to who may go on: of a new key, or of one whose process died on it.
+-- Returns a row if the request may go on: its key is new, or the process that had it died. EXCLUDED.started_at is the present time:
+-- a distributed PostgreSQL allows no volatile function here.
 INSERT INTO idempotent_requests (caller, key, request)
 VALUES (%(caller)s, %(key)s, %(request)s)
-ON CONFLICT (caller, key) DO UPDATE SET started_at = clock_timestamp()
+ON CONFLICT (caller, key) DO UPDATE SET started_at = EXCLUDED.started_at
 WHERE idempotent_requests.status IS NULL
     AND idempotent_requests.request = EXCLUDED.request
-    AND idempotent_requests.started_at < clock_timestamp() - make_interval(secs => %(given_up_after)s)
+    AND EXCLUDED.started_at - idempotent_requests.started_at > make_interval(secs => %(given_up_after)s)
 RETURNING started_at;
 
 -- select_idempotent_request --
@@ -25,22 +26,13 @@ DELETE FROM idempotent_requests
 WHERE caller = %(caller)s AND key = %(key)s AND started_at = %(started_at)s AND status IS NULL;
 
 -- forget_idempotent_requests --
-DELETE FROM idempotent_requests WHERE started_at < clock_timestamp() - make_interval(secs => %(kept)s);
+DELETE FROM idempotent_requests WHERE started_at < statement_timestamp() - make_interval(secs => %(kept)s);
 
 -- gallery_size --
--- Counted, unless the server's own estimate says that there are millions: then that is near enough.
-WITH estimated AS (
-    SELECT
-        (SELECT reltuples::bigint FROM pg_class WHERE oid = 'users'::regclass) AS users,
-        (SELECT reltuples::bigint FROM pg_class WHERE oid = 'face_embeddings'::regclass) AS embeddings
-)
-SELECT
-    CASE WHEN users < 1000000 THEN (SELECT count(*) FROM users) ELSE users END,
-    CASE WHEN embeddings < 1000000 THEN (SELECT count(*) FROM face_embeddings) ELSE embeddings END
-FROM estimated;
+SELECT users, embeddings FROM gallery_size();
 
 -- select_embeddings_of_user --
--- All that is kept of them, for their owner, who does not learn which of them are contested.
+-- All data of a user's embeddings, for the user, who does not learn which of them are contested.
 SELECT id, photo_id, created_at, updated_at, detection_score, box_x, box_y, box_width, box_height, sharpness,
     brightness, yaw, pitch, roll, embedding
 FROM (
@@ -59,7 +51,7 @@ ORDER BY id
 LIMIT %(limit)s;
 
 -- select_faces_of_users --
--- A page of the gallery as faces: each user with their first photo.
+-- A page of users, each with their first photo.
 SELECT u.id, u.name, u.email, p.photos, p.photo_id
 FROM (
     SELECT id, name, email
@@ -77,7 +69,7 @@ CROSS JOIN LATERAL (
 ORDER BY u.id;
 
 -- select_measured_photos --
--- A user's photos with what enrollment measured of the face in each.
+-- A user's photos, with what enrollment measured of the face in each.
 SELECT p.id, p.filename, p.created_at, fe.id IS NOT NULL AS embedded,
     LEAST(fe.box_width, fe.box_height) AS face_size, fe.sharpness, fe.brightness, fe.yaw, fe.pitch, fe.roll
 FROM photos p
@@ -94,7 +86,7 @@ ORDER BY p.id
 LIMIT %(limit)s;
 
 -- select_users_by_text --
--- Whose name or e-mail holds a text.
+-- Users whose name or e-mail contains a text.
 SELECT id
 FROM users
 WHERE strpos(lower(name || ' ' || email), lower(%(text)s)) > 0
@@ -102,7 +94,7 @@ ORDER BY id
 LIMIT %(limit)s;
 
 -- select_names --
--- Of users and of keys, by their ids.
+-- The names of users and keys by their ids.
 SELECT 'user' AS kind, id, name FROM users WHERE id = ANY (%(users)s)
 UNION ALL
 SELECT 'key', id, name FROM api_keys WHERE id = ANY (%(keys)s);

@@ -1,7 +1,7 @@
 -- Users: adding, finding, deleting and merging them.
 
 -- insert_user --
--- No row comes back if somebody else has added this e-mail.
+-- Returns no row if another session has added this e-mail.
 INSERT INTO users (name, email, password)
 VALUES (%(name)s, %(email)s, %(password)s)
 ON CONFLICT (email) DO NOTHING
@@ -38,8 +38,8 @@ ORDER BY u.id
 LIMIT 1;
 
 -- select_users_by_name --
--- A folder has underscores where a name has spaces. A name is asked for in several spellings, because lower() knows
--- letters outside ASCII in some locales only.
+-- A folder name has underscores in place of spaces. The caller gives several spellings of a name, because in some locales lower()
+-- knows ASCII letters only.
 SELECT u.id, u.name, u.email, count(*) OVER () AS namesakes
 FROM users u
 CROSS JOIN LATERAL regexp_replace(u.name, '[_[:space:]]+', ' ', 'g') AS plain (name)
@@ -72,7 +72,7 @@ DELETE FROM photos
 WHERE user_id = %(id)s;
 
 -- move_photos --
--- Not those that the other user has already: they go with the user who is merged.
+-- Except for photos that the other user has already. They are deleted with the merged user.
 UPDATE photos p
 SET user_id = %(into)s
 WHERE p.user_id = %(id)s
@@ -85,7 +85,7 @@ WHERE fe.user_id = %(id)s
     AND (fe.photo_id IS NULL OR EXISTS (SELECT FROM photos p WHERE p.id = fe.photo_id AND p.user_id = %(into)s));
 
 -- move_contested_faces --
--- They are no longer contested: an administrator has said that both users are one person.
+-- They are no longer contested, because an administrator has decided that both users are one person.
 WITH moved AS (
     DELETE FROM contested_faces cf
     WHERE cf.user_id = %(id)s
