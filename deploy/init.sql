@@ -862,6 +862,139 @@ COMMENT ON FUNCTION refresh_templates IS
     'Makes the templates of at most max_users users whose embeddings changed, and returns how many users that were. Call it '
     'until it returns 0. pgface does so in the background; call it yourself now and then if you enroll by SQL alone.';
 
+-- It commits after each step, so that enrollment and identification go on. Identification works as before until the last step.
+-- A procedure that commits can have no settings of its own, so it sets the search_path again after each COMMIT.
+CREATE OR REPLACE PROCEDURE fit_search(method TEXT DEFAULT 'auto', latency_target_ms float DEFAULT 10)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    users_at_once CONSTANT INTEGER := 5000;
+    path TEXT;
+    own_oid OID;
+    used TEXT;
+    scan float;
+    fitted gallery_search;
+    failure TEXT;
+    failure_code TEXT;
+    refreshed INTEGER;
+BEGIN
+    GET DIAGNOSTICS own_oid = PG_ROUTINE_OID;
+    SELECT concat_ws(', ', quote_ident(n.nspname), nullif(quote_ident(v.nspname), quote_ident(n.nspname)), 'pg_temp') INTO path
+    FROM pg_proc p
+    JOIN pg_namespace n ON n.oid = p.pronamespace
+    CROSS JOIN pg_extension e
+    JOIN pg_namespace v ON v.oid = e.extnamespace
+    WHERE p.oid = own_oid AND e.extname = 'vector';
+    PERFORM set_config('search_path', path, true);
+    IF method IS NULL OR method NOT IN ('auto', 'exact', 'hnsw', 'hnsw_binary', 'ivfflat') THEN
+        RAISE EXCEPTION 'there is no search method %; choose one of auto, exact, hnsw, hnsw_binary, ivfflat', method
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    WHILE NOT take_index_lock() LOOP
+        COMMIT;
+        PERFORM pg_sleep(0.1);
+        PERFORM set_config('search_path', path, true);
+    END LOOP;
+    -- So that the rows that this session has just loaded count.
+    PERFORM pg_stat_force_next_flush();
+    COMMIT;
+
+    PERFORM set_config('search_path', path, true);
+    BEGIN
+        ANALYZE users, face_embeddings, stale_templates;
+        scan := fastest_scan();
+        used := CASE WHEN method <> 'auto' THEN method WHEN scan * 1e3 <= latency_target_ms THEN 'exact' ELSE 'hnsw' END;
+        IF used <> 'exact' THEN
+            IF NOT EXISTS (SELECT FROM face_embeddings) THEN
+                RAISE EXCEPTION 'there is nobody in the gallery to fit % to; enroll people first', used
+                    USING ERRCODE = 'PGF03';
+            END IF;
+            PERFORM note_users_not_searched();
+        END IF;
+    EXCEPTION WHEN query_canceled OR OTHERS THEN
+        GET STACKED DIAGNOSTICS failure = MESSAGE_TEXT, failure_code = RETURNED_SQLSTATE;
+    END;
+    COMMIT;
+
+    WHILE failure IS NULL AND used <> 'exact' LOOP
+        PERFORM set_config('search_path', path, true);
+        BEGIN
+            refreshed := refresh_templates(users_at_once);
+        EXCEPTION WHEN query_canceled OR OTHERS THEN
+            GET STACKED DIAGNOSTICS failure = MESSAGE_TEXT, failure_code = RETURNED_SQLSTATE;
+        END;
+        COMMIT;
+        -- Users who are enrolled meanwhile may remain. They are compared exactly.
+        EXIT WHEN refreshed < users_at_once;
+    END LOOP;
+
+    IF failure IS NULL AND used <> 'exact' THEN
+        PERFORM set_config('search_path', path, true);
+        BEGIN
+            -- Every search reads this table, and a load leaves it full of dead rows. Whoever reads it now matters more.
+            SET LOCAL lock_timeout = '1s';
+            LOCK TABLE stale_templates IN ACCESS EXCLUSIVE MODE;
+            IF NOT EXISTS (SELECT FROM stale_templates) THEN
+                TRUNCATE stale_templates;
+            END IF;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+        COMMIT;
+        PERFORM set_config('search_path', path, true);
+        BEGIN
+            ANALYZE user_templates, template_bits, stale_templates;
+            PERFORM build_template_index(used);
+        EXCEPTION WHEN query_canceled OR OTHERS THEN
+            GET STACKED DIAGNOSTICS failure = MESSAGE_TEXT, failure_code = RETURNED_SQLSTATE;
+        END;
+        COMMIT;
+    END IF;
+
+    IF failure IS NULL THEN
+        PERFORM set_config('search_path', path, true);
+        BEGIN
+            PERFORM switch_search(method, used, scan);
+        EXCEPTION WHEN query_canceled OR OTHERS THEN
+            GET STACKED DIAGNOSTICS failure = MESSAGE_TEXT, failure_code = RETURNED_SQLSTATE;
+        END;
+        COMMIT;
+    END IF;
+
+    -- Also after a failure: the search then goes on as before, and its index stays.
+    PERFORM set_config('search_path', path, true);
+    BEGIN
+        PERFORM drop_unused_indexes();
+        IF failure IS NULL THEN
+            PERFORM settle_vector_index();
+        END IF;
+    EXCEPTION WHEN query_canceled OR OTHERS THEN
+        GET STACKED DIAGNOSTICS failure = MESSAGE_TEXT, failure_code = RETURNED_SQLSTATE;
+    END;
+    UPDATE gallery_locks SET process = NULL, process_since = NULL WHERE name = 'index';
+    SELECT * INTO fitted FROM gallery_search;
+    COMMIT;
+
+    IF failure IS NOT NULL THEN
+        RAISE EXCEPTION '%', failure USING ERRCODE = failure_code;
+    ELSIF used = 'exact' THEN
+        RAISE NOTICE 'searching exactly: comparing a probe with all % embeddings takes % ms', fitted.embeddings,
+            round(fitted.scan_ms::numeric, 1);
+    ELSE
+        RAISE NOTICE 'searching % embeddings with %, because an exact scan takes % ms', fitted.embeddings, used,
+            round(fitted.scan_ms::numeric, 1);
+        RAISE NOTICE 'agreement with the exact answer: % of % probes (95 %% interval % to %)',
+            round(fitted.agreement::numeric, 4), fitted.probes, round(fitted.agreement_low::numeric, 4),
+            round(fitted.agreement_high::numeric, 4);
+    END IF;
+END;
+$$;
+
+COMMENT ON PROCEDURE fit_search IS
+    'Makes identification fast for the gallery''s size, and says how exact it is. Call it outside a transaction after loading many '
+    'embeddings. method: auto, exact, hnsw, hnsw_binary or ivfflat. With auto, a gallery gets an index if an exact scan takes longer '
+    'than latency_target_ms. pgface fit-search does the same.';
+
 -- ================================================
 -- 3. API of the service's role
 -- ================================================
@@ -1474,6 +1607,453 @@ $$;
 COMMENT ON FUNCTION gallery_size IS
     'Internal: how many users and embeddings there are. Where PostgreSQL estimates millions, the estimate is near enough.';
 
+CREATE OR REPLACE FUNCTION template_index(method TEXT)
+RETURNS TABLE(index_name TEXT, definition TEXT)
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN QUERY VALUES (
+        CASE method
+            WHEN 'hnsw' THEN 'idx_user_templates_hnsw'
+            WHEN 'hnsw_binary' THEN 'idx_template_bits_hnsw'
+            WHEN 'ivfflat' THEN 'idx_user_templates_ivfflat'
+        END,
+        CASE method
+            WHEN 'hnsw' THEN 'user_templates USING hnsw (template halfvec_cosine_ops) WITH (m = 16, ef_construction = 128)'
+            WHEN 'hnsw_binary' THEN 'template_bits USING hnsw (bits bit_hamming_ops) WITH (m = 16, ef_construction = 128)'
+            -- The specification's rule: as many lists as the square root of the rows.
+            WHEN 'ivfflat' THEN format(
+                'user_templates USING ivfflat (template halfvec_ip_ops) WITH (lists = %s)',
+                greatest(1, floor(sqrt((SELECT count(*) FROM user_templates))))
+            )
+        END
+    );
+END;
+$$;
+
+COMMENT ON FUNCTION template_index IS 'Internal: the index that a method of search needs: its name, and its definition after ON.';
+
+CREATE OR REPLACE FUNCTION scaled(vector vector, factor float)
+RETURNS vector
+LANGUAGE plpgsql IMMUTABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN vector * array_fill(factor::real, ARRAY[vector_dims(vector)])::vector;
+END;
+$$;
+
+COMMENT ON FUNCTION scaled IS 'Internal: a vector times a number.';
+
+-- A probe is the mean of a user's embeddings, moved. How far follows from how similar a random embedding of the gallery is to the
+-- other embeddings of its user. In which direction is a random mixture of the differences between such embeddings and the means of
+-- the others.
+CREATE OR REPLACE FUNCTION draw_probes(wanted INTEGER)
+RETURNS TABLE(user_id INTEGER, probe vector)
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+DECLARE
+    most_mixed CONSTANT INTEGER := 1000;
+    share float := 100.0 * wanted / greatest(1, (SELECT count(*) FROM face_embeddings));
+    users INTEGER[];
+    means vector[];
+    -- Lengths of the means: the cosine of a photo with a mean is its average similarity to the embeddings, divided by the length.
+    lengths float[];
+    -- For embeddings of users who have others: the unit difference from the mean of the others, and the average similarity to them.
+    differences vector[];
+    opposites vector[];
+    similarities float[];
+    away vector;
+    cosine float;
+BEGIN
+    LOOP
+        SELECT array_agg(s.user_id), array_agg(s.mean), array_agg(s.length),
+            array_agg(l2_normalize(s.embedding - scaled(s.others, s.similarity / vector_norm(s.others) ^ 2)))
+                FILTER (WHERE s.others IS NOT NULL),
+            array_agg(s.similarity) FILTER (WHERE s.others IS NOT NULL)
+        INTO users, means, lengths, differences, similarities
+        FROM (
+            SELECT e.user_id, l2_normalize(e.embedding) AS embedding, l2_normalize(own.mean) AS mean,
+                vector_norm(own.mean) AS length, others.mean AS others,
+                -(l2_normalize(e.embedding) <#> others.mean) AS similarity
+            FROM face_embeddings e TABLESAMPLE BERNOULLI (least(100, share))
+            CROSS JOIN LATERAL (
+                SELECT avg(l2_normalize(o.embedding)) AS mean FROM face_embeddings o WHERE o.user_id = e.user_id
+            ) own
+            CROSS JOIN LATERAL (
+                SELECT avg(l2_normalize(o.embedding)) AS mean
+                FROM face_embeddings o
+                WHERE o.user_id = e.user_id AND o.id <> e.id
+            ) others
+            -- Opposite embeddings have no mean.
+            WHERE vector_norm(own.mean) > 1e-3 AND (others.mean IS NULL OR vector_norm(others.mean) > 1e-3)
+        ) s;
+        EXIT WHEN users IS NOT NULL OR share >= 100;
+        share := 100;
+    END LOOP;
+    differences := (coalesce(differences, means))[1:most_mixed];
+    opposites := ARRAY(SELECT scaled(u.difference, -1) FROM unnest(differences) AS u(difference));
+    FOR number IN 1..coalesce(cardinality(users), 0) LOOP
+        away := (
+            SELECT sum(CASE WHEN random() < 0.5 THEN u.difference ELSE u.opposite END)
+            FROM unnest(differences, opposites) AS u(difference, opposite)
+        );
+        -- A little in every direction, so that a mixture of few differences is like none of them.
+        away := away + (SELECT array_agg(0.1 * random_normal()) FROM generate_series(1, vector_dims(away)))::vector;
+        away := l2_normalize(away + scaled(means[number], away <#> means[number]));
+        cosine := CASE
+            WHEN similarities IS NULL THEN 0.3 + 0.6 * random()
+            ELSE similarities[1 + floor(random() * cardinality(similarities))::integer] / lengths[number]
+        END;
+        cosine := least(greatest(cosine, 0.1), 1);
+        user_id := users[number];
+        probe := l2_normalize(scaled(means[number], cosine) + scaled(away, sqrt(1 - cosine ^ 2)));
+        RETURN NEXT;
+    END LOOP;
+END;
+$$;
+
+COMMENT ON FUNCTION draw_probes IS
+    'Internal: probes that differ from users of the gallery as further photos of them would, about as many as wanted.';
+
+CREATE OR REPLACE FUNCTION exact_answers(users INTEGER[], probes vector[])
+RETURNS TABLE(number BIGINT, best float, stranger float)
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT answer.number, greatest(answer.mate, answer.stranger), coalesce(answer.stranger, -1)
+        FROM (
+            SELECT p.number,
+                max(1 - (fe.embedding <=> p.probe)) FILTER (WHERE fe.user_id = p.user_id) AS mate,
+                max(1 - (fe.embedding <=> p.probe)) FILTER (WHERE fe.user_id <> p.user_id) AS stranger
+            FROM face_embeddings fe
+            CROSS JOIN unnest(users, probes) WITH ORDINALITY AS p(user_id, probe, number)
+            GROUP BY p.number
+        ) answer;
+END;
+$$;
+
+COMMENT ON FUNCTION exact_answers IS
+    'Internal: for each probe, the similarity of the best person, and of the best who is not the one that the probe was made of.';
+
+CREATE OR REPLACE FUNCTION look(probe vector, method TEXT, effort INTEGER)
+RETURNS float
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    proposed INTEGER[];
+BEGIN
+    IF method IS NULL THEN
+        proposed := users_by_signs(probe, 1 + effort, 22);
+    ELSE
+        proposed := users_by_index(probe, method, effort, 3);
+    END IF;
+    RETURN coalesce((SELECT c.similarity FROM compare_with_users(probe, -1, 1, proposed) c), -1);
+END;
+$$;
+
+COMMENT ON FUNCTION look IS
+    'Internal: the similarity of the best person that one look of find_similar_faces finds: the first look through the method''s '
+    'index, or the second one where the method is NULL.';
+
+-- The first effort is the one with the least expected time, including a second look where it leaves a doubt. The second effort is
+-- the least that misses nobody, or the largest.
+CREATE OR REPLACE FUNCTION measure_search(method TEXT, max_probes INTEGER DEFAULT 1000)
+RETURNS TABLE(
+    first_effort INTEGER,
+    second_effort INTEGER,
+    certain_similarity float,
+    agreement float,
+    agreement_low float,
+    agreement_high float,
+    probes INTEGER
+)
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+DECLARE
+    tolerance CONSTANT float := 1e-5;
+    second_efforts CONSTANT INTEGER[] := ARRAY[100, 200, 400, 1000];
+    first_efforts INTEGER[] := ARRAY[10, 16, 24, 40, 64];
+    warm_up CONSTANT INTEGER := 50;
+    -- How many probes try every first effort, and every how many of them a second look is timed.
+    most_timed CONSTANT INTEGER := 400;
+    second_timed_every CONSTANT INTEGER := 20;
+    users INTEGER[];
+    drawn vector[];
+    best float[];
+    timed INTEGER;
+    began TIMESTAMPTZ;
+    seconds float[];
+    second_seconds float[] := '{}';
+    similarities float[];
+    expected float;
+    least_expected float := 'infinity';
+    found float;
+    wrong INTEGER := 0;
+    missed INTEGER[] := '{}';
+    still_missed INTEGER[];
+    z CONSTANT float := 1.959964;
+    center float;
+    half float;
+BEGIN
+    IF method = 'ivfflat' THEN
+        -- The specification's rule: as many probes as the square root of the lists.
+        first_efforts := ARRAY[greatest(1, floor(sqrt(floor(sqrt((SELECT count(*) FROM user_templates))))))::integer];
+    END IF;
+    -- At most a tenth of the embeddings, because measuring a small gallery should not take longer than filling it.
+    SELECT array_agg(d.user_id), array_agg(d.probe) INTO users, drawn
+    FROM draw_probes(least(max_probes, ceil(0.1 * (SELECT count(*) FROM face_embeddings)))::integer) d;
+    IF users IS NULL THEN
+        RAISE EXCEPTION 'there is nobody left in the gallery to measure the search with; enroll people first'
+            USING ERRCODE = 'PGF03';
+    END IF;
+    SELECT array_agg(a.best ORDER BY a.number), percentile_cont(0.999) WITHIN GROUP (ORDER BY a.stranger)
+    INTO best, certain_similarity
+    FROM exact_answers(users, drawn) a;
+    -- Of one person there are no strangers to measure.
+    certain_similarity := greatest(0.1, certain_similarity);
+    probes := cardinality(drawn);
+
+    timed := least(probes, most_timed);
+    FOR number IN 1..least(timed, warm_up) LOOP
+        PERFORM look(drawn[number], method, first_efforts[cardinality(first_efforts)]);
+    END LOOP;
+    -- One effort after the other for each probe, because the speed of the machine may change meanwhile.
+    seconds := array_fill(0::float, ARRAY[timed * cardinality(first_efforts)]);
+    similarities := seconds;
+    FOR number IN 1..timed LOOP
+        FOR place IN 1..cardinality(first_efforts) LOOP
+            began := clock_timestamp();
+            similarities[(place - 1) * timed + number] := look(drawn[number], method, first_efforts[place]);
+            seconds[(place - 1) * timed + number] := extract(epoch FROM clock_timestamp() - began);
+        END LOOP;
+        IF number % second_timed_every = 1 THEN
+            began := clock_timestamp();
+            PERFORM look(drawn[number], NULL, second_efforts[1]);
+            second_seconds := second_seconds || extract(epoch FROM clock_timestamp() - began)::float;
+        END IF;
+    END LOOP;
+    FOR place IN 1..cardinality(first_efforts) LOOP
+        SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY t.seconds)
+            + avg((t.similarity < certain_similarity)::integer)
+            * (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY s.seconds) FROM unnest(second_seconds) AS s(seconds))
+        INTO expected
+        FROM unnest(
+            seconds[(place - 1) * timed + 1 : place * timed], similarities[(place - 1) * timed + 1 : place * timed]
+        ) AS t(seconds, similarity);
+        IF expected < least_expected THEN
+            least_expected := expected;
+            first_effort := first_efforts[place];
+        END IF;
+    END LOOP;
+
+    FOR number IN 1..probes LOOP
+        found := look(drawn[number], method, first_effort);
+        IF found < certain_similarity THEN
+            missed := missed || number;
+        ELSIF found < best[number] - tolerance THEN
+            wrong := wrong + 1;
+        END IF;
+    END LOOP;
+    FOREACH second_effort IN ARRAY second_efforts LOOP
+        still_missed := '{}';
+        FOR place IN 1..cardinality(missed) LOOP
+            IF look(drawn[missed[place]], NULL, second_effort) < best[missed[place]] - tolerance THEN
+                still_missed := still_missed || missed[place];
+            END IF;
+        END LOOP;
+        missed := still_missed;
+        EXIT WHEN cardinality(missed) = 0;
+    END LOOP;
+
+    agreement := 1 - (wrong + cardinality(missed))::float / probes;
+    -- E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    center := (agreement + z ^ 2 / (2 * probes)) / (1 + z ^ 2 / probes);
+    half := z * sqrt(agreement * (1 - agreement) / probes + z ^ 2 / (4 * probes::float ^ 2)) / (1 + z ^ 2 / probes);
+    agreement_low := greatest(0, center - half);
+    agreement_high := CASE agreement WHEN 1 THEN 1 ELSE least(1, center + half) END;
+    RETURN NEXT;
+END;
+$$;
+
+COMMENT ON FUNCTION measure_search IS
+    'Internal: chooses the efforts for an index that exists, and measures how often the search then names the same person as the '
+    'exact scan, with its 95 % interval, on probes that it makes of the gallery''s own embeddings.';
+
+CREATE OR REPLACE FUNCTION fastest_scan()
+RETURNS float
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    least_scans CONSTANT INTEGER := 5;
+    most_scans CONSTANT INTEGER := 20;
+    enough CONSTANT float := 0.5;
+    took float[] := '{}';
+    began TIMESTAMPTZ;
+    probe vector;
+BEGIN
+    FOR probe IN SELECT d.probe FROM draw_probes(2 * most_scans) d LIMIT most_scans LOOP
+        began := clock_timestamp();
+        PERFORM find_similar_faces_exactly(probe);
+        took := took || extract(epoch FROM clock_timestamp() - began)::float;
+        EXIT WHEN cardinality(took) >= least_scans AND (SELECT sum(t) FROM unnest(took) t) >= enough;
+    END LOOP;
+    RETURN coalesce((SELECT min(t) FROM unnest(took) t), 0);
+END;
+$$;
+
+COMMENT ON FUNCTION fastest_scan IS
+    'Internal: seconds of the fastest of some exact scans, because a busy server only slows a scan. 0 for an empty gallery.';
+
+CREATE OR REPLACE FUNCTION note_users_not_searched()
+RETURNS VOID
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    INSERT INTO stale_templates (user_id)
+    SELECT u.id
+    FROM users u
+    WHERE EXISTS (SELECT FROM face_embeddings e WHERE e.user_id = u.id)
+        AND NOT EXISTS (SELECT FROM user_templates t WHERE t.user_id = u.id)
+        AND NOT EXISTS (SELECT FROM stale_templates s WHERE s.user_id = u.id);
+END;
+$$;
+
+COMMENT ON FUNCTION note_users_not_searched IS
+    'Internal: marks users as stale who have no template though they have embeddings. Triggers were off when those came, as in '
+    'logical replication.';
+
+CREATE OR REPLACE FUNCTION build_template_index(method TEXT)
+RETURNS VOID
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+SET client_min_messages = warning
+-- A build waits for transactions that write to the templates, and they wait for it.
+SET lock_timeout = '30min'
+AS $$
+DECLARE
+    wanted RECORD;
+    server_memory BIGINT := pg_size_bytes(current_setting('maintenance_work_mem'));
+    -- The graph that HNSW builds: the template, its node, and its neighbors.
+    needed BIGINT := (SELECT count(*) FROM user_templates) * (1024 + 220 + 512) + 4 * 1024 * 1024;
+BEGIN
+    SELECT * INTO wanted FROM template_index(method);
+    -- As much as it needs, within what the server's owner has set aside for PostgreSQL.
+    needed := least(needed, greatest(server_memory, pg_size_bytes(current_setting('shared_buffers'))));
+    PERFORM set_config('maintenance_work_mem', greatest(needed, server_memory) / 1024 || 'kB', true);
+    -- In pgvector before 0.8.2, parallel builds of HNSW indexes write beyond their memory.
+    PERFORM set_config('max_parallel_maintenance_workers', '0', true)
+    FROM pg_extension e
+    WHERE e.extname = 'vector'
+        AND string_to_array(regexp_replace(e.extversion, '[^0-9.]', '', 'g'), '.')::integer[] < '{0,8,2}';
+    EXECUTE format('DROP INDEX IF EXISTS %I.%I', current_schema(), wanted.index_name);
+    EXECUTE format('CREATE INDEX %I ON %s', wanted.index_name, wanted.definition);
+END;
+$$;
+
+COMMENT ON FUNCTION build_template_index IS 'Internal: builds the index that a method of search needs.';
+
+CREATE OR REPLACE FUNCTION switch_search(choice TEXT, method TEXT, scan float)
+RETURNS VOID
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+DECLARE
+    least_agreement CONSTANT float := 0.9;
+    measured RECORD;
+    size CONSTANT BIGINT := (SELECT count(*) FROM face_embeddings);
+    changed CONSTANT BIGINT := changed_embeddings();
+BEGIN
+    IF method = 'exact' THEN
+        UPDATE gallery_search
+        SET choice = switch_search.choice, method = switch_search.method, first_effort = NULL, second_effort = NULL,
+            certain_similarity = NULL, agreement = NULL, agreement_low = NULL, agreement_high = NULL, probes = NULL,
+            scan_ms = scan * 1e3, embeddings = size, changes = changed, chosen_at = now();
+        RETURN;
+    END IF;
+    SELECT * INTO measured FROM measure_search(method);
+    -- A search that agrees less is broken, and not only fast.
+    IF measured.agreement_high < least_agreement THEN
+        RAISE EXCEPTION 'with % only % %% of % probes get the exact answer, so the search goes on as it was; choose another method, '
+            'such as exact', method, round((100 * measured.agreement)::numeric, 1), measured.probes
+            USING ERRCODE = 'PGF03';
+    END IF;
+    UPDATE gallery_search
+    SET choice = switch_search.choice, method = switch_search.method, first_effort = measured.first_effort,
+        second_effort = measured.second_effort, certain_similarity = measured.certain_similarity,
+        agreement = measured.agreement, agreement_low = measured.agreement_low, agreement_high = measured.agreement_high,
+        probes = measured.probes, scan_ms = scan * 1e3, embeddings = size, changes = changed, chosen_at = now();
+END;
+$$;
+
+COMMENT ON FUNCTION switch_search IS
+    'Internal: measures a method and switches the search to it, unless it gives wrong answers. Its index has to exist.';
+
+CREATE OR REPLACE FUNCTION drop_unused_indexes()
+RETURNS VOID
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+SET client_min_messages = warning
+-- Searches wait while it waits for a transaction that uses an index.
+SET lock_timeout = '10s'
+AS $$
+DECLARE
+    used CONSTANT TEXT := (SELECT s.method FROM gallery_search s);
+    other TEXT;
+BEGIN
+    FOREACH other IN ARRAY ARRAY['hnsw', 'hnsw_binary', 'ivfflat'] LOOP
+        IF other <> used THEN
+            EXECUTE format('DROP INDEX IF EXISTS %I.%I', current_schema(), (SELECT i.index_name FROM template_index(other) i));
+        END IF;
+    END LOOP;
+END;
+$$;
+
+COMMENT ON FUNCTION drop_unused_indexes IS 'Internal: drops the indexes of templates that the search does not use.';
+
+CREATE OR REPLACE FUNCTION settle_vector_index()
+RETURNS VOID
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+SET client_min_messages = warning
+SET lock_timeout = '30min'
+AS $$
+DECLARE
+    exactly CONSTANT BOOLEAN := (SELECT s.method = 'exact' FROM gallery_search s);
+    wanted CONSTANT BOOLEAN := (SELECT s.vector_index_wanted FROM gallery_search s);
+    is_own BOOLEAN;
+BEGIN
+    SELECT a.amname = 'hnsw' AND c.reloptions IS NULL INTO is_own
+    FROM pg_class c
+    JOIN pg_index i ON i.indexrelid = c.oid
+    JOIN pg_am a ON a.oid = c.relam
+    WHERE i.indrelid = 'face_embeddings'::regclass AND c.relname = 'idx_embeddings_vector' AND i.indisvalid;
+    IF is_own AND NOT exactly THEN
+        EXECUTE format('DROP INDEX %I.idx_embeddings_vector', current_schema());
+    ELSIF is_own IS NULL AND exactly AND wanted THEN
+        EXECUTE format('DROP INDEX IF EXISTS %I.idx_embeddings_vector', current_schema());
+        CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops);
+    END IF;
+END;
+$$;
+
+COMMENT ON FUNCTION settle_vector_index IS
+    'Internal: builds idx_embeddings_vector in a gallery that is searched exactly, and drops it in one that is not. There it would '
+    'cost 2.6 kB and some milliseconds for every face. An index that you have made in its place stays.';
+
 -- The first 32 groups get a template each. After that, each embedding that remains gets its own.
 CREATE OR REPLACE FUNCTION templates_of_groups(target_user_id INTEGER, least_similarity float)
 RETURNS SETOF halfvec
@@ -1773,6 +2353,9 @@ EXECUTE FUNCTION forget_calibration();
 
 -- The search functions read these tables with their caller's rights. They hold nothing personal.
 GRANT SELECT ON gallery, gallery_search, calibrations, confidence_anchors TO PUBLIC;
+
+-- It builds indexes, which only the owner of the tables can do.
+REVOKE EXECUTE ON PROCEDURE fit_search(TEXT, FLOAT) FROM PUBLIC;
 
 -- A trigger's function runs with its owner's rights. Without this, any role could attach it to a table of its own.
 REVOKE EXECUTE ON FUNCTION

@@ -19,7 +19,6 @@ from pgface.gallery import Gallery
 from pgface.gallery.bulk import copy_embeddings, load_embeddings
 from pgface.search import (
     SearchMethod,
-    fit,
     fit_search,
     fit_search_if_due,
     read_search_state,
@@ -27,7 +26,6 @@ from pgface.search import (
     suspend_first_look,
     wilson_interval,
 )
-from pgface.search.sample import draw_sample, sample_photos
 from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.settings import Settings
 from support.galleries import add_embedding, add_user, axis, rows
@@ -116,35 +114,54 @@ def test_the_size_decides_unless_the_method_is_fixed(database: Database) -> None
 
 
 class BusyServer:
-    """Makes an exact scan take longer by a second, as a client sees it, while the server has other work."""
+    """Makes an exact scan take longer, while the server has other work."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.quiet_after = 0
-        """How many scans it slows."""
-        scan = fit._scan
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        arguments = "query_embedding vector(512), threshold float DEFAULT NULL, max_results integer DEFAULT 1"
+        for statement in (
+            "CREATE SEQUENCE scans",
+            "SELECT nextval('scans')",
+            "CREATE TABLE busy (until bigint)",
+            "INSERT INTO busy VALUES (0)",
+            "ALTER FUNCTION find_similar_faces_exactly RENAME TO quiet_scan",
+            f"""
+            CREATE FUNCTION find_similar_faces_exactly({arguments})
+            RETURNS TABLE(user_id INT, user_name VARCHAR, user_email VARCHAR, similarity float, embedding_id INT)
+            LANGUAGE plpgsql
+            SET search_path FROM CURRENT
+            AS $$
+            BEGIN
+                PERFORM pg_sleep(0.6) FROM busy WHERE nextval('scans') <= until;
+                RETURN QUERY SELECT * FROM quiet_scan(query_embedding, threshold, max_results);
+            END
+            $$
+            """,
+            "SELECT pg_stat_force_next_flush()",  # or PostgreSQL would count this session's rows some seconds later
+        ):
+            connection.execute(statement.encode())
 
-        def slowed(connection: Connection, probe: NDArray[np.float32]) -> float:
-            self.quiet_after -= 1
-            return scan(connection, probe) + float(self.quiet_after >= 0)
-
-        monkeypatch.setattr(fit, "_scan", slowed)
+    def quiet_after(self, scans: int) -> None:
+        """Slow so many of the next scans."""
+        self._connection.execute("UPDATE busy SET until = (SELECT last_value FROM scans) + %s", (scans,))
 
 
 @pytest.fixture
-def busy_server(monkeypatch: pytest.MonkeyPatch) -> BusyServer:
-    return BusyServer(monkeypatch)
+def busy_server(sql_user: Connection) -> BusyServer:
+    return BusyServer(sql_user)
 
 
 TARGET = 0.5
 """Seconds; more than a scan of these galleries takes, and less than one on a busy server."""
 ALWAYS = 1_000_000
+LEAST_SCANS = 5
 
 
 @pytest.mark.usefixtures("people")
 def test_a_server_that_is_busy_for_a_moment_does_not_change_the_method(
     database: Database, busy_server: BusyServer
 ) -> None:
-    busy_server.quiet_after = fit._LEAST_SCANS - 1
+    busy_server.quiet_after(LEAST_SCANS - 1)
     assert fit_search(database, "auto", TARGET).method == "exact"
 
 
@@ -152,7 +169,7 @@ def test_a_server_that_is_busy_while_the_gallery_grows_does_not_change_the_metho
     database: Database, people: NDArray[np.float32], busy_server: BusyServer
 ) -> None:
     fit_search(database, "auto", TARGET)
-    busy_server.quiet_after = ALWAYS
+    busy_server.quiet_after(ALWAYS)
     for seed in (50, 60):  # each load is so large that the method is chosen again
         users = np.tile(np.arange(1, PEOPLE + 1), 3)
         photos = np.concatenate([photos_of(people, seed + number) for number in range(3)])
@@ -273,10 +290,9 @@ def test_opposite_embeddings_have_no_mean(database: Database, sql_user: Connecti
     user_ids = enroll_users(sql_user, 1).repeat(2)
     copy_embeddings(sql_user, user_ids, np.array([[1], [-1]], np.float32) * np.eye(1, 512, dtype=np.float32))
     fit_search(database, "hnsw", SCAN)
-    with database.autocommit() as connection:
-        drawn = sample_photos(connection, 10_000, 1)  # everybody
-    assert {photo.user_id for photo in drawn} == set(range(1, PEOPLE + 1))
-    assert all(np.isfinite(photo.mean).all() for photo in drawn)
+    drawn = rows(sql_user, "SELECT user_id, vector_norm(probe) FROM draw_probes(10000)")  # everybody
+    assert {user_id for user_id, _ in drawn} == set(range(1, PEOPLE + 1))
+    assert all(norm == pytest.approx(1) for _, norm in drawn)
     assert rows(sql_user, "SELECT min(l2_norm(template)) > 0.99 FROM user_templates") == [(True,)]
     assert found(sql_user, axis(0)) == found(sql_user, axis(0, scale=-1)) == [(user_ids[0], 1)]
 
@@ -460,13 +476,16 @@ def test_lists_are_those_of_the_gallery_as_it_is(database: Database, sql_user: C
 
 def test_probes_made_from_the_gallery_are_like_further_photos(database: Database, people: NDArray[np.float32]) -> None:
     with database.autocommit() as connection:
-        samples = [draw_sample(connection) for _ in range(4)]
+        answers = """
+            SELECT a.best, a.stranger
+            FROM (SELECT array_agg(user_id) AS users, array_agg(probe) AS probes FROM draw_probes(%s)) d,
+                exact_answers(d.users, d.probes) a
+        """
+        made, strangers = np.array(rows(connection, answers, 4 * PEOPLE * PHOTOS // 10)).T
         ((stored,),) = rows(connection, "SELECT array_agg(embedding ORDER BY user_id, id) FROM face_embeddings")
     enrolled = np.stack([embedding.to_numpy() for embedding in stored]).reshape(PEOPLE, PHOTOS, 512)
     further = np.einsum("pd,pnd->pn", photos_of(people, 99), enrolled).max(axis=1)
-    made = np.concatenate([sample.similarities for sample in samples])
     assert abs(np.median(made) - np.median(further)) < 0.02
-    strangers = np.concatenate([sample.strangers for sample in samples])
     others = photos_of(people, 99)[:100] @ enrolled[100:].reshape(-1, 512).T
     # A little nearer: those whose differences were mixed are among the strangers.
     assert 0 <= np.median(strangers) - np.median(others.max(axis=1)) < 0.05

@@ -136,7 +136,7 @@ def _begin(connection: psycopg.Connection, schema_name: str, role: str) -> None:
     there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
     if there is None:
         _run(connection, "CREATE ROLE {role} LOGIN", schema_name, role)
-    for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"):
+    for kind in ("TABLES", "SEQUENCES", "ROUTINES"):
         _run(connection, f"REVOKE ALL ON ALL {kind} IN SCHEMA {{schema}} FROM {{role}}", schema_name, role)
     _run(connection, "REVOKE ALL ON SCHEMA {schema} FROM {role}", schema_name, role)
     _run(connection, "GRANT USAGE ON SCHEMA {schema} TO {role}", schema_name, role)

@@ -139,7 +139,7 @@ def check_index(
     with database.dedicated_connection() as connection:
         embeddings = count_embeddings(connection)
         tell("drawing probes from the gallery")
-        drawn, _ = draw_probes(connection, min(probes or _PROBES, embeddings), embeddings)
+        drawn, _ = draw_probes(connection, min(probes or _PROBES, embeddings))
         tell("finding the exact answers")
         exact = nearest(stored_blocks(connection), drawn, count)
         plan = read_plan(connection)

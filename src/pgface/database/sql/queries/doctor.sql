@@ -114,7 +114,7 @@ WHERE acl.grantee = 0
 UNION ALL
 SELECT
     'right', NULL, f.signature || ' not for everybody', 'REVOKE',
-    format('REVOKE EXECUTE ON FUNCTION %%s FROM PUBLIC', f.oid::regprocedure)
+    format('REVOKE EXECUTE ON ROUTINE %%s FROM PUBLIC', f.oid::regprocedure)
 FROM functions f
 WHERE NOT EXISTS (
     SELECT FROM aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) AS acl WHERE acl.grantee = 0
