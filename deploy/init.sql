@@ -873,7 +873,7 @@ DECLARE
     own_oid OID;
     used TEXT;
     scan float;
-    fitted gallery_search;
+    fitted RECORD;
     failure TEXT;
     failure_code TEXT;
     refreshed INTEGER;
@@ -895,8 +895,6 @@ BEGIN
         PERFORM pg_sleep(0.1);
         PERFORM set_config('search_path', path, true);
     END LOOP;
-    -- So that the rows that this session has just loaded count.
-    PERFORM pg_stat_force_next_flush();
     COMMIT;
 
     PERFORM set_config('search_path', path, true);

@@ -656,6 +656,126 @@ def test_closing_a_gallery_breaks_off_a_fit(settings: Settings, database: Databa
     assert found(sql_user, axis(7)) == [(1, 1)]
 
 
+# SQL alone: CALL fit_search()
+
+
+@pytest.fixture
+def notices(sql_user: Connection) -> list[str]:
+    """What the server tells, as psql prints it."""
+    told: list[str] = []
+    sql_user.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+    return told
+
+
+@pytest.mark.parametrize("method", [*INDEXED, "auto"])
+def test_sql_alone_fits_the_search(
+    database: Database,
+    sql_user: Connection,
+    people: NDArray[np.float32],
+    notices: list[str],
+    method: str,
+) -> None:
+    sql_user.execute("SELECT pg_stat_force_next_flush()")
+    sql_user.execute("CALL fit_search(%s, 0)", (method,))
+    state = read_search_state(database)
+    used = "hnsw" if method == "auto" else method
+    assert (state.choice, state.method, state.stale_users, state.due) == (method, used, 0, False)
+    assert (state.fitting, state.suspended, state.embeddings) == (False, False, PEOPLE * PHOTOS)
+    assert state.agreement is not None
+    assert state.agreement >= 0.99
+    assert state.probes is not None
+    assert notices[0].startswith(f"searching {PEOPLE * PHOTOS} embeddings with {used}, because an exact scan takes ")
+    assert notices[1].startswith(f"agreement with the exact answer: {state.agreement:.4f} of {state.probes} probes ")
+    assert rows(sql_user, "SELECT to_regclass('idx_embeddings_vector')") == [(None,)]
+    for user_id, probe in enumerate(photos_of(people, 99)[:30], start=1):
+        assert found(sql_user, text(probe)) == found(sql_user, text(probe), 1, "find_similar_faces_exactly")
+        assert found(sql_user, text(probe), 5)[0][0] == user_id
+    # Python takes the gallery as SQL has left it, and the other way round.
+    assert fit_search(database, "exact", SCAN).method == "exact"
+
+
+@pytest.mark.usefixtures("people")
+def test_sql_alone_goes_back_to_the_exact_scan(database: Database, sql_user: Connection, notices: list[str]) -> None:
+    fit_search(database, "hnsw", SCAN)
+    sql_user.execute("CALL fit_search('auto', 100000)")
+    state = read_search_state(database)
+    assert (state.choice, state.method, state.agreement) == ("auto", "exact", None)
+    assert notices[0].startswith(f"searching exactly: comparing a probe with all {PEOPLE * PHOTOS} embeddings takes ")
+    left = rows(sql_user, "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND indexdef ~ 'hnsw'")
+    assert left == [("idx_embeddings_vector",)]
+
+
+@pytest.mark.usefixtures("people")
+def test_sql_alone_finds_its_gallery_from_anywhere(
+    database: Database, sql_user: Connection, settings: Settings
+) -> None:
+    sql_user.execute("SET search_path = pg_catalog")
+    procedure = sql.Identifier(settings.schema_name, "fit_search")
+    sql_user.execute(sql.SQL("CALL {}('hnsw')").format(procedure))
+    assert read_search_state(database).method == "hnsw"
+    assert rows(sql_user, "SHOW search_path") == [("pg_catalog",)]
+
+
+def test_refusals_of_sql_alone(database: Database, sql_user: Connection) -> None:
+    for call, reason in (
+        ("CALL fit_search('faiss')", "there is no search method faiss; choose one of auto, exact, hnsw"),
+        ("CALL fit_search('hnsw')", "there is nobody in the gallery to fit hnsw to; enroll people first"),
+    ):
+        with pytest.raises(psycopg.Error, match=reason):
+            sql_user.execute(call.encode())
+        state = read_search_state(database)
+        assert (state.method, state.fitting) == ("exact", False)
+    sql_user.execute("CALL fit_search()")
+    assert read_search_state(database).method == "exact"
+
+
+@pytest.mark.usefixtures("people")
+def test_sql_alone_leaves_the_search_as_it_was_where_it_fails(database: Database, sql_user: Connection) -> None:
+    sql_user.execute("ALTER TABLE gallery_search ADD CHECK (method = 'exact')")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        sql_user.execute("CALL fit_search('hnsw')")
+    state = read_search_state(database)
+    assert (state.method, state.fitting) == ("exact", False)
+    assert rows(sql_user, "SELECT to_regclass('idx_user_templates_hnsw')") == [(None,)]
+
+
+@pytest.mark.usefixtures("people")
+def test_sql_alone_waits_for_a_fit_of_another_session(database: Database, sql_user: Connection) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        with database.dedicated_connection() as connection, vector_index_lock(connection):
+            waiting = thread.submit(sql_user.execute, "CALL fit_search('hnsw')")
+            with pytest.raises(TimeoutError):
+                waiting.result(0.5)
+            assert read_search_state(database).method == "exact"
+        waiting.result(60)
+    assert read_search_state(database).method == "hnsw"
+
+
+@pytest.mark.usefixtures("people")
+def test_a_fit_of_sql_alone_that_is_cancelled_releases_its_lock(database: Database, sql_user: Connection) -> None:
+    with database.transaction() as other, ThreadPoolExecutor(1) as thread:
+        other.execute("LOCK TABLE user_templates IN ROW EXCLUSIVE MODE")  # so that the index waits
+        fitting = thread.submit(sql_user.execute, "CALL fit_search('hnsw')")
+        building = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = to_regclass('user_templates'))"
+        wait_until(lambda: rows(other, building) == [(True,)])
+        sql_user.cancel_safe()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            fitting.result(60)
+    state = read_search_state(database)
+    assert (state.method, state.fitting) == ("exact", False)
+
+
+def test_only_the_owner_may_fit_the_search(sql_user: Connection) -> None:
+    (schema,) = rows(sql_user, "SELECT quote_ident(current_schema())")[0]
+    role = f"plain_{sql_user.info.backend_pid}"
+    for statement in (f"CREATE ROLE {role}", f"GRANT USAGE ON SCHEMA {schema} TO {role}", f"SET ROLE {role}"):
+        sql_user.execute(statement.encode())
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        sql_user.execute("CALL fit_search()")
+    for statement in ("RESET ROLE", f"DROP OWNED BY {role}", f"DROP ROLE {role}"):
+        sql_user.execute(statement.encode())
+
+
 def test_wilson_interval() -> None:
     # E. B. Wilson 1927; the figures are those of the closed form worked by hand: z² = 3.8415.
     low, high = wilson_interval(0, 10)
