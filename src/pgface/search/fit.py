@@ -33,8 +33,8 @@ _METHODS_WITH_INDEX = ("hnsw", "hnsw_binary", "ivfflat")
 def fit_search(database: Database, choice: SearchMethod, latency_target: float) -> SearchState:
     """Choose the method for the gallery as it is now, build what it needs, measure its agreement, and switch to it.
 
-    Search goes on as it was until the last step, which is one UPDATE. The scan is timed anew, whatever it took before,
-    so call this after the gallery has moved to another server.
+    Searches work as before until the last step, which is one UPDATE. The scan is timed again, so call this after the
+    gallery has moved to another server.
 
     Args:
         database: the gallery's.
@@ -43,7 +43,7 @@ def fit_search(database: Database, choice: SearchMethod, latency_target: float) 
 
     Raises:
         GalleryError: there is no such method, the index needs a gallery with people in it, or gives wrong answers.
-        DatabaseError: PostgreSQL could not do it; search goes on as before.
+        DatabaseError: PostgreSQL could not do it. Searches work as before.
 
     """
     if choice not in METHODS:
@@ -58,19 +58,19 @@ def fit_search(database: Database, choice: SearchMethod, latency_target: float) 
 def fit_search_if_due(
     connection: psycopg.Connection, latency_target: float, *, index_definition: str = OWN_DEFINITION
 ) -> None:
-    """Fit the search as it was chosen if so much of the gallery has changed, and have the vector index if it is needed.
+    """Fit the search again if enough of the gallery has changed, and build or drop the vector index.
 
     Args:
-        connection: outside a transaction, and inside `vector_index_lock`, so that nobody else does the same.
+        connection: outside a transaction, and inside `vector_index_lock`, so that no other session does the same.
         latency_target: seconds.
-        index_definition: of the vector index, if it was dropped.
+        index_definition: the vector index's, if it was dropped.
 
     Raises:
-        DatabaseError: PostgreSQL could not do it; search goes on as before.
+        DatabaseError: PostgreSQL could not do it. Searches work as before.
 
     """
     state = read_search_state(connection)
-    # A gallery that was emptied has nobody to fit an index to.
+    # An empty gallery has nothing to fit an index to.
     if state.due and (state.choice in ("auto", "exact") or _count(connection, "count_embeddings")):
         _fit(connection, state.choice, latency_target, _expected_scan(connection, state))
     _settle_vector_index(connection, index_definition)
@@ -78,12 +78,12 @@ def fit_search_if_due(
 
 @wrap_psycopg_errors()
 def suspend_first_look(connection: psycopg.Connection) -> None:
-    """Take the index of the templates away, where there is one: identification compares with every template.
+    """Drop the index of the templates, if there is one. Identification then compares with every template.
 
-    A load that makes many templates would add them to an HNSW index one by one, for longer than building it anew takes.
+    Adding many templates to an HNSW index one by one takes longer than building it again.
 
     Args:
-        connection: as for `fit_search_if_due`, which is to be called afterwards.
+        connection: as for `fit_search_if_due`, which you call afterwards.
 
     """
     if read_search_state(connection).method != "exact":
@@ -92,9 +92,9 @@ def suspend_first_look(connection: psycopg.Connection) -> None:
 
 
 def vacuum_stale_templates(connection: psycopg.Connection) -> None:
-    """Have the notes of a load that are done with vacuumed away, and let others see how much has changed.
+    """Vacuum the dead rows that a load leaves among the stale users, and flush the statistics.
 
-    Both help later searches, and autovacuum will do so should it not be possible now.
+    Both help later searches. If it is not possible now, autovacuum does it later.
     """
     with suppress(DatabaseError), wrap_psycopg_errors():
         connection.execute(queries()["vacuum_stale_templates"])
@@ -102,10 +102,10 @@ def vacuum_stale_templates(connection: psycopg.Connection) -> None:
 
 
 def refresh_templates(database: Database, max_users: int = _BATCH) -> bool:
-    """Make templates that wait, where they are searched; whoever is busy with the same users now will do it.
+    """Make templates of stale users, if the search uses templates. Leave users that another session has locked to it.
 
     Returns:
-        Whether more may wait.
+        Whether more users may be stale.
 
     """
     if database.read("search_method", row_factory=tuple_row) == [("exact",)]:
@@ -149,11 +149,10 @@ def _settle_vector_index(connection: psycopg.Connection, definition: str = OWN_D
 
 
 def _expected_scan(connection: psycopg.Connection, state: SearchState) -> float:
-    """Seconds that an exact scan takes while the server has nothing else to do.
+    """Estimate the seconds of an exact scan on an idle server.
 
-    A busy server slows a scan, and nothing makes it faster than it is. So of this measurement and of what the last one
-    gives for the size of today, the smaller one counts: a gallery goes over to an index because it has grown, and not
-    because the server was busy when it was looked at.
+    A busy server slows a scan. So the smaller of two figures counts: this measurement, and the last one scaled to the
+    present size. A gallery gets an index because it has grown, and not because the server was busy for a moment.
     """
     scan = _fastest_scan(connection)
     if not state.embeddings or not state.scan_ms:
@@ -168,9 +167,9 @@ def _fastest_scan(connection: psycopg.Connection) -> float:
 
 
 def _refresh_all(connection: psycopg.Connection) -> None:
-    # Who came while triggers were off, as by logical replication, waits without a note.
+    # Users whose embeddings came while triggers were off, as in logical replication, are not marked as stale.
     connection.execute(queries()["note_users_not_searched"])
-    # Whoever enrolls all the time must not keep this from ending: a few who wait are searched exactly.
+    # The loop ends with a batch that is not full, also while users are being enrolled. A few stale ones do no harm.
     connection.execute(queries()["analyze_embeddings"])
     while connection.execute(queries()["refresh_templates"], {"max_users": _BATCH}).fetchone() == (_BATCH,):
         pass

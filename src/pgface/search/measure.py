@@ -6,7 +6,7 @@ import math
 
 
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share; for a mean of values from 0 to 1, whose sum is given, it is wide enough as well.
+    """Return the 95 % interval of a share. It is wide enough for the mean of values from 0 to 1 as well.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
