@@ -89,6 +89,22 @@ def test_an_older_schema_asks_for_init(settings: Settings) -> None:
         Database.open(settings)
 
 
+def test_tables_of_another_schema_stay_as_they_are(database_url: str) -> None:
+    """Not even those in pgvector's own schema, which is on the search_path of every gallery."""
+    columns = (
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
+    )
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SPECIFICATION.read_bytes())
+        before = rows(connection, columns)
+        with connection.transaction():
+            connection.execute("LOCK TABLE photos, face_embeddings IN ACCESS SHARE MODE")
+            with psycopg.connect(database_url, autocommit=True) as other:
+                other.execute("SET lock_timeout = '5s'")
+                assert migrate(other, "elsewhere") == list(migrations())
+        assert rows(connection, columns) == before
+
+
 def test_a_new_gallery_gets_all_migrations_in_order(database_url: str) -> None:
     with (
         later_migration("ALTER TABLE users ADD COLUMN IF NOT EXISTS floor INTEGER;") as later,

@@ -20,9 +20,8 @@ _SHARE = 0.2
 _GROWN = 2.0
 _LISTS_OFF = 2.0
 _MISSES_OF_RANDOM_LISTS = 0.25
-"""With 20,000 clustered synthetic faces in 100 lists, an index misses 11 % if it learned the lists from all of them, 38
-%
-from 2,000, 61 % from 100, and 80 % from none."""
+"""With 20,000 clustered synthetic faces in 100 lists, an index misses 11 % if it learned the lists from all of them,
+38 % from 2,000, 61 % from 100, and 80 % from none."""
 _MANY_MISSES = 0.05
 _MANY_STALE = 1_000
 
