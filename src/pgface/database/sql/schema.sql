@@ -427,7 +427,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION refuse_zero_vector IS 'Internal: raises the error of require_cosine.';
+COMMENT ON FUNCTION refuse_zero_vector(float) IS 'Internal: raises the error of require_cosine.';
 
 CREATE OR REPLACE FUNCTION require_cosine(query_embedding vector)
 RETURNS boolean
@@ -439,7 +439,7 @@ BEGIN ATOMIC
     END;
 END;
 
-COMMENT ON FUNCTION require_cosine IS
+COMMENT ON FUNCTION require_cosine(vector) IS
     'Internal: true, or an error for a probe without a direction. Its similarity to every embedding would be NaN, which '
     'PostgreSQL sorts above every threshold.';
 
@@ -462,7 +462,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION find_similar_face IS
+COMMENT ON FUNCTION find_similar_face(vector, float) IS
     'Identifies a face: the best person whose similarity reaches the threshold, or no row. '
     'A threshold of NULL means the gallery''s own for identification.';
 
@@ -535,7 +535,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION find_similar_faces IS
+COMMENT ON FUNCTION find_similar_faces(vector, float, integer) IS
     'Identifies a face: the best people whose similarity reaches the threshold, best first, each once with their best embedding. '
     'A threshold of NULL means the gallery''s own for identification, max_results of NULL all people.';
 
@@ -588,7 +588,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION find_similar_faces_exactly IS
+COMMENT ON FUNCTION find_similar_faces_exactly(vector, float, integer) IS
     'As find_similar_faces, by comparing the probe with every embedding, whatever the size of the gallery.';
 
 -- In SQL, because PostgreSQL writes it into the statement that calls it and keeps the plan: PL/pgSQL takes 0.015 ms (16 %) longer.
@@ -624,7 +624,7 @@ BEGIN ATOMIC
         AND require_cosine(query_embedding);
 END;
 
-COMMENT ON FUNCTION verify_face IS
+COMMENT ON FUNCTION verify_face(vector, integer, float) IS
     'Verifies a face: whether the probe is this user. One row for a user, also for one without embeddings (no match, '
     'similarity 0), and none for an unknown user. A threshold of NULL means the gallery''s own for verification.';
 
@@ -638,7 +638,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION get_user_embeddings_count IS 'How many embeddings a user has. 0 for an unknown user.';
+COMMENT ON FUNCTION get_user_embeddings_count(integer) IS 'How many embeddings a user has. 0 for an unknown user.';
 
 CREATE OR REPLACE FUNCTION similarity_confidence(similarity float)
 RETURNS float
@@ -670,7 +670,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION similarity_confidence IS
+COMMENT ON FUNCTION similarity_confidence(float) IS
     'The confidence, 0 to 100, of a similarity that find_similar_faces or verify_face gave. NULL for NULL or NaN, and for a '
     'gallery without a model.';
 
@@ -736,7 +736,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION refresh_templates IS
+COMMENT ON FUNCTION refresh_templates(integer) IS
     'Makes the templates of at most max_users users whose embeddings changed, and returns how many users that were. Call it '
     'until it returns 0. pgface does so in the background; call it yourself now and then if you enroll by SQL alone.';
 
@@ -866,7 +866,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON PROCEDURE fit_search IS
+COMMENT ON PROCEDURE fit_search(text, float) IS
     'Makes identification fast for the gallery''s size, and says how exact it is. Call it outside a transaction after loading many '
     'embeddings. method: auto, exact, hnsw, hnsw_binary or ivfflat. With auto, a gallery gets an index if an exact scan takes longer '
     'than latency_target_ms. pgface fit-search does the same.';
@@ -897,7 +897,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION find_session IS 'The login that a token belongs to, if it has not ended.';
+COMMENT ON FUNCTION find_session(text) IS 'The login that a token belongs to, if it has not ended.';
 
 CREATE OR REPLACE FUNCTION begin_session(
     of_user INTEGER, token_sha256 TEXT, confidence REAL, password_given BOOLEAN, proof TEXT, seconds FLOAT
@@ -929,7 +929,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION begin_session IS
+COMMENT ON FUNCTION begin_session(integer, text, real, boolean, text, float) IS
     'Begins a login and returns when it ends. A login with a password needs a proof: the stored hash of that password, '
     'which the service''s role cannot read. The gallery''s owner needs no proof. A login by face alone gives no '
     'administrator''s rights. Times are in the server''s time zone, as in the specification.';
@@ -953,7 +953,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION end_sessions IS
+COMMENT ON FUNCTION end_sessions(integer, integer, text, text) IS
     'Ends logins and returns whose they were: those of a user, the one with an id, the one with a token, or all but one.';
 
 CREATE OR REPLACE FUNCTION find_password(spellings TEXT[])
@@ -971,7 +971,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION find_password IS
+COMMENT ON FUNCTION find_password(text[]) IS
     'The user with one of these spellings of an e-mail, and how their password is hashed: the hash without its digest.';
 
 CREATE OR REPLACE FUNCTION confirm_password(of_user INTEGER, proofs TEXT[])
@@ -987,7 +987,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION confirm_password IS
+COMMENT ON FUNCTION confirm_password(integer, text[]) IS
     'Which of these hashes is the user''s stored one, or NULL. Locks the user''s row until the transaction ends.';
 
 CREATE OR REPLACE FUNCTION set_password(of_user INTEGER, hash TEXT, proof TEXT, authority TEXT)
@@ -1006,7 +1006,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION set_password IS
+COMMENT ON FUNCTION set_password(integer, text, text, text) IS
     'Gives a user another password. It needs the hash of the former password as proof, or the authority of an administrator '
     'or the owner.';
 
@@ -1038,7 +1038,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION password_kinds IS
+COMMENT ON FUNCTION password_kinds(text) IS
     'The beginnings of the users'' password hashes, which tell their kinds and costs, except for one kind.';
 
 CREATE OR REPLACE FUNCTION has_password(of_user INTEGER)
@@ -1051,7 +1051,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION has_password IS 'Whether a user can log in by a password.';
+COMMENT ON FUNCTION has_password(integer) IS 'Whether a user can log in by a password.';
 
 CREATE OR REPLACE FUNCTION find_api_key(key_sha256 TEXT)
 RETURNS TABLE(
@@ -1074,7 +1074,8 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION find_api_key IS 'What a key may do, unless it is revoked. Notes when the key was used, at most once a minute.';
+COMMENT ON FUNCTION find_api_key(text) IS
+    'What a key may do, unless it is revoked. Notes when the key was used, at most once a minute.';
 
 CREATE OR REPLACE FUNCTION create_api_key(key_name TEXT, key_sha256 TEXT, key_scopes TEXT[], authority TEXT)
 RETURNS TABLE(
@@ -1093,7 +1094,8 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION create_api_key IS 'Makes a key. It needs the authority of an administrator or the owner.';
+COMMENT ON FUNCTION create_api_key(text, text, text[], text) IS
+    'Makes a key. It needs the authority of an administrator or the owner.';
 
 CREATE OR REPLACE FUNCTION revoke_api_key(key_id INTEGER, authority TEXT)
 RETURNS INTEGER
@@ -1109,7 +1111,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION revoke_api_key IS
+COMMENT ON FUNCTION revoke_api_key(integer, text) IS
     'Revokes a key and returns its id, or NULL if there is no such key. It needs the authority of an administrator or the '
     'owner.';
 
@@ -1166,7 +1168,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION record_event IS
+COMMENT ON FUNCTION record_event(text, text, text, integer, integer, inet, real) IS
     'Adds an event to the audit log, with the present time. Only the owner can record what only the owner does.';
 
 CREATE OR REPLACE FUNCTION prune_audit_log(days INTEGER)
@@ -1187,7 +1189,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION prune_audit_log IS
+COMMENT ON FUNCTION prune_audit_log(integer) IS
     'Deletes older rows of the audit log and returns how many. Only the owner deletes rows of the last 30 days.';
 
 -- ================================================
@@ -1249,7 +1251,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION users_by_index IS
+COMMENT ON FUNCTION users_by_index(vector, text, integer, integer) IS
     'Internal: the first look. The users of the templates that an index finds nearest to the probe. The effort is '
     'hnsw.ef_search (1 to 1000) or ivfflat.probes.';
 
@@ -1288,7 +1290,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION users_by_signs IS
+COMMENT ON FUNCTION users_by_signs(vector, integer, integer) IS
     'Internal: the second look. Compares the signs of every template with the probe''s, and then the templates themselves of '
     'as many as the effort says. It uses no index, so no person is missed because of one.';
 
@@ -1322,7 +1324,8 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION nearest_users IS 'Internal: the users of those templates that are nearest to the probe, each once.';
+COMMENT ON FUNCTION nearest_users(halfvec, bigint[], integer) IS
+    'Internal: the users of those templates that are nearest to the probe, each once.';
 
 CREATE OR REPLACE FUNCTION compare_with_users(
     query_embedding vector(512),
@@ -1367,7 +1370,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION compare_with_users IS
+COMMENT ON FUNCTION compare_with_users(vector, float, integer, integer[]) IS
     'Internal: as find_similar_faces among some users only, by all of their embeddings. They are the users given and those '
     'whose templates are stale.';
 
@@ -1383,7 +1386,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION changed_embeddings IS
+COMMENT ON FUNCTION changed_embeddings() IS
     'Internal: how many rows of face_embeddings have changed since PostgreSQL began to count.';
 
 CREATE OR REPLACE FUNCTION process_is_alive(pid INTEGER, since TIMESTAMPTZ)
@@ -1402,7 +1405,8 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION process_is_alive IS 'Internal: whether this server process is still the one that began then.';
+COMMENT ON FUNCTION process_is_alive(integer, timestamptz) IS
+    'Internal: whether this server process is still the one that began then.';
 
 CREATE OR REPLACE FUNCTION take_index_lock()
 RETURNS BOOLEAN
@@ -1423,7 +1427,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION take_index_lock IS
+COMMENT ON FUNCTION take_index_lock() IS
     'Internal: takes the lock ''index'' for this session, and returns whether that was possible. A session holds it while it builds '
     'indexes.';
 
@@ -1443,7 +1447,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION sequences_behind_ids IS 'Internal: the tables whose next id would be one that exists.';
+COMMENT ON FUNCTION sequences_behind_ids() IS 'Internal: the tables whose next id would be one that exists.';
 
 CREATE OR REPLACE FUNCTION set_sequence(table_name TEXT, column_name TEXT, last BIGINT)
 RETURNS BIGINT
@@ -1458,7 +1462,8 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION set_sequence IS 'Internal: continues a sequence after a number, and after the largest one in the column.';
+COMMENT ON FUNCTION set_sequence(text, text, bigint) IS
+    'Internal: continues a sequence after a number, and after the largest one in the column.';
 
 CREATE OR REPLACE FUNCTION gallery_size()
 RETURNS TABLE(users BIGINT, embeddings BIGINT)
@@ -1480,7 +1485,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION gallery_size IS
+COMMENT ON FUNCTION gallery_size() IS
     'Internal: how many users and embeddings there are. Where PostgreSQL estimates millions, the estimate is near enough.';
 
 CREATE OR REPLACE FUNCTION template_index(method TEXT)
@@ -1508,7 +1513,8 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION template_index IS 'Internal: the index that a method of search needs: its name, and its definition after ON.';
+COMMENT ON FUNCTION template_index(text) IS
+    'Internal: the index that a method of search needs: its name, and its definition after ON.';
 
 CREATE OR REPLACE FUNCTION scaled(vector vector, factor float)
 RETURNS vector
@@ -1520,7 +1526,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION scaled IS 'Internal: a vector times a number.';
+COMMENT ON FUNCTION scaled(vector, float) IS 'Internal: a vector times a number.';
 
 -- A probe is the mean of a user's embeddings, moved. How far follows from how similar a random embedding of the gallery is to the
 -- other embeddings of its user. In which direction is a random mixture of the differences between such embeddings and the means of
@@ -1592,7 +1598,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION draw_probes IS
+COMMENT ON FUNCTION draw_probes(integer) IS
     'Internal: probes that differ from users of the gallery as further photos of them would, about as many as wanted.';
 
 CREATE OR REPLACE FUNCTION exact_answers(users INTEGER[], probes vector[])
@@ -1616,7 +1622,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION exact_answers IS
+COMMENT ON FUNCTION exact_answers(integer[], vector[]) IS
     'Internal: for each probe, the similarity of the best person, and of the best who is not the one that the probe was made of.';
 
 CREATE OR REPLACE FUNCTION look(probe vector, method TEXT, effort INTEGER)
@@ -1636,7 +1642,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION look IS
+COMMENT ON FUNCTION look(vector, text, integer) IS
     'Internal: the similarity of the best person that one look of find_similar_faces finds: the first look through the method''s '
     'index, or the second one where the method is NULL.';
 
@@ -1762,7 +1768,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION measure_search IS
+COMMENT ON FUNCTION measure_search(text, integer) IS
     'Internal: chooses the efforts for an index that exists, and measures how often the search then names the same person as the '
     'exact scan, with its 95 % interval, on probes that it makes of the gallery''s own embeddings.';
 
@@ -1789,7 +1795,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION fastest_scan IS
+COMMENT ON FUNCTION fastest_scan() IS
     'Internal: seconds of the fastest of some exact scans, because a busy server only slows a scan. 0 for an empty gallery.';
 
 CREATE OR REPLACE FUNCTION note_users_not_searched()
@@ -1807,7 +1813,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION note_users_not_searched IS
+COMMENT ON FUNCTION note_users_not_searched() IS
     'Internal: marks users as stale who have no template though they have embeddings. Triggers were off when those came, as in '
     'logical replication.';
 
@@ -1839,7 +1845,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION build_template_index IS 'Internal: builds the index that a method of search needs.';
+COMMENT ON FUNCTION build_template_index(text) IS 'Internal: builds the index that a method of search needs.';
 
 CREATE OR REPLACE FUNCTION switch_search(choice TEXT, method TEXT, scan float)
 RETURNS VOID
@@ -1875,7 +1881,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION switch_search IS
+COMMENT ON FUNCTION switch_search(text, text, float) IS
     'Internal: measures a method and switches the search to it, unless it gives wrong answers. Its index has to exist.';
 
 CREATE OR REPLACE FUNCTION drop_unused_indexes()
@@ -1898,7 +1904,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION drop_unused_indexes IS 'Internal: drops the indexes of templates that the search does not use.';
+COMMENT ON FUNCTION drop_unused_indexes() IS 'Internal: drops the indexes of templates that the search does not use.';
 
 CREATE OR REPLACE FUNCTION settle_vector_index()
 RETURNS VOID
@@ -1926,7 +1932,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION settle_vector_index IS
+COMMENT ON FUNCTION settle_vector_index() IS
     'Internal: builds idx_embeddings_vector in a gallery that is searched exactly, and drops it in one that is not. There it would '
     'cost 2.6 kB and some milliseconds for every face. An index that you have made in its place stays.';
 
@@ -1963,7 +1969,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION templates_of_groups IS
+COMMENT ON FUNCTION templates_of_groups(integer, float) IS
     'Internal: for a user whose photos differ too much, such as a child and an adult or two people who share an account: a '
     'template for each group of embeddings that are similar to the first of the group.';
 
@@ -1978,7 +1984,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION is_gallery_owner IS
+COMMENT ON FUNCTION is_gallery_owner() IS
     'Internal: whether the session''s role owns the tables, or has the rights of the role that does.';
 
 -- The service's role can read neither tokens nor keys, so it has such a secret only from a request.
@@ -2001,7 +2007,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION has_authority IS
+COMMENT ON FUNCTION has_authority(text) IS
     'Internal: whether this is the SHA-256 of an administrator''s token, from a login with a password, or of a key with the '
     'scope admin. The owner needs none.';
 
@@ -2018,7 +2024,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION require_authority IS 'Internal: an error without the authority of an administrator or the owner.';
+COMMENT ON FUNCTION require_authority(text) IS 'Internal: an error without the authority of an administrator or the owner.';
 
 CREATE OR REPLACE FUNCTION blank_password(hash TEXT)
 RETURNS TEXT
@@ -2037,7 +2043,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION blank_password IS
+COMMENT ON FUNCTION blank_password(text) IS
     'Internal: a password''s hash with its salt and costs and without its digest. That is enough to compute the hash of a '
     'password and nothing to compare it with. Empty for what is not a hash, so that no role reads a password in clear.';
 
@@ -2056,7 +2062,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION update_updated_at_column IS 'Internal: sets updated_at of a row that changes.';
+COMMENT ON FUNCTION update_updated_at_column() IS 'Internal: sets updated_at of a row that changes.';
 
 CREATE OR REPLACE TRIGGER update_face_embeddings_updated_at
 BEFORE UPDATE ON face_embeddings
@@ -2087,7 +2093,8 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION remember_deleted_photo_file IS 'Internal: notes the file of a photo whose row goes, so that pgface deletes it.';
+COMMENT ON FUNCTION remember_deleted_photo_file() IS
+    'Internal: notes the file of a photo whose row goes, so that pgface deletes it.';
 
 CREATE OR REPLACE TRIGGER remember_deleted_photo_file
 AFTER DELETE ON photos
@@ -2133,7 +2140,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION remember_stale_templates IS
+COMMENT ON FUNCTION remember_stale_templates() IS
     'Internal: notes the user of an embedding that changes, and deletes the templates that the embedding was part of.';
 
 CREATE OR REPLACE TRIGGER remember_stale_templates
@@ -2172,7 +2179,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION remove_used_frames IS
+COMMENT ON FUNCTION remove_used_frames() IS
     'Internal: deletes the digests of used frames together with the last face of their user, enrolled or contested.';
 
 CREATE OR REPLACE TRIGGER remove_used_frames
@@ -2209,7 +2216,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION forget_calibration IS
+COMMENT ON FUNCTION forget_calibration() IS
     'Internal: deletes the confidence anchors when the gallery gets another model, and sets thresholds that are not given with '
     'it to the specification''s. Calibrations stay, because each names its model.';
 
