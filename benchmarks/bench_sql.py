@@ -23,7 +23,7 @@ from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, Synthetic
 from pgface.search import wilson_interval
 from pgface.vectors import BEGIN, END, packed
 
-_THRESHOLD = 0.3
+_THRESHOLD = 0.4
 _TOLERANCE = 1e-5
 _LOAD = """
 \\timing on

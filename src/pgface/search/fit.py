@@ -23,7 +23,7 @@ from pgface.search.vector_index.lifecycle import (
     vector_index_lock,
 )
 
-_BATCH = 5_000
+_BATCH_USERS = 5_000
 """Users whose templates are made in one transaction when all of them are."""
 _CANNOT_BE_FITTED = "PGF03"
 """SQLSTATE of a gallery that a method of search does not fit."""
@@ -101,7 +101,7 @@ def vacuum_stale_templates(connection: psycopg.Connection) -> None:
         connection.execute(queries()["flush_statistics"])
 
 
-def refresh_templates(database: Database, max_users: int = _BATCH) -> bool:
+def refresh_templates(database: Database, max_users: int = _BATCH_USERS) -> bool:
     """Make templates of stale users, if the search uses templates. Leave users that another session has locked to it.
 
     Returns:
@@ -171,7 +171,7 @@ def _refresh_all(connection: psycopg.Connection) -> None:
     connection.execute(queries()["note_users_not_searched"])
     # The loop ends with a batch that is not full, also while users are being enrolled. A few stale ones do no harm.
     connection.execute(queries()["analyze_embeddings"])
-    while connection.execute(queries()["refresh_templates"], {"max_users": _BATCH}).fetchone() == (_BATCH,):
+    while connection.execute(queries()["refresh_templates"], {"max_users": _BATCH_USERS}).fetchone() == (_BATCH_USERS,):
         pass
     vacuum_stale_templates(connection)
     connection.execute(queries()["analyze_templates"])
