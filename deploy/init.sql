@@ -970,7 +970,9 @@ BEGIN
             PERFORM settle_vector_index();
         END IF;
     EXCEPTION WHEN query_canceled OR OTHERS THEN
-        GET STACKED DIAGNOSTICS failure = MESSAGE_TEXT, failure_code = RETURNED_SQLSTATE;
+        IF failure IS NULL THEN
+            GET STACKED DIAGNOSTICS failure = MESSAGE_TEXT, failure_code = RETURNED_SQLSTATE;
+        END IF;
     END;
     UPDATE gallery_locks SET process = NULL, process_since = NULL WHERE name = 'index';
     SELECT * INTO fitted FROM gallery_search;
@@ -982,7 +984,7 @@ BEGIN
         RAISE NOTICE 'searching exactly: comparing a probe with all % embeddings takes % ms', fitted.embeddings,
             round(fitted.scan_ms::numeric, 1);
     ELSE
-        RAISE NOTICE 'searching % embeddings with %, because an exact scan takes % ms', fitted.embeddings, used,
+        RAISE NOTICE 'searching % embeddings with %; an exact scan takes % ms', fitted.embeddings, used,
             round(fitted.scan_ms::numeric, 1);
         RAISE NOTICE 'agreement with the exact answer: % of % probes (95 %% interval % to %)',
             round(fitted.agreement::numeric, 4), fitted.probes, round(fitted.agreement_low::numeric, 4),
@@ -1957,6 +1959,13 @@ DECLARE
     needed BIGINT := (SELECT count(*) FROM user_templates) * (1024 + 220 + 512) + 4 * 1024 * 1024;
 BEGIN
     SELECT * INTO wanted FROM template_index(method);
+    -- An HNSW index has grown with the gallery. The lists of an IVFFlat index are those of an earlier size.
+    IF method <> 'ivfflat' AND EXISTS (
+        SELECT FROM pg_index i
+        WHERE i.indexrelid = to_regclass(format('%I.%I', current_schema(), wanted.index_name)) AND i.indisvalid
+    ) THEN
+        RETURN;
+    END IF;
     -- As much as it needs, within what the server's owner has set aside for PostgreSQL.
     needed := least(needed, greatest(server_memory, pg_size_bytes(current_setting('shared_buffers'))));
     PERFORM set_config('maintenance_work_mem', greatest(needed, server_memory) / 1024 || 'kB', true);
@@ -1965,8 +1974,10 @@ BEGIN
     FROM pg_extension e
     WHERE e.extname = 'vector'
         AND string_to_array(regexp_replace(e.extversion, '[^0-9.]', '', 'g'), '.')::integer[] < '{0,8,2}';
+    -- Searches use an old index until the new one is there, and wait only while the two are swapped.
+    EXECUTE format('CREATE INDEX %I ON %s', wanted.index_name || '_new', wanted.definition);
     EXECUTE format('DROP INDEX IF EXISTS %I.%I', current_schema(), wanted.index_name);
-    EXECUTE format('CREATE INDEX %I ON %s', wanted.index_name, wanted.definition);
+    EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', current_schema(), wanted.index_name || '_new', wanted.index_name);
 END;
 $$;
 

@@ -684,7 +684,7 @@ def test_sql_alone_fits_the_search(
     assert state.agreement is not None
     assert state.agreement >= 0.99
     assert state.probes is not None
-    assert notices[0].startswith(f"searching {PEOPLE * PHOTOS} embeddings with {used}, because an exact scan takes ")
+    assert notices[0].startswith(f"searching {PEOPLE * PHOTOS} embeddings with {used}; an exact scan takes ")
     assert notices[1].startswith(f"agreement with the exact answer: {state.agreement:.4f} of {state.probes} probes ")
     assert rows(sql_user, "SELECT to_regclass('idx_embeddings_vector')") == [(None,)]
     for user_id, probe in enumerate(photos_of(people, 99)[:30], start=1):
@@ -703,6 +703,24 @@ def test_sql_alone_goes_back_to_the_exact_scan(database: Database, sql_user: Con
     assert notices[0].startswith(f"searching exactly: comparing a probe with all {PEOPLE * PHOTOS} embeddings takes ")
     left = rows(sql_user, "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND indexdef ~ 'hnsw'")
     assert left == [("idx_embeddings_vector",)]
+
+
+@pytest.mark.usefixtures("people")
+def test_sql_alone_builds_an_index_again_only_where_that_helps(sql_user: Connection) -> None:
+    index = "SELECT reloptions[1], relfilenode FROM pg_class WHERE oid = to_regclass(%s)"
+    newcomers = np.random.default_rng(5).standard_normal((500, 512))
+    before, after = {}, {}
+    for method in ("ivfflat", "hnsw"):
+        sql_user.execute("CALL fit_search(%s)", (method,))
+        before[method] = rows(sql_user, index, f"idx_user_templates_{method}")[0]
+    copy_embeddings(sql_user, enroll_users(sql_user, 500), newcomers)
+    for method in ("hnsw", "ivfflat"):
+        sql_user.execute("CALL fit_search(%s)", (method,))
+        after[method] = rows(sql_user, index, f"idx_user_templates_{method}")[0]
+    assert after["hnsw"] == before["hnsw"]
+    assert (before["ivfflat"][0], after["ivfflat"][0]) == ("lists=20", "lists=30")
+    names = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND indexdef ~ 'USING (hnsw|ivfflat)'"
+    assert rows(sql_user, names) == [("idx_user_templates_ivfflat",)]
 
 
 @pytest.mark.usefixtures("people")
