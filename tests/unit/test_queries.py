@@ -31,3 +31,28 @@ def test_no_statement_is_empty_or_holds_another_ones_name() -> None:
     for name, statement in sql.queries().items():
         assert statement.endswith(";"), name
         assert not NAME.search(statement), name
+
+
+# What a distributed PostgreSQL (Citus) does not take
+
+
+TABLES = set(re.findall(r"CREATE (?:UNLOGGED )?TABLE IF NOT EXISTS (\w+)", sql.migrations()[0].sql))
+READ = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO)\s+(?:ONLY\s+)?([a-z_]+)\b(?!\()")
+
+
+def test_no_statement_mixes_tables_with_catalogs() -> None:
+    assert len(TABLES) > 20
+    mixed = []
+    for name, statement in sql.queries().items():
+        read = set(READ.findall(re.sub(r"--.*", "", statement)))
+        if read & TABLES and any(relation.startswith(("pg_", "information_schema")) for relation in read):
+            mixed.append(name)
+    assert mixed == []
+
+
+def test_on_conflict_uses_no_volatile_function() -> None:
+    scripts = [*sql.queries().values(), *sql.statements(sql.migrations()[0].sql)]
+    updates = [text.partition("DO UPDATE")[2] for script in scripts for text in script.split("ON CONFLICT")[1:]]
+    assert sum(bool(update) for update in updates) >= 3
+    for update in updates:
+        assert not re.search(r"\b(clock_timestamp|random|nextval)\b", update.partition(";")[0])
