@@ -737,7 +737,7 @@ def test_sql_alone_finds_its_gallery_from_anywhere(
 def test_refusals_of_sql_alone(database: Database, sql_user: Connection) -> None:
     for call, reason in (
         ("CALL fit_search('faiss')", "there is no search method faiss; choose one of auto, exact, hnsw"),
-        ("CALL fit_search('hnsw')", "there is nobody in the gallery to fit hnsw to; enroll people first"),
+        ("CALL fit_search('hnsw')", "the gallery is empty, so hnsw cannot be fitted; enroll people first"),
     ):
         with pytest.raises(psycopg.Error, match=reason):
             sql_user.execute(call.encode())

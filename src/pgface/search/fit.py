@@ -119,7 +119,7 @@ def _fit(connection: psycopg.Connection, choice: SearchMethod, latency_target: f
     method = ("exact" if scan <= latency_target else "hnsw") if choice == "auto" else choice
     if method != "exact":
         if not _count(connection, "count_embeddings"):
-            raise GalleryError(f"There is nobody in the gallery to fit {method} to; enroll people first.")
+            raise GalleryError(f"The gallery is empty, so {method} cannot be fitted; enroll people first.")
         _refresh_all(connection)
         _build_index(connection, method)
     _switch(connection, {"choice": choice, "method": method, "scan": scan})

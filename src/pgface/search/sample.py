@@ -30,7 +30,7 @@ def draw_probes(connection: psycopg.Connection, wanted: int) -> tuple[NDArray[np
     with connection.cursor(binary=True) as cursor:
         drawn = cursor.execute(queries()["draw_probes"], {"wanted": wanted}).fetchall()
     if not drawn:
-        raise GalleryError("There is nobody left in the gallery to measure the search with; enroll people first.")
+        raise GalleryError("The gallery is empty, so the search cannot be measured; enroll people first.")
     return np.stack([probe.to_numpy() for _, probe in drawn]), np.array([user_id for user_id, _ in drawn])
 
 

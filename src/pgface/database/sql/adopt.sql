@@ -35,7 +35,7 @@ BEGIN
     FROM face_embeddings
     WHERE NOT vector_norm(embedding) BETWEEN 1e-15 AND 1e15;
     IF without_cosine > 0 THEN
-        RAISE EXCEPTION '% embeddings are zero vectors, which have no cosine and would match everybody; remove '
+        RAISE EXCEPTION '% embeddings are zero vectors, which have no cosine and would match every user; delete '
             'them first: DELETE FROM face_embeddings WHERE NOT vector_norm(embedding) BETWEEN 1e-15 AND 1e15',
             without_cosine
             USING ERRCODE = 'check_violation';

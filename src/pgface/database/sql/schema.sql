@@ -422,7 +422,7 @@ LANGUAGE plpgsql IMMUTABLE
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-    RAISE EXCEPTION 'the query embedding is a zero vector, which has no cosine and would match everybody'
+    RAISE EXCEPTION 'the query embedding is a zero vector, which has no cosine and would match every user'
         USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Its norm is %s; 1e-15 to 1e15 is accepted.', norm);
 END;
 $$;
@@ -467,7 +467,7 @@ COMMENT ON FUNCTION find_similar_face(vector, float) IS
     'A threshold of NULL means the gallery''s own for identification.';
 
 -- Small galleries are scanned. Large ones are searched through the templates, in two looks. The first look goes through an
--- index. Where it finds nobody beyond doubt, the second look compares the signs of every template. Both looks only propose
+-- index. Where it finds no person beyond doubt, the second look compares the signs of every template. Both looks only propose
 -- people: the people proposed, and those whose templates are stale, are compared exactly, by all of their embeddings.
 --
 -- A scan also answers where templates would not: for long lists, while many templates are stale (a bulk load), and for a role
@@ -782,7 +782,7 @@ BEGIN
         used := CASE WHEN method <> 'auto' THEN method WHEN scan * 1e3 <= latency_target_ms THEN 'exact' ELSE 'hnsw' END;
         IF used <> 'exact' THEN
             IF NOT EXISTS (SELECT FROM face_embeddings) THEN
-                RAISE EXCEPTION 'there is nobody in the gallery to fit % to; enroll people first', used
+                RAISE EXCEPTION 'the gallery is empty, so % cannot be fitted; enroll people first', used
                     USING ERRCODE = 'PGF03';
             END IF;
             PERFORM note_users_not_searched();
@@ -807,7 +807,7 @@ BEGIN
     IF failure IS NULL AND used <> 'exact' THEN
         PERFORM set_config('search_path', path, true);
         BEGIN
-            -- Every search reads this table, and a load leaves it full of dead rows. Whoever reads it now matters more.
+            -- Every search reads this table, and a load leaves it full of dead rows. It is skipped if another session needs the table.
             SET LOCAL lock_timeout = '1s';
             LOCK TABLE stale_templates IN ACCESS EXCLUSIVE MODE;
             IF NOT EXISTS (SELECT FROM stale_templates) THEN
@@ -1117,7 +1117,7 @@ COMMENT ON FUNCTION revoke_api_key(integer, text) IS
     'Revokes a key and returns its id, or NULL if there is no such key. It needs the authority of an administrator or the '
     'owner.';
 
--- Anybody can cause refusals, as many as they like. Similar events of an hour (same event, reason, account and network) are one
+-- An attacker can cause any number of refusals. Similar events of an hour (same event, reason, account and network) are one
 -- row. Beyond a thousand such rows an hour, all accounts and networks share a row. The same goes for what one user does more than
 -- a hundred times an hour.
 CREATE OR REPLACE FUNCTION record_event(
@@ -1649,7 +1649,7 @@ COMMENT ON FUNCTION look(vector, text, integer) IS
     'index, or the second one where the method is NULL.';
 
 -- The first effort is the one with the least expected time, including a second look where it leaves a doubt. The second effort is
--- the least that misses nobody, or the largest.
+-- the least that misses no probe, or the largest.
 CREATE OR REPLACE FUNCTION measure_search(method TEXT, max_probes INTEGER DEFAULT 1000)
 RETURNS TABLE(
     first_effort INTEGER,
@@ -1698,7 +1698,7 @@ BEGIN
     SELECT array_agg(d.user_id), array_agg(d.probe) INTO users, drawn
     FROM draw_probes(least(max_probes, ceil(0.1 * (SELECT count(*) FROM face_embeddings)))::integer) d;
     IF users IS NULL THEN
-        RAISE EXCEPTION 'there is nobody left in the gallery to measure the search with; enroll people first'
+        RAISE EXCEPTION 'the gallery is empty, so the search cannot be measured; enroll people first'
             USING ERRCODE = 'PGF03';
     END IF;
     SELECT array_agg(a.best ORDER BY a.number), percentile_cont(0.999) WITHIN GROUP (ORDER BY a.stranger)

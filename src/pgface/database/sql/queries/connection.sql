@@ -3,7 +3,7 @@
 -- enter_gallery --
 -- Names lead to the gallery's schema, then to pgvector's. Times without a zone are in the server's zone, whatever zone this client
 -- asked for. A client's zone hides the one of postgresql.conf (see `source`). Then log_timezone counts, which no client can change:
--- the two are equal unless somebody has changed one. ALTER DATABASE ... SET TimeZone comes before both.
+-- the two are equal unless one has been changed. ALTER DATABASE ... SET TimeZone comes before both.
 SELECT
     set_config('search_path', concat_ws(', ', quote_ident(%(schema)s), quote_ident(n.nspname)), %(for_transaction)s),
     quote_literal(

@@ -143,7 +143,7 @@ LIMIT 1;
 SELECT table_name FROM sequences_behind_ids();
 
 -- rows_of_nobody --
--- Rows whose user is gone. They can exist only if somebody has switched the foreign keys off.
+-- Rows whose user is gone. They can exist only if the foreign keys were switched off.
 SELECT
     (SELECT count(*) FROM face_embeddings r WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = r.user_id)) AS embeddings,
     (SELECT count(*) FROM photos r WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = r.user_id)) AS photos,
@@ -200,7 +200,7 @@ SELECT extract(epoch FROM clock_timestamp()) AS seconds;
 
 -- embedding_storage --
 -- Whether embeddings are stored in their rows, and the bytes of those that are not: the TOAST table is empty if all are. It tells
--- nothing if somebody has added a column whose values can lie there as well.
+-- nothing if a column was added whose values can lie there as well.
 SELECT
     bool_and(a.attstorage = 'p') FILTER (WHERE a.attname = 'embedding') AS in_rows,
     CASE

@@ -52,7 +52,7 @@ LEFT JOIN photos p ON p.id = fe.photo_id
 ORDER BY fe.user_id, fe.id;
 
 -- delete_photo_embeddings --
--- The specification only unlinks them, but whoever deletes a photo means the face in it as well.
+-- The specification only unlinks them, but a user who deletes a photo means the face in it as well.
 DELETE FROM face_embeddings
 WHERE photo_id = %(id)s;
 
