@@ -189,7 +189,7 @@ OWN_FUNCTIONS = """
 def test_functions_that_call_one_another_are_all_made_again(settings: Settings, plain: Connection) -> None:
     before = rows(plain, OWN_FUNCTIONS)
     for (function,) in before:
-        plain.execute(f"DROP FUNCTION IF EXISTS {function} CASCADE".encode())
+        plain.execute(f"DROP ROUTINE IF EXISTS {function} CASCADE".encode())
     assert rows(plain, OWN_FUNCTIONS) == []
     fix(settings)
     assert one(settings, "tables and functions").state == "fine"
