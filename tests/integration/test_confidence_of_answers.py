@@ -5,15 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from psycopg import Connection
 
-from pgface.database.migrate import migrate
-from pgface.database.sql import migrations
-from pgface.faces.models.registry import REGISTRY
 from pgface.gallery import Gallery
-from pgface.gallery.config import read_config
-from pgface.settings import Settings
-from pgface.thresholds import anchors_of
 from support.commands import Run
 from support.photos import Photos
 
@@ -71,27 +64,3 @@ def test_commands_print_it_with_a_match_alone(photos: Photos, run: Run) -> None:
         answer = json.loads(run("identify", photo, "--threshold", threshold, "--json").stdout)
         (match,) = answer["photos"][0]["faces"][0]["matches"]
         assert (match["confidence"] is not None) == expected
-
-
-@pytest.mark.parametrize("model", ["buffalo_sc", "dlib"])
-def test_an_upgraded_gallery_has_the_new_scale(
-    gallery: Gallery, connection: Connection, settings: Settings, model: str
-) -> None:
-    """Calibrated or not: the anchors of the scale before were 40 at FMR 1e-1 and 60 at 1e-2."""
-    before = {"buffalo_sc": (0.106, 0.184), "dlib": (0.628, 0.679)}[model]
-    higher = [(rate, at, far) for rate, at, far in REGISTRY[model].thresholds.fmr_thresholds if rate < 1e-2]
-    connection.execute("DELETE FROM confidence_anchors")
-    for similarity, confidence, fmr in [(before[0], 40, 0.1), (before[1], 60, 0.01)]:
-        values = (similarity, confidence, fmr)
-        connection.execute("INSERT INTO confidence_anchors VALUES (%s, %s, %s, TRUE)", values)
-    for anchor in anchors_of(higher):
-        values = (anchor.similarity, int(anchor.confidence), anchor.fmr)
-        connection.execute("INSERT INTO confidence_anchors VALUES (%s, %s, %s, FALSE)", values)
-    (scale,) = [one for one in migrations() if one.name == "confidence_scale"]
-    for _ in range(2):  # it may run again
-        connection.execute("DELETE FROM pgface_migrations WHERE version = %s", (scale.version,))
-        assert migrate(connection, settings.schema_name) == [scale]
-        anchors = read_config(gallery.database).anchors
-        assert [anchor.confidence for anchor in anchors] == [0, 50, 80, 90, 95, 99]
-        ((_, median, _),) = [one for one in REGISTRY[model].thresholds.fmr_thresholds if one[0] == 0.5]
-        assert anchors[0].similarity == pytest.approx(median, abs=0.02)

@@ -19,7 +19,7 @@ from psycopg.rows import tuple_row
 
 from pgface.database.migrate import migrate, require_current
 from pgface.database.pool import Database, initialise
-from pgface.database.sql import migrations
+from pgface.database.sql import init_sql, migrations, statements
 from pgface.errors import (
     DatabaseAccessError,
     DatabaseUnreachableError,
@@ -34,6 +34,7 @@ from pgface.search.vector_index.lifecycle import build_vector_index, drop_vector
 from pgface.settings import Settings
 from support.databases import create_database, drop_database
 from support.galleries import add_embedding, add_user, axis, in_both_schemas, rows
+from support.migrations import later_migration
 from support.sentences import database as says
 
 SPECIFICATION = Path(__file__).with_name("specification.sql")
@@ -73,16 +74,61 @@ def test_a_newer_schema_is_refused(settings: Settings) -> None:
 @in_both_schemas
 def test_an_older_schema_asks_for_init(settings: Settings) -> None:
     initialise(settings)
-    before, newest = (migration.version for migration in migrations()[-2:])
-    assert settings.database_url is not None
-    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
-        table = sql.Identifier(settings.schema_name, "pgface_migrations")
-        connection.execute(sql.SQL("DELETE FROM {} WHERE version = %s").format(table), (newest,))
-    sentence = says.SCHEMA_IS_OLDER.pattern(found=before, needed=newest)
-    with pytest.raises(SchemaMissingError, match=sentence):
+    before = migrations()[-1].version
+    with later_migration("ALTER TABLE users ADD COLUMN IF NOT EXISTS floor INTEGER DEFAULT 7;") as later:
+        sentence = says.SCHEMA_IS_OLDER.pattern(found=before, needed=later.version)
+        with pytest.raises(SchemaMissingError, match=sentence):
+            Database.open(settings)
+        assert initialise(settings) == [later]
+        assert initialise(settings) == []
+        with Database.open(settings) as database, database.transaction() as connection:
+            assert rows(connection, "SELECT max(version) FROM pgface_migrations") == [(later.version,)]
+            add_user(connection, "a@example.org")
+            assert rows(connection, "SELECT floor FROM users") == [(7,)]
+    with pytest.raises(SchemaTooNewError):
         Database.open(settings)
-    assert [migration.version for migration in initialise(settings)] == [newest]
-    Database.open(settings).close()
+
+
+def test_tables_of_another_schema_stay_as_they_are(database_url: str) -> None:
+    """Not even those in pgvector's own schema, which is on the search_path of every gallery."""
+    columns = (
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
+    )
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SPECIFICATION.read_bytes())
+        before = rows(connection, columns)
+        with connection.transaction():
+            connection.execute("LOCK TABLE photos, face_embeddings IN ACCESS SHARE MODE")
+            with psycopg.connect(database_url, autocommit=True) as other:
+                other.execute("SET lock_timeout = '5s'")
+                assert migrate(other, "elsewhere") == list(migrations())
+        assert rows(connection, columns) == before
+
+
+def test_a_new_gallery_gets_all_migrations_in_order(database_url: str) -> None:
+    with (
+        later_migration("ALTER TABLE users ADD COLUMN IF NOT EXISTS floor INTEGER;") as later,
+        psycopg.connect(database_url, autocommit=True) as connection,
+    ):
+        assert migrate(connection, "public") == list(migrations())
+        assert rows(connection, "SELECT version FROM pgface_migrations ORDER BY version") == [(1,), (later.version,)]
+        assert rows(connection, "SELECT floor FROM users") == []
+        script = init_sql()
+        assert script.index("CREATE TABLE IF NOT EXISTS users") < script.index("MIGRATION 2: later")
+        connection.execute(script.encode())
+
+
+def test_a_script_is_split_into_its_statements() -> None:
+    function = "CREATE FUNCTION f() RETURNS text AS $body$ BEGIN; 'a; $$ -- $body$ LANGUAGE x;"
+    atomic = "CREATE FUNCTION g() RETURNS int\nBEGIN ATOMIC\n    SELECT CASE 1 WHEN 1 THEN 2 END;\nEND;"
+    script = f"-- a; comment's\nSELECT ';''', \"a;\";\n/* b; */\n{function}\n{atomic}\n-- the end; or not"
+    assert statements(script) == [
+        "-- a; comment's\nSELECT ';''', \"a;\";",
+        f"/* b; */\n{function}",
+        atomic,
+    ]
+    whole = migrations()[0].sql
+    assert "".join("".join(statements(whole)).split()) == "".join(whole.split())
 
 
 def test_a_migration_that_fails_leaves_nothing(database_url: str) -> None:

@@ -32,6 +32,7 @@ from support.commands import Run, environment_of, runner
 from support.databases import Template
 from support.embedded_server import eventually
 from support.galleries import add_embedding, add_user, axis, contents, in_both_schemas, rows
+from support.migrations import later_migration
 from support.pgbouncer import pooler
 from support.photos import Photos
 from support.sentences import commands, database
@@ -127,7 +128,7 @@ def test_a_gallery_that_the_specifications_script_has_begun(settings: Settings, 
     [
         ("DROP FUNCTION verify_face", "function verify_face("),
         ("DROP FUNCTION find_similar_face", "function find_similar_face("),
-        ("DROP FUNCTION find_similar_faces CASCADE", "function find_similar_face("),
+        ("DROP FUNCTION refuse_zero_vector CASCADE", "function refuse_zero_vector("),
         ("DROP INDEX idx_users_email", "index idx_users_email."),
         (
             "DROP TRIGGER update_face_embeddings_updated_at ON face_embeddings",
@@ -188,7 +189,7 @@ OWN_FUNCTIONS = """
 def test_functions_that_call_one_another_are_all_made_again(settings: Settings, plain: Connection) -> None:
     before = rows(plain, OWN_FUNCTIONS)
     for (function,) in before:
-        plain.execute(f"DROP FUNCTION IF EXISTS {function} CASCADE".encode())
+        plain.execute(f"DROP ROUTINE IF EXISTS {function} CASCADE".encode())
     assert rows(plain, OWN_FUNCTIONS) == []
     fix(settings)
     assert one(settings, "tables and functions").state == "fine"
@@ -353,15 +354,16 @@ def test_without_rights_to_compare_it_says_so(settings: Settings, plain: Connect
 # The schema and the server
 
 
-def test_an_older_schema(settings: Settings, plain: Connection) -> None:
-    before, newest = (migration.version for migration in migrations()[-2:])
-    plain.execute("DELETE FROM pgface_migrations WHERE version = %s", (newest,))
-    finding = one(settings, "schema version")
-    assert (finding.state, finding.mend) == ("problem", "pgface init")
-    assert database.SCHEMA_IS_OLDER.format(found=before, needed=newest) in finding.found
-    assert one(settings, "photo files").state == "unknown"
-    cli(settings)("init")
-    assert one(settings, "schema version").state == "fine"
+@pytest.mark.usefixtures("plain")
+def test_an_older_schema(settings: Settings) -> None:
+    before = migrations()[-1].version
+    with later_migration() as later:
+        finding = one(settings, "schema version")
+        assert (finding.state, finding.mend) == ("problem", "pgface init")
+        assert database.SCHEMA_IS_OLDER.format(found=before, needed=later.version) in finding.found
+        assert one(settings, "photo files").state == "unknown"
+        cli(settings)("init")
+        assert one(settings, "schema version").state == "fine"
 
 
 def test_a_newer_schema(settings: Settings, plain: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -341,6 +342,69 @@ def migrate_into(connection: Connection, schema: str) -> None:
     from pgface.database.migrate import migrate
 
     assert len(migrate(connection, schema)) == len(migrations())
+
+
+# What a reader of the schema finds
+
+
+FUNCTIONS = """
+    SELECT p.proname, obj_description(p.oid, 'pg_proc')
+    FROM pg_proc p
+    WHERE p.pronamespace = quote_ident(current_schema())::regnamespace
+        AND NOT EXISTS (
+            SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+        )
+"""
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "sql.md"
+
+
+def test_every_function_has_one_name_and_says_what_it_does(connection: Connection) -> None:
+    found = rows(connection, FUNCTIONS)
+    assert [name for name, comment in found if not comment] == []
+    assert len({name for name, _ in found}) == len(found)
+
+
+def test_the_reference_names_every_function_but_the_internal_ones(connection: Connection) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    documented = set(re.findall(r"`(?:CALL )?([a-z_]+)\(", page))
+    api = {name for name, comment in rows(connection, FUNCTIONS) if not comment.startswith("Internal: ")}
+    internal = {name for name, comment in rows(connection, FUNCTIONS) if comment.startswith("Internal: ")}
+    assert {"find_similar_face", "verify_face", "get_user_embeddings_count", "fit_search"} <= api
+    assert sorted(api - documented) == []
+    assert sorted(internal & documented) == []
+
+
+def test_functions_are_bound_to_their_gallery_and_few_are_in_sql(connection: Connection) -> None:
+    """A distributed PostgreSQL takes no parameters in SQL functions that read tables; verify_face is faster as one."""
+    query = """
+        SELECT p.proname, l.lanname, p.prokind = 'p', array_to_string(p.proconfig, ' ') ~ 'search_path='
+        FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+        WHERE p.pronamespace = quote_ident(current_schema())::regnamespace AND p.proname = ANY (%s)
+    """
+    names = [name for name, _ in rows(connection, FUNCTIONS)]
+    found = rows(connection, query, names)
+    assert len(found) == len(names)
+    assert {name for name, language, _, _ in found if language != "plpgsql"} == {"verify_face", "require_cosine"}
+    assert {name for name, _, _, bound in found if not bound} == {"verify_face", "require_cosine", "fit_search"}
+
+
+def test_the_script_defines_everything_once_and_in_its_sections() -> None:
+    script = init_sql()
+    made = re.findall(
+        r"^CREATE (?:OR REPLACE )?(?:UNLOGGED )?([A-Z]+(?: INDEX)?) (?:IF NOT EXISTS )?(\w+)", script, re.MULTILINE
+    )
+    assert len(made) > 100
+    assert len(set(made)) == len(made)
+    sections = [script.index(f"-- {number}. {title}") for number, title in enumerate(SECTIONS, start=1)]
+    assert sections == sorted(sections)
+    internal = script[sections[3] :]
+    for name, comment in re.findall(r"COMMENT ON \w+ (\w+)\(.*\) IS\s+'(\w+:?)", script):
+        is_internal = comment == "Internal:"
+        first = name in ("refuse_zero_vector", "require_cosine")  # verify_face is bound to them when it is made
+        assert is_internal == (first or f"COMMENT ON FUNCTION {name}(" in internal), name
+
+
+SECTIONS = ("TABLES", "API: functions", "API of the service", "INTERNAL", "TRIGGERS", "RIGHTS")
 
 
 # deploy/init.sql

@@ -19,7 +19,6 @@ from pgface.gallery import Gallery
 from pgface.gallery.bulk import copy_embeddings, load_embeddings
 from pgface.search import (
     SearchMethod,
-    fit,
     fit_search,
     fit_search_if_due,
     read_search_state,
@@ -27,7 +26,6 @@ from pgface.search import (
     suspend_first_look,
     wilson_interval,
 )
-from pgface.search.sample import draw_sample, sample_photos
 from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.settings import Settings
 from support.galleries import add_embedding, add_user, axis, rows
@@ -116,35 +114,54 @@ def test_the_size_decides_unless_the_method_is_fixed(database: Database) -> None
 
 
 class BusyServer:
-    """Makes an exact scan take longer by a second, as a client sees it, while the server has other work."""
+    """Makes an exact scan take longer, while the server has other work."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.quiet_after = 0
-        """How many scans it slows."""
-        scan = fit._scan
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        arguments = "query_embedding vector(512), threshold float DEFAULT NULL, max_results integer DEFAULT 1"
+        for statement in (
+            "CREATE SEQUENCE scans",
+            "SELECT nextval('scans')",
+            "CREATE TABLE busy (until bigint)",
+            "INSERT INTO busy VALUES (0)",
+            "ALTER FUNCTION find_similar_faces_exactly RENAME TO quiet_scan",
+            f"""
+            CREATE FUNCTION find_similar_faces_exactly({arguments})
+            RETURNS TABLE(user_id INT, user_name VARCHAR, user_email VARCHAR, similarity float, embedding_id INT)
+            LANGUAGE plpgsql
+            SET search_path FROM CURRENT
+            AS $$
+            BEGIN
+                PERFORM pg_sleep(0.6) FROM busy WHERE nextval('scans') <= until;
+                RETURN QUERY SELECT * FROM quiet_scan(query_embedding, threshold, max_results);
+            END
+            $$
+            """,
+            "SELECT pg_stat_force_next_flush()",  # or PostgreSQL would count this session's rows some seconds later
+        ):
+            connection.execute(statement.encode())
 
-        def slowed(connection: Connection, probe: NDArray[np.float32]) -> float:
-            self.quiet_after -= 1
-            return scan(connection, probe) + float(self.quiet_after >= 0)
-
-        monkeypatch.setattr(fit, "_scan", slowed)
+    def quiet_after(self, scans: int) -> None:
+        """Slow so many of the next scans."""
+        self._connection.execute("UPDATE busy SET until = (SELECT last_value FROM scans) + %s", (scans,))
 
 
 @pytest.fixture
-def busy_server(monkeypatch: pytest.MonkeyPatch) -> BusyServer:
-    return BusyServer(monkeypatch)
+def busy_server(sql_user: Connection) -> BusyServer:
+    return BusyServer(sql_user)
 
 
 TARGET = 0.5
 """Seconds; more than a scan of these galleries takes, and less than one on a busy server."""
 ALWAYS = 1_000_000
+LEAST_SCANS = 5
 
 
 @pytest.mark.usefixtures("people")
 def test_a_server_that_is_busy_for_a_moment_does_not_change_the_method(
     database: Database, busy_server: BusyServer
 ) -> None:
-    busy_server.quiet_after = fit._LEAST_SCANS - 1
+    busy_server.quiet_after(LEAST_SCANS - 1)
     assert fit_search(database, "auto", TARGET).method == "exact"
 
 
@@ -152,7 +169,7 @@ def test_a_server_that_is_busy_while_the_gallery_grows_does_not_change_the_metho
     database: Database, people: NDArray[np.float32], busy_server: BusyServer
 ) -> None:
     fit_search(database, "auto", TARGET)
-    busy_server.quiet_after = ALWAYS
+    busy_server.quiet_after(ALWAYS)
     for seed in (50, 60):  # each load is so large that the method is chosen again
         users = np.tile(np.arange(1, PEOPLE + 1), 3)
         photos = np.concatenate([photos_of(people, seed + number) for number in range(3)])
@@ -273,10 +290,9 @@ def test_opposite_embeddings_have_no_mean(database: Database, sql_user: Connecti
     user_ids = enroll_users(sql_user, 1).repeat(2)
     copy_embeddings(sql_user, user_ids, np.array([[1], [-1]], np.float32) * np.eye(1, 512, dtype=np.float32))
     fit_search(database, "hnsw", SCAN)
-    with database.autocommit() as connection:
-        drawn = sample_photos(connection, 10_000, 1)  # everybody
-    assert {photo.user_id for photo in drawn} == set(range(1, PEOPLE + 1))
-    assert all(np.isfinite(photo.mean).all() for photo in drawn)
+    drawn = rows(sql_user, "SELECT user_id, vector_norm(probe) FROM draw_probes(10000)")  # everybody
+    assert {user_id for user_id, _ in drawn} == set(range(1, PEOPLE + 1))
+    assert all(norm == pytest.approx(1) for _, norm in drawn)
     assert rows(sql_user, "SELECT min(l2_norm(template)) > 0.99 FROM user_templates") == [(True,)]
     assert found(sql_user, axis(0)) == found(sql_user, axis(0, scale=-1)) == [(user_ids[0], 1)]
 
@@ -460,13 +476,16 @@ def test_lists_are_those_of_the_gallery_as_it_is(database: Database, sql_user: C
 
 def test_probes_made_from_the_gallery_are_like_further_photos(database: Database, people: NDArray[np.float32]) -> None:
     with database.autocommit() as connection:
-        samples = [draw_sample(connection) for _ in range(4)]
+        answers = """
+            SELECT a.best, a.stranger
+            FROM (SELECT array_agg(user_id) AS users, array_agg(probe) AS probes FROM draw_probes(%s)) d,
+                exact_answers(d.users, d.probes) a
+        """
+        made, strangers = np.array(rows(connection, answers, 4 * PEOPLE * PHOTOS // 10)).T
         ((stored,),) = rows(connection, "SELECT array_agg(embedding ORDER BY user_id, id) FROM face_embeddings")
     enrolled = np.stack([embedding.to_numpy() for embedding in stored]).reshape(PEOPLE, PHOTOS, 512)
     further = np.einsum("pd,pnd->pn", photos_of(people, 99), enrolled).max(axis=1)
-    made = np.concatenate([sample.similarities for sample in samples])
     assert abs(np.median(made) - np.median(further)) < 0.02
-    strangers = np.concatenate([sample.strangers for sample in samples])
     others = photos_of(people, 99)[:100] @ enrolled[100:].reshape(-1, 512).T
     # A little nearer: those whose differences were mixed are among the strangers.
     assert 0 <= np.median(strangers) - np.median(others.max(axis=1)) < 0.05
@@ -635,6 +654,144 @@ def test_closing_a_gallery_breaks_off_a_fit(settings: Settings, database: Databa
     state = read_search_state(database)
     assert (state.method, state.fitting) == ("exact", False)
     assert found(sql_user, axis(7)) == [(1, 1)]
+
+
+# SQL alone: CALL fit_search()
+
+
+@pytest.fixture
+def notices(sql_user: Connection) -> list[str]:
+    """What the server tells, as psql prints it."""
+    told: list[str] = []
+    sql_user.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+    return told
+
+
+@pytest.mark.parametrize("method", [*INDEXED, "auto"])
+def test_sql_alone_fits_the_search(
+    database: Database,
+    sql_user: Connection,
+    people: NDArray[np.float32],
+    notices: list[str],
+    method: str,
+) -> None:
+    sql_user.execute("SELECT pg_stat_force_next_flush()")
+    sql_user.execute("CALL fit_search(%s, 0)", (method,))
+    state = read_search_state(database)
+    used = "hnsw" if method == "auto" else method
+    assert (state.choice, state.method, state.stale_users, state.due) == (method, used, 0, False)
+    assert (state.fitting, state.suspended, state.embeddings) == (False, False, PEOPLE * PHOTOS)
+    assert state.agreement is not None
+    assert state.agreement >= 0.99
+    assert state.probes is not None
+    assert notices[0].startswith(f"searching {PEOPLE * PHOTOS} embeddings with {used}; an exact scan takes ")
+    assert notices[1].startswith(f"agreement with the exact answer: {state.agreement:.4f} of {state.probes} probes ")
+    assert rows(sql_user, "SELECT to_regclass('idx_embeddings_vector')") == [(None,)]
+    for user_id, probe in enumerate(photos_of(people, 99)[:30], start=1):
+        assert found(sql_user, text(probe)) == found(sql_user, text(probe), 1, "find_similar_faces_exactly")
+        assert found(sql_user, text(probe), 5)[0][0] == user_id
+    # Python takes the gallery as SQL has left it, and the other way round.
+    assert fit_search(database, "exact", SCAN).method == "exact"
+
+
+@pytest.mark.usefixtures("people")
+def test_sql_alone_goes_back_to_the_exact_scan(database: Database, sql_user: Connection, notices: list[str]) -> None:
+    fit_search(database, "hnsw", SCAN)
+    sql_user.execute("CALL fit_search('auto', 100000)")
+    state = read_search_state(database)
+    assert (state.choice, state.method, state.agreement) == ("auto", "exact", None)
+    assert notices[0].startswith(f"searching exactly: comparing a probe with all {PEOPLE * PHOTOS} embeddings takes ")
+    left = rows(sql_user, "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND indexdef ~ 'hnsw'")
+    assert left == [("idx_embeddings_vector",)]
+
+
+@pytest.mark.usefixtures("people")
+def test_sql_alone_builds_an_index_again_only_where_that_helps(sql_user: Connection) -> None:
+    index = "SELECT reloptions[1], relfilenode FROM pg_class WHERE oid = to_regclass(%s)"
+    newcomers = np.random.default_rng(5).standard_normal((500, 512))
+    before, after = {}, {}
+    for method in ("ivfflat", "hnsw"):
+        sql_user.execute("CALL fit_search(%s)", (method,))
+        before[method] = rows(sql_user, index, f"idx_user_templates_{method}")[0]
+    copy_embeddings(sql_user, enroll_users(sql_user, 500), newcomers)
+    for method in ("hnsw", "ivfflat"):
+        sql_user.execute("CALL fit_search(%s)", (method,))
+        after[method] = rows(sql_user, index, f"idx_user_templates_{method}")[0]
+    assert after["hnsw"] == before["hnsw"]
+    assert (before["ivfflat"][0], after["ivfflat"][0]) == ("lists=20", "lists=30")
+    names = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND indexdef ~ 'USING (hnsw|ivfflat)'"
+    assert rows(sql_user, names) == [("idx_user_templates_ivfflat",)]
+
+
+@pytest.mark.usefixtures("people")
+def test_sql_alone_finds_its_gallery_from_anywhere(
+    database: Database, sql_user: Connection, settings: Settings
+) -> None:
+    sql_user.execute("SET search_path = pg_catalog")
+    procedure = sql.Identifier(settings.schema_name, "fit_search")
+    sql_user.execute(sql.SQL("CALL {}('hnsw')").format(procedure))
+    assert read_search_state(database).method == "hnsw"
+    assert rows(sql_user, "SHOW search_path") == [("pg_catalog",)]
+
+
+def test_refusals_of_sql_alone(database: Database, sql_user: Connection) -> None:
+    for call, reason in (
+        ("CALL fit_search('faiss')", "there is no search method faiss; choose one of auto, exact, hnsw"),
+        ("CALL fit_search('hnsw')", "the gallery is empty, so hnsw cannot be fitted; enroll people first"),
+    ):
+        with pytest.raises(psycopg.Error, match=reason):
+            sql_user.execute(call.encode())
+        state = read_search_state(database)
+        assert (state.method, state.fitting) == ("exact", False)
+    sql_user.execute("CALL fit_search()")
+    assert read_search_state(database).method == "exact"
+
+
+@pytest.mark.usefixtures("people")
+def test_sql_alone_leaves_the_search_as_it_was_where_it_fails(database: Database, sql_user: Connection) -> None:
+    sql_user.execute("ALTER TABLE gallery_search ADD CHECK (method = 'exact')")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        sql_user.execute("CALL fit_search('hnsw')")
+    state = read_search_state(database)
+    assert (state.method, state.fitting) == ("exact", False)
+    assert rows(sql_user, "SELECT to_regclass('idx_user_templates_hnsw')") == [(None,)]
+
+
+@pytest.mark.usefixtures("people")
+def test_sql_alone_waits_for_a_fit_of_another_session(database: Database, sql_user: Connection) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        with database.dedicated_connection() as connection, vector_index_lock(connection):
+            waiting = thread.submit(sql_user.execute, "CALL fit_search('hnsw')")
+            with pytest.raises(TimeoutError):
+                waiting.result(0.5)
+            assert read_search_state(database).method == "exact"
+        waiting.result(60)
+    assert read_search_state(database).method == "hnsw"
+
+
+@pytest.mark.usefixtures("people")
+def test_a_fit_of_sql_alone_that_is_cancelled_releases_its_lock(database: Database, sql_user: Connection) -> None:
+    with database.transaction() as other, ThreadPoolExecutor(1) as thread:
+        other.execute("LOCK TABLE user_templates IN ROW EXCLUSIVE MODE")  # so that the index waits
+        fitting = thread.submit(sql_user.execute, "CALL fit_search('hnsw')")
+        building = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = to_regclass('user_templates'))"
+        wait_until(lambda: rows(other, building) == [(True,)])
+        sql_user.cancel_safe()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            fitting.result(60)
+    state = read_search_state(database)
+    assert (state.method, state.fitting) == ("exact", False)
+
+
+def test_only_the_owner_may_fit_the_search(sql_user: Connection) -> None:
+    (schema,) = rows(sql_user, "SELECT quote_ident(current_schema())")[0]
+    role = f"plain_{sql_user.info.backend_pid}"
+    for statement in (f"CREATE ROLE {role}", f"GRANT USAGE ON SCHEMA {schema} TO {role}", f"SET ROLE {role}"):
+        sql_user.execute(statement.encode())
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        sql_user.execute("CALL fit_search()")
+    for statement in ("RESET ROLE", f"DROP OWNED BY {role}", f"DROP ROLE {role}"):
+        sql_user.execute(statement.encode())
 
 
 def test_wilson_interval() -> None:

@@ -173,7 +173,7 @@ def test_the_readers_role_takes_no_lock_that_others_wait_for(
     settings: Settings, roles: tuple[str, str], accounts: Accounts, database: Database
 ) -> None:
     with sql_as(settings, roles[1]) as reader:
-        for query in ("lock_enrollment", "hold_photo_files", "try_share_photo_files", "lock_index_row", "take_index"):
+        for query in ("lock_enrollment", "hold_photo_files", "try_share_photo_files", "take_index"):
             with pytest.raises(pg.InsufficientPrivilege):
                 reader.execute(queries()[query])
         for table in ("users", "gallery_locks", "pgface_migrations", "face_embeddings"):
@@ -187,7 +187,6 @@ def test_the_readers_role_takes_no_lock_that_others_wait_for(
             connection.execute(queries()["lock_enrollment"])
         with database.dedicated_connection() as connection:
             with connection.transaction():
-                connection.execute(queries()["lock_index_row"])
                 assert connection.execute(queries()["take_index"]).fetchone()
             connection.execute(queries()["give_index_back"])
         assert initialise(settings) == []
@@ -221,7 +220,6 @@ def test_the_reader_does_not_stop_enrollments(api: Served, photos: Photos) -> No
 def test_the_index_is_free_when_its_holder_is_gone(settings: Settings, database: Database) -> None:
     def take(connection: Connection) -> bool:
         with connection.transaction():
-            connection.execute(queries()["lock_index_row"])
             return connection.execute(queries()["take_index"]).fetchone() is not None
 
     with Database.open(settings) as other, other.dedicated_connection() as second:

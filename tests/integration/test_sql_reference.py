@@ -19,12 +19,13 @@ def test_the_examples_run_and_say_what_the_page_says(connection: Connection) -> 
             cursor = connection.execute(statement.encode())
             if cursor.description is not None:
                 answers.append(cursor.fetchall())
-    identified, best, verified, counts, confidence, gallery, nearest, left = answers
+    identified, best, verified, counts, confidence, refreshed, gallery, nearest, left = answers
     assert [(name, float(similarity)) for name, similarity in identified] == [("First User", 1.0)]
     assert best == [("First User", 1.0)]
     assert verified == [("first@example.org", True, 1.0), ("second@example.org", False, 0.0)]
     assert counts == [("first@example.org", 1), ("second@example.org", 0)]
     assert confidence == [(None,)]
+    assert refreshed == [(1,)]
     assert gallery == [("not bound yet", 0.7, 0.7)]
     assert len(nearest) == 1
     assert left == [(0,)]

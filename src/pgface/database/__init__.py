@@ -1,1 +1,1 @@
-"""Reaching and keeping the server; knows no pixels."""
+"""Connects to PostgreSQL, runs the embedded server, and holds the SQL."""

@@ -1,11 +1,12 @@
 """A connection that finds its gallery, also where a pooler gives every transaction another server process.
 
 A session's settings, prepared statements and locks belong to one server process. Behind a pooler of transactions
-(pgbouncer with `pool_mode = transaction`) the next statement may reach another one, which has none of them, or those
-of somebody else. There the search path is set anew in each transaction, and nothing is prepared.
+(pgbouncer with `pool_mode = transaction`) the next statement may reach another process, which has none of them or
+those of another client. There each transaction sets the search path again, and nothing is prepared.
 
-The same goes for the time zone. The specification's times (`auth_tokens.expires_at`) have none, so they are to be read
-in the one in which they were written. That is the server's, whatever PGTZ, PGOPTIONS or a role's own setting say here.
+The same holds for the time zone. The specification's times (`auth_tokens.expires_at`) have no zone, so they must be
+read in the zone in which they were written. That is the server's, whatever PGTZ, PGOPTIONS or a role's own setting say
+here.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ Pooling = Literal["auto", "session", "transaction"]
 
 
 class GalleryConnection(Connection[Any]):
-    """A connection to the database of a gallery, in autocommit mode; `enter` leads it to the gallery's schema.
+    """A connection to a gallery's database, in autocommit mode. `enter` leads it to the gallery's schema.
 
-    A child process cannot use a connection of its parent: in the child it is lost.
+    A child process cannot use its parent's connection: in the child it is closed.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -43,13 +44,12 @@ class GalleryConnection(Connection[Any]):
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Lead the socket nowhere: whatever this process still does with it must not reach the parent's session."""
+        """Disconnect the socket, so that nothing that this process does with it reaches the parent's session."""
         with suppress(psycopg.Error), open(os.devnull, "r+b") as nowhere:
             os.dup2(nowhere.fileno(), self.fileno())
 
     settings_of_transaction: bytes | None = None
-    """The statements that each transaction begins with, quoted by PostgreSQL itself; None where the session keeps what
-    they set."""
+    """The statements that each transaction begins with, quoted by PostgreSQL. None if the session keeps settings."""
 
     @property
     def has_session(self) -> bool:
@@ -58,12 +58,12 @@ class GalleryConnection(Connection[Any]):
 
     @cached_property
     def reading_cursor(self) -> Any:
-        """A cursor that is kept: making one anew takes as long as a part of a short query."""
+        """One cursor for all reads, because making a cursor takes a noticeable part of a short query's time."""
         return self.cursor(binary=True)
 
     @contextmanager
     def gallery_transaction(self) -> Iterator[None]:
-        """A transaction, in which names lead to the gallery whichever server process it runs in."""
+        """Open a transaction in which names lead to the gallery, whichever server process runs it."""
         with self.transaction():
             if self.settings_of_transaction is not None:
                 # Not a query such as set_config: the isolation level can still be chosen after this.
@@ -71,7 +71,7 @@ class GalleryConnection(Connection[Any]):
             yield
 
     def enter(self, schema_name: str, pooling: Pooling) -> None:
-        """Set the session, and let unqualified names lead to the gallery's schema, then to pgvector's.
+        """Set the session, and let unqualified names lead to the gallery's schema and then to pgvector's.
 
         Raises:
             SchemaMissingError: there is no such schema, or no pgvector.
@@ -84,7 +84,7 @@ class GalleryConnection(Connection[Any]):
             ).fetchone()
             missing, process = row or (True, 0)
             if missing:
-                # PostgreSQL passes over a schema that is not there, and would find the next gallery on the path.
+                # PostgreSQL skips a schema that does not exist, and would find the next gallery on the path.
                 raise SchemaMissingError(f"There is no schema {schema_name} in this database; run `pgface init`.")
             # PostgreSQL tells every client the number of its process. A pooler has to tell a number of its own.
             pooled = pooling == "transaction" or (pooling == "auto" and process != self.info.backend_pid)
@@ -97,7 +97,7 @@ class GalleryConnection(Connection[Any]):
         self.settings_of_transaction = settings(self, local=True) + b"; " + path_and_zone if pooled else None
 
     def _know_times(self) -> None:
-        """Give times without a zone, which are the server's, that zone, so that readers know what they mean."""
+        """Give times without a zone the server's zone, which they are in."""
         zone = self.info.timezone
 
         class InZone(TimestampLoader):
@@ -118,7 +118,7 @@ class GalleryConnection(Connection[Any]):
         return pooling == "transaction" or (pooling == "auto" and row != (self.info.backend_pid,))
 
     def register_vectors(self) -> None:
-        """Send and receive pgvector's types in binary form; after `enter`, because they are found like all names."""
+        """Send and receive pgvector's types in binary form. Call it after `enter`, which sets the search path."""
         with wrap_psycopg_errors(), nullcontext() if self.has_session else self.gallery_transaction():
             register_vector(self)
 

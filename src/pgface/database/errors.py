@@ -27,17 +27,17 @@ SCHEMA_TOO_NEW = "PGF01"
 PGVECTOR_TOO_OLD = "PGF02"
 """SQLSTATEs raised by the schema's preamble."""
 POOLER = "08P01"
-"""SQLSTATE of all that pgbouncer says itself."""
+"""SQLSTATE of pgbouncer's own messages."""
 
 _REFUSED = ("password", "authentication", "role", "pg_hba", "no pg_hba.conf entry", "permission")
 
 
 def connection_error(error: psycopg.OperationalError) -> DatabaseError:
-    """What a failed attempt to connect means; the server's sentence stays, and the password never is in it."""
+    """Return the error of a failed connection. It keeps the server's reason, and never contains the password."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[0].rpartition("failed: ")[2] if lines else "no answer"
     if "resolve host" in str(error):
-        # Not the host itself: of a URL whose password has an @ in it, the host begins with the rest of the password.
+        # Not the host itself: if a password contains an @, libpq takes the rest of the password for the host.
         return DatabaseUnreachableError(
             "PostgreSQL cannot be reached: the host in PGFACE_DATABASE_URL cannot be resolved; check it, and write "
             "@ : / and % in the password as %40 %3A %2F and %25."
@@ -58,7 +58,7 @@ def connection_error(error: psycopg.OperationalError) -> DatabaseError:
 
 
 def _without_password(error: psycopg.OperationalError) -> str:
-    """Why libpq found no password, and what to do. It passes over a password file without a word."""
+    """Say why libpq found no password, and what to do. libpq skips a password file without telling why."""
     file = _password_file(error)
     if file is None or not os.path.lexists(file):
         named = "" if file is None else f"there is no file {file}; "
@@ -85,7 +85,7 @@ def _password_file(error: psycopg.OperationalError) -> Path | None:
 def wrap_psycopg_errors() -> Iterator[None]:
     """Raise pgface's errors for psycopg's.
 
-    Only a server message's first sentence is passed on: its details repeat rows, and rows hold embeddings.
+    It passes on only the first line of a server's message: the details repeat rows, and rows hold embeddings.
     """
     try:
         yield
@@ -95,7 +95,7 @@ def wrap_psycopg_errors() -> Iterator[None]:
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
-            # A pooler in between gives its own reasons, all under one number: PostgreSQL never sends that to libpq.
+            # A pooler in between has one SQLSTATE for all its reasons, which PostgreSQL never sends to libpq.
             said = error.diag.message_primary if error.sqlstate == POOLER else None
             reason = f" ({said})" if said else ""
             raise DatabaseUnreachableError(

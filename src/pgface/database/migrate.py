@@ -1,31 +1,34 @@
-"""Bringing a schema to the version that this program knows."""
+"""Makes a gallery's schema, or upgrades it to the version that this program knows."""
 
 from __future__ import annotations
+
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
 from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.session import WAIT_TO_MIGRATE, require_text, settle_transaction
-from pgface.database.sql import Migration, lock, migrations, preamble
+from pgface.database.sql import Migration, lock, migrations, preamble, statements
 from pgface.errors import SchemaMissingError, SchemaTooNewError
 
 
 def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = False) -> list[Migration]:
-    """Run the migrations that are missing, in one transaction; returns those that were.
+    """Run the migrations that are missing, in one transaction, and return them.
 
-    Programs that call it at the same time wait for one another, a minute at most. The schema is created if need be.
+    Programs that call it at the same time wait for each other, a minute at most. If there is no
+    schema, it creates one.
 
     Args:
         connection: outside a transaction.
         schema_name: the gallery's.
-        alone: whether the schema is new and no other session knows its name, so that there is none to wait for.
+        alone: whether no other session knows the schema, because it is new, so that there is no need to wait.
 
     Raises:
-        SchemaTooNewError: the schema was made by a newer pgface.
+        SchemaTooNewError: a newer pgface made the schema.
         PgvectorError: pgvector is missing and cannot be added, or it is too old.
-        TableLockedError: another program has migrated it for a minute.
-        DatabaseError: the server refused, or the database's encoding is SQL_ASCII; nothing was changed.
+        TableLockedError: another program has been migrating it for a minute.
+        DatabaseError: the server refused, or the database's encoding is SQL_ASCII. Nothing was changed.
 
     """
     require_text(connection)
@@ -33,12 +36,12 @@ def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = F
         settle_transaction(connection)
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(WAIT_TO_MIGRATE)))
         _enter_schema(connection, schema_name, alone=alone)
-        connection.execute(preamble())
+        _run(connection, preamble())
         rows = connection.execute("SELECT version FROM pgface_migrations").fetchall()
         applied = {version for (version,) in rows}
         missing = [migration for migration in migrations() if migration.version not in applied]
         for migration in missing:
-            connection.execute(migration.sql)
+            _run(connection, migration.sql)
             connection.execute(
                 "INSERT INTO pgface_migrations (version, name) VALUES (%s, %s)", (migration.version, migration.name)
             )
@@ -46,11 +49,11 @@ def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = F
 
 
 def require_current(connection: psycopg.Connection) -> None:
-    """Check that the schema on the search path is the one that this program knows.
+    """Check that the schema on the search path has the version that this program knows.
 
     Raises:
-        SchemaMissingError: there is none, or an older one that `pgface init` will upgrade.
-        SchemaTooNewError: it was made by a newer pgface.
+        SchemaMissingError: there is none, or it is older and `pgface init` upgrades it.
+        SchemaTooNewError: a newer pgface made it.
 
     """
     with wrap_psycopg_errors():
@@ -74,8 +77,13 @@ def require_current(connection: psycopg.Connection) -> None:
 
 def _enter_schema(connection: psycopg.Connection, schema_name: str, *, alone: bool) -> None:
     connection.execute("SELECT set_config('search_path', quote_ident(%s), true)", (schema_name,))
-    if not alone:  # first, because two programs may both find that the schema is missing
+    if not alone:  # first, because two programs may both find no schema
         connection.execute(lock())
     row = connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", (schema_name,)).fetchone()
     if row == (True,):
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema_name)))
+
+
+def _run(connection: psycopg.Connection, script: LiteralString) -> None:
+    for statement in statements(script):
+        connection.execute(statement)

@@ -9,7 +9,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault that a version of pgvector has mended."""
+    """A fault that a version of pgvector has fixed."""
 
     mended_in: tuple[int, ...]
     sentence: str

@@ -36,13 +36,13 @@ _CONNECTION: dict[str, Any] = {
     "application_name": "pgface",
     # Before PGCLIENTENCODING, and before what a database or a role has.
     "client_encoding": "UTF8",
-    # Until it is known that nobody else will meet the statement in the same session.
+    # Until it is known that no other client uses the same session.
     "prepare_threshold": None,
 }
 
 
 class Database:
-    """Runs the named statements of `sql/queries.sql` in one gallery's schema."""
+    """Runs the named statements of `sql/queries/` in one gallery's schema."""
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class Database:
         self._resources = resources
         self._embedded = embedded
         self.is_lost = False
-        """Whether PostgreSQL could not be reached when it was last asked."""
+        """Whether the last attempt to reach PostgreSQL failed."""
         self.url = url
-        """Where PostgreSQL is; may hold a password, so never print it."""
+        """PostgreSQL's URL. It may hold a password, so never print it."""
         direct_url = settings.direct_url
         self.direct_url = url if direct_url is None else direct_url.get_secret_value()
-        """Where a session of one's own is to be had, for pg_dump and the like; may hold a password too."""
+        """A URL that leads past a pooler, for pg_dump and the like. It may hold a password, too."""
         self._alone = threading.Lock()
         renew_after_fork(self)
 
@@ -72,7 +72,7 @@ class Database:
         """Connect to the gallery.
 
         Raises:
-            DatabaseUnreachableError, DatabaseAccessError: no connection; the sentence says why.
+            DatabaseUnreachableError, DatabaseAccessError: no connection. The message says why.
             EmbeddedPostgresError: the embedded server could not be started.
             SchemaMissingError, SchemaTooNewError: there is no gallery that this program can use.
 
@@ -94,7 +94,7 @@ class Database:
         return self._opened_pool
 
     def after_fork(self) -> None:
-        """In a child process, connect anew at the first use: the parent's connections and threads are not its own."""
+        """In a child process, connect again at the first use: the parent's connections and threads are not its own."""
         leave_to_parent(self._opened_pool)
         self._opened_pool = None
         self._opening = threading.Lock()
@@ -157,7 +157,7 @@ class Database:
 
     @contextmanager
     def dedicated_connection(self) -> Iterator[Connection]:
-        """A connection outside a transaction and outside the pool, for what takes minutes: nobody waits for it.
+        """Open a connection outside the pool and outside a transaction, for work that takes minutes.
 
         Raises:
             SessionNeededError: it leads through a transaction pooler, and there is no PGFACE_DIRECT_URL around that.
@@ -184,7 +184,7 @@ class Database:
     def read(
         self, name: str, parameters: Mapping[str, Any] | None = None, *, row_factory: BaseRowFactory[Row]
     ) -> list[Row]:
-        """Run one statement that changes nothing, and once more on a new connection if this one was lost."""
+        """Run one statement that changes nothing, and run it again on a new connection if this one was lost."""
 
         def run(cursor: Any) -> list[Row]:
             rows: list[Row] = cursor.execute(queries()[name], parameters).fetchall()
@@ -195,7 +195,7 @@ class Database:
     def read_each(
         self, name: str, parameters: Sequence[Mapping[str, Any]], *, row_factory: BaseRowFactory[Row]
     ) -> list[list[Row]]:
-        """The same for several sets of parameters, which all go to the server before the first answer comes back."""
+        """Do the same for several sets of parameters. All are sent before the first answer comes back."""
 
         def run(cursor: Any) -> list[list[Row]]:
             cursor.executemany(queries()[name], parameters, returning=True)
@@ -264,7 +264,7 @@ def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection
 
 
 def initialise(settings: Settings) -> list[Migration]:
-    """Create the gallery's schema or bring it up to date; returns the migrations that were run.
+    """Create the gallery's schema or upgrade it, and return the migrations that were run.
 
     Raises:
         DatabaseError: as `Database.open` and `pgface.database.migrate.migrate` say.
@@ -283,8 +283,8 @@ def connected(settings: Settings, *, session: bool = False) -> Iterator[Connecti
         session: have a session of one's own, by PGFACE_DIRECT_URL if that is set.
 
     Raises:
-        DatabaseUnreachableError, DatabaseAccessError, EmbeddedPostgresError: no connection; the sentence says why.
-        SessionNeededError: a session was asked for, and a pooler of transactions is in the way.
+        DatabaseUnreachableError, DatabaseAccessError, EmbeddedPostgresError: no connection. The message says why.
+        SessionNeededError: the caller needs a session, and there is a pooler of transactions in between.
 
     """
     with ExitStack() as resources:

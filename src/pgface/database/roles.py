@@ -1,4 +1,4 @@
-"""Roles that may do less than the gallery's owner: one for a service, and one that only searches."""
+"""Makes roles with fewer rights than the gallery's owner: one for a service, and one that only searches."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pgface.errors import DatabaseError
 
 SERVICE: Final = "pgface_service"
 READER: Final = "pgface_reader"
-"""What the two are called unless somebody gives other names."""
+"""The default names of the two roles."""
 _OF_THE_OWNER: Final = ("pgface_migrations", "gallery", "calibrations", "confidence_anchors", "administrators")
-"""What the service reads and never writes: the schema's version, the model, the thresholds, who looks after it all."""
+"""Tables that the service only reads: the schema's version, the model, the thresholds, the administrators."""
 _SEARCHED: Final = (
     "photos",
     "face_embeddings",
@@ -27,7 +27,7 @@ _SEARCHED: Final = (
 _USERS_COLUMNS: Final = ("id", "name", "email", "created_at")
 """All but the password."""
 _GUARDED: Final[dict[str, tuple[LiteralString, ...]]] = {
-    # What is left out is written by the functions below: passwords, tokens, keys, and rows of the audit log.
+    # The functions below write the rest: passwords, tokens, keys, and rows of the audit log.
     "users": ("SELECT (id, name, email, created_at)", "INSERT (name, email, password)", "UPDATE (name)", "DELETE"),
     "auth_tokens": (
         "SELECT (id, user_id, confidence, created_at, expires_at, is_active, password_given)",
@@ -37,7 +37,7 @@ _GUARDED: Final[dict[str, tuple[LiteralString, ...]]] = {
     "audit_log": ("SELECT",),
     "gallery_locks": ("SELECT", "UPDATE"),
 }
-"""The rights of the service to tables of which it may not do everything."""
+"""The service's rights to tables in which it may not do everything."""
 _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
     "find_session",
     "begin_session",
@@ -53,14 +53,14 @@ _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
     "record_event",
     "prune_audit_log",
 )
-"""What the service does with the owner's rights; each asks for what is needed, and no other role may call them."""
+"""Functions that run with the owner's rights and check what they are given. No other role may call them."""
 
 
 def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> None:
-    """See that a role has no rights to tables of another schema or database, because roles are the server's.
+    """Check that a role has no rights to tables of another schema or database. A role belongs to the whole server.
 
     Raises:
-        DatabaseError: it has, so that its password would open both.
+        DatabaseError: it has such rights, so that its password would open both.
 
     """
     with wrap_psycopg_errors():
@@ -85,11 +85,11 @@ def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> 
 
 
 def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -> None:
-    """Let a role do what a service does: enroll, identify, verify, log people in and out, and add to the audit log.
+    """Grant a role what a service needs: to enroll, identify, verify, log people in and out, and add to the audit log.
 
-    It cannot change the schema, the model, the thresholds or the administrators, nor change or remove a row of the
-    audit log. It reads no password, token or key, begins a login with a password only by that password, and makes keys
-    only for an administrator who is logged in. The role is made if it is not there. Run it again after an upgrade.
+    It cannot change the schema, the model, the thresholds or the administrators, nor change or delete a row of the
+    audit log. It reads no password, token or key. It begins a login with a password only by that password, and makes
+    keys only for an administrator who is logged in. It makes the role if there is none. Run it again after an upgrade.
 
     Args:
         connection: of the gallery's owner, who may make roles.
@@ -97,7 +97,7 @@ def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -
         role: its name.
 
     Raises:
-        DatabaseError: PostgreSQL refused; nothing was changed.
+        DatabaseError: PostgreSQL refused. Nothing was changed.
 
     """
     with wrap_psycopg_errors(), connection.transaction():
@@ -112,15 +112,15 @@ def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -
 
 
 def grant_reader(connection: psycopg.Connection, schema_name: str, role: str) -> None:
-    """Let a role search: `find_similar_faces`, `verify_face` and the tables that they read, without any password.
+    """Grant a role what it needs to search: `find_similar_faces`, `verify_face` and the tables that they read.
 
     Args:
         connection: of the gallery's owner, who may make roles.
         schema_name: the gallery's.
-        role: its name; it is made if it is not there.
+        role: its name. It makes the role if there is none.
 
     Raises:
-        DatabaseError: PostgreSQL refused; nothing was changed.
+        DatabaseError: PostgreSQL refused. Nothing was changed.
 
     """
     with wrap_psycopg_errors(), connection.transaction():
@@ -132,11 +132,11 @@ def grant_reader(connection: psycopg.Connection, schema_name: str, role: str) ->
 
 
 def _begin(connection: psycopg.Connection, schema_name: str, role: str) -> None:
-    """The role as if it were new, so that what it once had and should not have is gone."""
+    """Make the role, or revoke all rights that it has, so that it starts without any."""
     there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
     if there is None:
         _run(connection, "CREATE ROLE {role} LOGIN", schema_name, role)
-    for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"):
+    for kind in ("TABLES", "SEQUENCES", "ROUTINES"):
         _run(connection, f"REVOKE ALL ON ALL {kind} IN SCHEMA {{schema}} FROM {{role}}", schema_name, role)
     _run(connection, "REVOKE ALL ON SCHEMA {schema} FROM {role}", schema_name, role)
     _run(connection, "GRANT USAGE ON SCHEMA {schema} TO {role}", schema_name, role)

@@ -1,6 +1,6 @@
-"""What pgface relies on in a session, set by itself: a server, database, role or environment may have other defaults.
+"""Sets what pgface relies on in a session, because a server, database, role or environment may have other defaults.
 
-Left as they are: what decides only how fast something is, how durable, or where it is stored.
+It leaves settings alone that decide only how fast something is, how durable, or where it is stored.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pgface.database.errors import wrap_psycopg_errors
 from pgface.errors import DatabaseError
 
 WAIT_FOR_A_LOCK: Final = "10s"
-"""Longer than anybody of pgface's own holds one that others wait for."""
+"""Longer than pgface itself holds a lock that other sessions wait for."""
 WAIT_TO_MIGRATE: Final = "60s"
-"""For another program that migrates."""
+"""How long to wait for another program that migrates."""
 WAIT_TO_BUILD: Final = "30min"
-"""For transactions of others, which PostgreSQL waits for before it trusts an index that was built beside them."""
+"""How long to wait for other transactions, which a concurrent build does before its index is valid."""
 
 _SETTINGS: Final = {
-    # First, so that the others are not cut short.
+    # First, so that it does not cut the others short.
     "statement_timeout": "0",
     "lock_timeout": WAIT_FOR_A_LOCK,
     "idle_in_transaction_session_timeout": "0",
@@ -36,7 +36,7 @@ _SETTINGS: Final = {
     "backslash_quote": "safe_encoding",
     "quote_all_identifiers": "off",
     "transform_null_equals": "off",
-    # What a transaction sees, and may do.
+    # What a transaction sees and may do.
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "row_security": "on",
@@ -48,10 +48,10 @@ _ONLY_IN_UTF8: Final = "SQL_ASCII"
 
 
 def settle(connection: psycopg.Connection[Any]) -> None:
-    """Set a session for all that comes.
+    """Set a session.
 
     Raises:
-        DatabaseError: its triggers are off, and this user may not switch them on.
+        DatabaseError: its triggers are off, and this user cannot switch them on.
 
     """
     with wrap_psycopg_errors():
@@ -60,18 +60,18 @@ def settle(connection: psycopg.Connection[Any]) -> None:
 
 
 def settle_transaction(connection: psycopg.Connection[Any]) -> None:
-    """Set a transaction, whatever the session is."""
+    """Set a transaction, whatever the settings of its session."""
     with wrap_psycopg_errors():
         connection.execute(settings(connection, local=True), prepare=False)
 
 
 def settings(connection: psycopg.Connection[Any], *, local: bool = False) -> bytes:
-    """The statements that set a session, or, for a pooler in between, one transaction."""
+    """Return the statements that set a session, or one transaction where there is a pooler in between."""
     values = _SETTINGS | (_SINCE_17 if connection.info.server_version >= _VERSION_17 else {})
     if local:  # it has begun, with the session's defaults
         isolation = values.pop("default_transaction_isolation")
         values |= {"transaction_isolation": isolation}
-    # A standby server, which only reads, will not be told otherwise.
+    # A standby server only reads, and refuses this setting.
     if connection.info.parameter_status("in_hot_standby") != "on":
         values |= {"transaction_read_only" if local else "default_transaction_read_only": "off"}
     statement = sql.SQL("SET LOCAL {} TO {}" if local else "SET {} TO {}")
@@ -80,7 +80,7 @@ def settings(connection: psycopg.Connection[Any], *, local: bool = False) -> byt
 
 
 def require_text(connection: psycopg.Connection[Any]) -> None:
-    """See that the database knows what a letter is, before a gallery is made in it.
+    """Check that the database has a text encoding, before a gallery is made in it.
 
     Raises:
         DatabaseError: its encoding is SQL_ASCII.

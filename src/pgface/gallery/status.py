@@ -45,5 +45,5 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
         search_due=search.due,
         index=index[0]["method"] if index and index[0]["valid"] else None,
         data_dir=str(settings.data_dir),
-        **counts,
+        **counts | database.read("server_versions", row_factory=dict_row)[0],
     )

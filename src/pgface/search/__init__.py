@@ -42,7 +42,7 @@ _MODULES: Final = {
     "vacuum_stale_templates": "fit",
     "wilson_interval": "measure",
 }
-"""Where each name is. It is imported when it is first used: reading the state takes no NumPy, and fitting does."""
+"""The module of each name. A name is imported at its first use, because only some of the modules need NumPy."""
 
 
 def __getattr__(name: str) -> Any:

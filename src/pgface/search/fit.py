@@ -1,24 +1,20 @@
-"""How identification searches a gallery of this size: chosen by timing, and checked against the exact answer."""
+"""Chooses how identification searches a gallery of this size, and checks it against the exact answer.
+
+`CALL fit_search()` does the same in SQL. Here indexes are built and dropped while other sessions write.
+"""
 
 from __future__ import annotations
 
-import math
-import time
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import psycopg
-from numpy.typing import NDArray
 from psycopg.rows import dict_row, tuple_row
 
 from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import DatabaseError, GalleryError
-from pgface.search.measure import measure
-from pgface.search.sample import sample_photos
 from pgface.search.state import METHODS, SearchMethod, SearchState, read_search_state
 from pgface.search.vector_index.lifecycle import (
     OWN_DEFINITION,
@@ -27,29 +23,18 @@ from pgface.search.vector_index.lifecycle import (
     vector_index_lock,
 )
 
-_LEAST_SCANS, _MOST_SCANS = 5, 20
-_SCANNING = 0.5
-"""Seconds that scans are timed for, once there are the least of them."""
-_LEAST_AGREEMENT = 0.9
-"""With the exact answer. A search that gives less is broken, and not only fast."""
-_BATCH = 5_000
+_BATCH_USERS = 5_000
 """Users whose templates are made in one transaction when all of them are."""
-_HNSW = "WITH (m = 16, ef_construction = 128)"
-_INDEXES = {
-    "hnsw": ("idx_user_templates_hnsw", f"user_templates USING hnsw (template halfvec_cosine_ops) {_HNSW}"),
-    "hnsw_binary": ("idx_template_bits_hnsw", f"template_bits USING hnsw (bits bit_hamming_ops) {_HNSW}"),
-    "ivfflat": (
-        "idx_user_templates_ivfflat",
-        "user_templates USING ivfflat (template halfvec_ip_ops) WITH (lists = {lists})",
-    ),
-}
+_CANNOT_BE_FITTED = "PGF03"
+"""SQLSTATE of a gallery that a method of search does not fit."""
+_METHODS_WITH_INDEX = ("hnsw", "hnsw_binary", "ivfflat")
 
 
 def fit_search(database: Database, choice: SearchMethod, latency_target: float) -> SearchState:
     """Choose the method for the gallery as it is now, build what it needs, measure its agreement, and switch to it.
 
-    Search goes on as it was until the last step, which is one UPDATE. The scan is timed anew, whatever it took before,
-    so call this after the gallery has moved to another server.
+    Searches work as before until the last step, which is one UPDATE. The scan is timed again, so call this after the
+    gallery has moved to another server.
 
     Args:
         database: the gallery's.
@@ -58,7 +43,7 @@ def fit_search(database: Database, choice: SearchMethod, latency_target: float) 
 
     Raises:
         GalleryError: there is no such method, the index needs a gallery with people in it, or gives wrong answers.
-        DatabaseError: PostgreSQL could not do it; search goes on as before.
+        DatabaseError: PostgreSQL could not do it. Searches work as before.
 
     """
     if choice not in METHODS:
@@ -73,19 +58,19 @@ def fit_search(database: Database, choice: SearchMethod, latency_target: float) 
 def fit_search_if_due(
     connection: psycopg.Connection, latency_target: float, *, index_definition: str = OWN_DEFINITION
 ) -> None:
-    """Fit the search as it was chosen if so much of the gallery has changed, and have the vector index if it is needed.
+    """Fit the search again if enough of the gallery has changed, and build or drop the vector index.
 
     Args:
-        connection: outside a transaction, and inside `vector_index_lock`, so that nobody else does the same.
+        connection: outside a transaction, and inside `vector_index_lock`, so that no other session does the same.
         latency_target: seconds.
-        index_definition: of the vector index, if it was dropped.
+        index_definition: the vector index's, if it was dropped.
 
     Raises:
-        DatabaseError: PostgreSQL could not do it; search goes on as before.
+        DatabaseError: PostgreSQL could not do it. Searches work as before.
 
     """
     state = read_search_state(connection)
-    # A gallery that was emptied has nobody to fit an index to.
+    # An empty gallery has nothing to fit an index to.
     if state.due and (state.choice in ("auto", "exact") or _count(connection, "count_embeddings")):
         _fit(connection, state.choice, latency_target, _expected_scan(connection, state))
     _settle_vector_index(connection, index_definition)
@@ -93,12 +78,12 @@ def fit_search_if_due(
 
 @wrap_psycopg_errors()
 def suspend_first_look(connection: psycopg.Connection) -> None:
-    """Take the index of the templates away, where there is one: identification compares with every template.
+    """Drop the index of the templates, if there is one. Identification then compares with every template.
 
-    A load that makes many templates would add them to an HNSW index one by one, for longer than building it anew takes.
+    Adding many templates to an HNSW index one by one takes longer than building it again.
 
     Args:
-        connection: as for `fit_search_if_due`, which is to be called afterwards.
+        connection: as for `fit_search_if_due`, which you call afterwards.
 
     """
     if read_search_state(connection).method != "exact":
@@ -107,20 +92,20 @@ def suspend_first_look(connection: psycopg.Connection) -> None:
 
 
 def vacuum_stale_templates(connection: psycopg.Connection) -> None:
-    """Have the notes of a load that are done with vacuumed away, and let others see how much has changed.
+    """Vacuum the dead rows that a load leaves among the stale users, and flush the statistics.
 
-    Both help later searches, and autovacuum will do so should it not be possible now.
+    Both help later searches. If it is not possible now, autovacuum does it later.
     """
     with suppress(DatabaseError), wrap_psycopg_errors():
         connection.execute(queries()["vacuum_stale_templates"])
         connection.execute(queries()["flush_statistics"])
 
 
-def refresh_templates(database: Database, max_users: int = _BATCH) -> bool:
-    """Make templates that wait, where they are searched; whoever is busy with the same users now will do it.
+def refresh_templates(database: Database, max_users: int = _BATCH_USERS) -> bool:
+    """Make templates of stale users, if the search uses templates. Leave users that another session has locked to it.
 
     Returns:
-        Whether more may wait.
+        Whether more users may be stale.
 
     """
     if database.read("search_method", row_factory=tuple_row) == [("exact",)]:
@@ -131,32 +116,26 @@ def refresh_templates(database: Database, max_users: int = _BATCH) -> bool:
 
 
 def _fit(connection: psycopg.Connection, choice: SearchMethod, latency_target: float, scan: float) -> None:
-    changes = read_search_state(connection).changes_now
-    embeddings = _count(connection, "count_embeddings")
     method = ("exact" if scan <= latency_target else "hnsw") if choice == "auto" else choice
-    chosen: dict[str, Any] = {
-        "choice": choice,
-        "method": method,
-        "scan_ms": scan * 1e3,
-        "embeddings": embeddings,
-        "changes": changes,
-    }
-    if method == "exact":
-        connection.execute(queries()["choose_exact_search"], chosen)
-    else:
-        if not embeddings:
-            raise GalleryError(f"There is nobody in the gallery to fit {method} to; enroll people first.")
+    if method != "exact":
+        if not _count(connection, "count_embeddings"):
+            raise GalleryError(f"The gallery is empty, so {method} cannot be fitted; enroll people first.")
         _refresh_all(connection)
         _build_index(connection, method)
-        fit = measure(connection, method)
-        if fit.agreement_high < _LEAST_AGREEMENT:
-            _drop_indexes(connection, but=read_search_state(connection).method)
-            raise GalleryError(
-                f"With {method} only {fit.agreement:.1%} of {fit.probes} probes get the exact answer, so the search "
-                "goes on as it was; choose another method, such as `pgface fit-search --method exact`."
-            )
-        connection.execute(queries()["choose_index_search"], chosen | asdict(fit))
+    _switch(connection, {"choice": choice, "method": method, "scan": scan})
     _drop_indexes(connection, but=method)
+
+
+def _switch(connection: psycopg.Connection, chosen: dict[str, Any]) -> None:
+    """Measure the method and switch the search to it, as `CALL fit_search()` does in SQL."""
+    try:
+        connection.execute(queries()["switch_search"], chosen)
+    except psycopg.Error as error:
+        if error.sqlstate != _CANNOT_BE_FITTED:
+            raise
+        _drop_indexes(connection, but=read_search_state(connection).method)
+        message = error.diag.message_primary or ""
+        raise GalleryError(f"{message[:1].upper()}{message[1:]}.") from error
 
 
 def _count(connection: psycopg.Connection, query: str) -> int:
@@ -170,11 +149,10 @@ def _settle_vector_index(connection: psycopg.Connection, definition: str = OWN_D
 
 
 def _expected_scan(connection: psycopg.Connection, state: SearchState) -> float:
-    """Seconds that an exact scan takes while the server has nothing else to do.
+    """Estimate the seconds of an exact scan on an idle server.
 
-    A busy server slows a scan, and nothing makes it faster than it is. So of this measurement and of what the last one
-    gives for the size of today, the smaller one counts: a gallery goes over to an index because it has grown, and not
-    because the server was busy when it was looked at.
+    A busy server slows a scan. So the smaller of two figures counts: this measurement, and the last one scaled to the
+    present size. A gallery gets an index because it has grown, and not because the server was busy for a moment.
     """
     scan = _fastest_scan(connection)
     if not state.embeddings or not state.scan_ms:
@@ -183,51 +161,42 @@ def _expected_scan(connection: psycopg.Connection, state: SearchState) -> float:
 
 
 def _fastest_scan(connection: psycopg.Connection) -> float:
-    """Seconds of the fastest of some exact scans; 0 for an empty gallery."""
-    embeddings = _count(connection, "count_embeddings")
-    took: list[float] = []
-    for photo in sample_photos(connection, 2 * _MOST_SCANS, embeddings)[:_MOST_SCANS]:
-        took.append(_scan(connection, photo.mean))
-        if len(took) >= _LEAST_SCANS and sum(took) >= _SCANNING:
-            break
-    return min(took, default=0.0)
-
-
-def _scan(connection: psycopg.Connection, probe: NDArray[np.float32]) -> float:
-    """Seconds of one exact scan."""
-    started = time.perf_counter()
-    connection.execute(queries()["find_similar_faces_exactly"], {"embedding": probe})
-    return time.perf_counter() - started
+    """Return the seconds of the fastest of some exact scans, or 0 for an empty gallery."""
+    row = connection.execute(queries()["fastest_scan"]).fetchone()
+    return float(row[0]) if row else 0.0
 
 
 def _refresh_all(connection: psycopg.Connection) -> None:
-    # Who came while triggers were off, as by logical replication, waits without a note.
+    # Users whose embeddings came while triggers were off, as in logical replication, are not marked as stale.
     connection.execute(queries()["note_users_not_searched"])
-    # Whoever enrolls all the time must not keep this from ending: a few who wait are searched exactly.
+    # The loop ends with a batch that is not full, also while users are being enrolled. A few stale ones do no harm.
     connection.execute(queries()["analyze_embeddings"])
-    while connection.execute(queries()["refresh_templates"], {"max_users": _BATCH}).fetchone() == (_BATCH,):
+    while connection.execute(queries()["refresh_templates"], {"max_users": _BATCH_USERS}).fetchone() == (_BATCH_USERS,):
         pass
     vacuum_stale_templates(connection)
     connection.execute(queries()["analyze_templates"])
 
 
 def _build_index(connection: psycopg.Connection, method: str) -> None:
-    name, definition = _INDEXES[method]
-    with connection.cursor(row_factory=dict_row) as cursor:
-        found = {row["name"]: row["valid"] for row in cursor.execute(queries()["template_indexes"])}
-    # The specification's rule: as many lists as the square root of the rows.
-    lists = max(1, math.isqrt(_count(connection, "count_templates")))
-    if not found.get(name):
+    index = _index_of(connection, method)
+    name = index["name"]
+    if not index["valid"]:
         drop_index(connection, name)
-        connection.execute(f"CREATE INDEX CONCURRENTLY {name} ON {definition.format(lists=lists)}".encode())
+        connection.execute(f"CREATE INDEX CONCURRENTLY {name} ON {index['definition']}".encode())
     elif method == "ivfflat":
-        # Its lists are those of the gallery as it was; they serve until the new ones are there.
-        drop_index(connection, f"{name}_ccnew")  # of a try that was broken off
-        connection.execute(f"ALTER INDEX {name} SET (lists = {lists})".encode())
+        # Its lists are those of an earlier size of the gallery. They serve until the new ones are there.
+        drop_index(connection, f"{name}_ccnew")  # left by a try that was interrupted
+        options = str(index["definition"]).rpartition("WITH ")[2]
+        connection.execute(f"ALTER INDEX {name} SET {options}".encode())
         connection.execute(f"REINDEX INDEX CONCURRENTLY {name}".encode())
 
 
 def _drop_indexes(connection: psycopg.Connection, *, but: str) -> None:
-    for method, (name, _) in _INDEXES.items():
+    for method in _METHODS_WITH_INDEX:
         if method != but:
-            drop_index(connection, name)
+            drop_index(connection, _index_of(connection, method)["name"])
+
+
+def _index_of(connection: psycopg.Connection, method: str) -> dict[str, Any]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(queries()["template_index"], {"method": method}).fetchall()[0]

@@ -1,4 +1,4 @@
-"""The search of a gallery that stays open, kept up to date beside those who enroll and identify."""
+"""Keeps the search of an open gallery up to date, while others enroll and identify."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pgface.search.vector_index.lifecycle import try_vector_index_lock
 from pgface.system.forks import renew_after_fork
 
 _PAUSE = 1.0
-"""Seconds between two rounds: what was enrolled meanwhile goes together."""
+"""Seconds between two rounds: one round makes the templates of all enrollments in between."""
 _PAUSE_AFTER_FAILURE = 60.0
 """Seconds until a fit that failed is tried again."""
 
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class SearchMaintainer:
-    """Makes the templates that wait and fits the search when that is due, in a thread of its own.
+    """Makes stale templates and fits the search when that is due, in its own thread.
 
-    The thread begins when something was enrolled for the first time. A gallery that is closed at once still has its
-    templates made, and leaves a fit that is due to the next one that stays open.
+    The thread starts with the first enrollment. A gallery that is closed at once still has its templates made. It
+    leaves a fit that is due to the next gallery that stays open.
     """
 
     def __init__(self, database: Database, latency_target: float) -> None:
@@ -46,11 +46,11 @@ class SearchMaintainer:
         self._not_before = 0.0
 
     def after_fork(self) -> None:
-        """In a child process, begin a thread of its own when there is something to do; the parent keeps its own."""
+        """In a child process, start a new thread when there is something to do. The parent keeps its own."""
         self._begin()
 
     def notify(self) -> None:
-        """Say that there is something to do."""
+        """Tell the thread that there is something to do."""
         self._changed.set()
         with self._lock:
             if self._thread is None and not self._closing.is_set():
@@ -58,7 +58,7 @@ class SearchMaintainer:
                 self._thread.start()
 
     def close(self) -> None:
-        """Make the templates that still wait, break off a fit that is under way, and end."""
+        """Make the templates that remain, cancel a running fit, and stop."""
         with self._lock:
             self._closing.set()
         self._changed.set()
@@ -82,11 +82,11 @@ class SearchMaintainer:
                     log.warning("The search goes on as it was, and will be fitted later. %s", error)
             if self._closing.is_set():
                 break
-        if not self._database.is_lost:  # or the end would wait for it once more
-            self._refresh()  # what was enrolled since
+        if not self._database.is_lost:  # otherwise this would wait for it once more
+            self._refresh()  # users enrolled since
 
     def _refresh(self) -> None:
-        with suppress(PgfaceError):  # then those who wait are compared exactly
+        with suppress(PgfaceError):  # until then these users are compared exactly
             while refresh_templates(self._database):
                 pass
 
@@ -94,7 +94,7 @@ class SearchMaintainer:
         if time.monotonic() < self._not_before or not read_search_state(self._database).due:
             return
         with ExitStack() as resources:
-            # Not one of the pool's, which others wait for.
+            # Not one of the pool's connections, which other threads wait for.
             connection = resources.enter_context(self._database.dedicated_connection())
             if resources.enter_context(try_vector_index_lock(connection)):
                 self._fitting = connection
@@ -104,5 +104,5 @@ class SearchMaintainer:
     def _break_off(self) -> None:
         connection = self._fitting
         if connection is not None:
-            with suppress(psycopg.Error):  # it may have ended by itself just now
+            with suppress(psycopg.Error):  # it may just have ended by itself
                 connection.cancel_safe()

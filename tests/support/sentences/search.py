@@ -6,7 +6,7 @@ from support.sentences import Sentence
 
 # Fitting the search
 UNKNOWN_SEARCH_METHOD = Sentence("There is no search method {method}; choose one of {methods}")
-NOBODY_TO_FIT_TO = Sentence("There is nobody in the gallery to fit {method} to; enroll people first")
+NOBODY_TO_FIT_TO = Sentence("The gallery is empty, so {method} cannot be fitted; enroll people first")
 COMPARES_WITH_EVERYBODY = Sentence("Identification compares with everybody")
 
 # Options of an index
@@ -53,4 +53,4 @@ LISTS_FAR_FROM_RULE = Sentence(
 
 # Checking an index
 CHECKED_WITH_EFFORT = Sentence("{method}, effort {effort}")
-NOBODY_TO_MEASURE_WITH = Sentence("There is nobody left in the gallery to measure the search with; enroll people first")
+NOBODY_TO_MEASURE_WITH = Sentence("The gallery is empty, so the search cannot be measured; enroll people first")

@@ -49,11 +49,11 @@ SILENCE_LIMIT = 2.0
 STOP_LIMIT = 60.0
 """Seconds to stop, before a harder signal."""
 PATIENCE = 10
-"""Seconds of recovery before somebody who may be waiting is told about it."""
+"""Seconds of recovery before a message tells the user who waits."""
 LEFTOVER_LIMIT = 5.0
 """Seconds for the processes of a killed server to end by themselves, and again after each harder signal."""
 
-# All that the server gets of the environment: a URL or a token of the caller's is none of its business. UTC, because
+# All that the server gets of the environment: a URL or a token of the caller's does not belong there. UTC, because
 # columns of type TIMESTAMP have no zone of their own, and no change of clocks may move when something expires.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"}
 
@@ -93,7 +93,7 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """libpq URL of the gallery's database; there is no password in it."""
+        """libpq URL of the gallery's database, without a password."""
         return self._url(DATABASE)
 
     @property
@@ -103,10 +103,10 @@ class Cluster:
         return binaries(int(made_by.read_text()) if made_by.is_file() else self._postgres_version)
 
     def ensure_running(self) -> None:
-        """Find the server running, wait until it has recovered, or start it; and have the gallery's database in it.
+        """Find the running server, wait for its recovery, or start it, and make the gallery's database in it.
 
         Raises:
-            EmbeddedPostgresError: there is no server that answers; the sentence says why.
+            EmbeddedPostgresError: no server answers. The message says why.
 
         """
         for _ in range(3):
@@ -135,7 +135,7 @@ class Cluster:
             ) from error
 
     def stop(self) -> None:
-        """End all sessions and stop the server; what was committed is on disk."""
+        """End all sessions and stop the server. Committed data is on disk."""
         # By signals, which reach it also where the way to its folder has been closed to its user since.
         numbers = [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL]  # fast, immediate, and as the kernel does it
         if not self._comes_to_rest():
@@ -183,7 +183,7 @@ class Cluster:
                 )
 
     def _launch(self) -> str | None:
-        """Start the server; returns why it would not start."""
+        """Start the server. Return why it did not start, if so."""
         if not self._clear_leftovers():
             return None
         user = server_user(self.folder)
@@ -194,7 +194,7 @@ class Cluster:
             self._create(user, settings)
         log_size = self.log.stat().st_size if self.log.exists() else 0
         options = shlex.join(f"--{name}={value}" for name, value in settings.items())
-        # A server that is not ready after that time goes on recovering, and is waited for.
+        # A server that is not ready after that time is still recovering, and pgface waits for it.
         where = ("-D", self.data.name, "-l", self.log.name)
         run = self._run(user, "pg_ctl", "start", "-w", "-t", str(PATIENCE), *where, "-o", options)
         if run.returncode == 0:
@@ -236,7 +236,7 @@ class Cluster:
     def _create(self, user: ServerUser | None, settings: Mapping[str, str]) -> None:
         """Make the data beside their place and move them there, so that a killed start leaves nothing half made.
 
-        The name is new each time: initdb outlives a start that is killed, and goes on writing.
+        The name is new each time: if the start is killed, initdb survives and goes on writing.
         """
         new = self.folder / f"{UNFINISHED}{secrets.token_hex(4)}"
         # Sorted by code point, which no upgrade of the system's C library changes under an index.
@@ -272,9 +272,9 @@ class Cluster:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
     def _clear_leftovers(self) -> bool:
-        """Have all processes of a killed server gone, and its lock files; False if a server answers after all.
+        """End all processes of a killed server and delete its lock files. Return False if a server answers after all.
 
-        A statement under way only notices at its end that the postmaster is gone, and until then a new server must not
+        A running statement notices only at its end that the postmaster is gone, and until then a new server must not
         touch the data. The lock files go too: the number in them may be another process's by now, or that of a dead
         child whose parent has not waited for it, and PostgreSQL would take either for a living server.
         """
@@ -370,7 +370,7 @@ def _signal(process: Any, number: signal.Signals) -> None:
 
 
 def _reason(text: str) -> str:
-    """The line of a program's complaint that says why; the last one may only tell what it did about it."""
+    """Return the line of a program's output that says why it failed. It need not be the last one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
     why = [line for line in lines if "error: " in line or "FATAL: " in line]
     return (why or lines)[-1].rstrip(".")

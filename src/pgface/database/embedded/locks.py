@@ -80,7 +80,7 @@ def _lock(descriptor: int, how: int, path: Path) -> None:
 
 
 def open_file(path: Path) -> int:
-    """Open a file of the folder, which is made if need be; the caller closes it."""
+    """Open a file of the folder, and make it if there is none. The caller closes it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     if os.geteuid() == 0:
         # The folder may be another user's, who must be able to open the file tomorrow.

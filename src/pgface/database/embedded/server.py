@@ -31,7 +31,7 @@ _log = logging.getLogger("pgface.database")
 
 
 class EmbeddedPostgres:
-    """The embedded PostgreSQL in a folder; a context manager that may be entered again, also from other threads.
+    """The embedded PostgreSQL in a folder. A context manager that can be entered again, also from other threads.
 
     All objects for one folder in a process count as one client of the server. The folder is made with mode 0700; the
     server listens on a unix socket in it and nowhere else. A folder that is there keeps the version of PostgreSQL that
@@ -59,17 +59,17 @@ class EmbeddedPostgres:
         return self._client.cluster.binaries
 
     def is_made(self) -> bool:
-        """Whether the folder holds a server's data already; nothing is made or started."""
+        """Whether the folder holds a server's data already. This makes and starts nothing."""
         return self._client.cluster.data.is_dir()
 
     def start(self) -> str:
-        """Be a client of the server, starting it unless it runs; returns its URL.
+        """Become a client of the server, start it unless it runs, and return its URL.
 
         Called again, it makes sure that the server still runs. Each call wants a `release`; what is left is released
         when the process ends.
 
         Raises:
-            EmbeddedPostgresError: there is no server; the sentence says why.
+            EmbeddedPostgresError: there is no server. The message says why.
 
         """
         url = self._client.enter()
@@ -78,7 +78,7 @@ class EmbeddedPostgres:
         return url
 
     def release(self) -> None:
-        """Be no client any more; the last one stops the server, unless it is kept running."""
+        """Stop being a client. The last client stops the server, unless it is kept running."""
         with self._mutex:
             if self._starts == 0:
                 return
@@ -94,7 +94,7 @@ class EmbeddedPostgres:
         return self._client.runs()
 
     def stop(self, *, force: bool = False) -> bool:
-        """Stop the server, also one that is kept running; returns whether it ran.
+        """Stop the server, also one that is kept running, and return whether it ran.
 
         Raises:
             EmbeddedPostgresError: it is in use, and `force` was not given.
@@ -124,7 +124,7 @@ class _Client:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """A child process goes on being counted as a client, by the descriptor that it has from its parent."""
+        """A child process still counts as a client, by the descriptor that it has from its parent."""
         self._mutex = threading.Lock()
 
     def enter(self) -> str:

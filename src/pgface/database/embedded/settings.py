@@ -10,19 +10,19 @@ import sys
 
 MEBI = 1024 * 1024
 PORT = "5432"
-"""Part of the socket's name; nothing listens on it."""
+"""Part of the socket's name. Nothing listens on this port."""
 
 FIXED_SETTINGS = {
     "listen_addresses": "",
     "port": PORT,
     "unix_socket_directories": ".",  # relative to the data folder, so a long path is no matter
     "unix_socket_permissions": "0700",
-    # Where huge pages are reserved, they are reserved for somebody else; and using them kills the server in a container
-    # that may not.
+    # Where huge pages are reserved, they are reserved for another program, and using them kills the server in a
+    # container that may not.
     "huge_pages": "off",
     # The long statement of a killed client (an index build) ends too, and its locks with it.
     "client_connection_check_interval": "5s",
-    # The log tells of the server, not of the data: the text, details and statement of an error repeat a row's values.
+    # The log is about the server and not about the data: an error's text, details and statement repeat a row's values.
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",

@@ -34,7 +34,7 @@ def reachable(folder: Path) -> Path:
     try:
         link.symlink_to(folder)
     except FileExistsError:
-        # Whoever made it first: only our own link to this very folder is followed.
+        # Another user may have made it first: only our own link to this very folder is followed.
         if link.lstat().st_uid != os.geteuid() or not link.is_symlink() or link.readlink() != folder:
             raise _too_long(folder) from None
     except OSError as error:

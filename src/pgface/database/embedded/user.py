@@ -68,9 +68,9 @@ class ServerUser:
 
 
 def server_user(folder: Path) -> ServerUser | None:
-    """The user for a server on this folder; None unless root is asking, because everyone else runs it as themselves.
+    """Return the user for a server on this folder. None unless this process is root: other users run it as themselves.
 
-    A folder that belongs to somebody stays theirs: root may look into it without locking them out. A folder of root's
+    A folder that belongs to a user stays theirs: root may look into it without locking them out. A folder of root's
     own goes to a system user, which is created if need be.
     """
     if os.geteuid() != 0:

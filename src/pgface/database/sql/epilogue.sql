@@ -1,5 +1,5 @@
 -- ================================================
--- SAMPLE DATA (optional, for trying things out)
+-- SAMPLE DATA (optional, for a test)
 -- ================================================
 /*
 INSERT INTO users (name, email, password) VALUES
@@ -9,7 +9,7 @@ ON CONFLICT (email) DO NOTHING;
 */
 
 -- ================================================
--- VERIFICATION QUERIES (to run afterwards)
+-- VERIFICATION QUERIES (optional)
 -- ================================================
 /*
 -- Check extensions

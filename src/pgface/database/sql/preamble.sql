@@ -1,5 +1,5 @@
--- Before the migrations: pgvector is present and new enough, and names lead to this schema alone.
--- That is the first schema of the search_path: `psql` has its own, pgface sets it from PGFACE_SCHEMA.
+-- Before the tables: pgvector is present and new enough, and names lead to this schema alone.
+-- That is the first schema of the search_path. psql has its own search_path, and pgface sets it from PGFACE_SCHEMA.
 
 SET LOCAL client_min_messages = warning;
 
@@ -20,7 +20,7 @@ BEGIN
             USING ERRCODE = 'PGF01';
     END IF;
 
-    -- The extension belongs to the whole database, so it goes where every gallery of it finds it.
+    -- An extension belongs to the whole database, so it goes where all galleries of the database find it.
     IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN
         EXECUTE format('CREATE EXTENSION vector SCHEMA %I', coalesce(to_regnamespace('public')::text, current_schema()));
     END IF;
@@ -33,22 +33,26 @@ BEGIN
 END
 $$;
 
--- Whoever calls the functions below, from wherever, they find this gallery's tables and nobody else's: the SQL ones are
--- bound to them when they are made (BEGIN ATOMIC), the triggers keep this path (SET search_path FROM CURRENT).
--- pg_temp comes last, so that no temporary table can pose as one.
-SELECT set_config(
-    'search_path',
-    concat_ws(', ', quote_ident(current_schema()), nullif(quote_ident(nspname), quote_ident(current_schema())), 'pg_temp'),
-    true
-)
-FROM pg_extension
-JOIN pg_namespace ON pg_namespace.oid = extnamespace
-WHERE extname = 'vector';
+-- The functions keep this path (SET search_path FROM CURRENT), so that they find this gallery's tables for every caller. pg_temp
+-- comes last, so that a temporary table cannot take the place of one of them.
+DO $$
+BEGIN
+    PERFORM set_config(
+        'search_path',
+        concat_ws(', ', quote_ident(current_schema()), nullif(quote_ident(nspname), quote_ident(current_schema())), 'pg_temp'),
+        true
+    )
+    FROM pg_extension
+    JOIN pg_namespace ON pg_namespace.oid = extnamespace
+    WHERE extname = 'vector';
+END
+$$;
 
 CREATE TABLE IF NOT EXISTS pgface_migrations (
     version INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
     applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
--- Others go on reading it.
+
+-- Other sessions go on reading it.
 LOCK TABLE pgface_migrations IN EXCLUSIVE MODE;

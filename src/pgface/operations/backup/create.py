@@ -270,8 +270,9 @@ def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
 def _facts(reader: psycopg.Connection) -> dict[str, Any]:
     with reader.cursor(row_factory=dict_row) as cursor:
         facts = cursor.execute(queries()["backup_facts"]).fetchone()
-    assert facts is not None  # noqa: S101 - it always gives one
-    return facts | {"postgresql": facts["postgresql"].partition(" ")[0]}
+        version = cursor.execute(queries()["schema_version"]).fetchone()
+    assert facts is not None and version is not None  # noqa: S101, PT018 - they always give one
+    return facts | version | {"postgresql": facts["postgresql"].partition(" ")[0]}
 
 
 def _vector_index(reader: psycopg.Connection) -> VectorIndex | None:

@@ -16,12 +16,12 @@ _BROKEN_OFF = re.compile(r"_cc(new|old)\d*$")
 _MANY_ROWS = 1_000
 """Fewer are compared in a millisecond or two, however they are kept."""
 _SHARE = 0.2
-"""Of the rows: so many dead or changed ones are where autovacuum would begin as well."""
+"""Share of dead or changed rows at which autovacuum would start as well."""
 _GROWN = 2.0
 _LISTS_OFF = 2.0
 _MISSES_OF_RANDOM_LISTS = 0.25
-"""Of 20,000 clustered synthetic faces in 100 lists, 11 % are missed where these were learned from all of them, 38 %
-from 2,000, 61 % from 100, and 80 % from none."""
+"""With 20,000 clustered synthetic faces in 100 lists, an index misses 11 % if it learned the lists from all of them,
+38 % from 2,000, 61 % from 100, and 80 % from none."""
 _MANY_MISSES = 0.05
 _MANY_STALE = 1_000
 

@@ -1,4 +1,4 @@
-"""Building the index of the specification's name beside the one that is there, and putting it in its place."""
+"""Builds a new `idx_embeddings_vector` beside the old one, and then replaces the old one."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from pgface.system.signals import ignore_termination
 WAITING = "waiting for another build, fit or load to end"
 CLEANING = "removing what an earlier build has left"
 _DROP_TIMEOUT = "30s"
-"""For dropping the index that was replaced, which waits for the transactions of others that may be using it."""
+"""For dropping the replaced index, which waits for transactions that may use it."""
 _CLEAN_UP_SECONDS = 10.0
-"""For putting things in order after a build that was broken off."""
+"""For cleaning up after an interrupted build."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexBuild:
-    """What was done."""
+    """What a build has done."""
 
     method: Method
     rows: int
@@ -56,9 +56,9 @@ class IndexBuild:
     bytes: int = 0
     memory: BuildMemory | None = None
     outgrown_after: int | None = None
-    """After so many rows an HNSW graph no longer fitted into its memory, and building it went on slowly."""
+    """After how many rows the HNSW graph no longer fitted into its memory. From there on the build is slow."""
     old_left: bool = False
-    """Whether the index that was replaced could not be dropped yet, because of transactions of others."""
+    """Whether the replaced index could not be dropped yet, because other transactions use it."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -75,24 +75,24 @@ def build_index(
     memory: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> IndexBuild:
-    """Build the index that serves SQL ordering by distance, or drop it ("exact"), while others go on.
+    """Build the index for SQL that orders by distance, or drop it ("exact"), without locking the table.
 
-    It is built under a name of its own and renamed in one transaction, so that at no moment there is none. If it is
-    broken off, the index that was there stays, and what was begun is removed: at once, or if the server cannot be
-    reached or this process is killed, by the next build, fit, load or `pgface init`.
+    It builds the index under another name and renames it in one transaction, so that there is always one. If a build is
+    interrupted, the old index stays. What was begun is dropped at once. If the server cannot be reached or this process
+    is killed, the next build, fit, load or `pgface init` drops it.
 
     Args:
         database: the gallery's.
         method: "exact", "hnsw" or "ivfflat".
         m: see `define`.
         ef_construction: see `define`.
-        lists: see `define`; by the specification's rule if not given.
-        memory: bytes of `maintenance_work_mem` at most; see `set_build_memory` for what is used if not given.
-        on_progress: is called from another thread, several times a second.
+        lists: see `define`. By the specification's rule if not given.
+        memory: a limit for `maintenance_work_mem` in bytes. Without one, see `set_build_memory`.
+        on_progress: called from another thread, several times a second.
 
     Raises:
-        GalleryError: the options do not go together, or there are too few embeddings for IVFFlat.
-        IndexNotBuiltError: PostgreSQL could not do it; the index that was there is there.
+        GalleryError: the options contradict each other, or there are too few embeddings for IVFFlat.
+        IndexNotBuiltError: PostgreSQL could not do it. The old index is still there.
         DatabaseError: PostgreSQL cannot be reached, or refused.
 
     """
@@ -145,7 +145,7 @@ def _do_without(connection: psycopg.Connection) -> None:
 
 
 def _put_in_place(connection: psycopg.Connection) -> None:
-    """One name to the other in one transaction, which waits for nobody who reads or writes."""
+    """Swap the names in one transaction, which does not wait for readers or writers."""
     rename = sql.SQL("ALTER INDEX IF EXISTS {} RENAME TO {}")
     with connection.transaction():
         connection.execute(rename.format(qualified(connection, NAME), sql.Identifier(OLD_NAME)))
@@ -164,7 +164,7 @@ def _old_dropped(connection: psycopg.Connection) -> bool:
 
 @contextmanager
 def _put_in_order(database: Database, connection: psycopg.Connection) -> Iterator[None]:
-    """Remove what was begun if the block is broken off, and say so."""
+    """If the block fails, drop what was begun, and say so."""
     try:
         yield
     except psycopg.Error as error:
@@ -182,7 +182,7 @@ def _removed(database: Database, connection: psycopg.Connection) -> bool:
     with ignore_termination():
         try:
             with wrap_psycopg_errors(), ExitStack() as resources:
-                if connection.broken or connection.closed:  # then its lock is free as well
+                if connection.broken or connection.closed:  # then its lock is free, too
                     connection = resources.enter_context(database.dedicated_connection())
                     _wait_for_turn(connection, resources)
                 limit = {"time": f"{_CLEAN_UP_SECONDS:g}s", "in_transaction": False}

@@ -23,14 +23,14 @@ from pgface.search.vector_index.plan import Plan, force_index_scan, force_seq_sc
 
 _PROBES = 1_000
 _SECONDS = 15.0
-"""For each search, unless the number of probes is given; then it is as long as it takes."""
+"""For each search. Without limit if the number of probes is given."""
 _FEWEST_PROBES = 50
 _WARM_UP = 5
 _SCANS = 100
 _SCAN_SECONDS = 4.0
 _FEWEST_SCANS = 5
 _TOLERANCE = 1e-5
-"""By which PostgreSQL and NumPy may differ in a cosine; of two who are equally similar either is right."""
+"""By how much PostgreSQL and NumPy may differ in a cosine. Of two people of equal similarity, either is right."""
 
 Search = Callable[[NDArray[np.float32]], list[float]]
 """Gives the similarities of what it finds for a probe, best first."""
@@ -48,7 +48,7 @@ class Share:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Share | None:
-        """Of values from 0 to 1, one for each probe; None where there are none."""
+        """Make it from values of 0 to 1, one for each probe. None if there are none."""
         if not values:
             return None
         total = float(sum(values))
@@ -66,7 +66,7 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Latency:
-        """Of some searches."""
+        """Make it from the seconds of some searches."""
         median, p95 = np.percentile(np.array(seconds) * 1e3, (50, 95))
         return cls(float(median), float(p95), len(seconds))
 
@@ -82,7 +82,7 @@ class SearchCheck:
     rank_1: Share | None
     """How often the first one found is the exact answer's."""
     recall: Share | None
-    """Share of the exact answer's that are found; identification counts the people above its threshold."""
+    """Share of the exact answer that is found. Identification counts the people above its threshold."""
     latency: Latency | None
     exact_latency: Latency
 
@@ -93,16 +93,16 @@ class IndexCheck:
 
     embeddings: int
     probes: int
-    """Drawn from the gallery: further photos of its people, as far as one can tell from those that there are."""
+    """How many probes were made of the gallery's own embeddings, as further photos of its people would be."""
     count: int
-    """How many of the nearest were asked for, k."""
+    """How many of the nearest each search returns, k."""
     threshold: float
-    """Of identification."""
+    """Identification's threshold."""
     plan: Plan
     index: SearchCheck
-    """SQL that orders by distance; its method is "exact" where no index can serve it."""
+    """SQL that orders by distance. Its method is "exact" if no index can serve it."""
     identification: SearchCheck
-    """`find_similar_faces`, and so `pgface identify`; to find one person, and k of them."""
+    """`find_similar_faces`, and so `pgface identify`, for one person and for k of them."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -139,7 +139,7 @@ def check_index(
     with database.dedicated_connection() as connection:
         embeddings = count_embeddings(connection)
         tell("drawing probes from the gallery")
-        drawn, _ = draw_probes(connection, min(probes or _PROBES, embeddings), embeddings)
+        drawn, _ = draw_probes(connection, min(probes or _PROBES, embeddings))
         tell("finding the exact answers")
         exact = nearest(stored_blocks(connection), drawn, count)
         plan = read_plan(connection)
@@ -214,7 +214,7 @@ def _check_identification(
 def _timed(
     search: Search, probes: NDArray[np.float32], most_seconds: float, fewest: int
 ) -> tuple[list[list[float]], list[float]]:
-    """What is found for the probes, one after the other, and how long each took; fewer than all if that takes long."""
+    """Search for the probes, one after the other, and time each search. Stop before the last if that takes long."""
     for probe in probes[:_WARM_UP]:
         search(probe)
     found, took = [], []
@@ -229,7 +229,7 @@ def _timed(
 
 
 def _rank_1(found: list[list[float]], wanted: list[NDArray[np.float32]]) -> Share | None:
-    """How often the first is as near as the exact answer's first; nobody is right where that names nobody."""
+    """Count how often the first is as near as the exact answer's first, or both have none."""
     return Share.of(
         [
             float(not len(right) or (len(given) > 0 and given[0] >= float(right[0]) - _TOLERANCE))
@@ -260,7 +260,7 @@ def _method(connection: psycopg.Connection, index: str) -> str:
 
 
 def _effort(connection: psycopg.Connection, method: str, wanted: int | None) -> int:
-    """Set it for this transaction, if one is wanted; returns what is used."""
+    """Set the effort for this transaction, if one is given, and return the one in use."""
     if wanted is not None:
         connection.execute(queries()["set_effort"], {"method": method, "effort": str(wanted)})
     row = connection.execute(queries()["search_efforts"]).fetchone()

@@ -1,4 +1,4 @@
-"""What index to build: its method, its options, and the memory that a build of it needs."""
+"""Which index to build: its method, its options, and the memory that building it needs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ METHODS: tuple[Method, ...] = ("exact", "hnsw", "ivfflat")
 
 _DEFAULT_M, _DEFAULT_EF_CONSTRUCTION, _FEWEST_LISTS = 16, 64, 100
 _M, _EF_CONSTRUCTION, _LISTS = (2, 100), (4, 1000), (1, 32_768)
-"""What pgvector takes."""
+"""The ranges that pgvector accepts."""
 _MANY_ROWS = 100_000
 _VECTOR_BYTES = 8 + 4 * 512
 _SAMPLES, _SAMPLES_PER_LIST = 10_000, 50
-"""Rows that an IVFFlat build learns its lists from, at least, and for each list."""
+"""Rows that an IVFFlat build learns its lists from: in all at least, and for each list."""
 _MEBI = 1024 * 1024
 
 
@@ -29,17 +29,17 @@ class Definition:
 
     method: Literal["hnsw", "ivfflat"]
     m: int | None = None
-    """Neighbours of a node; HNSW's alone."""
+    """Neighbors of a node (HNSW only)."""
     ef_construction: int | None = None
-    """Candidates that are looked at for these; HNSW's alone."""
+    """Candidates for these neighbors (HNSW only)."""
     lists: int | None = None
-    """IVFFlat's alone."""
+    """Number of lists (IVFFlat only)."""
 
     def create(self, name: LiteralString) -> sql.Composed:
-        """The statement that builds it while others go on.
+        """Return the statement that builds the index without locking the table.
 
-        All options are written out. That also tells pgface's own index, which has none, from one that was asked for:
-        that one stays when identification no longer scans.
+        It names all options. pgface's own index has none, so the two can be told apart: an index with options stays
+        when identification no longer scans.
         """
         given = {"m": self.m, "ef_construction": self.ef_construction, "lists": self.lists}
         options = sql.SQL(", ").join(
@@ -59,18 +59,18 @@ class Definition:
 def define(
     method: Method, rows: int, *, m: int | None = None, ef_construction: int | None = None, lists: int | None = None
 ) -> Definition | None:
-    """The index that was asked for, with pgvector's defaults and the specification's rule for what was not given.
+    """Check the options, and fill in pgvector's defaults and the specification's rule for those not given.
 
     Args:
-        method: "exact" means no index: None comes back.
+        method: "exact" means no index, and returns None.
         rows: embeddings in the gallery.
         m: HNSW's, 2 to 100.
         ef_construction: HNSW's, 4 to 1000 and at least twice m.
         lists: IVFFlat's, 1 to 32,768.
 
     Raises:
-        GalleryError: there is no such method, an option is another method's or out of its range, or IVFFlat has fewer
-            rows than lists to learn from.
+        GalleryError: there is no such method, an option belongs to another method or is out of range, or IVFFlat has
+            fewer rows than lists to learn from.
 
     """
     if method not in METHODS:

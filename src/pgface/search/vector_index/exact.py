@@ -1,4 +1,4 @@
-"""What the exact answers are, for many probes at once, from one pass over all embeddings."""
+"""Finds the exact answers for many probes in one pass over all embeddings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 NOBODY = -2.0
-"""Less than any cosine."""
+"""Below every cosine."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearest:
-    """For each of n probes the similarities of the k nearest, in descending order; -2 where there are fewer."""
+    """For each of n probes, the similarities of the k nearest in descending order, and -2 where there are fewer."""
 
     embeddings: NDArray[np.float32]
     """Shape (n, k)."""
@@ -27,7 +27,7 @@ Blocks = Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
 
 
 def nearest(blocks: Blocks, probes: NDArray[np.float32], count: int) -> Nearest:
-    """The exact answers.
+    """Find the exact answers.
 
     Args:
         blocks: all embeddings, such as `pgface.search.sample.stored_blocks` gives.
@@ -66,7 +66,7 @@ def _merged(
     more_users: NDArray[np.int64],
     count: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The best so far and those of a block; a user who is in both counts once."""
+    """Merge the best so far with those of a block. A user who is in both counts once."""
     columns = np.argpartition(more, -min(count, more.shape[1]), axis=1)[:, -count:]
     values = np.hstack([people, np.take_along_axis(more, columns, axis=1)])
     owners = np.hstack([users, more_users[columns]])

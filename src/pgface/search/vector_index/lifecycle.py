@@ -1,4 +1,4 @@
-"""The index of the specification's name, taken away for bulk loading and built again afterwards."""
+"""Drops `idx_embeddings_vector` for bulk loading, and builds it again afterwards."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from pgface.errors import TableLockedError
 
 NAME: LiteralString = "idx_embeddings_vector"
 NEW_NAME: LiteralString = "idx_embeddings_vector_pgface_new"
-"""While it is built, until it takes the other one's place."""
+"""The new index's name, until it replaces the old one."""
 OLD_NAME: LiteralString = "idx_embeddings_vector_pgface_old"
-"""Of the one that had the place, until it is dropped."""
+"""The old index's name, from then until it is dropped."""
 OWN_DEFINITION = "CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops)"
 _PATIENCE = 0.1
-"""Seconds between two tries to have the index to oneself."""
+"""Seconds between two tries to take the lock."""
 _LONGEST_WAIT = 7200.0
 """Seconds: longer than a build of millions takes."""
 
-# Every connection here is in autocommit mode: PostgreSQL drops and builds indexes concurrently, that is while others
-# read and write, only outside transactions.
+# Every connection here is in autocommit mode: PostgreSQL builds and drops indexes concurrently, that is without locking
+# the table, only outside transactions.
 
 
 @contextmanager
 def vector_index_lock(connection: psycopg.Connection) -> Iterator[None]:
-    """Wait until nobody else takes the index away or builds it.
+    """Wait until no other session builds or drops the index, and keep it so.
 
-    By trying again, and not in PostgreSQL: a concurrent build waits for every statement under way, also for one
-    that waits for the lock.
+    It tries again and again, and does not wait in PostgreSQL: a concurrent build waits for every running statement,
+    also for one that waits for the lock.
 
     Raises:
         TableLockedError: another session has had it for two hours.
@@ -53,9 +53,8 @@ def vector_index_lock(connection: psycopg.Connection) -> Iterator[None]:
 
 @contextmanager
 def try_vector_index_lock(connection: psycopg.Connection) -> Iterator[bool]:
-    """The same without waiting; gives whether it is so."""
+    """Do the same without waiting, and yield whether the lock was free."""
     with wrap_psycopg_errors(), connection.transaction():
-        connection.execute(queries()["lock_index_row"])
         mine = connection.execute(queries()["take_index"]).fetchone() is not None
         if mine:
             _prepare_to_build(connection)
@@ -74,9 +73,9 @@ def _prepare_to_build(connection: psycopg.Connection) -> None:
 
 
 def drop_vector_index(connection: psycopg.Connection) -> str:
-    """Drop the index while others go on, and return the statement that makes it again.
+    """Drop the index without locking the table, and return the statement that makes it again.
 
-    Loading with an HNSW index in place runs at a hundredth of the speed.
+    Loading with an HNSW index in place is a hundred times slower.
     """
     with wrap_psycopg_errors():
         found = _vector_index(connection)
@@ -85,10 +84,10 @@ def drop_vector_index(connection: psycopg.Connection) -> str:
 
 
 def build_vector_index(connection: psycopg.Connection, definition: str = OWN_DEFINITION) -> None:
-    """Build the index while others go on, unless it is there; a broken one of an earlier try goes first.
+    """Build the index without locking the table, unless there is a valid one. An invalid one is dropped first.
 
     Args:
-        connection: where it is.
+        connection: the gallery's.
         definition: a statement that `drop_vector_index` returned.
 
     """
@@ -106,14 +105,14 @@ def build_vector_index(connection: psycopg.Connection, definition: str = OWN_DEF
 def settle_vector_index(
     connection: psycopg.Connection, *, searched_exactly: bool, definition: str = OWN_DEFINITION
 ) -> None:
-    """Build the index if it should be there, and drop it if not; what builds that were broken off have left goes too.
+    """Build the index if the gallery needs it, and drop it if not. Remains of interrupted builds are dropped as well.
 
-    It serves those who order by distance in SQL of their own; identification does not use it. Where that goes through
-    templates the gallery is large, and the index would cost 2.6 kB and some milliseconds for every face: then only one
-    that somebody made in its place is kept.
+    The index serves users' own SQL that orders by distance. Identification does not use it. A gallery that is searched
+    through templates is large, and there the index would cost 2.6 kB and some milliseconds for every face. It keeps
+    only an index that a user has made in its place.
 
     Args:
-        connection: where it is.
+        connection: the gallery's.
         searched_exactly: whether identification compares with every embedding.
         definition: a statement that `drop_vector_index` returned.
 
@@ -131,31 +130,32 @@ def settle_vector_index(
 
 
 def drop_leftovers(connection: psycopg.Connection) -> None:
-    """Drop what builds that were broken off have left; their lock says that nobody is at work on it."""
+    """Drop what interrupted builds have left. The caller holds their lock, so no build is running."""
     for name in (NEW_NAME, OLD_NAME):
         drop_index(connection, name)
 
 
 def drop_index(connection: psycopg.Connection, name: str) -> None:
-    """Drop an index of this gallery, if it is there, while others go on."""
-    # With its schema: the search_path goes on to pgvector's, where another gallery may have an index of this name.
+    """Drop an index of this gallery, if it exists, without locking the table."""
+    # With its schema: pgvector's is on the search_path as well, and another gallery there may have an index of this
+    # name.
     connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(qualified(connection, name)))
 
 
 def qualified(connection: psycopg.Connection, name: str) -> sql.Identifier:
-    """A name in the gallery's schema and in no other."""
+    """Qualify a name with the gallery's schema."""
     row = connection.execute("SELECT current_schema()").fetchone()
     return sql.Identifier(str(row and row[0]), name)
 
 
 def count_embeddings(connection: psycopg.Connection) -> int:
-    """How many embeddings the gallery holds."""
+    """Count the gallery's embeddings."""
     row = connection.execute(queries()["count_embeddings"]).fetchone()
     return 0 if row is None else int(row[0])
 
 
 def remember_rows(connection: psycopg.Connection, name: str, rows: int) -> None:
-    """Write down how many rows an index was built on: an IVFFlat index has its lists from those and no others."""
+    """Record how many rows an index was built on: an IVFFlat index has learned its lists from those alone."""
     comment = sql.SQL("COMMENT ON INDEX {} IS {}").format(
         qualified(connection, name), sql.Literal(f"pgface: built on {rows} rows")
     )

@@ -17,10 +17,10 @@ _MEBI = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class BuildMemory:
-    """Of one build, in bytes."""
+    """The memory of one build, in bytes."""
 
     needed: int
-    """What a build needs that does not run out of it; calculated from pgvector's data structures."""
+    """What the build needs in order not to run out, calculated from pgvector's data structures."""
     given: int
     """`maintenance_work_mem` for this build."""
 
@@ -30,15 +30,14 @@ def set_build_memory(
 ) -> BuildMemory:
     """Raise this session's `maintenance_work_mem` to what the build needs, within a bound.
 
-    The bound is the larger one of what the server has set for it and of `shared_buffers`: that is memory its owner has
-    set aside for PostgreSQL, by PostgreSQL's own advice a quarter of the machine's, and nobody here can see how much a
-    server has beside that.
+    The bound is the larger of the server's own setting and `shared_buffers`. The owner has set that memory aside for
+    PostgreSQL (PostgreSQL advises a quarter of the machine's). A client cannot see how much more the server has.
 
     Args:
         connection: of the build.
         definition: what is built.
         rows: embeddings in the gallery.
-        most: bytes to use at most instead of that bound.
+        most: a limit in bytes in place of that bound.
 
     Raises:
         IndexNotBuiltError: pgvector would refuse to build it with so little.

@@ -1,4 +1,4 @@
-"""Whether PostgreSQL's planner takes an index for SQL that orders by distance."""
+"""Whether PostgreSQL's planner uses an index for SQL that orders by distance."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pgface.database.sql import queries
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """For `SELECT id FROM face_embeddings ORDER BY embedding <=> probe LIMIT 10`, which is not run."""
+    """For `SELECT id FROM face_embeddings ORDER BY embedding <=> probe LIMIT 10`, without running it."""
 
     index: str | None
-    """The index that the planner takes; None where it compares the probe with every row."""
+    """The index that the planner uses. None if it compares the probe with every row."""
     cost: float
     """In the planner's own unit."""
     possible_index: str | None
-    """The index that it would take if it had to take one."""
+    """The index that it would use if scans were not possible."""
     possible_cost: float | None
 
 
 def read_plan(connection: psycopg.Connection) -> Plan:
-    """Ask the planner twice: as it likes, and with scans made expensive."""
+    """Ask the planner twice: with its own costs, and with expensive scans."""
     index, cost = _explained(connection)
     with connection.transaction():
         force_index_scan(connection)
@@ -34,12 +34,12 @@ def read_plan(connection: psycopg.Connection) -> Plan:
 
 
 def force_index_scan(connection: psycopg.Connection) -> None:
-    """Let the planner take an index wherever one can serve, until the transaction ends."""
+    """Make the planner use an index wherever one can serve, until the transaction ends."""
     connection.execute("SET LOCAL enable_seqscan = off")
 
 
 def force_seq_scan(connection: psycopg.Connection) -> None:
-    """Let it compare with every row, until the transaction ends."""
+    """Make it compare with every row, until the transaction ends."""
     connection.execute("SET LOCAL enable_indexscan = off")
 
 

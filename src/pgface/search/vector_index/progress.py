@@ -1,4 +1,4 @@
-"""How far a build is, as PostgreSQL tells another connection."""
+"""Reads the progress of an index build from another connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """How much of the phase is done, 0 to 1; None where PostgreSQL does not say."""
+        """How much of the phase is done, 0 to 1. None if PostgreSQL does not report it."""
         for done, total in ((self.tuples_done, self.tuples_total), (self.blocks_done, self.blocks_total)):
             if total:
                 return min(done / total, 1.0)
@@ -58,7 +58,7 @@ def watched(database: Database, backend_pid: int, on_progress: OnProgress | None
     ended = threading.Event()
 
     def watch() -> None:
-        with suppress(PgfaceError):  # the build goes on, also where nobody can say how far it is
+        with suppress(PgfaceError):  # the build goes on even if its progress cannot be read
             while not ended.wait(_PERIOD):
                 for progress in database.read("index_progress", {"pid": backend_pid}, row_factory=class_row(Progress)):
                     on_progress(progress)

@@ -13,7 +13,7 @@ from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.search import SearchState, read_search_state
 from pgface.search.vector_index.definition import advised_probes
-from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME
+from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME, count_embeddings
 from pgface.search.vector_index.plan import Plan, force_index_scan, read_plan
 from pgface.search.vector_index.progress import Progress
 
@@ -35,7 +35,7 @@ class StoredIndex:
     lists: int | None
     bytes: int
     valid: bool
-    """Whether it is whole; what is left of a build that was broken off is not."""
+    """Whether it is valid. What an interrupted build has left is not."""
     building: bool
     """Whether it is being built just now."""
     rows_at_build: int | None
@@ -46,7 +46,7 @@ class StoredIndex:
 
     @property
     def options(self) -> dict[str, int]:
-        """Those of its method."""
+        """Return the options of its method."""
         given = {"m": self.m, "ef_construction": self.ef_construction, "lists": self.lists}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -57,26 +57,26 @@ class EmbeddingsTable:
 
     rows: int
     dead_rows: int
-    """Of rows that were erased or changed, not vacuumed away yet; as the server estimates."""
+    """How many deleted or changed rows are not vacuumed yet, by PostgreSQL's estimate."""
     changed_rows: int
-    """Since the last ANALYZE."""
+    """How many rows have changed since the last ANALYZE."""
     bytes: int
     last_vacuum: datetime | None
     last_analyze: datetime | None
     qualified_name: str
-    """With its schema, quoted where that needs it."""
+    """With its schema, quoted where necessary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mates:
-    """Photos that an IVFFlat index was tried with: does it find a further photo of the same person that it must find?
+    """A trial of an IVFFlat index with stored photos: does it find another photo of the same person?
 
-    Misses are counted only where the index gave something that is farther away instead, so there may be more.
+    A miss counts only if the index returned something farther away instead, so there may be more misses.
     """
 
     tried: int
     missed: int
-    """With the setting of `ivfflat.probes` that a session has."""
+    """With `ivfflat.probes` as a new session has it."""
     missed_at_advised: int
     """With as many probes as the square root of the lists."""
     advised_probes: int
@@ -97,19 +97,19 @@ class IndexStatus:
     probes: int
     """`ivfflat.probes` of a new session."""
     mates: Mates | None
-    """Of an IVFFlat index."""
+    """For an IVFFlat index only."""
     search: SearchState
-    """How identification searches; its index is `search_index`."""
+    """How identification searches. Its index is `search_index`."""
     search_index: StoredIndex | None
-    """Of the templates; None where identification compares with everybody."""
+    """The index of the templates. None if identification compares with every embedding."""
     search_bytes: int
-    """Templates, their signs and their indexes."""
+    """Bytes of the templates, their signs and their indexes."""
     leftovers: tuple[StoredIndex, ...]
-    """What builds that were broken off have left."""
+    """What interrupted builds have left."""
     others: tuple[StoredIndex, ...]
-    """Further indexes of vectors, which are not pgface's."""
+    """Other vector indexes, which are not pgface's."""
     under_way: tuple[Progress, ...]
-    """Builds on the gallery's tables just now."""
+    """Builds that are running on the gallery's tables."""
     pgvector: str
     """Its version."""
 
@@ -120,14 +120,16 @@ class IndexStatus:
 
 
 def read_index_status(database: Database) -> IndexStatus:
-    """Look at the gallery's indexes; nothing is changed.
+    """Read the state of the gallery's indexes, without changing anything.
 
     Raises:
         DatabaseError: PostgreSQL could not be reached, or refused.
 
     """
     with database.dedicated_connection() as connection:
-        (table,) = connection.cursor(row_factory=class_row(EmbeddingsTable)).execute(queries()["embeddings_table"])
+        (found_table,) = connection.cursor(row_factory=dict_row).execute(queries()["embeddings_table"])
+        table = EmbeddingsTable(rows=count_embeddings(connection), **found_table)
+        wanted = connection.execute(queries()["vector_index_wanted"]).fetchone() == (True,)
         (facts,) = connection.cursor(row_factory=dict_row).execute(queries()["index_facts"])
         efforts = connection.cursor(row_factory=dict_row).execute(queries()["search_efforts"]).fetchall()[0]
         stored = connection.cursor(row_factory=class_row(StoredIndex)).execute(queries()["vector_indexes"]).fetchall()
@@ -140,7 +142,7 @@ def read_index_status(database: Database) -> IndexStatus:
         return IndexStatus(
             table=table,
             index=index,
-            wanted=facts["wanted"],
+            wanted=wanted,
             plan=plan,
             ef_search=efforts["ef_search"],
             probes=efforts["probes"],
@@ -179,7 +181,7 @@ def _try(connection: psycopg.Connection, index: StoredIndex | None, rows: int, p
 
 
 def _misses(connection: psycopg.Connection, drawn: list[Any], probes: int) -> int:
-    """How often fewer than two are as near as the mate: the photo itself is one, and the mate another."""
+    """Count how often fewer than two are as near as the mate: the photo itself is one, and the mate the other."""
     missed = 0
     with connection.transaction():
         force_index_scan(connection)

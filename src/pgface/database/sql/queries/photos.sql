@@ -1,0 +1,170 @@
+-- Photos, embeddings and contested faces: enrolling, listing, deleting, and the files that belong to them.
+
+-- lock_enrollment --
+-- Every enrollment holds this lock until it commits. So two enrollments cannot both find a face free, and the clean-up knows that
+-- no photo file is being written. Each gallery has its own lock.
+SELECT name FROM gallery_locks WHERE name = 'enrollment' FOR UPDATE;
+
+-- try_lock_enrollment --
+-- Returns no row while another session holds it.
+SELECT name FROM gallery_locks WHERE name = 'enrollment' FOR UPDATE SKIP LOCKED;
+
+-- insert_embedding --
+INSERT INTO face_embeddings (user_id, embedding)
+VALUES (%(user_id)s, %(embedding)s)
+RETURNING id;
+
+-- select_enrolled_hashes --
+-- The photos that the users of a folder have already.
+SELECT u.email, p.content_sha256
+FROM photos p
+JOIN users u ON u.id = p.user_id
+WHERE lower(u.email) = ANY(%(spellings)s)
+    AND p.content_sha256 IS NOT NULL;
+
+-- select_photo_by_content --
+SELECT id
+FROM photos
+WHERE user_id = %(user_id)s
+    AND content_sha256 = %(content_sha256)s;
+
+-- select_photos --
+SELECT p.id, p.user_id, u.email, p.filename, p.filepath, p.width, p.height, p.created_at
+FROM photos p
+JOIN users u ON u.id = p.user_id
+WHERE p.id > %(after)s
+    AND (%(user_id)s::integer IS NULL OR p.user_id = %(user_id)s)
+ORDER BY p.id
+LIMIT %(limit)s;
+
+-- select_photo --
+SELECT p.id, p.user_id, u.email, p.filename, p.filepath, p.width, p.height, p.created_at
+FROM photos p
+JOIN users u ON u.id = p.user_id
+WHERE p.id = %(id)s;
+
+-- select_embeddings --
+SELECT fe.embedding, fe.id, u.id, u.email, p.id, p.filename, p.filepath,
+    LEAST(fe.box_width, fe.box_height), fe.sharpness, fe.brightness, fe.yaw, fe.pitch, fe.roll
+FROM face_embeddings fe
+JOIN users u ON u.id = fe.user_id
+LEFT JOIN photos p ON p.id = fe.photo_id
+ORDER BY fe.user_id, fe.id;
+
+-- delete_photo_embeddings --
+-- The specification only unlinks them, but a user who deletes a photo means the face in it as well.
+DELETE FROM face_embeddings
+WHERE photo_id = %(id)s;
+
+-- delete_photo --
+DELETE FROM photos
+WHERE id = %(id)s
+RETURNING user_id;
+
+-- allocate_photo_ids --
+SELECT nextval(pg_get_serial_sequence('photos', 'id'))::integer
+FROM generate_series(1, %(count)s);
+
+-- copy_photos --
+COPY photos (id, user_id, filename, filepath, width, height, content_sha256)
+FROM STDIN (FORMAT BINARY);
+
+-- copy_face_embeddings --
+COPY face_embeddings (
+    user_id, photo_id, embedding, detection_score,
+    box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
+)
+FROM STDIN (FORMAT BINARY);
+
+-- copy_embeddings --
+COPY face_embeddings (user_id, embedding)
+FROM STDIN (FORMAT BINARY);
+
+-- existing_photo_files --
+SELECT filepath
+FROM photos
+WHERE filepath = ANY(%(filepaths)s);
+
+-- deleted_photo_files --
+SELECT filepath
+FROM deleted_photo_files
+WHERE starts_with(filepath, %(prefix)s || '/')
+ORDER BY deleted_at
+LIMIT 10000;
+
+-- forget_deleted_photo_files --
+DELETE FROM deleted_photo_files
+WHERE filepath = ANY(%(filepaths)s);
+
+-- try_share_photo_files --
+-- Held while pgface deletes the files of deleted rows. Returns no row while a backup copies the files.
+SELECT name FROM gallery_locks WHERE name = 'photo files' FOR SHARE SKIP LOCKED;
+
+-- count_photo_files --
+-- Photos with a file in this photos folder, in another gallery's, and with a path that pgface did not write.
+SELECT
+    count(*) FILTER (WHERE ours AND starts_with(filepath, %(prefix)s)) AS here,
+    count(*) FILTER (WHERE ours AND NOT starts_with(filepath, %(prefix)s)) AS elsewhere,
+    count(*) FILTER (WHERE NOT ours) AS foreign
+FROM photos
+CROSS JOIN LATERAL (
+    SELECT filepath ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{32}/[0-9a-f]{2}/[0-9a-f]{32}\.jpg$' AS ours
+) AS kind;
+
+-- photo_files_in_order --
+SELECT filepath
+FROM photos
+WHERE starts_with(filepath, %(prefix)s)
+ORDER BY filepath COLLATE "C";
+
+-- accounted_photo_files --
+-- The files of rows, and the files of deleted rows that pgface is going to delete.
+SELECT filepath
+FROM photos
+WHERE filepath = ANY(%(filepaths)s)
+UNION ALL
+SELECT filepath
+FROM deleted_photo_files
+WHERE filepath = ANY(%(filepaths)s);
+
+-- count_photos_of_user --
+SELECT count(*) FROM photos WHERE user_id = %(user_id)s;
+
+-- copy_contested_faces --
+COPY contested_faces (
+    user_id, photo_id, embedding, detection_score,
+    box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
+)
+FROM STDIN (FORMAT BINARY);
+
+-- select_contested_faces --
+-- A user's, or all, with the photo of each.
+SELECT cf.photo_id, cf.user_id, u.name, u.email, p.filename, cf.created_at, cf.embedding
+FROM contested_faces cf
+JOIN users u ON u.id = cf.user_id
+JOIN photos p ON p.id = cf.photo_id
+WHERE (%(user_id)s::integer IS NULL OR cf.user_id = %(user_id)s)
+    AND (%(photo_id)s::integer IS NULL OR cf.photo_id = %(photo_id)s)
+    AND cf.photo_id > %(after)s
+ORDER BY cf.photo_id
+LIMIT %(limit)s;
+
+-- accept_contested_face --
+WITH accepted AS (
+    DELETE FROM contested_faces WHERE photo_id = %(photo_id)s RETURNING *
+)
+INSERT INTO face_embeddings (
+    id, user_id, photo_id, embedding, created_at, detection_score,
+    box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
+)
+SELECT id, user_id, photo_id, embedding, created_at, detection_score,
+    box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
+FROM accepted
+RETURNING user_id;
+
+-- is_contested --
+SELECT EXISTS (SELECT FROM contested_faces WHERE photo_id = %(photo_id)s);
+
+-- vacuum_embeddings --
+-- After a large load: scans then need not check the visibility of each row, and the planner knows the number of rows.
+VACUUM (ANALYZE, SKIP_LOCKED) face_embeddings;

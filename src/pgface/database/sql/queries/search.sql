@@ -1,0 +1,80 @@
+-- How identification searches: templates, their indexes, and the agreement with the exact answer.
+
+-- search_state --
+-- The tables' part of it. process is the server process that holds the index lock.
+SELECT choice, method, first_effort, second_effort, certain_similarity,
+    agreement, agreement_low, agreement_high, probes, scan_ms, embeddings, changes, chosen_at,
+    (SELECT count(DISTINCT user_id) FROM stale_templates) AS stale_users,
+    l.process,
+    l.process_since
+FROM gallery_search
+LEFT JOIN gallery_locks l ON l.name = 'index';
+
+-- search_activity --
+-- The catalog's part of it: how many rows of embeddings have changed since PostgreSQL began to count, and whether the process that
+-- holds the index lock is alive.
+SELECT
+    changed_embeddings() AS changes_now,
+    process_is_alive(%(process)s, %(process_since)s) AS fitting;
+
+-- search_method --
+SELECT method FROM gallery_search;
+
+-- refresh_templates --
+SELECT refresh_templates(%(max_users)s);
+
+-- count_embeddings --
+SELECT count(*) FROM face_embeddings;
+
+-- suspend_first_look --
+-- Until there is an index again, searches compare every template.
+UPDATE gallery_search
+SET first_effort = NULL
+WHERE method <> 'exact';
+
+-- vacuum_stale_templates --
+-- Every search reads this table. Dead rows of a load would slow it down until autovacuum deletes them.
+VACUUM (SKIP_LOCKED) stale_templates;
+
+-- analyze_embeddings --
+-- Before many templates are made, because autovacuum may not have run yet.
+ANALYZE users, face_embeddings, stale_templates;
+
+-- analyze_templates --
+ANALYZE user_templates, template_bits, stale_templates;
+
+-- look_by_index --
+-- The first look of find_similar_faces by itself. In a subquery, because PostgreSQL would otherwise run users_by_index once more
+-- while planning.
+SELECT user_id, similarity
+FROM compare_with_users(
+    %(embedding)s, -1, 1, (SELECT users_by_index(%(embedding)s, %(method)s, %(effort)s, 3))
+);
+
+-- copy_out_embeddings --
+COPY (SELECT user_id, embedding FROM face_embeddings) TO STDOUT (FORMAT BINARY);
+
+-- note_users_not_searched --
+SELECT note_users_not_searched();
+
+-- fastest_scan --
+-- Seconds of an exact scan.
+SELECT fastest_scan();
+
+-- template_index --
+-- The index that a method of search needs, and whether it is valid: NULL if there is none.
+SELECT wanted.index_name AS name, wanted.definition, i.indisvalid AS valid
+FROM template_index(%(method)s) wanted
+LEFT JOIN pg_index i ON i.indexrelid = to_regclass(format('%%I.%%I', current_schema(), wanted.index_name));
+
+-- switch_search --
+-- Measures a method and switches the search to it.
+SELECT switch_search(%(choice)s, %(method)s, %(scan)s);
+
+-- draw_probes --
+-- Probes made of the gallery's own embeddings, with the users that they are made of.
+SELECT user_id, probe FROM draw_probes(%(wanted)s);
+
+-- flush_statistics --
+-- Other sessions then see at once how many rows this session has changed.
+SELECT pg_stat_force_next_flush();

@@ -1,0 +1,58 @@
+"""The named statements: each has one name, and each is used."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from pgface.database import sql
+
+SOURCE = Path(sql.__file__).parents[2]
+FILES = sorted((Path(sql.__file__).parent / "queries").glob("*.sql"))
+NAME = re.compile(r"^-- ([a-z0-9_]+) --$", re.MULTILINE)
+MADE_OF_PARTS = {f"set_{kind}_threshold" for kind in ("verify", "identify")}
+"""Names that Python puts together."""
+
+
+def test_every_name_is_unique() -> None:
+    names = Counter(name for file in FILES for name in NAME.findall(file.read_text(encoding="utf-8")))
+    assert [name for name, count in names.items() if count > 1] == []
+    assert names.keys() == sql.queries().keys()
+
+
+def test_every_statement_is_used() -> None:
+    code = "\n".join(file.read_text(encoding="utf-8") for file in SOURCE.rglob("*.py"))
+    used = set(re.findall(r"[\"']([a-z0-9_]+)[\"']", code)) | MADE_OF_PARTS
+    assert sorted(sql.queries().keys() - used) == []
+
+
+def test_no_statement_is_empty_or_holds_another_ones_name() -> None:
+    for name, statement in sql.queries().items():
+        assert statement.endswith(";"), name
+        assert not NAME.search(statement), name
+
+
+# What a distributed PostgreSQL (Citus) does not take
+
+
+TABLES = set(re.findall(r"CREATE (?:UNLOGGED )?TABLE IF NOT EXISTS (\w+)", sql.migrations()[0].sql))
+READ = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO)\s+(?:ONLY\s+)?([a-z_]+)\b(?!\()")
+
+
+def test_no_statement_mixes_tables_with_catalogs() -> None:
+    assert len(TABLES) > 20
+    mixed = []
+    for name, statement in sql.queries().items():
+        read = set(READ.findall(re.sub(r"--.*", "", statement)))
+        if read & TABLES and any(relation.startswith(("pg_", "information_schema")) for relation in read):
+            mixed.append(name)
+    assert mixed == []
+
+
+def test_on_conflict_uses_no_volatile_function() -> None:
+    scripts = [*sql.queries().values(), *sql.statements(sql.migrations()[0].sql)]
+    updates = [text.partition("DO UPDATE")[2] for script in scripts for text in script.split("ON CONFLICT")[1:]]
+    assert sum(bool(update) for update in updates) >= 3
+    for update in updates:
+        assert not re.search(r"\b(clock_timestamp|random|nextval)\b", update.partition(";")[0])
