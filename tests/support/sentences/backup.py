@@ -7,9 +7,9 @@ from support.sentences import Sentence
 # What was done
 CONTENTS = Sentence("{users:user}, {photos:photo} with {files:file}, {embeddings:embedding}")
 BACKED_UP = Sentence("{archive}: {contents}, ")
-NOT_ENCRYPTED = Sentence("keep it where only you can read it, or add --encrypt.")
-IS_WHOLE = Sentence("{archive} is whole: {contents}.")
-IS_WHOLE_AND_ENCRYPTED = Sentence("{archive} is whole: encrypted, {contents}.")
+NOT_ENCRYPTED = Sentence("Keep it where only you can read it, or add --encrypt.")
+IS_WHOLE = Sentence("{archive} is intact: {contents}.")
+IS_WHOLE_AND_ENCRYPTED = Sentence("{archive} is intact: encrypted, {contents}.")
 RESTORED = Sentence("Restored {contents}")
 NOTHING_WAS_CHANGED = Sentence("Nothing was changed.")
 
@@ -24,9 +24,10 @@ PG_DUMP_COULD_NOT_READ = Sentence("pg_dump could not read the gallery: ")
 # Passphrases
 WRONG_PASSPHRASE = Sentence("The archive does not open with this passphrase; give the one")
 NOBODY_TO_ASK_FOR_PASSPHRASE = Sentence(
-    "A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_PASSPHRASE or give --passphrase-file."
+    "A passphrase is needed, but there is no terminal to ask on. "
+    "Set PGFACE_BACKUP_PASSPHRASE or give --passphrase-file."
 )
-PASSPHRASE_CANNOT_BE_READ = Sentence("The passphrase cannot be read from {file}.")
+PASSPHRASE_CANNOT_BE_READ = Sentence("Could not read the passphrase from {file}.")
 
 # An archive that is not whole, or not one of pgface
 ARCHIVE_CANNOT_BE_READ = Sentence("{file} cannot be read ({reason}).")

@@ -50,22 +50,20 @@ ANOTHER_MODEL_MADE_THE_EMBEDDINGS = Sentence("{photos} photos were embedded agai
 OLD_PATHS_END_LIKE_ONE_FILE = Sentence("(a file {file} is there, and {paths} old paths end so)")
 FILES_END_LIKE_ONE_OLD_PATH = Sentence("(two files end with {end})")
 FILE_IS_ALSO_THAT_OF_ANOTHER_PATH = Sentence("(the file {file} is also that of another old path)")
-FILES_WOULD_BE_COPIED = Sentence(
-    "{files:photo file is|photo files are} there, {adopted} of them for rows that were there before."
-)
-FILES_WERE_COPIED = Sentence("{files:photo file} copied, {adopted} of them for rows that were there before.")
+FILES_WOULD_BE_COPIED = Sentence("{files:photo file} found, {adopted} of them for existing rows.")
+FILES_WERE_COPIED = Sentence("{files:photo file} copied, {adopted} of them for existing rows.")
 
 # Passwords.
-PASSWORDS_WOULD_BE_TAKEN_OVER = Sentence(
-    "{count:password} would be taken over by people of the gallery who have none there."
+PASSWORDS_WOULD_BE_TAKEN_OVER = Sentence("{count:password} would be copied to users of the gallery who had none.")
+PASSWORDS_WERE_TAKEN_OVER = Sentence("{count:password was|passwords were} copied to users")
+PEOPLE_HAVE_ANOTHER_PASSWORD = Sentence(
+    "{count:user has|users have} another password in the gallery, which was not changed:"
 )
-PASSWORDS_WERE_TAKEN_OVER = Sentence("{count:password was|passwords were} taken over by people")
-PEOPLE_HAVE_ANOTHER_PASSWORD = Sentence("{count:person has|people have} another password in the gallery, which stays:")
 
 # The end of a migration, and of a rehearsal.
-REHEARSED = Sentence("Rehearsed: nothing was written.")
+REHEARSED = Sentence("Dry run: nothing was written.")
 NO_DATABASE_YET = Sentence("There is no database yet")
 MIGRATED_IN_SOME_SECONDS = Sentence("Migrated in ")
-EMBEDDINGS_FIND_THEMSELVES = Sentence("{embeddings:embedding that finds|embeddings that find} themselves first")
-EVERYTHING_IS_THERE_ALREADY = Sentence("Everything is in the gallery already; nothing was changed.")
-EVERY_ROW_WAS_THERE_ALREADY = Sentence("Every row was in the gallery already; nothing else was changed.")
+EMBEDDINGS_FIND_THEMSELVES = Sentence("{embeddings:embedding finds itself|embeddings find themselves} first")
+EVERYTHING_IS_THERE_ALREADY = Sentence("Everything is in the gallery already. Nothing was changed.")
+EVERY_ROW_WAS_THERE_ALREADY = Sentence("Every row was in the gallery already. Nothing else was changed.")
