@@ -77,7 +77,7 @@ def archived(passphrase: str | None = None, dump: bytes = DUMP) -> bytes:
     with writing(stream, MOMENT, passphrase) as archive:
         archive.add_dump(iter([dump]))
         for name, crop in CROPS.items():
-            archive.add(f"{PHOTOS}{name}", len(crop), iter([crop]))
+            archive.add(f"{PHOTOS}{name}", len(crop), io.BytesIO(crop))
         archive.finish(manifest())
     return stream.getvalue()
 
@@ -104,11 +104,14 @@ def members(data: bytes) -> dict[str, bytes]:
 def packed(files: dict[str, bytes]) -> bytes:
     """An archive of these files, with checksums that fit unless they are given."""
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items() if name != SUMS)
+    return tarred({SUMS: sums.encode()} | files if SUMS in files else files | {SUMS: sums.encode()})
+
+
+def tarred(files: dict[str, bytes]) -> bytes:
     stream = io.BytesIO()
-    tar = TarWriter(stream, MOMENT)
-    for name, data in ({SUMS: sums.encode()} | files if SUMS in files else files | {SUMS: sums.encode()}).items():
-        tar.add(name, len(data), iter([data]))
-    tar.finish()
+    with TarWriter(stream, MOMENT) as tar:
+        for name, data in files.items():
+            tar.add(name, len(data), io.BytesIO(data))
     return stream.getvalue()
 
 
@@ -204,11 +207,11 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
 
 
 def test_a_manifest_may_not_be_a_bomb(tmp_path: Path) -> None:
-    stream = io.BytesIO()
-    with writing(stream, MOMENT, None) as archive:
-        archive.add_dump(iter([DUMP]))
-        archive.add(MANIFEST, (1 << 33) - 1, iter([b"{"]))  # so many bytes are claimed, and not there
-    assert says.DOES_NOT_BELONG_THERE in refusal(tmp_path, stream.getvalue())
+    bomb = tarfile.TarInfo(MANIFEST)
+    bomb.size, bomb.mode = (1 << 33) - 1, 0o600  # so many bytes are claimed, and not there
+    header = bomb.tobuf(tarfile.USTAR_FORMAT)
+    dump = tarred({"database.dump.000000": DUMP})[: 512 + len(DUMP) + -len(DUMP) % 512]
+    assert says.DOES_NOT_BELONG_THERE in refusal(tmp_path, dump + header + b"{")
     nested = b'{"format":' + b"[" * 400_000
     assert says.MANIFEST_CANNOT_BE_READ in refusal(tmp_path, packed({"database.dump.000000": DUMP, MANIFEST: nested}))
 
@@ -231,13 +234,7 @@ def without(name: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
 def test_files_and_checksums_go_together(
     tmp_path: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]], sentence: str
 ) -> None:
-    files = change(members(archived()))
-    stream = io.BytesIO()
-    tar = TarWriter(stream, MOMENT)
-    for name, data in files.items():
-        tar.add(name, len(data), iter([data]))
-    tar.finish()
-    assert sentence in refusal(tmp_path, stream.getvalue())
+    assert sentence in refusal(tmp_path, tarred(change(members(archived()))))
 
 
 def test_files_and_manifest_go_together(tmp_path: Path) -> None:

@@ -14,19 +14,21 @@ order and its checksum; what is not expected is refused. Where there is a passph
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from tarfile import TarInfo
+from typing import IO, Any, Final, Protocol
 
 from pgface.errors import ArchiveError, PassphraseError, StorageError
 from pgface.gallery.photos import is_crop_path
-from pgface.operations.backup.encryption import KEY, LONGEST_KEY, PART_SIZE, Parts, decrypting, encrypting, part_name
+from pgface.operations.backup.encryption import KEY, LONGEST_KEY, Parts, decrypting, encrypting, part_name
 from pgface.operations.backup.manifest import Manifest, parse_manifest
-from pgface.operations.backup.tar import Member, TarReader, TarWriter, Writable
+from pgface.operations.backup.tar import Readable, TarReader, TarWriter, Writable
 
 DUMP: Final = "database.dump."
 PHOTOS: Final = "photos/"
@@ -41,45 +43,40 @@ _SUM = re.compile(r"([0-9a-f]{64})  (.{1,200})\n")
 class ArchiveWriter:
     """Writes an archive's members, and a checksum of each."""
 
-    def __init__(self, stream: Writable, moment: int) -> None:
-        self._tar = TarWriter(stream, moment)
-        self._sums = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+    def __init__(self, tar: TarWriter, sums: IO[bytes]) -> None:
+        self._tar = tar
+        self._sums = sums
 
-    def add(self, name: str, size: int, blocks: Iterator[bytes]) -> None:
+    def add(self, name: str, size: int, stream: Readable) -> None:
         """Write a member of the size, in bytes."""
-        digest = hashlib.sha256()
-        self._tar.add(name, size, _hashed(blocks, digest.update))
-        self._sums.write(_sum(digest.hexdigest(), name))
+        hashed = _HashedStream(stream)
+        self._tar.add(name, size, hashed)
+        self._sums.write(_sum(hashed.digest.hexdigest(), name))
 
     def add_dump(self, blocks: Iterator[bytes]) -> None:
-        """Write the dump, whose size nobody knows before its end."""
+        """Write the dump in parts, because its size is only known at its end."""
         parts = Parts(self, DUMP)
         for block in blocks:
             parts.write(block)
         parts.finish()
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest and the checksums, which make it whole."""
+        """Write the manifest and the checksums, which complete the archive."""
         data = manifest.model_dump_json(indent=2).encode() + b"\n"
-        self.add(MANIFEST, len(data), iter([data]))
+        self.add(MANIFEST, len(data), io.BytesIO(data))
         size = self._sums.tell()
         self._sums.seek(0)
-        self._tar.add(SUMS, size, iter(lambda: self._sums.read(PART_SIZE), b""))
-        self._tar.finish()
-
-    def close(self) -> None:
-        """Give back what it holds, whether or not the archive is whole."""
-        self._sums.close()
+        self._tar.add(SUMS, size, self._sums)
 
 
 @contextmanager
-def writing(stream: Writable, moment: int, passphrase: str | None) -> Iterator[ArchiveWriter]:
+def writing(stream: Writable, mtime: int, passphrase: str | None) -> Iterator[ArchiveWriter]:
     """Give the writer of a new archive, which is encrypted if there is a passphrase."""
     plain: AbstractContextManager[Writable] = nullcontext(stream)
     if passphrase is not None:
-        plain = encrypting(stream, passphrase, moment)
-    with plain as plain_stream, closing(ArchiveWriter(plain_stream, moment)) as archive:
-        yield archive
+        plain = encrypting(stream, passphrase, mtime)
+    with plain as plain_stream, TarWriter(plain_stream, mtime) as tar, tempfile.TemporaryFile() as sums:
+        yield ArchiveWriter(tar, sums)
 
 
 class Visitor(Protocol):
@@ -134,7 +131,7 @@ def read_archive(file: Path, ask_passphrase: Callable[[], str], visitor: Visitor
 class _Reading:
     """One reading of an archive, which is not encrypted any more."""
 
-    def __init__(self, reader: TarReader, first: Member | None, visitor: Visitor) -> None:
+    def __init__(self, reader: TarReader, first: TarInfo | None, visitor: Visitor) -> None:
         self._reader = reader
         self._member = first
         self._visitor = visitor
@@ -194,7 +191,7 @@ class _Reading:
             raise _unexpected(member)
         return b"".join(self._contents(member))
 
-    def _contents(self, member: Member) -> Iterator[bytes]:
+    def _contents(self, member: TarInfo) -> Iterator[bytes]:
         """The member's bytes; after the last, the next member is the present one."""
         digest = hashlib.sha256()
         yield from _hashed(self._reader.blocks(member), digest.update)
@@ -248,7 +245,20 @@ def _named(file: Path) -> Iterator[None]:
         raise StorageError(f"{file} cannot be read or unpacked ({error.strerror or error}).") from error
 
 
-def _unexpected(member: Member) -> ArchiveError:
+class _HashedStream:
+    """A stream with the SHA-256 of what was read from it."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int, /) -> bytes:
+        data = self._stream.read(size)
+        self.digest.update(data)
+        return data
+
+
+def _unexpected(member: TarInfo) -> ArchiveError:
     return ArchiveError(f"This archive holds {member.name[:200]!r}, which does not belong there.")
 
 

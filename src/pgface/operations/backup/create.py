@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from pgface.database.pool import Database
 from pgface.database.sql import queries
-from pgface.errors import GalleryError, StorageError
+from pgface.errors import GalleryError
 from pgface.gallery.config import GalleryConfig, read_config
 from pgface.gallery.photos import PhotoFiles, is_crop_path
 from pgface.operations.backup.archive import MISSING, PHOTOS, ArchiveWriter, writing
@@ -28,7 +28,6 @@ from pgface.operations.backup.dump import dump_blocks
 from pgface.operations.backup.manifest import GalleryFacts, Manifest, PhotoFacts, VectorIndex
 from pgface.operations.backup.programs import Program, find_pg_dump
 from pgface.operations.backup.tables import LOCKS, MIGRATIONS, NOT_KEPT, TABLES, count_rows
-from pgface.operations.backup.tar import READ_AT_ONCE
 from pgface.settings import Settings
 
 OnStep = Callable[[int, int], None]
@@ -218,7 +217,7 @@ class _Photos:
             size = missing.tell()
             if size:
                 missing.seek(0)
-                archive.add(MISSING, size, _blocks(missing))
+                archive.add(MISSING, size, missing)
 
     def _copy_one(self, filepath: str, files: PhotoFiles, archive: ArchiveWriter, missing: IO[bytes]) -> None:
         # Rows may have been written by anyone: whatever else a path leads to is not ours to give away.
@@ -234,7 +233,7 @@ class _Photos:
             return
         with stream:
             size = os.fstat(stream.fileno()).st_size
-            archive.add(f"{PHOTOS}{filepath}", size, _exactly(stream, size, filepath))
+            archive.add(f"{PHOTOS}{filepath}", size, stream)
             self.files += 1
             self.size += size
 
@@ -284,18 +283,3 @@ def _vector_index(reader: psycopg.Connection) -> VectorIndex | None:
     if (found["method"], found["operators"], options) == ("hnsw", "vector_cosine_ops", {}):
         return None
     return VectorIndex(method=found["method"], operators=found["operators"], options=options)
-
-
-def _exactly(stream: BinaryIO, size: int, filepath: str) -> Iterator[bytes]:
-    left = size
-    while left:
-        block = stream.read(min(left, READ_AT_ONCE))
-        if not block:
-            raise StorageError(f"{filepath} became shorter while it was copied; try again.")
-        left -= len(block)
-        yield block
-
-
-def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
-    while block := stream.read(READ_AT_ONCE):
-        yield block

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
@@ -87,16 +87,14 @@ def dumped_tables(program: Program, blocks: Iterator[bytes]) -> Iterator[DumpedT
     with running(program, *options, environment=dict(ENVIRONMENT), stdin=subprocess.PIPE) as (process, complaints):
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
-        feeder = _Feeder(blocks, process.stdin)
-        feeder.start()
-        try:
-            yield from _parsed(process.stdout)
-            code = process.wait()
-        finally:
-            process.kill()
-            feeder.join()
-        if feeder.failure is not None:
-            raise feeder.failure
+        with ThreadPoolExecutor(1, "pgface-feeder") as executor:
+            feeding = executor.submit(_feed, blocks, process.stdin)
+            try:
+                yield from _parsed(process.stdout)
+                code = process.wait()
+            finally:
+                process.kill()
+        feeding.result()
         if code != 0:
             if "unsupported version" in reason(complaints):
                 raise PostgresProgramError(
@@ -106,23 +104,11 @@ def dumped_tables(program: Program, blocks: Iterator[bytes]) -> Iterator[DumpedT
             raise UnreadableDumpError(f"This archive's dump cannot be read by pg_restore: {reason(complaints)}.")
 
 
-class _Feeder(threading.Thread):
-    """Writes blocks into a program that is read at the same time."""
-
-    def __init__(self, blocks: Iterator[bytes], sink: IO[bytes]) -> None:
-        super().__init__(name="pgface-feeder", daemon=True)
-        self._blocks = blocks
-        self._sink = sink
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            # A program that ends before its input has said why.
-            with suppress(BrokenPipeError), self._sink:
-                for block in self._blocks:
-                    self._sink.write(block)
-        except BaseException as error:
-            self.failure = error
+def _feed(blocks: Iterator[bytes], sink: IO[bytes]) -> None:
+    """Write blocks into a program, while its output is read."""
+    with suppress(BrokenPipeError), sink:  # if the program ends early, it has said why
+        for block in blocks:
+            sink.write(block)
 
 
 def _parsed(output: IO[bytes]) -> Iterator[DumpedTable]:

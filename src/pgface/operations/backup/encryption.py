@@ -12,9 +12,10 @@ for a second.
 
 from __future__ import annotations
 
+import io
 import os
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, BinaryIO, Protocol
@@ -32,13 +33,13 @@ LONGEST_KEY = 4096
 
 
 @contextmanager
-def encrypting(stream: Writable, passphrase: str, moment: int) -> Iterator[Writable]:
-    """Give what to write to; encrypted, it goes into a tar file in the stream.
+def encrypting(stream: Writable, passphrase: str, mtime: int) -> Iterator[Writable]:
+    """Give a stream whose bytes go, encrypted, into a tar file in another stream.
 
     Args:
-        stream: where the encrypted bytes go.
-        passphrase: opens them again.
-        moment: the time of the members, in seconds since 1970.
+        stream: receives the encrypted bytes.
+        passphrase: decrypts them again.
+        mtime: the time of the members, in seconds since 1970.
 
     Raises:
         ArchiveError: pyrage is not installed.
@@ -46,24 +47,23 @@ def encrypting(stream: Writable, passphrase: str, moment: int) -> Iterator[Writa
     """
     pyrage = _library()
     identity = pyrage.x25519.Identity.generate()
-    outer = TarWriter(stream, moment)
-    key = pyrage.passphrase.encrypt(str(identity).encode(), passphrase)
-    outer.add(KEY, len(key), iter([key]))
-    parts = Parts(outer, _PART)
+    with TarWriter(stream, mtime) as outer:
+        key = pyrage.passphrase.encrypt(str(identity).encode(), passphrase)
+        outer.add(KEY, len(key), io.BytesIO(key))
+        parts = Parts(outer, _PART)
 
-    def work(source: BinaryIO) -> None:
-        try:
-            pyrage.encrypt_io(source, parts, [identity.to_public()])
-        except pyrage.EncryptError as error:
-            raise parts.failure or error from error
+        def work(source: BinaryIO) -> None:
+            try:
+                pyrage.encrypt_io(source, parts, [identity.to_public()])
+            except pyrage.EncryptError as error:
+                raise parts.failure or error from error
 
-    with _pipe() as (source, sink), _beside(work, source) as result:
-        # If the other side fails, this one only sees that nobody reads; why is told at the end.
-        with suppress(BrokenPipeError), sink:
-            yield sink
-        result()
-    parts.finish()
-    outer.finish()
+        with _pipe() as (source, sink), _in_thread(work, source) as result:
+            # If the thread fails, this side only sees a broken pipe. `result` raises the thread's error.
+            with suppress(BrokenPipeError), sink:
+                yield sink
+            result()
+        parts.finish()
 
 
 @contextmanager
@@ -86,20 +86,20 @@ def decrypting(reader: TarReader, key: bytes, passphrase: str) -> Iterator[Reada
 
     def work(sink: BinaryIO) -> None:
         try:
-            with suppress(BrokenPipeError), sink:  # nobody reads any more: they have found something wrong
+            with suppress(BrokenPipeError), sink:  # the reader has stopped because of an error of its own
                 pyrage.decrypt_io(parts, sink, [identity])
         except (OSError, pyrage.DecryptError) as error:
             if parts.failure is not None:
                 raise parts.failure from error
             raise ArchiveError("This archive is damaged or truncated: it cannot be decrypted to its end.") from error
 
-    with _pipe() as (source, sink), _beside(work, sink) as result:
+    with _pipe() as (source, sink), _in_thread(work, sink) as result:
         with source:
             try:
                 yield source
             except ArchiveError:
-                source.close()  # so that the other side ends, too
-                result()  # what could not be decrypted only seems to end too early here
+                source.close()  # so that the thread ends, too
+                result()  # a failed decryption looks like an early end here, so its error comes first
                 raise
         result()
 
@@ -107,7 +107,7 @@ def decrypting(reader: TarReader, key: bytes, passphrase: str) -> Iterator[Reada
 class Tar(Protocol):
     """What parts are written to."""
 
-    def add(self, name: str, size: int, blocks: Iterator[bytes], /) -> None:
+    def add(self, name: str, size: int, stream: Readable, /) -> None:
         """Write a member."""
 
 
@@ -140,7 +140,7 @@ class Parts:
 
     def _add(self, part: bytes) -> None:
         try:
-            self._tar.add(part_name(self._prefix, self._number), len(part), iter([part]))
+            self._tar.add(part_name(self._prefix, self._number), len(part), io.BytesIO(part))
         except OSError as error:
             self.failure = error
             raise
@@ -219,26 +219,12 @@ def _pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
 
 
 @contextmanager
-def _beside(work: Callable[[BinaryIO], None], end: BinaryIO) -> Iterator[Callable[[], None]]:
-    """Run the work in a thread; gives what waits for it, and raises its error."""
-    failures: list[BaseException] = []
+def _in_thread(work: Callable[[BinaryIO], None], pipe_end: BinaryIO) -> Iterator[Callable[[], None]]:
+    """Run the work in a thread. Gives a function that waits for it, and raises its error."""
 
     def run() -> None:
-        try:
-            with end:
-                work(end)
-        except BaseException as error:
-            failures.append(error)
+        with pipe_end:
+            work(pipe_end)
 
-    thread = threading.Thread(target=run, name="pgface-age", daemon=True)
-    thread.start()
-
-    def result() -> None:
-        thread.join()
-        if failures:
-            raise failures[0]
-
-    try:
-        yield result
-    finally:
-        thread.join()
+    with ThreadPoolExecutor(1, "pgface-age") as executor:
+        yield executor.submit(run).result
