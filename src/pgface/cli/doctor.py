@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pgface.cli.output import JsonOption, console, print_error, print_json, printable, say
-from pgface.operations.doctor import CHECKS, Finding, State, diagnose, mend
+from pgface.operations.doctor import CHECKS, Finding, State, apply_fixes, diagnose
 from pgface.settings import get_settings
 from pgface.text import counted
 
@@ -53,7 +53,7 @@ def doctor(
     mended: list[Finding] = []
     failed = False
     if fix:
-        tried = list(mend(settings, findings))
+        tried = list(apply_fixes(settings, findings))
         if tried:
             findings = diagnose(settings, checks)
         left = {finding.fix for finding in findings}
@@ -80,7 +80,7 @@ def _print(findings: Sequence[Finding]) -> None:
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
-        arrow = f"\n[cyan]→ {escape(printable(finding.mend))}[/]" if finding.mend else ""
+        arrow = f"\n[cyan]→ {escape(printable(finding.remedy))}[/]" if finding.remedy else ""
         table.add_row(_MARKS[finding.state], finding.check, f"{escape(printable(finding.found))}{arrow}")
     console.print(table)
     say(_summary(findings))

@@ -24,7 +24,7 @@ from pgface.gallery.model import GalleryModel
 from pgface.gallery.photo_inventory import take_inventory
 from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.users import UNUSABLE_PASSWORD
-from pgface.operations.doctor.finding import Finding, Fix, fine
+from pgface.operations.doctor.finding import Finding, Fix, ok
 from pgface.search import fit_search_if_due, read_search_state, refresh_templates
 from pgface.search.vector_index import read_index_status
 from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
@@ -39,7 +39,7 @@ _PATIENCE = "3s"
 
 def schema_version(_: Database, __: Settings) -> Iterator[Finding]:
     """The schema is the one that this program knows, or the gallery could not have been opened."""
-    yield fine("schema version", f"It is {migrations()[-1].version}, the one that this pgface knows.")
+    yield ok("schema version", f"It is {migrations()[-1].version}, the one that this pgface knows.")
 
 
 def locks(database: Database, _: Settings) -> Iterator[Finding]:
@@ -71,14 +71,14 @@ def pooling(database: Database, settings: Settings) -> Iterator[Finding]:
     except (SessionNeededError, SettingsError) as error:
         yield Finding("pooling", "problem", str(error), "Set PGFACE_DIRECT_URL to this database on PostgreSQL itself.")
         return
-    yield fine("pooling", f"A session of one's own is to be had{around}.")
+    yield ok("pooling", f"A session of one's own is to be had{around}.")
 
 
 def sequences(database: Database, _: Settings) -> Iterator[Finding]:
     """No id is given twice."""
     behind = database.read("sequences_behind_ids", row_factory=scalar_row)
     if not behind:
-        yield fine("sequences", "New ids are behind those that there are.")
+        yield ok("sequences", "New ids are behind those that there are.")
         return
     yield Finding(
         "sequences",
@@ -98,7 +98,7 @@ def rows_of_nobody(database: Database, _: Settings) -> Iterator[Finding]:
     """Nothing is left of users who are gone."""
     ((embeddings, photos, tokens),) = database.read("rows_of_nobody", row_factory=tuple_row)
     if not embeddings + photos + tokens:
-        yield fine("erased users", "Nothing is left of users who are gone.")
+        yield ok("erased users", "Nothing is left of users who are gone.")
         return
     yield Finding(
         "erased users",
@@ -115,7 +115,7 @@ def storage(database: Database, _: Settings) -> Iterator[Finding]:
     """Embeddings lie in their rows."""
     ((in_rows, beside),) = database.read("embedding_storage", row_factory=tuple_row)
     if in_rows and not beside:
-        yield fine("storage", "Embeddings are stored in their rows.")
+        yield ok("storage", "Embeddings are stored in their rows.")
         return
     found = f"{beside / 2**20:,.1f} MB of them are" if beside else "New ones would be"
     yield Finding(
@@ -160,7 +160,7 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
             f"pgface models install {config.model_name} --from {shlex.quote(str(folder.resolve()))} --accept-license",
         )
         return
-    yield fine("model", f"{engine.identity.name} is here, with the weights that the embeddings were made with.")
+    yield ok("model", f"{engine.identity.name} is here, with the weights that the embeddings were made with.")
 
 
 def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
@@ -185,7 +185,7 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
             "pgface calibrate FOLDER",
         )
     else:
-        yield fine("thresholds", f"They were calibrated, and fit {counted(people, 'person', 'people')}.")
+        yield ok("thresholds", f"They were calibrated, and fit {counted(people, 'person', 'people')}.")
 
 
 def indexes(database: Database, _: Settings) -> Iterator[Finding]:
@@ -221,7 +221,7 @@ def _is_about_table(advice: IndexAdvice) -> bool:
 
 def _advised(check: str, advice: Sequence[IndexAdvice], otherwise: str) -> Iterator[Finding]:
     if not advice:
-        yield fine(check, otherwise)
+        yield ok(check, otherwise)
     for one in advice:
         yield Finding(check, "advice", one.sentence, one.command, _fix_by(one.command))
 
@@ -301,7 +301,7 @@ def photo_files(database: Database, settings: Settings) -> Iterator[Finding]:
             "pgface migrate with --photos brings those of an old installation in.",
         )
     if not found.missing and not found.strays and not found.elsewhere and not found.foreign:
-        yield fine(check, f"{counted(found.here, 'photo has its file', 'photos have their files')} here.")
+        yield ok(check, f"{counted(found.here, 'photo has its file', 'photos have their files')} here.")
 
 
 def passwords(database: Database, _: Settings) -> Iterator[Finding]:
@@ -309,7 +309,7 @@ def passwords(database: Database, _: Settings) -> Iterator[Finding]:
     check = "user passwords"
     ids = database.read("users_with_readable_passwords", row_factory=scalar_row)
     if not ids:
-        yield fine(check, "None of them can be read: they are hashes, or there is none.")
+        yield ok(check, "None of them can be read: they are hashes, or there is none.")
         return
     marker, some = UNUSABLE_PASSWORD, ", ".join(map(str, ids[:_SHOWN]))
     yield Finding(

@@ -18,7 +18,7 @@ from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.migrate import migrate
 from pgface.database.pool import Database, connected
 from pgface.database.sql import lock, queries
-from pgface.operations.doctor.finding import Finding, fine
+from pgface.operations.doctor.finding import Finding, ok
 from pgface.settings import Settings
 
 _CHECK = "tables and functions"
@@ -84,9 +84,7 @@ def contract(_: Database, settings: Settings) -> Iterator[Finding]:
         expected = _expected(connection)
         differences = _compared(_described(connection, settings.schema_name), expected)
     if not differences.missing and not differences.changed:
-        yield fine(
-            _CHECK, f"All {len(expected)} tables, columns, constraints, indexes, functions, triggers and rights."
-        )
+        yield ok(_CHECK, f"All {len(expected)} tables, columns, constraints, indexes, functions, triggers and rights.")
     if differences.made_again:
         yield Finding(
             _CHECK,

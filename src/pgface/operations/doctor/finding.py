@@ -23,7 +23,7 @@ class Finding:
     state: State
     found: str
     """A sentence."""
-    mend: str = ""
+    remedy: str = ""
     """The command that mends it, or what to do; empty where it is fine."""
     fix: Fix | None = field(default=None, repr=False, compare=False)
     """Only where nothing is lost by it; None where it is for somebody to decide."""
@@ -34,11 +34,11 @@ class Finding:
             "check": self.check,
             "state": self.state,
             "found": self.found,
-            "mend": self.mend,
+            "mend": self.remedy,
             "fixable": self.fix is not None,
         }
 
 
-def fine(check: str, found: str) -> Finding:
+def ok(check: str, found: str) -> Finding:
     """A check that has nothing to complain of."""
     return Finding(check, "fine", found)

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from pgface.operations.doctor.finding import Finding, fine
+from pgface.operations.doctor.finding import Finding, ok
 from pgface.settings import MEBI, Settings
 
 LEAST_FREE = 1024 * MEBI
@@ -25,7 +25,7 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
         yield Finding(check, "problem", f"{settings.data_dir} is no folder.", "Set PGFACE_DATA_DIR to a folder.")
         return
     if not settings.data_dir.is_dir():
-        yield fine(check, f"{settings.data_dir} is not there yet; it is made when something is to be kept.")
+        yield ok(check, f"{settings.data_dir} is not there yet; it is made when something is to be kept.")
         return
     folders = _folders(settings)
     open_ones = [path for path in folders if path.stat().st_mode & _OF_OTHERS]
@@ -47,7 +47,7 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
             f"chown -R {os.getuid()} {shlex.quote(str(path))}",
         )
     if not open_ones and not closed_to_us:
-        yield fine(check, f"{settings.data_dir} is this user's, and nobody else looks into it.")
+        yield ok(check, f"{settings.data_dir} is this user's, and nobody else looks into it.")
 
 
 def _close_to_others(settings: Settings) -> None:
@@ -67,4 +67,4 @@ def free_disk(settings: Settings) -> Iterator[Finding]:
     if usage.free < max(LEAST_FREE, LEAST_SHARE * usage.total):
         yield Finding("free disk", "problem", told, "Make room there, or move the folder and set PGFACE_DATA_DIR.")
     else:
-        yield fine("free disk", told)
+        yield ok("free disk", told)

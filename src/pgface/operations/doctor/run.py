@@ -66,7 +66,9 @@ def diagnose(settings: Settings, only: Collection[str] = CHECKS) -> list[Finding
     return findings
 
 
-def mend(settings: Settings, findings: Sequence[Finding]) -> Iterator[tuple[Finding, PgfaceError | OSError | None]]:
+def apply_fixes(
+    settings: Settings, findings: Sequence[Finding]
+) -> Iterator[tuple[Finding, PgfaceError | OSError | None]]:
     """Run the fixes of what was found, each once; gives what stood in the way of one."""
     tried = set()
     for finding in findings:

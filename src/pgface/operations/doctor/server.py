@@ -13,7 +13,7 @@ from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.pgvector import faults_of, numbers
 from pgface.database.pool import connected
 from pgface.database.sql import queries
-from pgface.operations.doctor.finding import Finding, fine
+from pgface.operations.doctor.finding import Finding, ok
 from pgface.settings import Settings
 
 OLDEST_POSTGRESQL = 16
@@ -42,7 +42,7 @@ def version(connection: psycopg.Connection, _: Settings) -> Iterator[Finding]:
             "pgface backup and pgface restore.",
         )
     else:
-        yield fine("server", told)
+        yield ok("server", told)
 
 
 def extension(connection: psycopg.Connection, _: Settings) -> Iterator[Finding]:
@@ -81,7 +81,7 @@ def judge_extension(installed: str | None, available: str | None, server: int) -
         newest = "the newest that this server has" if available else "and the server has its files no more"
         told = f"pgvector {installed} is in this database, {newest}.{wrong}"
         bad = old or faults or not available
-        return Finding(check, "problem", told, f"{install}{meanwhile}") if bad else fine(check, told)
+        return Finding(check, "problem", told, f"{install}{meanwhile}") if bad else ok(check, told)
     return Finding(
         check,
         "problem" if old or faults else "advice",
@@ -97,13 +97,13 @@ def connections(connection: psycopg.Connection, settings: Settings) -> Iterator[
     room, used, pool = row["room"], row["used"], settings.pool_size
     told = f"{used} of {room} connections are in use, and a process of pgface takes {pool} at most (PGFACE_POOL_SIZE)."
     if pool > room:
-        mend = f"Set PGFACE_POOL_SIZE to {max(room // 2, 1)} or less, or raise {row['limited_by']}."
-        yield Finding("connections", "problem", told, mend)
+        remedy = f"Set PGFACE_POOL_SIZE to {max(room // 2, 1)} or less, or raise {row['limited_by']}."
+        yield Finding("connections", "problem", told, remedy)
     elif used + pool > room:
-        mend = f"Raise {row['limited_by']}, or put a pooler such as pgbouncer in between."
-        yield Finding("connections", "advice", told, mend)
+        remedy = f"Raise {row['limited_by']}, or put a pooler such as pgbouncer in between."
+        yield Finding("connections", "advice", told, remedy)
     else:
-        yield fine("connections", told)
+        yield ok("connections", told)
 
 
 def clock(connection: psycopg.Connection, _: Settings) -> Iterator[Finding]:
@@ -115,18 +115,18 @@ def clock(connection: psycopg.Connection, _: Settings) -> Iterator[Finding]:
     if apart > _CLOCK_TOLERANCE:
         yield Finding("clock", "problem", told, "Let both follow a time server, or tokens end early or late.")
     else:
-        yield fine("clock", told)
+        yield ok("clock", told)
 
 
 def database_password(connection: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
     """PostgreSQL's password is none of those that everybody tries first."""
     check = "database password"
     if settings.database_url is None:
-        yield fine(check, "The embedded PostgreSQL is reached through a socket of this user, and needs none.")
+        yield ok(check, "The embedded PostgreSQL is reached through a socket of this user, and needs none.")
         return
     given = connection.info.password  # from the URL, from PGPASSWORD, or from a passfile
     if not given:
-        yield fine(check, "None was needed from here.")
+        yield ok(check, "None was needed from here.")
     elif given in KNOWN_PASSWORDS or given == connection.info.user:
         yield Finding(
             check,
@@ -136,7 +136,7 @@ def database_password(connection: psycopg.Connection, settings: Settings) -> Ite
             "for containers pgface secrets makes them.",
         )
     else:
-        yield fine(check, "It is none that everybody knows from examples.")
+        yield ok(check, "It is none that everybody knows from examples.")
 
 
 def _execute(settings: Settings, statement: str) -> None:
