@@ -455,7 +455,7 @@ def test_what_is_dangerous_in_an_old_pgvector_is_not_done(
 @pytest.mark.usefixtures("plain")
 def test_a_server_that_is_too_old(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one(settings, "server").state == "fine"
-    monkeypatch.setattr(server, "OLDEST_POSTGRESQL", 99)
+    monkeypatch.setattr(server, "MIN_POSTGRESQL", 99)
     finding = one(settings, "server")
     assert finding.state == "problem"
     assert says.POSTGRESQL_OR_NEWER.format(version=99) in finding.remedy
@@ -841,7 +841,7 @@ def test_a_data_folder_of_somebody_else() -> None:
 @pytest.mark.usefixtures("plain")
 def test_a_full_disk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one(settings, "free disk").state == "fine"
-    monkeypatch.setattr(machine, "LEAST_FREE", 2**80)
+    monkeypatch.setattr(machine, "MIN_FREE_BYTES", 2**80)
     finding = one(settings, "free disk")
     assert finding.state == "problem"
     assert "PGFACE_DATA_DIR" in finding.remedy

@@ -1,4 +1,4 @@
-"""What is wrong with an installation, and what mends it."""
+"""Checks of an installation, with a fix or a remedy for each problem."""
 
 from pgface.operations.doctor.finding import Finding, State
 from pgface.operations.doctor.run import CHECKS, apply_fixes, diagnose
