@@ -16,8 +16,8 @@ import pytest
 
 from pgface.errors import ArchiveError, PassphraseError, StorageError
 from pgface.operations.backup.archive import MANIFEST, PHOTOS, SUMS, Read, Visitor, read_archive, writing
-from pgface.operations.backup.atomic_file import whole_file
-from pgface.operations.backup.encryption import PART_SIZE
+from pgface.operations.backup.atomic_file import atomic_file
+from pgface.operations.backup.encryption import PART_BYTES
 from pgface.operations.backup.manifest import GalleryFacts, Manifest, PhotoFacts
 from pgface.operations.backup.tar import TarWriter
 from support.sentences import backup as says
@@ -132,9 +132,9 @@ def test_any_tar_program_reads_it_and_sha256sum_checks_it() -> None:
 
 
 def test_a_long_dump_is_in_parts_that_follow_one_another(tmp_path: Path) -> None:
-    dump = hashlib.shake_256(b"a long dump").digest(PART_SIZE + 5)
+    dump = hashlib.shake_256(b"a long dump").digest(PART_BYTES + 5)
     data = archived(dump=dump)
-    assert [len(part) for name, part in members(data).items() if name.startswith("database")] == [PART_SIZE, 5]
+    assert [len(part) for name, part in members(data).items() if name.startswith("database")] == [PART_BYTES, 5]
     assert read(tmp_path, data)[1].dumped == dump
 
 
@@ -305,7 +305,7 @@ def test_age_alone_opens_an_encrypted_archive() -> None:
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     file = tmp_path / "archive.tar"
-    with whole_file(file, replace=False) as stream:
+    with atomic_file(file, replace=False) as stream:
         stream.write(b"all of it")
         assert not file.exists()
     assert file.read_bytes() == b"all of it"
@@ -322,7 +322,7 @@ def _write_half(stream: BinaryIO, error: type[BaseException]) -> None:
 def test_a_broken_off_file_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     file = tmp_path / "archive.tar"
     file.write_bytes(b"the last one")
-    with pytest.raises(error), whole_file(file, replace=True) as stream:
+    with pytest.raises(error), atomic_file(file, replace=True) as stream:
         _write_half(stream, error)
     assert file.read_bytes() == b"the last one"
     assert list(tmp_path.iterdir()) == [file]
@@ -331,31 +331,31 @@ def test_a_broken_off_file_leaves_nothing(tmp_path: Path, error: type[BaseExcept
 def test_a_file_is_written_over_only_if_asked(tmp_path: Path) -> None:
     file = tmp_path / "archive.tar"
     file.write_bytes(b"the last one")
-    with pytest.raises(StorageError, match=says.FILE_EXISTS.pattern(file=file)), whole_file(file, replace=False):
+    with pytest.raises(StorageError, match=says.FILE_EXISTS.pattern(file=file)), atomic_file(file, replace=False):
         pass
-    with whole_file(file, replace=True) as stream:
+    with atomic_file(file, replace=True) as stream:
         stream.write(b"new")
     assert file.read_bytes() == b"new"
 
 
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     file = tmp_path / "archive.tar"
-    with whole_file(file, replace=False) as stream:
+    with atomic_file(file, replace=False) as stream:
         stream.write(b"first")
         being_written = says.FILE_IS_BEING_WRITTEN.pattern()
-        with pytest.raises(StorageError, match=being_written), whole_file(file, replace=False):
+        with pytest.raises(StorageError, match=being_written), atomic_file(file, replace=False):
             pass
     assert file.read_bytes() == b"first"
 
 
 def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "archive.tar.partial").write_bytes(b"a much longer beginning of another archive")
-    with whole_file(tmp_path / "archive.tar", replace=False) as stream:
+    with atomic_file(tmp_path / "archive.tar", replace=False) as stream:
         stream.write(b"new")
     assert (tmp_path / "archive.tar").read_bytes() == b"new"
 
 
 def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     for file in (tmp_path / "missing" / "archive.tar", tmp_path):
-        with pytest.raises(StorageError), whole_file(file, replace=False):
+        with pytest.raises(StorageError), atomic_file(file, replace=False):
             pass

@@ -38,9 +38,9 @@ BACKUP_IS_COPYING_PHOTO_FILES = Sentence("A backup is copying the photo files")
 IS_AN_ADMINISTRATOR = Sentence("{name} <{email}> is an administrator.")
 
 # `pgface secrets`.
-SECRET_IS_THERE_ALREADY = Sentence("{file} is there already, so nothing was made")
-NOTHING_WAS_MADE = Sentence("nothing was made")
-NOTHING_WAS_MADE_BECAUSE = Sentence("{reason}, so nothing was made")
+SECRET_IS_THERE_ALREADY = Sentence("{file} exists already, so nothing was created")
+NOTHING_WAS_MADE = Sentence("nothing was created")
+NOTHING_WAS_MADE_BECAUSE = Sentence("{reason}, so nothing was created")
 
 # Streams.
 DISK_OF_THE_OUTPUT_IS_FULL = Sentence("is full. Make room there")

@@ -1,13 +1,13 @@
-"""Encrypted archives, in the age format (age-encryption.org/v1), by the library pyrage.
+"""Encrypted archives in the age format (age-encryption.org/v1), by the library pyrage.
 
-age encrypts a stream for a key pair; here it is a new one for every archive, and its secret half, encrypted by the
-passphrase, comes first in the file. Both are what age's own program reads, so an archive can be opened without pgface:
+age encrypts a stream for a key pair. Every archive has a new key pair. Its secret key, encrypted with the passphrase,
+is the first file of the archive. age's own program reads both, so you can open an archive without pgface:
 
     tar -xf FILE key.age
     tar -xOf FILE --wildcards 'archive.tar.age.*' | age -d -i key.age > archive.tar
 
-Neither side keeps more than a part in memory. Making and opening the key takes scrypt's memory, up to half a gigabyte
-for a second.
+Writing and reading keep at most one part in memory. Creating and opening the key takes up to half a gigabyte for a
+second, because of scrypt.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from pgface.operations.backup.tar import Readable, TarReader, TarWriter, Writabl
 from pgface.system.extras import how_to_install
 
 KEY = "key.age"
-PART_SIZE = 16 * 1024 * 1024
-"""Bytes of a member: what does not know its size beforehand is written in so many."""
+PART_BYTES = 16 * 1024 * 1024
+"""The size of the members into which a stream of unknown length is split."""
 _PART = "archive.tar.age."
-LONGEST_KEY = 4096
-"""Bytes of the key at most."""
+MAX_KEY_BYTES = 4096
 
 
 @contextmanager
@@ -68,15 +67,15 @@ def encrypting(stream: Writable, passphrase: str, mtime: int) -> Iterator[Writab
 
 @contextmanager
 def decrypting(reader: TarReader, key: bytes, passphrase: str) -> Iterator[Readable]:
-    """Give what to read the decrypted archive from.
+    """Give a stream of the decrypted archive.
 
     Args:
-        reader: of the encrypted archive, after its key.
-        key: the member of that name.
-        passphrase: that it was encrypted with.
+        reader: the reader of the encrypted archive, after its key.
+        key: the contents of the member `key.age`.
+        passphrase: decrypts the key.
 
     Raises:
-        PassphraseError: it is another passphrase.
+        PassphraseError: the passphrase is wrong.
         ArchiveError: the archive is damaged, or pyrage is not installed.
 
     """
@@ -105,14 +104,14 @@ def decrypting(reader: TarReader, key: bytes, passphrase: str) -> Iterator[Reada
 
 
 class Tar(Protocol):
-    """What parts are written to."""
+    """A writer of members."""
 
     def add(self, name: str, size: int, stream: Readable, /) -> None:
         """Write a member."""
 
 
 class Parts:
-    """Writes a stream into a tar file, as members of a fixed size with numbered names; only the last is smaller."""
+    """Writes a stream into a tar file, as members of a fixed size with numbered names. Only the last is smaller."""
 
     def __init__(self, tar: Tar, prefix: str) -> None:
         self._tar = tar
@@ -120,21 +119,21 @@ class Parts:
         self._buffer = bytearray()
         self._number = 0
         self.failure: OSError | None = None
-        """Why it could not be written: pyrage passes on no more than a text."""
+        """The error of a write, because pyrage only passes on its text."""
 
     def write(self, data: bytes) -> int:
-        """Write all of it."""
+        """Write all bytes."""
         self._buffer += data
-        while len(self._buffer) >= PART_SIZE:
-            self._add(bytes(self._buffer[:PART_SIZE]))
-            del self._buffer[:PART_SIZE]
+        while len(self._buffer) >= PART_BYTES:
+            self._add(bytes(self._buffer[:PART_BYTES]))
+            del self._buffer[:PART_BYTES]
         return len(data)
 
     def flush(self) -> None:
-        """Nothing: a part is written when it is full."""
+        """Do nothing, because a part is written when it is full."""
 
     def finish(self) -> None:
-        """Write what is left."""
+        """Write the last part."""
         if self._buffer:
             self._add(bytes(self._buffer))
 
@@ -148,7 +147,7 @@ class Parts:
 
 
 def part_name(prefix: str, number: int) -> str:
-    """The name of a part of a stream; in the order of names they are in that of numbers."""
+    """Name a part of a stream. Names sort like numbers."""
     return f"{prefix}{number:06}"
 
 
@@ -162,7 +161,7 @@ class _PartsReader:
         self._number = 0
         self._ended = False
         self.failure: ArchiveError | None = None
-        """What is wrong with the parts: pyrage passes on no more than a text."""
+        """The error of a read, because pyrage only passes on its text."""
 
     def read(self, size: int = -1) -> bytes:
         try:
@@ -195,7 +194,7 @@ class _PartsReader:
 
 @lru_cache(maxsize=1)
 def _opened(key: bytes, passphrase: str) -> Any:
-    """The secret half of an archive's key pair. Kept, because a restore reads its archive twice."""
+    """Decrypt an archive's secret key. It is cached, because a restore reads its archive twice."""
     pyrage = _library()
     try:
         return pyrage.x25519.Identity.from_str(pyrage.passphrase.decrypt(key, passphrase).decode())
@@ -207,7 +206,7 @@ def _library() -> Any:
     try:
         import pyrage
     except ImportError as error:
-        raise ArchiveError(f"Encrypted archives need the library pyrage; run {how_to_install('backup')}.") from error
+        raise ArchiveError(f"Encrypted archives need the library pyrage. Run {how_to_install('backup')}.") from error
     return pyrage
 
 
