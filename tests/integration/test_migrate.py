@@ -110,12 +110,12 @@ def test_a_second_run_changes_nothing(old: OldInstallation, settings: Settings) 
 
 def test_a_rehearsal_writes_nothing(old: OldInstallation, settings: Settings) -> None:
     report = run(old, settings, rehearse=True)
-    assert (report.found, report.new, report.gallery_transaction) == (EVERYTHING, None, None)
+    assert (report.found, report.new, report.in_gallery) == (EVERYTHING, None, None)
     with pytest.raises(PgfaceError):
         Gallery.open(settings)
     run(old, settings)
     before = state(settings)
-    assert run(old, settings, rehearse=True).gallery_transaction == EVERYTHING
+    assert run(old, settings, rehearse=True).in_gallery == EVERYTHING
     assert state(settings) == before
 
 
@@ -515,7 +515,7 @@ def test_a_rehearsal_refuses_what_the_migration_does(old: OldInstallation, setti
         run(old, settings, rehearse=rehearse)
     assert state(settings) == before
     if rehearse:
-        assert run(old, settings, rehearse=True, merge=True).gallery_transaction == Counts(1, 0, 0, 1)
+        assert run(old, settings, rehearse=True, merge=True).in_gallery == Counts(1, 0, 0, 1)
         assert state(settings) == before
 
 
@@ -567,7 +567,7 @@ def test_the_command_rehearses_migrates_and_says_when_there_is_nothing_to_do(com
     assert says.EVERYTHING_IS_THERE_ALREADY in command(*FILES).stdout
     report = json.loads(command(*FILES, "--report-json").stdout)
     assert report["new"] == {"users": 0, "photos": 0, "tokens": 0, "embeddings": 0}
-    assert report["gallery_transaction"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
+    assert report["in_gallery"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
 
 
 @pytest.mark.usefixtures("old")

@@ -67,7 +67,7 @@ def _print(report: MigrationReport) -> None:
     columns = ["", "in the old files", "in the gallery before"]
     if report.new is not None:
         columns.append("written")
-    counts = [report.found, report.gallery_transaction, report.new]
+    counts = [report.found, report.in_gallery, report.new]
     print_table(
         columns,
         [[table, *(f"{getattr(c, table):,}" if c else "0" for c in counts[: len(columns) - 1])] for table in tables],

@@ -35,7 +35,7 @@ class MigrationReport:
     """What the old files hold."""
     new: Counts | None
     """Rows that were written; None for a rehearsal."""
-    gallery_transaction: Counts | None
+    in_gallery: Counts | None
     """What the gallery held before; None where there is none yet."""
     renamed_users: dict[int, int]
     """Old ids of users who have another one now, with that."""
@@ -161,7 +161,7 @@ class Migration:
         return MigrationReport(
             found=_found(self._old),
             new=self.written.new,
-            gallery_transaction=self.written.plan.before,
+            in_gallery=self.written.plan.before,
             renamed_users=_renamed(self.written.plan),
             linked_embeddings=int((self._old.photo_of_each() > 0).sum()),
             photo_files=self.copies.copied,
@@ -203,7 +203,7 @@ def _rehearsed(
     return MigrationReport(
         found=_found(old),
         new=None,
-        gallery_transaction=None if plan is None else plan.before,
+        in_gallery=None if plan is None else plan.before,
         renamed_users={} if plan is None else _renamed(plan),
         linked_embeddings=int((old.photo_of_each() > 0).sum()),
         photo_files=copies.copied,
