@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -415,7 +416,7 @@ class _Rewriting(Visitor):
 
     def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
         data = b"".join(blocks)
-        self.archive.add(f"photos/{filepath}", len(data), iter([data]))
+        self.archive.add(f"photos/{filepath}", len(data), io.BytesIO(data))
 
 
 def test_an_archive_of_an_older_schema_is_restored(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pgface.errors import MigrationError
 from pgface.gallery.users import UNUSABLE_PASSWORD
-from pgface.operations.legacy.dates import moment
+from pgface.operations.legacy.dates import parse_date
 from pgface.operations.legacy.installation import OldInstallation, read_installation
 from pgface.operations.legacy.labels import read_owners
 from pgface.operations.legacy.sqlite import read_sqlite
@@ -434,10 +434,10 @@ def test_a_database_of_something_else(tmp_path: Path) -> None:
     ],
 )
 def test_moments_in_each_of_sqlites_forms(value: object, expected: datetime | None) -> None:
-    assert moment(value) == expected
+    assert parse_date(value) == expected
 
 
 @pytest.mark.parametrize("value", ["yesterday", "", "2024-13-01", 1e300, b"2024", True, float("nan"), 0])
 def test_what_is_no_moment(value: object) -> None:
     with pytest.raises(ValueError, match="."):
-        moment(value)
+        parse_date(value)

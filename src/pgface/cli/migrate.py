@@ -45,7 +45,7 @@ def migrate_command(
     if old.problems:
         _refuse(old, report_json)
     with progress("embeddings") as show:
-        report = migrate(old, get_settings(), model=model, photos=photos, merge=merge, rehearse=dry_run, on_rows=show)
+        report = migrate(old, get_settings(), model=model, photos=photos, merge=merge, dry_run=dry_run, on_rows=show)
     if report_json:
         print_json(report.to_json())
     else:

@@ -10,7 +10,7 @@ _LAST_JULIAN_DAY = 5_373_484.5
 https://www.sqlite.org/lang_datefunc.html, "Modifiers"."""
 
 
-def moment(value: object) -> datetime | None:
+def parse_date(value: object) -> datetime | None:
     """A moment, in UTC where the form says so, and without a time zone; None for NULL.
 
     Args:
@@ -23,21 +23,21 @@ def moment(value: object) -> datetime | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return _of_text(value.strip())
+        return _parse_text(value.strip())
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _of_number(value)
+        return _from_number(value)
     raise ValueError(f"{value!r} is no date")
 
 
-def _of_text(text: str) -> datetime:
+def _parse_text(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        return _of_number(float(text))
+        return _from_number(float(text))
     return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
 
 
-def _of_number(number: float) -> datetime:
+def _from_number(number: float) -> datetime:
     seconds = (number - _JULIAN_DAY_OF_1970) * 86_400 if 0 <= number < _LAST_JULIAN_DAY else number
     try:
         return datetime(1970, 1, 1) + timedelta(seconds=round(seconds, 3))

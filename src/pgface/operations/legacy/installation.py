@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from pgface.accounts.tokens import token_hash
 from pgface.errors import MigrationError
 from pgface.gallery.users import UNUSABLE_PASSWORD, is_email
-from pgface.operations.legacy.dates import moment
+from pgface.operations.legacy.dates import parse_date
 from pgface.operations.legacy.labels import read_owners, user_id
 from pgface.operations.legacy.problems import Problem, found
 from pgface.operations.legacy.sqlite import OldTables, Row, read_sqlite
-from pgface.operations.legacy.values import number as finite_number
-from pgface.operations.legacy.values import side, text, truth
+from pgface.operations.legacy.values import parse_bool, parse_dimension, parse_number, parse_text
 from pgface.operations.legacy.vectors import open_vectors, vector_problems
 from pgface.text import cleaned, is_visible, same_email, shown
 from pgface.vectors import unit_embeddings
@@ -193,7 +192,7 @@ class _Reading:
     def _user(self, row: Row) -> OldUser | None:
         where = f"users {row['id']}"
         number = self._id(row["id"], where)
-        created_at = self._moment(row.get("created_at"), f"{where}, created_at")
+        created_at = self._date(row.get("created_at"), f"{where}, created_at")
         email = self._text(row.get("email"), f"{where}, email")
         if number is None:
             return None
@@ -217,10 +216,12 @@ class _Reading:
     def _photo(self, row: Row, known: set[int]) -> OldPhoto | None:
         where = f"photos {row['id']}"
         number, owner = self._id(row["id"], where), self._owner(row["user_id"], where, known)
-        created_at = self._moment(row.get("created_at"), f"{where}, created_at")
+        created_at = self._date(row.get("created_at"), f"{where}, created_at")
         filepath = self._text(row.get("filepath"), f"{where}, filepath", longest=None)
         filename = self._text(row.get("filename"), f"{where}, filename")
-        width, height = (self._number(row.get(name), f"{where}, {name}", side) for name in ("width", "height"))
+        width, height = (
+            self._number(row.get(name), f"{where}, {name}", parse_dimension) for name in ("width", "height")
+        )
         if number is None or owner is None:
             return None
         name = filename or Path(filepath).name or f"photo-{number}"
@@ -229,10 +230,10 @@ class _Reading:
     def _token(self, row: Row, place: int, known: set[int]) -> OldToken | None:
         where = f"auth_tokens {row.get('id', place)}"
         number, owner = self._id(row.get("id", place), where), self._owner(row["user_id"], where, known)
-        created_at = self._moment(row.get("created_at"), f"{where}, created_at")
-        expires_at = self._moment(row.get("expires_at"), f"{where}, expires_at")
-        confidence = self._number(row.get("confidence"), f"{where}, confidence", finite_number)
-        is_active = self._number(row.get("is_active", True), f"{where}, is_active", truth)
+        created_at = self._date(row.get("created_at"), f"{where}, created_at")
+        expires_at = self._date(row.get("expires_at"), f"{where}, expires_at")
+        confidence = self._number(row.get("confidence"), f"{where}, confidence", parse_number)
+        is_active = self._number(row.get("is_active", True), f"{where}, is_active", parse_bool)
         hashed = self._token_hash(row["token"], where)
         if number is None or owner is None or hashed is None or is_active is None:
             return None
@@ -265,9 +266,9 @@ class _Reading:
             return None
         return owner
 
-    def _moment(self, value: Any, where: str) -> datetime | None:
+    def _date(self, value: Any, where: str) -> datetime | None:
         try:
-            return moment(value)
+            return parse_date(value)
         except ValueError:
             self._wrong["{count} dates are in none of SQLite's forms; correct them in a copy."].append(
                 f"{where}: {str(value)[:40]!r}"
@@ -276,7 +277,7 @@ class _Reading:
 
     def _text(self, value: Any, where: str, *, longest: int | None = _LONGEST) -> str:
         try:
-            found = text(value)
+            found = parse_text(value)
         except ValueError:
             found = None
         if found is None or (longest is not None and len(found) > longest):

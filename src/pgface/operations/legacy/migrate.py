@@ -16,12 +16,12 @@ from pgface.faces.photo import PhotoLimits
 from pgface.gallery.bulk import refresh_templates_of_load, vector_index_set_aside
 from pgface.gallery.model import GalleryModel
 from pgface.gallery.photos import PhotoFiles
+from pgface.operations.legacy.dry_run import DryRun, try_migration
 from pgface.operations.legacy.installation import OldInstallation
 from pgface.operations.legacy.model_check import ModelCheck, check_model
 from pgface.operations.legacy.photo_copies import PhotoCopies
 from pgface.operations.legacy.photo_search import FoundPhotos, find_photos
 from pgface.operations.legacy.plan import Counts, Plan, count_rows
-from pgface.operations.legacy.rehearsal import Rehearsal, rehearsed
 from pgface.operations.legacy.verify import Verified, verify_rows, verify_search
 from pgface.operations.legacy.write import OnRows, write
 from pgface.settings import Settings
@@ -34,7 +34,7 @@ class MigrationReport:
     found: Counts
     """What the old files hold."""
     new: Counts | None
-    """Rows that were written; None for a rehearsal."""
+    """Rows that were written; None for a dry_run."""
     in_gallery: Counts | None
     """What the gallery held before; None where there is none yet."""
     renamed_users: dict[int, int]
@@ -60,9 +60,9 @@ class MigrationReport:
     model_check: ModelCheck | None
     """None without photo files."""
     verified: Verified | None
-    """None for a rehearsal, and where nothing was new."""
+    """None for a dry_run, and where nothing was new."""
     seconds_to_commit: float
-    """Of writing, until all of it was committed; 0 for a rehearsal."""
+    """Of writing, until all of it was committed; 0 for a dry_run."""
     seconds: float
     """Of everything: the checks before, the index and the look at the result afterwards."""
 
@@ -78,7 +78,7 @@ def migrate(
     model: str,
     photos: Path | None = None,
     merge: bool = False,
-    rehearse: bool = False,
+    dry_run: bool = False,
     on_rows: OnRows | None = None,
 ) -> MigrationReport:
     """Move an old installation into the gallery, which is made if there is none; a second run changes nothing.
@@ -89,7 +89,7 @@ def migrate(
         model: what made the embeddings: name or folder.
         photos: where the old photo files are; without it none is copied, and the model is not checked.
         merge: whether the gallery may hold anything already.
-        rehearse: check everything and write nothing.
+        dry_run: check everything and write nothing.
         on_rows: is told of the progress.
 
     Raises:
@@ -113,8 +113,8 @@ def migrate(
     check = None
     if found is not None and len(old.owners):
         check = check_model(engine, old, found, PhotoLimits.from_settings(settings))
-    if rehearse:
-        return _rehearsed(old, rehearsed(old, settings, engine, found, merge=merge), model, check, began)
+    if dry_run:
+        return _dry_run_report(old, try_migration(old, settings, engine, found, merge=merge), model, check, began)
     initialise(settings)
     with Database.open(settings) as database:
         bound = GalleryModel(settings, database)
@@ -196,10 +196,10 @@ def _refuse_problems(old: OldInstallation) -> None:
     raise MigrationError(f"{old.problems[0].summary}{also} Nothing was written.")
 
 
-def _rehearsed(
-    old: OldInstallation, rehearsal: Rehearsal, model: str, check: ModelCheck | None, began: float
+def _dry_run_report(
+    old: OldInstallation, dry_run: DryRun, model: str, check: ModelCheck | None, began: float
 ) -> MigrationReport:
-    plan, copies = rehearsal.plan, rehearsal.copies
+    plan, copies = dry_run.plan, dry_run.copies
     return MigrationReport(
         found=_found(old),
         new=None,
@@ -209,10 +209,10 @@ def _rehearsed(
         photo_files=copies.copied,
         missing_files=tuple(copies.missing),
         unusable_files=tuple(copies.unusable),
-        adopted_files=rehearsal.adopted_files,
+        adopted_files=dry_run.adopted_files,
         taken_passwords=0 if plan is None else len(plan.passwords),
         kept_passwords=() if plan is None else plan.kept_passwords,
-        not_checked=rehearsal.not_checked,
+        not_checked=dry_run.not_checked,
         left_out=old.left_out,
         model=model,
         model_check=check,

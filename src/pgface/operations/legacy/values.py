@@ -13,11 +13,11 @@ _LARGEST_SIDE = 2**24
 """Pixels. Below it, four or eight bytes are a whole number or a float, and never both: 1.0 is 0x3F800000."""
 _SMALLEST, _LARGEST = 2.0**-120, 2.0**127
 """What a column of type REAL takes. The bytes of NumPy's whole numbers would be floats below it."""
-_TRUTHS = {"1": True, "true": True, "t": True, "yes": True, "on": True}
-_TRUTHS |= {"0": False, "false": False, "f": False, "no": False, "off": False}
+_BOOLS = {"1": True, "true": True, "t": True, "yes": True, "on": True}
+_BOOLS |= {"0": False, "false": False, "f": False, "no": False, "off": False}
 
 
-def text(value: Any) -> str:
+def parse_text(value: Any) -> str:
     """Text, without spaces around it; empty for NULL.
 
     Raises:
@@ -33,7 +33,7 @@ def text(value: Any) -> str:
     return found
 
 
-def number(value: Any) -> float | None:
+def parse_number(value: Any) -> float | None:
     """A number, also in digits or in the bytes of a NumPy float; None for NULL.
 
     Raises:
@@ -50,7 +50,7 @@ def number(value: Any) -> float | None:
     return found
 
 
-def side(value: Any) -> int | None:
+def parse_dimension(value: Any) -> int | None:
     """A width or height in pixels, also in digits or in the bytes of a NumPy number; None for NULL.
 
     Raises:
@@ -65,7 +65,7 @@ def side(value: Any) -> int | None:
     return int(whole) if 0 <= whole < _LARGEST_SIDE else _side(_unpacked(value, "<f", "<d"))
 
 
-def truth(value: Any) -> bool:
+def parse_bool(value: Any) -> bool:
     """Whether something is so; NULL is not.
 
     Raises:
@@ -81,7 +81,7 @@ def truth(value: Any) -> bool:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     try:
-        return _TRUTHS[str(value).strip().lower()]
+        return _BOOLS[str(value).strip().lower()]
     except KeyError as error:
         raise ValueError(f"{value!r} is no truth value") from error
 

@@ -19,7 +19,7 @@ from pgface.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rehearsal:
+class DryRun:
     """What a migration would do."""
 
     plan: Plan | None
@@ -29,9 +29,9 @@ class Rehearsal:
     not_checked: str | None
 
 
-def rehearsed(
+def try_migration(
     old: OldInstallation, settings: Settings, engine: Engine, found: FoundPhotos | None, *, merge: bool
-) -> Rehearsal:
+) -> DryRun:
     """Make the checks that a migration makes before it writes; nothing is made, started for the first time or changed.
 
     Raises:
@@ -47,7 +47,7 @@ def rehearsed(
     of_new_rows = copies.copied
     for photo in () if plan is None else plan.old_paths:
         copies.copy(photo)
-    return Rehearsal(plan, copies, copies.copied - of_new_rows, not_checked)
+    return DryRun(plan, copies, copies.copied - of_new_rows, not_checked)
 
 
 def _look(old: OldInstallation, settings: Settings, engine: Engine, *, merge: bool) -> tuple[Plan | None, str | None]:
