@@ -1,4 +1,4 @@
-"""Dates as SQLite keeps them, in any of its usual forms."""
+"""Dates in the usual forms of SQLite."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 _JULIAN_DAY_OF_1970 = 2_440_587.5
 _LAST_JULIAN_DAY = 5_373_484.5
-"""Numbers below it are Julian days and others seconds since 1970, as SQLite's modifier 'auto' has it:
+"""Smaller numbers are Julian days, and larger ones seconds since 1970, as for SQLite's modifier `auto`:
 https://www.sqlite.org/lang_datefunc.html, "Modifiers"."""
 
 
 def parse_date(value: object) -> datetime | None:
-    """A moment, in UTC where the form says so, and without a time zone; None for NULL.
+    """Parse a date without a time zone, None for NULL. A date with a zone is converted to UTC.
 
     Args:
         value: ISO text with or without time and zone, seconds since 1970, or a Julian day.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the value has another form.
 
     """
     if value is None:
@@ -26,7 +26,7 @@ def parse_date(value: object) -> datetime | None:
         return _parse_text(value.strip())
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _from_number(value)
-    raise ValueError(f"{value!r} is no date")
+    raise ValueError(f"{value!r} is not a date")
 
 
 def _parse_text(text: str) -> datetime:
@@ -42,4 +42,4 @@ def _from_number(number: float) -> datetime:
     try:
         return datetime(1970, 1, 1) + timedelta(seconds=round(seconds, 3))
     except OverflowError as error:
-        raise ValueError(f"{number} is no date") from error
+        raise ValueError(f"{number} is not a date") from error

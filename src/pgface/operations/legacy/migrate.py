@@ -1,4 +1,4 @@
-"""Moving an old installation, SQLite and NPY, into a gallery: checked first, then all or nothing, then verified."""
+"""Migrate an old installation (SQLite and NPY): check it, write all or nothing, and verify the result."""
 
 from __future__ import annotations
 
@@ -29,42 +29,42 @@ from pgface.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """What was migrated, or would be."""
+    """The result of a migration or of a dry run."""
 
     found: Counts
-    """What the old files hold."""
+    """The rows of the old files."""
     new: Counts | None
-    """Rows that were written; None for a dry_run."""
+    """The rows that were written, None for a dry run."""
     in_gallery: Counts | None
-    """What the gallery held before; None where there is none yet."""
+    """The rows of the gallery before, None if there was no gallery."""
     renamed_users: dict[int, int]
-    """Old ids of users who have another one now, with that."""
+    """The new id of each old user whose id has changed."""
     linked_embeddings: int
-    """Embeddings with the photo that they are of."""
+    """The number of embeddings whose photo is known."""
     photo_files: int
-    """Files that were copied, or would be."""
+    """The number of files that were copied, or would be."""
     missing_files: tuple[str, ...]
     unusable_files: tuple[str, ...]
-    """Files that are no photos, or over a limit; they were not copied."""
+    """Files that were not copied, because they are not photos or exceed a limit."""
     adopted_files: int
-    """Of the photo files, those whose rows were in the gallery before."""
+    """The number of photo files for rows that were in the gallery before."""
     taken_passwords: int
-    """Hashes of users who were in the gallery before and had no password there."""
+    """The number of hashes that were copied to users of the gallery without a password."""
     kept_passwords: tuple[str, ...]
-    """Old users whose password was not taken over, because the gallery has another."""
+    """Old users whose password was not copied, because the gallery has another one."""
     not_checked: str | None
-    """What a rehearsal could not look at, as a sentence."""
+    """What a dry run could not check, as a sentence."""
     left_out: tuple[str, ...]
     """Columns and tables that have no place in a gallery."""
     model: str
     model_check: ModelCheck | None
     """None without photo files."""
     verified: Verified | None
-    """None for a dry_run, and where nothing was new."""
+    """None for a dry run, and if nothing was new."""
     seconds_to_commit: float
-    """Of writing, until all of it was committed; 0 for a dry_run."""
+    """The time of writing until the commit, 0 for a dry run."""
     seconds: float
-    """Of everything: the checks before, the index and the look at the result afterwards."""
+    """The total time, with checks, index and verification."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -81,28 +81,28 @@ def migrate(
     dry_run: bool = False,
     on_rows: OnRows | None = None,
 ) -> MigrationReport:
-    """Move an old installation into the gallery, which is made if there is none; a second run changes nothing.
+    """Migrate an old installation into the gallery, which is created if necessary. A second run changes nothing.
 
     Args:
-        old: what `read_installation` read.
-        settings: where the gallery is.
-        model: what made the embeddings: name or folder.
-        photos: where the old photo files are; without it none is copied, and the model is not checked.
-        merge: whether the gallery may hold anything already.
+        old: the result of `read_installation`.
+        settings: the gallery.
+        model: the name or folder of the model that made the embeddings.
+        photos: the folder of the old photo files. Without it, none is copied and the model is not verified.
+        merge: whether the gallery may have rows already.
         dry_run: check everything and write nothing.
-        on_rows: is told of the progress.
+        on_rows: called with the progress.
 
     Raises:
         MigrationError: the old data has problems, another model made the embeddings, or the gallery is not empty.
-        ModelError, ModelMismatchError: the model cannot be used, or the gallery is bound to another.
-        IndexNotBuiltError: everything is migrated, and the index could not be built.
-        DatabaseError, StorageError: it could not be written; nothing was.
+        ModelError, ModelMismatchError: the model cannot be used, or the gallery is bound to another one.
+        IndexNotBuiltError: everything is migrated, but the index could not be built.
+        DatabaseError, StorageError: rows or files could not be written. Nothing was changed.
 
     """
     began = time.monotonic()
     _refuse_problems(old)
     if photos is not None and not photos.is_dir():
-        raise MigrationError(f"{photos}: there is no such folder; give the one that holds the old photos.")
+        raise MigrationError(f"{photos}: there is no such folder. Give the folder of the old photos.")
     found = None if photos is None else find_photos(photos, old.photos)
     engine = load_engine(
         model,
@@ -125,7 +125,7 @@ def migrate(
 
 
 class Migration:
-    """One run, into an open gallery."""
+    """One migration into an open gallery."""
 
     def __init__(self, old: OldInstallation, settings: Settings, database: Database, files: PhotoFiles) -> None:
         self._old = old
@@ -134,7 +134,7 @@ class Migration:
         self._files = files
 
     def run(self, photos: FoundPhotos | None, *, merge: bool, on_rows: OnRows | None) -> None:
-        """Write, verify and commit; then have the index built, and see that what was migrated is found."""
+        """Write, verify and commit. Then build the index, and check that search finds the migrated embeddings."""
         with (
             self._database.dedicated_connection() as connection,
             vector_index_set_aside(
@@ -157,7 +157,7 @@ class Migration:
                 self.verified = Verified(users, verify_search(connection, self._old, self.written))
 
     def report(self, model: str, check: ModelCheck | None, began: float) -> MigrationReport:
-        """What was done."""
+        """Give the report."""
         return MigrationReport(
             found=_found(self._old),
             new=self.written.new,
