@@ -782,7 +782,7 @@ def test_the_commands(run: Run, tmp_path: Path) -> None:
     assert made.stdout.startswith(says.BACKED_UP.format(archive="a.tar", contents=contents))
     checked = run("restore", "--verify", "a.tar", more={"PGFACE_BACKUP_PASSPHRASE": PASSPHRASE})
     whole = says.IS_WHOLE_AND_ENCRYPTED.format(archive="a.tar", contents=contents)
-    assert checked.stdout.startswith(f"{whole}\nMade")
+    assert checked.stdout.startswith(f"{whole}\nWritten")
     for wrong, sentence in (
         (
             run("restore", "a.tar", code=1, more={"PGFACE_BACKUP_PASSPHRASE": "other"}),
