@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 from typer.core import TyperGroup
@@ -232,8 +231,8 @@ def _type(parameter: Any) -> str:
     kind = parameter.type_descriptor.annotation
     if get_origin(kind) is list:
         return f"{_TYPES[get_args(kind)[0]]}, repeatable"
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return ", ".join(f"`{member.value}`" for member in kind)
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
     low, high = parameter.min, parameter.max
     if high is not None and high < _NO_LIMIT:
         return f"{_TYPES[kind]}, {_plain(low)} to {_plain(high)}"

@@ -19,7 +19,7 @@ from pgface.operations.backup.archive import MANIFEST, PHOTOS, SUMS, Read, Visit
 from pgface.operations.backup.atomic_file import atomic_file
 from pgface.operations.backup.encryption import PART_BYTES
 from pgface.operations.backup.manifest import GalleryFacts, Manifest, PhotoFacts
-from pgface.operations.backup.tar import TarWriter
+from pgface.operations.backup.tar import tar_writer
 from support.sentences import backup as says
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ def packed(files: dict[str, bytes]) -> bytes:
 
 def tarred(files: dict[str, bytes]) -> bytes:
     stream = io.BytesIO()
-    with TarWriter(stream, MOMENT) as tar:
+    with tar_writer(stream, MOMENT) as tar:
         for name, data in files.items():
             tar.add(name, len(data), io.BytesIO(data))
     return stream.getvalue()

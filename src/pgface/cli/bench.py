@@ -6,10 +6,9 @@ import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -30,19 +29,6 @@ from pgface.text import counted
 app = typer.Typer()
 
 _MIN_PEOPLE, _MAX_PEOPLE = 10, 10_000_000
-
-
-class Kinds(StrEnum):
-    """Which kinds of synthetic people are measured."""
-
-    ISOTROPIC = "isotropic"
-    CLUSTERED = "clustered"
-    BOTH = "both"
-
-    @property
-    def members(self) -> list[Kind]:
-        """As the library names them."""
-        return list(Kind) if self is Kinds.BOTH else [Kind(self.value)]
 
 
 def _sizes(text: str) -> list[int]:
@@ -67,8 +53,9 @@ def bench(
         str, typer.Option(metavar="N,...", help="Sizes of the galleries, in people with five photos each.")
     ] = "200,2000,20000",
     kind: Annotated[
-        Kinds, typer.Option(help="How people are spread: in all dimensions, in a few as real faces are, or both.")
-    ] = Kinds.CLUSTERED,
+        Literal["isotropic", "clustered", "both"],
+        typer.Option(help="How people are spread: in all dimensions, in a few as real faces are, or both."),
+    ] = "clustered",
     probes: Annotated[
         int,
         typer.Option(
@@ -119,7 +106,7 @@ def bench(
         found = run(
             get_settings(),
             sizes,
-            kind.members,
+            list(Kind) if kind == "both" else [Kind(kind)],
             plan,
             seed=seed,
             on_begin=begin,

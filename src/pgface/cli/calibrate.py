@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli.gallery import FaceOption, WhichFaceOption
+from pgface.cli.gallery import FaceOption
 from pgface.cli.output import (
     JsonOption,
     console,
@@ -84,7 +84,7 @@ def calibrate(
             "--follow", help="Only adapt the identification threshold to the number of people. Measures nothing."
         ),
     ] = False,
-    face: FaceOption = WhichFaceOption.ONLY,
+    face: FaceOption = "only",
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep the embeddings for 30 days to speed up later runs.")
     ] = True,
@@ -114,7 +114,7 @@ def calibrate(
                 fmr=fmr,
                 fpir=fpir,
                 people=people,
-                face=face.literal,
+                face=face,
                 remember=cache,
                 on_progress=show,
             )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli.gallery import WhichFaceOption
+from pgface.cli.gallery import FaceChoice
 from pgface.cli.output import JsonOption, as_given, console, print_error, print_json, print_titled, progress, say
 from pgface.errors import SchemaMissingError
 from pgface.evaluation.cache import forget
@@ -24,7 +24,6 @@ from pgface.evaluation.run import (
     gallery_model,
     named_model,
 )
-from pgface.faces.choice import WhichFace
 from pgface.faces.photo import PhotoLimits
 from pgface.settings import Settings, get_settings
 
@@ -60,7 +59,7 @@ def evaluate(
         str | None, typer.Option(metavar="MODEL", help="Name or folder of the model. The gallery's model by default.")
     ] = None,
     face: Annotated[
-        WhichFaceOption | None,
+        FaceChoice | None,
         typer.Option(
             "--faces",
             help="In a photo with several faces: refuse it, take the largest, or the large one nearest the middle. "
@@ -109,7 +108,7 @@ def evaluate(
     else:
         chosen = _gallery_model(settings) if model is None else named_model(settings, model)
         # Lists of pairs are made for the face in the middle, and every pair counts.
-        which: WhichFace = face.literal if face is not None else "central" if pairs else "only"
+        which: FaceChoice = face or ("central" if pairs else "only")
         any_quality = pairs is not None if quality is None else not quality
         how = PhotoEmbedding(settings, chosen, which, any_quality=any_quality, remember=cache)
         with progress() as show:

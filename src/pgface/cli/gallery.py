@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,7 +33,6 @@ from pgface.settings import get_settings
 from pgface.text import counted
 
 if TYPE_CHECKING:
-    from pgface.faces.choice import WhichFace
     from pgface.gallery import Gallery
     from pgface.gallery.users import UserRef
     from pgface.results import Comparison, Enrollment, Identification, Status, Verification
@@ -48,37 +46,8 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".
 _MAX_ID_DIGITS = len("2147483647")
 
 
-class WhichFaces(StrEnum):
-    """Which faces to take from a photo with several."""
-
-    ONLY = "only"
-    LARGEST = "largest"
-    CENTRAL = "central"
-    ALL = "all"
-
-    @property
-    def one(self) -> WhichFace:
-        """The choice of one face, as the library names it. Do not call it for `all`."""
-        return WhichFaceOption(self.value).literal
-
-
-class WhichFaceOption(StrEnum):
-    """Which face to take from a photo with several."""
-
-    ONLY = "only"
-    LARGEST = "largest"
-    CENTRAL = "central"
-
-    @property
-    def literal(self) -> WhichFace:
-        """The choice as the library names it."""
-        match self:
-            case WhichFaceOption.ONLY:
-                return "only"
-            case WhichFaceOption.LARGEST:
-                return "largest"
-            case WhichFaceOption.CENTRAL:
-                return "central"
+FaceChoice = Literal["only", "largest", "central"]
+"""The same as `pgface.faces.choice.WhichFace`, without the imports of that module."""
 
 
 def _not_nan(value: float | None) -> float | None:
@@ -110,7 +79,7 @@ ThresholdOption = Annotated[
     ),
 ]
 FaceOption = Annotated[
-    WhichFaceOption,
+    FaceChoice,
     typer.Option(
         "--faces",
         help="In a photo with several faces: refuse it, take the largest, or the large one nearest the middle.",
@@ -184,12 +153,12 @@ def enroll(
         typer.Option(parser=_folder, metavar="FOLDER", help="Enroll a folder of people: FOLDER/<person>/<photo>."),
     ] = None,
     faces: Annotated[
-        WhichFaces,
+        Literal["only", "largest", "central", "all"],
         typer.Option(
             help="In a photo with several faces: refuse it unless the others are small, take the largest, take the "
             "large one nearest the middle, or take all from left to right."
         ),
-    ] = WhichFaces.ONLY,
+    ] = "only",
     allow_other_user: Annotated[
         bool, typer.Option("--allow-other-user", help="Enroll a face even if it already belongs to another user.")
     ] = False,
@@ -206,32 +175,37 @@ def enroll(
     if (folder is None) == (not photos):
         raise typer.BadParameter("give photos and --user, or --folder")
     if folder is not None:
-        if user or name or faces is WhichFaces.ALL:
+        if user or name or faces == "all":
             raise typer.BadParameter("--folder takes people from its subfolders' names and one face from each photo")
         from pgface.cli.folder import enroll_folder
 
-        enroll_folder(folder, faces.one, allow_other_user, report, json)
+        enroll_folder(folder, faces, allow_other_user, report, json)
         return
-    if not user or (len(user) > 1 and faces is not WhichFaces.ALL):
+    if not user or (len(user) > 1 and faces != "all"):
         raise typer.BadParameter("give one --user, or one for each face with --faces all")
-    if name is not None and faces is WhichFaces.ALL:
+    if name is not None and faces == "all":
         raise typer.BadParameter("--name is for one new user. With --faces all, add the users first")
     _enroll_photos(photos or [], [user_ref(u) for u in user], name, faces, allow_other_user, json)
 
 
 def _enroll_photos(
-    photos: list[Path], users: list[UserRef], name: str | None, faces: WhichFaces, allow_other_user: bool, json: bool
+    photos: list[Path],
+    users: list[UserRef],
+    name: str | None,
+    faces: FaceChoice | Literal["all"],
+    allow_other_user: bool,
+    json: bool,
 ) -> None:
     done: list[Enrollment] = []
     failed: list[dict[str, Any]] = []
     with open_gallery() as gallery:
         for photo in photos:
             try:
-                if faces is WhichFaces.ALL:
+                if faces == "all":
                     enrolled = gallery.enroll_all(photo, users, allow_other_user=allow_other_user)
                 else:
                     enrolled = [
-                        gallery.enroll(photo, users[0], name=name, face=faces.one, allow_other_user=allow_other_user)
+                        gallery.enroll(photo, users[0], name=name, face=faces, allow_other_user=allow_other_user)
                     ]
             except _PHOTO_ERRORS as error:
                 failed.append(_failure(photo, error))
@@ -322,12 +296,12 @@ def verify(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The probe photo.")],
     user: UserArgument,
     threshold: ThresholdOption = None,
-    faces: FaceOption = WhichFaceOption.ONLY,
+    faces: FaceOption = "only",
     json: JsonOption = False,
 ) -> None:
     """Say whether the person in a photo is this user (1:1)."""
     with open_gallery() as gallery:
-        answer = gallery.verify(photo, user_ref(user), threshold=threshold, face=faces.literal)
+        answer = gallery.verify(photo, user_ref(user), threshold=threshold, face=faces)
     if json:
         print_json(answer.to_json())
         return
@@ -340,12 +314,12 @@ def compare(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="One photo.")],
     other: Annotated[Path, typer.Argument(metavar="OTHER", help="The other photo.")],
     threshold: ThresholdOption = None,
-    faces: FaceOption = WhichFaceOption.ONLY,
+    faces: FaceOption = "only",
     json: JsonOption = False,
 ) -> None:
     """Say whether two photos show the same person (1:1)."""
     with open_gallery() as gallery:
-        answer = gallery.compare(photo, other, threshold=threshold, face=faces.literal)
+        answer = gallery.compare(photo, other, threshold=threshold, face=faces)
     if json:
         print_json(answer.to_json())
         return

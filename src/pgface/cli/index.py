@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -38,6 +37,7 @@ from pgface.search.vector_index import (
 )
 from pgface.search.vector_index import Progress as BuildProgress
 from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
+from pgface.search.vector_index.definition import Method
 from pgface.settings import get_settings
 from pgface.system.signals import termination_as_keyboard_interrupt
 from pgface.text import counted
@@ -47,14 +47,6 @@ app = typer.Typer(no_args_is_help=True, help="Show, build and check the indexes 
 _UNITS = {"kB": 1024, "MB": 1024**2, "GB": 1024**3}
 _INDEX_TITLE = "idx_embeddings_vector: for your own SQL that orders by distance"
 _SEARCH_TITLE = "Identification's own index (pgface identify, find_similar_faces): chosen by pgface fit-search"
-
-
-class MethodOption(StrEnum):
-    """The index for SQL that orders by distance."""
-
-    EXACT = "exact"
-    HNSW = "hnsw"
-    IVFFLAT = "ivfflat"
 
 
 def _size_in_bytes(text: str) -> int:
@@ -80,7 +72,7 @@ def status(json: JsonOption = False) -> None:
 @app.command()
 def build(
     method: Annotated[
-        MethodOption,
+        Method,
         typer.Option(help="hnsw has the best recall. ivfflat builds with less memory. exact drops the index."),
     ],
     m: Annotated[
@@ -115,7 +107,7 @@ def build(
         with termination_as_keyboard_interrupt(), Database.open(get_settings()) as database, _build_progress() as show:
             built = build_index(
                 database,
-                method.value,
+                method,
                 m=m,
                 ef_construction=ef_construction,
                 lists=lists,

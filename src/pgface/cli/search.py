@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from pgface.cli.output import JsonOption, print_json, say
 from pgface.gallery import Gallery
+from pgface.search import SearchMethod
 from pgface.text import counted
 
 app = typer.Typer()
 
 
-class Method(StrEnum):
-    """Ways to search."""
-
-    AUTO = "auto"
-    EXACT = "exact"
-    HNSW = "hnsw"
-    HNSW_BINARY = "hnsw_binary"
-    IVFFLAT = "ivfflat"
-
-
 @app.command()
 def fit_search(
     method: Annotated[
-        Method | None,
+        SearchMethod | None,
         typer.Option(help="How to search. The method chosen before by default."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
     """Fit the search (1:N) to the gallery's size, and measure how often it gives the exact answer."""
     with Gallery.open() as gallery:
-        state = gallery.fit_search(None if method is None else method.value)
+        state = gallery.fit_search(method)
     if json:
         print_json(state.to_json())
         return

@@ -71,7 +71,9 @@ def list_users(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOptio
         print_json([user.to_json() for user in users])
         return
     rows = [(u.id, u.name, shown_email(u.email), u.photos, u.embeddings, when(u.created_at)) for u in users]
-    empty = "There are no users yet. Add them with `pgface enroll`." if not after else "There are no users after this id."
+    empty = (
+        "There are no users yet. Add them with `pgface enroll`." if not after else "There are no users after this id."
+    )
     print_table(("id", "name", "e-mail", "photos", "embeddings", "since"), rows, empty=empty)
     if len(users) == limit:
         say(f"There may be more. Continue with --after {users[-1].id}")

@@ -27,7 +27,7 @@ from pgface.errors import ArchiveError, PassphraseError, StorageError
 from pgface.gallery.photos import is_crop_path
 from pgface.operations.backup.encryption import KEY, MAX_KEY_BYTES, Parts, decrypting, encrypting, part_name
 from pgface.operations.backup.manifest import Manifest, parse_manifest
-from pgface.operations.backup.tar import Readable, TarReader, TarWriter, Writable
+from pgface.operations.backup.tar import Readable, TarReader, TarWriter, Writable, tar_writer
 
 DUMP: Final = "database.dump."
 PHOTOS: Final = "photos/"
@@ -54,7 +54,7 @@ class ArchiveWriter:
 
     def add_dump(self, blocks: Iterator[bytes]) -> None:
         """Write the dump in parts, because its size is only known at its end."""
-        parts = Parts(self, DUMP)
+        parts = Parts(self.add, DUMP)
         for block in blocks:
             parts.write(block)
         parts.finish()
@@ -74,7 +74,7 @@ def writing(stream: Writable, mtime: int, passphrase: str | None) -> Iterator[Ar
     plain: AbstractContextManager[Writable] = nullcontext(stream)
     if passphrase is not None:
         plain = encrypting(stream, passphrase, mtime)
-    with plain as plain_stream, TarWriter(plain_stream, mtime) as tar, tempfile.TemporaryFile() as sums:
+    with plain as plain_stream, tar_writer(plain_stream, mtime) as tar, tempfile.TemporaryFile() as sums:
         yield ArchiveWriter(tar, sums)
 
 

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from pgface.errors import ArchiveError, PassphraseError
-from pgface.operations.backup.tar import Readable, TarReader, TarWriter, Writable
+from pgface.operations.backup.tar import Readable, TarReader, Writable, tar_writer
 from pgface.system.extras import how_to_install
 
 KEY = "key.age"
@@ -46,10 +46,10 @@ def encrypting(stream: Writable, passphrase: str, mtime: int) -> Iterator[Writab
     """
     pyrage = _library()
     identity = pyrage.x25519.Identity.generate()
-    with TarWriter(stream, mtime) as outer:
+    with tar_writer(stream, mtime) as outer:
         key = pyrage.passphrase.encrypt(str(identity).encode(), passphrase)
         outer.add(KEY, len(key), io.BytesIO(key))
-        parts = Parts(outer, _PART)
+        parts = Parts(outer.add, _PART)
 
         def work(source: BinaryIO) -> None:
             try:
@@ -103,18 +103,11 @@ def decrypting(reader: TarReader, key: bytes, passphrase: str) -> Iterator[Reada
         result()
 
 
-class Tar(Protocol):
-    """A writer of members."""
-
-    def add(self, name: str, size: int, stream: Readable, /) -> None:
-        """Write a member."""
-
-
 class Parts:
     """Writes a stream into a tar file, as members of a fixed size with numbered names. Only the last is smaller."""
 
-    def __init__(self, tar: Tar, prefix: str) -> None:
-        self._tar = tar
+    def __init__(self, add: Callable[[str, int, Readable], None], prefix: str) -> None:
+        self._add_member = add
         self._prefix = prefix
         self._buffer = bytearray()
         self._number = 0
@@ -139,7 +132,7 @@ class Parts:
 
     def _add(self, part: bytes) -> None:
         try:
-            self._tar.add(part_name(self._prefix, self._number), len(part), io.BytesIO(part))
+            self._add_member(part_name(self._prefix, self._number), len(part), io.BytesIO(part))
         except OSError as error:
             self.failure = error
             raise

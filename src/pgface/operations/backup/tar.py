@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from types import TracebackType
+from contextlib import contextmanager
 from typing import IO, Protocol, Self, cast
 
 from pgface.errors import ArchiveError, StorageError
@@ -31,20 +31,11 @@ class Writable(Protocol):
 
 
 class TarWriter:
-    """Writes a tar file, one member after the other. Leaving the context writes its end."""
+    """Writes a tar file, one member after the other."""
 
-    def __init__(self, stream: Writable, mtime: int) -> None:
-        file = cast("IO[bytes]", stream)  # only its `write` is called
-        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, encoding="ascii")  # noqa: SIM115
+    def __init__(self, tar: tarfile.TarFile, mtime: int) -> None:
+        self._tar = tar
         self._mtime = mtime
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._tar.__exit__(kind, error, traceback)
 
     def add(self, name: str, size: int, stream: Readable) -> None:
         """Write a member with the next bytes of a stream, as many as the size says.
@@ -60,6 +51,20 @@ class TarWriter:
                 raise
             raise StorageError(f"{name} became shorter while it was copied. Try again.") from error
         _clear_members(self._tar)
+
+
+@contextmanager
+def tar_writer(stream: Writable, mtime: int) -> Iterator[TarWriter]:
+    """Give the writer of a tar file, whose end is written after the block.
+
+    Args:
+        stream: receives the tar file.
+        mtime: the time of all members, in seconds since 1970.
+
+    """
+    file = cast("IO[bytes]", stream)  # only its `write` is called
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, encoding="ascii") as tar:
+        yield TarWriter(tar, mtime)
 
 
 class TarReader:
