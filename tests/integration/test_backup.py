@@ -745,7 +745,7 @@ def test_files_of_the_erased_wait_for_the_end_of_a_backup(
         for user in enrolled.users():
             enrolled.erase_user(user.id)
         assert all(file.exists() for file in files)
-        monkeypatch.setattr("pgface.operations.backup.create._PATIENCE", 0.05)
+        monkeypatch.setattr("pgface.operations.backup.create._LOCK_TIMEOUT_SECONDS", 0.05)
         with pytest.raises(GalleryError, match=says.ANOTHER_BACKUP_IS_UNDER_WAY.pattern()):
             back_up(enrolled.settings, archive.with_name("second.tar"))
         copy(writer, blocks)

@@ -67,5 +67,5 @@ def _plan(old: OldInstallation, settings: Settings, engine: Engine, *, merge: bo
                     refuse_unasked_merge(connection, old, plan)
                 return plan, None
     except SchemaMissingError as error:
-        why = re.split(r"[;.]", str(error), maxsplit=1)[0]
+        why = re.split(r"[;.] ", str(error), maxsplit=1)[0]
         return None, f"{why}, so it was not checked whether the migration can create or upgrade it."
