@@ -33,6 +33,8 @@ lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
+	$(BIN)/python docs/prose.py --check
 
 docs: setup # the pages that are generated from the code, and all of them as a site: docs/_build/index.html
 	$(BIN)/python docs/generate.py

@@ -31,14 +31,18 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pgface"
-PAGES = ("quick-start", "init", "thresholds", "performance", "troubleshooting", "accounts", "service", "flask")
+SERVICE_PAGES = ("service", "api-client", "operations", "behind-a-proxy", "security")
+PAGES = (
+    *("quick-start", "quick-start.id", "init", "thresholds", "performance", "troubleshooting", "accounts", "flask"),
+    *SERVICE_PAGES,
+)
 SERVICE_URL = "http://127.0.0.1:8000"
 EXAMPLE_URL = "postgresql://faceuser@localhost:5432/facedb"
 
 
 @pytest.fixture
 def server_url(postgres: str) -> Iterator[str]:
-    """A database on the server that the page calls the reader's own."""
+    """A database on the server that stands for the reader's own."""
     url = create_database(postgres)
     yield url
     drop_database(postgres, url)
@@ -46,7 +50,7 @@ def server_url(postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def reader(tmp_path: Path, faces_dir: Path, server_url: str) -> Iterator[Reader]:
-    """Somebody in a folder with photos, who has no server yet."""
+    """A reader in a folder with photos, without a server."""
     data_dir = tmp_path / "data"
     reader = Reader(
         tmp_path / "reader",
@@ -61,7 +65,7 @@ def reader(tmp_path: Path, faces_dir: Path, server_url: str) -> Iterator[Reader]
 
 @pytest.fixture
 def at_work(reader: Reader, faces_dir: Path, server_url: str, tmp_path: Path) -> Reader:
-    """Somebody who has a gallery already, with two photos of each of two people, on a server that runs."""
+    """A reader with a gallery on a running server, with two photos of each of two people."""
     reader.environment["PGFACE_DATABASE_URL"] = server_url
     settings = Settings.model_validate({"database_url": server_url, "data_dir": tmp_path / "data"})
     with Gallery.create(settings, model="dlib") as gallery:
@@ -82,14 +86,15 @@ def lines_with(sentence: Sentence, said: str) -> int:
     return sum(sentence.is_in(line) for line in said.splitlines())
 
 
-def test_quick_start(reader: Reader, faces_dir: Path) -> None:
+@pytest.mark.parametrize("page", ["quick-start.md", "quick-start.id.md"])
+def test_quick_start(reader: Reader, faces_dir: Path, page: str) -> None:
     put_people(reader, faces_dir, people=2, photos=1)
-    reader.run("pgface postgres start")  # which the page leaves to each command; starting is tested elsewhere
-    said = reader.follow("quick-start.md")
+    reader.run("pgface postgres start")  # otherwise each command starts and stops the server
+    said = reader.follow(page)
     assert (reader.folder / "answer.png").is_file()
     assert "ariel" in said.lower()
     assert "[('Alice', 0." in said
-    # In either server: the tables and the functions that the page counts.
+    # On either server, the tables and functions that the page counts.
     assert said.count("(24 rows)") == said.count("(4 rows)") == 2
     assert lines_with(says.GALLERY_OF_THE_EMBEDDED_SERVER_IS_READY, said) == 1
     assert lines_with(says.GALLERY_OF_ANOTHER_SERVER_IS_READY, said) == 1
@@ -98,7 +103,7 @@ def test_quick_start(reader: Reader, faces_dir: Path) -> None:
 def test_init(reader: Reader) -> None:
     shutil.copytree(ROOT / "deploy", reader.folder / "deploy")
     said = reader.follow("init.md")
-    # Of public twice, of visitors, and of staff, which psql made.
+    # For public twice, for visitors, and for staff, which psql made.
     assert said.count(commands.GALLERY_IS_READY.format(model="dlib")) == 4
     for name in ("idx_embeddings_vector", "auth_tokens", "verify_face", "before-upgrade.tar"):
         assert name in said
@@ -146,7 +151,7 @@ def test_troubleshooting(at_work: Reader) -> None:
 
 @contextmanager
 def no_roles_left(reader: Reader) -> Iterator[None]:
-    """Roles are the server's, and not only of the database that the page made them in."""
+    """Drop the roles that the page makes: they belong to the server and not to the database."""
     try:
         yield
     finally:
@@ -165,7 +170,7 @@ def test_accounts(at_work: Reader) -> None:
 
 @pytest.fixture
 def with_service(at_work: Reader, tmp_path: Path) -> Iterator[Reader]:
-    """The same person, with the service running, and nobody in the gallery who is in the page's photos."""
+    """A reader with a running service. The person of the page's photos is not enrolled."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not on this machine")
     at_work.run("pgface users delete tony_blair@example.org --yes")
@@ -178,16 +183,30 @@ def with_service(at_work: Reader, tmp_path: Path) -> Iterator[Reader]:
 
 
 def test_service(with_service: Reader) -> None:
-    with no_roles_left(with_service):
-        said = with_service.follow("service.md")
+    said = with_service.follow("service.md")
     assert re.findall(r'"administrator": (\w+)', said) == ["false", "true"]
+
+
+def test_api_client(with_service: Reader) -> None:
+    said = with_service.follow("api-client.md")
     assert '{"active":false}' in said
-    assert '"ready":true' in said
     assert (with_service.folder / "door.header").stat().st_mode & 0o777 == 0o600
 
 
+def test_operations(with_service: Reader) -> None:
+    said = with_service.follow("operations.md")
+    assert '"ready":true' in said
+    assert (with_service.folder / "operations.header").stat().st_mode & 0o777 == 0o600
+
+
+def test_security(at_work: Reader) -> None:
+    with no_roles_left(at_work):
+        said = at_work.follow("security.md")
+    assert "face_reader may search" in said
+
+
 def test_flask(with_service: Reader) -> None:
-    # An old installation is moved to where nobody is.
+    # An old installation moves into an empty gallery.
     with_service.run("pgface users delete colin_powell@example.org --yes")
     shutil.copytree(ROOT / "examples" / "flask_introspection", with_service.folder / "examples" / "flask_introspection")
     write_sqlite(with_service.folder / "old.db")
@@ -205,20 +224,20 @@ def test_flask(with_service: Reader) -> None:
 
 
 def end(process: int) -> None:
-    """The process of a page's background command, which the page itself has ended if all went well."""
+    """End the process of a page's background command, if a failure has left it running."""
     with suppress(psutil.NoSuchProcess):
         left = psutil.Process(process)
         if "flask" in left.cmdline():
             left.terminate()
 
 
-def test_the_service_page_names_options_and_metrics_that_there_are() -> None:
-    page = (HOW_TO / "service.md").read_text("utf-8")
+def test_the_pages_of_the_service_name_options_and_metrics_that_there_are() -> None:
+    page = "\n".join((HOW_TO / f"{name}.md").read_text("utf-8") for name in SERVICE_PAGES)
     reference = (HOW_TO.parent / "reference" / "command-line.md").read_text("utf-8")
-    (options,) = re.findall(r"^## `pgface serve`$(.+?)^## ", reference, re.MULTILINE | re.DOTALL)
+    (options,) = re.findall(r"^##+ `pgface serve`$(.+?)^##", reference, re.MULTILINE | re.DOTALL)
     named = set(re.findall(r"--[\w-]+", " ".join(re.findall(r"pgface serve(.*)", page))))
     assert named == {"--host", "--port", "--certificate", "--key"}
-    assert named <= set(re.findall(r"`(--[\w-]+)", options))
+    assert named <= set(re.findall(r"--[\w-]+", options))
     kept = {
         f"{value._name}_total" if isinstance(value, Counter) else value._name
         for value in vars(metrics).values()
@@ -230,19 +249,21 @@ def test_the_service_page_names_options_and_metrics_that_there_are() -> None:
 def test_what_is_not_run_says_why() -> None:
     reasons = {(page, block.not_run) for page in PAGES for block in blocks(f"{page}.md") if block.not_run}
     assert reasons == {
-        ("quick-start", "it installs packages"),
-        ("quick-start", "it needs an administrator of a server"),
-        ("quick-start", "it needs a container engine"),
         ("init", "there is no such database"),
         ("troubleshooting", "it needs a container engine"),
-        ("service", "it serves until it is ended"),
+        *(
+            (page, why)
+            for page in ("quick-start", "quick-start.id")
+            for why in ("it installs packages", "it needs an administrator of a server", "it needs a container engine")
+        ),
+        *((page, "it serves until it is ended") for page in ("service", "behind-a-proxy", "security")),
         ("flask", "it serves until it is ended"),
     }
 
 
 @cache
 def sentences() -> str:
-    """What pgface can say: its texts, with … where something is put in, in one line each."""
+    """The texts of pgface, one a line, with … for what is filled in."""
     found = []
     for file in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -251,7 +272,7 @@ def sentences() -> str:
                 found.append("".join(map(str, parts)))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(" ".join(node.value.split()))
-    for file in (SOURCE / "schema").rglob("*.sql"):
+    for file in (SOURCE / "database" / "sql").rglob("*.sql"):
         found += [
             text.replace("%", "…")
             for text in re.findall(r"RAISE EXCEPTION '(.+?)'[^']*?USING", joined(file), re.DOTALL)

@@ -53,7 +53,7 @@ def service(gallery: Gallery, tmp_path: Path) -> Iterator[Served]:
 def shown(language: str) -> str:
     """What the page shows for a proxy."""
     # The first is of a whole server, and later ones are parts of one.
-    block, *_ = [block.text for block in blocks("service.md") if block.language == language]
+    block, *_ = [block.text for block in blocks("behind-a-proxy.md") if block.language == language]
     return block
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -15,13 +17,17 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def module_of_docs(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # where dataclasses look for their module
     spec.loader.exec_module(module)
     return module
+
+
+def generator() -> ModuleType:
+    return module_of_docs("generate")
 
 
 @pytest.mark.parametrize("page", ["command-line.md", "settings.md", "http-api.md", "openapi.json"])
@@ -49,3 +55,81 @@ def test_the_commands_stand_in_the_groups_of_their_help() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_paths_that_pages_name_are_there() -> None:
+    named = {
+        (page.name, path)
+        for page in [ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+        for path in re.findall(r"`((?:src|tests|benchmarks|examples|scripts|docs)/[\w./-]+)`", page.read_text("utf-8"))
+    }
+    assert len(named) > 30
+    assert [(page, path) for page, path in sorted(named) if not (ROOT / path).exists()] == [
+        ("CONTRIBUTING.md", "tests/browser/screenshots")  # which tests make
+    ]
+
+
+def test_the_python_reference_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text("utf-8")
+    described = set(re.findall(r"autoclass:: pgface\.(\w+)$", page, re.MULTILINE))
+    assert described | {"PgfaceError"} == set(importlib.import_module("pgface").__all__)
+    assert "automodule:: pgface.errors" in page
+
+
+def test_decisions_have_a_status_and_a_date() -> None:
+    for page in (ROOT / "docs" / "decisions").iterdir():
+        lines = page.read_text("utf-8").split("\n")
+        assert lines[0].startswith(f"# {int(page.name[:4])}. ")
+        assert re.match(r"Status: (?:accepted|superseded)\..* Date: \d{4}-\d\d-\d\d", " ".join(lines[2:4])), page.name
+
+
+def test_the_page_of_the_specification_has_its_sections() -> None:
+    page = (ROOT / "docs" / "reference" / "specification.md").read_text("utf-8")
+    assert re.findall(r"^## (.+)$", page, re.MULTILINE) == [
+        "init.sql",
+        "Verification queries",
+        "docker-compose.yml",
+        "1. IVFFLAT index tuning",
+        "2. Similarity threshold guidelines",
+        "3. Migration from NPY to PostgreSQL",
+        "4. Performance considerations",
+        "5. Backup and recovery",
+        "Quick start",
+        "Troubleshooting",
+        "Advantages of PostgreSQL and pgvector",
+    ]
+    reference = (ROOT / "docs" / "reference" / "command-line.md").read_text("utf-8")
+    commands = re.findall(r"`(?:docker compose run --rm )?(pgface [a-z-]+(?: (?:build|status|psql))?)\b", page)
+    assert len(commands) > 15
+    assert [command for command in commands if f"## `{command}`" not in reference] == []
+
+
+def faults(page: Path, text: str) -> list[str]:
+    page.write_text(text, encoding="utf-8")
+    return list(module_of_docs("prose").faults(page, page.parent))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("A line of code `nobody` and [a link](nobody.md).", None),
+        ("```text\nnobody\n```", None),
+        ("> a sentence of the program that nobody; sees", None),
+        ("This is for nobody.", "page.md:1: “nobody”: name the role or the thing: you, a user, a client, no user"),
+        ("It was\nmended.", "page.md:2: “mended”: fix"),
+        ("Run `pgface", "page.md:1: code goes on in the next line"),
+        ("word " * 24 + "end.", "page.md:1: 124 characters, at most 120"),
+        ("word\n" * 41, "page.md: 41 words, at most 40: " + ("word " * 12) + "…"),
+        ("Word is\nshort. " * 20, None),
+    ],
+)
+def test_the_check_of_style(text: str, fault: str | None, tmp_path: Path) -> None:
+    assert faults(tmp_path / "page.md", text) == ([fault] if fault else [])
+
+
+def test_the_figures_of_prose() -> None:
+    prose = module_of_docs("prose")
+    figures = prose.Figures.of(
+        [prose.prose("# Title\n\nYou see it; I do. `x` is\nyours.\n\n- One.\n- Nobody.\n\n| a; |\n")]
+    )
+    assert (figures.words, figures.sentences, figures.semicolons, figures.persons, figures.you) == (10, 4, 1, 1, 2)

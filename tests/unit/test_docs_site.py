@@ -32,7 +32,7 @@ def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
 def source(tmp_path: Path) -> Path:
     """A copy of the pages, and of the files outside of them that they link to."""
     for linked in (
-        "src/pgface/faces/dlib_lift.npy",
+        "src/pgface/faces/engines/dlib_lift.npy",
         "examples/flask_login/app.py",
         "examples/flask_introspection/app.py",
     ):
@@ -46,6 +46,12 @@ def test_the_site_is_built_and_loads_nothing_from_elsewhere(tmp_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
     pages = {page.relative_to(tmp_path / "site").with_suffix(".md") for page in (tmp_path / "site").rglob("*.html")}
     assert pages >= {page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")}
+    python = (tmp_path / "site" / "reference" / "python.html").read_text("utf-8")
+    for name in ("pgface.Gallery.identify", "pgface.Match", "pgface.errors.NoFaceError"):
+        assert f'id="{name}"' in python, name
+    searched = (tmp_path / "site" / "searchindex.js").read_text("utf-8")
+    assert "how-to/behind-a-proxy" in searched
+    assert "searchtools.js" in (tmp_path / "site" / "search.html").read_text("utf-8")
     for file in [*(tmp_path / "site").rglob("*.html"), *(tmp_path / "site").rglob("*.css")]:
         text = file.read_text("utf-8")
         loaded = re.findall(r"""<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)="((?:https?:)?//[^"]*)""", text)

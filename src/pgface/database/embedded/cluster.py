@@ -44,6 +44,8 @@ RECOVERY_LIMIT = 600.0
 """Seconds that a server may take to recover after it was killed, before a start is given up."""
 REST_LIMIT = 10.0
 """Seconds that a server which is to stop may still recover, before it is stopped all the same."""
+SILENCE_LIMIT = 2.0
+"""Seconds without a response after which a server that is to stop cannot be reached, and is not recovering."""
 STOP_LIMIT = 60.0
 """Seconds to stop, before a harder signal."""
 PATIENCE = 10
@@ -319,10 +321,16 @@ class Cluster:
 
     def _comes_to_rest(self) -> bool:
         """Wait a little for the end of a recovery: PostgreSQL 18 can hang when told to stop in the middle of one."""
-        end = time.monotonic() + REST_LIMIT
-        while self._ping() == pq.Ping.REJECT:
-            if time.monotonic() > end:
+        began = time.monotonic()
+        recovering = False
+        while (state := self._ping()) != pq.Ping.OK:
+            recovering = recovering or state == pq.Ping.REJECT
+            waited = time.monotonic() - began
+            if waited > REST_LIMIT:
                 return False
+            # Between the two halves of a recovery a server does not respond, but only for a moment.
+            if waited > SILENCE_LIMIT and not recovering:
+                return True
             time.sleep(0.02)
         return True
 
