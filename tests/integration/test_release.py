@@ -63,7 +63,7 @@ from pgface import Gallery
 
 with Gallery.open() as gallery:
     gallery.enroll(5, "alice@example.org")
-    gallery.identify("alice.jpg", treshold=0.4)
+    gallery.identify("alice.jpg", limit=0.4)
     gallery.verify("alice.jpg", "alice@example.org", face="biggest")
     name: int = gallery.users()[0].name
     gallery.nothing()
