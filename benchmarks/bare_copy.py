@@ -1,4 +1,4 @@
-"""Binary COPY by itself: rows are laid out and sent, and nothing is checked. What bulk loading is measured against."""
+"""Plain binary COPY, which only encodes and sends rows. Bulk loading is compared with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine by itself: a photo is decoded and embedded, and nothing else is done. What pgface is measured against."""
+"""The plain engine, which only decodes and embeds photos. pgface is compared with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LoadEngine = Callable[[], Engine]
 
 
 def decode(file: Path) -> RGBImage:
-    """Pixels of a photo, shape (height, width, 3), with Pillow and no check of any kind."""
+    """Decode a photo with Pillow, without any checks. Returns pixels of shape (height, width, 3)."""
     with Image.open(file) as photo:
         return np.asarray(photo.convert("RGB"))
 
@@ -30,7 +30,7 @@ def embed(engine: Engine, file: Path, choose: Choose = every_face) -> list[Face]
 
 
 def largest(detections: Sequence[Detection]) -> Sequence[Detection]:
-    """Choose the largest face, if there is one; for photos in which `enroll_folder` takes the largest, too."""
+    """Choose the largest face, if there is one."""
     return detections[:1]
 
 

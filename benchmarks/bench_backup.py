@@ -32,7 +32,7 @@ from pgface.operations.backup.restore import restore
 from pgface.settings import Settings
 
 CROP_BYTES = 14_000
-"""As many as a crop of 224×224 has."""
+"""The number of pixels of a crop of 224×224."""
 
 
 def settings_of(folder: Path, schema: str = "public") -> Settings:
@@ -78,7 +78,7 @@ def step(name: str, folder: Path) -> dict[str, float]:
     elif name == "verify":
         verify(settings, archive, str)
     elif name == "restore":
-        # Rows and files until all is committed; what fitting the search takes is for bench_search.py to say.
+        # Only rows and files until the commit. bench_search.py measures the fitting of the search.
         restoring._settle = lambda *_: None
         restore(settings_of(folder, "restored"), archive, str)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -93,7 +93,7 @@ def measured(name: str, folder: Path) -> dict[str, float]:
 
 
 def bare(server: EmbeddedPostgres, folder: Path, *, compress: str | None) -> dict[str, dict[str, float]]:
-    """The same rows by pg_dump and pg_restore alone."""
+    """Dump and restore the same rows with plain pg_dump and pg_restore."""
     dump = folder / "bare.dump"
     options = [] if compress is None else [f"--compress={compress}"]
     name = "pg_dump -Fc" + ("" if compress is None else f" --compress={compress}")

@@ -1,4 +1,4 @@
-"""What error rates, and the audit of a gallery, cost beside the bare product of the embeddings."""
+"""Measure error rates and the audit of a gallery, beside the plain product of the embeddings."""
 
 from __future__ import annotations
 
@@ -32,11 +32,9 @@ _BLOCK = 1_024
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--people", type=int, default=2_600, help=f"with {PHOTOS_PER_PERSON} photos each (2600)")
-    parser.add_argument("--rounds", type=int, default=5, help="of each side, in turn (5)")
-    parser.add_argument(
-        "--audited", type=int, default=20_000, help="people whose gallery is audited; 0 for none (20000)"
-    )
-    parser.add_argument("--audit-rounds", type=int, default=2, help="of each side, in turn (2)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each side (5)")
+    parser.add_argument("--audited", type=int, default=20_000, help="people of the audited gallery, 0 for none (20000)")
+    parser.add_argument("--audit-rounds", type=int, default=2, help="rounds of each side of the audit (2)")
     arguments = parser.parse_args()
     console = Console(highlight=False, width=200)
     if arguments.people:
@@ -61,12 +59,12 @@ def main() -> None:
 
 
 def photos(count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Embeddings of so many people, and whose they are."""
+    """Make embeddings of people, with their owners."""
     return SyntheticPeople(Kind.CLUSTERED).embeddings(count), np.arange(count).repeat(PHOTOS_PER_PERSON)
 
 
 def gallery(embeddings: NDArray[np.float32], people: NDArray[np.int64]) -> StoredEmbeddings:
-    """The same as what is read from a gallery."""
+    """Give the same data as when it is read from a gallery."""
     quality = Quality(100.0, 20.0, 0.5, 0.0, 0.0, 0.0)
     faces = tuple(
         StoredFace(f"{row}", Path(), f"{person}@example.org", row, person, row, quality)
@@ -76,7 +74,7 @@ def gallery(embeddings: NDArray[np.float32], people: NDArray[np.int64]) -> Store
 
 
 def beside(sides: Mapping[str, Callable[[], object]], count: int, rounds: int) -> list[Row]:
-    """Each side beside the bare product, in turn."""
+    """Time each side and the plain product in turn."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
         for name in list(sides)[:: 1 if number % 2 else -1]:
@@ -104,13 +102,13 @@ def beside(sides: Mapping[str, Callable[[], object]], count: int, rounds: int) -
 
 
 def memory(embeddings: NDArray[np.float32]) -> str:
-    """The most that this process has needed until now."""
+    """The peak memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return f"memory at most {peak:,.0f} MiB, of which the embeddings {embeddings.nbytes / 2**20:,.0f}"
 
 
 def bare_product(embeddings: NDArray[np.float32]) -> None:
-    """Every similarity, and nothing done with it."""
+    """Compute every similarity, and do nothing with it."""
     for begin in range(0, len(embeddings), _BLOCK):
         embeddings[begin : begin + _BLOCK] @ embeddings.T
 

@@ -1,6 +1,6 @@
 """Measure pgface against the parts that it is made of, side by side in one run: `make bench`.
 
-Runs in the embedded PostgreSQL, in a temporary folder that is removed at the end.
+Runs in the embedded PostgreSQL, in a temporary folder that is deleted at the end.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Measure what two hostile clients do to an honest one: the time of its identifications with and without them.
 
-Runs `pgface serve` on the embedded PostgreSQL in a temporary folder, which is removed at the end. Everything goes over
+Runs `pgface serve` on the embedded PostgreSQL in a temporary folder, which is deleted at the end. Everything goes over
 loopback, with a fixed number of connections and for a fixed time.
 """
 
@@ -41,7 +41,7 @@ from service_process import RunningService, running
 
 PACKAGES = ("pgface", "fastapi", "uvicorn", "insightface", "onnxruntime", "dlib-bin")
 TARGET: Final = 3.0
-"""The honest client's p95 with hostile clients beside it, at most, against its p95 alone."""
+"""The maximum ratio of the honest client's p95 with hostile clients to its p95 alone."""
 HOSTILE: Final = 2
 FACES: Final = 1_000
 _COLLAGE: Final = 320
@@ -51,13 +51,13 @@ _LEAVES_AFTER: Final = 0.1
 """Seconds."""
 _ROUNDS: Final = 4
 _ENOUGH: Final = 100
-"""Answers, with and without hostile clients, for a 95th percentile that means something."""
+"""The minimum number of answers with and without hostile clients, so that the 95th percentile is meaningful."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
-    parser.add_argument("--seconds", type=float, default=60.0, help="with the hostile clients, in all (60)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="total seconds with hostile clients (60)")
     arguments = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     with tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder:
@@ -139,7 +139,7 @@ def _counts(statuses: Counter[int]) -> str:
 
 
 async def identify(load: Load, seconds: float, statuses: Counter[int], times: list[float]) -> None:
-    """The honest client: one photo after the other."""
+    """Run the honest client, which identifies one photo after the other."""
     end = time.perf_counter() + seconds
     photos = cycle([posted(load, "/api/v1/identify", Path(file).read_bytes()) for file in load.photos])
     async with connected(load) as connection:
@@ -151,7 +151,7 @@ async def identify(load: Load, seconds: float, statuses: Counter[int], times: li
 
 
 class _Attackers:
-    """The hostile clients, in a process of their own, for so many seconds."""
+    """Run the hostile clients in another process for a number of seconds."""
 
     def __init__(self, loads: list[Load], photos: dict[str, bytes], seconds: float) -> None:
         context = multiprocessing.get_context("spawn")
@@ -198,7 +198,7 @@ async def _again(name: str, act: Callable[[], Coroutine[Any, Any, int]], seen: C
             status = await act()
         seen[f"{name}: {status}" if status else name] += 1
         if status in (0, 503):
-            await asyncio.sleep(0.05)  # so that the attackers' own process takes no more than its share
+            await asyncio.sleep(0.05)  # so that the attackers' process does not take all of the processor
 
 
 async def _ask(load: Load, request: bytes) -> int:
@@ -215,7 +215,7 @@ async def _leave(load: Load, request: bytes) -> int:
 
 
 def hostile_photos(samples: Samples) -> dict[str, bytes]:
-    """The photos that cost most for their bytes, and the largest that are taken."""
+    """Make the most expensive photos for their size, and the largest that are accepted."""
     noise = np.random.default_rng(0).integers(0, 255, (_FRAME_SIDE // 8, _FRAME_SIDE // 8, 3), dtype=np.uint8)
     frame = Image.fromarray(noise).resize((_FRAME_SIDE, _FRAME_SIDE))
     return {
@@ -229,7 +229,7 @@ def hostile_photos(samples: Samples) -> dict[str, bytes]:
 
 
 def collage(samples: Samples, count: int = _COLLAGE, columns: int = 20, side: int = 40) -> Image.Image:
-    """Many small faces in one picture: the middles of the photos."""
+    """Make one picture of many small faces, from the middles of the photos."""
     picture = Image.new("RGB", (columns * side, -(-count // columns) * side))
     for number, file in zip(range(count), cycle(samples.files), strict=False):
         with Image.open(file) as photo:

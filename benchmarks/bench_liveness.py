@@ -46,31 +46,31 @@ from pgface.faces.liveness.motion import (
 from samples import SHARED, insightface_weights
 
 YAWS = tuple(FARTHEST * number / 10 for number in range(11))
-"""Asked for in a turn, one a frame."""
+"""The poses of a turn, one for each frame."""
 FRONTAL = 12.0
-"""Degrees to either side of straight ahead within which a photo serves for an attack."""
+"""The maximum yaw in degrees of a photo for an attack."""
 SIDES: tuple[tuple[Side, int], ...] = (("left", 1), ("right", -1))
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What was measured of a turn to each side."""
+    """The measurements of a turn to each side."""
 
     kind: str
     head: bool
     for_fit: bool
     motions: tuple[FaceMotion, ...]
     turned: float
-    """Degrees that the smaller turn reached, as the detector has it."""
+    """The detected yaw of the smaller turn in degrees."""
 
     @property
     def residual(self) -> float:
-        """The smaller one."""
+        """The smaller value of both sides."""
         return min(motion.homography_residual for motion in self.motions)
 
     @property
     def relief(self) -> float:
-        """The mean over both sides."""
+        """The mean of both sides."""
         return float(np.mean([motion.relief for motion in self.motions]))
 
     @property
@@ -87,11 +87,11 @@ FIGURES: tuple[tuple[str, Callable[[Login], float], float], ...] = (
     ("H", lambda login: login.residual, LEAST_RESIDUAL),
     ("R", lambda login: login.relief, LEAST_RELIEF),
 )
-"""Homography residual and relief, each with its limit."""
+"""The homography residual and the relief, each with its limit."""
 
 
 def photos_of(folder: Path, engine: Engine) -> dict[str, list[Photo]]:
-    """Photos with one face each, by person."""
+    """Find photos with one face, by person."""
     found = defaultdict(list)
     for file in sorted(folder.glob("*/*")):
         pixels = np.asarray(Image.open(file).convert("RGB"))
@@ -102,7 +102,7 @@ def photos_of(folder: Path, engine: Engine) -> dict[str, list[Photo]]:
 
 
 def logins(kind: Kind, engine: Engine, photos: dict[str, list[Photo]], count: int) -> Iterable[Login]:
-    """Try it so many times, with another photo each time."""
+    """Try an attack several times, with another photo each time."""
     random = np.random.default_rng(sum(map(ord, kind.name)))
     people = sorted(photos)
     for number in range(count):
@@ -126,7 +126,7 @@ def _frontal(engine: Engine, photos: Sequence[Photo], random: np.random.Generato
 
 
 def _turn(engine: Engine, frames: Sequence[NDArray[np.uint8]], side: Side) -> tuple[FaceMotion | None, float]:
-    """The motion up to the most turned frame in which the face was found, and how far that one is turned."""
+    """Measure the motion up to the most turned frame with a face, and the yaw of that frame."""
     sign = 1 if side == "left" else -1
     faces = []
     for frame in frames:
@@ -152,7 +152,7 @@ def _followed(patches: Sequence[NDArray[np.uint8]], side: Side) -> FaceMotion:
 
 
 def real_logins(turns: Sequence[Turn], least: float, fit_clips: set[str]) -> Iterable[Login]:
-    """Turns to the left and to the right of one clip, in pairs."""
+    """Give pairs of turns to the left and to the right in one clip."""
     by_clip: dict[str, dict[Side, list[Turn]]] = defaultdict(lambda: {"left": [], "right": []})
     for turn in turns:
         if turn.yaw >= least:
@@ -165,16 +165,16 @@ def real_logins(turns: Sequence[Turn], least: float, fit_clips: set[str]) -> Ite
 
 
 def real_turns(folder: Path | None, engine: Engine, console: Console) -> list[Turn]:
-    """Every turn of every clip."""
+    """Give all turns of all clips."""
     if folder is None:
-        console.print("Skipped: real heads; give a folder of clips by --clips.")
+        console.print("Skipped: real heads. Give a folder of clips with --clips.")
         return []
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
     return list(chain.from_iterable(turns_of(file, engine, 12.0) for file in files))
 
 
 def table_of(results: Sequence[Login], title: str) -> Table:
-    """One row for each kind."""
+    """Give one row for each kind."""
     columns = [column for name, *_ in FIGURES for column in (f"{name}: 5 / 50 / 95 %", f"by {name}")]
     table = Table("kind", "logins", "turned", *columns, "by all", "and turned", title=title)
     for kind in dict.fromkeys(login.kind for login in results):
@@ -196,7 +196,7 @@ def _percentiles(values: NDArray[np.float64]) -> str:
 
 
 def proposed_limits(results: Sequence[Login]) -> str:
-    """Between which figures the limits belong, by the half that is for this."""
+    """Find the range for each limit, from the half of the data for this."""
     fit = [login for login in results if login.for_fit]
     real = [login for login in fit if login.kind.startswith("real")]
     heads = real or [login for login in fit if login.kind == "heads of other shapes"]
@@ -211,7 +211,7 @@ def proposed_limits(results: Sequence[Login]) -> str:
 
 
 def cost(engine: Engine, photos: dict[str, list[Photo]]) -> str:
-    """A frame and a turn beside the detection of the same frames, in processor time: other programs do not count."""
+    """Compare a frame and a turn with the detection of the same frames, in processor time."""
     kind = next(kind for kind in KINDS if kind.name == "heads of other shapes")
     photo = next(iter(photos.values()))[0]
     frames = kind.make(photo, [photo], engine, np.random.default_rng(1))([Asked(yaw) for yaw in YAWS])
@@ -251,7 +251,7 @@ def _found(engine: Engine, picture: NDArray[np.uint8]) -> Detection:
 
 
 def engines() -> dict[str, Engine]:
-    """Those that are here."""
+    """The engines that are installed."""
     found = {"dlib": load_engine("dlib", models_dir=Path(), detector_size=640, execution_provider="CPU")}
     weights = insightface_weights()
     if weights is not None:
@@ -265,8 +265,8 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=SHARED / "data" / "faces")
     parser.add_argument("--clips", type=Path)
     parser.add_argument("--count", type=int, default=50, help="logins of each kind")
-    parser.add_argument("--logins", type=int, default=50, help="whole logins of each kind; 0 leaves them out")
-    parser.add_argument("--kind", action="append", help="whole logins of this kind only; may be given again")
+    parser.add_argument("--logins", type=int, default=50, help="whole logins of each kind, 0 for none")
+    parser.add_argument("--kind", action="append", help="only whole logins of this kind (can be repeated)")
     parser.add_argument("--engine", choices=["dlib", "insightface"], action="append")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
@@ -281,7 +281,7 @@ def main() -> None:
 
 
 def measure(name: str, engine: Engine, arguments: argparse.Namespace, console: Console) -> None:
-    """Everything with one engine."""
+    """Measure everything with one engine."""
     photos = photos_of(cast(Path, arguments.photos), engine)
     turns = real_turns(arguments.clips, engine, console)
     clips = sorted({turn.clip for turn in turns})
@@ -300,7 +300,7 @@ def measure(name: str, engine: Engine, arguments: argparse.Namespace, console: C
 
 
 def measure_logins(name: str, engine: Engine, arguments: argparse.Namespace, console: Console) -> None:
-    """Log in with everything, through all layers but the limits on attempts and a network."""
+    """Log in through all layers, except the limits on attempts and a network."""
     photos = photos_of(cast(Path, arguments.photos), engine)
     kinds = [kind for kind in KINDS if not arguments.kind or kind.name in arguments.kind]
     model = "dlib" if name == "dlib" else str(insightface_weights())

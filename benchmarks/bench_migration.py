@@ -1,4 +1,4 @@
-"""Moving an old SQLite and NPY installation into a gallery, beside bare binary COPY of the same rows."""
+"""Migrate an old SQLite and NPY installation into a gallery, beside plain binary COPY of the same rows."""
 
 from __future__ import annotations
 
@@ -28,18 +28,22 @@ from pgface.operations.legacy.migrate import migrate
 
 _TARGET = 1 / 0.8
 _LOOK = 0.02
-"""Seconds between two looks at the memory."""
+"""Seconds between two samples of the memory."""
 _BARE = "CREATE TABLE bare (id SERIAL, user_id INTEGER, embedding vector(512) STORAGE PLAIN)"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--faces", type=int, nargs="+", default=[100_000, 1_000_000], help="(100000 1000000)")
-    parser.add_argument("--rounds", type=int, default=3, help="of each side, in turn (3); one from a million on")
+    parser.add_argument(
+        "--faces", type=int, nargs="+", default=[100_000, 1_000_000], help="numbers of faces (100000 1000000)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rounds of each side, always one from a million faces (3)"
+    )
     arguments = parser.parse_args()
     console = Console(highlight=False, width=200)
     with tempfile.TemporaryDirectory(prefix="pgface-", dir=Path.cwd()) as scratch:
-        Path(scratch).chmod(0o711)  # the server of root is another user
+        Path(scratch).chmod(0o711)  # if root starts the server, it has another user
         for faces in arguments.faces:
             rounds = 1 if faces >= 1_000_000 else arguments.rounds
             rows, memory = measured(Path(scratch), faces, rounds)
@@ -84,7 +88,7 @@ def old_files(scratch: Path, faces: int) -> tuple[Path, Path]:
     npy, labels = scratch / "face_db.npy", scratch / "face_db.json"
     people = faces // PHOTOS_PER_PERSON
     photos = SyntheticPeople(Kind.CLUSTERED).embeddings(people).reshape(people, PHOTOS_PER_PERSON, -1)
-    # As alike as dlib finds one person's photos, whose threshold is higher than that of the other models.
+    # As similar as one person's photos by dlib, which has a higher threshold than the other models.
     photos += photos.mean(axis=1, keepdims=True)
     np.save(npy, photos.reshape(people * PHOTOS_PER_PERSON, -1) * np.float32(3))
     owners = np.arange(people * PHOTOS_PER_PERSON) // PHOTOS_PER_PERSON + 1
@@ -93,7 +97,7 @@ def old_files(scratch: Path, faces: int) -> tuple[Path, Path]:
 
 
 def bare(url: str, database: str, npy: Path, owners: np.ndarray, table_name: str) -> float:
-    """Seconds of COPY into a table, which is empty and has no vector index, until it is committed."""
+    """Time COPY into an empty table without a vector index, until the commit."""
     where = in_database(url, database)
     initialise(Settings.model_validate({"database_url": where}))
     with psycopg.connect(where, autocommit=True) as connection:
@@ -116,7 +120,7 @@ def in_database(url: str, name: str) -> str:
 
 @contextmanager
 def most_memory() -> Iterator[list[int]]:
-    """The most private memory of this process meanwhile, and what it was before, in bytes."""
+    """Give the peak private memory of this process, and its memory before, in bytes."""
     before = private_memory()
     found, stop = [before, before], Event()
 
@@ -134,7 +138,7 @@ def most_memory() -> Iterator[list[int]]:
 
 
 def private_memory() -> int:
-    """What is not a page of a file: the mapped embeddings are not in it."""
+    """The memory without pages of files, such as the mapped embeddings."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024

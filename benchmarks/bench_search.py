@@ -1,6 +1,6 @@
 """Measure search beside exact answers, FAISS, hnswlib and the specification's own script: `make bench-search`.
 
-Runs in the embedded PostgreSQL, in a temporary folder that is removed at the end, or on the server of
+Runs in the embedded PostgreSQL, in a temporary folder that is deleted at the end, or on the server of
 PGFACE_DATABASE_URL, in schemas of its own that are dropped.
 """
 
@@ -44,17 +44,17 @@ SIZES = (200, 2_000, 20_000, 200_000)
 """People."""
 FEWEST = 10
 MIDDLE = 20_000
-"""People at whom the script, the crowd and the photo are measured, or the nearest smaller size that there is."""
+"""The size at which the script, concurrent clients and the photo are measured, or the nearest smaller one."""
 HNSWLIB_UP_TO = 20_000
-"""People. Its graph of a million faces takes as long to build as FAISS's and shows the same."""
+"""The largest size for hnswlib. For a million faces, its graph takes as long to build as that of FAISS."""
 PARTS = ("galleries", "photo", "loading")
 _TIMES_PATIENCE = 12
-"""For agreement, so that no probe is left out where a search takes some 20 ms."""
+"""Seconds for agreement, enough for all probes if a search takes 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to measure."""
+    """The options of the run."""
 
     people: Sequence[int]
     kinds: Sequence[Kind]
@@ -67,13 +67,13 @@ class Options:
 
     @property
     def middle(self) -> int:
-        """The size of what is measured at one size only."""
+        """The size for parts that are measured at one size only."""
         return max((size for size in self.people if size <= MIDDLE), default=min(self.people))
 
 
 @dataclass(slots=True)
 class Findings:
-    """What has been found so far; shown and written at once, so that a run that is cut off loses nothing."""
+    """The results so far. They are shown and written at once, so that an interrupted run loses nothing."""
 
     options: Options
     console: Console
@@ -83,7 +83,7 @@ class Findings:
     server: Server | None = None
 
     def step(self, text: str) -> None:
-        """Say what begins now."""
+        """Print the step that starts."""
         self.console.print(f"{time.monotonic() - self.began:6.0f} s  {text}", markup=False)
 
     def add(self, title: str, found: Iterable[Row]) -> None:
@@ -112,7 +112,7 @@ class Findings:
         )
 
     def summary(self) -> None:
-        """Every line that has a target, once more and together."""
+        """Give all rows with a target again, together."""
         lines = [
             replace(row, what=f"{title}: {row.what}")
             for title, found in self.tables
@@ -134,7 +134,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder, _ended_by_sigterm():
             scratch = Path(folder)
             settings = Settings.model_validate({"data_dir": scratch / "data"})
-            with server(settings):  # the embedded one is then not stopped and started between two parts
+            with server(settings):  # keeps the embedded server running between two parts
                 _measure(settings, findings, scratch)
     except PgfaceError as error:
         sys.exit(str(error))
@@ -188,7 +188,7 @@ def _galleries(settings: Settings, findings: Findings) -> None:
                 findings.add(f"{name}, beside the specification's own script", found)
                 findings.add(f"{name}, every kind of index", configurations(loaded, probes, options.plan, step))
                 findings.add(f"{name}, what the cores can do", never_pausing(loaded, probes, options.plan, step))
-            # Last, because the crowd's newcomers stay.
+            # Last, because the enrolled newcomers stay.
             result = measure(loaded, _plan(options, people), step, probes=probes)
         findings.results.append(result)
         findings.add(name, rows(result))
@@ -202,7 +202,7 @@ def _plan(options: Options, people: int) -> Plan:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """End in order, and so drop the schemas, also when the program is told to end."""
+    """Turn signals into a normal exit, which drops the schemas."""
 
     def end(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -223,7 +223,7 @@ def _options() -> Options:
         metavar="N,...",
         help=f"sizes of the galleries, {PHOTOS_PER_PERSON} faces each person ({','.join(map(str, SIZES))})",
     )
-    parser.add_argument("--kind", choices=[*Kind, "both"], default="both", help="how people are spread (both)")
+    parser.add_argument("--kind", choices=[*Kind, "both"], default="both", help="distribution of the people (both)")
     parser.add_argument(
         "--parts",
         type=_parts,
@@ -231,17 +231,23 @@ def _options() -> Options:
         metavar="PART,...",
         help=f"what to measure ({','.join(PARTS)})",
     )
-    parser.add_argument("--probes", type=int, default=2_000, metavar="N", help="mated ones, and as many others (2000)")
-    parser.add_argument("--clients", type=int, default=8, metavar="N", help="who search at the same time (8)")
-    parser.add_argument("--seconds", type=float, default=10, metavar="S", help="of each measurement with clients (10)")
-    parser.add_argument("--patience", type=float, default=5, metavar="S", help="of each other measurement (5)")
-    parser.add_argument("--no-peers", dest="peers", action="store_false", help="no NumPy, FAISS and hnswlib")
+    parser.add_argument(
+        "--probes", type=int, default=2_000, metavar="N", help="mated probes, and as many non-mated ones (2000)"
+    )
+    parser.add_argument("--clients", type=int, default=8, metavar="N", help="concurrent clients (8)")
+    parser.add_argument(
+        "--seconds", type=float, default=10, metavar="S", help="seconds of each measurement with clients (10)"
+    )
+    parser.add_argument("--patience", type=float, default=5, metavar="S", help="seconds of each other measurement (5)")
+    parser.add_argument(
+        "--no-peers", dest="peers", action="store_false", help="do not compare with NumPy, FAISS and hnswlib"
+    )
     parser.add_argument(
         "--full-yardstick",
         action="store_true",
-        help="build an index on all embeddings for the largest size too, which takes many minutes for a million",
+        help="also build an index on all embeddings for the largest size (many minutes for a million)",
     )
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the synthetic people (1)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the synthetic people (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE after every part")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="plot agreement against latency: .png, .svg or .pdf")
     given = parser.parse_args()

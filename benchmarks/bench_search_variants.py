@@ -1,6 +1,6 @@
-"""Ways to write a search, side by side in one gallery: why pgface's is written as it is.
+"""Compare ways to write a search in one gallery, to show why pgface's search is written as it is.
 
-Runs in the embedded PostgreSQL, in a temporary folder that is removed at the end.
+Runs in the embedded PostgreSQL, in a temporary folder that is deleted at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pgface.operations.bench.synthetic import Kind, SyntheticPeople
 from pgface.operations.bench.timing import Call, Ratio, Row, in_turn, ratio_row
 
 TOGETHER = 8
-"""Probes in one go."""
+"""The number of probes at a time."""
 SEARCH = f"SELECT user_id, similarity FROM find_similar_faces(%s, {IDENTIFY_THRESHOLD}, 1)"
 SCAN = "SELECT user_id, similarity FROM find_similar_faces_exactly(%s, 0.4, 1)"
 BARE_SCAN = "SELECT max(1 - (embedding <=> %s)) FROM face_embeddings"
@@ -49,7 +49,7 @@ $$
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two ways to do the same."""
+    """Two ways to write the same search."""
 
     what: str
     calls: Mapping[str, Call]
@@ -67,7 +67,7 @@ class Comparison:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--people", type=int, default=20_000, help="with five photos each")
-    parser.add_argument("--seconds", type=float, default=8.0, help="for each comparison")
+    parser.add_argument("--seconds", type=float, default=8.0, help="seconds for each comparison")
     arguments = parser.parse_args()
     people: int = arguments.people
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
@@ -141,14 +141,14 @@ def _parameters(connection: psycopg.Connection, probes: NDArray[np.float32]) -> 
 
 
 def _planning(connection: psycopg.Connection, probes: NDArray[np.float32]) -> Comparison:
-    _copy(connection, "planned_anew", "SET plan_cache_mode TO 'force_generic_plan'", "")
+    _copy(connection, "generic_plan", "SET plan_cache_mode TO 'force_generic_plan'", "")
     look = "SELECT {}(%s, 'hnsw', 10, 3)"
     return _statements(
         connection,
         "the plan of the first look",
         {
             "generic, asked for": look.format("users_by_index"),
-            "as PostgreSQL likes": look.format("planned_anew"),
+            "as PostgreSQL likes": look.format("generic_plan"),
         },
         probes,
     )
@@ -158,7 +158,7 @@ def _copy(connection: psycopg.Connection, name: str, old: str, new: str) -> None
     row = connection.execute("SELECT pg_get_functiondef('users_by_index'::regproc)").fetchone()
     definition = "" if row is None else str(row[0])
     if old not in definition:
-        raise ValueError(f"{old!r} is not in the function any more")
+        raise ValueError(f"{old!r} is no longer in the function")
     changed = definition.replace(old, new).replace("users_by_index", name)
     connection.execute(changed.encode())
 
@@ -180,9 +180,12 @@ def _function(connection: psycopg.Connection, probes: NDArray[np.float32]) -> Co
 
 
 def _workers(connection: psycopg.Connection, probes: NDArray[np.float32], other: str) -> Comparison:
-    """PostgreSQL gives workers to no query inside a function that returns rows, so beside a scan outside of one."""
+    """Compare with a scan outside of a function, because PostgreSQL gives no workers to queries in functions that
+    return rows..
+
+    """
     connection.execute("SET plan_cache_mode = force_custom_plan")  # or both would use the plan that was made first
-    connection.execute("SET parallel_setup_cost = 0")  # it holds a cosine to be as cheap as a sum
+    connection.execute("SET parallel_setup_cost = 0")  # PostgreSQL estimates a cosine as cheap as a sum
     cursor = connection.cursor(binary=True)
 
     def scan(statement: str, workers: int) -> Call:

@@ -1,6 +1,6 @@
 """Measure the web service beside the bare engine, with clients over HTTP: a part of `make bench`.
 
-Runs `pgface serve` on the embedded PostgreSQL in a temporary folder, which is removed at the end.
+Runs `pgface serve` on the embedded PostgreSQL in a temporary folder, which is deleted at the end.
 """
 
 from __future__ import annotations
@@ -29,19 +29,25 @@ from service_part import Measured, fill_up, health, memory, people_of, throughpu
 from service_process import running
 
 LARGEST = "40000000"
-"""Pixels: its memory is watched while photos of 40 megapixels come."""
+"""The size of photos of 40 megapixels, for which memory is measured."""
 PACKAGES = ("pgface", "fastapi", "uvicorn", "uvloop", "insightface", "onnxruntime", "dlib-bin", "psycopg")
 GALLERIES = 1_000, 10_000
-"""Faces, with which the service is looked after."""
+"""The sizes of the galleries in faces."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
-    parser.add_argument("--rounds", type=int, default=7, help="of every number of clients and the bare engine (7)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each of them in a round (4)")
-    parser.add_argument("--requests", type=int, default=5_000, help="over which memory is watched (5000; 0: none)")
-    parser.add_argument("--faces", type=int, default=GALLERIES[1], help="of the larger gallery (100000; 0: none)")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="rounds of every number of clients and the plain engine (7)"
+    )
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each side in a round (4)")
+    parser.add_argument(
+        "--requests", type=int, default=5_000, help="requests for which memory is measured, 0 for none (5000)"
+    )
+    parser.add_argument(
+        "--faces", type=int, default=GALLERIES[1], help="faces of the larger gallery, 0 for none (100000)"
+    )
     arguments = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     started = time.monotonic()
@@ -58,7 +64,7 @@ def main() -> None:
 
 
 def _run(arguments: argparse.Namespace, scratch: Path, console: Console) -> Iterator[tuple[str, list[Row]]]:
-    """Measure part after part."""
+    """Measure one part after the other."""
     settings = Settings.model_validate({"database_url": None, "data_dir": scratch / "data"})
     samples = find_samples(scratch)
     if samples is None:

@@ -1,7 +1,7 @@
 """Measure what commands take to start, beside a bare Python and the packages that they need, in one run.
 
 Processor time, of user and system, because the machine may be shared. Runs on the embedded PostgreSQL, which is started
-before, in a temporary folder that is removed at the end.
+before, in a temporary folder that is deleted at the end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pgface.operations.bench.timing import Row, Side, compare, interleave
 
 PACKAGES = ("pgface", "typer", "rich", "psycopg", "pydantic-settings")
 TARGETS = {"--version": 0.15, "--help": 0.15, "users list": 0.5, "status": 0.5}
-"""Seconds of processor time at most."""
+"""The maximum processor time in seconds."""
 PYTHON = "python -c pass"
 IMPORTS = "import typer, rich.table, psycopg_pool, pydantic_settings"
 
@@ -76,7 +76,7 @@ def _of_imports(series: dict[str, list[float]]) -> str:
 
 
 def _processor_time(arguments: list[str], environment: dict[str, str]) -> Side:
-    """A side that runs Python once, and gives the processor time of it and its children."""
+    """Make a side that runs Python once, and gives the processor time of it and its children."""
 
     def side(_: int) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""Every kind of index that pgface has, for one gallery: what each needs, and whether it keeps the agreement."""
+"""Measure every kind of index for one gallery: its size, and whether it keeps the agreement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pgface.search import METHODS
 
 
 def configurations(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: OnStep) -> Iterator[Row]:
-    """A line for each index, and which is the smallest that is good enough; then pgface chooses again."""
+    """Give a row for each index, and the smallest one that is good enough. Afterwards pgface chooses again."""
     sizes: dict[str, float] = {}
     for method in METHODS:
         if method in ("auto", "exact"):
@@ -42,7 +42,7 @@ def configurations(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: O
 
 
 def _smallest(sizes: dict[str, float]) -> Row:
-    """Of those that keep the agreement."""
+    """The smallest of those that keep the agreement."""
     least = min(sizes, key=sizes.__getitem__, default=None)
     return figure(
         f"smallest of those with an agreement ≥ {AGREEMENT_TARGET:g}",

@@ -1,4 +1,4 @@
-"""What this machine's cores leave of the speed of one client, when eight never pause and nobody enrolls."""
+"""Measure how eight clients that never pause share this machine's cores, while no one enrolls."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ NEAREST = "SELECT user_id FROM user_templates ORDER BY template <=> %s::halfvec(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Walking:
-    """A task: nothing but a bare walk of the templates' index, again as soon as there is an answer."""
+    """A task that only searches the templates' index, without pauses."""
 
     probes: NDArray[np.float32]
-    """Shape (n, 512), asked about in turn."""
+    """The probes, shape (n, 512), which are used in turn."""
     effort: int
     """`hnsw.ef_search`."""
     seconds: float
     settings: Settings
 
     def run(self, _: Gallery) -> list[float]:
-        """Gives the seconds that each took."""
+        """Search, and give the seconds of each search."""
         taken = []
         with Database.open(self.settings) as database, database.dedicated_connection() as connection:
             connection.execute("SELECT set_config('hnsw.ef_search', %s, false)", (str(self.effort),))
@@ -54,9 +54,10 @@ class Walking:
 
 
 def never_pausing(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: OnStep) -> Iterator[Row]:
-    """Clients that never pause beside one of them, nobody enrolling: a bare walk of the index, and the whole search.
+    """Compare clients that never pause with a single one, without enrollment: a plain index search, and the whole
+    search.
 
-    Nothing for a gallery without an HNSW index.
+    Gives nothing for a gallery without an HNSW index.
     """
     search = read_search_state(loaded.database)
     if search.method != "hnsw" or search.first_effort is None or not plan.clients:
@@ -75,7 +76,7 @@ def never_pausing(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: On
             for _ in range(ROUNDS):
                 alone += at_once(clients[:1], [task])[0]
                 together += at_once(clients, [task] * plan.clients)
-            yield _row(f"{plan.clients} clients flat out, nobody enrolls: {what}", alone, together)
+            yield _row(f"{plan.clients} clients flat out, without enrollment: {what}", alone, together)
 
 
 def _row(what: str, alone: list[float], together: list[list[float]]) -> Row:

@@ -1,4 +1,4 @@
-"""What is measured with an engine: folder enrollment, accuracy, identification."""
+"""Measurements with an engine: folder enrollment, accuracy, identification."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from samples import Samples, copy_people
 
 GALLERY_SIZE = 1_000
 PEOPLE = 200
-"""Of the gallery that is filled up with random embeddings."""
+"""The size of the gallery that is filled with random embeddings."""
 
 _names = count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineUnderTest:
-    """An engine, and how much of it fits into the time there is."""
+    """An engine, and how much of it fits into the available time."""
 
     name: str
     model: str
@@ -35,16 +35,16 @@ class EngineUnderTest:
     enrollment_rounds: int
     identification_rounds: int
     rank_1: float
-    """Target for the share of probes whose most similar person is the right one."""
+    """The target for the share of probes whose most similar person is right."""
 
 
 def new_settings(settings: Settings) -> Settings:
-    """Settings of a gallery that does not exist yet, in a schema of its own."""
+    """Settings for a new gallery in its own schema."""
     return settings.model_copy(update={"schema_name": f"gallery_{next(_names)}"})
 
 
 def fill(gallery: Gallery, embeddings: int, people: int, seed: int = 1) -> list[int]:
-    """Load random embeddings of new people, as many of each; returns the people's ids."""
+    """Load random embeddings of new people. Returns the people's ids."""
     ids = [gallery.add_user(f"random{number}@example.org").id for number in range(people)]
     random = np.random.default_rng(seed).standard_normal((embeddings, 512)).astype(np.float32)
     gallery.load_embeddings(np.resize(ids, embeddings), random)
@@ -52,7 +52,7 @@ def fill(gallery: Gallery, embeddings: int, people: int, seed: int = 1) -> list[
 
 
 def measure(test: EngineUnderTest, samples: Samples, settings: Settings, scratch: Path) -> list[Row]:
-    """All rows of one engine."""
+    """Give all rows of one engine."""
     rows = [_enrollment(test, samples, settings)]
     with Gallery.create(new_settings(settings), model=test.model) as gallery:
         probes = samples.files
@@ -101,7 +101,7 @@ def _accuracy(test: EngineUnderTest, gallery: Gallery, folder: Path, probes: lis
         if not faces:
             outcomes["no face"] += 1
             continue
-        # The largest face stands first; other people in the background are not asked for.
+        # The largest face comes first. Other people in the background do not count.
         best = faces[0].matches[0]
         right_first += best.email == email
         if best.similarity < gallery.config.identify_threshold:

@@ -1,4 +1,4 @@
-"""Loading a file of embeddings until they are indexed, beside binary COPY and one index build."""
+"""Load a file of embeddings until they are indexed, beside binary COPY and one index build."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TARGET = 1.3
 _TARGET_FROM = 1_000_000
 """Faces."""
 _LOOK = 0.05
-"""Seconds between two looks at what the server is busy with."""
+"""Seconds between two samples of what the server does."""
 
 _COPYING, _TEMPLATES, _TEMPLATE_INDEX, _EMBEDDING_INDEX, _REST = (
     "COPY",
@@ -39,7 +39,7 @@ _COPYING, _TEMPLATES, _TEMPLATE_INDEX, _EMBEDDING_INDEX, _REST = (
     "index on the embeddings",
     "choosing and measuring",
 )
-# What a client of pgface's is at now. The statements themselves stay on the server.
+# What a client of pgface does now. The statements themselves stay on the server.
 _BUSY_WITH = rf"""
 SELECT CASE
     WHEN query ~ 'COPY face_embeddings.*FROM STDIN' THEN '{_COPYING}'
@@ -76,11 +76,11 @@ def loading(
     one more build of the index that pgface itself searches, or the build of an HNSW index on all the embeddings.
 
     Args:
-        settings: where the server is.
+        settings: the server.
         people: how many, five faces each.
         scratch: a folder for the file.
-        seed: of the synthetic people.
-        on_step: is told what begins now.
+        seed: the seed of the synthetic people.
+        on_step: called with the name of each step that starts.
         embedding_index: whether to build the index on all embeddings, which takes several minutes for a million.
 
     """
@@ -117,7 +117,7 @@ def loading(
 
 
 def _row(what: str, ours: str, other: str, ratio: float, faces: int) -> Row:
-    """Of one run: each side takes minutes, and the machine is warm either way."""
+    """The times of one run. Each side takes minutes, and the machine is warm either way."""
     counts = faces >= _TARGET_FROM and what != ""
     target, met = (f"≤ {_TARGET:g} ×", ratio <= _TARGET) if counts else ("", None)
     return Row(what, ours, other, ratio, None, None, 1, target, met)
@@ -139,7 +139,7 @@ def _bare_copy(database: Database, user_ids: NDArray[Any], embeddings: Any) -> f
 
 
 def _build_again(database: Database) -> float:
-    """Seconds of the plain builds of all indexes that the first look goes through; none where the search is exact."""
+    """Time the plain builds of all indexes of the first search, if it is not exact."""
     took = 0.0
     with _checkpointed(database), database.autocommit() as connection:
         for name, definition in connection.execute(_TEMPLATE_INDEXES).fetchall():
@@ -156,7 +156,10 @@ def _build_on_embeddings(database: Database) -> float:
 
 @contextmanager
 def _checkpointed(database: Database) -> Iterator[None]:
-    """Nobody pays for what the one before has left to be written; on a server where that may be asked for."""
+    """Write what the side before has left in memory, if the server permits it, so that it does not slow down the next
+    side..
+
+    """
     with suppress(DatabaseError), database.autocommit() as connection:
         connection.execute("CHECKPOINT")
     yield
@@ -164,7 +167,7 @@ def _checkpointed(database: Database) -> Iterator[None]:
 
 @contextmanager
 def _watched(url: str) -> Iterator[Counter[str]]:
-    """Counts what pgface is busy with, at every look."""
+    """Counts samples of what pgface does."""
     seen: Counter[str] = Counter()
     over = Event()
 
@@ -184,7 +187,7 @@ def _watched(url: str) -> Iterator[Counter[str]]:
 
 
 def _parts(total: float, busy_with: Counter[str]) -> str:
-    """The seconds of each part, by how often it was seen."""
+    """Estimate the seconds of each part from its samples."""
     order = _COPYING, _EMBEDDING_INDEX, _TEMPLATES, _TEMPLATE_INDEX, _REST
     looks = max(busy_with.total(), 1)
     return ", ".join(f"{part} {total * busy_with[part] / looks:.1f}" for part in order if busy_with[part])

@@ -1,4 +1,4 @@
-"""From a photo to names in a large gallery, beside the bare engine on the same photo."""
+"""Measure identification of a photo in a large gallery, beside the plain engine on the same photo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from samples import Samples, copy_people, find_samples, group_photo, insightface
 _TARGET = 1.15
 _ROUNDS = 20
 _GROUP_ROUNDS = 6
-"""For each second of patience; a photo takes some 30 ms, a group a tenth of a second."""
+"""Calls for each second of patience. A photo takes 30 ms, a group a tenth of a second."""
 _IDENTIFY, _BARE = "identify", "bare engine"
 
 
@@ -38,12 +38,12 @@ def photo_to_names(
     """`Gallery.identify` among synthetic people and ten real ones, beside decoding, detecting and embedding alone.
 
     Args:
-        settings: where the server is.
+        settings: the server.
         people: how many synthetic ones.
-        kinds: how they are spread.
+        kinds: the distributions of the people.
         scratch: a folder for what is needed meanwhile.
-        seed: of the synthetic people.
-        on_step: is told what begins now.
+        seed: the seed of the synthetic people.
+        on_step: called with the name of each step that starts.
         skip: is told why there are no rows.
         patience: about so many seconds for each side.
 
@@ -67,9 +67,9 @@ def _among(
     on_step: OnStep,
     patience: float,
 ) -> Iterator[Row]:
-    """The same among synthetic people of one kind.
+    """Measure among synthetic people of one kind.
 
-    Of the clustered ones, in a few dimensions, the real people are outliers, whom the first look seldom finds.
+    Real people are outliers among clustered ones, and the first search seldom finds them.
     """
     on_step(f"photo to names, {kind}: loading")
     with scratch_gallery(settings) as own, Gallery.create(own, model=weights) as gallery:

@@ -1,4 +1,4 @@
-"""Which photos and weights there are to measure with."""
+"""The photos and weights for benchmarks."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from PIL import Image
 
 SHARED = Path(os.environ.get("PGFACE_TEST_SHARED", Path(__file__).parents[2] / "shared"))
 ENROLLED = 5
-"""Photos of each person that are enrolled; the others are probes."""
+"""The number of photos of each person that are enrolled. The others are probes."""
 COPIES = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Photos to enroll and to ask about."""
+    """Photos to enroll, and probes."""
 
     description: str
     folder: Path
-    """`folder/<person>/<photo>`."""
+    """The folder, as `folder/<person>/<photo>`."""
     real_people: bool
     """Whether there are several photos of several people, so that accuracy can be measured."""
 
@@ -42,13 +42,13 @@ class Samples:
 
 
 def insightface_weights() -> Path | None:
-    """The pack for tests, if it is on this machine."""
+    """The model pack for tests, if it is on this machine."""
     folder = SHARED / "data" / "models" / "buffalo_sc_q8"
     return folder if folder.is_dir() else None
 
 
 def find_samples(scratch: Path) -> Samples | None:
-    """Real photos if they are here; else one from an installed package in several sizes, or nothing."""
+    """Give real photos if there are any, or else one from an installed package in several sizes, or nothing."""
     folder = SHARED / "data" / "faces"
     if folder.is_dir():
         people = sum(1 for _ in folder.iterdir())
@@ -59,7 +59,7 @@ def find_samples(scratch: Path) -> Samples | None:
     folder = scratch / "sample"
     (folder / "Person").mkdir(parents=True)
     with Image.open(packaged) as photo:
-        # Whoever is in it, the largest face is enrolled; other sizes make other contents, so none is skipped.
+        # The largest face is enrolled. Other sizes make other contents, so that no photo is skipped.
         for number in range(COPIES):
             side = 512 - 4 * number
             smaller = photo.convert("RGB").resize((side, side * photo.height // photo.width))
@@ -85,7 +85,7 @@ def _inside(package: str, path: str) -> Path | None:
 
 
 def copy_people(files: list[Path], folder: Path) -> Path:
-    """A folder of people with these photos only."""
+    """Make a folder of people with only these photos."""
     for file in files:
         link = folder / file.parent.name / file.name
         link.parent.mkdir(parents=True, exist_ok=True)

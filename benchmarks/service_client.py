@@ -1,6 +1,7 @@
-"""Clients of the service in a process of their own: told what to ask by JSON on stdin, they tell what came on stdout.
+"""Clients of the service in their own process.
 
-Requests are laid out beforehand and answers are hardly looked at, because clients share the cores with the service.
+They read JSON requests from stdin and write results to stdout. Requests are prepared in advance and answers are hardly
+parsed, because clients share the cores with the service.
 """
 
 from __future__ import annotations
@@ -19,48 +20,48 @@ from typing import Any
 
 _BOUNDARY = "pgface-benchmark"
 _PATIENCE = 120
-"""Seconds that an answer may take."""
+"""The maximum seconds of an answer."""
 _GOOD = {200, 201}
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to ask of the service."""
+    """The load for the service."""
 
     port: int
     key: str
     photos: list[str]
-    """Files to identify, in turn."""
+    """The files to identify, in turn."""
     clients: int
-    """How many identify, each again as soon as it has its answer, or after the pause that the service asks for."""
+    """The number of clients that identify, without pauses unless the service asks for one."""
     seconds: float = 0.0
     requests: int | None = None
-    """End after so many, and not after the seconds."""
+    """The number of requests after which to stop, instead of the seconds."""
     enrollments: list[tuple[str, str]] = field(default_factory=list)
-    """Files and e-mails: who is enrolled meanwhile, each time as a new photo."""
+    """The files and e-mails of the people to enroll meanwhile, each time as a new photo."""
     enroll_every: float = 0.5
     """Seconds."""
     health_every: float | None = None
-    """Seconds between two looks at /healthz."""
+    """Seconds between two requests for /healthz."""
 
 
 @dataclass(slots=True)
 class Answers:
-    """What came."""
+    """The results."""
 
     statuses: dict[str, int] = field(default_factory=dict)
     without_retry_after: int = 0
-    """Of the answers 503."""
+    """The number of answers with status 503."""
     identify: list[float] = field(default_factory=list)
-    """Seconds of every one that was answered with 200."""
+    """The seconds of every answer with status 200."""
     enroll: list[float] = field(default_factory=list)
     health: list[float] = field(default_factory=list)
     in_time: int = 0
-    """Photos that were identified or enrolled before the seconds were over."""
+    """The number of photos identified or enrolled in time."""
     seconds: float = 0.0
-    """Until the last answer."""
+    """Seconds until the last answer."""
     processor: float = 0.0
-    """Seconds of the clients' own."""
+    """The processor seconds of the clients."""
 
     def note(self, kind: str, status: int, headers: bytes, seconds: float) -> None:
         self.statuses[str(status)] = self.statuses.get(str(status), 0) + 1
@@ -71,13 +72,13 @@ class Answers:
 
 
 class Connection:
-    """One that is kept."""
+    """A connection that stays open."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Status and headers of the answer, these in lower case."""
+        """The status and the headers of the answer, in lower case."""
         self._writer.write(request)
         async with asyncio.timeout(_PATIENCE):
             head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
@@ -98,7 +99,7 @@ async def connected(load: Load) -> AsyncIterator[Connection]:
 
 
 def posted(load: Load, path: str, photo: bytes, **fields: str) -> bytes:
-    """A request with a photo."""
+    """Make a request with a photo."""
     parts = [
         f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
         for name, value in fields.items()
@@ -116,7 +117,7 @@ def posted(load: Load, path: str, photo: bytes, **fields: str) -> bytes:
 
 
 def renewed(jpeg: bytes) -> bytes:
-    """The same picture as another file: with a comment in it."""
+    """Make a different file of the same picture, by adding a comment."""
     comment = secrets.token_hex(16).encode()
     return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + jpeg[2:]
 
@@ -124,7 +125,7 @@ def renewed(jpeg: bytes) -> bytes:
 async def run(load: Load) -> Answers:
     answers = Answers()
     photos = cycle([posted(load, "/api/v1/identify", Path(file).read_bytes()) for file in load.photos])
-    # Read beforehand as well.
+    # Also read in advance.
     people = cycle([(Path(file).read_bytes(), email) for file, email in load.enrollments])
     processor, began = time.process_time(), time.perf_counter()
     requests: Iterator[bytes] = photos
@@ -170,7 +171,7 @@ async def run(load: Load) -> Answers:
     answers.seconds, answers.processor = time.perf_counter() - began, time.process_time() - processor
     for task in others:
         if task.done():
-            await task  # it never ends but by an error
+            await task  # it only ends with an error
         task.cancel()
     return answers
 

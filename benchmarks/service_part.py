@@ -1,4 +1,4 @@
-"""What is measured of the service: throughput and times, how it is looked after, memory."""
+"""Measurements of the service: throughput, latency, health checks, memory."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ TARGET = 0.8
 _WITH_TARGET = 8
 _WARM_UP = 1
 _PHOTOS = 50
-"""Of each person in a gallery that is filled up."""
+"""The number of faces of each person in a filled gallery."""
 _HEALTH_EVERY = 0.05
 _LOOKS = 0.05
-"""Seconds between two looks at the memory."""
+"""Seconds between two samples of the memory."""
 _WATCHED_AT = 10
-"""Parts of the requests over which memory is watched; the first two are not counted."""
+"""The parts of the requests for which memory is measured. The first two are not counted."""
 _LARGE = 8_000, 5_000
 _LARGE_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The service, and what it is asked."""
+    """The service, and its load."""
 
     service: RunningService
     key: str
@@ -56,7 +56,7 @@ class Measured:
     workers: int
 
     def ask(self, clients: int, **more: object) -> Answers:
-        """Let so many clients identify, while one enrolls; nothing may come that the service does not promise."""
+        """Run clients that identify, while one enrolls. Any unexpected answer is an error."""
         people = [(str(file), email) for file, email in shuffled(self.people)]
         photos = [str(file) for file in shuffled(self.photos)]
         asked = {"photos": photos, "clients": clients, "enrollments": people, **more}
@@ -65,28 +65,28 @@ class Measured:
 
 @dataclass(slots=True)
 class _Phase:
-    """What came of one number of clients, over all rounds."""
+    """The results for one number of clients, over all rounds."""
 
     answers: list[Answers] = field(default_factory=list)
     shares: list[tuple[float, float, float]] = field(default_factory=list)
-    """Cores that the service, PostgreSQL and the clients kept busy."""
+    """The number of cores that the service, PostgreSQL and the clients used."""
     processor: list[float] = field(default_factory=list)
-    """Seconds that the service and PostgreSQL needed for a photo."""
+    """The processor seconds of the service and PostgreSQL for a photo."""
 
 
 def shuffled(photos: Sequence[T]) -> list[T]:
-    """Another order each time: some photos have more faces than others, and a short round does not come to all."""
+    """Shuffle the photos, because some have more faces, and a short round does not use all of them."""
     return random.sample(photos, len(photos))
 
 
 def people_of(gallery: Gallery, samples: Samples) -> list[tuple[Path, str]]:
-    """Enroll the photos; those of which that can be done, with the e-mails of whom they show."""
+    """Enroll the photos. Returns those that could be enrolled, with their e-mails."""
     report = gallery.enroll_folder(samples.folder, face="largest")
     return [(samples.folder / one.photo, one.email) for one in report.photos if one.outcome == "enrolled"]
 
 
 def fill_up(gallery: Gallery, faces: int) -> None:
-    """Have so many embeddings at least; what is missing are random ones of new people."""
+    """Fill the gallery with random embeddings of new people, up to a number of embeddings."""
     missing = faces - gallery.status().embeddings
     if missing > 0:
         ids = [gallery.add_user(f"{number}-of-{faces}@example.org").id for number in range(-(-missing // _PHOTOS))]
@@ -95,7 +95,7 @@ def fill_up(gallery: Gallery, faces: int) -> None:
 
 
 def throughput(measured: Measured, rounds: int, seconds: float) -> Iterator[Row]:
-    """Photos a second with several numbers of clients, in turn with the bare engine on all cores."""
+    """Measure photos per second with several numbers of clients, in turn with the plain engine on all cores."""
     phases = {clients: _Phase() for clients in CLIENTS}
 
     def asked_by(clients: int) -> Callable[[int], float]:
@@ -154,7 +154,7 @@ def _only_promised(answers: Sequence[Answers]) -> Row:
 
 
 def health(measured: Measured, gallery: Gallery, seconds: float) -> Row:
-    """How fast /healthz answers while eight clients identify and one enrolls."""
+    """Measure the latency of /healthz while eight clients identify and one enrolls."""
     answers = measured.ask(_WITH_TARGET, seconds=seconds, health_every=_HEALTH_EVERY)
     faces = gallery.status().embeddings
     what = f"/healthz every {_HEALTH_EVERY * 1e3:.0f} ms beside {_name(_WITH_TARGET)}, {faces:,} embeddings"
@@ -163,7 +163,7 @@ def health(measured: Measured, gallery: Gallery, seconds: float) -> Row:
 
 
 def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
-    """How the service's memory grows with requests, and what large pictures leave behind."""
+    """Measure how the service's memory grows with requests, and after large pictures."""
     service = measured.service
     part = requests // _WATCHED_AT
     sizes = []
@@ -193,8 +193,10 @@ def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
 
 @contextmanager
 def _bare_engine(measured: Measured) -> Iterator[Callable[[float], tuple[int, float]]]:
-    """Tells how many photos a pool of the kind that suits the engine decodes and embeds in so many seconds, and for how
-    many seconds of processor time."""
+    """Measure how many photos a pool of the engine's kind decodes and embeds in a number of seconds, and its processor
+    time..
+
+    """
     executor: Executor
     if measured.engine.releases_gil:
         executor = ThreadPoolExecutor(measured.workers)
@@ -226,7 +228,7 @@ def _embed_until(load: LoadEngine, photos: Sequence[Path], end: float) -> tuple[
 
 @contextmanager
 def _peak(look: Callable[[], float]) -> Iterator[list[float]]:
-    """Look again and again while the block runs."""
+    """Sample repeatedly while the block runs."""
     seen, ended = [look()], threading.Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""`pgface serve` as a process of its own, with what it costs: processor and memory."""
+"""`pgface serve` as a process, with its processor time and memory."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ MEBI = 1024 * 1024
 
 
 class RunningService:
-    """The service, and the PostgreSQL below it."""
+    """The service and its PostgreSQL."""
 
     def __init__(self, process: psutil.Process, server: psutil.Process, port: int) -> None:
         self._process, self._server = process, server
         self.port = port
 
     def processor(self) -> tuple[float, float]:
-        """Seconds of the service's processes and of PostgreSQL's until now."""
+        """The processor seconds of the service's processes and of PostgreSQL."""
         return _processor(self._process), _processor(self._server)
 
     def memory(self) -> float:
-        """MiB of the service's processes; what several share is counted once (PSS)."""
+        """The memory of the service's processes in MiB. Shared memory is counted once (PSS)."""
         return float(sum(process.memory_full_info().pss for process in _family(self._process)) / MEBI)
 
     def resident(self) -> float:
-        """MiB as the system counts them at once (RSS)."""
+        """The memory in MiB by a faster count (RSS)."""
         return float(sum(process.memory_info().rss for process in _family(self._process)) / MEBI)
 
 
 @contextmanager
 def running(settings: Settings, log: Path, processes: int = 1, **variables: str) -> Iterator[RunningService]:
-    """Start the service on a free port of loopback with these variables, and end it as an operator would."""
+    """Start the service on a free loopback port with these variables, and stop it with a signal."""
     port = _free_port()
     command = [sys.executable, "-m", "pgface", "serve", "--port", str(port), "--workers", str(processes)]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
@@ -61,7 +61,7 @@ def running(settings: Settings, log: Path, processes: int = 1, **variables: str)
 
 
 def answers_to(load: Load) -> Answers:
-    """Let clients in another process ask."""
+    """Run clients in another process."""
     command = [sys.executable, str(Path(__file__).with_name("service_client.py"))]
     done = subprocess.run(command, check=True, input=json.dumps(asdict(load)), stdout=subprocess.PIPE, text=True)
     return Answers(**json.loads(done.stdout))
@@ -99,6 +99,6 @@ def _processor(process: psutil.Process) -> float:
     for one in _family(process):
         with suppress(psutil.NoSuchProcess):
             times = one.cpu_times()
-            # Of children that have ended as well, such as PostgreSQL's.
+            # Including children that have ended, such as PostgreSQL's.
             total += times.user + times.system + times.children_user + times.children_system
     return total

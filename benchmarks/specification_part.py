@@ -1,4 +1,4 @@
-"""The specification's own script beside pgface: its tables, its index made while they are empty, its function."""
+"""Compare pgface with the specification's script: its tables, its index on empty tables, its function."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from pgface.operations.bench.workspace import scratch_schema
 
 _NO_SLOWER = 1.0
 _SLOWER_FROM = 100_000
-"""Faces from which on the speed has a target: fewer are scanned exactly, which the script does not promise."""
+"""The minimum number of faces for a speed target, because smaller galleries are scanned exactly."""
 
-# Storage, types and defaults are the specification's; the index learns its lists from an empty table, as it does there.
+# Storage, types and defaults are the specification's, and so is an index that learns its lists from an empty table.
 _SCRIPT = """
 CREATE TABLE users (
     id SERIAL PRIMARY KEY,
@@ -71,10 +71,10 @@ _TEXT, _BINARY = "probe as text", "probe in binary, prepared"
 def compare_with_specification(
     settings: Settings, loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: OnStep
 ) -> Iterator[Row]:
-    """Mated probes: who agrees with the exact answer, and how long it takes.
+    """Measure agreement and latency for mated probes.
 
-    The script is timed with the probe written into the statement as text, which is the specification's way, and with a
-    prepared statement and a binary probe, which is pgface's; the faster of the two counts.
+    The script is timed twice: with the probe as text in the statement, as in the specification, and with a prepared
+    statement and a binary probe, as in pgface. The faster one counts.
     """
     on_step("the specification's script: loading")
     with _script(settings, loaded) as connection:
@@ -109,9 +109,9 @@ def compare_with_specification(
 
 @contextmanager
 def _script(settings: Settings, loaded: LoadedGallery) -> Iterator[psycopg.Connection]:
-    """The script's tables with the same faces, in a schema of their own that is dropped.
+    """Create the script's tables with the same faces in a temporary schema.
 
-    The rows are copied, which the specification recommends for many; what it inserts one by one it finds no better.
+    The rows are copied, as the specification recommends for many rows.
     """
     with scratch_schema(settings) as (name, url), psycopg.connect(url, autocommit=True) as connection:
         schema = sql.Identifier(name)

@@ -1,4 +1,4 @@
-"""What is measured without an engine: verification of an embedding, and bulk loading."""
+"""Measurements without an engine: verification of an embedding, and bulk loading."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from pgface.search.vector_index.lifecycle import build_vector_index, drop_vector
 VERIFICATIONS = 3_000
 LOADS = 3
 ROWS = 4_000
-"""Loaded in each round by COPY, and by the loop where no index is in its way."""
+"""The number of rows that each round loads by COPY, and by the loop without an index."""
 ROWS_WITH_INDEX = 1_000
-"""Inserted by the loop with the HNSW index in place, which is several times slower."""
+"""The number of rows that the loop inserts with the HNSW index, which is several times slower."""
 _INSERT = "INSERT INTO face_embeddings (user_id, embedding) VALUES (%s, %s)"
 
 
 def verification(settings: Settings) -> list[Row]:
-    """`Gallery.verify_embedding` against `SELECT 1`, of a user with five embeddings among a thousand."""
+    """Compare `Gallery.verify_embedding` with `SELECT 1`, for a user with five embeddings among a thousand."""
     settings = new_settings(settings)
     initialise(settings)
     with Gallery.open(settings) as gallery, _connect(gallery._database.url) as bare:
@@ -43,7 +43,7 @@ def verification(settings: Settings) -> list[Row]:
         verify_face = queries()["verify_face"]
 
         def pooled_select(_: int) -> None:
-            # The very pool and connection that `verify_embedding` uses.
+            # The same pool and connection that `verify_embedding` uses.
             with gallery._database.autocommit() as connection, connection.cursor(row_factory=tuple_row) as cursor:
                 cursor.execute("SELECT 1", binary=True).fetchall()
 
@@ -73,7 +73,7 @@ def verification(settings: Settings) -> list[Row]:
 
 
 def loading(settings: Settings) -> list[Row]:
-    """`Gallery.load_embeddings` against a loop of INSERTs in one transaction, into the same table."""
+    """Compare `Gallery.load_embeddings` with a loop of INSERTs in one transaction, into the same table."""
     settings = new_settings(settings)
     initialise(settings)
     random = np.random.default_rng(3).standard_normal((ROWS, 512)).astype(np.float32)

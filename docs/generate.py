@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 from typer.core import TyperGroup
 
-from pgface.cli.commands import app
+from pgface.cli.commands import GROUPS, app
 from pgface.server.app import create_app
 from pgface.server.errors import known_problems
 from pgface.server.openapi import operations, schema_of
@@ -21,19 +21,14 @@ REFERENCE = Path(__file__).parent / "reference"
 
 def command_line() -> str:
     """The page of the commands, from their own help."""
-    lines = [
-        "# The commands",
-        "",
-        "Generated from the commands' own help by `make docs`.",
-        "",
-        "Exit codes: 0 it was done (that nobody matches is an answer, not a failure), 1 it failed and the error stream "
-        "says why, 2 wrong usage, 130 it was broken off by Ctrl-C.",
-    ]
-    for name, command in _commands("pgface", typer.main.get_command(app)):
-        lines += ["", f"## `{name}`", "", (command.help or "").strip()]
-        rows = [row for parameter in command.params if (row := _parameter(parameter))]
-        if rows:
-            lines += ["", "| | |", "|---|---|", *rows]
+    root: Any = typer.main.get_command(app)
+    context = typer.Context(root)
+    lines = [_COMMAND_LINE]
+    for title, names in GROUPS.items():
+        lines += ["", f"## {title}"]
+        for name in names:
+            for full_name, command in _commands(f"pgface {name}", root.get_command(context, name)):
+                lines += _command_section(full_name, command)
     return "\n".join(lines) + "\n"
 
 
@@ -199,23 +194,73 @@ _DEFAULTS = {
 
 
 def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-    context = typer.Context(command)
-    for child_name in sorted(command.list_commands(context)):
-        full_name, child = f"{name} {child_name}", command.get_command(context, child_name)
-        if isinstance(child, TyperGroup):
-            yield from _commands(full_name, child)
-        else:
-            yield full_name, child
+    """A command by its full name, or the commands of a group."""
+    if isinstance(command, TyperGroup):
+        for child_name in sorted(command.commands):
+            yield from _commands(f"{name} {child_name}", command.commands[child_name])
+    else:
+        yield name, command
 
 
-def _parameter(parameter: Any) -> str | None:
-    if parameter.name == "help" or getattr(parameter, "hidden", False):
-        return None
-    names = ", ".join([*parameter.opts, *parameter.secondary_opts])
+def _command_section(name: str, command: Any) -> Iterator[str]:
+    usage = " ".join(
+        piece.replace("{", "").replace("}", "") for piece in command.collect_usage_pieces(typer.Context(command))
+    )
+    yield from ("", f"### `{name}`", "", (command.help or "").strip(), "", "```console", f"{name} {usage}", "```")
+    rows = [
+        _parameter(parameter)
+        for parameter in command.params
+        if parameter.name != "help" and not getattr(parameter, "hidden", False)
+    ]
+    if rows:
+        yield from ("", "| option | type | default | what it does |", "|---|---|---|---|", *rows)
+
+
+def _parameter(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        names = (parameter.metavar or parameter.name).upper() + ("..." if parameter.nargs == -1 else "")
-    help_text = (getattr(parameter, "help", None) or "").replace("|", "\\|")
-    return f"| `{names}` | {help_text} |"
+        names = f"`{parameter.metavar}{'...' if parameter.nargs == -1 else ''}`"
+    else:
+        metavar = f" {parameter.metavar}" if parameter.metavar else ""
+        names = ", ".join(f"`{name}{metavar}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    what = (parameter.help or "").replace("|", "\\|")
+    return f"| {names} | {_type(parameter)} | {_default(parameter)} | {what} |"
+
+
+def _type(parameter: Any) -> str:
+    kind = parameter.type_descriptor.annotation
+    if get_origin(kind) is list:
+        return f"{_TYPES[get_args(kind)[0]]}, repeatable"
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    low, high = parameter.min, parameter.max
+    if high is not None and high < _NO_LIMIT:
+        return f"{_TYPES[kind]}, {_plain(low)} to {_plain(high)}"
+    return _TYPES[kind] if low is None else f"{_TYPES[kind]}, at least {_plain(low)}"
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "required"
+    default = parameter.default
+    if isinstance(default, bool) and parameter.secondary_opts:
+        return f"`{parameter.opts[0] if default else parameter.secondary_opts[0]}`"
+    return "" if default is None or default is False else f"`{default}`"
+
+
+_COMMAND_LINE = """# The commands
+
+Generated from the commands' own help by `make docs`. `pgface COMMAND --help` prints the same.
+
+If the default is empty, the last column says what happens without the option. A type of *flag* takes no value.
+
+| exit code | meaning |
+|---|---|
+| 0 | Success. If nobody matches, that is also success. |
+| 1 | Failure. The error stream says why. |
+| 2 | Wrong usage. |
+| 130 | Interrupted by Ctrl-C. |"""
+_TYPES = {str: "text", int: "whole number", float: "number", Path: "path", bool: "flag", Any: "size"}
+_NO_LIMIT = 2**31 - 1
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -416,7 +417,7 @@ class _Rewriting(Visitor):
 
     def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
         data = b"".join(blocks)
-        self.archive.add(f"photos/{filepath}", len(data), iter([data]))
+        self.archive.add(f"photos/{filepath}", len(data), io.BytesIO(data))
 
 
 def test_an_archive_of_an_older_schema_is_restored(
@@ -745,7 +746,7 @@ def test_files_of_the_erased_wait_for_the_end_of_a_backup(
         for user in enrolled.users():
             enrolled.erase_user(user.id)
         assert all(file.exists() for file in files)
-        monkeypatch.setattr("pgface.operations.backup.create._PATIENCE", 0.05)
+        monkeypatch.setattr("pgface.operations.backup.create._LOCK_TIMEOUT_SECONDS", 0.05)
         with pytest.raises(GalleryError, match=says.ANOTHER_BACKUP_IS_UNDER_WAY.pattern()):
             back_up(enrolled.settings, archive.with_name("second.tar"))
         copy(writer, blocks)
@@ -782,7 +783,7 @@ def test_the_commands(run: Run, tmp_path: Path) -> None:
     assert made.stdout.startswith(says.BACKED_UP.format(archive="a.tar", contents=contents))
     checked = run("restore", "--verify", "a.tar", more={"PGFACE_BACKUP_PASSPHRASE": PASSPHRASE})
     whole = says.IS_WHOLE_AND_ENCRYPTED.format(archive="a.tar", contents=contents)
-    assert checked.stdout.startswith(f"{whole}\nMade")
+    assert checked.stdout.startswith(f"{whole}\nWritten")
     for wrong, sentence in (
         (
             run("restore", "a.tar", code=1, more={"PGFACE_BACKUP_PASSPHRASE": "other"}),

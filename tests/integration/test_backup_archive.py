@@ -16,10 +16,10 @@ import pytest
 
 from pgface.errors import ArchiveError, PassphraseError, StorageError
 from pgface.operations.backup.archive import MANIFEST, PHOTOS, SUMS, Read, Visitor, read_archive, writing
-from pgface.operations.backup.atomic_file import whole_file
-from pgface.operations.backup.encryption import PART_SIZE
+from pgface.operations.backup.atomic_file import atomic_file
+from pgface.operations.backup.encryption import PART_BYTES
 from pgface.operations.backup.manifest import GalleryFacts, Manifest, PhotoFacts
-from pgface.operations.backup.tar import TarWriter
+from pgface.operations.backup.tar import tar_writer
 from support.sentences import backup as says
 
 pytestmark = pytest.mark.slow
@@ -77,7 +77,7 @@ def archived(passphrase: str | None = None, dump: bytes = DUMP) -> bytes:
     with writing(stream, MOMENT, passphrase) as archive:
         archive.add_dump(iter([dump]))
         for name, crop in CROPS.items():
-            archive.add(f"{PHOTOS}{name}", len(crop), iter([crop]))
+            archive.add(f"{PHOTOS}{name}", len(crop), io.BytesIO(crop))
         archive.finish(manifest())
     return stream.getvalue()
 
@@ -104,11 +104,14 @@ def members(data: bytes) -> dict[str, bytes]:
 def packed(files: dict[str, bytes]) -> bytes:
     """An archive of these files, with checksums that fit unless they are given."""
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items() if name != SUMS)
+    return tarred({SUMS: sums.encode()} | files if SUMS in files else files | {SUMS: sums.encode()})
+
+
+def tarred(files: dict[str, bytes]) -> bytes:
     stream = io.BytesIO()
-    tar = TarWriter(stream, MOMENT)
-    for name, data in ({SUMS: sums.encode()} | files if SUMS in files else files | {SUMS: sums.encode()}).items():
-        tar.add(name, len(data), iter([data]))
-    tar.finish()
+    with tar_writer(stream, MOMENT) as tar:
+        for name, data in files.items():
+            tar.add(name, len(data), io.BytesIO(data))
     return stream.getvalue()
 
 
@@ -129,9 +132,9 @@ def test_any_tar_program_reads_it_and_sha256sum_checks_it() -> None:
 
 
 def test_a_long_dump_is_in_parts_that_follow_one_another(tmp_path: Path) -> None:
-    dump = hashlib.shake_256(b"a long dump").digest(PART_SIZE + 5)
+    dump = hashlib.shake_256(b"a long dump").digest(PART_BYTES + 5)
     data = archived(dump=dump)
-    assert [len(part) for name, part in members(data).items() if name.startswith("database")] == [PART_SIZE, 5]
+    assert [len(part) for name, part in members(data).items() if name.startswith("database")] == [PART_BYTES, 5]
     assert read(tmp_path, data)[1].dumped == dump
 
 
@@ -204,11 +207,11 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
 
 
 def test_a_manifest_may_not_be_a_bomb(tmp_path: Path) -> None:
-    stream = io.BytesIO()
-    with writing(stream, MOMENT, None) as archive:
-        archive.add_dump(iter([DUMP]))
-        archive.add(MANIFEST, (1 << 33) - 1, iter([b"{"]))  # so many bytes are claimed, and not there
-    assert says.DOES_NOT_BELONG_THERE in refusal(tmp_path, stream.getvalue())
+    bomb = tarfile.TarInfo(MANIFEST)
+    bomb.size, bomb.mode = (1 << 33) - 1, 0o600  # so many bytes are claimed, and not there
+    header = bomb.tobuf(tarfile.USTAR_FORMAT)
+    dump = tarred({"database.dump.000000": DUMP})[: 512 + len(DUMP) + -len(DUMP) % 512]
+    assert says.DOES_NOT_BELONG_THERE in refusal(tmp_path, dump + header + b"{")
     nested = b'{"format":' + b"[" * 400_000
     assert says.MANIFEST_CANNOT_BE_READ in refusal(tmp_path, packed({"database.dump.000000": DUMP, MANIFEST: nested}))
 
@@ -231,13 +234,7 @@ def without(name: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
 def test_files_and_checksums_go_together(
     tmp_path: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]], sentence: str
 ) -> None:
-    files = change(members(archived()))
-    stream = io.BytesIO()
-    tar = TarWriter(stream, MOMENT)
-    for name, data in files.items():
-        tar.add(name, len(data), iter([data]))
-    tar.finish()
-    assert sentence in refusal(tmp_path, stream.getvalue())
+    assert sentence in refusal(tmp_path, tarred(change(members(archived()))))
 
 
 def test_files_and_manifest_go_together(tmp_path: Path) -> None:
@@ -308,7 +305,7 @@ def test_age_alone_opens_an_encrypted_archive() -> None:
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     file = tmp_path / "archive.tar"
-    with whole_file(file, replace=False) as stream:
+    with atomic_file(file, replace=False) as stream:
         stream.write(b"all of it")
         assert not file.exists()
     assert file.read_bytes() == b"all of it"
@@ -325,7 +322,7 @@ def _write_half(stream: BinaryIO, error: type[BaseException]) -> None:
 def test_a_broken_off_file_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     file = tmp_path / "archive.tar"
     file.write_bytes(b"the last one")
-    with pytest.raises(error), whole_file(file, replace=True) as stream:
+    with pytest.raises(error), atomic_file(file, replace=True) as stream:
         _write_half(stream, error)
     assert file.read_bytes() == b"the last one"
     assert list(tmp_path.iterdir()) == [file]
@@ -334,31 +331,31 @@ def test_a_broken_off_file_leaves_nothing(tmp_path: Path, error: type[BaseExcept
 def test_a_file_is_written_over_only_if_asked(tmp_path: Path) -> None:
     file = tmp_path / "archive.tar"
     file.write_bytes(b"the last one")
-    with pytest.raises(StorageError, match=says.FILE_EXISTS.pattern(file=file)), whole_file(file, replace=False):
+    with pytest.raises(StorageError, match=says.FILE_EXISTS.pattern(file=file)), atomic_file(file, replace=False):
         pass
-    with whole_file(file, replace=True) as stream:
+    with atomic_file(file, replace=True) as stream:
         stream.write(b"new")
     assert file.read_bytes() == b"new"
 
 
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     file = tmp_path / "archive.tar"
-    with whole_file(file, replace=False) as stream:
+    with atomic_file(file, replace=False) as stream:
         stream.write(b"first")
         being_written = says.FILE_IS_BEING_WRITTEN.pattern()
-        with pytest.raises(StorageError, match=being_written), whole_file(file, replace=False):
+        with pytest.raises(StorageError, match=being_written), atomic_file(file, replace=False):
             pass
     assert file.read_bytes() == b"first"
 
 
 def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "archive.tar.partial").write_bytes(b"a much longer beginning of another archive")
-    with whole_file(tmp_path / "archive.tar", replace=False) as stream:
+    with atomic_file(tmp_path / "archive.tar", replace=False) as stream:
         stream.write(b"new")
     assert (tmp_path / "archive.tar").read_bytes() == b"new"
 
 
 def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     for file in (tmp_path / "missing" / "archive.tar", tmp_path):
-        with pytest.raises(StorageError), whole_file(file, replace=False):
+        with pytest.raises(StorageError), atomic_file(file, replace=False):
             pass

@@ -22,7 +22,7 @@ from pgface.database.pool import initialise
 from pgface.database.sql import migrations, queries
 from pgface.errors import TableLockedError
 from pgface.gallery import Gallery
-from pgface.operations.doctor import CHECKS, Finding, diagnose, machine, mend, server
+from pgface.operations.doctor import CHECKS, Finding, apply_fixes, diagnose, machine, server
 from pgface.operations.doctor.server import judge_extension
 from pgface.search.vector_index import read_index_status
 from pgface.search.vector_index.advice import advise_indexes
@@ -64,7 +64,7 @@ def changed(settings: Settings, **values: object) -> Settings:
 
 def fix(settings: Settings, check: str = "tables and functions") -> None:
     """Run the fixes of what this check finds; each must work."""
-    for finding, error in mend(settings, of(settings, check)):
+    for finding, error in apply_fixes(settings, of(settings, check)):
         assert error is None, (finding, error)
 
 
@@ -102,7 +102,7 @@ def test_a_new_gallery_is_fine_and_stays_as_it_is(settings: Settings) -> None:
         found = diagnose(settings)
         assert (contents(gallery), schemas(settings)) == before
     assert {finding.check for finding in found if finding.state != "fine"} == ADVISED_IN_A_NEW_GALLERY
-    assert all(bool(finding.mend) == (finding.state != "fine") for finding in found)
+    assert all(bool(finding.remedy) == (finding.state != "fine") for finding in found)
     assert len({finding.check for finding in found}) == 19
 
 
@@ -170,7 +170,7 @@ def test_what_holds_no_data_is_made_again(settings: Settings, plain: Connection,
     finding = one(settings, "tables and functions")
     assert finding.state == "problem"
     assert finding.found.startswith(says.NOT_PGFACES_OWN.format(parts=named))
-    assert finding.mend == "pgface doctor --fix"
+    assert finding.remedy == "pgface doctor --fix"
     fix(settings)
     assert one(settings, "tables and functions").state == "fine"
     found = "SELECT user_id FROM find_similar_faces((SELECT embedding FROM face_embeddings), 0.9, 1)"
@@ -197,7 +197,7 @@ def test_functions_that_call_one_another_are_all_made_again(settings: Settings, 
 
 
 @pytest.mark.parametrize(
-    ("broken", "named", "mend", "undone"),
+    ("broken", "named", "remedy", "undone"),
     [
         (
             "ALTER TABLE auth_tokens RENAME TO tokens",
@@ -272,7 +272,7 @@ def test_functions_that_call_one_another_are_all_made_again(settings: Settings, 
     ],
 )
 def test_what_holds_data_is_for_somebody_to_fix(
-    settings: Settings, plain: Connection, broken: str, named: str, mend: str, undone: str
+    settings: Settings, plain: Connection, broken: str, named: str, remedy: str, undone: str
 ) -> None:
     add_user(plain, "a@example.org")
     plain.execute(broken.encode())
@@ -280,7 +280,7 @@ def test_what_holds_data_is_for_somebody_to_fix(
     (finding, *_) = (one for one in everything if one.check == "tables and functions" and one.fix is None)
     assert finding.state == "problem"
     assert finding.found.startswith(says.NOT_AS_IT_SHOULD_BE.format(parts=named))
-    assert mend in finding.mend
+    assert remedy in finding.remedy
     fix(settings)
     assert finding in of(settings, "tables and functions")  # nothing was made in its way
     plain.execute(undone.encode())
@@ -293,7 +293,7 @@ def test_a_function_of_another_result_has_to_go_first(settings: Settings, plain:
     other = "get_user_embeddings_count(target_user_id integer)"
     plain.execute(f"CREATE FUNCTION {other} RETURNS text LANGUAGE sql AS $$ SELECT '7' $$".encode())
     finding = one(settings, "tables and functions")
-    assert finding.mend == says.IN_PSQL_AND_THEN_FIX.format(statement=f"DROP FUNCTION {other};")
+    assert finding.remedy == says.IN_PSQL_AND_THEN_FIX.format(statement=f"DROP FUNCTION {other};")
     plain.execute(f"DROP FUNCTION {other}".encode())
     fix(settings)
     assert one(settings, "tables and functions").state == "fine"
@@ -308,7 +308,7 @@ def test_a_fix_waits_for_nobody_long_and_undoes_all(settings: Settings, plain: C
     findings = diagnose(settings)
     with sql_on(settings) as writer, writer.transaction():
         writer.execute("LOCK TABLE face_embeddings IN ROW EXCLUSIVE MODE")
-        ((finding, error),) = mend(settings, findings)
+        ((finding, error),) = apply_fixes(settings, findings)
     assert finding.check == "tables and functions"
     assert isinstance(error, TableLockedError)
     assert "function verify_face(" in one(settings, "tables and functions").found
@@ -320,7 +320,7 @@ def test_fixes_at_once(settings: Settings, plain: Connection) -> None:
     plain.execute(BROKEN)
     findings = diagnose(settings)
     with ThreadPoolExecutor() as threads:
-        outcomes = list(threads.map(lambda _: list(mend(settings, findings)), range(4)))
+        outcomes = list(threads.map(lambda _: list(apply_fixes(settings, findings)), range(4)))
     assert [error for outcome in outcomes for _, error in outcome] == [None] * 4
     assert one(settings, "tables and functions").state == "fine"
 
@@ -328,7 +328,7 @@ def test_fixes_at_once(settings: Settings, plain: Connection) -> None:
 def test_a_fix_builds_no_index_that_nobody_wants(settings: Settings, plain: Connection) -> None:
     cli(settings)("index", "build", "--method", "exact")
     plain.execute(BROKEN)
-    assert [error for _, error in mend(settings, diagnose(settings))] == [None]
+    assert [error for _, error in apply_fixes(settings, diagnose(settings))] == [None]
     assert rows(plain, "SELECT to_regclass('idx_embeddings_vector')") == [(None,)]
 
 
@@ -359,7 +359,7 @@ def test_an_older_schema(settings: Settings) -> None:
     before = migrations()[-1].version
     with later_migration() as later:
         finding = one(settings, "schema version")
-        assert (finding.state, finding.mend) == ("problem", "pgface init")
+        assert (finding.state, finding.remedy) == ("problem", "pgface init")
         assert database.SCHEMA_IS_OLDER.format(found=before, needed=later.version) in finding.found
         assert one(settings, "photo files").state == "unknown"
         cli(settings)("init")
@@ -369,15 +369,15 @@ def test_an_older_schema(settings: Settings) -> None:
 def test_a_newer_schema(settings: Settings, plain: Connection) -> None:
     plain.execute("INSERT INTO pgface_migrations (version, name) VALUES (999, 'of the future')")
     finding = one(settings, "schema version")
-    assert (finding.state, finding.mend) == ("problem", says.UPGRADE_PGFACE)
+    assert (finding.state, finding.remedy) == ("problem", says.UPGRADE_PGFACE)
     plain.execute("DELETE FROM pgface_migrations WHERE version = 999")
     assert one(settings, "schema version").state == "fine"
 
 
 def test_no_gallery_yet(settings: Settings) -> None:
     found = {finding.check: finding for finding in diagnose(settings)}
-    assert (found["schema version"].state, found["schema version"].mend) == ("problem", "pgface init")
-    assert "CREATE EXTENSION vector" in found["pgvector"].mend
+    assert (found["schema version"].state, found["schema version"].remedy) == ("problem", "pgface init")
+    assert "CREATE EXTENSION vector" in found["pgvector"].remedy
     assert found["server"].state == "fine"
     assert {found[check].state for check in ("model", "indexes", "storage")} == {"unknown"}
 
@@ -396,7 +396,7 @@ def test_a_pgvector_that_was_dropped_with_all_that_used_it(settings: Settings, p
     plain.execute("DROP EXTENSION vector CASCADE")
     (finding,) = (one for one in diagnose(settings) if one.check == "pgvector")
     assert finding.state == "problem"
-    assert finding.mend.startswith("pgface init")
+    assert finding.remedy.startswith("pgface init")
     plain.execute("CREATE EXTENSION vector SCHEMA public")
     assert one(settings, "pgvector").state == "fine"
     made_again, by_hand = of(settings, "tables and functions")
@@ -411,14 +411,14 @@ def test_a_pgvector_that_can_be_updated(settings: Settings, plain: Connection) -
     finding = one(settings, "pgvector")
     assert finding.state == "problem"  # because of what is wrong with that version
     assert says.PGVECTOR_CAN_BE_UPDATED.format(installed="0.8.0", available=installed) in finding.found
-    assert "ALTER EXTENSION vector UPDATE" in finding.mend
+    assert "ALTER EXTENSION vector UPDATE" in finding.remedy
     fix(settings, "pgvector")
     assert one(settings, "pgvector").state == "fine"
     assert rows(plain, "SELECT extversion FROM pg_extension WHERE extname = 'vector'") == [(installed,)]
 
 
 @pytest.mark.parametrize(
-    ("installed", "available", "state", "mends"),
+    ("installed", "available", "state", "remedy"),
     [
         (None, None, "problem", "apt install postgresql-17-pgvector"),
         (None, "0.8.1", "problem", "CREATE EXTENSION vector"),
@@ -434,11 +434,11 @@ def test_a_pgvector_that_can_be_updated(settings: Settings, plain: Connection) -
         ("0.8.4", "0.8.4", "fine", ""),
     ],
 )
-def test_versions_of_pgvector(installed: str | None, available: str | None, state: str, mends: str) -> None:
+def test_versions_of_pgvector(installed: str | None, available: str | None, state: str, remedy: str) -> None:
     finding = judge_extension(installed, available, 17)
     assert finding.state == state
-    assert mends in finding.mend
-    assert bool(finding.mend) == bool(mends)
+    assert remedy in finding.remedy
+    assert bool(finding.remedy) == bool(remedy)
 
 
 @pytest.mark.parametrize(("version", "workers", "told"), [("0.8.1", "0", 3), ("0.8.3", "2", 1), ("0.8.4", "2", 0)])
@@ -457,10 +457,10 @@ def test_what_is_dangerous_in_an_old_pgvector_is_not_done(
 @pytest.mark.usefixtures("plain")
 def test_a_server_that_is_too_old(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one(settings, "server").state == "fine"
-    monkeypatch.setattr(server, "OLDEST_POSTGRESQL", 99)
+    monkeypatch.setattr(server, "MIN_POSTGRESQL", 99)
     finding = one(settings, "server")
     assert finding.state == "problem"
-    assert says.POSTGRESQL_OR_NEWER.format(version=99) in finding.mend
+    assert says.POSTGRESQL_OR_NEWER.format(version=99) in finding.remedy
 
 
 def test_a_database_that_cannot_keep_every_name(postgres: str, settings: Settings) -> None:
@@ -484,7 +484,7 @@ def test_a_pool_that_the_server_has_no_room_for(settings: Settings, plain: Conne
     finding = one(changed(settings, pool_size=room + 1), "connections")
     assert finding.state == "problem"
     lower = says.LOWER_THE_POOL_OR_RAISE_THE_LIMIT.format(size=room // 2, limit="max_connections")
-    assert lower in finding.mend
+    assert lower in finding.remedy
     tight = one(changed(settings, pool_size=room), "connections")
     assert tight.state == "advice"
     assert says.CONNECTIONS_IN_USE.is_in(tight.found, used="...", room=room)
@@ -502,7 +502,7 @@ def test_the_connections_of_a_user_who_may_have_few(settings: Settings, plain: C
         plain.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
     assert finding.state == "problem"
     assert says.CONNECTIONS_IN_USE.format(used=0, room=3) in finding.found
-    assert finding.mend.endswith(says.OR_RAISE_THE_LIMIT_OF_THE_USER)
+    assert finding.remedy.endswith(says.OR_RAISE_THE_LIMIT_OF_THE_USER)
 
 
 @pytest.mark.usefixtures("plain")
@@ -523,7 +523,7 @@ def test_a_password_that_everybody_knows(settings: Settings, known: str | None) 
         password = known or connection.info.user  # the user's name is the first that anybody tries
     finding = one(changed(settings, database_url=make_conninfo(url, password=password)), "database password")
     assert finding.state == "problem"
-    assert "pgface secrets" in finding.mend
+    assert "pgface secrets" in finding.remedy
     assert known is None or known not in repr(finding)
     better = make_conninfo(url, password="of-nobodys-list")
     assert one(changed(settings, database_url=better), "database password").state == "fine"
@@ -537,7 +537,7 @@ def test_a_pooler_of_transactions_without_a_way_around(settings: Settings) -> No
         finding = one(changed(settings, database_url=pooled), "pooling")
         around = diagnose(changed(settings, database_url=pooled, direct_url=direct))
     assert finding.state == "problem"
-    assert "PGFACE_DIRECT_URL" in finding.mend
+    assert "PGFACE_DIRECT_URL" in finding.remedy
     assert {finding.check for finding in around if finding.state != "fine"} == ADVISED_IN_A_NEW_GALLERY
 
 
@@ -563,7 +563,7 @@ def test_embeddings_beside_their_rows(settings: Settings, plain: Connection) -> 
 def test_an_index_that_is_gone(settings: Settings, plain: Connection) -> None:
     plain.execute("DROP INDEX idx_embeddings_vector")
     finding = one(settings, "indexes")
-    assert (finding.state, finding.mend) == ("advice", "pgface init")
+    assert (finding.state, finding.remedy) == ("advice", "pgface init")
     fix(settings, "indexes")
     assert one(settings, "indexes").state == "fine"
 
@@ -623,7 +623,7 @@ def test_what_is_left_of_users_who_are_gone(settings: Settings, plain: Connectio
     finding = one(settings, "erased users")
     assert finding.state == "problem"
     assert says.ROWS_OF_ERASED_USERS.format(embeddings=1, photos=0, tokens=0) in finding.found
-    plain.execute(finding.mend.partition(": ")[2].encode())
+    plain.execute(finding.remedy.partition(": ")[2].encode())
     assert one(settings, "erased users").state == "fine"
 
 
@@ -650,7 +650,7 @@ def test_an_index_that_is_not_whole(settings: Settings, plain: Connection) -> No
     plain.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_embeddings_vector'::regclass")
     finding = one(settings, "indexes")
     assert (finding.state, finding.fix) == ("advice", None)
-    program, *arguments = finding.mend.split()
+    program, *arguments = finding.remedy.split()
     assert program == "pgface"
     cli(settings)(*arguments)
     assert one(settings, "indexes").state == "fine"
@@ -659,7 +659,7 @@ def test_an_index_that_is_not_whole(settings: Settings, plain: Connection) -> No
 def test_an_index_of_another_kind_that_is_not_whole(settings: Settings, plain: Connection) -> None:
     plain.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_embeddings_user_id'::regclass")
     told = [
-        (finding.check, finding.mend) for finding in diagnose(settings) if "idx_embeddings_user_id" in finding.found
+        (finding.check, finding.remedy) for finding in diagnose(settings) if "idx_embeddings_user_id" in finding.found
     ]
     (_, by_contract), (_, by_advice) = sorted(told, reverse=True)
     assert by_contract == says.IN_PSQL.format(statement="REINDEX INDEX idx_embeddings_user_id;")
@@ -692,7 +692,7 @@ def test_weights_that_are_gone_or_others(settings: Settings, insightface_pack: P
     kept.rename(tmp_path / "taken away")
     gone = one(settings, "model")
     assert gone.state == "problem"
-    assert gone.mend == "pgface models install pack --from FOLDER --accept-license"
+    assert gone.remedy == "pgface models install pack --from FOLDER --accept-license"
     assert says.MODEL_IS_NOT_HERE.is_in(gone.found, model="pack", place=kept)
     (tmp_path / "taken away").rename(kept)
     assert one(settings, "model").state == "fine"
@@ -708,7 +708,7 @@ def test_weights_that_are_gone_or_others(settings: Settings, insightface_pack: P
 def test_a_gallery_without_a_model(settings: Settings) -> None:
     initialise(settings)
     finding = one(settings, "model")
-    assert (finding.state, finding.mend) == ("problem", "pgface init --model NAME")
+    assert (finding.state, finding.remedy) == ("problem", "pgface init --model NAME")
     cli(settings)("init", "--model", "dlib")
     assert one(settings, "model").state == "fine"
 
@@ -773,7 +773,7 @@ def test_another_photos_folder(settings: Settings, enrolled: Gallery, tmp_path: 
     finding = one(changed(settings, data_dir=tmp_path / "another"), "photo files")
     assert finding.state == "advice"
     assert finding.found.startswith(says.FILES_OF_ANOTHER_FOLDER.format(count=3))
-    assert "PGFACE_DATA_DIR" in finding.mend
+    assert "PGFACE_DATA_DIR" in finding.remedy
 
 
 def test_strays_are_left_alone_while_a_backup_copies(settings: Settings, enrolled: Gallery) -> None:
@@ -807,7 +807,7 @@ def test_passwords_that_can_be_read(settings: Settings, plain: Connection) -> No
     finding = one(settings, "user passwords")
     assert finding.state == "problem"
     assert finding.found.endswith(says.USERS_WITH_READABLE_PASSWORDS.format(count=4, ids="9, 10, 11, ..."))
-    assert "secret" not in finding.found + finding.mend
+    assert "secret" not in finding.found + finding.remedy
     plain.execute("UPDATE users SET password = '!' WHERE id > %s", (len(hashes),))
     assert one(settings, "user passwords").state == "fine"
 
@@ -822,7 +822,7 @@ def test_a_data_folder_that_others_may_look_into(settings: Settings) -> None:
         folder.chmod(mode)
     open_data, open_photos = of(settings, "data folder")
     assert "(mode 0755)" in open_data.found
-    assert open_photos.mend == f"chmod go-rw {settings.photos_dir}"
+    assert open_photos.remedy == f"chmod go-rw {settings.photos_dir}"
     fix(settings, "data folder")
     assert one(settings, "data folder").state == "fine"
     assert settings.data_dir.stat().st_mode & 0o777 == 0o711
@@ -843,10 +843,10 @@ def test_a_data_folder_of_somebody_else() -> None:
 @pytest.mark.usefixtures("plain")
 def test_a_full_disk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one(settings, "free disk").state == "fine"
-    monkeypatch.setattr(machine, "LEAST_FREE", 2**80)
+    monkeypatch.setattr(machine, "MIN_FREE_BYTES", 2**80)
     finding = one(settings, "free disk")
     assert finding.state == "problem"
-    assert "PGFACE_DATA_DIR" in finding.mend
+    assert "PGFACE_DATA_DIR" in finding.remedy
 
 
 # The command

@@ -44,7 +44,7 @@ EVERYTHING = ("hardlink", "symlink", "flock", "ENOLCK", "fsync", "chmod", "utime
 USE = """
 import sys
 from pathlib import Path
-from pgface.operations.backup.atomic_file import whole_file
+from pgface.operations.backup.atomic_file import atomic_file
 from pgface.errors import PgfaceError
 from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model
 from pgface.gallery import Gallery
@@ -58,7 +58,7 @@ try:
     for _ in range(2):
         evaluate_folder(Path(people), PhotoEmbedding(Settings(), named_model(Settings(), pack)))
     for _ in range(2):
-        with whole_file(Path(archive), replace=True) as stream:
+        with atomic_file(Path(archive), replace=True) as stream:
             stream.write(b"whole")
 except PgfaceError as error:
     sys.exit(f"{type(error).__name__}: {error}")

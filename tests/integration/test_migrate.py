@@ -108,14 +108,14 @@ def test_a_second_run_changes_nothing(old: OldInstallation, settings: Settings) 
         assert state(settings) == before
 
 
-def test_a_rehearsal_writes_nothing(old: OldInstallation, settings: Settings) -> None:
-    report = run(old, settings, rehearse=True)
-    assert (report.found, report.new, report.gallery_transaction) == (EVERYTHING, None, None)
+def test_a_dry_run_writes_nothing(old: OldInstallation, settings: Settings) -> None:
+    report = run(old, settings, dry_run=True)
+    assert (report.found, report.new, report.in_gallery) == (EVERYTHING, None, None)
     with pytest.raises(PgfaceError):
         Gallery.open(settings)
     run(old, settings)
     before = state(settings)
-    assert run(old, settings, rehearse=True).gallery_transaction == EVERYTHING
+    assert run(old, settings, dry_run=True).in_gallery == EVERYTHING
     assert state(settings) == before
 
 
@@ -427,13 +427,13 @@ def test_a_photo_never_gets_another_ones_file(
             with Image.open(outside) as image:  # each file is another one
                 image.resize((100 + 10 * there.index(name), 100)).save(photo_at(photos, folder / name))
     old = old_photos(tmp_path, *paths)
-    rehearsal = run(old, settings, photos=folder, rehearse=True)
+    tried = run(old, settings, photos=folder, dry_run=True)
     report = run(old, settings, photos=folder)
     assert report.photo_files == len(taken)
     assert reason in " ".join(report.missing_files)
     assert len(report.missing_files) == len(paths) - len(taken)
     told = ("photo_files", "missing_files", "unusable_files")
-    assert [getattr(rehearsal, name) for name in told] == [getattr(report, name) for name in told]
+    assert [getattr(tried, name) for name in told] == [getattr(report, name) for name in told]
     with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         stored = dict(rows(connection, "SELECT id, filepath FROM photos"))
     for number, path in enumerate(paths, 1):
@@ -450,7 +450,7 @@ def test_files_may_follow_their_rows(tmp_path: Path, settings: Settings, photos:
     photo_at(photos, folder / "a.jpg")
     (folder / "b.jpg").write_bytes(b"no photo")
     run(old, settings)
-    assert run(old, settings, photos=folder, rehearse=True).adopted_files == 1
+    assert run(old, settings, photos=folder, dry_run=True).adopted_files == 1
     report = run(old, settings, photos=folder)
     assert report.new == Counts(0, 0, 0, 0)
     assert (report.photo_files, report.adopted_files, len(report.unusable_files)) == (1, 1, 1)
@@ -493,8 +493,8 @@ def test_a_password_is_taken_over_by_whom_the_gallery_has_none_of(old: OldInstal
             "INSERT INTO users (name, email, password) VALUES ('Siti', 'SITI@example.org', '!'), "
             "('Budi', 'budi@example.org', 'own'), ('Ani', 'ani@example.org', 'hash')"
         )
-    for rehearse in (True, False):
-        report = run(old, settings, merge=True, rehearse=rehearse)
+    for dry_run in (True, False):
+        report = run(old, settings, merge=True, dry_run=dry_run)
         assert report.taken_passwords == 1
         assert report.kept_passwords == ("users 12: Budi@Example.org",)
     with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
@@ -505,35 +505,35 @@ def test_a_password_is_taken_over_by_whom_the_gallery_has_none_of(old: OldInstal
         run(old, settings)
 
 
-@pytest.mark.parametrize("rehearse", [True, False])
-def test_a_rehearsal_refuses_what_the_migration_does(old: OldInstallation, settings: Settings, rehearse: bool) -> None:
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_dry_run_refuses_what_the_migration_does(old: OldInstallation, settings: Settings, dry_run: bool) -> None:
     with Gallery.create(settings, model="dlib") as gallery:
         gallery.load_embeddings([gallery.add_user("siti@example.org").id], some_vectors(6)[:1])
         before = contents(gallery)
     missing = "2 users, 3 photos, 2 tokens, 5 embeddings, 1 passwords"
     with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(missing=missing)):
-        run(old, settings, rehearse=rehearse)
+        run(old, settings, dry_run=dry_run)
     assert state(settings) == before
-    if rehearse:
-        assert run(old, settings, rehearse=True, merge=True).gallery_transaction == Counts(1, 0, 0, 1)
+    if dry_run:
+        assert run(old, settings, dry_run=True, merge=True).in_gallery == Counts(1, 0, 0, 1)
         assert state(settings) == before
 
 
-def test_a_rehearsal_looks_at_the_gallerys_model(old: OldInstallation, settings: Settings, gallery: Gallery) -> None:
+def test_a_dry_run_looks_at_the_gallerys_model(old: OldInstallation, settings: Settings, gallery: Gallery) -> None:
     before = contents(gallery)
     with pytest.raises(ModelMismatchError):
-        run(old, settings, rehearse=True)
+        run(old, settings, dry_run=True)
     assert contents(gallery) == before
 
 
-def test_a_rehearsal_makes_no_database_and_says_what_it_did_not_check(
+def test_a_dry_run_makes_no_database_and_says_what_it_did_not_check(
     old: OldInstallation, settings: Settings, tmp_path: Path
 ) -> None:
-    report = run(old, settings, rehearse=True)
+    report = run(old, settings, dry_run=True)
     no_schema, _, _ = database.NO_SCHEMA_IN_THE_DATABASE.format(schema=settings.schema_name).partition(";")
     assert (report.not_checked or "").startswith(no_schema)
     embedded = settings.model_copy(update={"database_url": None, "data_dir": tmp_path / "nothing"})
-    report = run(old, embedded, rehearse=True)
+    report = run(old, embedded, dry_run=True)
     assert (report.not_checked or "").startswith(says.NO_DATABASE_YET)
     assert not (tmp_path / "nothing").exists()
 
@@ -558,7 +558,7 @@ FILES = ("--model", "dlib", "--sqlite", "old.db", "--npy", "face_db.npy", "--jso
 
 
 @pytest.mark.usefixtures("old")
-def test_the_command_rehearses_migrates_and_says_when_there_is_nothing_to_do(command: Callable[..., Any]) -> None:
+def test_the_command_tries_migrates_and_says_when_there_is_nothing_to_do(command: Callable[..., Any]) -> None:
     assert says.REHEARSED in command(*FILES, "--dry-run").stdout
     done = command(*FILES)
     assert done.exit_code == 0
@@ -567,7 +567,7 @@ def test_the_command_rehearses_migrates_and_says_when_there_is_nothing_to_do(com
     assert says.EVERYTHING_IS_THERE_ALREADY in command(*FILES).stdout
     report = json.loads(command(*FILES, "--report-json").stdout)
     assert report["new"] == {"users": 0, "photos": 0, "tokens": 0, "embeddings": 0}
-    assert report["gallery_transaction"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
+    assert report["in_gallery"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
 
 
 @pytest.mark.usefixtures("old")

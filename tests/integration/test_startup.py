@@ -1,4 +1,4 @@
-"""What a command imports, and its help: facts behind the time that a command takes to start."""
+"""The modules that a command imports, which decide how fast it starts, and the help of all commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typer import Context
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from pgface.cli.commands import app
+from pgface.cli.commands import GROUPS, app
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 from support.commands import Run, environment_of, without_settings
@@ -52,6 +52,18 @@ def test_a_start_imports_neither_a_database_nor_a_network(argument: str) -> None
     modules = imported(argument)
     assert not modules & (HEAVY | OF_A_GALLERY)
     assert not [name for name in modules if name.startswith("rich")]
+    assert {name for name in modules if name.startswith("pgface.")} <= {
+        *("pgface.cli", "pgface.cli.streams", "pgface.cli.commands"),
+        *("pgface.errors", "pgface.text", "pgface.system", "pgface.system.ownership"),
+    }
+
+
+def test_the_benchmark_is_imported_only_by_its_own_command(settings: Settings) -> None:
+    """And by the hint after a wrong name, which reads the names of all commands."""
+    for arguments in (["--help"], ["fit-search", "--help"], ["users", "list", "--help"], ["doctor", "--help"]):
+        modules = imported(*arguments, environment=environment_of(settings))
+        assert not [name for name in modules if "bench" in name], arguments
+    assert {"pgface.cli.bench", "pgface.operations.bench.run"} <= imported("bench", "--help")
 
 
 def test_the_version_takes_no_parser_of_arguments() -> None:
@@ -82,11 +94,14 @@ def commands() -> dict[str, object]:
     return found
 
 
-def test_help_names_every_command_in_a_line(run: Run) -> None:
-    lines = run("--help").stdout.splitlines()
-    listed = {line.split()[0]: line for line in lines[lines.index("Commands:") + 1 :]}
-    assert set(listed) == {name for name in commands() if " " not in name}
-    for line in listed.values():
+def test_help_names_every_command_in_a_line_of_its_group(run: Run) -> None:
+    sections = run("--help").stdout.split("\n\n")
+    listed = {title: lines for title, *lines in map(str.splitlines, sections[-len(GROUPS) :])}
+    assert listed.keys() == {f"{title}:" for title in GROUPS}
+    for title, group in GROUPS.items():
+        assert [line.split()[0] for line in listed[f"{title}:"]] == list(group)
+    assert {name for group in GROUPS.values() for name in group} == {name for name in commands() if " " not in name}
+    for line in (line for lines in listed.values() for line in lines):
         assert len(line) <= 80
         assert line.endswith(".")
 

@@ -59,7 +59,7 @@ def serving_by(command: Sequence[str], environment: Mapping[str, str], folder: P
         try:
             assert process.stdout
             said = process.stdout.readline()
-            found = re.search(r" at (https?://\S+)/ - Ctrl-C ends it\.$", said)
+            found = re.search(r" at (https?://\S+)/\. Press Ctrl-C to stop\.$", said)
             assert found, said + log.read_text()
             yield Served(found[1], said, process, log)
         finally:

@@ -67,7 +67,7 @@ def test_list_those_for_liveness(tmp_path: Path) -> None:
     printed = run_json("install", OWN, "--from", file, "--accept-license")
     assert (printed["installed"], printed["in_registry"]) == (True, False)
     assert run_json("list")["liveness_models"][2] == printed
-    assert run("list").splitlines()[-1].split() == ["liveness", "not", "known", NONE, "yes", NONE]
+    assert run("list").splitlines()[-1].split() == ["liveness", "unknown", NONE, "yes", NONE]
     assert run_json("verify", OWN)["models"][0]["files"][0]["state"] == "whole"
 
 

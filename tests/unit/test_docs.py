@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from pgface.cli.commands import GROUPS
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -35,8 +37,18 @@ def test_the_generated_pages_are_current(page: str) -> None:
 
 
 def test_every_command_and_option_says_what_it_is_for() -> None:
-    undocumented = [line for line in generator().command_line().splitlines() if re.fullmatch(r"\| `.*` \|  \|", line)]
-    assert undocumented == []
+    lines = generator().command_line().splitlines()
+    options = [line.split(" | ") for line in lines if line.startswith("| `")]
+    assert len(options) > 150
+    assert [option for option in options if len(option) != 4 or not option[1].strip() or option[3].strip() == "|"] == []
+    helps = [lines[number + 2] for number, line in enumerate(lines) if line.startswith("### ")]
+    assert len(helps) > 50
+    assert [text for text in helps if not text.endswith(".")] == []
+
+
+def test_the_commands_stand_in_the_groups_of_their_help() -> None:
+    titles = [line.removeprefix("## ") for line in generator().command_line().splitlines() if line.startswith("## ")]
+    assert titles == list(GROUPS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pgface.errors import MigrationError
 from pgface.gallery.users import UNUSABLE_PASSWORD
-from pgface.operations.legacy.dates import moment
+from pgface.operations.legacy.dates import parse_date
 from pgface.operations.legacy.installation import OldInstallation, read_installation
 from pgface.operations.legacy.labels import read_owners
 from pgface.operations.legacy.sqlite import read_sqlite
@@ -128,7 +128,7 @@ def test_counts_that_differ(tmp_path: Path) -> None:
     npy, labels = write_vectors(tmp_path / "a.npy"), write_labels(tmp_path / "a.json", [*OWNERS, 30])
     ((sentence, rows),) = problems(read_installation(npy=npy, json=labels))
     differ = says.ROWS_AND_LABELS_DIFFER.format(vectors="a.npy", rows=6, labels="a.json", users=7)
-    assert sentence.startswith(f"{differ}; ")
+    assert sentence.startswith(f"{differ}. ")
     assert rows == ()
 
 
@@ -138,7 +138,7 @@ def test_rows_without_a_direction(tmp_path: Path) -> None:
     vectors[4_999] = 0
     file = write_vectors(tmp_path / "a.npy", vectors)
     found = vector_problems(file, open_vectors(file))
-    assert [(problem.sentence.split(";")[0], problem.rows) for problem in found] == [
+    assert [(problem.sentence.split(". ")[0], problem.rows) for problem in found] == [
         (says.ROWS_ARE_NOT_FINITE.format(file="a.npy", count=3), ("row 3", "row 1999", "row 2000")),
         (says.ROWS_ARE_ZERO.format(file="a.npy", count=1), ("row 4999",)),
     ]
@@ -150,7 +150,7 @@ def test_users_that_are_not_in_the_database(tmp_path: Path) -> None:
     npy, labels = write_vectors(tmp_path / "a.npy"), write_labels(tmp_path / "a.json", [7, 8, 12, 9, 8, 30])
     ((sentence, rows),) = problems(read_installation(sqlite=file, npy=npy, json=labels))
     strangers = says.ROWS_OF_USERS_NOT_IN_SQLITE.format(file="a.json", count=3)
-    assert sentence.startswith(f"{strangers}; ")
+    assert sentence.startswith(f"{strangers}. ")
     assert rows == ("row 1: user 8", "row 3: user 9", "row 4: user 8")
 
 
@@ -208,7 +208,7 @@ def test_faults_of_the_database_name_their_rows(
 ) -> None:
     file = write_sqlite(tmp_path / "old.db", **({"photos": (), "tokens": ()} | tables))
     ((found, named),) = problems(read_installation(sqlite=file))
-    assert found.startswith(f"old.db: {sentence}; ")
+    assert found.startswith(f"old.db: {sentence}. ")
     assert named == rows
 
 
@@ -434,10 +434,10 @@ def test_a_database_of_something_else(tmp_path: Path) -> None:
     ],
 )
 def test_moments_in_each_of_sqlites_forms(value: object, expected: datetime | None) -> None:
-    assert moment(value) == expected
+    assert parse_date(value) == expected
 
 
 @pytest.mark.parametrize("value", ["yesterday", "", "2024-13-01", 1e300, b"2024", True, float("nan"), 0])
 def test_what_is_no_moment(value: object) -> None:
     with pytest.raises(ValueError, match="."):
-        moment(value)
+        parse_date(value)

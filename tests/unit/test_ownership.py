@@ -12,7 +12,7 @@ import pgface.cli.models
 import pgface.faces.models.pack  # noqa: F401
 from pgface.errors import StorageError
 from pgface.gallery.photos import PhotoFiles
-from pgface.operations.backup.atomic_file import whole_file
+from pgface.operations.backup.atomic_file import atomic_file
 from pgface.system.ownership import other_owner, reason_with_owner
 from support.commands import runner
 from support.sentences import commands as says
@@ -61,7 +61,7 @@ def test_the_error_names_the_owner_of_another_users_volume(volume: Path) -> None
     photo_files = PhotoFiles(volume / "photos", uuid.uuid4())
 
     def backup() -> None:
-        with whole_file(volume / "gallery.tar", replace=False):
+        with atomic_file(volume / "gallery.tar", replace=False):
             pass
 
     def look() -> None:

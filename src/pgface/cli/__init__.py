@@ -1,4 +1,4 @@
-"""The command line: one module a command group, and no logic of its own."""
+"""The command line. There is one module for each group of commands, and the logic is in the packages below."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pgface.system.ownership import reason_with_owner
 
 
 def main() -> None:
-    """Run the command line: exit code 0 when it was done, 1 when it failed, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command line. It exits with 0 for success, 1 for failure, 2 for wrong usage and 130 for Ctrl-C."""
     prepare_streams()
     try:
         try:
             _run()
         finally:
-            sys.stdout.flush()  # here, where a sentence can be said of what goes wrong
+            sys.stdout.flush()  # here, where an error can still be reported
     except PgfaceError as error:
         _print_error(error)
         sys.exit(1)
@@ -26,16 +26,16 @@ def main() -> None:
         if error.filename is None:
             raise
         _print_error(
-            f"{error.filename} cannot be used ({reason_with_owner(error, error.filename)}); run pgface as its owner."
+            f"{error.filename} cannot be used ({reason_with_owner(error, error.filename)}). Run pgface as its owner."
         )
         sys.exit(1)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EPIPE):
             raise
-        # What is still in the buffer goes nowhere, or Python would try once more at its end.
+        # Discard what is still in the buffer, or Python would try to write it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.ENOSPC:
-            _print_error("The disk that the output goes to is full; make room there, or send it somewhere else.")
+            _print_error("The disk for the output is full. Make room there, or write to another disk.")
         sys.exit(1)
 
 
@@ -43,7 +43,7 @@ def _run() -> None:
     if sys.argv[1:] == ["--version"]:
         print_version()
         return
-    # Imported here, as every command imports what it needs: a start takes hardly more time than that of Python.
+    # Imported here, and every command imports what it needs, so that pgface starts almost as fast as Python.
     from pgface.cli.commands import app
 
     app()

@@ -27,54 +27,54 @@ from pgface.gallery import Gallery
 from pgface.settings import get_settings
 from pgface.text import counted
 
-tokens_app = typer.Typer(help="Logins of people.", no_args_is_help=True)
-keys_app = typer.Typer(help="API keys of programs.", no_args_is_help=True)
-audit_app = typer.Typer(help="What happened to accounts.", no_args_is_help=True)
-roles_app = typer.Typer(help="PostgreSQL roles that may do less than the gallery's owner.", no_args_is_help=True)
+tokens_app = typer.Typer(help="List and end users' sessions.", no_args_is_help=True)
+keys_app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+audit_app = typer.Typer(help="Read and prune the log of account events.", no_args_is_help=True)
+roles_app = typer.Typer(help="Create PostgreSQL roles with fewer rights than the owner.", no_args_is_help=True)
 
 
 @tokens_app.command("list")
 def list_tokens(user: UserArgument, json: JsonOption = False) -> None:
-    """List a user's logins that have not ended; the tokens themselves are kept nowhere."""
+    """List a user's active sessions. The tokens themselves are not stored."""
     with Gallery.open() as gallery:
         logins = Accounts(gallery).logins(user_ref(user))
     if json:
         print_json([login.to_json() for login in logins])
         return
     rows = [(one.id, f"{one.confidence:.4f}", when(one.created_at), when(one.expires_at)) for one in logins]
-    print_table(("id", "confidence", "since", "until"), rows, empty="This user is not logged in.")
+    print_table(("id", "confidence", "since", "until"), rows, empty="This user has no sessions.")
 
 
 @tokens_app.command()
 def revoke(user: UserArgument, json: JsonOption = False) -> None:
-    """End all logins of a user."""
+    """End all sessions of a user."""
     with Gallery.open() as gallery:
         ended = Accounts(gallery).log_out_everywhere(user_ref(user), client=COMMAND_LINE)
     if json:
         print_json({"ended": ended})
     else:
-        say(f"Ended {counted(ended, 'login')}.")
+        say(f"Ended {counted(ended, 'session')}.")
 
 
 @tokens_app.command()
 def prune(json: JsonOption = False) -> None:
-    """Remove logins that have ended, and failed attempts that no longer count."""
+    """Delete expired sessions, and failed attempts that no longer count."""
     with Database.open(get_settings()) as database:
         removed = prune_logins(database)
         prune_attempts(database)
     if json:
         print_json({"removed": removed})
     else:
-        say(f"Removed {counted(removed, 'login')} that had ended.")
+        say(f"Deleted {counted(removed, 'expired session')}.")
 
 
 @keys_app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="By which you will know it again.")],
-    scope: Annotated[str, typer.Option(help=f"What it may do, with commas in between: {', '.join(SCOPES)}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A label for the key.")],
+    scope: Annotated[str, typer.Option(metavar="SCOPE,...", help=f"What the key may do: {', '.join(SCOPES)}.")],
     json: JsonOption = False,
 ) -> None:
-    """Make a key for a program. It is printed this once, and kept nowhere."""
+    """Create a key for a program. It is printed only once, because pgface stores only its hash."""
     scopes = [one.strip() for one in scope.split(",") if one.strip()]
     with Database.open(get_settings()) as database:
         key, stored = create_key(database, name, scopes, COMMAND_LINE)
@@ -86,7 +86,7 @@ def create(
 
 @keys_app.command("list")
 def list_api_keys(json: JsonOption = False) -> None:
-    """List the keys, without the keys themselves."""
+    """List the keys with their scopes and dates. The secret parts are not stored."""
     with Database.open(get_settings()) as database:
         keys = list_keys(database)
     if json:
@@ -100,22 +100,28 @@ def list_api_keys(json: JsonOption = False) -> None:
 
 
 @keys_app.command("revoke")
-def revoke_api_key(key: Annotated[int, typer.Argument(help="Id of the key.")]) -> None:
-    """Let a key open nothing any more."""
+def revoke_api_key(key: Annotated[int, typer.Argument(metavar="ID", help="Id of the key.")]) -> None:
+    """Revoke a key."""
     with Database.open(get_settings()) as database:
         revoke_key(database, key, COMMAND_LINE)
-    say(f"Key {key} opens nothing any more.")
+    say(f"Key {key} is revoked.")
 
 
 @audit_app.command("list")
 def list_audit(
-    user: Annotated[int | None, typer.Option(help="Of the user with this id, who may be erased by now.")] = None,
-    event: Annotated[str | None, typer.Option(help='Of this kind, such as "login by password".')] = None,
-    before: Annotated[int | None, typer.Option(min=1, help="Older than the row with this id.")] = None,
+    user: Annotated[
+        int | None, typer.Option(metavar="ID", help="Only events of the user with this id, who may be deleted.")
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option(metavar="EVENT", help='Only events of this kind, such as "login by password".')
+    ] = None,
+    before: Annotated[
+        int | None, typer.Option(min=1, metavar="ID", help="Only events before the one with this id.")
+    ] = None,
     limit: LimitOption = 100,
     json: JsonOption = False,
 ) -> None:
-    """List what happened to accounts, the newest first."""
+    """List account events, newest first."""
     with Database.open(get_settings()) as database:
         entries = read_audit(database, user_id=user, event=event, before=before, limit=limit)
     if json:
@@ -134,22 +140,22 @@ def list_audit(
         )
         for entry in entries
     ]
-    columns = ("id", "when", "what", "outcome", "of", "by", "from", "similarity")
-    print_table(columns, rows, empty="Nothing has happened yet.")
+    columns = ("id", "time", "event", "outcome", "user or key", "actor", "address", "similarity")
+    print_table(columns, rows, empty="There are no events.")
 
 
 @audit_app.command("prune")
 def prune_log(
-    older_than: Annotated[int, typer.Option(min=1, max=36500, metavar="DAYS", help="Days to keep.")],
+    older_than: Annotated[int, typer.Option(min=1, max=36500, metavar="DAYS", help="How many days of events to keep.")],
     json: JsonOption = False,
 ) -> None:
-    """Remove what is older. The service's role may remove only what is older than 30 days."""
+    """Delete old events. The service's role may delete only events older than 30 days."""
     with Database.open(get_settings()) as database:
         removed = prune_audit(database, older_than)
     if json:
         print_json({"removed": removed})
     else:
-        say(f"Removed {counted(removed, 'row')} of more than {counted(older_than, 'day')} ago.")
+        say(f"Deleted {counted(removed, 'event')} older than {counted(older_than, 'day')}.")
 
 
 @roles_app.command("create")
@@ -157,18 +163,23 @@ def create_roles(
     service: Annotated[
         str | None,
         typer.Option(
-            help=f"Of a service that enrolls, identifies and logs people in; {SERVICE} if no other gallery has that."
+            metavar="ROLE",
+            help="Role of the service, which enrolls, identifies and logs people in. "
+            f"{SERVICE} by default, unless another gallery uses it.",
         ),
     ] = None,
     reader: Annotated[
-        str | None, typer.Option(help=f"That may only search; {READER} if no other gallery has that.")
+        str | None,
+        typer.Option(
+            metavar="ROLE", help=f"Role that may only search. {READER} by default, unless another gallery uses it."
+        ),
     ] = None,
 ) -> None:
-    """Make both roles, or give them anew what they need after an upgrade. They have no passwords until you set them."""
+    """Create both roles, or update their rights after an upgrade. They have no passwords until you set them."""
     settings = get_settings()
     with Database.open(settings), connected(settings) as connection:
         for given, name in ((service, SERVICE), (reader, READER)):
-            if given is None:  # who gives a name may mean to share it
+            if given is None:  # a role that you name may be shared by several galleries
                 require_own(connection, settings.schema_name, name)
         service, reader = service or SERVICE, reader or READER
         grant_service(connection, settings.schema_name, service)

@@ -1,4 +1,4 @@
-"""`pgface admins`: who looks after the gallery in the web service."""
+"""`pgface admins`: the administrators of the web service."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pgface.database.pool import Database
 from pgface.gallery.users import full_name, shown_email
 from pgface.settings import get_settings
 
-app = typer.Typer(help="People who look after the gallery in the web service.", no_args_is_help=True)
+app = typer.Typer(help="Add, remove and list administrators of the web service.", no_args_is_help=True)
 
 
 @app.command()
 def add(user: UserArgument) -> None:
-    """Let a user see and change everybody's data in the service, when they have logged in with their password."""
+    """Make a user an administrator, who can see and change all data after a login with their password."""
     with Database.open(get_settings()) as database:
         found = add_administrator(database, user_ref(user), COMMAND_LINE)
     say(f"{full_name(found.name, found.email)} is an administrator.")

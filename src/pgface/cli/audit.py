@@ -1,4 +1,4 @@
-"""`pgface audit-gallery`: what is wrong with the gallery."""
+"""`pgface audit-gallery`: find wrong labels and poor photos."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from pgface.settings import get_settings
 
 app = typer.Typer()
 
-_SHOWN = 20
+_MAX_ROWS = 20
 
 
 @app.command()
 def audit_gallery(
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page with the pictures of what is wrong.")
+        Path | None, typer.Option(metavar="FILE", help="Write an HTML page with the photos in question.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Find people who are there twice, photos of somebody else, and photos of little use."""
+    """Find duplicate users, photos of the wrong person and photos of poor quality."""
     settings = get_settings()
     if html is not None:
         require_page_packages()
@@ -41,7 +41,7 @@ def audit_gallery(
         return
     for sentence in audit_summary(audit):
         say(sentence)
-    for table in audit_tables(audit, _SHOWN):
+    for table in audit_tables(audit, _MAX_ROWS):
         print_titled(table.title, table.columns, table.rows, table.note)
     if html is not None:
         say(f"The page, which shows faces and names: {html}")

@@ -18,26 +18,33 @@ from pgface.text import counted
 
 app = typer.Typer()
 
-_SHOWN = 10
+_MAX_LISTED = 10
 
 PassphraseFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Read the passphrase from a file's first line; PGFACE_BACKUP_PASSPHRASE else."),
+    typer.Option(
+        metavar="FILE", help="Read the passphrase from the first line of FILE instead of PGFACE_BACKUP_PASSPHRASE."
+    ),
 ]
 
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="The archive that is made.")],
-    embeddings_only: Annotated[bool, typer.Option("--embeddings-only", help="Only the embeddings' rows.")] = False,
+    file: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="The archive to write.")],
+    embeddings_only: Annotated[
+        bool, typer.Option("--embeddings-only", help="Back up only the embeddings, without users and photos.")
+    ] = False,
     encrypt: Annotated[
-        bool, typer.Option("--encrypt", help="Encrypt it; asks for a passphrase if none is set.")
+        bool, typer.Option("--encrypt", help="Encrypt the archive. Asks for a passphrase if none is set.")
     ] = False,
     passphrase_file: PassphraseFile = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Write the gallery, rows and photo files, into one archive, while others go on; with a passphrase, encrypted."""
+    """Write the gallery's rows and photo files to one archive.
+
+    The gallery stays in use meanwhile. If a passphrase is set, the archive is encrypted.
+    """
     settings = get_settings()
     passphrase = _given_passphrase(settings, passphrase_file)
     if passphrase is None and encrypt:
@@ -54,28 +61,28 @@ def backup(
 
 @app.command(name="restore")
 def restore_command(
-    file: Annotated[Path, typer.Argument(help="The archive.")],
-    only_verify: Annotated[bool, typer.Option("--verify", help="Only check it from end to end.")] = False,
+    file: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="The archive to restore.")],
+    only_verify: Annotated[bool, typer.Option("--verify", help="Only check the archive, from end to end.")] = False,
     copy: Annotated[
-        bool, typer.Option("--copy", help="Restore a second gallery beside the first, with an id of its own.")
+        bool, typer.Option("--copy", help="Restore a second gallery beside the first, with a new id.")
     ] = False,
     in_place: Annotated[
         bool,
         typer.Option(
             "--in-place",
-            help="The photos folder has files of this gallery, and the database that they belong to is gone.",
+            help="Restore although the photos folder has files of this gallery, because its database is lost.",
         ),
     ] = False,
     passphrase_file: PassphraseFile = None,
     json: JsonOption = False,
 ) -> None:
-    """Restore an archive into an empty gallery, or where there is none; all or nothing."""
+    """Restore an archive into a new or empty gallery. All or nothing."""
     settings = get_settings()
     given = _given_passphrase(settings, passphrase_file)
     asked: list[str] = []
 
     def passphrase() -> str:
-        # An archive is read twice, and the passphrase asked for once.
+        # An archive is read twice, but you are asked only once.
         if given is not None:
             return given
         if not asked:
@@ -102,41 +109,41 @@ def _print_backup(report: BackupReport) -> None:
     photos = report.manifest.photos
     if photos is not None and photos.missing:
         print_error(
-            f"{counted(photos.missing, 'photo file is', 'photo files are')} not in this machine's photos folder, "
-            f"and not in the archive:"
+            f"{counted(photos.missing, 'photo file is', 'photo files are')} missing in this machine's photos folder "
+            "and in the archive:"
         )
-        for filepath in report.missing[:_SHOWN]:
+        for filepath in report.missing[:_MAX_LISTED]:
             print_error(f"  {filepath}")
-        if photos.missing > _SHOWN:
-            print_error(f"  ... and {photos.missing - _SHOWN:,} more, listed in the archive")
+        if photos.missing > _MAX_LISTED:
+            print_error(f"  ... and {photos.missing - _MAX_LISTED:,} more, listed in the archive")
     if photos is not None and photos.elsewhere:
         print_error(
-            f"{counted(photos.elsewhere, 'photo has a file', 'photos have files')} that pgface did not write, and "
-            f"that is not in the archive."
+            f"{counted(photos.elsewhere, 'photo has a file', 'photos have files')} that pgface did not write. "
+            "The archive does not include such files."
         )
     _say_other_tables(report.manifest)
     if not report.encrypted:
-        say("It holds faces and is not encrypted: keep it where only you can read it, or add --encrypt.")
+        say("It holds faces and is not encrypted. Keep it where only you can read it, or add --encrypt.")
 
 
 def _print_verified(file: Path, verified: Verified) -> None:
     manifest = verified.manifest
     encrypted = "encrypted, " if verified.encrypted else ""
-    say(f"{file} is whole: {encrypted}{_contents(manifest)}.")
+    say(f"{file} is intact: {encrypted}{_contents(manifest)}.")
     say(
-        f"Made at {manifest.made_at:%Y-%m-%d %H:%M} UTC by pgface {manifest.pgface} from the schema "
+        f"Written at {manifest.made_at:%Y-%m-%d %H:%M} UTC by pgface {manifest.pgface} from the schema "
         f"{manifest.schema_name} of PostgreSQL {manifest.postgresql} with pgvector {manifest.pgvector}, model "
-        f"{manifest.gallery.model_name or 'none'}. Every checksum and every number of rows is right."
+        f"{manifest.gallery.model_name or 'none'}. All checksums and row counts match."
     )
 
 
 def _print_restored(settings: Settings, report: RestoreReport) -> None:
     say(
         f"Restored {_contents(report.verified.manifest)} into the schema {settings.schema_name} in "
-        f"{report.seconds:.1f} s; every number of rows is the archive's."
+        f"{report.seconds:.1f} s. All row counts match the archive."
     )
     if report.beside is not None:
-        say(f"The schema {report.beside} holds the gallery that was backed up, so this copy has an id of its own.")
+        say(f"The schema {report.beside} holds the gallery that was backed up, so this copy has a new id.")
     if report.model_problem:
         say(f"Before photos can be compared: {report.model_problem}")
     _say_other_tables(report.verified.manifest)
@@ -156,7 +163,7 @@ def _contents(manifest: Manifest) -> str:
 def _say_other_tables(manifest: Manifest) -> None:
     if manifest.other_tables:
         say(
-            f"Tables of the schema that are not pgface's are in the archive, and restored by pg_restore alone: "
+            "The archive also has tables that are not pgface's. Only pg_restore restores them: "
             f"{', '.join(manifest.other_tables)}."
         )
 
@@ -167,9 +174,9 @@ def _given_passphrase(settings: Settings, file: Path | None) -> str | None:
             with file.open(encoding="utf-8") as lines:
                 passphrase = lines.readline().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise PassphraseError(f"The passphrase cannot be read from {file}.") from error
+            raise PassphraseError(f"Could not read the passphrase from {file}.") from error
         if not passphrase:
-            raise PassphraseError(f"{file}: its first line is empty; write the passphrase there.")
+            raise PassphraseError(f"The first line of {file} is empty. Write the passphrase there.")
         return passphrase
     return None if settings.backup_passphrase is None else settings.backup_passphrase.get_secret_value()
 
@@ -177,6 +184,7 @@ def _given_passphrase(settings: Settings, file: Path | None) -> str | None:
 def _asked_passphrase(*, new: bool) -> str:
     if not sys.stdin.isatty():
         raise PassphraseError(
-            "A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_PASSPHRASE or give --passphrase-file."
+            "A passphrase is needed, but there is no terminal to ask on. "
+            "Set PGFACE_BACKUP_PASSPHRASE or give --passphrase-file."
         )
     return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))

@@ -1,4 +1,4 @@
-"""`pgface bench`: what search costs and misses on this server."""
+"""`pgface bench`: the speed and accuracy of search on this server."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -29,34 +28,20 @@ from pgface.text import counted
 
 app = typer.Typer()
 
-_FEWEST, _MOST = 10, 10_000_000
-"""People."""
-
-
-class Kinds(StrEnum):
-    """Which kinds of synthetic people are measured."""
-
-    ISOTROPIC = "isotropic"
-    CLUSTERED = "clustered"
-    BOTH = "both"
-
-    @property
-    def members(self) -> list[Kind]:
-        """As the library names them."""
-        return list(Kind) if self is Kinds.BOTH else [Kind(self.value)]
+_MIN_PEOPLE, _MAX_PEOPLE = 10, 10_000_000
 
 
 def _sizes(text: str) -> list[int]:
     try:
         sizes = [int(part) for part in text.split(",")]
     except ValueError:
-        raise typer.BadParameter("give numbers with commas between them, as 200,2000,20000") from None
-    if not all(_FEWEST <= size <= _MOST for size in sizes):
-        raise typer.BadParameter(f"each must be from {_FEWEST} to {_MOST}")
+        raise typer.BadParameter("give numbers separated by commas, such as 200,2000,20000") from None
+    if not all(_MIN_PEOPLE <= size <= _MAX_PEOPLE for size in sizes):
+        raise typer.BadParameter(f"each number must be from {_MIN_PEOPLE} to {_MAX_PEOPLE}")
     return sizes
 
 
-def _a_plot(file: Path | None) -> Path | None:
+def _plot_file(file: Path | None) -> Path | None:
     if file is not None and file.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"give a file that ends in {', '.join(SUFFIXES)}")
     return file
@@ -65,33 +50,43 @@ def _a_plot(file: Path | None) -> Path | None:
 @app.command()
 def bench(
     people: Annotated[
-        str, typer.Option(metavar="N,...", help="Sizes of the galleries: people, with five photos each.")
+        str, typer.Option(metavar="N,...", help="Sizes of the galleries, in people with five photos each.")
     ] = "200,2000,20000",
     kind: Annotated[
-        Kinds, typer.Option(help="How people are spread: in all dimensions, in a few as real faces are, or both.")
-    ] = Kinds.CLUSTERED,
+        Literal["isotropic", "clustered", "both"],
+        typer.Option(help="How people are spread: in all dimensions, in a few as real faces are, or both."),
+    ] = "clustered",
     probes: Annotated[
-        int, typer.Option(min=50, max=100_000, help="Mated probes for each gallery, and as many non-mated ones.")
+        int,
+        typer.Option(
+            min=50, max=100_000, metavar="N", help="Mated probes for each gallery, and as many non-mated ones."
+        ),
     ] = 1_000,
     clients: Annotated[
-        int, typer.Option(min=0, max=64, help="Clients that search the largest gallery at the same time; 0 for none.")
+        int,
+        typer.Option(
+            min=0, max=64, metavar="N", help="Concurrent clients that search the largest gallery. 0 for none."
+        ),
     ] = 8,
-    seconds: Annotated[float, typer.Option(min=1, max=600, help="How long each measurement with clients takes.")] = 5.0,
+    seconds: Annotated[
+        float,
+        typer.Option(min=1, max=600, metavar="SECONDS", help="Duration of each measurement with concurrent clients."),
+    ] = 5.0,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file as JSON.")
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", callback=_a_plot, help="Plot agreement against latency: .png, .svg or .pdf."),
+        typer.Option(metavar="FILE", callback=_plot_file, help="Plot agreement against latency: .png, .svg or .pdf."),
     ] = None,
     peers: Annotated[
         bool, typer.Option("--peers/--no-peers", help="Compare with NumPy, and with FAISS and hnswlib if installed.")
     ] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Of the synthetic people.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed for the synthetic people.")] = 1,
 ) -> None:
     """Measure search on this server with synthetic galleries, and advise.
 
-    It works in a schema of its own, which it removes; the gallery is not touched.
+    The benchmark runs in a temporary schema and does not touch your gallery.
     """
     sizes = _sizes(people)
     if plot is not None:
@@ -103,7 +98,7 @@ def bench(
         for sentence in missing_peers():
             say(sentence)
     plan = Plan(probes=probes, peers=peers, clients=clients, seconds=seconds)
-    with _ended_by_signals(), _told() as (begin, step):
+    with _exit_on_signals(), _progress() as (begin, step):
 
         def show(result: GalleryResult) -> None:
             console.print(table(result.name, rows(result)))
@@ -111,7 +106,7 @@ def bench(
         found = run(
             get_settings(),
             sizes,
-            kind.members,
+            list(Kind) if kind == "both" else [Kind(kind)],
             plan,
             seed=seed,
             on_begin=begin,
@@ -130,15 +125,15 @@ def bench(
 
 
 @contextmanager
-def _told() -> Iterator[tuple[Callable[[float], None], Callable[[str, float], None]]]:
-    """Say how long it takes, and what share is done: by a bar on a terminal, by a line for each step elsewhere."""
+def _progress() -> Iterator[tuple[Callable[[float], None], Callable[[str, float], None]]]:
+    """Show the expected time and the progress: as a bar on a terminal, as a line for each step elsewhere."""
     columns = SpinnerColumn(), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("", total=1.0)
 
         def begin(seconds: float) -> None:
             how_long = counted(math.ceil(seconds / 60), "minute")
-            note(f"This takes about {how_long} on two cores. It searches synthetic galleries; yours is not touched.")
+            note(f"This takes about {how_long} on two cores. It searches synthetic galleries, not yours.")
 
         def step(name: str, share: float) -> None:
             bar.update(task, description=name, completed=share)
@@ -149,8 +144,8 @@ def _told() -> Iterator[tuple[Callable[[float], None], Callable[[str, float], No
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """End in order, and so remove the schema, also when the terminal is closed or the process is told to end."""
+def _exit_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into a normal exit, which deletes the temporary schema."""
 
     def end(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)

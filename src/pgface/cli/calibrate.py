@@ -1,4 +1,4 @@
-"""`pgface calibrate` and `pgface thresholds`: thresholds that can be explained."""
+"""`pgface calibrate` and `pgface thresholds`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli.gallery import FaceOption, WhichFaceOption
+from pgface.cli.gallery import FaceOption
 from pgface.cli.output import (
     JsonOption,
     console,
@@ -38,9 +38,9 @@ app = typer.Typer()
 
 _DEFAULT_FMR, _DEFAULT_FPIR = 1e-4, 1e-2
 _NAMES = {"verify": ("verification (1:1)", "FMR", "FNMR"), "identify": ("identification (1:N)", "FPIR", "FNIR")}
-_WHAT_IS_COMPARED = "a photo with the nearest photo of a user, as `verify` does; `evaluate` tells of single pairs"
+_COMPARED_TO_VERIFY = "each photo with the nearest photo of a user, as `verify` does (`evaluate` compares single pairs)"
 
-# The specification's guideline, from 0.9 down: what its words promise, as the FMR from which they are true.
+# The words of the specification's guideline, each with the FMR at which they become true.
 _GUIDELINE = (
     (1e-6, "very similar (its 0.9 to 1.0)"),
     (1e-4, "a good match, recommended for production (its 0.8 to 0.9)"),
@@ -53,43 +53,51 @@ _GUIDELINE = (
 def calibrate(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="A folder of photos for each person; without it, what is enrolled in the gallery."),
+        typer.Argument(
+            metavar="FOLDER",
+            help="A folder with a subfolder of photos for each person. The enrolled photos by default.",
+        ),
     ] = None,
     fmr: Annotated[
         float | None,
         typer.Option(
-            help=f"How often a stranger may be verified as a user. Without --fmr and --fpir, {_DEFAULT_FMR:g}."
+            metavar="RATE",
+            help=f"How often a stranger may be verified as a user. {_DEFAULT_FMR:g} without --fmr and --fpir.",
         ),
     ] = None,
     fpir: Annotated[
         float | None,
         typer.Option(
-            help=f"How often a search may give a stranger a name. Without --fmr and --fpir, {_DEFAULT_FPIR:g}."
+            metavar="RATE",
+            help=f"How often a search may give a stranger a name. {_DEFAULT_FPIR:g} without --fmr and --fpir.",
         ),
     ] = None,
     people: Annotated[
         int | None,
         typer.Option(
-            min=1, max=2**31 - 1, help="For a search among so many people; as many as are enrolled if not given."
+            min=1, max=2**31 - 1, metavar="N", help="The number of people to search among. Those enrolled by default."
         ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Measure nothing; only let identification follow the number of people.")
+        bool,
+        typer.Option(
+            "--follow", help="Only adapt the identification threshold to the number of people. Measures nothing."
+        ),
     ] = False,
-    face: FaceOption = WhichFaceOption.ONLY,
+    face: FaceOption = "only",
     cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Remember embeddings for 30 days, for another run.")
+        bool, typer.Option("--cache/--no-cache", help="Keep the embeddings for 30 days to speed up later runs.")
     ] = True,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the thresholds are set.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Set the thresholds without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Set the gallery's thresholds from the error rates that you can accept."""
+    """Set the gallery's thresholds from the error rates that you accept."""
     settings = get_settings()
     if follow and (folder or fmr is not None or fpir is not None or people is not None):
-        raise typer.BadParameter("--follow measures nothing, so it goes with no folder and no target")
+        raise typer.BadParameter("--follow measures nothing, so it cannot be used with a folder or a target")
     if json and not (yes or dry_run):
-        raise typer.BadParameter("with --json nobody can be asked: add --yes or --dry-run")
+        raise typer.BadParameter("--json cannot ask you to confirm: add --yes or --dry-run")
     if follow:
         followed = propose_to_follow(settings)
         if followed is None:
@@ -106,7 +114,7 @@ def calibrate(
                 fmr=fmr,
                 fpir=fpir,
                 people=people,
-                face=face.literal,
+                face=face,
                 remember=cache,
                 on_progress=show,
             )
@@ -119,25 +127,25 @@ def calibrate(
     if json:
         print_json(calibration.to_json() | {"applied": not dry_run})
     elif not dry_run:
-        say("The thresholds are set; `pgface thresholds --history` keeps what they were set from.")
+        say("The thresholds are set. `pgface thresholds --history` shows what they were set from.")
 
 
 def _nothing_to_follow(json: bool) -> None:
-    """Not a failure: a timer may ask every night."""
+    # This is not a failure: a timer may run the command every night.
     if json:
         print_json({"changes": [], "applied": False})
     else:
-        say("The threshold to identify fits the people who are enrolled; there is nothing to follow.")
+        say("The identification threshold fits the number of enrolled people. Nothing to change.")
 
 
 @app.command()
 def thresholds(
     show_history: Annotated[
-        bool, typer.Option("--history", help="Every threshold that was set by calibration, the newest first.")
+        bool, typer.Option("--history", help="Show every threshold that calibration has set, newest first.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Say which thresholds are in use, where they come from, and what similarities mean."""
+    """Show the thresholds in use, where they come from, and what similarities mean."""
     with Database.open(get_settings()) as database:
         config, past = read_config(database), history(database)
         advice = advise(config, past, enrolled_people(database))
@@ -184,12 +192,12 @@ def _in_use(config: GalleryConfig, past: list[PastCalibration], advice: Advice) 
         else:
             origin = "set by hand, or the specification's"
         facts.append((f"threshold to {kind}", f"{threshold:.4f}"))
-        if ("", origin) not in facts:  # both may be from one source
+        if ("", origin) not in facts:  # both thresholds may come from one source
             facts.append(("", origin))
     fits = f"fits FPIR {advice.target:g}"
     if advice.due:
         fits = (
-            f"is too low for FPIR {advice.target:g}: {advice.threshold:.4f} is advised; run `pgface calibrate`, or "
+            f"is too low for FPIR {advice.target:g}: {advice.threshold:.4f} is advised. Run `pgface calibrate` or "
             "`pgface calibrate --follow`"
         )
     facts.append((f"for {counted(advice.people, 'person', 'people')}", f"the threshold to identify {fits}"))
@@ -218,10 +226,9 @@ def _print_source(calibration: Calibration) -> None:
     say(
         f"Measured on {counted(calibration.photos, 'photo')} of {counted(calibration.people, 'person', 'people')} "
         f"({calibration.source}): "
-        f"{counted(calibration.failures_to_enroll, 'failure', 'failures')} to enroll. With more enrolled photos "
-        f"of each person than the "
-        f"{(calibration.photos - calibration.failures_to_enroll) / calibration.people:.1f} here, strangers reach a "
-        "threshold more often."
+        f"{counted(calibration.failures_to_enroll, 'failure', 'failures')} to enroll. There are "
+        f"{(calibration.photos - calibration.failures_to_enroll) / calibration.people:.1f} photos of each person. "
+        "With more, strangers reach a threshold more often."
     )
 
 
@@ -235,20 +242,17 @@ def _facts(change: ThresholdChange) -> list[tuple[str, object]]:
         ("threshold now", f"{change.before:.4f}"),
     ]
     if change.trials is None and change.tail is None:
-        return [
-            *facts,
-            ("new threshold", f"{change.threshold:.4f}: published with the model; nothing was measured here"),
-        ]
-    facts.append(("new threshold", f"{change.threshold:.4f}: {_why_so_high(change)}"))
+        return [*facts, ("new threshold", f"{change.threshold:.4f}: published with the model, not measured here")]
+    facts.append(("new threshold", f"{change.threshold:.4f}: {_explained(change)}"))
     if change.trials is not None:
         seen = "extrapolated from the tail of" if change.extrapolated else "counted in"
         how = f", {seen} {change.trials:,} comparisons of a photo with another person"
-        facts.append((f"{rate} there", f"{percent(change.rate)} ({_rates(*change.rate_interval)}){how}"))
+        facts.append((f"{rate} with it", f"{percent(change.rate)} ({_rates(*change.rate_interval)}){how}"))
     if change.kind == "verify":
-        facts.append(("what is compared", _WHAT_IS_COMPARED))
+        facts.append(("comparisons", _COMPARED_TO_VERIFY))
     if change.miss_rate is not None and change.miss_rate_interval is not None:
         facts.append((f"{miss} now", percent(change.miss_rate_before or 0.0)))
-        facts.append((f"{miss} there", f"{percent(change.miss_rate)} ({_rates(*change.miss_rate_interval)})"))
+        facts.append((f"{miss} with it", f"{percent(change.miss_rate)} ({_rates(*change.miss_rate_interval)})"))
     if change.check is not None:
         check = change.check
         facts.append(
@@ -262,12 +266,11 @@ def _facts(change: ThresholdChange) -> list[tuple[str, object]]:
     return facts
 
 
-def _why_so_high(change: ThresholdChange) -> str:
+def _explained(change: ThresholdChange) -> str:
     low, high = change.threshold_interval
     widened = ", widened because there are few people" if change.threshold > high else ""
     return (
-        f"the likely one is {change.threshold_likely:.4f} (95 %: {low:.4f} to {high:.4f}), and the safe end is "
-        f"taken{widened}"
+        f"the upper end of the interval around {change.threshold_likely:.4f} (95 %: {low:.4f} to {high:.4f}){widened}"
     )
 
 
@@ -276,9 +279,6 @@ def _rates(low: float, high: float) -> str:
 
 
 def _print_history(past: list[PastCalibration]) -> None:
-    def target(row: PastCalibration) -> str:
-        among = f" among {row.people_enrolled:,}" if row.people_enrolled else ""
-        return f"{_NAMES[row.kind][1]} {row.target:g}{among}"
 
     rows = [
         (
@@ -294,7 +294,7 @@ def _print_history(past: list[PastCalibration]) -> None:
         for row in past
     ]
     columns = ("when", "to", "threshold", "target", "rate, 95 %", "photos, people", "model")
-    print_table(columns, rows, empty="No threshold of this gallery was set by calibration yet.")
+    print_table(columns, rows, empty="Calibration has not set a threshold of this gallery yet.")
 
 
 def _reached_by(anchor: Anchor) -> str:
@@ -319,5 +319,5 @@ def _print_meanings(anchors: tuple[Anchor, ...]) -> None:
     lowest = next((anchor for anchor in anchors if anchor.fmr == _GUIDELINE[-1][0]), None)
     if lowest is not None:
         rows.append((f"below {lowest.similarity:.4f}", "", "", "different people (its values below 0.6)"))
-    columns = ("from", "confidence", "is reached by", "in the words of the specification's guideline")
+    columns = ("from", "confidence", "reached by", "in the words of the specification's guideline")
     print_titled("What a similarity means", columns, rows)

@@ -1,4 +1,4 @@
-"""All commands by their names. A command's module is imported when the command is asked for."""
+"""All commands by name, in groups for `pgface --help`. A command's module is imported when the command runs."""
 
 from __future__ import annotations
 
@@ -20,46 +20,70 @@ class _Command(NamedTuple):
     module: str
     help: str
     """One line for `pgface --help`, which imports no command."""
-    typer: str = "app"
-    """The Typer in the module."""
+    app: str = "app"
+    """The name of the Typer in the module."""
+    is_group: bool = False
+    """Whether the command is the whole Typer, and not one command in it."""
 
 
+GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
+    "Gallery": {
+        "init": _Command("gallery", "Create the gallery or upgrade it, and bind it to its model."),
+        "status": _Command("gallery", "Show the gallery, its model and its server."),
+        "schema": _Command("gallery", "Print the gallery's whole schema as SQL."),
+        "models": _Command("models", "List, install and check face models.", is_group=True),
+    },
+    "Enroll and identify": {
+        "enroll": _Command("gallery", "Enroll photos of a user, or a folder of people."),
+        "identify": _Command("gallery", "Say who is in a photo (1:N)."),
+        "verify": _Command("gallery", "Say whether the person in a photo is this user (1:1)."),
+        "compare": _Command("gallery", "Say whether two photos show the same person (1:1)."),
+    },
+    "People": {
+        "users": _Command("users", "List, add, merge and delete users.", is_group=True),
+        "photos": _Command("users", "List and delete enrolled photos.", "photos_app", is_group=True),
+    },
+    "Accounts": {
+        "admins": _Command("admins", "Add, remove and list administrators of the service.", is_group=True),
+        "tokens": _Command("accounts", "List and end users' sessions.", "tokens_app", is_group=True),
+        "keys": _Command("accounts", "Create, list and revoke API keys.", "keys_app", is_group=True),
+        "audit": _Command("accounts", "Read and prune the log of account events.", "audit_app", is_group=True),
+        "roles": _Command("accounts", "Create PostgreSQL roles with fewer rights.", "roles_app", is_group=True),
+    },
+    "Search and index": {
+        "fit-search": _Command("search", "Fit the search (1:N) to the gallery's size."),
+        "index": _Command("index", "Show, build and check the indexes of embeddings.", is_group=True),
+        "bench": _Command("bench", "Measure search on this server, and advise."),
+    },
+    "Accuracy": {
+        "evaluate": _Command("evaluate", "Measure the error rates of the model on your photos."),
+        "calibrate": _Command("calibrate", "Set the thresholds from the error rates that you accept."),
+        "thresholds": _Command("calibrate", "Show the thresholds, and what similarities mean."),
+        "audit-gallery": _Command("audit", "Find duplicate users, wrong photos and poor photos."),
+    },
+    "Backup and migration": {
+        "backup": _Command("backup", "Write the gallery and its photo files to one archive."),
+        "restore": _Command("backup", "Restore an archive, or check it."),
+        "export": _Command("transfer", "Write the embeddings and their users to a file."),
+        "import": _Command("transfer", "Load an export into the gallery."),
+        "migrate": _Command("migrate", "Move an old installation (SQLite and NPY) into the gallery."),
+    },
+    "Operations": {
+        "serve": _Command("serve", "Serve the REST API and the web pages."),
+        "healthcheck": _Command("healthcheck", "Check that the web service on this machine works."),
+        "doctor": _Command("doctor", "Check the installation and suggest fixes."),
+        "postgres": _Command("postgres", "Start, stop and open the embedded PostgreSQL.", is_group=True),
+        "secrets": _Command("secrets", "Create the passwords that compose.yaml needs."),
+    },
+}
+"""The commands by their task, in the order of `pgface --help` and of the reference."""
 _COMMANDS: Final[Mapping[str, _Command]] = {
-    "init": _Command("gallery", "Create the gallery or upgrade it, and bind it to its model."),
-    "enroll": _Command("gallery", "Enroll photos of a user, or a folder of people."),
-    "identify": _Command("gallery", "Say who is in a photo (1:N)."),
-    "verify": _Command("gallery", "Say whether the person in a photo is this user (1:1)."),
-    "compare": _Command("gallery", "Say whether two photos show the same person (1:1)."),
-    "status": _Command("gallery", "Show the gallery, its model and its server."),
-    "schema": _Command("gallery", "Print the gallery's whole schema as SQL."),
-    "fit-search": _Command("search", "Fit the search (1:N) to the gallery's size."),
-    "evaluate": _Command("evaluate", "Measure the error rates of the model on your photos."),
-    "calibrate": _Command("calibrate", "Set the thresholds from the error rates that you accept."),
-    "thresholds": _Command("calibrate", "Show the thresholds, and what similarities mean."),
-    "audit-gallery": _Command("audit", "Find duplicate people, wrong photos and useless photos."),
-    "migrate": _Command("migrate", "Move an old installation, SQLite and NPY, into the gallery."),
-    "export": _Command("transfer", "Write the embeddings, and whose they are, to a file."),
-    "import": _Command("transfer", "Put an export into the gallery."),
-    "backup": _Command("backup", "Write the gallery and its photo files into one archive."),
-    "restore": _Command("backup", "Restore an archive, or check it."),
-    "doctor": _Command("doctor", "Check the installation, and say how to fix what is wrong."),
-    "serve": _Command("serve", "Serve the REST API and the web pages."),
-    "healthcheck": _Command("healthcheck", "Ask the web service on this machine whether it works."),
-    "bench": _Command("bench", "Measure search on this server, and advise."),
-    "secrets": _Command("secrets", "Make the passwords that compose.yaml needs."),
+    name: command for commands in GROUPS.values() for name, command in commands.items()
 }
-_GROUPS: Final[Mapping[str, _Command]] = {
-    "index": _Command("index", "Show, build and check the indexes of embeddings."),
-    "users": _Command("users", "List, add, merge and delete people."),
-    "photos": _Command("users", "List and delete enrolled photos.", "photos_app"),
-    "tokens": _Command("accounts", "List and end logins.", "tokens_app"),
-    "admins": _Command("admins", "Say who administers the gallery in the web service."),
-    "keys": _Command("accounts", "Make, list and revoke API keys.", "keys_app"),
-    "audit": _Command("accounts", "Show what happened to accounts.", "audit_app"),
-    "roles": _Command("accounts", "Make PostgreSQL roles with fewer rights than the owner.", "roles_app"),
-    "models": _Command("models", "List, install and check face models."),
-    "postgres": _Command("postgres", "Start, stop and look into the embedded PostgreSQL."),
-}
+
+
+_NAME_WIDTH = max(map(len, _COMMANDS))
+"""So that the sections of `pgface --help` align."""
 
 
 class _Group(TyperGroup):
@@ -68,50 +92,54 @@ class _Group(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the section of commands."""
         commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
-        self._list(
-            ((name, (command.help or "").partition("\n\n")[0]) for name, command in commands if command), formatter
+        _write_section(
+            formatter,
+            "Commands",
+            ((name, (command.help or "").partition("\n\n")[0]) for name, command in commands if command),
         )
-
-    def _list(self, rows: Iterable[tuple[str, str]], formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, " ".join(text.split())) for name, text in rows])
 
 
 class _AllCommands(_Group):
-    """Imports a command's module when the command is asked for: all modules together take most of a second."""
+    """Imports a command's module when the command runs, because all modules together take most of a second."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer passes it
-        """Give the names of all commands."""
-        return [*_COMMANDS, *_GROUPS]
+        """Return the names of all commands."""
+        return list(_COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Give a command; None for one that does not exist."""
-        if cmd_name in (*_COMMANDS, *_GROUPS) and cmd_name not in self.commands:
+        """Return a command, or None if it does not exist."""
+        if cmd_name in _COMMANDS and cmd_name not in self.commands:
             self.commands[cmd_name] = _load(cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command that the arguments name; a wrong name is compared with those of all, for a hint."""
-        if args and args[0] not in (*_COMMANDS, *_GROUPS):
-            for name in self.list_commands(ctx):
+        """Find the command for the arguments. For a wrong name, Typer suggests similar names of loaded commands."""
+        if args and args[0] not in _COMMANDS:
+            for name in _COMMANDS:
                 self.get_command(ctx, name)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer passes it
-        """Write the section of commands without importing any of them."""
-        self._list(((name, command.help) for name, command in {**_COMMANDS, **_GROUPS}.items()), formatter)
+        """Write a section for each group of commands, without importing any command."""
+        for title, commands in GROUPS.items():
+            _write_section(formatter, title, ((name, command.help) for name, command in commands.items()))
+
+
+def _write_section(formatter: Any, title: str, rows: Iterable[tuple[str, str]]) -> None:
+    with formatter.section(title):
+        formatter.write_dl([(name.ljust(_NAME_WIDTH), " ".join(text.split())) for name, text in rows])
 
 
 def _load(name: str) -> Any:
-    command = _COMMANDS.get(name) or _GROUPS[name]
-    found: typer.Typer = getattr(import_module(f"pgface.cli.{command.module}"), command.typer)
-    found.rich_markup_mode = None  # plain help: it names a flag without a type, and fits into narrow terminals
+    command = _COMMANDS[name]
+    found: typer.Typer = getattr(import_module(f"pgface.cli.{command.module}"), command.app)
+    found.rich_markup_mode = None  # plain help names a flag without a type, and fits into narrow terminals
     found.info.cls = _Group
     group = get_group(found)
     if not gc.isenabled():  # see `pgface.__main__`
         gc.freeze()
         gc.enable()
-    if name in _COMMANDS:
+    if not command.is_group:
         return group.commands[name]
     group.name = name
     return group

@@ -1,4 +1,4 @@
-"""`pgface doctor`."""
+"""`pgface doctor`: check an installation and fix it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pgface.cli.output import JsonOption, console, print_error, print_json, printable, say
-from pgface.operations.doctor import CHECKS, Finding, State, diagnose, mend
+from pgface.operations.doctor import CHECKS, Finding, State, apply_fixes, diagnose
 from pgface.settings import get_settings
 from pgface.text import counted
 
@@ -36,39 +36,41 @@ def _known_checks(names: list[str] | None) -> list[str] | None:
 def doctor(
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="CHECK", callback=_known_checks, help="Run this check only, such as indexes; repeatable."),
+        typer.Option(
+            metavar="CHECK", callback=_known_checks, help="Run only this check, such as indexes. Can be repeated."
+        ),
     ] = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Mend what can be mended without losing or deciding anything, and look again.")
+        bool, typer.Option("--fix", help="Fix what is safe to fix without a decision of yours, then check again.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Look at the server, the schema, the indexes, the model, the files and the rest, and say what mends what is wrong.
+    """Check the server, the schema, the indexes, the model and the files, and suggest fixes.
 
-    Nothing is changed without --fix. The exit code is 1 where a problem is left; advice is none.
+    Nothing is changed without --fix. Exits with 1 if problems remain. Advice does not count.
     """
     settings = get_settings()
     checks = only or CHECKS
     findings = diagnose(settings, checks)
-    mended: list[Finding] = []
+    fixed: list[Finding] = []
     failed = False
     if fix:
-        tried = list(mend(settings, findings))
+        tried = list(apply_fixes(settings, findings))
         if tried:
             findings = diagnose(settings, checks)
         left = {finding.fix for finding in findings}
         for finding, error in tried:
-            # What was done without an error may still not have helped: PostgreSQL only warns where a right is missing.
+            # A fix without an error may still not have helped: PostgreSQL only warns if a privilege is missing.
             if error is None and finding.fix not in left:
-                mended.append(finding)
+                fixed.append(finding)
             else:
                 failed = True
-                print_error(f"{finding.check}: it could not be mended. {error or 'This user may lack the right to.'}")
+                print_error(f"{finding.check}: not fixed. {error or 'This user may lack the privilege.'}")
     if json:
-        print_json({"mended": [one.to_json() for one in mended], "findings": [one.to_json() for one in findings]})
+        print_json({"mended": [one.to_json() for one in fixed], "findings": [one.to_json() for one in findings]})
     else:
-        for finding in mended:
-            say(f"Mended: {finding.check}. {finding.found}")
+        for finding in fixed:
+            say(f"Fixed: {finding.check}. {finding.found}")
         _print(findings)
     if failed or any(finding.state == "problem" for finding in findings):
         raise typer.Exit(1)
@@ -80,7 +82,7 @@ def _print(findings: Sequence[Finding]) -> None:
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
-        arrow = f"\n[cyan]→ {escape(printable(finding.mend))}[/]" if finding.mend else ""
+        arrow = f"\n[cyan]→ {escape(printable(finding.remedy))}[/]" if finding.remedy else ""
         table.add_row(_MARKS[finding.state], finding.check, f"{escape(printable(finding.found))}{arrow}")
     console.print(table)
     say(_summary(findings))
@@ -90,8 +92,8 @@ def _summary(findings: Sequence[Finding]) -> str:
     states = Counter(finding.state for finding in findings)
     if states["fine"] == len(findings):
         return "Everything is fine."
-    said = [counted(states["problem"], "problem")]
-    said += [counted(states["advice"], "piece of advice", "pieces of advice")] if states["advice"] else []
-    said += [f"{states['unknown']} not looked at"] if states["unknown"] else []
+    counts = [counted(states["problem"], "problem")]
+    counts += [counted(states["advice"], "piece of advice", "pieces of advice")] if states["advice"] else []
+    counts += [f"{states['unknown']} not checked"] if states["unknown"] else []
     fixable = sum(finding.fix is not None for finding in findings)
-    return f"{', '.join(said)}." + (f" `pgface doctor --fix` mends {fixable} of them." if fixable else "")
+    return f"{', '.join(counts)}." + (f" `pgface doctor --fix` fixes {fixable} of them." if fixable else "")

@@ -16,32 +16,32 @@ from pgface.text import counted
 
 
 def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_file: Path | None, json: bool) -> None:
-    """Enroll a folder of people, print a summary, and write what became of each photo if asked to.
+    """Enroll a folder of people, print a summary, and write the outcome of each photo to a report.
 
     Args:
-        folder: holds a folder of photos for each person.
-        face: which face of a photo with several is enrolled.
-        allow_other_user: enroll a face also if it already belongs to another user.
-        report_file: where the report goes; there is none if not given.
+        folder: has a subfolder of photos for each person.
+        face: which face to enroll from a photo with several.
+        allow_other_user: enroll a face even if it already belongs to another user.
+        report_file: the report's file, None for no report.
         json: print the summary as JSON.
 
     """
     with Gallery.open() as gallery, _report_file(report_file):
-        with _can_go_on(), progress() as show:
+        with _hint_to_rerun(), progress() as show:
             report = gallery.enroll_folder(folder, face=face, allow_other_user=allow_other_user, on_progress=show)
         if report_file is not None:
             with _writing(report_file):
                 report.write_csv(report_file)
         _print(report, report_file, json)
     if report_file is not None and not json:
-        say(f"What became of each photo: {report_file}")
+        say(f"The outcome of each photo: {report_file}")
 
 
 @contextmanager
 def _report_file(file: Path | None) -> Iterator[None]:
-    """Make the report's file before the run: a run of an hour should not end with a file that cannot be written.
+    """Create the report's file before the run, so that an unwritable file is found before hours of work.
 
-    Only its owner may read a new one, for it holds names and e-mails.
+    Only its owner may read a new file, because it holds names and e-mails.
     """
     if file is None:
         yield
@@ -63,20 +63,20 @@ def _writing(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{file}: the report cannot be written ({error.strerror}); give a writable file with `--report`."
+            f"{file}: the report cannot be written ({error.strerror}). Give a writable file with --report."
         ) from error
 
 
 @contextmanager
-def _can_go_on() -> Iterator[None]:
-    """Say of a run that ends early that it can go on."""
-    how = "What was enrolled until then is there, and the same command goes on from it."
+def _hint_to_rerun() -> Iterator[None]:
+    """Say how to continue a run that ends early."""
+    how = "What was enrolled so far is saved. Run the same command to continue."
     try:
         yield
     except DatabaseUnreachableError as error:
         raise DatabaseUnreachableError(f"{error} {how}") from error
     except KeyboardInterrupt:
-        print_error(f"Broken off. {how}")
+        print_error(f"Interrupted. {how}")
         raise
 
 
@@ -105,5 +105,5 @@ def _print(report: FolderReport, file: Path | None, json: bool) -> None:
         print_error(as_given(photo.photo, photo.reason))
     if len(refused) > 10:
         reasons = ", ".join(f"{count} {reason}" for reason, count in report.reasons().most_common())
-        where = "which the report lists" if file is not None else "all of which `--report FILE` lists"
-        print_error(f"... and {len(refused) - 10} more, {where}. In all: {reasons}.")
+        where = "The report lists them." if file is not None else "Use --report FILE to list them."
+        print_error(f"... and {len(refused) - 10} more. {where} In total: {reasons}.")

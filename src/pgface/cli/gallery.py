@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,117 +33,93 @@ from pgface.settings import get_settings
 from pgface.text import counted
 
 if TYPE_CHECKING:
-    from pgface.faces.choice import WhichFace
     from pgface.gallery import Gallery
     from pgface.gallery.users import UserRef
     from pgface.results import Comparison, Enrollment, Identification, Status, Verification
 
 app = typer.Typer()
 
-_OF_ONE_PHOTO = (PhotoError, EmbeddingError, FaceOfAnotherUserError)
-"""Errors that the next photo need not have; any other ends the command."""
+_PHOTO_ERRORS = (PhotoError, EmbeddingError, FaceOfAnotherUserError)
+"""Errors of one photo, after which the command continues with the next. Any other error ends it."""
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-_LONGEST_ID = 10
-"""Digits of the largest id, 2147483647."""
-
-
-class WhichFaces(StrEnum):
-    """Which faces of a photo with several are meant."""
-
-    ONLY = "only"
-    LARGEST = "largest"
-    CENTRAL = "central"
-    ALL = "all"
-
-    @property
-    def one(self) -> WhichFace:
-        """The one face that is meant, as the library names it; not for `all`."""
-        return WhichFaceOption(self.value).literal
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+_MAX_ID_DIGITS = len("2147483647")
 
 
-class WhichFaceOption(StrEnum):
-    """Which face of a photo with several is meant."""
-
-    ONLY = "only"
-    LARGEST = "largest"
-    CENTRAL = "central"
-
-    @property
-    def literal(self) -> WhichFace:
-        """As the library names it."""
-        match self:
-            case WhichFaceOption.ONLY:
-                return "only"
-            case WhichFaceOption.LARGEST:
-                return "largest"
-            case WhichFaceOption.CENTRAL:
-                return "central"
+FaceChoice = Literal["only", "largest", "central"]
+"""The same as `pgface.faces.choice.WhichFace`, without the imports of that module."""
 
 
-def _a_number(value: float | None) -> float | None:
-    if value is not None and math.isnan(value):  # which is neither below the least value nor above the greatest
+def _not_nan(value: float | None) -> float | None:
+    if value is not None and math.isnan(value):  # NaN passes the comparisons with min and max
         raise typer.BadParameter("it must be a number from -1 to 1")
     return value
 
 
-def _a_folder(text: str) -> Path:
-    if not text:  # as a path it would be the current folder
+def _folder(text: str) -> Path:
+    if not text:  # as a path, an empty text is the current folder
         raise typer.BadParameter("give the path of a folder")
     return Path(text)
 
 
-def _a_picture(file: Path | None) -> Path | None:
-    if file is not None and file.suffix.lower() not in _PICTURES:
-        raise typer.BadParameter(f"give a file that ends in {', '.join(_PICTURES)}")
+def _image_file(file: Path | None) -> Path | None:
+    if file is not None and file.suffix.lower() not in _IMAGE_SUFFIXES:
+        raise typer.BadParameter(f"give a file that ends in {', '.join(_IMAGE_SUFFIXES)}")
     return file
 
 
 ThresholdOption = Annotated[
     float | None,
-    typer.Option(min=-1, max=1, callback=_a_number, help="Least similarity; the gallery's own if not given."),
-]
-FaceOption = Annotated[
-    WhichFaceOption,
     typer.Option(
-        "--faces",
-        help="In a photo with several faces: refuse, take the largest, or the large one nearest the middle.",
+        min=-1,
+        max=1,
+        callback=_not_nan,
+        metavar="SIMILARITY",
+        help="Minimum similarity. The gallery's threshold by default.",
     ),
 ]
-UserArgument = Annotated[str, typer.Option("--user", help="E-mail, id or name of the user.")]
+FaceOption = Annotated[
+    FaceChoice,
+    typer.Option(
+        "--faces",
+        help="In a photo with several faces: refuse it, take the largest, or the large one nearest the middle.",
+    ),
+]
+UserArgument = Annotated[str, typer.Option("--user", metavar="USER", help="E-mail, id or name of the user.")]
 
 
 def open_gallery() -> Gallery:
-    """Open the gallery. It is imported here: it takes NumPy and more, which some commands do without."""
+    """Open the gallery. The import is here because it loads NumPy and more, which some commands do not need."""
     from pgface.gallery import Gallery
 
     return Gallery.open()
 
 
 def user_ref(text: str) -> UserRef:
-    """A user as the command line names one: digits are an id, anything else is an e-mail or a name.
+    """Read a user from an argument: digits are an id, anything else is an e-mail or a name.
 
     Raises:
-        UnknownUserError: the number is longer than any id.
+        UnknownUserError: The number is longer than any id.
 
     """
     if not (text.isascii() and text.isdigit()):
         return text
     digits = text.lstrip("0") or "0"
-    if len(digits) > _LONGEST_ID:  # and so long a one that int() would not take it
+    if len(digits) > _MAX_ID_DIGITS:  # int() refuses numbers of several thousand digits
         shown = text if len(text) <= 20 else f"{text[:20]}..."
-        raise UnknownUserError(f"There is no user with the id {shown}; `pgface users list` shows those that there are.")
+        raise UnknownUserError(f"There is no user with the id {shown}. `pgface users list` lists the users.")
     return int(digits)
 
 
 @app.command()
 def init(
     model: Annotated[
-        str | None, typer.Option(help="Model to bind a new gallery to: a name or a folder; PGFACE_MODEL if not given.")
+        str | None,
+        typer.Option(metavar="MODEL", help="Name or folder of the model for a new gallery. PGFACE_MODEL by default."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Create the gallery or bring it up to date, and bind it to its model."""
+    """Create the gallery or upgrade it, and bind it to its model."""
     from pgface.gallery import Gallery
 
     with Gallery.create(model=model) as gallery:
@@ -161,33 +136,37 @@ def init(
 
 @app.command()
 def enroll(
-    photos: Annotated[list[Path] | None, typer.Argument(help="Photos of the user.")] = None,
+    photos: Annotated[list[Path] | None, typer.Argument(metavar="PHOTO", help="Photos of the user.")] = None,
     user: Annotated[
         list[str] | None,
         typer.Option(
             "--user",
             metavar="USER",
-            help="E-mail of the user, added if new, or id, or name. With --faces all, one each.",
+            help="E-mail, id or name of the user. A new e-mail adds a user. With --faces all, give one for each face.",
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of a new user; the e-mail's first part if not given.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of a new user. The part before the @ by default.")
+    ] = None,
     folder: Annotated[
-        Path | None, typer.Option(parser=_a_folder, metavar="FOLDER", help="Enroll FOLDER/<person>/<photo>.")
+        Path | None,
+        typer.Option(parser=_folder, metavar="FOLDER", help="Enroll a folder of people: FOLDER/<person>/<photo>."),
     ] = None,
     faces: Annotated[
-        WhichFaces,
+        Literal["only", "largest", "central", "all"],
         typer.Option(
-            help="In a photo with several faces: refuse, unless the others are small; take the largest, the large one "
-            "nearest the middle, or all, from left to right."
+            help="In a photo with several faces: refuse it unless the others are small, take the largest, take the "
+            "large one nearest the middle, or take all from left to right."
         ),
-    ] = WhichFaces.ONLY,
+    ] = "only",
     allow_other_user: Annotated[
-        bool, typer.Option("--allow-other-user", help="Enroll a face also if it already belongs to another user.")
+        bool, typer.Option("--allow-other-user", help="Enroll a face even if it already belongs to another user.")
     ] = False,
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Write what became of each photo of a folder to this file, as CSV. It holds names and e-mails."
+            metavar="FILE",
+            help="Write the outcome of each photo of a folder to a CSV file. It holds names and e-mails.",
         ),
     ] = None,
     json: JsonOption = False,
@@ -196,34 +175,39 @@ def enroll(
     if (folder is None) == (not photos):
         raise typer.BadParameter("give photos and --user, or --folder")
     if folder is not None:
-        if user or name or faces is WhichFaces.ALL:
-            raise typer.BadParameter("--folder takes the people from its folders' names, and one face of each photo")
+        if user or name or faces == "all":
+            raise typer.BadParameter("--folder takes people from its subfolders' names and one face from each photo")
         from pgface.cli.folder import enroll_folder
 
-        enroll_folder(folder, faces.one, allow_other_user, report, json)
+        enroll_folder(folder, faces, allow_other_user, report, json)
         return
-    if not user or (len(user) > 1 and faces is not WhichFaces.ALL):
-        raise typer.BadParameter("give one --user, or with --faces all one for each face")
-    if name is not None and faces is WhichFaces.ALL:
-        raise typer.BadParameter("--name is for one new user; with --faces all add the users first")
+    if not user or (len(user) > 1 and faces != "all"):
+        raise typer.BadParameter("give one --user, or one for each face with --faces all")
+    if name is not None and faces == "all":
+        raise typer.BadParameter("--name is for one new user. With --faces all, add the users first")
     _enroll_photos(photos or [], [user_ref(u) for u in user], name, faces, allow_other_user, json)
 
 
 def _enroll_photos(
-    photos: list[Path], users: list[UserRef], name: str | None, faces: WhichFaces, allow_other_user: bool, json: bool
+    photos: list[Path],
+    users: list[UserRef],
+    name: str | None,
+    faces: FaceChoice | Literal["all"],
+    allow_other_user: bool,
+    json: bool,
 ) -> None:
     done: list[Enrollment] = []
     failed: list[dict[str, Any]] = []
     with open_gallery() as gallery:
         for photo in photos:
             try:
-                if faces is WhichFaces.ALL:
+                if faces == "all":
                     enrolled = gallery.enroll_all(photo, users, allow_other_user=allow_other_user)
                 else:
                     enrolled = [
-                        gallery.enroll(photo, users[0], name=name, face=faces.one, allow_other_user=allow_other_user)
+                        gallery.enroll(photo, users[0], name=name, face=faces, allow_other_user=allow_other_user)
                     ]
-            except _OF_ONE_PHOTO as error:
+            except _PHOTO_ERRORS as error:
                 failed.append(_failure(photo, error))
             else:
                 done += (replace(enrollment, photo=str(photo)) for enrollment in enrolled)
@@ -251,12 +235,14 @@ def _enroll_photos(
 
 @app.command()
 def identify(
-    photos: Annotated[list[Path], typer.Argument(help="Photos with one face or many.")],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="Photos with one face or many.")],
     threshold: ThresholdOption = None,
-    top: Annotated[int, typer.Option(min=1, max=1000, help="People to give for each face at most.")] = 1,
+    top: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Maximum number of people for each face.")] = 1,
     annotate_to: Annotated[
         Path | None,
-        typer.Option("--annotate", callback=_a_picture, help="Write the photo with boxes and names to this file."),
+        typer.Option(
+            "--annotate", metavar="FILE", callback=_image_file, help="Write the photo with boxes and names to a file."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -273,8 +259,8 @@ def identify(
                     legends[str(photo)] = _annotate(photo, answer, _numbered(annotate_to, number, len(photos)))
             except StorageError as error:
                 failed.append(_failure(photo, error))
-                annotate_to = None  # the next picture would fail as this one did; the answers are still wanted
-            except _OF_ONE_PHOTO as error:
+                annotate_to = None  # the next picture would fail too, but the answers are still useful
+            except _PHOTO_ERRORS as error:
                 failed.append(_failure(photo, error))
         config = gallery.config
     if json:
@@ -307,15 +293,15 @@ def _print_identifications(answers: list[Identification]) -> None:
 
 @app.command()
 def verify(
-    photo: Annotated[Path, typer.Argument(help="The probe.")],
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The probe photo.")],
     user: UserArgument,
     threshold: ThresholdOption = None,
-    faces: FaceOption = WhichFaceOption.ONLY,
+    faces: FaceOption = "only",
     json: JsonOption = False,
 ) -> None:
     """Say whether the person in a photo is this user (1:1)."""
     with open_gallery() as gallery:
-        answer = gallery.verify(photo, user_ref(user), threshold=threshold, face=faces.literal)
+        answer = gallery.verify(photo, user_ref(user), threshold=threshold, face=faces)
     if json:
         print_json(answer.to_json())
         return
@@ -325,15 +311,15 @@ def verify(
 
 @app.command()
 def compare(
-    photo: Annotated[Path, typer.Argument(help="A photo.")],
-    other: Annotated[Path, typer.Argument(help="Another photo.")],
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="One photo.")],
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="The other photo.")],
     threshold: ThresholdOption = None,
-    faces: FaceOption = WhichFaceOption.ONLY,
+    faces: FaceOption = "only",
     json: JsonOption = False,
 ) -> None:
     """Say whether two photos show the same person (1:1)."""
     with open_gallery() as gallery:
-        answer = gallery.compare(photo, other, threshold=threshold, face=faces.literal)
+        answer = gallery.compare(photo, other, threshold=threshold, face=faces)
     if json:
         print_json(answer.to_json())
         return
@@ -359,7 +345,7 @@ def status(json: JsonOption = False) -> None:
 
 
 def _status_facts(found: Status) -> Iterator[tuple[str, object]]:
-    where = "embedded" if found.embedded else "of your own (PGFACE_DATABASE_URL)"
+    where = "embedded" if found.embedded else "your own (PGFACE_DATABASE_URL)"
     yield "model", found.model or "none yet: run `pgface init`"
     if found.model_problem:
         yield "", f"cannot be used here: {found.model_problem}"
@@ -374,12 +360,15 @@ def _status_facts(found: Status) -> Iterator[tuple[str, object]]:
     yield "threshold to verify (1:1)", f"{found.verify_threshold:.3f}"
     yield "threshold to identify (1:N)", f"{found.identify_threshold:.3f}"
     if found.calibration_due:
-        yield "", f"too low for so many people, {found.advised_identify_threshold:.3f} is advised: calibration is due"
+        yield (
+            "",
+            f"too low for this many people: {found.advised_identify_threshold:.3f} is advised, run `pgface calibrate`",
+        )
     yield "search", _search(found)
     if found.search_stale_users:
-        yield "", f"{counted(found.search_stale_users, 'user waits', 'users wait')} for a place in the index"
+        yield "", f"{counted(found.search_stale_users, 'user waits', 'users wait')} to be added to the index"
     if found.search_fitting:
-        yield "", "is being fitted to the gallery now"
+        yield "", "being fitted to the gallery now"
     elif found.search_due:
         yield "", "much of the gallery has changed: run `pgface fit-search`"
     yield "index for SQL", found.index or "none"
@@ -391,13 +380,15 @@ def _status_facts(found: Status) -> Iterator[tuple[str, object]]:
 def _search(found: Status) -> str:
     if found.search == "exact":
         return "exact: compares with every embedding"
-    agreement = "" if found.search_agreement is None else f", as the exact answer for {found.search_agreement:.2%}"
+    agreement = "" if found.search_agreement is None else f", agrees with exact search for {found.search_agreement:.2%}"
     return f"{found.search}{agreement}"
 
 
 @app.command()
 def schema(
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to this file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file instead of stdout.")
+    ] = None,
 ) -> None:
     """Print the gallery's whole schema as SQL, for `psql -v ON_ERROR_STOP=1 -f`."""
     if output is None:
@@ -415,12 +406,12 @@ def _measured(answer: Verification | Comparison) -> str:
 
 
 def _of_100(confidence: float | None) -> str:
-    # Rounded down: 90 is not said of what one pair of strangers in 9,000 reaches, nor 100 of any two photos.
+    # Rounded down: 90 is shown only for what at most one pair of strangers in 10,000 reaches, and 100 never.
     return "" if confidence is None else f"{math.floor(confidence)}"
 
 
 def _annotate(photo: Path, answer: Identification, file: Path) -> tuple[str, ...]:
-    """Write the picture, and return what its labels could not say."""
+    """Write the picture, and return the labels that did not fit into it."""
     from pgface.faces.annotate import annotate
     from pgface.faces.photo import PhotoLimits, open_photo
 
@@ -430,7 +421,7 @@ def _annotate(photo: Path, answer: Identification, file: Path) -> tuple[str, ...
         annotated.image.save(file)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise StorageError(f"{file}: the picture cannot be written ({reason}); give a writable file.") from error
+        raise StorageError(f"{file}: the picture cannot be written ({reason}). Give a writable file.") from error
     return annotated.legend
 
 

@@ -1,4 +1,4 @@
-"""`pgface healthcheck`: does the web service work?"""
+"""`pgface healthcheck`: check the web service."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ def healthcheck(
     port: PortOption = PORT,
     certificate: CertificateOption = None,
     alive: Annotated[
-        bool, typer.Option("--alive", help="Ask only whether the process answers, not whether it can do its work.")
+        bool, typer.Option("--alive", help="Only check that the process answers, not that it is ready for work.")
     ] = False,
-    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds to wait for an answer.")] = 5.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=600, metavar="SECONDS", help="How long to wait for an answer.")
+    ] = 5.0,
 ) -> None:
-    """Ask the web service on this machine whether it works: exit code 0 if it does, 1 if not.
+    """Check that the web service on this machine works. Exits with 0 if it does, 1 if not.
 
-    Give the same options as to `pgface serve`, or set the same variables for both.
+    Use the same options as for `pgface serve`, or set the same variables for both.
     """
     url = check_health(Listening(host, port, certificate), timeout, ready=not alive)
     say(f"{url} says that the service {'answers' if alive else 'is ready'}.")

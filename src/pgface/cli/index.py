@@ -1,4 +1,4 @@
-"""`pgface index`: the specification's index for SQL that orders by distance, and identification's own beside it."""
+"""`pgface index`: the vector index that your own SQL uses, and the one that identification uses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -38,28 +37,19 @@ from pgface.search.vector_index import (
 )
 from pgface.search.vector_index import Progress as BuildProgress
 from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
+from pgface.search.vector_index.definition import Method
 from pgface.settings import get_settings
 from pgface.system.signals import termination_as_keyboard_interrupt
 from pgface.text import counted
 
-app = typer.Typer(
-    no_args_is_help=True, help="The indexes of embeddings: what is there, how exact it is, and building it."
-)
+app = typer.Typer(no_args_is_help=True, help="Show, build and check the indexes of embeddings.")
 
 _UNITS = {"kB": 1024, "MB": 1024**2, "GB": 1024**3}
-_INDEX_TITLE = "idx_embeddings_vector, the specification's: for SQL of yours that orders by distance"
-_SEARCH_TITLE = "Identification's own (pgface identify, find_similar_faces); pgface fit-search chooses it"
+_INDEX_TITLE = "idx_embeddings_vector: for your own SQL that orders by distance"
+_SEARCH_TITLE = "Identification's own index (pgface identify, find_similar_faces): chosen by pgface fit-search"
 
 
-class MethodOption(StrEnum):
-    """What SQL that orders by distance goes through."""
-
-    EXACT = "exact"
-    HNSW = "hnsw"
-    IVFFLAT = "ivfflat"
-
-
-def _a_size(text: str) -> int:
+def _size_in_bytes(text: str) -> int:
     match = re.fullmatch(r"(\d{1,9})\s*([kMG]B)", text.strip())
     if match is None or int(match[1]) * _UNITS[match[2]] < _UNITS["MB"]:
         raise typer.BadParameter("give a size of at least 1MB such as 512MB or 2GB")
@@ -68,7 +58,7 @@ def _a_size(text: str) -> int:
 
 @app.command()
 def status(json: JsonOption = False) -> None:
-    """Show both indexes, whether PostgreSQL uses them, and what to do about them."""
+    """Show both indexes, whether PostgreSQL uses them, and advice."""
     with Database.open(get_settings()) as database:
         found = read_index_status(database)
     advice = advise_indexes(found)
@@ -82,29 +72,34 @@ def status(json: JsonOption = False) -> None:
 @app.command()
 def build(
     method: Annotated[
-        MethodOption,
-        typer.Option(help="hnsw finds most and learns nothing; ivfflat is smaller to build; exact drops the index."),
+        Method,
+        typer.Option(help="hnsw has the best recall. ivfflat builds with less memory. exact drops the index."),
     ],
-    m: Annotated[int | None, typer.Option("--m", help="HNSW: neighbours of a node, 2 to 100; 16 if not given.")] = None,
+    m: Annotated[
+        int | None, typer.Option("--m", metavar="N", help="HNSW: neighbours of a node, 2 to 100. 16 by default.")
+    ] = None,
     ef_construction: Annotated[
-        int | None, typer.Option(help="HNSW: how thoroughly they are looked for, 4 to 1000; 64 if not given.")
+        int | None, typer.Option(metavar="N", help="HNSW: candidates for neighbours, 4 to 1000. 64 by default.")
     ] = None,
     lists: Annotated[
         int | None,
-        typer.Option(help="IVFFlat: 100 up to 100,000 embeddings, beyond that the square root of their number."),
+        typer.Option(
+            metavar="N",
+            help="IVFFlat: number of lists. By default 100 up to 100,000 embeddings, beyond that their square root.",
+        ),
     ] = None,
     memory: Annotated[
         Any,
         typer.Option(
-            parser=_a_size,
+            parser=_size_in_bytes,
             metavar="SIZE",
-            help="maintenance_work_mem for the build at most, such as 2GB. What it needs if not given, and not more "
-            "than the larger of the server's maintenance_work_mem and shared_buffers.",
+            help="Maximum maintenance_work_mem for the build, such as 2GB. By default what the build needs, up to "
+            "the larger of the server's maintenance_work_mem and shared_buffers.",
         ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Build idx_embeddings_vector anew while others go on, and put it in the place of the one that is there.
+    """Build idx_embeddings_vector again while the gallery stays in use, then replace the old one.
 
     Identification does not use this index: `pgface fit-search` chooses and builds its own.
     """
@@ -112,7 +107,7 @@ def build(
         with termination_as_keyboard_interrupt(), Database.open(get_settings()) as database, _build_progress() as show:
             built = build_index(
                 database,
-                method.value,
+                method,
                 m=m,
                 ef_construction=ef_construction,
                 lists=lists,
@@ -120,7 +115,7 @@ def build(
                 on_progress=show,
             )
     except KeyboardInterrupt:
-        print_error("Broken off; `pgface index status` says what is there.")
+        print_error("Interrupted. `pgface index status` shows which indexes exist.")
         raise typer.Exit(130) from None
     if json:
         print_json(built.to_json())
@@ -133,17 +128,28 @@ def check(
     probes: Annotated[
         int | None,
         typer.Option(
-            min=1, max=100_000, help="Probes made from the gallery; 1,000 if not given, fewer if that takes long."
+            min=1,
+            max=100_000,
+            metavar="N",
+            help="Number of probes made from the gallery. By default 1,000, or fewer if that is slow.",
         ),
     ] = None,
-    k: Annotated[int, typer.Option("--k", min=1, max=50, help="How many of the nearest the recall is of.")] = 10,
+    k: Annotated[
+        int,
+        typer.Option("--k", min=1, max=50, metavar="N", help="Number of nearest embeddings that the recall counts."),
+    ] = 10,
     effort: Annotated[
         int | None,
-        typer.Option(min=1, max=32_768, help="hnsw.ef_search or ivfflat.probes to try; the server's if not given."),
+        typer.Option(
+            min=1,
+            max=32_768,
+            metavar="N",
+            help="hnsw.ef_search or ivfflat.probes to try. The server's setting by default.",
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure how often either search gives the exact answer, and how long it and a scan take."""
+    """Measure how often each index gives the exact answer, and the latency with and without it."""
     with Database.open(get_settings()) as database, _steps() as tell:
         found = check_index(database, probes=probes, count=k, effort=effort, on_step=tell)
     if json:
@@ -174,13 +180,13 @@ def _print_status(found: IndexStatus) -> None:
         share = Share(search.agreement or 0, search.agreement_low or 0, search.agreement_high or 0, search.probes or 0)
         facts += [
             ("efforts", f"{search.first_effort or 'no index'}, then {search.second_effort}"),
-            ("agreement", f"{_share(share)} when it was fitted"),
+            ("agreement", f"{_share(share)} when the search was fitted"),
             ("index", "missing" if found.search_index is None else _described(found.search_index)),
             ("templates and index", _size(found.search_bytes)),
             ("users waiting", search.stale_users),
         ]
     print_facts(facts)
-    for title, indexes in (("Left over", found.leftovers), ("Others", found.others)):
+    for title, indexes in (("Left over from interrupted builds", found.leftovers), ("Other indexes", found.others)):
         if indexes:
             rows = [(index.name, index.table, _described(index)) for index in indexes]
             print_titled(title, ("index", "table", ""), rows)
@@ -191,30 +197,30 @@ def _print_status(found: IndexStatus) -> None:
 def _index_facts(found: IndexStatus) -> Iterator[tuple[str, object]]:
     index, plan = found.index, found.plan
     if index is None:
-        yield "method", "none" if found.wanted else "none, as you wished (exact)"
+        yield "method", "none" if found.wanted else "none (`exact` was chosen)"
         if found.search.method != "exact":
-            yield "", "pgface keeps none where identification goes through templates; one that you build stays"
+            yield "", "pgface makes none when identification has its own index, but keeps one that you build"
     else:
         yield "method", _described(index)
         if index.rows_at_build is not None:
             yield "built on", f"{counted(index.rows_at_build, 'embedding')}"
         effort = f"ivfflat.probes {found.probes}" if index.method == "ivfflat" else f"hnsw.ef_search {found.ef_search}"
-        yield "searched with", f"{effort} (of a new session)"
+        yield "searched with", f"{effort} (in a new session)"
         yield (
             "used",
             f"{counted(index.scans, 'time')}" + (f", last {_when(index.last_scan)}" if index.last_scan else ""),
         )
         if found.mates:
             yield (
-                "tried",
+                "sample",
                 f"{found.mates.missed} of {counted(found.mates.tried, 'photo')} missed a nearer one of the same person",
             )
     if plan.index:
-        yield "planner", f"takes {plan.index} for ORDER BY embedding <=> probe LIMIT 10"
+        yield "planner", f"uses {plan.index} for ORDER BY embedding <=> probe LIMIT 10"
     elif plan.possible_index:
         yield (
             "planner",
-            f"compares with every row, for {plan.cost:.0f}; {plan.possible_index} would cost {plan.possible_cost:.0f}",
+            f"compares with every row (cost {plan.cost:.0f}, with {plan.possible_index} {plan.possible_cost:.0f})",
         )
     else:
         yield "planner", "compares with every row: no index can serve ORDER BY embedding <=> probe"
@@ -223,7 +229,7 @@ def _index_facts(found: IndexStatus) -> Iterator[tuple[str, object]]:
 def _print_advice(advice: list[IndexAdvice]) -> None:
     print_section("Advice")
     if not advice:
-        say("None: all is well.")
+        say("No advice.")
     for one in advice:
         say(f"• {one.sentence}")
         say(f"    {one.command}")
@@ -232,33 +238,33 @@ def _print_advice(advice: list[IndexAdvice]) -> None:
 def _print_build(built: IndexBuild) -> None:
     if built.method == "exact":
         say(
-            "There is no idx_embeddings_vector any more: SQL that orders by distance compares with every embedding, "
-            "exactly. It stays away until you build one. Identification does not use it."
+            "idx_embeddings_vector was dropped. SQL that orders by distance now compares with every embedding. "
+            "The index stays dropped until you build one. Identification does not use it."
         )
         return
     options = {"m": built.m, "ef_construction": built.ef_construction, "lists": built.lists}
     say(
-        f"idx_embeddings_vector is {_method(built.method, options)} of {counted(built.rows, 'embedding')} now: "
+        f"idx_embeddings_vector is now {_method(built.method, options)} of {counted(built.rows, 'embedding')}: "
         f"{_size(built.bytes)}, built in {built.seconds:.1f} s. Identification does not use it."
     )
     if built.outgrown_after is not None and built.memory is not None:
         say(
             f"After {counted(built.outgrown_after, 'row')} its graph no longer fitted into "
-            f"{_size(built.memory.given)}, and "
-            f"building went on slowly; it needs about {_size(built.memory.needed)} (--memory)."
+            f"{_size(built.memory.given)}, so the rest was slow. "
+            f"To build faster, give about {_size(built.memory.needed)} (--memory)."
         )
     if built.old_left:
         say(
-            "The index that was replaced could not be dropped yet, because transactions of others may use it; "
-            "`pgface init` does it later."
+            "The replaced index could not be dropped yet, because open transactions may use it. "
+            "Run `pgface init` later to drop it."
         )
 
 
 def _print_check(found: IndexCheck) -> None:
     say(
-        f"{counted(found.probes, 'probe')} made from {counted(found.embeddings, 'embedding')}; 95 % intervals (Wilson)."
+        f"{counted(found.probes, 'probe')} made from {counted(found.embeddings, 'embedding')}, 95 % intervals (Wilson)."
     )
-    columns = ("", "method", "the first is right", f"recall@{found.count}", "median", "p95", "a scan: median", "p95")
+    columns = ("", "method", "first is right", f"recall@{found.count}", "median", "p95", "exact: median", "p95")
     print_titled(
         "Agreement with the exact answer, and time",
         columns,
@@ -266,10 +272,10 @@ def _print_check(found: IndexCheck) -> None:
             _check_row("idx_embeddings_vector", found.index),
             _check_row("identification", found.identification),
         ],
-        f"Identification counts people above its threshold, {found.threshold:.3f}: {_answered(found)} have any.",
+        f"Identification counts people above its threshold, {found.threshold:.3f}. {_answered(found)} have any.",
     )
     if found.index.effort is not None and found.plan.index is None:
-        say("PostgreSQL itself compares with every row here, which it expects to be cheaper than the index.")
+        say("PostgreSQL itself compares with every row here, because it expects that to be cheaper than the index.")
 
 
 def _answered(found: IndexCheck) -> str:

@@ -1,4 +1,4 @@
-"""The options that say where the service listens: `serve` and `healthcheck` take the same."""
+"""The options for the service's address, which `serve` and `healthcheck` share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ HostOption = Annotated[
     typer.Option(
         envvar="PGFACE_LISTEN_HOST",
         show_envvar=False,
-        help="Address or name to listen at; 0.0.0.0 for every network. PGFACE_LISTEN_HOST sets another default.",
+        metavar="ADDRESS",
+        help="Address or name to listen on. 0.0.0.0 is every network. PGFACE_LISTEN_HOST sets another default.",
     ),
 ]
 PortOption = Annotated[
@@ -22,7 +23,8 @@ PortOption = Annotated[
         max=65535,
         envvar="PGFACE_LISTEN_PORT",
         show_envvar=False,
-        help="Port to listen at; 0 for one that is free. PGFACE_LISTEN_PORT sets another default.",
+        metavar="PORT",
+        help="Port to listen on. 0 picks a free port. PGFACE_LISTEN_PORT sets another default.",
     ),
 ]
 CertificateOption = Annotated[
@@ -31,7 +33,8 @@ CertificateOption = Annotated[
         envvar="PGFACE_CERTIFICATE",
         show_envvar=False,
         show_default=False,
-        help="File with the certificate for https and those it was issued by (PEM); PGFACE_CERTIFICATE if not given.",
+        metavar="FILE",
+        help="PEM file with the certificate for https and its chain. PGFACE_CERTIFICATE by default.",
     ),
 ]
 KeyOption = Annotated[
@@ -40,7 +43,8 @@ KeyOption = Annotated[
         envvar="PGFACE_CERTIFICATE_KEY",
         show_envvar=False,
         show_default=False,
-        help="File with the certificate's key (PEM), if it is not in the same; PGFACE_CERTIFICATE_KEY if not given.",
+        metavar="FILE",
+        help="PEM file with the key, if it is not in the certificate's file. PGFACE_CERTIFICATE_KEY by default.",
     ),
 ]
 HOST = "127.0.0.1"

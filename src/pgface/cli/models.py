@@ -27,9 +27,7 @@ from pgface.faces.models.download import Progress as Report
 from pgface.faces.models.registry import Model, ModelFile, Published
 from pgface.settings import get_settings
 
-app = typer.Typer(
-    help="The face models: what there is, what it may be used for, and what is here.", no_args_is_help=True
-)
+app = typer.Typer(help="List, install and check face models and their licences.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -46,9 +44,9 @@ def list_models(json: JsonOption = False) -> None:
     columns = ("licence of the weights", "download", "here", "SHA-256")
     print_table(("name", "", *columns), [_row(status) for status in faces], empty="There are no models.")
     console.print(
-        f"Models are installed in {get_settings().models_dir}, a folder each. "
-        "Any other InsightFace pack is used by giving the path of its folder as the model.\n\n"
-        "For liveness; those that are here are asked at each login by face:",
+        f"Models are installed in {get_settings().models_dir}, one folder each. "
+        "To use any other InsightFace pack, give the path of its folder as the model.\n\n"
+        "Liveness models. Each login by face uses those that are installed:",
         markup=False,
     )
     rows = [(name, *rest) for name, _, *rest in map(_row, liveness)]
@@ -57,18 +55,22 @@ def list_models(json: JsonOption = False) -> None:
 
 @app.command()
 def install(
-    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
     accept_license: Annotated[
-        bool, typer.Option("--accept-license", help="I have read the licence of the weights and accept it.")
+        bool, typer.Option("--accept-license", help="Confirm that you have read and accept the licence of the weights.")
     ] = False,
     source: Annotated[
         Path | None,
-        typer.Option("--from", metavar="PATH", help="A zip or folder of the ONNX files, or one file, for no network."),
+        typer.Option(
+            "--from", metavar="PATH", help="Install from a zip, a folder or an ONNX file instead of the network."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Install again even if it is here and whole.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Install again even if the model is installed and intact.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Install a model: fetch it, or take it from a zip or folder, and verify its hash."""
+    """Download a model, or copy it from a zip or folder, and verify its hash."""
     with _progress_bar() as progress:
         status = installing.install(
             name,
@@ -85,15 +87,17 @@ def install(
     if status.model is not None and status.model.licence.note:
         console.print(f"Its licence: {status.model.licence.note}", markup=False)
     if status.model is None:
-        console.print("Nobody has published its hash: the one of today was recorded, for `pgface models verify`.")
+        console.print("Its hash is not published. `pgface models verify` will compare with the hash recorded now.")
 
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(help="Name of the model; every installed one if not given.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="Name of the model. All installed models by default.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Read the files of installed models again and compare their hashes."""
+    """Compare the files of installed models with their hashes."""
     models_dir = get_settings().models_dir
     names = [name] if name else [status.name for status in installing.statuses(models_dir) if status.present]
     checks = {each: installing.verify(each, models_dir) for each in names}
@@ -109,7 +113,7 @@ def verify(
     bad = [each for each, found in checks.items() if any(check.state in {"changed", "missing"} for check in found)]
     if bad:
         raise WeightsMismatchError(
-            f"The files of {', '.join(bad)} are not the expected ones; run `pgface models install NAME --force`."
+            f"The files of {', '.join(bad)} are not the expected ones. Run `pgface models install NAME --force`."
         )
 
 
@@ -117,7 +121,7 @@ def _row(status: installing.Status) -> tuple[object, ...]:
     here = "yes" if status.present else "no"
     model = status.model
     if model is None:
-        return status.name, None, "not known", None, here, None
+        return status.name, None, "unknown", None, here, None
     kind = f"{model.dimension}-D" if isinstance(model, Model) else None
     size = f"{model.download_size / 1e6:.0f} MB" if model.downloads else "a package"
     return model.name, kind, model.licence.name, size, here, model.weights_sha256[:12]
@@ -174,7 +178,7 @@ def _checks_to_json(name: str, checks: list[installing.FileCheck]) -> dict[str, 
 
 @contextmanager
 def _progress_bar() -> Iterator[Report]:
-    """Bars on the error stream, one for each file, shown only once something is fetched."""
+    """Show a bar on the error stream for each file that is downloaded."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""How commands print: JSON for programs, tables for people."""
+"""Output of commands: JSON for programs, tables for people."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from rich.table import Table
 from pgface.errors import SeveralFacesError, StorageError
 from pgface.text import shown
 
-# A table that goes to a file or a program has each row in one line, however long a name or an e-mail is.
+# In a file or a pipe, each row of a table is one line, even with a long name or e-mail.
 console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 10_000)
 errors = Console(stderr=True, highlight=False)
 
-NONE = "–"  # noqa: RUF001 - an en dash, as books have it
-"""What a table shows where there is nothing."""
+NONE = "–"  # noqa: RUF001 - an en dash
+"""Shown in a table for a missing value."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON in UTF-8; bytes of a file's name that are no text are escaped."""
+    """Print a value as JSON in UTF-8. Undecodable bytes of file names are escaped."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
 
 def say(sentence: str) -> None:
-    """Print a sentence, with no markup read into it."""
+    """Print a sentence literally, without markup."""
     console.print(printable(sentence), markup=False, soft_wrap=True)
 
 
 def print_error(sentence: object) -> None:
-    """Print a sentence to the error stream, with no markup read into it."""
+    """Print a sentence literally to the error stream."""
     text = str(sentence).replace(SeveralFacesError.CHOICE, "add `--faces largest`")
     errors.print(printable(text), style="red", markup=False, soft_wrap=True)
 
 
 def note(sentence: str) -> None:
-    """Print what is told beside the output, such as progress, to the error stream."""
+    """Print a message that is not part of the output, such as progress, to the error stream."""
     errors.print(printable(sentence), markup=False, soft_wrap=True)
 
 
@@ -60,7 +60,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
 
 
 def print_titled(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> None:
-    """Print a table with an empty line and its title before it, and a note after it."""
+    """Print an empty line, a title, a table and a note."""
     console.print(f"\n{title}", style="bold", markup=False)
     print_table(columns, rows, empty="")
     if note:
@@ -68,7 +68,7 @@ def print_titled(title: str, columns: Sequence[str], rows: Iterable[Sequence[obj
 
 
 def print_section(title: str) -> None:
-    """Print the title of what follows, with an empty line before it."""
+    """Print an empty line and a title."""
     console.print(f"\n{title}", style="bold", markup=False, soft_wrap=True)
 
 
@@ -83,13 +83,13 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 
 def when(moment: datetime | None) -> str | None:
-    """A time as tables show it: in UTC, as ISO 8601 has it, to the second."""
+    """Format a time for tables: in UTC, ISO 8601, to the second."""
     return None if moment is None else moment.astimezone(UTC).isoformat(" ", "seconds")
 
 
 @contextmanager
 def progress(what: str = "photos") -> Iterator[Callable[[int, int], None]]:
-    """A bar on the error stream, if that is a terminal; gives what to call with how many are done, and of how many."""
+    """Show a bar on the error stream if that is a terminal. Yields a function that takes (done, total)."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -111,19 +111,24 @@ def progress(what: str = "photos") -> Iterator[Callable[[int, int], None]]:
 
 
 def require_writable(file: Path) -> None:
-    """Nobody should wait for minutes to learn that a file cannot be written."""
-    there = file.exists()
+    """Check that a file can be written, before minutes of work depend on it.
+
+    Raises:
+        StorageError: The file cannot be written.
+
+    """
+    existed = file.exists()
     try:
         with file.open("ab"):
             pass
-        if not there:
+        if not existed:
             file.unlink()
     except OSError as error:
-        raise StorageError(f"{file}: it cannot be written ({error.strerror}); give a writable file.") from error
+        raise StorageError(f"{file}: it cannot be written ({error.strerror}). Give a writable file.") from error
 
 
 def as_given(photo: str, sentence: str) -> str:
-    """Put a photo's path as it was given in place of its name, with which the sentence about it begins."""
+    """Replace the photo's name at the start of a sentence by the path that the user gave."""
     name = f"{Path(photo).name}: "
     return f"{photo}: {sentence.removeprefix(name)}" if sentence.startswith(name) else sentence
 
@@ -133,6 +138,5 @@ def _cell(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """A text without what would command a terminal."""
-    # Names come from anyone, and a terminal obeys control characters.
+    """Remove control characters, which a terminal would obey. Names can contain them."""
     return shown(text)

@@ -1,4 +1,4 @@
-"""`pgface postgres`: the embedded PostgreSQL, for people who want to look inside."""
+"""`pgface postgres`: the embedded PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.errors import EmbeddedPostgresError
 from pgface.settings import get_settings
 
-app = typer.Typer(help="The embedded PostgreSQL.", no_args_is_help=True)
+app = typer.Typer(help="Start, stop and open the embedded PostgreSQL.", no_args_is_help=True)
 
 
 @app.command()
 def start() -> None:
-    """Start it, and keep it running until `pgface postgres stop`."""
+    """Start the server, and keep it running until `pgface postgres stop`."""
     with _embedded() as server:
         server.keep_running()
     typer.echo(f"The embedded PostgreSQL runs until `pgface postgres stop`: {server.url}")
@@ -27,37 +27,37 @@ def start() -> None:
 
 @app.command()
 def stop(
-    force: Annotated[bool, typer.Option("--force", help="Stop it also while it is used; open sessions end.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Stop the server even if it is in use. Open sessions end.")
+    ] = False,
 ) -> None:
-    """Stop it; what was committed is on disk."""
-    # Also with PGFACE_DATABASE_URL: it may have been started before that was set.
+    """Stop the server. Committed data is on disk."""
+    # Even with PGFACE_DATABASE_URL, because the server may have been started before that was set.
     ran = EmbeddedPostgres(get_settings().postgres_dir).stop(force=force)
     typer.echo("The embedded PostgreSQL is stopped." if ran else "The embedded PostgreSQL was not running.")
 
 
 @app.command()
 def url() -> None:
-    """Print the URL of the running server, for psql, psycopg and other clients of libpq."""
+    """Print the URL of the running server, for psql, psycopg and other clients."""
     server = _embedded()
     if not server.is_running():
-        raise EmbeddedPostgresError(
-            "The embedded PostgreSQL is not running; `pgface postgres start` starts it and keeps it running."
-        )
+        raise EmbeddedPostgresError("The embedded PostgreSQL is not running. Start it with `pgface postgres start`.")
     typer.echo(server.url)
 
 
 @app.command()
 def programs() -> None:
-    """Print the folder of its pg_dump, pg_basebackup and other programs."""
+    """Print the folder of the server's programs, such as pg_dump and pg_basebackup."""
     typer.echo(_embedded().binaries)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql(context: typer.Context) -> None:
-    """Open psql in the gallery's schema; all arguments are handed to psql."""
+    """Open psql in the gallery's schema. All arguments are passed to psql."""
     with _embedded() as server:
         command = [str(server.binaries / "psql"), _in_schema(server.url, get_settings().schema_name), *context.args]
-        # Ctrl-C is psql's; a handler, and not SIG_IGN, because psql's own children would inherit that.
+        # Ctrl-C is for psql. SIG_IGN instead of a handler would be inherited by psql's children.
         before = signal.signal(signal.SIGINT, lambda *_: None)
         try:
             code = subprocess.run(command, check=False).returncode
@@ -70,13 +70,13 @@ def _embedded() -> EmbeddedPostgres:
     settings = get_settings()
     if settings.database_url is not None:
         raise EmbeddedPostgresError(
-            "PGFACE_DATABASE_URL is set, so pgface uses that server and not the embedded one; unset it first."
+            "PGFACE_DATABASE_URL is set, so pgface uses that server and not the embedded one. Unset it first."
         )
     return EmbeddedPostgres(settings.postgres_dir)
 
 
 def _in_schema(server_url: str, schema_name: str) -> str:
-    """The URL with the gallery's schema, and `public` for pgvector, on the search path."""
+    """Add a search path with the gallery's schema, and `public` for pgvector, to a URL."""
     quoted = '"' + schema_name.replace('"', '""') + '"'
     option = re.sub(r"([\\\s])", r"\\\1", f"search_path={quoted},public")
     return f"{server_url}&options={quote(f'-c {option}', safe='')}"

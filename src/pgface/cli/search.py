@@ -1,49 +1,39 @@
-"""`pgface fit-search`: how identification searches the gallery."""
+"""`pgface fit-search`: choose how identification searches the gallery."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from pgface.cli.output import JsonOption, print_json, say
 from pgface.gallery import Gallery
+from pgface.search import SearchMethod
 from pgface.text import counted
 
 app = typer.Typer()
 
 
-class Method(StrEnum):
-    """Ways to search."""
-
-    AUTO = "auto"
-    EXACT = "exact"
-    HNSW = "hnsw"
-    HNSW_BINARY = "hnsw_binary"
-    IVFFLAT = "ivfflat"
-
-
 @app.command()
 def fit_search(
     method: Annotated[
-        Method | None,
-        typer.Option(help="How to search; what was chosen before if not given."),
+        SearchMethod | None,
+        typer.Option(help="How to search. The method chosen before by default."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit the search (1:N) to the gallery's size, and measure how well it agrees with the exact answer."""
+    """Fit the search (1:N) to the gallery's size, and measure how often it gives the exact answer."""
     with Gallery.open() as gallery:
-        state = gallery.fit_search(None if method is None else method.value)
+        state = gallery.fit_search(method)
     if json:
         print_json(state.to_json())
         return
-    scan = f"comparing with {counted(state.embeddings, 'embedding')}, which are all, took {state.scan_ms or 0:.1f} ms"
+    scan = f"Comparing with all {counted(state.embeddings, 'embedding')} took {state.scan_ms or 0:.1f} ms."
     if state.method == "exact":
-        say(f"Identification compares with everybody; {scan}.")
+        say(f"Identification compares with every embedding. {scan}")
         return
     say(
         f"Identification searches by {state.method} and gave the exact answer for {state.agreement:.2%} of "
         f"{counted(state.probes or 0, 'probe')} (95 % interval {state.agreement_low:.2%} to "
-        f"{state.agreement_high:.2%}); {scan}."
+        f"{state.agreement_high:.2%}). {scan}"
     )

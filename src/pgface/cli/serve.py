@@ -18,17 +18,19 @@ def serve(
     host: HostOption = HOST,
     port: PortOption = PORT,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, help="Processes. dlib needs one for each core, InsightFace one alone.")
+        int,
+        typer.Option(
+            min=1, max=256, metavar="N", help="Number of processes. For dlib, one per core. For InsightFace, one."
+        ),
     ] = 1,
     certificate: CertificateOption = None,
     key: KeyOption = None,
 ) -> None:
     """Serve the REST API and the web pages until Ctrl-C. The log is JSON on stderr."""
-    # Here, because no other command needs them.
     from pgface.server.run import serve as run
     from pgface.server.sockets import Listening
 
     def announce(model: str, url: str) -> None:
-        say(f"Serving {model} at {url} - Ctrl-C ends it.")
+        say(f"Serving {model} at {url}. Press Ctrl-C to stop.")
 
     run(Listening(host, port, certificate, key), workers, get_settings(), announce)

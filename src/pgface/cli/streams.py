@@ -1,4 +1,4 @@
-"""The standard streams, and what is printed without any other package."""
+"""The standard streams, and output that needs no other package."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from io import TextIOWrapper
 
 
 def prepare_streams() -> None:
-    """Let the standard streams take any text, and put the null device in place of those that are closed."""
+    """Make the standard streams accept any text, and open the null device for those that are closed."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            # This takes the number of the closed stream too, which else the next file or socket would get.
+            # This also takes the closed stream's number, which the next file or socket would get otherwise.
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -19,7 +19,7 @@ def prepare_streams() -> None:
 
 
 def print_version() -> None:
-    """Print the version of pgface that is installed."""
+    """Print the installed version of pgface."""
     from importlib.metadata import version
 
     print(f"pgface {version('pgface')}")

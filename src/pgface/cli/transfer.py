@@ -19,26 +19,27 @@ app = typer.Typer()
 @app.command(name="export")
 def export_command(
     destination: Annotated[
-        Path, typer.Argument(help="A file that ends in .parquet, or a folder for face_db.npy and face_db.json.")
+        Path,
+        typer.Argument(metavar="DESTINATION", help="A .parquet file, or a folder for face_db.npy and face_db.json."),
     ],
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write every embedding, bit for bit, and whose it is; no photo, password or token."""
+    """Write every embedding and its user to a file, without photos, passwords and tokens."""
     with progress("embeddings") as show:
         report = export_gallery(get_settings(), destination, replace=force, on_rows=show)
     say(
         f"Exported {counted(report.embeddings, 'embedding')} of {counted(report.people, 'person', 'people')} to "
         f"{destination}. "
-        "They are biometric data: keep them as safe as the photos."
+        "They are biometric data. Keep them as safe as the photos."
     )
 
 
 @app.command(name="import")
 def import_command(
-    source: Annotated[Path, typer.Argument(help="What `pgface export` wrote.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A file or folder that `pgface export` wrote.")],
     json: JsonOption = False,
 ) -> None:
-    """Put an export into the gallery; people are known by e-mail, and what is there is not written again."""
+    """Load an export into the gallery. Users are matched by e-mail, and existing embeddings are skipped."""
     with progress("embeddings") as show:
         report = import_gallery(get_settings(), source, on_rows=show)
     if json:
@@ -46,6 +47,6 @@ def import_command(
         return
     known = report.found.embeddings - report.new.embeddings
     say(
-        f"Imported {counted(report.new.embeddings, 'embedding')} and {counted(report.new.users, 'person', 'people')}; "
+        f"Imported {counted(report.new.embeddings, 'embedding')} and {counted(report.new.users, 'person', 'people')}. "
         f"{counted(known, 'embedding was', 'embeddings were')} there already."
     )

@@ -20,40 +20,42 @@ if TYPE_CHECKING:
 
     from pgface.accounts.audit import Event
 
-app = typer.Typer(help="The people of the gallery.", no_args_is_help=True)
-photos_app = typer.Typer(help="The enrolled photos.", no_args_is_help=True)
+app = typer.Typer(help="List, add, merge and delete users.", no_args_is_help=True)
+photos_app = typer.Typer(help="List and delete enrolled photos.", no_args_is_help=True)
 
 _MAX_INT = 2**31 - 1
-"""The greatest id, and what PostgreSQL takes as a number of rows."""
+"""The largest id, and the largest number of rows that PostgreSQL accepts as a limit."""
 
-UserArgument = Annotated[str, typer.Argument(metavar="USER", help="E-mail, id or name.")]
-AfterOption = Annotated[int, typer.Option(min=0, max=_MAX_INT, help="Begin after this id.")]
-LimitOption = Annotated[int, typer.Option(min=1, max=_MAX_INT, help="As many as this at most.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+UserArgument = Annotated[str, typer.Argument(metavar="USER", help="E-mail, id or name of the user.")]
+AfterOption = Annotated[int, typer.Option(min=0, max=_MAX_INT, metavar="ID", help="Start after this id.")]
+LimitOption = Annotated[int, typer.Option(min=1, max=_MAX_INT, metavar="N", help="Maximum number of rows.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
-def noted(event: Event) -> Callable[[psycopg.Connection, Any], None]:
-    """Adds a row of the audit log to the transaction of what it tells of."""
+def audited(event: Event) -> Callable[[psycopg.Connection, Any], None]:
+    """Give a function that records an event in the audit log, in the transaction of the change itself."""
 
     from pgface.accounts.audit import record
     from pgface.accounts.client import COMMAND_LINE
 
-    def note(connection: psycopg.Connection, of: Any) -> None:
-        user_id = of if isinstance(of, int) else getattr(of, "user_id", None) or of.id
+    def record_event(connection: psycopg.Connection, changed: Any) -> None:
+        user_id = changed if isinstance(changed, int) else getattr(changed, "user_id", None) or changed.id
         record(connection, event, COMMAND_LINE, user_id=user_id)
 
-    return note
+    return record_event
 
 
 @app.command()
 def add(
-    email: Annotated[str, typer.Argument(help="E-mail.")],
-    name: Annotated[str | None, typer.Option(help="Name; the e-mail's first part if not given.")] = None,
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail of the new user.")],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the new user. The part before the @ by default.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Add a person who has no photos yet."""
+    """Add a user without photos."""
     with open_gallery() as gallery:
-        user = gallery.add_user(email, name, within=noted("user added"))
+        user = gallery.add_user(email, name, within=audited("user added"))
     if json:
         print_json(user.to_json())
     else:
@@ -62,17 +64,19 @@ def add(
 
 @app.command("list")
 def list_users(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOption = False) -> None:
-    """List the users in the order of their ids."""
+    """List the users, ordered by id."""
     with Database.open(get_settings()) as database:
         users = read_users(database, after=after, limit=limit)
     if json:
         print_json([user.to_json() for user in users])
         return
     rows = [(u.id, u.name, shown_email(u.email), u.photos, u.embeddings, when(u.created_at)) for u in users]
-    empty = "There are no users yet; `pgface enroll` adds them." if not after else "There are no users after this id."
+    empty = (
+        "There are no users yet. Add them with `pgface enroll`." if not after else "There are no users after this id."
+    )
     print_table(("id", "name", "e-mail", "photos", "embeddings", "since"), rows, empty=empty)
     if len(users) == limit:
-        say(f"There may be more: go on with --after {users[-1].id}")
+        say(f"There may be more. Continue with --after {users[-1].id}")
 
 
 @app.command()
@@ -102,53 +106,50 @@ def show(user: UserArgument, json: JsonOption = False) -> None:
 
 @app.command()
 def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False) -> None:
-    """Erase a person: rows, embeddings, tokens and files."""
+    """Delete a user with all rows, embeddings, sessions and files."""
     with open_gallery() as gallery:
         found = gallery.user(user_ref(user))
         if not yes:
             typer.confirm(
-                f"Erase {full_name(found.name, found.email)} with {counted(found.photos, 'photo')}, for good?",
+                f"Permanently delete {full_name(found.name, found.email)} with {counted(found.photos, 'photo')}?",
                 abort=True,
             )
-        gallery.erase_user(found.id, within=noted("user erased"))
+        gallery.erase_user(found.id, within=audited("user erased"))
     if json:
         print_json({"erased": found.to_json()})
     else:
-        say(f"Erased {full_name(found.name, found.email)} with {counted(found.photos, 'photo')}.")
+        say(f"Deleted {full_name(found.name, found.email)} with {counted(found.photos, 'photo')}.")
 
 
 @app.command()
 def merge(
-    user: Annotated[
-        str, typer.Argument(metavar="USER", help="E-mail, id or name of the user who is merged and erased.")
-    ],
-    into: Annotated[str, typer.Argument(metavar="INTO", help="E-mail, id or name of the user who gets the photos.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="E-mail, id or name of the user to merge and delete.")],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="E-mail, id or name of the user to keep.")],
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Give a user's photos to another user, when both are one person."""
+    """Merge two users who are the same person, and delete the first."""
     with open_gallery() as gallery:
         merged, kept = gallery.user(user_ref(user)), gallery.user(user_ref(into))
-        if not yes and merged.id != kept.id:  # else there is nothing to ask
+        if not yes and merged.id != kept.id:  # merging a user with itself is an error, not a question
             typer.confirm(
-                f"Give {counted(merged.photos, 'photo')} of {full_name(merged.name, merged.email)} to "
-                f"{full_name(kept.name, kept.email)}, and "
-                "erase the first user for good?",
+                f"Move {counted(merged.photos, 'photo')} of {full_name(merged.name, merged.email)} to "
+                f"{full_name(kept.name, kept.email)}, and permanently delete the first user?",
                 abort=True,
             )
-        found = gallery.merge_users(merged.id, kept.id, within=noted("users merged"))
+        found = gallery.merge_users(merged.id, kept.id, within=audited("users merged"))
     if json:
         print_json(found.to_json())
     else:
         say(
-            f"{full_name(found.name, found.email)} now has {counted(found.photos, 'photo')}; "
-            f"{full_name(merged.name, merged.email)} is gone."
+            f"{full_name(found.name, found.email)} now has {counted(found.photos, 'photo')}. "
+            f"{full_name(merged.name, merged.email)} is deleted."
         )
 
 
 @app.command("set-password")
 def set_password(user: UserArgument) -> None:
-    """Set a user's password; all their logins end. It is asked for, or read from the first line of a pipe."""
+    """Set a user's password and end their sessions. Asks for the password, or reads the first line of a pipe."""
     from pgface.accounts import COMMAND_LINE, Accounts
 
     with open_gallery() as gallery:
@@ -158,17 +159,19 @@ def set_password(user: UserArgument) -> None:
         else:
             password = sys.stdin.readline().rstrip("\n")
         Accounts(gallery).set_password(found.id, password, client=COMMAND_LINE)
-    say(f"{full_name(found.name, found.email)} has a new password, and is logged in nowhere.")
+    say(f"Set the password of {full_name(found.name, found.email)}, and ended all their sessions.")
 
 
 @photos_app.command("list")
 def list_photos(
-    user: Annotated[str | None, typer.Option("--user", help="Of this user: e-mail, id or name.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="USER", help="Only photos of this user (e-mail, id or name).")
+    ] = None,
     after: AfterOption = 0,
     limit: LimitOption = 100,
     json: JsonOption = False,
 ) -> None:
-    """List the enrolled photos in the order of their ids."""
+    """List the enrolled photos, ordered by id."""
     with open_gallery() as gallery:
         photos = gallery.photos(None if user is None else user_ref(user), after=after, limit=limit)
     if json:
@@ -177,29 +180,31 @@ def list_photos(
     rows = [(p.id, p.user_id, shown_email(p.email), p.filename, when(p.created_at)) for p in photos]
     print_table(("id", "user", "e-mail", "file", "since"), rows, empty="There are no photos.")
     if len(photos) == limit:
-        say(f"There may be more: go on with --after {photos[-1].id}")
+        say(f"There may be more. Continue with --after {photos[-1].id}")
 
 
 @photos_app.command("delete")
 def delete_photo(
-    photo: Annotated[int, typer.Argument(help="Id of the photo.")], yes: YesOption = False, json: JsonOption = False
+    photo: Annotated[int, typer.Argument(metavar="ID", help="Id of the photo.")],
+    yes: YesOption = False,
+    json: JsonOption = False,
 ) -> None:
-    """Erase a photo, with the embeddings made from it."""
+    """Delete a photo and its embeddings."""
     if not yes:
-        typer.confirm(f"Erase photo {photo} and its face, for good?", abort=True)
+        typer.confirm(f"Permanently delete photo {photo} and its face?", abort=True)
     with open_gallery() as gallery:
-        gallery.erase_photo(photo, within=noted("photo erased"))
+        gallery.erase_photo(photo, within=audited("photo erased"))
     if json:
         print_json({"erased": photo})
     else:
-        say(f"Erased photo {photo}.")
+        say(f"Deleted photo {photo}.")
 
 
 @photos_app.command()
 def contested(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOption = False) -> None:
-    """List photos that users have enrolled themselves and whose faces look like other users'.
+    """List photos that users have enrolled themselves, but that look like another user.
 
-    They are compared where it is asked whether a photo shows that user, and not where it is asked whom it shows.
+    Verification uses these photos, and identification does not.
     """
     with open_gallery() as gallery:
         found = gallery.contested_faces(after=after, limit=limit)
@@ -221,15 +226,15 @@ def contested(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOption
 
 @photos_app.command()
 def accept(
-    photo: Annotated[int, typer.Argument(help="Id of the photo.")],
+    photo: Annotated[int, typer.Argument(metavar="ID", help="Id of the photo.")],
     allow_other_user: Annotated[
-        bool, typer.Option("--allow-other-user", help="Also if the face still looks like another user's.")
+        bool, typer.Option("--allow-other-user", help="Accept the face even if it still looks like another user.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Let identification find the face of a contested photo."""
+    """Accept a contested photo, so that identification uses it."""
     with open_gallery() as gallery:
-        face = gallery.accept_face(photo, allow_other_user=allow_other_user, within=noted("face accepted"))
+        face = gallery.accept_face(photo, allow_other_user=allow_other_user, within=audited("face accepted"))
     if json:
         print_json({"accepted": photo})
     else:
@@ -238,17 +243,20 @@ def accept(
 
 @photos_app.command()
 def strays(
-    delete: Annotated[bool, typer.Option("--delete", help="Remove them.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete these files.")] = False,
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
-    """List the face crops in the photos folder that belong to no photo of the gallery, as an old backup leaves them."""
+    """List the face crops in the photos folder that belong to no photo of the gallery.
+
+    Restoring an old backup can leave such files.
+    """
     with open_gallery() as gallery:
         found = gallery.stray_photo_files()
         if delete and found:
             if not yes:
                 typer.confirm(
-                    f"Remove {counted(len(found), 'file that belongs', 'files that belong')} to no photo, for good?",
+                    f"Permanently delete {counted(len(found), 'file that belongs', 'files that belong')} to no photo?",
                     abort=True,
                 )
             found = gallery.remove_stray_photo_files()
@@ -262,7 +270,7 @@ def strays(
         say("Every file belongs to a photo.")
     else:
         say(
-            f"Removed {counted(len(files), 'file')}."
+            f"Deleted {counted(len(files), 'file')}."
             if delete
-            else f"{counted(len(files), 'file belongs', 'files belong')} to no photo; --delete removes them."
+            else f"{counted(len(files), 'file belongs', 'files belong')} to no photo. Use --delete to delete them."
         )

@@ -1,4 +1,4 @@
-"""The secrets of a deployment with containers: files that `compose.yaml` hands to each container that needs them."""
+"""The secrets of a deployment with containers, as files that `compose.yaml` mounts."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pathlib import Path
 from pgface.errors import StorageError
 
 CONTAINER_ID = 1000
-"""User and group that the containers run as unless told otherwise; the same as in `compose.yaml`."""
+"""The default user and group of the containers, as in `compose.yaml`."""
 _UID_MAP = Path("/proc/self/uid_map")
 _USER, _DATABASE = "faceuser", "facedb"
 _ADDRESSES = ("postgres:5432", "pgbouncer:6432", "localhost:5432", "localhost:6432", "127.0.0.1:5432", "127.0.0.1:6432")
-"""From another container, and from the machine itself."""
+"""The addresses from another container, and from the machine itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who may read the files, as numbers: names differ between a machine and its containers."""
+    """The owner of the files, as numbers, because names differ between a machine and its containers."""
 
     uid: int
     gid: int
 
 
 def default_owner(uid_map: Path = _UID_MAP) -> Owner:
-    """This process's user; for root the containers' user, because they do not run as root.
+    """Give this process's user, or the containers' user if this is root, because containers do not run as root.
 
-    In a container of an engine that runs without root, root is the user who runs the engine, and stays the owner.
+    In a container of a rootless engine, root is the user who runs the engine, and stays the owner.
     """
     if os.geteuid() == 0 and not _is_root_of_one_user(uid_map):
         return Owner(CONTAINER_ID, CONTAINER_ID)
@@ -38,7 +38,7 @@ def default_owner(uid_map: Path = _UID_MAP) -> Owner:
 
 
 def _is_root_of_one_user(uid_map: Path) -> bool:
-    """Whether the user 0 here is a single other user outside: `0 1000 1` (user_namespaces(7))."""
+    """Whether user 0 is a single, different user outside of the container: `0 1000 1` (user_namespaces(7))."""
     with suppress(OSError):  # no Linux
         here, outside, count = map(int, uid_map.read_text(encoding="ascii").split()[:3])
         return here == 0 != outside and count == 1
@@ -46,18 +46,18 @@ def _is_root_of_one_user(uid_map: Path) -> bool:
 
 
 def make_secrets(folder: Path, owner: Owner) -> dict[str, str]:
-    """Make new random passwords as files of mode 0600, all or none; returns what each file is for.
+    """Create new random passwords as files of mode 0600, all or none. Returns the purpose of each file.
 
-    Compose hands a file over with its owner and mode, and libpq takes no password from a file that others may read.
+    Compose mounts a file with its owner and mode, and libpq refuses a password file that others may read.
 
     Raises:
-        StorageError: one of them is there already, or the folder cannot be written.
+        StorageError: one of the files exists already, or the folder cannot be written.
 
     """
     password, pgadmin_password = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     files = {
         "postgres_password": (password, f"the password of {_USER} in PostgreSQL"),
-        "pgpass": (_pgpass(password), "the same for pgface, psql and whatever else uses libpq (PGPASSFILE)"),
+        "pgpass": (_pgpass(password), "the same for pgface, psql and other programs with libpq (PGPASSFILE)"),
         "pgbouncer_userlist": (f'"{_USER}" "{password}"', "the same for pgbouncer"),
         "pgadmin_password": (pgadmin_password, "the password of pgAdmin's first user"),
     }
@@ -72,11 +72,11 @@ def _pgpass(password: str) -> str:
 def _write(folder: Path, texts: Mapping[str, str], owner: Owner) -> None:
     made: list[Path] = []
     try:
-        with _in_sentences(folder):
+        with _translated_errors(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name, text in texts.items():
                 file = folder / name
-                # Not through a link that somebody has put there, and never over a file.
+                # O_NOFOLLOW and O_EXCL: never through a link, and never over an existing file.
                 descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
                 made.append(file)
                 with open(descriptor, "w", encoding="ascii") as stream:
@@ -90,18 +90,18 @@ def _write(folder: Path, texts: Mapping[str, str], owner: Owner) -> None:
 
 
 @contextmanager
-def _in_sentences(folder: Path) -> Iterator[None]:
+def _translated_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
         raise StorageError(
-            f"{error.filename} is there already, so nothing was made; PostgreSQL keeps the password that it was first "
-            "started with, so keep these files, or give another folder."
+            f"{error.filename} exists already, so nothing was created. PostgreSQL keeps the password of its first "
+            "start, so keep these files, or give another folder."
         ) from error
     except PermissionError as error:
         raise StorageError(
-            f"{error.filename or folder}: {(error.strerror or 'not permitted').lower()}, so nothing was made; "
-            "give a folder of yours, or run this as root to make files for another user."
+            f"{error.filename or folder}: {(error.strerror or 'not permitted').lower()}, so nothing was created. "
+            "Give a folder of yours, or run this as root to create files for another user."
         ) from error
     except OSError as error:
-        raise StorageError(f"{error.filename or folder}: {error.strerror}, so nothing was made.") from error
+        raise StorageError(f"{error.filename or folder}: {error.strerror}, so nothing was created.") from error

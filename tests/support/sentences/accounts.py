@@ -67,9 +67,9 @@ NETWORK_NAME_WITHOUT_SCALE = Sentence("The name {file} does not tell how much")
 NOTHING_WAS_INSTALLED = Sentence("Nothing was installed")
 
 # What the commands print
-LOGINS_ENDED = Sentence("Ended {logins:login}.")
-ENDED_LOGINS_REMOVED = Sentence("Removed {logins:login} that had ended.")
-AUDIT_ROWS_REMOVED = Sentence("Removed {rows:row} of more than {days:day} ago.")
+LOGINS_ENDED = Sentence("Ended {logins:session}.")
+ENDED_LOGINS_REMOVED = Sentence("Deleted {logins:expired session}.")
+AUDIT_ROWS_REMOVED = Sentence("Deleted {rows:event} older than {days:day}.")
 ROLE_OF_THE_SERVICE = Sentence("{role} may do what a service does")
 ROLE_HAS_OTHER_RIGHTS = Sentence("The role {role} has rights to other tables on this server")
 

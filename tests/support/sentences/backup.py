@@ -7,26 +7,27 @@ from support.sentences import Sentence
 # What was done
 CONTENTS = Sentence("{users:user}, {photos:photo} with {files:file}, {embeddings:embedding}")
 BACKED_UP = Sentence("{archive}: {contents}, ")
-NOT_ENCRYPTED = Sentence("keep it where only you can read it, or add --encrypt.")
-IS_WHOLE = Sentence("{archive} is whole: {contents}.")
-IS_WHOLE_AND_ENCRYPTED = Sentence("{archive} is whole: encrypted, {contents}.")
+NOT_ENCRYPTED = Sentence("Keep it where only you can read it, or add --encrypt.")
+IS_WHOLE = Sentence("{archive} is intact: {contents}.")
+IS_WHOLE_AND_ENCRYPTED = Sentence("{archive} is intact: encrypted, {contents}.")
 RESTORED = Sentence("Restored {contents}")
 NOTHING_WAS_CHANGED = Sentence("Nothing was changed.")
 
 # Making an archive
-FILE_EXISTS = Sentence("{file} exists; give another name, or write over it with --force.")
+FILE_EXISTS = Sentence("{file} exists. Give another name, or overwrite it with --force.")
 FILE_CANNOT_BE_WRITTEN = Sentence("{file} cannot be written ({reason})")
 FILE_IS_BEING_WRITTEN = Sentence("is being written by another")
 PHOTO_FILE_COULD_NOT_BE_READ = Sentence("could not be read")
-ANOTHER_BACKUP_IS_UNDER_WAY = Sentence("Another backup of this gallery is under way")
+ANOTHER_BACKUP_IS_UNDER_WAY = Sentence("Another backup of this gallery is running")
 PG_DUMP_COULD_NOT_READ = Sentence("pg_dump could not read the gallery: ")
 
 # Passphrases
 WRONG_PASSPHRASE = Sentence("This passphrase does not open the archive. Give the passphrase")
 NOBODY_TO_ASK_FOR_PASSPHRASE = Sentence(
-    "A passphrase is needed and there is nobody to ask; set PGFACE_BACKUP_PASSPHRASE or give --passphrase-file."
+    "A passphrase is needed, but there is no terminal to ask on. "
+    "Set PGFACE_BACKUP_PASSPHRASE or give --passphrase-file."
 )
-PASSPHRASE_CANNOT_BE_READ = Sentence("The passphrase cannot be read from {file}.")
+PASSPHRASE_CANNOT_BE_READ = Sentence("Could not read the passphrase from {file}.")
 
 # An archive that is not whole, or not one of pgface
 ARCHIVE_CANNOT_BE_READ = Sentence("{file} cannot be read ({reason}).")
@@ -35,17 +36,17 @@ NO_DUMP_AT_ITS_BEGINNING = Sentence("does not begin with a dump")
 ENDS_TOO_EARLY = Sentence("ends too early")
 DAMAGED_AT_ITS_END = Sentence("damaged at its end")
 DOES_NOT_BELONG_THERE = Sentence("does not belong there")
-OTHER_CHECKSUM = Sentence("has another checksum than it was written with")
-FILES_MISSING_OR_TOO_MANY = Sentence("files are missing, or too many")
+OTHER_CHECKSUM = Sentence("does not match its checksum")
+FILES_MISSING_OR_TOO_MANY = Sentence("there are missing or extra files")
 CHECKSUMS_OF_OTHER_FILES = Sentence("does not hold the files that SHA256SUMS names")
 FILES_WITHOUT_CHECKSUM = Sentence("holds files that SHA256SUMS does not name")
-OTHER_NUMBER_OF_PHOTO_FILES = Sentence("does not hold as many photo files")
+OTHER_NUMBER_OF_PHOTO_FILES = Sentence("The number of photo files in this archive differs")
 CANNOT_BE_DECRYPTED = Sentence("This archive is damaged or truncated: it cannot be decrypted to its end.")
 
 # Its manifest
 MANIFEST_CANNOT_BE_READ = Sentence("manifest cannot be read")
-MANIFEST_OF_ANOTHER_FORMAT = Sentence("has format {format}, and this pgface knows {known}; upgrade pgface")
-MANIFEST_CANNOT_BE_USED = Sentence("manifest cannot be used: {fact} is not as it should be")
+MANIFEST_OF_ANOTHER_FORMAT = Sentence("has format {format}, but this pgface knows {known}. Upgrade pgface")
+MANIFEST_CANNOT_BE_USED = Sentence("manifest cannot be used: {fact} is not valid")
 
 # Restoring
 GALLERY_IS_NOT_EMPTY = Sentence("is not empty ({table} has rows)...Nothing was changed")
@@ -58,18 +59,18 @@ EMBEDDINGS_CANNOT_BE_COMPARED = Sentence("cannot be compared")
 
 # The programs of PostgreSQL
 NEWER_PG_DUMP_NEEDED = Sentence("PostgreSQL {version} or newer is needed (found: {found})")
-NO_PG_DUMP = Sentence("(there is none); install PostgreSQL's client programs")
-NO_PG_RESTORE = Sentence("pg_restore is needed, and there is none; install PostgreSQL's client programs")
+NO_PG_DUMP = Sentence("(there is none). Install PostgreSQL's client programs")
+NO_PG_RESTORE = Sentence("pg_restore is needed, but there is none. Install PostgreSQL's client programs")
 
 # Exporting
-EXPORT_IS_THERE_ALREADY = Sentence("is there already")
+EXPORT_IS_THERE_ALREADY = Sentence("exists already")
 EXPORT_CANNOT_BE_WRITTEN = Sentence("the export cannot be written")
 
 # Importing
 EXPORT_OF_ANOTHER_MODEL = Sentence("The export's embeddings are of {model}")
 EXPORT_NAMES_NO_MODEL = Sentence("it names no model")
 NOT_AN_EXPORT = Sentence("export of a gallery")
-EMBEDDINGS_WITHOUT_PEOPLE = Sentence("embeddings and people do not go together")
-USERS_ARE_NO_IDS = Sentence("{count} users are no ids")
+EMBEDDINGS_WITHOUT_PEOPLE = Sentence("embeddings and people do not match")
+USERS_ARE_NO_IDS = Sentence("{count} users are not ids")
 CHECKSUMS_OF_EXPORT_DIFFER = Sentence("its checksums differ, so it is damaged or was changed")
 EXPORT_CANNOT_BE_READ = Sentence("it cannot be read, is damaged, or `pgface export` did not write it")

@@ -11,11 +11,11 @@ FILE_CANNOT_BE_WRITTEN = Sentence("cannot be written")
 DROP_THE_SCHEMA_YOURSELF = Sentence("run DROP SCHEMA {schema} CASCADE")
 MATPLOTLIB_IS_NOT_INSTALLED = Sentence(f"install it with {how_to_install('plots')}")
 FAISS_IS_NOT_INSTALLED = Sentence(
-    f"faiss is not installed, so there is no comparison with it; {how_to_install('bench')} adds it."
+    f"faiss is not installed, so there is no comparison with it. Install it with {how_to_install('bench')}."
 )
 HNSWLIB_IS_NOT_INSTALLED = Sentence(
-    "hnswlib is not installed, so there is no comparison with it; `pip install hnswlib` adds it where there is a C++ "
-    "compiler."
+    "hnswlib is not installed, so there is no comparison with it. Install it with `pip install hnswlib`, which needs a "
+    "C++ compiler."
 )
 
 # The table of a gallery's figures: its title, what its lines are called, and what stands in them.
@@ -35,12 +35,12 @@ PEER_AND_ITS_AGREEMENT = Sentence("{peer} {effort} (agreement {agreement})")
 EXACT_SCAN_IN_POSTGRESQL = Sentence("exact scan in PostgreSQL")
 
 # Advice: the method of search.
-EXACT_SCAN_IS_QUICK_ENOUGH = Sentence("Up to {people} people ({faces} faces) an exact scan is quick enough here")
-INDEX_BESIDE_EXACT_SCAN = Sentence("{gallery}: {method} takes {index_ms} ms where an exact scan takes {scan_ms} ms.")
+EXACT_SCAN_IS_QUICK_ENOUGH = Sentence("Up to {people} people ({faces} faces) an exact scan is fast enough here")
+INDEX_BESIDE_EXACT_SCAN = Sentence("{gallery}: {method} takes {index_ms} ms, and an exact scan {scan_ms} ms.")
 
 # Advice: agreement with the exact answer.
 AGREEMENT_MET_EVERYWHERE = Sentence("0.999 or better everywhere.")
-FEW_PROBES_SHOW_LITTLE = Sentence("{probes} probes only show that it is above {low}; more --probes show more.")
+FEW_PROBES_SHOW_LITTLE = Sentence("{probes} probes only show that it is above {low}. Use more --probes")
 AGREEMENT_MISSED = Sentence("below 0.999")
 
 # Advice: memory and disk.

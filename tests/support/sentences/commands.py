@@ -20,17 +20,17 @@ PICTURE_CANNOT_BE_WRITTEN = Sentence("cannot be written")
 # `pgface enroll --folder`.
 PHOTOS_OF_THE_FOLDER = Sentence("{photos:photo} in")
 ENROLLED_AND_REFUSED = Sentence("{enrolled} enrolled, {already} already enrolled, {refused} refused.")
-MORE_REFUSALS_ARE_IN_THE_REPORT = Sentence("... and {more} more, which the report lists. In all: {count} {error}.")
-MORE_REFUSALS = Sentence("... and {more} more, all of which `--report FILE` lists. In all: {count} {error}.")
-REPORT_OF_EACH_PHOTO = Sentence("What became of each photo: {report}")
+MORE_REFUSALS_ARE_IN_THE_REPORT = Sentence("... and {more} more. The report lists them. In total: {count} {error}.")
+MORE_REFUSALS = Sentence("... and {more} more. Use --report FILE to list them. In total: {count} {error}.")
+REPORT_OF_EACH_PHOTO = Sentence("The outcome of each photo: {report}")
 REPORT_CANNOT_BE_WRITTEN = Sentence("{report}: the report cannot be written")
-SAME_COMMAND_GOES_ON = Sentence("the same command goes on from it.")
+SAME_COMMAND_GOES_ON = Sentence("Run the same command to continue.")
 
 # `pgface users`.
 NO_USERS_YET = Sentence("There are no users yet")
 
 # `pgface photos`.
-PHOTO_ERASED = Sentence("Erased photo {photo}.")
+PHOTO_ERASED = Sentence("Deleted photo {photo}.")
 EVERY_FILE_BELONGS_TO_A_PHOTO = Sentence("Every file belongs to a photo.")
 BACKUP_IS_COPYING_PHOTO_FILES = Sentence("A backup is copying the photo files")
 
@@ -38,12 +38,12 @@ BACKUP_IS_COPYING_PHOTO_FILES = Sentence("A backup is copying the photo files")
 IS_AN_ADMINISTRATOR = Sentence("{name} <{email}> is an administrator.")
 
 # `pgface secrets`.
-SECRET_IS_THERE_ALREADY = Sentence("{file} is there already, so nothing was made")
-NOTHING_WAS_MADE = Sentence("nothing was made")
-NOTHING_WAS_MADE_BECAUSE = Sentence("{reason}, so nothing was made")
+SECRET_IS_THERE_ALREADY = Sentence("{file} exists already, so nothing was created")
+NOTHING_WAS_MADE = Sentence("nothing was created")
+NOTHING_WAS_MADE_BECAUSE = Sentence("{reason}, so nothing was created")
 
 # Streams.
-DISK_OF_THE_OUTPUT_IS_FULL = Sentence("is full; make room there")
+DISK_OF_THE_OUTPUT_IS_FULL = Sentence("is full. Make room there")
 
 # The demo.
 DEMO_VERIFIES = Sentence("Is that {name}? Yes")

@@ -12,15 +12,15 @@ NO_PHOTO_HAS_A_USABLE_FACE = Sentence("No photo of {photos} has a usable face. T
 THERE_IS_ONLY_ONE_FOLD = Sentence("There is only one fold")
 
 # `pgface evaluate`.
-REMEMBERED_EMBEDDINGS_WERE_REMOVED = Sentence("All embeddings of evaluated photos were removed.")
+REMEMBERED_EMBEDDINGS_WERE_REMOVED = Sentence("Deleted the embeddings of all evaluated photos.")
 ACCURACY_OVER_FOLDS = Sentence("folds: {mean} ± {standard_error} %")
 FNMR_COUNTS_REFUSED_PAIRS = Sentence("FNMR counts {pairs} mated pairs with a refused photo as not matching")
 FNMR_LEAVES_OUT_REFUSED_PAIRS = Sentence("FNMR leaves out {pairs} mated pairs with a refused photo")
 OF_TOO_LOW_QUALITY = Sentence("{pairs} of too low quality ({share})")
 ANY_QUALITY_IS_AN_OPTION = Sentence("`--no-quality` takes photos of any quality.")
-OPTION_GOES_WITH_A_FOLDER_OF_PHOTOS = Sentence("{option} goes with a folder of photos")
-OPTION_GOES_WITH_A_FOLDER_OF_PEOPLE = Sentence("{option} goes with a folder of people")
-MAKE_A_GALLERY_OR_NAME_A_MODEL = Sentence("run `pgface init`. Or name a model with `--model`, which needs no gallery.")
+OPTION_GOES_WITH_A_FOLDER_OF_PHOTOS = Sentence("{option} needs a folder of photos")
+OPTION_GOES_WITH_A_FOLDER_OF_PEOPLE = Sentence("{option} cannot be used with --pairs")
+MAKE_A_GALLERY_OR_NAME_A_MODEL = Sentence("run `pgface init`. Or name a model with --model, which needs no gallery.")
 CACHE_CANNOT_BE_WRITTEN = Sentence("it cannot be written .... Free some disk space, ..., or use `--no-cache`")
 
 # The page of an evaluation.
@@ -77,12 +77,12 @@ NEW_THRESHOLD_MISSES_TOO_MANY = Sentence("of the photos. Some photos may have a 
 THRESHOLD_NOW = Sentence("threshold now")
 EXTRAPOLATED_FROM_THE_TAIL = Sentence("extrapolated from the tail")
 MAY_THE_THRESHOLDS_BE_SET = Sentence("Set these thresholds?")
-THE_THRESHOLDS_ARE_SET = Sentence("The thresholds are set; `pgface thresholds --history`")
+THE_THRESHOLDS_ARE_SET = Sentence("The thresholds are set. `pgface thresholds --history`")
 JSON_NEEDS_YES_OR_DRY_RUN = Sentence("add --yes or --dry-run")
-FOLLOWING_GOES_WITH_NO_FOLDER = Sentence("goes with no folder")
-THERE_IS_NOTHING_TO_FOLLOW = Sentence("there is nothing to follow")
-NOTHING_WAS_MEASURED_HERE = Sentence("published with the model; nothing was measured here")
-RATE_AT_THE_NEW_THRESHOLD = Sentence("{rate} there")
+FOLLOWING_GOES_WITH_NO_FOLDER = Sentence("cannot be used with a folder")
+THERE_IS_NOTHING_TO_FOLLOW = Sentence("Nothing to change.")
+NOTHING_WAS_MEASURED_HERE = Sentence("published with the model, not measured here")
+RATE_AT_THE_NEW_THRESHOLD = Sentence("{rate} with it")
 SOURCE_OF_PUBLISHED_FIGURES = Sentence("the model's published figures")
 VERIFY_THRESHOLD_HAS_BEEN_CHANGED = Sentence(
     "The threshold to verify was changed to {threshold} in the meantime. Calibrate again"
@@ -90,7 +90,7 @@ VERIFY_THRESHOLD_HAS_BEEN_CHANGED = Sentence(
 
 # `pgface thresholds`.
 PUBLISHED_WITH_A_MODEL = Sentence("published with {model}")
-NO_THRESHOLD_WAS_CALIBRATED_YET = Sentence("No threshold of this gallery was set by calibration yet.")
+NO_THRESHOLD_WAS_CALIBRATED_YET = Sentence("Calibration has not set a threshold of this gallery yet.")
 TARGET_AMONG_PEOPLE = Sentence("FPIR {target} among {people}")
 CALIBRATED_ON = Sentence("calibrated {date}")
 WHAT_A_SIMILARITY_MEANS = Sentence("What a similarity means")

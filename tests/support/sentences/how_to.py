@@ -8,4 +8,4 @@ GALLERY_OF_THE_EMBEDDED_SERVER_IS_READY = Sentence("the embedded PostgreSQL ... 
 GALLERY_OF_ANOTHER_SERVER_IS_READY = Sentence("of PostgreSQL ... is ready")
 IMPORTED = Sentence("Imported {embeddings:embedding} and {people:person|people}")
 EMBEDDED_SERVER_IS_STOPPED = Sentence("The embedded PostgreSQL is stopped.")
-KEY_IS_REVOKED = Sentence("Key {key} opens nothing any more.")
+KEY_IS_REVOKED = Sentence("Key {key} is revoked.")

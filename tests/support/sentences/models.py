@@ -52,7 +52,7 @@ SERVER_ANSWERED = Sentence("answered {code}")
 TOO_LITTLE_ROOM = Sentence("has {mebibytes} MiB free")
 
 # Installing and verifying.
-HASH_OF_TODAY_WAS_RECORDED = Sentence("the one of today was recorded")
+HASH_OF_TODAY_WAS_RECORDED = Sentence("will compare with the hash recorded now")
 FILE_IS_MISSING = Sentence("{files} of {model} is missing")
 FILE_IS_NOT_THE_PUBLISHED_ONE = Sentence("{files} of {model} is not the published one")
 FILES_ARE_NOT_THE_EXPECTED_ONES = Sentence("The files of {models} are not the expected ones")

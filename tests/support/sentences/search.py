@@ -7,7 +7,7 @@ from support.sentences import Sentence
 # Fitting the search
 UNKNOWN_SEARCH_METHOD = Sentence("There is no search method {method}; choose one of {methods}")
 NOBODY_TO_FIT_TO = Sentence("The gallery is empty, so {method} cannot be fitted; enroll people first")
-COMPARES_WITH_EVERYBODY = Sentence("Identification compares with everybody")
+COMPARES_WITH_EVERYBODY = Sentence("Identification compares with every embedding")
 
 # Options of an index
 UNKNOWN_INDEX = Sentence("There is no index {method}; choose one of {methods}")
@@ -19,8 +19,8 @@ FEWER_EMBEDDINGS_THAN_LISTS = Sentence("{embeddings} of them are fewer than {lis
 SIZE_SUCH_AS = Sentence("such as 512MB or 2GB")
 
 # Building an index
-INDEX_BUILT = Sentence("{index} is {method} of {embeddings:,} embeddings now")
-INDEX_DROPPED = Sentence("There is no {index} any more")
+INDEX_BUILT = Sentence("{index} is now {method} of {embeddings:,} embeddings")
+INDEX_DROPPED = Sentence("{index} was dropped")
 GRAPH_OUTGREW_MEMORY = Sentence("its graph no longer fitted into {memory}")
 IVFFLAT_NEEDS_MORE_MEMORY = Sentence("memory to learn {lists} lists, and may use {memory}")
 PGVECTOR_NEEDS_MORE_MEMORY = Sentence("pgvector needs more memory")
@@ -28,16 +28,16 @@ BUILD_ENDED_ON_SERVER = Sentence("ended on the server")
 BUILD_LOST_CONNECTION = Sentence("connection ... was lost")
 OLD_INDEX_IS_THERE = Sentence("; the old one is there.")
 BEGUN_INDEX_IS_REMOVED_LATER = Sentence("What was begun, {index}, is removed by")
-BUILD_BROKEN_OFF = Sentence("Broken off; `pgface index status` says what is there.")
+BUILD_BROKEN_OFF = Sentence("Interrupted. `pgface index status` shows which indexes exist.")
 
 # Which indexes there are
 HNSW_WITH = Sentence("hnsw (m {m}, ef_construction {ef_construction})")
 IVFFLAT_WITH = Sentence("ivfflat (lists {lists})")
-SERVES_SQL_BY_DISTANCE = Sentence("for SQL of yours that orders by distance")
-SERVES_IDENTIFICATION = Sentence("Identification's own (pgface identify, find_similar_faces)")
-NO_INDEX_AS_WISHED = Sentence("none, as you wished (exact)")
+SERVES_SQL_BY_DISTANCE = Sentence("for your own SQL that orders by distance")
+SERVES_IDENTIFICATION = Sentence("Identification's own index (pgface identify, find_similar_faces)")
+NO_INDEX_AS_WISHED = Sentence("none (`exact` was chosen)")
 BEING_BUILT = Sentence("being built")
-PLANNER_TAKES_INDEX = Sentence("takes {index} for ORDER BY embedding <=> probe LIMIT 10")
+PLANNER_TAKES_INDEX = Sentence("uses {index} for ORDER BY embedding <=> probe LIMIT 10")
 PLANNER_COMPARES_WITH_EVERY_ROW = Sentence("compares with every row")
 
 # What to do about them

@@ -1,4 +1,4 @@
-"""Backup and recovery: a gallery, rows and photo files, in one archive that checks itself."""
+"""Backup and restore of a gallery: its rows and photo files, in one archive with checksums."""
 
 from pgface.operations.backup.check import Verified, verify
 from pgface.operations.backup.create import BackupReport, back_up

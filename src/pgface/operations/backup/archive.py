@@ -1,32 +1,33 @@
-"""The archive: one tar file, written and read from its beginning to its end.
+"""The archive, one tar file that is written and read from start to end.
 
     database.dump.000000 ...   the gallery's schema by pg_dump (custom format), in parts
     photos/<path of the row>   the photo files
-    missing-photos.txt         paths of rows whose file was not there, if any
-    manifest.json              what it is, and how much of it
-    SHA256SUMS                 of every file before it, as `sha256sum -c` reads it
+    missing-photos.txt         paths of rows whose file is missing, if any
+    manifest.json              a description of the contents
+    SHA256SUMS                 a checksum of every file before it, for `sha256sum -c`
 
-The checksums come last: without them an archive is not whole. Each member is checked by its name, its place in the
-order and its checksum; what is not expected is refused. Where there is a passphrase,
-`pgface.operations.backup.encryption` wraps all of it.
+The checksums come last, so an archive without them is incomplete. Each member is checked by its name, its position and
+its checksum. Unexpected members are refused. With a passphrase, `pgface.operations.backup.encryption` wraps all of it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from tarfile import TarInfo
+from typing import IO, Any, Final, Protocol
 
 from pgface.errors import ArchiveError, PassphraseError, StorageError
 from pgface.gallery.photos import is_crop_path
-from pgface.operations.backup.encryption import KEY, LONGEST_KEY, PART_SIZE, Parts, decrypting, encrypting, part_name
+from pgface.operations.backup.encryption import KEY, MAX_KEY_BYTES, Parts, decrypting, encrypting, part_name
 from pgface.operations.backup.manifest import Manifest, parse_manifest
-from pgface.operations.backup.tar import Member, TarReader, TarWriter, Writable
+from pgface.operations.backup.tar import Readable, TarReader, TarWriter, Writable, tar_writer
 
 DUMP: Final = "database.dump."
 PHOTOS: Final = "photos/"
@@ -34,71 +35,66 @@ MISSING: Final = "missing-photos.txt"
 MANIFEST: Final = "manifest.json"
 SUMS: Final = "SHA256SUMS"
 
-_LARGEST_MANIFEST = 1024 * 1024
+_MAX_MANIFEST_BYTES = 1024 * 1024
 _SUM = re.compile(r"([0-9a-f]{64})  (.{1,200})\n")
 
 
 class ArchiveWriter:
     """Writes an archive's members, and a checksum of each."""
 
-    def __init__(self, stream: Writable, moment: int) -> None:
-        self._tar = TarWriter(stream, moment)
-        self._sums = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+    def __init__(self, tar: TarWriter, sums: IO[bytes]) -> None:
+        self._tar = tar
+        self._sums = sums
 
-    def add(self, name: str, size: int, blocks: Iterator[bytes]) -> None:
+    def add(self, name: str, size: int, stream: Readable) -> None:
         """Write a member of the size, in bytes."""
-        digest = hashlib.sha256()
-        self._tar.add(name, size, _hashed(blocks, digest.update))
-        self._sums.write(_sum(digest.hexdigest(), name))
+        hashed = _HashedStream(stream)
+        self._tar.add(name, size, hashed)
+        self._sums.write(_sum(hashed.digest.hexdigest(), name))
 
     def add_dump(self, blocks: Iterator[bytes]) -> None:
-        """Write the dump, whose size nobody knows before its end."""
-        parts = Parts(self, DUMP)
+        """Write the dump in parts, because its size is only known at its end."""
+        parts = Parts(self.add, DUMP)
         for block in blocks:
             parts.write(block)
         parts.finish()
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest and the checksums, which make it whole."""
+        """Write the manifest and the checksums, which complete the archive."""
         data = manifest.model_dump_json(indent=2).encode() + b"\n"
-        self.add(MANIFEST, len(data), iter([data]))
+        self.add(MANIFEST, len(data), io.BytesIO(data))
         size = self._sums.tell()
         self._sums.seek(0)
-        self._tar.add(SUMS, size, iter(lambda: self._sums.read(PART_SIZE), b""))
-        self._tar.finish()
-
-    def close(self) -> None:
-        """Give back what it holds, whether or not the archive is whole."""
-        self._sums.close()
+        self._tar.add(SUMS, size, self._sums)
 
 
 @contextmanager
-def writing(stream: Writable, moment: int, passphrase: str | None) -> Iterator[ArchiveWriter]:
+def writing(stream: Writable, mtime: int, passphrase: str | None) -> Iterator[ArchiveWriter]:
     """Give the writer of a new archive, which is encrypted if there is a passphrase."""
     plain: AbstractContextManager[Writable] = nullcontext(stream)
     if passphrase is not None:
-        plain = encrypting(stream, passphrase, moment)
-    with plain as plain_stream, closing(ArchiveWriter(plain_stream, moment)) as archive:
-        yield archive
+        plain = encrypting(stream, passphrase, mtime)
+    with plain as plain_stream, tar_writer(plain_stream, mtime) as tar, tempfile.TemporaryFile() as sums:
+        yield ArchiveWriter(tar, sums)
 
 
 class Visitor(Protocol):
-    """Who is shown what is in an archive, in its order. What was shown is only known to be right at the end."""
+    """Receives the contents of an archive in their order. Only the end of the archive proves that they are intact."""
 
     def dump(self, blocks: Iterator[bytes]) -> None:
-        """The dump; it is read to its end, whether or not all of it was taken."""
+        """Receive the dump. The archive skips the bytes that are not read."""
 
     def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
-        """A photo file, with the path that its row has."""
+        """Receive a photo file, with the path of its row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """An archive that was read to its end and is whole."""
+    """The result of reading an intact archive."""
 
     manifest: Manifest
     sums_sha256: str
-    """Of the list of checksums, so that two readings of a file can be compared."""
+    """The SHA-256 of the list of checksums, to compare two readings of a file."""
     encrypted: bool
 
 
@@ -107,13 +103,13 @@ def read_archive(file: Path, ask_passphrase: Callable[[], str], visitor: Visitor
 
     Args:
         file: the archive.
-        ask_passphrase: called if it is encrypted.
-        visitor: is shown what is in it.
+        ask_passphrase: called if the archive is encrypted.
+        visitor: receives the contents.
 
     Raises:
-        ArchiveError: it is no archive, or a damaged or truncated one; the sentence says what is wrong.
-        PassphraseError: it is encrypted with another passphrase.
-        StorageError: it cannot be read.
+        ArchiveError: the file is damaged or truncated, or not an archive. The message says what is wrong.
+        PassphraseError: the passphrase is wrong.
+        StorageError: the file cannot be read.
 
     """
     try:
@@ -123,7 +119,7 @@ def read_archive(file: Path, ask_passphrase: Callable[[], str], visitor: Visitor
     with stream, _named(file):
         reader = TarReader(stream)
         first = reader.next()
-        if first is not None and first.name == KEY and first.size <= LONGEST_KEY:
+        if first is not None and first.name == KEY and first.size <= MAX_KEY_BYTES:
             key = b"".join(reader.blocks(first))
             with decrypting(reader, key, ask_passphrase()) as decrypted:
                 inner = TarReader(decrypted)
@@ -132,9 +128,9 @@ def read_archive(file: Path, ask_passphrase: Callable[[], str], visitor: Visitor
 
 
 class _Reading:
-    """One reading of an archive, which is not encrypted any more."""
+    """One reading of a decrypted archive."""
 
-    def __init__(self, reader: TarReader, first: Member | None, visitor: Visitor) -> None:
+    def __init__(self, reader: TarReader, first: TarInfo | None, visitor: Visitor) -> None:
         self._reader = reader
         self._member = first
         self._visitor = visitor
@@ -154,7 +150,7 @@ class _Reading:
                 raise _unexpected(self._member)
         facts = manifest.photos
         if (files, size, missing) != ((facts.files, facts.size, facts.missing) if facts else (0, 0, 0)):
-            raise ArchiveError("This archive does not hold as many photo files as its manifest says.")
+            raise ArchiveError("The number of photo files in this archive differs from its manifest.")
         return Read(manifest, sums, encrypted)
 
     def _dump(self) -> Iterator[bytes]:
@@ -166,12 +162,12 @@ class _Reading:
             raise ArchiveError("This is not an archive of `pgface backup`: it does not begin with a dump.")
 
     def _photos(self) -> tuple[int, int]:
-        """Show the photo files; returns how many there are, and their bytes."""
+        """Give the photo files to the visitor. Returns their number and total size."""
         files = size = 0
         before = ""
         while (member := self._member) is not None and member.name.startswith(PHOTOS):
             filepath = member.name.removeprefix(PHOTOS)
-            # In order, so that none is there twice.
+            # The order proves that there are no duplicates.
             if not is_crop_path(filepath) or filepath <= before:
                 raise _unexpected(member)
             contents = self._contents(member)
@@ -189,23 +185,23 @@ class _Reading:
     def _small(self, name: str) -> bytes:
         member = self._member
         if member is None:
-            raise ArchiveError(f"This archive is not whole: {name} is missing.")
-        if member.name != name or member.size > _LARGEST_MANIFEST:
+            raise ArchiveError(f"This archive is incomplete: {name} is missing.")
+        if member.name != name or member.size > _MAX_MANIFEST_BYTES:
             raise _unexpected(member)
         return b"".join(self._contents(member))
 
-    def _contents(self, member: Member) -> Iterator[bytes]:
-        """The member's bytes; after the last, the next member is the present one."""
+    def _contents(self, member: TarInfo) -> Iterator[bytes]:
+        """Give the member's bytes. After the last, the next member becomes the current one."""
         digest = hashlib.sha256()
         yield from _hashed(self._reader.blocks(member), digest.update)
         self._sums.write(_sum(digest.hexdigest(), member.name))
         self._member = self._reader.next()
 
     def _check_sums(self) -> str:
-        """Compare the checksums with those of what was read; returns their own."""
+        """Compare the archive's list of checksums with the contents. Returns the checksum of the list."""
         member = self._member
         if member is None:
-            raise ArchiveError(f"This archive is not whole: {SUMS} is missing.")
+            raise ArchiveError(f"This archive is incomplete: {SUMS} is missing.")
         if member.name != SUMS:
             raise _unexpected(member)
         self._sums.seek(0)
@@ -221,23 +217,23 @@ class _Reading:
 
 
 def _difference(theirs: bytes, ours: bytes) -> ArchiveError:
-    """The first file that is not as the checksums say."""
+    """Describe the first difference between the two lists of checksums."""
     named = [_SUM.fullmatch(line) for line in theirs.decode(errors="replace").splitlines(keepends=True)]
     found = [_SUM.fullmatch(line) for line in ours.decode(errors="replace").splitlines(keepends=True)]
     for expected, actual in zip(named, found, strict=False):
         if expected is None or actual is None or expected[0] == actual[0]:
             continue
         if expected[2] == actual[2]:
-            return ArchiveError(f"This archive is damaged: {actual[2]} has another checksum than it was written with.")
+            return ArchiveError(f"This archive is damaged: {actual[2]} does not match its checksum.")
         return ArchiveError(
-            f"This archive holds {actual[2]} where {SUMS} names {expected[2]!r}: files are missing, or too many."
+            f"This archive holds {actual[2]} where {SUMS} names {expected[2]!r}: there are missing or extra files."
         )
     return ArchiveError(f"This archive does not hold the files that {SUMS} names.")
 
 
 @contextmanager
 def _named(file: Path) -> Iterator[None]:
-    """Begin the sentences of refusals with the file's name."""
+    """Put the file's name before the messages of errors."""
     try:
         yield
     except PassphraseError as error:
@@ -248,7 +244,20 @@ def _named(file: Path) -> Iterator[None]:
         raise StorageError(f"{file} cannot be read or unpacked ({error.strerror or error}).") from error
 
 
-def _unexpected(member: Member) -> ArchiveError:
+class _HashedStream:
+    """A stream with the SHA-256 of what was read from it."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int, /) -> bytes:
+        data = self._stream.read(size)
+        self.digest.update(data)
+        return data
+
+
+def _unexpected(member: TarInfo) -> ArchiveError:
     return ArchiveError(f"This archive holds {member.name[:200]!r}, which does not belong there.")
 
 

@@ -1,4 +1,4 @@
-"""A file that appears when it is whole, and never before."""
+"""Files that appear only when they are complete."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if sys.platform != "win32":
 
 
 @contextmanager
-def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
-    """Write a file under the name `<path>.partial`, and give it its own name when everything is on disk.
+def atomic_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
+    """Write a file as `<path>.partial`, and rename it when everything is on disk.
 
-    The file can be read by its owner only. On any error, also Ctrl-C, nothing is left.
+    Only its owner can read the file. After any error, including Ctrl-C, nothing is left.
 
     Args:
-        path: the file's own name.
-        replace: whether there may be a file already.
+        path: the file's final name.
+        replace: whether the file may exist already.
 
     Raises:
-        StorageError: there is one, or it cannot be written.
+        StorageError: the file exists, or cannot be written.
 
     """
     try:
         _refuse_existing(path, replace)
         locks = has_locks(path.parent)
-        # Without locks each writer needs a name of its own.
+        # Without locks, each writer needs its own name.
         partial = path.with_name(f"{path.name}.partial" if locks else f"{path.name}.{uuid4().hex[:8]}.partial")
-        with _opened_alone(partial, locks=locks) as stream:
+        with _opened_exclusively(partial, locks=locks) as stream:
             try:
                 yield stream
                 stream.flush()
@@ -50,14 +50,14 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
         sync_folder(path.parent)
     except OSError as error:
         raise StorageError(
-            f"{path} cannot be written ({reason_with_owner(error, path)}); "
-            "check the disk's free space and the folder's permissions."
+            f"{path} cannot be written ({reason_with_owner(error, path)}). "
+            "Check the disk's free space and the folder's permissions."
         ) from error
 
 
 @contextmanager
-def _opened_alone(path: Path, *, locks: bool) -> Iterator[BinaryIO]:
-    """Open the file empty, unless another process writes it; what a killed one left is written over."""
+def _opened_exclusively(path: Path, *, locks: bool) -> Iterator[BinaryIO]:
+    """Open an empty file, unless another process writes it. The file of a killed process is overwritten."""
     while True:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
         with os.fdopen(descriptor, "wb", buffering=1024 * 1024) as stream:
@@ -67,9 +67,9 @@ def _opened_alone(path: Path, *, locks: bool) -> Iterator[BinaryIO]:
                 except BlockingIOError:
                     file = path.with_name(path.name.removesuffix(".partial"))
                     raise StorageError(
-                        f"{file} is being written by another backup; wait for its end, or give another name."
+                        f"{file} is being written by another backup. Wait for its end, or give another name."
                     ) from None
-            # Whoever had the lock before may have finished, and what was opened is its whole file by now.
+            # The process that had the lock may have finished, and renamed the opened file.
             if not _is(path, descriptor):
                 continue
             make_private(descriptor, 0o600)
@@ -86,6 +86,6 @@ def _is(path: Path, descriptor: int) -> bool:
 
 def _refuse_existing(path: Path, replace: bool) -> None:
     if path.is_dir():
-        raise StorageError(f"{path} is a folder; give the name of a file in it.")
+        raise StorageError(f"{path} is a folder. Give the name of a file in it.")
     if not replace and os.path.lexists(path):
-        raise StorageError(f"{path} exists; give another name, or write over it with --force.")
+        raise StorageError(f"{path} exists. Give another name, or overwrite it with --force.")

@@ -1,4 +1,4 @@
-"""Checking an archive from end to end."""
+"""Check an archive from end to end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AskPassphrase = Callable[[], str]
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """An archive that is whole."""
+    """The result of checking an intact archive."""
 
     manifest: Manifest
     encrypted: bool
@@ -39,13 +39,13 @@ class Verified:
 
 
 def verify(settings: Settings, file: Path, ask_passphrase: AskPassphrase) -> Verified:
-    """Check an archive from end to end: its structure, every checksum, and the dump's rows against the manifest.
+    """Check an archive from end to end: its structure, every checksum, and the dump's row counts.
 
     Raises:
-        ArchiveError: it is damaged, truncated, or none; the sentence says what is wrong.
-        PassphraseError: it is encrypted with another passphrase.
+        ArchiveError: the file is damaged or truncated, or not an archive. The message says what is wrong.
+        PassphraseError: the passphrase is wrong.
         PostgresProgramError: there is no pg_restore that reads the dump.
-        StorageError: it cannot be read.
+        StorageError: the file cannot be read.
 
     """
     began = time.monotonic()
@@ -54,12 +54,12 @@ def verify(settings: Settings, file: Path, ask_passphrase: AskPassphrase) -> Ver
     if counting.failure is not None:
         raise ArchiveError(f"{file}: {counting.failure}") from counting.failure
     if counting.rows != read.manifest.tables:
-        raise ArchiveError(f"{file}: This archive does not hold as many rows as its manifest says.")
+        raise ArchiveError(f"{file}: The number of rows in this archive differs from its manifest.")
     return Verified(read.manifest, read.encrypted, read.sums_sha256, time.monotonic() - began)
 
 
 def pg_restore_of(settings: Settings) -> Program:
-    """What unpacks dumps."""
+    """Find the pg_restore that unpacks dumps."""
     return find_pg_restore(embedded=settings.database_url is None)
 
 
@@ -70,7 +70,7 @@ class _Counting(Visitor):
         self._settings = settings
         self.rows: dict[str, int] = {}
         self.failure: UnreadableDumpError | None = None
-        """Told at the end: if a checksum is wrong, that is the reason, and it names the file."""
+        """Reported at the end, because a wrong checksum explains it better and names the file."""
 
     def dump(self, blocks: Iterator[bytes]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Making an archive of a gallery, while others go on with it."""
+"""Write an archive of a gallery while it is in use."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from psycopg.rows import dict_row
 
 from pgface.database.pool import Database
 from pgface.database.sql import queries
-from pgface.errors import GalleryError, StorageError
+from pgface.errors import GalleryError
 from pgface.gallery.config import GalleryConfig, read_config
 from pgface.gallery.photos import PhotoFiles, is_crop_path
 from pgface.operations.backup.archive import MISSING, PHOTOS, ArchiveWriter, writing
-from pgface.operations.backup.atomic_file import whole_file
+from pgface.operations.backup.atomic_file import atomic_file
 from pgface.operations.backup.dump import dump_blocks
 from pgface.operations.backup.manifest import GalleryFacts, Manifest, PhotoFacts, VectorIndex
 from pgface.operations.backup.programs import Program, find_pg_dump
 from pgface.operations.backup.tables import LOCKS, MIGRATIONS, NOT_KEPT, TABLES, count_rows
-from pgface.operations.backup.tar import READ_AT_ONCE
 from pgface.settings import Settings
 
 OnStep = Callable[[int, int], None]
-"""Called with how much is done, and of how much."""
+"""Called with the number of steps done, and of all."""
 
-_ROWS_AT_ONCE = 1_000
-_PATIENCE = 30
-"""Seconds to wait for another backup's end."""
+_BATCH_ROWS = 1_000
+_MAX_MISSING_EXAMPLES = 1_000
+_LOCK_TIMEOUT_SECONDS = 30
+"""How long to wait for another backup to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """An archive that was made."""
+    """The result of a backup."""
 
     file: Path
     size: int
-    """In bytes."""
+    """The size of the archive in bytes."""
     encrypted: bool
     manifest: Manifest
     missing: tuple[str, ...]
-    """Paths of rows whose photo file was not there, some of them at least."""
+    """Paths of photo files that are missing, at most 1,000 of them."""
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -73,29 +73,29 @@ def back_up(
     replace: bool = False,
     on_photos: OnStep | None = None,
 ) -> BackupReport:
-    """Write the gallery, rows and photo files, into one archive; others go on reading and writing.
+    """Write the gallery's rows and photo files to one archive, while others read and write.
 
-    Everything in it is as it was at one moment: pg_dump and the list of photos see one snapshot, and until the files
-    are copied nobody removes one, although people may be erased. Files of those go when the backup ends.
+    The archive is a snapshot of one moment. pg_dump and the list of photos see the same snapshot, and no photo file is
+    deleted until the files are copied. Files of users who are deleted meanwhile are deleted when the backup ends.
 
     Args:
-        settings: where the gallery is.
-        file: the archive, which can be read by its owner only; it is there when it is whole.
-        embeddings_only: only the rows of `face_embeddings`.
-        passphrase: encrypts it.
-        replace: whether the file may exist.
-        on_photos: is told of the photo files that are copied.
+        settings: the gallery.
+        file: the archive. Only its owner can read it, and it appears when it is complete.
+        embeddings_only: write only the rows of `face_embeddings`.
+        passphrase: encrypts the archive.
+        replace: whether the file may exist already.
+        on_photos: called with the progress of copying photo files.
 
     Raises:
         StorageError: the file exists, or a file cannot be written or read.
         PostgresProgramError: there is no pg_dump for this server, or it failed.
-        ArchiveError: it is to be encrypted, and pyrage is not installed.
-        GalleryError: another backup of the gallery is under way.
-        DatabaseError: PostgreSQL could not do it.
+        ArchiveError: a passphrase was given, but pyrage is not installed.
+        GalleryError: another backup of the gallery is running.
+        DatabaseError: PostgreSQL failed.
 
     """
     began = time.monotonic()
-    with Database.open(settings) as database, whole_file(file, replace=replace) as stream:
+    with Database.open(settings) as database, atomic_file(file, replace=replace) as stream:
         backup = _Backup(settings, database, embeddings_only=embeddings_only, on_photos=on_photos)
         manifest = backup.write(stream, passphrase)
         stream.flush()
@@ -119,7 +119,7 @@ class _Backup:
         self.photos = _Photos()
 
     def write(self, stream: BinaryIO, passphrase: str | None) -> Manifest:
-        """Write the archive; returns its manifest."""
+        """Write the archive, and return its manifest."""
         moment = datetime.now(UTC).replace(microsecond=0)
         with (
             self._database.dedicated_connection() as keeper,
@@ -139,7 +139,7 @@ class _Backup:
                     self.photos.copy(reader, files, archive, counts["photos"], self._on_photos)
                 manifest = self._manifest(moment, config, facts, pg_dump, counts, reader)
                 archive.finish(manifest)
-        # Those of people who were erased meanwhile.
+        # Delete the files of users who were deleted meanwhile.
         with self._database.transaction() as connection:
             files.remove_deleted(connection)
         return manifest
@@ -207,9 +207,9 @@ class _Photos:
         total: int,
         on_photos: OnStep | None,
     ) -> None:
-        """Copy them into the archive, in the order of their paths."""
+        """Copy the files into the archive, ordered by path."""
         with tempfile.TemporaryFile() as missing, reader.cursor("photo_paths") as cursor:
-            cursor.itersize = _ROWS_AT_ONCE
+            cursor.itersize = _BATCH_ROWS
             cursor.execute(queries()["backup_photo_paths"])
             for done, (filepath,) in enumerate(cursor, start=1):
                 self._copy_one(filepath, files, archive, missing)
@@ -218,10 +218,10 @@ class _Photos:
             size = missing.tell()
             if size:
                 missing.seek(0)
-                archive.add(MISSING, size, _blocks(missing))
+                archive.add(MISSING, size, missing)
 
     def _copy_one(self, filepath: str, files: PhotoFiles, archive: ArchiveWriter, missing: IO[bytes]) -> None:
-        # Rows may have been written by anyone: whatever else a path leads to is not ours to give away.
+        # Other programs may have written rows, and the file of such a path must not end up in an archive.
         if not is_crop_path(filepath):
             self.elsewhere += 1
             return
@@ -229,36 +229,36 @@ class _Photos:
         if stream is None:
             self.missing += 1
             missing.write(f"{filepath}\n".encode())
-            if len(self.missing_examples) < _ROWS_AT_ONCE:
+            if len(self.missing_examples) < _MAX_MISSING_EXAMPLES:
                 self.missing_examples.append(filepath)
             return
         with stream:
             size = os.fstat(stream.fileno()).st_size
-            archive.add(f"{PHOTOS}{filepath}", size, _exactly(stream, size, filepath))
+            archive.add(f"{PHOTOS}{filepath}", size, stream)
             self.files += 1
             self.size += size
 
     def facts(self) -> PhotoFacts:
-        """How much it was."""
+        """Give the counts for the manifest."""
         return PhotoFacts(files=self.files, size=self.size, missing=self.missing, elsewhere=self.elsewhere)
 
 
 @contextmanager
 def _photo_files_kept(connection: psycopg.Connection) -> Iterator[None]:
-    """Have nobody remove a photo file. Begun before the snapshot, it keeps every file of the snapshot's rows."""
+    """Keep photo files from being deleted. Entered before the snapshot, it keeps all files of the snapshot's rows."""
     with connection.transaction():
         connection.execute(queries()["never_idle_too_long"])
-        connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{_PATIENCE}s",))
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{_LOCK_TIMEOUT_SECONDS}s",))
         try:
             connection.execute(queries()["hold_photo_files"])
         except pg.LockNotAvailable as error:
-            raise GalleryError("Another backup of this gallery is under way; wait for its end.") from error
+            raise GalleryError("Another backup of this gallery is running. Wait for its end.") from error
         yield
 
 
 @contextmanager
 def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
-    """A transaction that sees the gallery as it is now, and the name by which pg_dump sees the same."""
+    """Start a transaction with a snapshot of the gallery. Gives the snapshot's name, for pg_dump."""
     with connection.transaction():
         connection.execute(queries()["read_one_state"])
         row = connection.execute(queries()["export_snapshot"]).fetchone()
@@ -276,7 +276,7 @@ def _facts(reader: psycopg.Connection) -> dict[str, Any]:
 
 
 def _vector_index(reader: psycopg.Connection) -> VectorIndex | None:
-    """The index, unless it is as a new gallery's."""
+    """Describe the index, None if it is that of a new gallery."""
     with reader.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(queries()["backup_vector_index"]).fetchone()
     if found is None or found["method"] not in ("hnsw", "ivfflat"):
@@ -285,18 +285,3 @@ def _vector_index(reader: psycopg.Connection) -> VectorIndex | None:
     if (found["method"], found["operators"], options) == ("hnsw", "vector_cosine_ops", {}):
         return None
     return VectorIndex(method=found["method"], operators=found["operators"], options=options)
-
-
-def _exactly(stream: BinaryIO, size: int, filepath: str) -> Iterator[bytes]:
-    left = size
-    while left:
-        block = stream.read(min(left, READ_AT_ONCE))
-        if not block:
-            raise StorageError(f"{filepath} became shorter while it was copied; try again.")
-        left -= len(block)
-        yield block
-
-
-def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
-    while block := stream.read(READ_AT_ONCE):
-        yield block

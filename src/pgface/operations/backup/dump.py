@@ -1,11 +1,11 @@
-"""The rows of a gallery, out of PostgreSQL by pg_dump and out of its dump by pg_restore."""
+"""The rows of a gallery: dumped by pg_dump, and read from the dump by pg_restore."""
 
 from __future__ import annotations
 
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
@@ -16,45 +16,45 @@ from pgface.database.embedded.cluster import ENVIRONMENT
 from pgface.errors import ArchiveError, PostgresProgramError
 from pgface.operations.backup.programs import Program, client_environment, reason, running
 
-_READ_AT_ONCE = 256 * 1024
-_LONGEST_LINE = 64 * 1024 * 1024
-# pgface's own tables and columns need no quotes; whatever does is somebody else's.
+_BATCH_BYTES = 256 * 1024
+_MAX_LINE_BYTES = 64 * 1024 * 1024
+# Names of pgface's own tables and columns need no quotes, but names of other tables may.
 _COPY = re.compile(rb'COPY (?:"(?:[^"]|"")*"|[^".]+)\.(\S+|"(?:[^"]|"")*") \((.*)\) FROM stdin;\n')
 _IDENTIFIER = re.compile(r'"(?:[^"]|"")*"|[^", ]+')
 _END = b"\\.\n"
 
 
 class UnreadableDumpError(ArchiveError):
-    """The archive's dump cannot be read by pg_restore."""
+    """pg_restore cannot read the archive's dump."""
 
 
 def dump_blocks(
     program: Program, url: str, *, schema_name: str, snapshot: str, tables: tuple[str, ...] | None = None
 ) -> Iterator[bytes]:
-    """Dump a schema as it is in a snapshot; gives the dump's bytes.
+    """Dump a schema as it is in a snapshot. Gives the dump's bytes.
 
     Args:
         program: pg_dump.
-        url: where PostgreSQL is.
-        schema_name: what to dump.
-        snapshot: of a transaction that is held open by the caller.
-        tables: only the rows of these tables; the whole schema if not given.
+        url: the database.
+        schema_name: the schema to dump.
+        snapshot: the name of a snapshot, whose transaction the caller keeps open.
+        tables: dump only the rows of these tables. The default is the whole schema.
 
     Raises:
-        PostgresProgramError: pg_dump could not do it.
+        PostgresProgramError: pg_dump failed.
 
     """
-    # The least compression: numbers as text shrink by half at once, and no further in five times the time.
+    # Level 1 halves numbers in text. Higher levels save no more and take five times as long.
     options = ["--format=custom", "--compress=1", "--encoding=UTF8", "--no-password", f"--snapshot={snapshot}"]
-    options.append("--no-unlogged-table-data")  # logins by face that are under way
+    options.append("--no-unlogged-table-data")  # logins by face in progress
     if tables is None:
-        # As a pattern a name in quotes means itself.
+        # Quotes keep the name from being read as a pattern.
         options.append(f"--schema={_quoted(schema_name)}")
     else:
         options += ["--data-only", *(f"--table={_quoted(schema_name)}.{_quoted(table)}" for table in tables)]
     with running(program, *options, environment=client_environment(url)) as (process, complaints):
         assert process.stdout is not None  # noqa: S101 - it is a pipe
-        while block := process.stdout.read(_READ_AT_ONCE):
+        while block := process.stdout.read(_BATCH_BYTES):
             yield block
         if process.wait() != 0:
             raise PostgresProgramError(f"pg_dump could not read the gallery: {reason(complaints)}.")
@@ -62,71 +62,57 @@ def dump_blocks(
 
 @dataclass(frozen=True, slots=True)
 class DumpedTable:
-    """A table's rows in a dump."""
+    """A table in a dump."""
 
     name: str
     columns: tuple[str, ...]
     blocks: Iterator[bytes]
-    """Rows as lines of COPY's text format, many at once; to be read before the next table."""
+    """The rows in batches, as lines of COPY's text format. Read them before the next table."""
 
 
 def dumped_tables(program: Program, blocks: Iterator[bytes]) -> Iterator[DumpedTable]:
-    """The rows that are in a dump, table by table.
+    """Give the tables of a dump, one after the other.
 
-    pg_restore unpacks it and never connects to a server: nothing that a dump says is executed.
+    pg_restore only unpacks the dump and never connects to a server, so nothing in a dump is executed.
 
     Args:
         program: pg_restore.
         blocks: the dump's bytes.
 
     Raises:
-        UnreadableDumpError: pg_restore cannot read it; or whatever reading the blocks raises.
+        UnreadableDumpError: pg_restore cannot read the dump. Errors of reading the blocks are raised, too.
 
     """
     options = ("--data-only", "--file=-")
     with running(program, *options, environment=dict(ENVIRONMENT), stdin=subprocess.PIPE) as (process, complaints):
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
-        feeder = _Feeder(blocks, process.stdin)
-        feeder.start()
-        try:
-            yield from _parsed(process.stdout)
-            code = process.wait()
-        finally:
-            process.kill()
-            feeder.join()
-        if feeder.failure is not None:
-            raise feeder.failure
+        with ThreadPoolExecutor(1, "pgface-feeder") as executor:
+            feeding = executor.submit(_feed, blocks, process.stdin)
+            try:
+                yield from _parsed(process.stdout)
+                code = process.wait()
+            finally:
+                process.kill()
+        feeding.result()
         if code != 0:
             if "unsupported version" in reason(complaints):
                 raise PostgresProgramError(
-                    f"The archive's dump was made by a newer PostgreSQL than pg_restore {program.version} knows; "
-                    "install newer client programs of PostgreSQL, or add their folder to PATH."
+                    f"The archive's dump was made by a newer PostgreSQL than pg_restore {program.version} knows. "
+                    "Install newer client programs of PostgreSQL, or add their folder to PATH."
                 )
-            raise UnreadableDumpError(f"This archive's dump cannot be read by pg_restore: {reason(complaints)}.")
+            raise UnreadableDumpError(f"pg_restore cannot read this archive's dump: {reason(complaints)}.")
 
 
-class _Feeder(threading.Thread):
-    """Writes blocks into a program that is read at the same time."""
-
-    def __init__(self, blocks: Iterator[bytes], sink: IO[bytes]) -> None:
-        super().__init__(name="pgface-feeder", daemon=True)
-        self._blocks = blocks
-        self._sink = sink
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            # A program that ends before its input has said why.
-            with suppress(BrokenPipeError), self._sink:
-                for block in self._blocks:
-                    self._sink.write(block)
-        except BaseException as error:
-            self.failure = error
+def _feed(blocks: Iterator[bytes], sink: IO[bytes]) -> None:
+    """Write blocks into a program, while its output is read."""
+    with suppress(BrokenPipeError), sink:  # if the program ends early, it has said why
+        for block in blocks:
+            sink.write(block)
 
 
 def _parsed(output: IO[bytes]) -> Iterator[DumpedTable]:
-    while line := output.readline(_LONGEST_LINE):
+    while line := output.readline(_MAX_LINE_BYTES):
         if found := _COPY.fullmatch(line):
             columns = tuple(_unquoted(name) for name in _IDENTIFIER.findall(found[2].decode()))
             rows = _rows(output)
@@ -138,12 +124,12 @@ def _parsed(output: IO[bytes]) -> Iterator[DumpedTable]:
 def _rows(output: IO[bytes]) -> Iterator[bytes]:
     lines: list[bytes] = []
     size = 0
-    while (line := output.readline(_LONGEST_LINE)) != _END:
+    while (line := output.readline(_MAX_LINE_BYTES)) != _END:
         if not line.endswith(b"\n"):
-            return  # it ends too early, as its exit code will tell
+            return  # the output is cut off, which the exit code will show
         lines.append(line)
         size += len(line)
-        if size >= _READ_AT_ONCE:
+        if size >= _BATCH_BYTES:
             yield b"".join(lines)
             lines.clear()
             size = 0

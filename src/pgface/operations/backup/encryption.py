@@ -1,44 +1,44 @@
-"""Encrypted archives, in the age format (age-encryption.org/v1), by the library pyrage.
+"""Encrypted archives in the age format (age-encryption.org/v1), by the library pyrage.
 
-age encrypts a stream for a key pair; here it is a new one for every archive, and its secret half, encrypted by the
-passphrase, comes first in the file. Both are what age's own program reads, so an archive can be opened without pgface:
+age encrypts a stream for a key pair. Every archive has a new key pair. Its secret key, encrypted with the passphrase,
+is the first file of the archive. age's own program reads both, so you can open an archive without pgface:
 
     tar -xf FILE key.age
     tar -xOf FILE --wildcards 'archive.tar.age.*' | age -d -i key.age > archive.tar
 
-Neither side keeps more than a part in memory. Making and opening the key takes scrypt's memory, up to half a gigabyte
-for a second.
+Writing and reading keep at most one part in memory. Creating and opening the key takes up to half a gigabyte for a
+second, because of scrypt.
 """
 
 from __future__ import annotations
 
+import io
 import os
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from pgface.errors import ArchiveError, PassphraseError
-from pgface.operations.backup.tar import Readable, TarReader, TarWriter, Writable
+from pgface.operations.backup.tar import Readable, TarReader, Writable, tar_writer
 from pgface.system.extras import how_to_install
 
 KEY = "key.age"
-PART_SIZE = 16 * 1024 * 1024
-"""Bytes of a member: what does not know its size beforehand is written in so many."""
+PART_BYTES = 16 * 1024 * 1024
+"""The size of the members into which a stream of unknown length is split."""
 _PART = "archive.tar.age."
-LONGEST_KEY = 4096
-"""Bytes of the key at most."""
+MAX_KEY_BYTES = 4096
 
 
 @contextmanager
-def encrypting(stream: Writable, passphrase: str, moment: int) -> Iterator[Writable]:
-    """Give what to write to; encrypted, it goes into a tar file in the stream.
+def encrypting(stream: Writable, passphrase: str, mtime: int) -> Iterator[Writable]:
+    """Give a stream whose bytes go, encrypted, into a tar file in another stream.
 
     Args:
-        stream: where the encrypted bytes go.
-        passphrase: opens them again.
-        moment: the time of the members, in seconds since 1970.
+        stream: receives the encrypted bytes.
+        passphrase: decrypts them again.
+        mtime: the time of the members, in seconds since 1970.
 
     Raises:
         ArchiveError: pyrage is not installed.
@@ -46,37 +46,36 @@ def encrypting(stream: Writable, passphrase: str, moment: int) -> Iterator[Writa
     """
     pyrage = _library()
     identity = pyrage.x25519.Identity.generate()
-    outer = TarWriter(stream, moment)
-    key = pyrage.passphrase.encrypt(str(identity).encode(), passphrase)
-    outer.add(KEY, len(key), iter([key]))
-    parts = Parts(outer, _PART)
+    with tar_writer(stream, mtime) as outer:
+        key = pyrage.passphrase.encrypt(str(identity).encode(), passphrase)
+        outer.add(KEY, len(key), io.BytesIO(key))
+        parts = Parts(outer.add, _PART)
 
-    def work(source: BinaryIO) -> None:
-        try:
-            pyrage.encrypt_io(source, parts, [identity.to_public()])
-        except pyrage.EncryptError as error:
-            raise parts.failure or error from error
+        def work(source: BinaryIO) -> None:
+            try:
+                pyrage.encrypt_io(source, parts, [identity.to_public()])
+            except pyrage.EncryptError as error:
+                raise parts.failure or error from error
 
-    with _pipe() as (source, sink), _beside(work, source) as result:
-        # If the other side fails, this one only sees that nobody reads; why is told at the end.
-        with suppress(BrokenPipeError), sink:
-            yield sink
-        result()
-    parts.finish()
-    outer.finish()
+        with _pipe() as (source, sink), _in_thread(work, source) as result:
+            # If the thread fails, this side only sees a broken pipe. `result` raises the thread's error.
+            with suppress(BrokenPipeError), sink:
+                yield sink
+            result()
+        parts.finish()
 
 
 @contextmanager
 def decrypting(reader: TarReader, key: bytes, passphrase: str) -> Iterator[Readable]:
-    """Give what to read the decrypted archive from.
+    """Give a stream of the decrypted archive.
 
     Args:
-        reader: of the encrypted archive, after its key.
-        key: the member of that name.
-        passphrase: that it was encrypted with.
+        reader: the reader of the encrypted archive, after its key.
+        key: the contents of the member `key.age`.
+        passphrase: decrypts the key.
 
     Raises:
-        PassphraseError: it is another passphrase.
+        PassphraseError: the passphrase is wrong.
         ArchiveError: the archive is damaged, or pyrage is not installed.
 
     """
@@ -86,61 +85,54 @@ def decrypting(reader: TarReader, key: bytes, passphrase: str) -> Iterator[Reada
 
     def work(sink: BinaryIO) -> None:
         try:
-            with suppress(BrokenPipeError), sink:  # nobody reads any more: they have found something wrong
+            with suppress(BrokenPipeError), sink:  # the reader has stopped because of an error of its own
                 pyrage.decrypt_io(parts, sink, [identity])
         except (OSError, pyrage.DecryptError) as error:
             if parts.failure is not None:
                 raise parts.failure from error
             raise ArchiveError("This archive is damaged or truncated: it cannot be decrypted to its end.") from error
 
-    with _pipe() as (source, sink), _beside(work, sink) as result:
+    with _pipe() as (source, sink), _in_thread(work, sink) as result:
         with source:
             try:
                 yield source
             except ArchiveError:
-                source.close()  # so that the other side ends, too
-                result()  # what could not be decrypted only seems to end too early here
+                source.close()  # so that the thread ends, too
+                result()  # a failed decryption looks like an early end here, so its error comes first
                 raise
         result()
 
 
-class Tar(Protocol):
-    """What parts are written to."""
-
-    def add(self, name: str, size: int, blocks: Iterator[bytes], /) -> None:
-        """Write a member."""
-
-
 class Parts:
-    """Writes a stream into a tar file, as members of a fixed size with numbered names; only the last is smaller."""
+    """Writes a stream into a tar file, as members of a fixed size with numbered names. Only the last is smaller."""
 
-    def __init__(self, tar: Tar, prefix: str) -> None:
-        self._tar = tar
+    def __init__(self, add: Callable[[str, int, Readable], None], prefix: str) -> None:
+        self._add_member = add
         self._prefix = prefix
         self._buffer = bytearray()
         self._number = 0
         self.failure: OSError | None = None
-        """Why it could not be written: pyrage passes on no more than a text."""
+        """The error of a write, because pyrage only passes on its text."""
 
     def write(self, data: bytes) -> int:
-        """Write all of it."""
+        """Write all bytes."""
         self._buffer += data
-        while len(self._buffer) >= PART_SIZE:
-            self._add(bytes(self._buffer[:PART_SIZE]))
-            del self._buffer[:PART_SIZE]
+        while len(self._buffer) >= PART_BYTES:
+            self._add(bytes(self._buffer[:PART_BYTES]))
+            del self._buffer[:PART_BYTES]
         return len(data)
 
     def flush(self) -> None:
-        """Nothing: a part is written when it is full."""
+        """Do nothing, because a part is written when it is full."""
 
     def finish(self) -> None:
-        """Write what is left."""
+        """Write the last part."""
         if self._buffer:
             self._add(bytes(self._buffer))
 
     def _add(self, part: bytes) -> None:
         try:
-            self._tar.add(part_name(self._prefix, self._number), len(part), iter([part]))
+            self._add_member(part_name(self._prefix, self._number), len(part), io.BytesIO(part))
         except OSError as error:
             self.failure = error
             raise
@@ -148,7 +140,7 @@ class Parts:
 
 
 def part_name(prefix: str, number: int) -> str:
-    """The name of a part of a stream; in the order of names they are in that of numbers."""
+    """Name a part of a stream. Names sort like numbers."""
     return f"{prefix}{number:06}"
 
 
@@ -162,7 +154,7 @@ class _PartsReader:
         self._number = 0
         self._ended = False
         self.failure: ArchiveError | None = None
-        """What is wrong with the parts: pyrage passes on no more than a text."""
+        """The error of a read, because pyrage only passes on its text."""
 
     def read(self, size: int = -1) -> bytes:
         try:
@@ -195,7 +187,7 @@ class _PartsReader:
 
 @lru_cache(maxsize=1)
 def _opened(key: bytes, passphrase: str) -> Any:
-    """The secret half of an archive's key pair. Kept, because a restore reads its archive twice."""
+    """Decrypt an archive's secret key. It is cached, because a restore reads its archive twice."""
     pyrage = _library()
     try:
         return pyrage.x25519.Identity.from_str(pyrage.passphrase.decrypt(key, passphrase).decode())
@@ -207,7 +199,7 @@ def _library() -> Any:
     try:
         import pyrage
     except ImportError as error:
-        raise ArchiveError(f"Encrypted archives need the library pyrage; run {how_to_install('backup')}.") from error
+        raise ArchiveError(f"Encrypted archives need the library pyrage. Run {how_to_install('backup')}.") from error
     return pyrage
 
 
@@ -219,26 +211,12 @@ def _pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
 
 
 @contextmanager
-def _beside(work: Callable[[BinaryIO], None], end: BinaryIO) -> Iterator[Callable[[], None]]:
-    """Run the work in a thread; gives what waits for it, and raises its error."""
-    failures: list[BaseException] = []
+def _in_thread(work: Callable[[BinaryIO], None], pipe_end: BinaryIO) -> Iterator[Callable[[], None]]:
+    """Run the work in a thread. Gives a function that waits for it, and raises its error."""
 
     def run() -> None:
-        try:
-            with end:
-                work(end)
-        except BaseException as error:
-            failures.append(error)
+        with pipe_end:
+            work(pipe_end)
 
-    thread = threading.Thread(target=run, name="pgface-age", daemon=True)
-    thread.start()
-
-    def result() -> None:
-        thread.join()
-        if failures:
-            raise failures[0]
-
-    try:
-        yield result
-    finally:
-        thread.join()
+    with ThreadPoolExecutor(1, "pgface-age") as executor:
+        yield executor.submit(run).result

@@ -1,4 +1,4 @@
-"""What an archive says of itself."""
+"""The manifest of an archive, which describes its contents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Strict(BaseModel):
 
 
 class GalleryFacts(_Strict):
-    """Which gallery it was, and what its embeddings were made with."""
+    """The archived gallery and the model of its embeddings."""
 
     id: UUID
     model_name: str | None
@@ -38,25 +38,25 @@ class GalleryFacts(_Strict):
 
 
 def _kept(tables: dict[str, int]) -> dict[str, int]:
-    """Without those that this version has no more."""
+    """Leave out the tables that this version no longer has."""
     return {table: rows for table, rows in tables.items() if table not in NOT_KEPT}
 
 
 class PhotoFacts(_Strict):
-    """The files of the photos' rows."""
+    """How many photo files there are."""
 
     files: Count
-    """In the archive; the checksums name each."""
+    """The files in the archive. The checksums name each."""
     size: Count
-    """Of all of them, in bytes."""
+    """The total size of the files, in bytes."""
     missing: Count
-    """Files that were not in the photos folder: on another machine, or lost. `missing-photos.txt` names each."""
+    """The files that were not in the photos folder: on another machine, or lost. `missing-photos.txt` names each."""
     elsewhere: Count
-    """Rows whose path is not one that pgface wrote; what it leads to is not in the archive."""
+    """The rows whose path pgface did not write. Their files are not in the archive."""
 
 
 class VectorIndex(_Strict):
-    """The index of the specification's name, where it is not the gallery's own."""
+    """The definition of `idx_embeddings_vector`, if it is not the one that pgface creates."""
 
     method: Literal["hnsw", "ivfflat"]
     operators: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")]
@@ -64,7 +64,7 @@ class VectorIndex(_Strict):
 
 
 class Manifest(_Strict):
-    """The whole of it."""
+    """The manifest."""
 
     format: Literal["pgface-backup"]
     version: Literal[1]
@@ -78,40 +78,40 @@ class Manifest(_Strict):
     schema_name: str
     gallery: GalleryFacts
     tables: Annotated[dict[str, Count], AfterValidator(_kept)]
-    """Rows of each of pgface's tables in the dump."""
+    """The number of rows in the dump, for each of pgface's tables."""
     sequences: dict[str, Count]
-    """The last number that was given, by `table.column`."""
+    """The last number of each sequence, by `table.column`."""
     other_tables: tuple[str, ...]
-    """Tables of the schema that are not pgface's; they are in the dump and `pgface restore` leaves them out."""
+    """Tables of the schema that are not pgface's. They are in the dump, but `pgface restore` skips them."""
     vector_index: VectorIndex | None
     photos: PhotoFacts | None
-    """None for embeddings alone."""
+    """None for an archive of embeddings only."""
 
 
 def parse_manifest(data: bytes) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ArchiveError: it is not one that this pgface knows.
+        ArchiveError: the manifest is damaged, or this pgface does not know its format.
 
     """
     try:
         found = _Versioned.model_validate_json(data)
     except ValidationError as error:
-        raise ArchiveError("This archive's manifest cannot be read; it is damaged, or not one of pgface.") from error
+        raise ArchiveError("This archive's manifest cannot be read. It is damaged, or not one of pgface.") from error
     if found.version != FORMAT_VERSION:
         raise ArchiveError(
-            f"This archive has format {found.version}, and this pgface knows {FORMAT_VERSION}; upgrade pgface."
+            f"This archive has format {found.version}, but this pgface knows {FORMAT_VERSION}. Upgrade pgface."
         )
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors(include_input=False, include_url=False)[0]["loc"])
-        raise ArchiveError(f"This archive's manifest cannot be used: {where[:80]} is not as it should be.") from error
+        raise ArchiveError(f"This archive's manifest cannot be used: {where[:80]} is not valid.") from error
 
 
 class _Versioned(BaseModel):
-    """The part that every version has."""
+    """The part that all versions of the manifest share."""
 
     format: Literal["pgface-backup"]
     version: int

@@ -1,4 +1,4 @@
-"""Finding pg_dump and pg_restore of a version that fits, and running them without a password in their arguments."""
+"""Find a suitable pg_dump and pg_restore, and run them without a password in their arguments."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from pgface.database.embedded.cluster import FOLDERS, binaries
 from pgface.errors import EmbeddedPostgresError, PostgresProgramError
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\.\d+)?")
-_FORMATS = ("PGOPTIONS", "PGTZ", "PGDATESTYLE", "PGGEQO")
+_FORMAT_VARIABLES = ("PGOPTIONS", "PGTZ", "PGDATESTYLE", "PGGEQO")
 INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
-"""Where packages put PostgreSQL's programs, a folder for each version."""
+"""The folders where packages install PostgreSQL's programs, one for each version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program of PostgreSQL."""
+    """A client program of PostgreSQL."""
 
     path: Path
     version: str
-    """Such as 18.4."""
+    """For example 18.4."""
 
     @property
     def major(self) -> int:
-        """The version's first number, which decides what it can read."""
+        """The major version, which decides what the program can read."""
         return int(self.version.partition(".")[0])
 
 
 def find_pg_dump(server_version: int, *, embedded: bool) -> Program:
-    """pg_dump of the server's own version, or of the next newer one that there is.
+    """Find the pg_dump of the server's version, or else the oldest newer one.
 
-    pg_dump reads servers up to its own version. A newer one than needed would need a newer pg_restore, on whatever
-    machine its dump is restored.
+    pg_dump reads servers up to its own version. A newer pg_dump than necessary would also need a newer pg_restore
+    on the machine that restores.
 
     Args:
         server_version: the server's major version.
         embedded: whether the embedded PostgreSQL's programs come first.
 
     Raises:
-        PostgresProgramError: there is none; the sentence says what to install.
+        PostgresProgramError: there is none. The message says what to install.
 
     """
     found = _programs("pg_dump", embedded=embedded)
@@ -57,42 +57,42 @@ def find_pg_dump(server_version: int, *, embedded: bool) -> Program:
         return min(fitting, key=lambda program: program.major)
     there = f"found: {', '.join(sorted({program.version for program in found}))}" if found else "there is none"
     raise PostgresProgramError(
-        f"pg_dump of PostgreSQL {server_version} or newer is needed ({there}); install PostgreSQL's client programs "
+        f"pg_dump of PostgreSQL {server_version} or newer is needed ({there}). Install PostgreSQL's client programs "
         f"(Debian: postgresql-client-{server_version}), or add their folder to PATH."
     )
 
 
 def find_pg_restore(*, embedded: bool) -> Program:
-    """The newest pg_restore, which reads the dumps of all before it.
+    """Find the newest pg_restore, which reads the dumps of all earlier versions.
 
     Args:
         embedded: whether the embedded PostgreSQL's programs come first.
 
     Raises:
-        PostgresProgramError: there is none; the sentence says what to install.
+        PostgresProgramError: there is none. The message says what to install.
 
     """
     if found := _programs("pg_restore", embedded=embedded):
         return max(found, key=lambda program: program.major)
     raise PostgresProgramError(
-        "pg_restore is needed, and there is none; install PostgreSQL's client programs (Debian: postgresql-client), "
+        "pg_restore is needed, but there is none. Install PostgreSQL's client programs (Debian: postgresql-client), "
         "or add their folder to PATH."
     )
 
 
 def client_environment(url: str) -> dict[str, str]:
-    """The environment of a program that connects to the URL.
+    """Build the environment for a program that connects to the URL.
 
-    Everything goes by libpq's own variables, the password too. Arguments can be seen by everyone on the machine; the
-    environment of a process only by its user and root, who can read that of this process anyway, where the URL came
-    from. A password file would be one more place, and one that a killed process leaves behind.
+    All parts of the URL become libpq's variables, including the password. Every user of the machine can see the
+    arguments of a process, but only its own user and root can see its environment. Those two can read the
+    environment of this process anyway. A password file would be another copy, and a killed process would leave it.
 
     Raises:
         PostgresProgramError: the URL has a secret for which libpq has no variable.
 
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
-    for name in _FORMATS:  # of the dump: pg_dump says itself how it wants values written
+    for name in _FORMAT_VARIABLES:  # pg_dump itself sets the formats that a dump needs
         environment.pop(name, None)
     environment |= {"LC_ALL": "C", "PGAPPNAME": "pgface", "PGCLIENTENCODING": "UTF8"}
     for option in pq.Conninfo.parse(url.encode()):
@@ -101,10 +101,10 @@ def client_environment(url: str) -> dict[str, str]:
         if option.envvar is None:
             if option.dispchar == b"*":
                 raise PostgresProgramError(
-                    f"{option.keyword.decode()} in PGFACE_DATABASE_URL cannot be passed on to pg_dump; "
-                    "use a key without a passphrase, or ~/.pg_service.conf."
+                    f"{option.keyword.decode()} in PGFACE_DATABASE_URL cannot be passed on to pg_dump. "
+                    "Use a key without a passphrase, or ~/.pg_service.conf."
                 )
-            continue  # how connections are kept alive, and the like
+            continue  # for example keepalive settings
         environment[option.envvar.decode()] = option.val.decode()
     return environment
 
@@ -113,7 +113,7 @@ def client_environment(url: str) -> dict[str, str]:
 def running(
     program: Program, *arguments: str, environment: dict[str, str], stdin: int = subprocess.DEVNULL
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """Run a program whose output is a pipe; gives it, and the file with its complaints. It is ended if need be."""
+    """Run a program with its output in a pipe. Gives the process, and the file with its messages."""
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
             [program.path, *arguments],
@@ -135,7 +135,7 @@ def running(
 
 
 def reason(complaints: IO[bytes]) -> str:
-    """What a program complained of first."""
+    """The first error message of a program."""
     complaints.seek(0)
     lines = [line.strip() for line in complaints.read(100_000).decode(errors="replace").splitlines() if line.strip()]
     told = [line for line in lines if "error: " in line] or lines or ["no reason given"]
@@ -160,7 +160,7 @@ def _wheel_folders() -> list[Path]:
 
 
 def _other_folders() -> list[Path]:
-    # Those of one version before PATH: there may be a wrapper that chooses one by itself.
+    # Before PATH, because PATH may have a wrapper that chooses a version by itself.
     installed = [folder for pattern in INSTALLED for folder in sorted(Path("/").glob(pattern.removeprefix("/")))]
     return [*installed, *(Path(folder) for folder in os.get_exec_path() if folder)]
 

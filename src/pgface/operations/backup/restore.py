@@ -1,4 +1,4 @@
-"""Restoring an archive: checked from end to end first, then everything in one transaction, or nothing."""
+"""Restore an archive. It is checked from end to end first, then loaded in one transaction."""
 
 from __future__ import annotations
 
@@ -40,28 +40,29 @@ from pgface.operations.backup.tables import (
     TABLES,
     count_rows,
     first_with_rows,
-    laid_bare,
     load,
     set_sequences,
     statement,
+    without_constraints,
 )
 from pgface.search import fit_search_if_due
 from pgface.search.vector_index.lifecycle import OWN_DEFINITION, vector_index_lock
 from pgface.settings import Settings
 
-# What must be empty before, and what of a new gallery gives way.
+# Tables that must be empty before a restore.
 _PEOPLE = ("users", "photos", "auth_tokens", "face_embeddings")
-_MADE_WITH_THE_GALLERY = tuple(table for table in TABLES if table not in (*_PEOPLE, "deleted_photo_files"))
+# Tables in which a new gallery already has rows, which the archive's rows replace.
+_FILLED_AT_CREATION = tuple(table for table in TABLES if table not in (*_PEOPLE, "deleted_photo_files"))
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """An archive that was restored."""
+    """The result of a restore."""
 
     verified: Verified
     gallery_id: uuid.UUID
     beside: str | None
-    """The schema of a gallery that has the archived id, because of which this one has an id of its own."""
+    """The schema of another gallery with the archived id. If there is one, the restored gallery has a new id."""
     photo_files: int
     model_problem: str | None
     """Why the gallery's model cannot be used on this machine, and what to do."""
@@ -81,27 +82,27 @@ class RestoreReport:
 def restore(
     settings: Settings, file: Path, ask_passphrase: AskPassphrase, *, copy: bool = False, in_place: bool = False
 ) -> RestoreReport:
-    """Restore an archive into an empty gallery, or where there is none; its schema may have another name.
+    """Restore an archive into a new or empty gallery, whose schema may have another name.
 
-    Tables, functions and triggers are made by pgface's own migrations and filled with the archive's rows, so nothing in
-    an archive is executed. The gallery keeps the archived id. It gets one of its own as a copy, that is if it is asked
-    for, or if another schema of the database holds the gallery: two galleries of one id would share their photo files.
-    Photo files go into this machine's photos folder, and the paths of their rows lead there.
+    pgface's own migrations create tables, functions and triggers, and the archive only fills the tables. So nothing in
+    an archive is executed. The gallery keeps the archived id, unless `copy` asks for a new one or another schema of
+    the database has that id: two galleries with one id would share their photo files. Photo files go into this
+    machine's photos folder, and the paths of their rows are changed to that.
 
     Args:
-        settings: where it goes.
+        settings: the gallery to restore into.
         file: the archive.
-        ask_passphrase: called if it is encrypted.
-        copy: give the gallery an id of its own.
-        in_place: keep the archived id though this machine's photos folder holds files of it, because the database that
-            they belonged to is gone.
+        ask_passphrase: called if the archive is encrypted.
+        copy: give the gallery a new id.
+        in_place: keep the archived id although this machine's photos folder has files of it, because their database
+            is lost.
 
     Raises:
-        ArchiveError, PassphraseError: as for `verify`; nothing was touched.
-        GalleryNotEmptyError: somebody is enrolled already, or the photos folder has files of the archived gallery.
-        ModelMismatchError: embeddings alone, for a gallery of another model.
-        IndexNotBuiltError: everything is restored, and the search could not be fitted.
-        DatabaseError, StorageError: it could not be written; nothing was.
+        ArchiveError, PassphraseError: as for `verify`. Nothing was changed.
+        GalleryNotEmptyError: the gallery has users, or the photos folder has files of the archived gallery.
+        ModelMismatchError: the archive has embeddings only, of another model than the gallery's.
+        IndexNotBuiltError: everything is restored, but the search could not be fitted.
+        DatabaseError, StorageError: rows or files could not be written. Nothing was changed.
 
     """
     began = time.monotonic()
@@ -110,13 +111,13 @@ def restore(
     newest = migrations()[-1].version
     if manifest.schema_version > newest:
         raise SchemaTooNewError(
-            f"The archive has schema version {manifest.schema_version}, newer than the {newest} known here; "
-            "upgrade pgface."
+            f"The archive has schema version {manifest.schema_version}, newer than the {newest} known here. "
+            "Upgrade pgface."
         )
     with _stored(file), _connection(settings, manifest) as connection:
         kind = _Embeddings if manifest.kind == "embeddings" else _Gallery
         restoring = kind(settings, connection, verified, copy=copy, in_place=in_place)
-        with wrap_psycopg_errors(), connection.transaction(), restoring.undone_on_error():
+        with wrap_psycopg_errors(), connection.transaction(), restoring.files_discarded_on_error():
             restoring.prepare()
             restoring.finish(read_archive(file, ask_passphrase, restoring))
     _settle(settings, restoring)
@@ -128,7 +129,7 @@ def restore(
 
 
 class _Restoring(Visitor):
-    """One restore, in a transaction that the caller begins and commits."""
+    """One restore, in a transaction that the caller starts and commits."""
 
     tables: tuple[str, ...] = TABLES
     beside: str | None = None
@@ -141,23 +142,23 @@ class _Restoring(Visitor):
         self._verified = verified
         self._copy = copy
         self._in_place = in_place
-        self._bare = ExitStack()
+        self._constraints = ExitStack()
         self.gallery_id = self.manifest.gallery.id
         self.photo_files = 0
 
     @property
     def manifest(self) -> Manifest:
-        """The archive's."""
+        """The archive's manifest."""
         return self._verified.manifest
 
     @contextmanager
-    def undone_on_error(self) -> Iterator[None]:
-        """Leave nothing outside of the database when the transaction is going to be undone."""
+    def files_discarded_on_error(self) -> Iterator[None]:
+        """Delete the restored files if the transaction is rolled back."""
         yield
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the tables ready to be filled."""
+        """Prepare the tables for the rows."""
 
     def dump(self, blocks: Iterator[bytes]) -> None:
         for table in dumped_tables(pg_restore_of(self._settings), blocks):
@@ -166,27 +167,26 @@ class _Restoring(Visitor):
 
     def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
         del blocks
-        raise ArchiveError(f"The archive of embeddings alone holds the photo file {filepath}.")
+        raise ArchiveError(f"The archive of embeddings only holds the photo file {filepath}.")
 
     def finish(self, read: Read) -> None:
-        """See that everything is there, and make it whole."""
+        """Check that everything was restored, and enable constraints again."""
         if read.sums_sha256 != self._verified.sums_sha256:
-            raise ArchiveError("The archive was changed while it was restored; nothing was changed in the gallery.")
-        # An archive of an older schema does not know all tables; `verify` has seen that it knows no others.
+            raise ArchiveError("The archive was changed while it was restored. The gallery was not changed.")
+        # An archive of an older schema lacks some tables. `verify` has checked that it has no unknown ones.
         if count_rows(self._connection, tuple(self.manifest.tables)) != self.manifest.tables:
-            raise ArchiveError("The restored rows are not as many as the manifest says; nothing was changed.")
+            raise ArchiveError("The number of restored rows differs from the manifest. Nothing was changed.")
 
     def _require_empty(self, tables: Sequence[str]) -> None:
         if (table := first_with_rows(self._connection, tables)) is not None:
             raise GalleryNotEmptyError(
-                f"The gallery in schema {self._settings.schema_name} is not empty ({table} has rows); an archive is "
-                "restored into an empty gallery, or where there is none: choose another one with PGFACE_SCHEMA. "
-                "Nothing was changed."
+                f"The gallery in schema {self._settings.schema_name} is not empty ({table} has rows). "
+                "Restore into a new or empty schema, which you choose with PGFACE_SCHEMA. Nothing was changed."
             )
 
 
 class _Gallery(_Restoring):
-    """All of a gallery."""
+    """The restore of a whole gallery."""
 
     _files: RestoredFiles | None = None
 
@@ -199,16 +199,16 @@ class _Gallery(_Restoring):
         if self._copy or self.beside is not None:
             self.gallery_id = own
         elif not self._in_place and PhotoFiles(self._settings.photos_dir, self.gallery_id).has_any():
-            # Another database may still hold that gallery, and what is erased in one would be gone in both.
+            # Another database may still have that gallery, and deleting a photo in one would delete it in both.
             raise GalleryNotEmptyError(
-                f"{self._settings.photos_dir} has photo files of the archived gallery already. If the database that "
-                "they belong to is gone, add --in-place; if not, --copy restores a gallery of its own, or set "
-                "PGFACE_DATA_DIR. Nothing was changed."
+                f"{self._settings.photos_dir} has photo files of the archived gallery already. If their database is "
+                "lost, add --in-place. Otherwise add --copy to restore a separate gallery, or set PGFACE_DATA_DIR. "
+                "Nothing was changed."
             )
         self._prefixes: set[str] = set()
-        self._notes = [filepath for (filepath,) in self._connection.execute(queries()["take_deletion_notes"])]
-        self._bare.enter_context(laid_bare(self._connection, TABLES))
-        for table in _MADE_WITH_THE_GALLERY:
+        self._deleted_files = [filepath for (filepath,) in self._connection.execute(queries()["take_deletion_notes"])]
+        self._constraints.enter_context(without_constraints(self._connection, TABLES))
+        for table in _FILLED_AT_CREATION:
             self._connection.execute(statement("delete_rows_of", table=sql.Identifier(table)))
 
     def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
@@ -223,27 +223,27 @@ class _Gallery(_Restoring):
         super().finish(read)
         connection = self._connection
         if read_config(connection).id != self.manifest.gallery.id:
-            raise ArchiveError("The archive's gallery has another id than its manifest says; nothing was changed.")
+            raise ArchiveError("The archive's gallery has another id than its manifest says. Nothing was changed.")
         if self.gallery_id != self.manifest.gallery.id:
             connection.execute(queries()["set_gallery_id"], {"id": self.gallery_id})
-            connection.execute(queries()["take_deletion_notes"])  # about the other gallery's files
+            connection.execute(queries()["take_deletion_notes"])  # of the other gallery's files
         own_prefix = PhotoFiles(self._settings.photos_dir, self.gallery_id).prefix if self._prefixes else ""
         for prefix in self._prefixes - {own_prefix}:
             connection.execute(queries()["move_photo_paths"], {"prefix": prefix, "into": own_prefix})
-        self._bare.close()
+        self._constraints.close()
         set_sequences(connection, self.manifest.sequences)
         connection.execute(queries()["suspend_first_look"])
         for migration in migrations():
-            # What it did to the rows of its time, and each can be run again without harm.
+            # Newer migrations update the archive's older rows. Each migration can run again safely.
             if migration.version > self.manifest.schema_version:
                 connection.execute(migration.sql)
-        connection.execute(queries()["add_deletion_notes"], {"filepaths": self._notes})
+        connection.execute(queries()["add_deletion_notes"], {"filepaths": self._deleted_files})
         connection.execute(queries()["forget_notes_of_restored"])
         if self._files is not None:
             self._files.sync()
 
     @contextmanager
-    def undone_on_error(self) -> Iterator[None]:
+    def files_discarded_on_error(self) -> Iterator[None]:
         try:
             yield
         except BaseException:
@@ -263,7 +263,7 @@ class _Gallery(_Restoring):
 
 
 class _Embeddings(_Restoring):
-    """The rows of `face_embeddings` alone, for a gallery that has their users and photos."""
+    """The restore of embeddings only, into a gallery that has their users and photos."""
 
     tables = ("face_embeddings",)
 
@@ -272,20 +272,20 @@ class _Embeddings(_Restoring):
         if config.identity != self.manifest.gallery.identity:
             raise ModelMismatchError(
                 f"The archive's embeddings were made by {self.manifest.gallery.model_name or 'no model'} and the "
-                f"gallery is bound to {config.model_name or 'none'}, or to other weights of it; they cannot be "
-                "compared. Nothing was changed."
+                f"gallery is bound to {config.model_name or 'none'}, or to other weights of it. Such embeddings "
+                "cannot be compared. Nothing was changed."
             )
         self.gallery_id = config.id
-        self._bare.enter_context(laid_bare(self._connection, self.tables))
+        self._constraints.enter_context(without_constraints(self._connection, self.tables))
         self._require_empty(self.tables)
 
     def finish(self, read: Read) -> None:
         super().finish(read)
         try:
-            self._bare.close()
+            self._constraints.close()
         except pg.ForeignKeyViolation as error:
             raise GalleryError(
-                "The users or photos that the archive's embeddings belong to are not all in this gallery; restore a "
+                "The users or photos that the archive's embeddings belong to are not all in this gallery. Restore a "
                 "whole archive instead. Nothing was changed."
             ) from error
         set_sequences(self._connection, self.manifest.sequences)
@@ -299,14 +299,14 @@ def _stored(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{file} could not be restored ({error.strerror or error}); check the disk's free space. "
+            f"{file} could not be restored ({error.strerror or error}). Check the disk's free space. "
             "Nothing was changed."
         ) from error
 
 
 @contextmanager
 def _connection(settings: Settings, manifest: Manifest) -> Iterator[psycopg.Connection]:
-    """A connection to the gallery, which only embeddings alone need to be there."""
+    """Connect to the gallery, which must exist only for an archive of embeddings only."""
     with ExitStack() as resources:
         if manifest.kind == "embeddings":
             database = resources.enter_context(Database.open(settings))
@@ -317,7 +317,7 @@ def _connection(settings: Settings, manifest: Manifest) -> Iterator[psycopg.Conn
 
 
 def _settle(settings: Settings, restoring: _Restoring) -> None:
-    """Move the files to their places, and have the search fitted and the tables vacuumed."""
+    """Move the files to their final places, vacuum the tables, and fit the search."""
     with Database.open(settings) as database:
         with database.transaction() as connection:
             PhotoFiles(settings.photos_dir, restoring.gallery_id).settle(connection)

@@ -1,4 +1,4 @@
-"""The gallery's tables, and filling them with the rows of a dump."""
+"""The gallery's tables, and loading the rows of a dump into them."""
 
 from __future__ import annotations
 
@@ -36,33 +36,33 @@ TABLES: Final = (
     "idempotent_requests",
     "known_devices",
 )
-"""What a gallery is made of."""
+"""The tables of a gallery that an archive contains."""
 NOT_KEPT: Final = ("login_challenges", "used_challenges")
-"""Logins by face under way, which are over long before a restore; and where earlier versions kept them."""
+"""Logins by face in progress, which expire before a restore. The second table is that of earlier versions."""
 MIGRATIONS: Final = "pgface_migrations"
 LOCKS: Final = "gallery_locks"
-"""Each gallery has its own of both."""
+"""Every new gallery already has these two tables."""
 BUILT_WHEN_NEEDED: Final = (
     "idx_embeddings_vector",
     "idx_user_templates_hnsw",
     "idx_user_templates_ivfflat",
     "idx_template_bits_hnsw",
 )
-"""Vector indexes, which `pgface.search` builds for what it finds."""
+"""Vector indexes, which `pgface.search` builds for the restored rows."""
 
 
 def statement(name: str, **parts: sql.Composable) -> sql.Composed:
-    """A named statement with the names of tables in it."""
+    """Give a named statement, with identifiers such as table names put in."""
     return sql.SQL(queries()[name]).format(**parts)
 
 
 def count_rows(connection: psycopg.Connection, tables: Sequence[str]) -> dict[str, int]:
-    """Rows of each table."""
+    """Count the rows of each table."""
     return {table: int(_value(connection, statement("count_table_rows", table=_name(table)))) for table in tables}
 
 
 def first_with_rows(connection: psycopg.Connection, tables: Sequence[str]) -> str | None:
-    """The first of the tables that is not empty."""
+    """Find the first table that is not empty, None if all are empty."""
     for table in tables:
         if _value(connection, statement("has_rows", table=_name(table))):
             return table
@@ -70,13 +70,14 @@ def first_with_rows(connection: psycopg.Connection, tables: Sequence[str]) -> st
 
 
 @contextmanager
-def laid_bare(connection: psycopg.Connection, tables: Sequence[str]) -> Iterator[None]:
-    """Take away what would slow down or forbid a load, and put it back afterwards: triggers, foreign keys, indexes.
+def without_constraints(connection: psycopg.Connection, tables: Sequence[str]) -> Iterator[None]:
+    """Disable triggers, foreign keys and indexes during a load, and restore them afterwards.
 
-    The tables are locked for everybody else. The vector index stays away; `pgface.search` builds it if it is needed.
+    This locks the tables for all other sessions. Vector indexes are not restored, because `pgface.search` builds
+    them if they are needed.
 
     Raises:
-        psycopg.errors.IntegrityError: the new rows do not go together.
+        psycopg.errors.IntegrityError: the new rows violate a constraint.
 
     """
     names = {"tables": [_name(table).as_string(connection) for table in tables]}
@@ -100,17 +101,17 @@ def laid_bare(connection: psycopg.Connection, tables: Sequence[str]) -> Iterator
 
 
 def load(connection: psycopg.Connection, table: DumpedTable) -> None:
-    """Write a table's rows, whatever else is in it.
+    """Load the rows of a dumped table.
 
     Raises:
         ArchiveError: the gallery's table lacks one of the columns.
-        DatabaseError: PostgreSQL does not take the rows.
+        DatabaseError: PostgreSQL refuses the rows.
 
     """
-    there = {name for (name,) in connection.execute(queries()["table_columns"], {"table": table.name})}
-    if lacking := [column for column in table.columns if column not in there]:
+    existing = {name for (name,) in connection.execute(queries()["table_columns"], {"table": table.name})}
+    if missing := [column for column in table.columns if column not in existing]:
         raise ArchiveError(
-            f"The archive's table {table.name} has the column {lacking[0]}, which is not one of pgface's; make the "
+            f"The archive's table {table.name} has the column {missing[0]}, which is not one of pgface's. Create the "
             "gallery with `pgface init`, add the column to it, and restore again. Nothing was changed."
         )
     columns = sql.SQL(", ").join(sql.Identifier(column) for column in table.columns)
@@ -121,11 +122,11 @@ def load(connection: psycopg.Connection, table: DumpedTable) -> None:
 
 
 def set_sequences(connection: psycopg.Connection, sequences: dict[str, int]) -> None:
-    """Let each sequence go on where it was; no id is given twice."""
+    """Set each sequence to its archived value, so that no id is used twice."""
     for name, last in sequences.items():
         table, _, column = name.partition(".")
         if table not in TABLES:
-            raise ArchiveError(f"The archive names a sequence of {table[:80]!r}, which is no table of a gallery.")
+            raise ArchiveError(f"The archive names a sequence of {table[:80]!r}, which is not a table of a gallery.")
         values = {"table": table, "column": column, "last": last}
         connection.execute(statement("set_sequence", table=_name(table), column=sql.Identifier(column)), values)
 

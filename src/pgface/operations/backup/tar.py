@@ -1,123 +1,153 @@
-"""Plain tar files, written and read as streams, in the one form that pgface writes.
+"""Tar files, written and read as streams by the standard library, in the one form that pgface uses.
 
-Any tar program reads them. Read here is only what is written here: regular files with nothing but a name, a size and a
-time, and zeros between them. Whatever else a tar file can hold (links, devices, other owners, long names) is no archive
-of ours, so every byte of a header is checked by writing it again, and nothing of it is ever obeyed.
+Any tar program reads them. pgface reads only what it writes: regular files with a name, a size and a time, and zeros
+between them. It refuses links, devices, other owners, long names and everything else that a tar file can hold.
 """
 
 from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from contextlib import contextmanager
+from typing import IO, Protocol, Self, cast
 
-from pgface.errors import ArchiveError
+from pgface.errors import ArchiveError, StorageError
 
-BLOCK = 512
-READ_AT_ONCE = 1024 * 1024
-_END = bytes(2 * BLOCK)
+BLOCK_BYTES = 1024 * 1024
 
 
 class Readable(Protocol):
-    """What a tar file is read from."""
+    """A stream to read from."""
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes, and none at the end."""
+        """Read at most so many bytes. Returns none at the end."""
 
 
 class Writable(Protocol):
-    """What a tar file is written to."""
+    """A stream to write to."""
 
     def write(self, data: bytes, /) -> object:
-        """Write all of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A file in a tar file."""
-
-    name: str
-    size: int
-    """In bytes."""
+        """Write all bytes."""
 
 
 class TarWriter:
     """Writes a tar file, one member after the other."""
 
-    def __init__(self, stream: Writable, moment: int) -> None:
-        self._stream = stream
-        self._moment = moment
+    def __init__(self, tar: tarfile.TarFile, mtime: int) -> None:
+        self._tar = tar
+        self._mtime = mtime
 
-    def add(self, name: str, size: int, blocks: Iterator[bytes]) -> None:
-        """Write a member; the blocks are its bytes, as many as the size says."""
-        self._stream.write(_header(name, size, self._moment))
-        for block in blocks:
-            self._stream.write(block)
-        self._stream.write(bytes(-size % BLOCK))
+    def add(self, name: str, size: int, stream: Readable) -> None:
+        """Write a member with the next bytes of a stream, as many as the size says.
 
-    def finish(self) -> None:
-        """Write the end of the tar file."""
-        self._stream.write(_END)
+        Raises:
+            StorageError: The stream has fewer bytes.
+
+        """
+        try:
+            self._tar.addfile(_plain_file(name, size, self._mtime), cast("IO[bytes]", stream))
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise StorageError(f"{name} became shorter while it was copied. Try again.") from error
+        _clear_members(self._tar)
+
+
+@contextmanager
+def tar_writer(stream: Writable, mtime: int) -> Iterator[TarWriter]:
+    """Give the writer of a tar file, whose end is written after the block.
+
+    Args:
+        stream: receives the tar file.
+        mtime: the time of all members, in seconds since 1970.
+
+    """
+    file = cast("IO[bytes]", stream)  # only its `write` is called
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, encoding="ascii") as tar:
+        yield TarWriter(tar, mtime)
 
 
 class TarReader:
-    """Reads a tar file, one member after the other; each is to be read to its end.
+    """Reads a tar file, one member after the other. Read each member to its end.
 
     Raises:
-        ArchiveError: the file is damaged, ends too early, or was not written by `TarWriter`.
+        ArchiveError: The file is damaged, ends too early, or was not written by `TarWriter`.
 
     """
 
     def __init__(self, stream: Readable) -> None:
-        self._stream = stream
+        file = cast("IO[bytes]", stream)  # only its `read` is called
+        self._tar = tarfile.open(  # noqa: SIM115
+            fileobj=file, mode="r|", bufsize=64 * 1024, tarinfo=_PlainFile, encoding="ascii", errors="strict"
+        )
 
-    def next(self) -> Member | None:
-        """The next member, or None at the end."""
-        header = self._exactly(BLOCK)
-        if header == bytes(BLOCK):
-            if self._exactly(BLOCK) != bytes(BLOCK) or self._stream.read(1):
-                raise ArchiveError("This archive is damaged at its end.")
-            return None
-        return _parsed(header)
+    def next(self) -> tarfile.TarInfo | None:
+        """Return the next member, or None at the end."""
+        _clear_members(self._tar)
+        try:
+            member = self._tar.next()
+        except tarfile.ReadError as error:
+            raise _truncated() from error
+        if member is None:
+            self._check_end()
+        return member
 
-    def blocks(self, member: Member) -> Iterator[bytes]:
-        """The member's bytes."""
-        left = member.size
-        while left:
-            block = self._stream.read(min(left, READ_AT_ONCE))
-            if not block:
-                raise _truncated()
-            left -= len(block)
-            yield block
-        if any(self._exactly(-member.size % BLOCK)):
+    def blocks(self, member: tarfile.TarInfo) -> Iterator[bytes]:
+        """Give the bytes of a member."""
+        stream = self._tar.extractfile(member)
+        assert stream is not None  # noqa: S101 - it is a regular file
+        try:
+            while block := stream.read(BLOCK_BYTES):
+                yield block
+        except tarfile.ReadError as error:
+            raise _truncated() from error
+        if any(self._read(-member.size % tarfile.BLOCKSIZE)):
             raise ArchiveError(f"This archive is damaged after {member.name}.")
 
-    def _exactly(self, size: int) -> bytes:
-        found = b""
-        while len(found) < size:
-            more = self._stream.read(size - len(found))
-            if not more:
-                raise _truncated()
-            found += more
-        return found
+    def _check_end(self) -> None:
+        """Check that two blocks of zeros end the file, or a whole record of them, and that nothing follows."""
+        shortest = self._tar.offset + 2 * tarfile.BLOCKSIZE
+        longest = -(-shortest // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+        end = self._tar.offset + tarfile.BLOCKSIZE
+        while block := self._read(BLOCK_BYTES):
+            end += len(block)
+            if any(block) or end > longest:
+                raise ArchiveError("This archive is damaged at its end.")
+        if end not in (shortest, longest):
+            raise _truncated()
+
+    def _read(self, size: int) -> bytes:
+        assert self._tar.fileobj is not None  # noqa: S101 - it is open
+        return self._tar.fileobj.read(size)
 
 
-def _header(name: str, size: int, moment: int) -> bytes:
+class _PlainFile(tarfile.TarInfo):
+    """A regular file with nothing but a name, a size and a time. Any other header is refused."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if len(buf) < tarfile.BLOCKSIZE:
+            raise _truncated()
+        try:
+            info = super().frombuf(buf, encoding, errors)
+            if _plain_file(info.name, info.size, int(info.mtime)).tobuf(tarfile.USTAR_FORMAT, "ascii", "strict") == buf:
+                return info
+        except (tarfile.HeaderError, ValueError):
+            if not any(buf):
+                raise  # a block of zeros, which is the end
+        raise ArchiveError("This is not an archive of `pgface backup`, or it is damaged.")
+
+
+def _clear_members(tar: tarfile.TarFile) -> None:
+    """Clear the list of members that were handled. For a million members, it would take hundreds of megabytes."""
+    tar.members.clear()  # type: ignore[attr-defined]
+
+
+def _plain_file(name: str, size: int, mtime: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
-    info.size, info.mtime, info.mode = size, moment, 0o600
-    return info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
-
-
-def _parsed(header: bytes) -> Member:
-    try:
-        info = tarfile.TarInfo.frombuf(header, "ascii", "strict")
-        if info.size >= 0 and _header(info.name, info.size, int(info.mtime)) == header:
-            return Member(info.name, info.size)
-    except (tarfile.TarError, ValueError):
-        pass
-    raise ArchiveError("This is not an archive of `pgface backup`, or it is damaged.")
+    info.size, info.mtime, info.mode = size, mtime, 0o600
+    return info
 
 
 def _truncated() -> ArchiveError:
-    return ArchiveError("This archive ends too early: it is truncated, or was not written to its end.")
+    return ArchiveError("This archive ends too early. It is truncated, or was not written to its end.")

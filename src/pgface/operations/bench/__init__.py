@@ -1,1 +1,1 @@
-"""What the search costs and what it misses on this server, measured on synthetic galleries: `pgface bench`."""
+"""Measure the speed and accuracy of search on this server, with synthetic galleries: `pgface bench`."""

@@ -1,4 +1,4 @@
-"""What the figures mean for whoever runs this server, in a few sentences."""
+"""Explain the figures to the server's administrator, in a few sentences."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pgface.operations.bench.results import GalleryResult
 from pgface.operations.bench.run import Benchmark
 
 MEBI = 1024 * 1024
-_ROOM = 1.25
-"""Of shared_buffers over what search reads."""
+_BUFFER_FACTOR = 1.25
+"""shared_buffers should have at least this many times the size that search reads."""
 _MILLION = 1_000_000
 
 
 def advice(benchmark: Benchmark) -> list[str]:
-    """Sentences: which method suits which size, whether the targets were met, what memory and disk it takes."""
+    """Give advice on search methods, missed targets, memory and disk."""
     results = benchmark.results
     return [
         *_methods(results),
@@ -34,18 +34,18 @@ def _methods(results: Sequence[GalleryResult]) -> Iterator[str]:
     if scanned:
         largest = max(scanned, key=lambda result: (result.people, result.mated.p50))
         yield (
-            f"Up to {largest.people:,} people ({largest.faces:,} faces) an exact scan is quick enough here: half of "
-            f"the searches took {largest.mated.p50:.2g} ms or less, and it misses nobody."
+            f"Up to {largest.people:,} people ({largest.faces:,} faces) an exact scan is fast enough here: half of "
+            f"the searches took {largest.mated.p50:.2g} ms or less. It never misses a match."
         )
     for result in indexed:
         scan = next((compared for compared in result.comparisons if "scan" in compared.name), None)
         if scan is not None:
             yield (
-                f"{result.name}: {result.method} takes {scan.ours.p50:.2g} ms where an exact scan takes "
+                f"{result.name}: {result.method} takes {scan.ours.p50:.2g} ms, and an exact scan "
                 f"{scan.other.p50:.2g} ms."
             )
     if results:
-        yield "pgface chooses by itself as a gallery grows; nothing has to be set."
+        yield "pgface chooses the method itself as a gallery grows. You do not need to set anything."
 
 
 def _agreement(results: Sequence[GalleryResult]) -> Iterator[str]:
@@ -60,12 +60,12 @@ def _agreement(results: Sequence[GalleryResult]) -> Iterator[str]:
         yield f"Agreement with the exact answer was {AGREEMENT_TARGET:g} or better everywhere" + (
             "."
             if low >= AGREEMENT_TARGET
-            else f", though {probes:,} probes only show that it is above {low:.4f}; more --probes show more."
+            else f". But {probes:,} probes only show that it is above {low:.4f}. Use more --probes to know more."
         )
     for result in missed:
         yield (
-            f"{result.name}: agreement {result.mated_agreement}, recall {result.recall}; below {AGREEMENT_TARGET:g}. "
-            "`pgface fit-search --method exact` makes identification scan exactly."
+            f"{result.name}: agreement {result.mated_agreement}, recall {result.recall}. This is below "
+            f"{AGREEMENT_TARGET:g}. For exact search, run `pgface fit-search --method exact`."
         )
 
 
@@ -74,16 +74,16 @@ def _buffers(results: Sequence[GalleryResult], server: Server) -> Iterator[str]:
     needed = largest.searched_bytes
     there = server.shared_buffers
     size = f"{needed / MEBI:,.0f} MB for {largest.faces:,} faces"
-    if needed * _ROOM <= there:
-        millions = there / _ROOM / (needed / largest.faces)
+    if needed * _BUFFER_FACTOR <= there:
+        faces = there / _BUFFER_FACTOR / (needed / largest.faces)
         yield (
             f"shared_buffers ({there / MEBI:,.0f} MB) holds what a search reads ({size}), "
-            f"up to some {_rounded(millions):,} faces."
+            f"up to about {_rounded(faces):,} faces."
         )
     else:
         yield (
             f"shared_buffers ({there / MEBI:,.0f} MB) does not hold what a search reads ({size}): "
-            f"set it to {math.ceil(needed * _ROOM / MEBI / 64) * 64:,} MB or more and restart PostgreSQL."
+            f"set it to {math.ceil(needed * _BUFFER_FACTOR / MEBI / 64) * 64:,} MB or more and restart PostgreSQL."
         )
 
 
@@ -99,13 +99,13 @@ def _crowds(results: Sequence[GalleryResult]) -> Iterator[str]:
             if crowd.found_at_once < crowd.enrolled:
                 yield (
                     f"{result.name}: {crowd.enrolled - crowd.found_at_once} of {crowd.enrolled} new faces were not "
-                    "identified directly after they were enrolled; that should not happen, please report it."
+                    "identified directly after they were enrolled. This should not happen. Please report it."
                 )
             if crowd.ratio > CROWD_TARGET and crowd.searches_per_second_each is None:
                 yield (
                     f"{result.name}: {crowd.clients} clients that never pause wait {crowd.ratio:.2g} times as long as "
-                    f"one alone (p95), at {crowd.searches_per_second:,.0f} searches a second; that is what this "
-                    "server's cores can do, and more cores do more."
+                    f"one alone (p95), at {crowd.searches_per_second:,.0f} searches a second. This is the limit of "
+                    "the server's cores. More cores raise it."
                 )
 
 
@@ -114,6 +114,6 @@ def _or_one(share: float) -> float:
 
 
 def _rounded(number: float) -> int:
-    """To two figures."""
+    """Round down to two digits."""
     digits = max(0, int(math.log10(max(number, 1))) - 1)
     return int(number // 10**digits * 10**digits)

@@ -1,4 +1,4 @@
-"""The exact answers, and how far other answers agree with them."""
+"""Exact answers, and the agreement of other answers with them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pgface.operations.bench.results import Proportion
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON
 
-_BLOCK = 2_000 * PHOTOS_PER_PERSON
-"""Embeddings compared at once; with 2,000 probes the similarities take 80 MB."""
-_SAME = 1e-6
-"""Similarities nearer than this are equal: float32 sums differ by so much with the order of their terms."""
+_BATCH_ROWS = 2_000 * PHOTOS_PER_PERSON
+"""The number of embeddings compared at a time. With 2,000 probes the similarities take 80 MB."""
+_ROUNDING_ERROR = 1e-6
+"""Similarities that differ by less are equal, because float32 sums depend on the order of their terms."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,36 +23,36 @@ class ExactAnswers:
     """The most similar people of each probe, best first, by the cosine with each person's best embedding."""
 
     persons: NDArray[np.int64]
-    """Shape (probes, people for each), numbers of people as `SyntheticPeople` counts them."""
+    """Numbers of people as in `SyntheticPeople`, shape (probes, people for each)."""
     similarities: NDArray[np.float32]
-    """Of the same shape, -1 to 1."""
+    """The similarities of these people, of the same shape, -1 to 1."""
 
     def share_above(self, threshold: float) -> Proportion:
-        """Probes with somebody at or above a threshold; of non-mated probes that is the FPIR."""
+        """The share of probes with a person at or above a threshold. For non-mated probes, this is the FPIR."""
         return Proportion.of(int((self.similarities[:, 0] >= threshold).sum()), len(self.similarities))
 
     def agreement(self, persons: Sequence[int], similarities: Sequence[float]) -> Proportion:
-        """How often the best person of another search is the right one, or one who is as similar.
+        """The share of probes for which another search finds the best person, or one who is equally similar.
 
         Args:
-            persons: answers to the first probes; -1 for none.
-            similarities: the exact similarity of each of those.
+            persons: the answers to the first probes, -1 for none.
+            similarities: the exact similarity of each answer.
 
         """
         theirs, best = np.array(persons, np.int64), slice(len(persons))
         same = theirs == self.persons[best, 0]
-        equal = (theirs >= 0) & (np.array(similarities) >= self.similarities[best, 0] - _SAME)
+        equal = (theirs >= 0) & (np.array(similarities) >= self.similarities[best, 0] - _ROUNDING_ERROR)
         return Proportion.of(int((same | equal).sum()), len(theirs))
 
     def recall(self, threshold: float, found: Sequence[AbstractSet[int]]) -> Proportion:
-        """How many of the people above the threshold are found, of those that these answers hold.
+        """The share of the people above the threshold that another search finds.
 
         Args:
-            threshold: least similarity; a person within a rounding error of it may be missing.
-            found: the people found for each of the first probes, as many at most as these answers hold.
+            threshold: the minimum similarity. A person within a rounding error of it may be missing.
+            found: the people found for each of the first probes, at most as many as in these answers.
 
         """
-        above = self.similarities[: len(found)] >= threshold + _SAME
+        above = self.similarities[: len(found)] >= threshold + _ROUNDING_ERROR
         wanted = [set(row[mask].tolist()) for row, mask in zip(self.persons, above, strict=False)]
         hits = sum(len(want & have) for want, have in zip(wanted, found, strict=True))
         return Proportion.of(hits, sum(map(len, wanted)))
@@ -66,14 +66,14 @@ def exact_answers(
     Args:
         embeddings: shape (people × photos, 512), norm 1, as `SyntheticPeople.embeddings` gives them.
         probes: shape (n, 512), norm 1.
-        people_for_each: how many people to give for each probe; all of them where there are fewer.
+        people_for_each: the maximum number of people for each probe.
 
     """
     most = min(people_for_each, len(embeddings) // PHOTOS_PER_PERSON)
     persons = np.empty((len(probes), 0), np.int64)
     similarities = np.empty((len(probes), 0), np.float32)
-    for first in range(0, len(embeddings), _BLOCK):
-        products = probes @ embeddings[first : first + _BLOCK].T
+    for first in range(0, len(embeddings), _BATCH_ROWS):
+        products = probes @ embeddings[first : first + _BATCH_ROWS].T
         best = products.reshape(len(probes), -1, PHOTOS_PER_PERSON).max(axis=2)
         numbers = np.arange(best.shape[1]) + first // PHOTOS_PER_PERSON
         similarities = np.concatenate([similarities, best], axis=1)
@@ -87,5 +87,5 @@ def exact_answers(
 
 
 def threshold_at_fpir(non_mated: ExactAnswers, fpir: float) -> float:
-    """The similarity that about this share of the non-mated probes reach, to three places."""
+    """The threshold that this share of the non-mated probes reaches, to three decimal places."""
     return round(float(np.quantile(non_mated.similarities[:, 0], 1 - fpir)), 3)

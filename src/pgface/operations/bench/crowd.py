@@ -1,4 +1,4 @@
-"""Many clients at once, each in a process of its own, with somebody enrolling meanwhile."""
+"""Concurrent clients, each in its own process, while another process enrolls."""
 
 from __future__ import annotations
 
@@ -23,42 +23,41 @@ from pgface.settings import Settings
 
 ENROLLMENTS_PER_SECOND = 20.0
 PACES = (20.0, 40.0)
-"""Searches a second of a client that is paced."""
+"""Searches per second of each paced client."""
 ROUNDS = 2
-"""Alone and together in turn, because the machine may be shared and its speed wander."""
+"""One client and all clients alternate this often, because the speed of a shared machine changes."""
 
-_WARM_UP = 0.5
-"""Seconds."""
-_PATIENCE = 120.0
-"""Seconds that a client may be late before it counts as lost."""
+_WARM_UP_SECONDS = 0.5
+_CLIENT_TIMEOUT_SECONDS = 120.0
+"""How late an answer of a client may be."""
 
 
 class Task(Protocol):
-    """What a client is sent."""
+    """A task for a client."""
 
     @property
     def seconds(self) -> float:
-        """How long it takes."""
+        """The duration of the task."""
 
     def run(self, gallery: Gallery) -> Any:
-        """Do it; the result is sent back."""
+        """Run the task. The result is sent back."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Searching:
-    """A task: search for some seconds. Its result are the seconds that each search took."""
+    """A task that searches for some seconds. Its result is the duration of each search in seconds."""
 
     probes: NDArray[np.float32]
-    """Shape (n, 512), asked about in turn."""
+    """The probes, shape (n, 512), which are used in turn."""
     threshold: float
     seconds: float
     per_second: float | None = None
-    """None: again as soon as there is an answer. Else each counts from when it was due, also if it had to wait."""
+    """The pace, None to search without pauses. A paced search is timed from when it was due, including any wait."""
     delay: float = 0.0
-    """Seconds to wait at first, so that paced clients do not ask all at once."""
+    """Seconds to wait before the first search, so that paced clients do not all start together."""
 
     def run(self, gallery: Gallery) -> list[float]:
-        """Search, and time it."""
+        """Search, and time each search."""
         taken = []
         for number, due in _due(time.perf_counter() + self.delay, self.seconds, self.per_second):
             gallery.identify_embedding(self.probes[number % len(self.probes)], threshold=self.threshold)
@@ -68,29 +67,29 @@ class Searching:
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """What an enroller did."""
+    """The result of an enrolling client."""
 
     seconds: list[float]
-    """That each enrollment took."""
+    """The duration of each enrollment."""
     found_at_once: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enrolling:
-    """A task: enroll faces at a steady pace, of new and of existing users in turn, and identify each at once."""
+    """A task that enrolls faces at a steady pace, of new and existing users in turn, and identifies each at once."""
 
     newcomers: NDArray[np.float32]
-    """Shape (n, 512): faces of new users."""
+    """Faces of new users, shape (n, 512)."""
     user_ids: NDArray[np.int64]
-    """Shape (n,): existing users."""
+    """Ids of existing users, shape (n,)."""
     further: NDArray[np.float32]
-    """Shape (n, 512): a further face of each of those."""
+    """Another face of each existing user, shape (n, 512)."""
     threshold: float
     seconds: float
     per_second: float = ENROLLMENTS_PER_SECOND
 
     def run(self, gallery: Gallery) -> Enrolled:
-        """Enroll until the time or the faces are over; count what is found directly after."""
+        """Enroll until there is no time or no face left. Count the faces that are identified directly after."""
         series = secrets.token_hex(4)
         taken = []
         found = 0
@@ -116,22 +115,22 @@ def measure_crowds(
     *,
     clients: int,
 ) -> tuple[Crowd, ...]:
-    """Clients searching while somebody enrolls, beside one client alone: flat out, then at steady paces.
+    """Compare concurrent clients with a single one, while another client enrolls. First without pauses, then paced.
 
     The gallery has more people afterwards.
 
     Args:
-        settings: where the gallery is.
-        searching: gives the task of a client, by its number and its searches a second.
-        enrolling: gives the enroller's task, which it is given twice for each measurement, with numbers from 0 on.
-        clients: how many search.
+        settings: the gallery.
+        searching: gives the task of a client for its number and its searches per second.
+        enrolling: gives a task of the enrolling client for its number. Each measurement runs two of them.
+        clients: the number of searching clients.
 
     Raises:
-        PgfaceError: a client could not open the gallery, or failed.
+        PgfaceError: a client failed, or could not open the gallery.
 
     """
     with clients_ready(settings, clients + 1) as (enroller, *searchers):
-        at_once(searchers, [replace(searching(0, None), seconds=_WARM_UP)] * clients)
+        at_once(searchers, [replace(searching(0, None), seconds=_WARM_UP_SECONDS)] * clients)
         crowds = []
         turns = count()
         for per_second in (None, *PACES):
@@ -171,7 +170,7 @@ def _crowd(
 
 @contextmanager
 def clients_ready(settings: Settings, clients: int) -> Iterator[list[Connection]]:
-    """Pipes to so many processes, each with the gallery open and ready for a task.
+    """Start client processes, each with the gallery open. Gives the pipes to them.
 
     Raises:
         PgfaceError: a client could not open the gallery.
@@ -184,7 +183,7 @@ def clients_ready(settings: Settings, clients: int) -> Iterator[list[Connection]
         for _ in range(clients):
             ours, theirs = context.Pipe()
             process = context.Process(target=_client, args=(theirs, settings), daemon=True)
-            with without_ctrl_c():  # which goes to every process of the terminal; this one ends the others
+            with without_ctrl_c():  # Ctrl-C goes to every process of the terminal, but this one ends the others
                 process.start()
             theirs.close()
             processes.append(process)
@@ -203,7 +202,7 @@ def clients_ready(settings: Settings, clients: int) -> Iterator[list[Connection]
 
 
 def _client(pipe: Connection, settings: Settings) -> None:
-    """What runs in each process: ready, then one task after the other until the pipe is closed."""
+    """Run in each client process: run one task after the other, until the pipe is closed."""
     try:
         with Gallery.open(settings) as gallery:
             pipe.send(None)
@@ -217,10 +216,10 @@ def _client(pipe: Connection, settings: Settings) -> None:
 
 
 def at_once(pipes: Sequence[Connection], tasks: Sequence[Task]) -> list[Any]:
-    """Let clients do their tasks at the same time; gives the results in their order.
+    """Run the clients' tasks at the same time. Gives the results in the same order.
 
     Raises:
-        PgfaceError: a client failed, or was lost.
+        PgfaceError: a client failed or was lost.
 
     """
     for pipe, task in zip(pipes, tasks, strict=True):
@@ -231,8 +230,10 @@ def at_once(pipes: Sequence[Connection], tasks: Sequence[Task]) -> list[Any]:
 
 def _answer(pipe: Connection, seconds: float) -> Any:
     with _lost_client():
-        if not pipe.poll(seconds + _PATIENCE):
-            raise DatabaseError(f"A client of the benchmark had no answer from PostgreSQL for {_PATIENCE:.0f} seconds.")
+        if not pipe.poll(seconds + _CLIENT_TIMEOUT_SECONDS):
+            raise DatabaseError(
+                f"A client of the benchmark had no answer from PostgreSQL for {_CLIENT_TIMEOUT_SECONDS:.0f} seconds."
+            )
         answer = pipe.recv()
     if isinstance(answer, PgfaceError):
         raise answer
@@ -244,11 +245,11 @@ def _lost_client() -> Iterator[None]:
     try:
         yield
     except (EOFError, OSError) as error:
-        raise DatabaseError("A client of the benchmark ended in the middle; see whether memory ran out.") from error
+        raise DatabaseError("A client of the benchmark ended unexpectedly. Check whether memory ran out.") from error
 
 
 def _due(began: float, seconds: float, per_second: float | None) -> Iterator[tuple[int, float]]:
-    """Numbers, each when it is due, until the time is over; without a pace as soon as the one before is done."""
+    """Give numbers, each when it is due, until the time is over. Without a pace, a number is due at once."""
     for number in count():
         now = time.perf_counter()
         due = now if per_second is None else began + number / per_second

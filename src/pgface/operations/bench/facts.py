@@ -1,4 +1,4 @@
-"""What stands beside every figure: the machine, the server, and what lies on its disk."""
+"""Facts about the machine and the server, which belong to every figure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SELECT
     current_setting('max_parallel_workers_per_gather')::integer AS max_parallel_workers_per_gather
 """
 
-# Of an index its pages, of a table its own pages with what was moved out of line.
+# The size of a table includes what was moved out of line, but not its indexes.
 _RELATIONS = """
 SELECT
     relation.relname AS name,
@@ -44,31 +44,31 @@ ORDER BY bytes DESC, name
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The PostgreSQL server, and those of its settings that search depends on."""
+    """The PostgreSQL server, and its settings that affect search."""
 
     postgresql: str
     pgvector: str
     shared_buffers: int
-    """Bytes."""
+    """In bytes."""
     maintenance_work_mem: int
-    """Bytes."""
+    """In bytes."""
     max_parallel_workers_per_gather: int
 
 
 def read_server(database: Database) -> Server:
-    """Ask the server about itself."""
+    """Read the facts about the server."""
     with database.autocommit() as connection, connection.cursor(row_factory=class_row(Server)) as cursor:
         return cursor.execute(_SERVER).fetchall()[0]
 
 
 def read_relations(database: Database) -> tuple[Relation, ...]:
-    """The tables and indexes of the gallery, largest first."""
+    """Read the tables and indexes of the gallery, largest first."""
     with database.autocommit() as connection, connection.cursor(row_factory=class_row(Relation)) as cursor:
         return tuple(cursor.execute(_RELATIONS).fetchall())
 
 
 def machine(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """The machine and the versions of what runs on it."""
+    """Describe the machine and the versions of packages."""
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return {
         "cores": str(usable_cores()),

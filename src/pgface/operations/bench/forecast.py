@@ -1,4 +1,4 @@
-"""How long a benchmark takes, and what share of it is done."""
+"""Estimate the duration of a benchmark, and its progress."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pgface.operations.bench.measure import Plan
 from pgface.operations.bench.peers import installed_peers
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON
 
-_SMALL: Final = 5_000
-"""Faces up to which searches are exact, and quick."""
+_SMALL_GALLERY_FACES: Final = 5_000
+"""Galleries up to this size are searched exactly, which is fast."""
 
 
 def steps_of(people: int, plan: Plan) -> dict[str, float]:
-    """Seconds that each step of one gallery takes, about, in their order; as they were on two shared cores.
+    """Estimate the seconds of each step of one gallery, in order. The figures come from two shared cores.
 
     Args:
-        people: the gallery's.
-        plan: how much is measured of it.
+        people: the number of people in the gallery.
+        plan: how much to measure.
 
     """
     faces = people * PHOTOS_PER_PERSON
-    small = faces <= _SMALL
+    small = faces <= _SMALL_GALLERY_FACES
     steps = {
         "loading": 1 + faces / 1_500,
         "exact answers": 0.3 + faces / 4_000,
@@ -40,23 +40,23 @@ def steps_of(people: int, plan: Plan) -> dict[str, float]:
 
 
 class Forecast:
-    """The share of a benchmark that is done, as it goes from step to step."""
+    """The progress of a benchmark through its steps."""
 
     def __init__(self, galleries: Sequence[tuple[int, Plan]]) -> None:
-        """Begin.
+        """Start at the first step.
 
         Args:
-            galleries: people and plan of each, in their order.
+            galleries: the number of people and the plan of each gallery, in order.
 
         """
         steps = [seconds for people, plan in galleries for seconds in steps_of(people, plan).values()]
         self.seconds = sum(steps)
-        """That all of it takes, about."""
+        """The estimated duration of the whole benchmark."""
         self._before = [0.0, *accumulate(steps)]
         self._begun = 0
 
     def begin(self, step: str) -> float:
-        """Note that a step begins; returns the share of the whole that is done, 0 to 1."""
-        if not step.endswith(": searching"):  # the second half of a peer's
+        """Start a step. Returns the finished share of the whole, 0 to 1."""
+        if not step.endswith(": searching"):  # the second half of a peer's step
             self._begun += 1
         return self._before[min(self._begun, len(self._before)) - 1] / self.seconds

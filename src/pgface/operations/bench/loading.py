@@ -1,4 +1,4 @@
-"""Putting synthetic people into a gallery for the length of a measurement."""
+"""Load synthetic people into a temporary gallery."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from pgface.search import SearchMethod
 from pgface.settings import Settings
 
 IDENTIFY_THRESHOLD = 0.4
-"""As of a gallery of InsightFace's models, whose similarities the synthetic ones are like."""
+"""Like a gallery of InsightFace's models, whose similarities the synthetic people resemble."""
 _VERIFY_THRESHOLD = 0.3
-_BLOCK = 10_000
-"""Users added in one statement."""
+_BATCH_USERS = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,16 +34,16 @@ class LoadedGallery:
     synthetic: SyntheticPeople
     people: int
     embeddings: NDArray[np.float32]
-    """Shape (people × 5, 512)."""
+    """The embeddings, shape (people × 5, 512)."""
     user_ids: NDArray[np.int64]
-    """Shape (people,)."""
+    """The user id of each synthetic person, shape (people,)."""
     persons: dict[int, int]
-    """The other way round: whom of the synthetic people a user id means."""
+    """The number of the synthetic person for each user id."""
     load_seconds: float
 
     @property
     def faces(self) -> int:
-        """How many embeddings there are."""
+        """The number of embeddings."""
         return len(self.embeddings)
 
 
@@ -52,16 +51,16 @@ class LoadedGallery:
 def loaded_gallery(
     settings: Settings, synthetic: SyntheticPeople, people: int, *, method: SearchMethod = "auto"
 ) -> Iterator[LoadedGallery]:
-    """A gallery of so many people in a schema of its own, which is dropped at the end.
+    """Create a gallery of synthetic people in a temporary schema.
 
     Args:
-        settings: where the server is; its schema is not touched.
-        synthetic: who is enrolled.
-        people: how many of them, five photos each.
-        method: how to search; "auto" leaves it to pgface.
+        settings: the server. The schema in the settings is not touched.
+        synthetic: the people to enroll.
+        people: the number of people, with five photos each.
+        method: the search method. With "auto", pgface chooses it.
 
     Raises:
-        DatabaseError: PostgreSQL could not be reached, or refused.
+        DatabaseError: PostgreSQL failed or could not be reached.
 
     """
     embeddings = synthetic.embeddings(people)
@@ -78,9 +77,9 @@ def loaded_gallery(
 
 @contextmanager
 def empty_gallery(settings: Settings) -> Iterator[tuple[Settings, Gallery, Database]]:
-    """A gallery for synthetic people in a schema of its own, which is dropped at the end."""
+    """Create an empty gallery in a temporary schema."""
     with scratch_gallery(settings) as own, Database.open(own) as database:
-        # Templates and indexes are made for the gallery's own threshold, and an unbound gallery's is far too high.
+        # Templates and indexes depend on the gallery's threshold, and that of an unbound gallery is far too high.
         with database.autocommit() as connection:
             connection.execute(queries()["bind_gallery"], _BINDING)
         with Gallery.open(own) as gallery:
@@ -98,10 +97,10 @@ _BINDING = {
 
 
 def add_users(database: Database, people: int) -> NDArray[np.int64]:
-    """Ids of new users, in the order of the synthetic people."""
+    """Add users. Returns their ids, in the order of the synthetic people."""
     ids: list[int] = []
-    for first in range(0, people, _BLOCK):
-        names = [f"synthetic-{number}" for number in range(first, min(first + _BLOCK, people))]
+    for first in range(0, people, _BATCH_USERS):
+        names = [f"synthetic-{number}" for number in range(first, min(first + _BATCH_USERS, people))]
         emails = [f"{name}@example.org" for name in names]
         with database.transaction() as connection:
             connection.execute(queries()["insert_users"], {"names": names, "emails": emails, "password": "!"})

@@ -1,4 +1,4 @@
-"""What is measured of one gallery: agreement with the exact answer, latency, peers, sizes, a crowd of clients."""
+"""Measure one gallery: agreement with the exact answer, latency, peers, sizes, and concurrent clients."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from pgface.operations.bench.synthetic import Kind
 from pgface.operations.bench.timing import Call, Ratio, Series, in_turn
 
 OnStep = Callable[[str], None]
-"""Is told what begins now."""
+"""Called with the name of the step that starts."""
 
-_MOST_PEOPLE = 10
-"""Asked for where recall is measured."""
+_RECALL_PEOPLE = 10
+"""The number of people to search for when recall is measured."""
 _FPIR = 0.01
-"""Of clustered people, at the threshold that is measured with."""
-_NEWCOMERS = 10_000_000
-"""From this number on strangers are enrolled by the crowd's enroller: nobody who is a non-mated probe."""
+"""The FPIR of clustered people at the threshold of the measurement."""
+_FIRST_NEWCOMER = 10_000_000
+"""The number of the first stranger that is enrolled meanwhile, so that none of them is a non-mated probe."""
 
 _SCAN_NAME = "exact scan in PostgreSQL"
 _SCAN = """
@@ -42,23 +42,23 @@ class Plan:
     """How much to measure."""
 
     probes: int = 1_000
-    """Mated ones, and as many non-mated ones."""
+    """The number of mated probes, and of non-mated probes."""
     peers: bool = True
     peers_left_out: tuple[str, ...] = ()
-    """Names of those that would take too long."""
+    """Names of peers that would take too long."""
     clients: int = 8
-    """Who search at the same time; 0 leaves the crowd out."""
+    """The number of concurrent clients, 0 to skip them."""
     seconds: float = 5.0
-    """For each of the crowd's measurements."""
+    """The duration of each measurement with concurrent clients."""
     patience: float = 5.0
-    """Seconds for each other measurement: where searches are slow there are fewer of them."""
+    """The maximum seconds of each other measurement. Slow searches use fewer probes."""
     agreement_patience: float = 5.0
-    """Seconds for each agreement and recall of `identify_embedding`."""
+    """The maximum seconds to measure each agreement and recall of `identify_embedding`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probes:
-    """What is asked, and the exact answers."""
+    """The probes, and the exact answers."""
 
     mated: NDArray[np.float32]
     non_mated: NDArray[np.float32]
@@ -75,11 +75,11 @@ def measure(
     Args:
         loaded: the gallery.
         plan: how much to measure.
-        on_step: is told what begins now.
-        probes: what `make_probes` gave, where it was needed before.
+        on_step: called with the name of each step that starts.
+        probes: the result of `make_probes`, if the caller has it already.
 
     Raises:
-        DatabaseError: PostgreSQL went away, or refused.
+        DatabaseError: PostgreSQL failed or the connection was lost.
 
     """
     if probes is None:
@@ -132,10 +132,10 @@ def measure(
 
 
 def make_probes(loaded: LoadedGallery, count: int) -> Probes:
-    """So many mated and non-mated probes with their exact answers, and the threshold to measure with."""
+    """Make mated and non-mated probes with their exact answers, and choose the threshold."""
     _, mated = loaded.synthetic.mated_probes(loaded.people, count)
     non_mated = loaded.synthetic.non_mated_probes(count)
-    answers = partial(exact_answers, loaded.embeddings, people_for_each=_MOST_PEOPLE)
+    answers = partial(exact_answers, loaded.embeddings, people_for_each=_RECALL_PEOPLE)
     mated_answers, non_mated_answers = answers(mated), answers(non_mated)
     isotropic = loaded.synthetic.kind is Kind.ISOTROPIC
     threshold = IDENTIFY_THRESHOLD if isotropic else threshold_at_fpir(non_mated_answers, _FPIR)
@@ -143,7 +143,7 @@ def make_probes(loaded: LoadedGallery, count: int) -> Probes:
 
 
 def rank_1(loaded: LoadedGallery, probes: NDArray[np.float32], exact: ExactAnswers, plan: Plan) -> Proportion:
-    """How often `identify_embedding` without a threshold gives the exact answer's best person."""
+    """Measure how often `identify_embedding` without a threshold gives the exact answer's best person."""
     persons = []
     for probe in while_there_is_time(probes, plan.agreement_patience):
         matches = loaded.gallery.identify_embedding(probe, threshold=-1)
@@ -152,12 +152,12 @@ def rank_1(loaded: LoadedGallery, probes: NDArray[np.float32], exact: ExactAnswe
 
 
 def recall_above_threshold(loaded: LoadedGallery, probes: Probes, plan: Plan) -> Proportion:
-    """How many of the people above the threshold `identify_embedding` gives, for mated and non-mated probes."""
+    """Measure the share of the people above the threshold that `identify_embedding` gives, for all probes."""
     successes = trials = 0
     for asked, answers in ((probes.mated, probes.mated_answers), (probes.non_mated, probes.non_mated_answers)):
         found = []
         for probe in while_there_is_time(asked, plan.agreement_patience):
-            matches = loaded.gallery.identify_embedding(probe, threshold=probes.threshold, top=_MOST_PEOPLE)
+            matches = loaded.gallery.identify_embedding(probe, threshold=probes.threshold, top=_RECALL_PEOPLE)
             found.append({loaded.persons[match.user_id] for match in matches})
         recall = answers.recall(probes.threshold, found)
         successes, trials = successes + recall.successes, trials + recall.trials
@@ -165,14 +165,14 @@ def recall_above_threshold(loaded: LoadedGallery, probes: Probes, plan: Plan) ->
 
 
 def latency(loaded: LoadedGallery, probes: Probes, plan: Plan) -> tuple[Latency, Latency]:
-    """Of `identify_embedding` with the threshold: mated and non-mated probes in turn."""
+    """Measure the latency of `identify_embedding` with the threshold, for mated and non-mated probes in turn."""
     sides = {"mated": _identify(loaded, probes.mated, probes), "non-mated": _identify(loaded, probes.non_mated, probes)}
     calls, _ = in_turn(sides, plan.patience)
     return Latency.of(calls["mated"]), Latency.of(calls["non-mated"])
 
 
 def compare_with_scan(loaded: LoadedGallery, probes: Probes, plan: Plan) -> list[Comparison]:
-    """`identify_embedding` beside an exact scan in PostgreSQL, where it is something else."""
+    """Compare `identify_embedding` with an exact scan in PostgreSQL, unless it is one itself."""
     if loaded.gallery.search_state().method == "exact":
         return []
     with loaded.database.autocommit() as connection, connection.cursor(binary=True) as cursor:
@@ -187,7 +187,7 @@ def compare_with_scan(loaded: LoadedGallery, probes: Probes, plan: Plan) -> list
 
 
 def measure_curve(loaded: LoadedGallery, probes: Probes, plan: Plan) -> Curve | None:
-    """One look through pgface's index with more and more effort; None for a gallery that is scanned."""
+    """Measure a single index search with increasing effort, None for a gallery without an index."""
     state = loaded.gallery.search_state()
     if state.method == "exact" or state.first_effort is None:
         return None
@@ -199,7 +199,7 @@ def measure_curve(loaded: LoadedGallery, probes: Probes, plan: Plan) -> Curve | 
 def compare_with_peer(
     loaded: LoadedGallery, probes: Probes, plan: Plan, peer: Peer, ours: Proportion, on_step: OnStep
 ) -> tuple[Curve, list[Comparison]]:
-    """A peer's curve, and `identify_embedding` beside it at the least effort that agrees as often as pgface."""
+    """Measure a peer's curve, and compare it with pgface at the lowest effort that agrees as often."""
     on_step(f"{peer.name}: building")
     peer.build(loaded.embeddings)
     on_step(f"{peer.name}: searching")
@@ -207,7 +207,7 @@ def compare_with_peer(
     chosen = next((point for point in curve.points if point.agreement.value >= ours.value), curve.points[-1])
     if chosen.effort is not None:
         peer.set_effort(chosen.effort)
-    exact = chosen.effort is None  # and takes as long for any probe
+    exact = chosen.effort is None  # an exact search takes as long for any probe
     comparisons = []
     for name, asked in (("mated", probes.mated), ("non-mated", probes.non_mated))[: 1 if exact else 2]:
         sides = {"pgface": _identify(loaded, asked, probes), peer.name: _search(peer, asked)}
@@ -218,7 +218,7 @@ def compare_with_peer(
 
 
 def crowds(loaded: LoadedGallery, probes: Probes, plan: Plan) -> tuple[Crowd, ...]:
-    """Several clients at once; mated and non-mated probes in turn. Afterwards the gallery has more people."""
+    """Measure concurrent clients with mated and non-mated probes in turn. The gallery has more people afterwards."""
     mixed = np.stack([probes.mated, probes.non_mated], axis=1).reshape(-1, probes.mated.shape[1])
     duration = plan.seconds / ROUNDS
     enrollments = math.ceil(duration * ENROLLMENTS_PER_SECOND / 2) + 1
@@ -229,7 +229,7 @@ def crowds(loaded: LoadedGallery, probes: Probes, plan: Plan) -> tuple[Crowd, ..
         return Searching(np.roll(mixed, -start, axis=0), probes.threshold, duration, per_second, delay)
 
     def enrolling(turn: int) -> Enrolling:
-        newcomers = loaded.synthetic.non_mated_probes(enrollments, first=_NEWCOMERS + turn * enrollments)
+        newcomers = loaded.synthetic.non_mated_probes(enrollments, first=_FIRST_NEWCOMER + turn * enrollments)
         persons, further = loaded.synthetic.mated_probes(loaded.people, enrollments, series=1 + turn)
         return Enrolling(newcomers, loaded.user_ids[persons], further, probes.threshold, duration)
 

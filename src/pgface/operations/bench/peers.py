@@ -1,4 +1,4 @@
-"""Searches in this process, without a server, to compare with: NumPy, FAISS, hnswlib."""
+"""Search libraries to compare with, which run in this process without a server: NumPy, FAISS, hnswlib."""
 
 from __future__ import annotations
 
@@ -13,64 +13,64 @@ from numpy.typing import NDArray
 from pgface.system.extras import how_to_install
 
 _NEIGHBOURS = 16
-"""Of a node of the graph: pgvector's own default."""
+"""Neighbours of a node of the graph, as by pgvector's default."""
 _BUILD_EFFORT = 64
-"""efConstruction: pgvector's own default."""
+"""efConstruction, as by pgvector's default."""
 
 EFFORTS: tuple[int, ...] = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192)
-"""efSearch, ascending."""
+"""Values of efSearch, ascending."""
 
 
 class Peer(Protocol):
-    """A search over embeddings in memory, asked for one probe at a time."""
+    """A search over embeddings in memory, for one probe at a time."""
 
     name: str
     efforts: tuple[int, ...]
-    """What `set_effort` can be given, ascending; empty for an exact search."""
+    """The values for `set_effort`, ascending. Empty for an exact search."""
     rest: float
-    """Seconds until its threads sleep after a search, and no longer take a core from whoever comes next."""
+    """Seconds until its threads sleep after a search, and leave the cores to others."""
 
     def build(self, embeddings: NDArray[np.float32]) -> None:
-        """Take in embeddings, shape (n, 512), float32, norm 1."""
+        """Index embeddings, shape (n, 512), float32, norm 1."""
 
     def set_effort(self, effort: int) -> None:
-        """How hard to look from now on."""
+        """Set the effort of the next searches."""
 
     def search(self, probe: NDArray[np.float32]) -> int:
-        """The row of the embedding most similar to one probe, shape (512,), norm 1; -1 for none."""
+        """Find the row of the embedding most similar to a probe, shape (512,), norm 1. -1 for none."""
 
 
 class NumpyExact:
-    """One float32 product with all embeddings, with as many threads as NumPy's BLAS takes."""
+    """One float32 product with all embeddings, with the threads of NumPy's BLAS."""
 
     name = "NumPy, exact"
     efforts: tuple[int, ...] = ()
     rest = 0.05
-    """OpenBLAS's threads look for more work for 2**26 cycles."""
+    """OpenBLAS's threads wait actively for more work for 2**26 cycles."""
 
     def build(self, embeddings: NDArray[np.float32]) -> None:
-        """Keep the embeddings; nothing is copied."""
+        """Keep a reference to the embeddings."""
         self._embeddings = embeddings
 
     def set_effort(self, effort: int) -> None:
-        """Nothing: it is exact."""
+        """Do nothing, because the search is exact."""
 
     def search(self, probe: NDArray[np.float32]) -> int:
-        """The row with the greatest product."""
+        """Find the row with the largest product."""
         return int((self._embeddings @ probe).argmax())
 
 
 class FaissHnsw:
-    """FAISS `IndexHNSWFlat` by inner product; the walk of a single probe is single-threaded."""
+    """FAISS `IndexHNSWFlat` by inner product. The search for one probe uses one thread."""
 
     name = "FAISS HNSW"
     efforts = EFFORTS
     rest = 0.0
 
     def build(self, embeddings: NDArray[np.float32]) -> None:
-        """Build the graph with all cores; it keeps a copy of the embeddings."""
+        """Build the graph with all cores. It keeps a copy of the embeddings."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of the wrapper's generator, from Python 3.12 on
+            warnings.simplefilter("ignore", DeprecationWarning)  # from the wrapper's generator since Python 3.12
             import faiss
         self._index: Any = faiss.IndexHNSWFlat(embeddings.shape[1], _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
         self._index.hnsw.efConstruction = _BUILD_EFFORT
@@ -81,7 +81,7 @@ class FaissHnsw:
         self._index.hnsw.efSearch = effort
 
     def search(self, probe: NDArray[np.float32]) -> int:
-        """The best row of the walk."""
+        """Find the best row of the graph search."""
         return int(self._index.search(probe[np.newaxis], 1)[1][0, 0])
 
 
@@ -93,7 +93,7 @@ class Hnswlib:
     rest = 0.0
 
     def build(self, embeddings: NDArray[np.float32]) -> None:
-        """Build the graph with all cores; it keeps a copy of the embeddings."""
+        """Build the graph with all cores. It keeps a copy of the embeddings."""
         import hnswlib
 
         self._index: Any = hnswlib.Index(space="ip", dim=embeddings.shape[1])
@@ -105,19 +105,19 @@ class Hnswlib:
         self._index.set_ef(effort)
 
     def search(self, probe: NDArray[np.float32]) -> int:
-        """The best row of the walk."""
+        """Find the best row of the graph search."""
         return int(self._index.knn_query(probe[np.newaxis], k=1, num_threads=1)[0][0, 0])
 
 
 def installed_peers() -> list[Callable[[], Peer]]:
-    """What makes the ones whose packages are here."""
+    """Give the peers whose packages are installed."""
     return [make for package, make, _ in _PEERS if importlib.util.find_spec(package) is not None]
 
 
 def missing_peers() -> list[str]:
-    """A sentence for each that is not here."""
+    """Give a sentence for each peer that is not installed."""
     return [
-        f"{package} is not installed, so there is no comparison with it; {how()}."
+        f"{package} is not installed, so there is no comparison with it. {how()}."
         for package, _, how in _PEERS
         if importlib.util.find_spec(package) is None
     ]
@@ -125,6 +125,6 @@ def missing_peers() -> list[str]:
 
 _PEERS: tuple[tuple[str, Callable[[], Peer], Callable[[], str]], ...] = (
     ("numpy", NumpyExact, str),
-    ("faiss", FaissHnsw, lambda: f"{how_to_install('bench')} adds it"),
-    ("hnswlib", Hnswlib, lambda: "`pip install hnswlib` adds it where there is a C++ compiler"),
+    ("faiss", FaissHnsw, lambda: f"Install it with {how_to_install('bench')}"),
+    ("hnswlib", Hnswlib, lambda: "Install it with `pip install hnswlib`, which needs a C++ compiler"),
 )

@@ -1,4 +1,4 @@
-"""A plot of agreement against latency, a panel for each size and kind."""
+"""Plot agreement against latency, with a panel for each size and kind."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
-# The markers say it once more than the colours.
+# Each line has its own marker, so that the plot does not depend on colours.
 _LINES = {
-    "pgface": (BLUE, "o", "right", "pgface, one look through its index"),
+    "pgface": (BLUE, "o", "right", "pgface, one index search"),
     "FAISS": (VERMILION, "s", "right", "FAISS HNSW, in process"),
     "hnswlib": (GREEN, "^", "left", "hnswlib, in process"),
     "NumPy": (GREY, "D", "right", "NumPy, exact, in process"),
 }
-"""Colour, marker, side of the efforts, and label, by how a curve's name begins."""
+"""Colour, marker, side of the efforts, and label, by the start of a curve's name."""
 _CHOSEN = "pgface as it chose to search"
-_HIGHEST = 0.6
-"""Miss rate at the top of every panel."""
-_BELOW = 3.0
-"""By how much the bottom of a panel lies below the point of no miss."""
+_MAX_MISS_RATE = 0.6
+"""The miss rate at the top of every panel."""
+_FLOOR_MARGIN = 3.0
+"""The factor from the bottom of a panel to the points without a miss."""
 
 
 def draw(results: Sequence[GalleryResult], file: Path) -> None:
-    """Draw how often each search misses the exact answer, against how long it takes, for mated probes.
+    """Draw how often each search misses the exact answer, against its latency, for mated probes.
 
     Args:
-        results: at least one.
-        file: what to write; its suffix says in which format.
+        results: at least one result.
+        file: the file to write, whose suffix decides the format.
 
     Raises:
         PgfaceError: matplotlib is not installed.
@@ -50,7 +50,7 @@ def draw(results: Sequence[GalleryResult], file: Path) -> None:
     try:
         figure.savefig(file, dpi=160)
     except OSError as error:
-        raise StorageError(f"{file}: the plot cannot be written ({error.strerror}); give a writable file.") from error
+        raise StorageError(f"{file}: the plot cannot be written ({error.strerror}). Give a writable file.") from error
 
 
 def _figure(results: Sequence[GalleryResult]) -> Figure:
@@ -75,7 +75,7 @@ def _figure(results: Sequence[GalleryResult]) -> Figure:
     labels = [label for label in [_CHOSEN, *(line[-1] for line in _LINES.values())] if label in handles]
     figure.legend(
         handles=[handles[label] for label in labels],
-        title="mated probes; the numbers are efforts (ef_search, or probes of IVFFlat)",
+        title="mated probes, with efforts as numbers (ef_search, or probes of IVFFlat)",
         title_fontsize=9,
         loc="outside lower center",
         ncols=3,
@@ -87,9 +87,9 @@ def _figure(results: Sequence[GalleryResult]) -> Figure:
 
 
 def _draw_panel(panel: Axes, result: GalleryResult, floor: float) -> None:
-    panel.set(xscale="log", yscale="log", ylim=(floor / _BELOW, _HIGHEST))
+    panel.set(xscale="log", yscale="log", ylim=(floor / _FLOOR_MARGIN, _MAX_MISS_RATE))
     panel.set_title(f"{result.people:,} people, {result.faces:,} faces, {result.kind}", fontsize=10, color=INK)
-    panel.axhspan(floor / _BELOW, max(1 - AGREEMENT_TARGET, floor), color=BLUE, alpha=0.07, linewidth=0)
+    panel.axhspan(floor / _FLOOR_MARGIN, max(1 - AGREEMENT_TARGET, floor), color=BLUE, alpha=0.07, linewidth=0)
     target = f"agreement ≥ {AGREEMENT_TARGET:g}"
     panel.annotate(target, (0.01, 0.01), xycoords="axes fraction", fontsize=7, color=BLUE, va="bottom")
     for curve in [*([result.curve] if result.curve else []), *result.peer_curves]:
@@ -139,5 +139,5 @@ def _draw_axes(panel: Axes, floor: float) -> None:
 
 
 def _height(agreement: Proportion, floor: float) -> float:
-    """The miss rate; for none at all a place below any, because a logarithm has no zero."""
+    """The miss rate. For no miss it is below every other rate, because a logarithmic axis has no zero."""
     return agreement.misses / agreement.trials if agreement.misses else floor

@@ -1,4 +1,4 @@
-"""Results as lines with targets and verdicts, and lines as a table."""
+"""Report results as a table with targets and verdicts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from pgface.operations.bench.timing import Row, figure, ratio_row
 
 AGREEMENT_TARGET = 0.999
 INDEX_TARGET = 1_500
-"""Bytes of vector index for a face."""
+"""Bytes of the vector index per face."""
 _FAISS_TARGET = 4.0
-_FAISS_FROM = 100_000
-"""Faces."""
+_FAISS_MIN_FACES = 100_000
 _NUMPY_TARGET = 1.0
-_NUMPY_FROM = 1_000_000
+_NUMPY_MIN_FACES = 1_000_000
 CROWD_TARGET = 3.0
-_KEPT_UP = 0.9
-"""Of the enrollments that were wanted: a measurement of seconds ends in the middle of one."""
+_MIN_ENROLLMENT_SHARE = 0.9
+"""The share of the planned enrollments that is enough, because a measurement can end during an enrollment."""
 
 
 def rows(result: GalleryResult) -> Iterator[Row]:
-    """The lines of one gallery."""
+    """Give the rows of one gallery."""
     estimate = "" if result.estimated_agreement is None else f"pgface's own estimate: {result.estimated_agreement:.4f}"
     yield share_row("rank-1 agreement, mated probes", result.mated_agreement, estimate, has_target=True)
     yield share_row("rank-1 agreement, non-mated probes", result.non_mated_agreement, has_target=False)
@@ -49,7 +48,7 @@ def rows(result: GalleryResult) -> Iterator[Row]:
 
 
 def table(title: str, lines: Iterable[Row]) -> Table:
-    """Lines as a table."""
+    """Format rows as a table."""
     made = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("what", "pgface", "compared with", "ratio", "n", "target", "verdict"):
         made.add_column(column, overflow="fold")
@@ -69,7 +68,7 @@ def _method(result: GalleryResult) -> str:
 
 
 def share_row(what: str, share: Proportion, other: str = "", *, has_target: bool) -> Row:
-    """An agreement or a recall, with its interval."""
+    """Give a row for an agreement or a recall, with its interval."""
     met = share.value >= AGREEMENT_TARGET if has_target and share.trials else None
     target = f"≥ {AGREEMENT_TARGET:g}" if has_target else ""
     return figure(what, str(share), other, rounds=share.trials, target=target, met=met)
@@ -78,9 +77,9 @@ def share_row(what: str, share: Proportion, other: str = "", *, has_target: bool
 def _comparison(compared: Comparison, faces: int) -> Row:
     target = None
     if compared.probes == "mated":
-        if compared.name.startswith("FAISS") and faces >= _FAISS_FROM:
+        if compared.name.startswith("FAISS") and faces >= _FAISS_MIN_FACES:
             target = _FAISS_TARGET
-        elif compared.name.startswith("NumPy") and faces >= _NUMPY_FROM:
+        elif compared.name.startswith("NumPy") and faces >= _NUMPY_MIN_FACES:
             target = _NUMPY_TARGET
     effort = "" if compared.effort is None else f" {compared.effort}"
     agrees = "" if compared.agreement is None else f" (agreement {compared.agreement.value:.4f})"
@@ -112,15 +111,15 @@ def _index_size(result: GalleryResult) -> Row:
 
 
 def kilobytes(size: float) -> str:
-    """A size in bytes, as text."""
+    """Format a size in bytes as kilobytes."""
     return f"{size / 1000:.2f} kB"
 
 
 def _crowd(crowd: Crowd) -> Iterator[Row]:
     each = crowd.searches_per_second_each
     pace = "flat out" if each is None else f"at {each:g}/s each"
-    # The target is for so many faces a second; fewer of them are another load.
-    kept_up = crowd.enrollments_per_second >= _KEPT_UP * ENROLLMENTS_PER_SECOND
+    # The target is only valid at this rate of enrollments.
+    kept_up = crowd.enrollments_per_second >= _MIN_ENROLLMENT_SHARE * ENROLLMENTS_PER_SECOND
     yield Row(
         f"{crowd.clients} clients {pace}, {crowd.enrollments_per_second:.0f} faces/s enrolled",
         f"{crowd.together}, {crowd.searches_per_second:,.0f} searches/s",

@@ -1,4 +1,4 @@
-"""What a benchmark finds: frozen values, one `GalleryResult` for each size and kind."""
+"""The results of a benchmark, with one `GalleryResult` for each size and kind."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _TEMPLATES = ("user_templates", "template_bits")
 
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """A share, with its 95 % interval by Wilson."""
+    """A share with its 95 % Wilson interval."""
 
     successes: int
     trials: int
     value: float
-    """NaN when there were no trials."""
+    """The share, NaN without trials."""
     low: float
     high: float
 
     @classmethod
     def of(cls, successes: int, trials: int) -> Self:
-        """The share of successes."""
+        """Compute the share of successes."""
         if trials == 0:
             return cls(0, 0, math.nan, 0.0, 1.0)
         return cls(successes, trials, successes / trials, *wilson_interval(successes, trials))
 
     @property
     def misses(self) -> int:
-        """How many were no success."""
+        """The number of trials without success."""
         return self.trials - self.successes
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Proportion:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long calls took, in milliseconds."""
+    """The latency of calls, in milliseconds."""
 
     p50: float
     p95: float
@@ -53,7 +53,7 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: Iterable[float]) -> Self:
-        """From the seconds of each call."""
+        """Compute the latency from the seconds of each call."""
         taken = np.fromiter(seconds, float) * 1e3
         p50, p95 = (float(value) for value in np.percentile(taken, (50, 95)))
         return cls(p50, p95, len(taken))
@@ -64,17 +64,17 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """What one look with a given effort costs, and how often it finds the exact answer."""
+    """The latency and agreement of an index search with a given effort."""
 
     effort: int | None
-    """`hnsw.ef_search`, `ivfflat.probes`, efSearch; None where there is nothing to set."""
+    """`hnsw.ef_search`, `ivfflat.probes` or efSearch. None for a search without an effort."""
     agreement: Proportion
     latency: Latency
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Agreement against latency over the efforts."""
+    """Agreement and latency for all efforts."""
 
     name: str
     points: tuple[CurvePoint, ...]
@@ -82,99 +82,99 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table, or an index of one, on disk."""
+    """A table or an index on disk."""
 
     name: str
     table: str
-    """The table itself, or the one that the index belongs to."""
+    """The table itself, or the table of the index."""
     method: str
-    """hnsw, ivfflat, btree, ...; heap for a table."""
+    """The index method, such as hnsw, ivfflat or btree, or heap for a table."""
     bytes: int
 
     @property
     def is_vector_index(self) -> bool:
-        """Whether it is an index of pgvector."""
+        """Whether this is an index of pgvector."""
         return self.method in ("hnsw", "ivfflat")
 
 
 def search_index_bytes(relations: Iterable[Relation]) -> int:
-    """Of what identification has beside the embeddings: templates, in whatever form, and their indexes."""
+    """The size of the templates and their indexes, which identification has beside the embeddings."""
     return sum(relation.bytes for relation in relations if relation.table in _TEMPLATES)
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Several clients searching while somebody enrolls, beside one client alone."""
+    """Concurrent clients that search while another enrolls, compared with a single client."""
 
     clients: int
     searches_per_second_each: float | None
-    """None: each searches again as soon as it has an answer."""
+    """The pace of each client, None for searches without pauses."""
     enrollments_per_second: float
     alone: Latency
     together: Latency
     searches_per_second: float
-    """Of all clients together."""
+    """The searches of all clients together."""
     enrolled: int
     found_at_once: int
-    """How many of the enrolled faces were identified by the enroller directly after."""
+    """The number of enrolled faces that were identified directly after."""
     enrolling: Latency
 
     @property
     def ratio(self) -> float:
-        """p95 together against p95 alone."""
+        """The p95 together, divided by the p95 alone."""
         return self.together.p95 / self.alone.p95
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`identify_embedding` beside somebody else, in turn."""
+    """`identify_embedding` compared with another search, which run in turn."""
 
     name: str
-    """Of the other."""
+    """The name of the other search."""
     probes: str
     """"mated" or "non-mated"."""
     effort: int | None
-    """Of the other: the least at which it agrees as often as pgface; None where there is nothing to set."""
+    """The lowest effort at which the other search agrees as often as pgface, None if it has no effort."""
     agreement: Proportion | None
-    """Of the other, for mated probes; None for one that is exact."""
+    """The agreement of the other search for mated probes, None if it is exact."""
     ours: Latency
     other: Latency
     ratio: Ratio
-    """Of the medians of blocks of calls."""
+    """The ratio of the medians of blocks of calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class GalleryResult:
-    """Everything about one size and kind."""
+    """The results for one size and kind."""
 
     kind: Kind
     people: int
     faces: int
     method: str
-    """How pgface searches at this size."""
+    """The search method of pgface at this size."""
     first_effort: int | None
-    """`hnsw.ef_search` or `ivfflat.probes` of the first look."""
+    """`hnsw.ef_search` or `ivfflat.probes` of the first search."""
     second_effort: int | None
-    """How many users are compared exactly in the second look."""
+    """The number of users that the second search compares exactly."""
     certain_similarity: float | None
-    """From which on the first look is enough."""
+    """The similarity from which the first search is enough."""
     estimated_agreement: float | None
-    """What pgface itself measured when it chose; None for an exact search."""
+    """The agreement that pgface measured when it chose, None for an exact search."""
     load_seconds: float
-    """From NumPy arrays until all are found, with the fit of the search."""
+    """The seconds to load NumPy arrays and to fit the search."""
     threshold: float
     fpir: Proportion
-    """Non-mated probes with somebody above the threshold, by the exact answer."""
+    """The share of non-mated probes with a person above the threshold, by the exact answer."""
     mated_agreement: Proportion
-    """Rank-1, without a threshold."""
+    """The rank-1 agreement without a threshold."""
     non_mated_agreement: Proportion
     recall: Proportion
-    """Of the people above the threshold, ten for a probe at most."""
+    """The recall of the people above the threshold, at most ten for a probe."""
     mated: Latency
-    """`identify_embedding` with the threshold."""
+    """The latency of `identify_embedding` with the threshold."""
     non_mated: Latency
     curve: Curve | None
-    """None for a gallery that is scanned exactly."""
+    """None for an exact search."""
     peer_curves: tuple[Curve, ...]
     comparisons: tuple[Comparison, ...]
     relations: tuple[Relation, ...]
@@ -182,27 +182,27 @@ class GalleryResult:
 
     @property
     def vector_index_bytes(self) -> int:
-        """Of all vector indexes together."""
+        """The size of all vector indexes."""
         return sum(relation.bytes for relation in self.relations if relation.is_vector_index)
 
     @property
     def total_bytes(self) -> int:
-        """Of all tables and indexes."""
+        """The size of all tables and indexes."""
         return sum(relation.bytes for relation in self.relations)
 
     @property
     def search_index_bytes(self) -> int:
-        """Of what identification has beside the embeddings: templates, in whatever form, and their indexes."""
+        """The size of the templates and their indexes."""
         return search_index_bytes(self.relations)
 
     @property
     def searched_bytes(self) -> int:
-        """Of what every search reads in: all embeddings, or the templates with their indexes."""
+        """The size that every search reads: all embeddings, or the templates with their indexes."""
         if self.method != "exact":
             return self.search_index_bytes
         return sum(relation.bytes for relation in self.relations if relation.name == "face_embeddings")
 
     @property
     def name(self) -> str:
-        """As a heading."""
+        """The heading for this result."""
         return f"{self.people:,} people × {self.faces // self.people} photos, {self.kind}"

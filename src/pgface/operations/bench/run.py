@@ -1,4 +1,4 @@
-"""The whole benchmark: every size and kind, one after the other."""
+"""Run the whole benchmark, one size and kind after the other."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from pgface.system.resources import usable_memory
 _EMBEDDING_BYTES = 4 * DIMENSION
 _COPIES = 1
 _COPIES_WITH_PEERS = 2.4
-"""Of the embeddings in this process: a peer keeps its own, with a graph."""
-_SPARE = 0.8
-"""Of the memory, for this process; the server may be on this machine too."""
+"""Copies of the embeddings in this process. Each peer keeps a copy, with a graph."""
+_MEMORY_SHARE = 0.8
+"""The share of the memory for this process, because the server may be on this machine, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """What was found, and where."""
+    """The results, with the machine and the server."""
 
     machine: dict[str, str]
     server: Server
@@ -40,7 +40,7 @@ class Benchmark:
     results: tuple[GalleryResult, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values; NaN, of a share of nothing, is null."""
+        """JSON-ready values, with null for NaN."""
         return {name: without_nan(value) for name, value in asdict(self).items()}
 
     def write(self, file: Path) -> None:
@@ -64,26 +64,26 @@ def run(
     on_step: Callable[[str, float], None] = lambda _, __: None,
     on_result: Callable[[GalleryResult], None] = lambda _: None,
 ) -> Benchmark:
-    """Measure galleries of some sizes and kinds, each in a schema of its own that is dropped.
+    """Measure galleries of some sizes and kinds, each in a temporary schema.
 
     Args:
-        settings: where the server is; its gallery is not touched.
-        sizes: numbers of people; the crowd of clients searches in the largest only.
-        kinds: how they are spread.
+        settings: the server. The gallery in the settings is not touched.
+        sizes: the numbers of people. Concurrent clients search only the largest gallery.
+        kinds: the distributions of the people.
         plan: how much to measure.
-        seed: of the synthetic people.
-        on_begin: is told how many seconds all of it takes, about.
-        on_step: is told what begins now, and the share of the whole that is done, 0 to 1.
-        on_result: is given each gallery's results as soon as they are there.
+        seed: the seed for the synthetic people.
+        on_begin: called with the estimated seconds of the whole benchmark.
+        on_step: called with each step that starts, and the finished share of the whole, 0 to 1.
+        on_result: called with each gallery's results.
 
     Raises:
-        DatabaseError: PostgreSQL could not be reached, or refused.
+        DatabaseError: PostgreSQL failed or could not be reached.
         PgfaceError: this machine has too little memory for the largest size.
 
     """
     require_memory(max(sizes), plan)
     results = []
-    with server(settings):  # the embedded one is then not stopped and started between two galleries
+    with server(settings):  # keeps the embedded server running between two galleries
         galleries = list(product(sorted(set(sizes)), kinds))
         plans = [plan if people == max(sizes) else replace(plan, clients=0) for people, _ in galleries]
         forecast = Forecast([(people, in_this) for (people, _), in_this in zip(galleries, plans, strict=True)])
@@ -104,20 +104,20 @@ def _begin(forecast: Forecast, on_step: Callable[[str, float], None], name: str,
 
 
 def require_memory(people: int, plan: Plan) -> None:
-    """Check that galleries of so many people can be measured on this machine.
+    """Check that this machine has enough memory for a number of people.
 
     Raises:
-        PgfaceError: it has too little memory.
+        PgfaceError: this machine has too little memory.
 
     """
     copies = _COPIES_WITH_PEERS if plan.peers else _COPIES
     needed = people * PHOTOS_PER_PERSON * _EMBEDDING_BYTES * copies
     there = usable_memory()
-    if needed > _SPARE * there:
-        how = "give fewer --people" + (", or --no-peers" if plan.peers else "")
+    if needed > _MEMORY_SHARE * there:
+        how = "Give fewer --people" + (", or --no-peers" if plan.peers else "")
         raise PgfaceError(
-            f"{people:,} people need about {needed / 2**30:.1f} GiB of memory in this program, and the machine has "
-            f"{there / 2**30:.1f}; {how}."
+            f"{people:,} people need about {needed / 2**30:.1f} GiB of memory in this program, but the machine has "
+            f"{there / 2**30:.1f}. {how}."
         )
 
 
@@ -135,7 +135,7 @@ def write_json(values: Any, file: Path) -> None:
 
 
 def without_nan(value: Any) -> Any:
-    """JSON-ready values with null in place of NaN, of which JSON knows nothing."""
+    """Replace NaN by null, because JSON has no NaN."""
     match value:
         case float() if math.isnan(value):
             return None

@@ -1,4 +1,4 @@
-"""Searching with more and more effort: how agreement with the exact answer grows, and what it costs."""
+"""Search with increasing effort, and measure agreement and latency."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pgface.operations.bench.results import Curve, CurvePoint, Latency, Proporti
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON
 
 Look = Callable[[NDArray[np.float32]], int]
-"""Gives the number of the person most similar to a probe, shape (512,), or -1."""
+"""Finds the number of the person most similar to a probe, shape (512,), or -1."""
 
 _IVFFLAT_PROBES = (1, 2, 3, 5, 8, 12, 20, 32, 50, 80, 125, 200, 320, 500, 800)
-_MOST_EF_SEARCH = 1000
-"""That pgvector takes."""
-_LEAST_PROBES = 50
+_MAX_EF_SEARCH = 1000
+"""The maximum of pgvector."""
+_MIN_PROBES = 50
 
 
 def sweep(
@@ -34,16 +34,16 @@ def sweep(
     *,
     to: int = 0,
 ) -> Curve:
-    """Ask the probes with each effort, until every answer is right.
+    """Search all probes with each effort, until every answer is right.
 
     Args:
-        name: of the curve.
-        looks: efforts, ascending, and the search with each.
+        name: the name of the curve.
+        looks: the efforts, ascending, each with its search.
         loaded: the gallery.
-        probes: shape (n, 512).
-        exact: their exact answers.
-        patience: seconds for each effort; where searches are slow fewer probes are asked.
-        to: the least effort at which to end.
+        probes: the probes, shape (n, 512).
+        exact: the exact answers.
+        patience: the maximum seconds for each effort. Slow searches use fewer probes.
+        to: the lowest effort at which to stop.
 
     """
     points = []
@@ -63,8 +63,8 @@ def sweep(
 
 
 def index_looks(loaded: LoadedGallery, method: str, first_effort: int) -> Iterator[tuple[int, Look]]:
-    """Single looks through the gallery's index, with the usual efforts and the one that was chosen."""
-    usual = _IVFFLAT_PROBES if method == "ivfflat" else [min(effort, _MOST_EF_SEARCH) for effort in EFFORTS]
+    """Give single searches of the gallery's index, with the usual efforts and the chosen one."""
+    usual = _IVFFLAT_PROBES if method == "ivfflat" else [min(effort, _MAX_EF_SEARCH) for effort in EFFORTS]
     for effort in sorted({*usual, first_effort}):
 
         def look(probe: NDArray[np.float32], effort: int = effort) -> int:
@@ -76,7 +76,7 @@ def index_looks(loaded: LoadedGallery, method: str, first_effort: int) -> Iterat
 
 
 def looks_of(peer: Peer) -> Iterator[tuple[int | None, Look]]:
-    """A peer's searches, with every effort that it can be set to."""
+    """Give a peer's searches, with each of its efforts."""
 
     def look(probe: NDArray[np.float32]) -> int:
         return peer.search(probe) // PHOTOS_PER_PERSON  # of -1 that is -1
@@ -91,16 +91,16 @@ def looks_of(peer: Peer) -> Iterator[tuple[int | None, Look]]:
 def agreement(
     loaded: LoadedGallery, probes: NDArray[np.float32], exact: ExactAnswers, persons: Sequence[int]
 ) -> Proportion:
-    """How often these persons are the exact answers to the first probes."""
+    """Measure how often these persons are the exact answers to the first probes."""
     photos = loaded.embeddings.reshape(loaded.people, PHOTOS_PER_PERSON, -1)
     similarities = [float((photos[person] @ probe).max()) for person, probe in zip(persons, probes, strict=False)]
     return exact.agreement(persons, similarities)
 
 
 def while_there_is_time(probes: NDArray[np.float32], seconds: float) -> Iterator[NDArray[np.float32]]:
-    """The probes one after the other, until the seconds are over; 50 at least."""
+    """Give the probes one after the other until the time is over, but at least 50."""
     end = time.monotonic() + seconds
     for number, probe in enumerate(probes):
-        if number >= _LEAST_PROBES and time.monotonic() > end:
+        if number >= _MIN_PROBES and time.monotonic() > end:
             return
         yield probe

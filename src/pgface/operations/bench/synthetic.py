@@ -1,8 +1,8 @@
-"""Galleries of synthetic people, whose similarities are spread like those of real faces.
+"""Synthetic people, whose similarities are distributed like those of real faces.
 
-A person is a direction, a photo of a person that direction with noise. How far a photo strays is itself spread, so that
-some photos are hard: the similarity of two photos of a person has a mean of 0.59 and a 5 % point of 0.44, where ArcFace
-has 0.60 and 0.40 on LFW.
+A person is a direction, and a photo is that direction with noise. The amount of noise varies, so that some photos are
+hard. The similarity of two photos of a person has a mean of 0.59 and a 5 % quantile of 0.44. ArcFace has 0.60 and 0.40
+on LFW.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 DIMENSION = 512
 PHOTOS_PER_PERSON = 5
 
-_SUBSPACE = 64
+_SUBSPACE_DIMENSION = 64
 _SUBSPACE_SEED = 7
 _NOISE = 0.8165
-"""Typical length of the noise: two photos with this one have a cosine of 1 / (1 + 0.8165²) = 0.6."""
+"""The typical length of the noise. Two such photos have a cosine of 1 / (1 + 0.8165²) = 0.6."""
 _NOISE_SPREAD = 0.25
-"""Standard deviation of the logarithm of the noise's length."""
-_BLOCK = 2_000
-"""People made at once; their photos take 20 MB."""
+"""The standard deviation of the logarithm of the noise's length."""
+_BATCH_PEOPLE = 2_000
+"""The number of people that are made at a time. Their photos take 20 MB."""
 
 _ENROLLED, _STRANGERS, _PROBES = range(3)
 """Streams of random numbers."""
 
 
 class Kind(StrEnum):
-    """How people are spread."""
+    """The distribution of people."""
 
     ISOTROPIC = "isotropic"
     """In all 512 dimensions, the hardest case for an index: 0.1 % of strangers' pairs are above 0.13."""
@@ -41,16 +41,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SyntheticPeople:
-    """People without end, of whom any number can be enrolled; the same for the same kind and seed."""
+    """An unlimited number of people. The same kind and seed give the same people."""
 
     kind: Kind
     seed: int = 1
 
     def embeddings(self, people: int) -> NDArray[np.float32]:
-        """The photos of the first so many people, shape (people × 5, 512), float32, norm 1, person by person."""
+        """Make the photos of the first people, person by person, shape (people × 5, 512), float32, norm 1."""
         photos = np.empty((people * PHOTOS_PER_PERSON, DIMENSION), np.float32)
-        for first in range(0, people, _BLOCK):
-            persons = np.arange(first, min(first + _BLOCK, people))
+        for first in range(0, people, _BATCH_PEOPLE):
+            persons = np.arange(first, min(first + _BATCH_PEOPLE, people))
             rows = slice(first * PHOTOS_PER_PERSON, (first + len(persons)) * PHOTOS_PER_PERSON)
             directions = self._directions(_ENROLLED, persons).repeat(PHOTOS_PER_PERSON, axis=0)
             photos[rows] = _photos(directions, np.random.default_rng((self.seed, _ENROLLED, first, 1)))
@@ -59,11 +59,11 @@ class SyntheticPeople:
     def mated_probes(
         self, people: int, count: int, *, series: int = 0
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Further photos of people among the first so many.
+        """Make more photos of enrolled people.
 
         Args:
-            people: how many are enrolled.
-            count: how many probes; no person twice while there are enough of them.
+            people: the number of enrolled people.
+            count: the number of probes. If there are enough people, each has one probe at most.
             series: another number gives other photos.
 
         Returns:
@@ -77,39 +77,39 @@ class SyntheticPeople:
         return persons[order], probes[order]
 
     def non_mated_probes(self, count: int, *, first: int = 0) -> NDArray[np.float32]:
-        """A photo each of people who are never enrolled, shape (count, 512), float32, norm 1.
+        """Make one photo each of people who are never enrolled, shape (count, 512), float32, norm 1.
 
         Args:
-            count: how many.
-            first: the number of the first of them; other numbers are other people.
+            count: the number of people.
+            first: the number of the first person. Other numbers are other people.
 
         """
         random = np.random.default_rng((self.seed, _PROBES, _STRANGERS, first))
         return _photos(self._directions(_STRANGERS, np.arange(first, first + count)), random)
 
     def _directions(self, stream: int, persons: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The directions of persons in ascending order; each block of people has random numbers of its own."""
-        dimension = DIMENSION if self.kind is Kind.ISOTROPIC else _SUBSPACE
+        """Make the directions of persons, in ascending order. Each batch of people has its own random numbers."""
+        dimension = DIMENSION if self.kind is Kind.ISOTROPIC else _SUBSPACE_DIMENSION
         directions = np.empty((len(persons), dimension), np.float32)
-        blocks, starts = np.unique(persons // _BLOCK, return_index=True)
-        for block, start, end in zip(blocks.tolist(), starts, [*starts[1:], len(persons)], strict=True):
-            random = np.random.default_rng((self.seed, stream, block * _BLOCK, 0))
-            whole = random.standard_normal((_BLOCK, dimension), dtype=np.float32)
-            directions[start:end] = whole[persons[start:end] % _BLOCK]
+        batches, starts = np.unique(persons // _BATCH_PEOPLE, return_index=True)
+        for batch, start, end in zip(batches.tolist(), starts, [*starts[1:], len(persons)], strict=True):
+            random = np.random.default_rng((self.seed, stream, batch * _BATCH_PEOPLE, 0))
+            whole = random.standard_normal((_BATCH_PEOPLE, dimension), dtype=np.float32)
+            directions[start:end] = whole[persons[start:end] % _BATCH_PEOPLE]
         unit = _unit(directions)
         return unit if self.kind is Kind.ISOTROPIC else unit @ _subspace()
 
 
 @cache
 def _subspace() -> NDArray[np.float32]:
-    """64 orthonormal directions, shape (64, 512)."""
+    """Make 64 orthonormal directions, shape (64, 512)."""
     random = np.random.default_rng(_SUBSPACE_SEED)
-    basis, _ = np.linalg.qr(random.standard_normal((DIMENSION, _SUBSPACE)))
+    basis, _ = np.linalg.qr(random.standard_normal((DIMENSION, _SUBSPACE_DIMENSION)))
     return np.ascontiguousarray(basis.T, dtype=np.float32)
 
 
 def _photos(directions: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-    # Lengths and noise from streams of their own: fewer photos are then the first of more.
+    # Lengths and noise have separate streams, so that a smaller number of photos is a prefix of a larger one.
     lengths, noise = random.spawn(2)
     count = len(directions)
     strayed = _NOISE * np.exp(_NOISE_SPREAD * lengths.standard_normal((count, 1), dtype=np.float32))

@@ -1,4 +1,4 @@
-"""Timing several sides of one comparison in turn, because the machine may be shared and its speed wander."""
+"""Time the sides of a comparison in turn, because the speed of a shared machine changes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from typing import Literal, Self
 import numpy as np
 
 Side = Callable[[int], float]
-"""Does one round, whose number it gets, and returns seconds for each photo, row or call."""
+"""Runs the round with the given number, and returns the seconds for each photo, row or call."""
 Series = dict[str, list[float]]
-"""What every side took, round by round."""
+"""The seconds of every side, round by round."""
 Call = Callable[[int], object]
-"""Is timed; gets the call's number."""
+"""A function to time, which gets the number of the call."""
 
 _BLOCK_SECONDS = 0.1
-_CALLS = 3, 200
-"""Of a block, at least and at most."""
-_ROUNDS = 5, 10
-"""Of blocks, at least and at most."""
+_MIN_CALLS, _MAX_CALLS = 3, 200
+"""The number of calls of a block."""
+_MIN_ROUNDS, _MAX_ROUNDS = 5, 10
 
 
 def seconds(call: Callable[[int], object]) -> Side:
-    """A side that is timed as a whole."""
+    """Make a side that times each call."""
 
     def side(round_number: int) -> float:
         started = time.perf_counter()
@@ -36,7 +35,7 @@ def seconds(call: Callable[[int], object]) -> Side:
 
 
 def interleave(sides: Mapping[str, Side], rounds: int, *, warm_up: int = 0) -> Series:
-    """Let every side have its turn in every round; the order turns round each time, so that nobody is always first."""
+    """Run every side once in every round. The order is reversed each time, so that no side is always first."""
     series: Series = {name: [] for name in sides}
     for number in range(-warm_up, rounds):
         for name in list(sides) if number % 2 == 0 else reversed(list(sides)):
@@ -47,17 +46,17 @@ def interleave(sides: Mapping[str, Side], rounds: int, *, warm_up: int = 0) -> S
 
 
 def in_turn(calls: Mapping[str, Call], most_seconds: float, *, rest: float = 0.0) -> tuple[Series, Series]:
-    """Time blocks of calls, one side after the other, so that each side finds the processor as it left it.
+    """Time blocks of calls, one side after the other.
 
-    Single calls in turn would find its caches filled by the other side, and its threads asleep.
+    With single calls in turn, each side would find the caches filled by the other one, and its own threads asleep.
 
     Args:
         calls: the sides.
-        most_seconds: for all of it; slow sides have fewer calls.
-        rest: seconds after each block, for threads that still wait for work to fall asleep.
+        most_seconds: the maximum duration. Slow sides have fewer calls.
+        rest: seconds after each block, in which threads that wait for work fall asleep.
 
     Returns:
-        Seconds of every call, and the median of every block, round by round.
+        The seconds of every call, and the median of every block, round by round.
 
     """
     taken: Series = {name: [] for name in calls}
@@ -67,14 +66,14 @@ def in_turn(calls: Mapping[str, Call], most_seconds: float, *, rest: float = 0.0
     rounds = int(most_seconds / (time.perf_counter() - began))
     for warm_up in taken.values():
         warm_up.clear()
-    medians = interleave(blocks, min(max(rounds, _ROUNDS[0]), _ROUNDS[1]))
+    medians = interleave(blocks, min(max(rounds, _MIN_ROUNDS), _MAX_ROUNDS))
     return taken, medians
 
 
 def _block(call: Call, taken: list[float], rest: float) -> Side:
-    """A side of as many calls as fit into a tenth of a second; gives their median, and notes each of them."""
+    """Make a side that gives the median of a block of calls, which takes a tenth of a second, and records each."""
     timed = seconds(call)
-    size = int(min(max(_BLOCK_SECONDS / min(timed(number) for number in range(3)), _CALLS[0]), _CALLS[1]))
+    size = int(min(max(_BLOCK_SECONDS / min(timed(number) for number in range(3)), _MIN_CALLS), _MAX_CALLS))
     numbers = count()
 
     def side(_: int) -> float:
@@ -88,17 +87,17 @@ def _block(call: Call, taken: list[float], rest: float) -> Side:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One side against another, round by round."""
+    """The ratio of two sides, round by round."""
 
     median: float
     quartiles: tuple[float, float]
     fastest: float
-    """Ratio of the fastest round of either side: other programs on the machine can only slow a round down."""
+    """The ratio of the fastest rounds, because other programs can only slow a round down."""
     rounds: int
 
     @classmethod
     def of(cls, times: Sequence[float], other_times: Sequence[float]) -> Self:
-        """Of times to times; the other way round it is the ratio of rates."""
+        """Compute the ratio of times. With swapped arguments, it is the ratio of rates."""
         mine, theirs = np.array(times), np.array(other_times)
         low, median, high = (float(value) for value in np.percentile(mine / theirs, (25, 50, 75)))
         return cls(median, (low, high), float(mine.min() / theirs.min()), len(mine))
@@ -106,32 +105,32 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the report."""
+    """One row of the report."""
 
     what: str
     ours: str
-    """Our figure, with its unit."""
+    """The figure of pgface, with its unit."""
     other: str
-    """What it is compared with."""
+    """The figure to compare with."""
     ratio: float | None
-    """None for a figure that is compared with its target directly."""
+    """None for a figure without a comparison."""
     quartiles: tuple[float, float] | None
-    """Of the ratios of single rounds."""
+    """The quartiles of the ratios of single rounds."""
     fastest: float | None
-    """As of `Ratio`."""
+    """The ratio of the fastest rounds."""
     rounds: int
     target: str
-    """Empty for a row that is there for information."""
+    """Empty for a row without a target."""
     met: bool | None
 
 
 def figure(what: str, ours: str, other: str = "", *, rounds: int = 1, target: str = "", met: bool | None = None) -> Row:
-    """A line without a ratio."""
+    """Make a row without a ratio."""
     return Row(what, ours, other, None, None, None, rounds, target, met)
 
 
 def ratio_row(what: str, ours: str, other: str, ratio: Ratio, rounds: int, *, at_most: float | None = None) -> Row:
-    """A line whose ratio has a target at most, or none."""
+    """Make a row with a ratio, and a maximum as its target if there is one."""
     target = "" if at_most is None else f"≤ {at_most:g} ×"
     met = None if at_most is None else ratio.median <= at_most
     return Row(what, ours, other, ratio.median, ratio.quartiles, ratio.fastest, rounds, target, met)
@@ -150,13 +149,14 @@ def compare(
     """Compare two sides by the median of their ratios, round by round.
 
     Args:
-        what: names the comparison.
-        series: what `interleave` returned.
-        ours: the side whose ratio to the other one is given.
+        what: the name of the comparison.
+        series: the result of `interleave`.
+        ours: the side of pgface.
         other: the side to compare with.
-        measure: "time" gives ratios of times, with a target at most; "rate" of rates, with a target at least.
-        target: what the ratio should be.
-        unit: of the rate.
+        measure: "time" gives ratios of times, whose target is a maximum. "rate" gives ratios of rates, whose target
+            is a minimum.
+        target: the target of the ratio.
+        unit: the unit of the rate.
 
     """
     mine, theirs = series[ours], series[other]

@@ -1,4 +1,4 @@
-"""A schema of its own for the length of a benchmark, which is dropped at the end."""
+"""Temporary schemas for benchmarks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pgface.errors import DatabaseError, DatabaseUnreachableError
 from pgface.settings import Settings
 
 PREFIX = "pgface_bench_"
-_AFTER_A_LOSS = 2.0
-"""Seconds to wait for a server that has just been found gone."""
+_TIMEOUT_AFTER_LOSS = 2.0
+"""Seconds to wait for a server that has just become unreachable."""
 
 
 @contextmanager
 def server(settings: Settings) -> Iterator[str]:
-    """The URL of PostgreSQL itself; the embedded one runs for as long as this is entered. It may hold a password."""
+    """Give the URL of PostgreSQL, which may hold a password. The embedded server runs until the context ends."""
     with ExitStack() as resources:
         if settings.database_url is not None:
             yield (settings.direct_url or settings.database_url).get_secret_value()
@@ -34,12 +34,12 @@ def server(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def scratch_gallery(settings: Settings) -> Iterator[Settings]:
-    """Settings of a new, empty gallery, which is dropped whatever happens; no other schema is touched.
+    """Create an empty gallery in a temporary schema. Gives its settings.
 
-    pgvector is added to the database if it is not there, and stays.
+    If the database lacks pgvector, it is added and stays.
 
     Raises:
-        DatabaseError: PostgreSQL could not be reached, or refused.
+        DatabaseError: PostgreSQL failed or could not be reached.
 
     """
     with scratch_schema(settings) as (name, _):
@@ -50,17 +50,17 @@ def scratch_gallery(settings: Settings) -> Iterator[Settings]:
 
 @contextmanager
 def scratch_schema(settings: Settings) -> Iterator[tuple[str, str]]:
-    """The name of a schema that is not there yet, and the server's URL; what was made is dropped whatever happens."""
+    """Give an unused name for a schema, and the server's URL. The schema is dropped at the end, even after errors."""
     name = f"{PREFIX}{secrets.token_hex(4)}"
     with server(settings) as url:
         patience = settings.connect_timeout
         try:
             yield name, url
         except DatabaseUnreachableError:
-            patience = _AFTER_A_LOSS  # it was waited for already
+            patience = _TIMEOUT_AFTER_LOSS  # the full timeout has passed already
             raise
         finally:
-            with without_ctrl_c():  # a second one would leave the schema behind
+            with without_ctrl_c():  # a second Ctrl-C would leave the schema behind
                 _drop(url, name, patience)
 
 
@@ -70,23 +70,23 @@ def _drop(url: str, schema_name: str, connect_timeout: float) -> None:
         with (
             wrap_psycopg_errors(),
             psycopg.connect(url, autocommit=True, connect_timeout=round(connect_timeout) + 1) as last,
-            last.transaction(),  # so that no setting outlives it in a pooler's connection
+            last.transaction(),  # so that no setting stays in a pooler's connection
         ):
-            # Each of its tables would be named in a notice.
+            # Otherwise a notice would name each table.
             last.execute("SET LOCAL client_min_messages = warning")
             last.execute("SET LOCAL lock_timeout = '60s'")
             last.execute(statement)
     except DatabaseError as error:
         raise DatabaseError(
-            f"The benchmark's schema could not be dropped ({str(error).rstrip('.')}); "
-            f"run DROP SCHEMA {schema_name} CASCADE when the server is there again."
+            f"The benchmark's schema could not be dropped ({str(error).rstrip('.')}). "
+            f"When the server is back, run DROP SCHEMA {schema_name} CASCADE."
         ) from error
 
 
 @contextmanager
 def without_ctrl_c() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment; processes started meanwhile ignore it for good."""
-    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set, and do not arrive
+    """Ignore Ctrl-C for a moment. Processes that are started meanwhile ignore it permanently."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can set signals
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

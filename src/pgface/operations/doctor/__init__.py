@@ -1,6 +1,6 @@
-"""What is wrong with an installation, and what mends it."""
+"""Checks of an installation, with a fix or a remedy for each problem."""
 
 from pgface.operations.doctor.finding import Finding, State
-from pgface.operations.doctor.run import CHECKS, diagnose, mend
+from pgface.operations.doctor.run import CHECKS, apply_fixes, diagnose
 
-__all__ = ["CHECKS", "Finding", "State", "diagnose", "mend"]
+__all__ = ["CHECKS", "Finding", "State", "apply_fixes", "diagnose"]

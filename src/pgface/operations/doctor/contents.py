@@ -1,4 +1,4 @@
-"""What is in the gallery: its embeddings, model, thresholds, indexes, photo files and passwords."""
+"""Checks of the gallery: its embeddings, model, thresholds, indexes, photo files and passwords."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pgface.gallery.model import GalleryModel
 from pgface.gallery.photo_inventory import take_inventory
 from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.users import UNUSABLE_PASSWORD
-from pgface.operations.doctor.finding import Finding, Fix, fine
+from pgface.operations.doctor.finding import Finding, Fix, ok
 from pgface.search import fit_search_if_due, read_search_state, refresh_templates
 from pgface.search.vector_index import read_index_status
 from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
@@ -33,57 +33,59 @@ from pgface.settings import Settings
 from pgface.text import counted
 from pgface.thresholds import advise, history
 
-_SHOWN = 3
-_PATIENCE = "3s"
+_MAX_LISTED = 3
+_LOCK_TIMEOUT = "3s"
 
 
 def schema_version(_: Database, __: Settings) -> Iterator[Finding]:
-    """The schema is the one that this program knows, or the gallery could not have been opened."""
-    yield fine("schema version", f"It is {migrations()[-1].version}, the one that this pgface knows.")
+    """Report the schema's version. A gallery with any other version could not have been opened."""
+    yield ok("schema version", f"The schema has version {migrations()[-1].version}, which this pgface needs.")
 
 
 def locks(database: Database, _: Settings) -> Iterator[Finding]:
-    """Nobody has a table for themselves, for whom every other check would wait."""
+    """Check that no table is locked, because every other check would wait for it."""
     try:
         with database.transaction() as connection:
-            connection.execute(queries()["limit_waiting"], {"time": _PATIENCE, "in_transaction": True})
+            connection.execute(queries()["limit_waiting"], {"time": _LOCK_TIMEOUT, "in_transaction": True})
             connection.execute(queries()["read_every_table"])
     except TableLockedError:
         holder = database.read("who_locks_tables", row_factory=tuple_row)
         who = (
-            f"process {holder[0][0]} ({holder[0][2] or 'unnamed'}) has {holder[0][1]}" if holder else "somebody has one"
+            f"Process {holder[0][0]} ({holder[0][2] or 'unnamed'}) has locked {holder[0][1]}."
+            if holder
+            else "A table was locked."
         )
         yield Finding(
             "locks",
             "problem",
-            f"A table is locked: {who} for itself.",
-            "Wait until it has ended; SELECT * FROM pg_stat_activity shows what it does.",
+            who,
+            "Wait until the process ends. SELECT * FROM pg_stat_activity shows what it does.",
         )
     except DatabaseError:
-        return  # a table that is missing is told below
+        return  # the check of tables and functions reports a missing table
 
 
 def pooling(database: Database, settings: Settings) -> Iterator[Finding]:
-    """What needs a session of its own can have one."""
+    """Check that operations that need a dedicated connection can have one."""
     try:
         with database.dedicated_connection():
-            around = "" if settings.direct_url is None else ", by PGFACE_DIRECT_URL"
+            by = "" if settings.direct_url is None else " through PGFACE_DIRECT_URL"
     except (SessionNeededError, SettingsError) as error:
         yield Finding("pooling", "problem", str(error), "Set PGFACE_DIRECT_URL to this database on PostgreSQL itself.")
         return
-    yield fine("pooling", f"A session of one's own is to be had{around}.")
+    yield ok("pooling", f"Dedicated connections are available{by}.")
 
 
 def sequences(database: Database, _: Settings) -> Iterator[Finding]:
-    """No id is given twice."""
+    """Check that no sequence gives an id that is in use."""
     behind = database.read("sequences_behind_ids", row_factory=scalar_row)
     if not behind:
-        yield fine("sequences", "New ids are behind those that there are.")
+        yield ok("sequences", "The next ids are free.")
         return
     yield Finding(
         "sequences",
         "problem",
-        f"The next id of {', '.join(behind)} is one that is there, so that nobody can be added.",
+        f"The next id of {', '.join(behind)} is in use already, so adding rows fails.",
         "pgface doctor --fix",
         _move_sequences,
     )
@@ -94,49 +96,48 @@ def _move_sequences(settings: Settings) -> None:
         connection.execute(queries()["move_sequences_behind_ids"])
 
 
-def rows_of_nobody(database: Database, _: Settings) -> Iterator[Finding]:
-    """Nothing is left of users who are gone."""
+def rows_of_deleted_users(database: Database, _: Settings) -> Iterator[Finding]:
+    """Check that no rows belong to deleted users."""
     ((embeddings, photos, tokens),) = database.read("rows_of_nobody", row_factory=tuple_row)
     if not embeddings + photos + tokens:
-        yield fine("erased users", "Nothing is left of users who are gone.")
+        yield ok("erased users", "No rows belong to deleted users.")
         return
     yield Finding(
         "erased users",
         "problem",
-        f"Left of users who are gone: {counted(embeddings, 'embedding')}, {counted(photos, 'photo')}, "
-        f"{counted(tokens, 'token')}. Foreign "
-        "keys were off when they were erased.",
+        f"Rows of deleted users: {counted(embeddings, 'embedding')}, {counted(photos, 'photo')}, "
+        f"{counted(tokens, 'token')}. Foreign keys were disabled when the users were deleted.",
         "In psql, for face_embeddings, photos and auth_tokens: "
         "DELETE FROM face_embeddings WHERE user_id NOT IN (SELECT id FROM users);",
     )
 
 
 def storage(database: Database, _: Settings) -> Iterator[Finding]:
-    """Embeddings lie in their rows."""
+    """Check that embeddings are stored inline, in their rows."""
     ((in_rows, beside),) = database.read("embedding_storage", row_factory=tuple_row)
     if in_rows and not beside:
-        yield fine("storage", "Embeddings are stored in their rows.")
+        yield ok("storage", "Embeddings are stored in their rows.")
         return
-    found = f"{beside / 2**20:,.1f} MB of them are" if beside else "New ones would be"
+    found = f"{beside / 2**20:,.1f} MB of embeddings are" if beside else "New embeddings would be"
     yield Finding(
         "storage",
         "problem",
-        f"{found} stored beside their rows, which makes comparing with everybody 4 to 6 times slower.",
-        "pgface doctor --fix, which writes every embedding anew; until it ends nobody else can use the gallery",
+        f"{found} stored outside of their rows, which makes exact search 4 to 6 times slower.",
+        "pgface doctor --fix (It rewrites every embedding, and locks the gallery meanwhile.)",
         _store_in_rows,
     )
 
 
 def _store_in_rows(settings: Settings) -> None:
     with Database.open(settings) as database, database.dedicated_connection() as connection:
-        # Whoever reads at the moment must not make everybody wait behind this.
-        connection.execute(queries()["limit_waiting"], {"time": _PATIENCE, "in_transaction": False})
+        # New readers wait behind this lock, so it must not wait long for old ones.
+        connection.execute(queries()["limit_waiting"], {"time": _LOCK_TIMEOUT, "in_transaction": False})
         connection.execute(queries()["store_embeddings_in_rows"])
         connection.execute(queries()["rewrite_embeddings"])
 
 
 def model(database: Database, settings: Settings) -> Iterator[Finding]:
-    """The weights of the gallery's model are here, and are those that its embeddings were made with."""
+    """Check that the gallery's model is installed, with the weights that made the embeddings."""
     config = read_config(database)
     if config.model_name is None:
         yield Finding("model", "problem", "The gallery is not bound to a model.", "pgface init --model NAME")
@@ -156,15 +157,15 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "model",
             "problem",
-            f"The model is a link to {folder.resolve()}: where that folder moves, it is missing here.",
+            f"The model is a link to {folder.resolve()}. If that folder moves, the model is missing.",
             f"pgface models install {config.model_name} --from {shlex.quote(str(folder.resolve()))} --accept-license",
         )
         return
-    yield fine("model", f"{engine.identity.name} is here, with the weights that the embeddings were made with.")
+    yield ok("model", f"{engine.identity.name} is installed, with the weights that made the embeddings.")
 
 
 def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
-    """The thresholds were measured, and fit the number of people."""
+    """Check that the thresholds were calibrated, and fit the number of people."""
     past = history(database)
     (people,) = database.read("count_enrolled_people", row_factory=scalar_row)
     advice = advise(read_config(database), past, people)
@@ -172,47 +173,45 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
         yield Finding(
             "thresholds",
             "problem",
-            f"The threshold to identify is too low for {counted(people, 'person', 'people')}: "
-            f"{advice.threshold:.4f} is advised "
-            f"for FPIR {advice.target:g}.",
+            f"The threshold to identify is too low for {counted(people, 'person', 'people')}. "
+            f"{advice.threshold:.4f} is advised for FPIR {advice.target:g}.",
             "pgface calibrate --follow, or pgface calibrate FOLDER",
         )
     elif not past:
         yield Finding(
             "thresholds",
             "advice",
-            "They are the model's published or measured ones, and not measured on people like these.",
+            "The thresholds are the model's published ones. They were not calibrated on your photos.",
             "pgface calibrate FOLDER",
         )
     else:
-        yield fine("thresholds", f"They were calibrated, and fit {counted(people, 'person', 'people')}.")
+        yield ok("thresholds", f"The thresholds were calibrated, and fit {counted(people, 'person', 'people')}.")
 
 
 def indexes(database: Database, _: Settings) -> Iterator[Finding]:
-    """The indexes are whole and of use."""
+    """Check that the indexes are valid and useful."""
     (not_searched,) = database.read("count_users_not_searched", row_factory=scalar_row)
     if read_search_state(database).method != "exact" and not_searched:
         yield Finding(
             "indexes",
             "problem",
-            f"{counted(not_searched, 'user is', 'users are')} not found: they have embeddings and no template, "
-            f"because triggers were off "
-            "when they came.",
+            f"Identification cannot find {counted(not_searched, 'user')}: they have embeddings but no template, "
+            "because triggers were disabled when they were added.",
             "pgface doctor --fix",
             _note_not_searched,
         )
     advice = [one for one in advise_indexes(read_index_status(database)) if not _is_about_table(one)]
-    yield from _advised("indexes", advice, "They are whole and of use.")
+    yield from _advised("indexes", advice, "The indexes are valid and useful.")
 
 
 def vacuum(database: Database, _: Settings) -> Iterator[Finding]:
-    """The table of embeddings needs neither a vacuum nor new statistics."""
+    """Check that the table of embeddings needs neither a vacuum nor new statistics."""
     status = read_index_status(database)
     advice = [one for one in advise_indexes(status) if _is_about_table(one)]
     table = status.table
     last = "never vacuumed" if table.last_vacuum is None else f"last vacuumed {table.last_vacuum:%Y-%m-%d}"
-    needless = f"The table of embeddings needs no vacuum: {counted(table.dead_rows, 'dead row')}, {last}."
-    yield from _advised("vacuum", advice, needless)
+    no_advice = f"The table of embeddings needs no vacuum: {counted(table.dead_rows, 'dead row')}, {last}."
+    yield from _advised("vacuum", advice, no_advice)
 
 
 def _is_about_table(advice: IndexAdvice) -> bool:
@@ -221,13 +220,13 @@ def _is_about_table(advice: IndexAdvice) -> bool:
 
 def _advised(check: str, advice: Sequence[IndexAdvice], otherwise: str) -> Iterator[Finding]:
     if not advice:
-        yield fine(check, otherwise)
+        yield ok(check, otherwise)
     for one in advice:
         yield Finding(check, "advice", one.sentence, one.command, _fix_by(one.command))
 
 
 def _fix_by(command: str) -> Fix | None:
-    """What does the same as the command, unless it changes what somebody may have chosen."""
+    """The fix that does the same as a command, or None if the command changes something that a user may have chosen."""
     if command == "pgface init":
         return _settle_indexes
     if command == "pgface fit-search":
@@ -246,7 +245,7 @@ def _note_not_searched(settings: Settings) -> None:
 
 
 def _settle_indexes(settings: Settings) -> None:
-    """What `pgface init` does about indexes, and nothing else: it would bind a gallery that has no model yet."""
+    """Do what `pgface init` does about indexes. The command itself could also bind the gallery to a model."""
     with (
         Database.open(settings) as database,
         database.dedicated_connection() as connection,
@@ -266,60 +265,59 @@ def _vacuum(settings: Settings) -> None:
 
 
 def photo_files(database: Database, settings: Settings) -> Iterator[Finding]:
-    """Every photo of this machine has its file, and every file its photo."""
+    """Check that every photo of this machine has its file, and every file its photo."""
     check = "photo files"
     found = take_inventory(database, PhotoFiles(settings.photos_dir, read_config(database).id))
     if found.missing:
         yield Finding(
             check,
             "problem",
-            f"Photos without their file: {len(found.missing):,} ({_first(found.missing)}); people are found still.",
-            f"Copy {settings.photos_dir} back from a backup, or erase those photos: pgface photos delete ID",
+            f"Photos without their file: {len(found.missing):,} ({_first(found.missing)}). Search still works.",
+            f"Copy {settings.photos_dir} back from a backup, or delete those photos: pgface photos delete ID",
         )
     if found.strays:
         yield Finding(
             check,
             "problem",
-            f"Files that show a face and belong to no photo: {len(found.strays):,} ({_first(found.strays)}).",
-            "pgface photos strays, and with --delete it removes them",
+            f"Face crops that belong to no photo: {len(found.strays):,} ({_first(found.strays)}).",
+            "pgface photos strays (Add --delete to delete them.)",
         )
     if found.elsewhere:
         yield Finding(
             check,
             "advice",
             f"The files of {counted(found.elsewhere, 'photo')} belong to another photos folder than "
-            f"{settings.photos_dir}: "
-            "another machine's, or one that is gone.",
-            "If it was on this machine, put it back from a backup, or set PGFACE_DATA_DIR to where it is.",
+            f"{settings.photos_dir}, on another machine or deleted.",
+            "If the folder was on this machine, restore it from a backup, or set PGFACE_DATA_DIR to its place.",
         )
     if found.foreign:
         yield Finding(
             check,
             "advice",
-            f"{counted(found.foreign, 'photo names a file', 'photos name files')} that pgface did not write, and "
-            f"does not look after.",
-            "pgface migrate with --photos brings those of an old installation in.",
+            f"{counted(found.foreign, 'photo names a file', 'photos name files')} that pgface did not write and "
+            "does not manage.",
+            "For files of an old installation, run pgface migrate with --photos.",
         )
     if not found.missing and not found.strays and not found.elsewhere and not found.foreign:
-        yield fine(check, f"{counted(found.here, 'photo has its file', 'photos have their files')} here.")
+        yield ok(check, f"{counted(found.here, 'photo has its file', 'photos have their files')} on this machine.")
 
 
 def passwords(database: Database, _: Settings) -> Iterator[Finding]:
-    """No user's password can be read."""
+    """Check that every user's password is hashed."""
     check = "user passwords"
     ids = database.read("users_with_readable_passwords", row_factory=scalar_row)
     if not ids:
-        yield fine(check, "None of them can be read: they are hashes, or there is none.")
+        yield ok(check, "All passwords are hashed or unset.")
         return
-    marker, some = UNUSABLE_PASSWORD, ", ".join(map(str, ids[:_SHOWN]))
+    marker, some = UNUSABLE_PASSWORD, ", ".join(map(str, ids[:_MAX_LISTED]))
     yield Finding(
         check,
         "problem",
-        f"Users whose password is no hash, so that whoever sees the table can use it: {len(ids):,} "
+        f"Users whose password is not hashed, so that anyone who can read the table can use it: {len(ids):,} "
         f"(ids {_first(ids)}).",
-        f"Let these users choose new ones, and set users.password to {marker!r} until then (WHERE id IN ({some}) ...).",
+        f"Ask these users for new passwords. Until then, set users.password to {marker!r} (WHERE id IN ({some}) ...).",
     )
 
 
 def _first(found: Sequence[object]) -> str:
-    return ", ".join(map(str, found[:_SHOWN])) + (", ..." if len(found) > _SHOWN else "")
+    return ", ".join(map(str, found[:_MAX_LISTED])) + (", ..." if len(found) > _MAX_LISTED else "")

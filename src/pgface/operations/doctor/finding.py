@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any, Literal
 from pgface.settings import Settings
 
 State = Literal["fine", "advice", "problem", "unknown"]
-"""Unknown is what could not be looked at, because something else is in the way."""
+"""A check is `unknown` if another problem prevents it."""
 
 Fix = Callable[[Settings], object]
-"""Mends what was found; raises a `PgfaceError` if it cannot."""
+"""Fixes a finding, or raises a `PgfaceError`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One answer of one check."""
+    """One result of one check."""
 
     check: str
     state: State
     found: str
-    """A sentence."""
-    mend: str = ""
-    """The command that mends it, or what to do; empty where it is fine."""
+    """What the check found, as a sentence."""
+    remedy: str = ""
+    """The command to run, or what else to do. Empty if the state is `fine`."""
     fix: Fix | None = field(default=None, repr=False, compare=False)
-    """Only where nothing is lost by it; None where it is for somebody to decide."""
+    """An automatic fix that loses no data. None if a person has to decide."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -34,11 +34,11 @@ class Finding:
             "check": self.check,
             "state": self.state,
             "found": self.found,
-            "mend": self.mend,
+            "mend": self.remedy,
             "fixable": self.fix is not None,
         }
 
 
-def fine(check: str, found: str) -> Finding:
-    """A check that has nothing to complain of."""
+def ok(check: str, found: str) -> Finding:
+    """The result of a check that found no problem."""
     return Finding(check, "fine", found)

@@ -1,4 +1,4 @@
-"""This machine: who may look into the data folder, and how much room there is."""
+"""Checks of this machine: permissions of the data folder, and free disk space."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from pgface.operations.doctor.finding import Finding, fine
+from pgface.operations.doctor.finding import Finding, ok
 from pgface.settings import MEBI, Settings
 
-LEAST_FREE = 1024 * MEBI
-LEAST_SHARE = 0.05
-_OF_OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
-"""Passing through (x) is not among them: the embedded server of root, a user of its own, has to."""
+MIN_FREE_BYTES = 1024 * MEBI
+MIN_FREE_SHARE = 0.05
+_RIGHTS_OF_OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
+"""Without passing through (x): the embedded server, which has its own user if root starts it, needs that."""
 
 
 def data_folder(settings: Settings) -> Iterator[Finding]:
-    """Nobody else may look into the data folder, for it holds faces."""
+    """Check that other users cannot read the data folder, which holds faces."""
     check = "data folder"
     if settings.data_dir.exists() and not settings.data_dir.is_dir():
-        yield Finding(check, "problem", f"{settings.data_dir} is no folder.", "Set PGFACE_DATA_DIR to a folder.")
+        yield Finding(check, "problem", f"{settings.data_dir} is not a folder.", "Set PGFACE_DATA_DIR to a folder.")
         return
     if not settings.data_dir.is_dir():
-        yield fine(check, f"{settings.data_dir} is not there yet; it is made when something is to be kept.")
+        yield ok(check, f"{settings.data_dir} does not exist yet. pgface creates it when needed.")
         return
     folders = _folders(settings)
-    open_ones = [path for path in folders if path.stat().st_mode & _OF_OTHERS]
+    open_ones = [path for path in folders if path.stat().st_mode & _RIGHTS_OF_OTHERS]
     for path in open_ones:
         yield Finding(
             check,
             "problem",
-            f"Others on this machine may look into {path} (mode {stat.S_IMODE(path.stat().st_mode):04o}).",
+            f"Other users of this machine may read {path} (mode {stat.S_IMODE(path.stat().st_mode):04o}).",
             f"chmod go-rw {shlex.quote(str(path))}",
             _close_to_others,
         )
@@ -42,17 +42,17 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             check,
             "problem",
-            f"This user may not write into {path}.",
-            f"Run pgface as its owner ({path.stat().st_uid}), or let that user run: "
+            f"This user may not write to {path}.",
+            f"Run pgface as its owner ({path.stat().st_uid}), or have that user run: "
             f"chown -R {os.getuid()} {shlex.quote(str(path))}",
         )
     if not open_ones and not closed_to_us:
-        yield fine(check, f"{settings.data_dir} is this user's, and nobody else looks into it.")
+        yield ok(check, f"{settings.data_dir} belongs to this user, and other users cannot read it.")
 
 
 def _close_to_others(settings: Settings) -> None:
     for path in _folders(settings):
-        path.chmod(stat.S_IMODE(path.stat().st_mode) & ~_OF_OTHERS)
+        path.chmod(stat.S_IMODE(path.stat().st_mode) & ~_RIGHTS_OF_OTHERS)
 
 
 def _folders(settings: Settings) -> list[Path]:
@@ -60,11 +60,11 @@ def _folders(settings: Settings) -> list[Path]:
 
 
 def free_disk(settings: Settings) -> Iterator[Finding]:
-    """There is room for what is to come."""
-    there = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
-    usage = shutil.disk_usage(there)
-    told = f"{usage.free / 2**30:,.1f} of {usage.total / 2**30:,.0f} GB are free where {settings.data_dir} is."
-    if usage.free < max(LEAST_FREE, LEAST_SHARE * usage.total):
-        yield Finding("free disk", "problem", told, "Make room there, or move the folder and set PGFACE_DATA_DIR.")
+    """Check that the disk has room for more photos and embeddings."""
+    existing = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
+    usage = shutil.disk_usage(existing)
+    told = f"{usage.free / 2**30:,.1f} of {usage.total / 2**30:,.0f} GB are free on the disk of {settings.data_dir}."
+    if usage.free < max(MIN_FREE_BYTES, MIN_FREE_SHARE * usage.total):
+        yield Finding("free disk", "problem", told, "Free disk space, or move the folder and set PGFACE_DATA_DIR.")
     else:
-        yield fine("free disk", told)
+        yield ok("free disk", told)

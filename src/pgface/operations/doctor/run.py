@@ -1,4 +1,4 @@
-"""Every check, in an order in which each can rely on those before it."""
+"""All checks, in an order in which each can rely on the ones before it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from pgface.system.ownership import reason_with_owner
 Check = Callable[..., Iterator[Finding]]
 Checks = Sequence[tuple[str, Check]]
 
-_OF_THE_MACHINE: Final[Checks] = (("data folder", machine.data_folder), ("free disk", machine.free_disk))
-_OF_THE_SERVER: Final[Checks] = (
+_MACHINE_CHECKS: Final[Checks] = (("data folder", machine.data_folder), ("free disk", machine.free_disk))
+_SERVER_CHECKS: Final[Checks] = (
     ("server", server.version),
     ("pgvector", server.extension),
     ("connections", server.connections),
     ("clock", server.clock),
     ("database password", server.database_password),
 )
-_OF_THE_GALLERY: Final[Checks] = (
+_GALLERY_CHECKS: Final[Checks] = (
     ("schema version", contents.schema_version),
     ("tables and functions", contract),
     ("pooling", contents.pooling),
     ("sequences", contents.sequences),
-    ("erased users", contents.rows_of_nobody),
+    ("erased users", contents.rows_of_deleted_users),
     ("storage", contents.storage),
     ("indexes", contents.indexes),
     ("vacuum", contents.vacuum),
@@ -40,14 +40,14 @@ _OF_THE_GALLERY: Final[Checks] = (
 )
 
 
-CHECKS: Final = tuple(name for name, _ in (*_OF_THE_MACHINE, *_OF_THE_SERVER, *_OF_THE_GALLERY))
-"""The names of the checks, in the order in which they run. `locks` is reported beside them if a table is locked."""
+CHECKS: Final = tuple(name for name, _ in (*_MACHINE_CHECKS, *_SERVER_CHECKS, *_GALLERY_CHECKS))
+"""The names of the checks, in the order in which they run. A locked table adds the finding `locks`."""
 
 
 def diagnose(settings: Settings, only: Collection[str] = CHECKS) -> list[Finding]:
-    """Check what a gallery needs. This changes nothing, except that it starts the embedded server.
+    """Check everything that a gallery needs. This changes nothing, except that it starts the embedded server.
 
-    What could not be checked is a finding too, and not an exception.
+    A check that could not run gives a finding and not an exception.
 
     Args:
         settings: the gallery and its server.
@@ -56,18 +56,20 @@ def diagnose(settings: Settings, only: Collection[str] = CHECKS) -> list[Finding
     """
     machine, server, gallery = (
         [(name, check) for name, check in checks if name in only]
-        for checks in (_OF_THE_MACHINE, _OF_THE_SERVER, _OF_THE_GALLERY)
+        for checks in (_MACHINE_CHECKS, _SERVER_CHECKS, _GALLERY_CHECKS)
     )
     findings = list(_run(machine, settings))
     if server:
-        findings += _about_the_server(settings, server)
+        findings += _check_server(settings, server)
     if gallery:
-        findings += _about_the_gallery(settings, gallery)
+        findings += _check_gallery(settings, gallery)
     return findings
 
 
-def mend(settings: Settings, findings: Sequence[Finding]) -> Iterator[tuple[Finding, PgfaceError | OSError | None]]:
-    """Run the fixes of what was found, each once; gives what stood in the way of one."""
+def apply_fixes(
+    settings: Settings, findings: Sequence[Finding]
+) -> Iterator[tuple[Finding, PgfaceError | OSError | None]]:
+    """Run each fix of the findings once. Gives the finding of each fix, with its error if it failed."""
     tried = set()
     for finding in findings:
         if finding.fix is None or finding.fix in tried:
@@ -81,11 +83,11 @@ def mend(settings: Settings, findings: Sequence[Finding]) -> Iterator[tuple[Find
             yield finding, None
 
 
-def _about_the_server(settings: Settings, checks: Checks) -> Iterator[Finding]:
+def _check_server(settings: Settings, checks: Checks) -> Iterator[Finding]:
     if settings.database_url is None and not settings.postgres_dir.is_dir():
         found = f"There is no embedded PostgreSQL in {settings.data_dir} yet, and PGFACE_DATABASE_URL names no other."
-        yield Finding("server", "problem", found, "pgface init makes it; or set PGFACE_DATA_DIR to where it is")
-        yield from _not_looked_at(checks, "There is no server.")
+        yield Finding("server", "problem", found, "Create it with pgface init, or set PGFACE_DATA_DIR to its folder.")
+        yield from _not_checked(checks, "There is no server.")
         return
     try:
         with connected(settings) as connection:
@@ -94,19 +96,19 @@ def _about_the_server(settings: Settings, checks: Checks) -> Iterator[Finding]:
         embedded = settings.database_url is None
         where = f"See the server's log below {settings.postgres_dir}." if embedded else "Check PGFACE_DATABASE_URL."
         yield Finding("server", "problem", str(error), where)
-        yield from _not_looked_at(checks, "PostgreSQL does not answer.")
+        yield from _not_checked(checks, "PostgreSQL does not answer.")
 
 
-def _about_the_gallery(settings: Settings, checks: Checks) -> Iterator[Finding]:
+def _check_gallery(settings: Settings, checks: Checks) -> Iterator[Finding]:
     if settings.database_url is None and not settings.postgres_dir.is_dir():
-        yield from _not_looked_at(checks, "There is no server.")
+        yield from _not_checked(checks, "There is no server.")
         return
     try:
         with Database.open(settings) as database:
             locked = list(contents.locks(database, settings))
             yield from locked
             if locked:
-                yield from _not_looked_at(checks, "It would have to wait for the lock.")
+                yield from _not_checked(checks, "The check would wait for the lock.")
             else:
                 yield from _run(checks, database, settings)
     except DatabaseError as error:
@@ -114,7 +116,7 @@ def _about_the_gallery(settings: Settings, checks: Checks) -> Iterator[Finding]:
             newer = isinstance(error, SchemaTooNewError)
             yield Finding("schema version", "problem", str(error), "Upgrade pgface." if newer else "pgface init")
             checks = [(name, check) for name, check in checks if name != "schema version"]
-        yield from _not_looked_at(checks, "There is no gallery that could be opened.")
+        yield from _not_checked(checks, "The gallery could not be opened.")
 
 
 def _run(checks: Checks, *looked_at: Any) -> Iterator[Finding]:
@@ -122,13 +124,13 @@ def _run(checks: Checks, *looked_at: Any) -> Iterator[Finding]:
         try:
             yield from list(check(*looked_at))
         except PgfaceError as error:
-            yield Finding(name, "unknown", f"It could not be looked at: {error}")
-        except OSError as error:  # of a folder that this user may not even enter
+            yield Finding(name, "unknown", f"The check failed: {error}")
+        except OSError as error:  # for example, this user may not enter a folder
             why = reason_with_owner(error, error.filename) if error.filename else error.strerror
             yield Finding(name, "problem", f"{error.filename or name}: {why}.", "Run pgface as its owner.")
 
 
-def _not_looked_at(checks: Checks, why: str) -> Iterator[Finding]:
+def _not_checked(checks: Checks, why: str) -> Iterator[Finding]:
     for name, _ in checks:
         if name != "server":  # which is reported with the reason itself
             yield Finding(name, "unknown", why)

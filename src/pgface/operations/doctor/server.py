@@ -1,4 +1,4 @@
-"""The server: its version, pgvector's, its connections, its clock, and the password that it was reached with."""
+"""Checks of the server: versions of PostgreSQL and pgvector, connections, clock, and password."""
 
 from __future__ import annotations
 
@@ -13,130 +13,129 @@ from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.pgvector import faults_of, numbers
 from pgface.database.pool import connected
 from pgface.database.sql import queries
-from pgface.operations.doctor.finding import Finding, fine
+from pgface.operations.doctor.finding import Finding, ok
 from pgface.settings import Settings
 
-OLDEST_POSTGRESQL = 16
-OLDEST_PGVECTOR = (0, 7)
+MIN_POSTGRESQL = 16
+MIN_PGVECTOR = (0, 7)
 KNOWN_PASSWORDS = frozenset(
     {"facepass123", "password", "postgres", "admin", "faceuser", "pgface", "secret", "changeme", "123456"}
 )
-"""Of examples and tutorials, the specification's own first."""
-_CLOCK_TOLERANCE = 5.0
-"""Seconds: within them nobody's token ends noticeably early or late."""
+"""Passwords of examples and tutorials, including the specification."""
+_CLOCK_TOLERANCE_SECONDS = 5.0
 
 
 def version(connection: psycopg.Connection, _: Settings) -> Iterator[Finding]:
-    """PostgreSQL is new enough, and keeps any name."""
+    """Check that PostgreSQL is new enough, and can store any name."""
     major = connection.info.server_version // 10_000
     encoding = connection.info.parameter_status("server_encoding")
-    told = f"PostgreSQL {connection.info.parameter_status('server_version')} answers, and keeps text in {encoding}."
-    if major < OLDEST_POSTGRESQL:
-        yield Finding("server", "problem", told, f"Upgrade the server to PostgreSQL {OLDEST_POSTGRESQL} or newer.")
+    told = f"PostgreSQL {connection.info.parameter_status('server_version')} answers, and stores text in {encoding}."
+    if major < MIN_POSTGRESQL:
+        yield Finding("server", "problem", told, f"Upgrade the server to PostgreSQL {MIN_POSTGRESQL} or newer.")
     elif encoding != "UTF8":
         yield Finding(
             "server",
             "problem",
-            f"{told} Names in other scripts are refused.",
-            "Make a database with ENCODING 'UTF8' TEMPLATE template0, and move the gallery there with "
+            f"{told} It cannot store names in other scripts.",
+            "Create a database with ENCODING 'UTF8' TEMPLATE template0, and move the gallery there with "
             "pgface backup and pgface restore.",
         )
     else:
-        yield fine("server", told)
+        yield ok("server", told)
 
 
 def extension(connection: psycopg.Connection, _: Settings) -> Iterator[Finding]:
-    """pgvector is there, and as new as the server has it."""
+    """Check that pgvector is installed and up to date."""
     row = _one(connection, "vector_extension")
     yield judge_extension(row["installed"], row["available"], connection.info.server_version // 10_000)
 
 
 def judge_extension(installed: str | None, available: str | None, server: int) -> Finding:
-    """Say what to do about a version of pgvector.
+    """Check the version of pgvector.
 
     Args:
-        installed: in this database; None where it is not.
-        available: on the server; None where it is not.
+        installed: the version in this database, None if it is not installed.
+        available: the version on the server, None if the server does not have it.
         server: PostgreSQL's major version.
 
     """
     check, update = "pgvector", "ALTER EXTENSION vector UPDATE"
     install = (
-        f"Install pgvector on the server (Debian and Ubuntu: apt install postgresql-{server}-pgvector; containers: the "
-        "image pgvector/pgvector), then pgface init"
+        f"Install pgvector on the server (Debian and Ubuntu: apt install postgresql-{server}-pgvector, containers: "
+        "the image pgvector/pgvector), then pgface init"
     )
     if installed is None:
         there = available is not None
         return Finding(
             check,
             "problem",
-            "pgvector is not in this database yet." if there else "This server does not have pgvector.",
+            "pgvector is not installed in this database." if there else "This server does not have pgvector.",
             "pgface init, or as an administrator in psql: CREATE EXTENSION vector;" if there else install,
         )
-    old = numbers(installed) < OLDEST_PGVECTOR
+    old = numbers(installed) < MIN_PGVECTOR
     faults = faults_of(installed)
-    wrong = f" It has faults: {'; '.join(fault.sentence for fault in faults)}." if faults else ""
+    wrong = f" It has bugs: {', and '.join(fault.sentence for fault in faults)}." if faults else ""
     meanwhile = "".join(f". {fault.what_to_do[0].upper()}{fault.what_to_do[1:]}" for fault in faults)
     if available is None or numbers(available) <= numbers(installed):
-        newest = "the newest that this server has" if available else "and the server has its files no more"
-        told = f"pgvector {installed} is in this database, {newest}.{wrong}"
+        newest = "the newest that this server has" if available else "but the server no longer has its files"
+        told = f"pgvector {installed} is installed, {newest}.{wrong}"
         bad = old or faults or not available
-        return Finding(check, "problem", told, f"{install}{meanwhile}") if bad else fine(check, told)
+        return Finding(check, "problem", told, f"{install}{meanwhile}") if bad else ok(check, told)
     return Finding(
         check,
         "problem" if old or faults else "advice",
-        f"pgvector {installed} is in this database, and the server has {available}.{wrong}",
+        f"pgvector {installed} is installed, and the server has {available}.{wrong}",
         f"In psql: {update};{meanwhile.removeprefix('.')}",
         lambda settings: _execute(settings, update),
     )
 
 
 def connections(connection: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
-    """The pool fits into what the server allows this user."""
+    """Check that the connection pool fits into the server's limits."""
     row = _one(connection, "connection_limits")
     room, used, pool = row["room"], row["used"], settings.pool_size
-    told = f"{used} of {room} connections are in use, and a process of pgface takes {pool} at most (PGFACE_POOL_SIZE)."
+    told = f"{used} of {room} connections are in use. A process of pgface takes up to {pool} (PGFACE_POOL_SIZE)."
     if pool > room:
-        mend = f"Set PGFACE_POOL_SIZE to {max(room // 2, 1)} or less, or raise {row['limited_by']}."
-        yield Finding("connections", "problem", told, mend)
+        remedy = f"Set PGFACE_POOL_SIZE to {max(room // 2, 1)} or less, or raise {row['limited_by']}."
+        yield Finding("connections", "problem", told, remedy)
     elif used + pool > room:
-        mend = f"Raise {row['limited_by']}, or put a pooler such as pgbouncer in between."
-        yield Finding("connections", "advice", told, mend)
+        remedy = f"Raise {row['limited_by']}, or put a pooler such as pgbouncer in between."
+        yield Finding("connections", "advice", told, remedy)
     else:
-        yield fine("connections", told)
+        yield ok("connections", told)
 
 
 def clock(connection: psycopg.Connection, _: Settings) -> Iterator[Finding]:
-    """This machine and the server agree on the time."""
+    """Check that this machine and the server agree on the time."""
     before = time.time()
     theirs = float(_one(connection, "server_clock")["seconds"])
     apart = abs(theirs - (before + time.time()) / 2)
     told = f"The clocks of this machine and of the server are {apart:,.1f} s apart."
-    if apart > _CLOCK_TOLERANCE:
-        yield Finding("clock", "problem", told, "Let both follow a time server, or tokens end early or late.")
+    if apart > _CLOCK_TOLERANCE_SECONDS:
+        yield Finding("clock", "problem", told, "Synchronize both with a time server. Sessions end early or late.")
     else:
-        yield fine("clock", told)
+        yield ok("clock", told)
 
 
 def database_password(connection: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
-    """PostgreSQL's password is none of those that everybody tries first."""
+    """Check that PostgreSQL's password is not a well-known one."""
     check = "database password"
     if settings.database_url is None:
-        yield fine(check, "The embedded PostgreSQL is reached through a socket of this user, and needs none.")
+        yield ok(check, "The embedded PostgreSQL needs no password, because it listens on a socket of this user.")
         return
     given = connection.info.password  # from the URL, from PGPASSWORD, or from a passfile
     if not given:
-        yield fine(check, "None was needed from here.")
+        yield ok(check, "The connection needed no password.")
     elif given in KNOWN_PASSWORDS or given == connection.info.user:
         yield Finding(
             check,
             "problem",
-            f"The password of the PostgreSQL user {connection.info.user} is one that everybody knows from examples.",
-            "Set a new one (\\password in psql), and give it in PGFACE_DATABASE_URL or a passfile; "
-            "for containers pgface secrets makes them.",
+            f"The password of the PostgreSQL user {connection.info.user} is well known from examples.",
+            "Set a new password (\\password in psql), and put it into PGFACE_DATABASE_URL or a passfile. "
+            "For containers, create passwords with pgface secrets.",
         )
     else:
-        yield fine(check, "It is none that everybody knows from examples.")
+        yield ok(check, "The password is not one of those known from examples.")
 
 
 def _execute(settings: Settings, statement: str) -> None:

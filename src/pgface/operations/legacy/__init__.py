@@ -1,1 +1,1 @@
-"""The old world, SQLite and NPY, which is read and never changed, and the way into a gallery, also for an export."""
+"""Migration of an old installation (SQLite and NPY) into a gallery. Imports of exports use it, too."""

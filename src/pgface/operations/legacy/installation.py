@@ -1,4 +1,4 @@
-"""An old installation, read and checked as a whole before anything is written."""
+"""Read and check the files of an old installation, before anything is written."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ from numpy.typing import NDArray
 from pgface.accounts.tokens import token_hash
 from pgface.errors import MigrationError
 from pgface.gallery.users import UNUSABLE_PASSWORD, is_email
-from pgface.operations.legacy.dates import moment
+from pgface.operations.legacy.dates import parse_date
 from pgface.operations.legacy.labels import read_owners, user_id
 from pgface.operations.legacy.problems import Problem, found
 from pgface.operations.legacy.sqlite import OldTables, Row, read_sqlite
-from pgface.operations.legacy.values import number as finite_number
-from pgface.operations.legacy.values import side, text, truth
+from pgface.operations.legacy.values import parse_bool, parse_dimension, parse_number, parse_text
 from pgface.operations.legacy.vectors import open_vectors, vector_problems
 from pgface.text import cleaned, is_visible, same_email, shown
 from pgface.vectors import unit_embeddings
 
 Value = TypeVar("Value")
 
-_LONGEST = 255
-"""Characters of the specification's VARCHAR columns."""
+_MAX_TEXT_LENGTH = 255
+"""The length of the specification's VARCHAR columns, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class OldUser:
-    """A row of `users`, with a place for what the old table did not have."""
+    """A row of `users`. Columns that the old table lacks have defaults."""
 
     id: int
     name: str
@@ -57,7 +56,7 @@ class OldPhoto:
 
 @dataclass(frozen=True, slots=True)
 class OldToken:
-    """A row of `auth_tokens`, with the token's hash in its place."""
+    """A row of `auth_tokens`, with the token's hash instead of the token."""
 
     id: int
     user_id: int
@@ -70,31 +69,31 @@ class OldToken:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OldInstallation:
-    """What is to be migrated, and what is wrong with it."""
+    """The data to migrate, and its problems."""
 
     users: tuple[OldUser, ...]
     photos: tuple[OldPhoto, ...]
     tokens: tuple[OldToken, ...]
     owners: NDArray[np.int32]
-    """Shape (n,): the user id of each embedding."""
+    """The user id of each embedding, shape (n,)."""
     vectors: NDArray[Any]
-    """Shape (n, 512), mapped from the file; of any norm."""
+    """The embeddings of any norm, shape (n, 512), mapped from the file."""
     left_out: tuple[str, ...]
     """Columns and tables that have no place in a gallery."""
     problems: tuple[Problem, ...]
     as_they_are: bool = False
-    """Whether the vectors are those of a gallery, and are written with every bit that they have."""
+    """Whether the vectors come from a gallery, and are written unchanged."""
 
     def embeddings(self, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
-        """Some embeddings as the gallery keeps them, shape (n, 512)."""
+        """Give some embeddings as the gallery stores them, shape (n, 512)."""
         vectors = self.vectors[rows]
         first = rows.start if isinstance(rows, slice) else 0
         return np.asarray(vectors) if self.as_they_are else unit_embeddings(vectors, first_row=first)
 
     def photo_of_each(self) -> NDArray[np.int32]:
-        """The photo of each embedding, shape (n,); 0 where the old data does not tell.
+        """Give the photo id of each embedding, shape (n,). It is 0 if it is unknown.
 
-        They tell where a user has one photo and one embedding.
+        It is known for users with one photo and one embedding.
         """
         single_photos = defaultdict(list)
         for photo in self.photos:
@@ -111,15 +110,15 @@ class OldInstallation:
 def read_installation(
     *, sqlite: Path | None = None, npy: Path | None = None, json: Path | None = None
 ) -> OldInstallation:
-    """Read and check the files of an old installation; none of them is changed.
+    """Read and check the files of an old installation. None of them is changed.
 
     Args:
-        sqlite: the database; without it, the users are those that the JSON file names.
-        npy: the embeddings; without them, only users, photos and tokens are migrated.
-        json: whose they are.
+        sqlite: the database. Without it, the users are those in the JSON file.
+        npy: the embeddings. Without them, only users, photos and tokens are migrated.
+        json: the user of each embedding.
 
     Raises:
-        MigrationError: a file cannot be read, or is not what it should be. Faults of single rows are in `problems`.
+        MigrationError: a file cannot be read, or has another format. Problems of single rows are in `problems`.
 
     """
     if (sqlite is None and npy is None) or (npy is None) != (json is None):
@@ -134,8 +133,8 @@ def read_installation(
         if len(owners) != len(vectors):
             problems.append(
                 Problem(
-                    f"{npy.name} has {len(vectors):,} rows and {json.name} names {len(owners):,} users; "
-                    "they belong to different states of the application, so give the two of one state."
+                    f"{npy.name} has {len(vectors):,} rows, but {json.name} names {len(owners):,} users. "
+                    "Give two files that were written at the same time."
                 )
             )
     if sqlite is None:
@@ -157,20 +156,20 @@ def read_installation(
 
 
 def _unnamed(number: int) -> OldUser:
-    # `.invalid` is nobody's, and never will be (RFC 2606).
+    # The domain `.invalid` is reserved and never exists (RFC 2606).
     return OldUser(number, f"User {number}", f"user-{number}@legacy.invalid", UNUSABLE_PASSWORD, None)
 
 
 def _strangers(owners: NDArray[np.int32], known: set[int], file: str) -> list[Problem]:
     unknown = [row for row in np.flatnonzero(~np.isin(owners, list(known))).tolist() if owners[row] > 0]
     return found(
-        f"{file}: {{count}} rows belong to users that are not in the SQLite file; remove them, and their embeddings.",
+        f"{file}: {{count}} rows belong to users that are not in the SQLite file. Delete them, and their embeddings.",
         (f"row {row}: user {owners[row]}" for row in unknown),
     )
 
 
 class _Reading:
-    """The tables, as records; what cannot be one is a problem."""
+    """Converts the rows of the tables to records, and collects problems."""
 
     def __init__(self, tables: OldTables, file: str) -> None:
         self.tables = tables
@@ -187,28 +186,28 @@ class _Reading:
 
     @property
     def problems(self) -> list[Problem]:
-        """Every fault that was met, with its rows."""
+        """All problems, with their rows."""
         return [problem for what, rows in self._wrong.items() for problem in found(f"{self._file}: {what}", rows)]
 
     def _user(self, row: Row) -> OldUser | None:
         where = f"users {row['id']}"
         number = self._id(row["id"], where)
-        created_at = self._moment(row.get("created_at"), f"{where}, created_at")
+        created_at = self._date(row.get("created_at"), f"{where}, created_at")
         email = self._text(row.get("email"), f"{where}, email")
         if number is None:
             return None
         if email and not is_email(email):
-            self._wrong["{count} e-mails cannot be e-mails; correct them in a copy."].append(f"{where}: {email[:80]!r}")
+            self._wrong["{count} e-mails are not valid. Correct them in a copy."].append(f"{where}: {email[:80]!r}")
         unnamed = _unnamed(number)
         name = self._name(row.get("name"), f"{where}, name") or (email.split("@")[0] if email else unnamed.name)
         password = self._text(row.get("password"), f"{where}, password") or UNUSABLE_PASSWORD
         return OldUser(number, name, email or unnamed.email, password, created_at)
 
     def _name(self, value: Any, where: str) -> str:
-        """A name as every other way into a gallery takes it; empty for none."""
+        """Clean a name like every other way into a gallery does. It is empty for NULL."""
         name = cleaned(self._text(value, where))
         if not is_visible(name):
-            self._wrong["{count} names hold control characters or direction overrides; correct them in a copy."].append(
+            self._wrong["{count} names hold control characters or direction overrides. Correct them in a copy."].append(
                 f"{where}: {shown(name)[:80]!r}"
             )
             return ""
@@ -217,10 +216,12 @@ class _Reading:
     def _photo(self, row: Row, known: set[int]) -> OldPhoto | None:
         where = f"photos {row['id']}"
         number, owner = self._id(row["id"], where), self._owner(row["user_id"], where, known)
-        created_at = self._moment(row.get("created_at"), f"{where}, created_at")
+        created_at = self._date(row.get("created_at"), f"{where}, created_at")
         filepath = self._text(row.get("filepath"), f"{where}, filepath", longest=None)
         filename = self._text(row.get("filename"), f"{where}, filename")
-        width, height = (self._number(row.get(name), f"{where}, {name}", side) for name in ("width", "height"))
+        width, height = (
+            self._number(row.get(name), f"{where}, {name}", parse_dimension) for name in ("width", "height")
+        )
         if number is None or owner is None:
             return None
         name = filename or Path(filepath).name or f"photo-{number}"
@@ -229,10 +230,10 @@ class _Reading:
     def _token(self, row: Row, place: int, known: set[int]) -> OldToken | None:
         where = f"auth_tokens {row.get('id', place)}"
         number, owner = self._id(row.get("id", place), where), self._owner(row["user_id"], where, known)
-        created_at = self._moment(row.get("created_at"), f"{where}, created_at")
-        expires_at = self._moment(row.get("expires_at"), f"{where}, expires_at")
-        confidence = self._number(row.get("confidence"), f"{where}, confidence", finite_number)
-        is_active = self._number(row.get("is_active", True), f"{where}, is_active", truth)
+        created_at = self._date(row.get("created_at"), f"{where}, created_at")
+        expires_at = self._date(row.get("expires_at"), f"{where}, expires_at")
+        confidence = self._number(row.get("confidence"), f"{where}, confidence", parse_number)
+        is_active = self._number(row.get("is_active", True), f"{where}, is_active", parse_bool)
         hashed = self._token_hash(row["token"], where)
         if number is None or owner is None or hashed is None or is_active is None:
             return None
@@ -240,48 +241,48 @@ class _Reading:
 
     def _token_hash(self, value: Any, where: str) -> str | None:
         if value in (None, "", b""):
-            self._wrong["{count} tokens are empty; remove them from a copy."].append(where)
+            self._wrong["{count} tokens are empty. Delete them from a copy."].append(where)
             return None
         try:
             if isinstance(value, str | bytes):
                 return token_hash(value.decode() if isinstance(value, bytes) else value)
         except UnicodeError:
             pass
-        self._wrong["{count} tokens are no text; remove them from a copy."].append(where)
+        self._wrong["{count} tokens are not text. Delete them from a copy."].append(where)
         return None
 
     def _id(self, value: Any, where: str) -> int | None:
         number = user_id(value)
         if number is None:
-            self._wrong["{count} ids are no whole numbers from 1 to 2147483647; correct them in a copy."].append(where)
+            self._wrong["{count} ids are not whole numbers from 1 to 2147483647. Correct them in a copy."].append(where)
         return number
 
     def _owner(self, value: Any, where: str, known: set[int]) -> int | None:
         owner = user_id(value)
         if owner not in known:
-            self._wrong["{count} rows belong to users that are not there; remove them from a copy."].append(
+            self._wrong["{count} rows belong to users that do not exist. Delete them from a copy."].append(
                 f"{where}: user {value}"
             )
             return None
         return owner
 
-    def _moment(self, value: Any, where: str) -> datetime | None:
+    def _date(self, value: Any, where: str) -> datetime | None:
         try:
-            return moment(value)
+            return parse_date(value)
         except ValueError:
-            self._wrong["{count} dates are in none of SQLite's forms; correct them in a copy."].append(
+            self._wrong["{count} dates have an unknown format. Correct them in a copy."].append(
                 f"{where}: {str(value)[:40]!r}"
             )
             return None
 
-    def _text(self, value: Any, where: str, *, longest: int | None = _LONGEST) -> str:
+    def _text(self, value: Any, where: str, *, longest: int | None = _MAX_TEXT_LENGTH) -> str:
         try:
-            found = text(value)
+            found = parse_text(value)
         except ValueError:
             found = None
         if found is None or (longest is not None and len(found) > longest):
             self._wrong[
-                f"{{count}} texts are longer than {_LONGEST} characters, or no text in UTF-8; correct them in a copy."
+                f"{{count}} texts are longer than {_MAX_TEXT_LENGTH} characters or not UTF-8. Correct them in a copy."
             ].append(where)
             return ""
         return found
@@ -290,7 +291,7 @@ class _Reading:
         try:
             return read(value)
         except (ValueError, OverflowError):
-            self._wrong["{count} numbers or truth values cannot be read as such; correct them in a copy."].append(
+            self._wrong["{count} numbers or booleans cannot be read. Correct them in a copy."].append(
                 f"{where}: {str(value)[:40]!r}"
             )
             return None
@@ -299,7 +300,7 @@ class _Reading:
         by_email: dict[str, list[OldUser]] = defaultdict(list)
         for user in self.users:
             by_email[same_email(user.email)].append(user)
-        self._wrong["{count} e-mails belong to several users, but for capitals; merge these users in a copy."] += [
+        self._wrong["{count} e-mails belong to several users, ignoring case. Merge these users in a copy."] += [
             f"{email}: users {', '.join(str(user.id) for user in users)}"
             for email, users in by_email.items()
             if len(users) > 1
@@ -309,6 +310,6 @@ class _Reading:
         by_hash: dict[str, list[int]] = defaultdict(list)
         for token in self.tokens:
             by_hash[token.token_hash].append(token.id)
-        self._wrong["{count} tokens are there twice; remove one of each from a copy."] += [
+        self._wrong["{count} tokens are duplicates. Delete one of each from a copy."] += [
             f"auth_tokens {', '.join(map(str, ids))}" for ids in by_hash.values() if len(ids) > 1
         ]

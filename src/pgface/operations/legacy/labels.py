@@ -1,4 +1,4 @@
-"""`face_db.json`: whose each row of `face_db.npy` is."""
+"""Read `face_db.json`, which has the user of each row of `face_db.npy`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from pgface.errors import MigrationError
 from pgface.operations.legacy.problems import Problem, found
 
-_LARGEST_ID = 2**31 - 1
+_MAX_ID = 2**31 - 1
 
 
 def read_owners(file: Path) -> tuple[NDArray[np.int32], list[Problem]]:
-    """The user id of each row, shape (n,), from `{"users": ["12", "12", "7", ...]}`; 0 for what is no id.
+    """Read the user id of each row, shape (n,), from `{"users": ["12", "12", "7", ...]}`. An invalid id becomes 0.
 
-    The file is read as a stream: of a million rows the ids stay in memory, and nothing else.
+    The file is read as a stream, so that only the ids stay in memory.
 
     Raises:
-        MigrationError: it cannot be read, is no JSON, or has no such list.
+        MigrationError: the file cannot be read, is not JSON, or has no such list.
 
     """
     wrong: list[str] = []
@@ -40,25 +40,25 @@ def read_owners(file: Path) -> tuple[NDArray[np.int32], list[Problem]]:
     owners = np.fromiter(ids(), np.int32)
     if not len(owners):
         _require_list(file)
-    sentence = f"{file.name}: {{count}} users are no ids, which are whole numbers from 1 on; correct them."
+    sentence = f"{file.name}: {{count}} users are not ids (whole numbers from 1). Correct them."
     return owners, found(sentence, wrong)
 
 
 def user_id(value: Any) -> int | None:
-    """An id as the old files write one, a number or its digits; None for anything else."""
+    """Parse an id, which the old files write as a number or its digits. Anything else gives None."""
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) <= 20:
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST_ID:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_ID:
         return None
     return value
 
 
 @contextmanager
 def open_labels(file: Path) -> Iterator[BinaryIO]:
-    """Open the JSON file after its byte order mark, which some editors put there and no parser of JSON takes.
+    """Open the JSON file after its byte order mark, which some editors write and JSON parsers refuse.
 
     Raises:
-        MigrationError: it cannot be read, or, inside the block, is no JSON; the sentence says why.
+        MigrationError: the file cannot be read, or parsing it inside the block fails. The message says why.
 
     """
     try:
@@ -67,7 +67,7 @@ def open_labels(file: Path) -> Iterator[BinaryIO]:
                 stream.seek(0)
             yield stream
     except OSError as error:
-        raise MigrationError(f"{file}: it cannot be read ({error.strerror}); give the path of face_db.json.") from error
+        raise MigrationError(f"{file}: it cannot be read ({error.strerror}). Give the path of face_db.json.") from error
     except (ijson.JSONError, UnicodeDecodeError) as error:
         raise MigrationError(f"{file}: {_why_no_json(file)}") from error
 
@@ -78,11 +78,11 @@ def _items(file: Path, prefix: str) -> Iterator[Any]:
 
 
 class _NotFiniteError(Exception):
-    """NaN or Infinity stands where a number should."""
+    """The file has NaN or Infinity in place of a number."""
 
 
 def _why_no_json(file: Path) -> str:
-    """What is wrong with a file that cannot be parsed; it is read as a whole, which only a refusal does."""
+    """Explain why a file cannot be parsed. This reads the whole file into memory, but only after an error."""
 
     def refuse(constant: str) -> None:
         raise _NotFiniteError(constant)
@@ -91,14 +91,14 @@ def _why_no_json(file: Path) -> str:
         json.loads(file.read_bytes().decode("utf-8-sig"), parse_constant=refuse)
     except _NotFiniteError as found:
         return (
-            f"it holds {found}, which Python writes and JSON does not have; "
-            "write it again with null in its place (json.dump(..., allow_nan=False) finds it)."
+            f"it holds {found}, which Python writes but JSON does not allow. "
+            "Replace it with null (json.dump(..., allow_nan=False) finds it)."
         )
     except (OSError, ValueError, RecursionError):
         pass
-    return "it is truncated, or no JSON; give a whole copy."
+    return "it is truncated or not JSON. Give a complete copy."
 
 
 def _require_list(file: Path) -> None:
     if not any(isinstance(value, list) for value in _items(file, "users")):
-        raise MigrationError(f'{file}: it has no list of users; it should be {{"users": ["12", "12", "7", ...]}}.')
+        raise MigrationError(f'{file}: it has no list of users. It should be {{"users": ["12", "12", "7", ...]}}.')

@@ -1,4 +1,4 @@
-"""Moving an old installation, SQLite and NPY, into a gallery: checked first, then all or nothing, then verified."""
+"""Migrate an old installation (SQLite and NPY): check it, write all or nothing, and verify the result."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pgface.faces.photo import PhotoLimits
 from pgface.gallery.bulk import refresh_templates_of_load, vector_index_set_aside
 from pgface.gallery.model import GalleryModel
 from pgface.gallery.photos import PhotoFiles
+from pgface.operations.legacy.dry_run import DryRun, try_migration
 from pgface.operations.legacy.installation import OldInstallation
 from pgface.operations.legacy.model_check import ModelCheck, check_model
 from pgface.operations.legacy.photo_copies import PhotoCopies
 from pgface.operations.legacy.photo_search import FoundPhotos, find_photos
 from pgface.operations.legacy.plan import Counts, Plan, count_rows
-from pgface.operations.legacy.rehearsal import Rehearsal, rehearsed
 from pgface.operations.legacy.verify import Verified, verify_rows, verify_search
 from pgface.operations.legacy.write import OnRows, write
 from pgface.settings import Settings
@@ -29,42 +29,42 @@ from pgface.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """What was migrated, or would be."""
+    """The result of a migration or of a dry run."""
 
     found: Counts
-    """What the old files hold."""
+    """The rows of the old files."""
     new: Counts | None
-    """Rows that were written; None for a rehearsal."""
-    gallery_transaction: Counts | None
-    """What the gallery held before; None where there is none yet."""
+    """The rows that were written, None for a dry run."""
+    in_gallery: Counts | None
+    """The rows of the gallery before, None if there was no gallery."""
     renamed_users: dict[int, int]
-    """Old ids of users who have another one now, with that."""
+    """The new id of each old user whose id has changed."""
     linked_embeddings: int
-    """Embeddings with the photo that they are of."""
+    """The number of embeddings whose photo is known."""
     photo_files: int
-    """Files that were copied, or would be."""
+    """The number of files that were copied, or would be."""
     missing_files: tuple[str, ...]
     unusable_files: tuple[str, ...]
-    """Files that are no photos, or over a limit; they were not copied."""
+    """Files that were not copied, because they are not photos or exceed a limit."""
     adopted_files: int
-    """Of the photo files, those whose rows were in the gallery before."""
+    """The number of photo files for rows that were in the gallery before."""
     taken_passwords: int
-    """Hashes of users who were in the gallery before and had no password there."""
+    """The number of hashes that were copied to users of the gallery without a password."""
     kept_passwords: tuple[str, ...]
-    """Old users whose password was not taken over, because the gallery has another."""
+    """Old users whose password was not copied, because the gallery has another one."""
     not_checked: str | None
-    """What a rehearsal could not look at, as a sentence."""
+    """What a dry run could not check, as a sentence."""
     left_out: tuple[str, ...]
     """Columns and tables that have no place in a gallery."""
     model: str
     model_check: ModelCheck | None
     """None without photo files."""
     verified: Verified | None
-    """None for a rehearsal, and where nothing was new."""
+    """None for a dry run, and if nothing was new."""
     seconds_to_commit: float
-    """Of writing, until all of it was committed; 0 for a rehearsal."""
+    """The time of writing until the commit, 0 for a dry run."""
     seconds: float
-    """Of everything: the checks before, the index and the look at the result afterwards."""
+    """The total time, with checks, index and verification."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -78,31 +78,31 @@ def migrate(
     model: str,
     photos: Path | None = None,
     merge: bool = False,
-    rehearse: bool = False,
+    dry_run: bool = False,
     on_rows: OnRows | None = None,
 ) -> MigrationReport:
-    """Move an old installation into the gallery, which is made if there is none; a second run changes nothing.
+    """Migrate an old installation into the gallery, which is created if necessary. A second run changes nothing.
 
     Args:
-        old: what `read_installation` read.
-        settings: where the gallery is.
-        model: what made the embeddings: name or folder.
-        photos: where the old photo files are; without it none is copied, and the model is not checked.
-        merge: whether the gallery may hold anything already.
-        rehearse: check everything and write nothing.
-        on_rows: is told of the progress.
+        old: the result of `read_installation`.
+        settings: the gallery.
+        model: the name or folder of the model that made the embeddings.
+        photos: the folder of the old photo files. Without it, none is copied and the model is not verified.
+        merge: whether the gallery may have rows already.
+        dry_run: check everything and write nothing.
+        on_rows: called with the progress.
 
     Raises:
         MigrationError: the old data has problems, another model made the embeddings, or the gallery is not empty.
-        ModelError, ModelMismatchError: the model cannot be used, or the gallery is bound to another.
-        IndexNotBuiltError: everything is migrated, and the index could not be built.
-        DatabaseError, StorageError: it could not be written; nothing was.
+        ModelError, ModelMismatchError: the model cannot be used, or the gallery is bound to another one.
+        IndexNotBuiltError: everything is migrated, but the index could not be built.
+        DatabaseError, StorageError: rows or files could not be written. Nothing was changed.
 
     """
     began = time.monotonic()
     _refuse_problems(old)
     if photos is not None and not photos.is_dir():
-        raise MigrationError(f"{photos}: there is no such folder; give the one that holds the old photos.")
+        raise MigrationError(f"{photos}: there is no such folder. Give the folder of the old photos.")
     found = None if photos is None else find_photos(photos, old.photos)
     engine = load_engine(
         model,
@@ -113,8 +113,8 @@ def migrate(
     check = None
     if found is not None and len(old.owners):
         check = check_model(engine, old, found, PhotoLimits.from_settings(settings))
-    if rehearse:
-        return _rehearsed(old, rehearsed(old, settings, engine, found, merge=merge), model, check, began)
+    if dry_run:
+        return _dry_run_report(old, try_migration(old, settings, engine, found, merge=merge), model, check, began)
     initialise(settings)
     with Database.open(settings) as database:
         bound = GalleryModel(settings, database)
@@ -125,7 +125,7 @@ def migrate(
 
 
 class Migration:
-    """One run, into an open gallery."""
+    """One migration into an open gallery."""
 
     def __init__(self, old: OldInstallation, settings: Settings, database: Database, files: PhotoFiles) -> None:
         self._old = old
@@ -134,7 +134,7 @@ class Migration:
         self._files = files
 
     def run(self, photos: FoundPhotos | None, *, merge: bool, on_rows: OnRows | None) -> None:
-        """Write, verify and commit; then have the index built, and see that what was migrated is found."""
+        """Write, verify and commit. Then build the index, and check that search finds the migrated embeddings."""
         with (
             self._database.dedicated_connection() as connection,
             vector_index_set_aside(
@@ -157,11 +157,11 @@ class Migration:
                 self.verified = Verified(users, verify_search(connection, self._old, self.written))
 
     def report(self, model: str, check: ModelCheck | None, began: float) -> MigrationReport:
-        """What was done."""
+        """Give the report."""
         return MigrationReport(
             found=_found(self._old),
             new=self.written.new,
-            gallery_transaction=self.written.plan.before,
+            in_gallery=self.written.plan.before,
             renamed_users=_renamed(self.written.plan),
             linked_embeddings=int((self._old.photo_of_each() > 0).sum()),
             photo_files=self.copies.copied,
@@ -196,23 +196,23 @@ def _refuse_problems(old: OldInstallation) -> None:
     raise MigrationError(f"{old.problems[0].summary}{also} Nothing was written.")
 
 
-def _rehearsed(
-    old: OldInstallation, rehearsal: Rehearsal, model: str, check: ModelCheck | None, began: float
+def _dry_run_report(
+    old: OldInstallation, dry_run: DryRun, model: str, check: ModelCheck | None, began: float
 ) -> MigrationReport:
-    plan, copies = rehearsal.plan, rehearsal.copies
+    plan, copies = dry_run.plan, dry_run.copies
     return MigrationReport(
         found=_found(old),
         new=None,
-        gallery_transaction=None if plan is None else plan.before,
+        in_gallery=None if plan is None else plan.before,
         renamed_users={} if plan is None else _renamed(plan),
         linked_embeddings=int((old.photo_of_each() > 0).sum()),
         photo_files=copies.copied,
         missing_files=tuple(copies.missing),
         unusable_files=tuple(copies.unusable),
-        adopted_files=rehearsal.adopted_files,
+        adopted_files=dry_run.adopted_files,
         taken_passwords=0 if plan is None else len(plan.passwords),
         kept_passwords=() if plan is None else plan.kept_passwords,
-        not_checked=rehearsal.not_checked,
+        not_checked=dry_run.not_checked,
         left_out=old.left_out,
         model=model,
         model_check=check,

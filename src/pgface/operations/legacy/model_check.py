@@ -1,4 +1,4 @@
-"""Whether old embeddings came from a model: some photos are embedded again, and compared with their people's."""
+"""Verify which model made the old embeddings, by embedding some photos again."""
 
 from __future__ import annotations
 
@@ -17,34 +17,33 @@ from pgface.operations.legacy.installation import OldInstallation, OldPhoto
 from pgface.operations.legacy.photo_search import FoundPhotos
 from pgface.vectors import unit_embeddings
 
-_WANTED = 12
-_OF_ONE_USER = 50
-"""Embeddings of a user that a photo is compared with, at most."""
+_SAMPLE_PHOTOS = 12
+_MAX_EMBEDDINGS_PER_USER = 50
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """What embedding photos again has shown."""
+    """The result of embedding photos again."""
 
     photos: int
-    """How many were compared; 0 where no photo could be."""
+    """The number of compared photos."""
     similarity: float
-    """Median over these photos of the similarity to the nearest embedding of the same user; 0 without photos."""
+    """The median of the photos' similarities to the nearest embedding of their user, 0 without photos."""
 
 
 def check_model(engine: Engine, old: OldInstallation, found: FoundPhotos, limits: PhotoLimits) -> ModelCheck:
-    """Embed some photos again and compare them with the embeddings of the users whose they are.
+    """Embed some photos again, and compare them with the embeddings of their users.
 
-    Embeddings of two models have nothing to do with one another: their similarity is near 0.
+    Embeddings of two different models are unrelated, and their similarity is near 0.
 
     Args:
-        engine: of the model that is said to have made the embeddings.
+        engine: the engine of the model to verify.
         old: the old installation.
         found: its photo files.
-        limits: what a photo may cost.
+        limits: the limits for decoding a photo.
 
     Raises:
-        MigrationError: most of these photos are not similar to their users' embeddings, so another model made them.
+        MigrationError: most photos are not similar to their users' embeddings, so another model made these.
 
     """
     similarities: list[float] = []
@@ -52,7 +51,7 @@ def check_model(engine: Engine, old: OldInstallation, found: FoundPhotos, limits
         one = _similarity(engine, old, photo, file, limits)
         if one is not None:
             similarities.append(one)
-        if len(similarities) == _WANTED:
+        if len(similarities) == _SAMPLE_PHOTOS:
             break
     if not similarities:
         return ModelCheck(0, 0.0)
@@ -61,18 +60,18 @@ def check_model(engine: Engine, old: OldInstallation, found: FoundPhotos, limits
     if similarity < model_defaults(name).verify_threshold:
         raise MigrationError(
             f"{len(similarities)} photos were embedded again by {name}, and are not similar to the embeddings of their "
-            f"users (median {similarity:.2f}); another model made these: give it with --model."
+            f"users (median {similarity:.2f}). Give the model that made these with --model."
         )
     return ModelCheck(len(similarities), similarity)
 
 
 def _candidates(old: OldInstallation, found: FoundPhotos) -> list[tuple[OldPhoto, Path]]:
-    """Photos that have a file, of users who have embeddings; first one of each user, so that many users are seen."""
+    """Choose photos that have a file, of users who have embeddings. One photo of each user comes first."""
     owners = set(np.unique(old.owners).tolist())
     photos = [photo for photo in old.photos if photo.user_id in owners]
     first = {photo.user_id: photo for photo in reversed(photos)}
     others = [photo for photo in photos if photo is not first[photo.user_id]]
-    chosen = [*first.values(), *others][: 20 * _WANTED]
+    chosen = [*first.values(), *others][: 20 * _SAMPLE_PHOTOS]
     return [(photo, found.files[photo.id]) for photo in chosen if photo.id in found.files]
 
 
@@ -82,5 +81,5 @@ def _similarity(engine: Engine, old: OldInstallation, photo: OldPhoto, file: Pat
             (face,) = engine.detect_and_embed(opened.pixels, one_face(photo.filename, "largest"))
     except PhotoError:
         return None
-    rows = np.flatnonzero(old.owners == photo.user_id)[:_OF_ONE_USER]
+    rows = np.flatnonzero(old.owners == photo.user_id)[:_MAX_EMBEDDINGS_PER_USER]
     return float((unit_embeddings(old.vectors[rows]) @ face.embedding).max())

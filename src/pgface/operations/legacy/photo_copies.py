@@ -1,4 +1,4 @@
-"""Photo files of the old installation, copied into the gallery's own folder."""
+"""Copy photo files of the old installation to the gallery's folder."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pgface.gallery.photos import PhotoBatch
 from pgface.operations.legacy.installation import OldPhoto
 from pgface.operations.legacy.photo_search import FoundPhotos
 
-_TELLING = ("APP1", "APP13", "COM")
-"""Segments of a JPEG that tell of more than the picture: EXIF and XMP, Photoshop's, comments."""
+_METADATA_SEGMENTS = ("APP1", "APP13", "COM")
+"""Segments of a JPEG with EXIF and XMP, with Photoshop's data, and with comments."""
 
 
 class PhotoCopies:
-    """Copies photo files; keeps account of those that it could not."""
+    """Copies photo files, and lists those that could not be copied."""
 
     def __init__(self, found: FoundPhotos | None, batch: PhotoBatch | None, limits: PhotoLimits) -> None:
-        """Copy nothing yet.
+        """Prepare the copies.
 
         Args:
-            found: the old files; None to copy none.
-            batch: takes the copies; without it they are looked at as if they were copied.
-            limits: what a photo may cost.
+            found: the old files, None to copy none.
+            batch: receives the copies. Without it, files are only checked.
+            limits: the limits for decoding a photo.
 
         """
         self._found = found
@@ -36,7 +36,7 @@ class PhotoCopies:
         self.unusable: list[str] = []
 
     def copy(self, photo: OldPhoto) -> str:
-        """Copy a photo's file and return its path for the row: the old one where there is no file to copy."""
+        """Copy a photo's file and return the path for its row, which is the old path if there is no file."""
         if self._found is None:
             return photo.filepath
         if photo.id not in self._found.files:
@@ -60,8 +60,8 @@ class PhotoCopies:
 
 
 def _is_bare_jpeg(file: Path) -> bool:
-    """Whether a file that can be decoded is a JPEG with nothing in it but the picture, and is copied as it is."""
+    """Whether a decodable file is a JPEG without metadata, which can be copied unchanged."""
     with Image.open(file) as opened:
         if not isinstance(opened, JpegImagePlugin.JpegImageFile) or opened.mode != "RGB":
             return False
-        return not any(name in _TELLING for name, _ in opened.applist)
+        return not any(name in _METADATA_SEGMENTS for name, _ in opened.applist)

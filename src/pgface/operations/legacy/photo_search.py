@@ -1,4 +1,4 @@
-"""Which file below a folder is which old photo's; a photo that could have another person's file gets none."""
+"""Find the file of each old photo below a folder. A photo gets no file if the file could be another person's."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from pgface.operations.legacy.installation import OldPhoto
 
 @dataclass(frozen=True, slots=True)
 class FoundPhotos:
-    """What was found below a folder."""
+    """The files of old photos."""
 
     files: dict[int, Path]
-    """By the photos' old ids."""
+    """The files by the photos' old ids."""
     missing: dict[int, str]
-    """What is to be said of the others, by their old ids."""
+    """An explanation for each other photo, by its old id."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """A file that ends as an old path does."""
+    """A file whose path ends like an old path."""
 
     file: Path
     shared: str
-    """How the two end alike; empty where the file is at the whole of the old path."""
+    """The common end of both paths. It is empty if the file is at the whole old path."""
     inode: tuple[int, int]
     several: bool
-    """Whether another file ends like this, too."""
+    """Whether another file's path ends like this, too."""
 
 
 def find_photos(folder: Path, photos: Iterable[OldPhoto]) -> FoundPhotos:
-    """Find the files of photos below a folder; never outside, wherever a path or link may lead.
+    """Find the files of photos below a folder, and never outside of it, even if a path or link leads there.
 
-    A photo's file is the one at its old path or, because the folder may be another by now, the one that ends as the
-    path does, as far as possible. Of two paths that end like this neither has the file, and no file is given to two.
+    A photo's file is the one at its old path. Because the folder may have moved, it can also be the file with the
+    longest common end. If two old paths have that end, neither gets the file. No file is given to two photos.
 
     Args:
-        folder: what holds the old files.
-        photos: all of the old installation's, because one's file may be another's.
+        folder: the folder of the old files.
+        photos: all photos of the old installation, because their paths can compete for a file.
 
     """
     by_path: dict[str, list[OldPhoto]] = defaultdict(list)
@@ -67,32 +67,32 @@ class _Search:
         self._names = {folder.absolute().name, self._root.name} - {"", os.pardir}
 
     def old_path(self, photo: OldPhoto) -> str:
-        """A photo's path, with `/` between its names; where the old one is that of a folder, with the file's name."""
+        """Give a photo's path with `/` between names. If the old path is a folder, the file's name is appended."""
         text = photo.filepath + (photo.filename if photo.filepath.endswith(("/", "\\")) else "")
-        # The old application may have run on Windows; elsewhere a file may have such a name.
+        # The old application may have run on Windows, but elsewhere a backslash may be part of a name.
         windows = "\\" in text and self._there(text) is None
         return PurePosixPath(PureWindowsPath(text).as_posix() if windows else text).as_posix()
 
     def match(self, path: str) -> _Match | None:
-        """The file at a path or, failing that, the one that ends like it as far as possible."""
+        """Find the file at a path, or else the one with the longest common end."""
         if (whole := self._there(path)) is not None:
             return _match([whole], "")
         return next((_match(files, shared) for shared in _ends(path) if (files := self._ending(shared))), None)
 
     def _ending(self, shared: str) -> list[Path]:
-        # The folder's own name counts: below `uploads`, `a.jpg` is the file of `/srv/uploads/a.jpg`.
+        # The folder's own name matches, too: below `uploads`, `a.jpg` is the file of `/srv/uploads/a.jpg`.
         first, _, rest = shared.partition("/")
         tries = (shared, rest) if first in self._names and rest else (shared,)
         return [file for names in tries if (file := self._there(names)) is not None]
 
     def _there(self, path: str) -> Path | None:
-        """The file at a path, which may be absolute, if it is below the folder."""
+        """Give the file at a relative or absolute path, if it is below the folder."""
         try:
-            if not (named := self._root / path).is_file():  # most ends are nothing, and to resolve them takes long
+            if not (named := self._root / path).is_file():  # checked first, because resolving paths is slow
                 return None
             file = named.resolve()
             return file if file.is_relative_to(self._root) else None
-        except (OSError, ValueError):  # too long, or closed to us
+        except (OSError, ValueError):  # the path is too long, or not accessible
             return None
 
 
@@ -102,7 +102,7 @@ def _match(files: list[Path], shared: str) -> _Match:
 
 
 def _ends(path: str) -> Iterator[str]:
-    """The ends of a path, the longest first; `..` and what is before it is in none."""
+    """Give the ends of a path, longest first. They never contain `..` or what is before it."""
     names = path.strip("/").split("/")
     if os.pardir in names:
         names = names[len(names) - names[::-1].index(os.pardir) :]
@@ -110,18 +110,18 @@ def _ends(path: str) -> Iterator[str]:
 
 
 def _refused(paths: Iterable[str], matches: dict[str, _Match]) -> dict[str, str]:
-    """Why some paths do not have the file that ends like them."""
+    """Explain why some paths do not get the file that ends like them."""
     wanted = {match.shared for match in matches.values() if match.shared}
     alike = Counter(end for path in paths for end in _ends(path) if end in wanted)
     refused: dict[str, str] = {}
     for path, match in matches.items():
         if match.shared and alike[match.shared] > 1:
-            refused[path] = f"a file {match.shared} is there, and {alike[match.shared]:,} old paths end so"
+            refused[path] = f"there is a file {match.shared}, but {alike[match.shared]:,} old paths end like it"
         elif match.several:
             refused[path] = f"two files end with {match.shared}"
     left = {path: match for path, match in matches.items() if path not in refused}
     takers = Counter(match.inode for match in left.values())
     for path, match in left.items():
-        if match.shared and takers[match.inode] > 1:  # by a link, or where capitals make no difference
-            refused[path] = f"the file {match.file.name} is also that of another old path"
+        if match.shared and takers[match.inode] > 1:  # through a link, or if names ignore case
+            refused[path] = f"the file {match.file.name} also matches another old path"
     return refused

@@ -1,4 +1,4 @@
-"""What of an old installation a gallery has already, and what is new to it; looked up, and nothing written."""
+"""Plan a migration: find which old rows a gallery already has, and which are new. Nothing is written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pgface.text import same_email
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Rows of each table."""
+    """The number of rows of each table."""
 
     users: int
     photos: int
@@ -31,43 +31,43 @@ class Counts:
 
     @property
     def nothing(self) -> bool:
-        """Whether there are none at all."""
+        """Whether there are no rows."""
         return not (self.users or self.photos or self.tokens or self.embeddings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """What is to become of the old rows.
+    """The plan for the old rows.
 
-    Users that are there already are known by their e-mail, photos by user, name and date, tokens by their hash. Ids
-    stay as they are, but for those that somebody else in the gallery has.
+    Existing users are matched by e-mail, photos by user, name and date, and tokens by hash. Rows keep their ids, unless
+    another row of the gallery has the id.
     """
 
     before: Counts
-    """What the gallery holds."""
+    """The rows of the gallery."""
     users: dict[int, int]
     """The gallery's id of each old user."""
     new_users: list[OldUser]
     passwords: dict[int, str]
-    """Hashes of users whom the gallery knows and has none of, by the gallery's id."""
+    """Hashes for existing users without a password, by the gallery's id."""
     kept_passwords: tuple[str, ...]
-    """Old users for whom the gallery has another hash, which stays."""
+    """Old users for whom the gallery keeps another hash."""
     photos: dict[int, int]
     """The gallery's id of each old photo."""
     new_photos: list[OldPhoto]
     old_paths: list[OldPhoto]
-    """Photos that are there, with their old path: no file was copied yet."""
+    """Existing photos that still have their old path, because no file was copied yet."""
     tokens: dict[int, int]
     """The gallery's id of each new token."""
     new_tokens: list[OldToken]
 
     def new(self, embeddings: int) -> Counts:
-        """What is new, with so many embeddings."""
+        """Count the new rows, with this number of embeddings."""
         return Counts(len(self.new_users), len(self.new_photos), len(self.new_tokens), embeddings)
 
 
 def make_plan(connection: psycopg.Connection, old: OldInstallation) -> Plan:
-    """Look up what the gallery has; what is planned holds as long as nobody else can write."""
+    """Compare the old rows with the gallery. The plan is valid as long as no other session writes."""
     users, new_users, passwords, kept = _users(connection, old)
     photos, new_photos, old_paths = _photos(connection, old, users)
     there = connection.execute(queries()["select_migrated_tokens"]).fetchall()
@@ -79,16 +79,16 @@ def make_plan(connection: psycopg.Connection, old: OldInstallation) -> Plan:
 
 
 def count_rows(connection: psycopg.Connection) -> Counts:
-    """How many rows the gallery has."""
+    """Count the rows of the gallery."""
     (counts,) = connection.execute(queries()["count_rows"]).fetchall()
     return Counts(*counts)
 
 
 def refuse_unasked_merge(connection: psycopg.Connection, old: OldInstallation, plan: Plan) -> None:
-    """Check that a gallery which holds anything has all of the old rows, so that nothing is to be merged.
+    """Check that the gallery is empty or has all old rows already.
 
     Raises:
-        MigrationError: it lacks some of them.
+        MigrationError: the gallery has rows, but not all of the old ones.
 
     """
     if plan.before.nothing:
@@ -96,9 +96,8 @@ def refuse_unasked_merge(connection: psycopg.Connection, old: OldInstallation, p
     new = plan.new(_count_new_embeddings(connection, old, plan.users))
     if not new.nothing or plan.passwords:
         raise MigrationError(
-            f"The gallery is not empty, and {_told(new, len(plan.passwords))} of the old installation are not in it; "
-            "add --merge to put them beside what is there, or choose another gallery with PGFACE_SCHEMA. "
-            "Nothing was written."
+            f"The gallery is not empty, and {_listed(new, len(plan.passwords))} of the old installation are not in it. "
+            "Add --merge to add them, or choose another gallery with PGFACE_SCHEMA. Nothing was written."
         )
 
 
@@ -135,7 +134,7 @@ def _photos(
     new: list[OldPhoto] = []
     old_paths: list[OldPhoto] = []
     for photo in old.photos:
-        # Each row of the gallery is one old photo at most: two photos of a user may have the same name.
+        # Each row of the gallery matches one old photo at most, because two photos of a user may have the same name.
         same = unmatched.get((users[photo.user_id], photo.filename), deque())
         match = _same_photo(photo, same)
         if match is None:
@@ -150,14 +149,14 @@ def _photos(
 
 
 def _same_photo(photo: OldPhoto, rows: Iterable[Any]) -> Any | None:
-    """The row of a photo: of several with its name and date the one with its path or, failing that, its id."""
-    # The old database has no zone, so only what the clock showed is compared.
+    """Find the row of a photo by date. Of several rows, prefer the one with the same path, then with the same id."""
+    # The old database has no time zone, so only the local times are compared.
     alike = [row for row in rows if photo.created_at in (row[3] and row[3].replace(tzinfo=None), None)]
     return min(alike, key=lambda row: (row[4] != photo.filepath, row[0] != photo.id), default=None)
 
 
 def _grouped(photos: list[Any]) -> dict[tuple[int, str], list[Any]]:
-    """Rows of `photos` by user and name."""
+    """Group rows of `photos` by user and name."""
     by_name: dict[tuple[int, str], list[Any]] = {}
     for row in photos:
         by_name.setdefault((row[1], row[2]), []).append(row)
@@ -165,7 +164,7 @@ def _grouped(photos: list[Any]) -> dict[tuple[int, str], list[Any]]:
 
 
 def _ids(new: Iterable[int], taken: set[int], old: set[int]) -> dict[int, int]:
-    """An id for each new row: its own, or where another row has that, one that is nobody's."""
+    """Give an id to each new row: its old one, or an unused one if another row has that."""
     unused = max(taken | old, default=0)
     ids = {}
     for number in new:
@@ -176,7 +175,7 @@ def _ids(new: Iterable[int], taken: set[int], old: set[int]) -> dict[int, int]:
 
 
 def _count_new_embeddings(connection: psycopg.Connection, old: OldInstallation, users: dict[int, int]) -> int:
-    """How many embeddings their users do not have; those of some users at a time are read."""
+    """Count the embeddings that their users do not have yet. They are read for some users at a time."""
     order = np.argsort(old.owners, kind="stable")
     owners = old.owners[order]
     new = start = 0
@@ -193,10 +192,10 @@ def _count_new_embeddings(connection: psycopg.Connection, old: OldInstallation, 
 
 
 def _digest(vector: NDArray[np.float32]) -> bytes:
-    # As pgvector compares: 0 and -0 are the same.
+    # 0 and -0 must be the same, as in pgvector.
     return hashlib.sha256((vector + np.float32(0)).astype("<f4").tobytes()).digest()
 
 
-def _told(new: Counts, passwords: int) -> str:
+def _listed(new: Counts, passwords: int) -> str:
     named = {"users": new.users, "photos": new.photos, "tokens": new.tokens, "embeddings": new.embeddings}
     return ", ".join(f"{count:,} {what}" for what, count in (named | {"passwords": passwords}).items() if count)

@@ -1,4 +1,4 @@
-"""The old SQLite file, read from a copy: opening a database can write beside it, and the old files stay as they are."""
+"""Read the old SQLite file. It is copied first, because opening a database can write files beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "photos": ("id", "user_id", "filename", "filepath", "width", "height", "created_at"),
     "auth_tokens": ("id", "user_id", "token", "confidence", "created_at", "expires_at", "is_active"),
 }
-"""The specification's."""
+"""The tables and columns of the specification."""
 _NEEDED = {"users": {"id"}, "photos": {"id", "user_id"}, "auth_tokens": {"user_id", "token"}}
 
 Row = dict[str, Any]
@@ -26,33 +26,35 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class OldTables:
-    """The rows of the old tables, with the columns of the specification that they have."""
+    """The rows of the old tables, with those columns that the specification has, too."""
 
     users: tuple[Row, ...]
     photos: tuple[Row, ...]
     auth_tokens: tuple[Row, ...]
     left_out: tuple[str, ...]
-    """Columns, and other tables, that have no place in a gallery."""
+    """Columns and tables that have no place in a gallery."""
 
 
 def read_sqlite(file: Path) -> OldTables:
-    """Read the tables `users`, `photos` and `auth_tokens`; the latter two may be missing, and any column but the ids.
+    """Read the tables `users`, `photos` and `auth_tokens`.
+
+    Only `users` is required, and in each table only the ids and the token.
 
     Raises:
-        MigrationError: it cannot be read, is no SQLite file or a damaged one, or has no users.
+        MigrationError: the file cannot be read, is damaged or not a SQLite file, or has no users.
 
     """
     with _copied(file) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         if "users" not in tables:
-            raise MigrationError(f"{file}: it has no table users; give the SQLite file of the old application.")
+            raise MigrationError(f"{file}: it has no table users. Give the SQLite file of the old application.")
         left_out = [name for name in tables if name not in TABLES and not name.startswith("sqlite_")]
         rows: dict[str, tuple[Row, ...]] = {}
         for table, columns in TABLES.items():
             there = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
             missing = _NEEDED[table] - set(there)
             if there and missing:
-                raise MigrationError(f"{file}: its table {table} has no column {min(missing)}; add it to a copy.")
+                raise MigrationError(f"{file}: its table {table} has no column {min(missing)}. Add it to a copy.")
             left_out += [f"{table}.{name}" for name in there if name not in columns]
             rows[table] = tuple(_rows(connection, table, [name for name in columns if name in there]))
     return OldTables(rows["users"], rows["photos"], rows["auth_tokens"], tuple(left_out))
@@ -62,7 +64,7 @@ def _rows(connection: sqlite3.Connection, table: str, columns: list[str]) -> Ite
     if not columns:
         return
     order = "id" if "id" in columns else "rowid"
-    # Names of tables and columns are this module's own.
+    # The names of tables and columns come from this module, so this is not an injection.
     for row in connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}"):  # noqa: S608
         yield dict(zip(columns, row, strict=True))
 
@@ -73,7 +75,7 @@ def _copied(file: Path) -> Iterator[sqlite3.Connection]:
         with tempfile.TemporaryDirectory(prefix="pgface-") as folder:
             copy = Path(folder) / "old.db"
             shutil.copyfile(file, copy)
-            log = file.with_name(f"{file.name}-wal")  # what was committed, and is not in the file yet
+            log = file.with_name(f"{file.name}-wal")  # transactions that are not in the main file yet
             if log.exists():
                 shutil.copyfile(log, f"{copy}-wal")
             with closing(sqlite3.connect(copy)) as connection:
@@ -82,8 +84,8 @@ def _copied(file: Path) -> Iterator[sqlite3.Connection]:
                     raise sqlite3.DatabaseError
                 yield connection
     except OSError as error:
-        raise MigrationError(f"{file}: it cannot be read ({error.strerror}); give the old SQLite file.") from error
+        raise MigrationError(f"{file}: it cannot be read ({error.strerror}). Give the old SQLite file.") from error
     except sqlite3.Error as error:
         raise MigrationError(
-            f"{file}: it is damaged, truncated, or no SQLite file; stop the old application and give a whole copy."
+            f"{file}: it is damaged, truncated, or not a SQLite file. Stop the old application and copy it again."
         ) from error

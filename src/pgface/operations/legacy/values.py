@@ -1,6 +1,6 @@
-"""Values as SQLite keeps them: any type in any column, and bytes where Python's sqlite3 was given NumPy's numbers.
+"""Parse values from SQLite, where any column can hold any type, and NumPy's numbers were stored as bytes.
 
-SQLite declares types and does not enforce them. What can be read in one way only is read; the rest is a ValueError.
+SQLite declares types but does not enforce them. A value with only one meaning is accepted, others are a ValueError.
 """
 
 from __future__ import annotations
@@ -9,35 +9,35 @@ import re
 import struct
 from typing import Any
 
-_LARGEST_SIDE = 2**24
-"""Pixels. Below it, four or eight bytes are a whole number or a float, and never both: 1.0 is 0x3F800000."""
-_SMALLEST, _LARGEST = 2.0**-120, 2.0**127
-"""What a column of type REAL takes. The bytes of NumPy's whole numbers would be floats below it."""
-_TRUTHS = {"1": True, "true": True, "t": True, "yes": True, "on": True}
-_TRUTHS |= {"0": False, "false": False, "f": False, "no": False, "off": False}
+_MAX_DIMENSION = 2**24
+"""In pixels. Below it, four or eight bytes are either a whole number or a float, never both: 1.0 is 0x3F800000."""
+_MIN_FLOAT, _MAX_FLOAT = 2.0**-120, 2.0**127
+"""The range of a column of type REAL. The bytes of NumPy's whole numbers would be smaller floats."""
+_BOOLS = {"1": True, "true": True, "t": True, "yes": True, "on": True}
+_BOOLS |= {"0": False, "false": False, "f": False, "no": False, "off": False}
 
 
-def text(value: Any) -> str:
-    """Text, without spaces around it; empty for NULL.
+def parse_text(value: Any) -> str:
+    """Parse a text, without spaces around it. NULL is an empty text.
 
     Raises:
-        ValueError: it is not UTF-8.
+        ValueError: the text is not UTF-8.
 
     """
     if isinstance(value, bytes):
         value = value.decode()
     found = "" if value is None else str(value).strip()
-    found.encode()  # not with halves of characters, which is how undecodable text is read from SQLite
+    found.encode()  # fails for surrogates, which stand for undecodable bytes
     if "\0" in found:
-        raise ValueError("a text holds NUL")
+        raise ValueError("the text contains NUL")
     return found
 
 
-def number(value: Any) -> float | None:
-    """A number, also in digits or in the bytes of a NumPy float; None for NULL.
+def parse_number(value: Any) -> float | None:
+    """Parse a number, also from digits or from the bytes of a NumPy float. NULL is None.
 
     Raises:
-        ValueError: it is none, or bytes that can be read as digits, or a whole number, too.
+        ValueError: the value is not a number, or its bytes could also be digits or a whole number.
 
     """
     if value is None:
@@ -45,59 +45,59 @@ def number(value: Any) -> float | None:
     if isinstance(value, bytes):
         value = _unpacked(value, "<f", "<d")
     found = float(value)
-    if found != 0 and not _SMALLEST < abs(found) < _LARGEST:
-        raise ValueError(f"{found} is no float of four bytes")
+    if found != 0 and not _MIN_FLOAT < abs(found) < _MAX_FLOAT:
+        raise ValueError(f"{found} is not a float of four bytes")
     return found
 
 
-def side(value: Any) -> int | None:
-    """A width or height in pixels, also in digits or in the bytes of a NumPy number; None for NULL.
+def parse_dimension(value: Any) -> int | None:
+    """Parse a width or height in pixels, also from digits or from the bytes of a NumPy number. NULL is None.
 
     Raises:
-        ValueError: it is no whole number from 0 to 16,777,215.
+        ValueError: the value is not a whole number from 0 to 16,777,215.
 
     """
     if value is None:
         return None
     if not isinstance(value, bytes):
-        return _side(float(value))
+        return _dimension(float(value))
     whole = _unpacked(value, "<i", "<q")
-    return int(whole) if 0 <= whole < _LARGEST_SIDE else _side(_unpacked(value, "<f", "<d"))
+    return int(whole) if 0 <= whole < _MAX_DIMENSION else _dimension(_unpacked(value, "<f", "<d"))
 
 
-def truth(value: Any) -> bool:
-    """Whether something is so; NULL is not.
+def parse_bool(value: Any) -> bool:
+    """Parse a boolean. NULL is false.
 
     Raises:
-        ValueError: it is neither 0 nor 1, in any form.
+        ValueError: the value is not a form of 0 or 1.
 
     """
     if value is None:
         return False
     if isinstance(value, bytes):
         if value not in (b"\0", b"\1"):
-            raise ValueError("bytes are no truth value")
+            raise ValueError("the bytes are not a boolean")
         return value == b"\1"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     try:
-        return _TRUTHS[str(value).strip().lower()]
+        return _BOOLS[str(value).strip().lower()]
     except KeyError as error:
-        raise ValueError(f"{value!r} is no truth value") from error
+        raise ValueError(f"{value!r} is not a boolean") from error
 
 
-def _side(value: float) -> int:
-    if not (0 <= value < _LARGEST_SIDE and value.is_integer()):
-        raise ValueError(f"{value} is no number of pixels")
+def _dimension(value: float) -> int:
+    if not (0 <= value < _MAX_DIMENSION and value.is_integer()):
+        raise ValueError(f"{value} is not a number of pixels")
     return int(value)
 
 
 def _unpacked(value: bytes, four: str, eight: str) -> float:
-    """The number in the bytes, which are little endian: sqlite3 writes NumPy's as they lie in memory."""
+    """Unpack a little-endian number. sqlite3 stores NumPy's numbers as they are in memory."""
     if re.fullmatch(rb"[-+.\deE]+", value):
-        raise ValueError("bytes are digits and a number at once")
+        raise ValueError("the bytes are ambiguous: digits or a number")
     try:
         (found,) = struct.unpack(four if len(value) == 4 else eight, value)
     except struct.error as error:
-        raise ValueError("bytes are no number") from error
+        raise ValueError("the bytes are not a number") from error
     return float(found) if four == "<f" else int(found)

@@ -1,4 +1,4 @@
-"""`face_db.npy`: embeddings, mapped into memory and never loaded as a whole."""
+"""Read `face_db.npy`, whose embeddings are mapped into memory and never loaded as a whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgface.operations.legacy.problems import Problem, found
 from pgface.vectors import EMBEDDING_DIMENSION
 
 _NPY, _ZIP, _PICKLE = b"\x93NUMPY", b"PK\x03\x04", b"\x80"
-_BLOCK = 2_000
+_BATCH_ROWS = 2_000
 _TYPES = ("float16", "float32", "float64")
 
 
@@ -22,8 +22,8 @@ def open_vectors(file: Path) -> NDArray[Any]:
     """Map a file of embeddings, shape (n, 512) or (n, 1, 512), and give it as shape (n, 512).
 
     Raises:
-        MigrationError: it is not such a file, is truncated, or holds pickled objects, which are never loaded because
-            that can run any program.
+        MigrationError: the file has another format, is truncated, or holds pickled objects. These are never loaded,
+            because that could run any program.
 
     """
     try:
@@ -32,17 +32,17 @@ def open_vectors(file: Path) -> NDArray[Any]:
         if start == _NPY:
             return _as_rows(file, np.load(file, mmap_mode="r", allow_pickle=False))
     except OSError as error:
-        raise MigrationError(f"{file}: it cannot be read ({error.strerror}); give the path of face_db.npy.") from error
+        raise MigrationError(f"{file}: it cannot be read ({error.strerror}). Give the path of face_db.npy.") from error
     except (ValueError, EOFError) as error:
         raise MigrationError(_refusal(file, str(error))) from error
     if start.startswith(_PICKLE):
         raise MigrationError(_refusal(file, "Python objects"))
-    what = "an archive of several arrays (.npz)" if start.startswith(_ZIP) else "no NPY file, or an empty one"
-    raise MigrationError(f"{file}: this is {what}; give the file that np.save wrote.")
+    what = "an archive of several arrays (.npz)" if start.startswith(_ZIP) else "not an NPY file, or an empty one"
+    raise MigrationError(f"{file}: this is {what}. Give the file that np.save wrote.")
 
 
 def vector_problems(file: Path, vectors: NDArray[Any]) -> list[Problem]:
-    """The rows that are no embeddings: with NaN or infinity, or all zero."""
+    """Find the rows that are not embeddings, because they hold NaN or infinity, or are all zero."""
     not_finite: list[int] = []
     zero: list[int] = []
     for first, block in _blocks(vectors):
@@ -51,30 +51,30 @@ def vector_problems(file: Path, vectors: NDArray[Any]) -> list[Problem]:
         zero += (first + np.flatnonzero(largest == 0)).tolist()
     return [
         *found(
-            f"{file.name}: {{count}} rows hold NaN or infinity; remove them here and in the JSON file.",
+            f"{file.name}: {{count}} rows hold NaN or infinity. Delete them here and in the JSON file.",
             (f"row {row}" for row in not_finite),
         ),
         *found(
-            f"{file.name}: {{count}} rows are all zero and have no direction; remove them here and in the JSON file.",
+            f"{file.name}: {{count}} rows are all zero and have no direction. Delete them here and in the JSON file.",
             (f"row {row}" for row in zero),
         ),
     ]
 
 
 def _blocks(vectors: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-    for first in range(0, len(vectors), _BLOCK):
-        yield first, np.asarray(vectors[first : first + _BLOCK])
+    for first in range(0, len(vectors), _BATCH_ROWS):
+        yield first, np.asarray(vectors[first : first + _BATCH_ROWS])
 
 
 def _as_rows(file: Path, array: Any) -> NDArray[Any]:
     rows = array[:, 0, :] if array.ndim == 3 and array.shape[1] == 1 else array
     if rows.dtype.name not in _TYPES:
-        raise MigrationError(f"{file}: its numbers are of type {rows.dtype} and not float32 or float64; convert them.")
+        raise MigrationError(f"{file}: its numbers are of type {rows.dtype} and not float32 or float64. Convert them.")
     if rows.ndim != 2 or rows.shape[1] != EMBEDDING_DIMENSION:
         shape = "×".join(map(str, array.shape))
         raise MigrationError(
-            f"{file}: its shape is {shape} and embeddings are N×{EMBEDDING_DIMENSION} or N×1×{EMBEDDING_DIMENSION}; "
-            "enroll the photos with `pgface enroll --folder` if they came from another model."
+            f"{file}: its shape is {shape}, but embeddings are N×{EMBEDDING_DIMENSION} or N×1×{EMBEDDING_DIMENSION}. "
+            "If another model made them, enroll the photos with `pgface enroll --folder`."
         )
     return np.asanyarray(rows)
 
@@ -82,7 +82,7 @@ def _as_rows(file: Path, array: Any) -> NDArray[Any]:
 def _refusal(file: Path, reason: str) -> str:
     if "object" in reason.lower() or "pickle" in reason.lower():
         return (
-            f"{file}: it holds pickled Python objects, which could run any program when loaded; save it again as "
+            f"{file}: it holds pickled Python objects, which could run any program when loaded. Save it again as "
             "numbers, with np.save(file, np.stack(embeddings).astype('float32'))."
         )
-    return f"{file}: it is truncated or damaged; give a whole copy."
+    return f"{file}: it is truncated or damaged. Give a complete copy."

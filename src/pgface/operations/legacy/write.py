@@ -1,4 +1,4 @@
-"""An old installation written into a gallery, inside one transaction."""
+"""Write an old installation into a gallery, in one transaction."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from pgface.operations.legacy.plan import Counts, Plan, make_plan, refuse_unaske
 from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows_with_photos
 
 OnRows = Callable[[int, int], None]
-"""Called with the embeddings sent, and all of them."""
+"""Called with the number of embeddings sent, and of all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Written:
-    """What became of the old rows."""
+    """The result of writing the old rows."""
 
     new: Counts
-    """Rows that were not there before."""
+    """The rows that were added."""
     plan: Plan
     adopted_files: int
-    """Photo files that were copied for rows that were there before."""
+    """The number of photo files that were copied for existing rows."""
 
     @property
     def users(self) -> dict[int, int]:
@@ -42,19 +42,19 @@ class Written:
 def write(
     connection: psycopg.Connection, old: OldInstallation, copies: PhotoCopies, *, merge: bool, on_rows: OnRows | None
 ) -> Written:
-    """Write what is not in the gallery yet; the transaction is the caller's.
+    """Write the rows that are not in the gallery yet.
 
-    What is there already is known as `Plan` says, and embeddings by user and every bit.
+    Existing rows are matched as described at `Plan`, and existing embeddings by user and all bits.
 
     Args:
-        connection: in a transaction, which the caller undoes on an error.
-        old: what to write.
+        connection: a connection in a transaction, which the caller rolls back after an error.
+        old: the installation to write.
         copies: copies the photo files.
-        merge: whether the gallery may hold anything.
-        on_rows: is told of the progress.
+        merge: whether the gallery may have rows already.
+        on_rows: called with the progress.
 
     Raises:
-        MigrationError: the gallery is not empty, lacks some of these rows, and they are not to be merged.
+        MigrationError: the gallery is not empty, lacks some of these rows, and `merge` is false.
 
     """
     connection.execute(queries()["lock_enrollment"])
@@ -75,7 +75,7 @@ def write(
 
 
 def _write_rows(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies, now: datetime) -> None:
-    """Write users, photos and tokens; `now` is for what has no date, as the specification's default would be."""
+    """Write users, photos and tokens. Rows without a date get `now`, like the specification's default."""
     ids = plan.users
     _copy(
         connection,
@@ -120,7 +120,7 @@ def _write_rows(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies,
 
 
 def _adopt_files(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies) -> int:
-    """Copy the files of rows that came without them; returns how many."""
+    """Copy the files of rows that were migrated without them. Returns their number."""
     copied = ((photo, copies.copy(photo)) for photo in plan.old_paths)
     changed = [{"id": plan.photos[p.id], "filepath": path} for p, path in copied if path != p.filepath]
     with connection.cursor() as cursor:
@@ -146,12 +146,12 @@ class _Embeddings:
         self._on_rows = on_rows
 
     def copy(self, connection: psycopg.Connection) -> int:
-        """Write all of them; returns how many."""
+        """Write all embeddings. Returns their number."""
         self._send(connection, queries()["copy_migrated_embeddings"])
         return len(self._users)
 
     def merge(self, connection: psycopg.Connection) -> int:
-        """Write those that their users do not have yet; returns how many."""
+        """Write the embeddings that their users do not have yet. Returns their number."""
         if not len(self._users):
             return 0
         connection.execute(queries()["create_staged_embeddings"])
@@ -171,12 +171,12 @@ class _Embeddings:
 
 
 def _renamed(numbers: NDArray[np.int32], ids: dict[int, int]) -> NDArray[np.int32]:
-    """The gallery's ids of old ones, shape (n,); 0 stays 0."""
+    """Replace old ids by the gallery's ids, shape (n,). 0 stays 0."""
     distinct, places = np.unique(numbers, return_inverse=True)
     return np.array([ids.get(int(number), 0) for number in distinct], np.int32)[places]
 
 
 def embeddings_of_each(users: dict[int, int], owners: NDArray[np.int32]) -> Counter[int]:
-    """How many embeddings each of the gallery's users has to have at least."""
+    """Count the embeddings that each user of the gallery must have at least."""
     distinct, counts = np.unique(owners, return_counts=True)
     return Counter({users[int(number)]: int(count) for number, count in zip(distinct, counts, strict=True)})

@@ -1,1 +1,1 @@
-"""Embeddings and their people in files that other programs read, and the way back."""
+"""Export of embeddings and their users to files that other programs read, and import of such files."""

@@ -1,4 +1,4 @@
-"""What an export holds beside the embeddings."""
+"""The parts of an export beside its embeddings."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pgface.system.extras import how_to_install
 
 FORMAT = "pgface export 1"
 VECTORS, LABELS = "face_db.npy", "face_db.json"
-"""The names that the old application gave them."""
+"""The file names of the old application."""
 SUMS = "sha256"
-"""Where an export keeps its checksums."""
+"""The key of the checksums in an export."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedPerson:
-    """Somebody whose embeddings are exported."""
+    """A user whose embeddings are exported."""
 
     id: int
     name: str
@@ -33,10 +33,10 @@ class ExportedPerson:
 
 
 class Checksums:
-    """SHA-256 of what an export says, whatever file it is in; embeddings are given block by block.
+    """SHA-256 checksums of an export's contents, independent of the file format.
 
-    `embeddings` is that of the numbers, as little-endian float32 in their order; `people` that of the model, the people
-    and whose each embedding is.
+    `embeddings` is the checksum of the numbers, as little-endian float32 in their order. `people` is the checksum of
+    the model, the people and the owner of each embedding.
     """
 
     def __init__(self) -> None:
@@ -44,12 +44,12 @@ class Checksums:
         self._owners = hashlib.sha256()
 
     def add(self, owners: NDArray[np.int32], embeddings: NDArray[np.float32]) -> None:
-        """Count a block in: shapes (n,) and (n, 512)."""
+        """Add a block of embeddings: shapes (n,) and (n, 512)."""
         self._owners.update(owners.astype("<i4").tobytes())
         self._embeddings.update(embeddings.astype("<f4").tobytes())
 
     def of(self, model: ModelIdentity, people: Iterable[ExportedPerson]) -> dict[str, str]:
-        """The checksums, after all blocks; people may come in any order."""
+        """Compute the checksums after all blocks. The order of people does not matter."""
         listed = sorted((asdict(person) for person in people), key=lambda person: int(person["id"]))
         told = json.dumps([asdict(model), listed, self._owners.hexdigest()], sort_keys=True)
         return {
@@ -59,10 +59,10 @@ class Checksums:
 
 
 def model_of(found: Any) -> ModelIdentity:
-    """The model that an export names.
+    """Read the model that an export names.
 
     Raises:
-        TransferError: it names none.
+        TransferError: the export names no model.
 
     """
     try:
@@ -79,4 +79,4 @@ def require_pyarrow() -> None:
 
     """
     if importlib.util.find_spec("pyarrow") is None:
-        raise PgfaceError(f"Parquet needs pyarrow; install it with {how_to_install('parquet')}.")
+        raise PgfaceError(f"Parquet needs pyarrow. Install it with {how_to_install('parquet')}.")

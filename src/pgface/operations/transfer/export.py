@@ -1,4 +1,4 @@
-"""A gallery's embeddings and people, written as NPY and JSON or as Parquet, as they were at one moment."""
+"""Export a snapshot of a gallery's embeddings and users, as NPY and JSON or as Parquet."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from pgface.settings import Settings
 from pgface.vectors import EMBEDDING_DIMENSION, unpack_rows
 
 OnRows = Callable[[int, int], None]
-"""Called with the embeddings written, and all of them."""
+"""Called with the number of embeddings written, and of all."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was exported."""
+    """The numbers of exported rows."""
 
     people: int
     embeddings: int
@@ -45,7 +45,7 @@ class ExportReport:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The gallery at one moment; the embeddings come as they are asked for."""
+    """A snapshot of the gallery, with embeddings that are read on demand."""
 
     config: GalleryConfig
     people: list[ExportedPerson]
@@ -59,25 +59,25 @@ class _State:
 def export_gallery(
     settings: Settings, destination: Path, *, replace: bool = False, on_rows: OnRows | None = None
 ) -> ExportReport:
-    """Write every embedding, bit for bit, and whose it is; no photo, password or token.
+    """Write every embedding unchanged, with its user. Photos, passwords and tokens are not exported.
 
     Args:
-        settings: where the gallery is.
+        settings: the gallery.
         destination: a file that ends in `.parquet`, or a folder for `face_db.npy` and `face_db.json`. Only their owner
             may read them.
-        replace: whether files that are there may be replaced.
-        on_rows: is told of the progress.
+        replace: whether existing files may be replaced.
+        on_rows: called with the progress.
 
     Raises:
-        StorageError: a file is there already, or cannot be written. What was written until then is removed.
-        DatabaseError: PostgreSQL could not be reached, or refused.
+        StorageError: a file exists already, or cannot be written. Incomplete files are deleted.
+        DatabaseError: PostgreSQL failed or could not be reached.
 
     """
     parquet = destination.suffix == ".parquet"
     files = (destination,) if parquet else (destination / VECTORS, destination / LABELS)
     for file in files:
         if file.exists() and not replace:
-            raise StorageError(f"{file} is there already; give another place, or add --force to replace it.")
+            raise StorageError(f"{file} exists already. Give another place, or add --force to replace it.")
     if parquet:
         require_pyarrow()
     with Database.open(settings) as database, _reading(database) as state, _written(files) as parts:
@@ -93,7 +93,7 @@ def _reading(database: Database) -> Iterator[_State]:
         with connection.cursor(row_factory=class_row(ExportedPerson)) as cursor:
             people = cursor.execute(queries()["select_exported_people"]).fetchall()
         row = connection.execute(queries()["count_embeddings"]).fetchone()
-        with closing(_blocks(connection)) as blocks:  # a COPY that nobody reads any more would hold the transaction
+        with closing(_blocks(connection)) as blocks:  # an unfinished COPY would keep the transaction open
             yield _State(read_config(database), people, 0 if row is None else int(row[0]), blocks)
 
 
@@ -104,7 +104,7 @@ def _blocks(connection: psycopg.Connection) -> Generator[tuple[NDArray[np.int32]
 
 @contextmanager
 def _written(files: tuple[Path, ...]) -> Iterator[tuple[Path, ...]]:
-    """Temporary files that take their places together, or go."""
+    """Give temporary files, which are renamed together at the end, or deleted after an error."""
     parts = tuple(file.with_name(f".{file.name}.{os.getpid()}.partial") for file in files)
     try:
         files[0].parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def _written(files: tuple[Path, ...]) -> Iterator[tuple[Path, ...]]:
             part.replace(file)
     except OSError as error:
         raise StorageError(
-            f"{files[0].parent}: the export cannot be written ({error.strerror}); give a place with enough space."
+            f"{files[0].parent}: the export cannot be written ({error.strerror}). Give a place with enough space."
         ) from error
     finally:
         for part in parts:
@@ -128,7 +128,7 @@ def _write_npy(parts: tuple[Path, ...], state: _State, on_rows: OnRows) -> None:
     with vectors.open("r+b") as npy, labels.open("w", encoding="utf-8") as text:
         header = {"descr": "<f4", "fortran_order": False, "shape": (state.count, EMBEDDING_DIMENSION)}
         np.lib.format.write_array_header_1_0(npy, header)
-        # Written row by row, so that a million of them are never in memory together.
+        # Written in blocks, so that a million rows are never in memory together.
         about = {**state.described(), "people": [asdict(person) for person in state.people]}
         text.write(json.dumps(about, ensure_ascii=False)[:-1] + ', "users": [')
         done = 0
@@ -155,7 +155,7 @@ def _write_parquet(parts: tuple[Path, ...], state: _State, on_rows: OnRows) -> N
     people = {person.id: person for person in state.people}
     done = 0
     sums = Checksums()
-    # Embeddings look like noise: compressing them takes time and wins nothing.
+    # Embeddings are not compressed, because they are like noise and would not become smaller.
     with pq.ParquetWriter(parts[0], schema, compression={name: "zstd" for name, _ in columns}) as writer:
         for user_ids, embeddings in state.blocks:
             sums.add(user_ids, embeddings)

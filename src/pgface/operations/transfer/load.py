@@ -1,4 +1,4 @@
-"""An export put into a gallery: all or nothing, and every embedding with every bit."""
+"""Import an export into a gallery, all or nothing. Embeddings are not changed."""
 
 from __future__ import annotations
 
@@ -41,32 +41,32 @@ from pgface.settings import Settings
 from pgface.text import cleaned, is_visible, shown
 from pgface.vectors import EMBEDDING_DIMENSION
 
-_BLOCK = 1_000
-"""Embeddings whose checksum is taken at once: 2 MB."""
+_BATCH_ROWS = 1_000
+"""The number of embeddings that are hashed at a time, 2 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Export:
-    """An export that was read; its embeddings stay in their file."""
+    """An export that was read. Its embeddings stay in their file."""
 
     model: ModelIdentity
     people: tuple[ExportedPerson, ...]
     owners: NDArray[np.int32]
-    """Shape (n,): the id, in the export, of each embedding's person."""
+    """The exported id of each embedding's user, shape (n,)."""
     vectors: NDArray[Any]
-    """Shape (n, 512), float32."""
+    """The embeddings, shape (n, 512), float32."""
     sums: Any
-    """Its checksums; None in an export of an older pgface, or of another program."""
+    """The checksums, None in an export of an older pgface or of another program."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What was imported."""
+    """The numbers of imported rows."""
 
     new: Counts
-    """Rows that were not there before."""
+    """The rows that were added."""
     found: Counts
-    """Rows of the export."""
+    """The rows of the export."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -74,25 +74,25 @@ class ImportReport:
 
 
 def import_gallery(settings: Settings, source: Path, *, on_rows: OnRows | None = None) -> ImportReport:
-    """Put an export into the gallery; people are known by e-mail, and what is there already is not written again.
+    """Load an export into the gallery. Users are matched by e-mail, and existing embeddings are skipped.
 
     Args:
-        settings: where the gallery is.
+        settings: the gallery.
         source: a file that ends in `.parquet`, or a folder with `face_db.npy` and `face_db.json`.
-        on_rows: is told of the progress.
+        on_rows: called with the progress.
 
     Raises:
-        TransferError: this is no export, or a damaged one; nothing was written.
-        ModelMismatchError: its embeddings are of another model than the gallery's.
-        SchemaMissingError: there is no gallery; `pgface init` makes one.
+        TransferError: the files are damaged, or not an export. Nothing was written.
+        ModelMismatchError: another model than the gallery's made the embeddings.
+        SchemaMissingError: there is no gallery. `pgface init` creates one.
 
     """
     with _opened(source) as export, Database.open(settings) as database:
         config = read_config(database)
         if config.identity != export.model:
             raise ModelMismatchError(
-                f"The export's embeddings are of {export.model.name}, and the gallery is of {config.model_name}; "
-                "embeddings of two models cannot be compared, so import it into a gallery of its own model."
+                f"The export's embeddings are of {export.model.name}, but the gallery's model is {config.model_name}. "
+                "Embeddings of two models cannot be compared. Import the export into a gallery with its model."
             )
         migration = Migration(_installation(export, source), settings, database, _files(settings, database))
         try:
@@ -119,23 +119,23 @@ def _installation(export: Export, source: Path) -> OldInstallation:
 def _problems(export: Export, source: Path) -> list[Problem]:
     strangers = np.setdiff1d(export.owners, [person.id for person in export.people])
     if len(export.owners) != len(export.vectors) or len(strangers):
-        return [Problem(f"{source}: embeddings and people do not go together; give a whole export.")]
+        return [Problem(f"{source}: embeddings and people do not match. Give a complete export.")]
     if export.sums is not None and export.sums != _sums(export):
         return [
             Problem(
-                f"{source}: it is not as `pgface export` wrote it: its checksums differ, so it is damaged or was "
-                f"changed; give a whole export, or remove {SUMS!r} from it if you changed it yourself."
+                f"{source}: its checksums differ, so it is damaged or was changed after the export. "
+                f"Give an intact export, or remove {SUMS!r} from it if you changed it yourself."
             )
         ]
     names = [f"user {p.id}: {shown(p.name)[:80]!r}" for p in export.people if not is_visible(cleaned(p.name))]
-    sentence = f"{source}: {{count}} names hold control characters or direction overrides; correct them."
+    sentence = f"{source}: {{count}} names hold control characters or direction overrides. Correct them."
     return found(sentence, names) + vector_problems(source, export.vectors)
 
 
 def _sums(export: Export) -> dict[str, str]:
     sums = Checksums()
-    for start in range(0, len(export.owners), _BLOCK):
-        rows = slice(start, start + _BLOCK)
+    for start in range(0, len(export.owners), _BATCH_ROWS):
+        rows = slice(start, start + _BATCH_ROWS)
         sums.add(export.owners[rows], np.asarray(export.vectors[rows]))
     return sums.of(export.model, export.people)
 
@@ -156,7 +156,7 @@ def _opened(source: Path) -> Iterator[Export]:
 def _read_npy(folder: Path) -> Export:
     vectors = open_vectors(folder / VECTORS)
     if vectors.dtype != np.float32:
-        raise TransferError(f"{folder / VECTORS}: its numbers are not float32; give what `pgface export` wrote.")
+        raise TransferError(f"{folder / VECTORS}: its numbers are not float32. Give a file that `pgface export` wrote.")
     owners, wrong = read_owners(folder / LABELS)
     if wrong:
         raise TransferError(wrong[0].summary)
@@ -168,14 +168,14 @@ def _read_npy(folder: Path) -> Export:
         sums = next(ijson.items(stream, SUMS), None)
     if not about:
         raise TransferError(
-            f"{folder / LABELS}: it names no model, so `pgface export` did not write it; "
-            "use `pgface migrate` for files of an old installation."
+            f"{folder / LABELS}: it names no model, so `pgface export` did not write it. "
+            "Use `pgface migrate` for files of an old installation."
         )
     return Export(model_of(about), people, owners, vectors, sums)
 
 
 def _read_parquet(file: Path, vectors: Path) -> Export:
-    """Read a Parquet file; its embeddings go through a temporary file, so that memory does not grow with them."""
+    """Read a Parquet file. Its embeddings go to a temporary file, so that they do not fill the memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -183,7 +183,7 @@ def _read_parquet(file: Path, vectors: Path) -> Export:
         parquet = pq.ParquetFile(file)
         about = json.loads((parquet.schema_arrow.metadata or {})[b"pgface"])
         if about["format"] != FORMAT:
-            raise TransferError(f"{file}: it is {about['format']}, which this pgface does not know; upgrade pgface.")
+            raise TransferError(f"{file}: it is {about['format']}, which this pgface does not know. Upgrade pgface.")
         people: dict[int, ExportedPerson] = {}
         owners = np.empty(parquet.metadata.num_rows, np.int32)
         mapped = np.lib.format.open_memmap(

@@ -1,4 +1,4 @@
-"""A migration that stops before it would write: every check, on a gallery that is only looked at."""
+"""A dry run of a migration: every check, without changing the gallery."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from pgface.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rehearsal:
-    """What a migration would do."""
+class DryRun:
+    """The result of a dry run."""
 
     plan: Plan | None
-    """None where there is no gallery to look at."""
+    """None if there is no gallery yet."""
     copies: PhotoCopies
     adopted_files: int
     not_checked: str | None
 
 
-def rehearsed(
+def try_migration(
     old: OldInstallation, settings: Settings, engine: Engine, found: FoundPhotos | None, *, merge: bool
-) -> Rehearsal:
-    """Make the checks that a migration makes before it writes; nothing is made, started for the first time or changed.
+) -> DryRun:
+    """Run the checks that a migration makes before it writes. This creates and changes nothing.
 
     Raises:
-        MigrationError: the gallery is not empty, and nothing was said of merging.
-        ModelMismatchError: it is bound to another model.
-        DatabaseError: it cannot be reached.
+        MigrationError: the gallery is not empty, and `merge` is false.
+        ModelMismatchError: the gallery is bound to another model.
+        DatabaseError: PostgreSQL cannot be reached.
 
     """
-    plan, not_checked = _look(old, settings, engine, merge=merge)
+    plan, not_checked = _plan(old, settings, engine, merge=merge)
     copies = PhotoCopies(found, None, PhotoLimits.from_settings(settings))
     for photo in old.photos if plan is None else plan.new_photos:
         copies.copy(photo)
-    of_new_rows = copies.copied
+    copied_for_new_rows = copies.copied
     for photo in () if plan is None else plan.old_paths:
         copies.copy(photo)
-    return Rehearsal(plan, copies, copies.copied - of_new_rows, not_checked)
+    return DryRun(plan, copies, copies.copied - copied_for_new_rows, not_checked)
 
 
-def _look(old: OldInstallation, settings: Settings, engine: Engine, *, merge: bool) -> tuple[Plan | None, str | None]:
+def _plan(old: OldInstallation, settings: Settings, engine: Engine, *, merge: bool) -> tuple[Plan | None, str | None]:
     if settings.database_url is None and not EmbeddedPostgres(settings.postgres_dir).is_made():
         return None, (
-            "There is no database yet (the migration makes the embedded one, in PGFACE_DATA_DIR), so whether it takes "
-            "the old rows was not checked."
+            "There is no database yet (the migration creates the embedded one, in PGFACE_DATA_DIR), so it was not "
+            "checked whether the old rows fit into it."
         )
     try:
         with Database.open(settings) as database:
@@ -67,5 +67,5 @@ def _look(old: OldInstallation, settings: Settings, engine: Engine, *, merge: bo
                     refuse_unasked_merge(connection, old, plan)
                 return plan, None
     except SchemaMissingError as error:
-        why = re.split(r"[;.]", str(error))[0]
-        return None, f"{why}: whether the migration can make it or bring it up to date was not checked."
+        why = re.split(r"[;.] ", str(error), maxsplit=1)[0]
+        return None, f"{why}, so it was not checked whether the migration can create or upgrade it."
