@@ -107,7 +107,7 @@ def test_init(reader: Reader) -> None:
     assert said.count(commands.GALLERY_IS_READY.format(model="dlib")) == 4
     for name in ("idx_embeddings_vector", "auth_tokens", "verify_face", "before-upgrade.tar"):
         assert name in said
-    assert re.search(r"^ +1 \| tables ", said, re.MULTILINE)
+    assert re.search(r"^ +1 \| schema ", said, re.MULTILINE)
     made = re.findall(r"^\| tables \| (.+) \| (.+) \|$", (HOW_TO / "init.md").read_text("utf-8"), re.MULTILINE)
     named = re.findall(r"`(\w+)`", " ".join(made[0]))
     listed = reader.run(

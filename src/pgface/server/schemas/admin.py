@@ -119,7 +119,7 @@ class StatusResponse(ResponseBody):
             "search_agreement": None,
             "search_due": False,
             "index": None,
-            "schema_version": 11,
+            "schema_version": 1,
             "postgresql": "18.1",
             "pgvector": "0.8.1",
             "login_policy": "password+face",
