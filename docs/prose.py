@@ -11,8 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-FROM_CODE = {"command-line.md", "http-api.md", "settings.md", "sql.md"}
-"""Pages of the reference whose sentences stand in the code and the schema."""
+FROM_CODE = {"command-line.md", "http-api.md", "settings.md"}
+"""Pages of the reference whose sentences stand in the code."""
 
 INDONESIAN = "*.id.md"
 
