@@ -316,7 +316,7 @@ def test_the_page_names_services_and_profiles_that_there_are(compose: Any) -> No
 def test_the_page_runs_commands_that_pgface_has() -> None:
     page = (ROOT / "docs" / "how-to" / "containers.md").read_text(encoding="utf-8")
     known = re.findall(
-        r"^## `pgface (.*)`$", (ROOT / "docs" / "reference" / "command-line.md").read_text(), re.MULTILINE
+        r"^### `pgface (.*)`$", (ROOT / "docs" / "reference" / "command-line.md").read_text(), re.MULTILINE
     )
     called = re.findall(
         r"(?<![-/_])\bpgface (?!pgface |-)((?:models |keys |admins |)[a-z-]+)",

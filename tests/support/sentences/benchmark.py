@@ -9,7 +9,7 @@ from support.sentences import Sentence
 TOO_LITTLE_MEMORY = Sentence("GiB of memory in this program")
 FILE_CANNOT_BE_WRITTEN = Sentence("cannot be written")
 DROP_THE_SCHEMA_YOURSELF = Sentence("run DROP SCHEMA {schema} CASCADE")
-MATPLOTLIB_IS_NOT_INSTALLED = Sentence(f"install it with {how_to_install('plots')}")
+MATPLOTLIB_IS_NOT_INSTALLED = Sentence(f"Install it with {how_to_install('plots')}")
 FAISS_IS_NOT_INSTALLED = Sentence(
     f"faiss is not installed, so there is no comparison with it. Install it with {how_to_install('bench')}."
 )
