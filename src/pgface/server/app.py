@@ -18,6 +18,7 @@ from pgface.server.error_handlers import add_error_handler
 from pgface.server.housekeeping import run_housekeeping
 from pgface.server.middleware import RequestContextMiddleware
 from pgface.server.openapi import document_of
+from pgface.server.request_limits import RequestLimitsMiddleware
 from pgface.server.service import Service
 from pgface.settings import get_settings
 
@@ -74,7 +75,8 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
     app.include_router(operations.router)
     web.add_pages(app)
     add_error_handler(app)
-    app.add_middleware(RequestContextMiddleware)
+    app.add_middleware(RequestLimitsMiddleware)
+    app.add_middleware(RequestContextMiddleware)  # the outermost
     app.openapi = document_of(app, [*routers, operations.router])  # type: ignore[method-assign]
     return app
 

@@ -10,7 +10,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from pgface.server.bodies import MULTIPART, BodyFormat
+from pgface.server.auth import CallerGuard
+from pgface.server.bodies import JSON, MULTIPART, media_types, model_of
 from pgface.server.errors import MEDIA_TYPE, Problem
 from pgface.server.schemas.base import RequestBody, ResponseBody, example_of
 
@@ -87,13 +88,11 @@ def schema_of(document: Document, content: Document) -> Document:
 
 
 def _complete(document: Document, routes: dict[str, APIRoute]) -> None:
-    bodies = {name: _of_dependency(route, "body_format") for name, route in routes.items()}
     schemas = document["components"]["schemas"]
-    for unused in ("HTTPValidationError", "ValidationError"):
+    for unused in ("HTTPValidationError", "ValidationError", "Upload"):
         schemas.pop(unused, None)
-    for model in [Problem, *(body.model for body in bodies.values() if body is not None)]:
-        schema = model.model_json_schema(ref_template=f"{_SCHEMA}{{model}}")
-        schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+    problem = Problem.model_json_schema(ref_template=f"{_SCHEMA}{{model}}")
+    schemas |= problem.pop("$defs") | {Problem.__name__: problem}
     for model in _models(RequestBody, ResponseBody):
         if model.__name__ in schemas:  # FastAPI leaves nulls out of examples
             schemas[model.__name__]["examples"] = [example_of(model)]
@@ -102,9 +101,9 @@ def _complete(document: Document, routes: dict[str, APIRoute]) -> None:
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
     for _, path, operation in operations(document):
         name = operation["operationId"]
-        operation["x-callers"] = _of_dependency(routes[name], "callers") or EVERYBODY
-        if (body := bodies[name]) is not None:
-            operation["requestBody"] = _request_body(body, schemas)
+        operation["x-callers"] = _callers_of(routes[name])
+        if (body := model_of(routes[name])) is not None:
+            _add_media_types(operation["requestBody"]["content"], body, schemas)
         _add_problems(path, operation)
         for status, response in operation["responses"].items():
             if response.get("description") == "Successful Response":
@@ -119,18 +118,17 @@ def _models(*bases: type[BaseModel]) -> Iterator[type[BaseModel]]:
             yield from _models(model)
 
 
-def _of_dependency(route: APIRoute, attribute: str) -> Any:
-    """What one of an operation's dependencies says of itself: `auth` of callers, and `bodies` of the body."""
-    found = (getattr(dependency.call, attribute, None) for dependency in route.dependant.dependencies)
-    return next((value for value in found if value is not None), None)
+def _callers_of(route: APIRoute) -> str:
+    calls = (dependency.call for dependency in route.dependant.dependencies)
+    return next((call.callers for call in calls if isinstance(call, CallerGuard)), EVERYBODY)
 
 
-def _request_body(body: BodyFormat, schemas: Document) -> Document:
-    name = body.model.__name__
-    content = {media_type: {"schema": {"$ref": f"{_SCHEMA}{name}"}} for media_type in body.media_types}
+def _add_media_types(content: Document, model: type[RequestBody], schemas: Document) -> None:
+    """Add the forms in which a body may come too."""
+    for media_type in media_types(model):
+        content.setdefault(media_type, content[JSON])
     if MULTIPART in content:
-        content[MULTIPART] = {"schema": _with_files(schemas[name])}
-    return {"required": True, "content": content}
+        content[MULTIPART] = {"schema": _with_files(schemas[model.__name__])}
 
 
 def _with_files(schema: Any) -> Any:

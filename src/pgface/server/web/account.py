@@ -23,14 +23,14 @@ from pgface.errors import (
 )
 from pgface.server.api.ids import MAX_ID, LoginId, PhotoId
 from pgface.server.auth import UserPrincipal
-from pgface.server.bodies import body
-from pgface.server.schemas.auth import ChangePasswordRequest, PasswordRequest
+from pgface.server.schemas.auth import ChangePasswordRequest
 from pgface.server.schemas.base import FaceChoice, PhotoField, RequestBody
 from pgface.server.service import ClientDep, Service, ServiceDep
 from pgface.server.web.export import archive
 from pgface.server.web.pages import (
     CurrentUser,
     PageRoute,
+    PasswordForm,
     clear_login_cookie,
     explain,
     redirect,
@@ -51,6 +51,12 @@ class OwnPhoto(RequestBody):
     face: FaceChoice = "only"
 
 
+class NewPasswordForm(ChangePasswordRequest):
+    """The form of a new password."""
+
+    url_encoded = True
+
+
 @router.get("")
 def account_page(
     request: Request,
@@ -69,7 +75,7 @@ async def add_photo(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: Annotated[OwnPhoto, body(OwnPhoto)],
+    asked: OwnPhoto,
 ) -> Response:
     """Enroll a photo from a file, or from the camera, whose script puts it into the same form."""
     try:
@@ -112,7 +118,7 @@ async def change_password(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: Annotated[ChangePasswordRequest, body(ChangePasswordRequest, url_encoded=True)],
+    asked: NewPasswordForm,
 ) -> Response:
     """Change the password. All other sessions end."""
     change = service.accounts.change_password
@@ -158,7 +164,7 @@ async def delete_account(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: Annotated[PasswordRequest, body(PasswordRequest, url_encoded=True)],
+    asked: PasswordForm,
 ) -> Response:
     """Delete the account and everything in it."""
     try:
