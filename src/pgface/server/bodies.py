@@ -32,19 +32,38 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class BodyRoute(APIRoute):
-    """A route whose body comes in any of the media types of its model."""
+    """A route whose body may come as JSON, and as a form with files if it has photos."""
+
+    form_type: str | None = None
+    """The media type of a form without photos."""
+
+    @property
+    def model(self) -> Any:
+        """What the body holds: a subclass of `RequestBody`. None for a route without a body."""
+        return self.body_field.field_info.annotation if self.body_field else None
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """The media types in which the body may come."""
+        form_type = MULTIPART if self.model and self.model.photo_fields() else self.form_type
+        return (JSON, form_type) if form_type else (JSON,)
 
     def get_route_handler(self) -> Handler:
         """FastAPI's handler, after the body was read and checked."""
         handle = super().get_route_handler()
-        model = model_of(self)
-        if model is None:
+        if (model := self.model) is None:
             return handle
 
         async def read_and_handle(request: Request) -> Response:
             return await handle(_ReadRequest(request, await _read(request, model)))
 
         return read_and_handle
+
+
+class FormRoute(BodyRoute):
+    """A route whose body may come as a form even if it has no photos."""
+
+    form_type = URL_ENCODED
 
 
 class _ReadRequest(Request):
@@ -54,29 +73,11 @@ class _ReadRequest(Request):
         super().__init__(request.scope, request.receive)
         self._read = read
 
-    async def body(self) -> Any:
-        """What FastAPI takes for the body of a form."""
-        return self._read
-
     async def json(self) -> Any:
-        """What FastAPI takes for the body in JSON."""
+        """What FastAPI takes for the body."""
         return self._read
 
-
-def model_of(route: Any) -> type[RequestBody] | None:
-    """What the body of a route holds. None for a route without a body.
-
-    Args:
-        route: a route, or a `RouteContext` of FastAPI.
-
-    """
-    field = getattr(route, "body_field", None)
-    return None if field is None else field.field_info.annotation
-
-
-def media_types(model: type[RequestBody]) -> tuple[str, ...]:
-    """The media types in which a body may come. JSON always may."""
-    return (JSON, *((MULTIPART,) if model.photo_fields() else (URL_ENCODED,) if model.url_encoded else ()))
+    body = json
 
 
 def media_type_of(request: Request) -> str:

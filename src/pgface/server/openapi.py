@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 
 from pgface.server.auth import CallerGuard
-from pgface.server.bodies import JSON, MULTIPART, media_types, model_of
+from pgface.server.bodies import JSON, MULTIPART, BodyRoute
 from pgface.server.errors import MEDIA_TYPE, Problem
 from pgface.server.schemas.base import RequestBody, ResponseBody, example_of
 
@@ -55,19 +55,13 @@ def problems(*statuses: int) -> dict[int | str, Document]:
     return {status: {"description": _PROBLEMS[status], "content": _PROBLEM} for status in statuses}
 
 
-def document_of(app: FastAPI, routers: Iterable[APIRouter]) -> Callable[[], Document]:
-    """A function that makes the document once, for `FastAPI.openapi`.
-
-    Args:
-        app: the application.
-        routers: the routers of the API.
-
-    """
-    routes = {route.name: route for router in routers for route in router.routes if isinstance(route, APIRoute)}
+def document_of(app: FastAPI) -> Callable[[], Document]:
+    """A function that makes the document of an application once, for `FastAPI.openapi`."""
 
     def document() -> Document:
         if app.openapi_schema is None:
-            _complete(FastAPI.openapi(app), routes)
+            routes = [route for route in iter_route_contexts(app.routes) if getattr(route, "include_in_schema", False)]
+            _complete(FastAPI.openapi(app), {route.name: route.original_route for route in routes})
         assert app.openapi_schema is not None  # noqa: S101 - FastAPI keeps it
         return app.openapi_schema
 
@@ -87,7 +81,7 @@ def schema_of(document: Document, content: Document) -> Document:
     return document["components"]["schemas"][schema["$ref"].removeprefix(_SCHEMA)] if "$ref" in schema else schema
 
 
-def _complete(document: Document, routes: dict[str, APIRoute]) -> None:
+def _complete(document: Document, routes: dict[str | None, Any]) -> None:
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError", "Upload"):
         schemas.pop(unused, None)
@@ -102,8 +96,8 @@ def _complete(document: Document, routes: dict[str, APIRoute]) -> None:
     for _, path, operation in operations(document):
         name = operation["operationId"]
         operation["x-callers"] = _callers_of(routes[name])
-        if (body := model_of(routes[name])) is not None:
-            _add_media_types(operation["requestBody"]["content"], body, schemas)
+        if "requestBody" in operation:
+            _add_forms(operation["requestBody"]["content"], routes[name], schemas)
         _add_problems(path, operation)
         for status, response in operation["responses"].items():
             if response.get("description") == "Successful Response":
@@ -123,12 +117,11 @@ def _callers_of(route: APIRoute) -> str:
     return next((call.callers for call in calls if isinstance(call, CallerGuard)), EVERYBODY)
 
 
-def _add_media_types(content: Document, model: type[RequestBody], schemas: Document) -> None:
+def _add_forms(content: Document, route: BodyRoute, schemas: Document) -> None:
     """Add the forms in which a body may come too."""
-    for media_type in media_types(model):
-        content.setdefault(media_type, content[JSON])
+    content |= dict.fromkeys(route.media_types, content[JSON])
     if MULTIPART in content:
-        content[MULTIPART] = {"schema": _with_files(schemas[model.__name__])}
+        content[MULTIPART] = {"schema": _with_files(schemas[route.model.__name__])}
 
 
 def _with_files(schema: Any) -> Any:

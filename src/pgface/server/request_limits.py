@@ -7,7 +7,7 @@ route first. Then it lets the body be read, within limits of bytes and of time.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from fastapi import Request
 from fastapi.routing import RouteContext, iter_route_contexts
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgface.errors import MediaTypeError, RequestError, RequestTooLargeError, RequestTooSlowError
 from pgface.server.auth import Guard
-from pgface.server.bodies import JSON, media_type_of, media_types, model_of
+from pgface.server.bodies import JSON, media_type_of
 from pgface.server.limits import ByteLease, requester_name
 from pgface.server.schemas.base import RequestBody
 from pgface.server.service import service_of
@@ -32,39 +32,38 @@ class RequestLimitsMiddleware:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._routes: list[tuple[RouteContext, type[RequestBody]]] | None = None
+        self._routes: list[RouteContext] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        found = self._route_with_body(scope)
-        if found is None:
+        route = self._route_with_body(scope)
+        if route is None:
             await self._app(scope, receive, send)
             return
-        route, model = found
         request = Request(scope)
         for dependency in route.dependant.dependencies:
             if isinstance(dependency.call, Guard):
                 await dependency.call.admit(request)
         service = service_of(request)
-        request.state.max_body_bytes = limit = _limit_of(request, model)
+        request.state.max_body_bytes = limit = _limit_of(request, route.original_route)
         known = getattr(request.state, "caller", None) is not None
         budget = service.body_budget if known else service.anonymous_body_budget
         with budget.lease(requester_name()) as lease:
             body = _LimitedBody(receive, limit, lease, service.settings.request_timeout)
             await self._app(scope, body.receive, send)
 
-    def _route_with_body(self, scope: Scope) -> tuple[RouteContext, type[RequestBody]] | None:
+    def _route_with_body(self, scope: Scope) -> RouteContext | None:
         """The route of a request that may have a body. Sets the parameters of its path."""
         if scope["type"] != "http":
             return None
         if self._routes is None:
             routes = iter_route_contexts(scope["app"].routes)
-            self._routes = [(route, model) for route in routes if (model := model_of(route)) is not None]
-        for route, model in self._routes:
+            self._routes = [route for route in routes if getattr(route.original_route, "model", None)]
+        for route in self._routes:
             match, parameters = route.matches(scope)
             if match == Match.FULL:
                 scope.update(parameters, route=route.original_route)
-                return route, model
+                return route
         return None
 
 
@@ -78,15 +77,7 @@ class _LimitedBody:
         self._complete = False
 
     async def receive(self) -> Message:
-        """The next message of ASGI.
-
-        Raises:
-            RequestTooSlowError: the deadline has passed.
-            RequestTooLargeError: the body is longer than its limit.
-            ServiceBusyError: the bytes are not free.
-            RequestError: the client closed the connection before the body was complete.
-
-        """
+        """The next message. An error refuses the body."""
         if self._complete:
             return await self._receive()
         try:
@@ -106,11 +97,12 @@ class _LimitedBody:
         return message
 
 
-def _limit_of(request: Request, model: type[RequestBody]) -> int:
-    """The limit of a body in bytes. Refuses a media type that the model does not have, and a length above the limit."""
-    if media_type_of(request) not in media_types(model):
-        raise MediaTypeError(f"The body must be {' or '.join(media_types(model))}.")
-    limit = _max_bytes(model, media_type_of(request), service_of(request).settings)
+def _limit_of(request: Request, route: Any) -> int:
+    """The limit of a body in bytes. Refuses a media type that the route does not have, and a length above the limit."""
+    media_type = media_type_of(request)
+    if media_type not in route.media_types:
+        raise MediaTypeError(f"The body must be {' or '.join(route.media_types)}.")
+    limit = _max_bytes(route.model, media_type, service_of(request).settings)
     announced = request.headers.get("content-length", "0")
     if not (announced.isascii() and announced.isdigit()):
         raise RequestError("The header Content-Length is not a number.")

@@ -11,7 +11,7 @@ from pgface.accounts import Challenge, Login, LoginOfUser
 from pgface.errors import NotLoggedInError, NotPermittedError
 from pgface.server.api.ids import LoginId
 from pgface.server.auth import Caller, CurrentCaller, require_scope
-from pgface.server.bodies import BodyRoute
+from pgface.server.bodies import BodyRoute, FormRoute
 from pgface.server.camera_hints import camera_hint
 from pgface.server.idempotency import Created, IdempotencyKey, once
 from pgface.server.logins import begin_face_login, continue_face_login, log_in_by_password
@@ -38,6 +38,7 @@ from pgface.server.schemas.users import UserResponse
 from pgface.server.service import ClientDep, Service, ServiceDep
 
 router = APIRouter(route_class=BodyRoute, tags=["auth"])
+_oauth = APIRouter(route_class=FormRoute)
 
 
 @router.post(
@@ -171,7 +172,7 @@ def end_login(service: ServiceDep, caller: CurrentCaller, client: ClientDep, log
     service.accounts.end_login(caller.login.user_id, login_id, client=client)
 
 
-@router.post("/introspect", response_model_exclude_none=True, summary="Whose token is this? (RFC 7662)")
+@_oauth.post("/introspect", response_model_exclude_none=True, summary="Whose token is this? (RFC 7662)")
 async def introspect(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("verify")],
@@ -185,6 +186,9 @@ async def introspect(
     except NotLoggedInError:
         return IntrospectResponse(active=False)
     return _active(login, service)
+
+
+router.include_router(_oauth)
 
 
 def _login(login: LoginOfUser, current: Login, service: Service) -> LoginResponse:

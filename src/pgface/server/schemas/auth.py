@@ -104,8 +104,6 @@ class IntrospectRequest(RequestBody):
 
     model_config = example({"token": _TOKEN}) | ConfigDict(extra="ignore")
 
-    url_encoded = True
-
     token: Text = Field(description="The token.")
     token_type_hint: Text | None = Field(default=None, description="Ignored.")
 

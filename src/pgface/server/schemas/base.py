@@ -90,8 +90,6 @@ class RequestBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-    url_encoded: ClassVar[bool] = False
-    """Whether the fields may come as a form too. With photos they always may."""
     max_file_bytes: ClassVar[int | None] = None
     """The limit of all files together. By default PGFACE_MAX_PHOTO_BYTES for each photo."""
 

@@ -23,14 +23,13 @@ from pgface.errors import (
 )
 from pgface.server.api.ids import MAX_ID, LoginId, PhotoId
 from pgface.server.auth import UserPrincipal
-from pgface.server.schemas.auth import ChangePasswordRequest
+from pgface.server.schemas.auth import ChangePasswordRequest, PasswordRequest
 from pgface.server.schemas.base import FaceChoice, PhotoField, RequestBody
 from pgface.server.service import ClientDep, Service, ServiceDep
 from pgface.server.web.export import archive
 from pgface.server.web.pages import (
     CurrentUser,
     PageRoute,
-    PasswordForm,
     clear_login_cookie,
     explain,
     redirect,
@@ -49,12 +48,6 @@ class OwnPhoto(RequestBody):
 
     photo: PhotoField
     face: FaceChoice = "only"
-
-
-class NewPasswordForm(ChangePasswordRequest):
-    """The form of a new password."""
-
-    url_encoded = True
 
 
 @router.get("")
@@ -118,7 +111,7 @@ async def change_password(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: NewPasswordForm,
+    asked: ChangePasswordRequest,
 ) -> Response:
     """Change the password. All other sessions end."""
     change = service.accounts.change_password
@@ -164,7 +157,7 @@ async def delete_account(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: PasswordForm,
+    asked: PasswordRequest,
 ) -> Response:
     """Delete the account and everything in it."""
     try:

@@ -45,8 +45,6 @@ NextPath = Annotated[str | None, Query(alias="next")]
 class ChosenLanguage(RequestBody):
     """A language, and the page to return to."""
 
-    url_encoded = True
-
     language: Text
     next: Text = "/"
 
@@ -54,15 +52,11 @@ class ChosenLanguage(RequestBody):
 class LoginForm(LoginRequest):
     """An e-mail and a password, and the page to go to."""
 
-    url_encoded = True
-
     next: Text = "/"
 
 
 class RegistrationForm(RegisterRequest):
     """A new user, and the page to go to."""
-
-    url_encoded = True
 
     next: Text = "/"
 

@@ -36,9 +36,8 @@ from pgface.errors import (
 )
 from pgface.gallery.users import shown_email
 from pgface.server.auth import COOKIE, Guard, UserPrincipal, find_user, is_same_origin
-from pgface.server.bodies import BodyRoute
+from pgface.server.bodies import FormRoute
 from pgface.server.errors import headers_of, log_if_failure, public_detail, status_of
-from pgface.server.schemas.auth import PasswordRequest
 from pgface.server.service import DEVICE_COOKIE, client_of, service_of
 from pgface.server.web.languages import N_, NAMES, Language, language_of, translate
 
@@ -55,14 +54,8 @@ _NO_PAGE = N_("There is no such page.")
 _WRONG_METHOD = N_("This address does not accept this kind of request.")
 
 
-class PageRoute(BodyRoute):
+class PageRoute(FormRoute):
     """A page. The responses to its errors are pages too (see `error_handlers`)."""
-
-
-class PasswordForm(PasswordRequest):
-    """The form of a password."""
-
-    url_encoded = True
 
 
 class PageGuard(Guard[T]):

@@ -22,8 +22,6 @@ router = APIRouter(prefix="/keys", route_class=PageRoute)
 class KeyForm(RequestBody):
     """The form of a new key. If it cannot be used, the page shows it again as it was filled in."""
 
-    url_encoded = True
-
     name: str = Field(default="", max_length=1000)
     scopes: list[str] = Field(default=[], max_length=len(SCOPES))
 

@@ -12,9 +12,10 @@ from pgface.accounts.listings import has_password, measured_photos
 from pgface.errors import WeakPasswordError
 from pgface.server.api.ids import PhotoId, UserId
 from pgface.server.cursors import decode_cursor, page
+from pgface.server.schemas.auth import PasswordRequest
 from pgface.server.service import ClientDep, Service, ServiceDep
 from pgface.server.web.admin.links import link
-from pgface.server.web.pages import PageRoute, PasswordForm, explain, redirect, render
+from pgface.server.web.pages import PageRoute, explain, redirect, render
 
 router = APIRouter(prefix="/people/{user_id}", route_class=PageRoute)
 
@@ -36,7 +37,7 @@ async def set_password(
     service: ServiceDep,
     client: ClientDep,
     user_id: UserId,
-    asked: PasswordForm,
+    asked: PasswordRequest,
 ) -> Response:
     """Set a password, such as the first one of a user whom an administrator has enrolled. The user's logins end."""
     try:
