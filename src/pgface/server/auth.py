@@ -86,8 +86,6 @@ class KeyPrincipal:
 
 Caller = UserPrincipal | KeyPrincipal
 Permits = Callable[[Request, Caller], bool]
-
-
 T = TypeVar("T")
 
 

@@ -7,7 +7,7 @@ route first. Then it lets the body be read, within limits of bytes and of time.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final, cast
 
 from fastapi import Request
 from fastapi.routing import RouteContext, iter_route_contexts
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgface.errors import MediaTypeError, RequestError, RequestTooLargeError, RequestTooSlowError
 from pgface.server.auth import Guard
-from pgface.server.bodies import JSON, media_type_of
+from pgface.server.bodies import JSON, BodyRoute, media_type_of
 from pgface.server.limits import ByteLease, requester_name
 from pgface.server.schemas.base import RequestBody
 from pgface.server.service import service_of
@@ -45,7 +45,7 @@ class RequestLimitsMiddleware:
             if isinstance(dependency.call, Guard):
                 await dependency.call.admit(request)
         service = service_of(request)
-        request.state.max_body_bytes = limit = _limit_of(request, route.original_route)
+        request.state.max_body_bytes = limit = _limit_of(request, cast(BodyRoute, route.original_route))
         known = getattr(request.state, "caller", None) is not None
         budget = service.body_budget if known else service.anonymous_body_budget
         with budget.lease(requester_name()) as lease:
@@ -97,7 +97,7 @@ class _LimitedBody:
         return message
 
 
-def _limit_of(request: Request, route: Any) -> int:
+def _limit_of(request: Request, route: BodyRoute) -> int:
     """The limit of a body in bytes. Refuses a media type that the route does not have, and a length above the limit."""
     media_type = media_type_of(request)
     if media_type not in route.media_types:
