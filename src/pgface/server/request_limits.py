@@ -54,7 +54,7 @@ class RequestLimitsMiddleware:
 
     def _route_with_body(self, scope: Scope) -> RouteContext | None:
         """The route of a request that may have a body. Sets the parameters of its path."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] == "GET":
             return None
         if self._routes is None:
             routes = iter_route_contexts(scope["app"].routes)
