@@ -16,7 +16,7 @@ import pytest
 
 from pgface.accounts import Accounts, read_audit
 from pgface.gallery import Gallery
-from pgface.server.bodies import MAX_FIELD_BYTES
+from pgface.server.request_limits import MAX_FIELD_BYTES
 from pgface.settings import MEBI, Settings
 from support.certificates import make_certificate
 from support.commands import environment_of

@@ -18,6 +18,7 @@ from pgface.server.error_handlers import add_error_handler
 from pgface.server.housekeeping import run_housekeeping
 from pgface.server.middleware import RequestContextMiddleware
 from pgface.server.openapi import document_of
+from pgface.server.request_limits import RequestLimitsMiddleware
 from pgface.server.service import Service
 from pgface.settings import get_settings
 
@@ -67,15 +68,15 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     api = APIRouter(prefix=PREFIX)
-    routers = [module.router for module in (users, photos, faces, auth, admin)]
-    for router in routers:
-        api.include_router(router)
+    for module in (users, photos, faces, auth, admin):
+        api.include_router(module.router)
     app.include_router(api)
     app.include_router(operations.router)
     web.add_pages(app)
     add_error_handler(app)
-    app.add_middleware(RequestContextMiddleware)
-    app.openapi = document_of(app, [*routers, operations.router])  # type: ignore[method-assign]
+    app.add_middleware(RequestLimitsMiddleware)
+    app.add_middleware(RequestContextMiddleware)  # the outermost
+    app.openapi = document_of(app)  # type: ignore[method-assign]
     return app
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
@@ -86,6 +86,48 @@ class KeyPrincipal:
 
 Caller = UserPrincipal | KeyPrincipal
 Permits = Callable[[Request, Caller], bool]
+T = TypeVar("T")
+
+
+class Guard(Generic[T]):
+    """A dependency that needs only the head of a request. `request_limits` runs it before the body is read."""
+
+    def __init__(self, find: Callable[[Request], Awaitable[T]]) -> None:
+        self._find = find
+
+    async def admit(self, request: Request) -> T:
+        """The value of the dependency, found once for a request. An error refuses the request."""
+        found: dict[Guard[T], T] = request.scope.setdefault("pgface.guards", {})
+        if self not in found:
+            found[self] = await self._find(request)
+        return found[self]
+
+
+class CallerGuard(Guard[Caller]):
+    """A guard that finds the caller of the API, and refuses one that is not permitted."""
+
+    def __init__(self, permits: Permits, callers: str) -> None:
+        super().__init__(self._permitted_caller)
+        self._permits = permits
+        self.callers = callers
+        """Who is permitted, for `x-callers` of the OpenAPI document."""
+
+    async def __call__(
+        self,
+        request: Request,
+        _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+        _cookie: Annotated[str | None, Security(_cookie)],
+    ) -> Caller:
+        """What FastAPI calls. The credentials are parameters for the OpenAPI document."""
+        return await self.admit(request)
+
+    async def _permitted_caller(self, request: Request) -> Caller:
+        caller = await find_caller(request)
+        if caller is None:
+            raise NotAuthenticatedError
+        if not self._permits(request, caller):
+            raise NotPermittedError
+        return caller
 
 
 async def find_caller(request: Request) -> Caller | None:
@@ -166,28 +208,11 @@ def require_scope(scope: Scope, *, or_user: bool = False, or_self: bool = False)
             or (or_self and caller.is_user(_user_id_of(request)))
         )
 
-    return Depends(_caller_who(permits, callers))
-
-
-def _caller_who(permits: Permits, callers: str) -> Callable[..., Awaitable[Caller]]:
-    async def dependency(
-        request: Request,
-        _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-        _cookie: Annotated[str | None, Security(_cookie)],
-    ) -> Caller:
-        caller = await find_caller(request)
-        if caller is None:
-            raise NotAuthenticatedError
-        if not permits(request, caller):
-            raise NotPermittedError
-        return caller
-
-    dependency.callers = callers  # type: ignore[attr-defined] # `x-callers` of the OpenAPI document
-    return dependency
+    return Depends(CallerGuard(permits, callers))
 
 
 CurrentCaller = Annotated[
-    UserPrincipal, Depends(_caller_who(lambda _, caller: isinstance(caller, UserPrincipal), "every logged-in user"))
+    UserPrincipal, Depends(CallerGuard(lambda _, caller: isinstance(caller, UserPrincipal), "every logged-in user"))
 ]
 """The logged-in user who calls the API. API keys are not permitted."""
 

@@ -1,130 +1,106 @@
-"""The bodies of requests: JSON with photos in base64, or forms, read within limits after the caller is known.
+"""The bodies of requests: JSON with photos in base64, or forms. Endpoints declare one model for all of them.
 
-FastAPI's own reading of a body comes before its dependencies, knows one media type for an operation, and has no limits.
-So a body is a dependency here, which reads `Request.stream()`. Nothing of it is written to disk.
+FastAPI knows one media type for an operation, and checks a body in the event loop. So a route reads a body here, checks
+it in a thread, and passes the model on to FastAPI. `request_limits` bounds what is read. Nothing is written to disk.
 """
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import pydantic_core
-from fastapi import Depends, Request
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
-from pgface.errors import MediaTypeError, RequestError, RequestTooLargeError, RequestTooSlowError
+from pgface.errors import RequestError
 from pgface.server import forms
-from pgface.server.forms import form_fields
-from pgface.server.limits import ByteLease, requester_name
 from pgface.server.schemas.base import RequestBody
-from pgface.server.service import Service, service_of
 
 JSON: Final = "application/json"
 MULTIPART: Final = forms.MEDIA_TYPE
 URL_ENCODED: Final = "application/x-www-form-urlencoded"
-_MAX_LENGTH_DIGITS: Final = 15
 
-MAX_FIELD_BYTES: Final = 64 * 1024
-"""The limit of a body without its files."""
-
-B = TypeVar("B", bound=RequestBody)
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-@dataclass(frozen=True, slots=True)
-class BodyFormat:
-    """What a body holds, and the media types in which it may come. JSON always may."""
+class BodyRoute(APIRoute):
+    """A route whose body may come as JSON, and as a form with files if it has photos."""
 
-    model: type[RequestBody]
-    media_types: tuple[str, ...]
+    form_type: str | None = None
+    """The media type of a form without photos."""
 
-    def max_bytes(self, media_type: str, service: Service) -> int:
-        """The limit of a body in a media type."""
-        of_photos = len(self.model.photo_fields()) * service.settings.max_photo_bytes
-        files = of_photos if self.model.max_file_bytes is None else self.model.max_file_bytes
-        return MAX_FIELD_BYTES + (files * 4 // 3 + 4 if media_type == JSON else files)
+    @property
+    def model(self) -> Any:
+        """What the body holds: a subclass of `RequestBody`. None for a route without a body."""
+        return self.body_field.field_info.annotation if self.body_field else None
 
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """The media types in which the body may come."""
+        form_type = MULTIPART if self.model and self.model.photo_fields() else self.form_type
+        return (JSON, form_type) if form_type else (JSON,)
 
-def body(model: type[B], *, url_encoded: bool = False) -> Any:
-    """The body of a request, as a dependency.
+    def get_route_handler(self) -> Handler:
+        """FastAPI's handler, after the body was read and checked."""
+        handle = super().get_route_handler()
+        if (model := self.model) is None:
+            return handle
 
-    Args:
-        model: what the body holds. One with photos may come as a form with files.
-        url_encoded: whether the body may come as a form without files.
+        async def read_and_handle(request: Request) -> Response:
+            return await handle(_ReadRequest(request, await _read(request, model)))
 
-    """
-    other = (MULTIPART,) if model.photo_fields() else (URL_ENCODED,) if url_encoded else ()
-    body_format = BodyFormat(model, (JSON, *other))
-
-    async def read(request: Request) -> AsyncIterator[B]:
-        service = service_of(request)
-        media_type = _media_type(request, body_format)
-        max_bytes = body_format.max_bytes(media_type, service)
-        _refuse_announced(request, max_bytes)
-        known = getattr(request.state, "caller", None) is not None
-        budget = service.body_budget if known else service.anonymous_body_budget
-        with budget.lease(requester_name()) as lease:
-            try:
-                async with asyncio.timeout(service.settings.request_timeout):
-                    fields = await _fields(request, model, media_type, _bounded(request, max_bytes, lease), max_bytes)
-            except TimeoutError:
-                raise RequestTooSlowError from None
-            except ClientDisconnect:
-                raise RequestError("The connection was closed before the body had arrived.") from None
-            # Decoding base64 and hashing take long for large bodies, and the event loop must not wait.
-            check = partial(_checked, model, fields, media_type == JSON, "idempotency-key" in request.headers)
-            asked, request.state.fingerprint = await service.run_db(check)
-            yield asked
-
-    read.body_format = body_format  # type: ignore[attr-defined] # for the OpenAPI document
-    return Depends(read)
+        return read_and_handle
 
 
-def _media_type(request: Request, body_format: BodyFormat) -> str:
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given not in body_format.media_types:
-        raise MediaTypeError(f"The body must be {' or '.join(body_format.media_types)}.")
-    return given
+class FormRoute(BodyRoute):
+    """A route whose body may come as a form even if it has no photos."""
+
+    form_type = URL_ENCODED
 
 
-def _refuse_announced(request: Request, max_bytes: int) -> None:
-    """Refuse a body that is too large before any of it is read."""
-    announced = request.headers.get("content-length", "0")
-    if not (announced.isascii() and announced.isdigit()):
-        raise RequestError("The header Content-Length is not a number.")
-    if len(announced) > _MAX_LENGTH_DIGITS or int(announced) > max_bytes:
-        raise RequestTooLargeError(f"The body is longer than the limit of {max_bytes:,} bytes.")
+class _ReadRequest(Request):
+    """A request whose body is a model already. FastAPI passes it on to the endpoint."""
+
+    def __init__(self, request: Request, read: RequestBody) -> None:
+        super().__init__(request.scope, request.receive)
+        self._read = read
+
+    async def json(self) -> Any:
+        """What FastAPI takes for the body."""
+        return self._read
+
+    body = json
 
 
-async def _bounded(request: Request, max_bytes: int, lease: ByteLease) -> AsyncGenerator[bytes, None]:
-    """The chunks of a body, up to the limit."""
-    read = 0
-    async for chunk in request.stream():
-        read += len(chunk)
-        if read > max_bytes:
-            raise RequestTooLargeError(f"The body is longer than the limit of {max_bytes:,} bytes.")
-        # Counted as it comes: a client that announces much and sends nothing takes nothing from others.
-        lease.take(len(chunk))
-        yield chunk
+def media_type_of(request: Request) -> str:
+    """The media type of a request's body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _fields(
-    request: Request, model: type[RequestBody], media_type: str, chunks: AsyncGenerator[bytes, None], max_bytes: int
-) -> dict[str, Any]:
+async def _read(request: Request, model: type[RequestBody]) -> RequestBody:
+    limit: int = request.state.max_body_bytes  # a body without a limit is not read
+    media_type = media_type_of(request)
     if media_type == MULTIPART:
-        header = request.headers.get("content-type", "")
-        return _unrepeated(model, await form_fields(header, chunks, model.photo_fields(), max_bytes))
-    data = b"".join([chunk async for chunk in chunks])
-    return await run_in_threadpool(_json_fields, data) if media_type == JSON else _url_encoded_fields(data, model)
+        header = request.headers["content-type"]
+        form = await forms.form_fields(header, request.stream(), model.photo_fields(), limit)
+        fields = _unrepeated(model, form)
+    else:
+        # Not `request.body()`, which keeps the bytes until the response was sent.
+        data = b"".join([chunk async for chunk in request.stream()])
+        json = media_type == JSON
+        fields = await run_in_threadpool(_json_fields, data) if json else _url_encoded_fields(data, model)
+    # Decoding base64 and hashing take long for large bodies, and the event loop must not wait.
+    check = partial(_checked, model, fields, media_type == JSON, "idempotency-key" in request.headers)
+    read, request.state.fingerprint = await run_in_threadpool(check)
+    return read
 
 
 def _json_fields(data: bytes) -> dict[str, Any]:
@@ -161,13 +137,15 @@ def _unrepeated(model: type[RequestBody], found: dict[str, list[Any]]) -> dict[s
     return {name: values if name in model.list_fields() else values[0] for name, values in found.items()}
 
 
-def _checked(model: type[B], fields: dict[str, Any], strict: bool, repeatable: bool) -> tuple[B, str]:
+def _checked(
+    model: type[RequestBody], fields: dict[str, Any], strict: bool, repeatable: bool
+) -> tuple[RequestBody, str]:
     """The body, and its fingerprint if the request may be repeated.
 
     JSON must have the documented types. In a form every value is text.
     """
     try:
-        asked = model.model_validate(fields, strict=strict)
+        read = model.model_validate(fields, strict=strict)
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_input=False, include_url=False)) from None
-    return asked, asked.fingerprint() if repeatable else ""
+    return read, read.fingerprint() if repeatable else ""

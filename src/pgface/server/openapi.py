@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 
-from pgface.server.bodies import MULTIPART, BodyFormat
+from pgface.server.auth import CallerGuard
+from pgface.server.bodies import JSON, MULTIPART, BodyRoute
 from pgface.server.errors import MEDIA_TYPE, Problem
 from pgface.server.schemas.base import RequestBody, ResponseBody, example_of
 
@@ -54,19 +55,13 @@ def problems(*statuses: int) -> dict[int | str, Document]:
     return {status: {"description": _PROBLEMS[status], "content": _PROBLEM} for status in statuses}
 
 
-def document_of(app: FastAPI, routers: Iterable[APIRouter]) -> Callable[[], Document]:
-    """A function that makes the document once, for `FastAPI.openapi`.
-
-    Args:
-        app: the application.
-        routers: the routers of the API.
-
-    """
-    routes = {route.name: route for router in routers for route in router.routes if isinstance(route, APIRoute)}
+def document_of(app: FastAPI) -> Callable[[], Document]:
+    """A function that makes the document of an application once, for `FastAPI.openapi`."""
 
     def document() -> Document:
         if app.openapi_schema is None:
-            _complete(FastAPI.openapi(app), routes)
+            routes = [route for route in iter_route_contexts(app.routes) if getattr(route, "include_in_schema", False)]
+            _complete(FastAPI.openapi(app), {route.name: route.original_route for route in routes})
         assert app.openapi_schema is not None  # noqa: S101 - FastAPI keeps it
         return app.openapi_schema
 
@@ -86,14 +81,12 @@ def schema_of(document: Document, content: Document) -> Document:
     return document["components"]["schemas"][schema["$ref"].removeprefix(_SCHEMA)] if "$ref" in schema else schema
 
 
-def _complete(document: Document, routes: dict[str, APIRoute]) -> None:
-    bodies = {name: _of_dependency(route, "body_format") for name, route in routes.items()}
+def _complete(document: Document, routes: dict[str | None, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for unused in ("HTTPValidationError", "ValidationError"):
+    for unused in ("HTTPValidationError", "ValidationError", "Upload"):
         schemas.pop(unused, None)
-    for model in [Problem, *(body.model for body in bodies.values() if body is not None)]:
-        schema = model.model_json_schema(ref_template=f"{_SCHEMA}{{model}}")
-        schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+    problem = Problem.model_json_schema(ref_template=f"{_SCHEMA}{{model}}")
+    schemas |= problem.pop("$defs") | {Problem.__name__: problem}
     for model in _models(RequestBody, ResponseBody):
         if model.__name__ in schemas:  # FastAPI leaves nulls out of examples
             schemas[model.__name__]["examples"] = [example_of(model)]
@@ -102,9 +95,9 @@ def _complete(document: Document, routes: dict[str, APIRoute]) -> None:
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
     for _, path, operation in operations(document):
         name = operation["operationId"]
-        operation["x-callers"] = _of_dependency(routes[name], "callers") or EVERYBODY
-        if (body := bodies[name]) is not None:
-            operation["requestBody"] = _request_body(body, schemas)
+        operation["x-callers"] = _callers_of(routes[name])
+        if "requestBody" in operation:
+            _add_forms(operation["requestBody"]["content"], routes[name], schemas)
         _add_problems(path, operation)
         for status, response in operation["responses"].items():
             if response.get("description") == "Successful Response":
@@ -119,18 +112,16 @@ def _models(*bases: type[BaseModel]) -> Iterator[type[BaseModel]]:
             yield from _models(model)
 
 
-def _of_dependency(route: APIRoute, attribute: str) -> Any:
-    """What one of an operation's dependencies says of itself: `auth` of callers, and `bodies` of the body."""
-    found = (getattr(dependency.call, attribute, None) for dependency in route.dependant.dependencies)
-    return next((value for value in found if value is not None), None)
+def _callers_of(route: APIRoute) -> str:
+    calls = (dependency.call for dependency in route.dependant.dependencies)
+    return next((call.callers for call in calls if isinstance(call, CallerGuard)), EVERYBODY)
 
 
-def _request_body(body: BodyFormat, schemas: Document) -> Document:
-    name = body.model.__name__
-    content = {media_type: {"schema": {"$ref": f"{_SCHEMA}{name}"}} for media_type in body.media_types}
+def _add_forms(content: Document, route: BodyRoute, schemas: Document) -> None:
+    """Add the forms in which a body may come too."""
+    content |= dict.fromkeys(route.media_types, content[JSON])
     if MULTIPART in content:
-        content[MULTIPART] = {"schema": _with_files(schemas[name])}
-    return {"required": True, "content": content}
+        content[MULTIPART] = {"schema": _with_files(schemas[route.model.__name__])}
 
 
 def _with_files(schema: Any) -> Any:

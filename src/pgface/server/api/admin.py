@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pgface.accounts import create_key, list_keys, read_audit, revoke_key
 from pgface.server.api.ids import MAX_ID, KeyId
 from pgface.server.auth import Caller, require_scope
-from pgface.server.bodies import body
+from pgface.server.bodies import BodyRoute
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
 from pgface.server.schemas.admin import (
     AuditPage,
@@ -21,7 +21,7 @@ from pgface.server.schemas.admin import (
 )
 from pgface.server.service import ClientDep, ServiceDep
 
-router = APIRouter(tags=["administration"])
+router = APIRouter(route_class=BodyRoute, tags=["administration"])
 
 CurrentAdmin = Annotated[Caller, require_scope("admin")]
 
@@ -44,7 +44,7 @@ async def create_api_key(
     service: ServiceDep,
     _: CurrentAdmin,
     client: ClientDep,
-    asked: Annotated[CreateKeyRequest, body(CreateKeyRequest)],
+    asked: CreateKeyRequest,
 ) -> CreateKeyResponse:
     """The key is shown only once. pgface does not store it. A repeated call creates another key."""
     key, stored = await service.run_db(create_key, service.gallery.database, asked.name, asked.scopes, client)

@@ -11,7 +11,7 @@ from pgface.accounts import Challenge, Login, LoginOfUser
 from pgface.errors import NotLoggedInError, NotPermittedError
 from pgface.server.api.ids import LoginId
 from pgface.server.auth import Caller, CurrentCaller, require_scope
-from pgface.server.bodies import body
+from pgface.server.bodies import BodyRoute, FormRoute
 from pgface.server.camera_hints import camera_hint
 from pgface.server.idempotency import Created, IdempotencyKey, once
 from pgface.server.logins import begin_face_login, continue_face_login, log_in_by_password
@@ -37,7 +37,8 @@ from pgface.server.schemas.auth import (
 from pgface.server.schemas.users import UserResponse
 from pgface.server.service import ClientDep, Service, ServiceDep
 
-router = APIRouter(tags=["auth"])
+router = APIRouter(route_class=BodyRoute, tags=["auth"])
+_oauth = APIRouter(route_class=FormRoute)
 
 
 @router.post(
@@ -47,7 +48,7 @@ async def register(
     request: Request,
     service: ServiceDep,
     client: ClientDep,
-    asked: Annotated[RegisterRequest, body(RegisterRequest)],
+    asked: RegisterRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """A user whom an administrator has enrolled cannot register. An administrator sets their first password."""
@@ -64,23 +65,19 @@ async def register(
 
 
 @router.post("/auth/login", summary="Log in by password", responses=problems(401, 429))
-async def log_in(
-    service: ServiceDep, client: ClientDep, asked: Annotated[LoginRequest, body(LoginRequest)]
-) -> TokenResponse:
+async def log_in(service: ServiceDep, client: ClientDep, asked: LoginRequest) -> TokenResponse:
     """An unknown e-mail and a wrong password get the same answer, after the same work."""
     return TokenResponse.of(await log_in_by_password(service, asked, client), service)
 
 
 @router.post("/auth/challenge", summary="Begin to log in by face", responses=problems(401, 429))
-async def create_challenge(
-    service: ServiceDep, client: ClientDep, asked: Annotated[ChallengeRequest, body(ChallengeRequest)]
-) -> ChallengeResponse:
+async def create_challenge(service: ServiceDep, client: ClientDep, asked: ChallengeRequest) -> ChallengeResponse:
     """Says where to look first. It counts as a failed attempt until the login is done."""
     return ChallengeResponse.of(await begin_face_login(service, asked, client), service)
 
 
 @router.post("/auth/hint", summary="How do I stand in front of the camera?", responses=problems(401))
-async def get_hint(service: ServiceDep, asked: Annotated[HintRequest, body(HintRequest)]) -> HintResponse:
+async def get_hint(service: ServiceDep, asked: HintRequest) -> HintResponse:
     """At most 300 times for each challenge. No face is recognised. A busy service gives no hint."""
     await service.run_db(service.face_login.count_hint, asked.challenge)
     return HintResponse(hint=await service.inference.run_if_idle(camera_hint, service.gallery, asked.frame))
@@ -96,7 +93,7 @@ async def get_hint(service: ServiceDep, asked: Annotated[HintRequest, body(HintR
     },
 )
 async def log_in_by_face(
-    service: ServiceDep, client: ClientDep, asked: Annotated[FaceLoginRequest, body(FaceLoginRequest)]
+    service: ServiceDep, client: ClientDep, asked: FaceLoginRequest
 ) -> TokenResponse | JSONResponse:
     """Send frames while the status is 202, and look where the response says. A refusal does not say why, and the audit
     log does. No frame is kept."""
@@ -129,7 +126,7 @@ async def delete_me(
     service: ServiceDep,
     caller: CurrentCaller,
     client: ClientDep,
-    asked: Annotated[PasswordRequest, body(PasswordRequest)],
+    asked: PasswordRequest,
 ) -> None:
     """Deletes the user's rows, faces, logins and files."""
     await service.run_hashing(service.accounts.erase, caller.token, asked.password, client=client)
@@ -142,7 +139,7 @@ async def change_password(
     service: ServiceDep,
     caller: CurrentCaller,
     client: ClientDep,
-    asked: Annotated[ChangePasswordRequest, body(ChangePasswordRequest)],
+    asked: ChangePasswordRequest,
 ) -> None:
     """All other logins end."""
     change = service.accounts.change_password
@@ -175,12 +172,12 @@ def end_login(service: ServiceDep, caller: CurrentCaller, client: ClientDep, log
     service.accounts.end_login(caller.login.user_id, login_id, client=client)
 
 
-@router.post("/introspect", response_model_exclude_none=True, summary="Whose token is this? (RFC 7662)")
+@_oauth.post("/introspect", response_model_exclude_none=True, summary="Whose token is this? (RFC 7662)")
 async def introspect(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("verify")],
     response: Response,
-    asked: Annotated[IntrospectRequest, body(IntrospectRequest, url_encoded=True)],
+    asked: IntrospectRequest,
 ) -> IntrospectResponse:
     """So that another application can accept the tokens of users who logged in here."""
     response.headers["Cache-Control"] = "no-store"
@@ -189,6 +186,9 @@ async def introspect(
     except NotLoggedInError:
         return IntrospectResponse(active=False)
     return _active(login, service)
+
+
+router.include_router(_oauth)
 
 
 def _login(login: LoginOfUser, current: Login, service: Service) -> LoginResponse:

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pgface.errors import NotPermittedError, RequestError
 from pgface.gallery.users import UserRef, clean_email
 from pgface.server.auth import Caller, UserPrincipal, require_scope
-from pgface.server.bodies import body
+from pgface.server.bodies import BodyRoute
 from pgface.server.openapi import problems
 from pgface.server.schemas.faces import (
     CompareRequest,
@@ -24,14 +24,14 @@ from pgface.server.schemas.faces import (
 from pgface.server.service import ServiceDep
 from pgface.text import same_email
 
-router = APIRouter(tags=["faces"])
+router = APIRouter(route_class=BodyRoute, tags=["faces"])
 
 
 @router.post("/identify", summary="Who is in a photo? (1:N)")
 async def identify(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("identify")],
-    asked: Annotated[IdentifyRequest, body(IdentifyRequest)],
+    asked: IdentifyRequest,
 ) -> IdentifyResponse:
     """Answers for every face, or for the largest if there are many. A photo without a face is not an error."""
     found = await service.run_inference(service.gallery.identify, asked.photo, threshold=asked.threshold, top=asked.top)
@@ -42,7 +42,7 @@ async def identify(
 async def verify(
     service: ServiceDep,
     caller: Annotated[Caller, require_scope("verify", or_user=True)],
-    asked: Annotated[VerifyRequest, body(VerifyRequest)],
+    asked: VerifyRequest,
 ) -> VerifyResponse:
     """A logged-in user may verify only themselves."""
     user = _claimed_user(caller, asked)
@@ -56,7 +56,7 @@ async def verify(
 async def compare(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("verify", or_user=True)],
-    asked: Annotated[CompareRequest, body(CompareRequest)],
+    asked: CompareRequest,
 ) -> CompareResponse:
     """The person need not be enrolled."""
     found = await service.run_inference(
@@ -69,7 +69,7 @@ async def compare(
 async def detect(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("identify", or_user=True)],
-    asked: Annotated[DetectRequest, body(DetectRequest)],
+    asked: DetectRequest,
 ) -> DetectResponse:
     """Answers with boxes, landmarks and quality, and searches for no user."""
     found = await service.run_inference(service.gallery.detect, asked.photo)

@@ -14,13 +14,13 @@ from pgface.gallery.users import UserRef, clean_email
 from pgface.results import Enrollment
 from pgface.server.api.ids import PhotoId, UserId
 from pgface.server.auth import Caller, UserPrincipal, require_scope
-from pgface.server.bodies import body
+from pgface.server.bodies import BodyRoute
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
 from pgface.server.idempotency import Created, IdempotencyKey, once
 from pgface.server.schemas.photos import EnrollByEmailRequest, EnrollRequest, EnrollResponse, PhotoPage
 from pgface.server.service import ClientDep, Service, ServiceDep
 
-router = APIRouter(tags=["photos"])
+router = APIRouter(route_class=BodyRoute, tags=["photos"])
 
 _ENROLLED: Final[dict[str, Any]] = {
     "status_code": 201,
@@ -55,7 +55,7 @@ async def enroll_photo(
     caller: Annotated[Caller, require_scope("enroll", or_self=True)],
     client: ClientDep,
     user_id: UserId,
-    asked: Annotated[EnrollRequest, body(EnrollRequest)],
+    asked: EnrollRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Only the aligned crop of the face is kept. A photo that the user has already changes nothing.
@@ -71,7 +71,7 @@ async def enroll_photo_by_email(
     service: ServiceDep,
     caller: Annotated[Caller, require_scope("enroll")],
     client: ClientDep,
-    asked: Annotated[EnrollByEmailRequest, body(EnrollByEmailRequest)],
+    asked: EnrollByEmailRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Adds a user with a new e-mail, in the same transaction."""

@@ -10,13 +10,13 @@ from fastapi.responses import JSONResponse
 from pgface.accounts import use_cases
 from pgface.server.api.ids import UserId
 from pgface.server.auth import Caller, require_scope
-from pgface.server.bodies import body
+from pgface.server.bodies import BodyRoute
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
 from pgface.server.idempotency import Created, IdempotencyKey, once
 from pgface.server.schemas.users import CreateUserRequest, UserPage, UserResponse
 from pgface.server.service import ClientDep, ServiceDep
 
-router = APIRouter(prefix="/users", tags=["users"])
+router = APIRouter(route_class=BodyRoute, prefix="/users", tags=["users"])
 
 
 @router.get("", summary="List the users")
@@ -40,7 +40,7 @@ async def create_user(
     service: ServiceDep,
     caller: Annotated[Caller, require_scope("enroll")],
     client: ClientDep,
-    asked: Annotated[CreateUserRequest, body(CreateUserRequest)],
+    asked: CreateUserRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """The user has no photo and no password."""

@@ -23,7 +23,6 @@ from pgface.errors import (
 )
 from pgface.server.api.ids import MAX_ID, LoginId, PhotoId
 from pgface.server.auth import UserPrincipal
-from pgface.server.bodies import body
 from pgface.server.schemas.auth import ChangePasswordRequest, PasswordRequest
 from pgface.server.schemas.base import FaceChoice, PhotoField, RequestBody
 from pgface.server.service import ClientDep, Service, ServiceDep
@@ -69,7 +68,7 @@ async def add_photo(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: Annotated[OwnPhoto, body(OwnPhoto)],
+    asked: OwnPhoto,
 ) -> Response:
     """Enroll a photo from a file, or from the camera, whose script puts it into the same form."""
     try:
@@ -112,7 +111,7 @@ async def change_password(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: Annotated[ChangePasswordRequest, body(ChangePasswordRequest, url_encoded=True)],
+    asked: ChangePasswordRequest,
 ) -> Response:
     """Change the password. All other sessions end."""
     change = service.accounts.change_password
@@ -158,7 +157,7 @@ async def delete_account(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: Annotated[PasswordRequest, body(PasswordRequest, url_encoded=True)],
+    asked: PasswordRequest,
 ) -> Response:
     """Delete the account and everything in it."""
     try:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from pgface.accounts import Challenge
-from pgface.server.bodies import body
+from pgface.server.bodies import BodyRoute
 from pgface.server.logins import continue_face_login
 from pgface.server.schemas.auth import FaceLoginRequest
 from pgface.server.schemas.base import Text
@@ -24,7 +22,7 @@ from pgface.server.web.pages import (
 )
 
 _pages = APIRouter(route_class=PageRoute)
-_scripts = APIRouter()
+_scripts = APIRouter(route_class=BodyRoute)
 """Routes for scripts. The responses to their errors are problems."""
 
 
@@ -47,7 +45,7 @@ async def answer_challenge(
     request: Request,
     service: ServiceDep,
     client: ClientDep,
-    asked: Annotated[FaceForm, body(FaceForm)],
+    asked: FaceForm,
 ) -> JSONResponse:
     """Check the next frames, as the API does. The token goes into the cookie, and the script gets the next page."""
     answered = await continue_face_login(service, asked, client)

@@ -18,7 +18,6 @@ from pgface.errors import (
     WeakPasswordError,
 )
 from pgface.gallery.users import is_email, is_reserved
-from pgface.server.bodies import body
 from pgface.server.errors import known_problems
 from pgface.server.logins import log_in_by_password
 from pgface.server.schemas.auth import LoginRequest, RegisterRequest
@@ -69,7 +68,7 @@ def start_page(viewer: Viewer) -> Response:
 
 
 @router.post("/language")
-async def choose_language(asked: Annotated[ChosenLanguage, body(ChosenLanguage, url_encoded=True)]) -> Response:
+async def choose_language(asked: ChosenLanguage) -> Response:
     """Keep the language in a cookie."""
     response = redirect(local_path(asked.next))
     if asked.language in NAMES:
@@ -90,7 +89,7 @@ async def log_in(
     request: Request,
     service: ServiceDep,
     client: ClientDep,
-    asked: Annotated[LoginForm, body(LoginForm, url_encoded=True)],
+    asked: LoginForm,
 ) -> Response:
     """Log in by e-mail and password."""
     try:
@@ -125,7 +124,7 @@ async def register(
     request: Request,
     service: ServiceDep,
     client: ClientDep,
-    asked: Annotated[RegistrationForm, body(RegistrationForm, url_encoded=True)],
+    asked: RegistrationForm,
 ) -> Response:
     """Add a user and log them in."""
     _require_open(service)

@@ -9,14 +9,13 @@ from datetime import datetime
 from functools import cache, partial
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.ext import Extension
 from markupsafe import Markup, escape
@@ -36,10 +35,13 @@ from pgface.errors import (
     TooManyAttemptsError,
 )
 from pgface.gallery.users import shown_email
-from pgface.server.auth import COOKIE, UserPrincipal, find_user, is_same_origin
+from pgface.server.auth import COOKIE, Guard, UserPrincipal, find_user, is_same_origin
+from pgface.server.bodies import FormRoute
 from pgface.server.errors import headers_of, log_if_failure, public_detail, status_of
 from pgface.server.service import DEVICE_COOKIE, client_of, service_of
 from pgface.server.web.languages import N_, NAMES, Language, language_of, translate
+
+T = TypeVar("T")
 
 SEE_OTHER = 303
 _MAX_QUERY_LENGTH = 400
@@ -52,11 +54,20 @@ _NO_PAGE = N_("There is no such page.")
 _WRONG_METHOD = N_("This address does not accept this kind of request.")
 
 
-class PageRoute(APIRoute):
+class PageRoute(FormRoute):
     """A page. The responses to its errors are pages too (see `error_handlers`)."""
 
 
-def require_same_origin(request: Request) -> None:
+class PageGuard(Guard[T]):
+    """A guard of pages, which takes the caller from the cookie alone."""
+
+    async def __call__(self, request: Request) -> T:
+        """What FastAPI calls."""
+        return await self.admit(request)
+
+
+@PageGuard
+async def require_same_origin(request: Request) -> None:
     """Refuse a request that changes something and comes from another site's page.
 
     Raises:
@@ -67,6 +78,7 @@ def require_same_origin(request: Request) -> None:
         raise NotPermittedError(N_("Another site sent this request, so it was refused. Use the pages of this service."))
 
 
+@PageGuard
 async def get_viewer(request: Request) -> UserPrincipal | None:
     """The logged-in user of the cookie, or None. Links of other sites may lead here."""
     token = request.cookies.get(COOKIE)
@@ -81,6 +93,7 @@ async def get_viewer(request: Request) -> UserPrincipal | None:
     return person
 
 
+@PageGuard
 async def get_current_user(request: Request) -> UserPrincipal:
     """The logged-in user of the cookie.
 
@@ -94,6 +107,7 @@ async def get_current_user(request: Request) -> UserPrincipal:
     return person
 
 
+@PageGuard
 async def get_current_admin(request: Request) -> UserPrincipal:
     """The logged-in administrator of the cookie.
 
@@ -112,7 +126,6 @@ async def get_current_admin(request: Request) -> UserPrincipal:
 
 Viewer = Annotated[UserPrincipal | None, Depends(get_viewer)]
 CurrentUser = Annotated[UserPrincipal, Depends(get_current_user)]
-CurrentAdmin = Annotated[UserPrincipal, Depends(get_current_admin)]
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -13,7 +12,6 @@ from pgface.accounts import create_key, list_keys, revoke_key
 from pgface.accounts.keys import SCOPES
 from pgface.errors import AccountError
 from pgface.server.api.ids import KeyId
-from pgface.server.bodies import body
 from pgface.server.schemas.base import RequestBody
 from pgface.server.service import ClientDep, Service, ServiceDep
 from pgface.server.web.pages import PageRoute, explain, redirect, render
@@ -35,9 +33,7 @@ def keys(request: Request, service: ServiceDep) -> Response:
 
 
 @router.post("")
-def create(
-    request: Request, service: ServiceDep, client: ClientDep, asked: Annotated[KeyForm, body(KeyForm, url_encoded=True)]
-) -> Response:
+def create(request: Request, service: ServiceDep, client: ClientDep, asked: KeyForm) -> Response:
     """Create a key. The page shows it only once."""
     try:
         key, stored = create_key(service.gallery.database, asked.name, asked.scopes, client)

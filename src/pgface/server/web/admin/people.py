@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -11,7 +11,6 @@ from pgface.accounts import is_administrator, use_cases
 from pgface.accounts.listings import has_password, measured_photos
 from pgface.errors import WeakPasswordError
 from pgface.server.api.ids import PhotoId, UserId
-from pgface.server.bodies import body
 from pgface.server.cursors import decode_cursor, page
 from pgface.server.schemas.auth import PasswordRequest
 from pgface.server.service import ClientDep, Service, ServiceDep
@@ -38,7 +37,7 @@ async def set_password(
     service: ServiceDep,
     client: ClientDep,
     user_id: UserId,
-    asked: Annotated[PasswordRequest, body(PasswordRequest, url_encoded=True)],
+    asked: PasswordRequest,
 ) -> Response:
     """Set a password, such as the first one of a user whom an administrator has enrolled. The user's logins end."""
     try:
