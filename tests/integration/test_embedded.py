@@ -331,7 +331,7 @@ def test_a_slow_recovery_is_waited_for(
     copied_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Longer than pg_ctl waits, and longer than it takes until the user is told."""
-    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    monkeypatch.setattr(cluster, "RECOVERY_NOTICE_SECONDS", 1)
     with EmbeddedPostgres(copied_folder) as server:
         run(server.url, "INSERT INTO kept SELECT generate_series(2000001, 2019000)")
         postmaster(copied_folder).kill()

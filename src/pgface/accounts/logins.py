@@ -115,7 +115,7 @@ def find_login(database: Database, token: str) -> Login:
 
 def logins_of(database: Database, user_id: int) -> list[LoginOfUser]:
     """A user's logins that have not ended, the oldest first."""
-    return database.read("select_tokens_of_user", {"user_id": user_id}, row_factory=class_row(LoginOfUser))
+    return database.read("select_sessions_of_user", {"user_id": user_id}, row_factory=class_row(LoginOfUser))
 
 
 def end_others(connection: psycopg.Connection, user_id: int, but: str | None) -> int:

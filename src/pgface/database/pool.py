@@ -27,9 +27,9 @@ from pgface.system.forks import leave_to_parent, renew_after_fork
 Row = TypeVar("Row")
 Answer = TypeVar("Answer")
 
-_MOST_IDLE = 60.0
+_MAX_IDLE = 60.0
 """Seconds after which a connection that was not needed is closed."""
-_LONGEST_TURN = 10.0
+_TURN_TIMEOUT = 10.0
 """Seconds to wait for others of this process."""
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
@@ -132,7 +132,7 @@ class Database:
             TableLockedError: those before it have taken too long.
 
         """
-        if not self._alone.acquire(timeout=_LONGEST_TURN):
+        if not self._alone.acquire(timeout=_TURN_TIMEOUT):
             raise TableLockedError
         try:
             with self.transaction() as connection:
@@ -252,7 +252,7 @@ def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection
         # that was away for long is found again within seconds.
         reconnect_timeout=settings.connect_timeout,
         # Connections are used in turn. One whose server process has not just searched takes a tenth longer.
-        max_idle=_MOST_IDLE,
+        max_idle=_MAX_IDLE,
         open=False,
     )
     with ExitStack() as undo:

@@ -77,7 +77,7 @@ def fit_search_if_due(
 
 
 @wrap_psycopg_errors()
-def suspend_first_look(connection: psycopg.Connection) -> None:
+def suspend_index_search(connection: psycopg.Connection) -> None:
     """Drop the index of the templates, if there is one. Identification then compares with every template.
 
     Adding many templates to an HNSW index one by one takes longer than building it again.
@@ -87,7 +87,7 @@ def suspend_first_look(connection: psycopg.Connection) -> None:
 
     """
     if read_search_state(connection).method != "exact":
-        connection.execute(queries()["suspend_first_look"])
+        connection.execute(queries()["suspend_index_search"])
         _drop_indexes(connection, but="")
 
 

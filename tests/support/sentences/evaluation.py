@@ -28,7 +28,7 @@ THE_PAGE_SHOWS_FACES_AND_NAMES = Sentence("The page, which shows faces and names
 THE_FILE_IS_NO_PAGE_OF_PGFACE = Sentence("exists and is not a page of pgface")
 THE_PAGE_CANNOT_BE_WRITTEN = Sentence("it cannot be written")
 MOST_SIMILAR_PHOTOS_OF_TWO_PEOPLE = Sentence("similar photos of two people")
-LEAST_SIMILAR_PHOTOS_OF_ONE_PERSON = Sentence("similar photos of one person")
+MIN_SIMILAR_PHOTOS_OF_ONE_PERSON = Sentence("similar photos of one person")
 TRADE_OFF = Sentence("Detection error trade-off (1:1)")
 NO_TRADE_OFF = Sentence(
     "every one of the {mated} mated pairs is more similar than every one of the {non_mated} non-mated pairs"

@@ -42,13 +42,13 @@ FOLDERS = {16: "pginstall", 18: "pginstall18"}
 
 RECOVERY_LIMIT = 600.0
 """Seconds that a server may take to recover after it was killed, before a start is given up."""
-REST_LIMIT = 10.0
+STOP_RECOVERY_TIMEOUT = 10.0
 """Seconds that a server which is to stop may still recover, before it is stopped all the same."""
-SILENCE_LIMIT = 2.0
+NO_RESPONSE_TIMEOUT = 2.0
 """Seconds without a response after which a server that is to stop cannot be reached, and is not recovering."""
 STOP_LIMIT = 60.0
 """Seconds to stop, before a harder signal."""
-PATIENCE = 10
+RECOVERY_NOTICE_SECONDS = 10
 """Seconds of recovery before a message tells the user who waits."""
 LEFTOVER_LIMIT = 5.0
 """Seconds for the processes of a killed server to end by themselves, and again after each harder signal."""
@@ -138,7 +138,7 @@ class Cluster:
         """End all sessions and stop the server. Committed data is on disk."""
         # By signals, which reach it also where the way to its folder has been closed to its user since.
         numbers = [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL]  # fast, immediate, and as the kernel does it
-        if not self._comes_to_rest():
+        if not self._wait_for_recovery():
             numbers.remove(signal.SIGINT)
         for number in numbers:
             if (postmaster := self._postmaster()) is None:
@@ -170,7 +170,7 @@ class Cluster:
                         f"The embedded PostgreSQL has not become ready in {waited:.0f} s; look into {self.log}, "
                         "and try again later."
                     )
-                if waited > PATIENCE and not told:
+                if waited > RECOVERY_NOTICE_SECONDS and not told:
                     _log.warning("PostgreSQL is recovering from a crash; waiting for it")
                     told = True
                 time.sleep(0.02)
@@ -187,7 +187,7 @@ class Cluster:
         if not self._clear_leftovers():
             return None
         user = server_user(self.folder)
-        self._settle(user)
+        self._prepare_folder(user)
         fitted = server_settings.fitted_settings(usable_memory(), usable_cores())
         settings = {"cluster_name": self.name, **server_settings.FIXED_SETTINGS, **fitted}
         if not self.data.exists():
@@ -196,12 +196,12 @@ class Cluster:
         options = shlex.join(f"--{name}={value}" for name, value in settings.items())
         # A server that is not ready after that time is still recovering, and pgface waits for it.
         where = ("-D", self.data.name, "-l", self.log.name)
-        run = self._run(user, "pg_ctl", "start", "-w", "-t", str(PATIENCE), *where, "-o", options)
+        run = self._run(user, "pg_ctl", "start", "-w", "-t", str(RECOVERY_NOTICE_SECONDS), *where, "-o", options)
         if run.returncode == 0:
             return None
-        return self._last_words(log_size) or _reason(run.stderr)
+        return self._fatal_log_line(log_size) or _reason(run.stderr)
 
-    def _last_words(self, log_size: int) -> str | None:
+    def _fatal_log_line(self, log_size: int) -> str | None:
         """What the server logged before it gave up, since the log had this size."""
         if not self.log.is_file():
             return None
@@ -209,7 +209,7 @@ class Cluster:
         fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
         return fatal[-1].partition(": ")[2].strip() if fatal else None
 
-    def _settle(self, user: ServerUser | None) -> None:
+    def _prepare_folder(self, user: ServerUser | None) -> None:
         """Make the folder private, tidy, and within reach of the server's user."""
         make_private(self.folder, 0o700)
         for unfinished in self.folder.glob(f"{UNFINISHED}*"):
@@ -319,17 +319,17 @@ class Cluster:
         except (OSError, ValueError, IndexError, psutil.Error):
             return None
 
-    def _comes_to_rest(self) -> bool:
+    def _wait_for_recovery(self) -> bool:
         """Wait a little for the end of a recovery: PostgreSQL 18 can hang when told to stop in the middle of one."""
         began = time.monotonic()
         recovering = False
         while (state := self._ping()) != pq.Ping.OK:
             recovering = recovering or state == pq.Ping.REJECT
             waited = time.monotonic() - began
-            if waited > REST_LIMIT:
+            if waited > STOP_RECOVERY_TIMEOUT:
                 return False
             # Between the two halves of a recovery a server does not respond, but only for a moment.
-            if waited > SILENCE_LIMIT and not recovering:
+            if waited > NO_RESPONSE_TIMEOUT and not recovering:
                 return True
             time.sleep(0.02)
         return True

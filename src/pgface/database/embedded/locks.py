@@ -46,7 +46,7 @@ def shared(path: Path) -> int:
     return descriptor
 
 
-def nobody_holds(path: Path) -> bool:
+def is_free(path: Path) -> bool:
     """Whether there is no shared holder at this moment, in this process or another."""
     descriptor = open_file(path)
     try:

@@ -180,7 +180,7 @@ class _Client:
 
     def _refuse_if_used(self) -> None:
         sessions = self.cluster.sessions()
-        if sessions == 0 and locks.nobody_holds(self._clients):
+        if sessions == 0 and locks.is_free(self._clients):
             return
         users = counted(sessions, "session is open", "sessions are open") if sessions else "another process is using it"
         raise EmbeddedPostgresError(
@@ -194,7 +194,7 @@ class _Client:
             return
         with locks.exclusive(self._start):
             self._close()
-            if not self.keep.exists() and locks.nobody_holds(self._clients):
+            if not self.keep.exists() and locks.is_free(self._clients):
                 self.cluster.stop()
 
     def _close(self) -> None:

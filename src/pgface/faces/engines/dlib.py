@@ -37,7 +37,7 @@ DESCRIPTOR_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 SEARCH_SIZE = 1024
 """Largest longer side of the picture for the detector, in pixels. A search then takes about 0.15 s. It finds faces of
 70 pixels or more, which is 7 % of this side."""
-MOST_ENLARGEMENT = 2.0
+MAX_ENLARGEMENT = 2.0
 """Largest factor by which a small picture is enlarged for the detector."""
 WEAK_SCORE = 0.2
 """Faces with a lower score count only if there is no better one. dlib's own threshold is 0. Beside true faces, false
@@ -123,7 +123,7 @@ class DlibEngine:
         """Detect faces. The landmarks are dlib's own five points."""
         check_work()
         height, width = image.shape[:2]
-        scale = min(MOST_ENLARGEMENT, SEARCH_SIZE / max(height, width))
+        scale = min(MAX_ENLARGEMENT, SEARCH_SIZE / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         searched = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
         with self._lock:

@@ -96,8 +96,8 @@ def _about_ivfflat(status: IndexStatus) -> Iterator[IndexAdvice]:
     index, rows = status.index, status.table.rows
     if index is None or not index.valid or index.lists is None:
         return
-    mates = status.mates
-    missed = mates.missed / mates.tried if mates else 0.0
+    trial = status.ivfflat_trial
+    missed = trial.missed / trial.probes_tried if trial else 0.0
     built_on = index.rows_at_build
     rebuild = "pgface index build --method ivfflat"
     if rows < index.lists:
@@ -109,10 +109,11 @@ def _about_ivfflat(status: IndexStatus) -> Iterator[IndexAdvice]:
         yield IndexAdvice(
             f"The lists were learned from {built_on} embeddings, and there are {rows} now: people are missed.", rebuild
         )
-    elif built_on is None and mates and missed >= _MISSES_OF_RANDOM_LISTS:
+    elif built_on is None and trial and missed >= _MISSES_OF_RANDOM_LISTS:
         yield IndexAdvice(
-            f"The index was probably built on too little data: for {mates.missed} of {mates.tried} photos it misses a "
-            "nearer one of the same person. Build it on the data that there are now.",
+            "The index was probably built on too little data: "
+            f"for {trial.missed} of {trial.probes_tried} photos it misses a nearer one of the same person. "
+            "Build it again on the present data.",
             rebuild,
         )
     elif not 1 / _LISTS_OFF < index.lists / advised_lists(rows) < _LISTS_OFF and rows >= _MANY_ROWS:
@@ -120,11 +121,11 @@ def _about_ivfflat(status: IndexStatus) -> Iterator[IndexAdvice]:
             f"{index.lists} lists for {rows} embeddings are far from the specification's rule: {advised_lists(rows)}.",
             rebuild,
         )
-    if mates and missed >= _MANY_MISSES and mates.missed_at_advised < mates.missed:
+    if trial and missed >= _MANY_MISSES and trial.missed_with_advised_probes < trial.missed:
         yield IndexAdvice(
-            f"Of {mates.tried} photos at least {mates.missed} are searched in the wrong list; with "
-            f"{mates.advised_probes} probes instead of {status.probes} it is {mates.missed_at_advised}.",
-            f"SET ivfflat.probes = {mates.advised_probes};",
+            f"Of {trial.probes_tried} photos at least {trial.missed} are searched in the wrong list; with "
+            f"{trial.advised_probes} probes instead of {status.probes} it is {trial.missed_with_advised_probes}.",
+            f"SET ivfflat.probes = {trial.advised_probes};",
         )
 
 

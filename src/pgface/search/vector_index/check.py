@@ -24,11 +24,11 @@ from pgface.search.vector_index.plan import Plan, force_index_scan, force_seq_sc
 _PROBES = 1_000
 _SECONDS = 15.0
 """For each search. Without limit if the number of probes is given."""
-_FEWEST_PROBES = 50
+_MIN_PROBES = 50
 _WARM_UP = 5
 _SCANS = 100
 _SCAN_SECONDS = 4.0
-_FEWEST_SCANS = 5
+_MIN_SCANS = 5
 _TOLERANCE = 1e-5
 """By how much PostgreSQL and NumPy may differ in a cosine. Of two people of equal similarity, either is right."""
 
@@ -168,14 +168,14 @@ def _check_index(
 
     with connection.transaction():
         force_seq_scan(connection)
-        _, scans = _timed(search, probes[:_SCANS], _SCAN_SECONDS, _FEWEST_SCANS)
+        _, scans = _timed(search, probes[:_SCANS], _SCAN_SECONDS, _MIN_SCANS)
     if plan.possible_index is None:
         return SearchCheck("exact", None, None, None, None, Latency.of(scans))
     method = _method(connection, plan.possible_index)
     with connection.transaction():
         force_index_scan(connection)
         used = _effort(connection, method, effort)
-        found, took = _timed(search, probes, seconds, _FEWEST_PROBES)
+        found, took = _timed(search, probes, seconds, _MIN_PROBES)
     wanted = [similarities[similarities > NOBODY] for similarities in exact.embeddings]
     return SearchCheck(
         method, used, _rank_1(found, wanted), _recall(found, wanted), Latency.of(took), Latency.of(scans)
@@ -195,9 +195,9 @@ def _check_identification(
             connection, query, {"embedding": probe, "threshold": threshold, "count": wanted}, prepare=True
         )
 
-    one, took = _timed(search("identified", 1), probes, seconds, _FEWEST_PROBES)
-    several, _ = _timed(search("identified", count), probes[: len(one)], seconds, _FEWEST_PROBES)
-    _, scans = _timed(search("identified_exactly", 1), probes[:_SCANS], _SCAN_SECONDS, _FEWEST_SCANS)
+    one, took = _timed(search("identified", 1), probes, seconds, _MIN_PROBES)
+    several, _ = _timed(search("identified", count), probes[: len(one)], seconds, _MIN_PROBES)
+    _, scans = _timed(search("identified_exactly", 1), probes[:_SCANS], _SCAN_SECONDS, _MIN_SCANS)
     # Who is as similar as the threshold to the last bit may be above it for PostgreSQL and below it for NumPy.
     wanted = [similarities[similarities >= threshold + _TOLERANCE] for similarities in exact.people]
     state = read_search_state(connection)

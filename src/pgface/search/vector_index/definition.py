@@ -13,7 +13,7 @@ from pgface.errors import GalleryError
 Method = Literal["exact", "hnsw", "ivfflat"]
 METHODS: tuple[Method, ...] = ("exact", "hnsw", "ivfflat")
 
-_DEFAULT_M, _DEFAULT_EF_CONSTRUCTION, _FEWEST_LISTS = 16, 64, 100
+_DEFAULT_M, _DEFAULT_EF_CONSTRUCTION, _MIN_LISTS = 16, 64, 100
 _M, _EF_CONSTRUCTION, _LISTS = (2, 100), (4, 1000), (1, 32_768)
 """The ranges that pgvector accepts."""
 _MANY_ROWS = 100_000
@@ -87,7 +87,7 @@ def define(
 
 def advised_lists(rows: int) -> int:
     """The specification's rule: 100 lists up to 100,000 rows, beyond that the square root of their number."""
-    return _FEWEST_LISTS if rows < _MANY_ROWS else math.isqrt(rows)
+    return _MIN_LISTS if rows < _MANY_ROWS else math.isqrt(rows)
 
 
 def advised_probes(lists: int) -> int:
