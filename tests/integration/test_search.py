@@ -684,7 +684,7 @@ def test_sql_alone_fits_the_search(
     assert state.agreement is not None
     assert state.agreement >= 0.99
     assert state.probes is not None
-    assert notices[0].startswith(f"searching {PEOPLE * PHOTOS} embeddings with {used}; an exact scan takes ")
+    assert notices[0].startswith(f"searching {PEOPLE * PHOTOS} embeddings with {used}. An exact scan takes ")
     assert notices[1].startswith(f"agreement with the exact answer: {state.agreement:.4f} of {state.probes} probes ")
     assert rows(sql_user, "SELECT to_regclass('idx_embeddings_vector')") == [(None,)]
     for user_id, probe in enumerate(photos_of(people, 99)[:30], start=1):
@@ -736,8 +736,8 @@ def test_sql_alone_finds_its_gallery_from_anywhere(
 
 def test_refusals_of_sql_alone(database: Database, sql_user: Connection) -> None:
     for call, reason in (
-        ("CALL fit_search('faiss')", "there is no search method faiss; choose one of auto, exact, hnsw"),
-        ("CALL fit_search('hnsw')", "the gallery is empty, so hnsw cannot be fitted; enroll people first"),
+        ("CALL fit_search('faiss')", "there is no search method faiss. Choose one of auto, exact, hnsw"),
+        ("CALL fit_search('hnsw')", "the gallery is empty, so hnsw cannot be fitted. Enroll people first"),
     ):
         with pytest.raises(psycopg.Error, match=reason):
             sql_user.execute(call.encode())

@@ -60,7 +60,7 @@ def begin_attempt(database: Database, method: Method, account: str | None, clien
     Args:
         database: the gallery's database.
         method: what the user logs in with.
-        account: the e-mail that was given, whether or not a user has it; None without one.
+        account: the e-mail that was given, whether or not a user has it. None without an e-mail.
         client: where the attempt comes from. A client that is known by its device or its session has its own count.
 
     Raises:
@@ -112,7 +112,7 @@ def prune_attempts(database: Database) -> int:
 
 
 def _known(connection: psycopg.Connection, account: str, client: Client) -> str | None:
-    """The subject that a known client is counted as; None for an unknown one."""
+    """The subject that a known client is counted as. None for an unknown client."""
     if client.session is not None:
         return f"session {client.session}"
     if not client.devices:

@@ -24,7 +24,7 @@ class LoginOfUser:
 
     id: int
     confidence: float
-    """The similarity of the face; 1.0 for a password."""
+    """The similarity of the face, or 1.0 for a password."""
     password_given: bool
     """Whether the password was given, alone or with the face."""
     created_at: datetime
@@ -77,7 +77,7 @@ def begin_login(
     Args:
         connection: a connection in a transaction.
         user_id: the user's id.
-        confidence: the similarity of the face; 1.0 for a password.
+        confidence: the similarity of the face, or 1.0 for a password.
         password_given: whether the password was given, alone or with the face.
         seconds: the time until the login ends.
         proof: the proof of that password, as `Accounts.check_password` returns it. PostgreSQL asks every role for it

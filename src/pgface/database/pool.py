@@ -101,7 +101,7 @@ class Database:
         self._alone = threading.Lock()
 
     def close(self) -> None:
-        """Give back the connections and, as its last user, stop the embedded server."""
+        """Close the connections. The last client also stops the embedded server."""
         if self._opened_pool is not None:
             self._opened_pool.close()
         self._resources.close()
@@ -177,8 +177,8 @@ class Database:
         direct = connection.execute(queries()["database_identity"]).fetchall()
         if direct != self.read("database_identity", row_factory=tuple_row):
             raise SettingsError(
-                "PGFACE_DIRECT_URL leads to another database than PGFACE_DATABASE_URL; "
-                "let it name the same one, without the pooler in between."
+                "PGFACE_DIRECT_URL leads to another database than PGFACE_DATABASE_URL. "
+                "Set it to the same database, without the pooler."
             )
 
     def read(
@@ -225,7 +225,7 @@ class Database:
 
     def _run(self, run: Callable[[Any], Answer], row_factory: BaseRowFactory[Row]) -> Answer:
         # Without the pool's context manager and with a cursor that is kept: for a verification, which takes twice as
-        # long as the shortest statement there is, making them anew was a quarter of the time.
+        # long as the shortest statement there is, making them each time was a quarter of the time.
         with wrap_psycopg_errors():
             connection = self._pool.getconn()
             try:
@@ -248,8 +248,8 @@ def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection
         min_size=1,
         max_size=settings.pool_size,
         timeout=settings.connect_timeout,
-        # Each failed try doubles the pause before the next one; whoever asks after this begins anew, so that a server
-        # that was away for long is found again within seconds.
+        # Each failed try doubles the pause before the next one. A request after this time starts again, so that a
+        # server that was away for long is found within seconds.
         reconnect_timeout=settings.connect_timeout,
         # Connections are used in turn. One whose server process has not just searched takes a tenth longer.
         max_idle=_MAX_IDLE,

@@ -47,7 +47,7 @@ def fit_search(database: Database, choice: SearchMethod, latency_target: float) 
 
     """
     if choice not in METHODS:
-        raise GalleryError(f"There is no search method {choice}; choose one of {', '.join(METHODS)}.")
+        raise GalleryError(f"There is no search method {choice}. Choose one of {', '.join(METHODS)}.")
     with database.dedicated_connection() as connection, vector_index_lock(connection):
         _fit(connection, choice, latency_target, _fastest_scan(connection))
         _settle_vector_index(connection)
@@ -119,7 +119,7 @@ def _fit(connection: psycopg.Connection, choice: SearchMethod, latency_target: f
     method = ("exact" if scan <= latency_target else "hnsw") if choice == "auto" else choice
     if method != "exact":
         if not _count(connection, "count_embeddings"):
-            raise GalleryError(f"The gallery is empty, so {method} cannot be fitted; enroll people first.")
+            raise GalleryError(f"The gallery is empty, so {method} cannot be fitted. Enroll people first.")
         _refresh_all(connection)
         _build_index(connection, method)
     _switch(connection, {"choice": choice, "method": method, "scan": scan})

@@ -56,7 +56,7 @@ def _about_pgvector(status: IndexStatus) -> Iterator[IndexAdvice]:
     if not any(index is not None and index.method == "hnsw" for index in stored):
         return
     for fault in faults_of(status.pgvector):
-        told = f"pgvector {status.pgvector} has a fault: {fault.sentence}. Update it; {fault.what_to_do}."
+        told = f"pgvector {status.pgvector} has a fault: {fault.sentence}. Update it. {fault.what_to_do}"
         yield IndexAdvice(told, "ALTER EXTENSION vector UPDATE;")
 
 
@@ -64,16 +64,16 @@ def _about_leftovers(status: IndexStatus) -> Iterator[IndexAdvice]:
     for left in status.leftovers:
         name = _qualified(status, left.name)
         if left.name in (NEW_NAME, OLD_NAME):
-            mend = "pgface init"
+            remedy = "pgface init"
         elif left.method in ("hnsw", "ivfflat") or _BROKEN_OFF.search(left.name):
-            mend = f"DROP INDEX CONCURRENTLY {name};"
+            remedy = f"DROP INDEX CONCURRENTLY {name};"
         else:
             yield IndexAdvice(
-                f"{left.name} is not whole, so PostgreSQL does not use it.", f"REINDEX INDEX CONCURRENTLY {name};"
+                f"{left.name} is incomplete, so PostgreSQL does not use it.", f"REINDEX INDEX CONCURRENTLY {name};"
             )
             continue
         yield IndexAdvice(
-            f"{left.name} is left of a build that was broken off; it serves nobody, and takes room and time.", mend
+            f"{left.name} is left of an interrupted build. It is not used, and costs space and time.", remedy
         )
 
 
@@ -82,9 +82,9 @@ def _about_the_index(status: IndexStatus) -> Iterator[IndexAdvice]:
     if index is None:
         building = any(other.building for other in status.others)
         if status.wanted and status.search.method == "exact" and not building and not status.search.fitting:
-            yield IndexAdvice(f"{NAME} is missing; SQL that orders by distance compares with every row.", "pgface init")
+            yield IndexAdvice(f"{NAME} is missing. SQL that orders by distance compares with every row.", "pgface init")
     elif not index.valid:
-        yield IndexAdvice(f"{NAME} is not whole, so PostgreSQL does not use it.", _rebuild(status, index))
+        yield IndexAdvice(f"{NAME} is incomplete, so PostgreSQL does not use it.", _rebuild(status, index))
     elif status.plan.possible_index is None:
         yield IndexAdvice(
             f"{NAME} has the operator class {index.operator_class} and cannot serve ORDER BY embedding <=> probe.",
@@ -123,8 +123,8 @@ def _about_ivfflat(status: IndexStatus) -> Iterator[IndexAdvice]:
         )
     if trial and missed >= _MANY_MISSES and trial.missed_with_advised_probes < trial.missed:
         yield IndexAdvice(
-            f"Of {trial.probes_tried} photos at least {trial.missed} are searched in the wrong list; with "
-            f"{trial.advised_probes} probes instead of {status.probes} it is {trial.missed_with_advised_probes}.",
+            f"Of {trial.probes_tried} photos at least {trial.missed} are searched in the wrong list. With "
+            f"{trial.advised_probes} probes instead of {status.probes}, it is {trial.missed_with_advised_probes}.",
             f"SET ivfflat.probes = {trial.advised_probes};",
         )
 
@@ -136,13 +136,13 @@ def _about_the_search(status: IndexStatus) -> Iterator[IndexAdvice]:
     index = status.search_index
     if search.method != "exact" and (index is None or not index.valid):
         yield IndexAdvice(
-            "The index that identification searches is missing; it compares with every template.", "pgface fit-search"
+            "The index for identification is missing. Identification compares with every template.", "pgface fit-search"
         )
     elif search.due:
         yield IndexAdvice("Much of the gallery has changed since the search was fitted to it.", "pgface fit-search")
     elif search.method != "exact" and search.stale_users >= _MANY_STALE:
         yield IndexAdvice(
-            f"{search.stale_users} users wait for their templates, so identification compares with everybody.",
+            f"{search.stale_users} users wait for their templates, so identification compares with every embedding.",
             "pgface fit-search",
         )
 
@@ -152,7 +152,7 @@ def _about_the_table(status: IndexStatus) -> Iterator[IndexAdvice]:
     many = max(_MANY_ROWS, _SHARE * table.rows)
     if table.dead_rows >= many:
         yield IndexAdvice(
-            f"{table.dead_rows} rows of erased or changed embeddings are read by every scan.",
+            f"{table.dead_rows} rows of deleted or changed embeddings are read by every scan.",
             f"VACUUM (ANALYZE) {table.qualified_name};",
         )
     elif table.changed_rows >= many or (table.last_analyze is None and table.rows >= _MANY_ROWS):

@@ -169,7 +169,9 @@ def _put_in_order(database: Database, connection: psycopg.Connection) -> Iterato
         yield
     except psycopg.Error as error:
         left = "" if _removed(database, connection) else f" {_LEFT}"
-        raise IndexNotBuiltError(f"The index was not built: {_reason(error)}; the old one is there.{left}") from error
+        raise IndexNotBuiltError(
+            f"The index was not built: {_reason(error)}. The old index is unchanged.{left}"
+        ) from error
     except BaseException:
         _removed(database, connection)
         raise
@@ -205,11 +207,11 @@ def _reason(error: psycopg.Error) -> str:
     message = (error.diag.message_primary or "").rstrip(".")
     match error:
         case pg.ProgramLimitExceeded() if "memory required" in message:
-            return f"pgvector needs more memory ({message}); add --memory with more than it requires"
+            return f"pgvector needs more memory ({message}). Add --memory with more than it requires"
         case pg.DiskFull() if "shared memory" in message:
             return (
-                f"the server's shared memory is too small for it ({message}); "
-                "give its container more (shm_size), or the build less by --memory"
+                f"the server's shared memory is too small for it ({message}). "
+                "Give its container more (shm_size), or the build less with --memory"
             )
         case pg.QueryCanceled() | pg.AdminShutdown():
             return f"it was ended on the server ({message})"

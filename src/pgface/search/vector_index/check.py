@@ -121,19 +121,19 @@ def check_index(
 
     Args:
         database: the gallery's.
-        probes: about how many; 1,000 if not given, and fewer where they would take long.
+        probes: about how many. The default is 1,000, or fewer if they would take long.
         count: how many of the nearest to ask for, k.
-        effort: `hnsw.ef_search` or `ivfflat.probes` for the index; the server's setting if not given.
+        effort: `hnsw.ef_search` or `ivfflat.probes` for the index. The default is the server's setting.
         on_step: is told what is done.
 
     Raises:
-        GalleryError: nobody is enrolled, or a number is out of its range.
+        GalleryError: the gallery is empty, or a number is out of its range.
         DatabaseError: PostgreSQL could not do it.
 
     """
     for name, value, most in (("probes", probes, 100_000), ("k", count, 50), ("effort", effort, 32_768)):
         if value is not None and not 1 <= value <= most:
-            raise GalleryError(f"{name} must be from 1 to {most}; {value} is not.")
+            raise GalleryError(f"{name} must be from 1 to {most}, got {value}.")
     tell = on_step or (lambda _: None)
     seconds = _SECONDS if probes is None else float("inf")
     with database.dedicated_connection() as connection:
