@@ -35,7 +35,7 @@ CONFIDENCE_OF_FMR = {0.5: 0.0, 1e-2: 50.0, 1e-3: 80.0, 1e-4: 90.0, 1e-5: 95.0, 1
 """The confidence at each false match rate. A rate of 0.5 is the median of non-mated pairs."""
 
 _MIN_STEP = 1e-4
-"""The least distance between the similarities of two anchors, so that the confidence grows from one to the next."""
+"""The minimum distance between the similarities of two anchors, so that the confidence grows from one to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ def current(past: Iterable[PastCalibration], kind: Kind, config: GalleryConfig) 
 _FEW_PEOPLE = 10
 """People for whom a gallery's first threshold was measured, or suffices."""
 _MIN_DIFFERENCE = 0.01
-"""The least difference between the advised threshold and the one in use that is reported."""
+"""The minimum difference between the advised threshold and the one in use that is reported."""
 DEFAULT_FPIR = 1e-2
 """The target of galleries that were not calibrated."""
 

@@ -21,9 +21,9 @@ _BLOCK_ROWS = 2_048
 _PRODUCT_SIZE = 32_000_000
 """Similarities in memory."""
 _MAX_PAIRS = 20_000
-"""Largest number of pairs of users that are kept, the most similar ones."""
+"""Maximum number of pairs of users that are kept, the most similar ones."""
 _MIN_GAIN = 0.02
-"""Least gain in the mean similarity of a user's other photos to their mean if a photo is left out. A photo of another
+"""Minimum gain in the mean similarity of a user's other photos to their mean if a photo is left out. A photo of another
 person costs about 0.15 among three photos, 0.05 among five and 0.01 among ten."""
 
 # Halfway between the limits for enrollment and the worst of the hundred good photos that gave those limits.

@@ -31,7 +31,7 @@ TAIL_REACH = 100
 _BATCH_REPLICATES = 16
 """Replicates whose trials are weighted at once."""
 _HEAVIEST_SHAPE = 0.5
-"""Largest shape of the tail."""
+"""Maximum shape of the tail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Estimate:
     """A threshold for a rate."""
 
     likely: float
-    """The least threshold, of four places, at which the photos show the rate."""
+    """The lowest threshold, of four places, at which the photos show the rate."""
     interval: Interval
     """The 95 % interval of that threshold, by a bootstrap over people."""
     threshold: float
@@ -132,7 +132,7 @@ class NonMatedTrials:
         return ERRORS_NEEDED / TAIL_REACH / self.total
 
     def estimate(self, rate: float) -> Estimate:
-        """Return the least threshold, of four places, that at most this share of trials reaches.
+        """Return the lowest threshold, of four places, that at most this share of trials reaches.
 
         Raises:
             EvaluationError: the trials do not give this rate.
@@ -238,7 +238,7 @@ def _fit(similarities: NDArray[np.float32], weights: NDArray[np.float64], share:
 
 
 def _above(similarities: NDArray[np.float32], shares: NDArray[np.float64], rate: float) -> float:
-    """Return the least threshold of four places that at most this share reaches."""
+    """Return the lowest threshold of four places that at most this share reaches."""
     place = int(np.searchsorted(shares, rate, side="right"))
     # The first trial that is one too many must stay below.
     return _rounded_up(float(similarities[min(place, len(similarities) - 1)]) + 1e-6)

@@ -21,7 +21,7 @@ _COLUMNS = {"file_x", "file_y", "Decision"}
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif"}
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 _MAX_NAMED = 3
-"""Largest number of names in an error message."""
+"""Maximum number of names in an error message."""
 
 
 @dataclass(frozen=True, slots=True)

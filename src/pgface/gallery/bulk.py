@@ -101,7 +101,7 @@ def refresh_templates_of_load(connection: psycopg.Connection, users: int, *, man
 
     Args:
         connection: the connection of the load.
-        users: largest number of users in the load.
+        users: maximum number of users in the load.
         many: whether the load is so large that PostgreSQL needs new statistics to plan well.
 
     """

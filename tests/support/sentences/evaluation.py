@@ -9,7 +9,7 @@ NOBODY_IS_ENROLLED_YET = Sentence("No person is enrolled in this gallery yet")
 THERE_IS_ONLY_ONE_PERSON = Sentence("There is only one person")
 EVERYBODY_HAS_ONE_PHOTO_ONLY = Sentence("Every person has only one photo")
 NO_PHOTO_HAS_A_USABLE_FACE = Sentence("No photo of {photos} has a usable face. The first: ")
-THERE_IS_ONLY_ONE_FOLD = Sentence("There is only one fold")
+THERE_IS_ONLY_ONE_FOLD = Sentence("Accuracy over folds needs at least two folds, got one.")
 
 # `pgface evaluate`.
 REMEMBERED_EMBEDDINGS_WERE_REMOVED = Sentence("Deleted the embeddings of all evaluated photos.")

@@ -13,7 +13,7 @@ from pgface.evaluation.stored_embeddings import StoredFace
 from pgface.faces.photo import PhotoLimits
 
 _MAX_CARDS = 60
-"""Largest number of cards in a section."""
+"""Maximum number of cards in a section."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from pgface.faces.liveness.motion import (
 )
 
 Turn: TypeAlias = Literal["left", "right", "up"]
-"""A turn as the person feels it: a person who turns left looks towards the right side of the picture."""
+"""A turn to the person's own left or right, or up. A person who turns left looks towards the right of the picture."""
 Pose: TypeAlias = Turn | Literal["centre"]
 
 TURN_COUNTS: Final = (3, 4)
@@ -42,25 +42,25 @@ TURN_COUNTS: Final = (3, 4)
 HOLD_FRAMES: Final = (2, 5, 8, 11)
 """Possible numbers of frames for which a pose is held before the next one is told."""
 MAX_FRAMES: Final = 300
-"""Largest number of frames of a course: half a minute at ten frames a second."""
+"""Maximum number of frames of a course: half a minute at ten frames a second."""
 MAX_FRAMES_PER_STEP: Final = 60
 FRONTAL_YAW: Final = 15.0
-"""Largest yaw to either side, in degrees, at the start of a course."""
+"""Maximum yaw to either side, in degrees, at the start of a course."""
 MAX_CENTRE_ANGLE: Final = 10.0
-"""Largest distance from the pose at the start, in degrees, that counts as straight ahead."""
+"""Maximum distance from the pose at the start, in degrees, that counts as straight ahead."""
 MIN_TURN_ANGLE: Final = 18.0
-"""Least yaw from the pose at the start, in degrees, that counts as a turn to a side."""
+"""Minimum yaw from the pose at the start, in degrees, that counts as a turn to a side."""
 MIN_RAISE_ANGLE: Final = 14.0
-"""Least pitch from the pose at the start, in degrees. It proves less: a detector takes a tilted photo for up to 12°."""
+"""Minimum pitch from the pose at the start, in degrees. It proves less, because a tilted photo reaches 12°."""
 MAX_STEP_ANGLE: Final = 15.0
-"""Largest turn from one frame to the next, in degrees. No head is faster at ten frames a second: frames are missing."""
+"""Maximum turn from one frame to the next, in degrees. No head is faster at ten frames a second: frames are missing."""
 SAME_PICTURE_SIMILARITY: Final = 1 - 1e-5
 """Two frames with a higher similarity are the same picture. Noise of half a grey level already makes any two of eight
 differ by 6e-5 or more (four photos, both engines)."""
 MIN_MEASURED_ANGLE: Final = 12.0
-"""Least turn, in degrees, between the most frontal and the farthest frame in which the motion of a turn is measured."""
+"""Minimum turn, in degrees, from the most frontal to the farthest frame in which the motion of a turn is measured."""
 _MIN_MOTION_STEP: Final = 1.0
-"""Least turn, in degrees, from one frame that counts for the motion to the next."""
+"""Minimum turn, in degrees, from one frame that counts for the motion to the next."""
 
 _SIDES: Final[tuple[Turn, ...]] = ("left", "right")
 
@@ -107,7 +107,7 @@ class HeadTurns:
 
     course: Course
     same_person: float
-    """Least similarity of the faces of a frame and the next one, and of a frame and the frontal one."""
+    """Minimum similarity of the faces of a frame and the next one, and of a frame and the frontal one."""
     step: int = 0
     held: int = 0
     """Frames in the pose of this step so far."""

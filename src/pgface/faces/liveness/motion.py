@@ -33,7 +33,7 @@ from pgface.faces.liveness.relief import grid, relief_of
 from pgface.system.extras import how_to_install
 
 Side = Literal["left", "right"]
-"""A side as the person feels it. See `pgface.faces.liveness.head_turns.Turn`."""
+"""The person's own left or right. See `pgface.faces.liveness.head_turns.Turn`."""
 
 PATCH_SIZE: Final = (176, 192)
 """Width and height of a face's patch, in pixels."""
@@ -43,19 +43,19 @@ _EYES: Final = np.array([88.0, 77.0])
 """The middle of the eyes in the patch, in pixels."""
 
 MIN_FRONTAL_FACE_SIZE: Final = 70.0
-"""Least length of the shorter side of a face's box at the start of a turn, in pixels."""
+"""Minimum length of the shorter side of a face's box at the start of a turn, in pixels."""
 MIN_FACE_SIZE: Final = 50.0
 """The same for later frames, because the box of a turned head is narrower."""
 MIN_FOLLOWED: Final = 0.5
-"""Least share of the grid's points that must be followed to the end of a turn."""
+"""Minimum share of the grid's points that must be followed to the end of a turn."""
 MIN_RESIDUAL: Final = 0.018
-"""Least homography residual of a head in each turn, in eye distances."""
+"""Minimum homography residual of a head in each turn, in eye distances."""
 MIN_RELIEF: Final = 0.23
-"""Least mean `FaceMotion.relief` of a head over a turn to each side. docs/explanation/liveness.md tells how the limits
-were chosen."""
+"""Minimum mean `FaceMotion.relief` of a head over a turn to each side. docs/explanation/liveness.md explains how the
+limits were chosen."""
 
 _MAX_RETURN_ERROR: Final = 1.5
-"""Largest distance, in pixels, between a point and its place after the flow to the next frame and back."""
+"""Maximum distance, in pixels, between a point and its place after the flow to the next frame and back."""
 _MARGIN: Final = 2
 """Points closer to the edge of a patch, in pixels, are not followed."""
 
@@ -80,19 +80,21 @@ class FaceMotion:
         return self.beyond_paper * (1 + self.depth_correlation)
 
 
-def require_size(face: Detection, smallest: float) -> None:
+def require_size(face: Detection, minimum: float) -> None:
     """Refuse a face that is too small to measure its motion.
 
     Args:
         face: the face in a frame.
-        smallest: least length of the shorter side of its box, in pixels.
+        minimum: minimum length of the shorter side of its box, in pixels.
 
     Raises:
         LivenessError: the face is smaller.
 
     """
-    if not face.quality.face_size >= smallest:
-        raise LivenessError(f"The face is {face.quality.face_size:.0f} pixels large and not at least {smallest:.0f}.")
+    if not face.quality.face_size >= minimum:
+        raise LivenessError(
+            f"The face is {face.quality.face_size:.0f} pixels wide or high, and must be at least {minimum:.0f}."
+        )
 
 
 def face_patch(face: Detection) -> NDArray[np.uint8]:
@@ -212,12 +214,13 @@ def require_head(motions: Sequence[FaceMotion]) -> None:
     for motion in motions:
         if not motion.followed >= MIN_FOLLOWED:
             raise LivenessError(
-                f"Only {motion.followed:.0%} of the face could be followed in the turn to the {motion.side}."
+                f"Only {motion.followed:.0%} of the face could be followed in the turn to the {motion.side}, "
+                f"and at least {MIN_FOLLOWED:.0%} is needed."
             )
         if not motion.homography_residual >= MIN_RESIDUAL:
             raise LivenessError(
                 f"The face moves like a flat picture in the turn to the {motion.side}: "
-                f"{motion.homography_residual:.3f} of at least {MIN_RESIDUAL:.3f}."
+                f"its residual is {motion.homography_residual:.3f} and must be at least {MIN_RESIDUAL:.3f}."
             )
     if {motion.side for motion in motions} != {"left", "right"}:
         raise LivenessError("The motion of the face was not measured to both sides.")
