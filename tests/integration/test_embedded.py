@@ -302,7 +302,7 @@ def test_a_start_just_after_a_kill_gets_a_living_server(folder: Path, delay: flo
 
 
 def test_a_long_statement_of_a_killed_server_is_ended_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "LEFTOVER_LIMIT", 0.3)
+    monkeypatch.setattr(cluster, "LEFTOVER_TIMEOUT", 0.3)
     with EmbeddedPostgres(folder) as server:
         dead = postmaster(folder)
         busy = threading.Thread(
@@ -372,7 +372,7 @@ def stale_pid_file(folder: Path, pid: int) -> None:
 def test_a_server_on_a_folder_that_was_deleted_is_ended(
     new_folder: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "LEFTOVER_LIMIT", 0.3)
+    monkeypatch.setattr(cluster, "LEFTOVER_TIMEOUT", 0.3)
     client = Client(new_folder)
     assert client.url
     old = server_processes(new_folder)

@@ -213,6 +213,10 @@ def test_faults_of_the_data_are_refused_before_anything_is_written(tmp_path: Pat
     )
     with pytest.raises(MigrationError, match=says.ROW_AND_ONE_MORE_PROBLEM.pattern(row=2)):
         run(old, settings)
+    vectors[4] = 0
+    old = read_installation(npy=write_vectors(tmp_path / "b.npy", vectors), json=tmp_path / "a.json")
+    with pytest.raises(MigrationError, match=says.ROW_AND_MORE_PROBLEMS.pattern(row=2, more=2)):
+        run(old, settings)
     with pytest.raises(PgfaceError):
         Gallery.open(settings)
 
@@ -530,7 +534,7 @@ def test_a_dry_run_makes_no_database_and_says_what_it_did_not_check(
     old: OldInstallation, settings: Settings, tmp_path: Path
 ) -> None:
     report = run(old, settings, dry_run=True)
-    no_schema, _, _ = database.NO_SCHEMA_IN_THE_DATABASE.format(schema=settings.schema_name).partition(";")
+    no_schema, _, _ = database.NO_SCHEMA_IN_THE_DATABASE.format(schema=settings.schema_name).partition(". ")
     assert (report.not_checked or "").startswith(no_schema)
     embedded = settings.model_copy(update={"database_url": None, "data_dir": tmp_path / "nothing"})
     report = run(old, embedded, dry_run=True)

@@ -24,9 +24,9 @@ from pgface.search.vector_index.lifecycle import (
 )
 
 _BATCH_USERS = 5_000
-"""Users whose templates are made in one transaction when all of them are."""
+"""Number of users in one transaction when the templates of all users are made."""
 _CANNOT_BE_FITTED = "PGF03"
-"""SQLSTATE of a gallery that a method of search does not fit."""
+"""SQLSTATE if a search method does not suit the gallery."""
 _METHODS_WITH_INDEX = ("hnsw", "hnsw_binary", "ivfflat")
 
 

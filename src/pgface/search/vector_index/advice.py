@@ -1,4 +1,4 @@
-"""What to do about the gallery's indexes, each with the command that does it."""
+"""Advice about the gallery's indexes, each with a command."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME
 from pgface.search.vector_index.status import IndexStatus, StoredIndex
 
 _BROKEN_OFF = re.compile(r"_cc(new|old)\d*$")
-"""What PostgreSQL calls an index that REINDEX CONCURRENTLY did not finish."""
+"""The name of an index that REINDEX CONCURRENTLY did not finish."""
 _MANY_ROWS = 1_000
-"""Fewer are compared in a millisecond or two, however they are kept."""
+"""Minimum number of rows for advice. Fewer are compared within two milliseconds, with or without an index."""
 _SHARE = 0.2
 """Share of dead or changed rows at which autovacuum would start as well."""
 _GROWN = 2.0
@@ -28,11 +28,11 @@ _MANY_STALE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class IndexAdvice:
-    """One thing to do."""
+    """One piece of advice."""
 
     sentence: str
     command: str
-    """For a shell, or for psql where it ends with a semicolon."""
+    """A command for the shell, or a statement for psql if it ends with a semicolon."""
 
     def to_json(self) -> dict[str, str]:
         """JSON-ready values."""
@@ -40,7 +40,7 @@ class IndexAdvice:
 
 
 def advise_indexes(status: IndexStatus) -> list[IndexAdvice]:
-    """What to do about what was found, the most important first."""
+    """Return advice for a status, the most important first."""
     return [
         *_about_pgvector(status),
         *_about_leftovers(status),

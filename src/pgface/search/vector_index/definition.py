@@ -19,7 +19,7 @@ _M, _EF_CONSTRUCTION, _LISTS = (2, 100), (4, 1000), (1, 32_768)
 _MANY_ROWS = 100_000
 _VECTOR_BYTES = 8 + 4 * 512
 _SAMPLES, _SAMPLES_PER_LIST = 10_000, 50
-"""Rows that an IVFFlat build learns its lists from: in all at least, and for each list."""
+"""Number of rows that an IVFFlat build learns its lists from: the minimum in total, and for each list."""
 _MEBI = 1024 * 1024
 
 

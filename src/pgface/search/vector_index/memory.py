@@ -20,7 +20,7 @@ class BuildMemory:
     """The memory of one build, in bytes."""
 
     needed: int
-    """What the build needs in order not to run out, calculated from pgvector's data structures."""
+    """The memory that the build needs, calculated from pgvector's data structures."""
     given: int
     """`maintenance_work_mem` for this build."""
 
@@ -59,5 +59,5 @@ def set_build_memory(
 
 
 def megabytes(size: Any) -> str:
-    """A size as PostgreSQL's settings take it, rounded up."""
+    """Format a size for PostgreSQL's settings, rounded up."""
     return f"{-(-int(size) // _MEBI)}MB"
