@@ -43,7 +43,7 @@ def connection_error(error: psycopg.OperationalError) -> DatabaseError:
             "@ : / and % in the password as %40 %3A %2F and %25."
         )
     answered = "FATAL:" in reason
-    reason = reason.replace("FATAL:", "").strip()
+    reason = reason.replace("FATAL:", "").strip().rstrip(".")
     if answered and "does not exist" in reason and "database" in reason:
         return DatabaseAccessError(f"PostgreSQL says: {reason}. Create it first, or correct PGFACE_DATABASE_URL.")
     if "no password supplied" in reason:

@@ -28,9 +28,9 @@ Row = TypeVar("Row")
 Answer = TypeVar("Answer")
 
 _MAX_IDLE = 60.0
-"""Seconds after which a connection that was not needed is closed."""
+"""Seconds after which an unused connection is closed."""
 _TURN_TIMEOUT = 10.0
-"""Seconds to wait for others of this process."""
+"""Seconds to wait for other threads of this process."""
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "application_name": "pgface",
@@ -124,12 +124,13 @@ class Database:
 
     @contextmanager
     def transaction_alone(self) -> Iterator[Connection]:
-        """A transaction of which there is one at a time in this process.
+        """A transaction that runs alone in this process.
 
-        It is for what waits for one and the same lock: more than one would only hold connections that others need.
+        Use it for work that waits for the same lock. Several waiting transactions would only hold connections that
+        other work needs.
 
         Raises:
-            TableLockedError: those before it have taken too long.
+            TableLockedError: the transactions before it took too long.
 
         """
         if not self._alone.acquire(timeout=_TURN_TIMEOUT):
@@ -165,7 +166,7 @@ class Database:
 
         """
         with wrap_psycopg_errors(), _connect(self.direct_url, self._settings) as connection:
-            # What was said of the pooler says nothing of the way around it.
+            # The setting for the pooler does not apply to the direct connection.
             _configure(connection, self._settings, self._settings.pooling if self.direct_url == self.url else "auto")
             if not connection.has_session:
                 raise SessionNeededError
@@ -217,15 +218,15 @@ class Database:
             return answer
 
     def _recover(self) -> None:
-        """Have working connections again, for the next try."""
+        """Restore working connections for the next try."""
         if self._embedded is not None:
             with self._embedded:  # starts it if it was killed
                 pass
         self._pool.check()
 
     def _run(self, run: Callable[[Any], Answer], row_factory: BaseRowFactory[Row]) -> Answer:
-        # Without the pool's context manager and with a cursor that is kept: for a verification, which takes twice as
-        # long as the shortest statement there is, making them each time was a quarter of the time.
+        # Without the pool's context manager, and with one cursor for all reads. Making both for each verification
+        # took a quarter of its time.
         with wrap_psycopg_errors():
             connection = self._pool.getconn()
             try:
@@ -280,7 +281,7 @@ def connected(settings: Settings, *, session: bool = False) -> Iterator[Connecti
 
     Args:
         settings: where it is.
-        session: have a session of one's own, by PGFACE_DIRECT_URL if that is set.
+        session: require a connection that keeps its session, through PGFACE_DIRECT_URL if that is set.
 
     Raises:
         DatabaseUnreachableError, DatabaseAccessError, EmbeddedPostgresError: no connection. The message says why.
