@@ -20,7 +20,7 @@ OF_TOO_LOW_QUALITY = Sentence("{pairs} of too low quality ({share})")
 ANY_QUALITY_IS_AN_OPTION = Sentence("`--no-quality` takes photos of any quality.")
 OPTION_GOES_WITH_A_FOLDER_OF_PHOTOS = Sentence("{option} needs a folder of photos")
 OPTION_GOES_WITH_A_FOLDER_OF_PEOPLE = Sentence("{option} cannot be used with --pairs")
-MAKE_A_GALLERY_OR_NAME_A_MODEL = Sentence("run `pgface init`. Or name a model with --model, which needs no gallery.")
+MAKE_A_GALLERY_OR_NAME_A_MODEL = Sentence("Run `pgface init`. Or name a model with --model, which needs no gallery.")
 CACHE_CANNOT_BE_WRITTEN = Sentence("it cannot be written .... Free some disk space, ..., or use `--no-cache`")
 
 # The page of an evaluation.
