@@ -39,6 +39,7 @@ lint: setup
 docs: setup # the pages that are generated from the code, and all of them as a site: docs/_build/index.html
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet --fresh-env docs docs/_build
+	@echo "Open docs/_build/index.html. For the search, run: $(BIN)/python -m http.server --directory docs/_build 8080"
 
 bench: setup # side by side with the parts it is made of; some ten minutes
 	$(BIN)/python benchmarks/bench_gallery.py

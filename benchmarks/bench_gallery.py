@@ -21,7 +21,7 @@ import sql_part
 from faces_part import EngineUnderTest, measure
 from pgface import PgfaceError, Settings
 from pgface.database.embedded.server import EmbeddedPostgres
-from pgface.faces import load_engine
+from pgface.faces.engines import load_engine
 from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
 from pgface.operations.bench.timing import Row

@@ -20,7 +20,7 @@ from rich.console import Console
 from pgface import Gallery, Settings
 from pgface.accounts import Client, create_key
 from pgface.database.embedded.server import EmbeddedPostgres
-from pgface.faces import load_engine
+from pgface.faces.engines import load_engine
 from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
 from pgface.operations.bench.timing import Row

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from psycopg.rows import class_row
 
 from pgface.database.pool import Database
-from pgface.faces import model_defaults
+from pgface.faces.models.registry import model_defaults
 
 if TYPE_CHECKING:
     from pgface.gallery.config import GalleryConfig

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from pgface.faces import load_engine
+from pgface.faces.engines import load_engine
 from support.chromium import SCREENSHOTS, Screenshot, opened_tab, program, running
 from support.fake_camera import FakeCamera, Head
 

@@ -28,12 +28,12 @@ from pgface.errors import (
     UnknownModelError,
     WeightsMismatchError,
 )
-from pgface.faces import load_engine, model_defaults
 from pgface.faces.engine import Detection, Face
+from pgface.faces.engines import load_engine
 from pgface.faces.engines.insightface import InsightFaceEngine, _arcface_crop, load_insightface_engine
-from pgface.faces.engines.onnx import _resolve, execution_providers, provider_in_use, throughput_options
+from pgface.faces.engines.onnx_runtime import _resolve, execution_providers, provider_in_use, throughput_options
 from pgface.faces.models.pack import find_pack
-from pgface.faces.models.registry import file_sha256, weights_sha256
+from pgface.faces.models.registry import file_sha256, model_defaults, weights_sha256
 from pgface.faces.pixels import RGBImage
 from support.sentences import models as says
 
@@ -504,7 +504,7 @@ def test_a_missing_package(package: str, insightface_pack: Path) -> None:
         sys.modules["{package}"] = None
         from pathlib import Path
         from pgface.errors import ModelNotInstalledError
-        from pgface.faces import load_engine
+        from pgface.faces.engines import load_engine
         try:
             load_engine(sys.argv[1], models_dir=Path("."), detector_size=640, execution_provider="CPU")
         except ModelNotInstalledError as error:
@@ -529,7 +529,7 @@ def test_no_network_no_noise_no_warnings(insightface_pack: Path, tmp_path: Path)
         sys.addaudithook(refuse)
         from pathlib import Path
         import numpy as np
-        from pgface.faces import load_engine
+        from pgface.faces.engines import load_engine
         engine = load_engine(sys.argv[1], models_dir=Path("."), detector_size=640, execution_provider="CPU")
         engine.detect_and_embed(np.zeros((480, 640, 3), np.uint8))
         assert "matplotlib" not in sys.modules

@@ -124,7 +124,7 @@ def test_users_cannot_enroll_themselves_if_a_face_alone_logs_in(
 ) -> None:
     person = api.person()
     settings = api.service.settings.model_copy(update={"login_policy": "identify+liveness"})
-    monkeypatch.setattr(type(api.service), "settings", settings)
+    monkeypatch.setattr(type(api.service.gallery), "settings", settings)
     answers = [enroll_own(api, person.id, person.headers, photos(name, 1)) for name in ("Colin_Powell", "Tony_Blair")]
     assert {code_of(answer, 403) for answer in answers} == {"not-permitted"}
 
@@ -132,6 +132,6 @@ def test_users_cannot_enroll_themselves_if_a_face_alone_logs_in(
 def test_one_person_does_not_fill_the_gallery(api: Served, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
     person = api.person()
     settings = api.service.settings.model_copy(update={"max_own_photos": 1})
-    monkeypatch.setattr(type(api.service), "settings", settings)
+    monkeypatch.setattr(type(api.service.gallery), "settings", settings)
     assert enroll_own(api, person.id, person.headers, photos("Colin_Powell", 1)).status_code == 201
     assert code_of(enroll_own(api, person.id, person.headers, photos("Colin_Powell", 2)), 422) == "gallery"

@@ -251,6 +251,21 @@ def test_a_folder_without_people(gallery: Gallery, tmp_path: Path) -> None:
         gallery.enroll_folder(tmp_path / "nowhere")
 
 
+def test_photos_outside_of_a_persons_folder_are_named(gallery: Gallery, people: Path, photos: Photos) -> None:
+    shutil.copy(photos("Colin_Powell", 4), people / "loose.jpg")
+    (people / "notes.txt").write_text("not a photo")
+    report = gallery.enroll_folder(people, face="largest")
+    assert report.count("enrolled") == 12
+    (refused,) = (photo for photo in report.photos if photo.outcome == "refused")
+    assert (refused.photo, refused.reason) == ("loose.jpg", says.PHOTO_OUTSIDE_OF_A_FOLDER.format())
+
+
+def test_folders_without_photos_are_an_error(gallery: Gallery, tmp_path: Path) -> None:
+    (tmp_path / "people" / "Colin_Powell").mkdir(parents=True)
+    with pytest.raises(GalleryError, match=says.NO_PHOTOS_IN_FOLDERS.pattern(folder=tmp_path / "people")):
+        gallery.enroll_folder(tmp_path / "people")
+
+
 def test_two_folders_that_mean_the_same_person(gallery: Gallery, people: Path) -> None:
     (people / "colin powell").mkdir()
     before = contents(gallery)

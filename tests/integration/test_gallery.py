@@ -34,7 +34,7 @@ from pgface.errors import (
     UnknownPhotoError,
     UnknownUserError,
 )
-from pgface.faces import load_engine
+from pgface.faces.engines import load_engine
 from pgface.gallery.photos import PhotoBatch
 from pgface.gallery.users import add_user
 from support.databases import Databases, Template

@@ -25,7 +25,7 @@ from pgface.errors import (
     UnknownModelError,
     WeightsMismatchError,
 )
-from pgface.faces import load_engine, model_defaults
+from pgface.faces.engines import load_engine
 from pgface.faces.liveness.models import LIVENESS_MODELS
 from pgface.faces.models.download import fetch
 from pgface.faces.models.install import FileCheck, install, status, statuses, verify
@@ -39,6 +39,7 @@ from pgface.faces.models.registry import (
     file_sha256,
     find_model,
     is_name,
+    model_defaults,
     weights_sha256,
 )
 from support.sentences import models as says

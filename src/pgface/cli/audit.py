@@ -1,47 +1,70 @@
-"""`pgface audit-gallery`: find wrong labels and poor photos."""
+"""`pgface audit`: the log of account events."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pgface.cli.output import JsonOption, print_json, print_titled, say
-from pgface.evaluation.reports.audit_page import write_audit_page
-from pgface.evaluation.reports.audit_report import audit_summary, audit_tables
-from pgface.evaluation.reports.pages import require_page_packages, require_writable
-from pgface.evaluation.run import audit_gallery as audited
-from pgface.faces.photo import PhotoLimits
+from pgface.accounts import (
+    prune_audit,
+    read_audit,
+)
+from pgface.cli.output import JsonOption, print_json, print_table, say, when
+from pgface.cli.users import LimitOption
+from pgface.database.pool import Database
 from pgface.settings import get_settings
+from pgface.text import counted
 
-app = typer.Typer()
-
-_MAX_ROWS = 20
+app = typer.Typer(help="Read and prune the log of account events.", no_args_is_help=True)
 
 
-@app.command()
-def audit_gallery(
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write an HTML page with the photos in question.")
+@app.command("list")
+def list_audit(
+    user: Annotated[
+        int | None, typer.Option(metavar="ID", help="Only events of the user with this id, who may be deleted.")
     ] = None,
+    event: Annotated[
+        str | None, typer.Option(metavar="EVENT", help='Only events of this kind, such as "login by password".')
+    ] = None,
+    before: Annotated[
+        int | None, typer.Option(min=1, metavar="ID", help="Only events before the one with this id.")
+    ] = None,
+    limit: LimitOption = 100,
     json: JsonOption = False,
 ) -> None:
-    """Find duplicate users, photos of the wrong person and photos of poor quality."""
-    settings = get_settings()
-    if html is not None:
-        require_page_packages()
-        require_writable(html)
-    audit = audited(settings)
-    if html is not None:
-        limits = PhotoLimits.from_settings(settings)
-        write_audit_page(audit, f"the gallery {settings.schema_name}", html, limits)
+    """List account events, newest first."""
+    with Database.open(get_settings()) as database:
+        entries = read_audit(database, user_id=user, event=event, before=before, limit=limit)
     if json:
-        print_json(audit.to_json())
+        print_json([entry.to_json() for entry in entries])
         return
-    for sentence in audit_summary(audit):
-        say(sentence)
-    for table in audit_tables(audit, _MAX_ROWS):
-        print_titled(table.title, table.columns, table.rows, table.note)
-    if html is not None:
-        say(f"The page, which shows faces and names: {html}")
+    rows = [
+        (
+            entry.id,
+            when(entry.at),
+            entry.event if entry.count == 1 else f"{entry.event} ({entry.count} times)",
+            entry.reason or entry.outcome,
+            entry.user_id if entry.key_id is None else f"key {entry.key_id}",
+            entry.actor,
+            entry.address,
+            None if entry.similarity is None else f"{entry.similarity:.3f}",
+        )
+        for entry in entries
+    ]
+    columns = ("id", "time", "event", "outcome", "user or key", "actor", "address", "similarity")
+    print_table(columns, rows, empty="There are no events.")
+
+
+@app.command("prune")
+def prune_log(
+    older_than: Annotated[int, typer.Option(min=1, max=36500, metavar="DAYS", help="How many days of events to keep.")],
+    json: JsonOption = False,
+) -> None:
+    """Delete old events. The service's role may delete only events older than 30 days."""
+    with Database.open(get_settings()) as database:
+        removed = prune_audit(database, older_than)
+    if json:
+        print_json({"removed": removed})
+    else:
+        say(f"Deleted {counted(removed, 'event')} older than {counted(older_than, 'day')}.")

@@ -28,7 +28,7 @@ from pgface.evaluation.run import (
     propose_calibration,
     propose_to_follow,
 )
-from pgface.faces import model_defaults
+from pgface.faces.models.registry import model_defaults
 from pgface.gallery.config import GalleryConfig, read_config
 from pgface.settings import get_settings
 from pgface.text import counted

@@ -20,8 +20,6 @@ class _Command(NamedTuple):
     module: str
     help: str
     """One line for `pgface --help`, which imports no command."""
-    app: str = "app"
-    """The name of the Typer in the module."""
     is_group: bool = False
     """Whether the command is the whole Typer, and not one command in it."""
 
@@ -41,14 +39,14 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
     },
     "People": {
         "users": _Command("users", "List, add, merge and delete users.", is_group=True),
-        "photos": _Command("users", "List and delete enrolled photos.", "photos_app", is_group=True),
+        "photos": _Command("photos", "List and delete enrolled photos.", is_group=True),
     },
     "Accounts": {
         "admins": _Command("admins", "Add, remove and list administrators of the service.", is_group=True),
-        "tokens": _Command("accounts", "List and end users' sessions.", "tokens_app", is_group=True),
-        "keys": _Command("accounts", "Create, list and revoke API keys.", "keys_app", is_group=True),
-        "audit": _Command("accounts", "Read and prune the log of account events.", "audit_app", is_group=True),
-        "roles": _Command("accounts", "Create PostgreSQL roles with fewer rights.", "roles_app", is_group=True),
+        "tokens": _Command("tokens", "List and end users' sessions.", is_group=True),
+        "keys": _Command("keys", "Create, list and revoke API keys.", is_group=True),
+        "audit": _Command("audit", "Read and prune the log of account events.", is_group=True),
+        "roles": _Command("roles", "Create PostgreSQL roles with fewer rights.", is_group=True),
     },
     "Search and index": {
         "fit-search": _Command("search", "Fit the search (1:N) to the gallery's size."),
@@ -59,7 +57,7 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
         "evaluate": _Command("evaluate", "Measure the error rates of the model on your photos."),
         "calibrate": _Command("calibrate", "Set the thresholds from the error rates that you accept."),
         "thresholds": _Command("calibrate", "Show the thresholds, and what similarities mean."),
-        "audit-gallery": _Command("audit", "Find duplicate users, wrong photos and poor photos."),
+        "audit-gallery": _Command("audit_gallery", "Find duplicate users, wrong photos and poor photos."),
     },
     "Backup and migration": {
         "backup": _Command("backup", "Write the gallery and its photo files to one archive."),
@@ -132,7 +130,7 @@ def _write_section(formatter: Any, title: str, rows: Iterable[tuple[str, str]]) 
 
 def _load(name: str) -> Any:
     command = _COMMANDS[name]
-    found: typer.Typer = getattr(import_module(f"pgface.cli.{command.module}"), command.app)
+    found: typer.Typer = import_module(f"pgface.cli.{command.module}").app
     found.rich_markup_mode = None  # plain help names a flag without a type, and fits into narrow terminals
     found.info.cls = _Group
     group = get_group(found)

@@ -20,11 +20,10 @@ from rich.progress import (
 
 from pgface.cli.output import JsonOption, console, errors, print_json, print_table
 from pgface.errors import WeightsMismatchError
-from pgface.faces import model_defaults
 from pgface.faces.liveness.models import LIVENESS_MODELS, OWN, LivenessModel
 from pgface.faces.models import install as installing
 from pgface.faces.models.download import Progress as Report
-from pgface.faces.models.registry import Model, ModelFile, Published
+from pgface.faces.models.registry import Model, ModelFile, Published, model_defaults
 from pgface.settings import get_settings
 
 app = typer.Typer(help="List, install and check face models and their licences.", no_args_is_help=True)

@@ -20,8 +20,7 @@ from pgface.evaluation.histogram import thresholds
 from pgface.evaluation.identification import search_point
 from pgface.evaluation.pairwise import Comparisons, compare_all
 from pgface.evaluation.verification import ERRORS_NEEDED
-from pgface.faces import model_defaults
-from pgface.faces.models.registry import ModelIdentity
+from pgface.faces.models.registry import ModelIdentity, model_defaults
 from pgface.gallery.config import GalleryConfig, store_anchors
 from pgface.thresholds import (
     CONFIDENCE_OF_FMR,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import mimetypes
 import os
 import re
 import time
@@ -39,6 +40,7 @@ Outcome = Literal["enrolled", "already enrolled", "refused"]
 
 BATCH_PHOTOS = 16
 """Photos in a transaction. An interrupted run loses at most as many."""
+_OUTSIDE = "The photo is not in a person's folder. Move it into one."
 _LONGEST_SLUG = 200
 """So the e-mail made from it fits into the 255 characters of its column."""
 
@@ -177,14 +179,16 @@ def _with_progress(
 def _photos_by_person(folder: Path) -> tuple[dict[NewUser, list[Path]], list[PhotoReport]]:
     """List the photos of each person. Return a report for each folder that cannot be used."""
     # Everything except files counts as a folder. If it is not one, such as a broken link, listing it reports why.
-    folders = [entry for entry in _listed(folder) if not os.path.isfile(entry)]
+    entries = _listed(folder)
+    folders = [entry for entry in entries if not os.path.isfile(entry)]
     if not folders:
         raise GalleryError(
             f"{folder}: it holds no folder of a person. Give a folder that has a folder of photos for each person."
         )
     people: dict[str, Path] = {}
     photos: dict[NewUser, list[Path]] = {}
-    refused: list[PhotoReport] = []
+    outside = [entry.name for entry in entries if os.path.isfile(entry) and _has_name_of_image(entry)]
+    refused = [PhotoReport(name, "", "refused", GalleryError.__name__, _OUTSIDE) for name in outside]
     for entry in folders:
         email = ""
         try:
@@ -198,7 +202,13 @@ def _photos_by_person(folder: Path) -> tuple[dict[NewUser, list[Path]], list[Pho
             raise GalleryError(f"{people[email].name!r} and {entry.name!r} would both be {email}. Rename one of them.")
         people[email] = entry
         photos[person] = files
+    if not refused and not any(photos.values()):
+        raise GalleryError(f"{folder}: the folders of its people hold no photos.")
     return photos, refused
+
+
+def _has_name_of_image(file: Path) -> bool:
+    return (mimetypes.guess_type(file.name)[0] or "").startswith("image/")
 
 
 def _listed(folder: Path) -> list[Path]:

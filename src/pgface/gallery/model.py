@@ -18,9 +18,10 @@ from pgface.errors import (
     ModelNotInstalledError,
     UnknownModelError,
 )
-from pgface.faces import keep_pack, load_engine, missing_model_advice, model_defaults
+from pgface.faces.engines import load_engine
+from pgface.faces.models.folders import keep_pack, missing_model_advice
 from pgface.faces.models.installed import is_installed
-from pgface.faces.models.registry import ModelIdentity
+from pgface.faces.models.registry import ModelIdentity, model_defaults
 from pgface.gallery.config import GalleryConfig, read_config, store_anchors
 from pgface.settings import Settings
 from pgface.system.forks import leave_to_parent, renew_after_fork

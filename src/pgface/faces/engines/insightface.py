@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pgface.errors import ModelError
 from pgface.faces.cancellation import check_work
 from pgface.faces.engine import Choose, Detection, Face, ModelIdentity, every_face
-from pgface.faces.engines.onnx import execution_providers, provider_in_use, throughput_options
+from pgface.faces.engines.onnx_runtime import execution_providers, provider_in_use, throughput_options
 from pgface.faces.engines.scrfd import Detector
 from pgface.faces.models.pack import Pack, find_pack
 from pgface.faces.models.registry import file_sha256, weights_sha256
@@ -138,7 +138,7 @@ def load_insightface_engine(folder: Path, *, detector_size: int, execution_provi
         folder: the folder that holds the pack's ONNX files.
         detector_size: side of the detector's square input, in pixels, a multiple of 32. A detector that was made for
             one size keeps it, and the identity says so.
-        execution_provider: the argument of `pgface.faces.engines.onnx.execution_providers`.
+        execution_provider: the argument of `pgface.faces.engines.onnx_runtime.execution_providers`.
 
     Raises:
         ModelNotInstalledError: insightface or ONNX Runtime is missing, or there is no such folder.

@@ -26,7 +26,12 @@ from numpy.typing import NDArray
 
 from pgface.errors import LivenessError, ModelError, WeightsMismatchError
 from pgface.faces.engine import Box, Detection
-from pgface.faces.engines.onnx import execution_providers, import_onnxruntime, provider_in_use, throughput_options
+from pgface.faces.engines.onnx_runtime import (
+    execution_providers,
+    import_onnxruntime,
+    provider_in_use,
+    throughput_options,
+)
 from pgface.faces.liveness.models import (
     INSIGHTFACE_THRESHOLD,
     LIVENESS_MODELS,
@@ -80,7 +85,7 @@ def load_attack_detectors(models_dir: Path, *, execution_provider: str) -> list[
 
     Args:
         models_dir: the folder of the installed models, each in a folder of its own.
-        execution_provider: the argument of `pgface.faces.engines.onnx.execution_providers`.
+        execution_provider: the argument of `pgface.faces.engines.onnx_runtime.execution_providers`.
 
     Raises:
         ModelNotInstalledError: ONNX Runtime is missing.

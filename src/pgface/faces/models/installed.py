@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from itertools import permutations
 from pathlib import Path
 
-from pgface.faces import model_folder
+from pgface.faces.models.folders import model_folder
 from pgface.faces.models.registry import DLIB, DLIB_LIFT_FOLDER, REGISTRY, file_sha256, weights_sha256
 
 _PACKAGES = {"dlib": ("dlib", "face_recognition_models"), "insightface": ("insightface", "onnxruntime")}
@@ -18,7 +18,7 @@ def is_installed(model: str, models_dir: Path, digest: str) -> bool:
     """Whether the files of a model exist with these weights, and the packages that run it are installed.
 
     Args:
-        model: the argument of `pgface.faces.load_engine`.
+        model: the argument of `pgface.faces.engines.load_engine`.
         models_dir: the folder of the installed models.
         digest: the `weights_sha256` of all its files.
 

@@ -15,6 +15,8 @@ from typing import Literal
 
 from pgface.errors import UnknownModelError
 
+EngineName = Literal["dlib", "insightface"]
+
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
@@ -107,7 +109,7 @@ class Published:
 class Model(Published):
     """A model of the registry, which finds and describes faces."""
 
-    engine: Literal["dlib", "insightface"]
+    engine: EngineName
     detector: str
     recogniser: str
     thresholds: Thresholds

@@ -11,7 +11,7 @@ from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.pool import Database, initialise
 from pgface.database.sql import queries
 from pgface.errors import MigrationError
-from pgface.faces import load_engine
+from pgface.faces.engines import load_engine
 from pgface.faces.photo import PhotoLimits
 from pgface.gallery.bulk import refresh_templates_of_load, vector_index_set_aside
 from pgface.gallery.model import GalleryModel

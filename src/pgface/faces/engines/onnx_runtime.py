@@ -34,6 +34,8 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):  # Ctrl-C during the import
+            raise KeyboardInterrupt from error
         raise ModelNotInstalledError(
             f"ONNX Runtime cannot be imported. Install it with {how_to_install('insightface')}."
         ) from error

@@ -1,0 +1,94 @@
+"""The folders of models: which a name means, and what to do if it is missing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgface.errors import ModelError, ModelNotInstalledError, UnknownModelError, WeightsMismatchError
+from pgface.faces.models.registry import REGISTRY, Model, find_model, is_name
+
+if TYPE_CHECKING:
+    from pgface.faces.engine import Engine
+
+
+def keep_pack(model: str, models_dir: Path, engine: Engine) -> None:
+    """Copy a pack that was given as a folder into the models folder, so that its name finds it from now on.
+
+    Args:
+        model: the argument of `load_engine`. The name of an installed model needs no copy.
+        models_dir: the folder of the installed models, each in a folder of its own.
+        engine: the engine that was loaded from it. The copy must have the same weights.
+
+    Raises:
+        WeightsMismatchError: the copy is incomplete.
+        ModelError: the folder cannot be copied, or another model has its name.
+
+    """
+    if model in REGISTRY or (is_name(model) and (models_dir / model).is_dir()):
+        return
+    from pgface.faces.models.install import install, pack_sha256
+
+    folder = Path(model).expanduser().resolve()
+    kept = models_dir / folder.name
+    if kept.is_dir() and not kept.is_symlink():
+        if pack_sha256(kept) != engine.identity.weights_sha256:
+            raise ModelError(
+                f"{kept} is another model of the same name. Rename the folder {folder}, or delete the other one."
+            )
+        return
+    if not is_name(folder.name):
+        raise ModelError(
+            f"The name of the folder {folder} cannot name a model. Rename it, with letters, digits, dots, _ and - only."
+        )
+    install(folder.name, models_dir, accept_license=True, source=folder, force=True)
+    if pack_sha256(kept) != engine.identity.weights_sha256:
+        shutil.rmtree(kept, ignore_errors=True)
+        raise WeightsMismatchError(f"The files of {folder} changed while pgface copied them. Try again.")
+
+
+def missing_model_advice(name: str, models_dir: Path) -> str:
+    """Return what to do if a gallery's model is missing, as sentences."""
+    if name in REGISTRY:
+        model = REGISTRY[name]
+        return (
+            f"Run `pgface models install {name}{_accept_option(model)}` ({model.licence.name}), or copy the model's "
+            f"folder to {models_dir / name}."
+        )
+    return (
+        f"It is a pack of your own. Run `pgface models install {name} --from FOLDER --accept-license`, or copy its "
+        f"folder to {models_dir / name}."
+    )
+
+
+def model_folder(model: str, models_dir: Path) -> Path:
+    """Return the folder of a model as `load_engine` finds it. dlib has no such folder.
+
+    Raises:
+        UnknownModelError: there is no model of this name, and no such folder.
+        ModelNotInstalledError: the model is known, but not installed.
+
+    """
+    installed = models_dir / model
+    if is_name(model) and installed.is_dir():
+        return installed
+    if model in REGISTRY:
+        raise ModelNotInstalledError(_how_to_install(REGISTRY[model]))
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if is_name(model):
+        find_model(model)
+    raise UnknownModelError(f"There is no folder {model}. `pgface models list` shows the models.")
+
+
+def _accept_option(model: Model) -> str:
+    return "" if model.licence.commercial_use else " --accept-license"
+
+
+def _how_to_install(model: Model) -> str:
+    return (
+        f"The model {model.name} is not installed. Run `pgface models install {model.name}{_accept_option(model)}` "
+        f"({model.licence.name}), or give the path of the folder that holds its files."
+    )
