@@ -33,10 +33,10 @@ from liveness.scenes import Photo
 from pgface.errors import LivenessError
 from pgface.faces.engine import Detection, Engine
 from pgface.faces.engines import load_engine
-from pgface.faces.liveness.head_turns import LEAST_TURN_ANGLE
+from pgface.faces.liveness.head_turns import MIN_TURN_ANGLE
 from pgface.faces.liveness.motion import (
-    LEAST_RELIEF,
-    LEAST_RESIDUAL,
+    MIN_RELIEF,
+    MIN_RESIDUAL,
     FaceMotion,
     FaceTrack,
     Side,
@@ -84,8 +84,8 @@ class Login:
 
 
 FIGURES: tuple[tuple[str, Callable[[Login], float], float], ...] = (
-    ("H", lambda login: login.residual, LEAST_RESIDUAL),
-    ("R", lambda login: login.relief, LEAST_RELIEF),
+    ("H", lambda login: login.residual, MIN_RESIDUAL),
+    ("R", lambda login: login.relief, MIN_RELIEF),
 )
 """The homography residual and the relief, each with its limit."""
 
@@ -184,7 +184,7 @@ def table_of(results: Sequence[Login], title: str) -> Table:
             values = np.array([figure(login) for login in of_kind])
             cells += [_percentiles(values), str(int((values >= least).sum()))]
         admitted = [login for login in of_kind if login.admitted]
-        turned = sum(login.turned >= LEAST_TURN_ANGLE for login in admitted)
+        turned = sum(login.turned >= MIN_TURN_ANGLE for login in admitted)
         degrees = f"{np.median([login.turned for login in of_kind]):.0f}°"
         table.add_row(kind, str(len(of_kind)), degrees, *cells, str(len(admitted)), str(turned))
     return table
@@ -285,7 +285,7 @@ def measure(name: str, engine: Engine, arguments: argparse.Namespace, console: C
     photos = photos_of(cast(Path, arguments.photos), engine)
     turns = real_turns(arguments.clips, engine, console)
     clips = sorted({turn.clip for turn in turns})
-    results = [login for least in (12.0, LEAST_TURN_ANGLE) for login in real_logins(turns, least, set(clips[::2]))]
+    results = [login for least in (12.0, MIN_TURN_ANGLE) for login in real_logins(turns, least, set(clips[::2]))]
     for kind in KINDS:
         tried = list(logins(kind, engine, photos, arguments.count))
         results += tried
@@ -293,7 +293,7 @@ def measure(name: str, engine: Engine, arguments: argparse.Namespace, console: C
         console.print(progress, "by geometry")
     console.print(f"{name}: {sum(map(len, photos.values()))} photos, {len(clips)} clips with {len(turns)} turns.")
     console.print(f"Half for the limits: {proposed_limits(results)}")
-    console.print(f"Limits in use: H {LEAST_RESIDUAL}, R {LEAST_RELIEF}")
+    console.print(f"Limits in use: H {MIN_RESIDUAL}, R {MIN_RELIEF}")
     console.print(table_of([login for login in results if not login.for_fit], f"{name}: the other half"))
     console.print(table_of(results, f"{name}: both halves"))
     console.print(cost(engine, photos))

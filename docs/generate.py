@@ -255,7 +255,7 @@ If the default is empty, the last column says what happens without the option. A
 
 | exit code | meaning |
 |---|---|
-| 0 | Success. If nobody matches, that is also success. |
+| 0 | Success. If no user matches, that is also success. |
 | 1 | Failure. The error stream says why. |
 | 2 | Wrong usage. |
 | 130 | Interrupted by Ctrl-C. |"""

@@ -1,8 +1,12 @@
-"""Measures how the pages read, and checks the rules of style: `python docs/prose.py`, with `--check` in `make lint`."""
+"""Measures how the pages read, and checks the rules of style: `python docs/prose.py`, with `--check` in `make lint`.
+
+The check also covers the docstrings and sentences in the code, of which error messages and generated pages are made.
+"""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "pgface"
 
 FROM_CODE = {"command-line.md", "http-api.md", "settings.md"}
 """Pages of the reference whose sentences stand in the code."""
@@ -47,6 +52,13 @@ _NOT_PROSE = re.compile(
     r"|!\[[^\]]*\]\([^)]*\)"  # pictures
     r"|^(?:\||#|> |    ).*?$",  # tables, headings, sentences of the program, indented code
     re.DOTALL | re.MULTILINE,
+)
+_MIN_WORDS_IN_CODE = 4
+"""Shorter texts in the code are names, keys and events, not prose."""
+_NO_PROSE_IN_CODE = re.compile(
+    r"\b(?:SELECT\b.*\bFROM|INSERT INTO|DELETE FROM|DROP FUNCTION|SET LOCAL)\b"  # SQL
+    r"|\b\w+-src |\b(?:name|filename|boundary)=\"",  # formats of HTTP headers
+    re.DOTALL,
 )
 
 
@@ -143,6 +155,33 @@ def _as_empty_lines(block: re.Match[str]) -> str:
     return "\n" * block[0].count("\n")
 
 
+def faults_of_code(module: Path, root: Path = ROOT) -> Iterator[str]:
+    """What breaks a rule in the docstrings and sentences of a module. SQL, formats and lists in brackets are exempt."""
+    name = module.relative_to(root)
+    for line, text in texts_of_code(module.read_text("utf-8")):
+        if count_words(text) < _MIN_WORDS_IN_CODE:
+            continue
+        shown = re.sub(r"`[^`]*`|\"[^\"]*\"", "code", text)
+        for words, instead in WORDS_TO_AVOID.items():
+            for found in re.findall(rf"\b(?:{words})\b", shown, re.IGNORECASE):
+                yield f"{name}:{line}: “{found}”: {instead}"
+        if not _NO_PROSE_IN_CODE.search(text):
+            for found in re.findall(r"\S+;\s+\S+", re.sub(r"\([^()]*\)", "()", shown)):
+                yield f"{name}:{line}: “{' '.join(found.split())}”: two sentences"
+
+
+def texts_of_code(code: str) -> Iterator[tuple[int, str]]:
+    """The line and text of every string of a module. `…` stands for a value in an f-string."""
+    pieces = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.JoinedStr):
+            pieces |= {id(piece) for piece in ast.walk(node) if piece is not node}
+            if id(node) not in pieces:
+                yield node.lineno, "".join(str(it.value) if isinstance(it, ast.Constant) else "…" for it in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in pieces:
+            yield node.lineno, node.value
+
+
 def faults_of_all(read: list[Path]) -> Iterator[str]:
     """What breaks a rule of the pages together."""
     figures = Figures.of(prose(page.read_text("utf-8")) for page in read)
@@ -182,6 +221,7 @@ def main() -> None:
     found = [fault for page in read for fault in faults(page)]
     if not given.pages:
         found += faults_of_all(read)
+        found += [fault for module in sorted(SOURCE.rglob("*.py")) for fault in faults_of_code(module)]
     print("\n".join(found))
     sys.exit(bool(found))
 

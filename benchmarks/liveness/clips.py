@@ -19,7 +19,7 @@ from pgface.faces.pixels import RGBImage
 FRAMES_A_SECOND = 10
 LONGEST = 30
 """Frames of a turn."""
-MOST_FRAMES = 400
+MAX_FRAMES = 400
 """Of a clip."""
 SIDE = 720
 """Pixels of a frame's longer side at most."""
@@ -102,7 +102,7 @@ def _measured(face: Detection | None) -> tuple[NDArray[np.uint8] | None, float]:
 def _frames(file: Path) -> Iterator[RGBImage]:
     video = cv2.VideoCapture(str(file))
     step = max(1, round((video.get(cv2.CAP_PROP_FPS) or 25) / FRAMES_A_SECOND))
-    for number in range(MOST_FRAMES * step):
+    for number in range(MAX_FRAMES * step):
         read, frame = video.read()
         if not read:
             return

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         description="Photos that are decoded and embedded at once, in bulk work and in each process of the service.",
     )
     pool_size: Annotated[int, Field(ge=1)] = Field(
-        default=4, description="Largest number of connections to PostgreSQL."
+        default=4, description="Maximum number of connections to PostgreSQL."
     )
     connect_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
         default=10.0, description="Seconds to wait for a connection to PostgreSQL."
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     )
     min_password_length: Annotated[int, Field(ge=8, le=64)] = Field(
         default=15,
-        description="Least number of characters of a new password. NIST SP 800-63B-4 asks for 15 if the "
+        description="Minimum number of characters of a new password. NIST SP 800-63B-4 asks for 15 if the "
         "password is the only factor.",
     )
     login_policy: LoginPolicy = Field(
@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     )
     login_margin: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.05,
-        description="Least difference in similarity between the user and the next most similar user, for "
+        description="Minimum difference in similarity between the user and the next most similar user, for "
         "`identify+liveness`.",
     )
     liveness: Literal["network", "challenge-only"] = Field(
@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     )
     liveness_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None,
-        description="Least score, 0 to 1, at which an installed liveness network accepts a face. The default "
+        description="Minimum score, 0 to 1, at which an installed liveness network accepts a face. The default "
         "is the value of the network's authors: 0.915 for MiniFASNet, 0.8 for InsightFace's "
         "addon. pgface has not measured it.",
     )
@@ -136,7 +136,7 @@ class Settings(BaseSettings):
         "to add people first.",
     )
     max_own_photos: Annotated[int, Field(ge=1)] = Field(
-        default=50, description="Largest number of photos that users can enroll for themselves in the service."
+        default=50, description="Maximum number of photos that users can enroll for themselves in the service."
     )
     audit_days: Annotated[int, Field(ge=0, le=36500)] = Field(
         default=90,
@@ -144,12 +144,12 @@ class Settings(BaseSettings):
     )
     queue_size: Annotated[int, Field(ge=0)] = Field(
         default=32,
-        description="Largest number of photos that wait for a free worker of the service. The service answers"
+        description="Maximum number of photos that wait for a free worker of the service. The service answers"
         " further requests with 503 at once.",
     )
     max_request_bytes_in_flight: Annotated[int, Field(gt=0)] = Field(
         default=256 * MEBI,
-        description="Largest total size of request bodies in memory, in each process of the service. A "
+        description="Maximum total size of request bodies in memory, in each process of the service. A "
         "quarter is for callers who are not logged in.",
     )
     request_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
@@ -181,28 +181,28 @@ class Settings(BaseSettings):
         " longer, pgface searches through an index.",
     )
     max_photo_bytes: Annotated[int, Field(gt=0)] = Field(
-        default=30 * MEBI, description="Largest size of a photo file, in bytes."
+        default=30 * MEBI, description="Maximum size of a photo file, in bytes."
     )
     max_photo_pixels: Annotated[int, Field(gt=0)] = Field(
         default=64_000_000,
-        description="Largest number of pixels of a photo. pgface checks this before it decodes the photo.",
+        description="Maximum number of pixels of a photo. pgface checks this before it decodes the photo.",
     )
     max_upload_pixels: Annotated[int, Field(gt=0)] = Field(
         default=25_000_000,
-        description="Largest number of pixels of a photo that is sent to the service. PGFACE_MAX_PHOTO_PIXELS"
+        description="Maximum number of pixels of a photo that is sent to the service. PGFACE_MAX_PHOTO_PIXELS"
         " applies too.",
     )
     max_faces: Annotated[int, Field(ge=1)] = Field(
         default=50,
-        description="Largest number of faces of a photo that are embedded, the largest faces first. Answers "
+        description="Maximum number of faces of a photo that are embedded, the largest faces first. Answers "
         "give the number of faces found.",
     )
     max_decoded_bytes: Annotated[int, Field(gt=0)] = Field(
         default=512 * MEBI,
-        description="Largest total size of decoded pixels in memory, over all threads of a process.",
+        description="Maximum total size of decoded pixels in memory, over all threads of a process.",
     )
     min_face_size: Annotated[float, Field(ge=0)] = Field(
-        default=40.0, description="Least length of the shorter side of an enrolled face's box, in pixels."
+        default=40.0, description="Minimum length of the shorter side of an enrolled face's box, in pixels."
     )
     background_face: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.5,
@@ -211,19 +211,19 @@ class Settings(BaseSettings):
         "with several faces.",
     )
     min_sharpness: Annotated[float, Field(ge=0)] = Field(
-        default=0.5, description="Least sharpness of an enrolled face."
+        default=0.5, description="Minimum sharpness of an enrolled face."
     )
     min_brightness: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.08, description="Least brightness of an enrolled face, 0 (black) to 1 (white)."
+        default=0.08, description="Minimum brightness of an enrolled face, 0 (black) to 1 (white)."
     )
     max_brightness: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.9, description="Largest brightness of an enrolled face, 0 (black) to 1 (white)."
+        default=0.9, description="Maximum brightness of an enrolled face, 0 (black) to 1 (white)."
     )
     max_yaw: Annotated[float, Field(ge=0, le=180)] = Field(
-        default=60.0, description="Largest turn of an enrolled face to either side, in degrees."
+        default=60.0, description="Maximum turn of an enrolled face to either side, in degrees."
     )
     max_pitch: Annotated[float, Field(ge=0, le=180)] = Field(
-        default=45.0, description="Largest tilt of an enrolled face up or down, in degrees."
+        default=45.0, description="Maximum tilt of an enrolled face up or down, in degrees."
     )
 
     @field_validator("data_dir")

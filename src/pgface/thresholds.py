@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 CONFIDENCE_OF_FMR = {0.5: 0.0, 1e-2: 50.0, 1e-3: 80.0, 1e-4: 90.0, 1e-5: 95.0, 1e-6: 99.0}
 """The confidence at each false match rate. A rate of 0.5 is the median of non-mated pairs."""
 
-_LEAST_STEP = 1e-4
-"""The least distance between the similarities of two anchors, so that the confidence grows from one to the next."""
+_MIN_STEP = 1e-4
+"""The minimum distance between the similarities of two anchors, so that the confidence grows from one to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def anchors_of(thresholds: Iterable[tuple[float, float, bool]]) -> tuple[Anchor,
     made: list[Anchor] = []
     lowest = -1.0
     for fmr, similarity, extrapolated in sorted(thresholds, reverse=True):
-        lowest = max(similarity, lowest + _LEAST_STEP)
+        lowest = max(similarity, lowest + _MIN_STEP)
         if lowest < 1:
             made.append(Anchor(lowest, CONFIDENCE_OF_FMR[fmr], fmr, extrapolated))
     return tuple(made)
@@ -180,8 +180,8 @@ def current(past: Iterable[PastCalibration], kind: Kind, config: GalleryConfig) 
 
 _FEW_PEOPLE = 10
 """People for whom a gallery's first threshold was measured, or suffices."""
-_LEAST_DIFFERENCE = 0.01
-"""The least difference between the advised threshold and the one in use that is reported."""
+_MIN_DIFFERENCE = 0.01
+"""The minimum difference between the advised threshold and the one in use that is reported."""
 DEFAULT_FPIR = 1e-2
 """The target of galleries that were not calibrated."""
 
@@ -212,7 +212,7 @@ def advise(config: GalleryConfig, past: Sequence[PastCalibration], people: int) 
     row = current(past, "identify", config)
     if row is None or row.people_enrolled is None:
         needed = _published(config.model_name or "", people)
-        return Advice(needed, people, DEFAULT_FPIR, None, needed - config.identify_threshold >= _LEAST_DIFFERENCE)
+        return Advice(needed, people, DEFAULT_FPIR, None, needed - config.identify_threshold >= _MIN_DIFFERENCE)
     needed = row.threshold
     tail = tail_of(row)
     if tail is not None and people > row.people_enrolled:
@@ -222,7 +222,7 @@ def advise(config: GalleryConfig, past: Sequence[PastCalibration], people: int) 
             # The tail does not reach down to the earlier number of people. So it gives the threshold, not the change.
             needed = max(row.threshold, now + row.threshold - row.threshold_likely)
         needed = min(1.0, math.ceil(needed * 1e4) / 1e4)
-    due = needed - config.identify_threshold >= _LEAST_DIFFERENCE
+    due = needed - config.identify_threshold >= _MIN_DIFFERENCE
     return Advice(needed, people, row.target, row.people_enrolled, due)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pgface.errors import EmbeddingError
 
 EMBEDDING_DIMENSION = 512
-_SMALLEST_NORM = 1e-100
+_MIN_NORM = 1e-100
 """A smaller norm has a square that loses precision in float64."""
 _UNIT_TOLERANCE = 1e-6
 
@@ -74,7 +74,7 @@ def unit_embeddings(embeddings: Any, *, first_row: int = 0) -> NDArray[np.float3
     if given.ndim != 2 or given.shape[1] != EMBEDDING_DIMENSION:
         raise EmbeddingError(f"An embedding must be 512 numbers. This one has shape {given.shape[1:]}.")
     norms = np.sqrt(np.einsum("ij,ij->i", given, given))
-    if ((norms > _SMALLEST_NORM) & (norms < 1 / _SMALLEST_NORM)).all():
+    if ((norms > _MIN_NORM) & (norms < 1 / _MIN_NORM)).all():
         unit = np.empty(given.shape, np.float32)
         np.divide(given, norms[:, np.newaxis], out=unit, casting="same_kind")
         return unit

@@ -13,7 +13,7 @@ from PIL import Image
 from pgface.errors import LivenessError
 from pgface.faces.engine import Engine, Face
 from pgface.faces.engines import load_engine
-from pgface.faces.liveness.head_turns import MOST_FRAMES, MOST_FRAMES_OF_A_STEP, HeadTurns, Pose, Step
+from pgface.faces.liveness.head_turns import MAX_FRAMES, MAX_FRAMES_PER_STEP, HeadTurns, Pose, Step
 from pgface.faces.pixels import RGBImage
 from support.moving_heads import STATIONS, noisy, path, tilted, turned
 from support.moving_heads import Pose as Degrees
@@ -158,7 +158,7 @@ def test_a_head_that_comes_back_too_early_turns_again(engine: Engine, bush: RGBI
 
 def test_a_still_photo(engine: Engine, bush: RGBImage) -> None:
     head = asked_for(*COURSE)
-    frames = seen(engine, [bush] * (MOST_FRAMES_OF_A_STEP + 10))
+    frames = seen(engine, [bush] * (MAX_FRAMES_PER_STEP + 10))
     assert refused(head, [frames[:5], frames[5:]]) == says.HEAD_DOES_NOT_TURN.format(asked="left")
 
 
@@ -195,5 +195,5 @@ def test_a_face_that_passes_into_another_by_small_steps(engine: Engine, bush: RG
 
 def test_too_many_frames(live: list[list[Face]]) -> None:
     head = asked_for(*COURSE)
-    head.frames = MOST_FRAMES
-    assert refused(head, live) == says.TOO_MANY_FRAMES.format(most=MOST_FRAMES)
+    head.frames = MAX_FRAMES
+    assert refused(head, live) == says.TOO_MANY_FRAMES.format(most=MAX_FRAMES)

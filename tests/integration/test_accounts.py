@@ -310,9 +310,9 @@ def test_odd_passwords_are_wrong_ones(accounts: Accounts, typed: str) -> None:
 def test_an_address_learns_of_few_emails_whether_they_are_taken(accounts: Accounts, gallery: Gallery) -> None:
     accounts.register(EMAIL, PASSWORD, client=HOME)
     with gallery.database.transaction() as connection:
-        registrations = attempts_module._hidden(f"registrations of {HOME.address}")  # which have a limit of their own
+        registrations = attempts_module._hashed(f"registrations of {HOME.address}")  # which have a limit of their own
         connection.execute("DELETE FROM login_attempts WHERE subject = %s", (registrations,))
-        connection.execute("UPDATE login_attempts SET failures = %s", (attempts_module.ADDRESS_LIMIT.free - 1,))
+        connection.execute("UPDATE login_attempts SET failures = %s", (attempts_module.ADDRESS_LIMIT.max_failures - 1,))
     with pytest.raises(DuplicateEmailError):
         accounts.register(EMAIL, PASSWORD, client=HOME)
     for email in (EMAIL, "other@example.org"):
@@ -495,7 +495,7 @@ def test_an_email_that_nobody_has_is_limited_all_the_same(accounts: Accounts) ->
 def test_an_address_that_tries_many_accounts(
     accounts: Accounts, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", Limit(free=3, longest=900))
+    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", Limit(max_failures=3, max_wait=900))
     accounts.register(EMAIL, PASSWORD)
     for number in range(3):
         with pytest.raises(LoginRefusedError):
@@ -508,7 +508,7 @@ def test_an_address_that_tries_many_accounts(
 
 
 def test_a_good_login_does_not_wash_its_address_clean(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", Limit(free=3, longest=900))
+    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", Limit(max_failures=3, max_wait=900))
     accounts.register(EMAIL, PASSWORD)
     for number in range(3):
         accounts.log_in(EMAIL, PASSWORD, client=HOME)

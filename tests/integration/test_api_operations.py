@@ -187,8 +187,11 @@ def test_every_error_has_a_code_and_a_status() -> None:
     ],
 )
 def test_what_is_not_there(api: Served, method: str, path: str, status: int, code: str) -> None:
+    from pgface.server.errors import known_problems
+
     answer = api.client.request(method, path)
     assert code_of(answer, status) == code
+    assert (code, status, answer.json()["detail"]) in known_problems()
     assert ("allow" in answer.headers) == (status == 405)
 
 

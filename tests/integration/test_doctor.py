@@ -22,8 +22,8 @@ from pgface.database.pool import initialise
 from pgface.database.sql import migrations, queries
 from pgface.errors import TableLockedError
 from pgface.gallery import Gallery
-from pgface.operations.doctor import CHECKS, Finding, apply_fixes, diagnose, machine, server
-from pgface.operations.doctor.server import judge_extension
+from pgface.operations.doctor import CHECKS, Finding, apply_fixes, diagnose, machine, postgres
+from pgface.operations.doctor.postgres import judge_extension
 from pgface.search.vector_index import read_index_status
 from pgface.search.vector_index.advice import advise_indexes
 from pgface.search.vector_index.lifecycle import vector_index_lock
@@ -457,7 +457,7 @@ def test_what_is_dangerous_in_an_old_pgvector_is_not_done(
 @pytest.mark.usefixtures("plain")
 def test_a_server_that_is_too_old(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one(settings, "server").state == "fine"
-    monkeypatch.setattr(server, "MIN_POSTGRESQL", 99)
+    monkeypatch.setattr(postgres, "MIN_POSTGRESQL", 99)
     finding = one(settings, "server")
     assert finding.state == "problem"
     assert says.POSTGRESQL_OR_NEWER.format(version=99) in finding.remedy
@@ -508,7 +508,7 @@ def test_the_connections_of_a_user_who_may_have_few(settings: Settings, plain: C
 @pytest.mark.usefixtures("plain")
 def test_clocks_that_differ(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one(settings, "clock").state == "fine"
-    monkeypatch.setattr(server, "time", SimpleNamespace(time=lambda: time.time() - 3600))
+    monkeypatch.setattr(postgres, "time", SimpleNamespace(time=lambda: time.time() - 3600))
     finding = one(settings, "clock")
     assert finding.state == "problem"
     assert says.CLOCKS_ARE_APART.format(seconds="3,600.0") in finding.found

@@ -302,7 +302,7 @@ def test_a_start_just_after_a_kill_gets_a_living_server(folder: Path, delay: flo
 
 
 def test_a_long_statement_of_a_killed_server_is_ended_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "LEFTOVER_LIMIT", 0.3)
+    monkeypatch.setattr(cluster, "LEFTOVER_TIMEOUT", 0.3)
     with EmbeddedPostgres(folder) as server:
         dead = postmaster(folder)
         busy = threading.Thread(
@@ -331,7 +331,7 @@ def test_a_slow_recovery_is_waited_for(
     copied_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Longer than pg_ctl waits, and longer than it takes until the user is told."""
-    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    monkeypatch.setattr(cluster, "RECOVERY_NOTICE_SECONDS", 1)
     with EmbeddedPostgres(copied_folder) as server:
         run(server.url, "INSERT INTO kept SELECT generate_series(2000001, 2019000)")
         postmaster(copied_folder).kill()
@@ -372,7 +372,7 @@ def stale_pid_file(folder: Path, pid: int) -> None:
 def test_a_server_on_a_folder_that_was_deleted_is_ended(
     new_folder: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "LEFTOVER_LIMIT", 0.3)
+    monkeypatch.setattr(cluster, "LEFTOVER_TIMEOUT", 0.3)
     client = Client(new_folder)
     assert client.url
     old = server_processes(new_folder)

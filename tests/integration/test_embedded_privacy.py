@@ -165,7 +165,7 @@ def test_it_is_stopped_in_the_middle_of_a_recovery(folder: Path) -> None:
         assert eventually(lambda: PGconn.ping(server.url.encode()) == Ping.REJECT, 2, pause=0)
         began = time.monotonic()
     assert not server_processes(folder)
-    assert time.monotonic() - began < cluster.STOP_LIMIT
+    assert time.monotonic() - began < cluster.STOP_TIMEOUT
 
 
 # As root

@@ -98,7 +98,7 @@ def test_a_page_with_the_telling_errors(run: Run, people: Path, insightface_pack
     refused = run("evaluate", people, "--model", insightface_pack, "--html", photo, code=1).stderr
     assert says.THE_FILE_IS_NO_PAGE_OF_PGFACE.is_in(refused)
     assert photo.read_bytes() == before
-    furthest = re.search(says.LEAST_SIMILAR_PHOTOS_OF_ONE_PERSON.pattern() + shown_photos, page, re.DOTALL)
+    furthest = re.search(says.MIN_SIMILAR_PHOTOS_OF_ONE_PERSON.pattern() + shown_photos, page, re.DOTALL)
     assert furthest is not None
     assert "&lt;b&gt;Colin &amp; Powell/Chirac.jpg" in furthest[0]
     assert "Jacques_Chirac/group.jpg" in page

@@ -226,7 +226,7 @@ def test_a_network_sees_a_frame_of_each_look_straight_ahead(
     sent = {np.asarray(Image.open(io.BytesIO(frame))).tobytes() for frame in frames}
     assert len(seen) == 3  # before, between and after two turns
     assert all(image.tobytes() in sent for image, _ in seen)
-    assert all(abs(face.quality.yaw - seen[0][1].quality.yaw) < head_turns.LARGEST_CENTRE_ANGLE for _, face in seen)
+    assert all(abs(face.quality.yaw - seen[0][1].quality.yaw) < head_turns.MAX_CENTRE_ANGLE for _, face in seen)
 
 
 def test_every_look_straight_ahead_is_compared_and_not_only_the_first(

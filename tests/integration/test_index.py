@@ -199,8 +199,8 @@ def test_lists_that_were_learned_from_too_little_are_found_out(database: Databas
     status = read_index_status(database)
     assert status.index is not None
     assert (status.index.method, status.index.options, status.index.rows_at_build) == ("ivfflat", {"lists": 100}, None)
-    assert status.mates is not None
-    assert status.mates.missed > status.mates.tried / 3
+    assert status.ivfflat_trial is not None
+    assert status.ivfflat_trial.missed > status.ivfflat_trial.probes_tried / 3
     found = [advice for advice in advise_indexes(status) if advice.command == "pgface index build --method ivfflat"]
     assert says.LISTS_BUILT_ON_TOO_LITTLE in found[0].sentence
 
@@ -209,8 +209,8 @@ def test_lists_that_were_learned_from_too_little_are_found_out(database: Databas
     status = read_index_status(database)
     assert status.index is not None
     assert status.index.rows_at_build == 20_100
-    assert status.mates is not None
-    assert status.mates.missed < status.mates.tried / 3
+    assert status.ivfflat_trial is not None
+    assert status.ivfflat_trial.missed < status.ivfflat_trial.probes_tried / 3
     assert "pgface index build --method ivfflat" not in advised(status)
     assert "SET ivfflat.probes = 10;" in advised(status)
     few, more = (check_index(database, probes=60, effort=effort).index for effort in (1, 30))

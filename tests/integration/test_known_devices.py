@@ -41,8 +41,8 @@ def test_others_do_not_lock_out_a_browser_that_is_known(accounts: Accounts, data
     home = Client(address="192.0.2.7")
     cookie = remember_device(accounts._database, user.id, home)
     browser = Client(address="192.0.2.7", devices=devices_in(cookie))
-    guess(accounts, STRANGER, ACCOUNT_LIMIT.free + 1)
-    guess(accounts, Client(address="192.0.2.7"), ADDRESS_LIMIT.free + 1)  # from behind the same address, too
+    guess(accounts, STRANGER, ACCOUNT_LIMIT.max_failures + 1)
+    guess(accounts, Client(address="192.0.2.7"), ADDRESS_LIMIT.max_failures + 1)  # from behind the same address, too
     with pytest.raises(TooManyAttemptsError):
         accounts.log_in(EMAIL, PASSWORD, client=home)
     assert accounts.log_in(EMAIL, PASSWORD, client=browser).user_id == user.id
@@ -50,7 +50,7 @@ def test_others_do_not_lock_out_a_browser_that_is_known(accounts: Accounts, data
         accounts.log_in(EMAIL, PASSWORD, client=STRANGER)
     # A stolen cookie gives no more guesses than an account, and the owner comes in by another browser.
     second = Client(devices=devices_in(remember_device(accounts._database, user.id, home)))
-    guess(accounts, browser, KNOWN_CLIENT_LIMIT.free)
+    guess(accounts, browser, KNOWN_CLIENT_LIMIT.max_failures)
     with pytest.raises(TooManyAttemptsError):
         accounts.log_in(EMAIL, PASSWORD, client=browser)
     assert accounts.log_in(EMAIL, PASSWORD, client=second)
@@ -61,7 +61,7 @@ def test_others_do_not_lock_out_a_browser_that_is_known(accounts: Accounts, data
 def test_a_devices_cookie_opens_nothing_and_is_of_one_account(accounts: Accounts) -> None:
     ada, eve = (accounts.register(email, PASSWORD) for email in (EMAIL, "eve@example.org"))
     of_eve = Client(address="203.0.113.9", devices=devices_in(remember_device(accounts._database, eve.id, Client())))
-    guess(accounts, STRANGER, ACCOUNT_LIMIT.free + 1)
+    guess(accounts, STRANGER, ACCOUNT_LIMIT.max_failures + 1)
     for devices in (of_eve.devices, ("x" * 43,), ("'", "\0"), devices_in("." * 5000), devices_in("a." * 5000)):
         with pytest.raises(TooManyAttemptsError):
             accounts.log_in(EMAIL, PASSWORD, client=Client(address="203.0.113.9", devices=devices))
@@ -96,9 +96,9 @@ def test_devices_are_replaced_and_forgotten(accounts: Accounts, database: Databa
 def test_who_is_logged_in_changes_the_password_whatever_others_get_wrong(accounts: Accounts) -> None:
     accounts.register(EMAIL, PASSWORD)
     login = accounts.log_in(EMAIL, PASSWORD)
-    guess(accounts, STRANGER, ACCOUNT_LIMIT.free + 1)
+    guess(accounts, STRANGER, ACCOUNT_LIMIT.max_failures + 1)
     accounts.change_password(login.token, PASSWORD, OTHER, client=Client(address="192.0.2.7"))
-    for _ in range(KNOWN_CLIENT_LIMIT.free):
+    for _ in range(KNOWN_CLIENT_LIMIT.max_failures):
         with pytest.raises(LoginRefusedError):
             accounts.change_password(login.token, "wrong", PASSWORD)
     with pytest.raises(TooManyAttemptsError):  # a stolen login does not guess without end
@@ -115,7 +115,7 @@ def test_the_pages_know_a_browser(api: Served) -> None:
     assert {"Secure", "HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
     device = cookie.split(";")[0]
     wrong = form | {"password": "wrong"}
-    for _ in range(ACCOUNT_LIMIT.free + 1):
+    for _ in range(ACCOUNT_LIMIT.max_failures + 1):
         api.at("198.51.100.2").post("/login", data=wrong, headers=headers)
     assert api.at("192.0.2.44").post("/login", data=form, headers=headers).status_code == 429
     again = api.at("192.0.2.44").post("/login", data=form, headers=headers | {"Cookie": device}, follow_redirects=False)

@@ -68,7 +68,7 @@ def state(settings: Settings) -> tuple[Any, ...]:
 def test_everything_arrives_as_it_was(old: OldInstallation, settings: Settings) -> None:
     progress: list[tuple[int, int]] = []
     report = run(old, settings, on_rows=lambda done, total: progress.append((done, total)))
-    assert report.found == report.new == EVERYTHING
+    assert report.old_counts == report.written_counts == EVERYTHING
     assert report.verified is not None
     assert (report.verified.users, report.verified.sample) == (3, 6)
     assert progress == [(6, 6)]
@@ -103,14 +103,14 @@ def test_a_second_run_changes_nothing(old: OldInstallation, settings: Settings) 
     before = state(settings)
     for merge in (False, True):
         report = run(old, settings, merge=merge)
-        assert report.new == Counts(0, 0, 0, 0)
+        assert report.written_counts == Counts(0, 0, 0, 0)
         assert report.verified is None
         assert state(settings) == before
 
 
 def test_a_dry_run_writes_nothing(old: OldInstallation, settings: Settings) -> None:
     report = run(old, settings, dry_run=True)
-    assert (report.found, report.new, report.in_gallery) == (EVERYTHING, None, None)
+    assert (report.old_counts, report.written_counts, report.in_gallery) == (EVERYTHING, None, None)
     with pytest.raises(PgfaceError):
         Gallery.open(settings)
     run(old, settings)
@@ -121,16 +121,16 @@ def test_a_dry_run_writes_nothing(old: OldInstallation, settings: Settings) -> N
 
 def test_the_database_alone_and_the_embeddings_later(tmp_path: Path, settings: Settings, old: OldInstallation) -> None:
     report = run(read_installation(sqlite=tmp_path / "old.db"), settings)
-    assert report.new == Counts(3, 3, 2, 0)
+    assert report.written_counts == Counts(3, 3, 2, 0)
     with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(missing="6 embeddings")):
         run(old, settings)
-    assert run(old, settings, merge=True).new == Counts(0, 0, 0, 6)
+    assert run(old, settings, merge=True).written_counts == Counts(0, 0, 0, 6)
 
 
 @pytest.mark.usefixtures("old")
 def test_the_embeddings_alone(tmp_path: Path, settings: Settings) -> None:
     report = run(read_installation(npy=tmp_path / "face_db.npy", json=tmp_path / "face_db.json"), settings)
-    assert report.new == Counts(3, 0, 0, 6)
+    assert report.written_counts == Counts(3, 0, 0, 6)
     assert report.verified is not None
     with Gallery.open(settings) as gallery:
         assert gallery.user(30).email == "user-30@legacy.invalid"
@@ -153,7 +153,7 @@ def test_merging_keeps_what_is_there_and_gives_new_ids_where_they_are_taken(
     with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(missing=missing)):
         run(old, settings)
     report = run(old, settings, merge=True)
-    assert report.new == Counts(users=2, photos=3, tokens=2, embeddings=5)  # one of Budi's is there already
+    assert report.written_counts == Counts(users=2, photos=3, tokens=2, embeddings=5)  # one of Budi's is there already
     assert report.renamed_users == {7: 31, 12: 8}
     with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         assert rows(connection, "SELECT * FROM users WHERE id < 10 ORDER BY id") == before
@@ -171,7 +171,7 @@ def test_merging_keeps_what_is_there_and_gives_new_ids_where_they_are_taken(
             (8, None), (8, None), (30, None), (30, None), (30, None), (31, 4)
         ]  # fmt: skip
         assert gallery.add_user("new@example.org").id == 32
-    assert run(old, settings, merge=True).new == Counts(0, 0, 0, 0)
+    assert run(old, settings, merge=True).written_counts == Counts(0, 0, 0, 0)
 
 
 def test_a_gallery_of_another_model_takes_nothing(old: OldInstallation, settings: Settings, gallery: Gallery) -> None:
@@ -211,7 +211,11 @@ def test_faults_of_the_data_are_refused_before_anything_is_written(tmp_path: Pat
     old = read_installation(
         npy=write_vectors(tmp_path / "a.npy", vectors), json=write_labels(tmp_path / "a.json", [*OWNERS, 7])
     )
-    with pytest.raises(MigrationError, match=says.ROW_AND_MORE_PROBLEMS.pattern(row=2, more=1)):
+    with pytest.raises(MigrationError, match=says.ROW_AND_ONE_MORE_PROBLEM.pattern(row=2)):
+        run(old, settings)
+    vectors[4] = 0
+    old = read_installation(npy=write_vectors(tmp_path / "b.npy", vectors), json=tmp_path / "a.json")
+    with pytest.raises(MigrationError, match=says.ROW_AND_MORE_PROBLEMS.pattern(row=2, more=2)):
         run(old, settings)
     with pytest.raises(PgfaceError):
         Gallery.open(settings)
@@ -226,7 +230,7 @@ def test_many_embeddings_are_loaded_before_the_index_is_built(tmp_path: Path, se
     )
     progress: list[int] = []
     report = run(old, settings, on_rows=lambda done, _: progress.append(done))
-    assert report.new == Counts(400, 0, 0, count)
+    assert report.written_counts == Counts(400, 0, 0, count)
     assert progress == [1_000, 2_000, 2_500]
     with Gallery.open(settings) as gallery:
         assert one_value(
@@ -284,7 +288,7 @@ def test_photo_files_are_copied_without_what_they_tell_beside_the_picture(
         # A person who is erased takes their files along.
         gallery.erase_user(7)
         assert not any(file.exists() for file in kept)
-    assert run(read_installation(sqlite=tmp_path / "old.db"), settings, merge=True).new == Counts(1, 6, 1, 0)
+    assert run(read_installation(sqlite=tmp_path / "old.db"), settings, merge=True).written_counts == Counts(1, 6, 1, 0)
 
 
 @pytest.fixture
@@ -452,7 +456,7 @@ def test_files_may_follow_their_rows(tmp_path: Path, settings: Settings, photos:
     run(old, settings)
     assert run(old, settings, photos=folder, dry_run=True).adopted_files == 1
     report = run(old, settings, photos=folder)
-    assert report.new == Counts(0, 0, 0, 0)
+    assert report.written_counts == Counts(0, 0, 0, 0)
     assert (report.photo_files, report.adopted_files, len(report.unusable_files)) == (1, 1, 1)
     assert report.missing_files == ("photos 3: c.jpg",)
     with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
@@ -495,7 +499,7 @@ def test_a_password_is_taken_over_by_whom_the_gallery_has_none_of(old: OldInstal
         )
     for dry_run in (True, False):
         report = run(old, settings, merge=True, dry_run=dry_run)
-        assert report.taken_passwords == 1
+        assert report.copied_passwords == 1
         assert report.kept_passwords == ("users 12: Budi@Example.org",)
     with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         stored = rows(connection, "SELECT password FROM users ORDER BY id")
@@ -530,7 +534,7 @@ def test_a_dry_run_makes_no_database_and_says_what_it_did_not_check(
     old: OldInstallation, settings: Settings, tmp_path: Path
 ) -> None:
     report = run(old, settings, dry_run=True)
-    no_schema, _, _ = database.NO_SCHEMA_IN_THE_DATABASE.format(schema=settings.schema_name).partition(";")
+    no_schema, _, _ = database.NO_SCHEMA_IN_THE_DATABASE.format(schema=settings.schema_name).partition(". ")
     assert (report.not_checked or "").startswith(no_schema)
     embedded = settings.model_copy(update={"database_url": None, "data_dir": tmp_path / "nothing"})
     report = run(old, embedded, dry_run=True)
@@ -566,7 +570,7 @@ def test_the_command_tries_migrates_and_says_when_there_is_nothing_to_do(command
     assert says.EMBEDDINGS_FIND_THEMSELVES.format(embeddings=6) in done.stdout
     assert says.EVERYTHING_IS_THERE_ALREADY in command(*FILES).stdout
     report = json.loads(command(*FILES, "--report-json").stdout)
-    assert report["new"] == {"users": 0, "photos": 0, "tokens": 0, "embeddings": 0}
+    assert report["written_counts"] == {"users": 0, "photos": 0, "tokens": 0, "embeddings": 0}
     assert report["in_gallery"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
 
 

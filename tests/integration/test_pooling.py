@@ -283,7 +283,7 @@ def test_times_without_a_zone_are_the_servers(
                 with database.transaction() as connection:
                     assert rows(connection, "SHOW timezone") == [servers]
                     new = begin_login(connection, user, confidence=1, password_given=True, seconds=1800)
-                listed = database.read("select_tokens_of_user", {"user_id": user}, row_factory=tuple_row)
+                listed = database.read("select_sessions_of_user", {"user_id": user}, row_factory=tuple_row)
                 assert len(listed) == 2, zone
                 assert prune_logins(database) == (1 if zone == "Pacific/Kiritimati" else 0)
             left = "SELECT expires_at - LOCALTIMESTAMP BETWEEN '1 second' AND '30 minutes' FROM auth_tokens"

@@ -35,6 +35,7 @@ def test_the_readme_can_be_followed(reader: Reader, readme: str) -> None:
     said = reader.follow(f"../../{readme}")
     assert re.search(r"^Alice 0\.8\d True$", said, re.MULTILINE)
     assert re.search(r"^ Alice +\| +1$", said, re.MULTILINE)
+    assert re.search(r"^ Alice +\| t$", said, re.MULTILINE)
     assert (reader.folder / "answer.png").is_file()
 
 

@@ -23,7 +23,7 @@ from pgface.search import (
     fit_search_if_due,
     read_search_state,
     refresh_templates,
-    suspend_first_look,
+    suspend_index_search,
     wilson_interval,
 )
 from pgface.search.vector_index.lifecycle import vector_index_lock
@@ -154,14 +154,14 @@ def busy_server(sql_user: Connection) -> BusyServer:
 TARGET = 0.5
 """Seconds; more than a scan of these galleries takes, and less than one on a busy server."""
 ALWAYS = 1_000_000
-LEAST_SCANS = 5
+MIN_SCANS = 5
 
 
 @pytest.mark.usefixtures("people")
 def test_a_server_that_is_busy_for_a_moment_does_not_change_the_method(
     database: Database, busy_server: BusyServer
 ) -> None:
-    busy_server.quiet_after(LEAST_SCANS - 1)
+    busy_server.quiet_after(MIN_SCANS - 1)
     assert fit_search(database, "auto", TARGET).method == "exact"
 
 
@@ -531,7 +531,7 @@ def test_without_the_index_every_template_is_compared(
 ) -> None:
     fit_search(database, "hnsw", SCAN)
     with database.autocommit() as connection:
-        suspend_first_look(connection)
+        suspend_index_search(connection)
     state = read_search_state(database)
     assert (state.method, state.suspended, state.due) == ("hnsw", True, True)
     for probe in photos_of(people, 99)[:20]:
@@ -684,7 +684,7 @@ def test_sql_alone_fits_the_search(
     assert state.agreement is not None
     assert state.agreement >= 0.99
     assert state.probes is not None
-    assert notices[0].startswith(f"searching {PEOPLE * PHOTOS} embeddings with {used}; an exact scan takes ")
+    assert notices[0].startswith(f"searching {PEOPLE * PHOTOS} embeddings with {used}. An exact scan takes ")
     assert notices[1].startswith(f"agreement with the exact answer: {state.agreement:.4f} of {state.probes} probes ")
     assert rows(sql_user, "SELECT to_regclass('idx_embeddings_vector')") == [(None,)]
     for user_id, probe in enumerate(photos_of(people, 99)[:30], start=1):
@@ -736,8 +736,8 @@ def test_sql_alone_finds_its_gallery_from_anywhere(
 
 def test_refusals_of_sql_alone(database: Database, sql_user: Connection) -> None:
     for call, reason in (
-        ("CALL fit_search('faiss')", "there is no search method faiss; choose one of auto, exact, hnsw"),
-        ("CALL fit_search('hnsw')", "the gallery is empty, so hnsw cannot be fitted; enroll people first"),
+        ("CALL fit_search('faiss')", "there is no search method faiss. Choose one of auto, exact, hnsw"),
+        ("CALL fit_search('hnsw')", "the gallery is empty, so hnsw cannot be fitted. Enroll people first"),
     ):
         with pytest.raises(psycopg.Error, match=reason):
             sql_user.execute(call.encode())

@@ -9,7 +9,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
 _LAYOUT = (Path(__file__).parent / "layout_rules.js").read_text(encoding="utf-8")
-_LEAST_TEXT, _FINGERTIP = 12, 44
+_MIN_TEXT, _FINGERTIP = 12, 44
 """Pixels of a text's height, and of what is touched."""
 _TELEPHONE = 640
 """Pixels: a page this wide, or less, is touched."""
@@ -66,7 +66,7 @@ def layout_faults(page: Page) -> list[str]:
     44 pixels (2.5.5).
     """
     touched = page.viewport_size is not None and page.viewport_size["width"] <= _TELEPHONE
-    limits = {"least": _LEAST_TEXT, "touch": _FINGERTIP if touched else 0}
+    limits = {"least": _MIN_TEXT, "touch": _FINGERTIP if touched else 0}
     return list(page.evaluate(_LAYOUT, limits))
 
 

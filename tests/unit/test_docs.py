@@ -125,6 +125,30 @@ def test_the_check_of_style(text: str, fault: str | None, tmp_path: Path) -> Non
     assert faults(tmp_path / "page.md", text) == ([fault] if fault else [])
 
 
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ('raise GalleryError(f"There is no index {method}; choose one.")', "“…; choose”: two sentences"),
+        (
+            'def run():\n    """Run it for whoever asks first."""',
+            "“whoever”: name the role or the thing: you, a user, a client, no user",
+        ),
+        ('def run():\n    """It runs; then it ends."""', "“runs; then”: two sentences"),
+        ('said = f"The link of {name} opens nothing."', "“opens nothing”: no longer works"),
+        ('said = "The sizes (a small one; a large one) differ."', None),
+        ('said = "SELECT name FROM users; COMMIT"', None),
+        ('said = "DROP FUNCTION verify_face; run it twice"', None),
+        ('event = "user erased"', None),
+        ('said = f"Use `{a}; {b}` in psql"', None),
+    ],
+)
+def test_the_check_of_style_reads_the_code(code: str, fault: str | None, tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(code, encoding="utf-8")
+    found = [text.split(": ", 1)[1] for text in module_of_docs("prose").faults_of_code(module, tmp_path)]
+    assert found == ([fault] if fault else [])
+
+
 def test_the_figures_of_prose() -> None:
     prose = module_of_docs("prose")
     figures = prose.Figures.of(

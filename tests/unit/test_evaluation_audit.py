@@ -157,7 +157,7 @@ def test_blocks_find_what_comparing_everything_at_once_finds(monkeypatch: pytest
 
 
 def test_only_the_most_similar_users_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgface.evaluation.audit._MOST_PAIRS", 5)
+    monkeypatch.setattr("pgface.evaluation.audit._MAX_PAIRS", 5)
     monkeypatch.setattr("pgface.evaluation.audit._BLOCK_ROWS", 7)
     embeddings, users = people([2] * 20)
     found = audit(gallery(embeddings, users), verify_threshold=0.3, identify_threshold=-1)

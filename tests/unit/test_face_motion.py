@@ -17,10 +17,10 @@ from pgface.errors import LivenessError, ModelNotInstalledError
 from pgface.faces.engine import Box, Detection, RawDetection
 from pgface.faces.liveness.motion import (
     EYE_DISTANCE,
-    LEAST_RELIEF,
-    LEAST_RESIDUAL,
+    MIN_FACE_SIZE,
+    MIN_RELIEF,
+    MIN_RESIDUAL,
     PATCH_SIZE,
-    SMALLEST_FACE,
     FaceMotion,
     FaceTrack,
     Side,
@@ -106,8 +106,8 @@ def both(patch: Patch, moves: Moves) -> list[FaceMotion]:
 def test_a_head_is_admitted(patch: Patch) -> None:
     motions = both(patch, head)
     require_head(motions)
-    assert min(motion.homography_residual for motion in motions) > 1.5 * LEAST_RESIDUAL
-    assert min(motion.relief for motion in motions) > LEAST_RELIEF
+    assert min(motion.homography_residual for motion in motions) > 1.5 * MIN_RESIDUAL
+    assert min(motion.relief for motion in motions) > MIN_RELIEF
     assert min(motion.depth_correlation for motion in motions) > 0.5
     assert min(motion.followed for motion in motions) > 0.8
 
@@ -120,7 +120,7 @@ def test_a_flat_picture_is_refused(patch: Patch) -> None:
 @pytest.mark.parametrize("moves", [bent, bent_aslant])
 def test_a_bent_picture_is_refused(patch: Patch, moves: Moves) -> None:
     motions = both(patch, moves)
-    assert min(motion.homography_residual for motion in motions) > LEAST_RESIDUAL, "only its depth gives it away"
+    assert min(motion.homography_residual for motion in motions) > MIN_RESIDUAL, "only its depth gives it away"
     with pytest.raises(LivenessError, match=says.FACE_MOVES_LIKE_BENT_PICTURE.pattern()):
         require_head(motions)
 
@@ -140,15 +140,15 @@ def test_both_sides_are_needed(patch: Patch) -> None:
         require_head([])
 
 
-GOOD = FaceMotion("left", 2 * LEAST_RESIDUAL, LEAST_RELIEF, 0.1, 1.0)
+GOOD = FaceMotion("left", 2 * MIN_RESIDUAL, MIN_RELIEF, 0.1, 1.0)
 
 
 @pytest.mark.parametrize(
     "worse",
     [
-        replace(GOOD, side="right", homography_residual=LEAST_RESIDUAL - 0.001),
+        replace(GOOD, side="right", homography_residual=MIN_RESIDUAL - 0.001),
         replace(GOOD, side="right", homography_residual=math.nan),
-        replace(GOOD, side="right", beyond_paper=LEAST_RELIEF / 2),
+        replace(GOOD, side="right", beyond_paper=MIN_RELIEF / 2),
         replace(GOOD, side="right", beyond_paper=math.nan),
         replace(GOOD, side="right", depth_correlation=-0.5),
         replace(GOOD, side="right", depth_correlation=math.nan),
@@ -202,7 +202,7 @@ def test_pictures_without_texture_and_noise_are_refused() -> None:
 
 
 def test_a_small_face_is_refused() -> None:
-    message = says.FACE_TOO_SMALL_TO_FOLLOW.pattern(pixels=40, least=f"{SMALLEST_FACE:.0f}")
+    message = says.FACE_TOO_SMALL_TO_FOLLOW.pattern(pixels=40, least=f"{MIN_FACE_SIZE:.0f}")
     with pytest.raises(LivenessError, match=message):
         face_patch(astronaut(box_size=40))
 
@@ -223,12 +223,12 @@ def test_the_depth_of_a_face_agrees_with_itself_and_with_no_paper() -> None:
     x, y = grid().T
     itself = relief_of(face_depth(x, y), EVERYWHERE)
     assert itself.depth_correlation == pytest.approx(1)
-    assert itself.beyond_paper > LEAST_RELIEF / 2
+    assert itself.beyond_paper > MIN_RELIEF / 2
     assert relief_of(-face_depth(x, y), EVERYWHERE).depth_correlation == pytest.approx(-1)
     assert relief_of(np.zeros(len(x)), EVERYWHERE) == Relief(0, 0)
     for axis in RULING_ANGLES:
         sideways, _ = bent(x, y, TURN, axis=axis)
-        assert relief_of(sideways, EVERYWHERE).beyond_paper < LEAST_RELIEF / 2, math.degrees(axis)
+        assert relief_of(sideways, EVERYWHERE).beyond_paper < MIN_RELIEF / 2, math.degrees(axis)
 
 
 def test_without_opencv_it_is_said_what_to_install(patch: Patch, monkeypatch: pytest.MonkeyPatch) -> None:

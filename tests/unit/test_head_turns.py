@@ -8,7 +8,7 @@ import pytest
 
 from pgface.faces.liveness.head_turns import HOLD_FRAMES, TURN_COUNTS, Step, draw_course, orders
 
-LEAST_COURSES = 10_000
+MIN_COURSES = 10_000
 
 
 @pytest.mark.parametrize(("looks_up", "of_three", "of_four"), [(True, 12, 50), (False, 6, 14)])
@@ -23,7 +23,7 @@ def test_every_order_has_both_sides(looks_up: bool, of_three: int, of_four: int)
 def test_no_course_is_likelier_than_one_in_ten_thousand(looks_up: bool) -> None:
     for count in TURN_COUNTS:
         equally_likely = len(orders(count, looks_up=looks_up)) * len(HOLD_FRAMES) ** (2 * count + 1)
-        assert len(TURN_COUNTS) * equally_likely >= LEAST_COURSES
+        assert len(TURN_COUNTS) * equally_likely >= MIN_COURSES
 
 
 @pytest.mark.parametrize("looks_up", [True, False])

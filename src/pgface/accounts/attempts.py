@@ -21,26 +21,26 @@ Method = Literal["password", "face"]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit of failures. After `free` failures each further one doubles the wait."""
+    """A limit of failures. After `max_failures`, each further failure doubles the wait."""
 
-    free: int
-    longest: int
-    """The maximum of seconds to wait."""
-    forgotten: int = 24 * 3600
+    max_failures: int
+    max_wait: int
+    """The maximum number of seconds to wait."""
+    reset_after: int = 24 * 3600
     """Seconds after which a failure no longer counts."""
 
 
-ACCOUNT_LIMIT: Final = Limit(free=5, longest=900)
-ADDRESS_LIMIT: Final = Limit(free=30, longest=900)
+ACCOUNT_LIMIT: Final = Limit(max_failures=5, max_wait=900)
+ADDRESS_LIMIT: Final = Limit(max_failures=30, max_wait=900)
 """More, because many people may share an address."""
-WIDER_NETWORK_LIMIT: Final = Limit(free=120, longest=900)
+WIDER_NETWORK_LIMIT: Final = Limit(max_failures=120, max_wait=900)
 """For an IPv6 network of /56, which may belong to one customer or to several."""
-KNOWN_CLIENT_LIMIT: Final = Limit(free=5, longest=900)
+KNOWN_CLIENT_LIMIT: Final = Limit(max_failures=5, max_wait=900)
 """For a browser that has logged in to the account before, or an open login. It has its own count: failures of others do
 not lock its owner out, and a stolen cookie gives no more guesses than an account."""
-REGISTRATION_LIMIT: Final = Limit(free=20, longest=900)
+REGISTRATION_LIMIT: Final = Limit(max_failures=20, max_wait=900)
 """For registrations from one address, including successful ones, so that one program cannot fill the service."""
-WIDER_REGISTRATION_LIMIT: Final = Limit(free=80, longest=900)
+WIDER_REGISTRATION_LIMIT: Final = Limit(max_failures=80, max_wait=900)
 """For registrations from an IPv6 network of /56."""
 
 
@@ -60,7 +60,7 @@ def begin_attempt(database: Database, method: Method, account: str | None, clien
     Args:
         database: the gallery's database.
         method: what the user logs in with.
-        account: the e-mail that was given, whether or not a user has it; None without one.
+        account: the e-mail that was given, whether or not a user has it. None without an e-mail.
         client: where the attempt comes from. A client that is known by its device or its session has its own count.
 
     Raises:
@@ -70,13 +70,13 @@ def begin_attempt(database: Database, method: Method, account: str | None, clien
     with database.transaction() as connection:
         known = None if account is None else _known(connection, account, client)
         if known is not None:
-            attempt = Attempt(method, _hidden(known), ())
-            _count(connection, method, _hidden(known), KNOWN_CLIENT_LIMIT)
+            attempt = Attempt(method, _hashed(known), ())
+            _count(connection, method, _hashed(known), KNOWN_CLIENT_LIMIT)
             return attempt
         attempt = Attempt(
             method,
-            None if account is None else _hidden(f"account {account}"),
-            tuple(_hidden(f"address {network}") for network in client.networks),
+            None if account is None else _hashed(f"account {account}"),
+            tuple(_hashed(f"address {network}") for network in client.networks),
         )
         for address, limit in zip(attempt.addresses, (ADDRESS_LIMIT, WIDER_NETWORK_LIMIT), strict=False):
             _count(connection, method, address, limit)
@@ -94,25 +94,25 @@ def count_registration(database: Database, client: Client) -> None:
     """
     with database.transaction() as connection:
         for network, limit in zip(client.networks, (REGISTRATION_LIMIT, WIDER_REGISTRATION_LIMIT), strict=False):
-            _count(connection, "password", _hidden(f"registrations of {network}"), limit)
+            _count(connection, "password", _hashed(f"registrations of {network}"), limit)
 
 
 def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
-    """Reset the count of the account, and take the attempt back from the count of its address."""
+    """Reset the count of the account, and subtract the attempt from the count of its address."""
     if attempt.account is not None:
         connection.execute(queries()["forget_attempts"], {"subject": attempt.account, "method": attempt.method})
     for address in attempt.addresses:
-        connection.execute(queries()["take_back_attempt"], {"subject": address, "method": attempt.method})
+        connection.execute(queries()["uncount_attempt"], {"subject": address, "method": attempt.method})
 
 
 def prune_attempts(database: Database) -> int:
     """Delete counts that no longer matter, and return how many rows."""
     with database.transaction() as connection:
-        return connection.execute(queries()["prune_attempts"], {"forgotten": ACCOUNT_LIMIT.forgotten}).rowcount
+        return connection.execute(queries()["prune_attempts"], {"reset_after": ACCOUNT_LIMIT.reset_after}).rowcount
 
 
 def _known(connection: psycopg.Connection, account: str, client: Client) -> str | None:
-    """The subject that a known client is counted as; None for an unknown one."""
+    """The subject that a known client is counted as. None for an unknown client."""
     if client.session is not None:
         return f"session {client.session}"
     if not client.devices:
@@ -126,15 +126,15 @@ def _count(connection: psycopg.Connection, method: Method, subject: str, limit: 
     values = {
         "subject": subject,
         "method": method,
-        "free": limit.free,
-        "longest": limit.longest,
-        "forgotten": limit.forgotten,
+        "max_failures": limit.max_failures,
+        "max_wait": limit.max_wait,
+        "reset_after": limit.reset_after,
     }
     if connection.execute(queries()["count_attempt"], values).fetchone() is None:
         row = connection.execute(queries()["seconds_to_wait"], values).fetchone()
         raise TooManyAttemptsError(max(1, row[0] if row else 1))
 
 
-def _hidden(subject: str) -> str:
+def _hashed(subject: str) -> str:
     """The hash of a subject. Some rows belong to e-mails without an account, which must not be stored."""
     return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()

@@ -53,7 +53,7 @@ class AuditEntry:
     """Why it was refused. The response to the client does not say it."""
     actor: str | None
     user_id: int | None
-    """The user whose account it is; None if no user has the e-mail that was given."""
+    """The user whose account it is. None if no user has the e-mail that was given."""
     key_id: int | None
     """The API key that was created or revoked."""
     address: str | None
@@ -87,7 +87,7 @@ def record(
         client: where it came from.
         user_id: the user whose account it is.
         key_id: the API key.
-        refused: the reason of a refusal; None if it was done. Of an error only the general sentence of its class is
+        refused: the reason of a refusal. None if it was done. Of an error, only the general sentence of its class is
             stored, because its own sentence may repeat what a client sent, such as a file name.
         similarity: the similarity of a login by face.
 

@@ -53,7 +53,7 @@ class FaceAttempt:
     policy: LoginPolicy
     attempt: Attempt
     user_id: int | None
-    """The user of the given e-mail; None without an e-mail, or if no user has it."""
+    """The user of the given e-mail. None without an e-mail, or if no user has it."""
     head: HeadTurns
     proof: str | None = None
     """The proof of the password, as `Accounts.check_password` returns it."""

@@ -18,7 +18,7 @@ from pgface.database.pool import Database
 from pgface.database.sql import queries
 
 MAX_ACCOUNTS: Final = 4
-"""The maximum of accounts in the cookie of a browser."""
+"""Maximum number of accounts in the cookie of a browser."""
 DAYS: Final = 180
 """Days after which an unused browser is no longer known."""
 _MAX_DEVICES: Final = 10

@@ -31,7 +31,7 @@ class UserWithFace:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPhoto:
-    """A photo, and what enrollment measured of its face; None where that is not known."""
+    """A photo, and what enrollment measured of its face. Unknown measurements are None."""
 
     id: int
     filename: str

@@ -24,7 +24,7 @@ class LoginOfUser:
 
     id: int
     confidence: float
-    """The similarity of the face; 1.0 for a password."""
+    """The similarity of the face, or 1.0 for a password."""
     password_given: bool
     """Whether the password was given, alone or with the face."""
     created_at: datetime
@@ -77,7 +77,7 @@ def begin_login(
     Args:
         connection: a connection in a transaction.
         user_id: the user's id.
-        confidence: the similarity of the face; 1.0 for a password.
+        confidence: the similarity of the face, or 1.0 for a password.
         password_given: whether the password was given, alone or with the face.
         seconds: the time until the login ends.
         proof: the proof of that password, as `Accounts.check_password` returns it. PostgreSQL asks every role for it
@@ -115,7 +115,7 @@ def find_login(database: Database, token: str) -> Login:
 
 def logins_of(database: Database, user_id: int) -> list[LoginOfUser]:
     """A user's logins that have not ended, the oldest first."""
-    return database.read("select_tokens_of_user", {"user_id": user_id}, row_factory=class_row(LoginOfUser))
+    return database.read("select_sessions_of_user", {"user_id": user_id}, row_factory=class_row(LoginOfUser))
 
 
 def end_others(connection: psycopg.Connection, user_id: int, but: str | None) -> int:

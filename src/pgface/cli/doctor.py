@@ -28,7 +28,7 @@ _MARKS: dict[State, str] = {
 def _known_checks(names: list[str] | None) -> list[str] | None:
     for name in names or ():
         if name not in CHECKS:
-            raise typer.BadParameter(f"there is no check {name!r}; choose from {', '.join(CHECKS)}")
+            raise typer.BadParameter(f"there is no check {name!r}. Choose from {', '.join(CHECKS)}")
     return names
 
 

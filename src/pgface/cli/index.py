@@ -210,10 +210,11 @@ def _index_facts(found: IndexStatus) -> Iterator[tuple[str, object]]:
             "used",
             f"{counted(index.scans, 'time')}" + (f", last {_when(index.last_scan)}" if index.last_scan else ""),
         )
-        if found.mates:
+        if found.ivfflat_trial:
             yield (
                 "sample",
-                f"{found.mates.missed} of {counted(found.mates.tried, 'photo')} missed a nearer one of the same person",
+                f"{found.ivfflat_trial.missed} of {counted(found.ivfflat_trial.probes_tried, 'photo')} "
+                "missed a nearer one of the same person",
             )
     if plan.index:
         yield "planner", f"uses {plan.index} for ORDER BY embedding <=> probe LIMIT 10"

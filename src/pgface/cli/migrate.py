@@ -65,18 +65,18 @@ def _refuse(old: OldInstallation, as_json: bool) -> None:
 def _print(report: MigrationReport) -> None:
     tables = ("users", "photos", "tokens", "embeddings")
     columns = ["", "in the old files", "in the gallery before"]
-    if report.new is not None:
+    if report.written_counts is not None:
         columns.append("written")
-    counts = [report.found, report.in_gallery, report.new]
+    counts = [report.old_counts, report.in_gallery, report.written_counts]
     print_table(
         columns,
         [[table, *(f"{getattr(c, table):,}" if c else "0" for c in counts[: len(columns) - 1])] for table in tables],
         empty="",
     )
     _print_photos(report)
-    if report.taken_passwords:
-        would = ("would be",) * 2 if report.new is None else ("was", "were")
-        copied = counted(report.taken_passwords, f"password {would[0]}", f"passwords {would[1]}")
+    if report.copied_passwords:
+        would = ("would be",) * 2 if report.written_counts is None else ("was", "were")
+        copied = counted(report.copied_passwords, f"password {would[0]}", f"passwords {would[1]}")
         say(f"{copied} copied to users of the gallery who had none.")
     if report.kept_passwords:
         print_error(
@@ -97,7 +97,7 @@ def _print_photos(report: MigrationReport) -> None:
     if report.photo_files:
         adopted = f", {report.adopted_files:,} of them for existing rows" if report.adopted_files else ""
         found = counted(report.photo_files, "photo file", "photo files")
-        say(f"{found} {'found' if report.new is None else 'copied'}{adopted}.")
+        say(f"{found} {'found' if report.written_counts is None else 'copied'}{adopted}.")
     for what, files in (
         (("is missing", "are missing"), report.missing_files),
         (("cannot be used",) * 2, report.unusable_files),
@@ -113,16 +113,16 @@ def _print_photos(report: MigrationReport) -> None:
             f"Verified that {report.model} made the embeddings: it embedded {counted(check.photos, 'photo')} again, "
             f"with a median similarity of {check.similarity:.2f} to the users' embeddings."
         )
-    elif report.found.embeddings:
+    elif report.old_counts.embeddings:
         say(f"Could not verify that {report.model} made the embeddings: no photo file with a face was found.")
 
 
 def _conclusion(report: MigrationReport) -> str:
-    if report.new is None:
+    if report.written_counts is None:
         not_checked = f" {report.not_checked}" if report.not_checked else ""
         return f"Dry run: nothing was written.{not_checked}"
-    if report.new.nothing or report.verified is None:
-        if report.adopted_files or report.taken_passwords:
+    if report.written_counts.nothing or report.verified is None:
+        if report.adopted_files or report.copied_passwords:
             return "Every row was in the gallery already. Nothing else was changed."
         return "Everything is in the gallery already. Nothing was changed."
     verified = report.verified

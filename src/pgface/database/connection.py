@@ -85,7 +85,7 @@ class GalleryConnection(Connection[Any]):
             missing, process = row or (True, 0)
             if missing:
                 # PostgreSQL skips a schema that does not exist, and would find the next gallery on the path.
-                raise SchemaMissingError(f"There is no schema {schema_name} in this database; run `pgface init`.")
+                raise SchemaMissingError(f"There is no schema {schema_name} in this database. Run `pgface init`.")
             # PostgreSQL tells every client the number of its process. A pooler has to tell a number of its own.
             pooled = pooling == "transaction" or (pooling == "auto" and process != self.info.backend_pid)
             self.prepare_threshold = None if pooled else 0
@@ -129,7 +129,8 @@ class GalleryConnection(Connection[Any]):
             raise SchemaMissingError
         if self.execute("SELECT has_schema_privilege(%s, 'USAGE')", (schema_name,)).fetchone() != (True,):
             raise DatabaseAccessError(
-                f"This PostgreSQL user may not use the schema {schema_name}; let its owner run GRANT USAGE ON SCHEMA."
+                f"This PostgreSQL user may not use the schema {schema_name}. "
+                "Ask its owner to run GRANT USAGE ON SCHEMA."
             )
         path, zone = row
         return f"SET LOCAL search_path = {path}; SET LOCAL TimeZone = {zone}".encode()

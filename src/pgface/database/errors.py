@@ -39,21 +39,21 @@ def connection_error(error: psycopg.OperationalError) -> DatabaseError:
     if "resolve host" in str(error):
         # Not the host itself: if a password contains an @, libpq takes the rest of the password for the host.
         return DatabaseUnreachableError(
-            "PostgreSQL cannot be reached: the host in PGFACE_DATABASE_URL cannot be resolved; check it, and write "
+            "PostgreSQL cannot be reached: the host in PGFACE_DATABASE_URL cannot be resolved. Check it, and write "
             "@ : / and % in the password as %40 %3A %2F and %25."
         )
     answered = "FATAL:" in reason
-    reason = reason.replace("FATAL:", "").strip()
+    reason = reason.replace("FATAL:", "").strip().rstrip(".")
     if answered and "does not exist" in reason and "database" in reason:
-        return DatabaseAccessError(f"PostgreSQL says: {reason}; create it first, or correct PGFACE_DATABASE_URL.")
+        return DatabaseAccessError(f"PostgreSQL says: {reason}. Create it first, or correct PGFACE_DATABASE_URL.")
     if "no password supplied" in reason:
-        return DatabaseAccessError(f"PostgreSQL asks for a password, and pgface has none: {_without_password(error)}.")
+        return DatabaseAccessError(f"PostgreSQL asks for a password, and pgface has none: {_without_password(error)}")
     if answered and any(word in reason for word in _REFUSED):
         return DatabaseAccessError(
-            f"PostgreSQL refused access: {reason}; check the user and the password in PGFACE_DATABASE_URL."
+            f"PostgreSQL refused access: {reason}. Check the user and the password in PGFACE_DATABASE_URL."
         )
     return DatabaseUnreachableError(
-        f"PostgreSQL cannot be reached: {reason}; check that it runs and that PGFACE_DATABASE_URL is right."
+        f"PostgreSQL cannot be reached: {reason}. Check that it runs and that PGFACE_DATABASE_URL is right."
     )
 
 
@@ -61,18 +61,18 @@ def _without_password(error: psycopg.OperationalError) -> str:
     """Say why libpq found no password, and what to do. libpq skips a password file without telling why."""
     file = _password_file(error)
     if file is None or not os.path.lexists(file):
-        named = "" if file is None else f"there is no file {file}; "
-        return f"{named}write one into PGFACE_DATABASE_URL, or into a password file that PGPASSFILE names"
+        missing = "no password file was found" if file is None else f"there is no file {file}"
+        return f"{missing}. Write the password into PGFACE_DATABASE_URL, or into a password file and set PGPASSFILE."
     try:
         file.open("rb").close()
     except OSError as refusal:
         return (
-            f"the password file {file} cannot be read ({reason_with_owner(refusal, file)}); run pgface as its owner "
-            "(in containers set PGFACE_UID and PGFACE_GID in .env, then run `docker compose up -d`)"
+            f"the password file {file} cannot be read ({reason_with_owner(refusal, file)}). Run pgface as its owner. "
+            "In containers, set PGFACE_UID and PGFACE_GID in .env, then run `docker compose up -d`."
         )
     if file.stat().st_mode & 0o077:
-        return f"others may read the password file {file}, so libpq does not use it; run `chmod 600 {file}`"
-    return f"the password file {file} has no line for this server, port, database and user; add one"
+        return f"others may read the password file {file}, so libpq does not use it. Run `chmod 600 {file}`."
+    return f"the password file {file} has no line for this server, port, database and user. Add one."
 
 
 def _password_file(error: psycopg.OperationalError) -> Path | None:
@@ -91,7 +91,7 @@ def wrap_psycopg_errors() -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise DatabaseUnreachableError(
-            "No connection to PostgreSQL became free in time; check that it runs, or raise PGFACE_POOL_SIZE."
+            "No connection to PostgreSQL became free in time. Check that it runs, or raise PGFACE_POOL_SIZE."
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
@@ -99,8 +99,8 @@ def wrap_psycopg_errors() -> Iterator[None]:
             said = error.diag.message_primary if error.sqlstate == POOLER else None
             reason = f" ({said})" if said else ""
             raise DatabaseUnreachableError(
-                f"The connection to PostgreSQL was lost{reason}; "
-                "what was under way was undone, what was committed is there."
+                f"The connection to PostgreSQL was lost{reason}. "
+                "The open transaction was rolled back. Committed changes remain."
             ) from error
         raise _from_sqlstate(error) from error
     except psycopg.Error as error:
@@ -111,27 +111,27 @@ def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
     message = (error.diag.message_primary or "no reason given").rstrip(".")
     match error:
         case pg.UndefinedTable() | pg.UndefinedFunction() | pg.UndefinedColumn() | pg.InvalidSchemaName():
-            return SchemaMissingError(f"There is no gallery here ({message}); run `pgface init`.")
+            return SchemaMissingError(f"There is no gallery here ({message}). Run `pgface init`.")
         case pg.InsufficientPrivilege() if "extension" in message:
             return PgvectorError(
-                f"This PostgreSQL user may not add pgvector ({message}); "
-                "let an administrator run CREATE EXTENSION vector in this database, then try again."
+                f"This PostgreSQL user may not add pgvector ({message}). "
+                "Ask an administrator to run CREATE EXTENSION vector in this database, then try again."
             )
         case pg.InsufficientPrivilege() if "for function" in message:
             return DatabaseAccessError(
-                f"PostgreSQL refused: {message}; let the gallery's owner run `pgface roles create` after an upgrade."
+                f"PostgreSQL refused: {message}. Ask the gallery's owner to run `pgface roles create` after an upgrade."
             )
         case pg.InsufficientPrivilege():
-            return DatabaseAccessError(f"PostgreSQL refused: {message}; use a user with the rights for it.")
+            return DatabaseAccessError(f"PostgreSQL refused: {message}. Use a PostgreSQL user with that right.")
         case pg.UndefinedFile() | pg.FeatureNotSupported() if "extension" in message:
             return PgvectorError(
-                f"pgvector is not on this PostgreSQL server ({message}); install it there "
-                "(the pgvector/pgvector image and most hosted PostgreSQL servers have it), then try again."
+                f"pgvector is not on this PostgreSQL server ({message}). Install it there, then try again. "
+                "The pgvector/pgvector image and most hosted PostgreSQL servers have it."
             )
         case pg.CharacterNotInRepertoire():
             return DatabaseError(
-                f"A text in the database is not UTF-8 ({message}): it was written in another encoding, into a database "
-                "that takes any bytes (SQL_ASCII). Correct that text; nothing was changed."
+                f"A text in the database is not UTF-8 ({message}). It was written in another encoding, and the "
+                "database accepts any bytes (SQL_ASCII). Nothing was changed. Correct that text."
             )
         case pg.LockNotAvailable():
             return TableLockedError()
@@ -144,4 +144,4 @@ def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
         case _ if error.sqlstate == PGVECTOR_TOO_OLD:
             return PgvectorError(f"{message}.")
         case _:
-            return DatabaseError(f"PostgreSQL says: {message} (SQLSTATE {error.sqlstate}); nothing was changed.")
+            return DatabaseError(f"PostgreSQL says: {message} (SQLSTATE {error.sqlstate}). Nothing was changed.")

@@ -67,11 +67,11 @@ def require_current(connection: psycopg.Connection) -> None:
     newest = migrations()[-1].version
     if version > newest:
         raise SchemaTooNewError(
-            f"This gallery has schema version {version}, newer than the {newest} known here; upgrade pgface."
+            f"This gallery has schema version {version}, newer than the {newest} known here. Upgrade pgface."
         )
     if version < newest:
         raise SchemaMissingError(
-            f"This gallery has schema version {version}, older than the {newest} needed; run `pgface init`."
+            f"This gallery has schema version {version}, older than the {newest} needed. Run `pgface init`."
         )
 
 

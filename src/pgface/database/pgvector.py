@@ -11,27 +11,27 @@ from typing import Final
 class Fault:
     """A fault that a version of pgvector has fixed."""
 
-    mended_in: tuple[int, ...]
+    fixed_in: tuple[int, ...]
     sentence: str
     what_to_do: str
-    """Until there is a newer one."""
+    """Sentences about the time before and after the update."""
 
 
 FAULTS: Final = (
     Fault(
         (0, 8, 2),
         "a parallel build of an HNSW index writes beyond its memory",
-        "pgface builds with one process meanwhile; for builds of your own: SET max_parallel_maintenance_workers = 0",
+        "Until then, pgface builds with one process. For your own builds, SET max_parallel_maintenance_workers = 0.",
     ),
     Fault(
         (0, 8, 3),
         "vacuuming can damage an HNSW index, which then misses people",
-        "build the index again after the update: pgface index build --method hnsw, and pgface fit-search",
+        "Then build the index again: run `pgface index build --method hnsw` and `pgface fit-search`.",
     ),
     Fault(
         (0, 8, 4),
         "vacuuming an HNSW index can end with `hnsw graph not repaired`, so that the table is not cleaned up",
-        "build that index again where the server's log says so",
+        "Then build that index again if the server's log says so.",
     ),
 )
 
@@ -43,4 +43,4 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def faults_of(version: str) -> list[Fault]:
     """The faults that a version still has, the oldest first."""
-    return [fault for fault in FAULTS if numbers(version) < fault.mended_in]
+    return [fault for fault in FAULTS if numbers(version) < fault.fixed_in]

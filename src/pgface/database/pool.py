@@ -27,10 +27,10 @@ from pgface.system.forks import leave_to_parent, renew_after_fork
 Row = TypeVar("Row")
 Answer = TypeVar("Answer")
 
-_MOST_IDLE = 60.0
-"""Seconds after which a connection that was not needed is closed."""
-_LONGEST_TURN = 10.0
-"""Seconds to wait for others of this process."""
+_MAX_IDLE = 60.0
+"""Seconds after which an unused connection is closed."""
+_TURN_TIMEOUT = 10.0
+"""Seconds to wait for other threads of this process."""
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "application_name": "pgface",
@@ -101,7 +101,7 @@ class Database:
         self._alone = threading.Lock()
 
     def close(self) -> None:
-        """Give back the connections and, as its last user, stop the embedded server."""
+        """Close the connections. The last client also stops the embedded server."""
         if self._opened_pool is not None:
             self._opened_pool.close()
         self._resources.close()
@@ -124,15 +124,16 @@ class Database:
 
     @contextmanager
     def transaction_alone(self) -> Iterator[Connection]:
-        """A transaction of which there is one at a time in this process.
+        """A transaction that runs alone in this process.
 
-        It is for what waits for one and the same lock: more than one would only hold connections that others need.
+        Use it for work that waits for the same lock. Several waiting transactions would only hold connections that
+        other work needs.
 
         Raises:
-            TableLockedError: those before it have taken too long.
+            TableLockedError: the transactions before it took too long.
 
         """
-        if not self._alone.acquire(timeout=_LONGEST_TURN):
+        if not self._alone.acquire(timeout=_TURN_TIMEOUT):
             raise TableLockedError
         try:
             with self.transaction() as connection:
@@ -165,7 +166,7 @@ class Database:
 
         """
         with wrap_psycopg_errors(), _connect(self.direct_url, self._settings) as connection:
-            # What was said of the pooler says nothing of the way around it.
+            # The setting for the pooler does not apply to the direct connection.
             _configure(connection, self._settings, self._settings.pooling if self.direct_url == self.url else "auto")
             if not connection.has_session:
                 raise SessionNeededError
@@ -177,8 +178,8 @@ class Database:
         direct = connection.execute(queries()["database_identity"]).fetchall()
         if direct != self.read("database_identity", row_factory=tuple_row):
             raise SettingsError(
-                "PGFACE_DIRECT_URL leads to another database than PGFACE_DATABASE_URL; "
-                "let it name the same one, without the pooler in between."
+                "PGFACE_DIRECT_URL leads to another database than PGFACE_DATABASE_URL. "
+                "Set it to the same database, without the pooler."
             )
 
     def read(
@@ -217,15 +218,15 @@ class Database:
             return answer
 
     def _recover(self) -> None:
-        """Have working connections again, for the next try."""
+        """Restore working connections for the next try."""
         if self._embedded is not None:
             with self._embedded:  # starts it if it was killed
                 pass
         self._pool.check()
 
     def _run(self, run: Callable[[Any], Answer], row_factory: BaseRowFactory[Row]) -> Answer:
-        # Without the pool's context manager and with a cursor that is kept: for a verification, which takes twice as
-        # long as the shortest statement there is, making them anew was a quarter of the time.
+        # Without the pool's context manager, and with one cursor for all reads. Making both for each verification
+        # took a quarter of its time.
         with wrap_psycopg_errors():
             connection = self._pool.getconn()
             try:
@@ -248,11 +249,11 @@ def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection
         min_size=1,
         max_size=settings.pool_size,
         timeout=settings.connect_timeout,
-        # Each failed try doubles the pause before the next one; whoever asks after this begins anew, so that a server
-        # that was away for long is found again within seconds.
+        # Each failed try doubles the pause before the next one. A request after this time starts again, so that a
+        # server that was away for long is found within seconds.
         reconnect_timeout=settings.connect_timeout,
         # Connections are used in turn. One whose server process has not just searched takes a tenth longer.
-        max_idle=_MOST_IDLE,
+        max_idle=_MAX_IDLE,
         open=False,
     )
     with ExitStack() as undo:
@@ -280,7 +281,7 @@ def connected(settings: Settings, *, session: bool = False) -> Iterator[Connecti
 
     Args:
         settings: where it is.
-        session: have a session of one's own, by PGFACE_DIRECT_URL if that is set.
+        session: require a connection that keeps its session, through PGFACE_DIRECT_URL if that is set.
 
     Raises:
         DatabaseUnreachableError, DatabaseAccessError, EmbeddedPostgresError: no connection. The message says why.

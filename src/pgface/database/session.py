@@ -88,8 +88,8 @@ def require_text(connection: psycopg.Connection[Any]) -> None:
     """
     if connection.info.parameter_status("server_encoding") == _ONLY_IN_UTF8:
         raise DatabaseError(
-            "This database has the encoding SQL_ASCII, in which PostgreSQL takes any bytes for text; "
-            "make one with ENCODING 'UTF8' TEMPLATE template0 for the gallery."
+            "This database has the encoding SQL_ASCII, in which PostgreSQL accepts any bytes as text. "
+            "Create a database with ENCODING 'UTF8' TEMPLATE template0 for the gallery."
         )
 
 
@@ -100,6 +100,6 @@ def _require_triggers(connection: psycopg.Connection[Any]) -> None:
         connection.execute("SET session_replication_role TO 'origin'")
     except psycopg.errors.InsufficientPrivilege as error:
         raise DatabaseError(
-            "This user's sessions begin with session_replication_role = replica, so that triggers and foreign keys do "
-            "nothing; run ALTER ROLE ... RESET session_replication_role."
+            "This user's sessions start with session_replication_role = replica, which disables triggers and foreign "
+            "keys. Run ALTER ROLE ... RESET session_replication_role."
         ) from error

@@ -20,10 +20,10 @@ from pgface.results import quality_to_json
 _BLOCK_ROWS = 2_048
 _PRODUCT_SIZE = 32_000_000
 """Similarities in memory."""
-_MOST_PAIRS = 20_000
-"""Largest number of pairs of users that are kept, the most similar ones."""
-_LEAST_GAIN = 0.02
-"""Least gain in the mean similarity of a user's other photos to their mean if a photo is left out. A photo of another
+_MAX_PAIRS = 20_000
+"""Maximum number of pairs of users that are kept, the most similar ones."""
+_MIN_GAIN = 0.02
+"""Minimum gain in the mean similarity of a user's other photos to their mean if a photo is left out. A photo of another
 person costs about 0.15 among three photos, 0.05 among five and 0.01 among ten."""
 
 # Halfway between the limits for enrollment and the worst of the hundred good photos that gave those limits.
@@ -292,7 +292,7 @@ class _UserPairs:
         begins = np.flatnonzero(np.diff(keys[order], prepend=-1))
         best = order[begins]
         counted = np.add.reduceat(pairs[order], begins)
-        kept = np.argsort(-values[best], kind="stable")[:_MOST_PAIRS]
+        kept = np.argsort(-values[best], kind="stable")[:_MAX_PAIRS]
         self._keys, self._rows = keys[best][kept], rows[best][kept]
         self._similarities, self._pairs = values[best][kept], counted[kept]
 
@@ -336,7 +336,7 @@ def _dragging(
         DraggingPhoto(face, float(one.similarity[place]), float(one.without[place]), _delete_command(face, schema))
         for rows, one in zip(people, own, strict=True)
         if rows.stop - rows.start > 2
-        for place in np.flatnonzero(one.without - one.similarity >= _LEAST_GAIN).tolist()
+        for place in np.flatnonzero(one.without - one.similarity >= _MIN_GAIN).tolist()
         for face in (stored.photos[rows.start + place],)
     ]
     yield from sorted(found, key=lambda photo: photo.similarity - photo.without)

@@ -54,11 +54,11 @@ class Replicates:
         people = int(np.count_nonzero(trials))
         if people < 2:  # one person tells nothing about others
             return Interval(0.0, 1.0)
-        nobody = _rule_of_three(people)
+        bound = _rule_of_three(people)
         if not errors.any():
-            return Interval(0.0, nobody)
+            return Interval(0.0, bound)
         if (errors == trials).all():
-            return Interval(1 - nobody, 1.0)
+            return Interval(1 - bound, 1.0)
         drawn = self.weights @ trials.astype(np.float64)
         rates = (self.weights @ errors.astype(np.float64))[drawn > 0] / drawn[drawn > 0]
         return _percentiles(rates)

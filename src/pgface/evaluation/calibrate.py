@@ -36,8 +36,8 @@ from pgface.thresholds import (
     tail_of,
 )
 
-FEWEST_PEOPLE = 5
-_MOST_MISSED = 0.5
+MIN_PEOPLE = 5
+_MAX_MISSED = 0.5
 """A threshold that misses a larger share of mated searches is useless."""
 
 
@@ -130,9 +130,9 @@ def propose(
 
     """
     check_targets(fmr, fpir)
-    if len(embedded.people) < FEWEST_PEOPLE:
+    if len(embedded.people) < MIN_PEOPLE:
         raise EvaluationError(
-            f"A calibration needs {FEWEST_PEOPLE} people or more, and better hundreds, because all pairs of two people "
+            f"A calibration needs {MIN_PEOPLE} people or more, and better hundreds, because all pairs of two people "
             f"share their faces. There are {len(embedded.people)}."
         )
     compared = compare_all(embedded.embeddings, embedded.owners, seed=seed)
@@ -174,7 +174,7 @@ def check_targets(*targets: float | None) -> None:
 
 
 def _refuse_useless_threshold(change: ThresholdChange) -> None:
-    if change.miss_rate is not None and (change.threshold >= 1 or change.miss_rate > _MOST_MISSED):
+    if change.miss_rate is not None and (change.threshold >= 1 or change.miss_rate > _MAX_MISSED):
         raise EvaluationError(
             f"The safe threshold for the target of {change.target:g}, {change.threshold:.4f}, would miss "
             f"{change.miss_rate:.0%} of the photos. Some photos may have a wrong label: see `pgface evaluate --html` "

@@ -79,7 +79,7 @@ def embed_photos(
     Args:
         photos: the photos to embed.
         workers: the workers that embed.
-        max_bytes: largest size of a file that can be a photo.
+        max_bytes: maximum size of a file that can be a photo.
         cache: the cache of earlier embeddings.
         on_progress: see `OnProgress`.
 

@@ -222,14 +222,14 @@ def evaluate_pairs(
 
     mated, non_mated = chosen(pairs.mated), chosen(~pairs.mated)
     names, owners = np.unique(_people_of_rows(embedded), return_inverse=True)
-    nobody = np.zeros(len(first), bool)
+    no_pairs = np.zeros(len(first), bool)
     compared = PairComparisons(
         people=owners,
         mated=ScoreHistogram.of(mated.similarities),
         non_mated=ScoreHistogram.of(non_mated.similarities),
         mated_sample=mated,
         non_mated_sample=non_mated,
-        nearest_non_mated=chosen(nobody),
+        nearest_non_mated=chosen(no_pairs),
         nearest_from=np.inf,  # all pairs are in the sample
         furthest_mated=least_similar(chosen(there & pairs.mated)),
     )

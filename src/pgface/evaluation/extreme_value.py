@@ -25,13 +25,13 @@ from pgface.thresholds import Tail
 
 _TAIL_SHARE = 0.05
 """Share of all trials in the tail, the most similar ones."""
-_FEWEST_IN_TAIL, _MOST_IN_TAIL = 50, 5_000
+_MIN_IN_TAIL, _MAX_IN_TAIL = 50, 5_000
 TAIL_REACH = 100
 """The tail gives rates up to this many times rarer than those that can be counted (rule of 30)."""
 _BATCH_REPLICATES = 16
 """Replicates whose trials are weighted at once."""
 _HEAVIEST_SHAPE = 0.5
-"""Largest shape of the tail."""
+"""Maximum shape of the tail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Estimate:
     """A threshold for a rate."""
 
     likely: float
-    """The least threshold, of four places, at which the photos show the rate."""
+    """The lowest threshold, of four places, at which the photos show the rate."""
     interval: Interval
     """The 95 % interval of that threshold, by a bootstrap over people."""
     threshold: float
@@ -124,7 +124,7 @@ class NonMatedTrials:
 
     def reaches(self, rate: float) -> bool:
         """Whether the trials give a rate, by counting, or by a tail that extends at most 100 times beyond."""
-        return self.total >= self._needed(rate) and len(self.similarities) >= _FEWEST_IN_TAIL
+        return self.total >= self._needed(rate) and len(self.similarities) >= _MIN_IN_TAIL
 
     @property
     def least(self) -> float:
@@ -132,7 +132,7 @@ class NonMatedTrials:
         return ERRORS_NEEDED / TAIL_REACH / self.total
 
     def estimate(self, rate: float) -> Estimate:
-        """Return the least threshold, of four places, that at most this share of trials reaches.
+        """Return the lowest threshold, of four places, that at most this share of trials reaches.
 
         Raises:
             EvaluationError: the trials do not give this rate.
@@ -153,7 +153,7 @@ class NonMatedTrials:
         return Estimate(likely, interval, threshold, at, _interval(rates), extrapolated=not counted)
 
     def _needed(self, rate: float) -> int:
-        return max(math.ceil(ERRORS_NEEDED / rate / TAIL_REACH), _FEWEST_IN_TAIL)
+        return max(math.ceil(ERRORS_NEEDED / rate / TAIL_REACH), _MIN_IN_TAIL)
 
     def _counted(self, rate: float) -> tuple[float, list[float]]:
         """Return the threshold for a rate, and that of each replicate."""
@@ -201,8 +201,8 @@ class NonMatedTrials:
         ]
 
     def _tail_count(self) -> int:
-        count = min(max(int(_TAIL_SHARE * self.total), _FEWEST_IN_TAIL), _MOST_IN_TAIL, len(self.similarities))
-        if count < _FEWEST_IN_TAIL:
+        count = min(max(int(_TAIL_SHARE * self.total), _MIN_IN_TAIL), _MAX_IN_TAIL, len(self.similarities))
+        if count < _MIN_IN_TAIL:
             raise EvaluationError(
                 f"{self.total:,} non-mated comparisons are too few for low error rates. Add photos of more people."
             )
@@ -238,7 +238,7 @@ def _fit(similarities: NDArray[np.float32], weights: NDArray[np.float64], share:
 
 
 def _above(similarities: NDArray[np.float32], shares: NDArray[np.float64], rate: float) -> float:
-    """Return the least threshold of four places that at most this share reaches."""
+    """Return the lowest threshold of four places that at most this share reaches."""
     place = int(np.searchsorted(shares, rate, side="right"))
     # The first trial that is one too many must stay below.
     return _rounded_up(float(similarities[min(place, len(similarities) - 1)]) + 1e-6)

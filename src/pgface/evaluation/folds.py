@@ -45,16 +45,16 @@ def fold_accuracy(
     """
     count = int(folds.max()) + 1
     if count < 2:
-        raise EvaluationError("There is only one fold, and the threshold comes from the others. Give two or more.")
-    right = np.stack([_count_correct(similarities, mated, folds == fold) for fold in range(count)])
+        raise EvaluationError("Accuracy over folds needs at least two folds, got one.")
+    correct = np.stack([_count_correct(similarities, mated, folds == fold) for fold in range(count)])
     sizes = np.bincount(folds)
     accuracies, chosen = [], []
     for fold in range(count):
-        others = right.sum(axis=0) - right[fold]
+        others = correct.sum(axis=0) - correct[fold]
         best = np.flatnonzero(others == others.max())
-        place = best[len(best) // 2]  # the middle of those that are equally good
-        accuracies.append(float(right[fold, place] / sizes[fold]))
-        chosen.append(float(thresholds()[place]))
+        best_index = best[len(best) // 2]  # the middle of those that are equally good
+        accuracies.append(float(correct[fold, best_index] / sizes[fold]))
+        chosen.append(float(thresholds()[best_index]))
     error = float(np.std(accuracies, ddof=1) / np.sqrt(count))
     return FoldAccuracy(float(np.mean(accuracies)), error, tuple(accuracies), tuple(chosen))
 
@@ -63,7 +63,7 @@ def _count_correct(
     similarities: NDArray[np.float32], mated: NDArray[np.bool_], within: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Count the pairs that are classified correctly at each threshold."""
-    there = within & ~np.isnan(similarities)
-    matching = ScoreHistogram.of(similarities[there & mated]).at_or_above()
-    rejected = ScoreHistogram.of(similarities[there & ~mated]).below()
-    return matching + rejected + int((within & ~there & ~mated).sum())
+    usable = within & ~np.isnan(similarities)
+    matching = ScoreHistogram.of(similarities[usable & mated]).at_or_above()
+    rejected = ScoreHistogram.of(similarities[usable & ~mated]).below()
+    return matching + rejected + int((within & ~usable & ~mated).sum())

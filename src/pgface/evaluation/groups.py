@@ -26,7 +26,7 @@ from pgface.evaluation.photos import LabelledPhoto
 from pgface.evaluation.verification import OperatingPoint, Verification, operating_points, verification
 
 _KEYS = ("photo", "person")
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,9 @@ def check_attributes(file: Path, attributes: Attributes, photos: Sequence[Labell
     known = {photo.name if attributes.key == "photo" else photo.person for photo in photos}
     unknown = [name for name in attributes.values if name not in known]
     if unknown:
-        more = f" and {len(unknown) - _MOST_NAMED:,} more" if len(unknown) > _MOST_NAMED else ""
+        more = f" and {len(unknown) - _MAX_NAMED:,} more" if len(unknown) > _MAX_NAMED else ""
         raise EvaluationError(
-            f"{file}: the folder has no {attributes.key} {', '.join(unknown[:_MOST_NAMED])}{more}. Correct the table."
+            f"{file}: the folder has no {attributes.key} {', '.join(unknown[:_MAX_NAMED])}{more}. Correct the table."
         )
 
 

@@ -38,7 +38,7 @@ class SearchPoint:
 
 @dataclass(frozen=True, slots=True)
 class FpirTarget:
-    """The least threshold, of four places, at which the FPIR is not above a target."""
+    """The lowest threshold, of four places, at which the FPIR is not above a target."""
 
     target: float
     point: SearchPoint | None
@@ -135,7 +135,7 @@ def search_point(
     Args:
         compared: all comparisons.
         replicates: replicates of the compared people.
-        threshold: least similarity.
+        threshold: minimum similarity.
         failures: shape (p,), the photos of each person without a usable face, as searches that miss. By default none.
         searched: shape (n,): the searched photos. The default is all photos. All are enrolled.
 
@@ -168,7 +168,7 @@ def fpir_targets(
     failures: NDArray[np.int64] | None = None,
     targets: Sequence[float] = FPIR_TARGETS,
 ) -> tuple[FpirTarget, ...]:
-    """Return the least threshold for each target, if there are enough searches for it (rule of 30)."""
+    """Return the lowest threshold for each target, if there are enough searches for it (rule of 30)."""
     found = []
     for target in targets:
         missing = math.ceil(ERRORS_NEEDED / target) - rates.non_mated_searches

@@ -25,7 +25,7 @@ KEPT_PAIRS = 200_000
 """Pairs of each kind that are kept one by one, with their photos."""
 _KEPT_FURTHEST = 1_000
 _BLOCK_PHOTOS = 1_024
-"""Least number of photos in a block, which holds whole people."""
+"""Minimum number of photos in a block, which holds whole people."""
 _PRODUCT_SIZE = 8_000_000
 """Similarities of one product, 32 MB. It matters for people with very many photos."""
 _NOBODY = -1

@@ -20,8 +20,8 @@ _NO = {"no", "false", "0", "different"}
 _COLUMNS = {"file_x", "file_y", "Decision"}
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif"}
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
-_MOST_NAMED = 3
-"""Largest number of names in an error message."""
+_MAX_NAMED = 3
+"""Maximum number of names in an error message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +203,9 @@ class _PhotoFinder:
         """Return all pairs, if no photo is missing and there are pairs of both kinds."""
         if self._missing:
             missing = list(dict.fromkeys(self._missing))
-            more = f" and {len(missing) - _MOST_NAMED:,} more" if len(missing) > _MOST_NAMED else ""
+            more = f" and {len(missing) - _MAX_NAMED:,} more" if len(missing) > _MAX_NAMED else ""
             raise EvaluationError(
-                f"{file}: it names photos that are not in {self._folder}: {', '.join(missing[:_MOST_NAMED])}{more}. "
+                f"{file}: it names photos that are not in {self._folder}: {', '.join(missing[:_MAX_NAMED])}{more}. "
                 "Give the folder that holds them."
             )
         if not pairs:

@@ -38,7 +38,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class FmrTarget:
-    """The least threshold, of four places, at which the FMR is not above a target."""
+    """The lowest threshold, of four places, at which the FMR is not above a target."""
 
     target: float
     point: OperatingPoint | None

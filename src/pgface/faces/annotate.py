@@ -16,7 +16,7 @@ from pgface.results import Identification, IdentifiedFace
 
 _IDENTIFIED_COLOUR = (22, 130, 70)
 _UNKNOWN_COLOUR = (190, 60, 30)
-_SMALLEST_LETTERS = 9
+_MIN_LETTER_SIZE = 9
 """Height of the smallest letters, in pixels. A name that needs smaller ones goes into the legend, under a number."""
 _LABEL_SIZES = (1.0, 0.85, 0.7, 0.6)
 """Sizes that are tried for a label, as shares of the usual size."""
@@ -153,7 +153,7 @@ def _fitting(texts: Iterable[tuple[str, ...]], size: int, line: int, most: int) 
     """Yield the labels of these lines that are not wider than the picture, the largest first."""
     for lines in texts:
         for share in _LABEL_SIZES:
-            label = _measured(lines, max(_SMALLEST_LETTERS, round(size * share)), line)
+            label = _measured(lines, max(_MIN_LETTER_SIZE, round(size * share)), line)
             if label is not None and label.width <= most:
                 yield label
                 break

@@ -28,7 +28,7 @@ class Work:
 
         Args:
             seconds: time limit of the computation. None for no limit.
-            max_pixels: largest number of pixels of a photo that it opens. None for the limit of the settings only.
+            max_pixels: maximum number of pixels of a photo that it opens. None for the limit of the settings only.
             pause: called before each step. It may block while other work goes first.
 
         """

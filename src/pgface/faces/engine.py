@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.faces.align import FaceRegion
-from pgface.faces.models.registry import ModelIdentity as ModelIdentity  # importable from there without NumPy
+
+# Defined there so that it imports without NumPy.
+from pgface.faces.models.registry import ModelIdentity as ModelIdentity
 from pgface.faces.pixels import RGBImage
 
 
@@ -69,7 +71,7 @@ class Detection:
     quality: Quality = field(repr=False)
     region: FaceRegion = field(repr=False)
     off_centre: float
-    """Distance between the middles of the box and the photo, in pixels."""
+    """Distance between the centres of the box and the photo, in pixels."""
 
     @property
     def crop(self) -> RGBImage:
@@ -121,6 +123,7 @@ class Engine(Protocol):
         """Find the faces of an upright picture and embed the chosen ones, the largest box first.
 
         It also finds a face that fills the frame, and faces in a picture that lies on its side. Boxes and landmarks are
-        always in pixels of the given image. `choose` gets all faces found. It is also called without faces.
+        always in pixels of the given image. `choose` gets all faces found, and is called even if no face
+        was found.
         """
         ...

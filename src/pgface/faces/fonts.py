@@ -30,7 +30,7 @@ _PACKAGES: Final = (
 )
 """Noto Sans, under the SIL Open Font License. The first one is always installed, the others by `pgface[fonts]`."""
 _KINDS: Final = (".ttf", ".otf", ".ttc")
-_MOST_FONTS: Final = 2_000
+_MAX_FONTS: Final = 2_000
 _NO_LETTER: Final = "\uffff"
 """A code point without a letter, so that every font draws its box for it."""
 _STYLES: Final = ("italic", "oblique", "bold", "black", "light", "thin", "mono", "condensed", "narrow", "symbol")
@@ -101,7 +101,7 @@ def _open_font(file: Path, size: int) -> Font | None:
 @cache
 def _font_files() -> tuple[Path, ...]:
     """List the font files, the best first. A process searches for them once."""
-    return tuple(dict.fromkeys((*_of_packages(), *sorted(islice(_of_machine(), _MOST_FONTS), key=_rank))))
+    return tuple(dict.fromkeys((*_of_packages(), *sorted(islice(_of_machine(), _MAX_FONTS), key=_rank))))
 
 
 def _of_packages() -> Iterator[Path]:

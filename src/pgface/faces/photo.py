@@ -36,7 +36,7 @@ PhotoSource = str | os.PathLike[str] | bytes | Upload | Image.Image | NDArray[np
 dtype uint8."""
 
 MAX_SIDE = 65_535
-"""Longest side in pixels, as in JPEG. A longer picture is not a photo, and some resizers fail on it."""
+"""Maximum side in pixels, as in JPEG. A longer picture is not a photo, and some resizers fail on it."""
 ARRAY_BYTES_PER_PIXEL = 4
 """Bytes of the budget for a pixel of an array. It is decoded already, but an engine makes a copy."""
 
@@ -46,9 +46,9 @@ class PhotoLimits:
     """The limits of a photo."""
 
     max_bytes: int
-    """Largest size of the file."""
+    """Maximum size of the file."""
     max_pixels: int
-    """Largest product of width and height."""
+    """Maximum product of width and height."""
     max_decoded_bytes: int
     """Memory for decoded photos, over all threads of the process."""
 

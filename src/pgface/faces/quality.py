@@ -133,9 +133,9 @@ class QualityLimits:
     min_brightness: float
     max_brightness: float
     max_yaw: float
-    """Largest turn to either side, in degrees."""
+    """Maximum turn to either side, in degrees."""
     max_pitch: float
-    """Largest tilt up or down, in degrees. An unknown pitch passes."""
+    """Maximum tilt up or down, in degrees. An unknown pitch passes."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

@@ -15,15 +15,15 @@ from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import DatabaseError, EmbeddingError, IndexNotBuiltError, PgfaceError, UnknownUserError
-from pgface.search import fit_search_if_due, read_search_state, suspend_first_look, vacuum_stale_templates
+from pgface.search import fit_search_if_due, read_search_state, suspend_index_search, vacuum_stale_templates
 from pgface.search.vector_index.lifecycle import drop_vector_index, vector_index_lock
 from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows, unit_embeddings
 
 BLOCK = 1_000
 """Embeddings that are normalised and sent at once, 2 MB."""
-_LEAST_ROWS_TO_REBUILD = 1_000
+_MIN_ROWS_TO_REBUILD = 1_000
 """For fewer rows, the vector index stays in place during the load."""
-_LEAST_SHARE_TO_REBUILD = 0.2
+_MIN_SHARE_TO_REBUILD = 0.2
 """Share of the table's rows. At 100,000 rows, an insert into the index cost 2.8 ms, a row of a new index 0.45 ms."""
 
 
@@ -81,7 +81,7 @@ def vector_index_set_aside(connection: psycopg.Connection, new_rows: int, *, lat
     with vector_index_lock(connection):
         definition = drop_vector_index(connection)
         try:
-            suspend_first_look(connection)
+            suspend_index_search(connection)
             yield True
         except BaseException:
             with suppress(PgfaceError):  # the first error is raised, and `pgface init` builds the index too
@@ -101,7 +101,7 @@ def refresh_templates_of_load(connection: psycopg.Connection, users: int, *, man
 
     Args:
         connection: the connection of the load.
-        users: largest number of users in the load.
+        users: maximum number of users in the load.
         many: whether the load is so large that PostgreSQL needs new statistics to plan well.
 
     """
@@ -140,10 +140,10 @@ def _checked_ids(user_ids: Any, embeddings: Any) -> NDArray[Any]:
 
 
 def _worth_rebuilding(connection: psycopg.Connection, new_rows: int) -> bool:
-    if new_rows < _LEAST_ROWS_TO_REBUILD:
+    if new_rows < _MIN_ROWS_TO_REBUILD:
         return False
     row = connection.execute(queries()["count_embeddings"]).fetchone()
-    return row is not None and new_rows >= _LEAST_SHARE_TO_REBUILD * row[0]
+    return row is not None and new_rows >= _MIN_SHARE_TO_REBUILD * row[0]
 
 
 def _unknown_user() -> UnknownUserError:

@@ -206,8 +206,8 @@ class Gallery:
 
         Args:
             photo: the probe. pgface does not store it.
-            threshold: least similarity of a match, -1 to 1, by default the gallery's threshold for identification.
-            top: largest number of users for each face.
+            threshold: minimum similarity of a match, -1 to 1, by default the gallery's threshold for identification.
+            top: maximum number of users for each face.
 
         Raises:
             PhotoError: the photo cannot be decoded. A photo without a face is not an error: the result has no faces.
@@ -261,7 +261,7 @@ class Gallery:
         Args:
             photo: the probe. pgface does not store it.
             user: the id or e-mail of the user, or the name if only one user has it.
-            threshold: least similarity of a match, -1 to 1, by default the gallery's threshold for verification.
+            threshold: minimum similarity of a match, -1 to 1, by default the gallery's threshold for verification.
             face: "only" refuses a photo with several faces, "largest" takes the largest face, "central" takes the
                 large face nearest the middle.
 
@@ -321,7 +321,7 @@ class Gallery:
         Args:
             photo: one photo.
             other: the other photo.
-            threshold: least similarity of a match, -1 to 1, by default the gallery's threshold for verification.
+            threshold: minimum similarity of a match, -1 to 1, by default the gallery's threshold for verification.
             face: which face to compare, as in `verify`.
 
         Raises:
@@ -448,7 +448,7 @@ class Gallery:
         Args:
             user: list the photos of this user only.
             after: list photos with a larger id only.
-            limit: largest number of photos, by default all.
+            limit: maximum number of photos, by default all.
 
         Raises:
             UnknownUserError: there is no such user.
@@ -513,7 +513,7 @@ class Gallery:
 
         Args:
             after: list users with a larger id only.
-            limit: largest number of users, by default all.
+            limit: maximum number of users, by default all.
             text: list users with this text in their name or e-mail only. Case does not matter.
 
         """
@@ -525,7 +525,7 @@ class Gallery:
         Args:
             user: list the photos of this user only.
             after: list photos with a larger id only.
-            limit: largest number of photos, by default all.
+            limit: maximum number of photos, by default all.
 
         Raises:
             UnknownUserError: there is no such user.

@@ -38,7 +38,7 @@ UNUSABLE_PASSWORD = "!"  # noqa: S105 - no hash of any scheme, so it verifies no
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _LONGEST_TEXT = 255
-_MOST_LISTED = 10
+_MAX_LISTED = 10
 """Users of one name that an error message lists."""
 
 
@@ -139,7 +139,7 @@ def _named(connection: psycopg.Connection, name: str) -> int | None:
     """Return the id of the only user with this name."""
     if not is_visible(cleaned(name)):
         return None
-    values = {"spellings": name_spellings(name), "limit": _MOST_LISTED}
+    values = {"spellings": name_spellings(name), "limit": _MAX_LISTED}
     with connection.cursor(row_factory=tuple_row) as cursor:
         found = cursor.execute(queries()["select_users_by_name"], values).fetchall()
     if len(found) < 2:

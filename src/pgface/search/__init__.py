@@ -8,7 +8,7 @@ if TYPE_CHECKING:
         fit_search,
         fit_search_if_due,
         refresh_templates,
-        suspend_first_look,
+        suspend_index_search,
         vacuum_stale_templates,
     )
     from pgface.search.maintenance import SearchMaintainer
@@ -24,7 +24,7 @@ __all__ = [
     "fit_search_if_due",
     "read_search_state",
     "refresh_templates",
-    "suspend_first_look",
+    "suspend_index_search",
     "vacuum_stale_templates",
     "wilson_interval",
 ]
@@ -38,7 +38,7 @@ _MODULES: Final = {
     "fit_search_if_due": "fit",
     "read_search_state": "state",
     "refresh_templates": "fit",
-    "suspend_first_look": "fit",
+    "suspend_index_search": "fit",
     "vacuum_stale_templates": "fit",
     "wilson_interval": "measure",
 }

@@ -24,9 +24,9 @@ from pgface.search.vector_index.lifecycle import (
 )
 
 _BATCH_USERS = 5_000
-"""Users whose templates are made in one transaction when all of them are."""
+"""Number of users in one transaction when the templates of all users are made."""
 _CANNOT_BE_FITTED = "PGF03"
-"""SQLSTATE of a gallery that a method of search does not fit."""
+"""SQLSTATE if a search method does not suit the gallery."""
 _METHODS_WITH_INDEX = ("hnsw", "hnsw_binary", "ivfflat")
 
 
@@ -47,7 +47,7 @@ def fit_search(database: Database, choice: SearchMethod, latency_target: float) 
 
     """
     if choice not in METHODS:
-        raise GalleryError(f"There is no search method {choice}; choose one of {', '.join(METHODS)}.")
+        raise GalleryError(f"There is no search method {choice}. Choose one of {', '.join(METHODS)}.")
     with database.dedicated_connection() as connection, vector_index_lock(connection):
         _fit(connection, choice, latency_target, _fastest_scan(connection))
         _settle_vector_index(connection)
@@ -77,7 +77,7 @@ def fit_search_if_due(
 
 
 @wrap_psycopg_errors()
-def suspend_first_look(connection: psycopg.Connection) -> None:
+def suspend_index_search(connection: psycopg.Connection) -> None:
     """Drop the index of the templates, if there is one. Identification then compares with every template.
 
     Adding many templates to an HNSW index one by one takes longer than building it again.
@@ -87,7 +87,7 @@ def suspend_first_look(connection: psycopg.Connection) -> None:
 
     """
     if read_search_state(connection).method != "exact":
-        connection.execute(queries()["suspend_first_look"])
+        connection.execute(queries()["suspend_index_search"])
         _drop_indexes(connection, but="")
 
 
@@ -119,7 +119,7 @@ def _fit(connection: psycopg.Connection, choice: SearchMethod, latency_target: f
     method = ("exact" if scan <= latency_target else "hnsw") if choice == "auto" else choice
     if method != "exact":
         if not _count(connection, "count_embeddings"):
-            raise GalleryError(f"The gallery is empty, so {method} cannot be fitted; enroll people first.")
+            raise GalleryError(f"The gallery is empty, so {method} cannot be fitted. Enroll people first.")
         _refresh_all(connection)
         _build_index(connection, method)
     _switch(connection, {"choice": choice, "method": method, "scan": scan})

@@ -19,7 +19,7 @@ from pgface.system.forks import renew_after_fork
 _PAUSE = 1.0
 """Seconds between two rounds: one round makes the templates of all enrollments in between."""
 _PAUSE_AFTER_FAILURE = 60.0
-"""Seconds until a fit that failed is tried again."""
+"""Seconds after a failed fit until the next try."""
 
 log = logging.getLogger(__name__)
 

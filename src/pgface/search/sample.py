@@ -24,13 +24,13 @@ def draw_probes(connection: psycopg.Connection, wanted: int) -> tuple[NDArray[np
         Unit vectors of shape (n, 512), and the users that they are made of, shape (n,).
 
     Raises:
-        GalleryError: nobody is enrolled.
+        GalleryError: the gallery is empty.
 
     """
     with connection.cursor(binary=True) as cursor:
         drawn = cursor.execute(queries()["draw_probes"], {"wanted": wanted}).fetchall()
     if not drawn:
-        raise GalleryError("The gallery is empty, so the search cannot be measured; enroll people first.")
+        raise GalleryError("The gallery is empty, so the search cannot be measured. Enroll people first.")
     return np.stack([probe.to_numpy() for _, probe in drawn]), np.array([user_id for user_id, _ in drawn])
 
 

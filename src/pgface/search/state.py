@@ -18,7 +18,7 @@ METHODS: tuple[SearchMethod, ...] = ("auto", "exact", "hnsw", "hnsw_binary", "iv
 _DUE = 0.3
 """Share of the gallery that has to change before the method is chosen again."""
 _WORTH_CHOOSING = 1_000
-"""At least so many changed rows: a scan of fewer takes a millisecond or two at most."""
+"""Minimum number of changed rows before the method is chosen again. A scan of fewer takes at most two milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class SearchState:
     first_effort: int | None
     """The index's effort: `hnsw.ef_search` or `ivfflat.probes`."""
     second_effort: int | None
-    """How many templates the second look proposes, where the first was not enough."""
+    """Number of templates that the second look proposes if the first was not enough."""
     certain_similarity: float | None
     """The similarity that one stranger in a thousand reaches. Above it, the first look is enough."""
     agreement: float | None
@@ -42,16 +42,16 @@ class SearchState:
     agreement_high: float | None
     """Upper end of this interval."""
     probes: int | None
-    """How many probes the agreement was measured with."""
+    """Number of probes that the agreement was measured with."""
     scan_ms: float | None
     """Milliseconds of an exact scan on an idle server, when the method was last chosen."""
     embeddings: int
-    """How many embeddings the gallery had then."""
+    """Number of embeddings of the gallery at that time."""
     changes: int
-    """How many changed rows PostgreSQL had counted then."""
+    """Number of changed rows that PostgreSQL had counted at that time."""
     chosen_at: datetime | None
     stale_users: int
-    """How many users are compared exactly in every search, until their templates are made."""
+    """Number of users without current templates. Every search compares them exactly."""
     changes_now: int
     fitting: bool
     """Whether a session is building an index of the search, or loading so much that it will build one."""

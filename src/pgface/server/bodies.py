@@ -105,7 +105,7 @@ async def _read(request: Request, model: type[RequestBody]) -> RequestBody:
 
 def _json_fields(data: bytes) -> dict[str, Any]:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:2]:
-        raise RequestError("The body is JSON in UTF-16 or UTF-32; send it in UTF-8.")
+        raise RequestError("The body is JSON in UTF-16 or UTF-32. Send it in UTF-8.")
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
         fields = pydantic_core.from_json(data)

@@ -30,7 +30,7 @@ def camera_hint(gallery: Gallery, frame: Upload) -> Hint:
 
     Args:
         gallery: the gallery whose engine finds the face.
-        frame: not mirrored.
+        frame: a frame of the camera, not mirrored.
 
     Raises:
         PhotoError: the frame cannot be decoded, or is too large.
@@ -67,7 +67,7 @@ def position_hint(faces: Sequence[Detection], width: int, height: int) -> Hint:
     aside = (face.box.x + face.box.width / 2) / width - 0.5
     below = (face.box.y + face.box.height / 2) / height - 0.5
     if abs(aside) > MAX_OFFSET:
-        # The camera faces the user: its left is their right.
+        # The frame is not mirrored, so a user left of centre must move to their own left.
         return "left" if aside < 0 else "right"
     if abs(below) > MAX_OFFSET:
         return "up" if below > 0 else "down"

@@ -28,7 +28,7 @@ def encode_cursor(of: str, last: int) -> str:
 
 
 def decode_cursor(of: str, cursor: str | None) -> int | None:
-    """The id of the last row of the previous page; None for the first page.
+    """The id of the last row of the previous page. None for the first page.
 
     Raises:
         CursorError: it is not a cursor of this list.

@@ -83,11 +83,16 @@ INTERNAL: Final = (
 )
 _OF_HTTP: Final = (
     ("invalid-request", 422, "A field is missing, is not known, or has a value that cannot be used."),
-    ("not-found", 404, "There is nothing at this path."),
-    ("method-not-allowed", 405, "This path has other methods. The header `Allow` names them."),
+    ("not-found", 404, "There is nothing at this path. Check it against `/api/v1/openapi.json`."),
+    (
+        "method-not-allowed",
+        405,
+        "This path does not accept the method. The header `Allow` lists the accepted ones.",
+    ),
     HEAD_TOO_LARGE,
     INTERNAL,
 )
+_DETAILS_OF_HTTP: Final = {code: detail for code, _, detail in _OF_HTTP}
 _OF_LOAD: Final = (errors.ServiceBusyError, errors.WorkTimeoutError)
 """Errors of load, whose sentences clients see."""
 _NOT_NOW: Final = "This does not work at the moment. Try again later."
@@ -223,7 +228,7 @@ def http_problem(request: Request, error: HTTPException) -> JSONResponse:
     """The response to a path that does not exist, or a method that it does not have."""
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "-")
-    return _answer(request, error.status_code, code, f"{phrase}.", headers=error.headers)
+    return _answer(request, error.status_code, code, _DETAILS_OF_HTTP.get(code, f"{phrase}."), headers=error.headers)
 
 
 def internal_problem(request: Request) -> JSONResponse:

@@ -102,7 +102,7 @@ class _Parser(MultiPartParser):
 
 
 def _extended_file_name(disposition: bytes) -> str | None:
-    """The name in `filename*=` (RFC 8187) or `filename*0=` (RFC 2231), which some clients send; None without one.
+    """The name in `filename*=` (RFC 8187) or `filename*0=` (RFC 2231), which some clients send. None without one.
 
     Python's parser of mail headers knows both.
     """

@@ -41,7 +41,7 @@ class Requester:
 
 
 requester: contextvars.ContextVar[Requester | None] = contextvars.ContextVar("pgface_asker", default=None)
-"""The requester of the current request; None outside of requests."""
+"""The requester of the current request. None outside of requests."""
 
 
 def requester_name() -> str:
@@ -93,8 +93,8 @@ class BoundedExecutor:
             waiting: the metric of waiting jobs.
             working: the metric of running jobs.
             extra: the maximum of further running jobs, for requesters without a running job.
-            seconds: the time limit of a job, including the time in the queue; None for no limit.
-            max_pixels: the limit of a photo that a job opens; None for that of the settings.
+            seconds: the time limit of a job, including the time in the queue. None for no limit.
+            max_pixels: the limit of a photo that a job opens. None for that of the settings.
 
         """
         self._executor = ThreadPoolExecutor(workers + extra, thread_name_prefix="pgface-work")

@@ -12,7 +12,7 @@ HEADER: Final = b"x-forwarded-prefix"
 
 
 def usable_prefix(given: str) -> str | None:
-    """The path that a proxy sends, without a slash at its end; None if it is not a valid path."""
+    """The path that a proxy sends, without a slash at its end. None if it is not a valid path."""
     path = given.strip().removesuffix("/")
     return path if ROOT_PATH.fullmatch(path) else None
 

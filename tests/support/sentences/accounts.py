@@ -46,8 +46,8 @@ HEAD_NOT_STRAIGHT_AT_BEGINNING = Sentence("The head does not look straight ahead
 TOO_MANY_FRAMES = Sentence("There are more than {most} frames.")
 
 # The motion inside the face
-FACE_TOO_SMALL_TO_FOLLOW = Sentence("The face is {pixels} pixels large and not at least {least}.")
-FACE_NOT_FOLLOWED = Sentence("Only {share} of the face could be followed in the turn to the {side}.")
+FACE_TOO_SMALL_TO_FOLLOW = Sentence("The face is {pixels} pixels wide or high, and must be at least {least}.")
+FACE_NOT_FOLLOWED = Sentence("Only {share} of the face could be followed in the turn to the {side}")
 FACE_MOVES_LIKE_FLAT_PICTURE = Sentence("The face moves like a flat picture in the turn to the {side}: ...")
 FACE_MOVES_LIKE_BENT_PICTURE = Sentence("The face moves like a bent picture: ...")
 FACE_NOT_MEASURED_TO_BOTH_SIDES = Sentence("The motion of the face was not measured to both sides.")

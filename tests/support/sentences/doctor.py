@@ -12,7 +12,7 @@ RIGHT_NOT_OF_EVERYBODY = Sentence("right {right} not for everybody.")
 RENAME_IT_BACK = Sentence("Rename it back")
 RENAME_IT_BACK_OR_ADD_IT = Sentence("Rename it back if it was renamed, or in psql: {statement}")
 IN_PSQL = Sentence("In psql: {statement}")
-IN_PSQL_AND_THEN_FIX = Sentence("In psql: {statement} then pgface doctor --fix")
+IN_PSQL_AND_THEN_FIX = Sentence("In psql: {statement} Then run pgface doctor --fix")
 IS_AND_SHOULD_BE = Sentence("{part} is {found}, but should be {expected}.")
 AND_SHOULD_BE = Sentence("{found}, but should be {expected}")
 
@@ -33,7 +33,7 @@ NEW_EMBEDDINGS_BESIDE_THEIR_ROWS = Sentence("New embeddings would be stored outs
 NEXT_ID_IS_TAKEN = Sentence("The next id of {table} is in use already")
 ROWS_OF_ERASED_USERS = Sentence("{embeddings:embedding}, {photos:photo}, {tokens:token}")
 TABLE_IS_LOCKED = Sentence("Process {process} ({program}) has locked {table}")
-DEAD_ROWS = Sentence("{count} rows of erased or changed embeddings")
+DEAD_ROWS = Sentence("{count} rows of deleted or changed embeddings")
 USERS_WITH_READABLE_PASSWORDS = Sentence("can use it: {count} (ids {ids}).")
 
 # Indexes, the model and thresholds.
@@ -54,7 +54,7 @@ FILES_OF_ANOTHER_FOLDER = Sentence("The files of {count:photo} belong to another
 MAY_NOT_WRITE = Sentence("This user may not write to {folder}.")
 
 # The command.
-NO_SUCH_CHECK = Sentence("there is no check '{check}'; choose from {checks}")
+NO_SUCH_CHECK = Sentence("there is no check '{check}'. Choose from {checks}")
 EVERYTHING_IS_FINE = Sentence("Everything is fine.")
 PROBLEMS_AND_ADVICE = Sentence("{problems} problems, {advice} piece of advice.")
 PROBLEM_AND_ADVICE_AND_FIXES = Sentence(

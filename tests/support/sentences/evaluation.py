@@ -9,7 +9,7 @@ NOBODY_IS_ENROLLED_YET = Sentence("No person is enrolled in this gallery yet")
 THERE_IS_ONLY_ONE_PERSON = Sentence("There is only one person")
 EVERYBODY_HAS_ONE_PHOTO_ONLY = Sentence("Every person has only one photo")
 NO_PHOTO_HAS_A_USABLE_FACE = Sentence("No photo of {photos} has a usable face. The first: ")
-THERE_IS_ONLY_ONE_FOLD = Sentence("There is only one fold")
+THERE_IS_ONLY_ONE_FOLD = Sentence("Accuracy over folds needs at least two folds, got one.")
 
 # `pgface evaluate`.
 REMEMBERED_EMBEDDINGS_WERE_REMOVED = Sentence("Deleted the embeddings of all evaluated photos.")
@@ -20,7 +20,7 @@ OF_TOO_LOW_QUALITY = Sentence("{pairs} of too low quality ({share})")
 ANY_QUALITY_IS_AN_OPTION = Sentence("`--no-quality` takes photos of any quality.")
 OPTION_GOES_WITH_A_FOLDER_OF_PHOTOS = Sentence("{option} needs a folder of photos")
 OPTION_GOES_WITH_A_FOLDER_OF_PEOPLE = Sentence("{option} cannot be used with --pairs")
-MAKE_A_GALLERY_OR_NAME_A_MODEL = Sentence("run `pgface init`. Or name a model with --model, which needs no gallery.")
+MAKE_A_GALLERY_OR_NAME_A_MODEL = Sentence("Run `pgface init`. Or name a model with --model, which needs no gallery.")
 CACHE_CANNOT_BE_WRITTEN = Sentence("it cannot be written .... Free some disk space, ..., or use `--no-cache`")
 
 # The page of an evaluation.
@@ -28,7 +28,7 @@ THE_PAGE_SHOWS_FACES_AND_NAMES = Sentence("The page, which shows faces and names
 THE_FILE_IS_NO_PAGE_OF_PGFACE = Sentence("exists and is not a page of pgface")
 THE_PAGE_CANNOT_BE_WRITTEN = Sentence("it cannot be written")
 MOST_SIMILAR_PHOTOS_OF_TWO_PEOPLE = Sentence("similar photos of two people")
-LEAST_SIMILAR_PHOTOS_OF_ONE_PERSON = Sentence("similar photos of one person")
+MIN_SIMILAR_PHOTOS_OF_ONE_PERSON = Sentence("similar photos of one person")
 TRADE_OFF = Sentence("Detection error trade-off (1:1)")
 NO_TRADE_OFF = Sentence(
     "every one of the {mated} mated pairs is more similar than every one of the {non_mated} non-mated pairs"

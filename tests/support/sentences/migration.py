@@ -40,6 +40,7 @@ TEXTS_ARE_TOO_LONG_OR_NO_TEXT = Sentence("{count} texts are longer than 255 char
 
 # What is refused before anything is written.
 NOTHING_WAS_WRITTEN = Sentence("Nothing was written.")
+ROW_AND_ONE_MORE_PROBLEM = Sentence("row {row}...There is 1 more problem. Nothing was written.")
 ROW_AND_MORE_PROBLEMS = Sentence("row {row}...There are {more} more problems. Nothing was written.")
 GALLERY_IS_NOT_EMPTY = Sentence(
     "The gallery is not empty, and {missing} of the old installation are not in it. Add --merge"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from support.sentences import Sentence
 
 # Fitting the search
-UNKNOWN_SEARCH_METHOD = Sentence("There is no search method {method}; choose one of {methods}")
-NOBODY_TO_FIT_TO = Sentence("The gallery is empty, so {method} cannot be fitted; enroll people first")
+UNKNOWN_SEARCH_METHOD = Sentence("There is no search method {method}. Choose one of {methods}")
+NOBODY_TO_FIT_TO = Sentence("The gallery is empty, so {method} cannot be fitted. Enroll people first")
 COMPARES_WITH_EVERYBODY = Sentence("Identification compares with every embedding")
 
 # Options of an index
-UNKNOWN_INDEX = Sentence("There is no index {method}; choose one of {methods}")
-NUMBER_OUT_OF_RANGE = Sentence("{name} must be from {least} to {most}; {given} is not")
-EF_CONSTRUCTION_TOO_SMALL = Sentence("ef_construction must be at least twice m; give {least} or more")
+UNKNOWN_INDEX = Sentence("There is no index {method}. Choose one of {methods}")
+NUMBER_OUT_OF_RANGE = Sentence("{name} must be from {least} to {most}, got {given}")
+EF_CONSTRUCTION_TOO_SMALL = Sentence("ef_construction must be at least twice m. Give {least} or more")
 OPTIONS_OF_HNSW = Sentence("m and ef_construction are options of hnsw")
-OPTION_OF_IVFFLAT = Sentence("lists is one of ivfflat")
+OPTION_OF_IVFFLAT = Sentence("lists is an option of ivfflat")
 FEWER_EMBEDDINGS_THAN_LISTS = Sentence("{embeddings} of them are fewer than {lists} lists")
 SIZE_SUCH_AS = Sentence("such as 512MB or 2GB")
 
@@ -26,7 +26,7 @@ IVFFLAT_NEEDS_MORE_MEMORY = Sentence("memory to learn {lists} lists, and may use
 PGVECTOR_NEEDS_MORE_MEMORY = Sentence("pgvector needs more memory")
 BUILD_ENDED_ON_SERVER = Sentence("ended on the server")
 BUILD_LOST_CONNECTION = Sentence("connection ... was lost")
-OLD_INDEX_IS_THERE = Sentence("; the old one is there.")
+OLD_INDEX_IS_THERE = Sentence(". The old index is unchanged.")
 BEGUN_INDEX_IS_REMOVED_LATER = Sentence("What was begun, {index}, is removed by")
 BUILD_BROKEN_OFF = Sentence("Interrupted. `pgface index status` shows which indexes exist.")
 
@@ -41,7 +41,7 @@ PLANNER_TAKES_INDEX = Sentence("uses {index} for ORDER BY embedding <=> probe LI
 PLANNER_COMPARES_WITH_EVERY_ROW = Sentence("compares with every row")
 
 # What to do about them
-LEFT_OF_A_BUILD = Sentence("{index} is left of a build that was broken off")
+LEFT_OF_A_BUILD = Sentence("{index} is left of an interrupted build")
 OTHER_DISTANCE = Sentence("{operators} and cannot serve ORDER BY embedding <=> probe")
 USERS_WAIT_FOR_TEMPLATES = Sentence("{users} users wait for their templates")
 TOO_FEW_FOR_LISTS = Sentence("There are {embeddings} embeddings for {lists} lists: too few to learn them from.")
@@ -53,4 +53,4 @@ LISTS_FAR_FROM_RULE = Sentence(
 
 # Checking an index
 CHECKED_WITH_EFFORT = Sentence("{method}, effort {effort}")
-NOBODY_TO_MEASURE_WITH = Sentence("The gallery is empty, so the search cannot be measured; enroll people first")
+NOBODY_TO_MEASURE_WITH = Sentence("The gallery is empty, so the search cannot be measured. Enroll people first")

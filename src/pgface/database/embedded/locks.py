@@ -1,9 +1,9 @@
-"""Locks on files, which the kernel drops when their holder dies, however it dies.
+"""Locks on files. The kernel releases them when the process that holds them ends.
 
-`flock` and not POSIX record locks: those are lost as soon as the process closes any descriptor of the same file.
-Python opens files close-on-exec, so a server started under a lock does not inherit it. A forked child does; that is why
-an exclusive lock is undone explicitly (a child must not go on holding it) and a shared one only by closing (a child
-that works on the database goes on being counted).
+They are `flock` locks. A process would lose POSIX record locks when it closes any descriptor of the same file.
+Python opens files close-on-exec, so a server that is started under a lock does not inherit it. A forked child inherits
+it. An exclusive lock is therefore released explicitly, so that the child does not hold it. A shared lock is released
+only by closing, so that a child that uses the database still counts as a client.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def shared(path: Path) -> int:
     return descriptor
 
 
-def nobody_holds(path: Path) -> bool:
-    """Whether there is no shared holder at this moment, in this process or another."""
+def is_free(path: Path) -> bool:
+    """Whether no process holds the shared lock at this moment."""
     descriptor = open_file(path)
     try:
         _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
@@ -75,7 +75,7 @@ def _lock(descriptor: int, how: int, path: Path) -> None:
         raise EmbeddedPostgresError(
             f"The file system of {path.parent} has no locks (flock: {error.strerror}), and the embedded PostgreSQL "
             "needs them: two servers would destroy its data. Set PGFACE_DATA_DIR to a folder of a local disk, or "
-            "PGFACE_DATABASE_URL to a server of yours."
+            "PGFACE_DATABASE_URL to your own server."
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""The PostgreSQL that pgface brings along: started by the first process that needs it, stopped by the last.
+"""The embedded PostgreSQL. The first process that needs it starts it, and the last one stops it.
 
-Who needs it is known from a shared lock on the file `clients`, which each process holds for as long as it does: the
-kernel drops it when a process dies, also by kill -9. Starting and stopping happen under an exclusive lock on the file
-`start`. A process that leaves and finds that nobody else holds `clients` is the last one.
+Each process that needs the server holds a shared lock on the file `clients`. The kernel releases the lock when the
+process ends, even by kill -9. A process starts and stops the server under an exclusive lock on the file `start`. If a
+process leaves and no other process holds `clients`, it was the last one.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _log = logging.getLogger("pgface.database")
 
 
 class EmbeddedPostgres:
-    """The embedded PostgreSQL in a folder. A context manager that can be entered again, also from other threads.
+    """The embedded PostgreSQL in a folder. You can enter this context manager several times, from any thread.
 
-    All objects for one folder in a process count as one client of the server. The folder is made with mode 0700; the
-    server listens on a unix socket in it and nowhere else. A folder that is there keeps the version of PostgreSQL that
-    made it; `postgres_version` (18 or 16) is that of a new one.
+    All objects for one folder in a process count as one client of the server. The folder is created with mode 0700.
+    The server listens only on a unix socket in it. `postgres_version` (18 or 16) applies to a new folder. An existing
+    folder keeps its version.
     """
 
     def __init__(self, folder: Path, *, postgres_version: int = 18) -> None:
@@ -55,18 +55,18 @@ class EmbeddedPostgres:
 
     @property
     def binaries(self) -> Path:
-        """The folder with psql, pg_dump and the other programs, of the version that the data have."""
+        """The folder with psql, pg_dump and the other programs, of the version of the data."""
         return self._client.cluster.binaries
 
     def is_made(self) -> bool:
-        """Whether the folder holds a server's data already. This makes and starts nothing."""
+        """Whether the folder already holds a server's data. Does not create or start a server."""
         return self._client.cluster.data.is_dir()
 
     def start(self) -> str:
         """Become a client of the server, start it unless it runs, and return its URL.
 
-        Called again, it makes sure that the server still runs. Each call wants a `release`; what is left is released
-        when the process ends.
+        Called again, it makes sure that the server still runs. Call `release` for each call. The end of the process
+        releases the rest.
 
         Raises:
             EmbeddedPostgresError: there is no server. The message says why.
@@ -78,7 +78,7 @@ class EmbeddedPostgres:
         return url
 
     def release(self) -> None:
-        """Stop being a client. The last client stops the server, unless it is kept running."""
+        """Stop being a client. The last client stops the server, except after `keep_running`."""
         with self._mutex:
             if self._starts == 0:
                 return
@@ -86,15 +86,15 @@ class EmbeddedPostgres:
         self._client.leave()
 
     def keep_running(self) -> None:
-        """Let the server run on without any client, until `stop`."""
+        """Keep the server running without clients, until `stop`."""
         self._client.keep_running()
 
     def is_running(self) -> bool:
-        """Whether there is a server on this folder."""
+        """Whether a server runs on this folder."""
         return self._client.runs()
 
     def stop(self, *, force: bool = False) -> bool:
-        """Stop the server, also one that is kept running, and return whether it ran.
+        """Stop the server, even after `keep_running`. Return whether it was running.
 
         Raises:
             EmbeddedPostgresError: it is in use, and `force` was not given.
@@ -128,7 +128,7 @@ class _Client:
         self._mutex = threading.Lock()
 
     def enter(self) -> str:
-        with self._mutex, _in_sentences(self.cluster.folder):
+        with self._mutex, _wrap_os_errors(self.cluster.folder):
             _check_platform()
             binaries()
             private_folder(self.cluster.folder.parent)
@@ -147,29 +147,29 @@ class _Client:
             return self.cluster.url
 
     def leave(self) -> None:
-        with self._mutex, _in_sentences(self.cluster.folder):
+        with self._mutex, _wrap_os_errors(self.cluster.folder):
             self._users -= 1
             if self._users == 0:
                 self._leave()
 
     def leave_for_good(self) -> None:
-        """As the process ends."""
-        with self._mutex, _in_sentences(self.cluster.folder):
+        """Stop being a client for all users in this process, which ends."""
+        with self._mutex, _wrap_os_errors(self.cluster.folder):
             self._users = 0
             self._leave()
 
     def keep_running(self) -> None:
-        with _in_sentences(self.cluster.folder):
+        with _wrap_os_errors(self.cluster.folder):
             os.close(locks.open_file(self.keep))
 
     def runs(self) -> bool:
-        with _in_sentences(self.cluster.folder):
+        with _wrap_os_errors(self.cluster.folder):
             return self.cluster.data.is_dir() and self.cluster.answers()
 
     def stop(self, *, force: bool) -> bool:
         if not self.cluster.folder.is_dir():
             return False
-        with _in_sentences(self.cluster.folder), locks.exclusive(self._start):
+        with _wrap_os_errors(self.cluster.folder), locks.exclusive(self._start):
             runs = self.cluster.answers()
             if runs and not force:
                 self._refuse_if_used()
@@ -180,12 +180,12 @@ class _Client:
 
     def _refuse_if_used(self) -> None:
         sessions = self.cluster.sessions()
-        if sessions == 0 and locks.nobody_holds(self._clients):
+        if sessions == 0 and locks.is_free(self._clients):
             return
         users = counted(sessions, "session is open", "sessions are open") if sessions else "another process is using it"
         raise EmbeddedPostgresError(
-            f"The embedded PostgreSQL was not stopped: {users}; end that first, "
-            "or stop it all the same with `pgface postgres stop --force`."
+            f"The embedded PostgreSQL was not stopped: {users}. End that first, "
+            "or stop the server anyway with `pgface postgres stop --force`."
         )
 
     def _leave(self) -> None:
@@ -194,7 +194,7 @@ class _Client:
             return
         with locks.exclusive(self._start):
             self._close()
-            if not self.keep.exists() and locks.nobody_holds(self._clients):
+            if not self.keep.exists() and locks.is_free(self._clients):
                 self.cluster.stop()
 
     def _close(self) -> None:
@@ -228,19 +228,19 @@ def _leave_all() -> None:
 
 
 @contextmanager
-def _in_sentences(folder: Path) -> Iterator[None]:
+def _wrap_os_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else folder
         raise EmbeddedPostgresError(
-            f"The embedded PostgreSQL cannot use {place} ({reason_with_owner(error, place)}); "
-            "set PGFACE_DATA_DIR to a folder of yours, or PGFACE_DATABASE_URL to a server of yours."
+            f"The embedded PostgreSQL cannot use {place} ({reason_with_owner(error, place)}). "
+            "Set PGFACE_DATA_DIR to a folder that you own, or PGFACE_DATABASE_URL to your own server."
         ) from error
 
 
 def _check_platform() -> None:
     if sys.platform == "win32":
         raise EmbeddedPostgresError(
-            "The embedded PostgreSQL needs Linux or macOS; set PGFACE_DATABASE_URL to a server of yours."
+            "The embedded PostgreSQL needs Linux or macOS. Set PGFACE_DATABASE_URL to your own server."
         )

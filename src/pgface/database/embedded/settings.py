@@ -1,7 +1,7 @@
-"""How the embedded PostgreSQL is set: what is the same everywhere, and what is fitted to the machine.
+"""The settings of the embedded PostgreSQL: fixed ones, and ones that depend on the machine.
 
-All of it is given on the command line at each start, so it follows the machine when that changes. A session, a role or
-a database may still have its own `work_mem` and the like; the rest is the business of a server of one's own.
+pgface passes all of them on the command line at each start, so they follow changes of the machine. You can still set
+`work_mem` and similar settings for a session, a role or a database. To change more, use your own server.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PORT = "5432"
 FIXED_SETTINGS = {
     "listen_addresses": "",
     "port": PORT,
-    "unix_socket_directories": ".",  # relative to the data folder, so a long path is no matter
+    "unix_socket_directories": ".",  # relative to the data folder, so the path can be long
     "unix_socket_permissions": "0700",
     # Where huge pages are reserved, they are reserved for another program, and using them kills the server in a
     # container that may not.
@@ -35,17 +35,22 @@ FIXED_SETTINGS = {
 if sys.platform == "linux":
     # POSIX shared memory lives in /dev/shm, which has 64 MB in a container: too little for a parallel index build.
     FIXED_SETTINGS["dynamic_shared_memory_type"] = "sysv"
-    # Before recovery all files are put on disk: at once, and not a thousand one by one (0.5 s for 5 s, measured).
+    # Before recovery all files are put on disk: in one call instead of a thousand (0.5 s instead of 5 s, measured).
     FIXED_SETTINGS["recovery_init_sync_method"] = "syncfs"
 
 
 def fitted_settings(memory: int, cores: int) -> dict[str, str]:
-    """PostgreSQL's settings for a machine with so many bytes of memory and so many cores.
+    """PostgreSQL's settings for a machine.
 
-    The server is a guest: the models and the caller's program live on the same machine. A quarter of the memory for
-    `shared_buffers` is PostgreSQL's own advice for a server that has the machine to itself, and costs nothing before
-    it is used; 8 GiB hold a million faces with their index. An HNSW index is built several times faster while its
-    graph fits into `maintenance_work_mem` (about 260 MB for 100,000 faces), which all workers of a build share.
+    The server shares the machine with the models and the caller's program. PostgreSQL advises a quarter of the memory
+    for `shared_buffers` on a dedicated server. Memory that is not used costs nothing. 8 GiB hold a million faces with
+    their index. An HNSW index is built several times faster while its graph fits into `maintenance_work_mem` (about
+    260 MB for 100,000 faces). All workers of a build share that memory.
+
+    Args:
+        memory: the machine's memory, in bytes.
+        cores: the number of cores.
+
     """
     workers = min(max(cores // 2, 2), 4) if cores > 1 else 0
     return {

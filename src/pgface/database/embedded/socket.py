@@ -1,8 +1,8 @@
 """A path to a folder that is short enough for the socket in it.
 
-The path of a unix socket has room for about a hundred bytes. The server names its socket relative to its data folder,
-so only clients feel the limit; for them a symbolic link leads there. The socket itself stays behind the mode of the
-data folder, and a link that is cleaned away is made again by the next client.
+The path of a unix socket has at most about a hundred bytes. The server names its socket relative to its data folder, so
+the limit concerns only clients. They use a symbolic link to the folder. The mode of the data folder still protects the
+socket. If the link is deleted, the next client makes it again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 
 
 def reachable(folder: Path) -> Path:
-    """The folder itself, or a link to it where its path is too long for a socket.
+    """The folder itself, or a link to it if its path is too long for a socket.
 
     Raises:
         EmbeddedPostgresError: there is no place for such a link that other users of the machine cannot tamper with.
@@ -45,7 +45,7 @@ def reachable(folder: Path) -> Path:
 
 
 def forget(folder: Path) -> None:
-    """Remove the link, if there is one."""
+    """Delete the link, if there is one."""
     if not _fits(folder):
         _link(folder).unlink(missing_ok=True)
 
@@ -72,6 +72,6 @@ def _guarded(folder: Path) -> bool:
 
 def _too_long(folder: Path) -> EmbeddedPostgresError:
     return EmbeddedPostgresError(
-        f"The path of {folder} is too long for a socket, and there is no safe place for a short name of it; "
-        "set PGFACE_DATA_DIR to a shorter path."
+        f"The path of {folder} is too long for a socket, and there is no safe place for a link to it. "
+        "Set PGFACE_DATA_DIR to a shorter path."
     )

@@ -1,7 +1,7 @@
-"""Who the embedded PostgreSQL runs as when root starts it, and what that user must be able to reach.
+"""The user that runs the embedded PostgreSQL if root starts it, and the rights that this user needs.
 
-PostgreSQL refuses to run as root. Folders are opened no further than for passing through, only where that is missing,
-and each one that had to be is logged.
+PostgreSQL refuses to run as root. pgface lets the user pass through folders where that right is missing, without
+listing them. It logs every folder that it changes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ServerUser:
             _log.info("opened for passing through, so that PostgreSQL's user reaches its files: %s", names)
 
     def let_read(self, programs: Iterable[Path]) -> None:
-        """Let everyone read folders of programs, as an installation with the usual umask would have."""
+        """Let all users read folders of programs, as after an installation with the usual umask."""
         for top in programs:
             for path in (top, *top.rglob("*")):
                 if not path.is_symlink():
@@ -101,6 +101,6 @@ def _create() -> pwd.struct_passwd:
     if entry := _entry():
         return entry
     raise EmbeddedPostgresError(
-        f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} for it could not be created ({reason}); "
-        "create that user, run pgface as another user, or set PGFACE_DATABASE_URL."
+        f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} for it could not be created ({reason}). "
+        "Create that user, run pgface as another user, or set PGFACE_DATABASE_URL."
     )

@@ -16,7 +16,7 @@ BEGIN
         EXECUTE format('SELECT coalesce(max(version), 0) FROM %I.pgface_migrations', current_schema()) INTO newest;
     END IF;
     IF newest > :known_version: THEN
-        RAISE EXCEPTION 'this gallery has schema version %, newer than the :known_version: known here; upgrade pgface', newest
+        RAISE EXCEPTION 'this gallery has schema version %, newer than the :known_version: known here. Upgrade pgface', newest
             USING ERRCODE = 'PGF01';
     END IF;
 

@@ -12,8 +12,8 @@ from pgface.evaluation.reports.pages import Picture, require_page_packages, stor
 from pgface.evaluation.stored_embeddings import StoredFace
 from pgface.faces.photo import PhotoLimits
 
-_MOST_CARDS = 60
-"""Largest number of cards in a section."""
+_MAX_CARDS = 60
+"""Maximum number of cards in a section."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def write_audit_page(audit: Audit, source: str, file: Path, limits: PhotoLimits)
     """
     require_page_packages()
     cards = {name: list(found) for name, found in _cards(audit).items()}
-    faces = [face for found in cards.values() for card in found[:_MOST_CARDS] for face in card.faces]
+    faces = [face for found in cards.values() for card in found[:_MAX_CARDS] for face in card.faces]
     pictures = stored_pictures(faces, limits)
     sections = [
         Section(
@@ -69,9 +69,9 @@ def write_audit_page(audit: Audit, source: str, file: Path, limits: PhotoLimits)
                     card.text,
                     card.command,
                 )
-                for card in found[:_MOST_CARDS]
+                for card in found[:_MAX_CARDS]
             ],
-            max(0, len(found) - _MOST_CARDS),
+            max(0, len(found) - _MAX_CARDS),
         )
         for name, found in cards.items()
     ]

@@ -1,4 +1,4 @@
-"""An audit as text and tables."""
+"""An audit as sentences and tables."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ ABOUT = {
     ),
     "strange": (
         "Photos that do not look like their user",
-        "Less similar to all other photos of the user than verification requires. If both photos of a user are here, "
-        "delete only the one of another person.",
+        "These photos are less similar to all other photos of the user than verification requires. If both photos of a "
+        "user are here, delete only the one of another person.",
     ),
     "dragging": (
         "Photos that make their user harder to find",
-        "Without this photo, each other photo of the user is nearer to the mean of the rest, which searches use.",
+        "Without this photo, each other photo of the user is more similar to the mean of the rest, which searches use. "
+        "Delete it if the user has enough other photos.",
     ),
-    "poor": ("Poor photos", "Small, blurred, dark or turned. Add a better one, then delete it."),
-    "single": ("Users with a single photo", "Two or three more, from other days, make these users easier to find."),
+    "poor": (
+        "Poor photos",
+        "Photos with a small, blurred, dark or turned face. Enroll a better photo, then delete this one.",
+    ),
+    "single": (
+        "Users with a single photo",
+        "Enroll two or three more photos from other days. They make these users easier to find.",
+    ),
 }
 """Title and explanation of each finding."""
 
@@ -33,8 +40,7 @@ def audit_summary(audit: Audit) -> Iterator[str]:
     """Yield the numbers of embeddings and users, the thresholds, and the number of findings."""
     yield (
         f"{counted(audit.embeddings, 'embedding')} of {counted(audit.users, 'user')}. The thresholds are "
-        f"{audit.verify_threshold:g} to verify "
-        f"and {audit.identify_threshold:g} to identify."
+        f"{audit.verify_threshold:g} to verify and {audit.identify_threshold:g} to identify."
     )
     counts = {name: len(getattr(audit, name)) for name in ABOUT}
     if not any(counts.values()):
@@ -68,11 +74,11 @@ def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
         "single": [(found.face.name, found.command) for found in audit.single[:shown]],
     }
     columns = {
-        "same_person": ("photo", "photo of another user", "similarity", "if they are"),
-        "strange": ("photo", "looks like", "similarity with its user", "if it is another person"),
-        "dragging": ("photo", "with it", "without it", "if the user has enough others"),
-        "poor": ("photo", "why", "add a better one"),
-        "single": ("photo", "add more"),
+        "same_person": ("photo", "photo of another user", "similarity", "command to merge"),
+        "strange": ("photo", "looks like", "similarity with its user", "command to delete"),
+        "dragging": ("photo", "with it", "without it", "command to delete"),
+        "poor": ("photo", "why", "command to enroll"),
+        "single": ("photo", "command to enroll"),
     }
     for name, (title, what) in ABOUT.items():
         count = len(getattr(audit, name))

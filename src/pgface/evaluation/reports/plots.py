@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _PLOT_BINS = 200
 """Bins from -1 to 1 in the plot of similarities."""
 _DEVIATE_TICKS = (1e-6, 1e-4, 0.01, 0.1, 0.5)
-_LEAST_RATE = 1e-7
+_MIN_RATE = 1e-7
 _WIDTH, _HEIGHT = 3.4, 3.0
 """Inches. This is about the width of a plot on a phone, so that its texts keep their size."""
 _TEXT_POINTS = 9.4
@@ -184,7 +184,7 @@ def _draw_trade_off(panel: Axes, evaluation: Evaluation) -> None:
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_ticks(_deviate(np.array(_DEVIATE_TICKS)).tolist(), [f"{rate:g}" for rate in _DEVIATE_TICKS])
     for limits, values in ((panel.set_xlim, rates.fmr[known]), (panel.set_ylim, rates.fnmr[known])):
-        ends = _deviate(np.array([max(values.min() / 1.5, _LEAST_RATE), 0.5]))
+        ends = _deviate(np.array([max(values.min() / 1.5, _MIN_RATE), 0.5]))
         limits(ends[0], max(ends[1], ends[0] + 1))
     panel.set(xlabel="FMR", ylabel="FNMR")
 

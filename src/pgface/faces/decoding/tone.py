@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from pgface.errors import PhotoFormatError
 
-_LARGEST_IGNORED_DIFFERENCE: Final = 12
+_MAX_IGNORED_DIFFERENCE: Final = 12
 """On a scale of 255. Adobe RGB's curve is this close to sRGB's, and Display P3's is the same."""
 _GAMMAS: Final = (0.2, 2.5)
 """The range of PNG's gAMA: 1 for linear light, 0.45 for most screens, 0.55 for old ones of Apple."""
-_MOST_POINTS: Final = 65_536
+_MAX_POINTS: Final = 65_536
 
 Curve = NDArray[np.float64]
 """Shape (256,): light, 0 to 1, for each value of 8 bits."""
@@ -53,7 +53,7 @@ def tone_curves(info: Mapping[Any, Any]) -> NDArray[np.uint8] | None:
         return None
     curves = np.round(255 * np.stack([_as_srgb(light) for light in lights])).astype(np.uint8)
     apart = np.abs(curves.astype(int) - np.arange(256))
-    return curves if apart.max() > _LARGEST_IGNORED_DIFFERENCE else None
+    return curves if apart.max() > _MAX_IGNORED_DIFFERENCE else None
 
 
 def _levels() -> Curve:
@@ -92,7 +92,7 @@ def _curve(data: bytes) -> Curve:
         (count,) = struct.unpack_from(">I", data, 8)
         if count == 0:
             return _levels()
-        points = np.frombuffer(data, ">u2", min(count, _MOST_POINTS), 12).astype(np.float64)
+        points = np.frombuffer(data, ">u2", min(count, _MAX_POINTS), 12).astype(np.float64)
         if count == 1:
             return np.asarray(_levels() ** (points[0] / 256))
         return np.interp(_levels(), np.linspace(0, 1, len(points)), points / 65_535)

@@ -35,10 +35,10 @@ LANDMARK_FILE = "shape_predictor_5_face_landmarks.dat"
 DESCRIPTOR_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 
 SEARCH_SIZE = 1024
-"""Largest longer side of the picture for the detector, in pixels. A search then takes about 0.15 s. It finds faces of
-70 pixels or more, which is 7 % of this side."""
-MOST_ENLARGEMENT = 2.0
-"""Largest factor by which a small picture is enlarged for the detector."""
+"""Maximum length of the longer side of the picture for the detector, in pixels. A search then takes about 0.15 s. It
+finds faces of 70 pixels or more, which is 7 % of this side."""
+MAX_ENLARGEMENT = 2.0
+"""Maximum factor by which a small picture is enlarged for the detector."""
 WEAK_SCORE = 0.2
 """Faces with a lower score count only if there is no better one. dlib's own threshold is 0. Beside true faces, false
 detections had scores of up to 0.15, but tight close-ups have such scores too."""
@@ -52,7 +52,7 @@ _LEFT_EYE, _RIGHT_EYE, _NOSE = [2, 3], [0, 1], 4
 class DlibEngine:
     """dlib's detector, landmarks and descriptors. You can use it from many threads.
 
-    dlib holds Python's lock while it works, so threads take turns. Bulk work needs processes.
+    dlib holds the GIL while it works, so threads take turns. Bulk work needs processes.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class DlibEngine:
         with resources.as_file(LIFT_FILE) as lift_file:
             digests = [file_sha256(file) for file in (folder / LANDMARK_FILE, folder / DESCRIPTOR_FILE, lift_file)]
         self._identity = ModelIdentity("dlib", EMBEDDING_DIMENSION, 0, weights_sha256(digests))
-        # dlib's objects keep state while they work, and Python's lock need not always be held in the future.
+        # dlib's objects keep state while they work, and a later version may release the GIL.
         self._lock = Lock()
 
     @property
@@ -123,7 +123,7 @@ class DlibEngine:
         """Detect faces. The landmarks are dlib's own five points."""
         check_work()
         height, width = image.shape[:2]
-        scale = min(MOST_ENLARGEMENT, SEARCH_SIZE / max(height, width))
+        scale = min(MAX_ENLARGEMENT, SEARCH_SIZE / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         searched = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
         with self._lock:

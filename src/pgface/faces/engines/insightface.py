@@ -24,7 +24,7 @@ from pgface.system.forks import call_after_fork, leave_to_parent
 from pgface.system.timing import stage
 from pgface.vectors import EMBEDDING_DIMENSION
 
-LARGEST_WARP_SIDE = 32_000
+MAX_WARP_SIDE = 32_000
 """OpenCV's warps refuse a picture with a side of more than 2^15 - 1 pixels."""
 
 
@@ -83,7 +83,7 @@ def _arcface_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int) ->
     import cv2
     from insightface.utils.face_align import arcface_dst
 
-    if max(image.shape[:2]) > LARGEST_WARP_SIDE:
+    if max(image.shape[:2]) > MAX_WARP_SIDE:
         image, landmarks = _around(image, landmarks)
     # Models of 112 pixels and its multiples use the template as it is. Those of 128 centre it.
     template = arcface_dst * (size / 112) if size % 112 == 0 else (arcface_dst + np.array([8, 0])) * (size / 128)

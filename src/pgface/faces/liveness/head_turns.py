@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pgface.errors import LivenessError
 from pgface.faces.engine import Face
 from pgface.faces.liveness.motion import (
-    SMALLEST_FRONTAL_FACE,
+    MIN_FRONTAL_FACE_SIZE,
     FaceMotion,
     FaceTrack,
     face_patch,
@@ -34,33 +34,33 @@ from pgface.faces.liveness.motion import (
 )
 
 Turn: TypeAlias = Literal["left", "right", "up"]
-"""A turn as the person feels it: a person who turns left looks towards the right side of the picture."""
+"""A turn to the person's own left or right, or up. A person who turns left looks towards the right of the picture."""
 Pose: TypeAlias = Turn | Literal["centre"]
 
 TURN_COUNTS: Final = (3, 4)
 """Possible numbers of turns in a course."""
 HOLD_FRAMES: Final = (2, 5, 8, 11)
 """Possible numbers of frames for which a pose is held before the next one is told."""
-MOST_FRAMES: Final = 300
-"""Largest number of frames of a course: half a minute at ten frames a second."""
-MOST_FRAMES_OF_A_STEP: Final = 60
+MAX_FRAMES: Final = 300
+"""Maximum number of frames of a course: half a minute at ten frames a second."""
+MAX_FRAMES_PER_STEP: Final = 60
 FRONTAL_YAW: Final = 15.0
-"""Largest yaw to either side, in degrees, at the start of a course."""
-LARGEST_CENTRE_ANGLE: Final = 10.0
-"""Largest distance from the pose at the start, in degrees, that counts as straight ahead."""
-LEAST_TURN_ANGLE: Final = 18.0
-"""Least yaw from the pose at the start, in degrees, that counts as a turn to a side."""
-LEAST_RAISE_ANGLE: Final = 14.0
-"""Least pitch from the pose at the start, in degrees. It proves less: a detector takes a tilted photo for up to 12°."""
-LARGEST_STEP_ANGLE: Final = 15.0
-"""Largest turn from one frame to the next, in degrees. No head is faster at ten frames a second: frames are missing."""
+"""Maximum yaw to either side, in degrees, at the start of a course."""
+MAX_CENTRE_ANGLE: Final = 10.0
+"""Maximum distance from the pose at the start, in degrees, that counts as straight ahead."""
+MIN_TURN_ANGLE: Final = 18.0
+"""Minimum yaw from the pose at the start, in degrees, that counts as a turn to a side."""
+MIN_RAISE_ANGLE: Final = 14.0
+"""Minimum pitch from the pose at the start, in degrees. It proves less, because a tilted photo reaches 12°."""
+MAX_STEP_ANGLE: Final = 15.0
+"""Maximum turn from one frame to the next, in degrees. No head is faster at ten frames a second: frames are missing."""
 SAME_PICTURE_SIMILARITY: Final = 1 - 1e-5
 """Two frames with a higher similarity are the same picture. Noise of half a grey level already makes any two of eight
 differ by 6e-5 or more (four photos, both engines)."""
-LEAST_MEASURED_ANGLE: Final = 12.0
-"""Least turn, in degrees, between the most frontal and the farthest frame in which the motion of a turn is measured."""
-_LEAST_MOTION_STEP: Final = 1.0
-"""Least turn, in degrees, from one frame that counts for the motion to the next."""
+MIN_MEASURED_ANGLE: Final = 12.0
+"""Minimum turn, in degrees, from the most frontal to the farthest frame in which the motion of a turn is measured."""
+_MIN_MOTION_STEP: Final = 1.0
+"""Minimum turn, in degrees, from one frame that counts for the motion to the next."""
 
 _SIDES: Final[tuple[Turn, ...]] = ("left", "right")
 
@@ -107,7 +107,7 @@ class HeadTurns:
 
     course: Course
     same_person: float
-    """Least similarity of the faces of a frame and the next one, and of a frame and the frontal one."""
+    """Minimum similarity of the faces of a frame and the next one, and of a frame and the frontal one."""
     step: int = 0
     held: int = 0
     """Frames in the pose of this step so far."""
@@ -157,8 +157,8 @@ class HeadTurns:
 
         """
         self.frames += 1
-        if self.frames > MOST_FRAMES:
-            raise LivenessError(f"There are more than {MOST_FRAMES} frames.")
+        if self.frames > MAX_FRAMES:
+            raise LivenessError(f"There are more than {MAX_FRAMES} frames.")
         self._require_same_head(face)
         direction = self._direction(face)
         self._follow(face, direction)
@@ -184,7 +184,7 @@ class HeadTurns:
             if (
                 self.track is None
                 or self.track_embedding is None
-                or self.track_end - self.track_begin < LEAST_MEASURED_ANGLE
+                or self.track_end - self.track_begin < MIN_MEASURED_ANGLE
             ):
                 return False  # the head must turn farther
             self.motions.append(self.track.motion(self.pose))
@@ -211,13 +211,13 @@ class HeadTurns:
         if self.shown and float(face.embedding @ self.shown[0]) < self.same_person:
             raise LivenessError(f"Frame {self.frames} does not show the person of the frontal frame.")
         steps = [abs(yaw - self.last[0]), abs(pitch - self.last[1])]
-        if not max((step for step in steps if not math.isnan(step)), default=math.inf) <= LARGEST_STEP_ANGLE:
+        if not max((step for step in steps if not math.isnan(step)), default=math.inf) <= MAX_STEP_ANGLE:
             raise LivenessError(f"Between frames {self.frames - 1} and {self.frames} the head jumps.")
 
     def _require_asked(self, direction: Pose | None) -> None:
         """Check that the head is in the requested pose, on its way to it, or still."""
         self.waited += 1
-        if self.waited > MOST_FRAMES_OF_A_STEP:
+        if self.waited > MAX_FRAMES_PER_STEP:
             raise LivenessError(f"The head does not turn {_pose_text(self.pose)} and stay there.")
         if direction == self.pose:
             self.held += 1
@@ -238,12 +238,12 @@ class HeadTurns:
         turned = self._turned(face)
         nearer = self.track is None or self.pose not in _SIDES or turned < self.track_begin
         if direction == "centre" and nearer:
-            require_size(face, SMALLEST_FRONTAL_FACE)
+            require_size(face, MIN_FRONTAL_FACE_SIZE)
             self.track, self.track_embedding = FaceTrack.start(face_patch(face)), face.embedding
             # The side of the turn is not known yet.
             self.track_begin = self.track_end = turned if self.pose in _SIDES else abs(turned)
         # A head that does not move would add only noise.
-        elif self.pose in _SIDES and self.track is not None and turned > self.track_end + _LEAST_MOTION_STEP:
+        elif self.pose in _SIDES and self.track is not None and turned > self.track_end + _MIN_MOTION_STEP:
             self.track.follow(face_patch(face))
             self.track_end = turned
 
@@ -257,13 +257,13 @@ class HeadTurns:
         aside, raised = face.quality.yaw - self.origin[0], face.quality.pitch - self.origin[1]
         if math.isnan(raised):  # a model without mouth corners does not measure pitch
             raised = 0.0
-        if abs(aside) >= LEAST_TURN_ANGLE:
+        if abs(aside) >= MIN_TURN_ANGLE:
             return "left" if aside > 0 else "right"
-        if abs(aside) > LARGEST_CENTRE_ANGLE:
+        if abs(aside) > MAX_CENTRE_ANGLE:
             return None
-        if raised >= LEAST_RAISE_ANGLE:
+        if raised >= MIN_RAISE_ANGLE:
             return "up"
-        return "centre" if raised < LEAST_RAISE_ANGLE / 2 else None
+        return "centre" if raised < MIN_RAISE_ANGLE / 2 else None
 
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` accepts, and that `from_json` reads."""

@@ -17,7 +17,7 @@ OWN: Final = "liveness"
 
 @dataclass(frozen=True, slots=True)
 class LivenessThreshold:
-    """The least score of a living face, and its source."""
+    """The minimum score of a living face, and its source."""
 
     value: float
     source: str

@@ -33,7 +33,7 @@ from pgface.faces.liveness.relief import grid, relief_of
 from pgface.system.extras import how_to_install
 
 Side = Literal["left", "right"]
-"""A side as the person feels it. See `pgface.faces.liveness.head_turns.Turn`."""
+"""The person's own left or right. See `pgface.faces.liveness.head_turns.Turn`."""
 
 PATCH_SIZE: Final = (176, 192)
 """Width and height of a face's patch, in pixels."""
@@ -42,20 +42,20 @@ EYE_DISTANCE: Final = 60.0
 _EYES: Final = np.array([88.0, 77.0])
 """The middle of the eyes in the patch, in pixels."""
 
-SMALLEST_FRONTAL_FACE: Final = 70.0
-"""Least length of the shorter side of a face's box at the start of a turn, in pixels."""
-SMALLEST_FACE: Final = 50.0
+MIN_FRONTAL_FACE_SIZE: Final = 70.0
+"""Minimum length of the shorter side of a face's box at the start of a turn, in pixels."""
+MIN_FACE_SIZE: Final = 50.0
 """The same for later frames, because the box of a turned head is narrower."""
-FEWEST_FOLLOWED: Final = 0.5
-"""Least share of the grid's points that must be followed to the end of a turn."""
-LEAST_RESIDUAL: Final = 0.018
-"""Least homography residual of a head in each turn, in eye distances."""
-LEAST_RELIEF: Final = 0.23
-"""Least mean `FaceMotion.relief` of a head over a turn to each side. docs/explanation/liveness.md tells how the limits
-were chosen."""
+MIN_FOLLOWED: Final = 0.5
+"""Minimum share of the grid's points that must be followed to the end of a turn."""
+MIN_RESIDUAL: Final = 0.018
+"""Minimum homography residual of a head in each turn, in eye distances."""
+MIN_RELIEF: Final = 0.23
+"""Minimum mean `FaceMotion.relief` of a head over a turn to each side. docs/explanation/liveness.md explains how the
+limits were chosen."""
 
-_LARGEST_RETURN_ERROR: Final = 1.5
-"""Largest distance, in pixels, between a point and its place after the flow to the next frame and back."""
+_MAX_RETURN_ERROR: Final = 1.5
+"""Maximum distance, in pixels, between a point and its place after the flow to the next frame and back."""
 _MARGIN: Final = 2
 """Points closer to the edge of a patch, in pixels, are not followed."""
 
@@ -80,19 +80,21 @@ class FaceMotion:
         return self.beyond_paper * (1 + self.depth_correlation)
 
 
-def require_size(face: Detection, smallest: float) -> None:
+def require_size(face: Detection, minimum: float) -> None:
     """Refuse a face that is too small to measure its motion.
 
     Args:
         face: the face in a frame.
-        smallest: least length of the shorter side of its box, in pixels.
+        minimum: minimum length of the shorter side of its box, in pixels.
 
     Raises:
         LivenessError: the face is smaller.
 
     """
-    if not face.quality.face_size >= smallest:
-        raise LivenessError(f"The face is {face.quality.face_size:.0f} pixels large and not at least {smallest:.0f}.")
+    if not face.quality.face_size >= minimum:
+        raise LivenessError(
+            f"The face is {face.quality.face_size:.0f} pixels wide or high, and must be at least {minimum:.0f}."
+        )
 
 
 def face_patch(face: Detection) -> NDArray[np.uint8]:
@@ -102,7 +104,7 @@ def face_patch(face: Detection) -> NDArray[np.uint8]:
         LivenessError: the face is too small to measure its motion.
 
     """
-    require_size(face, SMALLEST_FACE)
+    require_size(face, MIN_FACE_SIZE)
     side = CROP_BY_EYES * EYE_DISTANCE
     left, top = 0.5 - _EYES[0] / side, EYES_FROM_TOP - _EYES[1] / side
     width, height = PATCH_SIZE
@@ -143,7 +145,7 @@ class FaceTrack:
         there = self._points + _sampled(flow.calc(self._patch, patch, None), self._points)
         back = there + _sampled(flow.calc(patch, self._patch, None), there)
         with np.errstate(invalid="ignore"):
-            near = np.linalg.norm(back - self._points, axis=1) < _LARGEST_RETURN_ERROR
+            near = np.linalg.norm(back - self._points, axis=1) < _MAX_RETURN_ERROR
             inside = ((there >= _MARGIN) & (there < np.array(PATCH_SIZE) - _MARGIN)).all(axis=1)
         self._followed = self._followed & near & inside
         # A lost point keeps its last place, so that it remains a number.
@@ -161,7 +163,7 @@ class FaceTrack:
 
         """
         followed = float(self._followed.mean())
-        if followed < FEWEST_FOLLOWED:
+        if followed < MIN_FOLLOWED:
             return FaceMotion(side, np.nan, np.nan, np.nan, followed)
         begin = _starting_points()
         # "left" for the person is right in the picture. Points that stand out move there.
@@ -210,21 +212,22 @@ def require_head(motions: Sequence[FaceMotion]) -> None:
 
     """
     for motion in motions:
-        if not motion.followed >= FEWEST_FOLLOWED:
+        if not motion.followed >= MIN_FOLLOWED:
             raise LivenessError(
-                f"Only {motion.followed:.0%} of the face could be followed in the turn to the {motion.side}."
+                f"Only {motion.followed:.0%} of the face could be followed in the turn to the {motion.side}, "
+                f"and at least {MIN_FOLLOWED:.0%} is needed."
             )
-        if not motion.homography_residual >= LEAST_RESIDUAL:
+        if not motion.homography_residual >= MIN_RESIDUAL:
             raise LivenessError(
                 f"The face moves like a flat picture in the turn to the {motion.side}: "
-                f"{motion.homography_residual:.3f} of at least {LEAST_RESIDUAL:.3f}."
+                f"its residual is {motion.homography_residual:.3f} and must be at least {MIN_RESIDUAL:.3f}."
             )
     if {motion.side for motion in motions} != {"left", "right"}:
         raise LivenessError("The motion of the face was not measured to both sides.")
     relief = float(np.mean([np.mean([it.relief for it in motions if it.side == side]) for side in ("left", "right")]))
-    if not relief >= LEAST_RELIEF:
+    if not relief >= MIN_RELIEF:
         raise LivenessError(
-            f"The face moves like a bent picture: its relief is {relief:.3f} and must be at least {LEAST_RELIEF:.3f}."
+            f"The face moves like a bent picture: its relief is {relief:.3f} and must be at least {MIN_RELIEF:.3f}."
         )
 
 

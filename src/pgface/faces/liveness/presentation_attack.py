@@ -60,7 +60,7 @@ class AttackDetector:
     name: str
     """The folder of its files."""
     threshold: float
-    """The authors' least score of a living face."""
+    """The authors' minimum score of a living face."""
     networks: tuple[_Score, ...]
 
     def score(self, image: RGBImage, face: Detection) -> float:
@@ -118,7 +118,7 @@ def require_live(detector: AttackDetector, scores: list[float], threshold: float
     Args:
         detector: the detector that gave the scores.
         scores: the scores of the pictures. An empty list fails like low scores.
-        threshold: the least mean. The detector's own if None.
+        threshold: the minimum mean. None for the detector's own.
 
     Raises:
         LivenessError: the mean is lower. The message is for the audit log, and not for the client.

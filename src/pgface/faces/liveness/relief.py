@@ -34,7 +34,7 @@ RULING_ANGLES: Final = tuple(math.radians(angle) for angle in range(-75, 91, 15)
 KNOTS: Final = 9
 """Number of knots of `a(s)` and `b(s)`, which are linear between two knots."""
 _RIDGE: Final = 1e-6
-_LEAST_NORM: Final = 1e-9
+_MIN_NORM: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def relief_of(sideways: Array, followed: NDArray[np.bool_]) -> Relief:
     even = _residual(values[:, :1], np.hstack([points, np.ones((len(points), 1))])[followed])
     left_over = [_residual(values, _bent_paper(axis)[followed]) for axis in RULING_ANGLES]
     beyond = min(float(np.linalg.norm(left[:, 0])) for left in left_over)
-    share = beyond / max(float(np.linalg.norm(even)), _LEAST_NORM)
+    share = beyond / max(float(np.linalg.norm(even)), _MIN_NORM)
     return Relief(share, float(np.mean([_correlation(*left.T) for left in left_over])))
 
 
@@ -140,4 +140,4 @@ def _residual(values: Array, model: Array) -> Array:
 
 def _correlation(first: Array, second: Array) -> float:
     norms = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return float(first @ second) / norms if norms > _LEAST_NORM else 0.0
+    return float(first @ second) / norms if norms > _MIN_NORM else 0.0

@@ -6,6 +6,7 @@
     manifest.json              a description of the contents
     SHA256SUMS                 a checksum of every file before it, for `sha256sum -c`
 
+pg_dump compresses the dump (`dump.py`). Photos are stored as they are.
 The checksums come last, so an archive without them is incomplete. Each member is checked by its name, its position and
 its checksum. Unexpected members are refused. With a passphrase, `pgface.operations.backup.encryption` wraps all of it.
 """

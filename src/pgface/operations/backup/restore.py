@@ -232,7 +232,7 @@ class _Gallery(_Restoring):
             connection.execute(queries()["move_photo_paths"], {"prefix": prefix, "into": own_prefix})
         self._constraints.close()
         set_sequences(connection, self.manifest.sequences)
-        connection.execute(queries()["suspend_first_look"])
+        connection.execute(queries()["suspend_index_search"])
         for migration in migrations():
             # Newer migrations update the archive's older rows. Each migration can run again safely.
             if migration.version > self.manifest.schema_version:
@@ -289,7 +289,7 @@ class _Embeddings(_Restoring):
                 "whole archive instead. Nothing was changed."
             ) from error
         set_sequences(self._connection, self.manifest.sequences)
-        self._connection.execute(queries()["suspend_first_look"])
+        self._connection.execute(queries()["suspend_index_search"])
         self._connection.execute(queries()["note_all_stale"])
 
 

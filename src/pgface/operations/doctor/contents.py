@@ -98,7 +98,7 @@ def _move_sequences(settings: Settings) -> None:
 
 def rows_of_deleted_users(database: Database, _: Settings) -> Iterator[Finding]:
     """Check that no rows belong to deleted users."""
-    ((embeddings, photos, tokens),) = database.read("rows_of_nobody", row_factory=tuple_row)
+    ((embeddings, photos, tokens),) = database.read("orphaned_rows", row_factory=tuple_row)
     if not embeddings + photos + tokens:
         yield ok("erased users", "No rows belong to deleted users.")
         return

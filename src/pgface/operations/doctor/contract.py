@@ -124,7 +124,7 @@ def _remedy(part: Part, found: Part | None) -> str:
         case "constraint" if found is None:
             return f"In psql: {part.again};"
         case "function":
-            return f"In psql: DROP FUNCTION {part.name}; then pgface doctor --fix"
+            return f"In psql: DROP FUNCTION {part.name}; Then run pgface doctor --fix"
         case "index":
             return f"In psql: REINDEX INDEX {part.name};"
         case _:

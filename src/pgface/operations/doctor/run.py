@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pgface.database.pool import Database, connected
 from pgface.errors import DatabaseError, PgfaceError, SchemaMissingError, SchemaTooNewError
-from pgface.operations.doctor import contents, machine, server
+from pgface.operations.doctor import contents, machine, postgres
 from pgface.operations.doctor.contract import contract
 from pgface.operations.doctor.finding import Finding
 from pgface.settings import Settings
@@ -18,11 +18,11 @@ Checks = Sequence[tuple[str, Check]]
 
 _MACHINE_CHECKS: Final[Checks] = (("data folder", machine.data_folder), ("free disk", machine.free_disk))
 _SERVER_CHECKS: Final[Checks] = (
-    ("server", server.version),
-    ("pgvector", server.extension),
-    ("connections", server.connections),
-    ("clock", server.clock),
-    ("database password", server.database_password),
+    ("server", postgres.version),
+    ("pgvector", postgres.extension),
+    ("connections", postgres.connections),
+    ("clock", postgres.clock),
+    ("database password", postgres.database_password),
 )
 _GALLERY_CHECKS: Final[Checks] = (
     ("schema version", contents.schema_version),

@@ -25,15 +25,16 @@ from pgface.operations.legacy.plan import Counts, Plan, count_rows
 from pgface.operations.legacy.verify import Verified, verify_rows, verify_search
 from pgface.operations.legacy.write import OnRows, write
 from pgface.settings import Settings
+from pgface.text import counted
 
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
     """The result of a migration or of a dry run."""
 
-    found: Counts
+    old_counts: Counts
     """The rows of the old files."""
-    new: Counts | None
+    written_counts: Counts | None
     """The rows that were written, None for a dry run."""
     in_gallery: Counts | None
     """The rows of the gallery before, None if there was no gallery."""
@@ -48,7 +49,7 @@ class MigrationReport:
     """Files that were not copied, because they are not photos or exceed a limit."""
     adopted_files: int
     """The number of photo files for rows that were in the gallery before."""
-    taken_passwords: int
+    copied_passwords: int
     """The number of hashes that were copied to users of the gallery without a password."""
     kept_passwords: tuple[str, ...]
     """Old users whose password was not copied, because the gallery has another one."""
@@ -159,8 +160,8 @@ class Migration:
     def report(self, model: str, check: ModelCheck | None, began: float) -> MigrationReport:
         """Give the report."""
         return MigrationReport(
-            found=_found(self._old),
-            new=self.written.new,
+            old_counts=_count_old(self._old),
+            written_counts=self.written.new,
             in_gallery=self.written.plan.before,
             renamed_users=_renamed(self.written.plan),
             linked_embeddings=int((self._old.photo_of_each() > 0).sum()),
@@ -168,7 +169,7 @@ class Migration:
             missing_files=tuple(self.copies.missing),
             unusable_files=tuple(self.copies.unusable),
             adopted_files=self.written.adopted_files,
-            taken_passwords=len(self.written.plan.passwords),
+            copied_passwords=len(self.written.plan.passwords),
             kept_passwords=self.written.plan.kept_passwords,
             not_checked=None,
             left_out=self._old.left_out,
@@ -184,7 +185,7 @@ def _renamed(plan: Plan) -> dict[int, int]:
     return {old: new for old, new in plan.users.items() if old != new}
 
 
-def _found(old: OldInstallation) -> Counts:
+def _count_old(old: OldInstallation) -> Counts:
     return Counts(len(old.users), len(old.photos), len(old.tokens), len(old.owners))
 
 
@@ -192,7 +193,7 @@ def _refuse_problems(old: OldInstallation) -> None:
     if not old.problems:
         return
     more = len(old.problems) - 1
-    also = f" There are {more} more problems." if more else ""
+    also = f" There {'is' if more == 1 else 'are'} {counted(more, 'more problem')}." if more else ""
     raise MigrationError(f"{old.problems[0].summary}{also} Nothing was written.")
 
 
@@ -201,8 +202,8 @@ def _dry_run_report(
 ) -> MigrationReport:
     plan, copies = dry_run.plan, dry_run.copies
     return MigrationReport(
-        found=_found(old),
-        new=None,
+        old_counts=_count_old(old),
+        written_counts=None,
         in_gallery=None if plan is None else plan.before,
         renamed_users={} if plan is None else _renamed(plan),
         linked_embeddings=int((old.photo_of_each() > 0).sum()),
@@ -210,7 +211,7 @@ def _dry_run_report(
         missing_files=tuple(copies.missing),
         unusable_files=tuple(copies.unusable),
         adopted_files=dry_run.adopted_files,
-        taken_passwords=0 if plan is None else len(plan.passwords),
+        copied_passwords=0 if plan is None else len(plan.passwords),
         kept_passwords=() if plan is None else plan.kept_passwords,
         not_checked=dry_run.not_checked,
         left_out=old.left_out,

@@ -1,4 +1,4 @@
-"""The indexes of vectors: the specification's, for SQL that orders by distance, and identification's own beside it."""
+"""The vector indexes: the specification's, for SQL that orders by distance, and the one for identification."""
 
 from pgface.search.vector_index.build import IndexBuild, build_index
 from pgface.search.vector_index.check import IndexCheck, Latency, SearchCheck, Share, check_index

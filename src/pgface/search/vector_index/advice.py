@@ -1,4 +1,4 @@
-"""What to do about the gallery's indexes, each with the command that does it."""
+"""Advice about the gallery's indexes, each with a command."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME
 from pgface.search.vector_index.status import IndexStatus, StoredIndex
 
 _BROKEN_OFF = re.compile(r"_cc(new|old)\d*$")
-"""What PostgreSQL calls an index that REINDEX CONCURRENTLY did not finish."""
+"""The name of an index that REINDEX CONCURRENTLY did not finish."""
 _MANY_ROWS = 1_000
-"""Fewer are compared in a millisecond or two, however they are kept."""
+"""Minimum number of rows for advice. Fewer are compared within two milliseconds, with or without an index."""
 _SHARE = 0.2
 """Share of dead or changed rows at which autovacuum would start as well."""
 _GROWN = 2.0
@@ -28,11 +28,11 @@ _MANY_STALE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class IndexAdvice:
-    """One thing to do."""
+    """One piece of advice."""
 
     sentence: str
     command: str
-    """For a shell, or for psql where it ends with a semicolon."""
+    """A command for the shell, or a statement for psql if it ends with a semicolon."""
 
     def to_json(self) -> dict[str, str]:
         """JSON-ready values."""
@@ -40,7 +40,7 @@ class IndexAdvice:
 
 
 def advise_indexes(status: IndexStatus) -> list[IndexAdvice]:
-    """What to do about what was found, the most important first."""
+    """Return advice for a status, the most important first."""
     return [
         *_about_pgvector(status),
         *_about_leftovers(status),
@@ -56,7 +56,7 @@ def _about_pgvector(status: IndexStatus) -> Iterator[IndexAdvice]:
     if not any(index is not None and index.method == "hnsw" for index in stored):
         return
     for fault in faults_of(status.pgvector):
-        told = f"pgvector {status.pgvector} has a fault: {fault.sentence}. Update it; {fault.what_to_do}."
+        told = f"pgvector {status.pgvector} has a fault: {fault.sentence}. Update it. {fault.what_to_do}"
         yield IndexAdvice(told, "ALTER EXTENSION vector UPDATE;")
 
 
@@ -64,16 +64,16 @@ def _about_leftovers(status: IndexStatus) -> Iterator[IndexAdvice]:
     for left in status.leftovers:
         name = _qualified(status, left.name)
         if left.name in (NEW_NAME, OLD_NAME):
-            mend = "pgface init"
+            remedy = "pgface init"
         elif left.method in ("hnsw", "ivfflat") or _BROKEN_OFF.search(left.name):
-            mend = f"DROP INDEX CONCURRENTLY {name};"
+            remedy = f"DROP INDEX CONCURRENTLY {name};"
         else:
             yield IndexAdvice(
-                f"{left.name} is not whole, so PostgreSQL does not use it.", f"REINDEX INDEX CONCURRENTLY {name};"
+                f"{left.name} is incomplete, so PostgreSQL does not use it.", f"REINDEX INDEX CONCURRENTLY {name};"
             )
             continue
         yield IndexAdvice(
-            f"{left.name} is left of a build that was broken off; it serves nobody, and takes room and time.", mend
+            f"{left.name} is left of an interrupted build. It is not used, and costs space and time.", remedy
         )
 
 
@@ -82,9 +82,9 @@ def _about_the_index(status: IndexStatus) -> Iterator[IndexAdvice]:
     if index is None:
         building = any(other.building for other in status.others)
         if status.wanted and status.search.method == "exact" and not building and not status.search.fitting:
-            yield IndexAdvice(f"{NAME} is missing; SQL that orders by distance compares with every row.", "pgface init")
+            yield IndexAdvice(f"{NAME} is missing. SQL that orders by distance compares with every row.", "pgface init")
     elif not index.valid:
-        yield IndexAdvice(f"{NAME} is not whole, so PostgreSQL does not use it.", _rebuild(status, index))
+        yield IndexAdvice(f"{NAME} is incomplete, so PostgreSQL does not use it.", _rebuild(status, index))
     elif status.plan.possible_index is None:
         yield IndexAdvice(
             f"{NAME} has the operator class {index.operator_class} and cannot serve ORDER BY embedding <=> probe.",
@@ -96,8 +96,8 @@ def _about_ivfflat(status: IndexStatus) -> Iterator[IndexAdvice]:
     index, rows = status.index, status.table.rows
     if index is None or not index.valid or index.lists is None:
         return
-    mates = status.mates
-    missed = mates.missed / mates.tried if mates else 0.0
+    trial = status.ivfflat_trial
+    missed = trial.missed / trial.probes_tried if trial else 0.0
     built_on = index.rows_at_build
     rebuild = "pgface index build --method ivfflat"
     if rows < index.lists:
@@ -109,10 +109,11 @@ def _about_ivfflat(status: IndexStatus) -> Iterator[IndexAdvice]:
         yield IndexAdvice(
             f"The lists were learned from {built_on} embeddings, and there are {rows} now: people are missed.", rebuild
         )
-    elif built_on is None and mates and missed >= _MISSES_OF_RANDOM_LISTS:
+    elif built_on is None and trial and missed >= _MISSES_OF_RANDOM_LISTS:
         yield IndexAdvice(
-            f"The index was probably built on too little data: for {mates.missed} of {mates.tried} photos it misses a "
-            "nearer one of the same person. Build it on the data that there are now.",
+            "The index was probably built on too little data: "
+            f"for {trial.missed} of {trial.probes_tried} photos it misses a nearer one of the same person. "
+            "Build it again on the present data.",
             rebuild,
         )
     elif not 1 / _LISTS_OFF < index.lists / advised_lists(rows) < _LISTS_OFF and rows >= _MANY_ROWS:
@@ -120,11 +121,11 @@ def _about_ivfflat(status: IndexStatus) -> Iterator[IndexAdvice]:
             f"{index.lists} lists for {rows} embeddings are far from the specification's rule: {advised_lists(rows)}.",
             rebuild,
         )
-    if mates and missed >= _MANY_MISSES and mates.missed_at_advised < mates.missed:
+    if trial and missed >= _MANY_MISSES and trial.missed_with_advised_probes < trial.missed:
         yield IndexAdvice(
-            f"Of {mates.tried} photos at least {mates.missed} are searched in the wrong list; with "
-            f"{mates.advised_probes} probes instead of {status.probes} it is {mates.missed_at_advised}.",
-            f"SET ivfflat.probes = {mates.advised_probes};",
+            f"Of {trial.probes_tried} photos at least {trial.missed} are searched in the wrong list. With "
+            f"{trial.advised_probes} probes instead of {status.probes}, it is {trial.missed_with_advised_probes}.",
+            f"SET ivfflat.probes = {trial.advised_probes};",
         )
 
 
@@ -135,13 +136,13 @@ def _about_the_search(status: IndexStatus) -> Iterator[IndexAdvice]:
     index = status.search_index
     if search.method != "exact" and (index is None or not index.valid):
         yield IndexAdvice(
-            "The index that identification searches is missing; it compares with every template.", "pgface fit-search"
+            "The index for identification is missing. Identification compares with every template.", "pgface fit-search"
         )
     elif search.due:
         yield IndexAdvice("Much of the gallery has changed since the search was fitted to it.", "pgface fit-search")
     elif search.method != "exact" and search.stale_users >= _MANY_STALE:
         yield IndexAdvice(
-            f"{search.stale_users} users wait for their templates, so identification compares with everybody.",
+            f"{search.stale_users} users wait for their templates, so identification compares with every embedding.",
             "pgface fit-search",
         )
 
@@ -151,7 +152,7 @@ def _about_the_table(status: IndexStatus) -> Iterator[IndexAdvice]:
     many = max(_MANY_ROWS, _SHARE * table.rows)
     if table.dead_rows >= many:
         yield IndexAdvice(
-            f"{table.dead_rows} rows of erased or changed embeddings are read by every scan.",
+            f"{table.dead_rows} rows of deleted or changed embeddings are read by every scan.",
             f"VACUUM (ANALYZE) {table.qualified_name};",
         )
     elif table.changed_rows >= many or (table.last_analyze is None and table.rows >= _MANY_ROWS):

@@ -37,18 +37,18 @@ from pgface.system.signals import ignore_termination
 WAITING = "waiting for another build, fit or load to end"
 CLEANING = "removing what an earlier build has left"
 _DROP_TIMEOUT = "30s"
-"""For dropping the replaced index, which waits for transactions that may use it."""
+"""Maximum time to drop the replaced index, which waits for transactions that may use it."""
 _CLEAN_UP_SECONDS = 10.0
-"""For cleaning up after an interrupted build."""
+"""Maximum time to clean up after an interrupted build."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexBuild:
-    """What a build has done."""
+    """The result of a build."""
 
     method: Method
     rows: int
-    """Embeddings in the gallery when it began."""
+    """Number of embeddings in the gallery at the start of the build."""
     seconds: float
     m: int | None = None
     ef_construction: int | None = None
@@ -56,7 +56,7 @@ class IndexBuild:
     bytes: int = 0
     memory: BuildMemory | None = None
     outgrown_after: int | None = None
-    """After how many rows the HNSW graph no longer fitted into its memory. From there on the build is slow."""
+    """Number of rows after which the HNSW graph exceeded its memory and the build became slow. None if it fitted."""
     old_left: bool = False
     """Whether the replaced index could not be dropped yet, because other transactions use it."""
 
@@ -164,12 +164,14 @@ def _old_dropped(connection: psycopg.Connection) -> bool:
 
 @contextmanager
 def _put_in_order(database: Database, connection: psycopg.Connection) -> Iterator[None]:
-    """If the block fails, drop what was begun, and say so."""
+    """If the block fails, drop the incomplete index and report the reason."""
     try:
         yield
     except psycopg.Error as error:
         left = "" if _removed(database, connection) else f" {_LEFT}"
-        raise IndexNotBuiltError(f"The index was not built: {_reason(error)}; the old one is there.{left}") from error
+        raise IndexNotBuiltError(
+            f"The index was not built: {_reason(error)}. The old index is unchanged.{left}"
+        ) from error
     except BaseException:
         _removed(database, connection)
         raise
@@ -205,11 +207,11 @@ def _reason(error: psycopg.Error) -> str:
     message = (error.diag.message_primary or "").rstrip(".")
     match error:
         case pg.ProgramLimitExceeded() if "memory required" in message:
-            return f"pgvector needs more memory ({message}); add --memory with more than it requires"
+            return f"pgvector needs more memory ({message}). Add --memory with more than it requires"
         case pg.DiskFull() if "shared memory" in message:
             return (
-                f"the server's shared memory is too small for it ({message}); "
-                "give its container more (shm_size), or the build less by --memory"
+                f"the server's shared memory is too small for it ({message}). "
+                "Give its container more (shm_size), or the build less with --memory"
             )
         case pg.QueryCanceled() | pg.AdminShutdown():
             return f"it was ended on the server ({message})"

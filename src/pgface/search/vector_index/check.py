@@ -1,4 +1,4 @@
-"""How well the gallery's searches agree with the exact answers, and how long either takes."""
+"""Measures how well the gallery's searches agree with exact search, and how long both take."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from pgface.database.sql import queries
 from pgface.errors import GalleryError
 from pgface.search import read_search_state, wilson_interval
 from pgface.search.sample import draw_probes, stored_blocks
-from pgface.search.vector_index.exact import NOBODY, Nearest, nearest
+from pgface.search.vector_index.exact import NO_RESULT, Nearest, nearest
 from pgface.search.vector_index.lifecycle import count_embeddings
 from pgface.search.vector_index.plan import Plan, force_index_scan, force_seq_scan, read_plan
 
 _PROBES = 1_000
 _SECONDS = 15.0
-"""For each search. Without limit if the number of probes is given."""
-_FEWEST_PROBES = 50
+"""Maximum time for each search. It does not apply if the number of probes is given."""
+_MIN_PROBES = 50
 _WARM_UP = 5
 _SCANS = 100
 _SCAN_SECONDS = 4.0
-_FEWEST_SCANS = 5
+_MIN_SCANS = 5
 _TOLERANCE = 1e-5
-"""By how much PostgreSQL and NumPy may differ in a cosine. Of two people of equal similarity, either is right."""
+"""Tolerance between the cosines of PostgreSQL and NumPy. Of two people with equal similarity, either is correct."""
 
 Search = Callable[[NDArray[np.float32]], list[float]]
-"""Gives the similarities of what it finds for a probe, best first."""
+"""Searches for a probe, and returns the similarities found, the highest first."""
 OnStep = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How often something was so, with its 95 % interval (Wilson)."""
+    """A measured share with its 95 % interval (Wilson)."""
 
     share: float
     low: float
@@ -58,7 +58,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What one search took, as this program saw it."""
+    """The latency of a search, as the client measures it."""
 
     median_ms: float
     p95_ms: float
@@ -73,36 +73,36 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class SearchCheck:
-    """One way to search, beside comparing the probe with every embedding."""
+    """The result for one search, next to exact search."""
 
     method: str
     """"exact", "hnsw", "hnsw_binary" or "ivfflat"."""
     effort: int | None
-    """`hnsw.ef_search` or `ivfflat.probes`, of the first look where there are two."""
+    """`hnsw.ef_search` or `ivfflat.probes`. If the search looks twice, the value of the first look."""
     rank_1: Share | None
-    """How often the first one found is the exact answer's."""
+    """Share of probes for which the first result equals the exact one."""
     recall: Share | None
-    """Share of the exact answer that is found. Identification counts the people above its threshold."""
+    """Share of the exact results that the search finds. For identification, only people above its threshold count."""
     latency: Latency | None
     exact_latency: Latency
 
 
 @dataclass(frozen=True, slots=True)
 class IndexCheck:
-    """What was measured on one gallery."""
+    """The check of a gallery's searches."""
 
     embeddings: int
     probes: int
-    """How many probes were made of the gallery's own embeddings, as further photos of its people would be."""
+    """Number of probes, made from the gallery's own embeddings to resemble further photos of the same people."""
     count: int
-    """How many of the nearest each search returns, k."""
+    """Number of results of each search, k."""
     threshold: float
-    """Identification's threshold."""
+    """The threshold for identification."""
     plan: Plan
     index: SearchCheck
-    """SQL that orders by distance. Its method is "exact" if no index can serve it."""
+    """The result for SQL that orders by distance. Its method is "exact" if no index can serve it."""
     identification: SearchCheck
-    """`find_similar_faces`, and so `pgface identify`, for one person and for k of them."""
+    """The result for `find_similar_faces` and `pgface identify`, for one person and for k people."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -121,19 +121,19 @@ def check_index(
 
     Args:
         database: the gallery's.
-        probes: about how many; 1,000 if not given, and fewer where they would take long.
+        probes: about how many. The default is 1,000, or fewer if they would take long.
         count: how many of the nearest to ask for, k.
-        effort: `hnsw.ef_search` or `ivfflat.probes` for the index; the server's setting if not given.
+        effort: `hnsw.ef_search` or `ivfflat.probes` for the index. The default is the server's setting.
         on_step: is told what is done.
 
     Raises:
-        GalleryError: nobody is enrolled, or a number is out of its range.
+        GalleryError: the gallery is empty, or a number is out of its range.
         DatabaseError: PostgreSQL could not do it.
 
     """
     for name, value, most in (("probes", probes, 100_000), ("k", count, 50), ("effort", effort, 32_768)):
         if value is not None and not 1 <= value <= most:
-            raise GalleryError(f"{name} must be from 1 to {most}; {value} is not.")
+            raise GalleryError(f"{name} must be from 1 to {most}, got {value}.")
     tell = on_step or (lambda _: None)
     seconds = _SECONDS if probes is None else float("inf")
     with database.dedicated_connection() as connection:
@@ -168,15 +168,15 @@ def _check_index(
 
     with connection.transaction():
         force_seq_scan(connection)
-        _, scans = _timed(search, probes[:_SCANS], _SCAN_SECONDS, _FEWEST_SCANS)
+        _, scans = _timed(search, probes[:_SCANS], _SCAN_SECONDS, _MIN_SCANS)
     if plan.possible_index is None:
         return SearchCheck("exact", None, None, None, None, Latency.of(scans))
     method = _method(connection, plan.possible_index)
     with connection.transaction():
         force_index_scan(connection)
         used = _effort(connection, method, effort)
-        found, took = _timed(search, probes, seconds, _FEWEST_PROBES)
-    wanted = [similarities[similarities > NOBODY] for similarities in exact.embeddings]
+        found, took = _timed(search, probes, seconds, _MIN_PROBES)
+    wanted = [similarities[similarities > NO_RESULT] for similarities in exact.embeddings]
     return SearchCheck(
         method, used, _rank_1(found, wanted), _recall(found, wanted), Latency.of(took), Latency.of(scans)
     )
@@ -195,9 +195,9 @@ def _check_identification(
             connection, query, {"embedding": probe, "threshold": threshold, "count": wanted}, prepare=True
         )
 
-    one, took = _timed(search("identified", 1), probes, seconds, _FEWEST_PROBES)
-    several, _ = _timed(search("identified", count), probes[: len(one)], seconds, _FEWEST_PROBES)
-    _, scans = _timed(search("identified_exactly", 1), probes[:_SCANS], _SCAN_SECONDS, _FEWEST_SCANS)
+    one, took = _timed(search("identified", 1), probes, seconds, _MIN_PROBES)
+    several, _ = _timed(search("identified", count), probes[: len(one)], seconds, _MIN_PROBES)
+    _, scans = _timed(search("identified_exactly", 1), probes[:_SCANS], _SCAN_SECONDS, _MIN_SCANS)
     # Who is as similar as the threshold to the last bit may be above it for PostgreSQL and below it for NumPy.
     wanted = [similarities[similarities >= threshold + _TOLERANCE] for similarities in exact.people]
     state = read_search_state(connection)
@@ -214,7 +214,7 @@ def _check_identification(
 def _timed(
     search: Search, probes: NDArray[np.float32], most_seconds: float, fewest: int
 ) -> tuple[list[list[float]], list[float]]:
-    """Search for the probes, one after the other, and time each search. Stop before the last if that takes long."""
+    """Search for one probe after the other, and time each search. Stop early if that takes too long."""
     for probe in probes[:_WARM_UP]:
         search(probe)
     found, took = [], []
@@ -229,7 +229,7 @@ def _timed(
 
 
 def _rank_1(found: list[list[float]], wanted: list[NDArray[np.float32]]) -> Share | None:
-    """Count how often the first is as near as the exact answer's first, or both have none."""
+    """Count the probes whose first result is as similar as the exact one, or that have no exact result."""
     return Share.of(
         [
             float(not len(right) or (len(given) > 0 and given[0] >= float(right[0]) - _TOLERANCE))
@@ -239,7 +239,7 @@ def _rank_1(found: list[list[float]], wanted: list[NDArray[np.float32]]) -> Shar
 
 
 def _recall(found: list[list[float]], wanted: list[NDArray[np.float32]]) -> Share | None:
-    """How many of the exact answer's are found, on average over the probes that have any."""
+    """Return the mean share of exact results that were found, over the probes that have any."""
     return Share.of(
         [
             min(sum(similarity >= float(right[-1]) - _TOLERANCE for similarity in given) / len(right), 1.0)

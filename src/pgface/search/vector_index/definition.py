@@ -13,13 +13,13 @@ from pgface.errors import GalleryError
 Method = Literal["exact", "hnsw", "ivfflat"]
 METHODS: tuple[Method, ...] = ("exact", "hnsw", "ivfflat")
 
-_DEFAULT_M, _DEFAULT_EF_CONSTRUCTION, _FEWEST_LISTS = 16, 64, 100
+_DEFAULT_M, _DEFAULT_EF_CONSTRUCTION, _MIN_LISTS = 16, 64, 100
 _M, _EF_CONSTRUCTION, _LISTS = (2, 100), (4, 1000), (1, 32_768)
 """The ranges that pgvector accepts."""
 _MANY_ROWS = 100_000
 _VECTOR_BYTES = 8 + 4 * 512
 _SAMPLES, _SAMPLES_PER_LIST = 10_000, 50
-"""Rows that an IVFFlat build learns its lists from: in all at least, and for each list."""
+"""Number of rows that an IVFFlat build learns its lists from: the minimum in total, and for each list."""
 _MEBI = 1024 * 1024
 
 
@@ -74,10 +74,10 @@ def define(
 
     """
     if method not in METHODS:
-        raise GalleryError(f"There is no index {method}; choose one of {', '.join(METHODS)}.")
+        raise GalleryError(f"There is no index {method}. Choose one of {', '.join(METHODS)}.")
     of_hnsw = m is not None or ef_construction is not None
     if (of_hnsw and method != "hnsw") or (lists is not None and method != "ivfflat"):
-        raise GalleryError("m and ef_construction are options of hnsw, lists is one of ivfflat; give the method's own.")
+        raise GalleryError("m and ef_construction are options of hnsw. lists is an option of ivfflat.")
     if method == "exact":
         return None
     if method == "hnsw":
@@ -87,7 +87,7 @@ def define(
 
 def advised_lists(rows: int) -> int:
     """The specification's rule: 100 lists up to 100,000 rows, beyond that the square root of their number."""
-    return _FEWEST_LISTS if rows < _MANY_ROWS else math.isqrt(rows)
+    return _MIN_LISTS if rows < _MANY_ROWS else math.isqrt(rows)
 
 
 def advised_probes(lists: int) -> int:
@@ -100,7 +100,7 @@ def _hnsw(m: int, ef_construction: int | None) -> Definition:
     chosen = max(_DEFAULT_EF_CONSTRUCTION, 2 * m) if ef_construction is None else ef_construction
     _require("ef_construction", chosen, _EF_CONSTRUCTION)
     if chosen < 2 * m:
-        raise GalleryError(f"ef_construction must be at least twice m; give {2 * m} or more.")
+        raise GalleryError(f"ef_construction must be at least twice m. Give {2 * m} or more.")
     return Definition("hnsw", m=m, ef_construction=chosen)
 
 
@@ -108,15 +108,15 @@ def _ivfflat(lists: int, rows: int) -> Definition:
     _require("lists", lists, _LISTS)
     if rows < lists:
         raise GalleryError(
-            f"IVFFlat learns its lists from the embeddings, and {rows} of them are fewer than {lists} lists: it would "
-            "miss most people later on; take hnsw, which learns nothing, or build it when the gallery is filled."
+            f"IVFFlat learns its lists from the embeddings, and {rows} of them are fewer than {lists} lists. It would "
+            "miss most people later. Choose hnsw, which learns nothing, or build it when the gallery is larger."
         )
     return Definition("ivfflat", lists=lists)
 
 
 def _require(option: str, value: int, limits: tuple[int, int]) -> None:
     if not limits[0] <= value <= limits[1]:
-        raise GalleryError(f"{option} must be from {limits[0]} to {limits[1]}; {value} is not.")
+        raise GalleryError(f"{option} must be from {limits[0]} to {limits[1]}, got {value}.")
 
 
 def _ivfflat_memory(rows: int, lists: int) -> int:

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-NOBODY = -2.0
-"""Below every cosine."""
+NO_RESULT = -2.0
+"""A value below every cosine."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearest:
-    """For each of n probes, the similarities of the k nearest in descending order, and -2 where there are fewer."""
+    """The similarities of the k nearest results of each of n probes, in descending order. -2 if there are fewer."""
 
     embeddings: NDArray[np.float32]
-    """Shape (n, k)."""
+    """Of embeddings, shape (n, k)."""
     people: NDArray[np.float32]
-    """Shape (n, k): each person by the best of their embeddings."""
+    """Of people, each by their most similar embedding, shape (n, k)."""
 
 
 Blocks = Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
@@ -35,7 +35,7 @@ def nearest(blocks: Blocks, probes: NDArray[np.float32], count: int) -> Nearest:
         count: how many of the nearest, k.
 
     """
-    embeddings = np.full((len(probes), count), NOBODY, np.float32)
+    embeddings = np.full((len(probes), count), NO_RESULT, np.float32)
     people = embeddings.copy()
     users = np.full((len(probes), count), -1, np.int64)
     for user_ids, stored in blocks:
@@ -53,7 +53,7 @@ def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
 def _best_of_each_user(
     user_ids: NDArray[np.int64], similarities: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The users of a block, shape (u,), and for every probe how similar the best embedding of each is, shape (n, u)."""
+    """Return the users of a block, shape (u,), and each probe's best similarity to each of them, shape (n, u)."""
     order = np.argsort(user_ids, kind="stable")
     users, starts = np.unique(user_ids[order], return_index=True)
     return users, np.maximum.reduceat(similarities[:, order], starts, axis=1)
@@ -66,12 +66,12 @@ def _merged(
     more_users: NDArray[np.int64],
     count: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Merge the best so far with those of a block. A user who is in both counts once."""
+    """Merge the best results so far with those of a block. A user in both counts once."""
     columns = np.argpartition(more, -min(count, more.shape[1]), axis=1)[:, -count:]
     values = np.hstack([people, np.take_along_axis(more, columns, axis=1)])
     owners = np.hstack([users, more_users[columns]])
     order = np.lexsort((-values, owners), axis=1)  # by user, each one's best first
     values, owners = np.take_along_axis(values, order, axis=1), np.take_along_axis(owners, order, axis=1)
-    values[:, 1:][owners[:, 1:] == owners[:, :-1]] = NOBODY
+    values[:, 1:][owners[:, 1:] == owners[:, :-1]] = NO_RESULT
     best = np.argpartition(values, -count, axis=1)[:, -count:]
     return np.take_along_axis(values, best, axis=1), np.take_along_axis(owners, best, axis=1)

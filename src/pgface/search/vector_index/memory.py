@@ -20,7 +20,7 @@ class BuildMemory:
     """The memory of one build, in bytes."""
 
     needed: int
-    """What the build needs in order not to run out, calculated from pgvector's data structures."""
+    """The memory that the build needs, calculated from pgvector's data structures."""
     given: int
     """`maintenance_work_mem` for this build."""
 
@@ -50,8 +50,8 @@ def set_build_memory(
     if definition.method == "ivfflat" and needed > bound:
         raise IndexNotBuiltError(
             f"IVFFlat needs {megabytes(needed)} of memory to learn {definition.lists} lists, and may use "
-            f"{megabytes(bound)}; nothing was changed. If the server's machine has as much free, add "
-            f"--memory {megabytes(needed)}, or else take fewer lists."
+            f"{megabytes(bound)}. Nothing was changed. If the server's machine has that much free memory, add "
+            f"--memory {megabytes(needed)}. Otherwise choose fewer lists."
         )
     given = min(max(needed, server["maintenance_work_mem"]), bound)
     connection.execute(queries()["set_build_memory"], {"kilobytes": str(given // 1024)})
@@ -59,5 +59,5 @@ def set_build_memory(
 
 
 def megabytes(size: Any) -> str:
-    """A size as PostgreSQL's settings take it, rounded up."""
+    """Format a size for PostgreSQL's settings, rounded up."""
     return f"{-(-int(size) // _MEBI)}MB"

@@ -13,14 +13,14 @@ from pgface.database.sql import queries
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """For `SELECT id FROM face_embeddings ORDER BY embedding <=> probe LIMIT 10`, without running it."""
+    """The plan of `SELECT id FROM face_embeddings ORDER BY embedding <=> probe LIMIT 10`, which is not run."""
 
     index: str | None
     """The index that the planner uses. None if it compares the probe with every row."""
     cost: float
-    """In the planner's own unit."""
+    """The cost of the plan, in the planner's unit."""
     possible_index: str | None
-    """The index that it would use if scans were not possible."""
+    """The index that the planner would use if it could not scan the table."""
     possible_cost: float | None
 
 
@@ -39,7 +39,7 @@ def force_index_scan(connection: psycopg.Connection) -> None:
 
 
 def force_seq_scan(connection: psycopg.Connection) -> None:
-    """Make it compare with every row, until the transaction ends."""
+    """Make the planner compare with every row, until the transaction ends."""
     connection.execute("SET LOCAL enable_indexscan = off")
 
 

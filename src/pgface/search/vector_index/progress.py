@@ -14,20 +14,20 @@ from pgface.database.pool import Database
 from pgface.errors import PgfaceError
 
 _PERIOD = 0.2
-"""Seconds between two looks."""
+"""Seconds between two reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One look at a build."""
+    """The progress of a build at one moment."""
 
     phase: str
-    """PostgreSQL's own word for what is being done."""
+    """The phase, as PostgreSQL names it."""
     lockers_done: int = 0
     lockers_total: int = 0
-    """Transactions of others that must end before it can go on."""
+    """Number of other transactions that must end before the build continues."""
     waits_for: int | None = None
-    """Process id of the one that is waited for now."""
+    """Process id of the transaction that the build waits for at the moment."""
     blocks_done: int = 0
     blocks_total: int = 0
     tuples_done: int = 0
@@ -35,7 +35,7 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """How much of the phase is done, 0 to 1. None if PostgreSQL does not report it."""
+        """The share of the phase that is done, 0 to 1. None if PostgreSQL does not report it."""
         for done, total in ((self.tuples_done, self.tuples_total), (self.blocks_done, self.blocks_total)):
             if total:
                 return min(done / total, 1.0)
@@ -51,7 +51,7 @@ OnProgress = Callable[[Progress], object]
 
 @contextmanager
 def watched(database: Database, backend_pid: int, on_progress: OnProgress | None) -> Iterator[None]:
-    """Tell how far the build of another connection is, from a thread, until the block ends."""
+    """Report the progress of another connection's build from a thread, until the block ends."""
     if on_progress is None:
         yield
         return

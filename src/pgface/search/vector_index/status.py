@@ -1,4 +1,4 @@
-"""The gallery's indexes of vectors: what there is, in which state, and what to do about it."""
+"""The status of the gallery's vector indexes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME, count
 from pgface.search.vector_index.plan import Plan, force_index_scan, read_plan
 from pgface.search.vector_index.progress import Progress
 
-_MATES = 100
-"""Photos that an IVFFlat index is tried with."""
+_TRIAL_PROBES = 100
+"""Number of stored photos that an IVFFlat index is tried with."""
 _TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class StoredIndex:
-    """An index of vectors, or one that is not whole."""
+    """A vector index, which may be incomplete."""
 
     name: str
     table: str
@@ -35,13 +35,13 @@ class StoredIndex:
     lists: int | None
     bytes: int
     valid: bool
-    """Whether it is valid. What an interrupted build has left is not."""
+    """False for what an interrupted build has left."""
     building: bool
-    """Whether it is being built just now."""
+    """Whether it is being built at the moment."""
     rows_at_build: int | None
-    """Embeddings that it was built on, if pgface built it."""
+    """Number of embeddings when pgface built it. None if pgface did not build it."""
     scans: int
-    """How often it was used since the server counts."""
+    """Number of scans since the server's statistics were reset."""
     last_scan: datetime | None
 
     @property
@@ -53,13 +53,13 @@ class StoredIndex:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingsTable:
-    """`face_embeddings`."""
+    """The state of the table `face_embeddings`."""
 
     rows: int
     dead_rows: int
-    """How many deleted or changed rows are not vacuumed yet, by PostgreSQL's estimate."""
+    """Number of deleted or changed rows that are not vacuumed yet, by PostgreSQL's estimate."""
     changed_rows: int
-    """How many rows have changed since the last ANALYZE."""
+    """Number of rows that have changed since the last ANALYZE."""
     bytes: int
     last_vacuum: datetime | None
     last_analyze: datetime | None
@@ -68,46 +68,48 @@ class EmbeddingsTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Mates:
-    """A trial of an IVFFlat index with stored photos: does it find another photo of the same person?
+class IvfflatTrial:
+    """The result of searching an IVFFlat index for stored photos.
 
-    A miss counts only if the index returned something farther away instead, so there may be more misses.
+    Each probe has another photo of the same person. It counts as missed if the index returned a less similar one
+    instead. The true number of misses may be higher.
     """
 
-    tried: int
+    probes_tried: int
     missed: int
-    """With `ivfflat.probes` as a new session has it."""
-    missed_at_advised: int
-    """With as many probes as the square root of the lists."""
+    """Number of misses with the `ivfflat.probes` of a new session."""
+    missed_with_advised_probes: int
+    """Number of misses with `advised_probes`."""
     advised_probes: int
+    """The advised `ivfflat.probes`: the square root of the number of lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexStatus:
-    """Everything about the gallery's indexes."""
+    """The gallery's vector indexes, their settings, and how identification searches."""
 
     table: EmbeddingsTable
     index: StoredIndex | None
-    """The specification's, `idx_embeddings_vector`, which serves SQL that orders by distance."""
+    """The specification's index `idx_embeddings_vector`. It serves SQL that orders by distance."""
     wanted: bool
-    """Whether pgface keeps it where it scans the gallery itself."""
+    """Whether pgface keeps that index although its own searches do not use it."""
     plan: Plan
     ef_search: int
     """`hnsw.ef_search` of a new session."""
     probes: int
     """`ivfflat.probes` of a new session."""
-    mates: Mates | None
-    """For an IVFFlat index only."""
+    ivfflat_trial: IvfflatTrial | None
+    """None unless there is an IVFFlat index."""
     search: SearchState
     """How identification searches. Its index is `search_index`."""
     search_index: StoredIndex | None
     """The index of the templates. None if identification compares with every embedding."""
     search_bytes: int
-    """Bytes of the templates, their signs and their indexes."""
+    """Size of the templates, their signs and their indexes."""
     leftovers: tuple[StoredIndex, ...]
-    """What interrupted builds have left."""
+    """Incomplete indexes of interrupted builds."""
     others: tuple[StoredIndex, ...]
-    """Other vector indexes, which are not pgface's."""
+    """Vector indexes that pgface did not make."""
     under_way: tuple[Progress, ...]
     """Builds that are running on the gallery's tables."""
     pgvector: str
@@ -146,7 +148,9 @@ def read_index_status(database: Database) -> IndexStatus:
             plan=plan,
             ef_search=efforts["ef_search"],
             probes=efforts["probes"],
-            mates=_try(connection, index, table.rows, efforts["probes"]) if plan.possible_index == NAME else None,
+            ivfflat_trial=_try_index(connection, index, table.rows, efforts["probes"])
+            if plan.possible_index == NAME
+            else None,
             search=read_search_state(connection),
             search_index=next(iter(kinds["search"]), None),
             search_bytes=facts["search_bytes"],
@@ -169,15 +173,17 @@ def _kind(index: StoredIndex) -> Literal["index", "search", "leftover", "other"]
     return "other" if index.table == "face_embeddings" else "search"
 
 
-def _try(connection: psycopg.Connection, index: StoredIndex | None, rows: int, probes: int) -> Mates | None:
+def _try_index(
+    connection: psycopg.Connection, index: StoredIndex | None, rows: int, probes: int
+) -> IvfflatTrial | None:
     if index is None or index.lists is None or not rows:
         return None
-    drawn = connection.execute(queries()["mated_embeddings"], {"wanted": _MATES, "embeddings": rows}).fetchall()
+    drawn = connection.execute(queries()["mated_embeddings"], {"wanted": _TRIAL_PROBES, "embeddings": rows}).fetchall()
     if not drawn:
         return None
     advised = advised_probes(index.lists)
     missed = [_misses(connection, drawn, effort) for effort in (probes, advised)]
-    return Mates(len(drawn), missed[0], missed[1], advised)
+    return IvfflatTrial(len(drawn), missed[0], missed[1], advised)
 
 
 def _misses(connection: psycopg.Connection, drawn: list[Any], probes: int) -> int:

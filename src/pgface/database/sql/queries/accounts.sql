@@ -18,24 +18,24 @@ SELECT password_kinds(%(but)s);
 
 -- count_attempt --
 -- Counts an attempt as failed before it is made, so that attempts at the same time all count. Returns no row if the subject has to
--- wait. After the free attempts, each failure doubles the wait, up to the longest. After a time without failures, counting starts
+-- wait. After max_failures, each failure doubles the wait, up to max_wait. After a time without failures, counting starts
 -- again. EXCLUDED.last_failure is the present time: a distributed PostgreSQL allows no volatile function here.
 INSERT INTO login_attempts AS a (subject, method, failures, last_failure)
 VALUES (%(subject)s, %(method)s, 1, clock_timestamp())
 ON CONFLICT (subject, method) DO UPDATE
 SET failures = CASE
-        WHEN EXCLUDED.last_failure - a.last_failure > make_interval(secs => %(forgotten)s) THEN 1
+        WHEN EXCLUDED.last_failure - a.last_failure > make_interval(secs => %(reset_after)s) THEN 1
         ELSE a.failures + 1
     END,
     last_failure = greatest(a.last_failure, EXCLUDED.last_failure)
-WHERE a.failures < %(free)s
+WHERE a.failures < %(max_failures)s
     OR EXCLUDED.last_failure - a.last_failure
-        >= make_interval(secs => least(%(longest)s, 2.0 ^ least(a.failures - %(free)s, 30)))
+        >= make_interval(secs => least(%(max_wait)s, 2.0 ^ least(a.failures - %(max_failures)s, 30)))
 RETURNING failures;
 
 -- seconds_to_wait --
 SELECT ceil(extract(epoch FROM
-    a.last_failure + make_interval(secs => least(%(longest)s, 2.0 ^ least(a.failures - %(free)s, 30))) - clock_timestamp()
+    a.last_failure + make_interval(secs => least(%(max_wait)s, 2.0 ^ least(a.failures - %(max_failures)s, 30))) - clock_timestamp()
 ))::integer
 FROM login_attempts a
 WHERE a.subject = %(subject)s
@@ -44,11 +44,11 @@ WHERE a.subject = %(subject)s
 -- forget_attempts --
 DELETE FROM login_attempts WHERE subject = %(subject)s AND method = %(method)s;
 
--- take_back_attempt --
+-- uncount_attempt --
 UPDATE login_attempts SET failures = greatest(failures - 1, 0) WHERE subject = %(subject)s AND method = %(method)s;
 
 -- prune_attempts --
-DELETE FROM login_attempts WHERE last_failure < statement_timestamp() - make_interval(secs => %(forgotten)s);
+DELETE FROM login_attempts WHERE last_failure < statement_timestamp() - make_interval(secs => %(reset_after)s);
 
 -- begin_session --
 SELECT begin_session(
@@ -59,7 +59,7 @@ SELECT begin_session(
 SELECT id, user_id, name, email, confidence, password_given, created_at, expires_at
 FROM find_session(%(token)s);
 
--- select_tokens_of_user --
+-- select_sessions_of_user --
 SELECT t.id, t.confidence, t.password_given IS TRUE AS password_given, t.created_at, t.expires_at
 FROM auth_tokens t
 WHERE t.user_id = %(user_id)s

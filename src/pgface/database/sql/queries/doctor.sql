@@ -142,7 +142,7 @@ LIMIT 1;
 -- Tables whose next id would be one that exists.
 SELECT table_name FROM sequences_behind_ids();
 
--- rows_of_nobody --
+-- orphaned_rows --
 -- Rows whose user is gone. They can exist only if the foreign keys were switched off.
 SELECT
     (SELECT count(*) FROM face_embeddings r WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = r.user_id)) AS embeddings,

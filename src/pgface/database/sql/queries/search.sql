@@ -26,7 +26,7 @@ SELECT refresh_templates(%(max_users)s);
 -- count_embeddings --
 SELECT count(*) FROM face_embeddings;
 
--- suspend_first_look --
+-- suspend_index_search --
 -- Until there is an index again, searches compare every template.
 UPDATE gallery_search
 SET first_effort = NULL

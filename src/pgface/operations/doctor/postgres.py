@@ -62,7 +62,7 @@ def judge_extension(installed: str | None, available: str | None, server: int) -
     check, update = "pgvector", "ALTER EXTENSION vector UPDATE"
     install = (
         f"Install pgvector on the server (Debian and Ubuntu: apt install postgresql-{server}-pgvector, containers: "
-        "the image pgvector/pgvector), then pgface init"
+        "the image pgvector/pgvector), then run pgface init."
     )
     if installed is None:
         there = available is not None
@@ -75,7 +75,7 @@ def judge_extension(installed: str | None, available: str | None, server: int) -
     old = numbers(installed) < MIN_PGVECTOR
     faults = faults_of(installed)
     wrong = f" It has bugs: {', and '.join(fault.sentence for fault in faults)}." if faults else ""
-    meanwhile = "".join(f". {fault.what_to_do[0].upper()}{fault.what_to_do[1:]}" for fault in faults)
+    meanwhile = "".join(f" {fault.what_to_do}" for fault in faults)
     if available is None or numbers(available) <= numbers(installed):
         newest = "the newest that this server has" if available else "but the server no longer has its files"
         told = f"pgvector {installed} is installed, {newest}.{wrong}"
@@ -85,7 +85,7 @@ def judge_extension(installed: str | None, available: str | None, server: int) -
         check,
         "problem" if old or faults else "advice",
         f"pgvector {installed} is installed, and the server has {available}.{wrong}",
-        f"In psql: {update};{meanwhile.removeprefix('.')}",
+        f"In psql: {update};{meanwhile}",
         lambda settings: _execute(settings, update),
     )
 
