@@ -33,7 +33,7 @@ BEGIN
         EXECUTE format('SELECT coalesce(max(version), 0) FROM %I.pgface_migrations', current_schema()) INTO newest;
     END IF;
     IF newest > 1 THEN
-        RAISE EXCEPTION 'this gallery has schema version %, newer than the 1 known here; upgrade pgface', newest
+        RAISE EXCEPTION 'this gallery has schema version %, newer than the 1 known here. Upgrade pgface', newest
             USING ERRCODE = 'PGF01';
     END IF;
 
@@ -359,7 +359,7 @@ BEGIN
     ALTER TABLE template_bits ALTER COLUMN bits SET STATISTICS 0;
 EXCEPTION WHEN feature_not_supported THEN
     -- A distributed PostgreSQL may refuse it on tables that it has distributed.
-    RAISE WARNING 'this server keeps statistics of embeddings; set STATISTICS 0 on each node (%)', SQLERRM;
+    RAISE WARNING 'this server keeps statistics of embeddings. Set STATISTICS 0 on each node (%)', SQLERRM;
 END
 $$;
 
@@ -863,7 +863,7 @@ $$;
 
 COMMENT ON FUNCTION refresh_templates(integer) IS
     'Makes the templates of at most max_users users whose embeddings changed, and returns how many users that were. Call it '
-    'until it returns 0. pgface does so in the background; call it yourself now and then if you enroll by SQL alone.';
+    'until it returns 0. pgface does so in the background. Call it yourself now and then if you enroll only by SQL.';
 
 -- It commits after each step, so that enrollment and identification go on. Identification works as before until the last step.
 -- A procedure that commits can have no settings of its own, so it sets the search_path again after each COMMIT.
@@ -890,7 +890,7 @@ BEGIN
     WHERE p.oid = own_oid AND e.extname = 'vector';
     PERFORM set_config('search_path', path, true);
     IF method IS NULL OR method NOT IN ('auto', 'exact', 'hnsw', 'hnsw_binary', 'ivfflat') THEN
-        RAISE EXCEPTION 'there is no search method %; choose one of auto, exact, hnsw, hnsw_binary, ivfflat', method
+        RAISE EXCEPTION 'there is no search method %. Choose one of auto, exact, hnsw, hnsw_binary, ivfflat', method
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     WHILE NOT take_index_lock() LOOP
@@ -907,7 +907,7 @@ BEGIN
         used := CASE WHEN method <> 'auto' THEN method WHEN scan * 1e3 <= latency_target_ms THEN 'exact' ELSE 'hnsw' END;
         IF used <> 'exact' THEN
             IF NOT EXISTS (SELECT FROM face_embeddings) THEN
-                RAISE EXCEPTION 'the gallery is empty, so % cannot be fitted; enroll people first', used
+                RAISE EXCEPTION 'the gallery is empty, so % cannot be fitted. Enroll people first', used
                     USING ERRCODE = 'PGF03';
             END IF;
             PERFORM note_users_not_searched();
@@ -984,7 +984,7 @@ BEGIN
         RAISE NOTICE 'searching exactly: comparing a probe with all % embeddings takes % ms', fitted.embeddings,
             round(fitted.scan_ms::numeric, 1);
     ELSE
-        RAISE NOTICE 'searching % embeddings with %; an exact scan takes % ms', fitted.embeddings, used,
+        RAISE NOTICE 'searching % embeddings with %. An exact scan takes % ms', fitted.embeddings, used,
             round(fitted.scan_ms::numeric, 1);
         RAISE NOTICE 'agreement with the exact answer: % of % probes (95 %% interval % to %)',
             round(fitted.agreement::numeric, 4), fitted.probes, round(fitted.agreement_low::numeric, 4),
@@ -1823,7 +1823,7 @@ BEGIN
     SELECT array_agg(d.user_id), array_agg(d.probe) INTO users, drawn
     FROM draw_probes(least(max_probes, ceil(0.1 * (SELECT count(*) FROM face_embeddings)))::integer) d;
     IF users IS NULL THEN
-        RAISE EXCEPTION 'the gallery is empty, so the search cannot be measured; enroll people first'
+        RAISE EXCEPTION 'the gallery is empty, so the search cannot be measured. Enroll people first'
             USING ERRCODE = 'PGF03';
     END IF;
     SELECT array_agg(a.best ORDER BY a.number), percentile_cont(0.999) WITHIN GROUP (ORDER BY a.stranger)
@@ -2005,7 +2005,7 @@ BEGIN
     SELECT * INTO measured FROM measure_search(method);
     -- A search that agrees less is broken, and not only fast.
     IF measured.agreement_high < least_agreement THEN
-        RAISE EXCEPTION 'with % only % %% of % probes get the exact answer, so the search goes on as it was; choose another method, '
+        RAISE EXCEPTION 'with % only % %% of % probes get the exact answer, so the search was not changed. Choose another method, '
             'such as exact', method, round((100 * measured.agreement)::numeric, 1), measured.probes
             USING ERRCODE = 'PGF03';
     END IF;
