@@ -55,7 +55,7 @@ PASSWORD_FILE_OF_ANOTHER_USER = Sentence(
 )
 PASSWORD_FILE_FOR_OTHERS = Sentence("others may read the password file {file}, so libpq does not use it")
 PASSWORD_FILE_LACKS_A_LINE = Sentence("the password file {file} has no line for this server")
-NO_PASSWORD_FILE = Sentence("there is no file {file}; write one into PGFACE_DATABASE_URL")
+NO_PASSWORD_FILE = Sentence("there is no file {file}. Write the password into PGFACE_DATABASE_URL")
 
 # A file or folder of another user.
 BELONGS_TO = Sentence("{place} belongs to user {owner}, and pgface runs as user {user}")

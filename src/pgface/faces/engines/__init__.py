@@ -1,7 +1,7 @@
 """The engines by name. An engine finds faces and turns each into an embedding.
 
 To add an engine, write a module with a class that implements `pgface.faces.engine.Engine`. Then add a function here
-that loads it, and add its models to `pgface.faces.models.registry`.
+that loads it, and add its name and its models to `pgface.faces.models.registry`.
 """
 
 from __future__ import annotations
