@@ -237,7 +237,7 @@ def test_the_index_is_free_when_its_holder_is_gone(settings: Settings, database:
 def test_nobody_waits_for_a_lock_without_end(api: Served, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody with the right to it holds the lock of enrollments: enrolling ends with 503, and others go on."""
     assert api.execute("SHOW lock_timeout") == [("10s",)]
-    monkeypatch.setattr("pgface.database.pool._LONGEST_TURN", 1.0)
+    monkeypatch.setattr("pgface.database.pool._TURN_TIMEOUT", 1.0)
     monkeypatch.setattr(api.service.inference._executor, "_max_workers", 6)  # as on a machine of six cores
     enroller, person = api.key("enroll"), api.person()
     picture = photos("Colin_Powell", 1).read_bytes()
