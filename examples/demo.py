@@ -85,7 +85,7 @@ def main() -> None:
         verified = gallery.verify(DATA_DIR / "probe-astronaut.jpg", "eileen.collins@pgface.invalid")
         print(f"Is that Eileen Collins? {'Yes' if verified.match else 'No'}, similarity {verified.similarity:.2f}.")
 
-        print("The same question in SQL, which any program can ask:")
+        print("The same question in SQL. Any program can ask it:")
         query = """
             SELECT user_name, round(similarity::numeric, 2)
             FROM find_similar_faces((SELECT embedding FROM face_embeddings ORDER BY id LIMIT 1), -1, 3)
@@ -99,9 +99,9 @@ def main() -> None:
         print(f"    {DATA_DIR / f'answer-{photo.stem}.png'}")
     print("Serve this gallery, and register at http://127.0.0.1:8000/register:")
     print(f"    {pgface('serve')}")
-    print("Make yourself its administrator, who sees everybody, in another terminal:")
+    print("To see all users, make yourself an administrator in another terminal:")
     print(f"    {pgface('admins', 'add', 'you@example.org')}")
-    print("Or have a key for the REST API, which is described at http://127.0.0.1:8000/api/v1/openapi.json:")
+    print("Or create a key for the REST API. It is described at http://127.0.0.1:8000/api/v1/openapi.json:")
     print(f"    {pgface('keys', 'create', 'demo', '--scope', 'admin')}")
 
 

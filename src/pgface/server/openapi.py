@@ -17,7 +17,7 @@ from pgface.server.schemas.base import RequestBody, ResponseBody, example_of
 
 Document = dict[str, Any]
 
-EVERYBODY: Final = "everybody"
+ANYONE: Final = "anyone, without credentials"
 
 _SCHEMA: Final = "#/components/schemas/"
 _RESPONSE: Final = "#/components/responses/"
@@ -114,7 +114,7 @@ def _models(*bases: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 def _callers_of(route: APIRoute) -> str:
     calls = (dependency.call for dependency in route.dependant.dependencies)
-    return next((call.callers for call in calls if isinstance(call, CallerGuard)), EVERYBODY)
+    return next((call.callers for call in calls if isinstance(call, CallerGuard)), ANYONE)
 
 
 def _add_forms(content: Document, route: BodyRoute, schemas: Document) -> None:
@@ -138,7 +138,7 @@ def _add_problems(path: str, operation: Document) -> None:
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own has another schema
     statuses = list(_OF_EVERY_OPERATION)
-    if operation["x-callers"] != EVERYBODY:
+    if operation["x-callers"] != ANYONE:
         statuses += _OF_CALLERS
     if "requestBody" in operation:
         statuses += _OF_BODIES
