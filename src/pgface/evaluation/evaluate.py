@@ -24,7 +24,7 @@ from pgface.evaluation.identification import (
     identification,
     search_point,
 )
-from pgface.evaluation.pairwise import PairComparisons, Pairs, compare_all, least_similar, products
+from pgface.evaluation.pairwise import NO_PAIRS, PairComparisons, Pairs, compare_all, products
 from pgface.evaluation.photos import PhotoPairs
 from pgface.evaluation.verification import OperatingPoint, Verification, operating_points, verification
 
@@ -217,21 +217,18 @@ def evaluate_pairs(
         if not (there & wanted).any():
             raise EvaluationError(f"{source}: no {kind} pair has two photos with a usable face. Add others.")
 
-    def chosen(which: NDArray[np.bool_]) -> Pairs:
-        return Pairs(first[which], second[which], similarities[which])
-
-    mated, non_mated = chosen(pairs.mated), chosen(~pairs.mated)
+    every_pair = Pairs(first, second, similarities)
+    mated, non_mated = every_pair.select(pairs.mated), every_pair.select(~pairs.mated)
     names, owners = np.unique(_people_of_rows(embedded), return_inverse=True)
-    no_pairs = np.zeros(len(first), bool)
     compared = PairComparisons(
         people=owners,
         mated=ScoreHistogram.of(mated.similarities),
         non_mated=ScoreHistogram.of(non_mated.similarities),
         mated_sample=mated,
         non_mated_sample=non_mated,
-        nearest_non_mated=chosen(no_pairs),
+        nearest_non_mated=NO_PAIRS,
         nearest_from=np.inf,  # all pairs are in the sample
-        furthest_mated=least_similar(chosen(there & pairs.mated)),
+        furthest_mated=every_pair.select(there & pairs.mated).least_similar(),
     )
     replicates = Replicates.draw(len(names), seed=seed)
     folds = None

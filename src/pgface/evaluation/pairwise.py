@@ -1,7 +1,7 @@
 """Compares every photo with every other: similarities of mated and non-mated pairs, and the result of every search.
 
-Photos are compared in blocks, so memory grows with the number of photos and not of pairs. Each pair of photos is
-multiplied once. The product is counted, and searched in both directions.
+Photos are compared in blocks, so memory grows with the number of photos and not with the number of pairs. Each pair of
+photos is multiplied once. Its similarity counts as one comparison and as two searches, one for each photo.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,19 +22,19 @@ from pgface.evaluation.histogram import BINS, ScoreHistogram, count_similarities
 from pgface.system.resources import usable_cores
 
 KEPT_PAIRS = 200_000
-"""Pairs of each kind that are kept one by one, with their photos."""
-_KEPT_FURTHEST = 1_000
+"""Approximate number of pairs in each sample."""
+_MAX_LEAST_SIMILAR = 1_000
 _BLOCK_PHOTOS = 1_024
-"""Minimum number of photos in a block, which holds whole people."""
+"""Minimum number of photos in a block. All photos of a person are in one block."""
 _PRODUCT_SIZE = 8_000_000
-"""Similarities of one product, 32 MB. It matters for people with very many photos."""
-_NOBODY = -1
-"""Similarity that stands for the own person in a search among others."""
+"""Maximum number of similarities in memory for each thread, 32 MB. Only people with very many photos reach it."""
+_OWN_PERSON = -1
+"""Similarity of a photo's own person in a search among other people, the lowest one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """Single comparisons, with the photos that were compared."""
+    """Pairs of photos with their similarities."""
 
     first: NDArray[np.int64]
     """Shape (n,), rows of the embeddings."""
@@ -45,6 +45,14 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.similarities)
+
+    def select(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Pairs:
+        """Return the pairs at a mask or at indices."""
+        return Pairs(self.first[which], self.second[which], self.similarities[which])
+
+    def least_similar(self) -> Pairs:
+        """Return at most 1,000 pairs, the least similar first."""
+        return self.select(np.argsort(self.similarities, kind="stable")[:_MAX_LEAST_SIMILAR])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +69,11 @@ class PairComparisons:
     non_mated: ScoreHistogram
     """Similarities of all pairs of photos of two people."""
     mated_sample: Pairs
-    """A random sample of the mated pairs. It has all of them if there are no more than 200,000."""
+    """A random sample of about 200,000 mated pairs, or all of them if there are fewer."""
     non_mated_sample: Pairs
-    """A random sample of the non-mated pairs. It has all of them if there are no more than 200,000."""
+    """A random sample of 200,000 non-mated pairs, or all of them if there are fewer."""
     nearest_non_mated: Pairs
-    """The most similar non-mated pairs, about 200,000: all that reach `nearest_from`."""
+    """About 200,000 non-mated pairs: all with a similarity of at least `nearest_from`."""
     nearest_from: float
     furthest_mated: Pairs
     """The least similar mated pairs, at most 1,000, the least similar first."""
@@ -76,11 +84,11 @@ class Comparisons(PairComparisons):
     """All comparisons of a set of photos: every pair once, and every photo searched among all others."""
 
     searched: ScoreHistogram
-    """Similarities of each photo with the nearest one of each other person, as in a search with all people enrolled."""
+    """Similarity of each photo to each other person: to the nearest photo of that person."""
     best_mated: NDArray[np.float32]
-    """Shape (n,): similarity of each photo with the nearest other one of the same person. NaN if there is no other."""
+    """Shape (n,): similarity of each photo to the nearest other photo of the same person. NaN if there is no other."""
     best_non_mated: NDArray[np.float32]
-    """Shape (n,): similarity of each photo with the nearest one of another person."""
+    """Shape (n,): similarity of each photo to the nearest photo of another person."""
     ranks: NDArray[np.int64]
     """Shape (n,): the rank of the photo's own person in a search, from 1. 0 if the person has no other photo."""
 
@@ -108,23 +116,23 @@ def compare_all(embeddings: NDArray[np.float32], people: NDArray[np.int64], *, s
     mated_total = int((sizes * (sizes - 1) // 2).sum())
     non_mated_total = len(people) * (len(people) - 1) // 2 - mated_total
     non_mated_sample = _draw_non_mated(photos, non_mated_total, np.random.default_rng(seed))
-    nearest_from = _similarity_of_kept(non_mated_sample, non_mated_total)
+    kept_share = KEPT_PAIRS / non_mated_total
+    nearest_from = -1.1 if kept_share >= 1 else float(np.quantile(non_mated_sample.similarities, 1 - kept_share))
     best_mated = _best_mated(photos)
     compare = _BlockComparison(photos, best_mated, nearest_from, KEPT_PAIRS / mated_total, seed)
 
-    best_non_mated = np.full(len(people), _NOBODY, np.float32)
+    best_non_mated = np.full(len(people), _OWN_PERSON, np.float32)
     ranks = np.ones(len(people), np.int64)
     mated, non_mated, searched = np.zeros((3, BINS), np.int64)
     kept = []
     for found in _in_threads(compare, photos.blocks()):
-        for search in found.searches:
-            best_non_mated[search.photos] = np.maximum(best_non_mated[search.photos], search.best)
-            ranks[search.photos] += search.nearer
+        best_non_mated[found.photos] = np.maximum(best_non_mated[found.photos], found.best)
+        ranks[found.photos] += found.nearer
         mated += found.mated
         non_mated += found.non_mated
         searched += found.searched
         kept.append((found.mated_sample, found.nearest, found.furthest_mated))
-    mated_sample, nearest, furthest = (_in_given_order(joined(parts), order) for parts in zip(*kept, strict=True))
+    mated_sample, nearest, furthest = (_in_given_order(_joined(parts), order) for parts in zip(*kept, strict=True))
     return Comparisons(
         people=_put_back(photos.owners, order),
         mated=ScoreHistogram(mated),
@@ -133,7 +141,7 @@ def compare_all(embeddings: NDArray[np.float32], people: NDArray[np.int64], *, s
         non_mated_sample=_in_given_order(non_mated_sample, order),
         nearest_non_mated=nearest,
         nearest_from=nearest_from,
-        furthest_mated=least_similar(furthest),
+        furthest_mated=furthest.least_similar(),
         searched=ScoreHistogram(searched),
         best_mated=_put_back(best_mated, order),
         best_non_mated=_put_back(best_non_mated, order),
@@ -150,23 +158,12 @@ def products(
     return np.concatenate([np.empty(0, np.float32), *found])
 
 
-def least_similar(pairs: Pairs) -> Pairs:
-    """Return the least similar pairs, at most 1,000, the least similar first."""
-    return chosen(pairs, np.argsort(pairs.similarities, kind="stable")[:_KEPT_FURTHEST])
-
-
-def joined(parts: Sequence[Pairs]) -> Pairs:
-    """Concatenate pairs."""
+def _joined(parts: Sequence[Pairs]) -> Pairs:
     return Pairs(
         np.concatenate([part.first for part in parts]),
         np.concatenate([part.second for part in parts]),
         np.concatenate([part.similarities for part in parts]),
     )
-
-
-def chosen(pairs: Pairs, which: NDArray[np.bool_] | NDArray[np.int64]) -> Pairs:
-    """Return the pairs at a mask or at indices."""
-    return Pairs(pairs.first[which], pairs.second[which], pairs.similarities[which])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,34 +190,29 @@ class _SortedPhotos:
         return [slice(start, end) for start, end in pairwise(borders)]
 
     def people(self, photos: slice) -> tuple[slice, NDArray[np.int64]]:
-        """Return the people of a range of photos, and where in the range the photos of each start."""
+        """Return the people in a range of photos, and the place in the range where the photos of each start."""
         people = slice(int(self.owners[photos.start]), int(self.owners[photos.stop - 1]) + 1)
         return people, np.maximum(self.starts[people], photos.start) - photos.start
 
 
 def _best_mated(photos: _SortedPhotos) -> NDArray[np.float32]:
-    """Return the similarity of each photo with the nearest other one of the same person. NaN if there is no other."""
+    """Return `Comparisons.best_mated`."""
     best = np.full(len(photos.owners), np.nan, np.float32)
     sizes = photos.ends - photos.starts
     for size in np.unique(sizes[sizes > 1]).tolist():
         starts = photos.starts[sizes == size]
-        people_at_once = max(1, _BLOCK_PHOTOS // size)
-        for begin in range(0, len(starts), people_at_once):
-            rows = starts[begin : begin + people_at_once, np.newaxis] + np.arange(size)
+        people_at_a_time = max(1, _BLOCK_PHOTOS // size)
+        for begin in range(0, len(starts), people_at_a_time):
+            rows = starts[begin : begin + people_at_a_time, np.newaxis] + np.arange(size)
             best[rows] = _nearest_other(photos.embeddings[rows])
     return best
 
 
 def _nearest_other(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the similarity of each photo with the nearest other one of the same person, shape (people, photos).
-
-    Args:
-        embeddings: shape (people, photos, 512).
-
-    """
+    """Return `Comparisons.best_mated` as shape (people, photos), from shape (people, photos, 512)."""
     people, size, _ = embeddings.shape
     best = np.empty((people, size), np.float32)
-    for begin in range(0, size, _BLOCK_PHOTOS):  # one block, except for a person with very many photos
+    for begin in range(0, size, _BLOCK_PHOTOS):  # more than once only for a person with very many photos
         photos = np.arange(begin, min(begin + _BLOCK_PHOTOS, size))
         similarities = embeddings[:, photos] @ embeddings.transpose(0, 2, 1)
         similarities[:, photos - begin, photos] = -2
@@ -229,24 +221,19 @@ def _nearest_other(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _draw_non_mated(photos: _SortedPhotos, total: int, random: np.random.Generator) -> Pairs:
+    """Draw `KEPT_PAIRS` non-mated pairs with replacement, or return all of them if there are no more."""
     starts, ends = photos.starts[photos.owners], photos.ends[photos.owners]
     count = len(photos.owners)
     if total <= KEPT_PAIRS:
         first, second = _with_all_from(np.arange(count), ends, np.full(count, count))
     else:
-        # Draw a photo with a probability in proportion to its pairs, then one of the photos of other people.
+        # Draw a photo with a probability in proportion to its pairs, then a photo of another person.
         others = count - (ends - starts)
         cumulative = np.cumsum(others)
         first = np.searchsorted(cumulative, random.integers(0, cumulative[-1], KEPT_PAIRS), side="right")
         second = random.integers(0, others[first])
         second += np.where(second >= starts[first], (ends - starts)[first], 0)
     return Pairs(first, second, products(photos.embeddings, first, second))
-
-
-def _similarity_of_kept(sample: Pairs, total: int) -> float:
-    """Return a similarity that about `KEPT_PAIRS` non-mated pairs reach."""
-    share = KEPT_PAIRS / total
-    return -1.1 if share >= 1 else float(np.quantile(sample.similarities, 1 - share))
 
 
 def _in_given_order(pairs: Pairs, order: NDArray[np.int64]) -> Pairs:
@@ -265,122 +252,116 @@ def _put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
 def _with_all_from(
     photos: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pair each photo with all photos of a range of its own, from its start to before its end."""
+    """Pair each photo with a range of photos, from its start to before its end."""
     counts = ends - starts
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.repeat(photos, counts), np.repeat(starts, counts) + within
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Search:
-    """The result of searching some photos among others."""
-
-    photos: slice
-    """The searched photos."""
-    best: NDArray[np.float32]
-    """Shape (n,): similarity with the nearest photo of another person, or -1."""
-    nearer: NDArray[np.int64]
-    """Shape (n,): number of other people who are nearer than the photo's own person."""
+NO_PAIRS = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Findings:
-    """The result of comparing one block with another."""
+    """The result of searching some photos among those of a block, and of counting their pairs.
 
-    searches: tuple[_Search, ...]
-    non_mated: NDArray[np.int64]
-    """Shape (BINS,): number of similarities of non-mated pairs in each bin."""
-    mated: NDArray[np.int64]
-    """Shape (BINS,): number of similarities of mated pairs in each bin."""
+    A search in the other direction finds the same pairs, so it leaves them out.
+    """
+
+    photos: slice
+    """The searched photos."""
+    best: NDArray[np.float32]
+    """Shape (n,): similarity to the nearest photo of another person, or -1."""
+    nearer: NDArray[np.int64]
+    """Shape (n,): number of other people who are nearer than the photo's own person."""
     searched: NDArray[np.int64]
-    """Shape (BINS,): number of similarities of a photo with the nearest one of another person in each bin."""
-    mated_sample: Pairs
-    furthest_mated: Pairs
-    nearest: Pairs
+    """Shape (BINS,): histogram of the similarity of each photo to each other person."""
+    non_mated: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    """Shape (BINS,): histogram of the non-mated pairs."""
+    mated: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    """Shape (BINS,): histogram of the mated pairs."""
+    mated_sample: Pairs = NO_PAIRS
+    furthest_mated: Pairs = NO_PAIRS
+    nearest: Pairs = NO_PAIRS
     """The non-mated pairs that are similar enough to be kept."""
-
-
-_NO_PAIRS = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _BlockComparison:
-    """Compares a block of photos with another. It may run in many threads."""
+    """Compares a block of photos with another. Safe to call from several threads."""
 
     photos: _SortedPhotos
     best_mated: NDArray[np.float32]
     nearest_from: float
     mated_share: float
-    """Share of the mated pairs that the sample keeps."""
+    """Probability of a mated pair to be in the sample."""
     seed: int
 
-    def __call__(self, rows: slice, columns: slice) -> _Findings:
+    def __call__(self, rows: slice, columns: slice) -> list[_Findings]:
         """Compare the photos of a block with those of the same block, or of a later one."""
-        rows_at_once = max(1, _PRODUCT_SIZE // (columns.stop - columns.start))
-        parts = [
-            self._compare(slice(begin, min(begin + rows_at_once, rows.stop)), columns, on_diagonal=rows == columns)
-            for begin in range(rows.start, rows.stop, rows_at_once)
-        ]
-        findings = _joined_findings([part for part, _, _ in parts])
-        if rows == columns:
-            return findings
-        back, searched = self._search(columns, *_nearest_of_parts([(people, best) for _, people, best in parts]))
-        return replace(findings, searches=(*findings.searches, back), searched=findings.searched + searched)
+        rows_at_a_time = max(1, _PRODUCT_SIZE // (columns.stop - columns.start))
+        findings, nearest = [], []
+        for begin in range(rows.start, rows.stop, rows_at_a_time):
+            part = slice(begin, min(begin + rows_at_a_time, rows.stop))
+            similarities = self.photos.embeddings[part] @ self.photos.embeddings[columns].T
+            if rows != columns:
+                nearest.append(self._nearest_of_each(similarities, part))
+            findings.append(self._compare(similarities, part, columns, on_diagonal=rows == columns))
+            del similarities  # before the next product takes the same memory
+        if rows != columns:
+            findings.append(self._search(columns, *_nearest_of_parts(nearest)))
+        return findings
 
     def _compare(
-        self, rows: slice, columns: slice, *, on_diagonal: bool
-    ) -> tuple[_Findings, slice, NDArray[np.float32]]:
-        """Return the findings, the people of the rows, and how similar the nearest photo of each is to the columns."""
-        similarities = self.photos.embeddings[rows] @ self.photos.embeddings[columns].T
+        self, similarities: NDArray[np.float32], rows: slice, columns: slice, *, on_diagonal: bool
+    ) -> _Findings:
+        """Search the photos of the rows among the columns, and count their pairs. The similarities are overwritten."""
         people, starts = self.photos.people(columns)
-        there, searched = self._search(rows, people, np.maximum.reduceat(similarities, starts, axis=1).T)
-        back = self._nearest_of_each(similarities, rows)
+        findings = self._search(rows, people, np.maximum.reduceat(similarities, starts, axis=1).T)
         # `flatnonzero` is several times faster than a search in two dimensions if few are found.
         found = np.flatnonzero((similarities >= np.float32(self.nearest_from)).ravel())
         first, second = np.divmod(found, similarities.shape[1])
         nearest = Pairs(first + rows.start, second + columns.start, similarities[first, second])
-        mated = _NO_PAIRS
+        mated = NO_PAIRS
         if on_diagonal:
             owners = self.photos.owners
             different = owners[nearest.first] != owners[nearest.second]
-            nearest = chosen(nearest, different & (nearest.second > nearest.first))
+            nearest = nearest.select(different & (nearest.second > nearest.first))
             mated = self._mated(similarities, rows, columns)
             later = np.arange(columns.start, columns.stop) > np.arange(rows.start, rows.stop)[:, np.newaxis]
             similarities = similarities[later & (owners[columns] != owners[rows, np.newaxis])]
-        findings = _Findings(
-            searches=(there,),
+        return replace(
+            findings,
             non_mated=count_similarities(similarities),
             mated=ScoreHistogram.of(mated.similarities).counts,
-            searched=searched,
             mated_sample=self._sample(mated, rows.start),
-            furthest_mated=least_similar(mated),
+            furthest_mated=mated.least_similar(),
             nearest=nearest,
         )
-        return findings, *back
 
     def _nearest_of_each(self, similarities: NDArray[np.float32], rows: slice) -> tuple[slice, NDArray[np.float32]]:
         """Return the people of the rows, and the similarity of the nearest photo of each, shape (people, columns)."""
         people, starts = self.photos.people(rows)
         best = np.empty((len(starts), similarities.shape[1]), np.float32)
-        # Person by person, because `reduceat` goes down column by column, which takes ten times as long.
+        # A loop over people, because `reduceat` along the columns takes ten times as long.
         for number, (start, end) in enumerate(pairwise([*starts.tolist(), len(similarities)])):
             similarities[start:end].max(axis=0, out=best[number])
         return people, best
 
-    def _search(self, photos: slice, people: slice, best: NDArray[np.float32]) -> tuple[_Search, NDArray[np.int64]]:
+    def _search(self, photos: slice, people: slice, best: NDArray[np.float32]) -> _Findings:
         """Search photos among people, given their similarities, shape (people, photos)."""
         owners = self.photos.owners[photos]
         own = np.flatnonzero((owners >= people.start) & (owners < people.stop))
         best = best.copy()
-        best[owners[own] - people.start, own] = _NOBODY
+        best[owners[own] - people.start, own] = _OWN_PERSON
         nearer = np.count_nonzero(best > self.best_mated[photos], axis=0)
-        search = _Search(photos, best.max(axis=0), nearer)
+        nearest = best.max(axis=0)
         counts = count_similarities(best)
-        counts[0] -= len(own)  # `_NOBODY` is in the lowest bin
-        return search, counts
+        counts[0] -= len(own)  # `_OWN_PERSON` is in the lowest bin
+        return _Findings(photos, nearest, nearer, counts)
 
     def _mated(self, similarities: NDArray[np.float32], rows: slice, columns: slice) -> Pairs:
-        """Pair every photo of the rows with the later ones of the same person."""
+        """Pair every photo of the rows with the later photos of the same person."""
         photos = np.arange(rows.start, rows.stop)
         first, second = _with_all_from(photos, photos + 1, self.photos.ends[self.photos.owners[photos]])
         return Pairs(first, second, similarities[first - rows.start, second - columns.start])
@@ -389,44 +370,30 @@ class _BlockComparison:
         if self.mated_share >= 1:
             return pairs
         random = np.random.default_rng((self.seed, first_row))
-        return chosen(pairs, random.random(len(pairs)) < self.mated_share)
+        return pairs.select(random.random(len(pairs)) < self.mated_share)
 
 
 def _in_threads(compare: _BlockComparison, blocks: Sequence[slice]) -> Iterator[_Findings]:
-    """Compare every block with itself and all later ones, on all cores. The findings come in order."""
+    """Compare every block with itself and all later ones, on all cores. Yield the findings in order."""
     workers = usable_cores()
-    waiting: deque[Future[_Findings]] = deque()
-    # Otherwise each product would use all cores, and its threads would wait while the others count.
+    waiting: deque[Future[list[_Findings]]] = deque()
+    # Without the limit, each product would use all cores, and its threads would wait while the others count.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers) as executor:
         for place, rows in enumerate(blocks):
             for columns in blocks[place:]:
                 waiting.append(executor.submit(compare, rows, columns))
                 if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
         while waiting:
-            yield waiting.popleft().result()
-
-
-def _joined_findings(parts: Sequence[_Findings]) -> _Findings:
-    if len(parts) == 1:
-        return parts[0]
-    return _Findings(
-        searches=tuple(search for part in parts for search in part.searches),
-        non_mated=np.sum([part.non_mated for part in parts], axis=0),
-        mated=np.sum([part.mated for part in parts], axis=0),
-        searched=np.sum([part.searched for part in parts], axis=0),
-        mated_sample=joined([part.mated_sample for part in parts]),
-        furthest_mated=least_similar(joined([part.furthest_mated for part in parts])),
-        nearest=joined([part.nearest for part in parts]),
-    )
+            yield from waiting.popleft().result()
 
 
 def _nearest_of_parts(parts: Sequence[tuple[slice, NDArray[np.float32]]]) -> tuple[slice, NDArray[np.float32]]:
-    """Return the nearest photo of each person, some of whom have photos in several parts."""
+    """Join the results of `_nearest_of_each`. A person may have photos in several parts."""
     if len(parts) == 1:
         return parts[0]
     people = slice(parts[0][0].start, parts[-1][0].stop)
-    best = np.full((people.stop - people.start, parts[0][1].shape[1]), _NOBODY, np.float32)
+    best = np.full((people.stop - people.start, parts[0][1].shape[1]), _OWN_PERSON, np.float32)
     for of_part, values in parts:
         within = slice(of_part.start - people.start, of_part.stop - people.start)
         best[within] = np.maximum(best[within], values)
