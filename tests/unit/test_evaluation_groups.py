@@ -119,7 +119,7 @@ def test_attributes_of_photos(tmp_path: Path) -> None:
     attributes = read_attributes(file)
     embedded = people([1, 2], 0.5)
     check_attributes(file, attributes, embedded.photos)
-    assert [attributes.of(photo, 0) for photo in embedded.photos] == ["door", "gate", ""]
+    assert [attributes.value(photo, 0) for photo in embedded.photos] == ["door", "gate", ""]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_attributes_of_photos(tmp_path: Path) -> None:
         ("name,age\nAnn,old\n", says.THE_FIRST_LINE_SHOULD_NAME_THE_COLUMNS.pattern()),
         ("person\nAnn\n", says.THE_FIRST_LINE_SHOULD_NAME_THE_COLUMNS.pattern()),
         ("person,age\nAnn\n", says.THE_ROW_HAS_OTHER_COLUMNS.pattern(row=1, columns=1, wanted=2)),
-        ("person,age\nAnn,old\nAnn,young\n", says.THE_NAME_IS_THERE_TWICE.pattern(name="Ann")),
+        ("person,age\nAnn,old\nAnn,young\n", says.THE_NAME_HAS_TWO_ROWS.pattern(name="Ann")),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path: Path, text: str, pattern: str) -> None:

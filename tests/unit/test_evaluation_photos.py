@@ -51,7 +51,7 @@ def test_files_of_another_kind_are_no_photos(folder: Path) -> None:
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match=says.THE_FOLDER_HOLDS_NO_FOLDER_OF_PHOTOS.pattern()):
+    with pytest.raises(EvaluationError, match=says.THE_FOLDER_HAS_NO_PHOTOS_OF_PEOPLE.pattern()):
         folder_photos(tmp_path)
     with pytest.raises(EvaluationError, match=says.THE_FOLDER_CANNOT_BE_READ.pattern(reason=NO_SUCH_FILE)):
         folder_photos(tmp_path / "nowhere")
@@ -159,7 +159,7 @@ def test_a_table_of_pairs_knows_people_by_their_folders(folder: Path, tmp_path: 
             "pairs.csv",
             "file_x,file_y,Decision\nAnn/Ann_0001.jpg,Ann/Ann_0002.jpg,yes\nAnn/Ann_0002.jpg,Bea/Bea_0001.jpg,yes\n"
             "Ann/Ann_0001.jpg,Bea/Bea_0001.jpg,no\n",
-            says.THE_PAIR_IS_OF_ONE_PERSON_AND_OF_TWO.pattern(pair=3),
+            says.THE_NON_MATED_PAIR_IS_OF_ONE_PERSON.pattern(pair=3),
         ),
         ("pairs.csv", "file_x,file_y,Decision\na,b,maybe\n", says.THE_DECISION_IS_NEITHER_YES_NOR_NO.pattern(line=2)),
         (

@@ -1,13 +1,13 @@
-"""Thresholds for target rates: finding them, and setting them with a history that explains each."""
+"""Finds thresholds for target rates, and sets them with a history that explains each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from psycopg.rows import class_row
 
 from pgface.database.pool import Database
@@ -15,9 +15,8 @@ from pgface.database.sql import queries
 from pgface.errors import EvaluationError, GalleryError, ModelMismatchError
 from pgface.evaluation.bootstrap import Interval, Replicates
 from pgface.evaluation.embeddings import EmbeddedPhotos
-from pgface.evaluation.extreme_value import NonMatedTrials
-from pgface.evaluation.histogram import thresholds
-from pgface.evaluation.identification import search_point
+from pgface.evaluation.extreme_value import Estimate, NonMatedTrials
+from pgface.evaluation.identification import SearchPoint, search_point
 from pgface.evaluation.pairwise import Comparisons, compare_all
 from pgface.evaluation.verification import ERRORS_NEEDED
 from pgface.faces.models.registry import ModelIdentity, model_defaults
@@ -36,18 +35,17 @@ from pgface.thresholds import (
     tail_of,
 )
 
-MIN_PEOPLE = 5
-_MAX_MISSED = 0.5
-"""A threshold that misses a larger share of mated searches is useless."""
+_MIN_PEOPLE = 5
+_MAX_MISS_RATE = 0.5
+"""A threshold that misses a larger share of the photos is useless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The estimate for a search and the counted rate, with the people of the photos enrolled."""
+    """The FPIR at the new threshold with the people of the photos enrolled: counted, and as estimated."""
 
     people_enrolled: int
     counted: float
-    """FPIR at the new threshold."""
     counted_interval: Interval
     estimated: float
 
@@ -58,38 +56,38 @@ class ThresholdChange:
 
     kind: Kind
     target: float
-    """FMR for "verify", FPIR for "identify"."""
+    """FMR for `verify`, FPIR for `identify`."""
     before: float
     threshold: float
     """The safe threshold: the upper end of the interval, or above."""
     threshold_likely: float
-    """The threshold at which the photos show the target. With few people, other people may have a higher rate there."""
+    """The threshold at which these photos have the target rate. Photos of other people may have a higher rate there."""
     threshold_interval: Interval
     rate: float
     """FMR or FPIR at the threshold."""
     rate_interval: Interval
     extrapolated: bool
     """Whether the rate comes from the tail of the similarities, because there are too few comparisons to count."""
-    miss_rate: float | None
+    miss_rate: float | None = None
     """FNMR or FNIR at the threshold. None if nothing was measured."""
-    miss_rate_interval: Interval | None
-    miss_rate_before: float | None
-    people_enrolled: int | None
-    """Number of people for whom a threshold of "identify" holds."""
-    tail: Tail | None
-    """The tail that gives a threshold of "identify" for other numbers of people."""
-    check: Check | None
+    miss_rate_interval: Interval | None = None
+    miss_rate_before: float | None = None
+    people_enrolled: int | None = None
+    """Number of people that a threshold of `identify` is for."""
+    tail: Tail | None = None
+    """The tail that gives a threshold of `identify` for other numbers of people."""
+    check: Check | None = None
     trials: int | None = None
-    """Number of comparisons of a photo with another person, which gave the rate. None if nothing was measured."""
+    """Number of comparisons of a photo with another person that gave the rate. None if nothing was measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The changes of a calibration, and what they were measured on."""
+    """The changes of a calibration, and the photos that they were measured on."""
 
     changes: tuple[ThresholdChange, ...]
     anchors: tuple[Anchor, ...] | None
-    """The new confidence scale. None leaves the scale as it is."""
+    """The new confidence scale. None keeps the old scale."""
     source: str
     people: int
     photos: int
@@ -112,7 +110,6 @@ def propose(
     fmr: float | None,
     fpir: float | None,
     people_enrolled: int,
-    seed: int = 0,
 ) -> Calibration:
     """Find the thresholds for target rates on photos of people, without a change to the gallery.
 
@@ -120,37 +117,36 @@ def propose(
         source: the origin of the photos, for the history.
         embedded: the photos, embedded by the gallery's model.
         config: the configuration, with the thresholds in use.
-        fmr: target of verification. None leaves its threshold as it is.
-        fpir: target of identification. None leaves its threshold as it is.
+        fmr: target of verification. None keeps its threshold.
+        fpir: target of identification. None keeps its threshold.
         people_enrolled: the number of people in a search, 1 or more.
-        seed: the seed of the random samples.
 
     Raises:
         EvaluationError: there are too few people or comparisons, or a target is not between 0 and 1.
 
     """
     check_targets(fmr, fpir)
-    if len(embedded.people) < MIN_PEOPLE:
+    if len(embedded.people) < _MIN_PEOPLE:
         raise EvaluationError(
-            f"A calibration needs {MIN_PEOPLE} people or more, and better hundreds, because all pairs of two people "
-            f"share their faces. There are {len(embedded.people)}."
+            f"A calibration needs photos of {_MIN_PEOPLE} people or more, and better of hundreds, because all photos "
+            f"of a person show the same face. There are {len(embedded.people)}."
         )
-    compared = compare_all(embedded.embeddings, embedded.owners, seed=seed)
-    replicates = Replicates.draw(len(embedded.people), seed=seed)
+    compared = compare_all(embedded.embeddings, embedded.owners)
+    replicates = Replicates.draw(len(embedded.people))
     trials = NonMatedTrials.of_searches(compared, replicates)
     changes = []
     if fmr is not None:
         changes.append(_verify_change(compared, replicates, trials, fmr, config.verify_threshold))
     if fpir is not None:
-        failures = embedded.missed_searches()
-        before = config.identify_threshold
-        changes.append(_identify_change(compared, replicates, trials, fpir, before, people_enrolled, failures))
+        search = partial(search_point, compared, replicates, failures=embedded.missed_searches())
+        changes.append(
+            _identify_change(trials, search, len(embedded.people) - 1, fpir, config.identify_threshold, people_enrolled)
+        )
     for change in changes:
         _refuse_useless_threshold(change)
-    pairs = NonMatedTrials.of_pairs(compared, replicates)
     return Calibration(
         changes=tuple(changes),
-        anchors=_anchors(compared, pairs, config.model_name or ""),
+        anchors=_anchors(NonMatedTrials.of_pairs(compared, replicates), config.model_name or ""),
         source=source,
         people=len(embedded.people),
         photos=len(embedded.photos) + len(embedded.refusals),
@@ -174,7 +170,7 @@ def check_targets(*targets: float | None) -> None:
 
 
 def _refuse_useless_threshold(change: ThresholdChange) -> None:
-    if change.miss_rate is not None and (change.threshold >= 1 or change.miss_rate > _MAX_MISSED):
+    if change.miss_rate is not None and (change.threshold >= 1 or change.miss_rate > _MAX_MISS_RATE):
         raise EvaluationError(
             f"The safe threshold for the target of {change.target:g}, {change.threshold:.4f}, would miss "
             f"{change.miss_rate:.0%} of the photos. Some photos may have a wrong label: see `pgface evaluate --html` "
@@ -185,82 +181,81 @@ def _refuse_useless_threshold(change: ThresholdChange) -> None:
 def _verify_change(
     compared: Comparisons, replicates: Replicates, trials: NonMatedTrials, target: float, before: float
 ) -> ThresholdChange:
-    """Return the trials of verification, as `Gallery.verify` decides: by the user's nearest photo."""
+    """Propose a threshold for verification, which compares a probe with the nearest photo of a user."""
     estimate = trials.estimate(target)
-    miss_rate, interval = _missed(compared, replicates, estimate.threshold)
-    return ThresholdChange(
-        kind="verify",
-        target=target,
-        before=before,
-        threshold=estimate.threshold,
-        threshold_interval=estimate.interval,
-        threshold_likely=estimate.likely,
-        rate=estimate.rate,
-        rate_interval=estimate.rate_interval,
-        extrapolated=estimate.extrapolated,
-        miss_rate=miss_rate,
-        miss_rate_interval=interval,
-        miss_rate_before=_missed(compared, replicates, before)[0],
-        people_enrolled=None,
-        tail=None,
-        check=None,
-        trials=trials.total,
+    mated = compared.ranks > 0
+
+    def missed(threshold: float) -> tuple[float, Interval]:
+        below = mated & (compared.best_mated < np.float32(threshold))
+        errors, of_each = (np.bincount(compared.people[which], minlength=replicates.people) for which in (below, mated))
+        return float(below.sum() / mated.sum()), replicates.interval_of_people(errors, of_each)
+
+    miss_rate, miss_rate_interval = missed(estimate.threshold)
+    change = _change("verify", trials, estimate, target, before)
+    return replace(
+        change, miss_rate=miss_rate, miss_rate_interval=miss_rate_interval, miss_rate_before=missed(before)[0]
     )
-
-
-def _missed(compared: Comparisons, replicates: Replicates, threshold: float) -> tuple[float, Interval]:
-    """Return the share of photos whose nearest other photo of the same person is below a threshold."""
-    there = compared.ranks > 0
-    below = there & (compared.best_mated < np.float32(threshold))
-    count = len(replicates.weights[0])
-    errors, trials = (np.bincount(compared.people[which], minlength=count) for which in (below, there))
-    return float(below.sum() / there.sum()), replicates.interval_of_people(errors, trials)
 
 
 def _identify_change(
-    compared: Comparisons,
-    replicates: Replicates,
     trials: NonMatedTrials,
+    search: Callable[[float], SearchPoint],
+    others: int,
     target: float,
     before: float,
     people: int,
-    failures: NDArray[np.int64],
 ) -> ThresholdChange:
+    """Propose a threshold for searches among a number of people.
+
+    Args:
+        trials: the comparisons of each photo with each other person.
+        search: returns the rates of searching every photo, at a threshold.
+        others: the number of people who are enrolled in these searches.
+        target: the FPIR.
+        before: the threshold in use.
+        people: the number of people that the threshold is for.
+
+    """
     estimate = trials.estimate(rate_of_each(target, people))
-    at = search_point(compared, replicates, estimate.threshold, failures=failures)
-    at_before = search_point(compared, replicates, before, failures=failures)
-    others = len(replicates.weights[0]) - 1
-    return ThresholdChange(
-        kind="identify",
-        target=target,
-        before=before,
-        threshold=estimate.threshold,
-        threshold_interval=estimate.interval,
-        threshold_likely=estimate.likely,
+    at = search(estimate.threshold)
+    return replace(
+        _change("identify", trials, estimate, target, before),
         rate=fpir_of(estimate.rate, people),
         rate_interval=Interval(*(fpir_of(rate, people) for rate in estimate.rate_interval)),
-        extrapolated=estimate.extrapolated,
         miss_rate=at.fnir,
         miss_rate_interval=at.fnir_interval,
-        miss_rate_before=at_before.fnir,
+        miss_rate_before=search(before).fnir,
         people_enrolled=people,
         tail=trials.tail(),
         check=Check(others, at.fpir, at.fpir_interval, fpir_of(estimate.rate, others)),
+    )
+
+
+def _change(kind: Kind, trials: NonMatedTrials, estimate: Estimate, target: float, before: float) -> ThresholdChange:
+    return ThresholdChange(
+        kind=kind,
+        target=target,
+        before=before,
+        threshold=estimate.threshold,
+        threshold_likely=estimate.likely,
+        threshold_interval=estimate.interval,
+        rate=estimate.rate,
+        rate_interval=estimate.rate_interval,
+        extrapolated=estimate.extrapolated,
         trials=trials.total,
     )
 
 
-def _anchors(compared: Comparisons, pairs: NonMatedTrials, model_name: str) -> tuple[Anchor, ...]:
-    """Return the similarity of every FMR that has a confidence, counted, or from the tail as far as it goes.
+def _anchors(pairs: NonMatedTrials, model_name: str) -> tuple[Anchor, ...]:
+    """Return the similarity of every FMR that has a confidence, counted, or from the tail as far as it reaches.
 
     Beyond the tail, similarity grows as in the model's published figures.
     """
-    counted = compared.non_mated.at_or_above() / compared.non_mated.total
     published = {fmr: similarity for fmr, similarity, _ in model_defaults(model_name).fmr_thresholds}
     found: list[tuple[float, float, bool]] = []
     for fmr in CONFIDENCE_OF_FMR:
-        if compared.non_mated.total * fmr >= ERRORS_NEEDED:
-            found.append((fmr, float(thresholds()[np.argmax(counted <= fmr)]), False))
+        if pairs.total * fmr >= ERRORS_NEEDED:
+            found.append((fmr, pairs.lowest_threshold(fmr), False))
         elif pairs.reaches(fmr):
             found.append((fmr, pairs.estimate(fmr).likely, True))
         elif found:
@@ -272,11 +267,11 @@ def _anchors(compared: Comparisons, pairs: NonMatedTrials, model_name: str) -> t
 
 
 def apply(database: Database, calibration: Calibration) -> None:
-    """Set the thresholds, write the history and store the confidence scale: all of it, or nothing.
+    """Set the thresholds, write the history and store the confidence scale, all in one transaction.
 
     Raises:
         GalleryError: a threshold or the model has changed since the calibration was made.
-        DatabaseError: PostgreSQL could not do it. Nothing was changed.
+        DatabaseError: PostgreSQL failed. Nothing was changed.
 
     """
     with database.transaction() as connection:
@@ -297,27 +292,15 @@ def apply(database: Database, calibration: Calibration) -> None:
 
 
 def _row(calibration: Calibration, change: ThresholdChange, config: GalleryConfig) -> dict[str, Any]:
-    tail = change.tail
+    """Return the values of a row of `calibrations`, among others."""
     return {
-        "kind": change.kind,
-        "threshold": change.threshold,
-        "threshold_likely": change.threshold_likely,
+        **asdict(calibration),
+        **asdict(change),
         **_bounds("threshold", change.threshold_interval),
-        "threshold_before": change.before,
-        "target": change.target,
-        "rate": change.rate,
         **_bounds("rate", change.rate_interval),
-        "extrapolated": change.extrapolated,
-        "miss_rate": change.miss_rate,
         **_bounds("miss_rate", change.miss_rate_interval),
-        "people_enrolled": change.people_enrolled,
-        **{f"tail_{name}": getattr(tail, name, None) for name in ("start", "share", "scale", "shape")},
-        "source": calibration.source,
-        "people": calibration.people,
-        "photos": calibration.photos,
-        "failures_to_enroll": calibration.failures_to_enroll,
-        "mated_pairs": calibration.mated_pairs,
-        "non_mated_pairs": calibration.non_mated_pairs,
+        **{f"tail_{name}": getattr(change.tail, name, None) for name in ("start", "share", "scale", "shape")},
+        "threshold_before": change.before,
         "model_name": config.model_name or "",
         "detector_size": config.detector_size,
         "weights_sha256": config.weights_sha256,
@@ -330,35 +313,40 @@ def _bounds(name: str, interval: Interval | None) -> dict[str, float | None]:
 
 
 def follow(config: GalleryConfig, past: Sequence[PastCalibration], people: int) -> Calibration | None:
-    """Return the change that adapts the threshold of identification to the number of people, without a new measurement.
+    """Adapt the threshold of identification to the number of people, without a new measurement.
 
-    None if the threshold in use fits.
+    Returns:
+        The change, or None if the threshold in use fits.
+
     """
     advice = advise(config, past, people)
-    row = current(past, "identify", config)
     if not advice.due:
         return None
-    wider = advice.threshold - (advice.threshold if row is None else row.threshold)
+    row = current(past, "identify", config)
     change = ThresholdChange(
         kind="identify",
         target=advice.target,
         before=config.identify_threshold,
         threshold=advice.threshold,
-        threshold_likely=advice.threshold if row is None else min(1.0, row.threshold_likely + wider),
-        threshold_interval=Interval(advice.threshold, advice.threshold)
-        if row is None
-        else Interval(min(1.0, row.threshold_low + wider), min(1.0, row.threshold_high + wider)),
+        threshold_likely=advice.threshold,
+        threshold_interval=Interval(advice.threshold, advice.threshold),
         rate=advice.target,
-        rate_interval=Interval(0.0, 1.0) if row is None else Interval(row.rate_low, row.rate_high),
+        rate_interval=Interval(0.0, 1.0),
         extrapolated=True,
-        miss_rate=None,
-        miss_rate_interval=None,
-        miss_rate_before=None,
         people_enrolled=people,
-        tail=None if row is None else tail_of(row),
-        check=None,
     )
     if row is None:
         return Calibration((change,), None, "the model's published figures", 0, 0, 0, 0, 0)
+    increase = advice.threshold - row.threshold
+    likely, low, high = (
+        min(1.0, value + increase) for value in (row.threshold_likely, row.threshold_low, row.threshold_high)
+    )
+    change = replace(
+        change,
+        threshold_likely=likely,
+        threshold_interval=Interval(low, high),
+        rate_interval=Interval(row.rate_low, row.rate_high),
+        tail=tail_of(row),
+    )
     measured = (row.people, row.photos, row.failures_to_enroll, row.mated_pairs, row.non_mated_pairs)
     return Calibration((change,), None, row.source, *measured)

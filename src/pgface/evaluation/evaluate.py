@@ -1,4 +1,4 @@
-"""The errors of a model on a set of photos: all results of `pgface evaluate`, as one value."""
+"""Measures the error rates of a model on a set of photos: all results of `pgface evaluate`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from pgface.evaluation.identification import (
 )
 from pgface.evaluation.pairwise import NO_PAIRS, PairComparisons, Pairs, compare_all, products
 from pgface.evaluation.photos import PhotoPairs
-from pgface.evaluation.verification import OperatingPoint, Verification, operating_points, verification
+from pgface.evaluation.verification import OperatingPoint, Verification, operating_point, verification
 
 _CURVE_STEP = 50
-"""The step between thresholds in JSON, in bins: 0.005."""
+"""The step between the thresholds of curves in JSON, in bins: 0.005."""
+_CURVES = ("thresholds", "fmr", "fnmr", "fpir", "fnir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,33 +44,36 @@ class ThresholdsInUse:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchEvaluation:
-    """The errors of 1:N."""
+    """The error rates of identification (1:N)."""
 
     rates: IdentificationRates
     targets: tuple[FpirTarget, ...]
     in_use: SearchPoint
-    """The errors at the threshold for identification in use."""
+    """The error rates at the threshold in use."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedPairs:
-    """Mated pairs with a photo without a usable face."""
+    """The number of mated pairs with a photo that has no usable face."""
 
     reasons: Counter[str]
-    """Their number for each class of error. A pair of two refused photos counts once."""
+    """Their number by class of error. A pair of two refused photos counts once."""
     counted: bool
-    """Whether FNMR counts them as not matching. It does so for a list of pairs, as in NIST's FRTE 1:1: a template that
-    could not be made has the lowest similarity. ISO/IEC 19795-1 leaves them out of FNMR."""
+    """Whether the FNMR counts these pairs as misses.
+
+    It does for a list of pairs, as NIST FRTE 1:1 does: a photo without a template has the lowest similarity. It does
+    not for a folder, as ISO/IEC 19795-1 defines the FNMR.
+    """
 
     @property
     def total(self) -> int:
-        """Their total number."""
+        """The number of all these pairs."""
         return self.reasons.total()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """Error rates, and what they were measured on."""
+    """Error rates, and the photos that they were measured on."""
 
     source: str
     """The folder, the list of pairs or the gallery."""
@@ -78,20 +82,24 @@ class Evaluation:
     compared: PairComparisons
     verification: Verification
     in_use: OperatingPoint
-    """The errors at the threshold for verification in use."""
-    search: SearchEvaluation | None
-    """None for a list of pairs."""
-    folds: FoldAccuracy | None
-    """None unless the list of pairs has folds."""
-    people_known: bool
-    """Whether the person of each photo is known, so that the intervals are those of people."""
+    """The error rates of verification at the threshold in use."""
     refused_mated: RefusedPairs
-    groups: tuple[GroupRates, ...]
-    differentials: tuple[Differential, ...]
+    search: SearchEvaluation | None = None
+    """None for a list of pairs."""
+    folds: FoldAccuracy | None = None
+    """None unless the list of pairs has folds."""
+    people_known: bool = True
+    """Whether the person of each photo is known. If not, the true intervals are wider."""
+    groups: tuple[GroupRates, ...] = ()
+
+    @property
+    def differentials(self) -> tuple[Differential, ...]:
+        """The differences between the groups."""
+        return differentials(self.groups)
 
     @property
     def fnmr_with_refusals(self) -> float:
-        """FNMR at the threshold in use, if each mated pair with a refused photo counts as not matching.
+        """FNMR at the threshold in use, with each mated pair with a refused photo as a miss.
 
         Source: ISO/IEC 19795-1, generalized false reject rate.
         """
@@ -101,8 +109,8 @@ class Evaluation:
         return (self.in_use.fnmr * compared + refused) / (compared + refused)
 
     def to_json(self) -> dict[str, Any]:
-        """Return values that `json.dumps` accepts: no embeddings and pictures, but names of photos and people."""
-        at = np.arange(0, len(self.verification.thresholds), _CURVE_STEP)
+        """Return values that `json.dumps` accepts, with names of photos and people but without embeddings."""
+        shown = np.arange(0, len(self.verification.thresholds), _CURVE_STEP)
         curves: dict[str, NDArray[np.float64]] = {
             "threshold": self.verification.thresholds,
             "fmr": self.verification.fmr,
@@ -143,79 +151,70 @@ class Evaluation:
                 for group in self.groups
             ],
             "differentials": _jsonable(self.differentials),
-            "curves": {name: values[at].tolist() for name, values in curves.items()},
+            "curves": {name: values[shown].tolist() for name, values in curves.items()},
         }
 
 
 def evaluate_photos(
-    source: str, embedded: EmbeddedPhotos, used: ThresholdsInUse, *, attributes: Attributes | None = None, seed: int = 0
+    source: str, embedded: EmbeddedPhotos, used: ThresholdsInUse, *, attributes: Attributes | None = None
 ) -> Evaluation:
     """Compare every photo with every other, and search each among all others.
 
     Args:
-        source: the origin of the photos, for people.
+        source: the origin of the photos, to be shown.
         embedded: the photos.
         used: the model, and the thresholds in use.
-        attributes: groups that get the same figures.
-        seed: the seed of the random samples.
+        attributes: the attributes of groups to compare.
 
     Raises:
         EvaluationError: fewer than two people have a usable photo, or no person has two.
 
     """
-    owners = embedded.owners
-    compared = compare_all(embedded.embeddings, owners, seed=seed)
-    replicates = Replicates.draw(len(embedded.people), seed=seed)
+    compared = compare_all(embedded.embeddings, embedded.owners)
+    replicates = Replicates.draw(len(embedded.people))
     failures = embedded.missed_searches()
     rates = identification(compared, replicates, failures=failures)
     groups: tuple[GroupRates, ...] = ()
     if attributes is not None:
-        groups = group_rates(embedded, compared, attributes, used.verify_threshold, used.identify_threshold, seed=seed)
+        groups = group_rates(embedded, compared, attributes, used.verify_threshold, used.identify_threshold)
     return Evaluation(
         source=source,
         used=used,
         embedded=embedded,
         compared=compared,
         verification=verification(compared, replicates),
-        in_use=_at(compared, replicates, used.verify_threshold),
+        in_use=operating_point(compared, replicates, used.verify_threshold),
         search=SearchEvaluation(
             rates=rates,
-            targets=fpir_targets(compared, rates, replicates, failures=failures),
+            targets=fpir_targets(compared, rates, replicates, failures),
             in_use=search_point(compared, replicates, used.identify_threshold, failures=failures),
         ),
-        folds=None,
-        people_known=True,
         refused_mated=RefusedPairs(_refused_within(embedded), counted=False),
         groups=groups,
-        differentials=differentials(groups),
     )
 
 
-def evaluate_pairs(
-    source: str, pairs: PhotoPairs, embedded: EmbeddedPhotos, used: ThresholdsInUse, *, seed: int = 0
-) -> Evaluation:
-    """Compare the pairs of a list.
+def evaluate_pairs(source: str, pairs: PhotoPairs, embedded: EmbeddedPhotos, used: ThresholdsInUse) -> Evaluation:
+    """Compare the pairs of a list. A pair with a photo without a usable face gets the lowest similarity.
 
     Args:
-        source: the list, for people.
-        pairs: the photos that are compared. Every pair counts. One with a photo without a usable face gets the lowest
-            similarity.
-        embedded: those photos.
+        source: the list, to be shown.
+        pairs: the pairs of photos.
+        embedded: the photos of the pairs.
         used: the model, and the thresholds in use.
-        seed: the seed of the random samples.
 
     Raises:
-        EvaluationError: no mated or no non-mated pair has usable faces.
+        EvaluationError: no mated or no non-mated pair has two usable faces.
 
     """
     rows = pair_rows(embedded, pairs.photos)
     first, second = rows[pairs.first], rows[pairs.second]
-    there = (first < len(embedded.photos)) & (second < len(embedded.photos))
+    usable = (first < len(embedded.photos)) & (second < len(embedded.photos))
     similarities = np.full(len(first), -1, np.float32)
-    similarities[there] = products(embedded.embeddings, first[there], second[there])
+    similarities[usable] = products(embedded.embeddings, first[usable], second[usable])
     for kind, wanted in (("mated", pairs.mated), ("non-mated", ~pairs.mated)):
-        if not (there & wanted).any():
-            raise EvaluationError(f"{source}: no {kind} pair has two photos with a usable face. Add others.")
+        if not (usable & wanted).any():
+            raise EvaluationError(f"{source}: no {kind} pair has two usable faces. Add other pairs.")
 
     every_pair = Pairs(first, second, similarities)
     mated, non_mated = every_pair.select(pairs.mated), every_pair.select(~pairs.mated)
@@ -227,38 +226,35 @@ def evaluate_pairs(
         mated_sample=mated,
         non_mated_sample=non_mated,
         nearest_non_mated=NO_PAIRS,
-        nearest_from=np.inf,  # all pairs are in the sample
-        furthest_mated=every_pair.select(there & pairs.mated).least_similar(),
+        nearest_from=np.inf,  # the sample has all pairs
+        furthest_mated=every_pair.select(usable & pairs.mated).least_similar(),
     )
-    replicates = Replicates.draw(len(names), seed=seed)
+    replicates = Replicates.draw(len(names))
     folds = None
     if pairs.folds is not None and pairs.folds.any():
-        matched = np.where(there, similarities, np.float32(np.nan))
+        matched = np.where(usable, similarities, np.float32(np.nan))
         folds = fold_accuracy(matched, pairs.mated, pairs.folds)
-    refused = np.maximum(first, second)[pairs.mated & ~there] - len(embedded.photos)
+    refused = np.maximum(first, second)[pairs.mated & ~usable] - len(embedded.photos)
     return Evaluation(
         source=source,
         used=used,
         embedded=embedded,
         compared=compared,
         verification=verification(compared, replicates),
-        in_use=_at(compared, replicates, used.verify_threshold),
-        search=None,
+        in_use=operating_point(compared, replicates, used.verify_threshold),
         folds=folds,
         people_known=pairs.people_known,
         refused_mated=RefusedPairs(Counter(embedded.refusals[row].error for row in refused), counted=True),
-        groups=(),
-        differentials=(),
     )
 
 
 def _people_of_rows(embedded: EmbeddedPhotos) -> list[str]:
-    """Return the person of each photo: first those with a usable face, then the refused ones."""
+    """Return the person of each photo. Photos with a usable face come first, then the refused ones."""
     return [photo.person for photo in [*embedded.photos, *(refusal.photo for refusal in embedded.refusals)]]
 
 
 def _refused_within(embedded: EmbeddedPhotos) -> Counter[str]:
-    """Count the mated pairs with a refused photo, for each class of error."""
+    """Count the mated pairs with a refused photo by class of error."""
     others = Counter(_people_of_rows(embedded))
     reasons = Counter[str]()
     for refusal in embedded.refusals:
@@ -267,16 +263,8 @@ def _refused_within(embedded: EmbeddedPhotos) -> Counter[str]:
     return +reasons
 
 
-def _at(compared: PairComparisons, replicates: Replicates, threshold: float) -> OperatingPoint:
-    (point,) = operating_points(compared, replicates, np.array([threshold]))
-    return point
-
-
 def _without_curves(rates: Verification | IdentificationRates) -> dict[str, Any]:
     return {name: value for name, value in _jsonable(rates).items() if name not in _CURVES}
-
-
-_CURVES = ("thresholds", "fmr", "fnmr", "fpir", "fnir")
 
 
 def _jsonable(value: Any) -> Any:

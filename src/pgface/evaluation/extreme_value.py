@@ -1,10 +1,10 @@
-"""Thresholds for rates that are too low to count with the comparisons at hand.
+"""Thresholds for rates that are too low to count with the available comparisons.
 
-The largest similarities of strangers are assumed to follow a generalised Pareto distribution (J. Pickands, "Statistical
+The largest non-mated similarities are assumed to follow a generalised Pareto distribution (J. Pickands, "Statistical
 inference using extreme order statistics", Annals of Statistics 3, 1975), fitted by probability-weighted moments
 (J. R. M. Hosking, J. R. Wallis, "Parameter and quantile estimation for the generalized Pareto distribution",
-Technometrics 29, 1987). Its shape is at least 0, an exponential tail. A lighter tail would have an end that no stranger
-reaches, and a threshold that is too high is the safer error.
+Technometrics 29, 1987). Its shape is at least 0, which is an exponential tail. A lighter tail would end at a similarity
+that no other person could exceed. A threshold that is too high is the safer error.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import EvaluationError
-from pgface.evaluation.bootstrap import Interval, Replicates
+from pgface.evaluation.bootstrap import Interval, Replicates, percentile_interval
 from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
 from pgface.evaluation.pairwise import Comparisons
 from pgface.evaluation.verification import ERRORS_NEEDED
 from pgface.thresholds import Tail
 
 _TAIL_SHARE = 0.05
-"""Share of all trials in the tail, the most similar ones."""
+"""Share of all trials that are in the tail: the most similar ones."""
 _MIN_IN_TAIL, _MAX_IN_TAIL = 50, 5_000
 TAIL_REACH = 100
-"""The tail gives rates up to this many times rarer than those that can be counted (rule of 30)."""
+"""The lowest rate that can be counted (rule of 30), divided by the lowest rate that the tail gives."""
 _BATCH_REPLICATES = 16
-"""Replicates whose trials are weighted at once."""
-_HEAVIEST_SHAPE = 0.5
-"""Maximum shape of the tail."""
+"""Number of replicates whose trials are weighted together, which limits the memory."""
+_MAX_SHAPE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +38,21 @@ class Estimate:
     """A threshold for a rate."""
 
     likely: float
-    """The lowest threshold, of four places, at which the photos show the rate."""
+    """The lowest threshold of four decimal places at which the photos do not exceed the rate."""
     interval: Interval
     """The 95 % interval of that threshold, by a bootstrap over people."""
     threshold: float
-    """The safe threshold: the upper end of the interval, widened for few people as Student's t is. At most 1."""
+    """The safe threshold: the upper end of the interval, widened by Student's t for few people. At most 1."""
     rate: float
-    """The rate at the safe threshold, counted, or from the tail."""
+    """The rate at the safe threshold."""
     rate_interval: Interval
     extrapolated: bool
-    """Whether the rate comes from the tail, because there are too few trials to count (rule of 30)."""
+    """Whether the threshold comes from the tail, because there are too few trials to count the rate (rule of 30)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NonMatedTrials:
-    """Trials that compare the photos of two people. All are counted, and the most similar ones kept."""
+    """Comparisons of a photo with another person. All are counted, and the most similar ones kept."""
 
     counts: ScoreHistogram
     """The similarities of all trials."""
@@ -64,21 +63,21 @@ class NonMatedTrials:
     second: NDArray[np.int64]
     """Shape (n,): the person it was compared with."""
     weighted_totals: NDArray[np.float64]
-    """Shape (replicates,): the number of trials of each replicate of the people. It may be 0."""
+    """Shape (replicates,): the number of trials of each replicate, 1 or more."""
     weights: NDArray[np.float32]
     """Shape (replicates, p): how often each person was drawn."""
 
     @classmethod
     def of_pairs(cls, compared: Comparisons, replicates: Replicates) -> NonMatedTrials:
-        """Each non-mated pair of photos is a trial."""
+        """Take each non-mated pair of photos as a trial."""
         pairs = compared.nearest_non_mated
         people = compared.people[pairs.first], compared.people[pairs.second]
-        totals = replicates.of_all_pairs(compared.people)
+        totals = replicates.count_non_mated(compared.people)
         return cls._sorted(compared.non_mated, pairs.similarities, *people, totals, replicates)
 
     @classmethod
     def of_searches(cls, compared: Comparisons, replicates: Replicates) -> NonMatedTrials:
-        """Each photo with the nearest photo of each other person is a trial, as in verification or a search of all."""
+        """Take each photo and the nearest photo of each other person as a trial, as verification and searches do."""
         pairs = compared.nearest_non_mated
         probes = np.concatenate([pairs.first, pairs.second])
         enrolled = compared.people[np.concatenate([pairs.second, pairs.first])]
@@ -113,7 +112,7 @@ class NonMatedTrials:
         return self.counts.total
 
     def tail(self) -> Tail:
-        """The tail of all trials.
+        """Fit the tail of all trials.
 
         Raises:
             EvaluationError: there are too few trials.
@@ -123,54 +122,50 @@ class NonMatedTrials:
         return _fit(self.similarities[:count], np.ones(count), count / self.total)
 
     def reaches(self, rate: float) -> bool:
-        """Whether the trials give a rate, by counting, or by a tail that extends at most 100 times beyond."""
+        """Whether the trials suffice for a rate, counted, or at most 100 times lower and extrapolated."""
         return self.total >= self._needed(rate) and len(self.similarities) >= _MIN_IN_TAIL
 
-    @property
-    def least(self) -> float:
-        """The smallest rate that the trials give."""
-        return ERRORS_NEEDED / TAIL_REACH / self.total
-
     def estimate(self, rate: float) -> Estimate:
-        """Return the lowest threshold, of four places, that at most this share of trials reaches.
+        """Estimate the threshold that at most this share of trials reaches.
 
         Raises:
-            EvaluationError: the trials do not give this rate.
+            EvaluationError: there are too few trials for this rate.
 
         """
         if not self.reaches(rate):
             raise EvaluationError(
                 f"{self.total:,} comparisons of a photo with another person are too few for one error in "
                 f"{1 / rate:,.0f}, even by their tail. That needs {self._needed(rate):,}. Add photos of more people, "
-                f"or accept more errors: these suffice for one in {1 / self.least:,.0f}."
+                f"or accept more errors: these suffice for one in {self.total * TAIL_REACH / ERRORS_NEEDED:,.0f}."
             )
         counted = rate * self.total >= ERRORS_NEEDED
         likely, each = self._counted(rate) if counted else self._extrapolated(rate)
-        interval = _interval(each)
+        interval = percentile_interval(each)
         people = self.weights.shape[1]
         threshold = _rounded_up(likely + _widening(people) * max(interval.high - likely, 0.0))
         at, rates = self._rates(threshold)
-        return Estimate(likely, interval, threshold, at, _interval(rates), extrapolated=not counted)
+        return Estimate(likely, interval, threshold, at, percentile_interval(rates), extrapolated=not counted)
 
     def _needed(self, rate: float) -> int:
         return max(math.ceil(ERRORS_NEEDED / rate / TAIL_REACH), _MIN_IN_TAIL)
 
     def _counted(self, rate: float) -> tuple[float, list[float]]:
-        """Return the threshold for a rate, and that of each replicate."""
-        likely = self._least(rate)
+        """Return the threshold for a rate, and that of each replicate, by counting."""
+        likely = self.lowest_threshold(rate)
         if rate * self.total < len(self.similarities):
-            each = [_above(self.similarities, row, rate) for shares in self._shares() for row in shares]
-        else:  # not all of its trials are kept, so each replicate deviates as at the lowest kept similarity
-            each = [self._least(rate / factor) for factor in self._factors()]
+            each = [_above(self.similarities, row, rate) for row in self._shares()]
+        else:  # not all of its trials are kept, so the replicates deviate as at the lowest kept similarity
+            each = [self.lowest_threshold(rate / factor) for factor in self._factors()]
         return likely, each
 
-    def _least(self, rate: float) -> float:
+    def lowest_threshold(self, rate: float) -> float:
+        """Return the lowest threshold of four decimal places that at most this share reaches, by counting."""
         return float(thresholds()[np.argmax(self.counts.at_or_above() <= rate * self.total)])
 
     def _factors(self) -> list[float]:
-        """Return the ratio of each replicate's trials to all trials, among those as similar as the least kept one."""
+        """Return the rate of each replicate at the lowest kept similarity, divided by the rate of all trials there."""
         kept = len(self.similarities) / self.total
-        return [max(float(row[-1]), 1e-12) / kept for shares in self._shares() for row in shares]
+        return [max(float(row[-1]), 1e-12) / kept for row in self._shares()]
 
     def _extrapolated(self, rate: float) -> tuple[float, list[float]]:
         """Return the threshold for a rate from the tail, and that of each replicate."""
@@ -180,7 +175,7 @@ class NonMatedTrials:
         """Return the rate at a threshold, counted if there are 30 errors, and that of each replicate."""
         errors = int(self.counts.at_or_above()[index_of(threshold)])
         if errors < ERRORS_NEEDED:
-            # Below its start, the tail gives nothing. There are more than 30 errors, or hardly fewer.
+            # The tail gives no rates below its start. There are more than 30 errors there, or only a few less.
             tail = self.tail()
             at = max(threshold, tail.start)
             return tail.rate(at), [found.rate(max(at, found.start)) for found in self._tails()]
@@ -188,10 +183,10 @@ class NonMatedTrials:
         if errors > len(self.similarities):
             return rate, [min(1.0, rate * factor) for factor in self._factors()]
         place = int(np.searchsorted(-self.similarities, -np.float32(threshold), side="right"))
-        return rate, [float(row[max(place - 1, 0)]) for shares in self._shares() for row in shares]
+        return rate, [float(row[max(place - 1, 0)]) for row in self._shares()]
 
     def _tails(self) -> list[Tail]:
-        """Return the tail of each replicate that has one."""
+        """Fit the tail of each replicate that has trials in it."""
         count = self._tail_count()
         weights = self._weights(slice(None), slice(0, count))
         return [
@@ -209,20 +204,20 @@ class NonMatedTrials:
         return count
 
     def _weights(self, replicates: slice, trials: slice) -> NDArray[np.float64]:
-        """Return shape (replicates, trials): how often each trial was drawn."""
+        """Return how often each replicate has drawn each trial, shape (replicates, trials)."""
         weights = self.weights[replicates]
         return np.asarray(weights[:, self.first[trials]] * weights[:, self.second[trials]], np.float64)
 
     def _shares(self) -> Iterator[NDArray[np.float64]]:
-        """Return shape (some replicates, trials): the share of a replicate's trials that are at least as similar."""
+        """Yield for each replicate the share of its trials that are at least as similar as each, shape (trials,)."""
         for begin in range(0, len(self.weighted_totals), _BATCH_REPLICATES):
             replicates = slice(begin, begin + _BATCH_REPLICATES)
             sums = np.cumsum(self._weights(replicates, slice(None)), axis=1)
-            yield np.asarray(sums / self.weighted_totals[replicates, np.newaxis])
+            yield from sums / self.weighted_totals[replicates, np.newaxis]
 
 
 def _fit(similarities: NDArray[np.float32], weights: NDArray[np.float64], share: float) -> Tail:
-    """Fit a tail to its trials, shape (n,), descending. The last one is its start."""
+    """Fit a tail to similarities and their weights, shape (n,), descending. The last similarity is its start."""
     start = float(similarities[-1])
     excesses = similarities[::-1].astype(np.float64) - start  # ascending
     weights = weights[::-1]
@@ -232,23 +227,23 @@ def _fit(similarities: NDArray[np.float32], weights: NDArray[np.float64], share:
     moment = float((weights * (1 - below) * excesses).sum() / total)
     shape = 0.0
     if mean > 2 * moment > 0:
-        shape = min(max(2 - mean / (mean - 2 * moment), 0.0), _HEAVIEST_SHAPE)
-    # The scale that gives the mean excess, for a given shape.
+        shape = min(max(2 - mean / (mean - 2 * moment), 0.0), _MAX_SHAPE)
+    # This scale gives the mean excess, for any shape.
     return Tail(start, share, max(mean * (1 - shape), 1e-9), shape)
 
 
 def _above(similarities: NDArray[np.float32], shares: NDArray[np.float64], rate: float) -> float:
-    """Return the lowest threshold of four places that at most this share reaches."""
+    """Return the lowest threshold of four decimal places that at most this share reaches."""
     place = int(np.searchsorted(shares, rate, side="right"))
-    # The first trial that is one too many must stay below.
+    # The first trial beyond the share must stay below the threshold.
     return _rounded_up(float(similarities[min(place, len(similarities) - 1)]) + 1e-6)
 
 
 def _widening(people: int) -> float:
-    """Return how much wider than a bootstrap's an interval of so few people must be.
+    """Return the factor by which the bootstrap's interval is too narrow for a number of people.
 
-    It follows Student's t (R. A. Fisher's expansion from the normal quantile). Also, the variance of a bootstrap is
-    that of p people instead of p - 1.
+    Student's t is wider than a normal distribution (R. A. Fisher's expansion from the normal quantile). Also, a
+    bootstrap divides the variance by p people, and not by p - 1.
     """
     freedom, z = people - 1, 1.959964
     t = (
@@ -262,8 +257,3 @@ def _widening(people: int) -> float:
 
 def _rounded_up(threshold: float) -> float:
     return min(1.0, math.ceil(threshold * 1e4) / 1e4)
-
-
-def _interval(values: list[float]) -> Interval:
-    low, high = np.percentile(values, (2.5, 97.5)).tolist()
-    return Interval(low, high)

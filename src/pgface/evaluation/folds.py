@@ -1,4 +1,4 @@
-"""Accuracy over folds, as LFW defines it: each fold with the threshold that is best for the others.
+"""Accuracy over folds, as LFW defines it: each fold at the threshold that is best for the other folds.
 
 Source: G. B. Huang, M. Ramesh, T. Berg, E. Learned-Miller, "Labeled Faces in the Wild", University of Massachusetts,
 Technical Report 07-49 (2007), view 2: mean and standard error of the folds' accuracies.
@@ -20,7 +20,6 @@ class FoldAccuracy:
     """Share of pairs that are classified correctly."""
 
     mean: float
-    """The mean over the folds."""
     standard_error: float
     """The standard error of the mean."""
     accuracies: tuple[float, ...]
@@ -32,10 +31,10 @@ class FoldAccuracy:
 def fold_accuracy(
     similarities: NDArray[np.float32], mated: NDArray[np.bool_], folds: NDArray[np.int64]
 ) -> FoldAccuracy:
-    """Measure each fold with the threshold that classifies the most pairs of the others correctly.
+    """Measure each fold at the threshold that classifies the most pairs of the other folds correctly.
 
     Args:
-        similarities: shape (n,), of each pair. NaN for a pair without two usable faces, which never matches.
+        similarities: shape (n,), the similarity of each pair. NaN for a photo without a usable face. NaN never matches.
         mated: shape (n,): whether both photos are of one person.
         folds: shape (n,): 0 to k - 1.
 
@@ -52,7 +51,7 @@ def fold_accuracy(
     for fold in range(count):
         others = correct.sum(axis=0) - correct[fold]
         best = np.flatnonzero(others == others.max())
-        best_index = best[len(best) // 2]  # the middle of those that are equally good
+        best_index = best[len(best) // 2]  # the middle one if several thresholds are equally good
         accuracies.append(float(correct[fold, best_index] / sizes[fold]))
         chosen.append(float(thresholds()[best_index]))
     error = float(np.std(accuracies, ddof=1) / np.sqrt(count))

@@ -1,15 +1,15 @@
 """The error rates of open-set identification (1:N): every photo is searched among all the others.
 
-In the mated search, the person's other photos are enrolled. In the non-mated search, they are not, and all other people
-are. FPIR is the share of non-mated searches that return a person. FNIR is the share of mated searches that do not
-return the right person first and above the threshold. Terms: ISO/IEC 19795-1:2021. Protocol: as in NIST FRTE 1:N
+All other people are enrolled. In a mated search, the other photos of the same person are enrolled too. In a non-mated
+search, they are not. FPIR is the share of non-mated searches that return a person. FNIR is the share of mated searches
+that do not return the right person first and above the threshold. Terms: ISO/IEC 19795-1:2021. Protocol: NIST FRTE 1:N
 (FNIR(N, R=1, T), FPIR(N, T)).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from pgface.evaluation.bootstrap import Interval, Replicates
 from pgface.evaluation.histogram import ScoreHistogram, thresholds
 from pgface.evaluation.pairwise import Comparisons
-from pgface.evaluation.verification import ERRORS_NEEDED
+from pgface.evaluation.verification import needed_trials
 
-FPIR_TARGETS = (1e-1, 1e-2, 1e-3)
+_FPIR_TARGETS = (1e-1, 1e-2, 1e-3)
 _RANKS = 20
 
 
@@ -38,13 +38,13 @@ class SearchPoint:
 
 @dataclass(frozen=True, slots=True)
 class FpirTarget:
-    """The lowest threshold, of four places, at which the FPIR is not above a target."""
+    """The lowest threshold of four decimal places at which the FPIR is not above a target."""
 
     target: float
     point: SearchPoint | None
     """None if there are too few searches."""
     more_searches_needed: int
-    """Number of further non-mated searches that the target needs. 0 if there are enough."""
+    """Number of missing non-mated searches. 0 if there are enough for the target."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,16 +58,15 @@ class IdentificationRates:
     fnir: NDArray[np.float64]
     """Shape (20001,). Photos without a usable face count as misses."""
     gallery_people: int
-    """People who are enrolled in a non-mated search: all except one."""
+    """Number of people who are enrolled in a non-mated search: all except one."""
     mated_searches: int
     """Number of mated searches, including photos without a usable face."""
     non_mated_searches: int
     failures: int
-    """Photos without a usable face in the mated searches."""
+    """Number of photos without a usable face."""
     cumulative_match: NDArray[np.float64]
     """Shape (20,): share of mated searches with the right person among the first 1, 2, … 20."""
     cumulative_match_intervals: tuple[Interval, ...]
-    """The interval of each share."""
 
 
 def identification(
@@ -78,8 +77,7 @@ def identification(
     Args:
         compared: all comparisons.
         replicates: replicates of the compared people.
-        failures: shape (p,), the photos of each person without a usable face. They count as mated searches that miss.
-            The default is no photo.
+        failures: shape (p,), number of photos without a usable face of each person. They count as misses. None is 0.
 
     """
     count = int(compared.people.max()) + 1
@@ -100,7 +98,9 @@ def identification(
         non_mated_searches=len(compared.people),
         failures=int(failed.sum()),
         cumulative_match=found.sum(axis=0) / searches,
-        cumulative_match_intervals=_rising(_share_interval(replicates, by_person, trials) for by_person in found.T),
+        cumulative_match_intervals=_rising(
+            replicates.interval_of_people(trials - by_person, trials).complement for by_person in found.T
+        ),
     )
 
 
@@ -112,14 +112,9 @@ def _found_by_rank(compared: Comparisons, count: int) -> NDArray[np.int64]:
 
 
 def _rising(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
-    """Make intervals of rising shares rise too. Without an error, the rule of 3 alone would give less than is known."""
+    """Make the intervals rise with the ranks. The rule of 3 may give a lower end than the interval of a lower rank."""
     lows, highs = np.maximum.accumulate(np.array(list(intervals)), axis=0).T
     return tuple(Interval(low, high) for low, high in zip(lows.tolist(), highs.tolist(), strict=True))
-
-
-def _share_interval(replicates: Replicates, found: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
-    missed = replicates.interval_of_people(trials - found, trials)
-    return Interval(1 - missed.high, 1 - missed.low)
 
 
 def search_point(
@@ -136,13 +131,13 @@ def search_point(
         compared: all comparisons.
         replicates: replicates of the compared people.
         threshold: minimum similarity.
-        failures: shape (p,), the photos of each person without a usable face, as searches that miss. By default none.
-        searched: shape (n,): the searched photos. The default is all photos. All are enrolled.
+        failures: as for `identification`.
+        searched: shape (n,): the photos to search. None is all photos. All photos are enrolled in any case.
 
     """
     count = int(compared.people.max()) + 1
     included = np.ones(len(compared.people), bool) if searched is None else searched
-    given = included & (compared.best_non_mated >= np.float32(threshold))
+    named = included & (compared.best_non_mated >= np.float32(threshold))
     mated = included & (compared.ranks > 0)
     missed = mated & ((compared.ranks > 1) | (compared.best_mated < np.float32(threshold)))
 
@@ -153,25 +148,20 @@ def search_point(
     errors, trials = by_person(missed) + failed, by_person(mated) + failed
     return SearchPoint(
         threshold=threshold,
-        fpir=float(given.sum() / max(included.sum(), 1)),
-        fpir_interval=replicates.interval_of_people(by_person(given), by_person(included)),
+        fpir=float(named.sum() / max(included.sum(), 1)),
+        fpir_interval=replicates.interval_of_people(by_person(named), by_person(included)),
         fnir=float(errors.sum() / trials.sum()) if trials.any() else math.nan,
         fnir_interval=replicates.interval_of_people(errors, trials),
     )
 
 
 def fpir_targets(
-    compared: Comparisons,
-    rates: IdentificationRates,
-    replicates: Replicates,
-    *,
-    failures: NDArray[np.int64] | None = None,
-    targets: Sequence[float] = FPIR_TARGETS,
+    compared: Comparisons, rates: IdentificationRates, replicates: Replicates, failures: NDArray[np.int64]
 ) -> tuple[FpirTarget, ...]:
     """Return the lowest threshold for each target, if there are enough searches for it (rule of 30)."""
     found = []
-    for target in targets:
-        missing = math.ceil(ERRORS_NEEDED / target) - rates.non_mated_searches
+    for target in _FPIR_TARGETS:
+        missing = needed_trials(target) - rates.non_mated_searches
         point = None
         if missing <= 0:
             threshold = float(rates.thresholds[np.argmax(rates.fpir <= target)])

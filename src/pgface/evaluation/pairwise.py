@@ -23,6 +23,7 @@ from pgface.system.resources import usable_cores
 
 KEPT_PAIRS = 200_000
 """Approximate number of pairs in each sample."""
+_SEED = 0
 _MAX_LEAST_SIMILAR = 1_000
 _BLOCK_PHOTOS = 1_024
 """Minimum number of photos in a block. All photos of a person are in one block."""
@@ -93,13 +94,12 @@ class Comparisons(PairComparisons):
     """Shape (n,): the rank of the photo's own person in a search, from 1. 0 if the person has no other photo."""
 
 
-def compare_all(embeddings: NDArray[np.float32], people: NDArray[np.int64], *, seed: int = 0) -> Comparisons:
-    """Compare every photo with every other.
+def compare_all(embeddings: NDArray[np.float32], people: NDArray[np.int64]) -> Comparisons:
+    """Compare every photo with every other. Equal photos give equal random samples.
 
     Args:
         embeddings: shape (n, 512), float32, norm 1.
         people: shape (n,), integers: the person of each photo.
-        seed: the seed of the random samples.
 
     Raises:
         EvaluationError: there are fewer than two people, or no person has two photos.
@@ -115,11 +115,11 @@ def compare_all(embeddings: NDArray[np.float32], people: NDArray[np.int64], *, s
     photos = _SortedPhotos(embeddings[order], owners[order], np.cumsum(sizes) - sizes)
     mated_total = int((sizes * (sizes - 1) // 2).sum())
     non_mated_total = len(people) * (len(people) - 1) // 2 - mated_total
-    non_mated_sample = _draw_non_mated(photos, non_mated_total, np.random.default_rng(seed))
+    non_mated_sample = _draw_non_mated(photos, non_mated_total, np.random.default_rng(_SEED))
     kept_share = KEPT_PAIRS / non_mated_total
     nearest_from = -1.1 if kept_share >= 1 else float(np.quantile(non_mated_sample.similarities, 1 - kept_share))
     best_mated = _best_mated(photos)
-    compare = _BlockComparison(photos, best_mated, nearest_from, KEPT_PAIRS / mated_total, seed)
+    compare = _BlockComparison(photos, best_mated, nearest_from, KEPT_PAIRS / mated_total)
 
     best_non_mated = np.full(len(people), _OWN_PERSON, np.float32)
     ranks = np.ones(len(people), np.int64)
@@ -295,7 +295,6 @@ class _BlockComparison:
     nearest_from: float
     mated_share: float
     """Probability of a mated pair to be in the sample."""
-    seed: int
 
     def __call__(self, rows: slice, columns: slice) -> list[_Findings]:
         """Compare the photos of a block with those of the same block, or of a later one."""
@@ -369,7 +368,7 @@ class _BlockComparison:
     def _sample(self, pairs: Pairs, first_row: int) -> Pairs:
         if self.mated_share >= 1:
             return pairs
-        random = np.random.default_rng((self.seed, first_row))
+        random = np.random.default_rng((_SEED, first_row))
         return pairs.select(random.random(len(pairs)) < self.mated_share)
 
 

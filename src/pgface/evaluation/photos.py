@@ -1,4 +1,4 @@
-"""The photos to evaluate, and their people: a folder of people, or a list of pairs."""
+"""Reads the photos to evaluate and their people: from a folder of people, or from a list of pairs."""
 
 from __future__ import annotations
 
@@ -21,41 +21,40 @@ _COLUMNS = {"file_x", "file_y", "Decision"}
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif"}
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 _MAX_NAMED = 3
-"""Maximum number of names in an error message."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledPhoto:
-    """A photo, and its person."""
+    """A photo and its person."""
 
     name: str
-    """Its path below the folder."""
+    """Path below the folder."""
     file: Path
     person: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PhotoPairs:
-    """Photos, and the pairs of them that are compared."""
+    """A list of pairs of photos."""
 
     photos: tuple[LabelledPhoto, ...]
     first: NDArray[np.int64]
-    """Shape (n,), places in `photos`."""
+    """Shape (n,), indices in `photos`."""
     second: NDArray[np.int64]
-    """Shape (n,), places in `photos`."""
+    """Shape (n,), indices in `photos`."""
     mated: NDArray[np.bool_]
     """Shape (n,): whether both photos are of one person."""
     folds: NDArray[np.int64] | None
     """Shape (n,), 0 to k - 1. None for a list without folds."""
     people_known: bool
-    """Whether the list or the folders of its photos name the person of each photo, and not only the mated pairs."""
+    """Whether the list or the folders give the person of each photo. If not, mated pairs link a person's photos."""
 
 
 def folder_photos(folder: Path) -> list[LabelledPhoto]:
-    """List the photos of `folder/<person>/<photo>`, in order, without hidden files and other kinds of files.
+    """List the photos `folder/<person>/<photo>` by name, without hidden files and without other kinds of files.
 
     Raises:
-        EvaluationError: the folder cannot be read, or holds no photos of people.
+        EvaluationError: the folder cannot be read, or has no photos of people.
 
     """
     photos = [
@@ -67,25 +66,26 @@ def folder_photos(folder: Path) -> list[LabelledPhoto]:
     ]
     if not photos:
         raise EvaluationError(
-            f"{folder}: there is no folder of photos in it. Give the folder that holds one for each person."
+            f"{folder}: it contains no photos of people. Give a folder with a subfolder for each person."
         )
     return photos
 
 
 def _may_be_photo(file: Path) -> bool:
-    """Whether a name can be that of a photo, and not of another kind of file or of a file of the operating system."""
+    """Whether a file may be a photo, by its name."""
     kind, _ = mimetypes.guess_type(file.name)
     return file.name.lower() not in _SYSTEM_FILES and (kind is None or kind.startswith("image/"))
 
 
 def lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
-    """Read a list of pairs in LFW's form: a line with the folds and their size, then each fold's pairs, mated first.
+    """Read a list of pairs in LFW's format.
 
-    A photo is a name and a number, `folder/<name>/<name>_<four digits>.*`. Source: G. B. Huang, M. Ramesh, T. Berg,
+    The first line has the number of folds and their size. The pairs of each fold follow, mated pairs first. A name and
+    a number give a photo, `folder/<name>/<name>_<four digits>.*`. Source: G. B. Huang, M. Ramesh, T. Berg,
     E. Learned-Miller, "Labeled Faces in the Wild", University of Massachusetts, Technical Report 07-49 (2007).
 
     Raises:
-        EvaluationError: the list has another form, or names photos that do not exist.
+        EvaluationError: the list has another format, or names photos that do not exist.
 
     """
     lines = [
@@ -96,8 +96,8 @@ def lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
     folds, size = _lfw_head(file, [fields for _, fields in lines])
     if len(lines) - 1 != 2 * folds * size:
         raise EvaluationError(
-            f"{file}: its first line says {2 * folds * size:,} pairs (folds: {folds}, pairs of each kind in one: "
-            f"{size}), and there are {len(lines) - 1:,}. Give the whole list."
+            f"{file}: its first line promises {2 * folds * size:,} pairs (folds: {folds}, pairs of each kind in one: "
+            f"{size}), but there are {len(lines) - 1:,}. Give the whole list."
         )
     finder = _PhotoFinder(folder)
     pairs = []
@@ -122,10 +122,10 @@ def csv_pairs(file: Path, folder: Path) -> PhotoPairs:
 
     Args:
         file: the table.
-        folder: the folder where relative paths start.
+        folder: the base of relative paths.
 
     Raises:
-        EvaluationError: the table has another form, or names photos that do not exist.
+        EvaluationError: the table has another format, or names photos that do not exist.
 
     """
     reader = csv.DictReader(io.StringIO(_text(file), newline=""))
@@ -155,7 +155,7 @@ def csv_pairs(file: Path, folder: Path) -> PhotoPairs:
 
 
 def read_pairs(file: Path, folder: Path) -> PhotoPairs:
-    """Read a list of pairs of either form: a `.csv` file, or LFW's.
+    """Read a list of pairs of either format: `.csv`, or LFW's.
 
     Raises:
         EvaluationError: as for `csv_pairs` and `lfw_pairs`.
@@ -165,82 +165,79 @@ def read_pairs(file: Path, folder: Path) -> PhotoPairs:
 
 
 class _PhotoFinder:
-    """The photos that a list names, each once, in the order of the list."""
+    """Finds the photos that a list names, and numbers them from 0 in the order of the list."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._places: dict[Path, int] = {}
+        self._numbers: dict[Path, int] = {}
         self._names: list[tuple[str, str]] = []
         self._missing: list[str] = []
         self._of_person: dict[str, dict[str, Path]] = {}
 
     def lfw(self, name: str, number: str) -> int:
-        """Return the place of a photo of LFW's form."""
+        """Return the number of a photo, by a person's name and LFW's number."""
         stem = f"{name}_{number.zfill(4)}"
         if name not in self._of_person:
             entries = _listed(self._folder / name) if os.path.isdir(self._folder / name) else []
-            # Among several files with one stem, such as a photo and a file of its camera, a picture comes first.
+            # Pictures come last, so that they replace other files with the same stem, such as those of a camera.
             entries.sort(key=lambda entry: entry.suffix.lower() in _PICTURES)
             self._of_person[name] = {entry.stem: entry for entry in entries}
-        file = self._of_person[name].get(stem)
-        return self._place(file, f"{name}/{stem}", name)
+        return self._number(self._of_person[name].get(stem), f"{name}/{stem}", name)
 
     def path(self, text: str) -> int:
-        """Return the place of a photo that is given by its path."""
+        """Return the number of a photo, by its path."""
         file = self._folder / text
-        return self._place(file if text and os.path.isfile(file) else None, text, "")
+        return self._number(file if text and os.path.isfile(file) else None, text, "")
 
-    def _place(self, file: Path | None, name: str, person: str) -> int:
+    def _number(self, file: Path | None, name: str, person: str) -> int:
         if file is None:
             self._missing.append(name or "(nothing)")
             return -1
-        if file not in self._places:
-            self._places[file] = len(self._places)
+        if file not in self._numbers:
+            self._numbers[file] = len(self._numbers)
             self._names.append((name if not file.suffix or name.endswith(file.suffix) else name + file.suffix, person))
-        return self._places[file]
+        return self._numbers[file]
 
     def pairs(self, file: Path, pairs: Sequence[tuple[int, int, bool, int]], *, with_folds: bool) -> PhotoPairs:
-        """Return all pairs, if no photo is missing and there are pairs of both kinds."""
+        """Check that no photo is missing and that there are pairs of both kinds, and return the pairs."""
         if self._missing:
-            missing = list(dict.fromkeys(self._missing))
-            more = f" and {len(missing) - _MAX_NAMED:,} more" if len(missing) > _MAX_NAMED else ""
             raise EvaluationError(
-                f"{file}: it names photos that are not in {self._folder}: {', '.join(missing[:_MAX_NAMED])}{more}. "
-                "Give the folder that holds them."
+                f"{file}: it names photos that are not in {self._folder}: "
+                f"{some_of(list(dict.fromkeys(self._missing)))}. Give the folder that contains them."
             )
         if not pairs:
-            raise EvaluationError(f"{file}: there are no pairs in it. Give a list of pairs of photos.")
+            raise EvaluationError(f"{file}: it contains no pairs. Give a list of pairs of photos.")
         first, second, mated, folds = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
         if mated.all() or not mated.any():
             kind = "non-mated" if mated.all() else "mated"
-            raise EvaluationError(f"{file}: there is no {kind} pair in it. Both kinds are needed.")
+            raise EvaluationError(f"{file}: it contains no {kind} pair. Give a list with pairs of both kinds.")
         people = [person for _, person in self._names]
         known = any(people)
         if not known:
             people = [PurePath(name).parent.as_posix() for name, _ in self._names]
             owners = np.array(people)
-            # The person is the folder, if the photos lie in a folder of people.
+            # The folder is the person, if it agrees with every pair.
             known = "." not in people and bool(((mated == 1) == (owners[first] == owners[second])).all())
         if not known:
             people = [str(number) for number in _groups(len(people), first[mated == 1], second[mated == 1])]
         owners = np.array(people)
         for wrong, what in (
-            (first == second, "are one photo and not a pair"),
-            ((mated == 1) != (owners[first] == owners[second]), "are said to be one person's, and two people's"),
+            (first == second, "is one photo twice"),
+            ((mated == 1) != (owners[first] == owners[second]), "is non-mated, but both photos show one person"),
         ):
             if wrong.any():
                 number = int(np.flatnonzero(wrong)[0])
-                one, other = (self._names[int(places[number])][0] for places in (first, second))
-                raise EvaluationError(f"{file}: {one} and {other}, pair {number + 1}, {what}. Correct the list.")
+                one, other = (self._names[int(photos[number])][0] for photos in (first, second))
+                raise EvaluationError(f"{file}: pair {number + 1}, {one} and {other}, {what}. Correct the list.")
         photos = tuple(
             LabelledPhoto(name, path, person)
-            for (name, _), path, person in zip(self._names, self._places, people, strict=True)
+            for (name, _), path, person in zip(self._names, self._numbers, people, strict=True)
         )
         return PhotoPairs(photos, first, second, mated == 1, folds if with_folds else None, known)
 
 
 def _groups(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> list[int]:
-    """Return the least number that each number is linked to."""
+    """Return the lowest number that each number is linked to, directly or through others."""
     roots = list(range(count))
 
     def root(number: int) -> int:
@@ -262,9 +259,15 @@ def _lfw_head(file: Path, lines: list[list[str]]) -> tuple[int, int]:
         case [[folds, size]] if folds.isdecimal() and size.isdecimal() and int(folds) and int(size):
             return int(folds), int(size)
     raise EvaluationError(
-        f"{file}: the first line should say how many folds there are and how many pairs of each kind in one, as "
-        "`10 300`. Give a list as LFW's pairs.txt, or a table whose name ends in .csv."
+        f"{file}: the first line should be the number of folds and of pairs of each kind in one, such as `10 300`. "
+        "Give a list in the format of LFW's pairs.txt, or a table whose name ends in .csv."
     )
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first three names, and the number of the others."""
+    more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
+    return f"{', '.join(names[:_MAX_NAMED])}{more}"
 
 
 def _text(file: Path) -> str:
@@ -272,7 +275,9 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise EvaluationError(f"{file}: the list cannot be read ({reason}). Give a file that you may read.") from error
+        raise EvaluationError(
+            f"{file}: the list cannot be read ({reason}). Give a text file that you may read."
+        ) from error
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -7,7 +7,6 @@ share of non-mated pairs that match. FNMR is the share of mated pairs that do no
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +17,16 @@ from pgface.evaluation.histogram import ScoreHistogram, index_of, thresholds
 from pgface.evaluation.pairwise import PairComparisons, Pairs
 
 _GRID = np.linspace(-1, 1, 801)
-"""Thresholds at which the curves of replicates are computed."""
-FMR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+"""Thresholds of the replicates' curves."""
+_FMR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 ERRORS_NEEDED = 30
-"""Errors for a rate that is known within 30 % with a confidence of 90 %, by the rule of 30: G. R. Doddington et al.,
+"""Number of errors that gives a rate within 30 % with a confidence of 90 %, the rule of 30: G. R. Doddington et al.,
 "The NIST speaker recognition evaluation", Speech Communication 31 (2000)."""
+
+
+def needed_trials(rate: float) -> int:
+    """Return the number of trials that suffices to count a rate (rule of 30)."""
+    return math.ceil(ERRORS_NEEDED / rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +42,13 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class FmrTarget:
-    """The lowest threshold, of four places, at which the FMR is not above a target."""
+    """The lowest threshold of four decimal places at which the FMR is not above a target."""
 
     target: float
     point: OperatingPoint | None
     """None if there are too few pairs."""
     more_pairs_needed: int
-    """Number of further non-mated pairs that the target needs. 0 if there are enough."""
+    """Number of missing non-mated pairs. 0 if there are enough for the target."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,30 +67,22 @@ class Verification:
     equal_error_interval: Interval
     equal_error_threshold: float
     area_under_curve: float
-    """Probability that a mated pair is more similar than a non-mated one, with ties as half: the area under the ROC."""
+    """Area under the ROC: the probability that a mated pair is more similar than a non-mated one. A tie counts half."""
     area_interval: Interval
     best_accuracy: float
-    """1 - (FMR + FNMR) / 2 at the threshold where that is highest. Both kinds of pairs have the same weight."""
+    """The maximum of 1 - (FMR + FNMR) / 2 over all thresholds. Both kinds of pairs have the same weight."""
     best_accuracy_interval: Interval
     targets: tuple[FmrTarget, ...]
 
 
-def verification(
-    compared: PairComparisons, replicates: Replicates, *, fmr_targets: Sequence[float] = FMR_TARGETS
-) -> Verification:
-    """Return the rates of all pairs, with intervals at the thresholds of the targets.
-
-    Args:
-        compared: all comparisons.
-        replicates: replicates of the compared people.
-        fmr_targets: the false match rates to find thresholds for.
-
-    """
-    fmr = compared.non_mated.at_or_above() / compared.non_mated.total
+def verification(compared: PairComparisons, replicates: Replicates) -> Verification:
+    """Return the rates of all pairs, with intervals at the thresholds of the targets."""
+    fmr_trials = compared.non_mated.total
+    fmr = compared.non_mated.at_or_above() / fmr_trials
     fnmr = compared.mated.below() / compared.mated.total
-    known = [target for target in fmr_targets if compared.non_mated.total * target >= ERRORS_NEEDED]
-    places = [int(np.argmax(fmr <= target)) for target in known]
-    points = dict(zip(known, operating_points(compared, replicates, thresholds()[places]), strict=True))
+    known = [target for target in _FMR_TARGETS if fmr_trials * target >= ERRORS_NEEDED]
+    indices = [int(np.argmax(fmr <= target)) for target in known]
+    points = dict(zip(known, operating_points(compared, replicates, thresholds()[indices]), strict=True))
     equal, equal_threshold = _equal_error(fmr, fnmr)
     equal_interval, area_interval, accuracy_interval = _intervals_of_curves(compared, replicates)
     return Verification(
@@ -94,7 +90,7 @@ def verification(
         fmr=fmr,
         fnmr=fnmr,
         mated_pairs=compared.mated.total,
-        non_mated_pairs=compared.non_mated.total,
+        non_mated_pairs=fmr_trials,
         equal_error_rate=equal,
         equal_error_interval=equal_interval,
         equal_error_threshold=equal_threshold,
@@ -103,91 +99,92 @@ def verification(
         best_accuracy=float(1 - (fmr + fnmr).min() / 2),
         best_accuracy_interval=accuracy_interval,
         targets=tuple(
-            FmrTarget(target, points.get(target), 0 if target in points else _missing(target, compared.non_mated.total))
-            for target in fmr_targets
+            FmrTarget(target, points.get(target), 0 if target in points else needed_trials(target) - fmr_trials)
+            for target in _FMR_TARGETS
         ),
     )
+
+
+def operating_point(compared: PairComparisons, replicates: Replicates, threshold: float) -> OperatingPoint:
+    """Return FMR and FNMR at a threshold, with their intervals."""
+    (point,) = operating_points(compared, replicates, np.array([threshold]))
+    return point
 
 
 def operating_points(
     compared: PairComparisons, replicates: Replicates, at: NDArray[np.float64]
 ) -> list[OperatingPoint]:
     """Return FMR and FNMR at some thresholds, with their intervals."""
-    reaching, staying_below = compared.non_mated.at_or_above(), compared.mated.below()
-    # A rate is at most that of a lower threshold, where enough errors were counted.
-    counted = np.flatnonzero(reaching >= ERRORS_NEEDED)[-1:]
+    matches, misses = compared.non_mated.at_or_above(), compared.mated.below()
+    # The FMR without an error is at most the FMR at the highest threshold with enough errors.
+    counted = np.flatnonzero(matches >= ERRORS_NEEDED)[-1:]
     fmr_intervals = replicates.fmr_intervals(compared, np.append(at, thresholds()[counted]))
     bound = fmr_intervals[-1].high if len(counted) else 1.0
     points = []
     for threshold, fmr_interval in zip(at.tolist(), fmr_intervals[: len(at)], strict=True):
-        place = index_of(threshold)
-        fmr = float(reaching[place] / compared.non_mated.total)
+        index = index_of(threshold)
+        fmr = float(matches[index] / compared.non_mated.total)
         points.append(
             OperatingPoint(
                 threshold=threshold,
                 fmr=fmr,
                 fmr_interval=fmr_interval if fmr else Interval(0.0, min(fmr_interval.high, bound)),
-                fnmr=float(staying_below[place] / compared.mated.total),
+                fnmr=float(misses[index] / compared.mated.total),
                 fnmr_interval=replicates.interval_of_people(
-                    *_by_person(compared.mated_sample, compared.people, threshold)
+                    *_misses_of_people(compared.mated_sample, compared.people, threshold)
                 ),
             )
         )
     return points
 
 
-def _by_person(
+def _misses_of_people(
     mated: Pairs, people: NDArray[np.int64], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count the mated pairs of each person that do not match, and all of them."""
+    """Count the mated pairs of each person below a threshold, and all of them, shapes (p,)."""
     whose, count = people[mated.first], int(people.max()) + 1
     below = mated.similarities < np.float32(threshold)
     return np.bincount(whose[below], minlength=count), np.bincount(whose, minlength=count)
 
 
 def _equal_error(fmr: NDArray[np.float64], fnmr: NDArray[np.float64]) -> tuple[float, float]:
-    """Return where FMR and FNMR meet, on the line between the two thresholds where they cross."""
-    place = int(np.argmax(fnmr >= fmr))
-    if place == 0 or fnmr[place] == fmr[place]:
-        return float(fnmr[place]), float(thresholds()[place])
-    gap_before, gap = fmr[place - 1] - fnmr[place - 1], fnmr[place] - fmr[place]
+    """Return the equal error rate and its threshold, interpolated linearly where FMR and FNMR cross."""
+    after = int(np.argmax(fnmr >= fmr))
+    if after == 0 or fnmr[after] == fmr[after]:
+        return float(fnmr[after]), float(thresholds()[after])
+    gap_before, gap = fmr[after - 1] - fnmr[after - 1], fnmr[after] - fmr[after]
     share = gap_before / (gap_before + gap)
-    rate = fnmr[place - 1] + share * (fnmr[place] - fnmr[place - 1])
-    return float(rate), float(thresholds()[place - 1] + share * (thresholds()[place] - thresholds()[place - 1]))
+    rate, threshold = (
+        float(values[after - 1] + share * (values[after] - values[after - 1])) for values in (fnmr, thresholds())
+    )
+    return rate, threshold
 
 
 def _intervals_of_curves(compared: PairComparisons, replicates: Replicates) -> tuple[Interval, Interval, Interval]:
     """Return the intervals of the equal error rate, of the area under the ROC and of the best accuracy."""
     fmr = replicates.fmr_of_replicates(compared, _GRID)
-    fnmr = replicates.shares_of_replicates(*_below(compared.mated_sample, compared.people, _GRID))
+    fnmr = replicates.rates_of_replicates(*_misses_at_thresholds(compared.mated_sample, compared.people, _GRID))
     nearest = np.abs(fmr - fnmr).argmin(axis=1)[:, np.newaxis]
     equal = (np.take_along_axis(fmr, nearest, 1) + np.take_along_axis(fnmr, nearest, 1))[:, 0] / 2
-    above = (np.diff(fnmr, append=1.0) * (fmr + np.pad(fmr[:, 1:], ((0, 0), (0, 1)))) / 2).sum(axis=1)
+    wrongly_ordered = (np.diff(fnmr, append=1.0) * (fmr + np.pad(fmr[:, 1:], ((0, 0), (0, 1)))) / 2).sum(axis=1)
     wrong = (fmr + fnmr).min(axis=1) / 2
-    people = len(replicates.weights[0])
-
-    def of_right(wrong: NDArray[np.float64]) -> Interval:
-        interval = replicates.interval(wrong, people=people)
-        return Interval(1 - interval.high, 1 - interval.low)
-
-    return replicates.interval(equal, people=people), of_right(above), of_right(wrong)
+    equal_interval, wrong_order, inaccuracy = (
+        replicates.interval(rates, people=replicates.people) for rates in (equal, wrongly_ordered, wrong)
+    )
+    return equal_interval, wrong_order.complement, inaccuracy.complement
 
 
-def _below(
+def _misses_at_thresholds(
     mated: Pairs, people: NDArray[np.int64], at: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count the mated pairs of each person below each threshold, shape (p, thresholds), and all of them."""
     whose, count = people[mated.first], int(people.max()) + 1
-    places = np.searchsorted(at, mated.similarities, side="right")  # the first threshold that is higher
+    indices = np.searchsorted(at, mated.similarities, side="right")  # the lowest threshold above each similarity
     counted = np.zeros((count, len(at) + 1), np.int64)
-    np.add.at(counted, (whose, places), 1)
+    np.add.at(counted, (whose, indices), 1)
     return counted[:, :-1].cumsum(axis=1), np.bincount(whose, minlength=count)
 
 
 def _area_under_curve(mated: ScoreHistogram, non_mated: ScoreHistogram) -> float:
     less_similar = non_mated.below()[:-1] + non_mated.counts / 2
     return float((mated.counts * less_similar).sum() / (mated.total * non_mated.total))
-
-
-def _missing(target: float, pairs: int) -> int:
-    return math.ceil(ERRORS_NEEDED / target) - pairs

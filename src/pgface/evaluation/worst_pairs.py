@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,7 @@ from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.pairwise import PairComparisons, Pairs
 from pgface.evaluation.photos import LabelledPhoto
 
-PAIRS_OF_A_KIND = 12
-"""Number of pairs of each kind."""
+_MAX_PAIRS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,43 +23,31 @@ class WorstPair:
     similarity: float
 
 
-def nearest_non_mated(
-    compared: PairComparisons, embedded: EmbeddedPhotos, count: int = PAIRS_OF_A_KIND
-) -> list[WorstPair]:
+def nearest_non_mated(compared: PairComparisons, embedded: EmbeddedPhotos) -> list[WorstPair]:
     """Return the most similar photos of two people, the most similar first. No two people occur twice."""
     pairs = compared.nearest_non_mated if len(compared.nearest_non_mated) else compared.non_mated_sample
-    order = np.argsort(-pairs.similarities, kind="stable")
-    seen: set[frozenset[str]] = set()
-    found = []
-    for pair in _pairs(pairs, order.tolist(), embedded):
-        people = frozenset((pair.first.person, pair.second.person))
-        if people not in seen:
-            seen.add(people)
-            found.append(pair)
-        if len(found) == count:
-            break
-    return found
+    nearest = pairs.select(np.argsort(-pairs.similarities, kind="stable"))
+    return _distinct(nearest, embedded, lambda pair: {frozenset((pair.first.person, pair.second.person))})
 
 
-def furthest_mated(
-    compared: PairComparisons, embedded: EmbeddedPhotos, count: int = PAIRS_OF_A_KIND
-) -> list[WorstPair]:
+def furthest_mated(compared: PairComparisons, embedded: EmbeddedPhotos) -> list[WorstPair]:
     """Return the least similar photos of one person, the least similar first. No photo occurs twice."""
-    seen: set[str] = set()
-    found = []
-    for pair in _pairs(compared.furthest_mated, range(len(compared.furthest_mated)), embedded):
-        photos = {pair.first.name, pair.second.name}
-        if not photos & seen:
-            seen |= photos
-            found.append(pair)
-        if len(found) == count:
+    return _distinct(compared.furthest_mated, embedded, lambda pair: {pair.first.name, pair.second.name})
+
+
+def _distinct(
+    pairs: Pairs, embedded: EmbeddedPhotos, subjects: Callable[[WorstPair], set[Hashable]]
+) -> list[WorstPair]:
+    """Return the first pairs without subjects of earlier pairs, and without refused photos, which have no face."""
+    seen: set[Hashable] = set()
+    found: list[WorstPair] = []
+    for first, second, similarity in zip(pairs.first, pairs.second, pairs.similarities, strict=True):
+        if len(found) == _MAX_PAIRS:
             break
+        if max(first, second) >= len(embedded.photos):
+            continue
+        pair = WorstPair(embedded.photos[first], embedded.photos[second], float(similarity))
+        if not subjects(pair) & seen:
+            seen |= subjects(pair)
+            found.append(pair)
     return found
-
-
-def _pairs(pairs: Pairs, order: range | list[int], embedded: EmbeddedPhotos) -> Iterator[WorstPair]:
-    for number in order:
-        rows = int(pairs.first[number]), int(pairs.second[number])
-        if max(rows) < len(embedded.photos):  # a refused photo has no face to show
-            first, second = (embedded.photos[row] for row in rows)
-            yield WorstPair(first, second, float(pairs.similarities[number]))

@@ -38,29 +38,31 @@ GROUPS_AT_THE_THRESHOLDS_IN_USE = Sentence("{attribute}: groups at the threshold
 GROUP_AND_ITS_PEOPLE = Sentence("{group}, {people} people")
 
 # Folders of people, and lists of pairs.
-THE_FOLDER_HOLDS_NO_FOLDER_OF_PHOTOS = Sentence("there is no folder of photos in it. Give the folder that")
+THE_FOLDER_HAS_NO_PHOTOS_OF_PEOPLE = Sentence("it contains no photos of people. Give a folder")
 THE_FOLDER_CANNOT_BE_READ = Sentence("the folder cannot be read ({reason})")
 THE_LIST_CANNOT_BE_READ = Sentence("the list cannot be read ({reason})")
 IT_IS_NOT_UTF8 = Sentence("it is not UTF-8")
 THE_LIST_SAYS_ANOTHER_NUMBER_OF_PAIRS = Sentence(
-    "says {promised} pairs (folds: {folds}, pairs of each kind in one: {size}), and there are {found}."
+    "promises {promised} pairs (folds: {folds}, pairs of each kind in one: {size}), but there are {found}."
 )
-THE_FIRST_LINE_SHOULD_SAY_HOW_MANY_FOLDS = Sentence("the first line should say how many folds there are")
+THE_FIRST_LINE_SHOULD_SAY_HOW_MANY_FOLDS = Sentence("the first line should be the number of folds")
 THE_LINE_SHOULD_BE_A_MATED_PAIR = Sentence("line {line} should be a mated pair")
 THE_LINE_SHOULD_BE_A_NON_MATED_PAIR = Sentence("line {line} should be a non-mated pair")
 THE_LINE_IS_NO_LINE_OF_A_TABLE = Sentence("is not a line of a CSV table")
 THE_LIST_NAMES_MISSING_PHOTOS = Sentence("it names photos that are not in ...: {photos}.")
 THE_TABLE_LACKS_A_COLUMN = Sentence("there is no column {column}, only {columns}. It needs ... with commas")
 THE_DECISION_IS_NEITHER_YES_NOR_NO = Sentence("the Decision of line {line} is neither yes nor no")
-THERE_ARE_NO_PAIRS = Sentence("there are no pairs in it")
-THERE_IS_NO_NON_MATED_PAIR = Sentence("there is no non-mated pair in it. Both kinds are needed")
-THE_PAIR_IS_ONE_PHOTO = Sentence("pair {pair}, are one photo and not a pair")
-THE_PAIR_IS_OF_ONE_PERSON_AND_OF_TWO = Sentence("pair {pair}, are said to be one person's, and two people's")
+THERE_ARE_NO_PAIRS = Sentence("it contains no pairs")
+THERE_IS_NO_NON_MATED_PAIR = Sentence("it contains no non-mated pair. Give a list with pairs of both kinds")
+THE_PAIR_IS_ONE_PHOTO = Sentence("pair {pair}, ... and ..., is one photo twice")
+THE_NON_MATED_PAIR_IS_OF_ONE_PERSON = Sentence(
+    "pair {pair}, ... and ..., is non-mated, but both photos show one person"
+)
 
 # Attributes of people and photos.
 THE_FIRST_LINE_SHOULD_NAME_THE_COLUMNS = Sentence("the first line should name the columns")
 THE_ROW_HAS_OTHER_COLUMNS = Sentence("row {row} has {columns} columns and not {wanted}")
-THE_NAME_IS_THERE_TWICE = Sentence("{name} is there twice")
+THE_NAME_HAS_TWO_ROWS = Sentence("{name} has two rows")
 THE_FOLDER_HAS_NO_SUCH_PERSON = Sentence("the folder has no person {people} and {more} more. Correct the table")
 THE_TABLE_CANNOT_BE_READ = Sentence("the table cannot be read ({reason})")
 
