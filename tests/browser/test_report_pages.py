@@ -63,7 +63,7 @@ def test_an_evaluation(browser: Browser, run: Run, people: Path, insightface_pac
         terms = page.locator(".glossary dt").all_inner_texts()
         for word in ("FMR", "FNMR", "FPIR", "FNIR", "EER", "FTE", "DET"):
             assert [term for term in terms if term.startswith(word)], word
-        page.get_by_role("link", name=says.WHAT_THE_WORDS_MEAN).click()
+        page.get_by_role("link", name=says.GLOSSARY).click()
         expect(page.locator("#glossary")).to_be_in_viewport()
 
         expect_well_laid_out(page, mixed)

@@ -1,6 +1,6 @@
-"""Problems of a gallery: people who are enrolled twice, photos of other people, and photos of little use.
+"""Finds problems of a gallery: duplicate users, photos of other people, and poor photos.
 
-Every embedding is compared with every other, in blocks, and exactly.
+Every embedding is compared exactly with every other, in blocks.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from pgface.results import quality_to_json
 
 _BLOCK_ROWS = 2_048
 _PRODUCT_SIZE = 32_000_000
-"""Similarities in memory."""
+"""Maximum number of similarities in memory."""
 _MAX_PAIRS = 20_000
-"""Maximum number of pairs of users that are kept, the most similar ones."""
+"""Maximum number of pairs of users. The most similar ones are kept."""
 _MIN_GAIN = 0.02
-"""Minimum gain in the mean similarity of a user's other photos to their mean if a photo is left out. A photo of another
-person costs about 0.15 among three photos, 0.05 among five and 0.01 among ten."""
+"""Minimum of `DraggingPhoto.without - DraggingPhoto.similarity`.
 
-# Halfway between the limits for enrollment and the worst of the hundred good photos that gave those limits.
+A photo of another person costs about 0.15 among three photos, 0.05 among five and 0.01 among ten.
+"""
+
+# These limits are halfway between those for enrollment and the worst of the hundred good photos that gave those.
 _POOR_FACE_SIZE = 60.0
 _POOR_SHARPNESS = 2.8
 _POOR_BRIGHTNESS = (0.2, 0.8)
@@ -39,14 +41,14 @@ class SamePerson:
     """Two users who look like one person."""
 
     first: StoredFace
+    """The photo of the first user in the most similar pair of their photos."""
     second: StoredFace
-    """The most similar of their photos."""
+    """The photo of the second user in this pair."""
     similarity: float
     pairs: int
     """Number of pairs of their photos that reach the threshold."""
     command: str
-    """The commands that fix it. If they are one person, the older user keeps the photos of both. If one of the two
-    photos does not look like its own user, pgface deletes it."""
+    """The command that merges the users into the older one, or deletes a photo that does not look like its own user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,13 @@ class StrangePhoto:
 
     face: StoredFace
     similarity: float
-    """Similarity with the nearest other photo of its user."""
+    """Similarity to the nearest other photo of its user."""
     looks_like: StoredFace | None
     """The nearest photo of another user, if identification would name that user."""
     looks_like_similarity: float
-    """NaN in a gallery with one user."""
+    """Similarity to the nearest photo of another user. NaN in a gallery with one user."""
     command: str
-    """The command that fixes it."""
+    """The command that deletes the photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,11 @@ class DraggingPhoto:
 
     face: StoredFace
     similarity: float
-    """Mean similarity of the user's other photos with the mean of all others, with this photo among them."""
+    """Mean similarity of each other photo of the user to the mean of the rest, which includes this photo."""
     without: float
-    """The same without this photo."""
+    """The same similarity, without this photo in the mean of the rest."""
     command: str
-    """The command that fixes it."""
+    """The command that deletes the photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,13 @@ class WeakPhoto:
 
     @property
     def command(self) -> str:
-        """The command that fixes it."""
+        """The command that enrolls another photo."""
         return f"pgface enroll PHOTO --user {self.face.user_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The findings. Each list starts with the worst."""
+    """The problems of a gallery. Each kind starts with the worst."""
 
     users: int
     embeddings: int
@@ -105,7 +107,7 @@ class Audit:
     single: tuple[WeakPhoto, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return values that `json.dumps` accepts: ids and names, without embeddings and pictures."""
+        """Return values that `json.dumps` accepts, without embeddings and pictures."""
         return {
             "users": self.users,
             "embeddings": self.embeddings,
@@ -126,10 +128,8 @@ class Audit:
                 _about(found.face)
                 | {
                     "similarity": found.similarity,
-                    "looks_like": None if found.looks_like is None else _about(found.looks_like),
-                    "looks_like_similarity": None
-                    if math.isnan(found.looks_like_similarity)
-                    else found.looks_like_similarity,
+                    "looks_like": found.looks_like and _about(found.looks_like),
+                    "looks_like_similarity": found.looks_like_similarity if self.users > 1 else None,
                     "command": found.command,
                 }
                 for found in self.strange
@@ -159,8 +159,8 @@ def audit(
 
     Args:
         stored: every embedding, by user.
-        verify_threshold: a photo that is less similar to all other photos of its user is strange.
-        identify_threshold: two users with photos of this similarity look like one person.
+        verify_threshold: the minimum similarity of a photo to one of the other photos of its user.
+        identify_threshold: the minimum similarity of two photos for their users to look like one person.
         schema: the schema of the gallery, for commands in SQL.
 
     """
@@ -189,11 +189,11 @@ class _UserComparisons:
     """The comparisons of a user's photos with one another."""
 
     nearest: NDArray[np.float32]
-    """Shape (k,): similarity with the nearest other photo. NaN for a single photo."""
+    """Shape (k,): similarity to the nearest other photo. NaN for a single photo."""
     similarity: NDArray[np.float32]
-    """Shape (k,): as in `DraggingPhoto`. NaN for fewer than three photos."""
+    """Shape (k,): `DraggingPhoto.similarity` of each photo. NaN for fewer than three photos."""
     without: NDArray[np.float32]
-    """Shape (k,): as in `DraggingPhoto`. NaN for fewer than three photos."""
+    """Shape (k,): `DraggingPhoto.without` of each photo. NaN for fewer than three photos."""
 
     @classmethod
     def of(cls, embeddings: NDArray[np.float32]) -> _UserComparisons:
@@ -204,19 +204,19 @@ class _UserComparisons:
         total = embeddings.sum(axis=0)
         with_total = embeddings @ total
         square = total @ total
-        # A photo with the sum of the others, whose length is in the denominator.
+        # The similarity of each photo to the sum of the others. The denominator is the length of that sum.
         with_others = (with_total - 1) / _length(square - 2 * with_total + 1)
         for begin in range(0, count, _BLOCK_ROWS):
             rows = slice(begin, min(begin + _BLOCK_ROWS, count))
             itself = np.arange(rows.stop - begin), np.arange(begin, rows.stop)
             between = embeddings[rows] @ embeddings.T
             if count > 2:
-                # Each photo (column) with the sum of the others except one (row).
-                own = with_total[rows, np.newaxis]
-                lengths = _length(square - 2 * own - 2 * with_total + 2 + 2 * between)
-                but_one = (with_total - 1 - between) / lengths
-                but_one[itself] = 0
-                without[rows] = but_one.sum(axis=1) / (count - 1)
+                # The similarity of each photo (column) to the sum of the others without another photo (row).
+                left_out = with_total[rows, np.newaxis]
+                lengths = _length(square - 2 * left_out - 2 * with_total + 2 + 2 * between)
+                without_row = (with_total - 1 - between) / lengths
+                without_row[itself] = 0
+                without[rows] = without_row.sum(axis=1) / (count - 1)
                 similarity[rows] = (with_others.sum() - with_others[rows]) / (count - 1)
             between[itself] = -2
             nearest[rows] = between.max(axis=1)
@@ -234,7 +234,7 @@ def _same_person(
     threshold: float,
     strange: Sequence[StrangePhoto],
 ) -> Iterator[SamePerson]:
-    erasing = {photo.face.embedding_id: photo.command for photo in strange}
+    deletions = {photo.face.embedding_id: photo.command for photo in strange}
     found = _UserPairs(len(starts))
     for rows, columns in _upper_blocks(len(owners)):
         similarities = stored.embeddings[rows] @ stored.embeddings[columns].T
@@ -249,8 +249,8 @@ def _same_person(
     for first_row, second_row, similarity, pairs in found.most_similar():
         first_face, second_face = stored.photos[first_row], stored.photos[second_row]
         command = (
-            erasing.get(first_face.embedding_id)
-            or erasing.get(second_face.embedding_id)
+            deletions.get(first_face.embedding_id)
+            or deletions.get(second_face.embedding_id)
             or f"pgface users merge {second_face.user_id} {first_face.user_id}"
         )
         yield SamePerson(first_face, second_face, similarity, pairs, command)
@@ -263,7 +263,7 @@ def _upper_blocks(count: int) -> Iterator[tuple[slice, slice]]:
 
 
 class _UserPairs:
-    """The most similar pairs of users, from all pairs of photos that are added."""
+    """Collects the most similar pairs of users from pairs of photos."""
 
     def __init__(self, users: int) -> None:
         self._users = users
@@ -281,7 +281,7 @@ class _UserPairs:
         similarities: NDArray[np.float32],
     ) -> None:
         """Add pairs of photos. Pairs of one user are ignored."""
-        different = first_user < second_user  # rows are sorted by user, and each pair comes once
+        different = first_user < second_user  # rows are sorted by user, and each pair is added once
         if not different.any():
             return
         keys = np.concatenate([self._keys, (first_user * self._users + second_user)[different]])
@@ -297,7 +297,7 @@ class _UserPairs:
         self._similarities, self._pairs = values[best][kept], counted[kept]
 
     def most_similar(self) -> Iterator[tuple[int, int, float, int]]:
-        """Return rows of their most similar photos, the similarity, and the number of added pairs of photos."""
+        """Yield the rows of their most similar photos, the similarity, and the number of added pairs of photos."""
         for (first, second), similarity, pairs in zip(
             self._rows.tolist(), self._similarities.tolist(), self._pairs.tolist(), strict=True
         ):
@@ -316,9 +316,9 @@ def _strange(
     nearest = np.concatenate([one.nearest for one in own])
     strange = np.flatnonzero(nearest < np.float32(verify_threshold))
     strange = strange[np.argsort(nearest[strange], kind="stable")]
-    together = max(1, _PRODUCT_SIZE // len(owners))
-    for begin in range(0, len(strange), together):
-        rows = strange[begin : begin + together]
+    rows_at_a_time = max(1, _PRODUCT_SIZE // len(owners))
+    for begin in range(0, len(strange), rows_at_a_time):
+        rows = strange[begin : begin + rows_at_a_time]
         similarities = stored.embeddings[rows] @ stored.embeddings.T
         for row, with_all in zip(rows.tolist(), similarities, strict=True):
             with_all[people[owners[row]]] = -2
@@ -343,7 +343,7 @@ def _dragging(
 
 
 def _poor(quality: Quality) -> str:
-    """Return why a photo is poor. Empty for a good photo, and for one without measurements."""
+    """Return why a photo is poor. Empty for a good photo, and for a photo whose quality is unknown."""
     darkest, brightest = _POOR_BRIGHTNESS
     reasons = [
         (quality.face_size < _POOR_FACE_SIZE, f"a small face, {quality.face_size:.0f} pixels"),
@@ -353,7 +353,7 @@ def _poor(quality: Quality) -> str:
         (abs(quality.yaw) > _POOR_YAW, f"turned aside by {abs(quality.yaw):.0f}°"),
         (abs(quality.pitch) > _POOR_PITCH, f"tilted by {abs(quality.pitch):.0f}°"),
     ]
-    return "; ".join(why for is_so, why in reasons if is_so)
+    return "; ".join(reason for is_poor, reason in reasons if is_poor)
 
 
 def _about(face: StoredFace) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class Replicates:
         return np.divide(counted, drawn, out=np.full_like(counted, np.nan), where=drawn > 0)
 
     def interval(self, rates: NDArray[np.float64], *, people: int) -> Interval:
-        """Return the interval of the replicates' rates, shape (replicates,), or that of the rule of 3 without an error."""
+        """Return the interval of the replicates' rates, shape (replicates,). Without an error, apply the rule of 3."""
         known = rates[~np.isnan(rates)]
         return percentile_interval(known) if known.any() else Interval(0.0, _rule_of_three(people))
 

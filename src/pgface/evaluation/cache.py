@@ -1,7 +1,7 @@
-"""A cache for embeddings of evaluated photos, by the hash of their content, so that a second run is fast.
+"""Caches the embeddings of evaluated photos by the hash of their content, so that a second run is fast.
 
-Embeddings are biometric data. Only the owner may read the folder. The next evaluation that uses the cache deletes
-entries that were not needed for 30 days.
+Embeddings are biometric data, so only the owner may read the folder. An evaluation that uses the cache deletes entries
+that were not used for 30 days.
 """
 
 from __future__ import annotations
@@ -27,20 +27,16 @@ from pgface.system.private_folder import private_folder
 from pgface.vectors import EMBEDDING_DIMENSION
 
 KEPT_DAYS = 30
-_BYTES = 4 * EMBEDDING_DIMENSION
+_EMBEDDING_BYTES = 4 * EMBEDDING_DIMENSION
 _NORM_TOLERANCE = 1e-3
-
-_FACE_ERRORS = (NoFaceError, SeveralFacesError, LowQualityError)
-
-Remembered = NDArray[np.float32] | PhotoError
-"""The embedding of a photo, or why its face was refused."""
+_CACHED_ERRORS = (NoFaceError, SeveralFacesError, LowQualityError)
 
 
 class EmbeddingCache:
-    """A folder of embeddings that were made in the same way."""
+    """A folder of embeddings that the same model made with the same options."""
 
     def __init__(self, folder: Path, made_by: object) -> None:
-        """Open the cache, and delete entries that were not needed for a long time.
+        """Open the cache, and delete entries that were not used for 30 days.
 
         Args:
             folder: the folder of all caches.
@@ -59,8 +55,8 @@ class EmbeddingCache:
                 make_private(private, 0o700)
         self._delete_old()
 
-    def get(self, content_sha256: str, name: str) -> Remembered | None:
-        """Return the entry of a photo. None if there is no readable entry.
+    def get(self, content_sha256: str, name: str) -> NDArray[np.float32] | PhotoError | None:
+        """Return the embedding of a photo, or the error that refused its face. None if there is no valid entry.
 
         Args:
             content_sha256: the hash of the file.
@@ -72,36 +68,36 @@ class EmbeddingCache:
             data = file.read_bytes()
         except OSError:
             return None
-        with suppress(OSError):  # the entry is then deleted too early
+        with suppress(OSError):  # after an error, the entry is only deleted too early
             os.utime(file)
-        if len(data) == _BYTES:
+        if len(data) == _EMBEDDING_BYTES:
             embedding = np.frombuffer(data, "<f4").astype(np.float32)
             return embedding if abs(float(embedding @ embedding) - 1) < _NORM_TOLERANCE else None
         try:
             refusal = json.loads(data)
             kind = getattr(errors, refusal["error"])
-            return kind(f"{name}: {refusal['reason']}") if issubclass(kind, _FACE_ERRORS) else None
+            return kind(f"{name}: {refusal['reason']}") if issubclass(kind, _CACHED_ERRORS) else None
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def put(self, content_sha256: str, name: str, found: NDArray[np.float32] | PgfaceError) -> None:
-        """Store a photo's embedding, or why its face was refused.
+        """Store a photo's embedding, or the error that refused its face.
 
-        Other errors are not stored, because a setting or an installed package may fix them.
+        Other errors are not stored, because another setting or package may avoid them.
 
         Raises:
             StorageError: the file cannot be written.
 
         """
         if isinstance(found, PgfaceError):
-            if not isinstance(found, _FACE_ERRORS):
+            if not isinstance(found, _CACHED_ERRORS):
                 return
             reason = str(found).removeprefix(f"{name}: ")
             data = json.dumps({"error": type(found).__name__, "reason": reason}).encode()
         else:
             data = found.astype("<f4").tobytes()
         with _writing(self._folder), tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-            file.write(data)  # only the owner can read it, and it gets its name only when it is complete
+            file.write(data)  # only the owner can read it, and the final name is given to a complete file
         with _writing(self._folder):
             Path(file.name).replace(self._file(content_sha256))
 
@@ -111,7 +107,7 @@ class EmbeddingCache:
     def _delete_old(self) -> None:
         oldest = time.time() - KEPT_DAYS * 86_400
         for file in self._root.glob("*/*"):
-            with suppress(OSError):  # another process was faster, or another user owns it
+            with suppress(OSError):  # another process has deleted it, or another user owns it
                 if file.stat().st_mtime < oldest:
                     file.unlink()
 

@@ -138,9 +138,11 @@ def propose(
     if fmr is not None:
         changes.append(_verify_change(compared, replicates, trials, fmr, config.verify_threshold))
     if fpir is not None:
-        search = partial(search_point, compared, replicates, failures=embedded.missed_searches())
+        rates_at = partial(search_point, compared, replicates, failures=embedded.missed_searches())
         changes.append(
-            _identify_change(trials, search, len(embedded.people) - 1, fpir, config.identify_threshold, people_enrolled)
+            _identify_change(
+                trials, rates_at, len(embedded.people) - 1, fpir, config.identify_threshold, people_enrolled
+            )
         )
     for change in changes:
         _refuse_useless_threshold(change)
@@ -199,35 +201,25 @@ def _verify_change(
 
 def _identify_change(
     trials: NonMatedTrials,
-    search: Callable[[float], SearchPoint],
+    rates_at: Callable[[float], SearchPoint],
     others: int,
     target: float,
     before: float,
     people: int,
 ) -> ThresholdChange:
-    """Propose a threshold for searches among a number of people.
-
-    Args:
-        trials: the comparisons of each photo with each other person.
-        search: returns the rates of searching every photo, at a threshold.
-        others: the number of people who are enrolled in these searches.
-        target: the FPIR.
-        before: the threshold in use.
-        people: the number of people that the threshold is for.
-
-    """
+    """Propose a threshold for searches among `people`. The rates are those of searches with `others` enrolled."""
     estimate = trials.estimate(rate_of_each(target, people))
-    at = search(estimate.threshold)
+    rates = rates_at(estimate.threshold)
     return replace(
         _change("identify", trials, estimate, target, before),
         rate=fpir_of(estimate.rate, people),
         rate_interval=Interval(*(fpir_of(rate, people) for rate in estimate.rate_interval)),
-        miss_rate=at.fnir,
-        miss_rate_interval=at.fnir_interval,
-        miss_rate_before=search(before).fnir,
+        miss_rate=rates.fnir,
+        miss_rate_interval=rates.fnir_interval,
+        miss_rate_before=rates_at(before).fnir,
         people_enrolled=people,
         tail=trials.tail(),
-        check=Check(others, at.fpir, at.fpir_interval, fpir_of(estimate.rate, others)),
+        check=Check(others, rates.fpir, rates.fpir_interval, fpir_of(estimate.rate, others)),
     )
 
 

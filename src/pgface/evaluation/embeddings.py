@@ -1,4 +1,4 @@
-"""Photos with their embeddings, and photos without a usable face."""
+"""Embeds the photos to evaluate, and lists those without a usable face."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from pgface.errors import EvaluationError, ModelError, PgfaceError
 from pgface.evaluation.cache import EmbeddingCache
 from pgface.evaluation.photos import LabelledPhoto
 from pgface.gallery.workers import EmbeddedFile, PhotoTask, PhotoWorkers, content_sha256
-from pgface.vectors import EMBEDDING_DIMENSION
 
 OnProgress = Callable[[int, int], None]
-"""Called after every photo, with the number of processed photos and of all photos."""
+"""Called after every photo with the numbers of processed and of all photos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +24,13 @@ class Refusal:
 
     photo: LabelledPhoto
     error: str
-    """The class of the error."""
+    """The name of the error class."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedPhotos:
-    """Photos of people, in the given order."""
+    """Photos of people, with their embeddings."""
 
     photos: tuple[LabelledPhoto, ...]
     """The photos with a usable face."""
@@ -42,12 +41,12 @@ class EmbeddedPhotos:
 
     @property
     def people(self) -> tuple[str, ...]:
-        """The people with a usable photo, in the order of their first photos."""
+        """The people who have a photo with a usable face, in the order of their first photos."""
         return tuple(dict.fromkeys(photo.person for photo in self.photos))
 
     @property
     def owners(self) -> NDArray[np.int64]:
-        """Shape (n,): the place in `people` of each photo's person."""
+        """Shape (n,): the index in `people` of each photo's person."""
         places = {person: place for place, person in enumerate(self.people)}
         return np.array([places[photo.person] for photo in self.photos], np.int64)
 
@@ -57,11 +56,11 @@ class EmbeddedPhotos:
         return len(self.refusals) / (len(self.photos) + len(self.refusals))
 
     def reasons(self) -> Counter[str]:
-        """Return the number of refused photos for each class of error."""
+        """Count the refused photos by class of error."""
         return Counter(refusal.error for refusal in self.refusals)
 
     def missed_searches(self) -> NDArray[np.int64]:
-        """Return the number of photos without a usable face of each person, shape (p,): searches that find no one."""
+        """Count the photos without a usable face of each person, shape (p,). Such a photo is a search that misses."""
         counted = Counter(refusal.photo.person for refusal in self.refusals)
         return np.array([counted[person] for person in self.people], np.int64)
 
@@ -74,12 +73,12 @@ def embed_photos(
     cache: EmbeddingCache | None = None,
     on_progress: OnProgress | None = None,
 ) -> EmbeddedPhotos:
-    """Embed photos that are not in the cache.
+    """Embed photos, or read their embeddings from the cache.
 
     Args:
         photos: the photos to embed.
         workers: the workers that embed.
-        max_bytes: maximum size of a file that can be a photo.
+        max_bytes: maximum size of a photo file.
         cache: the cache of earlier embeddings.
         on_progress: see `OnProgress`.
 
@@ -123,7 +122,7 @@ def embed_photos(
 class _Task(PhotoTask):
     number: int
     content: str | None
-    """The file's hash. None without a cache, or if the file cannot be a photo."""
+    """The file's SHA-256. None without a cache, or if the file cannot be a photo."""
 
 
 def _collected(
@@ -137,14 +136,11 @@ def _collected(
     )
     if not usable:
         raise EvaluationError(f"No photo of {len(photos):,} has a usable face. The first: {refusals[0].reason}")
-    embeddings = np.empty((len(usable), EMBEDDING_DIMENSION), np.float32)
-    for row, (_, embedding) in enumerate(usable):
-        embeddings[row] = embedding
-    return EmbeddedPhotos(tuple(photo for photo, _ in usable), embeddings, refusals)
+    return EmbeddedPhotos(tuple(photo for photo, _ in usable), np.stack([found for _, found in usable]), refusals)
 
 
 def pair_rows(embedded: EmbeddedPhotos, photos: Sequence[LabelledPhoto]) -> NDArray[np.int64]:
-    """Return the row of each given photo: among the embeddings or, after these, among the refusals."""
+    """Return the row of each photo among the embeddings, shape (n,). The refusals have the rows after these."""
     refused = [refusal.photo for refusal in embedded.refusals]
     rows = {photo.file: row for row, photo in enumerate([*embedded.photos, *refused])}
     return np.array([rows[photo.file] for photo in photos], np.int64)

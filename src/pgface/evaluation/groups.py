@@ -65,15 +65,10 @@ class GroupRates:
     @property
     def measured(self) -> dict[str, tuple[float, Interval]]:
         """FMR, FNMR, FPIR and FNIR at the thresholds in use with their intervals, without those that are unknown."""
-        rates = {}
-        if self.in_use is not None:
-            rates["FMR"] = self.in_use.fmr, self.in_use.fmr_interval
-            rates["FNMR"] = self.in_use.fnmr, self.in_use.fnmr_interval
-        if self.search is not None:
-            rates["FPIR"] = self.search.fpir, self.search.fpir_interval
-            if not math.isnan(self.search.fnir):
-                rates["FNIR"] = self.search.fnir, self.search.fnir_interval
-        return rates
+        rates: dict[str, tuple[float, Interval]] = {}
+        for point in (self.in_use, self.search):
+            rates |= {} if point is None else point.rates
+        return {name: known for name, known in rates.items() if not math.isnan(known[0])}
 
 
 @dataclass(frozen=True, slots=True)

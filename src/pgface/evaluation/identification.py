@@ -35,6 +35,11 @@ class SearchPoint:
     """NaN if no person has a second photo."""
     fnir_interval: Interval
 
+    @property
+    def rates(self) -> dict[str, tuple[float, Interval]]:
+        """The rates with their intervals, by name."""
+        return {"FPIR": (self.fpir, self.fpir_interval), "FNIR": (self.fnir, self.fnir_interval)}
+
 
 @dataclass(frozen=True, slots=True)
 class FpirTarget:

@@ -1,4 +1,4 @@
-"""From a folder, a list of pairs or the gallery to an evaluation."""
+"""Evaluates, audits and calibrates: from a folder, a list of pairs or the gallery to the result."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EvaluatedModel:
 
 
 def gallery_model(settings: Settings) -> EvaluatedModel:
-    """Return the gallery's model, with the gallery's thresholds.
+    """Load the gallery's model, with the gallery's thresholds.
 
     Raises:
         SchemaMissingError: there is no gallery.
@@ -57,7 +57,7 @@ def gallery_model(settings: Settings) -> EvaluatedModel:
 
 
 def named_model(settings: Settings, name: str) -> EvaluatedModel:
-    """Return a model by its name or folder, with its published thresholds. No gallery is needed.
+    """Load a model by its name or folder, with its published thresholds. No gallery is needed.
 
     Raises:
         ModelError: the model cannot be used on this machine.
@@ -78,30 +78,26 @@ def named_model(settings: Settings, name: str) -> EvaluatedModel:
 
 @dataclass(frozen=True, slots=True)
 class PhotoEmbedding:
-    """How photos are embedded: the model, the choice of a face, and whether a cache is used."""
+    """The model and the options that photos are embedded with."""
 
     settings: Settings
     model: EvaluatedModel
     face: WhichFace = "only"
     any_quality: bool = False
-    """Whether photos of too low quality for enrollment are embedded too."""
+    """Whether to embed photos that enrollment refuses because of their quality."""
     remember: bool = True
     """Whether to cache embeddings in `embeddings_folder` for 30 days."""
 
     @property
     def choice(self) -> EnrollmentChoice:
-        """The rule for the face that is embedded."""
+        """The rule that chooses the face of a photo."""
         return EnrollmentChoice.from_settings(self.settings, self.face, any_quality=self.any_quality)
 
     def embed(self, photos: list[LabelledPhoto], on_progress: OnProgress | None) -> EmbeddedPhotos:
         """Embed photos. See `embed_photos`."""
         cache = None
         if self.remember:
-            made_by = (
-                version("pgface"),
-                self.model.engine.identity,
-                self.choice,
-            )
+            made_by = (version("pgface"), self.model.engine.identity, self.choice)
             cache = EmbeddingCache(embeddings_folder(self.settings), made_by)
         with self.workers() as workers:
             return embed_photos(
@@ -109,7 +105,7 @@ class PhotoEmbedding:
             )
 
     def workers(self) -> PhotoWorkers:
-        """Return workers that embed photos in this way."""
+        """Return workers that embed photos with this model and these options."""
         return PhotoWorkers(self.settings, self.model.engine, self.model.reload, self.choice)
 
 
@@ -129,10 +125,10 @@ def evaluate_folder(
     """Evaluate a folder of people, or the pairs of a list.
 
     Args:
-        folder: `folder/<person>/<photo>`. For a list of pairs, the folder where its paths start.
-        how: how photos are embedded.
-        pairs: compare only these pairs. See `read_pairs`.
-        attributes: groups of people or photos, without a list of pairs. See `read_attributes`.
+        folder: `folder/<person>/<photo>`. For a list of pairs, the base of its paths.
+        how: the model and the options that photos are embedded with.
+        pairs: a list of the only pairs to compare, see `read_pairs`.
+        attributes: a table of groups, see `read_attributes`. Ignored for a list of pairs.
         on_progress: see `OnProgress`.
 
     Raises:
@@ -177,7 +173,12 @@ def audit_gallery(settings: Settings) -> Audit:
     with Database.open(settings) as database:
         config = read_config(database)
         stored = stored_embeddings(database, settings.photos_dir, config.id)
-    return audit(stored, verify_threshold=config.verify_threshold, identify_threshold=config.identify_threshold)
+    return audit(
+        stored,
+        verify_threshold=config.verify_threshold,
+        identify_threshold=config.identify_threshold,
+        schema=settings.schema_name,
+    )
 
 
 def propose_calibration(
@@ -196,11 +197,11 @@ def propose_calibration(
     Args:
         settings: the settings of the gallery.
         folder: `folder/<person>/<photo>`. None for the people in the gallery.
-        fmr: target of verification. None leaves its threshold as it is.
-        fpir: target of identification. None leaves its threshold as it is.
-        people: the number of people in a search. The default is the number of enrolled people, or of people in the
-            photos if that is larger.
-        face: the face of a photo with several.
+        fmr: target of verification. None keeps its threshold.
+        fpir: target of identification. None keeps its threshold.
+        people: the number of people in a search. The default is the number of people who are enrolled or in the
+            photos, whichever is larger.
+        face: which face to use of a photo with several faces.
         remember: as in `PhotoEmbedding`.
         on_progress: see `OnProgress`.
 
@@ -219,21 +220,22 @@ def propose_calibration(
     if folder is not None:
         how = PhotoEmbedding(settings, gallery_model(settings), face, remember=remember)
         embedded = how.embed(folder_photos(folder), on_progress)
-    if people is None:  # a gallery that is not filled yet is expected to get as many people as the photos show
+    if people is None:  # a new gallery will probably have as many people as the photos show
         people = max(enrolled, len(embedded.people))
     source = "the gallery" if folder is None else _printable(folder.resolve().name)
     return propose(source, embedded, config, fmr=fmr, fpir=fpir, people_enrolled=people)
 
 
 def _printable(name: str) -> str:
-    """Return the name of a file for PostgreSQL, without zero bytes and bytes that are not text."""
+    """Remove what PostgreSQL does not accept from the name of a file: zero bytes, and bytes that are not text."""
     return name.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def propose_to_follow(settings: Settings) -> Calibration | None:
     """Adapt the threshold of identification to the number of people, without a change to the gallery.
 
-    None if the threshold in use fits.
+    Returns:
+        The change, or None if the threshold in use fits.
 
     Raises:
         DatabaseError: PostgreSQL cannot be reached, or refuses access.

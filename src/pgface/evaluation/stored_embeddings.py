@@ -1,4 +1,4 @@
-"""The gallery's own embeddings, as photos to evaluate."""
+"""Reads the gallery's own embeddings, to evaluate and audit them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from pgface.errors import EvaluationError
 from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.photos import LabelledPhoto
 from pgface.faces.engine import Quality
+from pgface.vectors import unit_embeddings
 
 _BATCH_ROWS = 4_096
-"""Rows that are fetched at once."""
+"""Number of rows in one fetch."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFace(LabelledPhoto):
-    """An embedding of the gallery. Its file is the crop, or `Path()` without one. Its person is the user's e-mail."""
+    """An embedding of the gallery. `file` is the crop, or `Path()` if there is none. `person` is the user's e-mail."""
 
     embedding_id: int
     user_id: int
@@ -49,7 +50,8 @@ def stored_embeddings(database: Database, photos_dir: Path, gallery_id: UUID) ->
     Args:
         database: the gallery's connections.
         photos_dir: the folder of its crops.
-        gallery_id: the start of the paths of its crops. Other paths are ignored, because any program may write rows.
+        gallery_id: the first part of the paths of its crops. Other paths are ignored, because any program may write
+            rows.
 
     Raises:
         EvaluationError: no person is enrolled.
@@ -60,8 +62,7 @@ def stored_embeddings(database: Database, photos_dir: Path, gallery_id: UUID) ->
     with database.transaction() as connection, connection.cursor(name="stored_embeddings") as cursor:
         cursor.execute(queries()["select_embeddings"], binary=True)
         while rows := _fetch(cursor):
-            embeddings = np.stack([row[0].to_numpy() for row in rows]).astype(np.float64)
-            blocks.append((embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32))
+            blocks.append(unit_embeddings(np.stack([row[0].to_numpy() for row in rows])))
             faces += [_face(photos_dir, gallery_id, *row[1:]) for row in rows]
     if not blocks:
         raise EvaluationError("No person is enrolled in this gallery yet. Enroll people first, with `pgface enroll`.")
@@ -96,9 +97,9 @@ def _face(
 
 
 def _crop(photos_dir: Path, gallery_id: UUID, filepath: str | None) -> Path:
-    """Return the file of a crop. `Path()` for a path that is not one of this gallery's."""
+    """Return the file of a crop. `Path()` if the path is not a crop of this gallery."""
     parts = PurePosixPath(filepath or "").parts
-    # The gallery's id, the id of the photos folder, one of 256 folders, and the file.
+    # The parts are the gallery's id, the id of the photos folder, one of 256 folders, and the file.
     if len(parts) != 4 or parts[0] != str(gallery_id) or ".." in parts or not parts[-1].endswith(".jpg"):
         return Path()
     return photos_dir.joinpath(*parts)

@@ -39,6 +39,11 @@ class OperatingPoint:
     fnmr: float
     fnmr_interval: Interval
 
+    @property
+    def rates(self) -> dict[str, tuple[float, Interval]]:
+        """The rates with their intervals, by name."""
+        return {"FMR": (self.fmr, self.fmr_interval), "FNMR": (self.fnmr, self.fnmr_interval)}
+
 
 @dataclass(frozen=True, slots=True)
 class FmrTarget:

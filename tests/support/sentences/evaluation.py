@@ -33,7 +33,7 @@ TRADE_OFF = Sentence("Detection error trade-off (1:1)")
 NO_TRADE_OFF = Sentence(
     "every one of the {mated} mated pairs is more similar than every one of the {non_mated} non-mated pairs"
 )
-WHAT_THE_WORDS_MEAN = Sentence("What the words mean")
+GLOSSARY = Sentence("Glossary")
 GROUPS_AT_THE_THRESHOLDS_IN_USE = Sentence("{attribute}: groups at the thresholds in use")
 GROUP_AND_ITS_PEOPLE = Sentence("{group}, {people} people")
 
@@ -72,7 +72,7 @@ COMPARISONS_DO_NOT_TELL_OF_SUCH_AN_ERROR = Sentence(
 )
 WHAT_THE_COMPARISONS_TELL_OF = Sentence("these suffice for one in {told}")
 A_TARGET_IS_A_SHARE = Sentence("A target must be between 0 and 1, got {target}")
-CALIBRATION_TAKES_MORE_PEOPLE = Sentence("A calibration needs {needed} people or more, .... There are {people}")
+CALIBRATION_TAKES_MORE_PEOPLE = Sentence("A calibration needs photos of {needed} people or more, .... There are {people}")
 
 # `pgface calibrate`.
 NEW_THRESHOLD_MISSES_TOO_MANY = Sentence("of the photos. Some photos may have a wrong label")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pgface.evaluation.audit import Audit, WeakPhoto
 from pgface.evaluation.reports.audit_report import ABOUT, audit_summary
-from pgface.evaluation.reports.pages import Picture, require_page_packages, stored_pictures, write_page
+from pgface.evaluation.reports.pages import stored_pictures, write_page
 from pgface.evaluation.stored_embeddings import StoredFace
 from pgface.faces.photo import PhotoLimits
 
@@ -18,20 +18,10 @@ _MAX_CARDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One problem."""
+    """A problem on the page."""
 
     faces: tuple[StoredFace, ...]
     """One photo or two."""
-    text: str
-    command: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShownCard:
-    """Return the same card with its pictures."""
-
-    first: Picture
-    second: Picture | None
     text: str
     command: str
 
@@ -41,8 +31,8 @@ class Section:
     """Problems of the same kind."""
 
     title: str
-    what: str
-    cards: Sequence[ShownCard]
+    explanation: str
+    cards: Sequence[Card]
     more: int
     """Number of cards that are not shown."""
 
@@ -55,27 +45,19 @@ def write_audit_page(audit: Audit, source: str, file: Path, limits: PhotoLimits)
         StorageError: the file cannot be written.
 
     """
-    require_page_packages()
-    cards = {name: list(found) for name, found in _cards(audit).items()}
-    faces = [face for found in cards.values() for card in found[:_MAX_CARDS] for face in card.faces]
-    pictures = stored_pictures(faces, limits)
     sections = [
-        Section(
-            *ABOUT[name],
-            [
-                ShownCard(
-                    pictures[card.faces[0]],
-                    pictures[card.faces[1]] if len(card.faces) > 1 else None,
-                    card.text,
-                    card.command,
-                )
-                for card in found[:_MAX_CARDS]
-            ],
-            max(0, len(found) - _MAX_CARDS),
-        )
-        for name, found in cards.items()
+        Section(*ABOUT[kind], cards[:_MAX_CARDS], more=max(0, len(cards) - _MAX_CARDS))
+        for kind, cards in ((kind, list(found)) for kind, found in _cards(audit).items())
     ]
-    write_page(file, "audit.html", source=source, sentences=list(audit_summary(audit)), sections=sections)
+    faces = [face for section in sections for card in section.cards for face in card.faces]
+    write_page(
+        file,
+        "audit.html",
+        source=source,
+        sentences=list(audit_summary(audit)),
+        sections=sections,
+        pictures=stored_pictures(faces, limits),
+    )
 
 
 def _cards(audit: Audit) -> dict[str, Iterable[Card]]:
@@ -87,8 +69,8 @@ def _cards(audit: Audit) -> dict[str, Iterable[Card]]:
         "strange": (
             Card(
                 (found.face,) if found.looks_like is None else (found.face, found.looks_like),
-                f"similarity {found.similarity:.3f} with its user"
-                + ("" if found.looks_like is None else f", {found.looks_like_similarity:.3f} with this one"),
+                f"similarity {found.similarity:.3f} to its user"
+                + ("" if found.looks_like is None else f", {found.looks_like_similarity:.3f} to the other one"),
                 found.command,
             )
             for found in audit.strange

@@ -1,4 +1,4 @@
-"""An audit as sentences and tables."""
+"""An audit as sentences and tables, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ABOUT = {
     "strange": (
         "Photos that do not look like their user",
         "These photos are less similar to all other photos of the user than verification requires. If both photos of a "
-        "user are here, delete only the one of another person.",
+        "user are listed, delete only the one of another person.",
     ),
     "dragging": (
         "Photos that make their user harder to find",
@@ -33,11 +33,11 @@ ABOUT = {
         "Enroll two or three more photos from other days. They make these users easier to find.",
     ),
 }
-"""Title and explanation of each finding."""
+"""The title and the explanation of each kind of problem."""
 
 
 def audit_summary(audit: Audit) -> Iterator[str]:
-    """Yield the numbers of embeddings and users, the thresholds, and the number of findings."""
+    """Yield sentences with the numbers of embeddings, users and problems, and the thresholds."""
     yield (
         f"{counted(audit.embeddings, 'embedding')} of {counted(audit.users, 'user')}. The thresholds are "
         f"{audit.verify_threshold:g} to verify and {audit.identify_threshold:g} to identify."
@@ -51,7 +51,7 @@ def audit_summary(audit: Audit) -> Iterator[str]:
 
 
 def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
-    """Make a table of the worst findings of each kind, with the commands that fix them."""
+    """Make a table of the worst problems of each kind, with the commands that fix them."""
     rows: dict[str, list[tuple[str, ...]]] = {
         "same_person": [
             (found.first.name, found.second.name, f"{found.similarity:.3f}", found.command)
@@ -75,13 +75,17 @@ def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
     }
     columns = {
         "same_person": ("photo", "photo of another user", "similarity", "command to merge"),
-        "strange": ("photo", "looks like", "similarity with its user", "command to delete"),
+        "strange": ("photo", "looks like", "similarity to its user", "command to delete"),
         "dragging": ("photo", "with it", "without it", "command to delete"),
         "poor": ("photo", "why", "command to enroll"),
         "single": ("photo", "command to enroll"),
     }
-    for name, (title, what) in ABOUT.items():
+    for name, (title, explanation) in ABOUT.items():
         count = len(getattr(audit, name))
         if count:
-            note = what if count <= shown else f"{what} The worst {shown} of {count:,}. --json lists all of them."
+            note = (
+                explanation
+                if count <= shown
+                else f"{explanation} The worst {shown} of {count:,}. --json lists all of them."
+            )
             yield Table(title, columns[name], tuple(rows[name]), note)

@@ -1,23 +1,14 @@
-"""An evaluation as an HTML page: plots, tables, and the worst pairs as pictures."""
+"""An evaluation as an HTML page: tables, plots, and the worst pairs as pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from pgface.evaluation.evaluate import Evaluation
-from pgface.evaluation.photos import LabelledPhoto
 from pgface.evaluation.reports.evaluation_report import figures, summary, tables
-from pgface.evaluation.reports.glossary import GLOSSARY
-from pgface.evaluation.reports.pages import (
-    Picture,
-    detected_pictures,
-    require_page_packages,
-    stored_pictures,
-    write_page,
-)
+from pgface.evaluation.reports.pages import detected_pictures, stored_pictures, write_page
 from pgface.evaluation.reports.plots import plots
-from pgface.evaluation.worst_pairs import WorstPair, furthest_mated, nearest_non_mated
+from pgface.evaluation.worst_pairs import furthest_mated, nearest_non_mated
 from pgface.faces.photo import PhotoLimits
 from pgface.gallery.workers import PhotoWorkers
 
@@ -30,15 +21,14 @@ def write_evaluation_page(
     Args:
         evaluation: the evaluation to show.
         file: the file to write.
-        workers: find the faces in the photos again, to show them. None if the photos are the gallery's crops.
-        limits: the limits of those crops.
+        workers: the workers that find the faces in the photos again. None if the photos are the gallery's crops.
+        limits: the limits for decoding the crops.
 
     Raises:
         PgfaceError: matplotlib or Jinja2 is not installed.
         StorageError: the file cannot be written.
 
     """
-    require_page_packages()
     far = furthest_mated(evaluation.compared, evaluation.embedded)
     near = nearest_non_mated(evaluation.compared, evaluation.embedded)
     photos = [photo for pair in (*far, *near) for photo in (pair.first, pair.second)]
@@ -52,25 +42,21 @@ def write_evaluation_page(
         tables=list(tables(evaluation)),
         plots=plots(evaluation),
         figures=list(figures(evaluation)),
-        glossary=GLOSSARY,
+        pictures=pictures,
         errors=[
             (
                 "The most similar photos of two people",
-                "Often they show one person under two names. Otherwise they are look-alikes or relatives. "
-                "Each two people are shown once. A similarity of "
+                "Often they show one person under two names. Otherwise they show look-alikes or relatives. "
+                "The same two people are shown only once. A similarity of "
                 f"{evaluation.used.verify_threshold:g} or more is an error at the threshold in use.",
-                _shown(near, pictures),
+                near,
             ),
             (
                 "The least similar photos of one person",
-                "Often one of them shows another person. Otherwise it is a poor photo. Each photo is shown once. "
+                "Often one of them shows another person. Otherwise it is a poor photo. Each photo is shown only once. "
                 f"A similarity below {evaluation.used.verify_threshold:g} is an error at the threshold in use.",
-                _shown(far, pictures),
+                far,
             ),
         ],
         refusals=evaluation.embedded.refusals,
     )
-
-
-def _shown(pairs: Iterable[WorstPair], pictures: dict[LabelledPhoto, Picture]) -> list[tuple[Picture, Picture, str]]:
-    return [(pictures[pair.first], pictures[pair.second], f"{pair.similarity:.3f}") for pair in pairs]

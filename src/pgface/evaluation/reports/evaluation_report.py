@@ -1,15 +1,16 @@
-"""An evaluation as text and numbers, for the terminal and the page."""
+"""An evaluation as sentences and tables, for the terminal and the page."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgface.evaluation.bootstrap import Interval
-from pgface.evaluation.evaluate import Evaluation
-from pgface.evaluation.identification import IdentificationRates
+from pgface.evaluation.evaluate import Evaluation, SearchEvaluation
+from pgface.evaluation.groups import Differential
+from pgface.evaluation.identification import IdentificationRates, SearchPoint
+from pgface.evaluation.verification import OperatingPoint
 from pgface.text import counted
 
 _REASONS = {
@@ -21,10 +22,16 @@ _REASONS = {
     "PhotoNotReadableError": "cannot be read",
 }
 
+_INTERVALS = (
+    "In brackets: 95 % intervals, from 400 random draws of the people. Without an error, they come from the "
+    "rule of 3 over people, or over pairs of people for FMR."
+)
+_GROUP_RATES = ("FMR", "FNMR", "FPIR", "FNIR")
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows with a title."""
+    """A table of texts."""
 
     title: str
     columns: tuple[str, ...]
@@ -34,16 +41,16 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that readers look for first."""
+    """A number at the top of the page."""
 
     name: str
     value: str
-    what: str
+    explanation: str
     """The rest of a sentence that starts with the value."""
 
 
 def summary(evaluation: Evaluation) -> Iterator[str]:
-    """Yield sentences about what was evaluated."""
+    """Yield sentences about the photos, the refused ones and the rates over all thresholds."""
     embedded, rates = evaluation.embedded, evaluation.verification
     photos = len(embedded.photos) + len(embedded.refusals)
     yield (
@@ -59,8 +66,8 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
     if not evaluation.people_known:
         yield (
             "The list does not name the person of each photo, so photos that mated pairs link count as one person. "
-            "In truth, there are fewer people, and the intervals are wider. Put the photos into a folder for each "
-            "person."
+            "The true number of people is lower, and the true intervals are wider. Put the photos into a folder for "
+            "each person."
         )
     if evaluation.folds is not None:
         folds = evaluation.folds
@@ -77,7 +84,7 @@ def summary(evaluation: Evaluation) -> Iterator[str]:
 
 
 def figures(evaluation: Evaluation) -> Iterator[Figure]:
-    """Yield the error rates at the thresholds in use, which most readers look for."""
+    """Yield the error rates at the thresholds in use."""
     rates, used = evaluation.verification, evaluation.in_use
     yield Figure("Threshold (1:1)", f"{used.threshold:g}", "is in use for verification.")
     yield Figure("FMR", percent(used.fmr), f"of {rates.non_mated_pairs:,} pairs of two people pass as one person.")
@@ -90,7 +97,7 @@ def figures(evaluation: Evaluation) -> Iterator[Figure]:
 
 
 def _refused_pairs(evaluation: Evaluation) -> Iterator[str]:
-    """Yield the part of FNMR that comes from refused photos."""
+    """Yield sentences about the mated pairs with a refused photo, and about the FNMR with them."""
     refused, compared = evaluation.refused_mated, evaluation.compared.mated.total
     if not refused.total:
         return
@@ -114,82 +121,49 @@ def tables(evaluation: Evaluation) -> Iterator[Table]:
     """Make the tables of the error rates."""
     yield _verification(evaluation)
     if evaluation.search is not None:
-        yield _identification(evaluation)
-        yield _ranks(evaluation)
+        yield _identification(evaluation.search)
+        yield _ranks(evaluation.search.rates)
     if evaluation.groups:
         yield _groups(evaluation)
     if evaluation.differentials:
-        yield _differentials(evaluation)
+        yield _differentials(evaluation.differentials)
 
 
 def _verification(evaluation: Evaluation) -> Table:
-    rows = []
-    missing = []
-    for target in evaluation.verification.targets:
-        if target.point is None:
-            missing.append(f"{target.target:g} ({target.more_pairs_needed:,} more)")
-            continue
-        point = target.point
-        rows.append(
-            (
-                f"FMR {target.target:g}",
-                f"{point.threshold:.4f}",
-                rate(point.fmr, point.fmr_interval),
-                rate(point.fnmr, point.fnmr_interval),
-            )
-        )
-    used = evaluation.in_use
-    rows.append(
-        ("in use", f"{used.threshold:.4f}", rate(used.fmr, used.fmr_interval), rate(used.fnmr, used.fnmr_interval))
-    )
+    targets = evaluation.verification.targets
+    rows = [_row(f"FMR {found.target:g}", found.point) for found in targets if found.point is not None]
+    missing = [f"{found.target:g} ({found.more_pairs_needed:,} more)" for found in targets if found.point is None]
     note = f"There are too few non-mated pairs to know the threshold for FMR {', '.join(missing)}. " if missing else ""
-    return Table("Verification (1:1)", ("target", "threshold", "FMR", "FNMR"), tuple(rows), note + _INTERVALS)
+    columns = ("target", "threshold", "FMR", "FNMR")
+    return Table("Verification (1:1)", columns, (*rows, _row("in use", evaluation.in_use)), note + _INTERVALS)
 
 
-def _identification(evaluation: Evaluation) -> Table:
-    search = evaluation.search
-    assert search is not None  # noqa: S101 - the caller's
-    rows = []
-    missing = []
-    for target in search.targets:
-        if target.point is None:
-            missing.append(f"{target.target:g} ({target.more_searches_needed:,} more)")
-            continue
-        point = target.point
-        rows.append(
-            (
-                f"FPIR {target.target:g}",
-                f"{point.threshold:.4f}",
-                rate(point.fpir, point.fpir_interval),
-                rate(point.fnir, point.fnir_interval),
-            )
-        )
-    used = search.in_use
-    rows.append(
-        ("in use", f"{used.threshold:.4f}", rate(used.fpir, used.fpir_interval), rate(used.fnir, used.fnir_interval))
-    )
+def _identification(search: SearchEvaluation) -> Table:
+    rows = [_row(f"FPIR {found.target:g}", found.point) for found in search.targets if found.point is not None]
+    missing = [
+        f"{found.target:g} ({found.more_searches_needed:,} more)" for found in search.targets if found.point is None
+    ]
     failures = search.rates.failures
     note = f"FPIR grows with the number of people enrolled. This one is for {search.rates.gallery_people:,}."
     if missing:
         note += f" There are too few photos to know the threshold for FPIR {', '.join(missing)}."
     if failures:
         note += f" FNIR counts {counted(failures, 'photo')} without a usable face as misses."
-    return Table("Identification (1:N, open set)", ("target", "threshold", "FPIR", "FNIR"), tuple(rows), note)
+    columns = ("target", "threshold", "FPIR", "FNIR")
+    return Table("Identification (1:N, open set)", columns, (*rows, _row("in use", search.in_use)), note)
 
 
-def _ranks(evaluation: Evaluation) -> Table:
-    search = evaluation.search
-    assert search is not None  # noqa: S101 - the caller's
-    shares = search.rates.cumulative_match
-    intervals = search.rates.cumulative_match_intervals
-    rows = tuple((f"{rank}", rate(shares[rank - 1], intervals[rank - 1])) for rank in _shown_ranks(search.rates))
-    note = f"{search.rates.mated_searches:,} searches without a threshold."
+def _row(target: str, point: OperatingPoint | SearchPoint) -> tuple[str, ...]:
+    return (target, f"{point.threshold:.4f}", *(rate(*known) for known in point.rates.values()))
+
+
+def _ranks(rates: IdentificationRates) -> Table:
+    matches = list(zip(rates.cumulative_match, rates.cumulative_match_intervals, strict=True))
+    # Up to the number of people. From there on, every search has found its person.
+    shown = [rank for rank in (1, 2, 5, 10, 20) if rank <= rates.gallery_people + 1]
+    rows = tuple((f"{rank}", rate(*matches[rank - 1])) for rank in shown)
+    note = f"{rates.mated_searches:,} searches without a threshold."
     return Table("Cumulative match", ("rank", "the right person is among the first"), rows, note)
-
-
-def _shown_ranks(rates: IdentificationRates) -> list[int]:
-    """Yield ranks up to the number of people, because every person is found from there on."""
-    return [rank for rank in (1, 2, 5, 10, 20) if rank <= rates.gallery_people + 1]
 
 
 def _groups(evaluation: Evaluation) -> Table:
@@ -199,7 +173,7 @@ def _groups(evaluation: Evaluation) -> Table:
         photos[group.attribute] += group.photos
     unknown = len(evaluation.embedded.photos) - min(photos.values())
     for group in evaluation.groups:
-        point, search, rates = group.in_use, group.search, group.verification
+        rates, measured = group.verification, group.measured
         rows.append(
             (
                 f"{group.attribute}: {group.group}",
@@ -207,24 +181,21 @@ def _groups(evaluation: Evaluation) -> Table:
                 f"{group.photos:,}",
                 percent(group.failure_to_enroll_rate),
                 "-" if rates is None else percent(rates.equal_error_rate),
-                "-" if point is None else rate(point.fmr, point.fmr_interval),
-                "-" if point is None else rate(point.fnmr, point.fnmr_interval),
-                "-" if search is None else rate(search.fpir, search.fpir_interval),
-                "-" if search is None or math.isnan(search.fnir) else rate(search.fnir, search.fnir_interval),
+                *(rate(*measured[name]) if name in measured else "-" for name in _GROUP_RATES),
             )
         )
-    columns = ("group", "people", "photos", "FTE", "EER", "FMR", "FNMR", "FPIR", "FNIR")
+    columns = ("group", "people", "photos", "FTE", "EER", *_GROUP_RATES)
     return Table(
         "Groups, at the thresholds in use",
         columns,
         tuple(rows),
-        "Photos are those with a usable face. FMR is of pairs within the group. FPIR and FNIR are of its photos, "
-        "searched among the photos of all groups."
+        "Photos without a usable face are not counted. FMR is that of pairs within the group. FPIR and FNIR are those "
+        "of searches of its photos among the photos of all groups."
         + (f" {counted(unknown, 'photo is', 'photos are')} in no group of some attribute." if unknown else ""),
     )
 
 
-def _differentials(evaluation: Evaluation) -> Table:
+def _differentials(differentials: tuple[Differential, ...]) -> Table:
     rows = tuple(
         (
             f"{found.attribute}, {found.rate}",
@@ -232,20 +203,14 @@ def _differentials(evaluation: Evaluation) -> Table:
             "-" if found.max_to_min is None else f"{found.max_to_min:.2f}",
             "-" if found.max_to_geometric_mean is None else f"{found.max_to_geometric_mean:.2f}",
         )
-        for found in evaluation.differentials
+        for found in differentials
     )
     return Table(
-        "How far apart the groups are",
+        "Differences between the groups",
         ("rate", "highest for", "highest / lowest", "highest / geometric mean"),
         rows,
         "There is no ratio if a group has no error at all, because there are too few trials.",
     )
-
-
-_INTERVALS = (
-    "In brackets: 95 % intervals, from 400 random draws of the people. Without an error, they come from the "
-    "rule of 3 over people, or over pairs of people for FMR."
-)
 
 
 def percent(share: float) -> str:

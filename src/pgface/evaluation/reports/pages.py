@@ -1,4 +1,4 @@
-"""Self-contained HTML pages with faces. Only their owner can read them."""
+"""Writes self-contained HTML pages with faces. Only their owner can read them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from pgface.system.extras import how_to_install
 from pgface.system.file_systems import make_private
 
 _GENERATOR, _HEAD_BYTES = b'<meta name="generator" content="pgface">', 1_000
-"""The mark of a page of pgface, within a number of bytes from its start."""
+"""The mark of a page of pgface, and the number of bytes from its start that contain the mark."""
 _PICTURE_SIDE = 160
-"""Side of a picture, in pixels."""
+"""Maximum width and height of a picture, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,10 @@ def require_page_packages() -> None:
 
 
 def require_writable(file: Path) -> None:
-    """Check that a page can be written to a file, and would replace nothing except an earlier page.
+    """Check that a file can be written, and that it is new or an earlier page.
 
     Raises:
-        StorageError: it cannot be written, or would replace another file.
+        StorageError: the file cannot be written, or is not a page of pgface.
 
     """
     try:
@@ -92,7 +92,7 @@ def write_page(file: Path, template: str, **values: Any) -> None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            make_private(descriptor, 0o600)  # for an existing file, and it fails if another user owns that
+            make_private(descriptor, 0o600)  # for an existing file. It fails if another user owns the file.
             os.ftruncate(descriptor, 0)
             stream.write(text)
     except OSError as error:
@@ -100,7 +100,7 @@ def write_page(file: Path, template: str, **values: Any) -> None:
 
 
 def detected_pictures(photos: Iterable[LabelledPhoto], workers: PhotoWorkers) -> dict[LabelledPhoto, Picture]:
-    """Return the faces in photos, which are found again."""
+    """Find the faces in photos again, and return their pictures."""
     tasks = [_Task(photo.file, frozenset(), photo) for photo in dict.fromkeys(photos)]
     return {
         task.photo: Picture(task.photo.name, _jpeg(result.face.crop) if isinstance(result, EmbeddedFile) else "")
@@ -109,7 +109,7 @@ def detected_pictures(photos: Iterable[LabelledPhoto], workers: PhotoWorkers) ->
 
 
 def stored_pictures(photos: Iterable[LabelledPhoto], limits: PhotoLimits) -> dict[LabelledPhoto, Picture]:
-    """Return the crops of a gallery. Empty for an embedding without a photo, or if they are on another machine."""
+    """Return the crops of a gallery. A picture is empty without a photo, or if the crops are on another machine."""
     found = {}
     for photo in dict.fromkeys(photos):
         try:

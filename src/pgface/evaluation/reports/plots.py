@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.evaluation.bootstrap import Interval
-from pgface.evaluation.evaluate import Evaluation
+from pgface.evaluation.evaluate import Evaluation, SearchEvaluation
 from pgface.evaluation.groups import GroupRates
 from pgface.evaluation.histogram import BINS, ScoreHistogram, thresholds
 from pgface.evaluation.reports.plotting import BLUE, GREY, INK, VERMILION, require_matplotlib, tidy
@@ -25,15 +24,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PLOT_BINS = 200
-"""Bins from -1 to 1 in the plot of similarities."""
+"""Number of bins from -1 to 1 in the plot of similarities."""
 _DEVIATE_TICKS = (1e-6, 1e-4, 0.01, 0.1, 0.5)
 _MIN_RATE = 1e-7
 _WIDTH, _HEIGHT = 3.4, 3.0
-"""Inches. This is about the width of a plot on a phone, so that its texts keep their size."""
+"""Inches. A plot on a phone has about this width, so its texts keep their size there."""
 _TEXT_POINTS = 9.4
 """Size of all texts, a little more than 12 pixels."""
 _LEGEND: dict[str, Any] = {"loc": "outside lower left", "frameon": False, "fontsize": _TEXT_POINTS}
-Draw: TypeAlias = "Callable[[Axes, Evaluation], None]"
+Draw: TypeAlias = "Callable[[Axes], None]"
 
 _THEMED = {
     BLUE.lower(): "--blue",
@@ -44,7 +43,15 @@ _THEMED = {
     "#ffffff": "--surface",
     "#dddddd": "--grid",
 }
-"""The page's own colours, which differ in dark mode, for the colours that matplotlib writes."""
+"""The page's own colour for each colour that matplotlib writes. The page has other colours in dark mode."""
+
+_GROUP_STYLES = {
+    "FMR": (-0.24, VERMILION, VERMILION, "o"),
+    "FNMR": (-0.08, BLUE, BLUE, "o"),
+    "FPIR": (0.08, VERMILION, "white", "s"),
+    "FNIR": (0.24, BLUE, "white", "s"),
+}
+"""The offset from the group's row, the colour, the fill and the marker of each rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class Plot:
     caption: str
     """How to read the plot, or why there is none."""
     svg: str = ""
-    """An SVG element in the colours of the page. Empty if there is nothing to draw."""
+    """An SVG element. Empty if there is nothing to draw."""
 
 
 def plots(evaluation: Evaluation) -> list[Plot]:
@@ -70,43 +77,44 @@ def plots(evaluation: Evaluation) -> list[Plot]:
         Plot(
             "Similarities of mated and non-mated pairs",
             "The further the two are apart, the fewer errors there are.",
-            _svg(_draw_similarities, evaluation),
+            _svg(partial(_draw_similarities, evaluation=evaluation)),
         ),
         _trade_off(evaluation),
     ]
-    if evaluation.search is not None:
+    search = evaluation.search
+    if search is not None:
         drawn += [
             Plot(
                 "False names and misses of a search (1:N)",
                 "A higher threshold names fewer strangers, and misses more enrolled people. "
-                f"{evaluation.search.rates.gallery_people:,} other people are enrolled.",
-                _svg(_draw_search, evaluation),
+                f"{search.rates.gallery_people:,} other people are enrolled.",
+                _svg(partial(_draw_search, search=search)),
             ),
             Plot(
                 "Cumulative match (1:N, without a threshold)",
-                "How often the right person is among so many of the most similar people.",
-                _svg(_draw_cumulative_match, evaluation),
+                "How often the right person is among this number of the most similar people.",
+                _svg(partial(_draw_cumulative_match, shares=search.rates.cumulative_match)),
             ),
         ]
     for attribute in dict.fromkeys(group.attribute for group in evaluation.groups):
-        groups = sum(group.attribute == attribute for group in evaluation.groups)
+        groups = [group for group in evaluation.groups if group.attribute == attribute]
         drawn.append(
             Plot(
                 f"{attribute}: groups at the thresholds in use",
                 "Each rate of each group, with its 95 % interval.",
-                _svg(partial(_draw_groups, attribute=attribute), evaluation, height=max(_HEIGHT, 1.4 + 0.8 * groups)),
+                _svg(partial(_draw_groups, groups=groups), height=max(_HEIGHT, 1.4 + 0.8 * len(groups))),
             )
         )
     return drawn
 
 
 def _trade_off(evaluation: Evaluation) -> Plot:
-    """Draw the trade-off. If no threshold has both errors, the caption says so instead."""
+    """Draw the trade-off. If no threshold has both errors, the caption explains that instead."""
     title = "Detection error trade-off (1:1)"
     rates, compared = evaluation.verification, evaluation.compared
     if _both_errors(rates).any():
         caption = "Each point is a threshold. The nearer the curve is to the lower left corner, the better."
-        return Plot(title, caption, _svg(_draw_trade_off, evaluation))
+        return Plot(title, caption, _svg(partial(_draw_trade_off, evaluation=evaluation)))
     return Plot(
         title,
         f"There is no curve to draw: every one of the {rates.mated_pairs:,} mated pairs is more similar than every one "
@@ -118,28 +126,28 @@ def _trade_off(evaluation: Evaluation) -> Plot:
 
 
 def _both_errors(rates: Verification) -> NDArray[np.bool_]:
-    """Return at which thresholds both errors occur, shape (thresholds,). The curve ends there."""
+    """Return the mask of the thresholds at which both errors occur, shape (20001,)."""
     return np.asarray((rates.fmr > 0) & (rates.fmr < 1) & (rates.fnmr > 0) & (rates.fnmr < 1))
 
 
 def _ends(histogram: ScoreHistogram) -> tuple[float, float]:
-    """Return the lowest and the highest similarity, to the width of a bin."""
+    """Return the lowest and the highest similarity, rounded down and up to the edges of bins."""
     there = np.flatnonzero(histogram.counts)
     edges = thresholds()
     return float(edges[there[0]]), float(edges[there[-1] + 1])
 
 
-def _svg(draw: Draw, evaluation: Evaluation, height: float = _HEIGHT) -> str:
+def _svg(draw: Draw, height: float = _HEIGHT) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    # Text stays text, and the file has no date.
+    # The options keep text as text, and leave out the date, so that equal plots are equal files.
     with mpl.rc_context(
         {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "pgface", "font.size": _TEXT_POINTS}
     ):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         panel = figure.subplots()
-        draw(panel, evaluation)
+        draw(panel)
         tidy(panel)
         panel.tick_params(labelsize=_TEXT_POINTS)
         file = io.StringIO()
@@ -157,7 +165,7 @@ def _draw_similarities(panel: Axes, evaluation: Evaluation) -> None:
         ("mated", evaluation.compared.mated, BLUE),
         ("non-mated", evaluation.compared.non_mated, VERMILION),
     ):
-        shares = _coarse(histogram) / histogram.total
+        shares = histogram.counts.reshape(_PLOT_BINS, BINS // _PLOT_BINS).sum(axis=1) / histogram.total
         panel.stairs(shares, edges, fill=True, alpha=0.35, color=colour)
         panel.stairs(shares, edges, color=colour, linewidth=1.2, label=f"{name}, {histogram.total:,} pairs")
         there = np.flatnonzero(shares)
@@ -168,10 +176,6 @@ def _draw_similarities(panel: Axes, evaluation: Evaluation) -> None:
     _legend(panel)
 
 
-def _coarse(histogram: ScoreHistogram) -> NDArray[np.int64]:
-    return np.asarray(histogram.counts.reshape(_PLOT_BINS, BINS // _PLOT_BINS).sum(axis=1))
-
-
 def _draw_trade_off(panel: Axes, evaluation: Evaluation) -> None:
     rates = evaluation.verification
     known = _both_errors(rates)
@@ -180,7 +184,8 @@ def _draw_trade_off(panel: Axes, evaluation: Evaluation) -> None:
     if 0 < point.fmr < 1 and 0 < point.fnmr < 1:
         place = _deviate(np.array([point.fmr]))[0], _deviate(np.array([point.fnmr]))[0]
         panel.scatter(*place, color=VERMILION, zorder=4)
-        _write(panel, f"threshold in use, {point.threshold:g}", place)
+        label = f"threshold in use, {point.threshold:g}"
+        panel.annotate(label, place, xytext=(6, 6), textcoords="offset points", fontsize=_TEXT_POINTS, color=INK)
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_ticks(_deviate(np.array(_DEVIATE_TICKS)).tolist(), [f"{rate:g}" for rate in _DEVIATE_TICKS])
     for limits, values in ((panel.set_xlim, rates.fmr[known]), (panel.set_ylim, rates.fnmr[known])):
@@ -190,14 +195,12 @@ def _draw_trade_off(panel: Axes, evaluation: Evaluation) -> None:
 
 
 def _deviate(rates: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Normal deviates. Source: A. Martin et al., "The DET curve in assessment of detection task performance" (1997)."""
+    """Return normal deviates (A. Martin et al., "The DET curve in assessment of detection task performance", 1997)."""
     return np.array([NormalDist().inv_cdf(rate) for rate in rates.tolist()])
 
 
-def _draw_search(panel: Axes, evaluation: Evaluation) -> None:
-    if evaluation.search is None:
-        return
-    rates = evaluation.search.rates
+def _draw_search(panel: Axes, search: SearchEvaluation) -> None:
+    rates = search.rates
     for name, values, colour in (
         ("FPIR: a stranger is named", rates.fpir, VERMILION),
         ("FNIR: an enrolled person is missed", rates.fnir, BLUE),
@@ -210,65 +213,46 @@ def _draw_search(panel: Axes, evaluation: Evaluation) -> None:
     panel.yaxis.set_major_formatter("{x:g}")  # as in the tables, without small exponents
     panel.yaxis.set_minor_formatter("")
     panel.set_xlim(rates.thresholds[np.argmax(rates.fpir < 0.99)] - 0.05, rates.thresholds[both][-1])
-    _mark(panel, evaluation.used.identify_threshold)
+    _mark(panel, search.in_use.threshold)
     _legend(panel)
 
 
-def _draw_cumulative_match(panel: Axes, evaluation: Evaluation) -> None:
-    if evaluation.search is None:
-        return
-    shares = evaluation.search.rates.cumulative_match
+def _draw_cumulative_match(panel: Axes, shares: NDArray[np.float64]) -> None:
     panel.plot(np.arange(1, len(shares) + 1), shares, color=BLUE, marker="o", markersize=4)
     panel.set(xlabel="rank", ylabel="share of searches", ylim=(min(0.9, shares[0] - 0.05), 1.005))
     panel.set_xticks([1, 5, 10, 15, 20])
 
 
-def _draw_groups(panel: Axes, evaluation: Evaluation, *, attribute: str) -> None:
+def _draw_groups(panel: Axes, groups: Sequence[GroupRates]) -> None:
     """Draw the rates of each group, one below the other, with their intervals."""
-    groups = [group for group in evaluation.groups if group.attribute == attribute]
-    rates = [found for row, group in enumerate(groups) for found in _rates_of(group, row)]
-    for place, name, rate, interval in rates:
-        colour = VERMILION if name in ("FMR", "FPIR") else BLUE
-        filled, marker = (colour, "o") if name in ("FMR", "FNMR") else ("white", "s")
-        panel.plot(interval, (place, place), color=colour, linewidth=1.2)
-        panel.scatter(rate, place, s=22, zorder=3, color=filled, edgecolors=colour, marker=marker, label=name)
+    for row, group in enumerate(groups):
+        for name, (rate, interval) in group.measured.items():
+            offset, colour, filled, marker = _GROUP_STYLES[name]
+            panel.plot(interval, (row + offset, row + offset), color=colour, linewidth=1.2)
+            panel.scatter(
+                rate, row + offset, s=22, zorder=3, color=filled, edgecolors=colour, marker=marker, label=name
+            )
     names = [f"{group.group},\n{group.people:,} people" for group in groups]
-    panel.set_yticks(range(len(groups)), names, parse_math=False)  # a dollar sign in a group's name is no formula
+    panel.set_yticks(range(len(groups)), names, parse_math=False)  # a dollar sign does not start a formula
     panel.set(xlabel="rate and its 95 % interval", ylim=(len(groups) - 0.5, -0.5))
-    # Logarithmic down to the lowest rate. Rates of 0 are left of that.
-    least = math.floor(math.log10(min((rate for _, _, rate, _ in rates if rate > 0), default=0.01)))
+    # The axis is logarithmic down to the lowest rate. Rates of 0 are left of it.
+    rates = [rate for group in groups for rate, _ in group.measured.values() if rate > 0]
+    least = math.floor(math.log10(min(rates, default=0.01)))
     panel.set_xscale("symlog", linthresh=10.0**least, linscale=0.5)
     panel.set_xticks(
         [0, *(10.0**power for power in range(least, 1))], ["0", *(f"{10.0**p:g}" for p in range(least, 1))]
     )
     panel.set_xlim(0 - 10.0**least / 20, 1.05)
-    handles = {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    _legend(panel, handles, columns=4)
-
-
-def _rates_of(group: GroupRates, row: int) -> Iterator[tuple[float, str, float, Interval]]:
-    """Return where each rate is drawn, its name, the rate and its interval."""
-    if group.in_use is not None:
-        yield row - 0.24, "FMR", group.in_use.fmr, group.in_use.fmr_interval
-        yield row - 0.08, "FNMR", group.in_use.fnmr, group.in_use.fnmr_interval
-    if group.search is not None:
-        yield row + 0.08, "FPIR", group.search.fpir, group.search.fpir_interval
-        if not math.isnan(group.search.fnir):
-            yield row + 0.24, "FNIR", group.search.fnir, group.search.fnir_interval
+    _legend(panel, columns=4)
 
 
 def _mark(panel: Axes, threshold: float) -> None:
     panel.axvline(threshold, color=INK, linewidth=1, linestyle="--", label=f"threshold in use, {threshold:g}")
 
 
-def _legend(panel: Axes, handles: Mapping[str, Any] | None = None, columns: int = 1) -> None:
-    """Place the legend below the plot, where it covers nothing."""
-    if handles is None:
-        handles = {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+def _legend(panel: Axes, columns: int = 1) -> None:
+    """Place the legend below the plot, where it covers nothing. Each label appears once."""
+    handles = {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure = panel.get_figure()
     assert figure is not None  # noqa: S101 - a panel is in one
     figure.legend(handles.values(), handles.keys(), ncols=columns, columnspacing=1, handletextpad=0.4, **_LEGEND)
-
-
-def _write(panel: Axes, text: str, place: tuple[float, float]) -> None:
-    panel.annotate(text, place, xytext=(6, 6), textcoords="offset points", fontsize=_TEXT_POINTS, color=INK)

@@ -1,4 +1,4 @@
-"""The common parts of plots: colours, and the style of axes."""
+"""The colours and the style of all plots."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def require_matplotlib() -> None:
 
 
 def tidy(panel: Axes) -> None:
-    """Draw a light grid behind, and no frame at the top and the right."""
+    """Draw a light grid behind the data, and no frame at the top and the right."""
     panel.grid(visible=True, color="#dddddd", linewidth=0.6)
     panel.set_axisbelow(True)
     panel.tick_params(colors=INK, labelsize=8)
