@@ -505,7 +505,7 @@ def test_a_password_is_taken_over_by_whom_the_gallery_has_none_of(old: OldInstal
         stored = rows(connection, "SELECT password FROM users ORDER BY id")
         assert [password for (password,) in stored] == [USERS[0][3], "own", "hash"]
         connection.execute("UPDATE users SET password = '!' WHERE name = 'Siti'")
-    with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(missing="1 passwords")):
+    with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(missing="1 password")):
         run(old, settings)
 
 
@@ -514,7 +514,7 @@ def test_a_dry_run_refuses_what_the_migration_does(old: OldInstallation, setting
     with Gallery.create(settings, model="dlib") as gallery:
         gallery.load_embeddings([gallery.add_user("siti@example.org").id], some_vectors(6)[:1])
         before = contents(gallery)
-    missing = "2 users, 3 photos, 2 tokens, 5 embeddings, 1 passwords"
+    missing = "2 users, 3 photos, 2 tokens, 5 embeddings, 1 password"
     with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(missing=missing)):
         run(old, settings, dry_run=dry_run)
     assert state(settings) == before

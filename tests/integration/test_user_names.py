@@ -129,7 +129,7 @@ def test_names_of_an_old_installation(tmp_path: Path) -> None:
     users = [(number, name, f"p{number}@example.org", "x", "2024-03-01") for number, name in enumerate(BAD, start=1)]
     old = read_installation(sqlite=write_sqlite(tmp_path / "bad.db", users=users, photos=(), tokens=()))
     (problem,) = old.problems
-    assert says_of_old.NAMES_HOLD_CONTROL_CHARACTERS.is_in(problem.sentence, count=3)
+    assert says_of_old.NAMES_CONTAIN_CONTROL_CHARACTERS.is_in(problem.sentence, count=3)
     assert len(problem.rows) == 3
     assert not set("".join(problem.rows)) & set("\x1b\u202e\x07")
 
@@ -155,7 +155,7 @@ def test_names_of_an_export(settings: Settings, tmp_path: Path, destination: str
             connection.execute("UPDATE users SET name = %s WHERE email = 'p0@x.org'", (BAD[1],))
         export_gallery(settings, tmp_path / "bad" / destination)
         before = gallery.users()
-        refused = says_of_old.NAMES_HOLD_CONTROL_CHARACTERS.pattern(count=1)
+        refused = says_of_old.NAMES_CONTAIN_CONTROL_CHARACTERS.pattern(count=1)
         with pytest.raises(TransferError, match=refused):
             import_gallery(other, tmp_path / "bad" / destination)
         assert gallery.users() == before

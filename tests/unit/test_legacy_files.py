@@ -310,7 +310,7 @@ def write_pickle(file: Path, trace: Path) -> None:
 @pytest.mark.parametrize("write", [write_object_array, write_pickle])
 def test_pickles_are_never_loaded(tmp_path: Path, write: Callable[[Path, Path], None]) -> None:
     write(tmp_path / "face_db.npy", tmp_path / "trace")
-    with pytest.raises(MigrationError, match=says.FILE_HOLDS_PICKLED_OBJECTS.pattern()):
+    with pytest.raises(MigrationError, match=says.FILE_CONTAINS_PICKLED_OBJECTS.pattern()):
         open_vectors(tmp_path / "face_db.npy")
     assert not (tmp_path / "trace").exists()
 
@@ -393,7 +393,7 @@ def test_labels_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 def test_numbers_that_json_does_not_have_are_called_so(tmp_path: Path, value: float, encoding: str) -> None:
     text = json.dumps({"users": ["7"], "thresholds": [value]})
     (tmp_path / "face_db.json").write_text(text, encoding=encoding)
-    holds = says.FILE_HOLDS_WHAT_JSON_DOES_NOT_HAVE.pattern(value=json.dumps(value))
+    holds = says.FILE_CONTAINS_A_VALUE_THAT_IS_NOT_JSON.pattern(value=json.dumps(value))
     with pytest.raises(MigrationError, match=holds):
         read_owners(tmp_path / "face_db.json")
 

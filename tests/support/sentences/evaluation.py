@@ -72,7 +72,9 @@ COMPARISONS_DO_NOT_TELL_OF_SUCH_AN_ERROR = Sentence(
 )
 WHAT_THE_COMPARISONS_TELL_OF = Sentence("these suffice for one in {told}")
 A_TARGET_IS_A_SHARE = Sentence("A target must be between 0 and 1, got {target}")
-CALIBRATION_TAKES_MORE_PEOPLE = Sentence("A calibration needs photos of {needed} people or more, .... There are {people}")
+CALIBRATION_TAKES_MORE_PEOPLE = Sentence(
+    "A calibration needs photos of {needed} people or more, .... There are {people}"
+)
 
 # `pgface calibrate`.
 NEW_THRESHOLD_MISSES_TOO_MANY = Sentence("of the photos. Some photos may have a wrong label")

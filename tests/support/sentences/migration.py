@@ -11,26 +11,26 @@ ROWS_AND_LABELS_DIFFER = Sentence("{vectors} has {rows} rows, but {labels} names
 ROWS_OF_USERS_NOT_IN_SQLITE = Sentence("{file}: {count} rows belong to users that are not in the SQLite file")
 
 # face_db.npy.
-FILE_HOLDS_PICKLED_OBJECTS = Sentence("holds pickled Python objects, which could run any program")
+FILE_CONTAINS_PICKLED_OBJECTS = Sentence("contains pickled Python objects, which could run any program")
 FILE_IS_TRUNCATED_OR_DAMAGED = Sentence("truncated or damaged")
 FILE_IS_NO_NPY = Sentence("not an NPY file")
 FILE_IS_AN_ARCHIVE_OF_ARRAYS = Sentence("an archive of several arrays")
 ARRAY_HAS_ANOTHER_SHAPE = Sentence("its shape is {shape}, but embeddings are N×512")
 ARRAY_HAS_ANOTHER_TYPE = Sentence("its numbers are of type {type}")
-ROWS_ARE_NOT_FINITE = Sentence("{file}: {count} rows hold NaN or infinity")
+ROWS_ARE_NOT_FINITE = Sentence("{file}: {count} rows contain NaN or infinity")
 ROWS_ARE_ZERO = Sentence("{file}: {count} rows are all zero and have no direction")
 
 # face_db.json.
 FILE_IS_NO_JSON = Sentence("it is truncated or not JSON")
 FILE_HAS_NO_LIST_OF_USERS = Sentence("it has no list of users")
-FILE_HOLDS_WHAT_JSON_DOES_NOT_HAVE = Sentence(": it holds {value}, which Python writes")
+FILE_CONTAINS_A_VALUE_THAT_IS_NOT_JSON = Sentence(": it contains {value}, which Python writes")
 
 # The SQLite file.
 FILE_IS_NO_SQLITE = Sentence("damaged, truncated, or not a SQLite file")
 FILE_HAS_NO_TABLE = Sentence("it has no table {table}")
 TABLE_HAS_NO_COLUMN = Sentence("its table {table} has no column {column}")
 EMAILS_BELONG_TO_SEVERAL_USERS = Sentence("{count} e-mails belong to several users, ignoring case")
-NAMES_HOLD_CONTROL_CHARACTERS = Sentence("{count} names hold control characters or direction overrides")
+NAMES_CONTAIN_CONTROL_CHARACTERS = Sentence("{count} names contain control characters or direction overrides")
 EMAILS_CANNOT_BE_EMAILS = Sentence("{count} e-mails are not valid")
 ROWS_OF_USERS_NOT_THERE = Sentence("{count} rows belong to users that do not exist")
 DATES_ARE_IN_NO_FORM = Sentence("{count} dates have an unknown format")

@@ -1,1 +1,1 @@
-"""Migration of an old installation (SQLite and NPY) into a gallery. Imports of exports use it, too."""
+"""Migrates an old installation (SQLite and NPY) into a gallery. The import of an export uses the same code."""

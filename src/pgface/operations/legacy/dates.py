@@ -1,4 +1,4 @@
-"""Dates in the usual forms of SQLite."""
+"""Parses dates in the usual formats of SQLite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def parse_date(value: object) -> datetime | None:
         value: ISO text with or without time and zone, seconds since 1970, or a Julian day.
 
     Raises:
-        ValueError: the value has another form.
+        ValueError: the value has another format.
 
     """
     if value is None:

@@ -1,4 +1,4 @@
-"""A dry run of a migration: every check, without changing the gallery."""
+"""Makes every check of a migration without changing the gallery."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ class DryRun:
     """None if there is no gallery yet."""
     copies: PhotoCopies
     adopted_files: int
+    """The number of photo files that would be copied for existing rows."""
     not_checked: str | None
+    """A sentence about the checks that could not be made."""
 
 
 def try_migration(
     old: OldInstallation, settings: Settings, engine: Engine, found: FoundPhotos | None, *, merge: bool
 ) -> DryRun:
-    """Run the checks that a migration makes before it writes. This creates and changes nothing.
+    """Make the checks that a migration makes before it writes.
 
     Raises:
         MigrationError: the gallery is not empty, and `merge` is false.

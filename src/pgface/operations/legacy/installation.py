@@ -1,8 +1,8 @@
-"""Read and check the files of an old installation, before anything is written."""
+"""Reads and checks the files of an old installation, before anything is written."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from pgface.errors import MigrationError
 from pgface.gallery.users import UNUSABLE_PASSWORD, is_email
 from pgface.operations.legacy.dates import parse_date
 from pgface.operations.legacy.labels import read_owners, user_id
-from pgface.operations.legacy.problems import Problem, found
+from pgface.operations.legacy.problems import Problem, row_problems
 from pgface.operations.legacy.sqlite import OldTables, Row, read_sqlite
 from pgface.operations.legacy.values import parse_bool, parse_dimension, parse_number, parse_text
 from pgface.operations.legacy.vectors import open_vectors, vector_problems
@@ -32,7 +32,7 @@ _MAX_TEXT_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class OldUser:
-    """A row of `users`. Columns that the old table lacks have defaults."""
+    """A row of `users`. Columns that the old table does not have get defaults."""
 
     id: int
     name: str
@@ -77,48 +77,44 @@ class OldInstallation:
     owners: NDArray[np.int32]
     """The user id of each embedding, shape (n,)."""
     vectors: NDArray[Any]
-    """The embeddings of any norm, shape (n, 512), mapped from the file."""
+    """The embeddings with any norm, shape (n, 512), mapped from the file."""
     left_out: tuple[str, ...]
-    """Columns and tables that have no place in a gallery."""
+    """Columns and tables that are not migrated, because a gallery has no such columns and tables."""
     problems: tuple[Problem, ...]
     as_they_are: bool = False
     """Whether the vectors come from a gallery, and are written unchanged."""
 
     def embeddings(self, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
-        """Give some embeddings as the gallery stores them, shape (n, 512)."""
+        """Return some embeddings as the gallery stores them, shape (n, 512)."""
         vectors = self.vectors[rows]
         first = rows.start if isinstance(rows, slice) else 0
         return np.asarray(vectors) if self.as_they_are else unit_embeddings(vectors, first_row=first)
 
     def photo_of_each(self) -> NDArray[np.int32]:
-        """Give the photo id of each embedding, shape (n,). It is 0 if it is unknown.
+        """Return the photo id of each embedding, shape (n,). It is known if its user has one photo and one embedding.
 
-        It is known for users with one photo and one embedding.
+        An unknown id is 0.
         """
-        single_photos = defaultdict(list)
-        for photo in self.photos:
-            single_photos[photo.user_id].append(photo.id)
-        users, counts = np.unique(self.owners, return_counts=True)
-        known = {user: photos[0] for user, photos in single_photos.items() if len(photos) == 1}
-        single = {int(user) for user in users[counts == 1]} & known.keys()
+        photos_of_users = Counter(photo.user_id for photo in self.photos)
+        single_photos = {photo.user_id: photo.id for photo in self.photos if photos_of_users[photo.user_id] == 1}
+        users, rows, counts = np.unique(self.owners, return_index=True, return_counts=True)
         linked = np.zeros(len(self.owners), np.int32)
-        for row in np.flatnonzero(np.isin(self.owners, list(single))).tolist():
-            linked[row] = known[int(self.owners[row])]
+        linked[rows[counts == 1]] = [single_photos.get(user, 0) for user in users[counts == 1].tolist()]
         return linked
 
 
 def read_installation(
     *, sqlite: Path | None = None, npy: Path | None = None, json: Path | None = None
 ) -> OldInstallation:
-    """Read and check the files of an old installation. None of them is changed.
+    """Read and check the files of an old installation, without changing them.
 
     Args:
         sqlite: the database. Without it, the users are those in the JSON file.
-        npy: the embeddings. Without them, only users, photos and tokens are migrated.
+        npy: the embeddings. Without it, only users, photos and tokens are migrated.
         json: the user of each embedding.
 
     Raises:
-        MigrationError: a file cannot be read, or has another format. Problems of single rows are in `problems`.
+        MigrationError: a file cannot be read, or has another format. `problems` has the problems of single rows.
 
     """
     if (sqlite is None and npy is None) or (npy is None) != (json is None):
@@ -140,18 +136,18 @@ def read_installation(
     if sqlite is None:
         users = tuple(_unnamed(int(number)) for number in np.unique(owners[owners > 0]))
         return OldInstallation(users, (), (), owners, vectors, (), tuple(problems))
-    reading = _Reading(read_sqlite(sqlite), sqlite.name)
+    tables = read_sqlite(sqlite)
+    read = _TableReader(tables, sqlite.name)
     if json is not None:
-        problems += _strangers(owners, {user.id for user in reading.users}, json.name)
-    problems += reading.problems
+        problems += _unknown_users(owners, {user.id for user in read.users}, json.name)
     return OldInstallation(
-        tuple(reading.users),
-        tuple(reading.photos),
-        tuple(reading.tokens),
+        tuple(read.users),
+        tuple(read.photos),
+        tuple(read.tokens),
         owners,
         vectors,
-        reading.tables.left_out,
-        tuple(problems),
+        tables.left_out,
+        (*problems, *read.problems),
     )
 
 
@@ -160,19 +156,18 @@ def _unnamed(number: int) -> OldUser:
     return OldUser(number, f"User {number}", f"user-{number}@legacy.invalid", UNUSABLE_PASSWORD, None)
 
 
-def _strangers(owners: NDArray[np.int32], known: set[int], file: str) -> list[Problem]:
+def _unknown_users(owners: NDArray[np.int32], known: set[int], file: str) -> list[Problem]:
     unknown = [row for row in np.flatnonzero(~np.isin(owners, list(known))).tolist() if owners[row] > 0]
-    return found(
+    return row_problems(
         f"{file}: {{count}} rows belong to users that are not in the SQLite file. Delete them, and their embeddings.",
         (f"row {row}: user {owners[row]}" for row in unknown),
     )
 
 
-class _Reading:
-    """Converts the rows of the tables to records, and collects problems."""
+class _TableReader:
+    """Converts the rows of the tables, and collects their problems."""
 
     def __init__(self, tables: OldTables, file: str) -> None:
-        self.tables = tables
         self._file = file
         self._wrong: dict[str, list[str]] = defaultdict(list)
         self.users = [user for row in tables.users if (user := self._user(row))]
@@ -181,59 +176,59 @@ class _Reading:
         self.tokens = [
             token for number, row in enumerate(tables.auth_tokens, 1) if (token := self._token(row, number, known))
         ]
-        self._same_emails()
-        self._same_tokens()
+        self._find_same_emails()
+        self._find_same_tokens()
 
     @property
     def problems(self) -> list[Problem]:
         """All problems, with their rows."""
-        return [problem for what, rows in self._wrong.items() for problem in found(f"{self._file}: {what}", rows)]
+        return [
+            problem for what, rows in self._wrong.items() for problem in row_problems(f"{self._file}: {what}", rows)
+        ]
 
     def _user(self, row: Row) -> OldUser | None:
         where = f"users {row['id']}"
         number = self._id(row["id"], where)
-        created_at = self._date(row.get("created_at"), f"{where}, created_at")
-        email = self._text(row.get("email"), f"{where}, email")
+        created_at = self._parsed(row, "created_at", where, parse_date)
+        email = self._text(row, "email", where)
         if number is None:
             return None
         if email and not is_email(email):
             self._wrong["{count} e-mails are not valid. Correct them in a copy."].append(f"{where}: {email[:80]!r}")
         unnamed = _unnamed(number)
-        name = self._name(row.get("name"), f"{where}, name") or (email.split("@")[0] if email else unnamed.name)
-        password = self._text(row.get("password"), f"{where}, password") or UNUSABLE_PASSWORD
+        name = self._name(row, where) or (email.split("@")[0] if email else unnamed.name)
+        password = self._text(row, "password", where) or UNUSABLE_PASSWORD
         return OldUser(number, name, email or unnamed.email, password, created_at)
 
-    def _name(self, value: Any, where: str) -> str:
-        """Clean a name like every other way into a gallery does. It is empty for NULL."""
-        name = cleaned(self._text(value, where))
+    def _name(self, row: Row, where: str) -> str:
+        """Clean a name as enrollment does. NULL is an empty name."""
+        name = cleaned(self._text(row, "name", where))
         if not is_visible(name):
-            self._wrong["{count} names hold control characters or direction overrides. Correct them in a copy."].append(
-                f"{where}: {shown(name)[:80]!r}"
-            )
+            what = "names contain control characters or direction overrides"
+            self._wrong[f"{{count}} {what}. Correct them in a copy."].append(f"{where}, name: {shown(name)[:80]!r}")
             return ""
         return name
 
     def _photo(self, row: Row, known: set[int]) -> OldPhoto | None:
         where = f"photos {row['id']}"
         number, owner = self._id(row["id"], where), self._owner(row["user_id"], where, known)
-        created_at = self._date(row.get("created_at"), f"{where}, created_at")
-        filepath = self._text(row.get("filepath"), f"{where}, filepath", longest=None)
-        filename = self._text(row.get("filename"), f"{where}, filename")
-        width, height = (
-            self._number(row.get(name), f"{where}, {name}", parse_dimension) for name in ("width", "height")
-        )
+        created_at = self._parsed(row, "created_at", where, parse_date)
+        filepath = self._text(row, "filepath", where, longest=None)
+        filename = self._text(row, "filename", where)
+        width, height = (self._parsed(row, name, where, parse_dimension) for name in ("width", "height"))
         if number is None or owner is None:
             return None
         name = filename or Path(filepath).name or f"photo-{number}"
         return OldPhoto(number, owner, name, filepath or name, width, height, created_at)
 
     def _token(self, row: Row, place: int, known: set[int]) -> OldToken | None:
-        where = f"auth_tokens {row.get('id', place)}"
-        number, owner = self._id(row.get("id", place), where), self._owner(row["user_id"], where, known)
-        created_at = self._date(row.get("created_at"), f"{where}, created_at")
-        expires_at = self._date(row.get("expires_at"), f"{where}, expires_at")
-        confidence = self._number(row.get("confidence"), f"{where}, confidence", parse_number)
-        is_active = self._number(row.get("is_active", True), f"{where}, is_active", parse_bool)
+        row = {"id": place, "is_active": True} | row
+        where = f"auth_tokens {row['id']}"
+        number, owner = self._id(row["id"], where), self._owner(row["user_id"], where, known)
+        created_at = self._parsed(row, "created_at", where, parse_date)
+        expires_at = self._parsed(row, "expires_at", where, parse_date)
+        confidence = self._parsed(row, "confidence", where, parse_number)
+        is_active = self._parsed(row, "is_active", where, parse_bool)
         hashed = self._token_hash(row["token"], where)
         if number is None or owner is None or hashed is None or is_active is None:
             return None
@@ -266,37 +261,29 @@ class _Reading:
             return None
         return owner
 
-    def _date(self, value: Any, where: str) -> datetime | None:
+    def _text(self, row: Row, column: str, where: str, *, longest: int | None = _MAX_TEXT_LENGTH) -> str:
         try:
-            return parse_date(value)
-        except ValueError:
-            self._wrong["{count} dates have an unknown format. Correct them in a copy."].append(
-                f"{where}: {str(value)[:40]!r}"
-            )
-            return None
-
-    def _text(self, value: Any, where: str, *, longest: int | None = _MAX_TEXT_LENGTH) -> str:
-        try:
-            found = parse_text(value)
+            found = parse_text(row.get(column))
         except ValueError:
             found = None
         if found is None or (longest is not None and len(found) > longest):
             self._wrong[
                 f"{{count}} texts are longer than {_MAX_TEXT_LENGTH} characters or not UTF-8. Correct them in a copy."
-            ].append(where)
+            ].append(f"{where}, {column}")
             return ""
         return found
 
-    def _number(self, value: Any, where: str, read: Callable[[Any], Value]) -> Value | None:
+    def _parsed(self, row: Row, column: str, where: str, parse: Callable[[Any], Value]) -> Value | None:
+        value = row.get(column)
         try:
-            return read(value)
+            return parse(value)
         except (ValueError, OverflowError):
-            self._wrong["{count} numbers or booleans cannot be read. Correct them in a copy."].append(
-                f"{where}: {str(value)[:40]!r}"
-            )
+            is_date = parse is parse_date
+            what = "dates have an unknown format" if is_date else "numbers or booleans cannot be read"
+            self._wrong[f"{{count}} {what}. Correct them in a copy."].append(f"{where}, {column}: {str(value)[:40]!r}")
             return None
 
-    def _same_emails(self) -> None:
+    def _find_same_emails(self) -> None:
         by_email: dict[str, list[OldUser]] = defaultdict(list)
         for user in self.users:
             by_email[same_email(user.email)].append(user)
@@ -306,7 +293,7 @@ class _Reading:
             if len(users) > 1
         ]
 
-    def _same_tokens(self) -> None:
+    def _find_same_tokens(self) -> None:
         by_hash: dict[str, list[int]] = defaultdict(list)
         for token in self.tokens:
             by_hash[token.token_hash].append(token.id)

@@ -1,4 +1,4 @@
-"""Read `face_db.json`, which has the user of each row of `face_db.npy`."""
+"""Reads `face_db.json`, which has the user of each row of `face_db.npy`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import MigrationError
-from pgface.operations.legacy.problems import Problem, found
+from pgface.operations.legacy.problems import Problem, row_problems
 
 _MAX_ID = 2**31 - 1
 
@@ -22,7 +22,7 @@ _MAX_ID = 2**31 - 1
 def read_owners(file: Path) -> tuple[NDArray[np.int32], list[Problem]]:
     """Read the user id of each row, shape (n,), from `{"users": ["12", "12", "7", ...]}`. An invalid id becomes 0.
 
-    The file is read as a stream, so that only the ids stay in memory.
+    The file is read as a stream, so only the ids remain in memory.
 
     Raises:
         MigrationError: the file cannot be read, is not JSON, or has no such list.
@@ -41,11 +41,11 @@ def read_owners(file: Path) -> tuple[NDArray[np.int32], list[Problem]]:
     if not len(owners):
         _require_list(file)
     sentence = f"{file.name}: {{count}} users are not ids (whole numbers from 1). Correct them."
-    return owners, found(sentence, wrong)
+    return owners, row_problems(sentence, wrong)
 
 
 def user_id(value: Any) -> int | None:
-    """Parse an id, which the old files write as a number or its digits. Anything else gives None."""
+    """Parse an id, which the old files contain as a number or as its digits. Return None for any other value."""
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) <= 20:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_ID:
@@ -55,10 +55,10 @@ def user_id(value: Any) -> int | None:
 
 @contextmanager
 def open_labels(file: Path) -> Iterator[BinaryIO]:
-    """Open the JSON file after its byte order mark, which some editors write and JSON parsers refuse.
+    """Open the JSON file, and skip a byte order mark, which some editors write and JSON parsers refuse.
 
     Raises:
-        MigrationError: the file cannot be read, or parsing it inside the block fails. The message says why.
+        MigrationError: the file cannot be read, or cannot be parsed inside the block.
 
     """
     try:
@@ -78,7 +78,7 @@ def _items(file: Path, prefix: str) -> Iterator[Any]:
 
 
 class _NotFiniteError(Exception):
-    """The file has NaN or Infinity in place of a number."""
+    """The file contains NaN or Infinity, which JSON does not have."""
 
 
 def _why_no_json(file: Path) -> str:
@@ -89,9 +89,9 @@ def _why_no_json(file: Path) -> str:
 
     try:
         json.loads(file.read_bytes().decode("utf-8-sig"), parse_constant=refuse)
-    except _NotFiniteError as found:
+    except _NotFiniteError as error:
         return (
-            f"it holds {found}, which Python writes but JSON does not allow. "
+            f"it contains {error}, which Python writes but JSON does not allow. "
             "Replace it with null (json.dump(..., allow_nan=False) finds it)."
         )
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Migrate an old installation (SQLite and NPY): check it, write all or nothing, and verify the result."""
+"""Migrates an old installation (SQLite and NPY): checks it, writes all or nothing, and verifies the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pgface.operations.legacy.photo_copies import PhotoCopies
 from pgface.operations.legacy.photo_search import FoundPhotos, find_photos
 from pgface.operations.legacy.plan import Counts, Plan, count_rows
 from pgface.operations.legacy.verify import Verified, verify_rows, verify_search
-from pgface.operations.legacy.write import OnRows, write
+from pgface.operations.legacy.write import OnRows, Written, write
 from pgface.settings import Settings
 from pgface.text import counted
 
@@ -35,40 +35,40 @@ class MigrationReport:
     old_counts: Counts
     """The rows of the old files."""
     written_counts: Counts | None
-    """The rows that were written, None for a dry run."""
+    """The rows that were written. None for a dry run."""
     in_gallery: Counts | None
-    """The rows of the gallery before, None if there was no gallery."""
+    """The rows of the gallery before the migration. None if there was no gallery."""
     renamed_users: dict[int, int]
     """The new id of each old user whose id has changed."""
     linked_embeddings: int
     """The number of embeddings whose photo is known."""
     photo_files: int
-    """The number of files that were copied, or would be."""
+    """The number of files that were copied. For a dry run, the number that would be."""
     missing_files: tuple[str, ...]
     unusable_files: tuple[str, ...]
     """Files that were not copied, because they are not photos or exceed a limit."""
     adopted_files: int
-    """The number of photo files for rows that were in the gallery before."""
+    """The number of these files whose rows were in the gallery before."""
     copied_passwords: int
     """The number of hashes that were copied to users of the gallery without a password."""
     kept_passwords: tuple[str, ...]
     """Old users whose password was not copied, because the gallery has another one."""
     not_checked: str | None
-    """What a dry run could not check, as a sentence."""
+    """A sentence about the checks that a dry run could not make."""
     left_out: tuple[str, ...]
-    """Columns and tables that have no place in a gallery."""
+    """Columns and tables that are not migrated, because a gallery has no such columns and tables."""
     model: str
     model_check: ModelCheck | None
     """None without photo files."""
     verified: Verified | None
-    """None for a dry run, and if nothing was new."""
+    """None for a dry run, and if there were no new rows."""
     seconds_to_commit: float
-    """The time of writing until the commit, 0 for a dry run."""
+    """The time from the first write to the commit. 0 for a dry run."""
     seconds: float
-    """The total time, with checks, index and verification."""
+    """The total time, including checks, index and verification."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self)
 
 
@@ -88,7 +88,7 @@ def migrate(
         old: the result of `read_installation`.
         settings: the gallery.
         model: the name or folder of the model that made the embeddings.
-        photos: the folder of the old photo files. Without it, none is copied and the model is not verified.
+        photos: the folder of the old photo files. None copies no file and does not verify the model.
         merge: whether the gallery may have rows already.
         dry_run: check everything and write nothing.
         on_rows: called with the progress.
@@ -103,7 +103,7 @@ def migrate(
     began = time.monotonic()
     _refuse_problems(old)
     if photos is not None and not photos.is_dir():
-        raise MigrationError(f"{photos}: there is no such folder. Give the folder of the old photos.")
+        raise MigrationError(f"{photos}: this folder does not exist. Give the folder of the old photos.")
     found = None if photos is None else find_photos(photos, old.photos)
     engine = load_engine(
         model,
@@ -115,78 +115,77 @@ def migrate(
     if found is not None and len(old.owners):
         check = check_model(engine, old, found, PhotoLimits.from_settings(settings))
     if dry_run:
-        return _dry_run_report(old, try_migration(old, settings, engine, found, merge=merge), model, check, began)
+        tried = try_migration(old, settings, engine, found, merge=merge)
+        return _report(old, tried, model, check, began)
     initialise(settings)
     with Database.open(settings) as database:
         bound = GalleryModel(settings, database)
         bound.bind(model)
-        migration = Migration(old, settings, database, PhotoFiles(settings.photos_dir, bound.config.id))
-        migration.run(found, merge=merge, on_rows=on_rows)
-        return migration.report(bound.config.model_name or model, check, began)
+        files = PhotoFiles(settings.photos_dir, bound.config.id)
+        done = write_and_verify(old, settings, database, files, found, merge=merge, on_rows=on_rows)
+        return _report(old, done, bound.config.model_name or model, check, began)
 
 
-class Migration:
-    """One migration into an open gallery."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Migrated:
+    """The result of writing an old installation into a gallery."""
 
-    def __init__(self, old: OldInstallation, settings: Settings, database: Database, files: PhotoFiles) -> None:
-        self._old = old
-        self._settings = settings
-        self._database = database
-        self._files = files
+    written: Written
+    copies: PhotoCopies
+    verified: Verified | None
+    """None if there were no new rows."""
+    seconds_to_commit: float
 
-    def run(self, photos: FoundPhotos | None, *, merge: bool, on_rows: OnRows | None) -> None:
-        """Write, verify and commit. Then build the index, and check that search finds the migrated embeddings."""
-        with (
-            self._database.dedicated_connection() as connection,
-            vector_index_set_aside(
-                connection,
-                len(self._old.owners) if merge or count_rows(connection).nothing else 0,  # else nothing is written
-                latency_target=self._settings.search_latency_target,
-            ) as many,
-        ):
-            began = time.monotonic()
-            with self._files.writing() as batch, wrap_psycopg_errors(), connection.transaction():
-                self.copies = PhotoCopies(photos, batch, PhotoLimits.from_settings(self._settings))
-                self.written = write(connection, self._old, self.copies, merge=merge, on_rows=on_rows)
-                users = verify_rows(connection, self._old, self.written, self.written.plan.before)
-                refresh_templates_of_load(connection, len(self.written.users), many=many)
-            self.seconds_to_commit = time.monotonic() - began
-        self.verified = None
-        if not self.written.new.nothing:
-            with self._database.dedicated_connection() as connection:
-                connection.execute(queries()["vacuum_gallery"])
-                self.verified = Verified(users, verify_search(connection, self._old, self.written))
+    @property
+    def plan(self) -> Plan:
+        """The plan that was carried out."""
+        return self.written.plan
 
-    def report(self, model: str, check: ModelCheck | None, began: float) -> MigrationReport:
-        """Give the report."""
-        return MigrationReport(
-            old_counts=_count_old(self._old),
-            written_counts=self.written.new,
-            in_gallery=self.written.plan.before,
-            renamed_users=_renamed(self.written.plan),
-            linked_embeddings=int((self._old.photo_of_each() > 0).sum()),
-            photo_files=self.copies.copied,
-            missing_files=tuple(self.copies.missing),
-            unusable_files=tuple(self.copies.unusable),
-            adopted_files=self.written.adopted_files,
-            copied_passwords=len(self.written.plan.passwords),
-            kept_passwords=self.written.plan.kept_passwords,
-            not_checked=None,
-            left_out=self._old.left_out,
-            model=model,
-            model_check=check,
-            verified=self.verified,
-            seconds_to_commit=self.seconds_to_commit,
-            seconds=time.monotonic() - began,
-        )
+    @property
+    def adopted_files(self) -> int:
+        """The number of photo files that were copied for existing rows."""
+        return self.written.adopted_files
 
 
-def _renamed(plan: Plan) -> dict[int, int]:
-    return {old: new for old, new in plan.users.items() if old != new}
+def write_and_verify(
+    old: OldInstallation,
+    settings: Settings,
+    database: Database,
+    files: PhotoFiles,
+    photos: FoundPhotos | None,
+    *,
+    merge: bool,
+    on_rows: OnRows | None,
+) -> Migrated:
+    """Write and verify the rows in one transaction. Then build the index, and check that search finds the embeddings.
 
+    Raises:
+        MigrationError: the gallery is not empty and `merge` is false, or the verification failed.
+        IndexNotBuiltError: everything is written, but the index could not be built.
+        DatabaseError, StorageError: rows or files could not be written. Nothing was changed.
 
-def _count_old(old: OldInstallation) -> Counts:
-    return Counts(len(old.users), len(old.photos), len(old.tokens), len(old.owners))
+    """
+    with (
+        database.dedicated_connection() as connection,
+        vector_index_set_aside(
+            connection,
+            len(old.owners) if merge or count_rows(connection).nothing else 0,  # without merge, nothing can be written
+            latency_target=settings.search_latency_target,
+        ) as many,
+    ):
+        began = time.monotonic()
+        with files.writing() as batch, wrap_psycopg_errors(), connection.transaction():
+            copies = PhotoCopies(photos, batch, PhotoLimits.from_settings(settings))
+            written = write(connection, old, copies, merge=merge, on_rows=on_rows)
+            users = verify_rows(connection, old, written)
+            refresh_templates_of_load(connection, len(written.plan.users), many=many)
+        seconds_to_commit = time.monotonic() - began
+    verified = None
+    if not written.new.nothing:
+        with database.dedicated_connection() as connection:
+            connection.execute(queries()["vacuum_gallery"])
+            verified = Verified(users, verify_search(connection, old, written))
+    return Migrated(written, copies, verified, seconds_to_commit)
 
 
 def _refuse_problems(old: OldInstallation) -> None:
@@ -197,27 +196,32 @@ def _refuse_problems(old: OldInstallation) -> None:
     raise MigrationError(f"{old.problems[0].summary}{also} Nothing was written.")
 
 
-def _dry_run_report(
-    old: OldInstallation, dry_run: DryRun, model: str, check: ModelCheck | None, began: float
+def _report(
+    old: OldInstallation,
+    result: Migrated | DryRun,
+    model: str,
+    check: ModelCheck | None,
+    began: float,
 ) -> MigrationReport:
-    plan, copies = dry_run.plan, dry_run.copies
+    plan, copies = result.plan, result.copies
+    migrated = result if isinstance(result, Migrated) else None
     return MigrationReport(
-        old_counts=_count_old(old),
-        written_counts=None,
-        in_gallery=None if plan is None else plan.before,
-        renamed_users={} if plan is None else _renamed(plan),
+        old_counts=Counts(len(old.users), len(old.photos), len(old.tokens), len(old.owners)),
+        written_counts=migrated.written.new if migrated else None,
+        in_gallery=plan.before if plan else None,
+        renamed_users={before: after for before, after in plan.users.items() if before != after} if plan else {},
         linked_embeddings=int((old.photo_of_each() > 0).sum()),
         photo_files=copies.copied,
         missing_files=tuple(copies.missing),
         unusable_files=tuple(copies.unusable),
-        adopted_files=dry_run.adopted_files,
-        copied_passwords=0 if plan is None else len(plan.passwords),
-        kept_passwords=() if plan is None else plan.kept_passwords,
-        not_checked=dry_run.not_checked,
+        adopted_files=result.adopted_files,
+        copied_passwords=len(plan.passwords) if plan else 0,
+        kept_passwords=plan.kept_passwords if plan else (),
+        not_checked=None if isinstance(result, Migrated) else result.not_checked,
         left_out=old.left_out,
         model=model,
         model_check=check,
-        verified=None,
-        seconds_to_commit=0.0,
+        verified=migrated.verified if migrated else None,
+        seconds_to_commit=migrated.seconds_to_commit if migrated else 0.0,
         seconds=time.monotonic() - began,
     )

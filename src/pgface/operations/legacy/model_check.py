@@ -1,4 +1,4 @@
-"""Verify which model made the old embeddings, by embedding some photos again."""
+"""Verifies which model made the old embeddings, by embedding some photos again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ModelCheck:
     photos: int
     """The number of compared photos."""
     similarity: float
-    """The median of the photos' similarities to the nearest embedding of their user, 0 without photos."""
+    """The median similarity of the photos to the nearest embedding of their user. 0 without photos."""
 
 
 def check_model(engine: Engine, old: OldInstallation, found: FoundPhotos, limits: PhotoLimits) -> ModelCheck:
@@ -39,34 +39,34 @@ def check_model(engine: Engine, old: OldInstallation, found: FoundPhotos, limits
     Args:
         engine: the engine of the model to verify.
         old: the old installation.
-        found: its photo files.
+        found: the photo files of the old installation.
         limits: the limits for decoding a photo.
 
     Raises:
-        MigrationError: most photos are not similar to their users' embeddings, so another model made these.
+        MigrationError: the median similarity is below the model's threshold, so another model made the embeddings.
 
     """
     similarities: list[float] = []
     for photo, file in _candidates(old, found):
-        one = _similarity(engine, old, photo, file, limits)
-        if one is not None:
-            similarities.append(one)
+        similarity = _similarity(engine, old, photo, file, limits)
+        if similarity is not None:
+            similarities.append(similarity)
         if len(similarities) == _SAMPLE_PHOTOS:
             break
     if not similarities:
         return ModelCheck(0, 0.0)
-    similarity = median(similarities)
+    typical = median(similarities)
     name = engine.identity.name
-    if similarity < model_defaults(name).verify_threshold:
+    if typical < model_defaults(name).verify_threshold:
         raise MigrationError(
             f"{len(similarities)} photos were embedded again by {name}, and are not similar to the embeddings of their "
-            f"users (median {similarity:.2f}). Give the model that made these with --model."
+            f"users (median {typical:.2f}). Give the model that made these with --model."
         )
-    return ModelCheck(len(similarities), similarity)
+    return ModelCheck(len(similarities), typical)
 
 
 def _candidates(old: OldInstallation, found: FoundPhotos) -> list[tuple[OldPhoto, Path]]:
-    """Choose photos that have a file, of users who have embeddings. One photo of each user comes first."""
+    """Choose photos with a file, of users with embeddings. The first photo of each user comes before the others."""
     owners = set(np.unique(old.owners).tolist())
     photos = [photo for photo in old.photos if photo.user_id in owners]
     first = {photo.user_id: photo for photo in reversed(photos)}

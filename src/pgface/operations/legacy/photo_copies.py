@@ -1,4 +1,4 @@
-"""Copy photo files of the old installation to the gallery's folder."""
+"""Copies photo files of the old installation to the gallery's folder."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class PhotoCopies:
         """Prepare the copies.
 
         Args:
-            found: the old files, None to copy none.
-            batch: receives the copies. Without it, files are only checked.
+            found: the old files. None copies no file.
+            batch: receives the copies. None only checks the files.
             limits: the limits for decoding a photo.
 
         """
@@ -36,7 +36,7 @@ class PhotoCopies:
         self.unusable: list[str] = []
 
     def copy(self, photo: OldPhoto) -> str:
-        """Copy a photo's file and return the path for its row, which is the old path if there is no file."""
+        """Copy a photo's file and return the path for its row, or the old path if there is no file."""
         if self._found is None:
             return photo.filepath
         if photo.id not in self._found.files:
@@ -60,7 +60,7 @@ class PhotoCopies:
 
 
 def _is_bare_jpeg(file: Path) -> bool:
-    """Whether a decodable file is a JPEG without metadata, which can be copied unchanged."""
+    """Whether a file is a JPEG without metadata, which can be copied unchanged."""
     with Image.open(file) as opened:
         if not isinstance(opened, JpegImagePlugin.JpegImageFile) or opened.mode != "RGB":
             return False

@@ -1,4 +1,4 @@
-"""Find the file of each old photo below a folder. A photo gets no file if the file could be another person's."""
+"""Finds the file of each old photo below a folder. A photo gets no file that could belong to another photo."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class FoundPhotos:
     """The files of old photos."""
 
     files: dict[int, Path]
-    """The files by the photos' old ids."""
+    """The files by the old ids of their photos."""
     missing: dict[int, str]
-    """An explanation for each other photo, by its old id."""
+    """An explanation for each photo without a file, by its old id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,17 @@ class _Match:
 
     file: Path
     shared: str
-    """The common end of both paths. It is empty if the file is at the whole old path."""
+    """The common end of both paths. Empty if the file has the whole old path."""
     inode: tuple[int, int]
     several: bool
-    """Whether another file's path ends like this, too."""
+    """Whether the path of another file has the same end."""
 
 
 def find_photos(folder: Path, photos: Iterable[OldPhoto]) -> FoundPhotos:
     """Find the files of photos below a folder, and never outside of it, even if a path or link leads there.
 
-    A photo's file is the one at its old path. Because the folder may have moved, it can also be the file with the
-    longest common end. If two old paths have that end, neither gets the file. No file is given to two photos.
+    A photo's file is the file at its old path. The folder may have moved, so it can also be the file with the longest
+    common end of both paths. If two old paths have that end, neither gets the file.
 
     Args:
         folder: the folder of the old files.
@@ -62,35 +62,37 @@ def find_photos(folder: Path, photos: Iterable[OldPhoto]) -> FoundPhotos:
 
 
 class _Search:
+    """Finds files below a folder by old paths."""
+
     def __init__(self, folder: Path) -> None:
         self._root = folder.resolve()
         self._names = {folder.absolute().name, self._root.name} - {"", os.pardir}
 
     def old_path(self, photo: OldPhoto) -> str:
-        """Give a photo's path with `/` between names. If the old path is a folder, the file's name is appended."""
+        """Return a photo's path with `/` between names. If the old path is a folder, append the file's name."""
         text = photo.filepath + (photo.filename if photo.filepath.endswith(("/", "\\")) else "")
-        # The old application may have run on Windows, but elsewhere a backslash may be part of a name.
-        windows = "\\" in text and self._there(text) is None
+        # The old application may have run on Windows. On other systems, a backslash may be part of a name.
+        windows = "\\" in text and self._file_at(text) is None
         return PurePosixPath(PureWindowsPath(text).as_posix() if windows else text).as_posix()
 
     def match(self, path: str) -> _Match | None:
-        """Find the file at a path, or else the one with the longest common end."""
-        if (whole := self._there(path)) is not None:
+        """Find the file at a path, or else the file with the longest common end."""
+        if (whole := self._file_at(path)) is not None:
             return _match([whole], "")
-        return next((_match(files, shared) for shared in _ends(path) if (files := self._ending(shared))), None)
+        return next((_match(files, shared) for shared in _ends(path) if (files := self._files_with_end(shared))), None)
 
-    def _ending(self, shared: str) -> list[Path]:
-        # The folder's own name matches, too: below `uploads`, `a.jpg` is the file of `/srv/uploads/a.jpg`.
+    def _files_with_end(self, shared: str) -> list[Path]:
+        # The folder's own name counts too: below `uploads`, `a.jpg` is the file of `/srv/uploads/a.jpg`.
         first, _, rest = shared.partition("/")
         tries = (shared, rest) if first in self._names and rest else (shared,)
-        return [file for names in tries if (file := self._there(names)) is not None]
+        return [file for names in tries if (file := self._file_at(names)) is not None]
 
-    def _there(self, path: str) -> Path | None:
-        """Give the file at a relative or absolute path, if it is below the folder."""
+    def _file_at(self, path: str) -> Path | None:
+        """Return the file at a relative or absolute path. None if it is not below the folder."""
         try:
-            if not (named := self._root / path).is_file():  # checked first, because resolving paths is slow
+            if not (self._root / path).is_file():  # checked first, because resolving paths is slow
                 return None
-            file = named.resolve()
+            file = (self._root / path).resolve()
             return file if file.is_relative_to(self._root) else None
         except (OSError, ValueError):  # the path is too long, or not accessible
             return None
@@ -102,7 +104,7 @@ def _match(files: list[Path], shared: str) -> _Match:
 
 
 def _ends(path: str) -> Iterator[str]:
-    """Give the ends of a path, longest first. They never contain `..` or what is before it."""
+    """Yield the ends of a path, the longest first, without `..` and the names before it."""
     names = path.strip("/").split("/")
     if os.pardir in names:
         names = names[len(names) - names[::-1].index(os.pardir) :]
@@ -110,7 +112,7 @@ def _ends(path: str) -> Iterator[str]:
 
 
 def _refused(paths: Iterable[str], matches: dict[str, _Match]) -> dict[str, str]:
-    """Explain why some paths do not get the file that ends like them."""
+    """Explain for each path why it does not get the file with the same end, if it does not."""
     wanted = {match.shared for match in matches.values() if match.shared}
     alike = Counter(end for path in paths for end in _ends(path) if end in wanted)
     refused: dict[str, str] = {}
@@ -119,9 +121,9 @@ def _refused(paths: Iterable[str], matches: dict[str, _Match]) -> dict[str, str]
             refused[path] = f"there is a file {match.shared}, but {alike[match.shared]:,} old paths end like it"
         elif match.several:
             refused[path] = f"two files end with {match.shared}"
-    left = {path: match for path, match in matches.items() if path not in refused}
-    takers = Counter(match.inode for match in left.values())
-    for path, match in left.items():
-        if match.shared and takers[match.inode] > 1:  # through a link, or if names ignore case
+    others = {path: match for path, match in matches.items() if path not in refused}
+    paths_of_file = Counter(match.inode for match in others.values())
+    for path, match in others.items():
+        if match.shared and paths_of_file[match.inode] > 1:  # through a link, or if names ignore case
             refused[path] = f"the file {match.file.name} also matches another old path"
     return refused

@@ -1,9 +1,9 @@
-"""Plan a migration: find which old rows a gallery already has, and which are new. Nothing is written."""
+"""Plans a migration: finds the old rows that a gallery already has, and the new ones. Nothing is written."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from pgface.errors import MigrationError
 from pgface.gallery.bulk import BLOCK
 from pgface.gallery.users import UNUSABLE_PASSWORD
 from pgface.operations.legacy.installation import OldInstallation, OldPhoto, OldToken, OldUser
-from pgface.text import same_email
+from pgface.text import counted, same_email
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +37,26 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """The plan for the old rows.
+    """The old rows that a gallery already has, the new ones, and their ids in the gallery.
 
-    Existing users are matched by e-mail, photos by user, name and date, and tokens by hash. Rows keep their ids, unless
-    another row of the gallery has the id.
+    Existing users are matched by e-mail, photos by user, name and date, and tokens by hash. A row keeps its id, unless
+    another row of the gallery has that id.
     """
 
     before: Counts
-    """The rows of the gallery."""
+    """The rows of the gallery before the migration."""
     users: dict[int, int]
     """The gallery's id of each old user."""
     new_users: list[OldUser]
     passwords: dict[int, str]
     """Hashes for existing users without a password, by the gallery's id."""
     kept_passwords: tuple[str, ...]
-    """Old users for whom the gallery keeps another hash."""
+    """Old users for whom the gallery has another hash, which it keeps."""
     photos: dict[int, int]
     """The gallery's id of each old photo."""
     new_photos: list[OldPhoto]
     old_paths: list[OldPhoto]
-    """Existing photos that still have their old path, because no file was copied yet."""
+    """Existing photos that still have their old path, because their file was not copied."""
     tokens: dict[int, int]
     """The gallery's id of each new token."""
     new_tokens: list[OldToken]
@@ -67,13 +67,13 @@ class Plan:
 
 
 def make_plan(connection: psycopg.Connection, old: OldInstallation) -> Plan:
-    """Compare the old rows with the gallery. The plan is valid as long as no other session writes."""
+    """Compare the old rows with the gallery. The plan is valid until another session writes."""
     users, new_users, passwords, kept = _users(connection, old)
     photos, new_photos, old_paths = _photos(connection, old, users)
-    there = connection.execute(queries()["select_migrated_tokens"]).fetchall()
-    hashes = {token for _, token in there}
+    stored = connection.execute(queries()["select_migrated_tokens"]).fetchall()
+    hashes = {token for _, token in stored}
     new_tokens = [token for token in old.tokens if token.token_hash not in hashes]
-    tokens = _ids((t.id for t in new_tokens), {number for number, _ in there}, {t.id for t in old.tokens})
+    tokens = _ids((t.id for t in new_tokens), {number for number, _ in stored}, {t.id for t in old.tokens})
     before = count_rows(connection)
     return Plan(before, users, new_users, passwords, kept, photos, new_photos, old_paths, tokens, new_tokens)
 
@@ -104,8 +104,8 @@ def refuse_unasked_merge(connection: psycopg.Connection, old: OldInstallation, p
 def _users(
     connection: psycopg.Connection, old: OldInstallation
 ) -> tuple[dict[int, int], list[OldUser], dict[int, str], tuple[str, ...]]:
-    there = connection.execute(queries()["select_migrated_users"]).fetchall()
-    by_email = {same_email(email): (number, password) for number, email, password in there}
+    stored = connection.execute(queries()["select_migrated_users"]).fetchall()
+    by_email = {same_email(email): (number, password) for number, email, password in stored}
     known: dict[int, int] = {}
     new: list[OldUser] = []
     passwords: dict[int, str] = {}
@@ -121,46 +121,39 @@ def _users(
             passwords[known[user.id]] = user.password
         else:
             kept.append(f"users {user.id}: {user.email}")
-    ids = _ids((user.id for user in new), {number for number, *_ in there}, {user.id for user in old.users})
+    ids = _ids((user.id for user in new), {number for number, *_ in stored}, {user.id for user in old.users})
     return known | ids, new, passwords, tuple(kept)
 
 
 def _photos(
     connection: psycopg.Connection, old: OldInstallation, users: dict[int, int]
 ) -> tuple[dict[int, int], list[OldPhoto], list[OldPhoto]]:
-    there = connection.execute(queries()["select_migrated_photos"]).fetchall()
-    unmatched = {name: deque(rows) for name, rows in _grouped(there).items()}
+    stored = connection.execute(queries()["select_migrated_photos"]).fetchall()
+    unmatched: dict[tuple[int, str], list[Any]] = defaultdict(list)
+    for row in stored:
+        unmatched[row[1], row[2]].append(row)
     known: dict[int, int] = {}
     new: list[OldPhoto] = []
     old_paths: list[OldPhoto] = []
     for photo in old.photos:
-        # Each row of the gallery matches one old photo at most, because two photos of a user may have the same name.
-        same = unmatched.get((users[photo.user_id], photo.filename), deque())
+        same = unmatched[users[photo.user_id], photo.filename]
         match = _same_photo(photo, same)
         if match is None:
             new.append(photo)
             continue
-        same.remove(match)
+        same.remove(match)  # two photos of a user may have the same name, so each row is matched only once
         known[photo.id] = match[0]
         if match[4] == photo.filepath:
             old_paths.append(photo)
-    ids = _ids((photo.id for photo in new), {number for number, *_ in there}, {photo.id for photo in old.photos})
+    ids = _ids((photo.id for photo in new), {number for number, *_ in stored}, {photo.id for photo in old.photos})
     return known | ids, new, old_paths
 
 
 def _same_photo(photo: OldPhoto, rows: Iterable[Any]) -> Any | None:
     """Find the row of a photo by date. Of several rows, prefer the one with the same path, then with the same id."""
-    # The old database has no time zone, so only the local times are compared.
+    # The old dates have no time zone, so only the local times are compared.
     alike = [row for row in rows if photo.created_at in (row[3] and row[3].replace(tzinfo=None), None)]
     return min(alike, key=lambda row: (row[4] != photo.filepath, row[0] != photo.id), default=None)
-
-
-def _grouped(photos: list[Any]) -> dict[tuple[int, str], list[Any]]:
-    """Group rows of `photos` by user and name."""
-    by_name: dict[tuple[int, str], list[Any]] = {}
-    for row in photos:
-        by_name.setdefault((row[1], row[2]), []).append(row)
-    return by_name
 
 
 def _ids(new: Iterable[int], taken: set[int], old: set[int]) -> dict[int, int]:
@@ -175,7 +168,7 @@ def _ids(new: Iterable[int], taken: set[int], old: set[int]) -> dict[int, int]:
 
 
 def _count_new_embeddings(connection: psycopg.Connection, old: OldInstallation, users: dict[int, int]) -> int:
-    """Count the embeddings that their users do not have yet. They are read for some users at a time."""
+    """Count the embeddings that their users do not have yet, for some users at a time."""
     order = np.argsort(old.owners, kind="stable")
     owners = old.owners[order]
     new = start = 0
@@ -192,10 +185,16 @@ def _count_new_embeddings(connection: psycopg.Connection, old: OldInstallation, 
 
 
 def _digest(vector: NDArray[np.float32]) -> bytes:
-    # 0 and -0 must be the same, as in pgvector.
+    # Adding 0 turns -0 into 0, because pgvector treats them as equal.
     return hashlib.sha256((vector + np.float32(0)).astype("<f4").tobytes()).digest()
 
 
 def _listed(new: Counts, passwords: int) -> str:
-    named = {"users": new.users, "photos": new.photos, "tokens": new.tokens, "embeddings": new.embeddings}
-    return ", ".join(f"{count:,} {what}" for what, count in (named | {"passwords": passwords}).items() if count)
+    counts = {
+        "user": new.users,
+        "photo": new.photos,
+        "token": new.tokens,
+        "embedding": new.embeddings,
+        "password": passwords,
+    }
+    return ", ".join(counted(count, noun) for noun, count in counts.items() if count)

@@ -1,4 +1,4 @@
-"""Problems that prevent a migration, each with its rows."""
+"""Problems of the old data that prevent a migration."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Problem:
     """A problem of the old data."""
 
     sentence: str
-    """What is wrong, and what to do."""
+    """The problem, and how to correct it."""
     rows: tuple[str, ...] = ()
-    """The rows, each as its file names it. Empty for a problem of a whole file."""
+    """The rows with the problem, such as `users 7, name`. Empty for a problem of a whole file."""
 
     @property
     def summary(self) -> str:
@@ -26,7 +26,7 @@ class Problem:
         return f"{self.sentence} ({'; '.join(self.rows[:_MAX_LISTED])}{more})"
 
 
-def found(sentence: str, rows: Iterable[str]) -> list[Problem]:
-    """Give a problem if there are rows with it. `{count}` in the sentence becomes their number."""
+def row_problems(sentence: str, rows: Iterable[str]) -> list[Problem]:
+    """Return a list of one problem, or an empty list without rows. Their number replaces `{count}` in the sentence."""
     named = tuple(rows)
     return [Problem(sentence.format(count=f"{len(named):,}"), named)] if named else []

@@ -1,4 +1,4 @@
-"""Read the old SQLite file. It is copied first, because opening a database can write files beside it."""
+"""Reads the old SQLite file. It is copied first, because opening a database can write files next to it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "auth_tokens": ("id", "user_id", "token", "confidence", "created_at", "expires_at", "is_active"),
 }
 """The tables and columns of the specification."""
-_NEEDED = {"users": {"id"}, "photos": {"id", "user_id"}, "auth_tokens": {"user_id", "token"}}
+_REQUIRED = {"users": {"id"}, "photos": {"id", "user_id"}, "auth_tokens": {"user_id", "token"}}
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class OldTables:
-    """The rows of the old tables, with those columns that the specification has, too."""
+    """The rows of the old tables, with the columns that the specification has too."""
 
     users: tuple[Row, ...]
     photos: tuple[Row, ...]
     auth_tokens: tuple[Row, ...]
     left_out: tuple[str, ...]
-    """Columns and tables that have no place in a gallery."""
+    """Columns and tables that the specification does not have."""
 
 
 def read_sqlite(file: Path) -> OldTables:
     """Read the tables `users`, `photos` and `auth_tokens`.
 
-    Only `users` is required, and in each table only the ids and the token.
+    Only the table `users` is required, and in each table only the ids and the token.
 
     Raises:
         MigrationError: the file cannot be read, is damaged or not a SQLite file, or has no users.
@@ -51,12 +51,12 @@ def read_sqlite(file: Path) -> OldTables:
         left_out = [name for name in tables if name not in TABLES and not name.startswith("sqlite_")]
         rows: dict[str, tuple[Row, ...]] = {}
         for table, columns in TABLES.items():
-            there = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
-            missing = _NEEDED[table] - set(there)
-            if there and missing:
+            present = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+            missing = _REQUIRED[table] - set(present)
+            if present and missing:
                 raise MigrationError(f"{file}: its table {table} has no column {min(missing)}. Add it to a copy.")
-            left_out += [f"{table}.{name}" for name in there if name not in columns]
-            rows[table] = tuple(_rows(connection, table, [name for name in columns if name in there]))
+            left_out += [f"{table}.{name}" for name in present if name not in columns]
+            rows[table] = tuple(_rows(connection, table, [name for name in columns if name in present]))
     return OldTables(rows["users"], rows["photos"], rows["auth_tokens"], tuple(left_out))
 
 
@@ -64,7 +64,7 @@ def _rows(connection: sqlite3.Connection, table: str, columns: list[str]) -> Ite
     if not columns:
         return
     order = "id" if "id" in columns else "rowid"
-    # The names of tables and columns come from this module, so this is not an injection.
+    # The names of tables and columns come from this module, so SQL injection is impossible.
     for row in connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}"):  # noqa: S608
         yield dict(zip(columns, row, strict=True))
 
@@ -75,7 +75,7 @@ def _copied(file: Path) -> Iterator[sqlite3.Connection]:
         with tempfile.TemporaryDirectory(prefix="pgface-") as folder:
             copy = Path(folder) / "old.db"
             shutil.copyfile(file, copy)
-            log = file.with_name(f"{file.name}-wal")  # transactions that are not in the main file yet
+            log = file.with_name(f"{file.name}-wal")  # committed transactions that are not in the main file yet
             if log.exists():
                 shutil.copyfile(log, f"{copy}-wal")
             with closing(sqlite3.connect(copy)) as connection:

@@ -1,6 +1,6 @@
-"""Parse values from SQLite, where any column can hold any type, and NumPy's numbers were stored as bytes.
+"""Parses values from SQLite, which declares types but does not enforce them, and stores NumPy's numbers as bytes.
 
-SQLite declares types but does not enforce them. A value with only one meaning is accepted, others are a ValueError.
+A value with one possible meaning is accepted. Other values are a ValueError.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import struct
 from typing import Any
 
 _MAX_DIMENSION = 2**24
-"""In pixels. Below it, four or eight bytes are either a whole number or a float, never both: 1.0 is 0x3F800000."""
+"""In pixels. Below it, the bytes of a number are either those of a whole number or of a float: 1.0 is 0x3F800000."""
 _MIN_FLOAT, _MAX_FLOAT = 2.0**-120, 2.0**127
-"""The range of a column of type REAL. The bytes of NumPy's whole numbers would be smaller floats."""
+"""The range of PostgreSQL's type REAL. The bytes of NumPy's whole numbers would be smaller floats."""
 _BOOLS = {"1": True, "true": True, "t": True, "yes": True, "on": True}
 _BOOLS |= {"0": False, "false": False, "f": False, "no": False, "off": False}
 
 
 def parse_text(value: Any) -> str:
-    """Parse a text, without spaces around it. NULL is an empty text.
+    """Parse a text, and strip spaces around it. NULL is an empty text.
 
     Raises:
-        ValueError: the text is not UTF-8.
+        ValueError: the text is not UTF-8, or contains NUL.
 
     """
     if isinstance(value, bytes):
         value = value.decode()
     found = "" if value is None else str(value).strip()
-    found.encode()  # fails for surrogates, which stand for undecodable bytes
+    found.encode()  # fails for surrogates, by which SQLite's undecodable bytes were replaced
     if "\0" in found:
         raise ValueError("the text contains NUL")
     return found

@@ -1,4 +1,4 @@
-"""Verify that migrated rows are in the gallery, and that search finds them."""
+"""Verifies that migrated rows are in the gallery, and that search finds them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from pgface.database.sql import queries
 from pgface.errors import MigrationError
 from pgface.operations.legacy.installation import OldInstallation
-from pgface.operations.legacy.plan import Counts, count_rows
+from pgface.operations.legacy.plan import count_rows
 from pgface.operations.legacy.write import Written, embeddings_of_each
 from pgface.text import counted
 
 _SAMPLE_SIZE = 20
 _MIN_SELF_SIMILARITY = 1 - 1e-6
-"""The lowest similarity of an embedding to itself, because of pgvector's rounding."""
+"""The lowest similarity of an embedding to itself, after pgvector's rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +31,22 @@ class Verified:
     """The number of embeddings that were searched."""
 
 
-def verify_rows(connection: psycopg.Connection, old: OldInstallation, written: Written, before: Counts) -> int:
+def verify_rows(connection: psycopg.Connection, old: OldInstallation, written: Written) -> int:
     """Count rows by table and by user, and compare a sample of embeddings bit by bit, before the commit.
 
     Returns:
         The number of users whose embeddings were counted.
 
     Raises:
-        MigrationError: something is missing.
+        MigrationError: a row is missing or was changed.
 
     """
-    now = count_rows(connection)
+    before, now = written.plan.before, count_rows(connection)
     for table in ("users", "photos", "tokens", "embeddings"):
         wanted = getattr(before, table) + getattr(written.new, table)
         if getattr(now, table) != wanted:
             raise MigrationError(f"There are {getattr(now, table):,} {table} and not {wanted:,}. Nothing was written.")
-    wanted_of_each = embeddings_of_each(written.users, old.owners)
+    wanted_of_each = embeddings_of_each(written.plan.users, old.owners)
     rows = connection.execute(queries()["count_embeddings_of_users"], {"ids": list(wanted_of_each)})
     stored: dict[int, int] = dict(rows.fetchall())
     exact = not before.embeddings
@@ -57,12 +57,14 @@ def verify_rows(connection: psycopg.Connection, old: OldInstallation, written: W
     for user, embedding in _sample(old, written):
         values = {"user_id": user, "embedding": embedding}
         if connection.execute(queries()["embedding_is_stored"], values).fetchone() != (True,):
-            raise MigrationError(f"An embedding of user {user} was changed on its way. Nothing was written.")
+            raise MigrationError(
+                f"An embedding of user {user} differs from the old file after writing. Nothing was written."
+            )
     return len(wanted_of_each)
 
 
 def verify_search(connection: psycopg.Connection, old: OldInstallation, written: Written) -> int:
-    """Search a sample of embeddings among all of the gallery. Each must find its own user first.
+    """Search a sample of embeddings in the gallery. Each must find its own user first.
 
     Returns:
         The number of searched embeddings.
@@ -74,7 +76,7 @@ def verify_search(connection: psycopg.Connection, old: OldInstallation, written:
     sample = _sample(old, written)
     for user, embedding in sample:
         found = connection.execute(queries()["nearest_users_exactly"], {"embedding": embedding}).fetchall()
-        # Two users may have the same photo, and both come first then.
+        # Two users may have the same photo. Then both are first.
         first = [number for number, similarity in found if similarity >= _MIN_SELF_SIMILARITY]
         if user not in first:
             raise MigrationError(f"Everything was written, but search does not find an embedding of user {user}.")
@@ -82,7 +84,7 @@ def verify_search(connection: psycopg.Connection, old: OldInstallation, written:
 
 
 def _sample(old: OldInstallation, written: Written) -> list[tuple[int, NDArray[Any]]]:
-    """Draw random embeddings, each with the gallery's id of its user. Every call gives the same ones."""
+    """Draw random embeddings, each with the gallery's id of its user. Every call returns the same ones."""
     count = len(old.owners)
     rows = np.sort(np.random.default_rng(0).choice(count, min(_SAMPLE_SIZE, count), replace=False))
-    return [(written.users[int(old.owners[row])], old.embeddings(slice(row, row + 1))[0]) for row in rows.tolist()]
+    return [(written.plan.users[int(old.owners[row])], old.embeddings(slice(row, row + 1))[0]) for row in rows.tolist()]

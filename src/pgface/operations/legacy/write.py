@@ -1,4 +1,4 @@
-"""Write an old installation into a gallery, in one transaction."""
+"""Writes an old installation into a gallery, in one transaction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pgface.operations.legacy.plan import Counts, Plan, make_plan, refuse_unaske
 from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows_with_photos
 
 OnRows = Callable[[int, int], None]
-"""Called with the number of embeddings sent, and of all."""
+"""Called with the numbers of sent and of all embeddings."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,28 +33,23 @@ class Written:
     adopted_files: int
     """The number of photo files that were copied for existing rows."""
 
-    @property
-    def users(self) -> dict[int, int]:
-        """The gallery's id of each old user."""
-        return self.plan.users
-
 
 def write(
     connection: psycopg.Connection, old: OldInstallation, copies: PhotoCopies, *, merge: bool, on_rows: OnRows | None
 ) -> Written:
     """Write the rows that are not in the gallery yet.
 
-    Existing rows are matched as described at `Plan`, and existing embeddings by user and all bits.
+    `Plan` describes how existing rows are matched. Existing embeddings are matched by user and all bits.
 
     Args:
         connection: a connection in a transaction, which the caller rolls back after an error.
         old: the installation to write.
-        copies: copies the photo files.
+        copies: the copies of the photo files.
         merge: whether the gallery may have rows already.
         on_rows: called with the progress.
 
     Raises:
-        MigrationError: the gallery is not empty, lacks some of these rows, and `merge` is false.
+        MigrationError: `merge` is false, and the gallery has rows, but not all of these rows.
 
     """
     connection.execute(queries()["lock_enrollment"])
@@ -75,7 +70,7 @@ def write(
 
 
 def _write_rows(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies, now: datetime) -> None:
-    """Write users, photos and tokens. Rows without a date get `now`, like the specification's default."""
+    """Write users, photos and tokens. Rows without a date get `now`, as by the specification's default."""
     ids = plan.users
     _copy(
         connection,
@@ -89,15 +84,7 @@ def _write_rows(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies,
         connection,
         "copy_migrated_photos",
         (
-            (
-                plan.photos[p.id],
-                ids[p.user_id],
-                p.filename,
-                copies.copy(p),
-                p.width,
-                p.height,
-                p.created_at or now,
-            )
+            (plan.photos[p.id], ids[p.user_id], p.filename, copies.copy(p), p.width, p.height, p.created_at or now)
             for p in plan.new_photos
         ),
     )
@@ -120,7 +107,7 @@ def _write_rows(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies,
 
 
 def _adopt_files(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies) -> int:
-    """Copy the files of rows that were migrated without them. Returns their number."""
+    """Copy the files of rows that were migrated without them, and return their number."""
     copied = ((photo, copies.copy(photo)) for photo in plan.old_paths)
     changed = [{"id": plan.photos[p.id], "filepath": path} for p, path in copied if path != p.filepath]
     with connection.cursor() as cursor:
@@ -135,7 +122,7 @@ def _copy(connection: psycopg.Connection, name: str, rows: Iterable[tuple[Any, .
 
 
 class _Embeddings:
-    """The embeddings, with the gallery's ids of their users and photos."""
+    """Writes the embeddings with the gallery's ids of their users and photos."""
 
     def __init__(
         self, old: OldInstallation, users: dict[int, int], photos: dict[int, int], on_rows: OnRows | None
@@ -146,12 +133,12 @@ class _Embeddings:
         self._on_rows = on_rows
 
     def copy(self, connection: psycopg.Connection) -> int:
-        """Write all embeddings. Returns their number."""
+        """Write all embeddings, and return their number."""
         self._send(connection, queries()["copy_migrated_embeddings"])
         return len(self._users)
 
     def merge(self, connection: psycopg.Connection) -> int:
-        """Write the embeddings that their users do not have yet. Returns their number."""
+        """Write the embeddings that their users do not have yet, and return their number."""
         if not len(self._users):
             return 0
         connection.execute(queries()["create_staged_embeddings"])
@@ -171,12 +158,12 @@ class _Embeddings:
 
 
 def _renamed(numbers: NDArray[np.int32], ids: dict[int, int]) -> NDArray[np.int32]:
-    """Replace old ids by the gallery's ids, shape (n,). 0 stays 0."""
+    """Replace old ids by the gallery's ids, shape (n,). 0 remains 0."""
     distinct, places = np.unique(numbers, return_inverse=True)
     return np.array([ids.get(int(number), 0) for number in distinct], np.int32)[places]
 
 
 def embeddings_of_each(users: dict[int, int], owners: NDArray[np.int32]) -> Counter[int]:
-    """Count the embeddings that each user of the gallery must have at least."""
+    """Count the old embeddings of each user, by the gallery's ids."""
     distinct, counts = np.unique(owners, return_counts=True)
     return Counter({users[int(number)]: int(count) for number, count in zip(distinct, counts, strict=True)})

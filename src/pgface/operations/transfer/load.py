@@ -22,9 +22,9 @@ from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.users import UNUSABLE_PASSWORD
 from pgface.operations.legacy.installation import OldInstallation, OldUser
 from pgface.operations.legacy.labels import open_labels, read_owners
-from pgface.operations.legacy.migrate import Migration
+from pgface.operations.legacy.migrate import write_and_verify
 from pgface.operations.legacy.plan import Counts
-from pgface.operations.legacy.problems import Problem, found
+from pgface.operations.legacy.problems import Problem, row_problems
 from pgface.operations.legacy.vectors import open_vectors, vector_problems
 from pgface.operations.legacy.write import OnRows
 from pgface.operations.transfer.contents import (
@@ -94,16 +94,13 @@ def import_gallery(settings: Settings, source: Path, *, on_rows: OnRows | None =
                 f"The export's embeddings are of {export.model.name}, but the gallery's model is {config.model_name}. "
                 "Embeddings of two models cannot be compared. Import the export into a gallery with its model."
             )
-        migration = Migration(_installation(export, source), settings, database, _files(settings, database))
+        files = PhotoFiles(settings.photos_dir, config.id)
+        old = _installation(export, source)
         try:
-            migration.run(None, merge=True, on_rows=on_rows)
+            done = write_and_verify(old, settings, database, files, None, merge=True, on_rows=on_rows)
         except MigrationError as error:
             raise TransferError(str(error)) from error
-    return ImportReport(migration.written.new, Counts(len(export.people), 0, 0, len(export.owners)))
-
-
-def _files(settings: Settings, database: Database) -> PhotoFiles:
-    return PhotoFiles(settings.photos_dir, read_config(database).id)
+    return ImportReport(done.written.new, Counts(len(export.people), 0, 0, len(export.owners)))
 
 
 def _installation(export: Export, source: Path) -> OldInstallation:
@@ -128,8 +125,8 @@ def _problems(export: Export, source: Path) -> list[Problem]:
             )
         ]
     names = [f"user {p.id}: {shown(p.name)[:80]!r}" for p in export.people if not is_visible(cleaned(p.name))]
-    sentence = f"{source}: {{count}} names hold control characters or direction overrides. Correct them."
-    return found(sentence, names) + vector_problems(source, export.vectors)
+    sentence = f"{source}: {{count}} names contain control characters or direction overrides. Correct them."
+    return row_problems(sentence, names) + vector_problems(source, export.vectors)
 
 
 def _sums(export: Export) -> dict[str, str]:
