@@ -167,8 +167,11 @@ def audit(
     owners = stored.owners
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
     people = [slice(*pair) for pair in zip(starts.tolist(), [*starts[1:].tolist(), len(owners)], strict=True)]
-    own = [_UserComparisons.of(stored.embeddings[rows]) for rows in people]
-    strange = tuple(_strange(stored, owners, people, own, verify_threshold, identify_threshold, schema))
+    own = np.full((3, len(owners)), np.nan, np.float32)
+    for rows in people:
+        own[:, rows] = _compare_with_one_another(stored.embeddings[rows])
+    nearest, similarity, without = own
+    strange = tuple(_strange(stored, owners, people, nearest, verify_threshold, identify_threshold, schema))
     return Audit(
         users=len(people),
         embeddings=len(owners),
@@ -176,7 +179,7 @@ def audit(
         identify_threshold=identify_threshold,
         same_person=tuple(_same_person(stored, owners, starts, identify_threshold, strange)),
         strange=strange,
-        dragging=tuple(_dragging(stored, people, own, schema)),
+        dragging=tuple(_dragging(stored, similarity, without, schema)),
         poor=tuple(WeakPhoto(face, why) for face in stored.photos if (why := _poor(face.quality))),
         single=tuple(
             WeakPhoto(stored.photos[rows.start], "the only photo") for rows in people if rows.stop - rows.start == 1
@@ -184,43 +187,38 @@ def audit(
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _UserComparisons:
-    """The comparisons of a user's photos with one another."""
+def _compare_with_one_another(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compare the photos of one user.
 
-    nearest: NDArray[np.float32]
-    """Shape (k,): similarity to the nearest other photo. NaN for a single photo."""
-    similarity: NDArray[np.float32]
-    """Shape (k,): `DraggingPhoto.similarity` of each photo. NaN for fewer than three photos."""
-    without: NDArray[np.float32]
-    """Shape (k,): `DraggingPhoto.without` of each photo. NaN for fewer than three photos."""
+    Returns:
+        Shape (3, k): similarity of each photo to the nearest other photo, `DraggingPhoto.similarity` and
+        `DraggingPhoto.without`. The first is NaN for a single photo, the others for fewer than three photos.
 
-    @classmethod
-    def of(cls, embeddings: NDArray[np.float32]) -> _UserComparisons:
-        count = len(embeddings)
-        nearest, similarity, without = np.full((3, count), np.nan, np.float32)
-        if count < 2:
-            return cls(nearest, similarity, without)
-        total = embeddings.sum(axis=0)
-        with_total = embeddings @ total
-        square = total @ total
-        # The similarity of each photo to the sum of the others. The denominator is the length of that sum.
-        with_others = (with_total - 1) / _length(square - 2 * with_total + 1)
-        for begin in range(0, count, _BLOCK_ROWS):
-            rows = slice(begin, min(begin + _BLOCK_ROWS, count))
-            itself = np.arange(rows.stop - begin), np.arange(begin, rows.stop)
-            between = embeddings[rows] @ embeddings.T
-            if count > 2:
-                # The similarity of each photo (column) to the sum of the others without another photo (row).
-                left_out = with_total[rows, np.newaxis]
-                lengths = _length(square - 2 * left_out - 2 * with_total + 2 + 2 * between)
-                without_row = (with_total - 1 - between) / lengths
-                without_row[itself] = 0
-                without[rows] = without_row.sum(axis=1) / (count - 1)
-                similarity[rows] = (with_others.sum() - with_others[rows]) / (count - 1)
-            between[itself] = -2
-            nearest[rows] = between.max(axis=1)
-        return cls(nearest, similarity, without)
+    """
+    count = len(embeddings)
+    nearest, similarity, without = found = np.full((3, count), np.nan, np.float32)
+    if count < 2:
+        return found
+    total = embeddings.sum(axis=0)
+    with_total = embeddings @ total
+    square = total @ total
+    # The similarity of each photo to the sum of the others. The denominator is the length of that sum.
+    with_others = (with_total - 1) / _length(square - 2 * with_total + 1)
+    for begin in range(0, count, _BLOCK_ROWS):
+        rows = slice(begin, min(begin + _BLOCK_ROWS, count))
+        itself = np.arange(rows.stop - begin), np.arange(begin, rows.stop)
+        between = embeddings[rows] @ embeddings.T
+        if count > 2:
+            # The similarity of each photo (column) to the sum of the others without another photo (row).
+            left_out = with_total[rows, np.newaxis]
+            lengths = _length(square - 2 * left_out - 2 * with_total + 2 + 2 * between)
+            without_row = (with_total - 1 - between) / lengths
+            without_row[itself] = 0
+            without[rows] = without_row.sum(axis=1) / (count - 1)
+            similarity[rows] = (with_others.sum() - with_others[rows]) / (count - 1)
+        between[itself] = -2
+        nearest[rows] = between.max(axis=1)
+    return found
 
 
 def _length(square: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -308,12 +306,11 @@ def _strange(
     stored: StoredEmbeddings,
     owners: NDArray[np.int64],
     people: list[slice],
-    own: list[_UserComparisons],
+    nearest: NDArray[np.float32],
     verify_threshold: float,
     identify_threshold: float,
     schema: str,
 ) -> Iterator[StrangePhoto]:
-    nearest = np.concatenate([one.nearest for one in own])
     strange = np.flatnonzero(nearest < np.float32(verify_threshold))
     strange = strange[np.argsort(nearest[strange], kind="stable")]
     rows_at_a_time = max(1, _PRODUCT_SIZE // len(owners))
@@ -330,16 +327,13 @@ def _strange(
 
 
 def _dragging(
-    stored: StoredEmbeddings, people: list[slice], own: list[_UserComparisons], schema: str
+    stored: StoredEmbeddings, similarity: NDArray[np.float32], without: NDArray[np.float32], schema: str
 ) -> Iterator[DraggingPhoto]:
-    found = [
-        DraggingPhoto(face, float(one.similarity[place]), float(one.without[place]), _delete_command(face, schema))
-        for rows, one in zip(people, own, strict=True)
-        if rows.stop - rows.start > 2
-        for place in np.flatnonzero(one.without - one.similarity >= _MIN_GAIN).tolist()
-        for face in (stored.photos[rows.start + place],)
-    ]
-    yield from sorted(found, key=lambda photo: photo.similarity - photo.without)
+    gain = without - similarity
+    dragging = np.flatnonzero(gain >= _MIN_GAIN)
+    for row in dragging[np.argsort(-gain[dragging], kind="stable")].tolist():
+        face = stored.photos[row]
+        yield DraggingPhoto(face, float(similarity[row]), float(without[row]), _delete_command(face, schema))
 
 
 def _poor(quality: Quality) -> str:

@@ -54,13 +54,7 @@ class Replicates:
         return cls(random.multinomial(people, np.full(people, 1 / people), count).astype(np.float32))
 
     def interval_of_people(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
-        """Return the interval of a rate of trials that each belong to one person.
-
-        Args:
-            errors: shape (p,), the errors of each person.
-            trials: shape (p,), the trials of each person.
-
-        """
+        """Return the interval of a rate, from the numbers of errors and trials of each person, shapes (p,)."""
         people = int(np.count_nonzero(trials))
         if people < 2:  # one person shows nothing about others
             return Interval(0.0, 1.0)
@@ -93,14 +87,9 @@ class Replicates:
         return np.divide(counted, trials, out=np.full_like(counted, np.nan), where=trials > 0)
 
     def rates_of_replicates(self, errors: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return n rates of each replicate, shape (replicates, n), of trials that each belong to one person.
+        """Return n rates of each replicate, shape (replicates, n). NaN without a trial.
 
-        A rate is NaN without a trial.
-
-        Args:
-            errors: shape (p, n), the errors of each person.
-            trials: shape (p,), the trials of each person.
-
+        The arguments are the numbers of errors of each person, shape (p, n), and of trials, shape (p,).
         """
         counted = self.weights @ errors.astype(np.float64)
         drawn = (self.weights @ trials.astype(np.float64))[:, np.newaxis]
@@ -112,12 +101,7 @@ class Replicates:
         return percentile_interval(known) if known.any() else Interval(0.0, _rule_of_three(people))
 
     def count_non_mated(self, people: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the number of non-mated pairs of photos of each replicate, shape (replicates,).
-
-        Args:
-            people: shape (n,), the person of each photo.
-
-        """
+        """Count the non-mated pairs of each replicate, shape (replicates,), given each photo's person, shape (n,)."""
         drawn = self.weights.astype(np.float64) * np.bincount(people, minlength=self.people)
         return np.asarray((drawn.sum(axis=1) ** 2 - (drawn**2).sum(axis=1)) / 2)
 

@@ -58,10 +58,7 @@ class EmbeddingCache:
     def get(self, content_sha256: str, name: str) -> NDArray[np.float32] | PhotoError | None:
         """Return the embedding of a photo, or the error that refused its face. None if there is no valid entry.
 
-        Args:
-            content_sha256: the hash of the file.
-            name: the name of the file, for the error message.
-
+        The error message names the file by its present `name`.
         """
         file = self._file(content_sha256)
         try:

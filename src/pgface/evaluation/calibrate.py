@@ -111,21 +111,14 @@ def propose(
     fpir: float | None,
     people_enrolled: int,
 ) -> Calibration:
-    """Find the thresholds for target rates on photos of people, without a change to the gallery.
+    """Find the thresholds for target rates on embedded photos, without a change to the gallery.
 
-    Args:
-        source: the origin of the photos, for the history.
-        embedded: the photos, embedded by the gallery's model.
-        config: the configuration, with the thresholds in use.
-        fmr: target of verification. None keeps its threshold.
-        fpir: target of identification. None keeps its threshold.
-        people_enrolled: the number of people in a search, 1 or more.
+    The targets are rates between 0 and 1, as for `propose_calibration`. The history shows `source`.
 
     Raises:
-        EvaluationError: there are too few people or comparisons, or a target is not between 0 and 1.
+        EvaluationError: there are too few people or comparisons.
 
     """
-    check_targets(fmr, fpir)
     if len(embedded.people) < _MIN_PEOPLE:
         raise EvaluationError(
             f"A calibration needs photos of {_MIN_PEOPLE} people or more, and better of hundreds, because all photos "
@@ -157,18 +150,6 @@ def propose(
         non_mated_pairs=compared.non_mated.total,
         measured_by=config.identity,
     )
-
-
-def check_targets(*targets: float | None) -> None:
-    """Check that targets are rates.
-
-    Raises:
-        EvaluationError: a target is not between 0 and 1.
-
-    """
-    for target in targets:
-        if target is not None and not 0 < target < 1:
-            raise EvaluationError(f"A target must be between 0 and 1, got {target:g}. Write 0.01 for one in a hundred.")
 
 
 def _refuse_useless_threshold(change: ThresholdChange) -> None:

@@ -160,12 +160,6 @@ def evaluate_photos(
 ) -> Evaluation:
     """Compare every photo with every other, and search each among all others.
 
-    Args:
-        source: the origin of the photos, to be shown.
-        embedded: the photos.
-        used: the model, and the thresholds in use.
-        attributes: the attributes of groups to compare.
-
     Raises:
         EvaluationError: fewer than two people have a usable photo, or no person has two.
 
@@ -196,12 +190,6 @@ def evaluate_photos(
 
 def evaluate_pairs(source: str, pairs: PhotoPairs, embedded: EmbeddedPhotos, used: ThresholdsInUse) -> Evaluation:
     """Compare the pairs of a list. A pair with a photo without a usable face gets the lowest similarity.
-
-    Args:
-        source: the list, to be shown.
-        pairs: the pairs of photos.
-        embedded: the photos of the pairs.
-        used: the model, and the thresholds in use.
 
     Raises:
         EvaluationError: no mated or no non-mated pair has two usable faces.

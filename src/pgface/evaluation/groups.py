@@ -133,16 +133,7 @@ def group_rates(
     verify_threshold: float,
     identify_threshold: float,
 ) -> tuple[GroupRates, ...]:
-    """Return the rates of every group of every attribute. A photo with an unknown value is in no group.
-
-    Args:
-        embedded: all photos.
-        compared: all comparisons of these photos.
-        attributes: the attributes that define the groups.
-        verify_threshold: the threshold of the 1:1 rates.
-        identify_threshold: the threshold of the 1:N rates.
-
-    """
+    """Return the rates of every group of every attribute. A photo with an unknown value is in no group."""
     all_people = Replicates.draw(len(embedded.people))
     found = []
     for number, attribute in enumerate(attributes.names):

@@ -79,11 +79,8 @@ def identification(
 ) -> IdentificationRates:
     """Return the rates of searching every photo among all the others.
 
-    Args:
-        compared: all comparisons.
-        replicates: replicates of the compared people.
-        failures: shape (p,), number of photos without a usable face of each person. They count as misses. None is 0.
-
+    A photo without a usable face counts as a mated search that misses. `failures` is the number of such photos of each
+    person, shape (p,). None is 0.
     """
     count = int(compared.people.max()) + 1
     failed = np.zeros(count, np.int64) if failures is None else failures
@@ -132,13 +129,8 @@ def search_point(
 ) -> SearchPoint:
     """Return FPIR and FNIR at a threshold. The intervals are over the searched people, not over the enrolled ones.
 
-    Args:
-        compared: all comparisons.
-        replicates: replicates of the compared people.
-        threshold: minimum similarity.
-        failures: as for `identification`.
-        searched: shape (n,): the photos to search. None is all photos. All photos are enrolled in any case.
-
+    `failures` is as for `identification`. `searched` is a mask of the photos to search, shape (n,). None is all photos.
+    All photos are enrolled in any case.
     """
     count = int(compared.people.max()) + 1
     included = np.ones(len(compared.people), bool) if searched is None else searched

@@ -6,7 +6,7 @@ import csv
 import io
 import mimetypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -281,13 +281,11 @@ def _text(file: Path) -> str:
 
 
 def _listed(folder: Path) -> list[Path]:
-    return sorted(_entries(folder), key=lambda entry: entry.name)
-
-
-def _entries(folder: Path) -> Iterator[Path]:
+    """List the entries of a folder by name, without hidden ones."""
     try:
-        with os.scandir(folder) as entries:
-            yield from (Path(entry.path) for entry in entries if not entry.name.startswith("."))
+        return sorted(
+            (entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.name
+        )
     except OSError as error:
         raise EvaluationError(
             f"{folder}: the folder cannot be read ({error.strerror}). Give a folder that you may read."

@@ -11,9 +11,10 @@ from pathlib import Path
 from psycopg.rows import tuple_row
 
 from pgface.database.pool import Database
+from pgface.errors import EvaluationError
 from pgface.evaluation.audit import Audit, audit
 from pgface.evaluation.cache import EmbeddingCache
-from pgface.evaluation.calibrate import Calibration, apply, check_targets, follow, propose
+from pgface.evaluation.calibrate import Calibration, apply, follow, propose
 from pgface.evaluation.embeddings import EmbeddedPhotos, OnProgress, embed_photos
 from pgface.evaluation.evaluate import Evaluation, ThresholdsInUse, evaluate_pairs, evaluate_photos
 from pgface.evaluation.groups import check_attributes, read_attributes
@@ -206,11 +207,13 @@ def propose_calibration(
         on_progress: see `OnProgress`.
 
     Raises:
-        EvaluationError: the folder or gallery is too small for these targets.
+        EvaluationError: a target is not between 0 and 1, or the folder or gallery is too small for it.
         DatabaseError: PostgreSQL cannot be reached, or refuses access.
 
     """
-    check_targets(fmr, fpir)  # before the photos are embedded, which takes minutes
+    for target in (fmr, fpir):
+        if target is not None and not 0 < target < 1:
+            raise EvaluationError(f"A target must be between 0 and 1, got {target:g}. Write 0.01 for one in a hundred.")
     with Database.open(settings) as database:
         config = read_config(database)
         enrolled = enrolled_people(database)

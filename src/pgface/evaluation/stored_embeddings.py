@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import ServerCursor
 
 from pgface.database.pool import Database
 from pgface.database.sql import queries
@@ -61,16 +58,12 @@ def stored_embeddings(database: Database, photos_dir: Path, gallery_id: UUID) ->
     blocks: list[NDArray[np.float32]] = []
     with database.transaction() as connection, connection.cursor(name="stored_embeddings") as cursor:
         cursor.execute(queries()["select_embeddings"], binary=True)
-        while rows := _fetch(cursor):
+        while rows := cursor.fetchmany(_BATCH_ROWS):
             blocks.append(unit_embeddings(np.stack([row[0].to_numpy() for row in rows])))
             faces += [_face(photos_dir, gallery_id, *row[1:]) for row in rows]
     if not blocks:
         raise EvaluationError("No person is enrolled in this gallery yet. Enroll people first, with `pgface enroll`.")
     return StoredEmbeddings(tuple(faces), np.concatenate(blocks), ())
-
-
-def _fetch(cursor: ServerCursor) -> Sequence[Sequence[Any]]:
-    return cursor.fetchmany(_BATCH_ROWS)
 
 
 def _face(

@@ -52,40 +52,42 @@ def audit_summary(audit: Audit) -> Iterator[str]:
 
 def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
     """Make a table of the worst problems of each kind, with the commands that fix them."""
-    rows: dict[str, list[tuple[str, ...]]] = {
-        "same_person": [
-            (found.first.name, found.second.name, f"{found.similarity:.3f}", found.command)
-            for found in audit.same_person[:shown]
-        ],
-        "strange": [
-            (
-                found.face.name,
-                "-" if found.looks_like is None else f"{found.looks_like.name} ({found.looks_like_similarity:.3f})",
-                f"{found.similarity:.3f}",
-                found.command,
-            )
-            for found in audit.strange[:shown]
-        ],
-        "dragging": [
-            (found.face.name, f"{found.similarity:.3f}", f"{found.without:.3f}", found.command)
-            for found in audit.dragging[:shown]
-        ],
-        "poor": [(found.face.name, found.why, found.command) for found in audit.poor[:shown]],
-        "single": [(found.face.name, found.command) for found in audit.single[:shown]],
+    tables: dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]] = {
+        "same_person": (
+            ("photo", "photo of another user", "similarity", "command to merge"),
+            [
+                (found.first.name, found.second.name, f"{found.similarity:.3f}", found.command)
+                for found in audit.same_person
+            ],
+        ),
+        "strange": (
+            ("photo", "looks like", "similarity to its user", "command to delete"),
+            [
+                (
+                    found.face.name,
+                    "-" if found.looks_like is None else f"{found.looks_like.name} ({found.looks_like_similarity:.3f})",
+                    f"{found.similarity:.3f}",
+                    found.command,
+                )
+                for found in audit.strange
+            ],
+        ),
+        "dragging": (
+            ("photo", "with it", "without it", "command to delete"),
+            [
+                (found.face.name, f"{found.similarity:.3f}", f"{found.without:.3f}", found.command)
+                for found in audit.dragging
+            ],
+        ),
+        "poor": (
+            ("photo", "why", "command to enroll"),
+            [(found.face.name, found.why, found.command) for found in audit.poor],
+        ),
+        "single": (("photo", "command to enroll"), [(found.face.name, found.command) for found in audit.single]),
     }
-    columns = {
-        "same_person": ("photo", "photo of another user", "similarity", "command to merge"),
-        "strange": ("photo", "looks like", "similarity to its user", "command to delete"),
-        "dragging": ("photo", "with it", "without it", "command to delete"),
-        "poor": ("photo", "why", "command to enroll"),
-        "single": ("photo", "command to enroll"),
-    }
-    for name, (title, explanation) in ABOUT.items():
-        count = len(getattr(audit, name))
-        if count:
-            note = (
-                explanation
-                if count <= shown
-                else f"{explanation} The worst {shown} of {count:,}. --json lists all of them."
-            )
-            yield Table(title, columns[name], tuple(rows[name]), note)
+    for kind, (columns, rows) in tables.items():
+        title, explanation = ABOUT[kind]
+        if len(rows) > shown:
+            explanation += f" The worst {shown} of {len(rows):,}. --json lists all of them."
+        if rows:
+            yield Table(title, columns, tuple(rows[:shown]), explanation)

@@ -71,7 +71,7 @@ def require_writable(file: Path) -> None:
 
 
 def write_page(file: Path, template: str, **values: Any) -> None:
-    """Fill a template and write the page.
+    """Fill a template and write the page. Only its owner can read the file, because it shows faces.
 
     Raises:
         PgfaceError: matplotlib or Jinja2 is not installed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pgface.faces.photo import PhotoLimits
 from pgface.gallery.bulk import refresh_templates_of_load, vector_index_set_aside
 from pgface.gallery.model import GalleryModel
 from pgface.gallery.photos import PhotoFiles
-from pgface.operations.legacy.dry_run import DryRun, try_migration
+from pgface.operations.legacy.dry_run import try_migration
 from pgface.operations.legacy.installation import OldInstallation
 from pgface.operations.legacy.model_check import ModelCheck, check_model
 from pgface.operations.legacy.photo_copies import PhotoCopies
@@ -116,14 +116,19 @@ def migrate(
         check = check_model(engine, old, found, PhotoLimits.from_settings(settings))
     if dry_run:
         tried = try_migration(old, settings, engine, found, merge=merge)
-        return _report(old, tried, model, check, began)
+        return _report(old, tried.plan, tried.copies, tried.adopted_files, model, check, began, tried.not_checked)
     initialise(settings)
     with Database.open(settings) as database:
         bound = GalleryModel(settings, database)
         bound.bind(model)
         files = PhotoFiles(settings.photos_dir, bound.config.id)
         done = write_and_verify(old, settings, database, files, found, merge=merge, on_rows=on_rows)
-        return _report(old, done, bound.config.model_name or model, check, began)
+    report = _report(
+        old, done.written.plan, done.copies, done.written.adopted_files, bound.config.model_name or model, check, began
+    )
+    return replace(
+        report, written_counts=done.written.new, verified=done.verified, seconds_to_commit=done.seconds_to_commit
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,16 +140,6 @@ class Migrated:
     verified: Verified | None
     """None if there were no new rows."""
     seconds_to_commit: float
-
-    @property
-    def plan(self) -> Plan:
-        """The plan that was carried out."""
-        return self.written.plan
-
-    @property
-    def adopted_files(self) -> int:
-        """The number of photo files that were copied for existing rows."""
-        return self.written.adopted_files
 
 
 def write_and_verify(
@@ -198,30 +193,32 @@ def _refuse_problems(old: OldInstallation) -> None:
 
 def _report(
     old: OldInstallation,
-    result: Migrated | DryRun,
+    plan: Plan | None,
+    copies: PhotoCopies,
+    adopted_files: int,
     model: str,
     check: ModelCheck | None,
     began: float,
+    not_checked: str | None = None,
 ) -> MigrationReport:
-    plan, copies = result.plan, result.copies
-    migrated = result if isinstance(result, Migrated) else None
+    """Return the report of a dry run, or the same part of the report of a migration."""
     return MigrationReport(
         old_counts=Counts(len(old.users), len(old.photos), len(old.tokens), len(old.owners)),
-        written_counts=migrated.written.new if migrated else None,
+        written_counts=None,
         in_gallery=plan.before if plan else None,
         renamed_users={before: after for before, after in plan.users.items() if before != after} if plan else {},
         linked_embeddings=int((old.photo_of_each() > 0).sum()),
         photo_files=copies.copied,
         missing_files=tuple(copies.missing),
         unusable_files=tuple(copies.unusable),
-        adopted_files=result.adopted_files,
+        adopted_files=adopted_files,
         copied_passwords=len(plan.passwords) if plan else 0,
         kept_passwords=plan.kept_passwords if plan else (),
-        not_checked=None if isinstance(result, Migrated) else result.not_checked,
+        not_checked=not_checked,
         left_out=old.left_out,
         model=model,
         model_check=check,
-        verified=migrated.verified if migrated else None,
-        seconds_to_commit=migrated.seconds_to_commit if migrated else 0.0,
+        verified=None,
+        seconds_to_commit=0.0,
         seconds=time.monotonic() - began,
     )

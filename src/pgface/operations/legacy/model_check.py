@@ -36,12 +36,6 @@ def check_model(engine: Engine, old: OldInstallation, found: FoundPhotos, limits
 
     Embeddings of two different models are unrelated, and their similarity is near 0.
 
-    Args:
-        engine: the engine of the model to verify.
-        old: the old installation.
-        found: the photo files of the old installation.
-        limits: the limits for decoding a photo.
-
     Raises:
         MigrationError: the median similarity is below the model's threshold, so another model made the embeddings.
 

@@ -32,10 +32,7 @@ class Verified:
 
 
 def verify_rows(connection: psycopg.Connection, old: OldInstallation, written: Written) -> int:
-    """Count rows by table and by user, and compare a sample of embeddings bit by bit, before the commit.
-
-    Returns:
-        The number of users whose embeddings were counted.
+    """Count rows by table and by user, and compare a sample of embeddings bit by bit. Return the number of users.
 
     Raises:
         MigrationError: a row is missing or was changed.
@@ -64,10 +61,7 @@ def verify_rows(connection: psycopg.Connection, old: OldInstallation, written: W
 
 
 def verify_search(connection: psycopg.Connection, old: OldInstallation, written: Written) -> int:
-    """Search a sample of embeddings in the gallery. Each must find its own user first.
-
-    Returns:
-        The number of searched embeddings.
+    """Check that each embedding of a sample finds its own user first. Return the size of the sample.
 
     Raises:
         MigrationError: an embedding does not find its user.

@@ -39,14 +39,8 @@ def write(
 ) -> Written:
     """Write the rows that are not in the gallery yet.
 
-    `Plan` describes how existing rows are matched. Existing embeddings are matched by user and all bits.
-
-    Args:
-        connection: a connection in a transaction, which the caller rolls back after an error.
-        old: the installation to write.
-        copies: the copies of the photo files.
-        merge: whether the gallery may have rows already.
-        on_rows: called with the progress.
+    `Plan` describes how existing rows are matched. Existing embeddings are matched by user and all bits. The connection
+    is in a transaction, which the caller rolls back after an error.
 
     Raises:
         MigrationError: `merge` is false, and the gallery has rows, but not all of these rows.
