@@ -16,18 +16,18 @@ from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import GalleryError, UnknownUserError
 from pgface.evaluation.audit import audit
-from pgface.evaluation.run import evaluate_gallery
+from pgface.evaluation.run import audit_gallery, evaluate_gallery
 from pgface.evaluation.stored_embeddings import stored_embeddings
 from pgface.gallery import Gallery
 from support.commands import Run
 from support.photos import Photos
-from support.sentences import evaluation as says_of_evaluations
+from support.sentences import evaluation as evaluation_says
 from support.sentences import gallery as says
 
 
 @pytest.fixture
 def untidy(gallery: Gallery, photos: Photos) -> Gallery:
-    """Powell under two names, a photo of Bush that is enrolled for Sharon, and Chavez with a single one."""
+    """Powell as two users, a photo of Bush that is enrolled for Sharon, and Chavez with a single photo."""
 
     def enroll(person: str, number: int, email: str) -> None:
         gallery.enroll(photos(person, number), email, face="largest", allow_other_user=True)
@@ -67,13 +67,13 @@ def test_the_commands_of_an_audit_fix_the_gallery(run: Run, untidy: Gallery, tmp
 
 
 def test_a_tidy_gallery(run: Run, gallery: Gallery, photos: Photos) -> None:
-    assert says_of_evaluations.NOBODY_IS_ENROLLED_YET in run("audit-gallery", code=1).stderr
+    assert evaluation_says.NO_PERSON_IS_ENROLLED_YET in run("audit-gallery", code=1).stderr
     for number in (1, 2):
         gallery.enroll(photos("Colin_Powell", number), "powell@example.org", face="largest")
     assert says.NOTHING_WAS_FOUND in run("audit-gallery").stdout
 
 
-def test_embeddings_of_any_norm_and_paths_that_are_no_crops(gallery: Gallery, connection: Connection) -> None:
+def test_embeddings_of_any_norm_and_paths_that_are_not_crops(gallery: Gallery, connection: Connection) -> None:
     first, second = gallery.add_user("a@example.org"), gallery.add_user("b@example.org")
     for user, number in ((first, 1), (first, 2), (second, 3)):
         connection.execute(
@@ -92,7 +92,16 @@ def test_embeddings_of_any_norm_and_paths_that_are_no_crops(gallery: Gallery, co
     assert {face.file for face in stored.photos} == {Path()}
     (same,) = audit(stored, verify_threshold=0.3, identify_threshold=0.4).same_person
     assert same.similarity == pytest.approx(1)
-    evaluate_gallery(gallery.settings)  # a similarity is never above 1
+    evaluate_gallery(gallery.settings)  # a similarity that rounding takes above 1 is no error
+
+
+def test_the_command_for_an_embedding_without_a_photo_names_the_schema(gallery: Gallery) -> None:
+    user = gallery.add_user("a@example.org")
+    for embedding in np.eye(2, 512):
+        gallery.enroll_embedding(embedding, user.id)
+    commands = [strange.command for strange in audit_gallery(gallery.settings).strange]
+    assert len(commands) == 2
+    assert all(f'"{gallery.settings.schema_name}".face_embeddings' in command for command in commands)
 
 
 def test_merging_waits_for_an_enrollment(gallery: Gallery, photos: Photos) -> None:
@@ -111,7 +120,7 @@ def test_merging_waits_for_an_enrollment(gallery: Gallery, photos: Photos) -> No
         assert merging.result(10).embeddings == 2
 
 
-def test_merging_keeps_what_both_have_once(gallery: Gallery, photos: Photos) -> None:
+def test_merging_keeps_one_of_two_equal_photos(gallery: Gallery, photos: Photos) -> None:
     kept = gallery.enroll(photos("Colin_Powell", 1), "powell@example.org").user
     gallery.enroll(photos("Colin_Powell", 1), "colin@example.org", allow_other_user=True)
     other = gallery.enroll(photos("Colin_Powell", 2), "colin@example.org", allow_other_user=True).user
@@ -132,5 +141,5 @@ def test_merging_needs_two_users(gallery: Gallery, photos: Photos) -> None:
     with pytest.raises(GalleryError, match=says.MERGED_WITH_ITSELF.pattern()):
         gallery.merge_users(user.id, "powell@example.org")
     with pytest.raises(UnknownUserError):
-        gallery.merge_users(user.id, "nobody@example.org")
+        gallery.merge_users(user.id, "unknown@example.org")
     assert gallery.user(user.id).photos == 1

@@ -1,4 +1,4 @@
-"""Thresholds from target rates, on real photos and in a real gallery."""
+"""Thresholds from target rates, with real photos and a real gallery."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="session")
 def embedded(faces_dir: Path, insightface_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> EmbeddedPhotos:
-    """All hundred photos of ten people."""
+    """The embeddings of one hundred photos of ten people."""
     settings = Settings.model_validate({"data_dir": tmp_path_factory.mktemp("embedded")})
     how = PhotoEmbedding(settings, named_model(settings, str(insightface_pack)), "largest")
     return evaluate_folder(faces_dir, how).embedded
@@ -53,7 +53,7 @@ def config(**values: object) -> GalleryConfig:
     return replace(made, **values)  # type: ignore[arg-type]
 
 
-def test_thresholds_hold_for_people_who_were_not_calibrated_on(embedded: EmbeddedPhotos) -> None:
+def test_thresholds_hold_for_other_people(embedded: EmbeddedPhotos) -> None:
     rates: dict[float, list[float]] = {1e-2: [], 3e-3: []}
     named, thresholds = [], []
     for number, half in enumerate(combinations(range(10), 5)):
@@ -67,15 +67,15 @@ def test_thresholds_hold_for_people_who_were_not_calibrated_on(embedded: Embedde
             found.append(float(reaching / compared.searched.total))
             thresholds.append(changes[0].threshold)
         named.append(float((compared.best_non_mated >= changes[1].threshold).mean()))
-    # Five people are few: single halves miss the target, which is why the threshold is a safe one.
+    # With only five people, some halves exceed the target. Their mean does not, because the thresholds are safe ones.
     for target, found in rates.items():
         assert len(found) == 21
         assert np.mean(found) <= target
     assert np.mean(named) <= 0.05
-    assert np.median(thresholds) < 0.45  # and friends are still found
+    assert np.median(thresholds) < 0.45  # the thresholds still find enrolled people
 
 
-def test_what_is_proposed_is_set_and_explained(gallery: Gallery, embedded: EmbeddedPhotos) -> None:
+def test_proposed_thresholds_are_set_with_a_history(gallery: Gallery, embedded: EmbeddedPhotos) -> None:
     before = gallery.config
     proposed = propose("ten people", embedded, before, fmr=1e-3, fpir=1e-2, people_enrolled=10)
     assert [(change.kind, change.before, change.people_enrolled) for change in proposed.changes] == [
@@ -87,7 +87,7 @@ def test_what_is_proposed_is_set_and_explained(gallery: Gallery, embedded: Embed
         low, high = change.threshold_interval
         assert low <= change.threshold_likely <= high <= change.threshold + 1e-4
         assert change.rate_interval.low < change.rate < change.target
-    # One stranger in 1,000 for each of ten people is one search in 100.
+    # An FMR of 1 in 1,000 with each of ten people is an FPIR of 1 in 100.
     assert identify.threshold == pytest.approx(verify.threshold, abs=0.005)
     assert identify.check is not None
     assert identify.check.people_enrolled == 9
@@ -105,7 +105,7 @@ def test_what_is_proposed_is_set_and_explained(gallery: Gallery, embedded: Embed
         assert read_config(database).anchors == proposed.anchors
         now = replace(before, verify_threshold=verify.threshold, identify_threshold=identify.threshold)
         assert current([last, first], "verify", now) == first
-        assert current([last, first], "verify", before) is None  # another session has set another threshold since
+        assert current([last, first], "verify", before) is None  # another threshold is in use
         assert current([last, first], "identify", replace(now, weights_sha256="other")) is None
         now_set = f"{verify.threshold:g}"
         with pytest.raises(GalleryError, match=says.VERIFY_THRESHOLD_HAS_BEEN_CHANGED.pattern(threshold=now_set)):
@@ -113,7 +113,7 @@ def test_what_is_proposed_is_set_and_explained(gallery: Gallery, embedded: Embed
         assert len(history(database)) == 2
 
 
-def test_an_open_gallery_learns_of_new_thresholds(
+def test_an_open_gallery_reads_new_thresholds(
     gallery: Gallery, photos: Photos, embedded: EmbeddedPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gallery.enroll(photos("Colin_Powell", 1), "powell@example.org")
@@ -127,7 +127,7 @@ def test_an_open_gallery_learns_of_new_thresholds(
     assert gallery.confidence(0.25) == confidence(0.25, proposed.anchors)
 
 
-def test_a_gallery_begins_with_its_models_figures_and_sql_says_the_same(
+def test_a_new_gallery_has_the_published_figures_of_its_model_and_sql_returns_the_same(
     gallery: Gallery, connection: Connection
 ) -> None:
     with Database.open(gallery.settings) as database:
@@ -141,7 +141,7 @@ def test_a_gallery_begins_with_its_models_figures_and_sql_says_the_same(
 
 
 @pytest.mark.parametrize("similarity", ["NULL", "'NaN'"])
-def test_what_is_no_similarity_has_no_confidence(gallery: Gallery, connection: Connection, similarity: str) -> None:
+def test_null_and_nan_have_no_confidence(gallery: Gallery, connection: Connection, similarity: str) -> None:
     assert gallery.config.model_name == "buffalo_sc_q8"
     assert connection.execute(f"SELECT similarity_confidence({similarity})".encode()).fetchone() == (None,)
 
@@ -155,7 +155,7 @@ def test_only_triggers_call_their_functions(connection: Connection) -> None:
     assert row == (None,)
 
 
-def test_without_a_model_similarities_mean_nothing(connection: Connection) -> None:
+def test_without_a_model_a_similarity_has_no_confidence(connection: Connection) -> None:
     assert connection.execute("SELECT similarity_confidence(0.5)").fetchone() == (None,)
 
 
@@ -166,7 +166,7 @@ def test_another_model_empties_the_calibration(
         apply(database, propose("ten", embedded, gallery.config, fmr=1e-2, fpir=1e-2, people_enrolled=10))
     connection.execute("UPDATE gallery SET weights_sha256 = repeat('0', 64), identify_threshold = 0.5")
     row = connection.execute("SELECT verify_threshold, identify_threshold FROM gallery").fetchone()
-    assert row == (0.7, 0.5)  # what is set together with the model stays
+    assert row == (0.7, 0.5)  # a threshold that is set together with the model stays
     assert connection.execute("SELECT count(*) FROM confidence_anchors").fetchone() == (0,)
     assert connection.execute("SELECT count(*) FROM calibrations").fetchone() == (2,)
     monkeypatch.setattr("pgface.gallery.model._MAX_CONFIG_AGE", 0.0)
@@ -174,26 +174,28 @@ def test_another_model_empties_the_calibration(
         gallery.identify_embedding(np.ones(512))
 
 
-def test_too_little_to_tell(gallery: Gallery, faces_dir: Path, photos: Photos) -> None:
+def test_too_few_photos_and_impossible_targets(gallery: Gallery, faces_dir: Path, photos: Photos) -> None:
     def proposed(folder: Path | None, **targets: float | None) -> None:
         propose_calibration(gallery.settings, folder, face="largest", **({"fmr": None, "fpir": None} | targets))  # type: ignore[arg-type]
 
-    too_rare = says.COMPARISONS_DO_NOT_TELL_OF_SUCH_AN_ERROR.pattern(comparisons=900, wanted="1,000,000")
+    too_rare = says.TOO_FEW_COMPARISONS.pattern(comparisons=900, wanted="1,000,000")
     with pytest.raises(EvaluationError, match=too_rare):
         proposed(faces_dir, fmr=1e-6)
-    with pytest.raises(EvaluationError, match=says.A_TARGET_IS_A_SHARE.pattern(target=1)):
+    with pytest.raises(EvaluationError, match=says.A_TARGET_IS_BETWEEN_0_AND_1.pattern(target=1)):
         proposed(faces_dir, fmr=1.0)
-    with pytest.raises(EvaluationError, match=says.NOBODY_IS_ENROLLED_YET.pattern()):
+    with pytest.raises(EvaluationError, match=says.NO_PERSON_IS_ENROLLED_YET.pattern()):
         proposed(None, fmr=1e-2)
     gallery.enroll(photos("Colin_Powell", 1), "powell@example.org")
-    with pytest.raises(EvaluationError, match=says.CALIBRATION_TAKES_MORE_PEOPLE.pattern(needed=5, people=1)):
+    with pytest.raises(EvaluationError, match=says.CALIBRATION_NEEDS_MORE_PEOPLE.pattern(needed=5, people=1)):
         proposed(None, fmr=1e-2)
 
 
-def test_a_threshold_that_finds_no_one_is_not_set(run: Run, gallery: Gallery, faces_dir: Path, tmp_path: Path) -> None:
+def test_a_threshold_that_misses_most_photos_is_not_set(
+    run: Run, gallery: Gallery, faces_dir: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "people"
     shutil.copytree(faces_dir, folder)
-    for number in range(1, 6):  # half of a person under another name
+    for number in range(1, 6):  # half of the photos of a person have another name
         name = f"Tony_Blair_{number:04}.jpg"
         (folder / "Hugo_Chavez" / name).write_bytes((faces_dir / "Tony_Blair" / name).read_bytes())
     before = gallery.status()
@@ -202,7 +204,7 @@ def test_a_threshold_that_finds_no_one_is_not_set(run: Run, gallery: Gallery, fa
     assert gallery.status() == before
 
 
-def test_a_new_gallery_of_few_people_is_not_told_to_calibrate(gallery: Gallery, photos: Photos) -> None:
+def test_a_new_gallery_of_few_people_needs_no_calibration(gallery: Gallery, photos: Photos) -> None:
     assert not gallery.status().calibration_due
     gallery.enroll(photos("Colin_Powell", 1), "powell@example.org")
     assert not gallery.status().calibration_due
@@ -214,7 +216,7 @@ def test_the_commands(run: Run, gallery: Gallery, faces_dir: Path) -> None:
     assert says.THRESHOLD_NOW in dry
     assert says.EXTRAPOLATED_FROM_THE_TAIL.is_in(dry)
     refused = run("calibrate", *folder, "--fmr", "1e-3", code=1, stdin="n\n")
-    assert says.MAY_THE_THRESHOLDS_BE_SET in refused.stdout
+    assert says.SET_THESE_THRESHOLDS in refused.stdout
     assert says.PUBLISHED_WITH_A_MODEL.format(model="buffalo_sc") in run("thresholds").stdout
     assert says.NO_THRESHOLD_WAS_CALIBRATED_YET in run("thresholds", "--history").stdout
     run("calibrate", *folder, "--fpir", "1e-2", "--people", 20, code=1, stdin="")
@@ -228,17 +230,17 @@ def test_the_commands(run: Run, gallery: Gallery, faces_dir: Path) -> None:
     assert [row["kind"] for row in shown["history"]] == ["verify", "identify"]
     assert len(shown["anchors"]) == 6
     assert says.TARGET_AMONG_PEOPLE.is_in(run("thresholds", "--history").stdout, target=0.01, people=20)
-    assert says.CALIBRATED_ON.is_in(run("thresholds").stdout, date="20")  # the beginning of a year
+    assert says.CALIBRATED_ON.is_in(run("thresholds").stdout, date="20")  # the first digits of a year
     assert says.WHAT_A_SIMILARITY_MEANS in run("thresholds").stdout
     assert says.RECOMMENDED_FOR_PRODUCTION.is_in(run("thresholds").stdout)
     assert says.JSON_NEEDS_YES_OR_DRY_RUN.is_in(run("calibrate", "--json", code=2).stderr)
-    assert says.FOLLOWING_GOES_WITH_NO_FOLDER.is_in(run("calibrate", "--follow", "--fmr", "0.1", code=2).stderr)
-    assert says.THERE_IS_NOTHING_TO_FOLLOW in run("calibrate", "--follow").stdout
+    assert says.FOLLOW_CANNOT_BE_USED_WITH_A_FOLDER.is_in(run("calibrate", "--follow", "--fmr", "0.1", code=2).stderr)
+    assert says.NOTHING_TO_CHANGE in run("calibrate", "--follow").stdout
     assert json.loads(run("calibrate", "--follow", "--json", "--yes").stdout) == {"changes": [], "applied": False}
     assert gallery.status().calibration_due is False
 
 
-def test_a_gallery_that_has_grown_is_told_and_can_follow(run: Run, gallery: Gallery) -> None:
+def test_a_larger_gallery_needs_a_higher_threshold_and_can_follow(run: Run, gallery: Gallery) -> None:
     people = 12_000
     random = np.random.default_rng(0)
     with psycopg.connect(gallery.url) as connection:
@@ -256,7 +258,7 @@ def test_a_gallery_that_has_grown_is_told_and_can_follow(run: Run, gallery: Gall
     advised = f"{status.advised_identify_threshold:.4f}"
     assert says.THRESHOLD_IS_TOO_LOW.is_in(run("thresholds").stdout, target=0.01, advised=advised)
     followed = run("calibrate", "--follow", "--yes").stdout
-    assert says.NOTHING_WAS_MEASURED_HERE.is_in(followed)
+    assert says.NOT_MEASURED_HERE.is_in(followed)
     assert not says.RATE_AT_THE_NEW_THRESHOLD.is_in(followed, rate="FPIR")
     with Database.open(gallery.settings) as database:
         (row,) = history(database)

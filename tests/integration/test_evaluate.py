@@ -1,4 +1,4 @@
-"""`pgface evaluate` on real photos and on a real gallery."""
+"""`pgface evaluate` with real photos and a real gallery."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ def test_embeddings_are_cached_until_they_are_deleted(
     run: Run, people: Path, insightface_pack: Path, settings: Settings
 ) -> None:
     first = figures(run, people, "--model", insightface_pack)
-    remembered = [file for file in (settings.data_dir / "evaluated").rglob("*") if file.is_file()]
-    assert len(remembered) == 17
+    cached = [file for file in (settings.data_dir / "evaluated").rglob("*") if file.is_file()]
+    assert len(cached) == 17
     assert figures(run, people, "--model", insightface_pack) == first
-    assert says.REMEMBERED_EMBEDDINGS_WERE_REMOVED in run("evaluate", "--forget").stdout
+    assert says.CACHED_EMBEDDINGS_WERE_DELETED in run("evaluate", "--forget").stdout
     assert not (settings.data_dir / "evaluated").exists()
     figures(run, people, "--model", insightface_pack, "--no-cache")
     assert not (settings.data_dir / "evaluated").exists()
 
 
-def test_a_page_with_the_telling_errors(run: Run, people: Path, insightface_pack: Path, tmp_path: Path) -> None:
+def test_a_page_with_the_worst_errors(run: Run, people: Path, insightface_pack: Path, tmp_path: Path) -> None:
     shutil.move(
         people / "Jacques_Chirac" / "Jacques_Chirac_0001.jpg", people / "Colin_Powell" / "Chirac.jpg"
     )  # a wrong label
@@ -91,14 +91,16 @@ def test_a_page_with_the_telling_errors(run: Run, people: Path, insightface_pack
     shown_photos = r"</h2>.*?class=\"similarity\""
     nearest = re.search(says.MOST_SIMILAR_PHOTOS_OF_TWO_PEOPLE.pattern() + shown_photos, page, re.DOTALL)
     assert nearest is not None
-    assert "&lt;b&gt;Colin &amp; Powell/Chirac.jpg" in nearest[0]  # is found to look like Jacques Chirac
-    run("evaluate", people, "--model", insightface_pack, "--html", tmp_path / "page.html")  # an earlier page
+    assert "&lt;b&gt;Colin &amp; Powell/Chirac.jpg" in nearest[0]  # it shows Jacques Chirac
+    run(
+        "evaluate", people, "--model", insightface_pack, "--html", tmp_path / "page.html"
+    )  # it replaces an earlier page
     photo = people / "<b>Colin & Powell" / "Chirac.jpg"
     before = photo.read_bytes()
     refused = run("evaluate", people, "--model", insightface_pack, "--html", photo, code=1).stderr
-    assert says.THE_FILE_IS_NO_PAGE_OF_PGFACE.is_in(refused)
+    assert says.THE_FILE_IS_NOT_A_PAGE_OF_PGFACE.is_in(refused)
     assert photo.read_bytes() == before
-    furthest = re.search(says.MIN_SIMILAR_PHOTOS_OF_ONE_PERSON.pattern() + shown_photos, page, re.DOTALL)
+    furthest = re.search(says.LEAST_SIMILAR_PHOTOS_OF_ONE_PERSON.pattern() + shown_photos, page, re.DOTALL)
     assert furthest is not None
     assert "&lt;b&gt;Colin &amp; Powell/Chirac.jpg" in furthest[0]
     assert "Jacques_Chirac/group.jpg" in page
@@ -142,9 +144,7 @@ def test_groups_of_people(run: Run, people: Path, insightface_pack: Path, tmp_pa
     assert "Washington" in run("evaluate", people, "--model", insightface_pack, "--attributes", table).stdout
 
 
-def test_groups_are_drawn_under_the_names_that_they_have(
-    run: Run, people: Path, insightface_pack: Path, tmp_path: Path
-) -> None:
+def test_names_of_groups_are_drawn_unchanged(run: Run, people: Path, insightface_pack: Path, tmp_path: Path) -> None:
     table = tmp_path / "attributes.csv"
     table.write_text(
         "person,<b>income\nJacques_Chirac,<$10\nDonald_Rumsfeld,$10^\nColin_Powell,<$10\nGeorge_W_Bush,$10^\n",
@@ -152,13 +152,13 @@ def test_groups_are_drawn_under_the_names_that_they_have(
     )
     run("evaluate", people, "--model", insightface_pack, "--attributes", table, "--html", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 4  # no similarity leads to both errors, so there is no trade-off
+    assert page.count("<svg") == 4  # no threshold has both errors, so there is no trade-off
     assert "<b>" not in page
     drawn = page[page.index(says.GROUPS_AT_THE_THRESHOLDS_IN_USE.format(attribute="&lt;b&gt;income")) :]
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
     assert {"FNMR", "FPIR"} <= set(texts)
     for group in ("&lt;$10", "$10^"):
-        assert says.GROUP_AND_ITS_PEOPLE.format(group=group, people=2) in " ".join(texts)  # on two lines
+        assert says.GROUP_AND_ITS_PEOPLE.format(group=group, people=2) in " ".join(texts)  # the name has two lines
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_the_gallery_itself(run: Run, enrolled: Gallery, tmp_path: Path) -> None
     assert found["verify_threshold"] == enrolled.config.verify_threshold
     assert found["verification"]["mated_pairs"] == 1 + 3 + 1
     assert found["verification"]["non_mated_pairs"] == 8 * 7 // 2 - 5
-    (tmp_path / "page.html").touch(0o644)  # which is private afterwards
+    (tmp_path / "page.html").touch(0o644)  # writing the page makes the file private
     run("evaluate", "--html", tmp_path / "page.html")
     assert (tmp_path / "page.html").stat().st_mode & 0o077 == 0
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -188,10 +188,12 @@ def test_the_gallery_itself(run: Run, enrolled: Gallery, tmp_path: Path) -> None
 
 def test_an_empty_gallery(run: Run, gallery: Gallery) -> None:
     assert gallery.users() == []
-    assert says.NOBODY_IS_ENROLLED_YET in run("evaluate", code=1).stderr
+    assert says.NO_PERSON_IS_ENROLLED_YET in run("evaluate", code=1).stderr
 
 
-def test_what_cannot_be_evaluated(run: Run, people: Path, insightface_pack: Path, tmp_path: Path) -> None:
+def test_photos_and_options_that_cannot_be_evaluated(
+    run: Run, people: Path, insightface_pack: Path, tmp_path: Path
+) -> None:
     (tmp_path / "one").mkdir()
     shutil.copytree(people / "Donald_Rumsfeld", tmp_path / "one" / "Donald_Rumsfeld")
     model = ("--model", insightface_pack)
@@ -199,23 +201,23 @@ def test_what_cannot_be_evaluated(run: Run, people: Path, insightface_pack: Path
     for person in people.iterdir():
         for photo in sorted(person.iterdir())[1:]:
             photo.unlink()
-    assert says.EVERYBODY_HAS_ONE_PHOTO_ONLY in run("evaluate", people, *model, code=1).stderr
+    assert says.EVERY_PERSON_HAS_ONLY_ONE_PHOTO in run("evaluate", people, *model, code=1).stderr
     for person in people.iterdir():
         for photo in person.iterdir():
             photo.write_bytes(b"no photo")
     assert says.NO_PHOTO_HAS_A_USABLE_FACE.format(photos=4) in run("evaluate", people, *model, code=1).stderr
     without_folder = run("evaluate", *model, code=2).stderr
-    assert says.OPTION_GOES_WITH_A_FOLDER_OF_PHOTOS.is_in(without_folder, option="--model")
+    assert says.OPTION_NEEDS_A_FOLDER_OF_PHOTOS.is_in(without_folder, option="--model")
     without = run("evaluate", people, code=1, more={"PGFACE_SCHEMA": "nowhere"}).stderr
-    assert says.MAKE_A_GALLERY_OR_NAME_A_MODEL in without
+    assert says.CREATE_A_GALLERY_OR_NAME_A_MODEL in without
     both = ("--pairs", "a", "--attributes", "b")
     refused = run("evaluate", people, *both, code=2).stderr
-    assert says.OPTION_GOES_WITH_A_FOLDER_OF_PEOPLE.is_in(refused, option="--attributes")
+    assert says.OPTION_CANNOT_BE_USED_WITH_PAIRS.is_in(refused, option="--attributes")
     nowhere = tmp_path / "no" / "a.html"
     assert says.THE_PAGE_CANNOT_BE_WRITTEN in run("evaluate", people, *model, "--html", nowhere, code=1).stderr
 
 
-def test_rates_are_those_of_scikit_learn(settings: Settings, faces_dir: Path, insightface_pack: Path) -> None:
+def test_rates_equal_those_of_scikit_learn(settings: Settings, faces_dir: Path, insightface_pack: Path) -> None:
     how = PhotoEmbedding(settings, named_model(settings, str(insightface_pack)), "largest")
     found = evaluate_folder(faces_dir, how)
     embedded, rates = found.embedded, found.verification
@@ -226,7 +228,7 @@ def test_rates_are_those_of_scikit_learn(settings: Settings, faces_dir: Path, in
     assert rates.area_under_curve == pytest.approx(roc_auc_score(mated, similarities), abs=1e-6)
     fmr, tmr, thresholds = roc_curve(mated, similarities, drop_intermediate=False)
     for place in range(1, len(thresholds), 97):
-        at = index_of(float(thresholds[place]))  # rounded up: at most the pairs within 0.0001 fewer
+        at = index_of(float(thresholds[place]))  # rounding up may leave out pairs within 0.0001
         assert rates.fmr[at] == pytest.approx(fmr[place], abs=2e-3)
         assert rates.fnmr[at] == pytest.approx(1 - tmr[place], abs=3e-3)
 
@@ -261,5 +263,7 @@ def test_a_second_run_embeds_nothing(
     again = evaluate_folder(people, PhotoEmbedding(settings, model))
     assert embedded == []
     assert len(again.embedded.refusals) == 1
-    evaluate_folder(people, PhotoEmbedding(settings, model, "largest"))  # another face may be meant
+    evaluate_folder(
+        people, PhotoEmbedding(settings, model, "largest")
+    )  # another choice of the face has other embeddings
     assert len(embedded) == 17

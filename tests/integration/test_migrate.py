@@ -1,4 +1,4 @@
-"""Moving an old installation into a gallery, on a real PostgreSQL."""
+"""Migrating an old installation into a gallery, with a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def state(settings: Settings) -> tuple[Any, ...]:
 
 
 @in_both_schemas
-def test_everything_arrives_as_it_was(old: OldInstallation, settings: Settings) -> None:
+def test_everything_is_migrated_unchanged(old: OldInstallation, settings: Settings) -> None:
     progress: list[tuple[int, int]] = []
     report = run(old, settings, on_rows=lambda done, total: progress.append((done, total)))
     assert report.old_counts == report.written_counts == EVERYTHING
@@ -90,7 +90,7 @@ def test_everything_arrives_as_it_was(old: OldInstallation, settings: Settings) 
             (7, 4), (12, None), (12, None), (30, None), (30, None), (30, None)
         ]  # fmt: skip
         assert np.array_equal(np.stack([vector.to_numpy() for *_, vector in faces]), unit_embeddings(some_vectors(6)))
-        # No id is given again.
+        # New rows get new ids.
         assert gallery.add_user("new@example.org").id == 31
         assert rows(connection, "SELECT nextval(pg_get_serial_sequence('photos', 'id'))") == [(12,)]
         assert rows(connection, "SELECT nextval(pg_get_serial_sequence('auth_tokens', 'id'))") == [(6,)]
@@ -136,13 +136,11 @@ def test_the_embeddings_alone(tmp_path: Path, settings: Settings) -> None:
         assert gallery.user(30).email == "user-30@legacy.invalid"
 
 
-def test_merging_keeps_what_is_there_and_gives_new_ids_where_they_are_taken(
-    old: OldInstallation, settings: Settings
-) -> None:
+def test_merging_keeps_existing_rows_and_changes_ids_that_are_taken(old: OldInstallation, settings: Settings) -> None:
     with Gallery.create(settings, model="dlib") as gallery, gallery.database.transaction() as connection:
         connection.execute(
             "INSERT INTO users (id, name, email, password) VALUES "
-            "(7, 'Somebody else', 'else@example.org', 'x'), (8, 'Budi', 'BUDI@example.org', 'own')"
+            "(7, 'Another user', 'else@example.org', 'x'), (8, 'Budi', 'BUDI@example.org', 'own')"
         )
         connection.execute("INSERT INTO photos (id, user_id, filename, filepath) VALUES (9, 7, 'a.jpg', 'a.jpg')")
         connection.execute(
@@ -153,7 +151,9 @@ def test_merging_keeps_what_is_there_and_gives_new_ids_where_they_are_taken(
     with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(missing=missing)):
         run(old, settings)
     report = run(old, settings, merge=True)
-    assert report.written_counts == Counts(users=2, photos=3, tokens=2, embeddings=5)  # one of Budi's is there already
+    assert report.written_counts == Counts(
+        users=2, photos=3, tokens=2, embeddings=5
+    )  # the gallery has one embedding of Budi
     assert report.renamed_users == {7: 31, 12: 8}
     with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         assert rows(connection, "SELECT * FROM users WHERE id < 10 ORDER BY id") == before
@@ -174,7 +174,7 @@ def test_merging_keeps_what_is_there_and_gives_new_ids_where_they_are_taken(
     assert run(old, settings, merge=True).written_counts == Counts(0, 0, 0, 0)
 
 
-def test_a_gallery_of_another_model_takes_nothing(old: OldInstallation, settings: Settings, gallery: Gallery) -> None:
+def test_a_gallery_of_another_model_is_not_changed(old: OldInstallation, settings: Settings, gallery: Gallery) -> None:
     before = contents(gallery)
     with pytest.raises(ModelMismatchError):
         run(old, settings)
@@ -198,14 +198,14 @@ def test_all_or_nothing(old: OldInstallation, settings: Settings, tmp_path: Path
         before = contents(gallery)
     with pytest.raises(PgfaceError):
         run(old, settings, photos=tmp_path)
-    with Gallery.open(settings) as gallery:  # which removes files that wait
+    with Gallery.open(settings) as gallery:  # opening the gallery deletes files without rows
         assert contents(gallery) == before
         assert one_value(
             gallery, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_embeddings_vector'::regclass"
         )
 
 
-def test_faults_of_the_data_are_refused_before_anything_is_written(tmp_path: Path, settings: Settings) -> None:
+def test_problems_of_the_data_are_refused_before_anything_is_written(tmp_path: Path, settings: Settings) -> None:
     vectors = some_vectors(6)
     vectors[2, 3] = np.nan
     old = read_installation(
@@ -243,23 +243,21 @@ def test_many_embeddings_are_loaded_before_the_index_is_built(tmp_path: Path, se
 # Photo files
 
 
-def test_photo_files_are_copied_without_what_they_tell_beside_the_picture(
-    tmp_path: Path, settings: Settings, photos: Photos
-) -> None:
+def test_photo_files_are_copied_without_metadata(tmp_path: Path, settings: Settings, photos: Photos) -> None:
     folder = tmp_path / "app"
     (folder / "static" / "photos").mkdir(parents=True)
-    bare, told, png = folder / "bare.jpg", folder / "static" / "photos" / "told.jpg", folder / "png.png"
+    bare, tagged, png = folder / "bare.jpg", folder / "static" / "photos" / "tagged.jpg", folder / "png.png"
     with Image.open(photos("Tony_Blair", 1)) as image:
         image.save(bare, quality=80)
         exif = Image.Exif()
-        exif[0x010F] = "a telling camera"
-        image.save(told, quality=80, exif=exif)
+        exif[0x010F] = "the make of the camera"
+        image.save(tagged, quality=80, exif=exif)
         image.save(png)
     (folder / "broken.jpg").write_bytes(bare.read_bytes()[:500])
     (tmp_path / "outside.jpg").write_bytes(bare.read_bytes())
     names = [
         ("bare.jpg", "C:\\app\\bare.jpg"),
-        ("told.jpg", "static/photos/told.jpg"),
+        ("tagged.jpg", "static/photos/tagged.jpg"),
         ("png.png", "png.png"),
         ("broken.jpg", "/srv/app/broken.jpg"),
         ("gone.jpg", "static/gone.jpg"),
@@ -280,19 +278,19 @@ def test_photo_files_are_copied_without_what_they_tell_beside_the_picture(
         assert paths[3:] == [path for _, path in names[3:]]
         kept = [settings.photos_dir / path for path in paths[:3]]
         assert kept[0].read_bytes() == bare.read_bytes()
-        assert b"a telling camera" in told.read_bytes()
-        assert b"a telling camera" not in kept[1].read_bytes()
+        assert b"the make of the camera" in tagged.read_bytes()
+        assert b"the make of the camera" not in kept[1].read_bytes()
         with Image.open(kept[2]) as copied, Image.open(png) as original:
             assert (copied.format, copied.size) == ("JPEG", original.size)
         assert all(file.stat().st_mode & 0o077 == 0 for file in kept)
-        # A person who is erased takes their files along.
+        # Deleting a user deletes the files too.
         gallery.erase_user(7)
         assert not any(file.exists() for file in kept)
     assert run(read_installation(sqlite=tmp_path / "old.db"), settings, merge=True).written_counts == Counts(1, 6, 1, 0)
 
 
 @pytest.fixture
-def of_real_photos(tmp_path: Path, photos: Photos, gallery: Gallery) -> tuple[Path, OldInstallation]:
+def real_installation(tmp_path: Path, photos: Photos, gallery: Gallery) -> tuple[Path, OldInstallation]:
     """An old installation with real photos, whose embeddings the InsightFace model made."""
     folder = tmp_path / "app"
     folder.mkdir()
@@ -318,10 +316,10 @@ def of_real_photos(tmp_path: Path, photos: Photos, gallery: Gallery) -> tuple[Pa
     return folder, old
 
 
-def test_the_model_is_checked_by_embedding_photos_again(
-    of_real_photos: tuple[Path, OldInstallation], settings: Settings, insightface_pack: Path, photos: Photos
+def test_the_model_is_verified_by_embedding_photos_again(
+    real_installation: tuple[Path, OldInstallation], settings: Settings, insightface_pack: Path, photos: Photos
 ) -> None:
-    folder, old = of_real_photos
+    folder, old = real_installation
     report = migrate(old, settings, model=str(insightface_pack), photos=folder)
     assert report.model_check is not None
     assert report.model_check.photos == 6
@@ -332,20 +330,20 @@ def test_the_model_is_checked_by_embedding_photos_again(
 
 
 def test_embeddings_of_another_model_are_refused(
-    of_real_photos: tuple[Path, OldInstallation], settings: Settings, gallery: Gallery
+    real_installation: tuple[Path, OldInstallation], settings: Settings, gallery: Gallery
 ) -> None:
-    folder, old = of_real_photos
+    folder, old = real_installation
     before = contents(gallery)
     with pytest.raises(MigrationError, match=says.ANOTHER_MODEL_MADE_THE_EMBEDDINGS.pattern(photos=6, model="dlib")):
         migrate(old, settings, model="dlib", photos=folder)
     assert contents(gallery) == before
 
 
-# Which file is whose
+# The file of each photo
 
 
 def old_photos(tmp_path: Path, *paths: str) -> OldInstallation:
-    """Users from 1 on, each with one photo at a path."""
+    """Read an old installation with users 1, 2, ..., each with one photo at a path."""
     users = [(number, f"P{number}", f"p{number}@example.org", "x", None) for number in range(1, len(paths) + 1)]
     listed = [(n, n, path.replace("\\", "/").split("/")[-1], path, 224, 224, None) for n, path in enumerate(paths, 1)]
     return read_installation(sqlite=write_sqlite(tmp_path / "old.db", users=users, photos=listed, tokens=()))
@@ -360,56 +358,56 @@ def photo_at(photos: Photos, file: Path, person: str = "Tony_Blair") -> Path:
 @pytest.mark.parametrize(
     ("paths", "there", "taken", "reason"),
     [
-        # A file that is gone is not replaced by another's of the same name.
+        # A missing file is not replaced by a file with the same name in another folder.
         (["IMG_2.jpg", "old/IMG_1.jpg", "IMG_1.jpg"], ["IMG_1.jpg", "IMG_2.jpg"], {1: "IMG_2.jpg", 3: "IMG_1.jpg"}, ""),
-        # The longest end that is there is meant.
+        # The longest common end decides.
         (
             [f"/srv/app/uploads/{n}/face.jpg" for n in (1, 2, 3)],
             ["face.jpg", "1/face.jpg", "2/face.jpg", "3/face.jpg"],
             {1: "1/face.jpg", 2: "2/face.jpg", 3: "3/face.jpg"},
             "",
         ),
-        # A name that several have is nobody's.
+        # Several old paths end with the name of the file.
         (
             [f"/srv/{n}/face.jpg" for n in (1, 2)],
             ["face.jpg"],
             {},
-            says.OLD_PATHS_END_LIKE_ONE_FILE.format(file="face.jpg", paths=2),
+            says.SEVERAL_OLD_PATHS_END_LIKE_THE_FILE.format(file="face.jpg", paths=2),
         ),
         (
             ["C:\\a\\1\\x.jpg", "D:\\b\\1\\x.jpg"],
             ["1/x.jpg"],
             {},
-            says.OLD_PATHS_END_LIKE_ONE_FILE.format(file="1/x.jpg", paths=2),
+            says.SEVERAL_OLD_PATHS_END_LIKE_THE_FILE.format(file="1/x.jpg", paths=2),
         ),
         (["C:\\a\\1\\x.jpg", "D:\\b\\2\\x.jpg"], ["1/x.jpg", "2/x.jpg"], {1: "1/x.jpg", 2: "2/x.jpg"}, ""),
-        # The folder's own name tells more than a bare name.
+        # The name of the folder is a part of the path.
         (
             ["/srv/photos/a.jpg", "/srv/photos/old/a.jpg"],
             ["a.jpg"],
             {1: "a.jpg"},
-            f"old/a.jpg {says.OLD_PATHS_END_LIKE_ONE_FILE.format(file='a.jpg', paths=2)}",
+            f"old/a.jpg {says.SEVERAL_OLD_PATHS_END_LIKE_THE_FILE.format(file='a.jpg', paths=2)}",
         ),
         (
             ["/srv/photos/a.jpg"],
             ["a.jpg", "photos/a.jpg"],
             {},
-            says.FILES_END_LIKE_ONE_OLD_PATH.format(end="photos/a.jpg"),
+            says.TWO_FILES_END_LIKE_THE_OLD_PATH.format(end="photos/a.jpg"),
         ),
-        # Both name the same.
+        # Both paths are those of one file.
         (["a.jpg", "./a.jpg"], ["a.jpg"], {1: "a.jpg", 2: "a.jpg"}, ""),
-        # Nothing leads out.
+        # No path leads outside of the folder.
         (["../outside.jpg", "photos/../../outside.jpg", "link.jpg", "folder/outside.jpg"], [], {}, ""),
         (["d" * 300 + "/gone.jpg", "/srv/" + "d" * 5_000 + "/a.jpg"], ["a.jpg"], {2: "a.jpg"}, ""),
         (
             ["/srv/new.jpg", "/srv/other/alias.jpg"],
             ["new.jpg", "alias.jpg -> new.jpg"],
             {},
-            says.FILE_IS_ALSO_THAT_OF_ANOTHER_PATH.format(file="new.jpg"),
+            says.FILE_ALSO_MATCHES_ANOTHER_OLD_PATH.format(file="new.jpg"),
         ),
     ],
 )
-def test_a_photo_never_gets_another_ones_file(
+def test_a_photo_never_gets_the_file_of_another_photo(
     tmp_path: Path,
     settings: Settings,
     photos: Photos,
@@ -428,7 +426,7 @@ def test_a_photo_never_gets_another_ones_file(
         if target:
             (folder / name).symlink_to(target)
         else:
-            with Image.open(outside) as image:  # each file is another one
+            with Image.open(outside) as image:  # each file has another size
                 image.resize((100 + 10 * there.index(name), 100)).save(photo_at(photos, folder / name))
     old = old_photos(tmp_path, *paths)
     tried = run(old, settings, photos=folder, dry_run=True)
@@ -436,8 +434,8 @@ def test_a_photo_never_gets_another_ones_file(
     assert report.photo_files == len(taken)
     assert reason in " ".join(report.missing_files)
     assert len(report.missing_files) == len(paths) - len(taken)
-    told = ("photo_files", "missing_files", "unusable_files")
-    assert [getattr(tried, name) for name in told] == [getattr(report, name) for name in told]
+    fields = ("photo_files", "missing_files", "unusable_files")
+    assert [getattr(tried, name) for name in fields] == [getattr(report, name) for name in fields]
     with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         stored = dict(rows(connection, "SELECT id, filepath FROM photos"))
     for number, path in enumerate(paths, 1):
@@ -448,7 +446,7 @@ def test_a_photo_never_gets_another_ones_file(
             assert stored[number] == path
 
 
-def test_files_may_follow_their_rows(tmp_path: Path, settings: Settings, photos: Photos) -> None:
+def test_files_can_be_copied_after_their_rows(tmp_path: Path, settings: Settings, photos: Photos) -> None:
     folder = tmp_path / "photos"
     old = old_photos(tmp_path, "a.jpg", "b.jpg", "c.jpg")
     photo_at(photos, folder / "a.jpg")
@@ -469,7 +467,7 @@ def test_files_may_follow_their_rows(tmp_path: Path, settings: Settings, photos:
     assert state(settings) == before
 
 
-def test_all_files_follow_their_rows_or_none(tmp_path: Path, settings: Settings, photos: Photos) -> None:
+def test_all_files_are_copied_after_their_rows_or_none(tmp_path: Path, settings: Settings, photos: Photos) -> None:
     old = old_photos(tmp_path, "a.jpg", "b.jpg")
     for name in ("a.jpg", "b.jpg"):
         photo_at(photos, tmp_path / "photos" / name)
@@ -491,7 +489,7 @@ def test_all_files_follow_their_rows_or_none(tmp_path: Path, settings: Settings,
 # A gallery that is not empty
 
 
-def test_a_password_is_taken_over_by_whom_the_gallery_has_none_of(old: OldInstallation, settings: Settings) -> None:
+def test_passwords_are_copied_to_users_who_have_none(old: OldInstallation, settings: Settings) -> None:
     with Gallery.create(settings, model="dlib") as gallery, gallery.database.transaction() as connection:
         connection.execute(
             "INSERT INTO users (name, email, password) VALUES ('Siti', 'SITI@example.org', '!'), "
@@ -510,7 +508,7 @@ def test_a_password_is_taken_over_by_whom_the_gallery_has_none_of(old: OldInstal
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_a_dry_run_refuses_what_the_migration_does(old: OldInstallation, settings: Settings, dry_run: bool) -> None:
+def test_a_dry_run_refuses_the_same_as_the_migration(old: OldInstallation, settings: Settings, dry_run: bool) -> None:
     with Gallery.create(settings, model="dlib") as gallery:
         gallery.load_embeddings([gallery.add_user("siti@example.org").id], some_vectors(6)[:1])
         before = contents(gallery)
@@ -523,14 +521,14 @@ def test_a_dry_run_refuses_what_the_migration_does(old: OldInstallation, setting
         assert state(settings) == before
 
 
-def test_a_dry_run_looks_at_the_gallerys_model(old: OldInstallation, settings: Settings, gallery: Gallery) -> None:
+def test_a_dry_run_checks_the_model_of_the_gallery(old: OldInstallation, settings: Settings, gallery: Gallery) -> None:
     before = contents(gallery)
     with pytest.raises(ModelMismatchError):
         run(old, settings, dry_run=True)
     assert contents(gallery) == before
 
 
-def test_a_dry_run_makes_no_database_and_says_what_it_did_not_check(
+def test_a_dry_run_creates_no_database_and_reports_what_it_did_not_check(
     old: OldInstallation, settings: Settings, tmp_path: Path
 ) -> None:
     report = run(old, settings, dry_run=True)
@@ -562,20 +560,20 @@ FILES = ("--model", "dlib", "--sqlite", "old.db", "--npy", "face_db.npy", "--jso
 
 
 @pytest.mark.usefixtures("old")
-def test_the_command_tries_migrates_and_says_when_there_is_nothing_to_do(command: Callable[..., Any]) -> None:
-    assert says.REHEARSED in command(*FILES, "--dry-run").stdout
+def test_the_command_after_a_dry_run_a_migration_and_a_second_run(command: Callable[..., Any]) -> None:
+    assert says.DRY_RUN_WROTE_NOTHING in command(*FILES, "--dry-run").stdout
     done = command(*FILES)
     assert done.exit_code == 0
     assert says.MIGRATED_IN_SOME_SECONDS in done.stdout
     assert says.EMBEDDINGS_FIND_THEMSELVES.format(embeddings=6) in done.stdout
-    assert says.EVERYTHING_IS_THERE_ALREADY in command(*FILES).stdout
+    assert says.EVERYTHING_IS_IN_THE_GALLERY in command(*FILES).stdout
     report = json.loads(command(*FILES, "--report-json").stdout)
     assert report["written_counts"] == {"users": 0, "photos": 0, "tokens": 0, "embeddings": 0}
     assert report["in_gallery"] == {"users": 3, "photos": 3, "tokens": 2, "embeddings": 6}
 
 
 @pytest.mark.usefixtures("old")
-def test_the_command_says_what_became_of_files_and_passwords(
+def test_the_command_reports_files_and_passwords(
     command: Callable[..., Any], settings: Settings, tmp_path: Path, photos: Photos
 ) -> None:
     assert command(*FILES).exit_code == 0
@@ -584,14 +582,14 @@ def test_the_command_says_what_became_of_files_and_passwords(
     photo_at(photos, tmp_path / "photos" / "budi-1.jpg")
     only_rows = (*FILES[:4], "--photos", "photos", "--merge")
     done = command(*only_rows, "--dry-run")
-    assert says.FILES_WOULD_BE_COPIED.format(files=1, adopted=1) in done.stdout
-    assert says.PASSWORDS_WOULD_BE_TAKEN_OVER.format(count=1) in done.stdout
-    other_password = says.PEOPLE_HAVE_ANOTHER_PASSWORD.format(count=1)
+    assert says.FILES_WERE_FOUND.format(files=1, adopted=1) in done.stdout
+    assert says.PASSWORDS_WOULD_BE_COPIED.format(count=1) in done.stdout
+    other_password = says.USERS_HAVE_ANOTHER_PASSWORD.format(count=1)
     assert f"{other_password}\n  users 12: Budi@Example.org" in done.stderr
     done = command(*only_rows)
     assert says.FILES_WERE_COPIED.format(files=1, adopted=1) in done.stdout
-    assert says.PASSWORDS_WERE_TAKEN_OVER.format(count=1) in done.stdout
-    assert says.EVERY_ROW_WAS_THERE_ALREADY in done.stdout
+    assert says.PASSWORDS_WERE_COPIED.format(count=1) in done.stdout
+    assert says.EVERY_ROW_WAS_IN_THE_GALLERY in done.stdout
     assert not any(user[3] in done.output.split() for user in USERS)
 
 
@@ -617,18 +615,18 @@ def test_no_token_and_no_password_is_printed(command: Callable[..., Any]) -> Non
 
 
 def test_the_commands_of_the_page(
-    of_real_photos: tuple[Path, OldInstallation],
+    real_installation: tuple[Path, OldInstallation],
     settings: Settings,
     insightface_pack: Path,
     tmp_path: Path,
     command: Callable[..., Any],
 ) -> None:
-    assert command is not None  # its environment is what the page's commands are run in
+    assert command is not None  # the fixture sets the environment for the commands of the page
     (tmp_path / "models").mkdir()
     (tmp_path / "static").mkdir()
     for name in ("face_db.npy", "face_db.json"):
         (tmp_path / name).rename(tmp_path / "models" / name)
-    of_real_photos[0].rename(tmp_path / "static" / "photos")
+    real_installation[0].rename(tmp_path / "static" / "photos")
     lines = [line for block in blocks("migration.md") for line in block.text.splitlines()]
     assert len(lines) == 5
     for line in lines:

@@ -210,7 +210,7 @@ def test_every_pair_of_a_list_counts(run: Run, insightface_pack: Path, photos: P
 def test_options_of_photos_need_a_folder(run: Run) -> None:
     for option in (("--faces", "central"), ("--quality",), ("--no-quality",)):
         refused = run("evaluate", *option, code=2)
-        assert says.OPTION_GOES_WITH_A_FOLDER_OF_PHOTOS.is_in(refused.stderr, option=option[0])
+        assert says.OPTION_NEEDS_A_FOLDER_OF_PHOTOS.is_in(refused.stderr, option=option[0])
 
 
 def test_a_small_face_in_the_background_by_the_library(gallery: Gallery, in_front: Path, photos: Photos) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def photos(sizes: list[int], *, noise: float = 1.0, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Embeddings and whose they are, shuffled; two photos of a person have a cosine of about 1 / (1 + noise²)."""
+    """Return shuffled embeddings and their people. Photos of one person have a cosine of about 1 / (1 + noise²)."""
     random = np.random.default_rng(seed)
     people = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
     directions = _unit(random.standard_normal((len(sizes), 512)))

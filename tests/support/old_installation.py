@@ -1,4 +1,4 @@
-"""Old installations for tests: an SQLite file as the specification's tables make it, and embeddings beside it."""
+"""Old installations for tests: a SQLite file with the tables of the specification, and files of embeddings."""
 
 from __future__ import annotations
 
@@ -72,5 +72,5 @@ def write_vectors(file: Path, vectors: NDArray[Any] | None = None) -> Path:
 
 
 def some_vectors(count: int, *, seed: int = 0) -> NDArray[np.float64]:
-    """Vectors of norms other than 1, shape (count, 512)."""
+    """Return vectors whose norms are not 1, shape (count, 512)."""
     return np.random.default_rng(seed).standard_normal((count, 512))

@@ -1,8 +1,9 @@
-"""The findings of an audit, compared with what the test put there, and with a comparison of all at once."""
+"""Audits, compared with problems that the tests create, and with the whole matrix of similarities."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +52,9 @@ def test_a_clean_gallery() -> None:
         assert getattr(found, name) == ()
 
 
-def test_one_person_under_two_names() -> None:
+def test_two_users_who_look_like_one_person() -> None:
     embeddings, _ = people([7, 3, 1])
-    named = [10] * 4 + [20] * 3 + [30] * 3 + [40]  # of the first person's seven photos three have another name
+    named = [10] * 4 + [20] * 3 + [30] * 3 + [40]  # three of the first person's seven photos have another name
     found = audit(gallery(embeddings, named), verify_threshold=0.3, identify_threshold=0.4)
     (same,) = found.same_person
     similarities = embeddings[:4] @ embeddings[4:7].T
@@ -82,15 +83,15 @@ def test_a_photo_of_another_person() -> None:
     assert dragging.without > dragging.similarity + 0.02
     (same,) = found.same_person
     assert (same.first.user_id, same.second.user_id) == (10, 11)
-    assert same.command == strange.command  # to merge the two for one wrong photo would make it worse
+    assert same.command == strange.command  # merging the users because of one wrong photo would be worse
 
 
-def test_dragging_is_measured_with_the_means() -> None:
+def test_similarities_of_a_dragging_photo_are_those_to_the_means() -> None:
     embeddings, _ = people([5])
     embeddings[2] = photos([1], seed=9)[0][0]
     (found,) = audit(gallery(embeddings, [1] * 5), verify_threshold=-1, identify_threshold=0.4).dragging
 
-    def with_the_rest(left_out: set[int]) -> float:
+    def mean_similarity_to_the_rest(left_out: set[int]) -> float:
         return float(
             np.mean(
                 [
@@ -101,8 +102,8 @@ def test_dragging_is_measured_with_the_means() -> None:
             )
         )
 
-    assert found.similarity == pytest.approx(with_the_rest(set()), abs=1e-5)
-    assert found.without == pytest.approx(with_the_rest({2}), abs=1e-5)
+    assert found.similarity == pytest.approx(mean_similarity_to_the_rest(set()), abs=1e-5)
+    assert found.without == pytest.approx(mean_similarity_to_the_rest({2}), abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -121,24 +122,24 @@ def test_a_poor_photo(quality: Quality, why: str) -> None:
     assert [(weak.face.photo_id, weak.why) for weak in found.poor] == [(1, why)]
 
 
-def test_of_what_is_not_known_nothing_is_said() -> None:
+def test_unknown_quality_is_not_poor() -> None:
     embeddings, users = people([2, 2])
     unknown = Quality(*[math.nan] * 6)
     found = audit(gallery(embeddings, users, {1: unknown}), verify_threshold=0.3, identify_threshold=0.4)
     assert found.poor == ()
 
 
-def test_blocks_find_what_comparing_everything_at_once_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_find_the_same_as_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pgface.evaluation.audit._BLOCK_ROWS", 7)
     monkeypatch.setattr("pgface.evaluation.audit._PRODUCT_SIZE", 100)
     embeddings, users = people([1, 2, 3, 9, 20, 4], noise=2.5)
     found = audit(gallery(embeddings, users), verify_threshold=0.2, identify_threshold=0.05)
     similarities = embeddings @ embeddings.T
-    whose = np.array(users)
+    owners = np.array(users)
     expected = {}
     for one in range(10, 16):
         for other in range(one + 1, 16):
-            between = similarities[np.ix_(whose == one, whose == other)]
+            between = similarities[np.ix_(owners == one, owners == other)]
             if between.max() >= 0.05:
                 expected[one, other] = (round(float(between.max()), 5), int((between >= 0.05).sum()))
     assert {
@@ -146,14 +147,24 @@ def test_blocks_find_what_comparing_everything_at_once_finds(monkeypatch: pytest
     } == expected
     most = [same.similarity for same in found.same_person]
     assert most == sorted(most, reverse=True)
-    own = np.where((whose[:, np.newaxis] == whose) & ~np.eye(39, dtype=bool), similarities, -2).max(axis=1)
+    own = np.where((owners[:, np.newaxis] == owners) & ~np.eye(39, dtype=bool), similarities, -2).max(axis=1)
     assert {strange.face.photo_id for strange in found.strange} == set(
         np.flatnonzero((own < 0.2) & (own > -2)).tolist()
     )
-    others = np.where(whose[:, np.newaxis] != whose, similarities, -2)
+    others = np.where(owners[:, np.newaxis] != owners, similarities, -2)
     for strange in found.strange:
         assert strange.face.photo_id is not None
         assert strange.looks_like_similarity == pytest.approx(others[strange.face.photo_id].max(), abs=1e-5)
+
+
+def test_an_embedding_without_a_photo_is_deleted_by_sql_in_the_schema_of_the_gallery() -> None:
+    embeddings = np.eye(2, 512, dtype=np.float32)
+    stored = gallery(embeddings, [1, 1])
+    without_photos = replace(stored, photos=tuple(replace(face, photo_id=None) for face in stored.photos))
+    found = audit(without_photos, verify_threshold=0.3, identify_threshold=0.4, schema='of "us"')
+    assert [strange.command for strange in found.strange] == [
+        f'DELETE FROM "of ""us""".face_embeddings WHERE id = {number}; -- in psql' for number in (1_000, 1_001)
+    ]
 
 
 def test_only_the_most_similar_users_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,10 +173,10 @@ def test_only_the_most_similar_users_are_kept(monkeypatch: pytest.MonkeyPatch) -
     embeddings, users = people([2] * 20)
     found = audit(gallery(embeddings, users), verify_threshold=0.3, identify_threshold=-1)
     similarities = embeddings @ embeddings.T
-    whose = np.array(users)
+    owners = np.array(users)
     best = sorted(
         (
-            float(similarities[np.ix_(whose == one, whose == other)].max())
+            float(similarities[np.ix_(owners == one, owners == other)].max())
             for one in range(10, 30)
             for other in range(one + 1, 30)
         ),

@@ -34,7 +34,7 @@ def test_an_error_is_returned_with_the_present_name_of_the_photo(tmp_path: Path)
     assert str(found) == "b.jpg: no face was found."
 
 
-def test_errors_of_the_machine_are_not_cached(tmp_path: Path) -> None:
+def test_errors_of_a_worker_are_not_cached(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path, "model")
     cache.put("cd" * 32, "a.jpg", WorkerEndedError())
     assert cache.get("cd" * 32, "a.jpg") is None
@@ -65,7 +65,7 @@ def test_old_entries_are_deleted(tmp_path: Path) -> None:
     long_ago = time.time() - (KEPT_DAYS + 1) * 86_400
     for file in (path for path in tmp_path.rglob("*") if path.name in ("old", "used")):
         os.utime(file, (long_ago, long_ago))
-    assert cache.get("used", "a.jpg") is not None  # and so it stays
+    assert cache.get("used", "a.jpg") is not None  # reading it keeps it
     again = EmbeddingCache(tmp_path, "another model")
     assert again.get("new", "a.jpg") is None
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["new", "used"]
@@ -88,7 +88,7 @@ def test_only_errors_of_the_face_are_cached(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path, "model")
     for kind in PhotoError.__subclasses__():
         cache.put(kind.__name__, "a.jpg", kind("a.jpg: why."))
-        # A setting or a package may let the others be photos the next time.
+        # Another setting or package may avoid other errors in the next run.
         of_the_face = kind in (NoFaceError, SeveralFacesError, LowQualityError)
         assert type(cache.get(kind.__name__, "a.jpg")) is (kind if of_the_face else type(None))
 

@@ -1,4 +1,4 @@
-"""Accuracy over folds, compared with a case worked by hand and with scikit-learn."""
+"""Accuracy over folds, compared with a case worked by hand and with all possible thresholds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from support.sentences import evaluation as says
 
 
 def test_a_hand_worked_case() -> None:
-    # Fold 0 is told right between 0.3 and 0.5, fold 1 between 0.1 and 0.2, where one pair of fold 0 is told wrong.
+    # Thresholds from 0.3 to 0.5 classify all of fold 0 correctly, and one pair of fold 1 wrongly. From 0.1 to 0.2, they
+    # classify all of fold 1 correctly, and one pair of fold 0 wrongly.
     similarities = np.array([0.5, 0.6, 0.3, 0.1, 0.2, 0.9, 0.1, 0.0], np.float32)
     mated = np.array([True, True, False, False] * 2)
     found = fold_accuracy(similarities, mated, np.repeat([0, 1], 4))

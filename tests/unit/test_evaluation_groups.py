@@ -1,4 +1,4 @@
-"""The rates of groups, compared with counting."""
+"""The rates of groups, compared with counted rates."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def people(sizes: list[int], noise: float, refused: list[str] | None = None) -> 
     return EmbeddedPhotos(tuple(labelled), embeddings[order], refusals)
 
 
-def test_groups_have_the_rates_that_counting_gives() -> None:
-    embedded = people([4] * 20, 3.0, refused=["p0", "p0", "p15", "nobody"])
+def test_rates_of_groups_equal_counted_rates() -> None:
+    embedded = people([4] * 20, 3.0, refused=["p0", "p0", "p15", "unknown"])
     values = {f"p{n}": ("a" if n < 12 else "b", "old" if n % 2 else "") for n in range(20)}
     attributes = Attributes("person", ("letter", "age"), values)
     compared = compare_all(embedded.embeddings, embedded.owners)
@@ -69,7 +69,7 @@ def test_groups_have_the_rates_that_counting_gives() -> None:
     assert found.worst == ("a" if rates[0] > rates[1] else "b")
 
 
-def test_a_group_without_errors_gives_no_ratio() -> None:
+def test_a_group_without_errors_has_no_ratio() -> None:
     embedded = people([2] * 8, 0.5)
     attributes = Attributes("person", ("letter",), {f"p{n}": ("ab"[n % 2],) for n in range(8)})
     compared = compare_all(embedded.embeddings, embedded.owners)
@@ -91,7 +91,7 @@ def test_a_group_without_pairs_has_no_one_to_one_rates() -> None:
     assert differentials([alone, single])[0].rate == "FPIR"
 
 
-def test_a_group_without_a_usable_face_is_not_left_out() -> None:
+def test_a_group_without_a_usable_face_is_reported() -> None:
     embedded = people([2, 2, 2], 0.5, refused=["p0", "q", "q"])
     values = {"p0/no.jpg": ("gate",), "q/no.jpg": ("roof",)} | {f"p{n // 2}/{n}.jpg": ("door",) for n in range(6)}
     attributes = Attributes("photo", ("camera",), values)
@@ -104,7 +104,7 @@ def test_a_group_without_a_usable_face_is_not_left_out() -> None:
         assert group.in_use is None
 
 
-def test_a_photo_without_a_face_is_a_miss_of_a_person_enrolled_by_another_camera() -> None:
+def test_a_photo_without_a_face_is_a_miss_if_the_person_is_enrolled_by_another_camera() -> None:
     embedded = people([3, 3, 3], 0.5, refused=["p0"])
     values = {"p0/no.jpg": ("gate",), "p1/3.jpg": ("gate",)}
     compared = compare_all(embedded.embeddings, embedded.owners)
@@ -139,10 +139,10 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, pattern: str) -> 
         read_attributes(file)
 
 
-def test_a_table_of_others(tmp_path: Path) -> None:
+def test_a_table_with_unknown_people(tmp_path: Path) -> None:
     attributes = Attributes("person", ("age",), dict.fromkeys(("p0", "q1", "q2", "q3", "q4"), ("old",)))
-    strangers = says.THE_FOLDER_HAS_NO_SUCH_PERSON.pattern(people="q1, q2, q3", more=1)
-    with pytest.raises(EvaluationError, match=strangers):
+    unknown = says.THE_FOLDER_HAS_NO_SUCH_PERSON.pattern(people="q1, q2, q3", more=1)
+    with pytest.raises(EvaluationError, match=unknown):
         check_attributes(tmp_path / "a.csv", attributes, people([1, 2], 0.5).photos)
     with pytest.raises(
         EvaluationError, match=says.THE_TABLE_CANNOT_BE_READ.pattern(reason="No such file or directory")

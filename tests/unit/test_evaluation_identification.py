@@ -1,4 +1,4 @@
-"""The rates of 1:N, compared with counting."""
+"""The rates of identification (1:N), compared with counted rates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pgface.evaluation.pairwise import compare_all
 from support.evaluated_people import photos
 
 
-def test_rates_are_those_that_counting_gives() -> None:
+def test_rates_equal_counted_rates() -> None:
     embeddings, people = photos([1, 1, 1, *[4] * 30], noise=3.0)
     compared = compare_all(embeddings, people)
     failures = np.zeros(33, np.int64)
@@ -27,7 +27,9 @@ def test_rates_are_those_that_counting_gives() -> None:
     assert rates.gallery_people == 32
     for threshold in (0.0, 0.1, 0.2):
         place = index_of(threshold)
-        assert rates.fpir[place] == pytest.approx((others >= threshold).mean(), abs=0.009)  # one on the edge
+        assert rates.fpir[place] == pytest.approx(
+            (others >= threshold).mean(), abs=0.009
+        )  # a similarity may be on the edge of a bin
         right = mated & (own > others) & (own >= threshold)
         assert rates.fnir[place] == pytest.approx(1 - right.sum() / 126, abs=0.009)
     assert rates.cumulative_match[0] == pytest.approx((mated & (own > others)).sum() / 126, abs=0.009)
@@ -42,7 +44,7 @@ def test_intervals_at_a_threshold() -> None:
     assert 0 < point.fnir_interval.low < point.fnir < point.fnir_interval.high < 1
 
 
-def test_intervals_of_the_cumulative_match_are_of_people() -> None:
+def test_intervals_of_the_cumulative_match_contain_the_shares() -> None:
     compared = compare_all(*photos([4] * 30, noise=3.5))
     failures = np.zeros(30, np.int64)
     failures[3] = 2
@@ -54,7 +56,7 @@ def test_intervals_of_the_cumulative_match_are_of_people() -> None:
     assert lows[0] < lows[-1]
 
 
-def test_if_all_are_found_the_rule_of_three_gives_the_lower_limit() -> None:
+def test_without_a_miss_the_rule_of_three_gives_the_lower_limit() -> None:
     rates = identification(compare_all(*photos([3] * 30, noise=0.3)), Replicates.draw(30, count=50))
     assert rates.cumulative_match[0] == 1
     assert [*rates.cumulative_match_intervals[0]] == [1 - 3 / 30, 1]

@@ -1,4 +1,4 @@
-"""Comparing every photo with every other, compared with the obvious way."""
+"""Comparing every photo with every other, compared with the whole matrix of similarities."""
 
 from __future__ import annotations
 
@@ -21,32 +21,36 @@ def matrix(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(embeddings @ embeddings.T, dtype=np.float32)
 
 
-def assert_counts_are_near(ours: ScoreHistogram, similarities: NDArray[np.float32]) -> None:
-    """But for similarities on the edge of a bin: the sum of a product depends on its block."""
-    theirs = ScoreHistogram.of(similarities)
-    assert ours.total == theirs.total
-    assert np.abs(ours.below() - theirs.below()).max() <= 1
+def assert_counts_are_near(found: ScoreHistogram, similarities: NDArray[np.float32]) -> None:
+    """Allow for one similarity on the edge of a bin, because rounding depends on the block."""
+    expected = ScoreHistogram.of(similarities)
+    assert found.total == expected.total
+    assert np.abs(found.below() - expected.below()).max() <= 1
 
 
-def kept(pairs: Pairs) -> set[tuple[int, int]]:
+def rows(pairs: Pairs) -> set[tuple[int, int]]:
     return set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
 
 
-@pytest.mark.parametrize(("together", "at_once"), [(1_024, 8_000_000), (5, 8_000_000), (5, 1), (1, 20), (100, 200)])
-def test_blocks_give_what_the_whole_matrix_gives(together: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairwise, "_BLOCK_PHOTOS", together)
-    monkeypatch.setattr(pairwise, "_PRODUCT_SIZE", at_once)
+@pytest.mark.parametrize(
+    ("block_photos", "product_size"), [(1_024, 8_000_000), (5, 8_000_000), (5, 1), (1, 20), (100, 200)]
+)
+def test_blocks_find_the_same_as_the_whole_matrix(
+    block_photos: int, product_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairwise, "_BLOCK_PHOTOS", block_photos)
+    monkeypatch.setattr(pairwise, "_PRODUCT_SIZE", product_size)
     embeddings, people = photos(SIZES)
-    labels = people * 7 + 3  # numbers of people need not begin with 0, nor follow one another
+    labels = people * 7 + 3  # the numbers of people may have gaps
     compared = compare_all(embeddings, labels)
     similarities = matrix(embeddings)
     one, other = np.triu_indices(len(people), 1)
     mated = people[one] == people[other]
     assert_counts_are_near(compared.mated, similarities[one, other][mated])
     assert_counts_are_near(compared.non_mated, similarities[one, other][~mated])
-    assert kept(compared.mated_sample) == set(zip(one[mated].tolist(), other[mated].tolist(), strict=True))
+    assert rows(compared.mated_sample) == set(zip(one[mated].tolist(), other[mated].tolist(), strict=True))
     non_mated = set(zip(one[~mated].tolist(), other[~mated].tolist(), strict=True))
-    assert kept(compared.non_mated_sample) == kept(compared.nearest_non_mated) == non_mated
+    assert rows(compared.non_mated_sample) == rows(compared.nearest_non_mated) == non_mated
 
     np.fill_diagonal(similarities, np.nan)
     same = people[:, np.newaxis] == people
@@ -62,7 +66,7 @@ def test_blocks_give_what_the_whole_matrix_gives(together: int, at_once: int, mo
             assert compared.ranks[photo] == 1 + sum(other > np.nanmax(own) for other in others)
 
 
-def test_of_many_pairs_the_nearest_and_a_sample_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nearest_pairs_and_a_sample_of_many_pairs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairwise, "KEPT_PAIRS", 500)
     embeddings, people = photos([8] * 40)
     compared = compare_all(embeddings, people)
@@ -71,7 +75,7 @@ def test_of_many_pairs_the_nearest_and_a_sample_are_kept(monkeypatch: pytest.Mon
     mated = people[one] == people[other]
     values = similarities[one, other]
     near = ~mated & (values >= compared.nearest_from)
-    assert kept(compared.nearest_non_mated) == set(zip(one[near].tolist(), other[near].tolist(), strict=True))
+    assert rows(compared.nearest_non_mated) == set(zip(one[near].tolist(), other[near].tolist(), strict=True))
     assert 250 < len(compared.nearest_non_mated) < 1_000
     assert len(compared.non_mated_sample) == 500
     assert 400 < len(compared.mated_sample) < 600
@@ -96,7 +100,7 @@ def test_one_person_with_nearly_all_photos(monkeypatch: pytest.MonkeyPatch) -> N
     ("people", "sentence"),
     [
         ([0, 0, 0], says.THERE_IS_ONLY_ONE_PERSON),
-        ([0, 1, 2], says.EVERYBODY_HAS_ONE_PHOTO_ONLY),
+        ([0, 1, 2], says.EVERY_PERSON_HAS_ONLY_ONE_PHOTO),
         ([], says.THERE_IS_ONLY_ONE_PERSON),
     ],
 )

@@ -1,4 +1,4 @@
-"""Which photos are evaluated: folders and lists of pairs."""
+"""Reading the photos to evaluate from folders and lists of pairs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pgface.evaluation.photos import folder_photos, read_pairs
 from support.sentences import evaluation as says
 
 NO_SUCH_FILE = "No such file or directory"
-"""As the operating system says it."""
+"""The error of the operating system."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three people with two empty files each, named as LFW's."""
+    """Three people with two empty files each, with names as in LFW."""
     for person in ("Ann", "Bea", "Cleo_de_Bo"):
         (tmp_path / "people" / person).mkdir(parents=True)
         for number in (1, 2):
@@ -40,11 +40,11 @@ def test_a_folder_of_people(folder: Path) -> None:
     assert [photo.person for photo in photos] == ["Ann"] * 2 + ["Bea"] * 2 + ["Cleo_de_Bo"] * 2
 
 
-def test_files_of_another_kind_are_no_photos(folder: Path) -> None:
+def test_other_kinds_of_files_are_not_photos(folder: Path) -> None:
     for name in ("Thumbs.db", "notes.txt", "clip.mp4", "archive.zip"):
         (folder / "Ann" / name).touch()
     before = len(folder_photos(folder))
-    for name in ("broken.jpg", "without-suffix", "odd.suffix"):  # which may be photos, and are failures if they are not
+    for name in ("broken.jpg", "without-suffix", "odd.suffix"):  # they may be photos
         (folder / "Ann" / name).touch()
     assert before == 6
     assert len(folder_photos(folder)) == 9
@@ -81,7 +81,7 @@ def test_a_list_of_lfw_with_one_fold(folder: Path, tmp_path: Path) -> None:
     assert pairs.folds.tolist() == [0, 0]
 
 
-def test_a_table_of_pairs_makes_people_of_those_who_are_mated(folder: Path, tmp_path: Path) -> None:
+def test_a_table_of_pairs_with_relative_and_absolute_paths(folder: Path, tmp_path: Path) -> None:
     text = (
         "file_x,file_y,Decision\n"
         "Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,Yes\n"
@@ -100,17 +100,17 @@ def test_a_table_of_pairs_makes_people_of_those_who_are_mated(folder: Path, tmp_
     assert pairs.people_known
 
 
-def test_a_table_of_pairs_knows_people_by_their_folders(folder: Path, tmp_path: Path) -> None:
+def test_a_table_of_pairs_takes_people_from_folders_unless_they_contradict_it(folder: Path, tmp_path: Path) -> None:
     text = (
         "file_x,file_y,Decision\n"
         "Ann/Ann_0001.jpg,Bea/Bea_0001.jpg,no\n"
-        "Ann/Ann_0002.jpg,Cleo_de_Bo/Cleo_de_Bo_0001.jpg,no\n"  # in no mated pair, and Ann all the same
+        "Ann/Ann_0002.jpg,Cleo_de_Bo/Cleo_de_Bo_0001.jpg,no\n"  # the photo of Ann is in no mated pair
         "Bea/Bea_0001.jpg,Bea/Bea_0002.jpg,yes\n"
     )
     pairs = read_pairs(listed(tmp_path, text, "pairs.csv"), folder)
     assert pairs.people_known
     assert [photo.person for photo in pairs.photos] == ["Ann", "Bea", "Ann", "Cleo_de_Bo", "Bea"]
-    # Folders that contradict the list tell nothing.
+    # These folders contradict the list.
     pairs = read_pairs(listed(tmp_path, text + "Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,no\n", "pairs.csv"), folder)
     assert not pairs.people_known
     assert len({photo.person for photo in pairs.photos}) == 4
@@ -122,10 +122,10 @@ def test_a_table_of_pairs_knows_people_by_their_folders(folder: Path, tmp_path: 
         (
             "pairs.txt",
             "10 300\nAnn 1 2\n",
-            says.THE_LIST_SAYS_ANOTHER_NUMBER_OF_PAIRS.pattern(promised="6,000", folds=10, size=300, found=1),
+            says.THE_LIST_PROMISES_ANOTHER_NUMBER_OF_PAIRS.pattern(promised="6,000", folds=10, size=300, found=1),
         ),
-        ("pairs.txt", "Ann 1 2\n", says.THE_FIRST_LINE_SHOULD_SAY_HOW_MANY_FOLDS.pattern()),
-        ("pairs.txt", "", says.THE_FIRST_LINE_SHOULD_SAY_HOW_MANY_FOLDS.pattern()),
+        ("pairs.txt", "Ann 1 2\n", says.THE_FIRST_LINE_SHOULD_BE_THE_NUMBER_OF_FOLDS.pattern()),
+        ("pairs.txt", "", says.THE_FIRST_LINE_SHOULD_BE_THE_NUMBER_OF_FOLDS.pattern()),
         ("pairs.txt", "1\nAnn 1 Bea 2\nAnn 1 2\n", says.THE_LINE_SHOULD_BE_A_MATED_PAIR.pattern(line=2)),
         ("pairs.txt", "1\nAnn 1 2\nAnn 1 2\n", says.THE_LINE_SHOULD_BE_A_NON_MATED_PAIR.pattern(line=3)),
         (
@@ -136,23 +136,23 @@ def test_a_table_of_pairs_knows_people_by_their_folders(folder: Path, tmp_path: 
         (
             "pairs.csv",
             "file_x,file_y\na,b\n",
-            says.THE_TABLE_LACKS_A_COLUMN.pattern(column="Decision", columns="file_x, file_y"),
+            says.THE_TABLE_HAS_NO_SUCH_COLUMN.pattern(column="Decision", columns="file_x, file_y"),
         ),
-        ("pairs.csv", "", says.THE_TABLE_LACKS_A_COLUMN.pattern(column="Decision", columns="none")),
+        ("pairs.csv", "", says.THE_TABLE_HAS_NO_SUCH_COLUMN.pattern(column="Decision", columns="none")),
         (
             "pairs.csv",
             "file_x;file_y;Decision\n",
-            says.THE_TABLE_LACKS_A_COLUMN.pattern(column="Decision", columns="file_x;file_y;Decision"),
+            says.THE_TABLE_HAS_NO_SUCH_COLUMN.pattern(column="Decision", columns="file_x;file_y;Decision"),
         ),
         ("pairs.csv", "file_x,file_y,Decision\n", says.THERE_ARE_NO_PAIRS.pattern()),
-        ("pairs.csv", 'file_x,file_y,Decision\n"' + "a" * 140_000, says.THE_LINE_IS_NO_LINE_OF_A_TABLE.pattern()),
+        ("pairs.csv", 'file_x,file_y,Decision\n"' + "a" * 140_000, says.THE_LINE_IS_NOT_CSV.pattern()),
         (
             "pairs.csv",
             f"file_x,file_y,Decision\n{'a' * 300},b,no\n",
             says.THE_LIST_NAMES_MISSING_PHOTOS.pattern(photos=f"{'a' * 300}, b"),
         ),
-        ("pairs.txt", "10 0\n", says.THE_FIRST_LINE_SHOULD_SAY_HOW_MANY_FOLDS.pattern()),
-        ("pairs.txt", "0\n", says.THE_FIRST_LINE_SHOULD_SAY_HOW_MANY_FOLDS.pattern()),
+        ("pairs.txt", "10 0\n", says.THE_FIRST_LINE_SHOULD_BE_THE_NUMBER_OF_FOLDS.pattern()),
+        ("pairs.txt", "0\n", says.THE_FIRST_LINE_SHOULD_BE_THE_NUMBER_OF_FOLDS.pattern()),
         ("pairs.txt", "1\n\nAnn 1 1\nAnn 1 Bea 2\n", says.THE_PAIR_IS_ONE_PHOTO.pattern(pair=1)),
         ("pairs.txt", "1\n\n\nAnn 1 2 3 4\nAnn 1 Bea 2\n", says.THE_LINE_SHOULD_BE_A_MATED_PAIR.pattern(line=4)),
         (
@@ -179,7 +179,7 @@ def test_lists_that_cannot_be_used(folder: Path, tmp_path: Path, name: str, text
         read_pairs(listed(tmp_path, text, name), folder)
 
 
-def test_a_picture_goes_before_what_a_camera_wrote_of_it(folder: Path, tmp_path: Path) -> None:
+def test_a_picture_is_preferred_to_other_files_of_a_camera(folder: Path, tmp_path: Path) -> None:
     (folder / "Ann" / "Ann_0001.xml").touch()
     (folder / "Ann" / "Ann_0002.aae").touch()
     pairs = read_pairs(listed(tmp_path, "1\nAnn 1 2\nAnn 1 Bea 2\n"), folder)

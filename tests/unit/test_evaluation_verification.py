@@ -1,4 +1,4 @@
-"""The rates of 1:1, compared with scikit-learn and a case by hand, and their intervals, compared with a simulation."""
+"""The rates of verification (1:1), compared with scikit-learn, a case worked by hand and a simulation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def compared_people(sizes: list[int], *, noise: float = 1.0, seed: int = 0) -> C
     return compare_all(*photos(sizes, noise=noise, seed=seed))
 
 
-def test_rates_are_those_of_scikit_learn() -> None:
+def test_rates_equal_those_of_scikit_learn() -> None:
     embeddings, people = photos([4] * 60, noise=3.5)
     found = verification(compare_all(embeddings, people), Replicates.draw(60, count=10))
     one, other = np.triu_indices(len(people), 1)
@@ -48,13 +48,13 @@ def test_a_case_worked_by_hand() -> None:
     assert found.fmr[[index_of(t) for t in (-0.7, -0.5, 0.1, 0.6, 0.94)]].tolist() == [1, 0.75, 0.5, 0.25, 0]
     assert found.fnmr[[index_of(t) for t in (0.3, 0.4, 0.8)]].tolist() == [0, 0.5, 1]
     assert found.area_under_curve == 5 / 8  # 0.7660 is above three of the four, 0.3420 above two
-    assert found.best_accuracy == 0.75  # at 0.3420: no mated pair missed, two of four non-mated pairs match
+    assert found.best_accuracy == 0.75  # at 0.3420, both mated pairs and two of four non-mated pairs match
     assert found.equal_error_rate == 0.5
 
 
-def test_targets_are_given_as_far_as_the_pairs_carry() -> None:
+def test_a_target_needs_thirty_errors() -> None:
     found = verification(compared_people([5] * 40), Replicates.draw(40, count=50))
-    pairs = 40 * 39 // 2 * 25  # 19,500: 30 errors at 1e-2 and not at 1e-3
+    pairs = 40 * 39 // 2 * 25  # 19,500 pairs have 30 errors at 1e-2, but not at 1e-3
     assert found.non_mated_pairs == pairs
     known, *unknown = found.targets
     assert known.point is not None
@@ -72,14 +72,14 @@ def test_targets_are_given_as_far_as_the_pairs_carry() -> None:
     ]  # fmt: skip
 
 
-def test_without_an_error_the_rule_of_three_says_how_high_the_rate_may_be() -> None:
+def test_without_an_error_the_rule_of_three_limits_the_rate() -> None:
     compared = compared_people([2] * 30, noise=0.3)
     (point,) = operating_points(compared, Replicates.draw(30, count=50), np.array([0.5]))
     assert point.fmr == point.fnmr == 0
     few = compared_people([2] * 4, noise=0.3)  # 24 non-mated pairs
     (of_few,) = operating_points(few, Replicates.draw(4, count=50), np.array([0.9]))
     assert [*of_few.fmr_interval] == [0, 1]
-    # No more than where 30 errors of 1,740 were counted.
+    # The limit is at most that of a threshold with 30 errors among 1,740 pairs.
     at = np.sort(compared.non_mated_sample.similarities)[-30:][:1].astype(float)
     (counted,) = operating_points(compared, Replicates.draw(30, count=50), np.floor(at * 1e4) / 1e4)
     assert counted.fmr == pytest.approx(30 / 1_740, abs=1e-3)
@@ -92,23 +92,23 @@ def test_without_an_error_the_rule_of_three_says_how_high_the_rate_may_be() -> N
     assert [*found.area_interval] == [*found.best_accuracy_interval] == [1 - 3 / 30, 1]
 
 
-def test_intervals_hold_the_true_rate_as_often_as_they_say() -> None:
+def test_intervals_contain_the_true_rate_as_often_as_promised() -> None:
     threshold = np.array([0.12])
     true = _rates(_hard_people(2_000, seed=10_000), threshold, Replicates.draw(2_000, count=2))
-    held = dict.fromkeys(true, 0)
+    covered = dict.fromkeys(true, 0)
     naive = 0
     runs = 120
     for seed in range(runs):
         compared = _hard_people(40, seed)
         found = _rates(compared, threshold, Replicates.draw(40, count=200, seed=seed))
         for name, (_, interval) in found.items():
-            held[name] += interval.low <= true[name][0] <= interval.high
+            covered[name] += interval.low <= true[name][0] <= interval.high
         fnmr = found["FNMR"][0]
         half = 1.96 * np.sqrt(fnmr * (1 - fnmr) / compared.mated.total)
         naive += abs(fnmr - true["FNMR"][0]) <= half
-    # 95 % is promised, and a bootstrap gives 86 to 94 % with 40 people. With independent pairs, it would be far less.
-    assert {name: count / runs > 0.82 for name, count in held.items()} == dict.fromkeys(held, True)
-    assert naive < held["FNMR"]
+    # The promise is 95 %. With 40 people, a bootstrap reaches 86 to 94 %. Treating pairs as independent reaches less.
+    assert {name: count / runs > 0.82 for name, count in covered.items()} == dict.fromkeys(covered, True)
+    assert naive < covered["FNMR"]
 
 
 def _rates(
@@ -126,7 +126,7 @@ def _rates(
 
 
 def _hard_people(people: int, seed: int) -> Comparisons:
-    """Some people's photos differ far more than others', and all share a direction as an ill-fitting model's do."""
+    """Compare photos as of a poor model. They share a direction, and differ more for some people than for others."""
     random = np.random.default_rng(seed)
     owners = np.repeat(np.arange(people), 4)
     directions = random.standard_normal((people, 512)) + 0.3 * random.standard_normal((people, 1)) * np.ones(512)

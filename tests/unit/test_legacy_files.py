@@ -1,4 +1,4 @@
-"""Reading old files: what they may look like, and what is refused."""
+"""Reading old files: the accepted formats, and the problems that are refused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def problems(old: OldInstallation) -> list[tuple[str, tuple[str, ...]]]:
     return [(problem.sentence, problem.rows) for problem in old.problems]
 
 
-def test_an_installation_is_read_as_it_is_and_not_changed(tmp_path: Path) -> None:
+def test_an_installation_is_read_and_its_files_are_not_changed(tmp_path: Path) -> None:
     old = read(tmp_path)
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
     again = read_installation(sqlite=tmp_path / "old.db", npy=tmp_path / "face_db.npy", json=tmp_path / "face_db.json")
@@ -69,10 +69,10 @@ def test_an_installation_is_read_as_it_is_and_not_changed(tmp_path: Path) -> Non
     assert [token.token_hash for token in old.tokens] == [hashlib.sha256(t[2].encode()).hexdigest() for t in TOKENS]
     assert [token.is_active for token in old.tokens] == [True, False]
     assert old.owners.tolist() == OWNERS
-    assert old.photo_of_each().tolist() == [4, 0, 0, 0, 0, 0]  # one photo and one embedding: only of the first
+    assert old.photo_of_each().tolist() == [4, 0, 0, 0, 0, 0]  # only the first user has one photo and one embedding
 
 
-def test_what_was_committed_and_is_in_the_log_only_is_read_too(tmp_path: Path) -> None:
+def test_transactions_in_the_write_ahead_log_are_read(tmp_path: Path) -> None:
     file = write_sqlite(tmp_path / "old.db")
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA journal_mode = wal")
@@ -85,7 +85,7 @@ def test_what_was_committed_and_is_in_the_log_only_is_read_too(tmp_path: Path) -
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if not path.name.endswith("-shm")} == files
 
 
-def test_columns_that_are_missing_or_more_than_expected(tmp_path: Path) -> None:
+def test_missing_and_additional_columns(tmp_path: Path) -> None:
     schema = """
     CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, phone TEXT);
     CREATE TABLE auth_tokens (user_id INTEGER, token TEXT);
@@ -104,7 +104,7 @@ def test_columns_that_are_missing_or_more_than_expected(tmp_path: Path) -> None:
     assert (token.id, token.user_id, token.confidence, token.expires_at, token.is_active) == (1, 7, 0.0, None, True)
 
 
-def test_embeddings_without_a_database_make_users_of_the_ids(tmp_path: Path) -> None:
+def test_without_a_database_the_ids_become_users(tmp_path: Path) -> None:
     npy, labels = write_vectors(tmp_path / "face_db.npy"), write_labels(tmp_path / "face_db.json")
     old = read_installation(npy=npy, json=labels)
     assert [(user.id, user.name, user.email) for user in old.users] == [
@@ -121,7 +121,7 @@ def test_files_that_do_not_go_together(tmp_path: Path, given: tuple[str, ...]) -
         read_installation(**{name: tmp_path / name for name in given})
 
 
-# Faults of rows: all of them are named, and nothing else is
+# Problems of rows. All rows with a problem are listed, and no others.
 
 
 def test_counts_that_differ(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_counts_that_differ(tmp_path: Path) -> None:
     assert rows == ()
 
 
-def test_rows_without_a_direction(tmp_path: Path) -> None:
+def test_rows_that_are_not_embeddings(tmp_path: Path) -> None:
     vectors = some_vectors(5_000)
     vectors[3, 17], vectors[1_999, 0], vectors[2_000, 511] = np.nan, np.inf, -np.inf
     vectors[4_999] = 0
@@ -149,13 +149,13 @@ def test_users_that_are_not_in_the_database(tmp_path: Path) -> None:
     file = write_sqlite(tmp_path / "old.db")
     npy, labels = write_vectors(tmp_path / "a.npy"), write_labels(tmp_path / "a.json", [7, 8, 12, 9, 8, 30])
     ((sentence, rows),) = problems(read_installation(sqlite=file, npy=npy, json=labels))
-    strangers = says.ROWS_OF_USERS_NOT_IN_SQLITE.format(file="a.json", count=3)
-    assert sentence.startswith(f"{strangers}. ")
+    unknown = says.ROWS_OF_USERS_NOT_IN_SQLITE.format(file="a.json", count=3)
+    assert sentence.startswith(f"{unknown}. ")
     assert rows == ("row 1: user 8", "row 3: user 9", "row 4: user 8")
 
 
 @pytest.mark.parametrize("wrong", ["anna", "0", "-3", "2147483648", "1.5", ""])
-def test_labels_that_are_no_ids(tmp_path: Path, wrong: str) -> None:
+def test_labels_that_are_not_ids(tmp_path: Path, wrong: str) -> None:
     owners, found = read_owners(write_labels(tmp_path / "a.json", [7, wrong, 12]))
     assert owners.tolist() == [7, 0, 12]
     (problem,) = found
@@ -172,38 +172,38 @@ def test_labels_that_are_no_ids(tmp_path: Path, wrong: str) -> None:
         ),
         (
             {"users": [*USERS, (31, "No", "not an e-mail", "x", None)]},
-            says.EMAILS_CANNOT_BE_EMAILS.format(count=1),
+            says.EMAILS_ARE_NOT_VALID.format(count=1),
             ("users 31: 'not an e-mail'",),
         ),
         (
             {"photos": [(4, 99, "a.jpg", "a.jpg", 1, 1, None), (5, 7, "b.jpg", "b.jpg", 1, 1, None)]},
-            says.ROWS_OF_USERS_NOT_THERE.format(count=1),
+            says.ROWS_OF_USERS_THAT_DO_NOT_EXIST.format(count=1),
             ("photos 4: user 99",),
         ),
         (
             {"tokens": [(1, 7, "t", 1.0, None, "soon", 1), (2, 7, "u", 1.0, None, "", 1)]},
-            says.DATES_ARE_IN_NO_FORM.format(count=2),
-            ("auth_tokens 1, expires_at: 'soon'", "auth_tokens 2, expires_at: ''"),  # never taken for 'never'
+            says.DATES_HAVE_AN_UNKNOWN_FORMAT.format(count=2),
+            ("auth_tokens 1, expires_at: 'soon'", "auth_tokens 2, expires_at: ''"),  # an empty text is not "never"
         ),
         ({"tokens": [(1, 7, "", 1.0, None, None, 1)]}, says.TOKENS_ARE_EMPTY.format(count=1), ("auth_tokens 1",)),
         (
             {"users": [*USERS, (2**31, "Many", "many@example.org", "x", None)]},
-            says.IDS_ARE_NO_NUMBERS.format(count=1),
+            says.IDS_ARE_NOT_WHOLE_NUMBERS.format(count=1),
             ("users 2147483648",),
         ),
         (
             {"users": [*USERS, (31, "n" * 256, "n@example.org", "x", None)]},
-            says.TEXTS_ARE_TOO_LONG_OR_NO_TEXT.format(count=1),
+            says.TEXTS_ARE_TOO_LONG_OR_NOT_UTF8.format(count=1),
             ("users 31, name",),
         ),
         (
             {"users": [*USERS, (31, "a\0b", "n@example.org", "x", None)]},
-            says.TEXTS_ARE_TOO_LONG_OR_NO_TEXT.format(count=1),
+            says.TEXTS_ARE_TOO_LONG_OR_NOT_UTF8.format(count=1),
             ("users 31, name",),
         ),
     ],
 )
-def test_faults_of_the_database_name_their_rows(
+def test_problems_of_the_database_list_their_rows(
     tmp_path: Path, tables: dict[str, Any], sentence: str, rows: tuple[str, ...]
 ) -> None:
     file = write_sqlite(tmp_path / "old.db", **({"photos": (), "tokens": ()} | tables))
@@ -212,7 +212,7 @@ def test_faults_of_the_database_name_their_rows(
     assert named == rows
 
 
-def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
     file = write_sqlite(tmp_path / "old.db", photos=(), tokens=())
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("UPDATE users SET name = CAST(x'ff41' AS TEXT) WHERE id = 7")
@@ -220,7 +220,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     assert rows == ("users 7, name",)
 
 
-def test_what_numpy_and_bytes_left_is_read(tmp_path: Path) -> None:
+def test_values_that_were_stored_as_bytes_are_read(tmp_path: Path) -> None:
     bcrypt = "$2b$12$abcdefghijklmnopqrstuv"
     users = [(7, b"Siti", b"siti@example.org", bcrypt.encode(), None)]
     sides: list[tuple[Any, Any]] = [
@@ -275,7 +275,7 @@ CREATE TABLE auth_tokens (id INTEGER PRIMARY KEY, user_id, token, confidence, cr
         *(("auth_tokens", "token", value) for value in (b"\xff", 12)),
     ],
 )
-def test_what_cannot_be_read_in_one_way_only_is_told_with_its_row(
+def test_values_with_no_or_several_meanings_are_listed_with_their_row(
     tmp_path: Path, table: str, column: str, value: Any
 ) -> None:
     file = write_sqlite(tmp_path / "old.db", schema=_UNTYPED, users=USERS[:1], photos=PHOTOS[:1], tokens=TOKENS[:1])
@@ -286,11 +286,11 @@ def test_what_cannot_be_read_in_one_way_only_is_told_with_its_row(
     assert row.startswith(where if column == "token" else f"{where}, {column}")
 
 
-# Files that are none
+# Files with another format
 
 
 class Dangerous:
-    """Would write a file if it were loaded."""
+    """An object that writes a file when pickle loads it."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -319,7 +319,7 @@ def test_pickles_are_never_loaded(tmp_path: Path, write: Callable[[Path, Path], 
 def test_a_truncated_file(tmp_path: Path, keep: int) -> None:
     file = write_vectors(tmp_path / "face_db.npy")
     file.write_bytes(file.read_bytes()[:keep])
-    either = f"{says.FILE_IS_TRUNCATED_OR_DAMAGED.pattern()}|{says.FILE_IS_NO_NPY.pattern()}"
+    either = f"{says.FILE_IS_TRUNCATED_OR_DAMAGED.pattern()}|{says.FILE_IS_NOT_NPY.pattern()}"
     with pytest.raises(MigrationError, match=either):
         open_vectors(file)
 
@@ -334,21 +334,21 @@ def test_a_truncated_file(tmp_path: Path, keep: int) -> None:
         (np.zeros((6, 512), np.complex128), says.ARRAY_HAS_ANOTHER_TYPE.pattern(type="complex128")),
     ],
 )
-def test_arrays_that_are_no_embeddings(tmp_path: Path, array: NDArray[Any], pattern: str) -> None:
+def test_arrays_that_are_not_embeddings(tmp_path: Path, array: NDArray[Any], pattern: str) -> None:
     with pytest.raises(MigrationError, match=pattern):
         open_vectors(write_vectors(tmp_path / "face_db.npy", array))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", ">f4", "float16"])
 @pytest.mark.parametrize("shape", [(6, 512), (6, 1, 512)])
-def test_arrays_that_are_embeddings_stay_in_their_file(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+def test_embeddings_are_mapped_from_their_file(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
     given = some_vectors(6).astype(dtype)
     found = open_vectors(write_vectors(tmp_path / "face_db.npy", given.reshape(shape)))
     assert isinstance(found, np.memmap)
     assert np.array_equal(found, given)
 
 
-def test_other_files_that_are_given_for_embeddings(tmp_path: Path) -> None:
+def test_other_files_instead_of_embeddings(tmp_path: Path) -> None:
     np.savez(tmp_path / "archive.npz", some_vectors(2))
     with pytest.raises(MigrationError, match=says.FILE_IS_AN_ARCHIVE_OF_ARRAYS.pattern()):
         open_vectors(tmp_path / "archive.npz")
@@ -359,28 +359,28 @@ def test_other_files_that_are_given_for_embeddings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('{"users": ["7", "1', says.FILE_IS_NO_JSON),
-        ("users: 7", says.FILE_IS_NO_JSON),
-        ("", says.FILE_IS_NO_JSON),
+        ('{"users": ["7", "1', says.FILE_IS_NOT_JSON),
+        ("users: 7", says.FILE_IS_NOT_JSON),
+        ("", says.FILE_IS_NOT_JSON),
         ('{"people": ["7"]}', says.FILE_HAS_NO_LIST_OF_USERS),
         ('{"users": "7"}', says.FILE_HAS_NO_LIST_OF_USERS),
         ('["7", "12"]', says.FILE_HAS_NO_LIST_OF_USERS),
     ],
 )
-def test_files_that_are_no_labels(tmp_path: Path, text: str, sentence: Sentence) -> None:
+def test_files_that_are_not_labels(tmp_path: Path, text: str, sentence: Sentence) -> None:
     (tmp_path / "face_db.json").write_text(text, encoding="utf-8")
     with pytest.raises(MigrationError, match=sentence.pattern()):
         read_owners(tmp_path / "face_db.json")
 
 
-def test_labels_may_be_numbers_and_stand_beside_other_things(tmp_path: Path) -> None:
+def test_labels_may_be_numbers_and_the_file_may_have_other_keys(tmp_path: Path) -> None:
     (tmp_path / "face_db.json").write_text(json.dumps({"version": 2, "users": [7, "12"], "names": ["a"]}))
     owners, found = read_owners(tmp_path / "face_db.json")
     assert owners.tolist() == [7, 12]
     assert not found
 
 
-def test_labels_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+def test_labels_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "face_db.json").write_text('{"users": ["7", "12"]}', encoding="utf-8-sig")
     assert read_owners(tmp_path / "face_db.json")[0].tolist() == [7, 12]
     (tmp_path / "face_db.json").write_text('{"people": []}', encoding="utf-8-sig")
@@ -390,24 +390,24 @@ def test_labels_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_numbers_that_json_does_not_have_are_called_so(tmp_path: Path, value: float, encoding: str) -> None:
+def test_nan_and_infinity_in_json_are_named(tmp_path: Path, value: float, encoding: str) -> None:
     text = json.dumps({"users": ["7"], "thresholds": [value]})
     (tmp_path / "face_db.json").write_text(text, encoding=encoding)
-    holds = says.FILE_CONTAINS_A_VALUE_THAT_IS_NOT_JSON.pattern(value=json.dumps(value))
-    with pytest.raises(MigrationError, match=holds):
+    contains = says.FILE_CONTAINS_A_VALUE_THAT_IS_NOT_JSON.pattern(value=json.dumps(value))
+    with pytest.raises(MigrationError, match=contains):
         read_owners(tmp_path / "face_db.json")
 
 
 @pytest.mark.parametrize("keep", [0, 50, 1_000, 4_096, 9_000])
-def test_a_database_that_is_damaged(tmp_path: Path, keep: int) -> None:
+def test_a_damaged_database(tmp_path: Path, keep: int) -> None:
     file = write_sqlite(tmp_path / "old.db")
     file.write_bytes(file.read_bytes()[:keep])
-    either = f"{says.FILE_IS_NO_SQLITE.pattern()}|{says.FILE_HAS_NO_TABLE.pattern(table='users')}"
+    either = f"{says.FILE_IS_NOT_SQLITE.pattern()}|{says.FILE_HAS_NO_TABLE.pattern(table='users')}"
     with pytest.raises(MigrationError, match=either):
         read_sqlite(file)
 
 
-def test_a_database_of_something_else(tmp_path: Path) -> None:
+def test_a_database_of_another_application(tmp_path: Path) -> None:
     file = write_sqlite(tmp_path / "a.db", schema="CREATE TABLE notes (id INTEGER)", users=(), photos=(), tokens=())
     with pytest.raises(MigrationError, match=says.FILE_HAS_NO_TABLE.pattern(table="users")):
         read_sqlite(file)
@@ -433,11 +433,11 @@ def test_a_database_of_something_else(tmp_path: Path) -> None:
         (2_460_370.854166667, datetime(2024, 3, 1, 8, 30)),
     ],
 )
-def test_moments_in_each_of_sqlites_forms(value: object, expected: datetime | None) -> None:
+def test_dates_in_the_formats_of_sqlite(value: object, expected: datetime | None) -> None:
     assert parse_date(value) == expected
 
 
 @pytest.mark.parametrize("value", ["yesterday", "", "2024-13-01", 1e300, b"2024", True, float("nan"), 0])
-def test_what_is_no_moment(value: object) -> None:
+def test_values_that_are_not_dates(value: object) -> None:
     with pytest.raises(ValueError, match="."):
         parse_date(value)
