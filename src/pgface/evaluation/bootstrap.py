@@ -24,7 +24,7 @@ _BATCH_PAIRS = 4_096
 
 
 class Interval(NamedTuple):
-    """The 95 % interval of a rate."""
+    """A 95 % interval."""
 
     low: float
     high: float

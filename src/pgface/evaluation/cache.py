@@ -94,7 +94,7 @@ class EmbeddingCache:
         else:
             data = found.astype("<f4").tobytes()
         with _writing(self._folder), tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-            file.write(data)  # only the owner can read it, and the final name is given to a complete file
+            file.write(data)  # only the owner can read it, and only a complete file gets the final name
         with _writing(self._folder):
             Path(file.name).replace(self._file(content_sha256))
 

@@ -64,7 +64,7 @@ class GroupRates:
 
     @property
     def measured(self) -> dict[str, tuple[float, Interval]]:
-        """FMR, FNMR, FPIR and FNIR at the thresholds in use with their intervals, without those that are unknown."""
+        """The known ones of FMR, FNMR, FPIR and FNIR at the thresholds in use, with their intervals."""
         rates: dict[str, tuple[float, Interval]] = {}
         for point in (self.in_use, self.search):
             rates |= {} if point is None else point.rates
@@ -89,7 +89,7 @@ def read_attributes(file: Path) -> Attributes:
     """Read a table whose first column is `photo` or `person`. Each other column is an attribute.
 
     Raises:
-        EvaluationError: the table cannot be read, has another form, or has two rows for one photo or person.
+        EvaluationError: the table cannot be read, has another format, or has two rows for one photo or person.
 
     """
     try:

@@ -294,7 +294,7 @@ class _BlockComparison:
     best_mated: NDArray[np.float32]
     nearest_from: float
     mated_share: float
-    """Probability of a mated pair to be in the sample."""
+    """Probability that a mated pair is in the sample. At 1 or more, all are."""
 
     def __call__(self, rows: slice, columns: slice) -> list[_Findings]:
         """Compare the photos of a block with those of the same block, or of a later one."""

@@ -147,9 +147,9 @@ def _misses_of_people(
     mated: Pairs, people: NDArray[np.int64], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count the mated pairs of each person below a threshold, and all of them, shapes (p,)."""
-    whose, count = people[mated.first], int(people.max()) + 1
+    owners, count = people[mated.first], int(people.max()) + 1
     below = mated.similarities < np.float32(threshold)
-    return np.bincount(whose[below], minlength=count), np.bincount(whose, minlength=count)
+    return np.bincount(owners[below], minlength=count), np.bincount(owners, minlength=count)
 
 
 def _equal_error(fmr: NDArray[np.float64], fnmr: NDArray[np.float64]) -> tuple[float, float]:
@@ -183,11 +183,11 @@ def _misses_at_thresholds(
     mated: Pairs, people: NDArray[np.int64], at: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count the mated pairs of each person below each threshold, shape (p, thresholds), and all of them."""
-    whose, count = people[mated.first], int(people.max()) + 1
+    owners, count = people[mated.first], int(people.max()) + 1
     indices = np.searchsorted(at, mated.similarities, side="right")  # the lowest threshold above each similarity
     counted = np.zeros((count, len(at) + 1), np.int64)
-    np.add.at(counted, (whose, indices), 1)
-    return counted[:, :-1].cumsum(axis=1), np.bincount(whose, minlength=count)
+    np.add.at(counted, (owners, indices), 1)
+    return counted[:, :-1].cumsum(axis=1), np.bincount(owners, minlength=count)
 
 
 def _area_under_curve(mated: ScoreHistogram, non_mated: ScoreHistogram) -> float:

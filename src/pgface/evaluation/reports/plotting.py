@@ -11,7 +11,7 @@ from pgface.system.extras import how_to_install
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The colours of Okabe and Ito, which people with any colour vision can tell apart.
+# The colours of Okabe and Ito, which people with any kind of colour vision can distinguish.
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
 GREEN = "#009E73"

@@ -23,7 +23,7 @@ class FoundPhotos:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """A file whose path ends like an old path."""
+    """A file that has the same path as an old photo, or the same end of the path."""
 
     file: Path
     shared: str
