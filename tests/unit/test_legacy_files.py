@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from pgface.errors import MigrationError
 from pgface.gallery.users import UNUSABLE_PASSWORD
-from pgface.operations.legacy.dates import parse_date
 from pgface.operations.legacy.installation import OldInstallation, read_installation
 from pgface.operations.legacy.labels import read_owners
 from pgface.operations.legacy.sqlite import read_sqlite
+from pgface.operations.legacy.values import parse_date
 from pgface.operations.legacy.vectors import open_vectors, vector_problems
 from support.old_installation import (
     OWNERS,

@@ -177,7 +177,7 @@ def audit(
         embeddings=len(owners),
         verify_threshold=verify_threshold,
         identify_threshold=identify_threshold,
-        same_person=tuple(_same_person(stored, owners, starts, identify_threshold, strange)),
+        same_person=tuple(_same_person(stored, owners, identify_threshold, strange)),
         strange=strange,
         dragging=tuple(_dragging(stored, similarity, without, schema)),
         poor=tuple(WeakPhoto(face, why) for face in stored.photos if (why := _poor(face.quality))),
@@ -226,25 +226,15 @@ def _length(square: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _same_person(
-    stored: StoredEmbeddings,
-    owners: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    threshold: float,
-    strange: Sequence[StrangePhoto],
+    stored: StoredEmbeddings, owners: NDArray[np.int64], threshold: float, strange: Sequence[StrangePhoto]
 ) -> Iterator[SamePerson]:
     deletions = {photo.face.embedding_id: photo.command for photo in strange}
-    found = _UserPairs(len(starts))
+    found = _UserPairs(owners)
     for rows, columns in _upper_blocks(len(owners)):
         similarities = stored.embeddings[rows] @ stored.embeddings[columns].T
         first, second = np.nonzero(similarities >= np.float32(threshold))
-        found.add(
-            owners[rows.start + first],
-            owners[columns.start + second],
-            rows.start + first,
-            columns.start + second,
-            similarities[first, second],
-        )
-    for first_row, second_row, similarity, pairs in found.most_similar():
+        found.add(rows.start + first, columns.start + second, similarities[first, second])
+    for (first_row, second_row), similarity, pairs in found.most_similar():
         first_face, second_face = stored.photos[first_row], stored.photos[second_row]
         command = (
             deletions.get(first_face.embedding_id)
@@ -263,27 +253,21 @@ def _upper_blocks(count: int) -> Iterator[tuple[slice, slice]]:
 class _UserPairs:
     """Collects the most similar pairs of users from pairs of photos."""
 
-    def __init__(self, users: int) -> None:
-        self._users = users
+    def __init__(self, owners: NDArray[np.int64]) -> None:
+        self._owners = owners
         self._rows = np.empty((0, 2), np.int64)
         self._keys = np.empty(0, np.int64)
         self._similarities = np.empty(0, np.float32)
         self._pairs = np.empty(0, np.int64)
 
-    def add(
-        self,
-        first_user: NDArray[np.int64],
-        second_user: NDArray[np.int64],
-        first_row: NDArray[np.int64],
-        second_row: NDArray[np.int64],
-        similarities: NDArray[np.float32],
-    ) -> None:
-        """Add pairs of photos. Pairs of one user are ignored."""
+    def add(self, first: NDArray[np.int64], second: NDArray[np.int64], similarities: NDArray[np.float32]) -> None:
+        """Add pairs of photos, given by their rows. Pairs of one user are ignored."""
+        first_user, second_user = self._owners[first], self._owners[second]
         different = first_user < second_user  # rows are sorted by user, and each pair is added once
         if not different.any():
             return
-        keys = np.concatenate([self._keys, (first_user * self._users + second_user)[different]])
-        rows = np.concatenate([self._rows, np.stack([first_row, second_row], axis=1)[different]])
+        keys = np.concatenate([self._keys, (first_user * len(self._owners) + second_user)[different]])
+        rows = np.concatenate([self._rows, np.stack([first, second], axis=1)[different]])
         values = np.concatenate([self._similarities, similarities[different]])
         pairs = np.concatenate([self._pairs, np.ones(int(different.sum()), np.int64)])
         order = np.lexsort((-values, keys))
@@ -294,12 +278,9 @@ class _UserPairs:
         self._keys, self._rows = keys[best][kept], rows[best][kept]
         self._similarities, self._pairs = values[best][kept], counted[kept]
 
-    def most_similar(self) -> Iterator[tuple[int, int, float, int]]:
+    def most_similar(self) -> Iterator[tuple[list[int], float, int]]:
         """Yield the rows of their most similar photos, the similarity, and the number of added pairs of photos."""
-        for (first, second), similarity, pairs in zip(
-            self._rows.tolist(), self._similarities.tolist(), self._pairs.tolist(), strict=True
-        ):
-            yield first, second, similarity, pairs
+        yield from zip(self._rows.tolist(), self._similarities.tolist(), self._pairs.tolist(), strict=True)
 
 
 def _strange(

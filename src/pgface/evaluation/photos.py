@@ -77,16 +77,12 @@ def _may_be_photo(file: Path) -> bool:
     return file.name.lower() not in _SYSTEM_FILES and (kind is None or kind.startswith("image/"))
 
 
-def lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
+def _lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
     """Read a list of pairs in LFW's format.
 
     The first line has the number of folds and their size. The pairs of each fold follow, mated pairs first. A name and
     a number give a photo, `folder/<name>/<name>_<four digits>.*`. Source: G. B. Huang, M. Ramesh, T. Berg,
     E. Learned-Miller, "Labeled Faces in the Wild", University of Massachusetts, Technical Report 07-49 (2007).
-
-    Raises:
-        EvaluationError: the list has another format, or names photos that do not exist.
-
     """
     lines = [
         (number, line.split("\t" if "\t" in line else None))
@@ -115,18 +111,10 @@ def lfw_pairs(file: Path, folder: Path) -> PhotoPairs:
     return finder.pairs(file, pairs, with_folds=True)
 
 
-def csv_pairs(file: Path, folder: Path) -> PhotoPairs:
+def _csv_pairs(file: Path, folder: Path) -> PhotoPairs:
     """Read a table of pairs with the columns `file_x`, `file_y` and `Decision` (yes or no, true or false, 1 or 0).
 
     A photo's person is its folder, if that agrees with every pair. Otherwise, mated pairs link the photos of a person.
-
-    Args:
-        file: the table.
-        folder: the base of relative paths.
-
-    Raises:
-        EvaluationError: the table has another format, or names photos that do not exist.
-
     """
     reader = csv.DictReader(io.StringIO(_text(file), newline=""))
     finder = _PhotoFinder(folder)
@@ -155,13 +143,17 @@ def csv_pairs(file: Path, folder: Path) -> PhotoPairs:
 
 
 def read_pairs(file: Path, folder: Path) -> PhotoPairs:
-    """Read a list of pairs of either format: `.csv`, or LFW's.
+    """Read a list of pairs: a `.csv` table, or a list in LFW's format.
+
+    Args:
+        file: the list.
+        folder: the base of its paths.
 
     Raises:
-        EvaluationError: as for `csv_pairs` and `lfw_pairs`.
+        EvaluationError: the list has another format, or names photos that do not exist.
 
     """
-    return csv_pairs(file, folder) if file.suffix.lower() == ".csv" else lfw_pairs(file, folder)
+    return _csv_pairs(file, folder) if file.suffix.lower() == ".csv" else _lfw_pairs(file, folder)
 
 
 class _PhotoFinder:

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from pgface.accounts.tokens import token_hash
 from pgface.errors import MigrationError
 from pgface.gallery.users import UNUSABLE_PASSWORD, is_email
-from pgface.operations.legacy.dates import parse_date
 from pgface.operations.legacy.labels import read_owners, user_id
 from pgface.operations.legacy.problems import Problem, row_problems
 from pgface.operations.legacy.sqlite import OldTables, Row, read_sqlite
-from pgface.operations.legacy.values import parse_bool, parse_dimension, parse_number, parse_text
+from pgface.operations.legacy.values import parse_bool, parse_date, parse_dimension, parse_number, parse_text
 from pgface.operations.legacy.vectors import open_vectors, vector_problems
 from pgface.text import cleaned, is_visible, same_email, shown
 from pgface.vectors import unit_embeddings

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _MAX_DIMENSION = 2**24
@@ -15,6 +16,11 @@ _MIN_FLOAT, _MAX_FLOAT = 2.0**-120, 2.0**127
 """The range of PostgreSQL's type REAL. The bytes of NumPy's whole numbers would be smaller floats."""
 _BOOLS = {"1": True, "true": True, "t": True, "yes": True, "on": True}
 _BOOLS |= {"0": False, "false": False, "f": False, "no": False, "off": False}
+
+_JULIAN_DAY_OF_1970 = 2_440_587.5
+_LAST_JULIAN_DAY = 5_373_484.5
+"""Smaller numbers are Julian days, and larger ones seconds since 1970, as for SQLite's modifier `auto`:
+https://www.sqlite.org/lang_datefunc.html, "Modifiers"."""
 
 
 def parse_text(value: Any) -> str:
@@ -86,6 +92,25 @@ def parse_bool(value: Any) -> bool:
         raise ValueError(f"{value!r} is not a boolean") from error
 
 
+def parse_date(value: object) -> datetime | None:
+    """Parse a date without a time zone, None for NULL. A date with a zone is converted to UTC.
+
+    Args:
+        value: ISO text with or without time and zone, seconds since 1970, or a Julian day.
+
+    Raises:
+        ValueError: the value has another format.
+
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _parse_date_text(value.strip())
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _date_of_number(value)
+    raise ValueError(f"{value!r} is not a date")
+
+
 def _dimension(value: float) -> int:
     if not (0 <= value < _MAX_DIMENSION and value.is_integer()):
         raise ValueError(f"{value} is not a number of pixels")
@@ -101,3 +126,19 @@ def _unpacked(value: bytes, four: str, eight: str) -> float:
     except struct.error as error:
         raise ValueError("the bytes are not a number") from error
     return float(found) if four == "<f" else int(found)
+
+
+def _parse_date_text(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return _date_of_number(float(text))
+    return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+
+
+def _date_of_number(number: float) -> datetime:
+    seconds = (number - _JULIAN_DAY_OF_1970) * 86_400 if 0 <= number < _LAST_JULIAN_DAY else number
+    try:
+        return datetime(1970, 1, 1) + timedelta(seconds=round(seconds, 3))
+    except OverflowError as error:
+        raise ValueError(f"{number} is not a date") from error
