@@ -15,7 +15,7 @@ from pgface.evaluation.bootstrap import Replicates
 from pgface.evaluation.embeddings import EmbeddedPhotos, pair_rows
 from pgface.evaluation.folds import FoldAccuracy, fold_accuracy
 from pgface.evaluation.groups import Attributes, Differential, GroupRates, differentials, group_rates
-from pgface.evaluation.histogram import ScoreHistogram
+from pgface.evaluation.histogram import ScoreHistogram, thresholds
 from pgface.evaluation.identification import (
     FpirTarget,
     IdentificationRates,
@@ -30,7 +30,7 @@ from pgface.evaluation.verification import OperatingPoint, Verification, operati
 
 _CURVE_STEP = 50
 """The step between the thresholds of curves in JSON, in bins: 0.005."""
-_CURVES = ("thresholds", "fmr", "fnmr", "fpir", "fnir")
+_CURVES = ("fmr", "fnmr", "fpir", "fnir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,9 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` accepts, with names of photos and people but without embeddings."""
-        shown = np.arange(0, len(self.verification.thresholds), _CURVE_STEP)
+        shown = np.arange(0, len(thresholds()), _CURVE_STEP)
         curves: dict[str, NDArray[np.float64]] = {
-            "threshold": self.verification.thresholds,
+            "threshold": thresholds(),
             "fmr": self.verification.fmr,
             "fnmr": self.verification.fnmr,
         }

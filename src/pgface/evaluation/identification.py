@@ -54,10 +54,8 @@ class FpirTarget:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentificationRates:
-    """The rates of 1:N searches over all thresholds."""
+    """The rates of 1:N searches at each of `histogram.thresholds()`."""
 
-    thresholds: NDArray[np.float64]
-    """Shape (20001,), -1 to 1, ascending."""
     fpir: NDArray[np.float64]
     """Shape (20001,)."""
     fnir: NDArray[np.float64]
@@ -92,7 +90,6 @@ def identification(
     found = _found_by_rank(compared, count)
     false_positives = ScoreHistogram.of(compared.best_non_mated).at_or_above()
     return IdentificationRates(
-        thresholds=thresholds(),
         fpir=false_positives / len(compared.people),
         fnir=1 - right / searches,
         gallery_people=int(compared.people.max()),
@@ -161,7 +158,7 @@ def fpir_targets(
         missing = needed_trials(target) - rates.non_mated_searches
         point = None
         if missing <= 0:
-            threshold = float(rates.thresholds[np.argmax(rates.fpir <= target)])
+            threshold = float(thresholds()[np.argmax(rates.fpir <= target)])
             point = search_point(compared, replicates, threshold, failures=failures)
         found.append(FpirTarget(target, point, max(missing, 0)))
     return tuple(found)

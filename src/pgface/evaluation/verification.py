@@ -58,10 +58,8 @@ class FmrTarget:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verification:
-    """The rates of 1:1 comparisons over all thresholds."""
+    """The rates of 1:1 comparisons at each of `histogram.thresholds()`."""
 
-    thresholds: NDArray[np.float64]
-    """Shape (20001,), -1 to 1, ascending."""
     fmr: NDArray[np.float64]
     """Shape (20001,)."""
     fnmr: NDArray[np.float64]
@@ -91,7 +89,6 @@ def verification(compared: PairComparisons, replicates: Replicates) -> Verificat
     equal, equal_threshold = _equal_error(fmr, fnmr)
     equal_interval, area_interval, accuracy_interval = _intervals_of_curves(compared, replicates)
     return Verification(
-        thresholds=thresholds(),
         fmr=fmr,
         fnmr=fnmr,
         mated_pairs=compared.mated.total,

@@ -206,13 +206,13 @@ def _draw_search(panel: Axes, search: SearchEvaluation) -> None:
         ("FNIR: an enrolled person is missed", rates.fnir, BLUE),
     ):
         shown = np.where(values > 0, values, np.nan)
-        panel.plot(rates.thresholds, shown, color=colour, linewidth=1.8, label=name)
+        panel.plot(thresholds(), shown, color=colour, linewidth=1.8, label=name)
     least = 0.5 / max(rates.mated_searches, rates.non_mated_searches)
     both = (rates.fpir < 1) | (rates.fnir < 1)
     panel.set(yscale="log", ylim=(least, 1.5), xlabel="threshold", ylabel="share of searches")
     panel.yaxis.set_major_formatter("{x:g}")  # as in the tables, without small exponents
     panel.yaxis.set_minor_formatter("")
-    panel.set_xlim(rates.thresholds[np.argmax(rates.fpir < 0.99)] - 0.05, rates.thresholds[both][-1])
+    panel.set_xlim(thresholds()[np.argmax(rates.fpir < 0.99)] - 0.05, thresholds()[both][-1])
     _mark(panel, search.in_use.threshold)
     _legend(panel)
 
