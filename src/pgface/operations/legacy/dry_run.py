@@ -15,7 +15,7 @@ from pgface.gallery.model import GalleryModel
 from pgface.operations.legacy.installation import OldInstallation
 from pgface.operations.legacy.photo_copies import PhotoCopies
 from pgface.operations.legacy.photo_search import FoundPhotos
-from pgface.operations.legacy.plan import Plan, make_plan, refuse_unasked_merge
+from pgface.operations.legacy.plan import Plan, make_plan, require_merge_or_empty_gallery
 from pgface.settings import Settings
 
 
@@ -66,7 +66,7 @@ def _plan(old: OldInstallation, settings: Settings, engine: Engine, *, merge: bo
                 connection.execute(queries()["read_one_state"])
                 plan = make_plan(connection, old)
                 if not merge:
-                    refuse_unasked_merge(connection, old, plan)
+                    require_merge_or_empty_gallery(connection, old, plan)
                 return plan, None
     except SchemaMissingError as error:
         why = re.split(r"[;.] ", str(error), maxsplit=1)[0]

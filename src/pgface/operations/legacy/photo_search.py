@@ -112,7 +112,7 @@ def _ends(path: str) -> Iterator[str]:
 
 
 def _refused(paths: Iterable[str], matches: dict[str, _Match]) -> dict[str, str]:
-    """Explain for each path why it does not get the file with the same end, if it does not."""
+    """Return an explanation for each path that does not get the file with the same end."""
     wanted = {match.shared for match in matches.values() if match.shared}
     alike = Counter(end for path in paths for end in _ends(path) if end in wanted)
     refused: dict[str, str] = {}

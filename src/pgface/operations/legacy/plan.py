@@ -84,8 +84,8 @@ def count_rows(connection: psycopg.Connection) -> Counts:
     return Counts(*counts)
 
 
-def refuse_unasked_merge(connection: psycopg.Connection, old: OldInstallation, plan: Plan) -> None:
-    """Check that the gallery is empty or has all old rows already.
+def require_merge_or_empty_gallery(connection: psycopg.Connection, old: OldInstallation, plan: Plan) -> None:
+    """Check that a migration without `merge` is allowed: the gallery is empty, or has all old rows already.
 
     Raises:
         MigrationError: the gallery has rows, but not all of the old ones.

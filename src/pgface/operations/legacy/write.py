@@ -16,7 +16,7 @@ from pgface.database.sql import queries
 from pgface.gallery.bulk import BLOCK
 from pgface.operations.legacy.installation import OldInstallation
 from pgface.operations.legacy.photo_copies import PhotoCopies
-from pgface.operations.legacy.plan import Counts, Plan, make_plan, refuse_unasked_merge
+from pgface.operations.legacy.plan import Counts, Plan, make_plan, require_merge_or_empty_gallery
 from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows_with_photos
 
 OnRows = Callable[[int, int], None]
@@ -50,7 +50,7 @@ def write(
     connection.execute(queries()["lock_tables_for_migration"])
     plan = make_plan(connection, old)
     if not merge:
-        refuse_unasked_merge(connection, old, plan)
+        require_merge_or_empty_gallery(connection, old, plan)
     ((now,),) = connection.execute("SELECT localtimestamp").fetchall()
     _write_rows(connection, plan, copies, now.replace(tzinfo=None))
     adopted = _adopt_files(connection, plan, copies)
