@@ -334,8 +334,8 @@ def follow(config: GalleryConfig, past: Sequence[PastCalibration], people: int) 
 
     None if the threshold in use fits.
     """
-    advice = advise(config, past, people)
-    row = current(past, "identify", config)
+    advice = advise(config.identity, config.identify_threshold, past, people)
+    row = current(past, "identify", config.identity, config.identify_threshold)
     if not advice.due:
         return None
     wider = advice.threshold - (advice.threshold if row is None else row.threshold)

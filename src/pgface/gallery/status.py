@@ -19,8 +19,8 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
     index = database.read("vector_index", row_factory=dict_row)
     search = read_search_state(database)
     config = model.current_config()
-    advice = advise(config, history(database), counts["people_enrolled"])
-    del counts["people_enrolled"]
+    people = counts.pop("people_enrolled")
+    advice = advise(config.identity, config.identify_threshold, history(database), people)
     provider = problem = None
     try:
         provider = model.execution_provider

@@ -168,7 +168,8 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
     """Check that the thresholds were calibrated, and fit the number of people."""
     past = history(database)
     (people,) = database.read("count_enrolled_people", row_factory=scalar_row)
-    advice = advise(read_config(database), past, people)
+    config = read_config(database)
+    advice = advise(config.identity, config.identify_threshold, past, people)
     if advice.due:
         yield Finding(
             "thresholds",
