@@ -22,19 +22,14 @@ from psycopg import Connection, sql
 from pgface.database.pool import Database, initialise
 from pgface.errors import GalleryError, IndexNotBuiltError
 from pgface.gallery.bulk import load_embeddings
-from pgface.search import fit_search
-from pgface.search.vector_index import (
-    IndexStatus,
-    Progress,
-    build,
-    build_index,
-    check_index,
-    definition,
-    read_index_status,
-)
+from pgface.search.fit import fit_search
+from pgface.search.vector_index import build, definition
 from pgface.search.vector_index.advice import advise_indexes
-from pgface.search.vector_index.build import WAITING
+from pgface.search.vector_index.build import WAITING, build_index
+from pgface.search.vector_index.check import check_index
 from pgface.search.vector_index.lifecycle import NEW_NAME, OLD_NAME, vector_index_lock
+from pgface.search.vector_index.progress import Progress
+from pgface.search.vector_index.status import IndexStatus, read_index_status
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner, without_settings
 from support.databases import create_database, drop_database

@@ -17,15 +17,9 @@ from pgface.database.pool import Database
 from pgface.errors import EmbeddingError, GalleryError, IndexNotBuiltError, UnknownUserError
 from pgface.gallery import Gallery
 from pgface.gallery.bulk import copy_embeddings, load_embeddings
-from pgface.search import (
-    SearchMethod,
-    fit_search,
-    fit_search_if_due,
-    read_search_state,
-    refresh_templates,
-    suspend_index_search,
-    wilson_interval,
-)
+from pgface.search.fit import fit_search, fit_search_if_due, refresh_templates, suspend_index_search
+from pgface.search.measure import wilson_interval
+from pgface.search.state import SearchMethod, read_search_state
 from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.settings import Settings
 from support.galleries import add_embedding, add_user, axis, rows

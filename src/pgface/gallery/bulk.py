@@ -15,7 +15,8 @@ from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import DatabaseError, EmbeddingError, IndexNotBuiltError, PgfaceError, UnknownUserError
-from pgface.search import fit_search_if_due, read_search_state, suspend_index_search, vacuum_stale_templates
+from pgface.search.fit import fit_search_if_due, suspend_index_search, vacuum_stale_templates
+from pgface.search.state import read_search_state
 from pgface.search.vector_index.lifecycle import drop_vector_index, vector_index_lock
 from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows, unit_embeddings
 

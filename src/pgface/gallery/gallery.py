@@ -53,7 +53,9 @@ from pgface.results import (
     User,
     Verification,
 )
-from pgface.search import SearchMaintainer, SearchMethod, SearchState, fit_search, fit_search_if_due, read_search_state
+from pgface.search.fit import fit_search, fit_search_if_due
+from pgface.search.maintenance import SearchMaintainer
+from pgface.search.state import SearchMethod, SearchState, read_search_state
 from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.settings import Settings, get_settings
 from pgface.system.timing import stage

@@ -15,8 +15,9 @@ from psycopg.rows import dict_row
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import GalleryError
-from pgface.search import read_search_state, wilson_interval
+from pgface.search.measure import wilson_interval
 from pgface.search.sample import draw_probes, stored_blocks
+from pgface.search.state import read_search_state
 from pgface.search.vector_index.exact import NO_RESULT, Nearest, nearest
 from pgface.search.vector_index.lifecycle import count_embeddings
 from pgface.search.vector_index.plan import Plan, force_index_scan, force_seq_scan, read_plan

@@ -11,7 +11,7 @@ from psycopg.rows import class_row, dict_row
 
 from pgface.database.pool import Database
 from pgface.database.sql import queries
-from pgface.search import SearchState, read_search_state
+from pgface.search.state import SearchState, read_search_state
 from pgface.search.vector_index.definition import advised_probes
 from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME, count_embeddings
 from pgface.search.vector_index.plan import Plan, force_index_scan, read_plan
