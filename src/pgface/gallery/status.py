@@ -14,7 +14,7 @@ from pgface.thresholds import advise, history
 
 
 def read_status(database: Database, settings: Settings, model: GalleryModel) -> Status:
-    """Read the state of a gallery. If the model cannot be used on this machine, the result says why."""
+    """Read the state of a gallery. If its model cannot be used on this machine, `model_problem` says why."""
     (counts,) = database.read("status", row_factory=dict_row)
     index = database.read("vector_index", row_factory=dict_row)
     search = read_search_state(database)

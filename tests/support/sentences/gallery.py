@@ -46,8 +46,8 @@ THRESHOLD_OUT_OF_RANGE = Sentence("A threshold must be between -1 and 1, got ")
 FEWER_THAN_ONE_PERSON = Sentence("`top` must be at least 1, got ")
 
 # Folders of people
-NO_PEOPLE_IN_FOLDER = Sentence("it holds no folder of a person. Give a folder that has a folder of photos for each")
-NO_PHOTOS_IN_FOLDERS = Sentence("{folder}: the folders of its people hold no photos.")
+NO_PEOPLE_IN_FOLDER = Sentence("contains no folder of a person. Give a folder that has a folder of photos for each")
+NO_PHOTOS_IN_FOLDERS = Sentence("{folder}: the folders of people contain no photos.")
 PHOTO_OUTSIDE_OF_A_FOLDER = Sentence("The photo is not in a person's folder. Move it into one.")
 FOLDER_CANNOT_BE_READ = Sentence("{folder}: the folder cannot be read ({reason}). Give a folder that you may read.")
 TWO_FOLDERS_ONE_PERSON = Sentence("would both be {email}. Rename one of them")
