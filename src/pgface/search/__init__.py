@@ -1,1 +1,1 @@
-"""How identification searches: the method for the gallery's size, its templates and indexes, and its agreement."""
+"""The search of identification: its method, templates and indexes, and its agreement with the exact answer."""

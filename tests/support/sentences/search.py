@@ -27,7 +27,7 @@ PGVECTOR_NEEDS_MORE_MEMORY = Sentence("pgvector needs more memory")
 BUILD_ENDED_ON_SERVER = Sentence("ended on the server")
 BUILD_LOST_CONNECTION = Sentence("connection ... was lost")
 OLD_INDEX_IS_THERE = Sentence(". The old index is unchanged.")
-BEGUN_INDEX_IS_REMOVED_LATER = Sentence("What was begun, {index}, is removed by")
+UNFINISHED_INDEX_IS_DROPPED_LATER = Sentence("or `pgface init` drops the unfinished index {index}.")
 BUILD_BROKEN_OFF = Sentence("Interrupted. `pgface index status` shows which indexes exist.")
 
 # Which indexes there are
@@ -41,7 +41,7 @@ PLANNER_TAKES_INDEX = Sentence("uses {index} for ORDER BY embedding <=> probe LI
 PLANNER_COMPARES_WITH_EVERY_ROW = Sentence("compares with every row")
 
 # What to do about them
-LEFT_OF_A_BUILD = Sentence("{index} is left of an interrupted build")
+LEFT_OF_A_BUILD = Sentence("{index} is left from an interrupted build")
 OTHER_DISTANCE = Sentence("{operators} and cannot serve ORDER BY embedding <=> probe")
 USERS_WAIT_FOR_TEMPLATES = Sentence("{users} users wait for their templates")
 TOO_FEW_FOR_LISTS = Sentence("There are {embeddings} embeddings for {lists} lists: too few to learn them from.")

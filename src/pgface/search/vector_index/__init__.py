@@ -1,1 +1,1 @@
-"""The vector indexes: the specification's, for SQL that orders by distance, and the one for identification."""
+"""The vector indexes: the specification's for SQL that orders by distance, and the one of identification."""
