@@ -556,7 +556,7 @@ def test_ctrl_c_leaves_what_was_there(
     with building(environment, sql_user) as process:
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (130, f"{says.BUILD_BROKEN_OFF}\n")
+    assert (process.returncode, said) == (130, f"{says.BUILD_INTERRUPTED}\n")
     assert rows(sql_user, NAMES) == [(NAME,)]
     status = read_index_status(database)
     assert (status.index and status.index.m, status.search.fitting, status.under_way) == (4, False, ())
@@ -576,7 +576,7 @@ def test_what_a_killed_program_leaves_is_named_and_removed(
     status = read_index_status(database)
     assert [left.name for left in status.leftovers] == [NEW_NAME]
     assert (status.index and status.index.m) == 4
-    assert says.LEFT_OF_A_BUILD.format(index=NEW_NAME) in pgface("index", "status").stdout
+    assert says.LEFT_FROM_A_BUILD.format(index=NEW_NAME) in pgface("index", "status").stdout
     pgface("index", "build", "--method", "hnsw")
     assert rows(sql_user, NAMES) == [(NAME,)]
 
@@ -602,7 +602,7 @@ def test_the_commands(pgface: Run, database: Database) -> None:
     assert says.HNSW_WITH.format(m=16, ef_construction=128) in said
     assert says.INDEX_DROPPED.format(index=NAME) in pgface("index", "build", "--method", "exact").stdout
     assert json.loads(pgface("index", "status", "--json").stdout)["advice"] == []
-    assert says.NO_INDEX_AS_WISHED in pgface("index", "status").stdout
+    assert says.NO_INDEX_AS_CHOSEN in pgface("index", "status").stdout
     checked = json.loads(pgface("index", "check", "--probes", 50, "--k", 5, "--json").stdout)
     assert (checked["count"], checked["index"]["method"], checked["identification"]["method"]) == (5, "exact", "hnsw")
     assert says.OPTIONS_OF_HNSW in pgface("index", "build", "--method", "ivfflat", "--m", 4, code=1).stderr
@@ -613,7 +613,7 @@ def test_the_commands(pgface: Run, database: Database) -> None:
 
 
 def test_nobody_to_check_with(database: Database) -> None:
-    with pytest.raises(GalleryError, match=says.NOBODY_TO_MEASURE_WITH.pattern()):
+    with pytest.raises(GalleryError, match=says.EMPTY_GALLERY_CANNOT_BE_MEASURED.pattern()):
         check_index(database)
     for name, value in (("probes", 0), ("count", 51), ("effort", 0)):
         out_of_range = says.NUMBER_OUT_OF_RANGE.pattern(name="...", least=1, most="...", given=value)
