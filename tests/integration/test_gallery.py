@@ -463,7 +463,7 @@ def test_a_threshold_must_be_a_similarity(gallery: Gallery, threshold: float) ->
         gallery.identify_embedding(np.ones(512), threshold=threshold)
     with pytest.raises(GalleryError, match=says.THRESHOLD_OUT_OF_RANGE.pattern()):
         gallery.verify_embedding(np.ones(512), user.id, threshold=threshold)
-    with pytest.raises(GalleryError, match=says.FEWER_THAN_ONE_PERSON.pattern()):
+    with pytest.raises(GalleryError, match=says.TOP_OUT_OF_RANGE.pattern()):
         gallery.identify_embedding(np.ones(512), top=0)
 
 
