@@ -101,7 +101,7 @@ def enroll_folder(
     *,
     face: WhichFace,
     allow_other_user: bool,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress,
 ) -> FolderReport:
     """Enroll every photo of a folder of people. See `Gallery.enroll_folder`."""
     started = time.monotonic()
@@ -111,9 +111,7 @@ def enroll_folder(
     engine = model.engine  # checks the model's identity, before worker processes load it
     choice = EnrollmentChoice.from_settings(settings, face)
     with PhotoWorkers(settings, engine, model.reload, choice) as workers, _advice_to_run_again():
-        results = workers.embed(tasks)
-        if on_progress is not None:
-            results = _with_progress(results, len(tasks), on_progress)
+        results = _with_progress(workers.embed(tasks), len(tasks), on_progress)
         while batch := list(islice(results, BATCH_PHOTOS)):
             outcomes = _enroll_batch(database, files, batch, allow_other_user=allow_other_user)
             reports += [_report(folder, task, outcome) for (task, _), outcome in zip(batch, outcomes, strict=True)]

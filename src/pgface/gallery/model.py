@@ -73,8 +73,9 @@ class GalleryModel:
             return self._engine
         if self.config.model_name is None:
             raise ModelNotInstalledError("This gallery is not bound to a model yet. Run `pgface init`.")
+        load = self._loader(self.config.model_name)
         try:
-            return self._load(self._loader(self.config.model_name))
+            engine = load()
         except (ModelNotInstalledError, UnknownModelError) as error:
             name = self.config.model_name
             if name == "dlib" or (self._settings.models_dir / name).is_dir():
@@ -83,6 +84,9 @@ class GalleryModel:
                 f"The gallery's model {name} (weights with SHA-256 {self.config.weights_sha256}) is not on this "
                 "machine. " + missing_model_advice(name, self._settings.models_dir)
             ) from error
+        _require_same_model(self.config, engine)
+        self._engine, self.reload = engine, load
+        return engine
 
     def problem(self) -> str | None:
         """Return why the gallery's model cannot be used here, and what to do. None if it can, or is not chosen yet."""
@@ -153,10 +157,9 @@ class GalleryModel:
             # Read it again, because another program may have bound the gallery first.
             self.config = read_config(self._database)
         self._add_missing_anchors()
-        if self._engine is not None:
-            _require_same_model(self.config, engine)
-            return
-        self._load(load)
+        _require_same_model(self.config, engine)
+        if self._engine is None:
+            self._engine, self.reload = engine, load
 
     def _add_missing_anchors(self) -> None:
         """Give the gallery the published confidence scale of its model. Calibration replaces it later."""
@@ -178,12 +181,6 @@ class GalleryModel:
             detector_size=self.config.detector_size or self._settings.detector_size,
             execution_provider=self._settings.execution_provider,
         )
-
-    def _load(self, load: Callable[[], Engine]) -> Engine:
-        engine = load()
-        _require_same_model(self.config, engine)
-        self._engine, self.reload = engine, load
-        return engine
 
 
 def _require_same_model(config: GalleryConfig, engine: Engine) -> None:
