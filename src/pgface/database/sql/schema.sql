@@ -793,7 +793,7 @@ BEGIN
                         next_step := 'make templates';
                     END IF;
                 WHEN 'make templates' THEN
-                    -- Users who are enrolled meanwhile may remain. They are compared exactly.
+                    -- Users who are enrolled in the meantime may remain. They are compared exactly.
                     IF refresh_templates(batch_users) < batch_users THEN
                         next_step := 'delete dead rows';
                     END IF;

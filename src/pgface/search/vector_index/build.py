@@ -95,7 +95,7 @@ def build_index(
         DatabaseError: PostgreSQL cannot be reached, or refused.
 
     """
-    began = time.perf_counter()
+    started = time.perf_counter()
     with database.dedicated_connection() as connection:
         rows = count_embeddings(connection)
         definition = define(method, rows, m=m, ef_construction=ef_construction, lists=lists)
@@ -106,7 +106,7 @@ def build_index(
                 connection.execute(queries()["want_vector_index"], {"wanted": False})
                 drop_leftovers(connection)
                 drop_index(connection, NAME)
-                return IndexBuild("exact", rows, time.perf_counter() - began)
+                return IndexBuild("exact", rows, time.perf_counter() - started)
             given = set_build_memory(connection, definition, rows, memory)
             notices: list[str] = []
             connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
@@ -119,7 +119,7 @@ def build_index(
             return IndexBuild(
                 method,
                 rows,
-                time.perf_counter() - began,
+                time.perf_counter() - started,
                 definition.m,
                 definition.ef_construction,
                 definition.lists,

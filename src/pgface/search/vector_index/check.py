@@ -213,19 +213,19 @@ def _check_identification(
 
 
 def _timed(
-    search: Search, probes: NDArray[np.float32], most_seconds: float, fewest: int
+    search: Search, probes: NDArray[np.float32], max_seconds: float, min_searches: int
 ) -> tuple[list[list[float]], list[float]]:
     """Time the search for each probe. Stop early if that takes too long."""
     for probe in probes[:_WARM_UP_PROBES]:
         search(probe)
     found, took = [], []
-    began = time.perf_counter()
+    start = time.perf_counter()
     for number, probe in enumerate(probes):
-        started = time.perf_counter()
-        if number >= fewest and started - began > most_seconds:
+        before = time.perf_counter()
+        if number >= min_searches and before - start > max_seconds:
             break
         found.append(search(probe))
-        took.append(time.perf_counter() - started)
+        took.append(time.perf_counter() - before)
     return found, took
 
 
