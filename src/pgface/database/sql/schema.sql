@@ -919,7 +919,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION begin_session(integer, text, real, boolean, text, float) IS
-    'Begins a session and returns when it ends. A login with a password needs a proof: the stored hash of that password, '
+    'Starts a session and returns when it ends. A login with a password needs a proof: the stored hash of that password, '
     'which the service''s role cannot read. The gallery''s owner needs no proof. A login by face alone gives no '
     'administrator''s rights. Times are in the server''s time zone, as in the specification.';
 
@@ -1182,7 +1182,8 @@ END;
 $$;
 
 COMMENT ON FUNCTION prune_audit_log(integer) IS
-    'Deletes rows of the audit log that are older, and returns their number. Only the owner can delete rows of the last 30 days.';
+    'Deletes rows of the audit log that are older than so many days, and returns their number. Only the owner can delete rows of '
+    'the last 30 days.';
 
 -- ================================================
 -- 4. INTERNAL functions
@@ -1684,7 +1685,7 @@ BEGIN
         -- The specification's rule: the square root of the lists.
         first_efforts := ARRAY[greatest(1, floor(sqrt(floor(sqrt((SELECT count(*) FROM user_templates))))))::integer];
     END IF;
-    -- At most a tenth of the embeddings, because to measure a small gallery must not take longer than to fill it.
+    -- At most a tenth of the embeddings, so that measuring a small gallery does not take longer than filling it.
     SELECT array_agg(d.user_id), array_agg(d.probe) INTO users, drawn
     FROM draw_probes(least(max_probes, ceil(0.1 * (SELECT count(*) FROM face_embeddings)))::integer) d;
     IF users IS NULL THEN
@@ -1702,7 +1703,7 @@ BEGIN
     FOR number IN 1..least(timed, warm_up) LOOP
         PERFORM look(drawn[number], method, first_efforts[cardinality(first_efforts)]);
     END LOOP;
-    -- All efforts for one probe after the other, because the speed of the machine may change in the meantime.
+    -- All efforts are timed for one probe before the next, because the speed of the machine may change.
     seconds := array_fill(0::float, ARRAY[timed * cardinality(first_efforts)]);
     similarities := seconds;
     FOR number IN 1..timed LOOP
