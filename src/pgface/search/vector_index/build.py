@@ -140,7 +140,7 @@ def _swap_names(connection: psycopg.Connection) -> None:
 
 
 def _drop_old_index(connection: psycopg.Connection) -> bool:
-    """Return whether it was possible, because no other transaction uses the index."""
+    """Drop the replaced index. Return False if other transactions still use it."""
     try:
         connection.execute(queries()["limit_waiting"], {"time": _DROP_TIMEOUT, "in_transaction": False})
         drop_index(connection, OLD_NAME)
@@ -165,7 +165,7 @@ def _clean_up_on_error(database: Database, connection: psycopg.Connection) -> It
 
 
 def _drop_unfinished_index(database: Database, connection: psycopg.Connection) -> bool:
-    """Return whether it was possible within the time limit."""
+    """Drop the unfinished index. Return whether that was possible within the time limit."""
     with ignore_termination():
         try:
             with wrap_psycopg_errors(), ExitStack() as resources:
