@@ -1618,12 +1618,12 @@ $$;
 COMMENT ON FUNCTION exact_answers(integer[], vector[]) IS
     'Internal: for each probe, the similarity of the best person, and of the best person other than the probe''s own.';
 
-CREATE OR REPLACE FUNCTION look(probe vector, method TEXT, effort INTEGER)
-RETURNS float
-LANGUAGE plpgsql STABLE
+CREATE OR REPLACE FUNCTION look(probe vector, method TEXT, effort INTEGER, OUT similarity float, OUT seconds float)
+LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+    start CONSTANT TIMESTAMPTZ := clock_timestamp();
     proposed INTEGER[];
 BEGIN
     IF method IS NULL THEN
@@ -1631,13 +1631,14 @@ BEGIN
     ELSE
         proposed := users_by_index(probe, method, effort, 3);
     END IF;
-    RETURN coalesce((SELECT c.similarity FROM compare_with_users(probe, -1, 1, proposed) c), -1);
+    similarity := coalesce((SELECT c.similarity FROM compare_with_users(probe, -1, 1, proposed) c), -1);
+    seconds := extract(epoch FROM clock_timestamp() - start);
 END;
 $$;
 
 COMMENT ON FUNCTION look(vector, text, integer) IS
-    'Internal: the similarity of the best person that one look of find_similar_faces finds. It is the first look through the '
-    'method''s index, or the second look if the method is NULL.';
+    'Internal: one look of find_similar_faces: the similarity of the best person that it finds, and the time that it takes. It is '
+    'the first look through the method''s index, or the second look if the method is NULL.';
 
 -- The first effort is the one with the least expected time, including the second look after a doubt. The second effort is the
 -- smallest that misses no probe, or the largest.
@@ -1666,17 +1667,8 @@ DECLARE
     users INTEGER[];
     drawn vector[];
     best float[];
-    timed INTEGER;
-    began TIMESTAMPTZ;
-    seconds float[];
-    second_seconds float[] := '{}';
-    similarities float[];
-    expected float;
-    least_expected float := 'infinity';
-    found float;
-    wrong INTEGER := 0;
-    missed INTEGER[] := '{}';
-    still_missed INTEGER[];
+    wrong INTEGER;
+    missed INTEGER[];
     z CONSTANT float := 1.959964;
     center float;
     half float;
@@ -1699,55 +1691,44 @@ BEGIN
     certain_similarity := greatest(0.1, certain_similarity);
     probes := cardinality(drawn);
 
-    timed := least(probes, max_timed);
-    FOR number IN 1..least(timed, warm_up) LOOP
-        PERFORM look(drawn[number], method, first_efforts[cardinality(first_efforts)]);
-    END LOOP;
+    PERFORM look(p.probe, method, first_efforts[cardinality(first_efforts)]) FROM unnest(drawn[:warm_up]) AS p(probe);
     -- All efforts are timed for one probe before the next, because the speed of the machine may change.
-    seconds := array_fill(0::float, ARRAY[timed * cardinality(first_efforts)]);
-    similarities := seconds;
-    FOR number IN 1..timed LOOP
-        FOR place IN 1..cardinality(first_efforts) LOOP
-            began := clock_timestamp();
-            similarities[(place - 1) * timed + number] := look(drawn[number], method, first_efforts[place]);
-            seconds[(place - 1) * timed + number] := extract(epoch FROM clock_timestamp() - began);
-        END LOOP;
-        IF number % second_timed_every = 1 THEN
-            began := clock_timestamp();
-            PERFORM look(drawn[number], NULL, second_efforts[1]);
-            second_seconds := second_seconds || extract(epoch FROM clock_timestamp() - began)::float;
-        END IF;
-    END LOOP;
-    FOR place IN 1..cardinality(first_efforts) LOOP
-        SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY t.seconds)
-            + avg((t.similarity < certain_similarity)::integer)
-            * (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY s.seconds) FROM unnest(second_seconds) AS s(seconds))
-        INTO expected
-        FROM unnest(
-            seconds[(place - 1) * timed + 1 : place * timed], similarities[(place - 1) * timed + 1 : place * timed]
-        ) AS t(seconds, similarity);
-        IF expected < least_expected THEN
-            least_expected := expected;
-            first_effort := first_efforts[place];
-        END IF;
-    END LOOP;
+    WITH looks AS MATERIALIZED (
+        SELECT planned.is_second, planned.effort, l.similarity, l.seconds
+        FROM (
+            SELECT p.number, p.probe, FALSE AS is_second, e.effort
+            FROM unnest(drawn[:max_timed]) WITH ORDINALITY AS p(probe, number)
+            CROSS JOIN unnest(first_efforts) AS e(effort)
+            UNION ALL
+            SELECT p.number, p.probe, TRUE, second_efforts[1]
+            FROM unnest(drawn[:max_timed]) WITH ORDINALITY AS p(probe, number)
+            WHERE p.number % second_timed_every = 1
+            ORDER BY number, is_second, effort
+        ) planned
+        CROSS JOIN LATERAL look(planned.probe, CASE WHEN NOT planned.is_second THEN method END, planned.effort) l
+    )
+    SELECT l.effort INTO first_effort
+    FROM looks l
+    WHERE NOT l.is_second
+    GROUP BY l.effort
+    ORDER BY percentile_cont(0.5) WITHIN GROUP (ORDER BY l.seconds)
+        + avg((l.similarity < certain_similarity)::integer)
+        * (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY s.seconds) FROM looks s WHERE s.is_second),
+        l.effort
+    LIMIT 1;
 
-    FOR number IN 1..probes LOOP
-        found := look(drawn[number], method, first_effort);
-        IF found < certain_similarity THEN
-            missed := missed || number;
-        ELSIF found < best[number] - tolerance THEN
-            wrong := wrong + 1;
-        END IF;
-    END LOOP;
+    SELECT count(*) FILTER (WHERE l.similarity >= certain_similarity AND l.similarity < best[p.number] - tolerance),
+        coalesce(array_agg(p.number) FILTER (WHERE l.similarity < certain_similarity), '{}')
+    INTO wrong, missed
+    FROM unnest(drawn) WITH ORDINALITY AS p(probe, number)
+    CROSS JOIN LATERAL look(p.probe, method, first_effort) l;
     FOREACH second_effort IN ARRAY second_efforts LOOP
-        still_missed := '{}';
-        FOR place IN 1..cardinality(missed) LOOP
-            IF look(drawn[missed[place]], NULL, second_effort) < best[missed[place]] - tolerance THEN
-                still_missed := still_missed || missed[place];
-            END IF;
-        END LOOP;
-        missed := still_missed;
+        missed := ARRAY(
+            SELECT m.number
+            FROM unnest(missed) AS m(number)
+            CROSS JOIN LATERAL look(drawn[m.number], NULL, second_effort) l
+            WHERE l.similarity < best[m.number] - tolerance
+        );
         EXIT WHEN cardinality(missed) = 0;
     END LOOP;
 
