@@ -196,17 +196,14 @@ class PhotoFiles:
         if not incoming.is_dir():
             return
         with _storage_errors(incoming), os.scandir(incoming) as entries:
-            while files := [incoming / entry.name for entry in islice(entries, _BATCH_FILES)]:
-                self._settle(connection, {_filepath(prefix, file.name): file for file in files})
-
-    def _settle(self, connection: psycopg.Connection, waiting: dict[str, Path]) -> None:
-        rows = connection.execute(queries()["existing_photo_files"], {"filepaths": list(waiting)})
-        committed = {filepath for (filepath,) in rows}
-        for filepath, file in waiting.items():
-            if filepath in committed:
-                _move(file, self.path(filepath))
-            else:
-                _remove(file)
+            while files := {_filepath(prefix, entry.name): Path(entry) for entry in islice(entries, _BATCH_FILES)}:
+                rows = connection.execute(queries()["existing_photo_files"], {"filepaths": list(files)})
+                committed = {filepath for (filepath,) in rows}
+                for filepath, file in files.items():
+                    if filepath in committed:
+                        _move(file, self.path(filepath))
+                    else:
+                        _remove(file)
 
 
 class PhotoBatch:
