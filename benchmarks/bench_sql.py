@@ -20,7 +20,7 @@ from pgface.database.embedded.server import EmbeddedPostgres, binaries
 from pgface.database.sql import init_sql
 from pgface.operations.bench.facts import machine
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.search import wilson_interval
+from pgface.search.measure import wilson_interval
 from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows
 
 _THRESHOLD = 0.4

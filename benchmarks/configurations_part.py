@@ -11,7 +11,7 @@ from pgface.operations.bench.measure import OnStep, Plan, Probes, latency, rank_
 from pgface.operations.bench.report import AGREEMENT_TARGET, INDEX_TARGET, kilobytes
 from pgface.operations.bench.results import search_index_bytes
 from pgface.operations.bench.timing import Row, figure
-from pgface.search import METHODS
+from pgface.search.state import METHODS
 
 
 def configurations(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: OnStep) -> Iterator[Row]:

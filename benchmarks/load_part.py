@@ -24,7 +24,7 @@ from pgface.operations.bench.loading import add_users, empty_gallery
 from pgface.operations.bench.measure import OnStep
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
 from pgface.operations.bench.timing import Row, figure
-from pgface.search import SearchState
+from pgface.search.state import SearchState
 
 _TARGET = 1.3
 _TARGET_FROM = 1_000_000

@@ -21,15 +21,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from psycopg.rows import class_row
 
 from pgface.database.pool import Database
-from pgface.faces.models.registry import model_defaults
-
-if TYPE_CHECKING:
-    from pgface.gallery.config import GalleryConfig
+from pgface.faces.models.registry import ModelIdentity, model_defaults
 
 CONFIDENCE_OF_FMR = {0.5: 0.0, 1e-2: 50.0, 1e-3: 80.0, 1e-4: 90.0, 1e-5: 95.0, 1e-6: 99.0}
 """The confidence at each false match rate. A rate of 0.5 is the median of non-mated pairs."""
@@ -164,18 +161,15 @@ def history(database: Database) -> list[PastCalibration]:
     return database.read("select_calibrations", row_factory=class_row(PastCalibration))
 
 
-def current(past: Iterable[PastCalibration], kind: Kind, config: GalleryConfig) -> PastCalibration | None:
+def current(
+    past: Iterable[PastCalibration], kind: Kind, model: ModelIdentity, threshold: float
+) -> PastCalibration | None:
     """Return the calibration that set the threshold in use. None if it was set otherwise, or for another model."""
-    threshold = config.verify_threshold if kind == "verify" else config.identify_threshold
-    for row in past:
-        if row.kind == kind:
-            same = (row.model_name, row.detector_size, row.weights_sha256) == (
-                config.model_name,
-                config.detector_size,
-                config.weights_sha256,
-            )
-            return row if same and row.threshold == threshold else None
-    return None
+    row = next((row for row in past if row.kind == kind), None)
+    if row is None or row.threshold != threshold:
+        return None
+    calibrated = (row.model_name, row.detector_size or 0, row.weights_sha256 or "")
+    return row if calibrated == (model.name, model.detector_size, model.weights_sha256) else None
 
 
 _FEW_PEOPLE = 10
@@ -200,19 +194,20 @@ class Advice:
     """Whether the threshold in use is too low for these people."""
 
 
-def advise(config: GalleryConfig, past: Sequence[PastCalibration], people: int) -> Advice:
+def advise(model: ModelIdentity, threshold: float, past: Sequence[PastCalibration], people: int) -> Advice:
     """Return the threshold that searches among so many people need.
 
     Args:
-        config: the configuration, with the thresholds in use.
+        model: the gallery's model.
+        threshold: the threshold in use for identification.
         past: the history, the newest first.
         people: the number of people who are enrolled now.
 
     """
-    row = current(past, "identify", config)
+    row = current(past, "identify", model, threshold)
     if row is None or row.people_enrolled is None:
-        needed = _published(config.model_name or "", people)
-        return Advice(needed, people, DEFAULT_FPIR, None, needed - config.identify_threshold >= _MIN_DIFFERENCE)
+        needed = _published(model.name, people)
+        return Advice(needed, people, DEFAULT_FPIR, None, needed - threshold >= _MIN_DIFFERENCE)
     needed = row.threshold
     tail = tail_of(row)
     if tail is not None and people > row.people_enrolled:
@@ -222,7 +217,7 @@ def advise(config: GalleryConfig, past: Sequence[PastCalibration], people: int) 
             # The tail does not reach down to the earlier number of people. So it gives the threshold, not the change.
             needed = max(row.threshold, now + row.threshold - row.threshold_likely)
         needed = min(1.0, math.ceil(needed * 1e4) / 1e4)
-    due = needed - config.identify_threshold >= _MIN_DIFFERENCE
+    due = needed - threshold >= _MIN_DIFFERENCE
     return Advice(needed, people, row.target, row.people_enrolled, due)
 
 

@@ -43,7 +43,7 @@ from pgface.operations.backup import restore as restoring
 from pgface.operations.backup.archive import ArchiveWriter, Visitor, read_archive, writing
 from pgface.operations.backup.restore import restore
 from pgface.operations.backup.tables import LOCKS, MIGRATIONS, TABLES
-from pgface.search import SearchMethod
+from pgface.search.state import SearchMethod
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner, without_settings
 from support.databases import create_database, drop_database

@@ -104,9 +104,10 @@ def test_proposed_thresholds_are_set_with_a_history(gallery: Gallery, embedded: 
         assert (last.model_name, last.weights_sha256) == (before.model_name, before.weights_sha256)
         assert read_config(database).anchors == proposed.anchors
         now = replace(before, verify_threshold=verify.threshold, identify_threshold=identify.threshold)
-        assert current([last, first], "verify", now) == first
-        assert current([last, first], "verify", before) is None  # another threshold is in use
-        assert current([last, first], "identify", replace(now, weights_sha256="other")) is None
+        assert current([last, first], "verify", now.identity, now.verify_threshold) == first
+        assert current([last, first], "verify", before.identity, before.verify_threshold) is None
+        other = replace(now.identity, weights_sha256="other")
+        assert current([last, first], "identify", other, now.identify_threshold) is None
         now_set = f"{verify.threshold:g}"
         with pytest.raises(GalleryError, match=says.VERIFY_THRESHOLD_HAS_BEEN_CHANGED.pattern(threshold=now_set)):
             apply(database, proposed)

@@ -1,4 +1,4 @@
-"""The confidence that answers carry: with a match, on one scale for every model, and never with a stranger."""
+"""The confidence of a result: only with a match, and on one scale for every model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def enrolled(gallery: Gallery, photos: Photos) -> Gallery:
     return gallery
 
 
-def test_a_match_carries_its_confidence_and_a_stranger_has_none(enrolled: Gallery, photos: Photos) -> None:
+def test_a_match_has_a_confidence_and_a_stranger_has_none(enrolled: Gallery, photos: Photos) -> None:
     friend, stranger = photos(BLAIR, 4), photos(BUSH, 1)
     (face,) = enrolled.identify(friend).faces
     (found,) = face.matches
@@ -34,15 +34,15 @@ def test_a_match_carries_its_confidence_and_a_stranger_has_none(enrolled: Galler
     assert verified.confidence == enrolled.confidence(verified.similarity)
     assert compared.confidence == enrolled.confidence(compared.similarity)
     assert (enrolled.verify(stranger, EMAIL).confidence, enrolled.compare(stranger, friend).confidence) == (None, None)
-    assert enrolled.confidence(0.0) == enrolled.confidence(-0.004) == 0  # what a typical stranger reads as
+    assert enrolled.confidence(0.0) == enrolled.confidence(-0.004) == 0  # for a typical stranger
     assert enrolled.confidence(float("nan")) is None
 
 
 def test_there_is_no_confidence_below_the_gallerys_own_threshold(enrolled: Gallery, photos: Photos) -> None:
     stranger = photos(BUSH, 1)
-    asked = enrolled.identify(stranger, threshold=-1)
-    assert asked.gallery_threshold == enrolled.config.identify_threshold
-    assert [(match.name, match.confidence) for match in asked.faces[0].matches] == [("Tony Blair", None)]
+    identified = enrolled.identify(stranger, threshold=-1)
+    assert identified.gallery_threshold == enrolled.config.identify_threshold
+    assert [(match.name, match.confidence) for match in identified.faces[0].matches] == [("Tony Blair", None)]
     verified = enrolled.verify(stranger, EMAIL, threshold=-1)
     assert (verified.match, verified.confidence) == (True, None)
     compared = enrolled.compare(stranger, photos(BLAIR, 2), threshold=-1)
@@ -52,7 +52,7 @@ def test_there_is_no_confidence_below_the_gallerys_own_threshold(enrolled: Galle
 
 
 @pytest.mark.usefixtures("enrolled")
-def test_commands_print_it_with_a_match_alone(photos: Photos, run: Run) -> None:
+def test_commands_print_the_confidence_only_with_a_match(photos: Photos, run: Run) -> None:
     friend, stranger = photos(BLAIR, 4), photos(BUSH, 1)
     for command in (["verify", friend, "--user", EMAIL], ["compare", friend, photos(BLAIR, 2)], ["identify", friend]):
         assert "confidence" in run(*command).stdout

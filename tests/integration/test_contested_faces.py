@@ -1,4 +1,4 @@
-"""A person does not learn who else is in the gallery by enrolling a face."""
+"""Contested faces: users cannot learn who else is in the gallery by enrolling a face."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ STRANGER = Client(address="198.51.100.1")
 
 
 def test_users_do_not_learn_who_else_is_in_the_gallery(api: Served, photos: Photos) -> None:
-    """A face that is enrolled under another account, and one that is not, look the same by every door."""
+    """A face of another user gets the same responses as a new face, in the REST API and on the pages."""
     api.owner.enroll(photos("Colin_Powell", 1), "colin@example.org")
     seen = []
     for photo in (photos("Colin_Powell", 2), photos("Tony_Blair", 2)):
-        person = api.person(name="somebody")
+        person = api.person(name="person")
         headers = person.headers
         answer = enroll_own(api, person.id, headers, photo)
         again = enroll_own(api, person.id, headers, photo)
@@ -61,9 +61,7 @@ def test_users_do_not_learn_who_else_is_in_the_gallery(api: Served, photos: Phot
     assert seen[0][5] == (True, 1.0)
 
 
-def test_a_face_that_was_taken_before_does_not_count_until_an_administrator_says_so(
-    api: Served, photos: Photos
-) -> None:
+def test_identification_ignores_a_contested_face_until_an_administrator_accepts_it(api: Served, photos: Photos) -> None:
     squatter, owner = api.person(), api.person()
     administrator, terminal = api.administrator(), api.key("enroll", "identify")
     assert enroll_own(api, squatter.id, squatter.headers, photos("Colin_Powell", 1)).status_code == 201
@@ -82,7 +80,7 @@ def test_a_face_that_was_taken_before_does_not_count_until_an_administrator_says
         return [match["user_id"] for match in face["matches"]]
 
     assert identified() == [squatter.id]
-    # Programs and administrators see the true reason.
+    # Programs and administrators see the reason.
     of_terminal = api.client.post(
         f"{V1}/photos",
         headers=terminal,
@@ -129,7 +127,9 @@ def test_users_cannot_enroll_themselves_if_a_face_alone_logs_in(
     assert {code_of(answer, 403) for answer in answers} == {"not-permitted"}
 
 
-def test_one_person_does_not_fill_the_gallery(api: Served, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_cannot_enroll_more_photos_than_the_limit(
+    api: Served, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
     person = api.person()
     settings = api.service.settings.model_copy(update={"max_own_photos": 1})
     monkeypatch.setattr(type(api.service.gallery), "settings", settings)

@@ -24,9 +24,9 @@ from pgface.errors import TableLockedError
 from pgface.gallery import Gallery
 from pgface.operations.doctor import CHECKS, Finding, apply_fixes, diagnose, machine, postgres
 from pgface.operations.doctor.postgres import judge_extension
-from pgface.search.vector_index import read_index_status
 from pgface.search.vector_index.advice import advise_indexes
 from pgface.search.vector_index.lifecycle import vector_index_lock
+from pgface.search.vector_index.status import read_index_status
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner
 from support.databases import Template

@@ -82,7 +82,7 @@ def test_a_second_run_enrolls_only_what_is_new(gallery: Gallery, people: Path, p
     assert (report.count("enrolled"), report.count("already enrolled")) == (1, 13)
 
 
-def test_only_what_may_be_enrolled_already_is_read_before_it_is_opened(
+def test_a_file_is_hashed_before_decoding_only_if_it_may_be_enrolled_already(
     gallery: Gallery, people: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[str] = []
@@ -116,15 +116,17 @@ def test_only_what_may_be_enrolled_already_is_read_before_it_is_opened(
     }
 
 
-def test_what_cannot_be_enrolled_is_reported_and_stops_nothing(gallery: Gallery, people: Path, tmp_path: Path) -> None:
+def test_a_photo_that_cannot_be_enrolled_is_reported_and_the_run_continues(
+    gallery: Gallery, people: Path, tmp_path: Path
+) -> None:
     bush = people / "George_W_Bush"
     (bush / "empty.jpg").write_bytes(b"")
     (bush / "text.jpg").write_text("not a photo")
     (bush / "cut.jpg").write_bytes((bush / "George_W_Bush_0001.jpg").read_bytes()[:4000])
     (bush / "a folder").mkdir()
-    (bush / ".hidden").write_text("not looked at")
+    (bush / ".hidden").write_text("ignored")
     Image.new("RGB", (200, 200), "grey").save(bush / "nobody.png")
-    shutil.copy(people / "Colin_Powell" / "Colin_Powell_0001.jpg", bush / "x somebody else.jpg")
+    shutil.copy(people / "Colin_Powell" / "Colin_Powell_0001.jpg", bush / "x another person.jpg")
     report = gallery.enroll_folder(people)
     outcomes = {photo.photo: photo.error for photo in report.photos if photo.outcome == "refused"}
     assert outcomes == {
@@ -133,7 +135,7 @@ def test_what_cannot_be_enrolled_is_reported_and_stops_nothing(gallery: Gallery,
         "George_W_Bush/empty.jpg": "PhotoFormatError",
         "George_W_Bush/nobody.png": "NoFaceError",
         "George_W_Bush/text.jpg": "PhotoFormatError",
-        "George_W_Bush/x somebody else.jpg": "FaceOfAnotherUserError",
+        "George_W_Bush/x another person.jpg": "FaceOfAnotherUserError",
         "Tony_Blair/Tony_Blair_0001.jpg": "SeveralFacesError",
     }
     assert report.count("enrolled") == 11
@@ -146,10 +148,10 @@ def test_what_cannot_be_enrolled_is_reported_and_stops_nothing(gallery: Gallery,
     assert expected in other["reason"]
 
 
-def test_a_folder_that_cannot_be_used_is_reported_and_stops_nothing(
+def test_a_folder_that_cannot_be_used_is_reported_and_the_run_continues(
     gallery: Gallery, people: Path, tmp_path: Path
 ) -> None:
-    (people / "a file beside.txt").write_text("not looked at")
+    (people / "a file beside.txt").write_text("ignored")
     os.mkdir(os.fsencode(people) + b"/not text \xff")
     (people / "bell \a").mkdir()
     (people / "_").mkdir()
@@ -186,7 +188,7 @@ def test_of_two_folders_with_the_same_face_the_first_is_enrolled(gallery: Galler
     assert allowed.count("enrolled") == 3
 
 
-def test_two_runs_at_once_enroll_everything_once(gallery: Gallery, settings: Settings, people: Path) -> None:
+def test_two_runs_at_the_same_time_enroll_everything_once(gallery: Gallery, settings: Settings, people: Path) -> None:
     with Gallery.open(settings) as other:
         reports = []
         threads = [
@@ -211,7 +213,7 @@ def test_an_existing_user_is_found_by_email_whatever_its_case(gallery: Gallery, 
     assert len(gallery.users()) == 4
 
 
-def test_a_database_that_goes_away_loses_nothing_that_was_committed(
+def test_committed_photos_survive_a_lost_database(
     gallery: Gallery, settings: Settings, people: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pgface.gallery.enroll_folder.BATCH_PHOTOS", 4)
@@ -219,19 +221,19 @@ def test_a_database_that_goes_away_loses_nothing_that_was_committed(
     url = settings.database_url.get_secret_value()
     name = str(conninfo_to_dict(url)["dbname"])
 
-    def admit(allowed: bool) -> None:
+    def allow_connections(allowed: bool) -> None:
         with psycopg.connect(url, dbname="postgres", autocommit=True) as server:
             statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
             server.execute(statement.format(sql.Identifier(name), sql.Literal(allowed)))
             server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
 
-    def go_away(done: int, _: int) -> None:
-        if done == 6:  # the first batch is committed, the second under way
-            admit(False)
+    def disconnect(done: int, _: int) -> None:
+        if done == 6:  # after the first batch was committed
+            allow_connections(False)
 
     with pytest.raises(DatabaseUnreachableError):
-        gallery.enroll_folder(people, face="largest", on_progress=go_away)
-    admit(True)
+        gallery.enroll_folder(people, face="largest", on_progress=disconnect)
+    allow_connections(True)
 
     with Gallery.open(settings) as again:
         assert sum(user.embeddings for user in again.users()) == 4
@@ -251,7 +253,7 @@ def test_a_folder_without_people(gallery: Gallery, tmp_path: Path) -> None:
         gallery.enroll_folder(tmp_path / "nowhere")
 
 
-def test_photos_outside_of_a_persons_folder_are_named(gallery: Gallery, people: Path, photos: Photos) -> None:
+def test_photos_outside_of_a_persons_folder_are_reported(gallery: Gallery, people: Path, photos: Photos) -> None:
     shutil.copy(photos("Colin_Powell", 4), people / "loose.jpg")
     (people / "notes.txt").write_text("not a photo")
     report = gallery.enroll_folder(people, face="largest")
@@ -289,7 +291,7 @@ def test_a_folders_name_is_a_person(folder: str, email: str, name: str) -> None:
     assert (person.email, person.name) == (email, name)
 
 
-def test_names_that_a_slug_cannot_keep_stay_different_people() -> None:
+def test_names_that_a_slug_cannot_express_stay_different_people() -> None:
     names = "José", "Jose", "Josè", "山田", "山本", "!!!", "???", "C", "C++", "C#", "A B", "A.B", "A-B", "A  B", "-A B"
     emails = {person_of(name).email for name in (*names, "x" * 254, "x" * 255)}
     assert len(emails) == len(names) + 2
@@ -297,12 +299,12 @@ def test_names_that_a_slug_cannot_keep_stay_different_people() -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), [("José", "JOSÉ"), ("C++", "c++"), ("A_B", "a b"), ("A@X.org", "a@x.org")])
-def test_case_and_underscores_make_no_other_person(one: str, other: str) -> None:
+def test_case_and_underscores_do_not_make_another_person(one: str, other: str) -> None:
     assert person_of(one).email == person_of(other).email
 
 
 def test_dlib_enrolls_in_processes(settings: Settings, faces_dir: Path, tmp_path: Path) -> None:
-    """Five photos of each person are enrolled, and the other five identified."""
+    """Enroll five photos of each person, and identify the other five."""
     for person in faces_dir.iterdir():
         (tmp_path / "half" / person.name).mkdir(parents=True)
         for photo in sorted(person.iterdir())[:5]:

@@ -52,7 +52,7 @@ SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
 def database_url(
     request: pytest.FixtureRequest, databases: Databases, template: Template | None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """All tests pass with any defaults of the database, the role and the environment."""
+    """Every test passes with any defaults of the database, the role and the environment."""
     url = databases.create(template)
     with monkeypatch.context() as environment:
         if request.param == "hostile defaults":
@@ -90,7 +90,7 @@ def test_an_enrolled_person_is_found_again(gallery: Gallery, photos: Photos) -> 
 
 
 @in_both_schemas
-def test_the_answer_of_sql_is_that_of_numpy(gallery: Gallery) -> None:
+def test_sql_gives_the_same_answer_as_numpy(gallery: Gallery) -> None:
     generator = np.random.default_rng(7)
     enrolled = generator.standard_normal((300, 512)).astype(np.float32)
     users = [gallery.add_user(f"user{number}@example.org") for number in range(60)]
@@ -138,7 +138,7 @@ def test_the_same_photo_is_enrolled_once_for_a_user(gallery: Gallery, photos: Ph
     assert contents(gallery) == before
 
 
-def test_a_face_of_another_user_is_refused_and_says_whose(gallery: Gallery, photos: Photos) -> None:
+def test_a_face_of_another_user_is_refused_with_that_users_name(gallery: Gallery, photos: Photos) -> None:
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org", name="Gerhard Schroeder")
     before = contents(gallery)
     other = says.FACE_OF_ANOTHER_USER.pattern(name="Gerhard Schroeder <gerhard@example.org>")
@@ -148,7 +148,9 @@ def test_a_face_of_another_user_is_refused_and_says_whose(gallery: Gallery, phot
     assert gallery.enroll(photos(SCHROEDER, 2), "twin@example.org", allow_other_user=True).added
 
 
-def test_of_two_who_enroll_the_same_face_at_once_one_is_refused(gallery: Gallery, photos: Photos) -> None:
+def test_of_four_users_who_enroll_the_same_face_at_the_same_time_one_is_accepted(
+    gallery: Gallery, photos: Photos
+) -> None:
     together = Barrier(4)
     assert gallery.engine
 
@@ -188,7 +190,7 @@ def test_a_photo_of_several_people(gallery: Gallery, group_photo: Path) -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_the_largest_face_may_be_asked_for(gallery: Gallery, group_photo: Path) -> None:
+def test_the_largest_face_can_be_chosen(gallery: Gallery, group_photo: Path) -> None:
     enrolled = gallery.enroll(group_photo, "largest@example.org", face="largest")
     faces = gallery.identify(group_photo).faces
     assert enrolled.face is not None
@@ -196,7 +198,7 @@ def test_the_largest_face_may_be_asked_for(gallery: Gallery, group_photo: Path) 
     assert [face.identified for face in faces] == [True, False, False, False, False, False]
 
 
-def test_only_the_crop_is_kept(gallery: Gallery, photos: Photos) -> None:
+def test_only_the_crop_is_stored(gallery: Gallery, photos: Photos) -> None:
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
     (photo,) = gallery.photos("gerhard@example.org")
     file = gallery.photo_file(photo)
@@ -216,8 +218,8 @@ def test_a_deleted_user_leaves_nothing(gallery: Gallery, photos: Photos) -> None
     kept = gallery.enroll(photos(BUSH, 1), "george@example.org").user
     with gallery.database.transaction() as connection:
         connection.execute("INSERT INTO auth_tokens (user_id, token, confidence) SELECT id, email, 1 FROM users")
-    erased = gallery.erase_user("gerhard@example.org")
-    assert (erased.email, erased.photos) == ("gerhard@example.org", 2)
+    deleted = gallery.erase_user("gerhard@example.org")
+    assert (deleted.email, deleted.photos) == ("gerhard@example.org", 2)
     assert gallery.users() == [replace(kept, photos=1, embeddings=1)]
     assert not gallery.identify(photos(SCHROEDER, 1), threshold=0.3).faces[0].identified
     assert one_value(gallery, "SELECT count(*) FROM auth_tokens") == 1
@@ -242,7 +244,7 @@ def test_deleting_a_photo_deletes_its_face(gallery: Gallery, photos: Photos) -> 
 
 
 @in_both_schemas
-def test_what_a_crash_left_is_set_right_at_the_next_start(
+def test_the_next_start_cleans_up_after_a_crash(
     gallery: Gallery, settings: Settings, photos: Photos, tmp_path: Path
 ) -> None:
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
@@ -276,7 +278,7 @@ def photo_path(gallery: Gallery) -> str:
     return gallery.photos()[0].filepath
 
 
-def test_only_the_machine_that_has_a_crop_forgets_to_remove_it(
+def test_a_crop_is_deleted_by_the_machine_that_has_it(
     gallery: Gallery, settings: Settings, photos: Photos, tmp_path: Path
 ) -> None:
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
@@ -292,23 +294,25 @@ def test_only_the_machine_that_has_a_crop_forgets_to_remove_it(
     assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
 
 
-def test_a_crop_that_is_deleted_before_it_is_in_its_place_is_gone(
+def test_a_crop_that_is_deleted_before_its_final_move_is_gone(
     gallery: Gallery, settings: Settings, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish = PhotoBatch.publish
 
-    def erase_first(batch: PhotoBatch) -> None:
+    def delete_first(batch: PhotoBatch) -> None:
         gallery.erase_user("gerhard@example.org")
         publish(batch)
 
-    monkeypatch.setattr(PhotoBatch, "publish", erase_first)
+    monkeypatch.setattr(PhotoBatch, "publish", delete_first)
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
     assert list(settings.photos_dir.rglob("*.jpg")) == []
 
 
 @in_both_schemas
 @pytest.mark.parametrize("how", ["TRUNCATE users CASCADE", "DELETE FROM users", "UPDATE photos SET filepath = 'moved'"])
-def test_a_crop_goes_however_its_row_goes(gallery: Gallery, settings: Settings, photos: Photos, how: str) -> None:
+def test_a_crop_is_deleted_whichever_way_its_row_is(
+    gallery: Gallery, settings: Settings, photos: Photos, how: str
+) -> None:
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
     with gallery.database.transaction() as connection:
         connection.execute(how.encode())
@@ -333,19 +337,19 @@ def test_a_file_that_cannot_be_deleted_does_not_stop_the_gallery(
     assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
 
 
-def test_a_start_during_an_enrollment_leaves_its_files_alone(
+def test_a_start_during_an_enrollment_does_not_delete_its_files(
     gallery: Gallery, settings: Settings, photos: Photos
 ) -> None:
     gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
     incoming = gallery.photo_file(gallery.photos()[0]).parents[1] / "incoming"
-    under_way = incoming / "0123456789abcdef0123456789abcdef.jpg"
+    uncommitted = incoming / "0123456789abcdef0123456789abcdef.jpg"
     with gallery.database.transaction() as connection:
         connection.execute(queries()["lock_enrollment"])
-        under_way.write_bytes(b"its row is not committed yet")
+        uncommitted.write_bytes(b"its row is not committed yet")
         Gallery.open(settings).close()
-        assert under_way.exists()
+        assert uncommitted.exists()
     Gallery.open(settings).close()
-    assert not under_way.exists()
+    assert not uncommitted.exists()
 
 
 # The model
@@ -354,7 +358,7 @@ def test_a_start_during_an_enrollment_leaves_its_files_alone(
 @in_both_schemas
 def test_a_gallery_stays_with_its_model(gallery: Gallery, settings: Settings, insightface_pack: Path) -> None:
     assert gallery.config.model_name == insightface_pack.name
-    with Gallery.open(settings) as again:  # found by its name from now on
+    with Gallery.open(settings) as again:  # the gallery finds the model by its name
         assert again.engine.identity == gallery.engine.identity
     other_model = says.BOUND_TO_ANOTHER_MODEL.pattern(
         bound="buffalo_sc_q8", dimension=512, detector_size=640, given="dlib"
@@ -371,7 +375,7 @@ def test_a_gallery_stays_with_its_model(gallery: Gallery, settings: Settings, in
     assert gallery.status().model == "buffalo_sc_q8"
 
 
-def test_the_thresholds_of_a_new_gallery_are_its_models(gallery: Gallery) -> None:
+def test_a_new_gallery_has_the_thresholds_of_its_model(gallery: Gallery) -> None:
     status = gallery.status()
     assert (status.verify_threshold, status.identify_threshold) == (0.30, 0.40)
     assert (status.search, status.index, status.execution_provider) == ("exact", "hnsw", "CPUExecutionProvider")
@@ -379,7 +383,7 @@ def test_the_thresholds_of_a_new_gallery_are_its_models(gallery: Gallery) -> Non
 
 @in_both_schemas
 @pytest.mark.usefixtures("gallery")
-def test_what_needs_no_model_works_without_it(settings: Settings, photos: Photos) -> None:
+def test_methods_that_need_no_model_work_without_it(settings: Settings, photos: Photos) -> None:
     (settings.models_dir / "buffalo_sc_q8").unlink()
     with Gallery.open(settings) as without:
         without.add_user("a@example.org")
@@ -390,7 +394,7 @@ def test_what_needs_no_model_works_without_it(settings: Settings, photos: Photos
 
 
 @in_both_schemas
-def test_a_gallery_that_is_not_bound_says_so(settings: Settings, photos: Photos) -> None:
+def test_a_gallery_without_a_model_reports_that(settings: Settings, photos: Photos) -> None:
     from pgface.database.pool import initialise
 
     with pytest.raises(SchemaMissingError, match=says.RUN_INIT.pattern()):
@@ -401,7 +405,7 @@ def test_a_gallery_that_is_not_bound_says_so(settings: Settings, photos: Photos)
         gallery.identify(photos(SCHROEDER, 1))
 
 
-# What is refused
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -418,13 +422,13 @@ def test_a_gallery_that_is_not_bound_says_so(settings: Settings, photos: Photos)
 def test_an_embedding_without_a_direction_is_refused(gallery: Gallery, embedding: object, sentence: str) -> None:
     user = gallery.add_user("a@example.org")
     before = contents(gallery)
-    for ask in (
+    for call in (
         lambda: gallery.enroll_embedding(embedding, user.id),
         lambda: gallery.identify_embedding(embedding),
         lambda: gallery.verify_embedding(embedding, user.id),
     ):
         with pytest.raises(EmbeddingError, match=sentence):
-            ask()
+            call()
     assert contents(gallery) == before
 
 
@@ -436,7 +440,7 @@ def test_embeddings_of_any_scale_are_normalised(gallery: Gallery) -> None:
 
 
 @in_both_schemas
-def test_bulk_loading_is_all_or_nothing(gallery: Gallery) -> None:
+def test_bulk_loading_is_atomic(gallery: Gallery) -> None:
     user = gallery.add_user("a@example.org")
     embeddings = np.random.default_rng(1).standard_normal((1500, 512))
     before = contents(gallery)
@@ -463,11 +467,11 @@ def test_a_threshold_must_be_a_similarity(gallery: Gallery, threshold: float) ->
         gallery.identify_embedding(np.ones(512), threshold=threshold)
     with pytest.raises(GalleryError, match=says.THRESHOLD_OUT_OF_RANGE.pattern()):
         gallery.verify_embedding(np.ones(512), user.id, threshold=threshold)
-    with pytest.raises(GalleryError, match=says.FEWER_THAN_ONE_PERSON.pattern()):
+    with pytest.raises(GalleryError, match=says.TOP_OUT_OF_RANGE.pattern()):
         gallery.identify_embedding(np.ones(512), top=0)
 
 
-def test_status_tells_of_weights_that_are_not_the_gallerys(gallery: Gallery, settings: Settings) -> None:
+def test_status_reports_weights_of_another_model(gallery: Gallery, settings: Settings) -> None:
     with gallery.database.transaction() as connection:
         connection.execute("UPDATE gallery SET weights_sha256 = repeat('0', 64)")
     with Gallery.open(settings) as other:
@@ -475,19 +479,19 @@ def test_status_tells_of_weights_that_are_not_the_gallerys(gallery: Gallery, set
 
 
 @pytest.mark.parametrize("email", ["", "a", "a@", "a b@c", "@c", "a@b\n@c", "x" * 250 + "@example.org", "a\0@b"])
-def test_an_email_must_be_one(gallery: Gallery, email: str) -> None:
+def test_an_invalid_email_is_refused(gallery: Gallery, email: str) -> None:
     with pytest.raises(GalleryError, match=says.NOT_AN_EMAIL.pattern()):
         gallery.add_user(email)
 
 
 @pytest.mark.parametrize("name", ["   ", "x" * 256, "a\0b", "line\nbreak"])
-def test_a_name_must_be_one(gallery: Gallery, name: str) -> None:
+def test_an_invalid_name_is_refused(gallery: Gallery, name: str) -> None:
     with pytest.raises(GalleryError, match=says.NOT_A_NAME.pattern(name="...", longest=255)):
         gallery.add_user("a@example.org", name)
     assert gallery.users() == []
 
 
-def test_a_user_is_there_once_by_any_case(gallery: Gallery) -> None:
+def test_an_email_in_another_case_is_the_same_user(gallery: Gallery) -> None:
     gallery.add_user("a@example.org", "Robert'); DROP TABLE users;--")
     with pytest.raises(DuplicateEmailError, match=says.EMAIL_IS_TAKEN.pattern(email="a@example.org")):
         gallery.add_user(" A@Example.ORG ")
@@ -621,8 +625,8 @@ def test_a_truncated_photo_is_refused_and_changes_nothing(gallery: Gallery, phot
     assert contents(gallery) == before
 
 
-def while_added_elsewhere(gallery: Gallery, email: str, call: Callable[[], Result]) -> Future[Result]:
-    """What becomes of a call that waits for another connection, which adds this e-mail and commits then."""
+def during_addition_elsewhere(gallery: Gallery, email: str, call: Callable[[], Result]) -> Future[Result]:
+    """Run a call that waits for another connection to add this e-mail and commit. Return the future of the call."""
     waiting = (
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'transactionid'"
@@ -638,19 +642,21 @@ def while_added_elsewhere(gallery: Gallery, email: str, call: Callable[[], Resul
     return future
 
 
-def test_a_new_email_that_two_use_at_once_is_one_user(gallery: Gallery, photos: Photos, tmp_path: Path) -> None:
-    enrolled = while_added_elsewhere(gallery, "a@x.org", lambda: gallery.enroll(photos(SCHROEDER, 1), "A@x.org"))
+def test_an_email_that_two_sessions_add_at_the_same_time_is_one_user(
+    gallery: Gallery, photos: Photos, tmp_path: Path
+) -> None:
+    enrolled = during_addition_elsewhere(gallery, "a@x.org", lambda: gallery.enroll(photos(SCHROEDER, 1), "A@x.org"))
     assert (enrolled.result().user.name, enrolled.result().user.photos) == ("Added elsewhere", 1)
 
     for person in (BUSH, POWELL):
         (tmp_path / "people" / person).mkdir(parents=True)
         shutil.copy(photos(person, 1), tmp_path / "people" / person)
-    report = while_added_elsewhere(
+    report = during_addition_elsewhere(
         gallery, "george-w-bush@pgface.invalid", lambda: gallery.enroll_folder(tmp_path / "people")
     )
     assert report.result().count("enrolled") == 2
 
-    again = while_added_elsewhere(gallery, "b@x.org", lambda: gallery.add_user("b@x.org"))
+    again = during_addition_elsewhere(gallery, "b@x.org", lambda: gallery.add_user("b@x.org"))
     assert isinstance(again.exception(), DuplicateEmailError)
     assert {user.email: (user.name, user.embeddings) for user in gallery.users()} == {
         "a@x.org": ("Added elsewhere", 1),
@@ -660,7 +666,7 @@ def test_a_new_email_that_two_use_at_once_is_one_user(gallery: Gallery, photos: 
     }
 
 
-def test_two_faces_of_a_photo_are_never_one_user(gallery: Gallery, group_photo: Path) -> None:
+def test_two_faces_of_a_photo_cannot_be_one_user(gallery: Gallery, group_photo: Path) -> None:
     known = gallery.add_user("known@example.org")
     others = [f"person{number}@example.org" for number in range(4)]
     before = contents(gallery)

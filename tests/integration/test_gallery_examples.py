@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the gallery run, and print what they say."""
+"""The examples in the docstrings of `Gallery`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts made by one program, addresses without an owner, and clients that claim to be many."""
+"""Limits against automated accounts: registrations, reserved addresses, and clients that fake many addresses."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PASSWORD = "four plain words here"
 
 @pytest.fixture(autouse=True)
 def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashing takes long on purpose, and is not what is tried here."""
+    """Replace the hashing of passwords, which takes long."""
     monkeypatch.setattr("pgface.accounts.accounts.hash_password", lambda _: "!")
     monkeypatch.setattr("pgface.accounts.accounts.prove", lambda *_: [])
     monkeypatch.setattr("pgface.accounts.accounts.even_out", lambda *_: None)
 
 
-def test_one_address_cannot_register_without_end(gallery: Gallery) -> None:
+def test_registrations_from_one_address_are_limited(gallery: Gallery) -> None:
     accounts, home = Accounts(gallery), Client(address="192.0.2.7")
     for number in range(REGISTRATION_LIMIT.max_failures):
         accounts.register(f"user{number}@example.org", PASSWORD, client=home)
@@ -35,13 +35,13 @@ def test_one_address_cannot_register_without_end(gallery: Gallery) -> None:
     accounts.register("neighbour@example.org", PASSWORD, client=Client(address="192.0.2.8"))
 
 
-def test_the_address_of_a_user_without_mail_cannot_be_taken_over(gallery: Gallery, tmp_path: Path) -> None:
+def test_a_reserved_address_cannot_be_registered(gallery: Gallery, tmp_path: Path) -> None:
     assert tmp_path
     invented = person_of("Mae Jemison").email
-    for email in (invented, invented.upper(), "anybody@something.invalid"):
+    for email in (invented, invented.upper(), "person@something.invalid"):
         with pytest.raises(GalleryError) as refused:
             Accounts(gallery).register(email, PASSWORD)
-        assert _wrong_field(refused.value, email) == "email"  # where the page shows the refusal
+        assert _wrong_field(refused.value, email) == "email"  # the field of the form that shows the error
     assert gallery.users() == []
 
 
@@ -55,12 +55,12 @@ def test_the_address_of_a_user_without_mail_cannot_be_taken_over(gallery: Galler
     ],
     ids=["claims", "ports", "addresses of a network", "networks of a customer"],
 )
-def test_a_client_that_claims_to_be_many_is_limited_as_one(gallery: Gallery, address: str, limit: int) -> None:
+def test_a_client_with_many_addresses_is_limited_as_one(gallery: Gallery, address: str, limit: int) -> None:
     accounts = Accounts(gallery)
 
     def guess(number: int) -> None:
-        """Each time another account, so that only the address counts."""
-        accounts.log_in(f"nobody{number}@example.org", "x", client=Client(address=address.format(number + 1)))
+        """Log in to another account each time, so that only the address counts."""
+        accounts.log_in(f"unknown{number}@example.org", "x", client=Client(address=address.format(number + 1)))
 
     for number in range(limit):
         with pytest.raises(LoginRefusedError):

@@ -134,7 +134,7 @@ def test_performance(at_work: Reader, faces_dir: Path) -> None:
     said = at_work.follow("performance.md")
     assert "500 loaded" in said
     assert says.IMPORTED.format(embeddings=508, people=5) in said
-    assert search.COMPARES_WITH_EVERYBODY in said
+    assert search.COMPARES_WITH_EVERY_EMBEDDING in said
     assert benchmark.GALLERY.format(people=100, kind="clustered") in said
     assert "VACUUM" in said
 

@@ -51,5 +51,5 @@ def test_the_page_can_be_followed(settings: Settings) -> None:
         assert says.INDEX_BUILT.format(index=NAME, method=method, embeddings=500) in built
     assert says.INDEX_DROPPED.format(index=NAME) in exact
     assert says_of_pages.GALLERY_OF_ANOTHER_SERVER_IS_READY.is_in(ready)
-    assert says.COMPARES_WITH_EVERYBODY in fitted
+    assert says.COMPARES_WITH_EVERY_EMBEDDING in fitted
     assert "identification" in checked

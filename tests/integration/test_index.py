@@ -1,4 +1,4 @@
-"""`pgface index`: what is there, building it beside those who go on, and how exact it is."""
+"""`pgface index`: the status of the indexes, building them while others use the gallery, and checking them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,30 +21,24 @@ from psycopg import Connection, sql
 from pgface.database.pool import Database, initialise
 from pgface.errors import GalleryError, IndexNotBuiltError
 from pgface.gallery.bulk import load_embeddings
-from pgface.search import fit_search
-from pgface.search.vector_index import (
-    IndexStatus,
-    Progress,
-    build,
-    build_index,
-    check_index,
-    definition,
-    read_index_status,
-)
+from pgface.search.fit import fit_search
+from pgface.search.vector_index import build, definition
 from pgface.search.vector_index.advice import advise_indexes
-from pgface.search.vector_index.build import WAITING
+from pgface.search.vector_index.build import WAITING, build_index
+from pgface.search.vector_index.check import check_index
 from pgface.search.vector_index.lifecycle import NEW_NAME, OLD_NAME, vector_index_lock
+from pgface.search.vector_index.progress import Progress
+from pgface.search.vector_index.status import IndexStatus, read_index_status
 from pgface.settings import Settings
 from support.commands import Run, environment_of, runner, without_settings
 from support.databases import create_database, drop_database
 from support.galleries import add_embedding, add_user, axis, enroll_synthetic, rows
+from support.searched_gallery import SCAN, wait_until
 from support.sentences import search as says
 
 pytestmark = pytest.mark.slow
 
 NAME = "idx_embeddings_vector"
-SCAN = 10.0
-"""Seconds; more than a scan of these galleries takes."""
 PEOPLE = 400
 NAMES = (
     "SELECT indexname FROM pg_indexes "
@@ -56,7 +49,7 @@ NEAREST = "SELECT id FROM face_embeddings ORDER BY embedding <=> %s LIMIT 1"
 
 @pytest.fixture
 def sql_user(settings: Settings, database: Database) -> Iterator[Connection]:
-    """A connection of somebody who knows only SQL."""
+    """A connection with plain SQL, without autovacuum."""
     with connected(settings, database) as connection:
         connection.execute("ALTER TABLE face_embeddings SET (autovacuum_enabled = off)")
         connection.execute("UPDATE gallery SET verify_threshold = 0.3, identify_threshold = 0.4")
@@ -73,7 +66,7 @@ def connected(settings: Settings, database: Database) -> Iterator[Connection]:
 
 @pytest.fixture
 def people(sql_user: Connection) -> NDArray[np.float32]:
-    """Some in a gallery without an index, so that they are there at once."""
+    """Synthetic people in a gallery without an index. They are loaded faster without it."""
     sql_user.execute(f"DROP INDEX {NAME}")
     embeddings = enroll_synthetic(sql_user, PEOPLE)
     sql_user.execute("SELECT pg_stat_force_next_flush()")
@@ -82,13 +75,6 @@ def people(sql_user: Connection) -> NDArray[np.float32]:
 
 def advised(status: IndexStatus) -> list[str]:
     return [advice.command for advice in advise_indexes(status)]
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # Status
@@ -107,7 +93,7 @@ def test_the_status_of_a_new_gallery(database: Database) -> None:
 
 
 @pytest.mark.usefixtures("people")
-def test_what_is_missing_is_built_by_init(database: Database) -> None:
+def test_init_builds_a_missing_index(database: Database) -> None:
     status = read_index_status(database)
     assert status.index is None
     assert (status.plan.index, status.plan.possible_index) == (None, None)
@@ -119,7 +105,7 @@ def test_what_is_missing_is_built_by_init(database: Database) -> None:
     assert "pgface init" not in advised(status)
 
 
-def test_an_index_of_another_distance_serves_nobody(database: Database, sql_user: Connection) -> None:
+def test_an_index_of_another_distance_is_of_no_use(database: Database, sql_user: Connection) -> None:
     sql_user.execute(f"DROP INDEX {NAME}")
     sql_user.execute(f"CREATE INDEX {NAME} ON face_embeddings USING hnsw (embedding vector_l2_ops)")
     status = read_index_status(database)
@@ -130,7 +116,7 @@ def test_an_index_of_another_distance_serves_nobody(database: Database, sql_user
     assert advised(read_index_status(database)) == []
 
 
-def test_what_is_not_whole_is_named_with_what_mends_it(database: Database, sql_user: Connection) -> None:
+def test_an_incomplete_index_is_reported_with_its_remedy(database: Database, sql_user: Connection) -> None:
     sql_user.execute('CREATE INDEX "odd ""one" ON face_embeddings USING hnsw (embedding vector_ip_ops)')
     sql_user.execute(f"CREATE INDEX {NEW_NAME} ON face_embeddings USING hnsw (embedding vector_cosine_ops)")
     invalid = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass"
@@ -142,7 +128,7 @@ def test_what_is_not_whole_is_named_with_what_mends_it(database: Database, sql_u
     first, second, third = advised(status)
     assert {first, second} == {"pgface init", f'DROP INDEX CONCURRENTLY {drop_target(sql_user)}."odd ""one";'}
     assert third == "pgface index build --method hnsw"
-    sql_user.execute(first if first.startswith("DROP") else second)  # as it is printed
+    sql_user.execute(first if first.startswith("DROP") else second)  # the printed command
     fit_search(database, "exact", SCAN)  # as `pgface init` does
     assert advised(read_index_status(database)) == []
     assert rows(sql_user, NAMES) == [(NAME,)]
@@ -154,7 +140,7 @@ def drop_target(connection: Connection) -> str:
 
 
 @pytest.mark.usefixtures("people")
-def test_dead_rows_and_old_statistics_are_named_with_what_mends_them(database: Database, sql_user: Connection) -> None:
+def test_dead_rows_and_old_statistics_are_reported_with_their_remedy(database: Database, sql_user: Connection) -> None:
     build_index(database, "hnsw")
     table = f"{drop_target(sql_user)}.face_embeddings"
     sql_user.execute("SELECT pg_stat_force_next_flush()")
@@ -171,7 +157,7 @@ def test_dead_rows_and_old_statistics_are_named_with_what_mends_them(database: D
 
 
 @pytest.mark.usefixtures("people")
-def test_the_search_of_identification_is_told_apart(database: Database, sql_user: Connection) -> None:
+def test_the_index_of_identification_is_reported_separately(database: Database, sql_user: Connection) -> None:
     sql_user.execute("SELECT pg_stat_force_next_flush()")
     assert "pgface fit-search" in advised(read_index_status(database))  # the gallery was empty before
     fit_search(database, "hnsw", SCAN)
@@ -180,7 +166,7 @@ def test_the_search_of_identification_is_told_apart(database: Database, sql_user
     assert status.search_index is not None
     assert (status.search_index.name, status.search.method) == ("idx_user_templates_hnsw", "hnsw")
     assert status.search_bytes > status.search_index.bytes > 0
-    assert [command for command in advised(status) if command.startswith("pgface")] == []  # it needs none
+    assert [command for command in advised(status) if command.startswith("pgface")] == []  # no other index is needed
     sql_user.execute("DROP INDEX idx_user_templates_hnsw")
     assert "pgface fit-search" in advised(read_index_status(database))
     sql_user.execute("UPDATE gallery_search SET changes = changes + 5")  # as if nothing had changed since
@@ -190,7 +176,7 @@ def test_the_search_of_identification_is_told_apart(database: Database, sql_user
     assert advice.sentence.startswith(says.USERS_WAIT_FOR_TEMPLATES.format(users=1000))
 
 
-def test_lists_that_were_learned_from_too_little_are_found_out(database: Database, sql_user: Connection) -> None:
+def test_lists_that_were_learned_from_too_few_embeddings_are_detected(database: Database, sql_user: Connection) -> None:
     sql_user.execute(f"DROP INDEX {NAME}")
     enroll_synthetic(sql_user, 20)
     by_hand = f"CREATE INDEX {NAME} ON face_embeddings USING ivfflat (embedding vector_cosine_ops) WITH (lists = 100)"
@@ -222,7 +208,7 @@ def test_lists_that_were_learned_from_too_little_are_found_out(database: Databas
     assert few.rank_1.high < more.rank_1.low
     assert few.recall.high < more.recall.low
 
-    # Twice as many, and lists far from the rule.
+    # The gallery has doubled, or the number of lists is far from the rule.
     sql_user.execute(f"COMMENT ON INDEX {NAME} IS 'pgface: built on 10000 rows'")
     found = [advice for advice in advise_indexes(read_index_status(database)) if "build" in advice.command]
     assert says.LISTS_LEARNED_FROM_FEWER.format(before=10_000, now=20_100) in found[0].sentence
@@ -242,7 +228,7 @@ def test_lists_of_an_empty_gallery(database: Database, sql_user: Connection) -> 
 # Build
 
 
-def test_everybody_finds_an_index_while_it_is_exchanged(
+def test_queries_always_find_an_index_during_a_build(
     settings: Settings, database: Database, people: NDArray[np.float32]
 ) -> None:
     build_index(database, "hnsw", m=4)
@@ -278,7 +264,7 @@ def test_everybody_finds_an_index_while_it_is_exchanged(
     assert (status.leftovers, status.others) == ((), ())
 
 
-def test_what_is_enrolled_while_it_is_built_is_in_it(
+def test_an_embedding_that_is_enrolled_during_a_build_is_in_the_index(
     settings: Settings, database: Database, sql_user: Connection, people: NDArray[np.float32]
 ) -> None:
     added: list[int] = []
@@ -295,7 +281,7 @@ def test_what_is_enrolled_while_it_is_built_is_in_it(
 
 
 @pytest.mark.usefixtures("people")
-def test_progress_is_what_postgresql_says(database: Database) -> None:
+def test_progress_comes_from_postgresql(database: Database) -> None:
     seen: list[Progress] = []
     build_index(database, "hnsw", ef_construction=200, on_progress=seen.append)
     assert any(progress.phase.startswith("building index") for progress in seen)
@@ -305,7 +291,7 @@ def test_progress_is_what_postgresql_says(database: Database) -> None:
     assert Progress("initializing").share is None
 
 
-def test_exact_drops_it_and_it_stays_away_until_it_is_built(
+def test_exact_drops_the_index_until_it_is_built_again(
     database: Database, sql_user: Connection, people: NDArray[np.float32]
 ) -> None:
     build_index(database, "hnsw")
@@ -324,7 +310,7 @@ def test_exact_drops_it_and_it_stays_away_until_it_is_built(
 
 
 @pytest.mark.usefixtures("people")
-def test_one_that_was_asked_for_stays_whatever_identification_does(database: Database) -> None:
+def test_a_chosen_index_stays_with_every_search_method(database: Database) -> None:
     build_index(database, "hnsw")
     fit_search(database, "hnsw", SCAN)
     status = read_index_status(database)
@@ -333,7 +319,7 @@ def test_one_that_was_asked_for_stays_whatever_identification_does(database: Dat
     assert status.search_index is not None
 
 
-def test_a_large_load_builds_again_what_was_asked_for(database: Database, people: NDArray[np.float32]) -> None:
+def test_a_large_load_builds_the_chosen_index_again(database: Database, people: NDArray[np.float32]) -> None:
     build_index(database, "ivfflat", lists=40)
     load_embeddings(database, [1] * 1_500, people[:1_500], latency_target=SCAN)
     status = read_index_status(database)
@@ -342,7 +328,7 @@ def test_a_large_load_builds_again_what_was_asked_for(database: Database, people
 
 
 @pytest.mark.usefixtures("people")
-def test_it_waits_for_whoever_is_at_work_on_the_index(database: Database) -> None:
+def test_a_build_waits_for_another_session_that_builds(database: Database) -> None:
     seen: list[Progress] = []
     with database.dedicated_connection() as other:
         with vector_index_lock(other):
@@ -356,7 +342,7 @@ def test_it_waits_for_whoever_is_at_work_on_the_index(database: Database) -> Non
 
 
 def test_galleries_of_one_database_leave_each_others_indexes_alone(settings: Settings) -> None:
-    # Names that are not found in a gallery's schema are looked for in public, where pgvector is.
+    # PostgreSQL also searches public, where pgvector is, for names that are not in the gallery's schema.
     first, second = (settings.model_copy(update={"schema_name": name}) for name in ("public", "second"))
     for one in (first, second):
         initialise(one)
@@ -393,7 +379,7 @@ def test_ivfflat_that_needs_more_memory_than_it_may_use_is_refused_with_the_sett
 
 
 @pytest.mark.usefixtures("people")
-def test_what_pgvector_refuses_is_told_and_leaves_nothing(
+def test_a_refusal_of_pgvector_is_reported_and_leaves_nothing(
     database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_index(database, "hnsw")
@@ -406,7 +392,7 @@ def test_what_pgvector_refuses_is_told_and_leaves_nothing(
 
 
 @pytest.mark.usefixtures("people")
-def test_a_build_raises_what_the_server_gives_too_little_of(database: Database, sql_user: Connection) -> None:
+def test_a_build_raises_a_memory_setting_that_is_too_low(database: Database, sql_user: Connection) -> None:
     ((name,),) = rows(sql_user, "SELECT quote_ident(current_database())")
     sql_user.execute(f"ALTER DATABASE {name} SET maintenance_work_mem = '1MB'")
     built = build_index(database, "hnsw")
@@ -418,11 +404,11 @@ def test_a_build_raises_what_the_server_gives_too_little_of(database: Database, 
     assert 1_000 < slow.outgrown_after < 5 * PEOPLE
 
 
-# Broken off
+# Interrupted builds
 
 
 def end_when_building(database: Database, function: str) -> Callable[[Progress], None]:
-    """Ends the build on the server when it is under way."""
+    """Return a function that ends a running build on the server."""
     done = threading.Event()
 
     def end(progress: Progress) -> None:
@@ -456,19 +442,20 @@ def test_a_build_that_is_ended_on_the_server_leaves_nothing(
 
 
 @pytest.mark.usefixtures("people")
-def test_what_cannot_be_removed_at_once_is_removed_later(
+def test_an_unfinished_index_that_is_in_use_is_dropped_later(
     settings: Settings, database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "_CLEAN_UP_SECONDS", 0.3)
     with connected(settings, database) as writer, writer.transaction():
-        writer.execute("LOCK TABLE face_embeddings IN ROW EXCLUSIVE MODE")  # as somebody who writes and does not commit
+        writer.execute("LOCK TABLE face_embeddings IN ROW EXCLUSIVE MODE")  # like an open write
 
         def cancel(progress: Progress) -> None:
             if progress.waits_for == writer.info.backend_pid:
                 sql_user.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_progress_create_index")
 
-        ended, removed = says.BUILD_ENDED_ON_SERVER.pattern(), says.BEGUN_INDEX_IS_REMOVED_LATER.pattern(index=NEW_NAME)
-        with pytest.raises(IndexNotBuiltError, match=f"{ended}.*{removed}"):
+        ended = says.BUILD_ENDED_ON_SERVER.pattern()
+        dropped_later = says.UNFINISHED_INDEX_IS_DROPPED_LATER.pattern(index=NEW_NAME)
+        with pytest.raises(IndexNotBuiltError, match=f"{ended}.*{dropped_later}"):
             build_index(database, "hnsw", on_progress=cancel)
     status = read_index_status(database)
     assert [(left.name, left.valid) for left in status.leftovers] == [(NEW_NAME, False)]
@@ -478,7 +465,7 @@ def test_what_cannot_be_removed_at_once_is_removed_later(
 
 
 @pytest.mark.usefixtures("people")
-def test_an_old_index_that_others_use_is_dropped_later(
+def test_an_old_index_that_is_in_use_is_dropped_later(
     settings: Settings, database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_index(database, "hnsw", m=4)
@@ -510,7 +497,7 @@ def test_on_the_oldest_postgresql(postgres16: str, tmp_path: Path) -> None:
     drop_database(postgres16, url)
 
 
-# As people type it
+# The commands
 
 
 @pytest.fixture
@@ -525,7 +512,7 @@ def pgface(environment: dict[str, str]) -> Run:
 
 @contextmanager
 def building(environment: dict[str, str], connection: Connection) -> Iterator[subprocess.Popen[str]]:
-    """`pgface index build` in a process of its own, that PostgreSQL is busy with."""
+    """Run `pgface index build` in a separate process, and wait until PostgreSQL builds the index."""
     command = [
         sys.executable,
         "-m",
@@ -553,21 +540,21 @@ def building(environment: dict[str, str], connection: Connection) -> Iterator[su
 
 @pytest.mark.usefixtures("people")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_what_was_there(
+def test_ctrl_c_leaves_the_old_index(
     database: Database, sql_user: Connection, environment: dict[str, str], number: int
 ) -> None:
     build_index(database, "hnsw", m=4)
     with building(environment, sql_user) as process:
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (130, f"{says.BUILD_BROKEN_OFF}\n")
+    assert (process.returncode, said) == (130, f"{says.BUILD_INTERRUPTED}\n")
     assert rows(sql_user, NAMES) == [(NAME,)]
     status = read_index_status(database)
     assert (status.index and status.index.m, status.search.fitting, status.under_way) == (4, False, ())
 
 
 @pytest.mark.usefixtures("people")
-def test_what_a_killed_program_leaves_is_named_and_removed(
+def test_the_index_that_a_killed_program_leaves_is_reported_and_dropped(
     database: Database, sql_user: Connection, environment: dict[str, str], pgface: Run
 ) -> None:
     build_index(database, "hnsw", m=4)
@@ -575,12 +562,12 @@ def test_what_a_killed_program_leaves_is_named_and_removed(
         process.kill()
         process.wait()
         assert says.BEING_BUILT in pgface("index", "status").stdout
-    # PostgreSQL looks for its client every 5 seconds.
+    # PostgreSQL checks every 5 seconds whether its client is still connected.
     wait_until(lambda: not read_index_status(database).search.fitting)
     status = read_index_status(database)
     assert [left.name for left in status.leftovers] == [NEW_NAME]
     assert (status.index and status.index.m) == 4
-    assert says.LEFT_OF_A_BUILD.format(index=NEW_NAME) in pgface("index", "status").stdout
+    assert says.LEFT_FROM_A_BUILD.format(index=NEW_NAME) in pgface("index", "status").stdout
     pgface("index", "build", "--method", "hnsw")
     assert rows(sql_user, NAMES) == [(NAME,)]
 
@@ -606,7 +593,7 @@ def test_the_commands(pgface: Run, database: Database) -> None:
     assert says.HNSW_WITH.format(m=16, ef_construction=128) in said
     assert says.INDEX_DROPPED.format(index=NAME) in pgface("index", "build", "--method", "exact").stdout
     assert json.loads(pgface("index", "status", "--json").stdout)["advice"] == []
-    assert says.NO_INDEX_AS_WISHED in pgface("index", "status").stdout
+    assert says.NO_INDEX_AS_CHOSEN in pgface("index", "status").stdout
     checked = json.loads(pgface("index", "check", "--probes", 50, "--k", 5, "--json").stdout)
     assert (checked["count"], checked["index"]["method"], checked["identification"]["method"]) == (5, "exact", "hnsw")
     assert says.OPTIONS_OF_HNSW in pgface("index", "build", "--method", "ivfflat", "--m", 4, code=1).stderr
@@ -616,8 +603,8 @@ def test_the_commands(pgface: Run, database: Database) -> None:
 # Check
 
 
-def test_nobody_to_check_with(database: Database) -> None:
-    with pytest.raises(GalleryError, match=says.NOBODY_TO_MEASURE_WITH.pattern()):
+def test_an_empty_gallery_cannot_be_checked(database: Database) -> None:
+    with pytest.raises(GalleryError, match=says.EMPTY_GALLERY_CANNOT_BE_MEASURED.pattern()):
         check_index(database)
     for name, value in (("probes", 0), ("count", 51), ("effort", 0)):
         out_of_range = says.NUMBER_OUT_OF_RANGE.pattern(name="...", least=1, most="...", given=value)
@@ -625,16 +612,16 @@ def test_nobody_to_check_with(database: Database) -> None:
             check_index(database, **{name: value})  # type: ignore[arg-type]
 
 
-def test_a_gallery_of_one_can_be_checked(database: Database, sql_user: Connection) -> None:
+def test_a_gallery_of_one_person_can_be_checked(database: Database, sql_user: Connection) -> None:
     enroll_synthetic(sql_user, 1, photos=1)
     found = check_index(database)
     assert (found.embeddings, found.probes, found.index.method) == (1, 1, "hnsw")
     assert (found.index.rank_1 and found.index.rank_1.share) == 1
-    assert (found.index.recall and found.index.recall.share) == 1  # of the one that there is
+    assert (found.index.recall and found.index.recall.share) == 1  # of one embedding
 
 
 @pytest.mark.usefixtures("people")
-def test_without_an_index_there_is_a_scan_alone(database: Database) -> None:
+def test_without_an_index_only_the_scan_is_checked(database: Database) -> None:
     found = check_index(database, probes=50)
     assert (found.index.method, found.index.rank_1, found.index.recall, found.index.latency) == (
         "exact",
@@ -649,18 +636,18 @@ def test_without_an_index_there_is_a_scan_alone(database: Database) -> None:
     assert found.identification.rank_1.low < 1
     assert found.identification.recall is not None
     assert found.identification.recall.share == 1
-    assert found.identification.recall.probes > 20  # who is above the threshold
+    assert found.identification.recall.probes > 20  # people above the threshold
 
 
 @pytest.mark.usefixtures("people")
-def test_searches_that_miss_people_are_found_out(database: Database, sql_user: Connection) -> None:
+def test_searches_that_miss_people_are_detected(database: Database, sql_user: Connection) -> None:
     build_index(database, "hnsw")
     fit_search(database, "hnsw", SCAN)
     right = check_index(database, probes=200)
     assert right.identification.method == "hnsw"
     assert right.identification.rank_1 is not None
     assert right.identification.rank_1.share > 0.97
-    # Templates of half the people are gone, so that they are not proposed.
+    # Without their templates, half of the people are not proposed.
     sql_user.execute("DELETE FROM user_templates WHERE user_id % 2 = 0")
     wrong = check_index(database, probes=200)
     assert wrong.identification.rank_1 is not None

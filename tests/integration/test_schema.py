@@ -1,4 +1,4 @@
-"""The database contract: what the specification's init.sql says, name for name."""
+"""The database contract: the names, types and defaults of the specification's init.sql."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.sentences import database as says
 
 INIT_SQL = Path(__file__).parents[2] / "deploy" / "init.sql"
 
-# Table: column -> (type, nullable, default), as `information_schema` gives them for the specification's script.
+# Table: column -> (type, nullable, default), as the specification's script makes them.
 TIME = ("timestamp without time zone", "YES", "CURRENT_TIMESTAMP")
 CONTRACT = {
     "users": {
@@ -70,7 +70,7 @@ INDEXES = {
 
 @pytest.fixture(params=["public", ODD_SCHEMA], ids=["public", "other-schema"])
 def schema_name(request: pytest.FixtureRequest) -> str:
-    """Everything here must work in either."""
+    """Runs every test in both schemas."""
     return str(request.param)
 
 
@@ -103,7 +103,7 @@ def test_indexes_have_the_specifications_names(connection: Connection) -> None:
     assert found >= INDEXES
 
 
-def test_deleting_a_user_deletes_what_is_theirs_and_a_photo_only_unlinks(connection: Connection) -> None:
+def test_deleting_a_user_deletes_all_their_rows_and_deleting_a_photo_only_unlinks(connection: Connection) -> None:
     user = add_user(connection, "a@example.org")
     (photo,) = rows(
         connection, "INSERT INTO photos (user_id, filename, filepath) VALUES (%s, 'f', 'p') RETURNING id", user
@@ -121,7 +121,7 @@ def test_deleting_a_user_deletes_what_is_theirs_and_a_photo_only_unlinks(connect
     ]
 
 
-def test_updated_at_follows_updates(connection: Connection) -> None:
+def test_an_update_sets_updated_at(connection: Connection) -> None:
     embedding = add_embedding(connection, add_user(connection, "a@example.org"), axis(0))
     connection.execute("UPDATE face_embeddings SET embedding = %s", (axis(1),))
     query = "SELECT updated_at > created_at FROM face_embeddings WHERE id = %s"
@@ -158,7 +158,7 @@ def test_find_similar_face_gives_the_best_person_above_the_threshold(connection:
     assert rows(connection, named, between(0, 5, 0.69)) == [(alice,)]
 
 
-def test_find_similar_faces_gives_people_each_once_and_none_is_crowded_out(connection: Connection) -> None:
+def test_find_similar_faces_finds_each_person_once_also_beside_one_with_many_photos(connection: Connection) -> None:
     crowd, rare = add_user(connection, "crowd@example.org"), add_user(connection, "rare@example.org")
     best = add_embedding(connection, crowd, axis(0))
     for number in range(500):
@@ -170,7 +170,7 @@ def test_find_similar_faces_gives_people_each_once_and_none_is_crowded_out(conne
     assert rows(connection, "SELECT user_id FROM find_similar_faces(%s, 0.7)", axis(0)) == [(crowd,)]
 
 
-def test_without_a_threshold_the_gallerys_own_holds(connection: Connection) -> None:
+def test_without_a_threshold_the_gallerys_own_applies(connection: Connection) -> None:
     user = add_user(connection, "a@example.org")
     add_embedding(connection, user, axis(0))
     connection.execute("UPDATE gallery SET identify_threshold = 0.4, verify_threshold = 0.3")
@@ -180,7 +180,7 @@ def test_without_a_threshold_the_gallerys_own_holds(connection: Connection) -> N
     assert rows(connection, "SELECT match FROM verify_face(%s, %s, NULL)", between(0, 1, 0.29), user) == [(False,)]
 
 
-def test_verify_face_answers_for_every_user_and_for_no_other(connection: Connection) -> None:
+def test_verify_face_returns_a_row_for_every_user_and_no_row_for_an_unknown_one(connection: Connection) -> None:
     alice, empty = add_user(connection, "alice@example.org"), add_user(connection, "empty@example.org")
     add_embedding(connection, alice, axis(0))
     add_embedding(connection, alice, axis(1))
@@ -211,20 +211,20 @@ def test_a_zero_vector_is_refused_everywhere_with_its_reason(connection: Connect
         add_embedding(connection, user, zero)
     with pytest.raises(errors.CheckViolation, match="embedding_has_a_cosine_so_it_is_not_zero_or_nan"):
         connection.execute("UPDATE face_embeddings SET embedding = %s", (zero,))
-    for question in ("find_similar_face(%s)", "find_similar_faces(%s, -1, 9)", f"verify_face(%s, {user}, -1)"):
+    for call in ("find_similar_face(%s)", "find_similar_faces(%s, -1, 9)", f"verify_face(%s, {user}, -1)"):
         with pytest.raises(errors.InvalidParameterValue, match=says.ZERO_VECTOR_HAS_NO_COSINE.pattern()):
-            rows(connection, f"SELECT * FROM {question}", zero)
+            rows(connection, f"SELECT * FROM {call}", zero)
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
-def test_the_vector_type_itself_refuses_what_is_not_finite(connection: Connection, value: str) -> None:
+def test_the_vector_type_itself_refuses_numbers_that_are_not_finite(connection: Connection, value: str) -> None:
     user = add_user(connection, "a@example.org")
     with pytest.raises(errors.DataException, match="not allowed in vector"):
         add_embedding(connection, user, axis(0).replace("1.0", value))
 
 
-def test_a_vector_whose_cosine_would_lose_its_bits_is_refused(connection: Connection) -> None:
-    """Near the smallest floats the sums of a cosine hold a bit or two, and strangers match by chance."""
+def test_a_vector_whose_cosine_would_be_imprecise_is_refused(connection: Connection) -> None:
+    """Near the smallest floats, the sums of a cosine are so imprecise that strangers match by chance."""
     user = add_user(connection, "a@example.org")
     spread = "[" + ",".join("3e-23" if i == 0 else "2.5e-23" for i in range(512)) + "]"
     for vector in (axis(0, 1e-30), axis(0, 1e38), spread):
@@ -264,7 +264,7 @@ def test_a_role_with_rights_on_the_specifications_tables_needs_no_more(connectio
     connection.execute(f"DROP ROLE {role}".encode())
 
 
-def test_only_paths_of_the_gallerys_own_crops_are_noted(connection: Connection) -> None:
+def test_only_paths_of_the_gallerys_own_crops_are_listed_for_deletion(connection: Connection) -> None:
     user = add_user(connection, "a@example.org")
     connection.execute("INSERT INTO photos (user_id, filename, filepath) VALUES (%s, 'f', '/etc/passwd')", (user,))
     connection.execute("DELETE FROM photos")
@@ -297,8 +297,8 @@ def test_the_specifications_index_tuning_and_explain_work_as_written(connection:
     assert "Index Scan using idx_embeddings_vector" in rows(connection, explain)[1][0]
 
 
-def test_identification_is_exact_also_with_an_index_that_is_not(connection: Connection) -> None:
-    """The specification's own index, made on the empty table, found the right person for under half of the probes."""
+def test_identification_is_exact_also_with_an_inexact_index(connection: Connection) -> None:
+    """The specification's index, made on the empty table, finds the right person for less than half of the probes."""
     connection.execute("DROP INDEX idx_embeddings_vector")
     connection.execute("SET client_min_messages = warning")
     connection.execute(
@@ -344,7 +344,7 @@ def migrate_into(connection: Connection, schema: str) -> None:
     assert len(migrate(connection, schema)) == len(migrations())
 
 
-# What a reader of the schema finds
+# The documentation of the schema
 
 
 FUNCTIONS = """
@@ -358,7 +358,7 @@ FUNCTIONS = """
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "sql.md"
 
 
-def test_every_function_has_one_name_and_says_what_it_does(connection: Connection) -> None:
+def test_every_function_has_a_unique_name_and_a_comment(connection: Connection) -> None:
     found = rows(connection, FUNCTIONS)
     assert [name for name, comment in found if not comment] == []
     assert len({name for name, _ in found}) == len(found)
@@ -375,7 +375,7 @@ def test_the_reference_names_every_function_but_the_internal_ones(connection: Co
 
 
 def test_functions_are_bound_to_their_gallery_and_few_are_in_sql(connection: Connection) -> None:
-    """A distributed PostgreSQL takes no parameters in SQL functions that read tables; verify_face is faster as one."""
+    """A distributed PostgreSQL refuses parameters in SQL functions that read tables. verify_face is faster in SQL."""
     query = """
         SELECT p.proname, l.lanname, p.prokind = 'p', array_to_string(p.proconfig, ' ') ~ 'search_path='
         FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
@@ -428,7 +428,7 @@ def run_psql(url: str, version: int, *arguments: str, search_path: str = "public
 
 @pytest.mark.parametrize("version", [16, 18])
 @pytest.mark.parametrize("schema", ["public", "elsewhere"])
-def test_the_script_runs_by_itself_twice_and_is_what_python_makes(
+def test_the_script_can_run_twice_and_makes_the_same_schema_as_python(
     version: int, schema: str, request: pytest.FixtureRequest
 ) -> None:
     url = create_database(request.getfixturevalue(f"postgres{version}"))
@@ -446,7 +446,7 @@ def test_the_script_runs_by_itself_twice_and_is_what_python_makes(
 
 
 def definitions(connection: Connection, schema: str) -> list[tuple[str]]:
-    """Columns, indexes, constraints, triggers and functions of a schema."""
+    """Return the columns, indexes, constraints, triggers and functions of a schema."""
     query = """
         SELECT format('%s.%s %s %s', table_name, column_name, data_type, column_default) AS definition
         FROM information_schema.columns WHERE table_schema = $schema
@@ -463,7 +463,7 @@ def definitions(connection: Connection, schema: str) -> list[tuple[str]]:
     return rows(connection, query.replace("$schema", f"'{schema}'"))
 
 
-def test_the_script_keeps_its_commented_samples_and_queries_which_run(database_url: str) -> None:
+def test_the_commented_samples_and_queries_of_the_script_run(database_url: str) -> None:
     script = init_sql()
     samples, queries = (part.split("*/")[0] for part in script.split("/*")[1:])
     with psycopg.connect(database_url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""The examples of the SQL reference, run in order as a reader would."""
+"""The examples of the SQL reference, run in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from psycopg import Connection
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "sql.md"
 
 
-def test_the_examples_run_and_say_what_the_page_says(connection: Connection) -> None:
+def test_the_examples_give_the_results_of_the_page(connection: Connection) -> None:
     connection.execute("SET client_min_messages = warning")
     answers: list[list[tuple[Any, ...]]] = []
     for block in re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL):
@@ -31,7 +31,7 @@ def test_the_examples_run_and_say_what_the_page_says(connection: Connection) -> 
     assert left == [(0,)]
 
 
-def test_every_function_of_the_page_has_the_signature_that_it_gives(connection: Connection) -> None:
+def test_the_signatures_on_the_page_are_correct(connection: Connection) -> None:
     page = PAGE.read_text(encoding="utf-8")
     for name in (
         "find_similar_face",

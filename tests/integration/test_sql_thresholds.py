@@ -1,4 +1,4 @@
-"""What pages tell readers to ask in SQL answers as the commands do."""
+"""The SQL in the documentation gives the same answers as the commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CALL = re.compile(r"(?:find_similar_face|verify_face)\(((?:[^()]|\((?:[^()]|\([
 
 
 def arguments(call: str) -> list[str]:
-    """The arguments of a call, which may be calls themselves."""
+    """Return the arguments of a call. They may be calls too."""
     depth, found = 0, [""]
     for sign in call:
         depth += (sign in "([") - (sign in ")]")
@@ -36,7 +36,7 @@ def test_examples_pass_a_threshold() -> None:
     calls = [
         (page.name, arguments(text))
         for page in PAGES
-        if page.parent.name != "decisions"  # which tell what was
+        if page.parent.name != "decisions"  # which describe the past
         for text in _CALL.findall(page.read_text(encoding="utf-8"))
         if "DEFAULT" not in text and text.strip() and "…" not in text
     ]
@@ -47,7 +47,7 @@ def test_examples_pass_a_threshold() -> None:
 
 @in_both_schemas
 def test_null_is_the_gallerys_threshold(gallery: Gallery, run: Run, photos: Photos) -> None:
-    """For an ArcFace model, by whose measure most mated pairs are below 0.7."""
+    """Most mated pairs of an ArcFace model have a similarity below 0.7."""
     user = gallery.enroll(photos("Colin_Powell", 1), "powell@example.org").user
     between = 0
     for number in range(2, 8):
@@ -57,15 +57,15 @@ def test_null_is_the_gallerys_threshold(gallery: Gallery, run: Run, photos: Phot
         face = gallery.faces(photos("Colin_Powell", number))[0]
         with gallery.database.transaction() as connection:
 
-            def ask(query: str, connection=connection, face=face) -> list[tuple[object, ...]]:  # type: ignore[no-untyped-def]
+            def answer(query: str, connection=connection, face=face) -> list[tuple[object, ...]]:  # type: ignore[no-untyped-def]
                 return list(connection.execute(query, {"embedding": face.embedding, "user": user.id}))
 
-            ((match, similarity),) = ask("SELECT match, similarity FROM verify_face(%(embedding)s, %(user)s, NULL)")
+            ((match, similarity),) = answer("SELECT match, similarity FROM verify_face(%(embedding)s, %(user)s, NULL)")
             assert similarity == pytest.approx(command["similarity"], abs=1e-4)
             assert match is command["match"] is True
             if 0.4 < command["similarity"] < 0.7:
                 between += 1
-                assert ask("SELECT match FROM verify_face(%(embedding)s, %(user)s)") == [(False,)]
-                assert ask("SELECT user_id FROM find_similar_face(%(embedding)s)") == []
-                assert ask("SELECT user_id FROM find_similar_face(%(embedding)s, NULL)") == [(user.id,)]
-    assert between  # else nothing was shown
+                assert answer("SELECT match FROM verify_face(%(embedding)s, %(user)s)") == [(False,)]
+                assert answer("SELECT user_id FROM find_similar_face(%(embedding)s)") == []
+                assert answer("SELECT user_id FROM find_similar_face(%(embedding)s, NULL)") == [(user.id,)]
+    assert between  # otherwise the test has shown nothing

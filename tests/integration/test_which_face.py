@@ -1,4 +1,4 @@
-"""The choice of a face, by every way in: with larger faces at the edge, and smaller ones in the background."""
+"""The choice of a face, in photos with larger faces at the edge or smaller ones in the background."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.slow
 _SIDE = 250
 
 
-def beside_a_larger_one(person: Path, bystander: Path, to: Path) -> Path:
-    """A photo in whose middle is one person, and at whose left edge half of a larger one, who is nearer."""
+def with_a_larger_face(person: Path, bystander: Path, to: Path) -> Path:
+    """Make a photo with a person in the middle and half of a larger face at the left edge."""
     picture = Image.new("RGB", (560, 420), (90, 100, 110))
     near = Image.open(bystander).resize((340, 340))
     picture.paste(near.crop((70, 40, 270, 300)), (0, 160))
@@ -35,8 +35,8 @@ def beside_a_larger_one(person: Path, bystander: Path, to: Path) -> Path:
     return to
 
 
-def before_a_smaller_one(person: Path, passer_by: Path, to: Path, *, size: int) -> Path:
-    """A photo with a person in the middle and another one behind at the right, of a photo of this size."""
+def with_a_smaller_face(person: Path, passer_by: Path, to: Path, *, size: int) -> Path:
+    """Make a photo with a person in the middle and a smaller face at the right, from a photo scaled to this size."""
     picture = Image.new("RGB", (_SIDE + 130, _SIDE), (90, 100, 110))
     picture.paste(Image.open(person), (0, 0))
     picture.paste(Image.open(passer_by).resize((size, size)), (_SIDE + 5, 5))
@@ -47,13 +47,13 @@ def before_a_smaller_one(person: Path, passer_by: Path, to: Path, *, size: int) 
 @pytest.fixture
 def at_the_edge(photos: Photos, tmp_path: Path) -> Path:
     """Colin Powell in the middle, and a larger George W. Bush at the edge."""
-    return beside_a_larger_one(photos("Colin_Powell", 2), photos("George_W_Bush", 2), tmp_path / "edge.jpg")
+    return with_a_larger_face(photos("Colin_Powell", 2), photos("George_W_Bush", 2), tmp_path / "edge.jpg")
 
 
 @pytest.fixture
 def in_front(photos: Photos, tmp_path: Path) -> Path:
-    """Colin Powell before a small George W. Bush."""
-    return before_a_smaller_one(photos("Colin_Powell", 2), photos("George_W_Bush", 2), tmp_path / "front.jpg", size=110)
+    """Colin Powell in front of a small George W. Bush."""
+    return with_a_smaller_face(photos("Colin_Powell", 2), photos("George_W_Bush", 2), tmp_path / "front.jpg", size=110)
 
 
 def test_the_central_face_by_the_library(gallery: Gallery, at_the_edge: Path, photos: Photos) -> None:
@@ -86,12 +86,14 @@ def test_the_central_face_by_commands(
     )["enrolled"][0]["added"]
     (tmp_path / "people" / "Colin_Powell").mkdir(parents=True)
     at_the_edge.rename(tmp_path / "people" / "Colin_Powell" / "edge.jpg")
-    # The folder's name means another user, to whom the face does not belong: that it is Powell's shows which was taken.
+    # The folder's name means a new user. The refusal names Powell, so the central face was used.
     found = json.loads(run("enroll", "--folder", tmp_path / "people", "--faces", "central", "--json").stdout)
     assert "powell@example.org" in found["refused"][0]["reason"]
 
 
-def test_by_the_service(api: Served, at_the_edge: Path, in_front: Path, photos: Photos) -> None:
+def test_the_central_face_and_the_background_by_the_service(
+    api: Served, at_the_edge: Path, in_front: Path, photos: Photos
+) -> None:
     program = api.key("enroll", "verify")
 
     def post(path: str, pictures: dict[str, Path], **fields: str) -> dict[str, Any]:
@@ -112,7 +114,7 @@ def test_by_the_service(api: Served, at_the_edge: Path, in_front: Path, photos: 
 
 
 def lfw_list(to: Path, *, numbers: range) -> None:
-    """All pairs of these photos of two people, in two folds."""
+    """Write a list of all pairs of these photos of two people, in two folds."""
     one, other = "Colin_Powell", "George_W_Bush"
     mated = [[f"{name}\t{a}\t{b}" for a, b in combinations(numbers, 2)] for name in (one, other)]
     crossed = [f"{one}\t{a}\t{other}\t{b}" for a, b in product(numbers, numbers)]
@@ -130,7 +132,7 @@ def with_bystanders(photos: Photos, tmp_path: Path) -> Path:
         for number in range(1, 6):
             place = folder / person / f"{person}_{number:04}.jpg"
             if number < 3:
-                beside_a_larger_one(photos(person, number), photos(bystander, number), place)
+                with_a_larger_face(photos(person, number), photos(bystander, number), place)
             else:
                 place.write_bytes(photos(person, number).read_bytes())
     return folder
@@ -157,7 +159,7 @@ def test_a_list_of_pairs_means_the_central_face(
     # Of ten mated pairs of each person, six have one of the two photos with a larger face and one has both.
     assert largest["verification"]["in_use"]["fnmr"] == pytest.approx(12 / 20)
     assert largest["folds"]["mean"] < 0.9
-    # A folder of people is measured as it is enrolled: such photos are refused.
+    # A folder of people follows the rules of enrollment, which refuse such photos.
     assert figures(run, with_bystanders, "--model", insightface_pack)["failure_to_enroll"]["photos"] == 4
 
 
@@ -168,7 +170,7 @@ def test_every_pair_of_a_list_counts(run: Run, insightface_pack: Path, photos: P
         for number in range(1, 6):
             place = folder / person / f"{person}_{number:04}.jpg"
             place.write_bytes(photos(person, number).read_bytes())
-    # Too dark for the limit that is set here, and still told right.
+    # This photo is too dark for the limit, but its pairs are still decided correctly.
     dark = np.asarray(Image.open(folder / "Colin_Powell" / "Colin_Powell_0001.jpg")) // 3
     Image.fromarray(dark).save(folder / "Colin_Powell" / "Colin_Powell_0001.jpg", quality=97)
     Image.new("RGB", (250, 250), "grey").save(folder / "George_W_Bush" / "George_W_Bush_0001.jpg")
@@ -187,7 +189,7 @@ def test_every_pair_of_a_list_counts(run: Run, insightface_pack: Path, photos: P
     assert found["verification"]["in_use"]["fnmr"] == pytest.approx(4 / 20)
     assert found["folds"]["mean"] == pytest.approx(1 - 4 / 40)
 
-    # Refusing for quality is asked for, and then the report says what it costs.
+    # With an option, photos are refused for their quality, and the report shows the effect.
     refusing = figures(run, *given, "--quality")
     assert refusing["refused_mated_pairs"]["reasons"] == {"LowQualityError": 4, "NoFaceError": 4}
     assert refusing["verification"]["in_use"]["fnmr"] == pytest.approx(8 / 20)
@@ -196,7 +198,7 @@ def test_every_pair_of_a_list_counts(run: Run, insightface_pack: Path, photos: P
     assert says.OF_TOO_LOW_QUALITY.is_in(printed, pairs=4, share="20 %")
     assert says.ANY_QUALITY_IS_AN_OPTION in printed
 
-    # Of a folder, FNMR leaves them out, and the report says so.
+    # For a folder, FNMR leaves out refused pairs, and the report says so.
     of_folder = figures(run, folder, "--model", insightface_pack)
     assert of_folder["refused_mated_pairs"]["reasons"] == {"LowQualityError": 4, "NoFaceError": 4}
     assert of_folder["verification"]["in_use"]["fnmr"] == 0
@@ -223,13 +225,13 @@ def test_a_small_face_in_the_background_by_the_library(gallery: Gallery, in_fron
     assert enrolled.to_json()["left_aside"] == [pytest.approx(small, abs=0.1)]
     assert gallery.verify(photos("Colin_Powell", 3), "powell@example.org").match
     assert gallery.enroll(photos("Colin_Powell", 4), "powell@example.org").left_aside == ()
-    # It is not left aside where the question is 1:1.
+    # Verification (1:1) does not leave it aside.
     with pytest.raises(SeveralFacesError):
         gallery.verify(in_front, "powell@example.org")
 
 
 def test_faces_of_similar_size_are_refused_as_before(gallery: Gallery, photos: Photos, tmp_path: Path) -> None:
-    pair = before_a_smaller_one(photos("Colin_Powell", 2), photos("George_W_Bush", 2), tmp_path / "two.jpg", size=200)
+    pair = with_a_smaller_face(photos("Colin_Powell", 2), photos("George_W_Bush", 2), tmp_path / "two.jpg", size=200)
     with pytest.raises(SeveralFacesError, match=says_of_photos.SEVERAL_FACES.pattern(count=2)):
         gallery.enroll(pair, "powell@example.org")
 

@@ -1,4 +1,4 @@
-"""Embed a photo once: most tests use the same hundred photos, and not for their pixels."""
+"""A cache of embedded photos, because most tests use the same hundred photos."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pgface.faces.engine import Choose, Face, ModelIdentity, every_face
 from pgface.faces.engines.insightface import InsightFaceEngine
 from pgface.faces.pixels import RGBImage
 
-_MOST = 300
-"""Pictures whose faces are kept: a face holds on to its picture's pixels."""
-_LARGEST = 4_000_000
-"""Bytes of such a picture, decoded."""
+_MAX_PHOTOS = 300
+"""Number of photos in the cache. A face keeps the pixels of its photo in memory."""
+_MAX_BYTES = 4_000_000
+"""Decoded size of a photo in the cache."""
 
 Key = tuple[ModelIdentity, tuple[int, ...], bytes]
 
@@ -25,15 +25,15 @@ _lock = Lock()
 
 
 @contextmanager
-def embeddings_are_remembered() -> Iterator[None]:
-    """Until the block ends, InsightFace's engines run a picture through their networks once.
+def cached_embeddings() -> Iterator[None]:
+    """Until the block ends, InsightFace's engines embed each photo only once.
 
-    What they found is what they would find again; which faces are meant is chosen anew each time.
+    The choice among the faces is made for every call.
     """
     run = InsightFaceEngine.detect_and_embed
 
     def remember(self: InsightFaceEngine, image: RGBImage, choose: Choose = every_face) -> list[Face]:
-        if image.nbytes > _LARGEST:
+        if image.nbytes > _MAX_BYTES:
             return run(self, image, choose)
         key = (self.identity, image.shape, hashlib.sha256(image.tobytes()).digest())
         with _lock:
@@ -42,7 +42,7 @@ def embeddings_are_remembered() -> Iterator[None]:
             found = run(self, image)
             with _lock:
                 _known[key] = found
-                while len(_known) > _MOST:
+                while len(_known) > _MAX_PHOTOS:
                     _known.popitem(last=False)
         return [face for face in choose(found) if isinstance(face, Face)]
 

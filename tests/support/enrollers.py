@@ -1,4 +1,4 @@
-"""Clients that enroll at once, and do not give up where the service is killed."""
+"""Clients that enroll at the same time, and try again when the service was killed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 _BOUNDARY = "a-boundary-of-the-tests"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A photo to enroll, with the key by which the request is known when it comes again."""
+    """A photo to enroll, with the idempotency key of its request."""
 
     email: str
     photo: bytes = field(repr=False)
@@ -35,13 +35,13 @@ class Answer:
 
 @dataclass(slots=True)
 class Enrollers:
-    """Clients that enroll at once; what is not answered is left over."""
+    """Clients that enroll at the same time. Jobs without an answer stay undone."""
 
     url: str
     api_key: str
     jobs: SimpleQueue[Job] = field(default_factory=SimpleQueue)
     answers: dict[str, Answer] = field(default_factory=dict)
-    """By the job's key; written by many threads, each its own."""
+    """The answer to each job, by its key. Each thread writes only keys of its own jobs."""
     threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self, jobs: Sequence[Job], clients: int) -> None:
@@ -53,21 +53,21 @@ class Enrollers:
 
     def join(self) -> None:
         for thread in self.threads:
-            thread.join(_SECONDS)
+            thread.join(_TIMEOUT_SECONDS)
             assert not thread.is_alive()
 
     def done(self) -> int:
         return len(self.answers)
 
     def _enroll(self) -> None:
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=_SECONDS)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=_TIMEOUT_SECONDS)
         while True:
             try:
                 job = self.jobs.get_nowait()
             except Empty:
                 connection.close()
                 return
-            # A killed process resets the connection; the next request is made on a new one.
+            # A killed process resets the connection. The next request uses a new one.
             with suppress(OSError, http.client.HTTPException):
                 self.answers[job.key] = enroll(connection, self.api_key, job)
                 continue

@@ -1,7 +1,7 @@
-"""Real PostgreSQL for the tests: the embedded one, of both versions, or the one of PGFACE_TEST_DATABASE_URL.
+"""Real PostgreSQL for the tests: embedded servers of both versions, or the server of PGFACE_TEST_DATABASE_URL.
 
-A test gets a database of its own. Making the gallery in it anew would take longer than most tests, so it is a copy of a
-template that was made once: see `database_url`.
+Each test gets a separate database. To make a gallery takes longer than most tests, so the database is a copy of a
+template. See `database_url`.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from pgface.gallery import Gallery
 from pgface.settings import MEBI, Settings
 from support.commands import Run, environment_of, runner
 from support.databases import Databases, Template
-from support.embedding_cache import embeddings_are_remembered
+from support.embedding_cache import cached_embeddings
 from support.galleries import ODD_SCHEMA, link_pack
 from support.photos import Photos
 from support.service_role import as_role, drop_role
 from support.web_service import Served, served_in_process
 
-_MEMORY = 1024 * MEBI
-"""Bytes of a machine for which the tests' servers are set."""
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
-_ROOM = 4096 * MEBI
-"""Bytes that must be free there. A server takes some hundred megabytes."""
-_FASTER = ("fsync", "full_page_writes")
-"""Switched off: the tests end processes and not the machine, so nothing is lost by not waiting for the disk."""
+_SERVER_MEMORY = 1024 * MEBI
+"""Bytes of memory that the servers of the tests are configured for."""
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the tests make a new folder in it
+_MIN_FREE_SHARED_MEMORY = 4096 * MEBI
+"""Bytes. A server takes some hundred megabytes."""
+_DISABLED_SETTINGS = ("fsync", "full_page_writes")
+"""Settings that protect against a crash of the machine. The tests only end processes."""
 
 
 def _server(version: int) -> Iterator[str]:
     with TemporaryDirectory(prefix="pgface-tests-", dir=_fast_folder()) as folder:
         server = EmbeddedPostgres(Path(folder) / str(version), postgres_version=version)
-        # Dropping a database looks through all shared buffers: on a large machine that takes longer than making it.
-        with patch.object(cluster, "usable_memory", lambda: _MEMORY):
+        # Dropping a database searches all shared buffers. With many of them, that takes longer than to make it.
+        with patch.object(cluster, "usable_memory", lambda: _SERVER_MEMORY):
             server.start()
         try:
             with psycopg.connect(server.url, autocommit=True) as connection:
-                for name in _FASTER:
+                for name in _DISABLED_SETTINGS:
                     connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
                 connection.execute("SELECT pg_reload_conf()")
             yield server.url
@@ -65,9 +65,9 @@ def _server(version: int) -> Iterator[str]:
 
 
 def _fast_folder() -> str | None:
-    """Where files are kept in memory, if there is room: on a busy disk, copying a database takes ten times as long."""
+    """Return a folder in memory, if it has enough space. On a busy disk, copying a database takes ten times as long."""
     if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK):
-        return str(_SHARED_MEMORY) if shutil.disk_usage(_SHARED_MEMORY).free > _ROOM else None
+        return str(_SHARED_MEMORY) if shutil.disk_usage(_SHARED_MEMORY).free > _MIN_FREE_SHARED_MEMORY else None
     return None
 
 
@@ -85,21 +85,21 @@ def postgres18() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres(request: pytest.FixtureRequest) -> str:
-    """URL of the server for tests that do not depend on its version."""
+    """URL of the server for tests that do not depend on the version."""
     given = os.environ.get("PGFACE_TEST_DATABASE_URL")
     return given or request.getfixturevalue("postgres18")
 
 
 @pytest.fixture(scope="session")
 def databases(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
-    """Makes and drops databases on that server."""
+    """Creates and drops databases on that server."""
     with Databases(postgres, tmp_path_factory.mktemp("templates")) as databases:
         yield databases
 
 
 @pytest.fixture
 def template(request: pytest.FixtureRequest) -> Template | None:
-    """What `database_url` holds before the test: nothing, or the gallery that one of these fixtures opens."""
+    """The gallery in `database_url` before the test. None if no fixture of the test opens it."""
     schema = request.getfixturevalue("schema_name") if "schema_name" in request.fixturenames else ODD_SCHEMA
     if "gallery" in request.fixturenames:
         return Template(schema, str(request.getfixturevalue("insightface_pack")))
@@ -108,7 +108,7 @@ def template(request: pytest.FixtureRequest) -> Template | None:
 
 @pytest.fixture
 def database_url(databases: Databases, template: Template | None) -> Iterator[str]:
-    """URL of a new database of the test's own."""
+    """URL of a new database for the test."""
     url = databases.create(template)
     yield url
     databases.drop(url)
@@ -116,15 +116,15 @@ def database_url(databases: Databases, template: Template | None) -> Iterator[st
 
 @pytest.fixture
 def schema_name() -> str:
-    """Where the gallery lives: what works in this schema works in `public`, and a test that doubts it tries both."""
+    """The schema of the gallery. A test for which it may matter uses `in_both_schemas`."""
     return ODD_SCHEMA
 
 
 @pytest.fixture
 def settings(database_url: str, schema_name: str, tmp_path: Path) -> Settings:
-    """Settings of a gallery in a new database, with a data folder of its own.
+    """Settings of a gallery in a new database, with a separate data folder.
 
-    A small gallery is scanned however long that takes, so that a busy machine changes nothing of what is tested.
+    The latency target is long, so that a small gallery is scanned even on a busy machine.
     """
     return Settings.model_validate(
         {
@@ -138,19 +138,19 @@ def settings(database_url: str, schema_name: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def environment(settings: Settings) -> dict[str, str]:
-    """The variables that name the same gallery to a command."""
+    """Environment variables of the same gallery, for a command."""
     return environment_of(settings)
 
 
 @pytest.fixture
 def run(environment: dict[str, str], tmp_path: Path) -> Run:
-    """Runs a command on that gallery, in a folder of the test's own."""
+    """Runs a command on that gallery, in a separate folder."""
     return runner(environment, tmp_path)
 
 
 @pytest.fixture
 def connection(database_url: str, schema_name: str) -> Iterator[Connection]:
-    """A connection to a new gallery, as somebody who knows only SQL has it."""
+    """A connection to a new gallery, as a user of plain SQL opens it."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema_name))
         connection.execute(path)
@@ -174,7 +174,7 @@ def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
 
 @pytest.fixture(scope="session")
 def served(databases: Databases, tmp_path_factory: pytest.TempPathFactory, insightface_pack: Path) -> Iterator[Served]:
-    """The web service, for all tests that leave it as it was."""
+    """The web service, shared by all tests. They leave its gallery empty."""
     url = databases.create()
     folder = tmp_path_factory.mktemp("served")
     values = {"database_url": url, "PGFACE_SCHEMA": ODD_SCHEMA, "data_dir": folder, "connect_timeout": 2}
@@ -185,20 +185,20 @@ def served(databases: Databases, tmp_path_factory: pytest.TempPathFactory, insig
 
 @pytest.fixture
 def api(served: Served) -> Iterator[Served]:
-    """The web service, with nobody in its gallery."""
+    """The web service with an empty gallery."""
     yield served
     served.empty()
 
 
 @pytest.fixture
 def photos(faces_dir: Path) -> Photos:
-    """Finds a real photo by person and number, 1 to 10."""
+    """Returns the path of a real photo, by person and number from 1 to 10."""
     return lambda person, number: faces_dir / person / f"{person}_{number:04}.jpg"
 
 
 @pytest.fixture(scope="session")
 def group_photo() -> Path:
-    """Six people in one picture, which comes inside the insightface package."""
+    """A photo of six people, which comes with the package insightface."""
     package = importlib.util.find_spec("insightface")
     assert package is not None
     assert package.origin is not None
@@ -206,15 +206,15 @@ def group_photo() -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _embeddings_are_remembered(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Embed a photo once, except where the engines themselves are the subject."""
-    with nullcontext() if request.path.parent.name == "engines" else embeddings_are_remembered():
+def _cached_embeddings(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Cache embeddings, except in the tests of the engines."""
+    with nullcontext() if request.path.parent.name == "engines" else cached_embeddings():
         yield
 
 
 @pytest.fixture
 def hash_parameters() -> dict[str, Any]:
-    """How new passwords are hashed: cheaply, where the hash is not the subject, as one of the default takes 0.2 s."""
+    """Parameters of new password hashes. They are fast, because a hash with the defaults takes 0.2 s."""
     return {"time_cost": 1, "memory_cost": 1024}
 
 
@@ -226,14 +226,14 @@ def _hash_passwords(hash_parameters: dict[str, Any], monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def short_courses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logins by face of two turns, one to each side: these take a second, and work as others do."""
+    """Logins by face with only two turns, one to each side. They take a second."""
     monkeypatch.setattr(head_turns, "TURN_COUNTS", (2,))
     monkeypatch.setattr(head_turns, "HOLD_FRAMES", (2,))
 
 
 @pytest.fixture
 def roles(settings: Settings, database: Database) -> Iterator[tuple[str, str]]:
-    """The service's role and the reader's, of a gallery without a model."""
+    """The names of the service's role and the reader's role, in a gallery without a model."""
     with database.transaction() as connection:
         names = (f"service of {connection.info.dbname}", f"reader of {connection.info.dbname}")
     with connected(settings) as connection:
@@ -248,6 +248,6 @@ def roles(settings: Settings, database: Database) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 def accounts(settings: Settings, roles: tuple[str, str]) -> Iterator[Accounts]:
-    """The accounts as the service has them."""
+    """The accounts, opened with the service's role."""
     with Gallery.open(as_role(settings, roles[0])) as gallery:
         yield Accounts(gallery)

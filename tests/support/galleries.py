@@ -1,4 +1,4 @@
-"""Plain SQL to fill the galleries of tests, and to look into them."""
+"""Helpers that fill galleries by SQL, and read from them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pgface.operations.bench.synthetic import Kind, SyntheticPeople
 from pgface.system.private_folder import private_folder
 
 ODD_SCHEMA = 'Odd "gallery" schema'
-"""A name that needs quoting, so that one place that forgets it fails."""
+"""A schema name that needs quoting, so that SQL without quotes fails."""
 
 in_both_schemas = pytest.mark.parametrize("schema_name", ["public", ODD_SCHEMA], ids=["public", "other-schema"])
-"""Runs a test in the schema that most people have as well; for tests whose subject is where things are."""
+"""Runs a test in the usual schema as well, if the schema may matter to it."""
 
 
 def close_database(url: str) -> None:
-    """End everybody's connections to a database, and let nobody connect again."""
+    """End all connections to a database, and allow no new ones."""
     with psycopg.connect(url, dbname="postgres", autocommit=True) as server:
         name = str(conninfo_to_dict(url)["dbname"])
         server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
@@ -33,12 +33,12 @@ def close_database(url: str) -> None:
 
 
 def axis(number: int, scale: float = 1.0) -> str:
-    """A vector along one axis, as SQL text."""
+    """Return a vector along one axis, as SQL text."""
     return "[" + ",".join(str(scale) if i == number else "0" for i in range(512)) + "]"
 
 
 def between(first: int, second: int, cosine: float) -> str:
-    """A unit vector whose cosine with the first axis is given, in the plane of two axes."""
+    """Return a unit vector in the plane of two axes, with this cosine to the first axis, as SQL text."""
     values = ["0"] * 512
     values[first] = str(cosine)
     values[second] = str((1 - cosine**2) ** 0.5)
@@ -66,7 +66,7 @@ def rows(connection: Connection, query: str, *parameters: Any) -> list[tuple[Any
 
 
 def enroll_synthetic(connection: Connection, people: int, first: int = 0, photos: int = 5) -> NDArray[np.float32]:
-    """Put synthetic people into the gallery, by plain COPY; gives their embeddings."""
+    """Add synthetic people and their photos to the gallery, and return their embeddings."""
     statement = (
         "INSERT INTO users (name, email, password) SELECT g, g || '@example.org', 'x' "
         "FROM generate_series(%s::integer, %s) g RETURNING id"
@@ -79,7 +79,7 @@ def enroll_synthetic(connection: Connection, people: int, first: int = 0, photos
 
 
 def everything(url: str) -> list[tuple[Any, ...]]:
-    """Every relation that is not PostgreSQL's own, with its schema."""
+    """Return the schema, name and file of every relation of the database, except PostgreSQL's own."""
     with psycopg.connect(url) as connection:
         return connection.execute(
             """
@@ -92,14 +92,14 @@ def everything(url: str) -> list[tuple[Any, ...]]:
 
 
 def one_value(gallery: Gallery, query: str) -> Any:
-    """The one value that a query on the gallery gives."""
+    """Return the only value of a query on the gallery."""
     with gallery.database.transaction() as connection:
         ((value,),) = rows(connection, query)
     return value
 
 
 def contents(gallery: Gallery) -> tuple[Any, ...]:
-    """All that a refused call must leave as it was: rows, and files with their names."""
+    """Return the rows and files of a gallery, which a refused call must not change."""
     tables = ("users", "photos", "auth_tokens", "face_embeddings", "deleted_photo_files", "gallery")
     with gallery.database.transaction() as connection:
         found = [rows(connection, f"SELECT * FROM {table} ORDER BY 1") for table in tables]
@@ -108,6 +108,6 @@ def contents(gallery: Gallery) -> tuple[Any, ...]:
 
 
 def link_pack(pack: Path, models_dir: Path) -> None:
-    """Let a pack be found among the models, without the copy that `pgface init` makes: all tests load it once."""
+    """Link a pack into the models folder. `pgface init` would copy it."""
     private_folder(models_dir)
     (models_dir / pack.name).symlink_to(pack, target_is_directory=True)

@@ -1,4 +1,4 @@
-"""A later version of the schema, for as long as a test needs it."""
+"""A later version of the schema for a test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgface.database import sql
 
 @contextmanager
 def later_migration(statements: str = "SELECT 1;") -> Iterator[sql.Migration]:
-    """Let pgface find a migration behind its own, in the file where a later release would have it."""
+    """Add a migration after the existing ones, in the file where a later release would have it."""
     with TemporaryDirectory() as folder:
         copy = Path(shutil.copytree(Path(sql.__file__).parent, Path(folder, "sql")))
         newest = sql.migrations()[-1].version

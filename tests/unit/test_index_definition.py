@@ -1,4 +1,4 @@
-"""Which index is built for what was asked, what memory it needs, and exact answers by hand."""
+"""The definition of an index, the memory that its build needs, and the exact answers of a check."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_probes_are_by_pgvectors_rule() -> None:
     assert [advised_probes(lists) for lists in (1, 2, 100, 316, 1000)] == [1, 1, 10, 17, 31]
 
 
-def test_what_is_not_given_is_by_default_or_by_rule() -> None:
+def test_options_that_are_not_given_follow_the_defaults_and_the_rule() -> None:
     assert define("exact", 5) is None
     assert define("hnsw", 0) == Definition("hnsw", m=16, ef_construction=64)
     assert define("hnsw", 0, m=48) == Definition("hnsw", m=48, ef_construction=96)
@@ -56,12 +56,12 @@ def test_what_is_not_given_is_by_default_or_by_rule() -> None:
         ("exact", {"ef_construction": 10}, says.OPTIONS_OF_HNSW.pattern()),
     ],
 )
-def test_refusals(method: str, options: dict[str, int], sentence: str) -> None:
+def test_options_that_are_refused(method: str, options: dict[str, int], sentence: str) -> None:
     with pytest.raises(GalleryError, match=sentence):
         define(method, 5000, **options)  # type: ignore[arg-type]
 
 
-def test_the_statement_writes_every_option_out() -> None:
+def test_the_statement_names_every_option() -> None:
     def text(definition: Definition) -> str:
         return definition.create("a_name").as_string()
 
@@ -75,24 +75,24 @@ def test_the_statement_writes_every_option_out() -> None:
     assert METHODS == ("exact", "hnsw", "ivfflat")
 
 
-def test_memory_is_a_little_more_than_what_pgvector_asked_for() -> None:
-    # What pgvector 0.8.5 named when it refused 20,000 rows, with 100, 316 and 1,000 lists, in MB.
+def test_memory_is_a_little_more_than_pgvector_needs() -> None:
+    # The MB that pgvector 0.8.5 required when it refused 20,000 rows, with 100, 316 and 1,000 lists.
     for lists, required in ((100, 25), (316, 53), (1000, 185)):
         assert (
             required * MEBI <= Definition("ivfflat", lists=lists).memory(20_000) <= (required + 3) * MEBI
             or lists == 1000
         )
-    # And after how many rows it said that an HNSW graph no longer fits into 24 MB.
+    # The rows after which it reported that an HNSW graph no longer fits into 24 MB.
     for m, rows in ((4, 10_521), (16, 9_104), (32, 7_682)):
         needed = Definition("hnsw", m=m, ef_construction=128).memory(rows)
         assert 24 * MEBI <= needed <= 1.2 * 24 * MEBI
 
 
-def test_exact_answers_are_those_of_all_comparisons() -> None:
+def test_exact_answers_equal_a_comparison_with_every_embedding() -> None:
     random = np.random.default_rng(3)
     stored = random.standard_normal((300, 512)).astype(np.float32)
     stored /= np.linalg.norm(stored, axis=1, keepdims=True)
-    users = random.integers(1, 40, 300)  # so that a user's embeddings are in several blocks
+    users = random.integers(1, 40, 300)  # a user's embeddings are in several blocks
     probes = stored[::30] + 0.02 * random.standard_normal((10, 512)).astype(np.float32)
     probes /= np.linalg.norm(probes, axis=1, keepdims=True)
     blocks = [(users[start : start + 64], stored[start : start + 64]) for start in range(0, 300, 64)]
@@ -103,7 +103,7 @@ def test_exact_answers_are_those_of_all_comparisons() -> None:
     np.testing.assert_allclose(found.people, -np.sort(-best, axis=1)[:, :7], atol=1e-6)
 
 
-def test_where_there_are_fewer_than_asked_for_the_rest_is_nobody() -> None:
+def test_missing_results_are_filled_with_no_result() -> None:
     stored = np.eye(3, 512, dtype=np.float32)
     found = nearest([(np.array([5, 5, 6]), stored)], stored[:1], 4)
     assert found.embeddings.tolist() == [[1, 0, 0, -2]]
@@ -111,7 +111,7 @@ def test_where_there_are_fewer_than_asked_for_the_rest_is_nobody() -> None:
     assert nearest([], stored[:1], 2).people.tolist() == [[-2, -2]]
 
 
-def test_a_request_to_end_is_taken_as_ctrl_c_and_not_while_things_are_put_in_order() -> None:
+def test_termination_acts_like_ctrl_c_except_during_clean_up() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with termination_as_keyboard_interrupt():
         with ignore_termination():
@@ -121,7 +121,7 @@ def test_a_request_to_end_is_taken_as_ctrl_c_and_not_while_things_are_put_in_ord
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_signal_that_was_ignored_stays_so() -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     try:
         with termination_as_keyboard_interrupt():
@@ -130,7 +130,7 @@ def test_a_signal_that_was_ignored_stays_so() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_other_threads_leave_the_signals_alone() -> None:
+def test_other_threads_do_not_change_the_signals() -> None:
     before = signal.getsignal(signal.SIGTERM)
     seen = []
 

@@ -148,7 +148,7 @@ def thresholds(
     """Show the thresholds in use, where they come from, and what similarities mean."""
     with Database.open(get_settings()) as database:
         config, past = read_config(database), history(database)
-        advice = advise(config, past, enrolled_people(database))
+        advice = advise(config.identity, config.identify_threshold, past, enrolled_people(database))
     if json:
         print_json(
             {
@@ -184,7 +184,7 @@ def _in_use(config: GalleryConfig, past: list[PastCalibration], advice: Advice) 
     facts: list[tuple[str, object]] = [("model", config.model_name)]
     in_use: dict[Kind, float] = {"verify": config.verify_threshold, "identify": config.identify_threshold}
     for kind, threshold in in_use.items():
-        row = current(past, kind, config)
+        row = current(past, kind, config.identity, threshold)
         if row is not None:
             origin = _origin(row)
         elif config.model_name is not None and threshold == published[kind]:

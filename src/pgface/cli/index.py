@@ -23,21 +23,12 @@ from pgface.cli.output import (
     when,
 )
 from pgface.database.pool import Database
-from pgface.search.vector_index import (
-    IndexBuild,
-    IndexCheck,
-    IndexStatus,
-    Latency,
-    SearchCheck,
-    Share,
-    StoredIndex,
-    build_index,
-    check_index,
-    read_index_status,
-)
-from pgface.search.vector_index import Progress as BuildProgress
 from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
+from pgface.search.vector_index.build import IndexBuild, build_index
+from pgface.search.vector_index.check import IndexCheck, Latency, SearchCheck, Share, check_index
 from pgface.search.vector_index.definition import Method
+from pgface.search.vector_index.progress import Progress as BuildProgress
+from pgface.search.vector_index.status import IndexStatus, StoredIndex, read_index_status
 from pgface.settings import get_settings
 from pgface.system.signals import termination_as_keyboard_interrupt
 from pgface.text import counted

@@ -8,7 +8,7 @@ import typer
 
 from pgface.cli.output import JsonOption, print_json, say
 from pgface.gallery import Gallery
-from pgface.search import SearchMethod
+from pgface.search.state import SearchMethod
 from pgface.text import counted
 
 app = typer.Typer()

@@ -292,10 +292,10 @@ def follow(config: GalleryConfig, past: Sequence[PastCalibration], people: int) 
         The change, or None if the threshold in use fits.
 
     """
-    advice = advise(config, past, people)
+    advice = advise(config.identity, config.identify_threshold, past, people)
     if not advice.due:
         return None
-    row = current(past, "identify", config)
+    row = current(past, "identify", config.identity, config.identify_threshold)
     change = ThresholdChange(
         kind="identify",
         target=advice.target,

@@ -1,4 +1,4 @@
-"""The gallery: the enrolled people, and the questions you can ask about a face."""
+"""The gallery: users, photos, enrollment, identification and verification."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when it is first used: most commands need a part of the gallery, and not all of it.
+    # Imported at the first use, because most commands need only a part of the gallery.
     if name != "Gallery":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pgface.gallery.gallery import Gallery

@@ -1,4 +1,4 @@
-"""Loading many bare embeddings at once."""
+"""Bulk loading of bare embeddings."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import DatabaseError, EmbeddingError, IndexNotBuiltError, PgfaceError, UnknownUserError
-from pgface.search import fit_search_if_due, read_search_state, suspend_index_search, vacuum_stale_templates
-from pgface.search.vector_index.lifecycle import drop_vector_index, vector_index_lock
+from pgface.search.fit import fit_search_if_due, suspend_index_search, vacuum_stale_templates
+from pgface.search.state import read_search_state
+from pgface.search.vector_index.lifecycle import count_embeddings, drop_vector_index, vector_index_lock
 from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows, unit_embeddings
 
 BLOCK = 1_000
-"""Embeddings that are normalised and sent at once, 2 MB."""
+"""Number of embeddings that are normalised and sent together, 2 MB."""
 _MIN_ROWS_TO_REBUILD = 1_000
-"""For fewer rows, the vector index stays in place during the load."""
+"""For fewer new rows, the vector index stays in place during the load."""
 _MIN_SHARE_TO_REBUILD = 0.2
-"""Share of the table's rows. At 100,000 rows, an insert into the index cost 2.8 ms, a row of a new index 0.45 ms."""
+"""Minimum share of the table's rows. With 100,000 rows, an insert into the index cost 2.8 ms, and a row of a new index
+0.45 ms."""
 
 
 def load_embeddings(database: Database, user_ids: Any, embeddings: Any, *, latency_target: float) -> int:
     """Load embeddings in one transaction by binary COPY, fit the search if that is due, and return their number.
 
-    If it pays, the vector index is dropped before the load and built again afterwards. Other sessions continue in the
+    For a large load, the vector index is dropped first and built again afterwards. Other sessions continue in the
     meantime. If identification searches templates, the same transaction makes those of the new embeddings.
 
     Args:
@@ -60,15 +62,15 @@ def load_embeddings(database: Database, user_ids: Any, embeddings: Any, *, laten
 
 @contextmanager
 def vector_index_set_aside(connection: psycopg.Connection, new_rows: int, *, latency_target: float) -> Iterator[bool]:
-    """If it pays, drop the vector index for a load, then build it and fit the search afterwards.
+    """For a large load, drop the vector index. Build it and fit the search afterwards.
 
     Args:
-        connection: outside a transaction. The transaction of the load starts and ends inside of this context.
+        connection: outside a transaction. The transaction of the load starts and ends inside this context.
         new_rows: the number of embeddings to load.
         latency_target: seconds that an exact scan may take before identification searches templates.
 
     Yields:
-        Whether the load is so large that this pays.
+        Whether the load is so large.
 
     Raises:
         IndexNotBuiltError: everything was loaded, but the index could not be built, or the search could not be fitted.
@@ -84,7 +86,7 @@ def vector_index_set_aside(connection: psycopg.Connection, new_rows: int, *, lat
             suspend_index_search(connection)
             yield True
         except BaseException:
-            with suppress(PgfaceError):  # the first error is raised, and `pgface init` builds the index too
+            with suppress(PgfaceError):  # the first error counts, and `pgface init` builds the index too
                 fit_search_if_due(connection, latency_target, index_definition=definition)
             raise
         vacuum_stale_templates(connection)
@@ -97,12 +99,12 @@ def vector_index_set_aside(connection: psycopg.Connection, new_rows: int, *, lat
 
 
 def refresh_templates_of_load(connection: psycopg.Connection, users: int, *, many: bool) -> None:
-    """Make the templates of a load in its transaction, if identification searches templates.
+    """Make the templates of a load in the same transaction, if identification searches templates.
 
     Args:
         connection: the connection of the load.
         users: maximum number of users in the load.
-        many: whether the load is so large that PostgreSQL needs new statistics to plan well.
+        many: whether the load is large, so that PostgreSQL needs new statistics to plan well.
 
     """
     if read_search_state(connection).method == "exact":
@@ -115,7 +117,7 @@ def refresh_templates_of_load(connection: psycopg.Connection, users: int, *, man
 
 
 def copy_embeddings(connection: psycopg.Connection, ids: NDArray[Any], embeddings: Any) -> None:
-    """Insert embeddings by binary COPY: all of them, or no embedding at all. Identification finds them from then on."""
+    """Insert embeddings by binary COPY: all of them, or no embedding. Identification finds them from then on."""
     try:
         with connection.transaction(), connection.cursor() as cursor, cursor.copy(queries()["copy_embeddings"]) as copy:
             copy.write(COPY_HEADER)
@@ -140,10 +142,7 @@ def _checked_ids(user_ids: Any, embeddings: Any) -> NDArray[Any]:
 
 
 def _worth_rebuilding(connection: psycopg.Connection, new_rows: int) -> bool:
-    if new_rows < _MIN_ROWS_TO_REBUILD:
-        return False
-    row = connection.execute(queries()["count_embeddings"]).fetchone()
-    return row is not None and new_rows >= _MIN_SHARE_TO_REBUILD * row[0]
+    return new_rows >= _MIN_ROWS_TO_REBUILD and new_rows >= _MIN_SHARE_TO_REBUILD * count_embeddings(connection)
 
 
 def _unknown_user() -> UnknownUserError:

@@ -19,7 +19,7 @@ from pgface.thresholds import Anchor, confidence
 
 @dataclass(frozen=True, slots=True)
 class GalleryConfig:
-    """The state of the configuration in PostgreSQL at one moment."""
+    """The configuration as it was read from PostgreSQL."""
 
     id: UUID
     model_name: str | None
@@ -29,7 +29,7 @@ class GalleryConfig:
     verify_threshold: float
     identify_threshold: float
     anchors: tuple[Anchor, ...] = ()
-    """The confidence scale, in the order of the similarities. It is empty until the gallery is bound to a model."""
+    """The confidence scale, in ascending order of similarity. Empty until the gallery is bound to a model."""
 
     @property
     def identity(self) -> ModelIdentity:
@@ -37,7 +37,7 @@ class GalleryConfig:
         return ModelIdentity(self.model_name or "", self.dimension, self.detector_size or 0, self.weights_sha256 or "")
 
     def confidence(self, similarity: float) -> float | None:
-        """Return the confidence of a similarity, 0 to 100. None for NaN, and for a gallery without a model."""
+        """Return the confidence of a similarity, 0 to 100. None for NaN and for a gallery without a model."""
         return confidence(similarity, self.anchors) if self.anchors and not math.isnan(similarity) else None
 
 

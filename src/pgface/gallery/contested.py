@@ -1,7 +1,7 @@
-"""Faces that users have enrolled themselves, but that the gallery identifies as another user.
+"""Contested faces: users have enrolled them themselves, but the gallery identifies them as another user.
 
-For the users, their photos look like all others. Otherwise they would learn who else is in the gallery. But only
-verification uses these faces, until an administrator has accepted them.
+Users see no difference from other photos, because they must not learn who else is in the gallery. Verification uses
+these faces. Identification does not, until an administrator has accepted them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pgface.results import Match
 
 @dataclass(frozen=True, slots=True)
 class ContestedFace:
-    """A photo that waits for a decision of an administrator."""
+    """A photo with a contested face."""
 
     photo_id: int
     user_id: int
@@ -47,7 +47,7 @@ def contested_faces(
     connection: psycopg.Connection, *, user_id: int | None = None, after: int = 0, limit: int | None = None
 ) -> list[ContestedFace]:
     """List the contested faces of a user, or of all users, in the order of their photos."""
-    return _read(connection, user_id=user_id, photo_id=None, after=after, limit=limit)
+    return _read_contested(connection, user_id=user_id, photo_id=None, after=after, limit=limit)
 
 
 def accept_face(
@@ -57,7 +57,7 @@ def accept_face(
     allow_other_user: bool = False,
     within: Within[ContestedFace] | None = None,
 ) -> ContestedFace:
-    """Let identification find a contested face.
+    """Accept a contested face, so that identification finds it.
 
     Raises:
         UnknownPhotoError: there is no photo with this id and a contested face.
@@ -65,7 +65,7 @@ def accept_face(
 
     """
     connection.execute(queries()["lock_enrollment"])
-    found = _read(connection, user_id=None, photo_id=id_in_range(photo_id), after=0, limit=None)
+    found = _read_contested(connection, user_id=None, photo_id=id_in_range(photo_id), after=0, limit=None)
     if not found:
         raise unknown_photo(photo_id)
     face = found[0]
@@ -77,7 +77,7 @@ def accept_face(
     return face
 
 
-def _read(connection: psycopg.Connection, **values: int | None) -> list[ContestedFace]:
+def _read_contested(connection: psycopg.Connection, **values: int | None) -> list[ContestedFace]:
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(queries()["select_contested_faces"], values).fetchall()
     likes = [other_owner(connection, row.pop("embedding"), row["user_id"]) for row in rows]

@@ -29,7 +29,7 @@ from pgface.text import same_email
 
 _PHOTO_TYPES = ("int4", "int4", "varchar", "text", "int4", "int4", "text")
 _FACE_TYPES = ("int4", "int4", "vector", *("float4",) * 10)
-_LONGEST_FILENAME = 255
+_MAX_FILENAME_CHARACTERS = 255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class FaceToEnroll:
     user: UserRef
     """A user of the gallery, or a new e-mail."""
     name: str | None
-    """The name of a user that is added. The first part of the e-mail if None."""
+    """The name for a new user, by default the first part of the e-mail."""
     photo: str
     """The name of the photo."""
     content_sha256: str
@@ -57,15 +57,15 @@ def enroll_together(
     by_themselves: bool = False,
     within: Within[Enrollment] | None = None,
 ) -> list[Enrollment]:
-    """Enroll faces of one photo in one transaction: all of them, or no face at all.
+    """Enroll faces of one photo in one transaction: all of them, or no face.
 
     Args:
         database: the gallery's connections.
         files: the gallery's photo files.
         faces: the faces, from left to right, each for another user.
         allow_other_user: enroll a face even if the gallery identifies it as another user.
-        by_themselves: set such a face aside as contested, and return the same result as for any other.
-        within: is called in the transaction for each face that was enrolled.
+        by_themselves: set such a face aside as contested, and return the same result as for any other face.
+        within: called in the transaction for each enrolled face.
 
     Raises:
         FaceOfAnotherUserError: a face already belongs to another user.
@@ -99,7 +99,7 @@ def enroll_each(
     Args:
         database: the gallery's connections.
         files: the gallery's photo files.
-        faces: the faces, each from a photo of its own.
+        faces: the faces, each from a different photo.
         allow_other_user: enroll a face even if the gallery identifies it as another user.
 
     Returns:
@@ -120,7 +120,7 @@ def enroll_each(
 
 @contextmanager
 def _enrollment(database: Database, files: PhotoFiles) -> Iterator[tuple[psycopg.Connection, PhotoBatch]]:
-    """Open a transaction that enrolls, one at a time in a gallery, and the batch of its photo files."""
+    """Open a transaction for an enrollment and a batch for its photo files. A gallery has only one at a time."""
     with files.writing() as batch, database.transaction_alone() as connection:
         connection.execute(queries()["lock_enrollment"])
         yield connection, batch
@@ -134,7 +134,7 @@ def _enroll(
     allow_other_user: bool,
     by_themselves: bool = False,
 ) -> Enrollment:
-    """Enroll one face. Call it under the enrollment lock, so that each face is compared with those before it."""
+    """Enroll one face. Call it under the enrollment lock, so that each face is compared with all earlier ones."""
     user = find_user_or_new(connection, wanted.user)
     if user is not None:
         photo_id = _find_photo(connection, user.id, wanted.content_sha256)
@@ -152,14 +152,14 @@ def _enroll(
 
 
 def _find_photo(connection: psycopg.Connection, user_id: int, content_sha256: str) -> int | None:
-    """Return the id of the user's photo with this content, if there is one."""
+    """Return the id of the user's photo with this content."""
     values = {"user_id": user_id, "content_sha256": content_sha256}
     row = connection.execute(queries()["select_photo_by_content"], values).fetchone()
     return None if row is None else row[0]
 
 
 def _refuse_two_faces_of_one_user(connection: psycopg.Connection, faces: Sequence[FaceToEnroll]) -> None:
-    # The second face would count as enrolled already, because both have the hash of the same photo.
+    # Both faces have the hash of the same photo, so the second one would count as enrolled already.
     numbers: dict[int | str, int] = {}
     for number, face in enumerate(faces, start=1):
         user = find_user_or_new(connection, face.user)
@@ -173,7 +173,7 @@ def _refuse_two_faces_of_one_user(connection: psycopg.Connection, faces: Sequenc
 
 
 def other_owner(connection: psycopg.Connection, embedding: NDArray[np.float32], user_id: int | None) -> Match | None:
-    """Return another user that the gallery identifies a face as. None if there is no such user."""
+    """Return the other user that the gallery identifies a face as. None if there is no such user."""
     with connection.cursor(row_factory=class_row(Match)) as cursor:
         values = {"embedding": embedding, "threshold": None, "max_results": 2}
         matches = cursor.execute(queries()["find_similar_faces"], values).fetchall()
@@ -181,7 +181,7 @@ def other_owner(connection: psycopg.Connection, embedding: NDArray[np.float32], 
 
 
 def face_of_another_user(photo: str, owner: Match) -> FaceOfAnotherUserError:
-    """Return the error for a face that belongs to another user, with the name of that user."""
+    """Return the error for a face that belongs to another user. It names that user."""
     return FaceOfAnotherUserError(
         f"{photo}: this face already belongs to {full_name(owner.name, owner.email)} "
         f"(similarity {owner.similarity:.3f}). {FaceOfAnotherUserError.ADVICE}"
@@ -198,7 +198,7 @@ def insert_embedding(connection: psycopg.Connection, user_id: int, embedding: ND
 def _store(
     connection: psycopg.Connection, batch: PhotoBatch, user_id: int, wanted: FaceToEnroll, *, contested: bool
 ) -> int:
-    """Write the crop and the rows of a face, and return the id of the photo."""
+    """Write the crop and the rows of a face, and return the id of its photo."""
     row = connection.execute(queries()["allocate_photo_ids"], {"count": 1}).fetchone()
     assert row is not None  # noqa: S101 - it returns as many rows as `count` says
     photo_id = int(row[0])
@@ -215,7 +215,6 @@ def _store(
 
 
 def _copy_row(connection: psycopg.Connection, query: str, types: Sequence[str], row: tuple[Any, ...]) -> None:
-    """Write a row by binary COPY."""
     with connection.cursor() as cursor, cursor.copy(queries()[query]) as copy:
         copy.set_types(types)
         copy.write_row(row)
@@ -229,5 +228,5 @@ def _face_row(photo_id: int, user_id: int, face: Face) -> tuple[Any, ...]:
 
 
 def _stored_name(photo: str) -> str:
-    # The folder is private, and PostgreSQL does not store bytes that are not text. The end of a name says the most.
-    return PurePath(photo).name.encode("utf-8", "replace").decode().replace("\0", "")[-_LONGEST_FILENAME:]
+    # The name of the folder is private, and PostgreSQL stores only valid text. The end of a long name says the most.
+    return PurePath(photo).name.encode("utf-8", "replace").decode().replace("\0", "")[-_MAX_FILENAME_CHARACTERS:]

@@ -1,8 +1,7 @@
 """Enrolling a folder of people: `folder/<person>/<photo>`.
 
-Photos are decoded and embedded on all cores, in threads or, if the engine holds Python's lock, in processes. Rows are
-written in batches, in a transaction each, in the order of the photos. So the result does not depend on which worker is
-faster.
+Workers embed the photos on all cores. Rows are written in batches, in the order of the photos, each batch in one
+transaction. So the result does not depend on which worker is faster.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from pgface.text import email_spellings, same_email
 Outcome = Literal["enrolled", "already enrolled", "refused"]
 
 BATCH_PHOTOS = 16
-"""Photos in a transaction. An interrupted run loses at most as many."""
-_OUTSIDE = "The photo is not in a person's folder. Move it into one."
-_LONGEST_SLUG = 200
-"""So the e-mail made from it fits into the 255 characters of its column."""
+"""Number of photos in a transaction. An interrupted run loses at most so many."""
+_OUTSIDE_OF_FOLDERS = "The photo is not in a person's folder. Move it into one."
+_MAX_SLUG_CHARACTERS = 200
+"""The e-mail that is made of a slug has to fit into the 255 characters of its column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +49,19 @@ class PhotoReport:
     """The outcome for one photo."""
 
     photo: str
-    """Path below the folder. For a person's folder that could not be used, its name."""
+    """The path below the folder, or the name of a person's folder that could not be used."""
     email: str
-    """The person's e-mail. Empty if the name of the folder cannot be a name."""
+    """The person's e-mail. Empty if the folder's name is not a valid name."""
     outcome: Outcome
     error: str = ""
     """The class of the error, for a refused photo."""
     reason: str = ""
-    """Why a photo was refused, or which background faces of an enrolled photo were left aside."""
+    """Why a photo was refused, or the sizes of the background faces that were left aside."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderReport:
-    """The outcome for every photo of a folder, and for the folders that could not be used."""
+    """The outcome for every photo of a folder, and for every person's folder that could not be used."""
 
     photos: tuple[PhotoReport, ...] = field(repr=False)
     seconds: float
@@ -85,13 +84,11 @@ class FolderReport:
 
 
 OnProgress = Callable[[int, int], None]
-"""Called after every photo, with the number of processed photos and of all photos."""
+"""A function that is called after every photo, with the number of processed photos and of all photos."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Task(PhotoTask):
-    """A file to enroll, with the hashes of the photos that the person has already."""
-
     person: NewUser
 
 
@@ -104,19 +101,17 @@ def enroll_folder(
     *,
     face: WhichFace,
     allow_other_user: bool,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress,
 ) -> FolderReport:
-    """Enroll every photo of a folder of people, as `Gallery.enroll_folder` describes."""
+    """Enroll every photo of a folder of people. See `Gallery.enroll_folder`."""
     started = time.monotonic()
     photos, reports = _photos_by_person(folder)
     tasks = _tasks(database, photos)
-    model.current_config()  # this refuses a gallery that was bound to another model in the meantime
-    engine = model.engine  # this checks its identity, before another process loads it
+    model.current_config()  # raises an error if the gallery was bound to another model in the meantime
+    engine = model.engine  # checks the model's identity, before worker processes load it
     choice = EnrollmentChoice.from_settings(settings, face)
     with PhotoWorkers(settings, engine, model.reload, choice) as workers, _advice_to_run_again():
-        results = workers.embed(tasks)
-        if on_progress is not None:
-            results = _with_progress(results, len(tasks), on_progress)
+        results = _with_progress(workers.embed(tasks), len(tasks), on_progress)
         while batch := list(islice(results, BATCH_PHOTOS)):
             outcomes = _enroll_batch(database, files, batch, allow_other_user=allow_other_user)
             reports += [_report(folder, task, outcome) for (task, _), outcome in zip(batch, outcomes, strict=True)]
@@ -125,8 +120,7 @@ def enroll_folder(
 
 def _tasks(database: Database, photos: Mapping[NewUser, Sequence[Path]]) -> list[_Task]:
     enrolled: dict[str, set[str]] = {person.email: set() for person in photos}
-    spellings = [spelling for email in enrolled for spelling in email_spellings(email)]
-    values = {"spellings": spellings}
+    values = {"spellings": [spelling for email in enrolled for spelling in email_spellings(email)]}
     for email, content in database.read("select_enrolled_hashes", values, row_factory=tuple_row):
         enrolled[same_email(email)].add(content)
     return [
@@ -137,7 +131,7 @@ def _tasks(database: Database, photos: Mapping[NewUser, Sequence[Path]]) -> list
 def _enroll_batch(
     database: Database, files: PhotoFiles, batch: Iterable[tuple[_Task, Embedded]], *, allow_other_user: bool
 ) -> list[Enrollment | PgfaceError | None]:
-    """Enroll the usable photos of a batch. Return a result for every photo, None for one that is enrolled already."""
+    """Enroll the usable photos of a batch. Return a result for every photo. None means that it was enrolled before."""
     usable = [
         FaceToEnroll(
             task.person.email, task.person.name, result.photo, result.content_sha256, result.face, result.left_aside
@@ -155,8 +149,7 @@ def _report(folder: Path, task: _Task, result: Enrollment | PgfaceError | None) 
         return PhotoReport(photo, email, "refused", type(result).__name__, str(result))
     if result is None or not result.added:
         return PhotoReport(photo, email, "already enrolled")
-    sizes = face_sizes(result.left_aside) if result.left_aside else ""
-    reason = f"left aside in the background: {sizes} pixels" if sizes else ""
+    reason = f"left aside in the background: {face_sizes(result.left_aside)} pixels" if result.left_aside else ""
     return PhotoReport(photo, email, "enrolled", reason=reason)
 
 
@@ -177,18 +170,18 @@ def _with_progress(
 
 
 def _photos_by_person(folder: Path) -> tuple[dict[NewUser, list[Path]], list[PhotoReport]]:
-    """List the photos of each person. Return a report for each folder that cannot be used."""
-    # Everything except files counts as a folder. If it is not one, such as a broken link, listing it reports why.
+    """List the photos of each person, and report the folders that cannot be used."""
+    # Everything except files counts as a folder. If it is none, such as a broken link, listing it reports why.
     entries = _listed(folder)
     folders = [entry for entry in entries if not os.path.isfile(entry)]
     if not folders:
         raise GalleryError(
-            f"{folder}: it holds no folder of a person. Give a folder that has a folder of photos for each person."
+            f"{folder} contains no folder of a person. Give a folder that has a folder of photos for each person."
         )
     people: dict[str, Path] = {}
     photos: dict[NewUser, list[Path]] = {}
     outside = [entry.name for entry in entries if os.path.isfile(entry) and _has_name_of_image(entry)]
-    refused = [PhotoReport(name, "", "refused", GalleryError.__name__, _OUTSIDE) for name in outside]
+    refused = [PhotoReport(name, "", "refused", GalleryError.__name__, _OUTSIDE_OF_FOLDERS) for name in outside]
     for entry in folders:
         email = ""
         try:
@@ -203,7 +196,7 @@ def _photos_by_person(folder: Path) -> tuple[dict[NewUser, list[Path]], list[Pho
         people[email] = entry
         photos[person] = files
     if not refused and not any(photos.values()):
-        raise GalleryError(f"{folder}: the folders of its people hold no photos.")
+        raise GalleryError(f"{folder}: the folders of people contain no photos.")
     return photos, refused
 
 
@@ -222,13 +215,13 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def person_of(folder_name: str) -> NewUser:
-    """Return the person that a folder's name means. A name that is not an e-mail gets `<slug>@pgface.invalid`.
+    """Return the person of a folder. A name that is not an e-mail gets the e-mail `<slug>@pgface.invalid`.
 
-    If the slug loses a part of the name, such as a full stop or another script, it gets a piece of the name's hash. So
+    If the slug loses a part of the name, such as a full stop or another script, a part of the name's hash is added. So
     two people never become one. Underscores count as spaces, and upper case as lower case.
 
     Raises:
-        GalleryError: the name is empty, too long, or holds control characters or bytes that are not text.
+        GalleryError: the name is empty, too long, or contains control characters or bytes that are not text.
 
     """
     if is_email(folder_name):
@@ -236,7 +229,7 @@ def person_of(folder_name: str) -> NewUser:
     name = clean_name(folder_name.replace("_", " "))
     whole = name.lower()
     ascii_name = unicodedata.normalize("NFKD", whole).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[:_LONGEST_SLUG].strip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[:_MAX_SLUG_CHARACTERS].strip("-")
     if slug.replace("-", " ") != whole:
         slug = f"{slug}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}".lstrip("-")
     return NewUser(f"{slug}@pgface.invalid", name)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import class_row, tuple_row
 
@@ -53,7 +54,9 @@ from pgface.results import (
     User,
     Verification,
 )
-from pgface.search import SearchMaintainer, SearchMethod, SearchState, fit_search, fit_search_if_due, read_search_state
+from pgface.search.fit import fit_search, fit_search_if_due
+from pgface.search.maintenance import SearchMaintainer
+from pgface.search.state import SearchMethod, SearchState, read_search_state
 from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.settings import Settings, get_settings
 from pgface.system.timing import stage
@@ -62,15 +65,8 @@ from pgface.vectors import unit_embedding
 _log = logging.getLogger(__name__)
 
 
-class _FoundFaces(NamedTuple):
-    """The faces of a photo, the largest first: all of them, and those that were embedded."""
-
-    all: list[Detection]
-    embedded: list[Face]
-
-
 class Gallery:
-    """The enrolled people, and the questions that you can ask about a face.
+    """A gallery of enrolled people, with the methods to enroll, identify, verify and delete them.
 
         >>> from pgface import Gallery
         >>> with Gallery.create() as gallery:
@@ -83,7 +79,7 @@ class Gallery:
         True
 
     A photo is a path, bytes, a PIL image, or an RGB array of shape (height, width, 3), uint8. You can use a gallery
-    from many threads. Every error is a `pgface.PgfaceError`. If one is raised, nothing was changed.
+    from many threads. Every error is a `pgface.PgfaceError`. If a method raises one, it has changed nothing.
     """
 
     def __init__(self, settings: Settings, database: Database, model: GalleryModel) -> None:
@@ -145,7 +141,7 @@ class Gallery:
         return gallery
 
     def bind(self, model: str | None = None) -> None:
-        """Bind the gallery to a model, as `create` does, with the same errors. It may need the gallery's owner."""
+        """Bind the gallery to a model, as `create` does, with the same errors. A new binding needs the owner's role."""
         self._model.bind(model)
 
     def close(self) -> None:
@@ -161,7 +157,7 @@ class Gallery:
 
     @property
     def config(self) -> GalleryConfig:
-        """The model, the thresholds and the confidence scale. Changes become visible within 5 seconds.
+        """The model, the thresholds and the confidence scale, at most 5 seconds old.
 
         Raises:
             ModelMismatchError: the gallery was bound to another model in the meantime.
@@ -181,7 +177,7 @@ class Gallery:
 
     @property
     def url(self) -> str:
-        """The URL of the gallery's database, for psycopg and other clients. It may hold a password."""
+        """The URL of the gallery's database, for psycopg and other clients. It may contain a password."""
         return self._database.url
 
     @property
@@ -198,7 +194,7 @@ class Gallery:
     # Identify and verify: these methods change nothing
 
     def identify(self, photo: PhotoSource, *, threshold: float | None = None, top: int = 1) -> Identification:
-        """Find who is in a photo (1:N), for every face in it, up to PGFACE_MAX_FACES of the largest.
+        """Identify the faces of a photo (1:N): up to PGFACE_MAX_FACES of the largest.
 
             >>> for face in gallery.identify("someone.jpg", top=3).faces:
             ...     print([match.name for match in face.matches])
@@ -217,12 +213,12 @@ class Gallery:
         config = self.config
         used, top = _valid_threshold(threshold, config.identify_threshold), _valid_top(top)
         with self._opened(photo) as opened:
-            found = self._detect(opened, self._settings.max_faces)
             name = opened.name
-        matches = self._search([face.embedding for face in found.embedded], used, top, config)
-        identified = tuple(map(IdentifiedFace, found.embedded, map(tuple, matches)))
+            detections, faces = self._detect(opened, self._settings.max_faces)
+        matches = self._search([face.embedding for face in faces], used, top, config)
+        identified = tuple(map(IdentifiedFace, faces, map(tuple, matches)))
         return Identification(
-            name, config.model_name or "", used, config.identify_threshold, identified, len(found.all)
+            name, config.model_name or "", used, config.identify_threshold, identified, len(detections)
         )
 
     def identify_embedding(self, embedding: Any, *, threshold: float | None = None, top: int = 1) -> list[Match]:
@@ -239,11 +235,10 @@ class Gallery:
     def identify_embeddings(
         self, embeddings: Sequence[Any], *, threshold: float | None = None, top: int = 1
     ) -> list[list[Match]]:
-        """Do the same as `identify_embedding` for several embeddings at once. Return a list of matches for each.
+        """Do the same as `identify_embedding` for several embeddings. Return a list of matches for each.
 
         Raises:
-            EmbeddingError: an embedding is not 512 finite numbers, or all are zero.
-            GalleryError: the threshold or `top` is out of range.
+            EmbeddingError, GalleryError: as for `identify_embedding`.
 
         """
         config = self.config
@@ -280,8 +275,7 @@ class Gallery:
 
         Raises:
             EmbeddingError: the embedding is not 512 finite numbers, or all are zero.
-            UnknownUserError: there is no such user.
-            GalleryError: the threshold is out of range.
+            UnknownUserError, GalleryError: as for `verify`.
 
         """
         config = self.config
@@ -289,16 +283,14 @@ class Gallery:
         return self._verify(unit_embedding(embedding), user, used, config)
 
     def faces(self, photo: PhotoSource) -> list[Face]:
-        """Find the faces of a photo and embed them, the largest first. pgface searches and stores nothing.
-
-        It embeds and returns up to PGFACE_MAX_FACES of the largest faces.
+        """Embed the faces of a photo, up to PGFACE_MAX_FACES of the largest. pgface searches and stores nothing.
 
         Raises:
             PhotoError: the photo cannot be used.
 
         """
         with self._opened(photo) as opened:
-            return self._detect(opened, self._settings.max_faces).embedded
+            return self._detect(opened, self._settings.max_faces)[1]
 
     def detect(self, photo: PhotoSource) -> list[Detection]:
         """Find every face of a photo, the largest first, without embedding them.
@@ -308,7 +300,7 @@ class Gallery:
 
         """
         with self._opened(photo) as opened:
-            return list(self._detect(opened, 0).all)
+            return self._detect(opened, 0)[0]
 
     def compare(
         self, photo: PhotoSource, other: PhotoSource, *, threshold: float | None = None, face: WhichFace = "only"
@@ -369,10 +361,10 @@ class Gallery:
                 (`Settings.background_face`). "largest" takes the largest face. "central" takes the large face nearest
                 the middle.
             allow_other_user: enroll the face even if the gallery identifies it as another user.
-            by_themselves: whether the users send the photo themselves. They must not learn who else is in the gallery.
-                pgface then sets a face of another user aside instead of refusing it, and returns the same result. See
+            by_themselves: whether users send their own photos. They must not learn who else is in the gallery. So
+                pgface sets a face of another user aside instead of refusing it, and returns the same result. See
                 `contested_faces`.
-            within: is called in the same transaction if the photo is enrolled.
+            within: called in the same transaction if the photo is enrolled, with the connection and the result.
 
         Raises:
             PhotoError: the photo cannot be used. The subclass and the message say why.
@@ -402,7 +394,7 @@ class Gallery:
 
         Args:
             photo: the photo.
-            users: a user for each face, as they stand from left to right.
+            users: a user for each face, from left to right.
             allow_other_user: enroll a face even if the gallery identifies it as another user.
 
         Raises:
@@ -424,7 +416,7 @@ class Gallery:
     def enroll_embedding(self, embedding: Any, user: UserRef) -> int:
         """Enroll a bare embedding, shape (512,), for an existing user, and return its id.
 
-        pgface normalises it. It must come from the gallery's model, which pgface cannot verify.
+        pgface normalises it. It must come from the gallery's model, which pgface cannot check.
 
         Raises:
             EmbeddingError: the embedding is not 512 finite numbers, or all are zero.
@@ -440,14 +432,14 @@ class Gallery:
     def contested_faces(
         self, user: UserRef | None = None, *, after: int = 0, limit: int | None = None
     ) -> list[ContestedFace]:
-        """List the photos that users have enrolled themselves, but whose faces the gallery identifies as another user.
+        """List the photos that users have enrolled themselves, but that the gallery identifies as another user.
 
         Verification uses these faces, and identification does not. You can accept such a face, delete the photo, or
         merge the two users if they are one person.
 
         Args:
-            user: list the photos of this user only.
-            after: list photos with a larger id only.
+            user: list only the photos of this user.
+            after: list only photos with a larger id.
             limit: maximum number of photos, by default all.
 
         Raises:
@@ -461,12 +453,12 @@ class Gallery:
     def accept_face(
         self, photo_id: int, *, allow_other_user: bool = False, within: Within[ContestedFace] | None = None
     ) -> ContestedFace:
-        """Let identification find a contested face.
+        """Accept a contested face, so that identification finds it.
 
         Args:
             photo_id: the id of its photo.
             allow_other_user: accept it even if the gallery still identifies it as another user.
-            within: is called in the same transaction.
+            within: called in the same transaction, with the connection and the result.
 
         Raises:
             UnknownPhotoError: there is no photo with this id and a contested face.
@@ -512,9 +504,9 @@ class Gallery:
             ['alice@example.org']
 
         Args:
-            after: list users with a larger id only.
+            after: list only users with a larger id.
             limit: maximum number of users, by default all.
-            text: list users with this text in their name or e-mail only. Case does not matter.
+            text: list only users with this text in their name or e-mail. Case does not matter.
 
         """
         return read_users(self._database, after=after, limit=limit, text=text)
@@ -523,8 +515,8 @@ class Gallery:
         """List the enrolled photos in the order of their ids, of one user or of all users.
 
         Args:
-            user: list the photos of this user only.
-            after: list photos with a larger id only.
+            user: list only the photos of this user.
+            after: list only photos with a larger id.
             limit: maximum number of photos, by default all.
 
         Raises:
@@ -585,19 +577,16 @@ class Gallery:
 
         Args:
             user: the id, e-mail or name of the user.
-            within: is called in the same transaction, before anything is deleted.
+            within: called in the same transaction with the user, before anything is deleted.
 
         Raises:
             UnknownUserError: there is no such user.
 
         """
-        with self._database.transaction() as connection:
+        with self._deletion() as connection:
             if within is not None:
                 within(connection, get_user(connection, user))
-            deleted = delete_user(connection, user)
-        self._remove_deleted_files()
-        self._maintainer.notify()
-        return deleted
+            return delete_user(connection, user)
 
     def merge_users(self, user: UserRef, into: UserRef, *, within: Within[User] | None = None) -> User:
         """Move a user's photos and embeddings to another user, delete the first user, and return the other.
@@ -607,62 +596,56 @@ class Gallery:
         Args:
             user: the user to delete.
             into: the user that stays.
-            within: is called in the same transaction, with the user that stays.
+            within: called in the same transaction, with the user that stays.
 
         Raises:
             UnknownUserError: one of the users does not exist.
             GalleryError: both are the same user.
 
         """
-        with self._database.transaction() as connection:
+        with self._deletion() as connection:
             merged = merge_users(connection, user, into)
             if within is not None:
                 within(connection, merged)
-        self._remove_deleted_files()
-        self._maintainer.notify()
-        return merged
+            return merged
 
     def erase_photo(self, photo_id: int, *, within: Within[int] | None = None) -> None:
         """Delete a photo: its row, its embeddings and its file.
 
         Args:
             photo_id: the id of the photo.
-            within: is called in the same transaction, with the id of the photo's user.
+            within: called in the same transaction, with the id of the photo's user.
 
         Raises:
             UnknownPhotoError: there is no photo with this id.
 
         """
-        with self._database.transaction() as connection:
+        with self._deletion() as connection:
             user_id = delete_photo(connection, photo_id)
             if within is not None:
                 within(connection, user_id)
-        self._remove_deleted_files()
-        self._maintainer.notify()
 
     def erase_face(self, user: UserRef, *, within: Within[User] | None = None) -> User:
         """Delete a user's photos, embeddings and files, and keep the user. Return the user as it was before.
 
         Args:
             user: the id, e-mail or name of the user.
-            within: is called in the same transaction, with the user as it was before.
+            within: called in the same transaction, with the user as it was before.
 
         Raises:
             UnknownUserError: there is no such user.
 
         """
-        with self._database.transaction() as connection:
+        with self._deletion() as connection:
             user_before = delete_face(connection, user)
             if within is not None:
                 within(connection, user_before)
-        self._remove_deleted_files()
-        self._maintainer.notify()
-        return user_before
+            return user_before
 
     # Bulk work
 
     def load_embeddings(self, user_ids: Any, embeddings: Any) -> int:
-        """Load many bare embeddings at once: all of them, or no embedding at all. Return how many were loaded.
+        """Load many bare embeddings in one transaction, and return their number.
 
             >>> import numpy as np
             >>> user = gallery.add_user("carol@example.org")
@@ -702,13 +685,13 @@ class Gallery:
         skipped, so you can run an interrupted job again. See `pgface.gallery.enroll_folder`.
 
         Args:
-            folder: the folder that holds the folders of people.
+            folder: the folder with a folder for each person.
             face: which face of a photo to enroll, as in `enroll`.
             allow_other_user: enroll a face even if the gallery identifies it as another user.
-            on_progress: is called after every photo, with the number of processed photos and of all photos.
+            on_progress: called after every photo, with the number of processed photos and of all photos.
 
         Raises:
-            GalleryError: the folder holds no folder of a person, or two of its folders mean the same person.
+            GalleryError: the folder contains no folder of a person, or two of its folders mean the same person.
             DatabaseUnreachableError: the connection to PostgreSQL was lost. Committed photos stay enrolled.
 
         """
@@ -734,11 +717,11 @@ class Gallery:
     # Search
 
     def search_state(self) -> SearchState:
-        """Return how identification searches, and how often that gives the exact answer."""
+        """Return the search method of identification, and how often its answer equals the exact one."""
         return read_search_state(self._database)
 
     def fit_search(self, method: SearchMethod | None = None) -> SearchState:
-        """Fit the search to the present size of the gallery. It takes seconds to minutes, and blocks no other session.
+        """Fit the search to the present size of the gallery. It takes seconds to minutes and blocks no other session.
 
         Args:
             method: "exact" compares with all users. "hnsw", "hnsw_binary" and "ivfflat" propose candidates through an
@@ -762,7 +745,6 @@ class Gallery:
     def _search(
         self, embeddings: Sequence[Any], threshold: float, top: int, config: GalleryConfig
     ) -> list[list[Match]]:
-        """Find the users above a threshold, for each embedding."""
         values = [
             {"embedding": unit_embedding(embedding), "threshold": threshold, "max_results": top}
             for embedding in embeddings
@@ -784,21 +766,22 @@ class Gallery:
         if not rows:
             raise unknown_user(user)
         match, similarity, name, email = rows[0]
-        known = _confidence_of_pair(match, similarity, config)
-        return Verification(match, similarity, threshold, user_id, name, email, known)
+        confidence = _confidence_of_pair(match, similarity, config)
+        return Verification(match, similarity, threshold, user_id, name, email, confidence)
 
     def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
         return open_photo(photo, self._limits)
 
-    def _detect(self, photo: Photo, most: int) -> _FoundFaces:
-        """Find every face, and embed so many of the largest."""
-        everything: list[Detection] = []
+    def _detect(self, photo: Photo, max_embedded: int) -> tuple[list[Detection], list[Face]]:
+        """Find every face, the largest first, and embed the first ones."""
+        found: list[Detection] = []
 
         def choose(detections: Sequence[Detection]) -> Sequence[Detection]:
-            everything.extend(detections)
-            return detections[:most]
+            found.extend(detections)
+            return detections[:max_embedded]
 
-        return _FoundFaces(everything, self.engine.detect_and_embed(photo.pixels, choose))
+        faces = self.engine.detect_and_embed(photo.pixels, choose)
+        return found, faces
 
     def _embed_one(self, photo: PhotoSource, which: WhichFace) -> Face:
         with self._opened(photo) as opened:
@@ -811,7 +794,7 @@ class Gallery:
                 self._files.clean(connection)
         except DatabaseUnreachableError:
             raise
-        except DatabaseError:  # this user or server may only read, and another process will clean
+        except DatabaseError:  # this role or server can only read, and another process will clean
             return
 
     def _fit_search_if_due(self) -> None:
@@ -819,13 +802,18 @@ class Gallery:
             with self._database.dedicated_connection() as connection, vector_index_lock(connection):
                 fit_search_if_due(connection, self._settings.search_latency_target)
         except SessionNeededError as error:
-            # The work before this is done, and identification searches as before.
+            # What was enrolled is committed, and identification searches as before.
             if self.search_state().due or not self._database.read("vector_index", row_factory=tuple_row):
                 _log.warning("The search works as before. Fit it with `pgface fit-search`. %s", error)
 
-    def _remove_deleted_files(self) -> None:
+    @contextmanager
+    def _deletion(self) -> Iterator[psycopg.Connection]:
+        """Open a transaction that deletes rows. After its commit, delete their files."""
+        with self._database.transaction() as connection:
+            yield connection
         with self._database.transaction() as connection:
             self._files.remove_deleted(connection)
+        self._maintainer.notify()
 
 
 def _with_confidence(match: Match, config: GalleryConfig) -> Match:

@@ -1,4 +1,4 @@
-"""The model of a gallery: loads its engine, and refuses every other model."""
+"""The model of a gallery: loading its engine, and refusing every other model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAX_CONFIG_AGE = 5.0
 
 
 class GalleryModel:
-    """The gallery's model. Its engine is loaded when it is first used.
+    """The gallery's model. Its engine is loaded at the first use.
 
     Args:
         settings: the models folder, and where inference runs.
@@ -53,7 +53,7 @@ class GalleryModel:
         self.config = read_config(database)
         """The configuration that was read last."""
         self.reload: Callable[[], Engine] | None = None
-        """Loads the engine in another process. None for an engine that was given to `__init__`."""
+        """Loads the engine in another process. None if the engine was passed to `__init__`."""
         self._engine = engine
         self._read_at = time.monotonic()
         if engine is not None and self.config.model_name is not None:
@@ -61,7 +61,7 @@ class GalleryModel:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Load the engine again in a child process, unless it was given to `__init__`."""
+        """Load the engine again in a child process, unless it was passed to `__init__`."""
         if self.reload is not None:
             leave_to_parent(self._engine)
             self._engine = None
@@ -73,8 +73,9 @@ class GalleryModel:
             return self._engine
         if self.config.model_name is None:
             raise ModelNotInstalledError("This gallery is not bound to a model yet. Run `pgface init`.")
+        load = self._loader(self.config.model_name)
         try:
-            return self._load(self._loader(self.config.model_name))
+            engine = load()
         except (ModelNotInstalledError, UnknownModelError) as error:
             name = self.config.model_name
             if name == "dlib" or (self._settings.models_dir / name).is_dir():
@@ -83,6 +84,9 @@ class GalleryModel:
                 f"The gallery's model {name} (weights with SHA-256 {self.config.weights_sha256}) is not on this "
                 "machine. " + missing_model_advice(name, self._settings.models_dir)
             ) from error
+        _require_same_model(self.config, engine)
+        self._engine, self.reload = engine, load
+        return engine
 
     def problem(self) -> str | None:
         """Return why the gallery's model cannot be used here, and what to do. None if it can, or is not chosen yet."""
@@ -96,7 +100,7 @@ class GalleryModel:
 
     @property
     def execution_provider(self) -> str:
-        """Where inference runs. The engine is loaded only if the settings do not tell.
+        """The device that inference runs on. The engine is loaded only if the settings do not determine it.
 
         Raises:
             ModelError, ModelMismatchError: as `engine`.
@@ -111,7 +115,7 @@ class GalleryModel:
         return self.engine.execution_provider
 
     def current_config(self) -> GalleryConfig:
-        """Return the gallery's configuration, at most 5 seconds old. Without PostgreSQL, it is the one read last.
+        """Return the gallery's configuration, at most 5 seconds old, or the last one if PostgreSQL cannot be reached.
 
         Raises:
             ModelMismatchError: the gallery was bound to another model in the meantime.
@@ -119,16 +123,14 @@ class GalleryModel:
         """
         if time.monotonic() - self._read_at > _MAX_CONFIG_AGE:
             with suppress(DatabaseError):
-                self._replace_config(read_config(self._database))
+                now = read_config(self._database)
+                if self.config.model_name is not None and now.identity != self.config.identity:
+                    raise ModelMismatchError(
+                        f"This gallery was bound to {_describe(now.identity)} while it was open. Open it again."
+                    )
+                self.config = now
             self._read_at = time.monotonic()
         return self.config
-
-    def _replace_config(self, now: GalleryConfig) -> None:
-        if self.config.model_name is not None and now.identity != self.config.identity:
-            raise ModelMismatchError(
-                f"This gallery was bound to {_describe(now.identity)} while it was open. Open it again."
-            )
-        self.config = now
 
     def bind(self, model: str | None) -> None:
         """Bind a new gallery to a model, or check that a bound gallery has this model.
@@ -155,10 +157,9 @@ class GalleryModel:
             # Read it again, because another program may have bound the gallery first.
             self.config = read_config(self._database)
         self._add_missing_anchors()
-        if self._engine is not None:
-            _require_same_model(self.config, engine)
-            return
-        self._load(load)
+        _require_same_model(self.config, engine)
+        if self._engine is None:
+            self._engine, self.reload = engine, load
 
     def _add_missing_anchors(self) -> None:
         """Give the gallery the published confidence scale of its model. Calibration replaces it later."""
@@ -181,22 +182,14 @@ class GalleryModel:
             execution_provider=self._settings.execution_provider,
         )
 
-    def _load(self, load: Callable[[], Engine]) -> Engine:
-        engine = load()
-        _require_same_model(self.config, engine)
-        self._engine, self.reload = engine, load
-        return engine
-
 
 def _require_same_model(config: GalleryConfig, engine: Engine) -> None:
-    bound = config.identity
-    given = engine.identity
-    if given == bound:
-        return
-    raise ModelMismatchError(
-        f"This gallery is bound to {_describe(bound)}, and this is {_describe(given)}. Embeddings of two models cannot "
-        "be compared. Use the gallery's model, or make another gallery for this one (PGFACE_SCHEMA)."
-    )
+    if engine.identity != config.identity:
+        raise ModelMismatchError(
+            f"This gallery is bound to {_describe(config.identity)}, and this is {_describe(engine.identity)}. "
+            "Embeddings of two models cannot be compared. Use the gallery's model, or make another gallery for this "
+            "one (PGFACE_SCHEMA)."
+        )
 
 
 def _describe(model: ModelIdentity) -> str:

@@ -1,13 +1,13 @@
-"""The face crops on disk, and their link with the table `photos`.
+"""The face crops on disk, and their rows in the table `photos`.
 
-pgface writes a file under `incoming` before it commits the row, and moves the file to its place afterwards. It deletes
-a file after the row is deleted. `clean` repairs what a crash left in between. An incoming file with a row moves to its
-place, and one without a row is deleted. The database notes the files of deleted rows.
+pgface writes a file under `incoming` before it commits the row, and moves the file to its final path afterwards. It
+deletes a file after the row is deleted. After a crash in between, `clean` moves the incoming files that have a row, and
+deletes the others. The table `deleted_photo_files` lists the files of deleted rows.
 
-A backup holds a lock while it copies the files. No file is deleted in that time: files of deleted rows wait.
+A backup holds a lock while it copies the files. During that time no file is deleted.
 
 A path in the database starts with the gallery's id and the id of the photos folder. Several machines can use one
-gallery, each with its own folder. Only the machine that has a file may clear the note that it must be deleted.
+gallery, each with its own folder. Each machine deletes only files of its own folder.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _log = logging.getLogger("pgface.photos")
 
 
 def is_crop_path(filepath: str) -> bool:
-    """Whether a row's path is one that pgface writes: gallery, photos folder, two digits, name."""
+    """Whether pgface may have written this path: gallery id, folder id, two digits, name."""
     return _CROP_PATH.fullmatch(filepath) is not None
 
 
@@ -68,13 +68,13 @@ class PhotoFiles:
 
     @property
     def existing_prefix(self) -> str | None:
-        """The same as `prefix`. None if no crop was ever written into this photos folder."""
-        with _storage_errors(self._root / _FOLDER_ID):
-            there = (self._root / _FOLDER_ID).exists()
-        return self.prefix if there else None
+        """The same as `prefix`, or None if no crop was ever written into this photos folder."""
+        file = self._root / _FOLDER_ID
+        with _storage_errors(file):
+            return self.prefix if file.exists() else None
 
     def folders(self) -> set[str]:
-        """List the folders of this gallery's crops in this photos folder, as the starts of their paths."""
+        """List the folders of this gallery's crops in this photos folder, relative to it."""
         prefix = self.existing_prefix
         if prefix is None or not (self._root / prefix).is_dir():
             return set()
@@ -82,25 +82,25 @@ class PhotoFiles:
             return {f"{prefix}/{entry.name}" for entry in entries if entry.is_dir() and entry.name != _INCOMING}
 
     def has_any(self) -> bool:
-        """Whether this photos folder holds crops of this gallery."""
+        """Whether this photos folder contains crops of this gallery."""
         return any(self.crops_in(folder) for folder in self.folders())
 
     def crops_in(self, folder: str) -> set[str]:
         """List the paths of the crops in a folder. The folder need not exist."""
-        place = self._root / folder
-        with _storage_errors(place):
-            names = os.listdir(place) if place.is_dir() else []
+        full_path = self._root / folder
+        with _storage_errors(full_path):
+            names = os.listdir(full_path) if full_path.is_dir() else []
         return {path for name in names if is_crop_path(path := f"{folder}/{name}")}
 
     def has_crop(self, filepath: str) -> bool:
-        """Whether the file of a committed row exists, at its place or under `incoming`."""
+        """Whether the file of a committed row exists, at its final path or under `incoming`."""
         crop = self.open_crop(filepath)
         if crop is not None:
             crop.close()
         return crop is not None
 
     def remove_strays(self, connection: psycopg.Connection, filepaths: Iterable[str]) -> None:
-        """Delete crops of this folder that no row names. Call it after `settle`, in the same transaction.
+        """Delete crops of this folder that belong to no row. Call it after `settle`, in the same transaction.
 
         Raises:
             GalleryError: a backup is copying the files.
@@ -115,30 +115,30 @@ class PhotoFiles:
         """Open the file of a committed row, which may still be under `incoming`. None if it does not exist.
 
         Args:
-            filepath: the path of a row of `photos`, for which `is_crop_path` holds. It may be another gallery's.
+            filepath: the path of a row of `photos` that `is_crop_path` accepts. It may belong to another gallery.
 
         """
-        place = self.path(filepath)
-        # The place is tried twice, because the file may have moved there after the first look.
-        for file in (place, place.parents[1] / _INCOMING / place.name, place):
+        final = self.path(filepath)
+        # The final path is tried twice, because the file may move there after the first try.
+        for file in (final, final.parents[1] / _INCOMING / final.name, final):
             with _storage_errors(file), suppress(FileNotFoundError, NotADirectoryError):
                 return os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb")
         return None
 
     def settle(self, connection: psycopg.Connection) -> None:
-        """Move the files of committed rows to their places, after running enrollments have ended.
+        """Wait for running enrollments, then move the files of committed rows to their final paths.
 
-        Call it in a transaction of its own.
+        Call it in a separate transaction.
         """
         connection.execute(queries()["lock_enrollment"])
         self._settle_incoming(connection)
 
     @contextmanager
     def writing(self) -> Iterator[PhotoBatch]:
-        """Write crops for the rows of one transaction. Put the transaction inside of this context.
+        """Write crops for the rows of one transaction. Put the transaction inside this context.
 
-        The files are deleted if the transaction fails, and move to their places if it commits. If the connection was
-        lost, the outcome is unknown. Then they wait for `clean`, which reads the table.
+        The files move to their final paths if the transaction commits, and are deleted if it fails. If the connection
+        was lost, the outcome is unknown, and `clean` decides later.
         """
         batch = PhotoBatch(self._root, self._gallery_id)
         try:
@@ -151,10 +151,10 @@ class PhotoFiles:
         batch.publish()
 
     def clean(self, connection: psycopg.Connection) -> None:
-        """Repair what a crash left. Call it in a transaction of its own.
+        """Clean up after a crash. Call it in a separate transaction.
 
-        It does nothing during an enrollment, whose files have no rows yet. A file that cannot be moved or deleted stays
-        for the next time, with a warning in the log. It must not prevent anyone from using the gallery.
+        It does nothing during an enrollment, whose files have no rows yet. If a file cannot be moved or deleted, it
+        logs a warning and goes on, because the gallery must stay usable.
         """
         if self.existing_prefix is None:
             return
@@ -166,26 +166,25 @@ class PhotoFiles:
             self.remove_deleted(connection)
 
     def remove_deleted(self, connection: psycopg.Connection) -> None:
-        """Delete this folder's files of deleted rows. If a file cannot be deleted, its note stays."""
+        """Delete this folder's files of deleted rows. A file that cannot be deleted stays in the list."""
         prefix = self.existing_prefix
         if prefix is None:
             return
         if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
-            return  # a backup is copying them, and deletes these at its end
-        noted = [filepath for (filepath,) in connection.execute(queries()["deleted_photo_files"], {"prefix": prefix})]
-        gone = [filepath for filepath in noted if self._removed(filepath, prefix)]
-        if gone:
-            connection.execute(queries()["forget_deleted_photo_files"], {"filepaths": gone})
+            return  # a backup is copying the files, and deletes these at its end
+        listed = connection.execute(queries()["deleted_photo_files"], {"prefix": prefix}).fetchall()
+        removed = [filepath for (filepath,) in listed if self._removed(filepath, prefix)]
+        if removed:
+            connection.execute(queries()["forget_deleted_photo_files"], {"filepaths": removed})
 
     def _removed(self, filepath: str, prefix: str) -> bool:
         file = self.path(filepath)
-        # Any program may have written the row, so only a path that can be a crop's is followed.
+        # Any program may have written the row, so only a path that can belong to a crop is followed.
         if file.parent.parent != self._root / prefix or file.suffix != ".jpg":
             return True
         try:
-            # The file may still be under `incoming`.
-            for place in (file, self._root / prefix / _INCOMING / file.name):
-                _remove(place)
+            _remove(file)
+            _remove(self._root / prefix / _INCOMING / file.name)
         except StorageError as error:
             _warn(error)
             return False
@@ -197,21 +196,18 @@ class PhotoFiles:
         if not incoming.is_dir():
             return
         with _storage_errors(incoming), os.scandir(incoming) as entries:
-            while files := [incoming / entry.name for entry in islice(entries, _BATCH_FILES)]:
-                self._settle(connection, {_filepath(prefix, file.name): file for file in files})
-
-    def _settle(self, connection: psycopg.Connection, waiting: dict[str, Path]) -> None:
-        rows = connection.execute(queries()["existing_photo_files"], {"filepaths": list(waiting)})
-        committed = {filepath for (filepath,) in rows}
-        for filepath, file in waiting.items():
-            if filepath in committed:
-                _move(file, self.path(filepath))
-            else:
-                _remove(file)
+            while files := {_filepath(prefix, entry.name): Path(entry) for entry in islice(entries, _BATCH_FILES)}:
+                rows = connection.execute(queries()["existing_photo_files"], {"filepaths": list(files)})
+                committed = {filepath for (filepath,) in rows}
+                for filepath, file in files.items():
+                    if filepath in committed:
+                        _move(file, self.path(filepath))
+                    else:
+                        _remove(file)
 
 
 class PhotoBatch:
-    """Crops that are written, but not yet at their places."""
+    """Crops that are written, but not yet moved to their final paths."""
 
     def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
         self._root = root
@@ -242,9 +238,9 @@ class PhotoBatch:
         return filepath
 
     def publish(self) -> None:
-        """Move the files to their places."""
-        for file, place in self._written.items():
-            _move(file, place)
+        """Move the files to their final paths."""
+        for file, final in self._written.items():
+            _move(file, final)
 
     def discard(self) -> None:
         """Delete the files."""
@@ -255,7 +251,7 @@ class PhotoBatch:
 class RestoredFiles:
     """Crops from an archive, for rows that are not committed yet. `PhotoFiles.settle` moves them afterwards.
 
-    There may be millions. So their names are kept on disk, and one call flushes all of them to disk.
+    There may be millions. So their names are in a temporary file, and one call flushes all crops to disk.
     """
 
     def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
@@ -263,7 +259,7 @@ class RestoredFiles:
         self._names = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
 
     def add(self, name: str, blocks: Iterable[bytes]) -> None:
-        """Write a file. A file that an interrupted restore left under this name is replaced."""
+        """Write a file. It replaces a file of this name from an interrupted restore."""
         file = self._incoming / name
         self._names.write(f"{name}\n")
         with (
@@ -293,7 +289,7 @@ def _prefix(gallery_id: uuid.UUID, root: Path) -> str:
 
 
 def _folder_id(root: Path) -> str:
-    """Return the id of the photos folder. It is made when the first crop is written."""
+    """Return the id of the photos folder, which is made with the first crop."""
     file = root / _FOLDER_ID
     with _storage_errors(file):
         if not file.exists():
@@ -311,11 +307,11 @@ def _private_folder(folder: Path) -> Path:
         return private_folder(folder)
 
 
-def _move(file: Path, place: Path) -> None:
-    _private_folder(place.parent)
+def _move(file: Path, final: Path) -> None:
+    _private_folder(final.parent)
     # Another process may have moved it already. Its row is committed, so the result is the same.
-    with _storage_errors(place), suppress(FileNotFoundError):
-        file.replace(place)
+    with _storage_errors(final), suppress(FileNotFoundError):
+        file.replace(final)
 
 
 def _remove(file: Path) -> None:

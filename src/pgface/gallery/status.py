@@ -14,13 +14,13 @@ from pgface.thresholds import advise, history
 
 
 def read_status(database: Database, settings: Settings, model: GalleryModel) -> Status:
-    """Read the state of a gallery. If the model cannot be used on this machine, the result says why."""
+    """Read the state of a gallery. If its model cannot be used on this machine, `model_problem` says why."""
     (counts,) = database.read("status", row_factory=dict_row)
     index = database.read("vector_index", row_factory=dict_row)
     search = read_search_state(database)
     config = model.current_config()
-    advice = advise(config, history(database), counts["people_enrolled"])
-    del counts["people_enrolled"]
+    people = counts.pop("people_enrolled")
+    advice = advise(config.identity, config.identify_threshold, history(database), people)
     provider = problem = None
     try:
         provider = model.execution_provider

@@ -30,16 +30,17 @@ case."""
 
 T = TypeVar("T")
 Within = Callable[[psycopg.Connection, T], None]
-"""Called in the transaction of a change, with what was changed. Its own writes are committed with the change, or not at
-all."""
+"""A function that is called in the transaction of a change, with the result. It can write more rows to that
+transaction."""
 
 UNUSABLE_PASSWORD = "!"  # noqa: S105 - no hash of any scheme, so it verifies no password
 """The value of `users.password` for a user without a password."""
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_LONGEST_TEXT = 255
+_MAX_CHARACTERS = 255
+"""The length of the columns `users.name` and `users.email`."""
 _MAX_LISTED = 10
-"""Users of one name that an error message lists."""
+"""Maximum number of users with the same name that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class NewUser:
 def is_email(text: str) -> bool:
     """Whether a text can be an e-mail."""
     email = same_email(text)
-    return _EMAIL.fullmatch(email) is not None and is_visible(email) and len(email) <= _LONGEST_TEXT
+    return _EMAIL.fullmatch(email) is not None and is_visible(email) and len(email) <= _MAX_CHARACTERS
 
 
 def is_reserved(email: str) -> bool:
@@ -65,7 +66,7 @@ def is_reserved(email: str) -> bool:
 
 
 def shown_email(email: str) -> str | None:
-    """Return the e-mail to show to people. None for a reserved one, which means nothing to them (see `is_reserved`)."""
+    """Return the e-mail to show to people. None for a reserved one (see `is_reserved`)."""
     return None if is_reserved(email) else email
 
 
@@ -90,12 +91,12 @@ def clean_name(name: str) -> str:
     """Return a name as the gallery stores it. See `pgface.text.cleaned`.
 
     Raises:
-        GalleryError: the name is empty, too long, or holds control characters.
+        GalleryError: the name is empty, too long, or contains control characters.
 
     """
     kept = cleaned(name)
-    if not kept or len(kept) > _LONGEST_TEXT or not is_visible(kept):
-        raise GalleryError(f"{name[:80]!r} is not a name. Give 1 to {_LONGEST_TEXT} printable characters.")
+    if not kept or len(kept) > _MAX_CHARACTERS or not is_visible(kept):
+        raise GalleryError(f"{name[:80]!r} is not a name. Give 1 to {_MAX_CHARACTERS} printable characters.")
     return kept
 
 
@@ -167,13 +168,13 @@ def get_user(connection: psycopg.Connection, user: UserRef) -> User:
 
 
 def read_users(database: Database, *, after: int = 0, limit: int | None = None, text: str | None = None) -> list[User]:
-    """Read the users in the order of their ids, as `Gallery.users` does."""
+    """List the users in the order of their ids. See `Gallery.users`."""
     values = {"after": after, "limit": limit, "text": text}
     return database.read("select_users", values, row_factory=class_row(User))
 
 
 def find_user_or_new(connection: psycopg.Connection, user: UserRef) -> User | None:
-    """Return the user with this id, e-mail or name. None for an e-mail that no user has, so that you can add it.
+    """Return the user with this id, e-mail or name. None for the e-mail of a user who is not in the gallery yet.
 
     Raises:
         UnknownUserError: there is no user with this id or name.
@@ -187,7 +188,7 @@ def find_user_or_new(connection: psycopg.Connection, user: UserRef) -> User | No
 
 
 def add_user_if_missing(connection: psycopg.Connection, email: str, name: str | None) -> User:
-    """Add a user, or return the user with this e-mail that another session has added in the meantime."""
+    """Add a user. If another session has added this e-mail in the meantime, return that user."""
     return _insert_user(connection, clean_email(email), name) or get_user(connection, email)
 
 
@@ -204,7 +205,7 @@ def delete_user(connection: psycopg.Connection, user: UserRef) -> User:
 
 
 def delete_face(connection: psycopg.Connection, user: UserRef) -> User:
-    """Delete a user's photos and all their embeddings, and keep the user. Return the user as it was before.
+    """Delete a user's photos and embeddings, and keep the user. Return the user as it was before.
 
     Raises:
         UnknownUserError: there is no such user.
@@ -217,7 +218,7 @@ def delete_face(connection: psycopg.Connection, user: UserRef) -> User:
 
 
 def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) -> User:
-    """Move a user's photos and embeddings to another user, and delete the first with everything else they have.
+    """Move a user's photos and embeddings to another user, and delete the first user with all other data.
 
     Raises:
         UnknownUserError: one of the users does not exist.
@@ -267,12 +268,12 @@ def unknown_user(user: UserRef) -> UnknownUserError:
 def _insert_user(
     connection: psycopg.Connection, email: str, name: str | None, password: str = UNUSABLE_PASSWORD
 ) -> User | None:
-    """Return the new user. None if a user has this e-mail. Another transaction that adds it now is waited for."""
+    """Return the new user, after waiting for other transactions that add this e-mail. None if a user has it."""
     values = {"email": email, "name": clean_name(name or email.partition("@")[0]), "password": password}
     with connection.cursor(row_factory=class_row(User)) as cursor:
         return cursor.execute(queries()["insert_user"], values).fetchone()
 
 
 def id_in_range(value: int) -> int:
-    """Return an id of 32 bits for PostgreSQL. For a larger number it is -1, because neither can be an id."""
+    """Return an id that fits into 32 bits. It is -1 for a larger number, and no row has this id either."""
     return int(value) if -(2**31) <= value < 2**31 else -1

@@ -1,4 +1,7 @@
-"""Embedding photo files on all cores, in threads or, if the engine holds Python's lock, in processes."""
+"""Workers that embed photo files on all cores.
+
+They are threads, or processes if the engine does not release Python's global interpreter lock (GIL).
+"""
 
 from __future__ import annotations
 
@@ -26,54 +29,55 @@ class PhotoTask:
     """A file to embed."""
 
     file: Path
-    known: frozenset[str]
-    """Content hashes of photos that need no embedding."""
+    enrolled_hashes: frozenset[str]
+    """Content hashes of the person's enrolled photos, which need no embedding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedFile:
-    """A photo that can be enrolled, with the chosen face."""
+    """A photo with the face to enroll."""
 
     photo: str
     """The file's name."""
     content_sha256: str
     face: Face
     left_aside: tuple[Box, ...]
-    """The faces in the background."""
+    """Faces in the background."""
 
 
 Embedded = EmbeddedFile | PgfaceError | None
-"""The photo, the reason to refuse it, or None for a known photo."""
+"""The photo, the error that refuses it, or None for an enrolled photo."""
 
 Task = TypeVar("Task", bound=PhotoTask)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedFile:
-    """Decodes and embeds a file. It can be sent to another process."""
+    """Decodes and embeds a file. It can be pickled for another process."""
 
     load: Callable[[], Engine]
     limits: PhotoLimits
     choice: EnrollmentChoice
 
     def __call__(self, task: PhotoTask) -> Embedded:
-        """Embed one face of the file, if its quality suffices for enrollment."""
+        """Embed one face of the file, if its quality is sufficient for enrollment."""
         engine = self.load()
         try:
-            # Opening the photo hashes it too. An earlier hash pays only if the photo may be known.
-            if task.known and content_sha256(task.file, self.limits.max_bytes) in task.known:
+            # Opening the photo computes its hash too. It is computed before only if the photo may be enrolled.
+            enrolled = task.enrolled_hashes
+            if enrolled and content_sha256(task.file, self.limits.max_bytes) in enrolled:
                 return None
             with open_photo(task.file, self.limits) as photo:
                 choose = self.choice.of(photo.name)
                 (face,) = engine.detect_and_embed(photo.pixels, choose)
                 return EmbeddedFile(photo.name, photo.content_sha256, face, choose.left_aside)
         except (PhotoError, ModelError) as error:
-            # Without its causes, because these may not survive the way between processes.
+            # Without its causes, because another process may be unable to unpickle them.
             return type(error)(str(error))
 
 
 class PhotoWorkers:
-    """Workers that embed files. Use it as a context manager, which ends the workers."""
+    """A pool of workers that embed files. Use it as a context manager, which ends the workers."""
 
     def __init__(
         self, settings: Settings, engine: Engine, reload: Callable[[], Engine] | None, choice: EnrollmentChoice
@@ -82,8 +86,8 @@ class PhotoWorkers:
 
         Args:
             settings: the number of workers, and the limits of a photo.
-            engine: the engine. Threads use it if it releases Python's lock.
-            reload: loads the engine in another process. None if only this process has it.
+            engine: the engine. Threads use it if it releases the GIL.
+            reload: loads the engine in another process. None if that is not possible.
             choice: which face of a photo to enroll.
 
         """
@@ -94,10 +98,10 @@ class PhotoWorkers:
             self._embed = EmbedFile(lambda: engine, limits, choice)
             self._executor = ThreadPoolExecutor(self._workers)
         else:
-            share = replace(limits, max_decoded_bytes=max(limits.max_decoded_bytes // self._workers, 1))
-            self._embed = EmbedFile(reload, share, choice)
-            # Spawned and not forked, because a fork copies the locks of this process's threads as they are.
-            # Ctrl-C reaches all of these processes, and only this one handles it.
+            limits = replace(limits, max_decoded_bytes=max(limits.max_decoded_bytes // self._workers, 1))
+            self._embed = EmbedFile(reload, limits, choice)
+            # Spawned and not forked, because a fork copies the locks that threads of this process hold.
+            # Ctrl-C reaches all of these processes. Only this one handles it.
             self._executor = ProcessPoolExecutor(
                 self._workers,
                 mp_context=multiprocessing.get_context("spawn"),
@@ -118,34 +122,24 @@ class PhotoWorkers:
             WorkerEndedError: a worker process ended. The results so far are valid.
 
         """
-        waiting: deque[tuple[Task, Future[Embedded]]] = deque()
-        for task in tasks:
-            waiting.append((task, self._submit(task)))
-            if len(waiting) >= 4 * self._workers:
-                done, future = waiting.popleft()
-                yield done, _result(future)
-        for done, future in waiting:
-            yield done, _result(future)
-
-    def _submit(self, task: PhotoTask) -> Future[Embedded]:
+        running: deque[tuple[Task, Future[Embedded]]] = deque()
         try:
-            return self._executor.submit(self._embed, task)
+            for task in tasks:
+                running.append((task, self._executor.submit(self._embed, task)))
+                if len(running) >= 4 * self._workers:
+                    first, future = running.popleft()
+                    yield first, future.result()
+            for first, future in running:
+                yield first, future.result()
         except BrokenProcessPool as error:
             raise WorkerEndedError from error
 
 
-def _result(future: Future[Embedded]) -> Embedded:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise WorkerEndedError from error
-
-
 def content_sha256(file: Path, max_bytes: int) -> str | None:
-    """Return the SHA-256 of a file that can be a photo. None for any other file, which opening it will report."""
+    """Return the SHA-256 of a file that can be a photo. None for any other file. Opening that file reports why."""
     try:
         status = file.stat()
-        # Reading a pipe may block forever.
+        # Only regular files, because reading a pipe may block forever.
         if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
             return None
         with file.open("rb") as stream:

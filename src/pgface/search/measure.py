@@ -1,4 +1,4 @@
-"""Intervals of measured shares."""
+"""Confidence intervals of measured shares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share. It is wide enough for the mean of values from 0 to 1 as well.
+    """Return the 95 % confidence interval of a share, or of the mean of values from 0 to 1.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """

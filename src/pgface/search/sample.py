@@ -1,4 +1,4 @@
-"""Probes made of the gallery's own embeddings, and the embeddings that they are compared with."""
+"""Probes that are made from the gallery's own embeddings, and the embeddings to compare them with."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pgface.vectors import unpack_rows
 
 
 def draw_probes(connection: psycopg.Connection, wanted: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Draw probes that differ from people of the gallery as further photos of them would.
+    """Draw probes that resemble further photos of people in the gallery.
 
     Args:
-        connection: the gallery's.
-        wanted: about how many probes.
+        connection: a connection to the gallery.
+        wanted: the approximate number of probes.
 
     Returns:
-        Unit vectors of shape (n, 512), and the users that they are made of, shape (n,).
+        Unit vectors, shape (n, 512), and the ids of their users, shape (n,).
 
     Raises:
         GalleryError: the gallery is empty.
@@ -35,7 +35,7 @@ def draw_probes(connection: psycopg.Connection, wanted: int) -> tuple[NDArray[np
 
 
 def stored_blocks(connection: psycopg.Connection) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Read all embeddings as unit vectors, with their users, some thousands at a time."""
+    """Yield the user ids and all embeddings as unit vectors, some thousands at a time."""
     with connection.cursor() as cursor, cursor.copy(queries()["copy_out_embeddings"]) as copy:
         for user_ids, embeddings in unpack_rows(copy):
             yield user_ids.astype(np.int64), embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)

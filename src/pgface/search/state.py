@@ -1,4 +1,4 @@
-"""How identification searches a gallery, as stored in the gallery."""
+"""The state of the search, as it is stored in the gallery."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from pgface.database.sql import queries
 SearchMethod = Literal["auto", "exact", "hnsw", "hnsw_binary", "ivfflat"]
 METHODS: tuple[SearchMethod, ...] = ("auto", "exact", "hnsw", "hnsw_binary", "ivfflat")
 
-_DUE = 0.3
+_MIN_CHANGED_SHARE = 0.3
 """Share of the gallery that has to change before the method is chosen again."""
-_WORTH_CHOOSING = 1_000
-"""Minimum number of changed rows before the method is chosen again. A scan of fewer takes at most two milliseconds."""
+_MIN_CHANGED_ROWS = 1_000
+"""Number of rows that have to change before the method is chosen again. A scan of fewer takes two milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchState:
-    """How identification searches, and how that was chosen."""
+    """The search method of identification, and how it was chosen."""
 
     choice: SearchMethod
-    """The method that the caller chose. With "auto", the size decides."""
+    """The method that you chose. With "auto", pgface chooses by the size of the gallery."""
     method: str
     """The method in use."""
     first_effort: int | None
-    """The index's effort: `hnsw.ef_search` or `ivfflat.probes`."""
+    """The effort of the first look through the index: `hnsw.ef_search` or `ivfflat.probes`."""
     second_effort: int | None
-    """Number of templates that the second look proposes if the first was not enough."""
+    """Number of templates that the second look proposes. It follows if the first look leaves a doubt."""
     certain_similarity: float | None
-    """The similarity that one stranger in a thousand reaches. Above it, the first look is enough."""
+    """The similarity that one stranger in a thousand reaches. A match above it needs no second look."""
     agreement: float | None
-    """Share of probes for which the search named the same person as an exact scan, when it was last measured."""
+    """Share of probes for which the search and an exact scan found the same person, at the last measurement."""
     agreement_low: float | None
     """Lower end of the agreement's 95 % interval (Wilson)."""
     agreement_high: float | None
@@ -58,12 +58,12 @@ class SearchState:
 
     @property
     def due(self) -> bool:
-        """Whether the method should be chosen again: enough of the gallery has changed, or the index is missing."""
+        """Whether to choose the method again, because much of the gallery has changed or the index is missing."""
         if self.suspended:
             return True
         changed = self.changes_now - self.changes
         # After a restore or a crash, PostgreSQL counts from 0.
-        return changed < 0 or changed >= max(_WORTH_CHOOSING, _DUE * self.embeddings)
+        return changed < 0 or changed >= max(_MIN_CHANGED_ROWS, _MIN_CHANGED_SHARE * self.embeddings)
 
     @property
     def suspended(self) -> bool:
@@ -71,13 +71,13 @@ class SearchState:
         return self.method != "exact" and self.first_effort is None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         chosen_at = None if self.chosen_at is None else self.chosen_at.isoformat()
         return asdict(self) | {"chosen_at": chosen_at, "due": self.due}
 
 
 def read_search_state(source: Database | psycopg.Connection) -> SearchState:
-    """Read how the gallery is searched now."""
+    """Read the present state of the search."""
     state = _read(source, "search_state")
     lock = {name: state.pop(name) for name in ("process", "process_since")}
     return SearchState(**state, **_read(source, "search_activity", lock))

@@ -1,19 +1,19 @@
-"""What the gallery says: of its users and its model, of enrolling people, and of folders of them."""
+"""Messages about the gallery: its model, users, photos, enrollment and folders of people."""
 
 from __future__ import annotations
 
 from support.sentences import Sentence
 
-# There is no gallery yet
+# Missing gallery
 RUN_INIT = Sentence("`pgface init`")
 
-# Its model
+# Model
 BOUND_TO_ANOTHER_MODEL = Sentence("bound to {bound} ({dimension}-D, detector {detector_size}...this is {given}")
 BOUND_TO_ANOTHER_DETECTOR_SIZE = Sentence("detector {bound}...detector {given}...cannot be compared")
 MODELS_CANNOT_BE_COMPARED = Sentence("Embeddings of two models cannot be compared")
 NOT_BOUND_TO_A_MODEL = Sentence("not bound to a model yet")
 
-# Users and their photos
+# Users and photos
 NO_USER_WITH_ID = Sentence("There is no user with the id {id}")
 NO_USER_WITH_EMAIL = Sentence("There is no user with the e-mail {email}")
 NO_PHOTO_WITH_ID = Sentence("There is no photo {id}")
@@ -25,7 +25,7 @@ NOT_A_NAME = Sentence("{name} is not a name. Give 1 to {longest} printable chara
 MERGED_WITH_ITSELF = Sentence("cannot be merged with itself. Name two users")
 FILE_IS_LEFT_FOR_NEXT_TIME = Sentence("pgface tries again the next time")
 
-# Enrolling
+# Enrollment
 FACE_OF_ANOTHER_USER = Sentence("already belongs to {name} (similarity")
 OTHER_NUMBER_OF_FACES_THAN_USERS = Sentence("there are {faces:face} and {users:user}. Name one user for each face")
 TWO_FACES_ONE_USER = Sentence(
@@ -41,17 +41,17 @@ OTHER_NUMBER_OF_USERS_THAN_EMBEDDINGS = Sentence(
     "User ids of shape {ids} and embeddings of shape {embeddings} do not match"
 )
 
-# Identifying
+# Identification
 THRESHOLD_OUT_OF_RANGE = Sentence("A threshold must be between -1 and 1, got ")
-FEWER_THAN_ONE_PERSON = Sentence("`top` must be at least 1, got ")
+TOP_OUT_OF_RANGE = Sentence("`top` must be at least 1, got ")
 
 # Folders of people
-NO_PEOPLE_IN_FOLDER = Sentence("it holds no folder of a person. Give a folder that has a folder of photos for each")
-NO_PHOTOS_IN_FOLDERS = Sentence("{folder}: the folders of its people hold no photos.")
+NO_PEOPLE_IN_FOLDER = Sentence("contains no folder of a person. Give a folder that has a folder of photos for each")
+NO_PHOTOS_IN_FOLDERS = Sentence("{folder}: the folders of people contain no photos.")
 PHOTO_OUTSIDE_OF_A_FOLDER = Sentence("The photo is not in a person's folder. Move it into one.")
 FOLDER_CANNOT_BE_READ = Sentence("{folder}: the folder cannot be read ({reason}). Give a folder that you may read.")
 TWO_FOLDERS_ONE_PERSON = Sentence("would both be {email}. Rename one of them")
 
-# The audit of a gallery
+# Audit of a gallery
 NOTHING_WAS_FOUND = Sentence("Nothing was found.")
 NO_PICTURE = Sentence("no picture")

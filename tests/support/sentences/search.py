@@ -1,4 +1,4 @@
-"""What pgface says of search, and of the indexes."""
+"""Messages about the search and the indexes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from support.sentences import Sentence
 
 # Fitting the search
 UNKNOWN_SEARCH_METHOD = Sentence("There is no search method {method}. Choose one of {methods}")
-NOBODY_TO_FIT_TO = Sentence("The gallery is empty, so {method} cannot be fitted. Enroll people first")
-COMPARES_WITH_EVERYBODY = Sentence("Identification compares with every embedding")
+EMPTY_GALLERY_CANNOT_BE_FITTED = Sentence("The gallery is empty, so {method} cannot be fitted. Enroll people first")
+COMPARES_WITH_EVERY_EMBEDDING = Sentence("Identification compares with every embedding")
 
 # Options of an index
 UNKNOWN_INDEX = Sentence("There is no index {method}. Choose one of {methods}")
@@ -27,21 +27,21 @@ PGVECTOR_NEEDS_MORE_MEMORY = Sentence("pgvector needs more memory")
 BUILD_ENDED_ON_SERVER = Sentence("ended on the server")
 BUILD_LOST_CONNECTION = Sentence("connection ... was lost")
 OLD_INDEX_IS_THERE = Sentence(". The old index is unchanged.")
-BEGUN_INDEX_IS_REMOVED_LATER = Sentence("What was begun, {index}, is removed by")
-BUILD_BROKEN_OFF = Sentence("Interrupted. `pgface index status` shows which indexes exist.")
+UNFINISHED_INDEX_IS_DROPPED_LATER = Sentence("or `pgface init` drops the unfinished index {index}.")
+BUILD_INTERRUPTED = Sentence("Interrupted. `pgface index status` shows which indexes exist.")
 
-# Which indexes there are
+# Status of the indexes
 HNSW_WITH = Sentence("hnsw (m {m}, ef_construction {ef_construction})")
 IVFFLAT_WITH = Sentence("ivfflat (lists {lists})")
 SERVES_SQL_BY_DISTANCE = Sentence("for your own SQL that orders by distance")
 SERVES_IDENTIFICATION = Sentence("Identification's own index (pgface identify, find_similar_faces)")
-NO_INDEX_AS_WISHED = Sentence("none (`exact` was chosen)")
+NO_INDEX_AS_CHOSEN = Sentence("none (`exact` was chosen)")
 BEING_BUILT = Sentence("being built")
 PLANNER_TAKES_INDEX = Sentence("uses {index} for ORDER BY embedding <=> probe LIMIT 10")
 PLANNER_COMPARES_WITH_EVERY_ROW = Sentence("compares with every row")
 
-# What to do about them
-LEFT_OF_A_BUILD = Sentence("{index} is left of an interrupted build")
+# Advice
+LEFT_FROM_A_BUILD = Sentence("{index} is left from an interrupted build")
 OTHER_DISTANCE = Sentence("{operators} and cannot serve ORDER BY embedding <=> probe")
 USERS_WAIT_FOR_TEMPLATES = Sentence("{users} users wait for their templates")
 TOO_FEW_FOR_LISTS = Sentence("There are {embeddings} embeddings for {lists} lists: too few to learn them from.")
@@ -53,4 +53,6 @@ LISTS_FAR_FROM_RULE = Sentence(
 
 # Checking an index
 CHECKED_WITH_EFFORT = Sentence("{method}, effort {effort}")
-NOBODY_TO_MEASURE_WITH = Sentence("The gallery is empty, so the search cannot be measured. Enroll people first")
+EMPTY_GALLERY_CANNOT_BE_MEASURED = Sentence(
+    "The gallery is empty, so the search cannot be measured. Enroll people first"
+)

@@ -1,5 +1,5 @@
--- A database that the specification's own script has made and filled keeps its rows. Its tables get what schema.sql adds to them.
--- The tables are named with their schema, because the search_path goes on to pgvector's, which may have tables of these names.
+-- Upgrades a database that the specification's own script has made. It keeps its rows, and its tables get the columns of schema.sql.
+-- The tables are named with their schema, because pgvector's schema follows in the search_path and may have tables of these names.
 DO $$
 DECLARE
     home CONSTANT TEXT := current_schema();
@@ -35,7 +35,7 @@ BEGIN
     FROM face_embeddings
     WHERE NOT vector_norm(embedding) BETWEEN 1e-15 AND 1e15;
     IF without_cosine > 0 THEN
-        RAISE EXCEPTION '% embeddings are zero vectors, which have no cosine and would match every user; delete '
+        RAISE EXCEPTION '% embeddings are zero vectors, which have no cosine and would match every user. Delete '
             'them first: DELETE FROM face_embeddings WHERE NOT vector_norm(embedding) BETWEEN 1e-15 AND 1e15',
             without_cosine
             USING ERRCODE = 'check_violation';

@@ -1,5 +1,5 @@
--- Before the tables: pgvector is present and new enough, and names lead to this schema alone.
--- That is the first schema of the search_path. psql has its own search_path, and pgface sets it from PGFACE_SCHEMA.
+-- Checks pgvector, and sets the search_path to the gallery's schema. The gallery's schema is the first one of the search_path.
+-- pgface sets the search_path from PGFACE_SCHEMA. In psql, you set it.
 
 SET LOCAL client_min_messages = warning;
 
@@ -9,7 +9,7 @@ DECLARE
     installed text;
 BEGIN
     IF current_schema() IS NULL THEN
-        RAISE EXCEPTION 'no schema of the search_path (%) exists; create it first', current_setting('search_path')
+        RAISE EXCEPTION 'no schema of the search_path (%) exists. Create it first', current_setting('search_path')
             USING ERRCODE = 'invalid_schema_name';
     END IF;
     IF to_regclass(format('%I.pgface_migrations', current_schema())) IS NOT NULL THEN
@@ -20,13 +20,13 @@ BEGIN
             USING ERRCODE = 'PGF01';
     END IF;
 
-    -- An extension belongs to the whole database, so it goes where all galleries of the database find it.
+    -- An extension exists once in a database, so it goes into a schema where all galleries find it.
     IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN
         EXECUTE format('CREATE EXTENSION vector SCHEMA %I', coalesce(to_regnamespace('public')::text, current_schema()));
     END IF;
     SELECT extversion INTO installed FROM pg_extension WHERE extname = 'vector';
     IF string_to_array(regexp_replace(installed, '[^0-9.]', '', 'g'), '.')::integer[] < '{0,7}' THEN
-        RAISE EXCEPTION 'pgvector % is too old, 0.7 or newer is needed: install it on the server, then run '
+        RAISE EXCEPTION 'pgvector % is too old, 0.7 or newer is needed. Install it on the server, then run '
             'ALTER EXTENSION vector UPDATE', installed
             USING ERRCODE = 'PGF02';
     END IF;
@@ -54,5 +54,5 @@ CREATE TABLE IF NOT EXISTS pgface_migrations (
     applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
--- Other sessions go on reading it.
+-- Other sessions can still read it.
 LOCK TABLE pgface_migrations IN EXCLUSIVE MODE;

@@ -45,7 +45,7 @@ from pgface.operations.backup.tables import (
     statement,
     without_constraints,
 )
-from pgface.search import fit_search_if_due
+from pgface.search.fit import fit_search_if_due
 from pgface.search.vector_index.lifecycle import OWN_DEFINITION, vector_index_lock
 from pgface.settings import Settings
 

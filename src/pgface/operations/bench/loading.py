@@ -15,7 +15,7 @@ from pgface.database.sql import queries
 from pgface.gallery import Gallery
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, SyntheticPeople
 from pgface.operations.bench.workspace import scratch_gallery
-from pgface.search import SearchMethod
+from pgface.search.state import SearchMethod
 from pgface.settings import Settings
 
 IDENTIFY_THRESHOLD = 0.4

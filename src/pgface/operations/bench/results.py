@@ -11,7 +11,7 @@ import numpy as np
 
 from pgface.operations.bench.synthetic import Kind
 from pgface.operations.bench.timing import Ratio
-from pgface.search import wilson_interval
+from pgface.search.measure import wilson_interval
 
 _TEMPLATES = ("user_templates", "template_bits")
 

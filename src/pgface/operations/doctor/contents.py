@@ -25,10 +25,11 @@ from pgface.gallery.photo_inventory import take_inventory
 from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.users import UNUSABLE_PASSWORD
 from pgface.operations.doctor.finding import Finding, Fix, ok
-from pgface.search import fit_search_if_due, read_search_state, refresh_templates
-from pgface.search.vector_index import read_index_status
+from pgface.search.fit import fit_search_if_due, refresh_templates
+from pgface.search.state import read_search_state
 from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
 from pgface.search.vector_index.lifecycle import vector_index_lock
+from pgface.search.vector_index.status import read_index_status
 from pgface.settings import Settings
 from pgface.text import counted
 from pgface.thresholds import advise, history
@@ -168,7 +169,8 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
     """Check that the thresholds were calibrated, and fit the number of people."""
     past = history(database)
     (people,) = database.read("count_enrolled_people", row_factory=scalar_row)
-    advice = advise(read_config(database), past, people)
+    config = read_config(database)
+    advice = advise(config.identity, config.identify_threshold, past, people)
     if advice.due:
         yield Finding(
             "thresholds",

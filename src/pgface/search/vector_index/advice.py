@@ -1,4 +1,4 @@
-"""Advice about the gallery's indexes, each with a command."""
+"""Advice about the gallery's indexes: sentences with commands."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from pgface.search.vector_index.definition import advised_lists
 from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME
 from pgface.search.vector_index.status import IndexStatus, StoredIndex
 
-_BROKEN_OFF = re.compile(r"_cc(new|old)\d*$")
-"""The name of an index that REINDEX CONCURRENTLY did not finish."""
-_MANY_ROWS = 1_000
+_UNFINISHED_REINDEX = re.compile(r"_cc(new|old)\d*$")
+"""The end of an index's name that REINDEX CONCURRENTLY did not finish."""
+_MIN_ROWS = 1_000
 """Minimum number of rows for advice. Fewer are compared within two milliseconds, with or without an index."""
-_SHARE = 0.2
-"""Share of dead or changed rows at which autovacuum would start as well."""
-_GROWN = 2.0
-_LISTS_OFF = 2.0
+_MAX_DEAD_SHARE = 0.2
+"""Share of dead or changed rows at which autovacuum starts by default."""
+_MAX_GROWTH = 2.0
+"""Factor by which the gallery may grow after an IVFFlat index was built."""
+_MAX_LISTS_RATIO = 2.0
+"""Factor between the lists of an index and the advised number."""
 _MISSES_OF_RANDOM_LISTS = 0.25
 """With 20,000 clustered synthetic faces in 100 lists, an index misses 11 % if it learned the lists from all of them,
-38 % from 2,000, 61 % from 100, and 80 % from none."""
-_MANY_MISSES = 0.05
-_MANY_STALE = 1_000
+38 % from 2,000, 61 % from 100, and 80 % from an empty table."""
+_MAX_MISSES = 0.05
+_MAX_STALE_USERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class IndexAdvice:
-    """One piece of advice."""
+    """A piece of advice and the command that follows it."""
 
     sentence: str
     command: str
     """A command for the shell, or a statement for psql if it ends with a semicolon."""
 
     def to_json(self) -> dict[str, str]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self)
 
 
@@ -56,8 +58,8 @@ def _about_pgvector(status: IndexStatus) -> Iterator[IndexAdvice]:
     if not any(index is not None and index.method == "hnsw" for index in stored):
         return
     for fault in faults_of(status.pgvector):
-        told = f"pgvector {status.pgvector} has a fault: {fault.sentence}. Update it. {fault.what_to_do}"
-        yield IndexAdvice(told, "ALTER EXTENSION vector UPDATE;")
+        sentence = f"pgvector {status.pgvector} has a fault: {fault.sentence}. Update it. {fault.what_to_do}"
+        yield IndexAdvice(sentence, "ALTER EXTENSION vector UPDATE;")
 
 
 def _about_leftovers(status: IndexStatus) -> Iterator[IndexAdvice]:
@@ -65,7 +67,7 @@ def _about_leftovers(status: IndexStatus) -> Iterator[IndexAdvice]:
         name = _qualified(status, left.name)
         if left.name in (NEW_NAME, OLD_NAME):
             remedy = "pgface init"
-        elif left.method in ("hnsw", "ivfflat") or _BROKEN_OFF.search(left.name):
+        elif left.method in ("hnsw", "ivfflat") or _UNFINISHED_REINDEX.search(left.name):
             remedy = f"DROP INDEX CONCURRENTLY {name};"
         else:
             yield IndexAdvice(
@@ -73,7 +75,7 @@ def _about_leftovers(status: IndexStatus) -> Iterator[IndexAdvice]:
             )
             continue
         yield IndexAdvice(
-            f"{left.name} is left of an interrupted build. It is not used, and costs space and time.", remedy
+            f"{left.name} is left from an interrupted build. It is not used, and costs space and time.", remedy
         )
 
 
@@ -105,7 +107,7 @@ def _about_ivfflat(status: IndexStatus) -> Iterator[IndexAdvice]:
             f"There are {rows} embeddings for {index.lists} lists: too few to learn them from.",
             "pgface index build --method hnsw",
         )
-    elif built_on is not None and rows >= _GROWN * built_on:
+    elif built_on is not None and rows >= _MAX_GROWTH * built_on:
         yield IndexAdvice(
             f"The lists were learned from {built_on} embeddings, and there are {rows} now: people are missed.", rebuild
         )
@@ -116,12 +118,12 @@ def _about_ivfflat(status: IndexStatus) -> Iterator[IndexAdvice]:
             "Build it again on the present data.",
             rebuild,
         )
-    elif not 1 / _LISTS_OFF < index.lists / advised_lists(rows) < _LISTS_OFF and rows >= _MANY_ROWS:
+    elif rows >= _MIN_ROWS and not 1 / _MAX_LISTS_RATIO < index.lists / advised_lists(rows) < _MAX_LISTS_RATIO:
         yield IndexAdvice(
             f"{index.lists} lists for {rows} embeddings are far from the specification's rule: {advised_lists(rows)}.",
             rebuild,
         )
-    if trial and missed >= _MANY_MISSES and trial.missed_with_advised_probes < trial.missed:
+    if trial and missed >= _MAX_MISSES and trial.missed_with_advised_probes < trial.missed:
         yield IndexAdvice(
             f"Of {trial.probes_tried} photos at least {trial.missed} are searched in the wrong list. With "
             f"{trial.advised_probes} probes instead of {status.probes}, it is {trial.missed_with_advised_probes}.",
@@ -140,7 +142,7 @@ def _about_the_search(status: IndexStatus) -> Iterator[IndexAdvice]:
         )
     elif search.due:
         yield IndexAdvice("Much of the gallery has changed since the search was fitted to it.", "pgface fit-search")
-    elif search.method != "exact" and search.stale_users >= _MANY_STALE:
+    elif search.method != "exact" and search.stale_users >= _MAX_STALE_USERS:
         yield IndexAdvice(
             f"{search.stale_users} users wait for their templates, so identification compares with every embedding.",
             "pgface fit-search",
@@ -149,15 +151,15 @@ def _about_the_search(status: IndexStatus) -> Iterator[IndexAdvice]:
 
 def _about_the_table(status: IndexStatus) -> Iterator[IndexAdvice]:
     table = status.table
-    many = max(_MANY_ROWS, _SHARE * table.rows)
+    many = max(_MIN_ROWS, _MAX_DEAD_SHARE * table.rows)
     if table.dead_rows >= many:
         yield IndexAdvice(
-            f"{table.dead_rows} rows of deleted or changed embeddings are read by every scan.",
+            f"Every scan reads {table.dead_rows} rows of deleted or changed embeddings.",
             f"VACUUM (ANALYZE) {table.qualified_name};",
         )
-    elif table.changed_rows >= many or (table.last_analyze is None and table.rows >= _MANY_ROWS):
+    elif table.changed_rows >= many or (table.last_analyze is None and table.rows >= _MIN_ROWS):
         yield IndexAdvice(
-            "PostgreSQL's statistics are older than much of the gallery, and its planner goes by them.",
+            "PostgreSQL's planner uses statistics that are older than much of the gallery.",
             f"ANALYZE {table.qualified_name};",
         )
 

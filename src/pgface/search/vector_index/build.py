@@ -1,4 +1,4 @@
-"""Builds a new `idx_embeddings_vector` beside the old one, and then replaces the old one."""
+"""Building `idx_embeddings_vector` again under another name, and replacing the old one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -16,7 +17,7 @@ from psycopg import sql
 from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.pool import Database
 from pgface.database.sql import queries
-from pgface.errors import DatabaseError, IndexNotBuiltError, PgfaceError
+from pgface.errors import IndexNotBuiltError, PgfaceError
 from pgface.search.vector_index.definition import Method, define
 from pgface.search.vector_index.lifecycle import (
     NAME,
@@ -27,7 +28,6 @@ from pgface.search.vector_index.lifecycle import (
     drop_leftovers,
     qualified,
     remember_rows,
-    try_vector_index_lock,
     vector_index_lock,
 )
 from pgface.search.vector_index.memory import BuildMemory, set_build_memory
@@ -35,7 +35,6 @@ from pgface.search.vector_index.progress import OnProgress, Progress, watched
 from pgface.system.signals import ignore_termination
 
 WAITING = "waiting for another build, fit or load to end"
-CLEANING = "removing what an earlier build has left"
 _DROP_TIMEOUT = "30s"
 """Maximum time to drop the replaced index, which waits for transactions that may use it."""
 _CLEAN_UP_SECONDS = 10.0
@@ -61,7 +60,7 @@ class IndexBuild:
     """Whether the replaced index could not be dropped yet, because other transactions use it."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self)
 
 
@@ -77,17 +76,17 @@ def build_index(
 ) -> IndexBuild:
     """Build the index for SQL that orders by distance, or drop it ("exact"), without locking the table.
 
-    It builds the index under another name and renames it in one transaction, so that there is always one. If a build is
-    interrupted, the old index stays. What was begun is dropped at once. If the server cannot be reached or this process
+    The index is built under another name and renamed in one transaction, so that queries always find one. If a build is
+    interrupted, the old index stays, and the unfinished one is dropped. If the server cannot be reached or this process
     is killed, the next build, fit, load or `pgface init` drops it.
 
     Args:
-        database: the gallery's.
+        database: the gallery's connections.
         method: "exact", "hnsw" or "ivfflat".
         m: see `define`.
         ef_construction: see `define`.
-        lists: see `define`. By the specification's rule if not given.
-        memory: a limit for `maintenance_work_mem` in bytes. Without one, see `set_build_memory`.
+        lists: see `define`.
+        memory: a limit for `maintenance_work_mem` in bytes. For the default, see `set_build_memory`.
         on_progress: called from another thread, several times a second.
 
     Raises:
@@ -96,56 +95,43 @@ def build_index(
         DatabaseError: PostgreSQL cannot be reached, or refused.
 
     """
-    began = time.perf_counter()
+    started = time.perf_counter()
     with database.dedicated_connection() as connection:
         rows = count_embeddings(connection)
         definition = define(method, rows, m=m, ef_construction=ef_construction, lists=lists)
         connection.execute(queries()["prepare_to_build"])
-        with _to_oneself(connection, on_progress):
+        on_wait = None if on_progress is None else partial(on_progress, Progress(WAITING))
+        with vector_index_lock(connection, on_wait=on_wait):
             if definition is None:
-                _do_without(connection)
-                return IndexBuild("exact", rows, time.perf_counter() - began)
+                connection.execute(queries()["want_vector_index"], {"wanted": False})
+                drop_leftovers(connection)
+                drop_index(connection, NAME)
+                return IndexBuild("exact", rows, time.perf_counter() - started)
             given = set_build_memory(connection, definition, rows, memory)
             notices: list[str] = []
             connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
-            with _put_in_order(database, connection):
+            with _clean_up_on_error(database, connection):
                 drop_leftovers(connection)
                 with watched(database, connection.info.backend_pid, on_progress):
                     connection.execute(definition.create(NEW_NAME))
                 remember_rows(connection, NEW_NAME, rows)
-                _put_in_place(connection)
+                _swap_names(connection)
             return IndexBuild(
                 method,
                 rows,
-                time.perf_counter() - began,
+                time.perf_counter() - started,
                 definition.m,
                 definition.ef_construction,
                 definition.lists,
                 bytes=_size(connection),
                 memory=given,
                 outgrown_after=_outgrown_after(notices),
-                old_left=not _old_dropped(connection),
+                old_left=not _drop_old_index(connection),
             )
 
 
-@contextmanager
-def _to_oneself(connection: psycopg.Connection, on_progress: OnProgress | None) -> Iterator[None]:
-    with ExitStack() as resources:
-        if not resources.enter_context(try_vector_index_lock(connection)):
-            if on_progress is not None:
-                on_progress(Progress(WAITING))
-            resources.enter_context(vector_index_lock(connection))
-        yield
-
-
-def _do_without(connection: psycopg.Connection) -> None:
-    connection.execute(queries()["want_vector_index"], {"wanted": False})
-    drop_leftovers(connection)
-    drop_index(connection, NAME)
-
-
-def _put_in_place(connection: psycopg.Connection) -> None:
-    """Swap the names in one transaction, which does not wait for readers or writers."""
+def _swap_names(connection: psycopg.Connection) -> None:
+    """Replace the old index by the new one, without waiting for readers or writers."""
     rename = sql.SQL("ALTER INDEX IF EXISTS {} RENAME TO {}")
     with connection.transaction():
         connection.execute(rename.format(qualified(connection, NAME), sql.Identifier(OLD_NAME)))
@@ -153,7 +139,8 @@ def _put_in_place(connection: psycopg.Connection) -> None:
         connection.execute(queries()["want_vector_index"], {"wanted": True})
 
 
-def _old_dropped(connection: psycopg.Connection) -> bool:
+def _drop_old_index(connection: psycopg.Connection) -> bool:
+    """Drop the replaced index. Return False if other transactions still use it."""
     try:
         connection.execute(queries()["limit_waiting"], {"time": _DROP_TIMEOUT, "in_transaction": False})
         drop_index(connection, OLD_NAME)
@@ -163,44 +150,34 @@ def _old_dropped(connection: psycopg.Connection) -> bool:
 
 
 @contextmanager
-def _put_in_order(database: Database, connection: psycopg.Connection) -> Iterator[None]:
-    """If the block fails, drop the incomplete index and report the reason."""
+def _clean_up_on_error(database: Database, connection: psycopg.Connection) -> Iterator[None]:
+    """If the block fails, drop the unfinished index and report the reason."""
     try:
         yield
     except psycopg.Error as error:
-        left = "" if _removed(database, connection) else f" {_LEFT}"
-        raise IndexNotBuiltError(
-            f"The index was not built: {_reason(error)}. The old index is unchanged.{left}"
-        ) from error
+        message = f"The index was not built: {_reason(error)}. The old index is unchanged."
+        if not _drop_unfinished_index(database, connection):
+            message += f" The next `pgface index build` or `pgface init` drops the unfinished index {NEW_NAME}."
+        raise IndexNotBuiltError(message) from error
     except BaseException:
-        _removed(database, connection)
+        _drop_unfinished_index(database, connection)
         raise
 
 
-_LEFT = f"What was begun, {NEW_NAME}, is removed by the next `pgface index build` or `pgface init`."
-
-
-def _removed(database: Database, connection: psycopg.Connection) -> bool:
+def _drop_unfinished_index(database: Database, connection: psycopg.Connection) -> bool:
+    """Drop the unfinished index. Return whether that was possible within the time limit."""
     with ignore_termination():
         try:
             with wrap_psycopg_errors(), ExitStack() as resources:
-                if connection.broken or connection.closed:  # then its lock is free, too
+                if connection.broken or connection.closed:  # its lock is free too
                     connection = resources.enter_context(database.dedicated_connection())
-                    _wait_for_turn(connection, resources)
+                    resources.enter_context(vector_index_lock(connection, max_seconds=_CLEAN_UP_SECONDS))
                 limit = {"time": f"{_CLEAN_UP_SECONDS:g}s", "in_transaction": False}
                 connection.execute(queries()["limit_waiting"], limit)
                 drop_leftovers(connection)
         except PgfaceError:
             return False
         return True
-
-
-def _wait_for_turn(connection: psycopg.Connection, resources: ExitStack) -> None:
-    deadline = time.monotonic() + _CLEAN_UP_SECONDS
-    while not resources.enter_context(try_vector_index_lock(connection)):
-        if time.monotonic() > deadline:
-            raise DatabaseError
-        time.sleep(0.1)
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -1,4 +1,4 @@
-"""Measures how well the gallery's searches agree with exact search, and how long both take."""
+"""Measuring how often the gallery's searches give the exact answer, and how long they take."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from psycopg.rows import dict_row
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import GalleryError
-from pgface.search import read_search_state, wilson_interval
+from pgface.search.measure import wilson_interval
 from pgface.search.sample import draw_probes, stored_blocks
+from pgface.search.state import read_search_state
 from pgface.search.vector_index.exact import NO_RESULT, Nearest, nearest
 from pgface.search.vector_index.lifecycle import count_embeddings
 from pgface.search.vector_index.plan import Plan, force_index_scan, force_seq_scan, read_plan
 
-_PROBES = 1_000
-_SECONDS = 15.0
-"""Maximum time for each search. It does not apply if the number of probes is given."""
+_DEFAULT_PROBES = 1_000
+_MAX_SECONDS = 15.0
+"""Maximum time for the probes of each search. It does not apply if you give the number of probes."""
 _MIN_PROBES = 50
-_WARM_UP = 5
-_SCANS = 100
-_SCAN_SECONDS = 4.0
+_WARM_UP_PROBES = 5
+_MAX_SCANS = 100
+_MAX_SCAN_SECONDS = 4.0
 _MIN_SCANS = 5
 _TOLERANCE = 1e-5
 """Tolerance between the cosines of PostgreSQL and NumPy. Of two people with equal similarity, either is correct."""
 
 Search = Callable[[NDArray[np.float32]], list[float]]
-"""Searches for a probe, and returns the similarities found, the highest first."""
+"""A function that searches for a probe and returns the similarities found, the highest first."""
 OnStep = Callable[[str], object]
 
 
@@ -48,7 +49,7 @@ class Share:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Share | None:
-        """Make it from values of 0 to 1, one for each probe. None if there are none."""
+        """Calculate the mean of one value for each probe, 0 to 1. None if there are no values."""
         if not values:
             return None
         total = float(sum(values))
@@ -66,23 +67,23 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Latency:
-        """Make it from the seconds of some searches."""
+        """Calculate the latency from the seconds of each search."""
         median, p95 = np.percentile(np.array(seconds) * 1e3, (50, 95))
         return cls(float(median), float(p95), len(seconds))
 
 
 @dataclass(frozen=True, slots=True)
 class SearchCheck:
-    """The result for one search, next to exact search."""
+    """The result of one search, compared with exact search."""
 
     method: str
     """"exact", "hnsw", "hnsw_binary" or "ivfflat"."""
     effort: int | None
-    """`hnsw.ef_search` or `ivfflat.probes`. If the search looks twice, the value of the first look."""
+    """`hnsw.ef_search` or `ivfflat.probes`, of the first look if the search has two."""
     rank_1: Share | None
     """Share of probes for which the first result equals the exact one."""
     recall: Share | None
-    """Share of the exact results that the search finds. For identification, only people above its threshold count."""
+    """Share of the exact results that the search finds. In identification, only people above the threshold count."""
     latency: Latency | None
     exact_latency: Latency
 
@@ -93,7 +94,7 @@ class IndexCheck:
 
     embeddings: int
     probes: int
-    """Number of probes, made from the gallery's own embeddings to resemble further photos of the same people."""
+    """Number of probes. They are made from the gallery's own embeddings and resemble further photos of people."""
     count: int
     """Number of results of each search, k."""
     threshold: float
@@ -105,7 +106,7 @@ class IndexCheck:
     """The result for `find_similar_faces` and `pgface identify`, for one person and for k people."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self)
 
 
@@ -120,11 +121,11 @@ def check_index(
     """Measure how often the gallery's two searches give the exact answer, and how long they and a scan take.
 
     Args:
-        database: the gallery's.
-        probes: about how many. The default is 1,000, or fewer if they would take long.
-        count: how many of the nearest to ask for, k.
-        effort: `hnsw.ef_search` or `ivfflat.probes` for the index. The default is the server's setting.
-        on_step: is told what is done.
+        database: the gallery's connections.
+        probes: the approximate number of probes, by default 1,000, or fewer if they would take long.
+        count: the number of results of each search, k.
+        effort: `hnsw.ef_search` or `ivfflat.probes` for the index, by default the server's setting.
+        on_step: called with a description of each step.
 
     Raises:
         GalleryError: the gallery is empty, or a number is out of its range.
@@ -134,21 +135,21 @@ def check_index(
     for name, value, most in (("probes", probes, 100_000), ("k", count, 50), ("effort", effort, 32_768)):
         if value is not None and not 1 <= value <= most:
             raise GalleryError(f"{name} must be from 1 to {most}, got {value}.")
-    tell = on_step or (lambda _: None)
-    seconds = _SECONDS if probes is None else float("inf")
+    on_step = on_step or (lambda _: None)
+    seconds = _MAX_SECONDS if probes is None else float("inf")
     with database.dedicated_connection() as connection:
         embeddings = count_embeddings(connection)
-        tell("drawing probes from the gallery")
-        drawn, _ = draw_probes(connection, min(probes or _PROBES, embeddings))
-        tell("finding the exact answers")
+        on_step("drawing probes from the gallery")
+        drawn, _ = draw_probes(connection, min(probes or _DEFAULT_PROBES, embeddings))
+        on_step("finding the exact answers")
         exact = nearest(stored_blocks(connection), drawn, count)
         plan = read_plan(connection)
         with connection.cursor(row_factory=dict_row) as cursor:
             (gallery,) = cursor.execute(queries()["select_gallery"]).fetchall()
         threshold = float(gallery["identify_threshold"])
-        tell("searching by the index")
+        on_step("searching by the index")
         by_index = _check_index(connection, plan, drawn, exact, count, effort, seconds)
-        tell("identifying")
+        on_step("identifying")
         identification = _check_identification(connection, drawn, exact, count, threshold, seconds)
     return IndexCheck(embeddings, len(drawn), count, threshold, plan, by_index, identification)
 
@@ -163,12 +164,12 @@ def _check_index(
     seconds: float,
 ) -> SearchCheck:
     def search(probe: NDArray[np.float32]) -> list[float]:
-        # Not prepared: a plan that is kept would not follow the settings below.
+        # Not prepared, because a cached plan would ignore the settings below.
         return _similarities(connection, "nearest", {"embedding": probe, "count": count}, prepare=False)
 
     with connection.transaction():
         force_seq_scan(connection)
-        _, scans = _timed(search, probes[:_SCANS], _SCAN_SECONDS, _MIN_SCANS)
+        _, scans = _timed(search, probes[:_MAX_SCANS], _MAX_SCAN_SECONDS, _MIN_SCANS)
     if plan.possible_index is None:
         return SearchCheck("exact", None, None, None, None, Latency.of(scans))
     method = _method(connection, plan.possible_index)
@@ -197,8 +198,8 @@ def _check_identification(
 
     one, took = _timed(search("identified", 1), probes, seconds, _MIN_PROBES)
     several, _ = _timed(search("identified", count), probes[: len(one)], seconds, _MIN_PROBES)
-    _, scans = _timed(search("identified_exactly", 1), probes[:_SCANS], _SCAN_SECONDS, _MIN_SCANS)
-    # Who is as similar as the threshold to the last bit may be above it for PostgreSQL and below it for NumPy.
+    _, scans = _timed(search("identified_exactly", 1), probes[:_MAX_SCANS], _MAX_SCAN_SECONDS, _MIN_SCANS)
+    # At the threshold, PostgreSQL may count a person as above it and NumPy as below it.
     wanted = [similarities[similarities >= threshold + _TOLERANCE] for similarities in exact.people]
     state = read_search_state(connection)
     return SearchCheck(
@@ -212,24 +213,24 @@ def _check_identification(
 
 
 def _timed(
-    search: Search, probes: NDArray[np.float32], most_seconds: float, fewest: int
+    search: Search, probes: NDArray[np.float32], max_seconds: float, min_searches: int
 ) -> tuple[list[list[float]], list[float]]:
-    """Search for one probe after the other, and time each search. Stop early if that takes too long."""
-    for probe in probes[:_WARM_UP]:
+    """Time the search for each probe. Stop early if that takes too long."""
+    for probe in probes[:_WARM_UP_PROBES]:
         search(probe)
     found, took = [], []
-    began = time.perf_counter()
+    start = time.perf_counter()
     for number, probe in enumerate(probes):
-        started = time.perf_counter()
-        if number >= fewest and started - began > most_seconds:
+        before = time.perf_counter()
+        if number >= min_searches and before - start > max_seconds:
             break
         found.append(search(probe))
-        took.append(time.perf_counter() - started)
+        took.append(time.perf_counter() - before)
     return found, took
 
 
 def _rank_1(found: list[list[float]], wanted: list[NDArray[np.float32]]) -> Share | None:
-    """Count the probes whose first result is as similar as the exact one, or that have no exact result."""
+    """Return the share of probes whose first result is as similar as the exact one, or that have no exact result."""
     return Share.of(
         [
             float(not len(right) or (len(given) > 0 and given[0] >= float(right[0]) - _TOLERANCE))
@@ -239,7 +240,7 @@ def _rank_1(found: list[list[float]], wanted: list[NDArray[np.float32]]) -> Shar
 
 
 def _recall(found: list[list[float]], wanted: list[NDArray[np.float32]]) -> Share | None:
-    """Return the mean share of exact results that were found, over the probes that have any."""
+    """Return the mean share of exact results that were found, over the probes that have exact results."""
     return Share.of(
         [
             min(sum(similarity >= float(right[-1]) - _TOLERANCE for similarity in given) / len(right), 1.0)
@@ -260,7 +261,7 @@ def _method(connection: psycopg.Connection, index: str) -> str:
 
 
 def _effort(connection: psycopg.Connection, method: str, wanted: int | None) -> int:
-    """Set the effort for this transaction, if one is given, and return the one in use."""
+    """Set the effort for this transaction, if it is given. Return the effort in use."""
     if wanted is not None:
         connection.execute(queries()["set_effort"], {"method": method, "effort": str(wanted)})
     row = connection.execute(queries()["search_efforts"]).fetchone()

@@ -1,4 +1,4 @@
-"""Which index to build: its method, its options, and the memory that building it needs."""
+"""The definition of an index: its method, its options, and the memory that its build needs."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Definition:
     def create(self, name: LiteralString) -> sql.Composed:
         """Return the statement that builds the index without locking the table.
 
-        It names all options. pgface's own index has none, so the two can be told apart: an index with options stays
-        when identification no longer scans.
+        It writes all options, because pgface's own index has none. An index with options stays when identification no
+        longer scans.
         """
         given = {"m": self.m, "ef_construction": self.ef_construction, "lists": self.lists}
         options = sql.SQL(", ").join(
@@ -52,21 +52,21 @@ class Definition:
         ).format(sql.Identifier(name), sql.SQL(self.method), options)
 
     def memory(self, rows: int) -> int:
-        """Bytes of `maintenance_work_mem` that a build on so many rows needs."""
+        """Return the bytes of `maintenance_work_mem` that a build on so many rows needs."""
         return _ivfflat_memory(rows, self.lists or 0) if self.method == "ivfflat" else _hnsw_memory(rows, self.m or 0)
 
 
 def define(
     method: Method, rows: int, *, m: int | None = None, ef_construction: int | None = None, lists: int | None = None
 ) -> Definition | None:
-    """Check the options, and fill in pgvector's defaults and the specification's rule for those not given.
+    """Check the options. Those that are not given follow pgvector's defaults and the specification's rule.
 
     Args:
         method: "exact" means no index, and returns None.
-        rows: embeddings in the gallery.
-        m: HNSW's, 2 to 100.
-        ef_construction: HNSW's, 4 to 1000 and at least twice m.
-        lists: IVFFlat's, 1 to 32,768.
+        rows: number of embeddings in the gallery.
+        m: option of HNSW, 2 to 100.
+        ef_construction: option of HNSW, 4 to 1000 and at least twice m.
+        lists: option of IVFFlat, 1 to 32,768.
 
     Raises:
         GalleryError: there is no such method, an option belongs to another method or is out of range, or IVFFlat has
@@ -86,26 +86,26 @@ def define(
 
 
 def advised_lists(rows: int) -> int:
-    """The specification's rule: 100 lists up to 100,000 rows, beyond that the square root of their number."""
+    """Return the lists by the specification's rule: 100 up to 100,000 rows, then the square root of the rows."""
     return _MIN_LISTS if rows < _MANY_ROWS else math.isqrt(rows)
 
 
 def advised_probes(lists: int) -> int:
-    """pgvector's rule: as many of the lists as the square root of their number."""
+    """Return the probes by pgvector's rule: the square root of the lists."""
     return max(1, math.isqrt(lists))
 
 
 def _hnsw(m: int, ef_construction: int | None) -> Definition:
-    _require("m", m, _M)
+    _require_in_range("m", m, _M)
     chosen = max(_DEFAULT_EF_CONSTRUCTION, 2 * m) if ef_construction is None else ef_construction
-    _require("ef_construction", chosen, _EF_CONSTRUCTION)
+    _require_in_range("ef_construction", chosen, _EF_CONSTRUCTION)
     if chosen < 2 * m:
         raise GalleryError(f"ef_construction must be at least twice m. Give {2 * m} or more.")
     return Definition("hnsw", m=m, ef_construction=chosen)
 
 
 def _ivfflat(lists: int, rows: int) -> Definition:
-    _require("lists", lists, _LISTS)
+    _require_in_range("lists", lists, _LISTS)
     if rows < lists:
         raise GalleryError(
             f"IVFFlat learns its lists from the embeddings, and {rows} of them are fewer than {lists} lists. It would "
@@ -114,15 +114,15 @@ def _ivfflat(lists: int, rows: int) -> Definition:
     return Definition("ivfflat", lists=lists)
 
 
-def _require(option: str, value: int, limits: tuple[int, int]) -> None:
+def _require_in_range(option: str, value: int, limits: tuple[int, int]) -> None:
     if not limits[0] <= value <= limits[1]:
         raise GalleryError(f"{option} must be from {limits[0]} to {limits[1]}, got {value}.")
 
 
 def _ivfflat_memory(rows: int, lists: int) -> int:
-    """As pgvector adds it up before it starts, and refuses (`ComputeCenters` and `ElkanKmeans` of 0.8.5).
+    """Add up the samples, the centres of the lists, and the distances between all of them.
 
-    Samples, the centres of the lists, and the distances between all of them.
+    pgvector makes the same calculation before a build (`ComputeCenters` and `ElkanKmeans` of 0.8.5).
     """
     samples = max(_SAMPLES, _SAMPLES_PER_LIST * lists)
     taken = min(samples, rows)
@@ -132,9 +132,9 @@ def _ivfflat_memory(rows: int, lists: int) -> int:
 
 
 def _hnsw_memory(rows: int, m: int) -> int:
-    """The graph: for each row its vector, its node, and its neighbours, twice m of them on the lowest level.
+    """Add up the graph: for each row its vector, its node, and its neighbours, twice m of them on the lowest level.
 
-    Measured by giving builds too little (pgvector 0.8.5 says after how many rows it has used 24 MB): 2,392, 2,764 and
-    3,276 bytes a row with m 4, 16 and 32.
+    In measurements, pgvector 0.8.5 used 2,392, 2,764 and 3,276 bytes a row with m 4, 16 and 32. It reports after how
+    many rows it has used 24 MB.
     """
     return rows * (_VECTOR_BYTES + 220 + 32 * m) + 4 * _MEBI

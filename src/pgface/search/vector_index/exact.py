@@ -1,4 +1,4 @@
-"""Finds the exact answers for many probes in one pass over all embeddings."""
+"""The exact answers for many probes, found in one pass over all embeddings."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ NO_RESULT = -2.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearest:
-    """The similarities of the k nearest results of each of n probes, in descending order. -2 if there are fewer."""
+    """The similarities of the k nearest results of n probes, in descending order. `NO_RESULT` if there are fewer."""
 
     embeddings: NDArray[np.float32]
-    """Of embeddings, shape (n, k)."""
+    """Similarities of embeddings, shape (n, k)."""
     people: NDArray[np.float32]
-    """Of people, each by their most similar embedding, shape (n, k)."""
+    """Similarities of people, each by their most similar embedding, shape (n, k)."""
 
 
 Blocks = Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
-"""User ids, shape (m,), and their embeddings as unit vectors, shape (m, 512), some at a time."""
+"""Blocks of user ids, shape (m,), and their embeddings as unit vectors, shape (m, 512)."""
 
 
 def nearest(blocks: Blocks, probes: NDArray[np.float32], count: int) -> Nearest:
     """Find the exact answers.
 
     Args:
-        blocks: all embeddings, such as `pgface.search.sample.stored_blocks` gives.
+        blocks: all embeddings, for example from `pgface.search.sample.stored_blocks`.
         probes: unit vectors, shape (n, 512).
-        count: how many of the nearest, k.
+        count: the number of nearest results, k.
 
     """
     embeddings = np.full((len(probes), count), NO_RESULT, np.float32)
@@ -70,7 +70,7 @@ def _merged(
     columns = np.argpartition(more, -min(count, more.shape[1]), axis=1)[:, -count:]
     values = np.hstack([people, np.take_along_axis(more, columns, axis=1)])
     owners = np.hstack([users, more_users[columns]])
-    order = np.lexsort((-values, owners), axis=1)  # by user, each one's best first
+    order = np.lexsort((-values, owners), axis=1)  # by user, the best of each first
     values, owners = np.take_along_axis(values, order, axis=1), np.take_along_axis(owners, order, axis=1)
     values[:, 1:][owners[:, 1:] == owners[:, :-1]] = NO_RESULT
     best = np.argpartition(values, -count, axis=1)[:, -count:]

@@ -1,9 +1,13 @@
-"""Drops `idx_embeddings_vector` for bulk loading, and builds it again afterwards."""
+"""Dropping `idx_embeddings_vector` for a bulk load, and building it again afterwards.
+
+Every connection here is in autocommit mode, because PostgreSQL builds and drops an index without locking the table
+(CONCURRENTLY) only outside transactions.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, LiteralString
 
@@ -15,49 +19,59 @@ from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.session import WAIT_TO_BUILD, settle
 from pgface.database.sql import queries
 from pgface.errors import TableLockedError
+from pgface.search.state import read_search_state
 
 NAME: LiteralString = "idx_embeddings_vector"
 NEW_NAME: LiteralString = "idx_embeddings_vector_pgface_new"
-"""The new index's name, until it replaces the old one."""
+"""The name of a new index until it replaces the old one."""
 OLD_NAME: LiteralString = "idx_embeddings_vector_pgface_old"
-"""The old index's name, from then until it is dropped."""
+"""The name of the replaced index until it is dropped."""
 OWN_DEFINITION = "CREATE INDEX idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops)"
-_PATIENCE = 0.1
-"""Seconds between two tries to take the lock."""
-_LONGEST_WAIT = 7200.0
-"""Seconds: longer than a build of millions takes."""
-
-# Every connection here is in autocommit mode: PostgreSQL builds and drops indexes concurrently, that is without locking
-# the table, only outside transactions.
+_SECONDS_BETWEEN_TRIES = 0.1
+_MAX_WAIT_SECONDS = 7200.0
+"""Longer than the build of an index for millions of embeddings."""
 
 
 @contextmanager
-def vector_index_lock(connection: psycopg.Connection) -> Iterator[None]:
-    """Wait until no other session builds or drops the index, and keep it so.
+def vector_index_lock(
+    connection: psycopg.Connection,
+    *,
+    max_seconds: float = _MAX_WAIT_SECONDS,
+    on_wait: Callable[[], object] | None = None,
+) -> Iterator[None]:
+    """Hold the lock that a session needs to build or drop the index, after waiting for other sessions.
 
-    It tries again and again, and does not wait in PostgreSQL: a concurrent build waits for every running statement,
-    also for one that waits for the lock.
+    It polls and does not wait in PostgreSQL, because a concurrent build waits for every running statement. That
+    includes a statement that waits for the lock.
+
+    Args:
+        connection: the session.
+        max_seconds: the maximum time to wait, by default two hours.
+        on_wait: called ten times a second while it waits.
 
     Raises:
-        TableLockedError: another session has had it for two hours.
+        TableLockedError: another session still holds the lock.
 
     """
-    deadline = time.monotonic() + _LONGEST_WAIT
+    deadline = time.monotonic() + max_seconds
     with ExitStack() as resources:
         while not resources.enter_context(try_vector_index_lock(connection)):
             if time.monotonic() > deadline:
                 raise TableLockedError
-            time.sleep(_PATIENCE)
+            if on_wait is not None:
+                on_wait()
+            time.sleep(_SECONDS_BETWEEN_TRIES)
         yield
 
 
 @contextmanager
 def try_vector_index_lock(connection: psycopg.Connection) -> Iterator[bool]:
-    """Do the same without waiting, and yield whether the lock was free."""
+    """Try to take the same lock without waiting, and yield whether that was possible."""
     with wrap_psycopg_errors(), connection.transaction():
         mine = connection.execute(queries()["take_index"]).fetchone() is not None
         if mine:
-            _prepare_to_build(connection)
+            connection.execute(sql.SQL("SET lock_timeout TO {}").format(sql.Literal(WAIT_TO_BUILD)))
+            connection.execute(queries()["build_alone_if_faulty"])
     try:
         yield mine
     finally:
@@ -67,15 +81,10 @@ def try_vector_index_lock(connection: psycopg.Connection) -> Iterator[bool]:
                 connection.execute(queries()["give_index_back"])
 
 
-def _prepare_to_build(connection: psycopg.Connection) -> None:
-    connection.execute(sql.SQL("SET lock_timeout TO {}").format(sql.Literal(WAIT_TO_BUILD)))
-    connection.execute(queries()["build_alone_if_faulty"])
-
-
 def drop_vector_index(connection: psycopg.Connection) -> str:
     """Drop the index without locking the table, and return the statement that makes it again.
 
-    Loading with an HNSW index in place is a hundred times slower.
+    Loading is a hundred times slower with an HNSW index in place.
     """
     with wrap_psycopg_errors():
         found = _vector_index(connection)
@@ -84,10 +93,10 @@ def drop_vector_index(connection: psycopg.Connection) -> str:
 
 
 def build_vector_index(connection: psycopg.Connection, definition: str = OWN_DEFINITION) -> None:
-    """Build the index without locking the table, unless there is a valid one. An invalid one is dropped first.
+    """Build the index without locking the table, unless it is valid. An invalid one is dropped first.
 
     Args:
-        connection: the gallery's.
+        connection: the session.
         definition: a statement that `drop_vector_index` returned.
 
     """
@@ -102,43 +111,40 @@ def build_vector_index(connection: psycopg.Connection, definition: str = OWN_DEF
         remember_rows(connection, NAME, rows)
 
 
-def settle_vector_index(
-    connection: psycopg.Connection, *, searched_exactly: bool, definition: str = OWN_DEFINITION
-) -> None:
-    """Build the index if the gallery needs it, and drop it if not. Remains of interrupted builds are dropped as well.
+def settle_vector_index(connection: psycopg.Connection, definition: str = OWN_DEFINITION) -> None:
+    """Build the index if the gallery needs it, and drop it if not. Leftovers of interrupted builds are dropped too.
 
-    The index serves users' own SQL that orders by distance. Identification does not use it. A gallery that is searched
-    through templates is large, and there the index would cost 2.6 kB and some milliseconds for every face. It keeps
-    only an index that a user has made in its place.
+    The index serves your own SQL that orders by distance. Identification does not use it. A gallery that is searched
+    through templates is large, and there the index would cost 2.6 kB and some milliseconds for every face. Such a
+    gallery keeps only an index that you have made in its place.
 
     Args:
-        connection: the gallery's.
-        searched_exactly: whether identification compares with every embedding.
+        connection: the session.
         definition: a statement that `drop_vector_index` returned.
 
     """
+    exact = read_search_state(connection).method == "exact"
     with wrap_psycopg_errors():
         drop_leftovers(connection)
         wanted = connection.execute(queries()["vector_index_wanted"]).fetchone() == (True,)
-    if definition != OWN_DEFINITION or (searched_exactly and wanted):
+    if definition != OWN_DEFINITION or (exact and wanted):
         build_vector_index(connection, definition)
         return
     with wrap_psycopg_errors():
         found = _vector_index(connection)
-        if found is not None and found["is_the_gallerys_own"] and not searched_exactly:
+        if found is not None and found["is_the_gallerys_own"] and not exact:
             drop_index(connection, NAME)
 
 
 def drop_leftovers(connection: psycopg.Connection) -> None:
-    """Drop what interrupted builds have left. The caller holds their lock, so no build is running."""
+    """Drop what interrupted builds have left. Call it under `vector_index_lock`, so that no build is running."""
     for name in (NEW_NAME, OLD_NAME):
         drop_index(connection, name)
 
 
 def drop_index(connection: psycopg.Connection, name: str) -> None:
     """Drop an index of this gallery, if it exists, without locking the table."""
-    # With its schema: pgvector's is on the search_path as well, and another gallery there may have an index of this
-    # name.
+    # With its schema, because the search_path includes pgvector's. Another gallery there may have such an index.
     connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(qualified(connection, name)))
 
 
@@ -155,7 +161,7 @@ def count_embeddings(connection: psycopg.Connection) -> int:
 
 
 def remember_rows(connection: psycopg.Connection, name: str, rows: int) -> None:
-    """Record how many rows an index was built on: an IVFFlat index has learned its lists from those alone."""
+    """Record the number of rows that an index was built on. An IVFFlat index learns its lists from those rows."""
     comment = sql.SQL("COMMENT ON INDEX {} IS {}").format(
         qualified(connection, name), sql.Literal(f"pgface: built on {rows} rows")
     )

@@ -1,4 +1,4 @@
-"""How much memory a build may use."""
+"""The memory that a build may use."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class BuildMemory:
 
 
 def set_build_memory(
-    connection: psycopg.Connection, definition: Definition, rows: int, most: int | None
+    connection: psycopg.Connection, definition: Definition, rows: int, max_bytes: int | None
 ) -> BuildMemory:
     """Raise this session's `maintenance_work_mem` to what the build needs, within a bound.
 
-    The bound is the larger of the server's own setting and `shared_buffers`. The owner has set that memory aside for
-    PostgreSQL (PostgreSQL advises a quarter of the machine's). A client cannot see how much more the server has.
+    The bound is the larger of the server's own setting and `shared_buffers`. The administrator has reserved that memory
+    for PostgreSQL. A client cannot see how much more memory the server has.
 
     Args:
-        connection: of the build.
-        definition: what is built.
-        rows: embeddings in the gallery.
-        most: a limit in bytes in place of that bound.
+        connection: the session of the build.
+        definition: the index to build.
+        rows: number of embeddings in the gallery.
+        max_bytes: use this bound instead.
 
     Raises:
-        IndexNotBuiltError: pgvector would refuse to build it with so little.
+        IndexNotBuiltError: pgvector would refuse to build the index with so little memory.
 
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         (server,) = cursor.execute(queries()["build_memory"]).fetchall()
-    bound = most or max(server["maintenance_work_mem"], server["shared_buffers"])
+    bound = max_bytes or max(server["maintenance_work_mem"], server["shared_buffers"])
     needed = definition.memory(rows)
     if definition.method == "ivfflat" and needed > bound:
         raise IndexNotBuiltError(

@@ -1,4 +1,4 @@
-"""Whether PostgreSQL's planner uses an index for SQL that orders by distance."""
+"""PostgreSQL's plan for SQL that orders by distance: whether it uses an index."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pgface.database.sql import queries
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of `SELECT id FROM face_embeddings ORDER BY embedding <=> probe LIMIT 10`, which is not run."""
+    """The plan of `SELECT id FROM face_embeddings ORDER BY embedding <=> probe LIMIT 10`."""
 
     index: str | None
     """The index that the planner uses. None if it compares the probe with every row."""
     cost: float
-    """The cost of the plan, in the planner's unit."""
+    """The estimated cost, in the planner's unit."""
     possible_index: str | None
     """The index that the planner would use if it could not scan the table."""
     possible_cost: float | None
 
 
 def read_plan(connection: psycopg.Connection) -> Plan:
-    """Ask the planner twice: with its own costs, and with expensive scans."""
+    """Read the plan with the planner's own costs, and again with expensive scans."""
     index, cost = _explained(connection)
     with connection.transaction():
         force_index_scan(connection)
@@ -34,7 +34,7 @@ def read_plan(connection: psycopg.Connection) -> Plan:
 
 
 def force_index_scan(connection: psycopg.Connection) -> None:
-    """Make the planner use an index wherever one can serve, until the transaction ends."""
+    """Make the planner use an index if one is suitable, until the transaction ends."""
     connection.execute("SET LOCAL enable_seqscan = off")
 
 

@@ -1,4 +1,4 @@
-"""Reads the progress of an index build from another connection."""
+"""The progress of an index build, read on another connection."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from psycopg.rows import class_row
 from pgface.database.pool import Database
 from pgface.errors import PgfaceError
 
-_PERIOD = 0.2
-"""Seconds between two reads."""
+_SECONDS_BETWEEN_READS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +21,12 @@ class Progress:
     """The progress of a build at one moment."""
 
     phase: str
-    """The phase, as PostgreSQL names it."""
+    """PostgreSQL's name of the phase."""
     lockers_done: int = 0
     lockers_total: int = 0
-    """Number of other transactions that must end before the build continues."""
+    """Number of other transactions that have to end before the build continues."""
     waits_for: int | None = None
-    """Process id of the transaction that the build waits for at the moment."""
+    """Process id of the transaction that the build waits for."""
     blocks_done: int = 0
     blocks_total: int = 0
     tuples_done: int = 0
@@ -35,14 +34,14 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """The share of the phase that is done, 0 to 1. None if PostgreSQL does not report it."""
+        """The finished share of the phase, 0 to 1. None if PostgreSQL does not report it."""
         for done, total in ((self.tuples_done, self.tuples_total), (self.blocks_done, self.blocks_total)):
             if total:
                 return min(done / total, 1.0)
         return None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self) | {"share": self.share}
 
 
@@ -51,15 +50,15 @@ OnProgress = Callable[[Progress], object]
 
 @contextmanager
 def watched(database: Database, backend_pid: int, on_progress: OnProgress | None) -> Iterator[None]:
-    """Report the progress of another connection's build from a thread, until the block ends."""
+    """Report the progress of another connection's build from a thread until the block ends."""
     if on_progress is None:
         yield
         return
     ended = threading.Event()
 
     def watch() -> None:
-        with suppress(PgfaceError):  # the build goes on even if its progress cannot be read
-            while not ended.wait(_PERIOD):
+        with suppress(PgfaceError):  # the build goes on without a report
+            while not ended.wait(_SECONDS_BETWEEN_READS):
                 for progress in database.read("index_progress", {"pid": backend_pid}, row_factory=class_row(Progress)):
                     on_progress(progress)
 

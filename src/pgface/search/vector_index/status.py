@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -11,14 +12,14 @@ from psycopg.rows import class_row, dict_row
 
 from pgface.database.pool import Database
 from pgface.database.sql import queries
-from pgface.search import SearchState, read_search_state
+from pgface.search.state import SearchState, read_search_state
 from pgface.search.vector_index.definition import advised_probes
 from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME, count_embeddings
 from pgface.search.vector_index.plan import Plan, force_index_scan, read_plan
 from pgface.search.vector_index.progress import Progress
 
 _TRIAL_PROBES = 100
-"""Number of stored photos that an IVFFlat index is tried with."""
+"""Approximate number of stored photos that an IVFFlat index is tried with."""
 _TOLERANCE = 1e-5
 
 
@@ -35,18 +36,18 @@ class StoredIndex:
     lists: int | None
     bytes: int
     valid: bool
-    """False for what an interrupted build has left."""
+    """False for the leftover of an interrupted build."""
     building: bool
-    """Whether it is being built at the moment."""
+    """Whether a build is running."""
     rows_at_build: int | None
-    """Number of embeddings when pgface built it. None if pgface did not build it."""
+    """Number of embeddings at the time of the build. None if pgface did not build it."""
     scans: int
     """Number of scans since the server's statistics were reset."""
     last_scan: datetime | None
 
     @property
     def options(self) -> dict[str, int]:
-        """Return the options of its method."""
+        """Return the options of the index method."""
         given = {"m": self.m, "ef_construction": self.ef_construction, "lists": self.lists}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -57,22 +58,22 @@ class EmbeddingsTable:
 
     rows: int
     dead_rows: int
-    """Number of deleted or changed rows that are not vacuumed yet, by PostgreSQL's estimate."""
+    """PostgreSQL's estimate of deleted or changed rows that are not vacuumed yet."""
     changed_rows: int
     """Number of rows that have changed since the last ANALYZE."""
     bytes: int
     last_vacuum: datetime | None
     last_analyze: datetime | None
     qualified_name: str
-    """With its schema, quoted where necessary."""
+    """The name with its schema, quoted where necessary."""
 
 
 @dataclass(frozen=True, slots=True)
 class IvfflatTrial:
     """The result of searching an IVFFlat index for stored photos.
 
-    Each probe has another photo of the same person. It counts as missed if the index returned a less similar one
-    instead. The true number of misses may be higher.
+    Each probe is a stored photo of a person with several. The nearest other photo of the person counts as missed if the
+    index returned a less similar one instead. The true number of misses may be higher.
     """
 
     probes_tried: int
@@ -92,7 +93,7 @@ class IndexStatus:
     index: StoredIndex | None
     """The specification's index `idx_embeddings_vector`. It serves SQL that orders by distance."""
     wanted: bool
-    """Whether pgface keeps that index although its own searches do not use it."""
+    """Whether pgface keeps that index, which its own searches do not use."""
     plan: Plan
     ef_search: int
     """`hnsw.ef_search` of a new session."""
@@ -101,7 +102,7 @@ class IndexStatus:
     ivfflat_trial: IvfflatTrial | None
     """None unless there is an IVFFlat index."""
     search: SearchState
-    """How identification searches. Its index is `search_index`."""
+    """The state of identification's search. Its index is `search_index`."""
     search_index: StoredIndex | None
     """The index of the templates. None if identification compares with every embedding."""
     search_bytes: int
@@ -111,21 +112,21 @@ class IndexStatus:
     others: tuple[StoredIndex, ...]
     """Vector indexes that pgface did not make."""
     under_way: tuple[Progress, ...]
-    """Builds that are running on the gallery's tables."""
+    """Running builds on the gallery's tables."""
     pgvector: str
-    """Its version."""
+    """The version of pgvector."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        found: dict[str, Any] = _json_ready(asdict(self))
-        return found | {"search": self.search.to_json(), "under_way": [build.to_json() for build in self.under_way]}
+        """Return values that `json.dumps` accepts."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=datetime.isoformat))
+        return values | {"search": self.search.to_json(), "under_way": [build.to_json() for build in self.under_way]}
 
 
 def read_index_status(database: Database) -> IndexStatus:
-    """Read the state of the gallery's indexes, without changing anything.
+    """Read the state of the gallery's indexes.
 
     Raises:
-        DatabaseError: PostgreSQL could not be reached, or refused.
+        DatabaseError: PostgreSQL cannot be reached, or refused.
 
     """
     with database.dedicated_connection() as connection:
@@ -187,25 +188,13 @@ def _try_index(
 
 
 def _misses(connection: psycopg.Connection, drawn: list[Any], probes: int) -> int:
-    """Count how often fewer than two are as near as the mate: the photo itself is one, and the mate the other."""
+    """Count the probes with fewer than two results as similar as the mate. The two are the photo and its mate."""
     missed = 0
     with connection.transaction():
         force_index_scan(connection)
         connection.execute(queries()["set_effort"], {"method": "ivfflat", "effort": str(probes)})
         for embedding, similarity in drawn:
-            asked = {"embedding": embedding, "count": 2}
-            found = connection.execute(queries()["nearest"], asked, prepare=False).fetchall()
+            values = {"embedding": embedding, "count": 2}
+            found = connection.execute(queries()["nearest"], values, prepare=False).fetchall()
             missed += sum(near >= similarity - _TOLERANCE for (near,) in found) < 2
     return missed
-
-
-def _json_ready(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _json_ready(member) for name, member in value.items()}
-        case list() | tuple():
-            return [_json_ready(member) for member in value]
-        case datetime():
-            return value.isoformat()
-        case _:
-            return value
