@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
 import tomllib
-import venv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from pgface.database.embedded.server import EmbeddedPostgres
-from support.commands import without_settings
+from support.environments import ROOT, build, new_environment, pip_install, run
 from support.sentences import commands as says
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PROGRAM = """
 from pathlib import Path
@@ -70,34 +66,11 @@ with Gallery.open() as gallery:
 """
 
 
-def run(*command: object, cwd: Path, code: int = 0) -> str:
-    environment = {name: value for name, value in without_settings().items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
-
-
-def python_in(folder: Path) -> Path:
-    return folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-
-
-def new_environment(folder: Path, wheel: Path, *, sees: list[str]) -> Path:
-    """An environment with the wheel alone, and what is in these folders; returns its Python."""
-    venv.create(folder, with_pip=False)
-    python = python_in(folder)
-    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
-    packages.joinpath("dependencies.pth").write_text("".join(f"{place}\n" for place in sees), encoding="utf-8")
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=folder)
-    return python
-
-
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the source distribution, and the wheel that is built from it."""
     folder = tmp_path_factory.mktemp("published")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
+    build(folder)
     return folder
 
 
@@ -111,7 +84,8 @@ def wheel(published: Path) -> Path:
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment with the wheel and its dependencies."""
     dependencies = [place for place in sys.path if Path(place).name == "site-packages"]
-    python = new_environment(tmp_path_factory.mktemp("installed") / "venv", wheel, sees=dependencies)
+    python = new_environment(tmp_path_factory.mktemp("installed") / "venv", sees=dependencies)
+    pip_install(python, "--no-deps", "--no-index", wheel)
     place = run(python, "-c", "import pgface; print(pgface.__file__)", cwd=python.parent).strip()
     assert Path(place).is_relative_to(python.parents[1])
     return python
@@ -124,7 +98,7 @@ def test_there_is_a_wheel_and_a_source_distribution(published: Path) -> None:
 
 
 def test_the_source_distribution_builds_the_wheel_of_the_sources(wheel: Path, tmp_path: Path) -> None:
-    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path, ROOT, cwd=tmp_path)
+    build(tmp_path, "--wheel")
     (direct,) = tmp_path.iterdir()
     assert hashlib.sha256(direct.read_bytes()).digest() == hashlib.sha256(wheel.read_bytes()).digest()
 
@@ -140,7 +114,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_wheel_installs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
-    python = new_environment(tmp_path / "venv", wheel, sees=[])
+    python = new_environment(tmp_path / "venv", sees=[])
+    pip_install(python, "--no-deps", "--no-index", wheel)
     assert run(python.with_name("pgface"), "--version", cwd=tmp_path) == f"pgface {PROJECT['version']}\n"
     metadata = run(python, "-c", "from importlib.metadata import requires; print(*requires('pgface'))", cwd=tmp_path)
     assert all(requirement.partition(">")[0] in metadata for requirement in PROJECT["dependencies"])
