@@ -23,7 +23,7 @@ from PIL import Image
 
 from pgface.errors import NoFaceError
 from pgface.faces.choice import one_face
-from pgface.faces.engine import Detection, Face
+from pgface.faces.engines.base import Detection, Face
 from pgface.faces.engines.dlib import DESCRIPTOR_FILE, LANDMARK_FILE, DlibEngine, load_dlib_engine
 from pgface.faces.engines.dlib_lift import (
     DESCRIPTOR_DIMENSION,

@@ -28,8 +28,8 @@ from pgface.errors import (
     UnknownModelError,
     WeightsMismatchError,
 )
-from pgface.faces.engine import Detection, Face
 from pgface.faces.engines import load_engine
+from pgface.faces.engines.base import Detection, Face
 from pgface.faces.engines.insightface import InsightFaceEngine, _arcface_crop, load_insightface_engine
 from pgface.faces.engines.onnx_runtime import _resolve, execution_providers, provider_in_use, throughput_options
 from pgface.faces.models.pack import find_pack

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from pgface.errors import LivenessError
-from pgface.faces.engine import Engine, Face
 from pgface.faces.engines import load_engine
+from pgface.faces.engines.base import Engine, Face
 from pgface.faces.liveness.head_turns import MAX_FRAMES, MAX_FRAMES_PER_STEP, HeadTurns, Pose, Step
 from pgface.faces.pixels import RGBImage
 from support.moving_heads import STATIONS, noisy, path, tilted, turned

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pgface.errors import LicenseNotAcceptedError, LivenessError, ModelError, WeightsMismatchError
-from pgface.faces.engine import Box, Detection, RawDetection
+from pgface.faces.engines.base import Box, Detection, RawDetection
 from pgface.faces.liveness import models as liveness_models
 from pgface.faces.liveness.models import LIVENESS_MODELS, OWN
 from pgface.faces.liveness.presentation_attack import AttackDetector, load_attack_detectors, require_live, surroundings

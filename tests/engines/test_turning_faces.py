@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from pgface.errors import LivenessError
-from pgface.faces.engine import Detection, Engine
 from pgface.faces.engines import load_engine
+from pgface.faces.engines.base import Detection, Engine
 from pgface.faces.liveness.motion import FaceMotion, FaceTrack, Side, face_patch, require_head
 from pgface.faces.pixels import RGBImage
 from support.moving_heads import bent, noisy, tilted, turned

@@ -22,7 +22,7 @@ from pgface.errors import (
     PhotoError,
     TooManyAttemptsError,
 )
-from pgface.faces.engine import Detection
+from pgface.faces.engines.base import Detection
 from pgface.faces.liveness import head_turns
 from pgface.faces.liveness.models import OWN
 from pgface.faces.liveness.presentation_attack import AttackDetector

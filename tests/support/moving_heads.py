@@ -14,7 +14,7 @@ from PIL import Image
 from skimage.transform import AffineTransform, warp
 
 from pgface.accounts import Challenge, Client, FaceLogin, NewLogin
-from pgface.faces.engine import Face
+from pgface.faces.engines.base import Face
 from pgface.faces.liveness.head_turns import Pose as Asked
 from pgface.faces.pixels import RGBImage
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from pgface.faces import annotate as module
 from pgface.faces import fonts
 from pgface.faces.annotate import Annotated, annotate
-from pgface.faces.engine import Box, RawDetection
+from pgface.faces.engines.base import Box, RawDetection
 from pgface.faces.quality import describe
 from pgface.results import Identification, IdentifiedFace, Match
 

@@ -10,7 +10,7 @@ import pytest
 
 from pgface.errors import NoFaceError, SeveralFacesError
 from pgface.faces.choice import EnrollmentChoice, OneOfPhoto, WhichFace, one_face
-from pgface.faces.engine import Box, Detection, RawDetection
+from pgface.faces.engines.base import Box, Detection, RawDetection
 from pgface.faces.quality import describe
 from pgface.settings import Settings
 from support.sentences import photos as says

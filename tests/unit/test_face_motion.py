@@ -14,7 +14,7 @@ import skimage.data
 from numpy.typing import NDArray
 
 from pgface.errors import LivenessError, ModelNotInstalledError
-from pgface.faces.engine import Box, Detection, RawDetection
+from pgface.faces.engines.base import Box, Detection, RawDetection
 from pgface.faces.liveness.motion import (
     EYE_DISTANCE,
     MIN_FACE_SIZE,

@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from pgface.errors import LowQualityError
 from pgface.faces.align import FaceRegion, face_scale
-from pgface.faces.engine import Box, Quality, RawDetection
+from pgface.faces.engines.base import Box, Quality, RawDetection
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import (
     MOUTH_HEIGHT,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from pgface.faces.engine import Box
+from pgface.faces.engines.base import Box
 from pgface.faces.fonts import Font, font_for, runs_from_right
 from pgface.faces.pixels import RGBImage
 from pgface.results import Identification, IdentifiedFace

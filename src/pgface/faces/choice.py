@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Self
 
 from pgface.errors import NoFaceError, SeveralFacesError
-from pgface.faces.engine import Box, Choose, Detection
+from pgface.faces.engines.base import Box, Choose, Detection
 from pgface.faces.quality import QualityLimits
 from pgface.settings import Settings
 from pgface.text import counted

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pgface.faces.cancellation import check_work
-from pgface.faces.engine import Box, RawDetection
+from pgface.faces.engines.base import Box, RawDetection
 from pgface.faces.pixels import RGBImage
 
 BORDER_SHARE = 0.15

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pgface.errors import LowQualityError
 from pgface.faces.align import FaceRegion
-from pgface.faces.engine import Box, Detection, Quality, RawDetection
+from pgface.faces.engines.base import Box, Detection, Quality, RawDetection
 from pgface.faces.pixels import RGBImage
 from pgface.settings import Settings
 

@@ -1,6 +1,6 @@
 """The engines by name. An engine finds faces and turns each into an embedding.
 
-To add an engine, write a module with a class that implements `pgface.faces.engine.Engine`. Then add a function here
+To add an engine, write a module with a class that implements `Engine` of `base.py`. Then add a function here
 that loads it, and add its name and its models to `pgface.faces.models.registry`.
 """
 
@@ -15,7 +15,7 @@ from pgface.faces.models.folders import model_folder
 from pgface.faces.models.registry import REGISTRY, EngineName, find_model
 
 if TYPE_CHECKING:
-    from pgface.faces.engine import Engine
+    from pgface.faces.engines.base import Engine
 
 
 class _Request(NamedTuple):

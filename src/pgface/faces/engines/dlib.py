@@ -20,7 +20,7 @@ from PIL import Image
 
 from pgface.errors import ModelNotInstalledError, WeightsMismatchError
 from pgface.faces.cancellation import check_work
-from pgface.faces.engine import Box, Choose, Detection, Face, ModelIdentity, RawDetection, every_face
+from pgface.faces.engines.base import Box, Choose, Detection, Face, ModelIdentity, RawDetection, every_face
 from pgface.faces.engines.dlib_lift import LIFT_FILE, lift
 from pgface.faces.models.registry import file_sha256, weights_sha256
 from pgface.faces.orientation import find_with_retries
@@ -184,7 +184,7 @@ def _load_once() -> DlibEngine:
 
 
 def _engine_landmarks(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return eyes and nose in the order of `pgface.faces.engine`. dlib's points have no mouth."""
+    """Return eyes and nose in the order of `pgface.faces.engines.base`. dlib's points have no mouth."""
     mouth = np.full(2, np.nan, dtype=np.float32)
     eyes = points[_LEFT_EYE].mean(axis=0), points[_RIGHT_EYE].mean(axis=0)
     return np.stack([*eyes, points[_NOSE], mouth, mouth])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pgface.errors import ModelError
 from pgface.faces.cancellation import check_work
-from pgface.faces.engine import Choose, Detection, Face, ModelIdentity, every_face
+from pgface.faces.engines.base import Choose, Detection, Face, ModelIdentity, every_face
 from pgface.faces.engines.onnx_runtime import execution_providers, provider_in_use, throughput_options
 from pgface.faces.engines.scrfd import Detector
 from pgface.faces.models.pack import Pack, find_pack

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.faces.cancellation import check_work
-from pgface.faces.engine import Box, RawDetection
+from pgface.faces.engines.base import Box, RawDetection
 from pgface.faces.orientation import search_turned
 from pgface.faces.pixels import RGBImage
 

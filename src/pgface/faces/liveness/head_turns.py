@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import LivenessError
-from pgface.faces.engine import Face
+from pgface.faces.engines.base import Face
 from pgface.faces.liveness.motion import (
     MIN_FRONTAL_FACE_SIZE,
     FaceMotion,

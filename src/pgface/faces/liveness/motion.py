@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from pgface.errors import LivenessError, ModelNotInstalledError
 from pgface.faces.align import CROP_BY_EYES, EYES_FROM_TOP
-from pgface.faces.engine import Detection
+from pgface.faces.engines.base import Detection
 from pgface.faces.liveness.relief import grid, relief_of
 from pgface.system.extras import how_to_install
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import LivenessError, ModelError, WeightsMismatchError
-from pgface.faces.engine import Box, Detection
+from pgface.faces.engines.base import Box, Detection
 from pgface.faces.engines.onnx_runtime import (
     execution_providers,
     import_onnxruntime,

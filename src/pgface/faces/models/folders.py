@@ -10,7 +10,7 @@ from pgface.errors import ModelError, ModelNotInstalledError, UnknownModelError,
 from pgface.faces.models.registry import REGISTRY, Model, find_model, is_name
 
 if TYPE_CHECKING:
-    from pgface.faces.engine import Engine
+    from pgface.faces.engines.base import Engine
 
 
 def keep_pack(model: str, models_dir: Path, engine: Engine) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pgface.database.pool import Database
 from pgface.errors import MigrationError, ModelMismatchError, TransferError
-from pgface.faces.engine import ModelIdentity
+from pgface.faces.engines.base import ModelIdentity
 from pgface.gallery.config import read_config
 from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.users import UNUSABLE_PASSWORD
