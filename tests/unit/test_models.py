@@ -386,6 +386,15 @@ def encrypted_archive(path: Path) -> None:
     path.write_bytes(content)
 
 
+def archive_with_false_size(path: Path) -> None:
+    """Declare 1,000 bytes for a member that unpacks to many more."""
+    content = bytearray(archive_of({"det.onnx": bytes(200_000_000)}, path))
+    for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = content.index(signature) + offset
+        content[at : at + 4] = (1_000).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
@@ -412,6 +421,7 @@ def encrypted_archive(path: Path) -> None:
             says.NOT_A_WHOLE_UNENCRYPTED_ZIP,
         ),
         (encrypted_archive, WeightsMismatchError, says.NOT_A_WHOLE_UNENCRYPTED_ZIP),
+        (archive_with_false_size, WeightsMismatchError, says.NOT_A_WHOLE_UNENCRYPTED_ZIP),
         (
             lambda path: path.mkdir(),
             WeightsMismatchError,

@@ -40,7 +40,7 @@ class FaceRegion:
 
         Args:
             image: shape (height, width, 3), uint8.
-            landmarks: five points in the order of `RawDetection`, shape (5, 2), in pixels of `image`. The mouth may be NaN.
+            landmarks: shape (5, 2), in pixels of `image`. See `pgface.faces.engines.base`. The mouth may be NaN.
 
         """
         points = np.asarray(landmarks, dtype=np.float64)
@@ -91,7 +91,7 @@ def aligned_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int = CR
 
     Args:
         image: the photo, shape (height, width, 3), uint8.
-        landmarks: five points in the order of `RawDetection`, shape (5, 2), in pixels of the photo. The mouth may be NaN.
+        landmarks: shape (5, 2), in pixels of the photo. See `pgface.faces.engines.base`. The mouth may be NaN.
         size: side of the crop, in pixels.
 
     Returns:
