@@ -29,7 +29,6 @@ from pgface.faces.engines.dlib_lift import (
     FREQUENCIES,
     GAMMA,
     LIFT_FILE,
-    kernel,
     lift,
     make_frequencies,
 )
@@ -73,6 +72,10 @@ def similarity(one: Face, other: Face) -> float:
 
 
 # --- the lift
+
+
+def kernel(distance: float) -> float:
+    return math.exp(-GAMMA * distance**2)
 
 
 def frequencies() -> NDArray[np.float64]:

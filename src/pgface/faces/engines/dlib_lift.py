@@ -44,11 +44,6 @@ def lift(descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
     return features.astype(np.float32)
 
 
-def kernel(distance: float) -> float:
-    """Return the similarity for a Euclidean distance between descriptors: exp(-γ d²)."""
-    return math.exp(-GAMMA * distance**2)
-
-
 def make_frequencies(seed: int) -> NDArray[np.float32]:
     """Make a matrix W, shape (256, 128), float32. NumPy 2.4 made the one in use, with seed 2007."""
     generator = np.random.default_rng(seed)
