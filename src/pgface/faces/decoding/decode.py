@@ -261,7 +261,7 @@ def _grey_samples(image: Image.Image) -> tuple[int, bool]:
     """
     if image.mode == "CMYK" and isinstance(image, JpegImageFile) and "adobe" not in image.info:
         raise PhotoFormatError(
-            "this CMYK JPEG lacks Adobe's marker, which tells whether 0 is no ink or full ink. Save the photo as RGB."
+            "this CMYK JPEG has no Adobe marker, which says whether 0 is no ink or full ink. Save the photo as RGB."
         )
     # Pillow scales a PGM of more than 8 bits to 16. Any other picture of 32 bits can have any range.
     if image.mode == "I" and image.format != "PPM":

@@ -45,7 +45,7 @@ def tone_curves(info: Mapping[Any, Any]) -> NDArray[np.uint8] | None:
         lights = _profile_curves(profile)
     elif gamma is not None and "srgb" not in info:
         if not _GAMMA_RANGE[0] <= gamma <= _GAMMA_RANGE[1]:
-            raise PhotoFormatError(f"its gamma is {gamma:g}, which no picture has. Save the photo again as JPEG.")
+            raise PhotoFormatError(f"its gamma {gamma:g} is out of range. Save the photo again as JPEG.")
         lights = [_levels() ** (1 / gamma)] * 3
         if abs(1 / gamma - 2.2) < 0.1:
             return None

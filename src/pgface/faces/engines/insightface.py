@@ -52,7 +52,7 @@ class InsightFaceEngine:
         feature = self._recogniser.get_feat(np.ascontiguousarray(aligned[:, :, ::-1])).ravel()
         norm = float(np.linalg.norm(feature))
         if not (np.isfinite(norm) and norm > 0):
-            raise ModelError(f"The model {self.identity.name} gave an embedding that is not finite or is zero.")
+            raise ModelError(f"The model {self.identity.name} returned an embedding that is not finite or is zero.")
         return detection.with_embedding((feature / norm).astype(np.float32))
 
 
@@ -146,7 +146,9 @@ def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> 
     side = recogniser.input_size[0]
     dimension = recogniser.get_feat(np.zeros((side, side, 3), np.uint8)).shape[-1]
     if dimension != EMBEDDING_DIMENSION:
-        raise ModelError(f"{pack.recognition.name} gives {dimension} numbers a face. pgface stores 512-D embeddings.")
+        raise ModelError(
+            f"{pack.recognition.name} returns {dimension} numbers for a face. pgface stores 512-D embeddings."
+        )
     provider = provider_in_use((model.session, recogniser.session), providers[0])
     detector = Detector(model, detector_size)
     identity = ModelIdentity(pack.folder.name, dimension, detector.size, digest)

@@ -197,7 +197,7 @@ class HeadTurns:
         yaw, pitch = face.quality.yaw, face.quality.pitch
         if self.last_embedding is None:
             if not abs(yaw) <= FRONTAL_YAW:
-                raise LivenessError("The head does not look straight ahead at the beginning.")
+                raise LivenessError("The head does not look straight ahead at the start.")
             self.origin = yaw, pitch
             return
         similarity = float(face.embedding @ self.last_embedding)

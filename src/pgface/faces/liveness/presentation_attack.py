@@ -119,7 +119,7 @@ def require_live(detector: AttackDetector, scores: list[float], threshold: float
     min_mean = detector.threshold if threshold is None else threshold
     mean = float(np.mean(scores)) if scores else 0.0
     if not mean >= min_mean:
-        raise LivenessError(f"{detector.name} takes it for a picture: {mean:.3f} over {len(scores)} frames.")
+        raise LivenessError(f"{detector.name} classifies the face as a picture: {mean:.3f} over {len(scores)} frames.")
 
 
 @lru_cache(maxsize=8)
@@ -148,7 +148,7 @@ def _drop_detectors() -> None:
 def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterator[AttackDetector]:
     """Load the networks. Those of MiniFASNet are one detector, because their authors combine them."""
     if not files:
-        raise ModelError("A folder of networks for liveness holds no ONNX file. Give one, or delete the folder.")
+        raise ModelError("A folder of networks for liveness contains no ONNX file. Give one, or delete the folder.")
     minifasnets: list[_Score] = []
     for file in files:
         session = _session(file, providers)
@@ -160,7 +160,7 @@ def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterato
             case _:
                 raise ModelError(
                     f"{file.name} is neither MiniFASNet nor InsightFace's addon for liveness. Those take one picture "
-                    f"of 3x{_INPUT_SIDE}x{_INPUT_SIDE} float32 numbers, and give three numbers or one."
+                    f"of 3x{_INPUT_SIDE}x{_INPUT_SIDE} float32 numbers, and return three numbers or one."
                 )
     if minifasnets:
         yield AttackDetector(folder.name, MINIFASNET_THRESHOLD.value, tuple(minifasnets))
@@ -200,8 +200,8 @@ def _scale(file: Path) -> float:
         if kind in plain:
             return scale
     raise ModelError(
-        f"The name {file.name} does not tell how much of the picture the network sees around a face. "
-        f"Start the name with that factor, as in 2.7_80x80_MiniFASNetV2.onnx."
+        f"The name {file.name} does not say how much of the picture around a face the network needs. "
+        f"Start the name with this factor, as in 2.7_80x80_MiniFASNetV2.onnx."
     )
 
 
@@ -226,7 +226,7 @@ def _minifasnet(session: Any, scale: float, *, softmax: bool) -> _Score:
         (classes,) = session.run(None, {name: np.ascontiguousarray(bgr)})[0]
         probabilities = _softmax(classes) if softmax else classes
         if not np.isfinite(probabilities).all():
-            raise ModelError("MiniFASNet gave no number. Install it again.")
+            raise ModelError("MiniFASNet returned no number. Install it again.")
         return float(probabilities[_LIVE_CLASS])
 
     return score
@@ -250,7 +250,7 @@ def _insightface_addon(file: Path, session: Any) -> _Score:
         try:
             result = liveness.predict(np.ascontiguousarray(image[:, :, ::-1]), face.landmarks)
         except RuntimeError as error:
-            raise ModelError("InsightFace's addon for liveness gave no number. Install it again.") from error
+            raise ModelError("InsightFace's addon for liveness returned no number. Install it again.") from error
         if result["live_score"] is None:
             raise LivenessError("The face is too near to the edge of the picture to tell whether it is alive.")
         return float(result["live_score"])

@@ -237,7 +237,9 @@ def _copy(source: Path, model: Published | None, staging: Path) -> None:
             with zipfile.ZipFile(source) as archive:
                 _unpack(archive, model, staging)
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-            raise WeightsMismatchError(f"{source} is not a complete, unencrypted zip file. Get it again.") from error
+            raise WeightsMismatchError(
+                f"{source} is not a complete, unencrypted zip file. Download it again."
+            ) from error
     else:
         raise ModelError(f"There is no file or folder {source}. Give the zip or the folder of the ONNX files.")
 
@@ -259,7 +261,7 @@ def _unpack(archive: zipfile.ZipFile, model: Published | None, staging: Path) ->
         # No more bytes than this size are unpacked, even if the archive contains more.
         room -= member.file_size
         if room < 0:
-            raise WeightsMismatchError(f"{target.name} in the archive is larger than it may be. Nothing was installed.")
+            raise WeightsMismatchError(f"{target.name} in the archive is too large. Nothing was installed.")
         with archive.open(member) as packed, target.open("wb") as unpacked:
             shutil.copyfileobj(packed, unpacked)
 

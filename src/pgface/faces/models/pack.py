@@ -81,7 +81,7 @@ def find_pack(folder: Path) -> Pack:
     """
     model_zoo = import_model_zoo()
     if not folder.is_dir():
-        raise ModelNotInstalledError(f"There is no folder {folder}. Give the folder that holds the model's ONNX files.")
+        raise ModelNotInstalledError(f"There is no folder {folder}. Give the folder of the model's ONNX files.")
     if model_zoo.has_model_package_manifest(folder):
         return _described_pack(model_zoo, folder)
     tasks: dict[str, list[Path]] = {"detection": [], "recognition": [], "damaged": [], "other": []}
@@ -111,10 +111,10 @@ def _only(paths: list[Path], task: Task, folder: Path) -> Path:
         return paths[0]
     if not paths:
         raise ModelError(
-            f"{folder} holds no {task} model. A pack needs one ONNX file for detection and one for recognition."
+            f"{folder} contains no {task} model. A pack needs one ONNX file for detection and one for recognition."
         )
     names = ", ".join(path.name for path in paths)
-    raise ModelError(f"{folder} holds several {task} models ({names}). Keep only the one that you want to use.")
+    raise ModelError(f"{folder} contains several {task} models ({names}). Keep only the one that you want to use.")
 
 
 def _task(path: Path) -> str:

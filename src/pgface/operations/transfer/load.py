@@ -124,7 +124,7 @@ def _problems(export: Export, source: Path) -> list[Problem]:
             )
         ]
     names = [f"user {p.id}: {shown(p.name)[:80]!r}" for p in export.people if not is_visible(cleaned(p.name))]
-    sentence = f"{source}: {{count}} names hold control characters or direction overrides. Correct them."
+    sentence = f"{source}: {{count}} names contain control characters or direction overrides. Correct them."
     return found(sentence, names) + vector_problems(source, export.vectors)
 
 
@@ -179,7 +179,7 @@ def _read_parquet(file: Path, vectors: Path) -> Export:
         parquet = pq.ParquetFile(file)
         about = json.loads((parquet.schema_arrow.metadata or {})[b"pgface"])
         if about["format"] != FORMAT:
-            raise TransferError(f"{file}: it is {about['format']}, which this pgface does not know. Upgrade pgface.")
+            raise TransferError(f"{file}: this pgface cannot read {about['format']}. Upgrade pgface.")
         people: dict[int, ExportedPerson] = {}
         owners = np.empty(parquet.metadata.num_rows, np.int32)
         mapped = np.lib.format.open_memmap(
