@@ -19,7 +19,7 @@ from pgface.faces.models.install import install, status, statuses, verify
 from pgface.faces.models.registry import ModelFile, file_sha256
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
-from support.liveness_networks import as_addon, of_channels, that_gives
+from support.liveness_networks import save_addon, save_constant_minifasnet, save_minifasnet
 from support.sentences import accounts as says
 from support.sentences import models as models_say
 
@@ -57,7 +57,7 @@ def test_nothing_is_installed(tmp_path: Path) -> None:
 
 def test_the_channels_are_blue_green_red_from_0_to_255(tmp_path: Path) -> None:
     # What is added to the first class makes it tell blue from red.
-    of_channels(tmp_path / OWN / "2.7_80x80_MiniFASNetV2.onnx", weight=1 / 100, bias=(1, 0, 0))
+    save_minifasnet(tmp_path / OWN / "2.7_80x80_MiniFASNetV2.onnx", weight=1 / 100, bias=(1, 0, 0))
     for red, green, blue in ((10, 250, 90), (10, 90, 250), (250, 90, 10)):
         image = of_one_colour(red, green, blue)
         expected = second_of(1 + blue / 100, green / 100, red / 100)
@@ -82,7 +82,7 @@ def test_what_is_cut_out(
     # The network sees the columns' and the rows' numbers, and gives their means.
     columns, rows = np.meshgrid(np.arange(240), np.arange(240))
     image = np.stack([np.zeros_like(columns), rows, columns], axis=2).astype(np.uint8)
-    of_channels(tmp_path / OWN / f"{scale}_80x80_MiniFASNetV2.onnx", weight=1 / 50)
+    save_minifasnet(tmp_path / OWN / f"{scale}_80x80_MiniFASNetV2.onnx", weight=1 / 50)
     left, top, right, bottom = expected
     means = ((left + right) / 2 / 50, (top + bottom) / 2 / 50, 0)
     assert one(tmp_path).score(image, face(image, Box(*box))) == pytest.approx(second_of(*means), abs=5e-3)
@@ -99,7 +99,7 @@ def test_what_is_cut_out(
     ],
 )
 def test_the_name_tells_how_much_the_network_sees(tmp_path: Path, name: str, scale: float) -> None:
-    of_channels(tmp_path / OWN / f"{name}.onnx", weight=1 / 50)
+    save_minifasnet(tmp_path / OWN / f"{name}.onnx", weight=1 / 50)
     columns = np.broadcast_to(np.arange(240, dtype=np.uint8)[None, :, None], (240, 240, 3))
     inside = (columns > 110 - 10 * scale) & (columns < 110 + 10 * scale)
     image = np.where(inside, [200, 100, 50], 0).astype(np.uint8)
@@ -111,14 +111,14 @@ def test_the_name_tells_how_much_the_network_sees(tmp_path: Path, name: str, sca
 
 
 def test_a_softmax_in_the_file_is_not_done_twice(tmp_path: Path) -> None:
-    of_channels(tmp_path / OWN / "minifasnet_v2.onnx", weight=0, bias=(0, 3, 0), softmax=True)
+    save_minifasnet(tmp_path / OWN / "minifasnet_v2.onnx", weight=0, bias=(0, 3, 0), softmax=True)
     image = of_one_colour(0, 0, 0)
     assert one(tmp_path).score(image, face(image)) == pytest.approx(second_of(0, 3, 0), abs=1e-6)
 
 
 def test_two_networks_are_one_detector_and_their_mean_counts(tmp_path: Path) -> None:
-    that_gives(tmp_path / OWN / "2.7_80x80_MiniFASNetV2.onnx", 0, 5, 0)
-    that_gives(tmp_path / OWN / "4_0_0_80x80_MiniFASNetV1SE.onnx", 0, 1, 0)
+    save_constant_minifasnet(tmp_path / OWN / "2.7_80x80_MiniFASNetV2.onnx", 0, 5, 0)
+    save_constant_minifasnet(tmp_path / OWN / "4_0_0_80x80_MiniFASNetV1SE.onnx", 0, 1, 0)
     image = of_one_colour(0, 0, 0)
     detector = one(tmp_path)
     mean = (second_of(0, 5, 0) + second_of(0, 1, 0)) / 2
@@ -127,7 +127,7 @@ def test_two_networks_are_one_detector_and_their_mean_counts(tmp_path: Path) -> 
 
 
 def test_the_addon_sees_an_aligned_face_red_first_from_0_to_1(tmp_path: Path) -> None:
-    as_addon(tmp_path / OWN / "liveness.onnx")
+    save_addon(tmp_path / OWN / "liveness.onnx")
     image = of_one_colour(204, 51, 0)
     detector = one(tmp_path)
     assert detector.threshold == 0.8
@@ -138,7 +138,7 @@ def test_the_addon_sees_an_aligned_face_red_first_from_0_to_1(tmp_path: Path) ->
 
 
 def test_the_addon_refuses_a_face_at_the_edge_and_one_without_a_mouth(tmp_path: Path) -> None:
-    as_addon(tmp_path / OWN / "liveness.onnx")
+    save_addon(tmp_path / OWN / "liveness.onnx")
     image = of_one_colour(204, 51, 0)
     with pytest.raises(LivenessError, match=says.FACE_TOO_NEAR_TO_EDGE.pattern()):
         one(tmp_path).score(image, face(image, landmarks=MARKS - np.float32(60)))
@@ -150,17 +150,17 @@ def test_the_addon_refuses_a_face_at_the_edge_and_one_without_a_mouth(tmp_path: 
 
 def test_what_gives_no_probability(tmp_path: Path) -> None:
     image = of_one_colour(204, 51, 0)
-    file = that_gives(tmp_path / OWN / "minifasnet_v2.onnx", 0, math.nan, 0)
+    file = save_constant_minifasnet(tmp_path / OWN / "minifasnet_v2.onnx", 0, math.nan, 0)
     with pytest.raises(ModelError, match=says.NETWORK_GAVE_NO_NUMBER.pattern()):
         one(tmp_path).score(image, face(image))
     file.unlink()
-    as_addon(tmp_path / OWN / "liveness.onnx", bias=2)
+    save_addon(tmp_path / OWN / "liveness.onnx", bias=2)
     with pytest.raises(ModelError, match=says.NETWORK_GAVE_NO_NUMBER.pattern()):
         one(tmp_path).score(image, face(image))
 
 
 def test_the_mean_over_the_frames_decides(tmp_path: Path) -> None:
-    that_gives(tmp_path / OWN / "minifasnet_v2.onnx", 0, 1, 0)
+    save_constant_minifasnet(tmp_path / OWN / "minifasnet_v2.onnx", 0, 1, 0)
     detector = one(tmp_path)
     require_live(detector, [0.9, 0.93, 0.92], None)
     refused = says.TAKEN_FOR_A_PICTURE.pattern(network="liveness", score="0.913", frames=3)
@@ -180,16 +180,16 @@ def test_what_is_no_network_for_liveness(tmp_path: Path, insightface_pack: Path)
     file.write_bytes(b"no network")
     with pytest.raises(ModelError, match=says.NETWORK_IS_DAMAGED.pattern(file=file.name)):
         loaded(tmp_path)
-    of_channels(file, weight=1, picture=(1, 3, 112, 112))
+    save_minifasnet(file, weight=1, picture=(1, 3, 112, 112))
     with pytest.raises(ModelError, match=says.NETWORK_IS_OF_ANOTHER_KIND.pattern(file=file.name)):
         loaded(tmp_path)
-    of_channels(file, weight=1, picture=(8, 3, 80, 80))
+    save_minifasnet(file, weight=1, picture=(8, 3, 80, 80))
     with pytest.raises(ModelError, match=says.NETWORK_TAKES_ONE_PICTURE.pattern()):
         loaded(tmp_path)
     shutil.copyfile(insightface_pack / "w600k_mbf.onnx", file)
     with pytest.raises(ModelError, match=says.NETWORK_TAKES_ONE_PICTURE.pattern()):
         loaded(tmp_path)
-    that_gives(file, 0, 1, 0)
+    save_constant_minifasnet(file, 0, 1, 0)
     assert loaded(tmp_path)
     file.rename(folder / "network.onnx")
     with pytest.raises(ModelError, match=says.NETWORK_NAME_WITHOUT_SCALE.pattern(file="network.onnx")):
@@ -198,10 +198,10 @@ def test_what_is_no_network_for_liveness(tmp_path: Path, insightface_pack: Path)
 
 def test_a_file_that_has_changed_is_loaded_again(tmp_path: Path) -> None:
     image = of_one_colour(0, 0, 0)
-    file = that_gives(tmp_path / OWN / "minifasnet_v2.onnx", 0, 1, 0)
+    file = save_constant_minifasnet(tmp_path / OWN / "minifasnet_v2.onnx", 0, 1, 0)
     detector = one(tmp_path)
     assert one(tmp_path) is detector
-    that_gives(file, 0, 2, 0)
+    save_constant_minifasnet(file, 0, 2, 0)
     assert one(tmp_path).score(image, face(image)) == pytest.approx(second_of(0, 2, 0), abs=1e-6)
 
 
@@ -210,7 +210,7 @@ def test_a_file_that_has_changed_is_loaded_again(tmp_path: Path) -> None:
 
 def test_install_networks_of_ones_own(tmp_path: Path, insightface_pack: Path) -> None:
     models_dir = tmp_path / "models"
-    file = that_gives(tmp_path / "2.7_80x80_MiniFASNetV2.onnx", 0, 1, 0)
+    file = save_constant_minifasnet(tmp_path / "2.7_80x80_MiniFASNetV2.onnx", 0, 1, 0)
     with pytest.raises(ModelError, match="--from PATH"):
         install(OWN, models_dir, accept_license=True)
     with pytest.raises(LicenseNotAcceptedError):
@@ -232,7 +232,7 @@ def test_published_networks_are_compared_with_what_is_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "from"
-    files = [that_gives(source / name, 0, 9, 0) for name in ("MiniFASNetV2.onnx", "MiniFASNetV1SE.onnx")]
+    files = [save_constant_minifasnet(source / name, 0, 9, 0) for name in ("MiniFASNetV2.onnx", "MiniFASNetV1SE.onnx")]
     models_dir = tmp_path / "models"
     changed = ", ".join(file.name for file in files)
     told = models_say.FILE_IS_NOT_THE_PUBLISHED_ONE.pattern(files=changed, model="minifasnet")

@@ -65,13 +65,7 @@ def current_work() -> Work | None:
 
 
 def check_work() -> None:
-    """Stop if the work that this code belongs to is cancelled or over its time limit. Call it between steps.
-
-    Raises:
-        WorkCancelledError: it was cancelled.
-        WorkTimeoutError: its time limit is reached.
-
-    """
+    """Call `Work.check` of the work that this code belongs to, if it has limits. Call this between steps."""
     work = _current.get()
     if work is not None:
         work.check()

@@ -43,7 +43,7 @@ def keep_pack(model: str, models_dir: Path, engine: Engine) -> None:
         return
     if not is_name(folder.name):
         raise ModelError(
-            f"The name of the folder {folder} cannot be the name of a model. Use only letters, digits, dots, _ and - in it."
+            f"The name of the folder {folder} cannot be the name of a model. Use letters, digits, dots, _ and -."
         )
     install(folder.name, models_dir, accept_license=True, source=folder, force=True)
     if find_pack(kept).weights_sha256() != engine.identity.weights_sha256:
