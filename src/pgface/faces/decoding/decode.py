@@ -204,7 +204,7 @@ def _decoder(name: str, format_name: str, size: int) -> Callable[[io.BytesIO], I
 
 
 def _scans(data: bytes) -> int:
-    """Count the scans of a JPEG, up to the first that is too many (ITU-T T.81, annex B)."""
+    """Count the scans of a JPEG, and stop when there are too many (ITU-T T.81, annex B)."""
     count, at = 0, 2
     while count <= MAX_JPEG_SCANS and (marker := _MARKER.search(data, at)):
         kind, at = marker[1], marker.end()

@@ -6,7 +6,6 @@ descriptors (King 2017). `pgface.faces.engines.dlib_lift` lifts them to 512-D.
 
 from __future__ import annotations
 
-from functools import cache
 from threading import Lock
 
 import numpy as np
@@ -17,13 +16,13 @@ from pgface.errors import ModelNotInstalledError, WeightsMismatchError
 from pgface.faces.cancellation import check_work
 from pgface.faces.engines.base import Box, Choose, Detection, Face, ModelIdentity, RawDetection, every_face
 from pgface.faces.engines.dlib_lift import lift
+from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.models.folders import dlib_folder
 from pgface.faces.models.registry import DLIB, file_sha256, weights_sha256
 from pgface.faces.orientation import find_with_retries
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
 from pgface.system.extras import how_to_install
-from pgface.system.forks import call_after_fork, leave_to_parent
 from pgface.system.timing import stage
 from pgface.vectors import EMBEDDING_DIMENSION
 
@@ -127,17 +126,7 @@ class DlibEngine:
         return detection.with_embedding(lift(np.asarray(descriptor)))
 
 
-_loading = Lock()
-
-
-@call_after_fork
-def _drop_engine() -> None:
-    """Drop the parent's engine, and its lock, which a thread that exists only in the parent may hold."""
-    global _loading
-    if _load_once.cache_info().currsize:
-        leave_to_parent(_load_once())
-        _load_once.cache_clear()
-    _loading = Lock()
+_loaded = LoadedModels[DlibEngine]()
 
 
 def load_dlib_engine() -> DlibEngine:
@@ -148,13 +137,7 @@ def load_dlib_engine() -> DlibEngine:
         WeightsMismatchError: a file of weights is damaged.
 
     """
-    with _loading:
-        return _load_once()
-
-
-@cache
-def _load_once() -> DlibEngine:
-    return DlibEngine()
+    return _loaded.get(DLIB.name, DlibEngine)
 
 
 def _engine_landmarks(points: NDArray[np.float32]) -> NDArray[np.float32]:

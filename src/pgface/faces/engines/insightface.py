@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ from numpy.typing import NDArray
 from pgface.errors import ModelError
 from pgface.faces.cancellation import check_work
 from pgface.faces.engines.base import Choose, Detection, Face, ModelIdentity, every_face
+from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.engines.onnx_runtime import execution_providers, provider_in_use, throughput_options
 from pgface.faces.engines.scrfd import Detector
 from pgface.faces.models.pack import Pack, find_pack
 from pgface.faces.orientation import find_with_retries
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
-from pgface.system.forks import call_after_fork, leave_to_parent
 from pgface.system.timing import stage
 from pgface.vectors import EMBEDDING_DIMENSION
 
@@ -91,19 +90,10 @@ def _around(image: RGBImage, landmarks: NDArray[np.float32]) -> tuple[RGBImage, 
     return part, (landmarks - low).astype(np.float32)
 
 
-_EngineKey = tuple[str, str, bytes, int, str]
-"""The pack's name, the SHA-256 of its weights, its manifest, the detector's size and the execution provider."""
-_engines: dict[_EngineKey, InsightFaceEngine] = {}
-_keys_of_folders: dict[tuple[Path, int, str], _EngineKey] = {}
-_loading = threading.Lock()
-
-
-@call_after_fork
-def _drop_engines() -> None:
-    """Drop the engines, because ONNX Runtime's sessions belong to the process that made them."""
-    global _engines, _keys_of_folders, _loading
-    leave_to_parent(_engines)
-    _engines, _keys_of_folders, _loading = {}, {}, threading.Lock()
+_engines = LoadedModels[InsightFaceEngine]()
+"""The engines by the pack's name, the SHA-256 of its weights, its manifest, the detector's size and the provider."""
+_engines_of_folders = LoadedModels[InsightFaceEngine]()
+"""The same engines by the folder, the detector's size and the provider, so that the files are hashed only once."""
 
 
 def load_insightface_engine(folder: Path, *, detector_size: int, execution_provider: str) -> InsightFaceEngine:
@@ -125,17 +115,15 @@ def load_insightface_engine(folder: Path, *, detector_size: int, execution_provi
     """
     folder = folder.expanduser().resolve()
     providers = execution_providers(execution_provider)
-    place = (folder, detector_size, providers[0])
-    with _loading:
-        if place not in _keys_of_folders:
-            pack = find_pack(folder)
-            digest = pack.weights_sha256()
-            manifest = (folder / "manifest.json").read_bytes() if pack.described else b""
-            key = (folder.name, digest, manifest, detector_size, providers[0])
-            if key not in _engines:
-                _engines[key] = _load(pack, digest, detector_size, providers)
-            _keys_of_folders[place] = key
-        return _engines[_keys_of_folders[place]]
+
+    def load() -> InsightFaceEngine:
+        pack = find_pack(folder)
+        digest = pack.weights_sha256()
+        manifest = (folder / "manifest.json").read_bytes() if pack.described else b""
+        key = (folder.name, digest, manifest, detector_size, providers[0])
+        return _engines.get(key, lambda: _load(pack, digest, detector_size, providers))
+
+    return _engines_of_folders.get((folder, detector_size, providers[0]), load)
 
 
 def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> InsightFaceEngine:

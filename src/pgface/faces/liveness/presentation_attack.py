@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from pgface.errors import LivenessError, ModelError, WeightsMismatchError
 from pgface.faces.engines.base import Box, Detection
+from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.engines.onnx_runtime import (
     execution_providers,
     import_onnxruntime,
@@ -35,7 +36,6 @@ from pgface.faces.engines.onnx_runtime import (
 from pgface.faces.liveness.models import INSIGHTFACE_THRESHOLD, LIVENESS_MODELS, MINIFASNET_THRESHOLD, OWN
 from pgface.faces.models.registry import file_sha256
 from pgface.faces.pixels import RGBImage
-from pgface.system.forks import call_after_fork, leave_to_parent
 
 _INPUT_SIDE: Final = 80
 """Side of the square input of both kinds, in pixels."""
@@ -88,8 +88,9 @@ def load_attack_detectors(models_dir: Path, *, execution_provider: str) -> list[
     """
     found: list[AttackDetector] = []
     for folder in filter(Path.is_dir, (models_dir / name for name in (*LIVENESS_MODELS, OWN))):
-        states = tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in sorted(folder.glob("*.onnx")))
-        found += _load(folder, states, tuple(execution_providers(execution_provider)))
+        files, providers = sorted(folder.glob("*.onnx")), execution_providers(execution_provider)
+        states = tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+        found += _loaded.get((folder, states, providers[0]), partial(_load, folder, files, providers))
     return found
 
 
@@ -122,27 +123,16 @@ def require_live(detector: AttackDetector, scores: list[float], threshold: float
         raise LivenessError(f"{detector.name} classifies the face as a picture: {mean:.3f} over {len(scores)} frames.")
 
 
-@lru_cache(maxsize=8)
-def _load(
-    folder: Path,
-    states: tuple[tuple[Path, int, int], ...],
-    providers: tuple[str, ...],
-) -> tuple[AttackDetector, ...]:
-    files = [file for file, *_ in states]
+_loaded = LoadedModels[list[AttackDetector]]()
+
+
+def _load(folder: Path, files: list[Path], providers: list[str]) -> list[AttackDetector]:
     known = LIVENESS_MODELS.get(folder.name)
     if known and {file.name: file.sha256 for file in known.files} != {file.name: file_sha256(file) for file in files}:
         raise WeightsMismatchError(
             f"The files in {folder} are not the published ones. Run `pgface models install {folder.name} --force`."
         )
-    return tuple(_detectors(folder, files, list(providers)))
-
-
-@call_after_fork
-def _drop_detectors() -> None:
-    """Drop the detectors, because ONNX Runtime's sessions belong to the process that made them."""
-    global _load
-    leave_to_parent(_load)
-    _load = lru_cache(maxsize=8)(_load.__wrapped__)
+    return list(_detectors(folder, files, providers))
 
 
 def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterator[AttackDetector]:
