@@ -57,7 +57,8 @@ def font_for(text: str, size: int) -> Font | None:
     letters = frozenset(sign for sign in text if unicodedata.category(sign) not in _INVISIBLE)
     if not _can_be_laid_out(text):
         return None
-    return next((_open_font(file, size) for file in _font_files() if _has_letters(file, letters)), None)
+    with_letters = (file for file in _font_files() if all(_draws_letter(file, letter) for letter in letters))
+    return next((font for file in with_letters if (font := _open_font(file, size))), None)
 
 
 def runs_from_right(text: str) -> bool:
@@ -75,16 +76,10 @@ def _can_be_laid_out(text: str) -> bool:
     )
 
 
-def _has_letters(file: Path, letters: frozenset[str]) -> bool:
-    font = _open_font(file, 20)
-    return font is not None and all(_draws_letters(file, letter) for letter in letters)
-
-
 @cache
-def _draws_letters(file: Path, letter: str) -> bool:
+def _draws_letter(file: Path, letter: str) -> bool:
     font = _open_font(file, 20)
-    assert font is not None  # noqa: S101 - the caller's
-    return bytes(font.getmask(letter)) != bytes(font.getmask(_NO_LETTER))
+    return font is not None and bytes(font.getmask(letter)) != bytes(font.getmask(_NO_LETTER))
 
 
 @cache

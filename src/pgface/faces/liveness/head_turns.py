@@ -221,11 +221,8 @@ class HeadTurns:
             self.held += 1
         elif direction == "centre":
             self.held = 0  # too early, or not there yet
-        elif direction is not None and (self.held or direction != self._pose_before()):
+        elif direction is not None and (self.held or self.step == 0 or direction != self.course[self.step - 1].pose):
             raise LivenessError(f"The head turns {_pose_text(direction)} and not {_pose_text(self.pose)}.")
-
-    def _pose_before(self) -> Pose:
-        return self.course[self.step - 1].pose if self.step else "centre"
 
     def _follow(self, face: Face, direction: Pose | None) -> None:
         """Follow the points of the most frontal face to where the head has turned farthest.
@@ -233,7 +230,8 @@ class HeadTurns:
         A track starts only in a frame that looks straight ahead: the last one before a turn was requested, or a more
         frontal one.
         """
-        turned = self._turned(face)
+        aside = face.quality.yaw - self.origin[0]
+        turned = aside if self.pose == "left" else -aside
         more_frontal = self.track is None or self.pose not in _SIDES or turned < self.track_begin
         if direction == "centre" and more_frontal:
             require_size(face, MIN_FRONTAL_FACE_SIZE)
@@ -244,11 +242,6 @@ class HeadTurns:
         elif self.pose in _SIDES and self.track is not None and turned > self.track_end + _MIN_MOTION_STEP:
             self.track.follow(face_patch(face))
             self.track_end = turned
-
-    def _turned(self, face: Face) -> float:
-        """Return the turn of the head to the requested side."""
-        aside = face.quality.yaw - self.origin[0]
-        return aside if self.pose == "left" else -aside
 
     def _direction(self, face: Face) -> Pose | None:
         """Return the pose of the head, relative to the start. None between two poses."""

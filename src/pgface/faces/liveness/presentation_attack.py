@@ -127,8 +127,8 @@ _loaded = LoadedModels[list[AttackDetector]]()
 
 
 def _load(folder: Path, files: list[Path], providers: list[str]) -> list[AttackDetector]:
-    known = LIVENESS_MODELS.get(folder.name)
-    if known and {file.name: file.sha256 for file in known.files} != {file.name: file_sha256(file) for file in files}:
+    model = LIVENESS_MODELS.get(folder.name)
+    if model and {file.name: file.sha256 for file in model.files} != {file.name: file_sha256(file) for file in files}:
         raise WeightsMismatchError(
             f"The files in {folder} are not the published ones. Run `pgface models install {folder.name} --force`."
         )
@@ -175,9 +175,9 @@ def _shape(session: Any) -> list[int] | None:
     """Return the number of outputs for one picture. None if this is not a network for 80x80 pictures."""
     if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
         return None
-    (given,), (output,) = session.get_inputs(), session.get_outputs()
-    batch, *picture = given.shape or [0]
-    if {given.type, output.type} != {"tensor(float)"} or picture != [3, _INPUT_SIDE, _INPUT_SIDE] or not output.shape:
+    (input_,), (output,) = session.get_inputs(), session.get_outputs()
+    batch, *picture = input_.shape or [0]
+    if {input_.type, output.type} != {"tensor(float)"} or picture != [3, _INPUT_SIDE, _INPUT_SIDE] or not output.shape:
         return None
     return None if isinstance(batch, int) and batch != 1 else list(output.shape[1:])
 

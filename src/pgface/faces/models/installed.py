@@ -27,14 +27,14 @@ def is_installed(model: str, models_dir: Path, digest: str) -> bool:
         ModelError: the model is not installed.
 
     """
-    known = REGISTRY.get(model)
-    if not all(map(find_spec, _PACKAGES[known.engine if known else "insightface"])):
+    published = REGISTRY.get(model)
+    if not all(map(find_spec, _PACKAGES[published.engine if published else "insightface"])):
         return False
     folder = model_folder(model, models_dir)
     sha256 = cache(file_sha256)
     candidates: Iterable[tuple[Path, ...]]
-    if known:
-        candidates = [tuple(file.path(folder) for file in known.files)]
+    if published:
+        candidates = [tuple(file.path(folder) for file in published.files)]
     else:  # only loading them tells which file detects faces and which one computes embeddings
         candidates = permutations(sorted(folder.rglob("*.onnx")), 2)
     try:
