@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pgface.faces.engine import Choose, Detection, Engine, Face, every_face
+from pgface.faces.engines.base import Choose, Detection, Engine, Face, every_face
 from pgface.faces.pixels import RGBImage
 
 LoadEngine = Callable[[], Engine]

@@ -18,7 +18,7 @@ from pgface.evaluation.identification import identification
 from pgface.evaluation.pairwise import compare_all
 from pgface.evaluation.stored_embeddings import StoredEmbeddings, StoredFace
 from pgface.evaluation.verification import verification
-from pgface.faces.engine import Quality
+from pgface.faces.engines.base import Quality
 from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople

@@ -31,8 +31,8 @@ from liveness.clips import SUFFIXES, Turn, turns_of
 from liveness.logins import Door, try_kinds, try_mixed
 from liveness.scenes import Photo
 from pgface.errors import LivenessError
-from pgface.faces.engine import Detection, Engine
 from pgface.faces.engines import load_engine
+from pgface.faces.engines.base import Detection, Engine
 from pgface.faces.liveness.head_turns import MIN_TURN_ANGLE
 from pgface.faces.liveness.motion import (
     MIN_RELIEF,

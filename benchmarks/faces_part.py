@@ -12,7 +12,7 @@ import numpy as np
 
 from bare_engine import LoadEngine, decode, embed, embed_all
 from pgface import Gallery, Settings
-from pgface.faces.engine import Engine
+from pgface.faces.engines.base import Engine
 from pgface.gallery.enroll_folder import person_of
 from pgface.operations.bench.timing import Row, compare, figure, interleave, seconds
 from samples import Samples, copy_people

@@ -19,7 +19,7 @@ from PIL import Image
 
 from bare_engine import LoadEngine, embed
 from pgface import Gallery
-from pgface.faces.engine import Engine
+from pgface.faces.engines.base import Engine
 from pgface.operations.bench.timing import Row, Series, compare, figure, interleave
 from samples import Samples
 from service_client import Answers, Load

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from liveness.scenes import Can, DepthMap, Photo, Pose, bent, crumpled, flat, head, wall
-from pgface.faces.engine import Choose, Detection, Engine
+from pgface.faces.engines.base import Choose, Detection, Engine
 from pgface.faces.liveness.relief import DEFAULT_SHAPE, FaceShape
 from pgface.faces.pixels import RGBImage
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from liveness.attacks import detect
 from pgface.errors import LivenessError
-from pgface.faces.engine import Detection, Engine
+from pgface.faces.engines.base import Detection, Engine
 from pgface.faces.liveness.motion import Side, face_patch
 from pgface.faces.pixels import RGBImage
 

@@ -19,7 +19,7 @@ from liveness.attacks import FARTHEST, Asked, FramesFor, Kind, moved
 from liveness.scenes import Photo, flat, head, wall
 from pgface.accounts import Challenge, FaceLogin, NewLogin
 from pgface.errors import LoginRefusedError, PhotoError
-from pgface.faces.engine import Engine
+from pgface.faces.engines.base import Engine
 from pgface.faces.liveness.head_turns import Pose
 from pgface.faces.liveness.relief import DEFAULT_SHAPE
 from pgface.faces.pixels import RGBImage

@@ -53,7 +53,7 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """How something is held: degrees, with the signs of `pgface.faces.engine.Quality`, and a shift in eye distances."""
+    """How something is held: degrees, with the signs of `pgface.Quality`, and a shift in eye distances."""
 
     yaw: float = 0.0
     pitch: float = 0.0

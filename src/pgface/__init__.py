@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pgface.errors import PgfaceError
-    from pgface.faces.engine import Box, Engine, Face, Quality
+    from pgface.faces.engines.base import Box, Engine, Face, Quality
     from pgface.gallery import Gallery
     from pgface.gallery.enroll_folder import FolderReport
     from pgface.results import (
@@ -50,18 +50,18 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "Box": "faces.engine",
+    "Box": "faces.engines.base",
     "Comparison": "results",
-    "Engine": "faces.engine",
+    "Engine": "faces.engines.base",
     "Enrollment": "results",
-    "Face": "faces.engine",
+    "Face": "faces.engines.base",
     "FolderReport": "gallery.enroll_folder",
     "Gallery": "gallery.gallery",
     "Identification": "results",
     "IdentifiedFace": "results",
     "Match": "results",
     "PgfaceError": "errors",
-    "Quality": "faces.engine",
+    "Quality": "faces.engines.base",
     "Settings": "settings",
     "Status": "results",
     "StoredPhoto": "results",

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgface.faces.engine import Box, Detection, Quality
+    from pgface.faces.engines.base import Box, Detection, Quality
 
 
 @dataclass(frozen=True, slots=True)

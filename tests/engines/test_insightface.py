@@ -28,8 +28,8 @@ from pgface.errors import (
     UnknownModelError,
     WeightsMismatchError,
 )
-from pgface.faces.engine import Detection, Face
 from pgface.faces.engines import load_engine
+from pgface.faces.engines.base import Detection, Face
 from pgface.faces.engines.insightface import InsightFaceEngine, _arcface_crop, load_insightface_engine
 from pgface.faces.engines.onnx_runtime import _resolve, execution_providers, provider_in_use, throughput_options
 from pgface.faces.models.pack import find_pack
@@ -76,7 +76,7 @@ def portraits(engine: InsightFaceEngine, faces_dir: Path) -> list[Portrait]:
 
 @pytest.fixture(scope="module")
 def six_people() -> RGBImage:
-    """The group photo that comes inside the package insightface."""
+    """The group photo in the package insightface."""
     spec = importlib.util.find_spec("insightface")
     assert spec is not None
     assert spec.origin is not None
@@ -87,7 +87,7 @@ def similarity(one: Face, other: Face) -> float:
     return float(one.embedding @ other.embedding)
 
 
-# What comes out
+# Detections and embeddings
 
 
 def test_six_people(engine: InsightFaceEngine, six_people: RGBImage) -> None:
@@ -108,22 +108,22 @@ def test_six_people(engine: InsightFaceEngine, six_people: RGBImage) -> None:
     assert between[~np.eye(6, dtype=bool)].max() < 0.3
 
 
-def test_the_same_as_insightface_itself(
+def test_the_results_are_those_of_insightface(
     engine: InsightFaceEngine, insightface_pack: Path, portraits: list[Portrait], six_people: RGBImage
 ) -> None:
-    """Colour order, detector size, alignment and normalisation are those of insightface's own pipeline."""
+    """Colour order, detector size, alignment and normalisation are as in insightface's pipeline."""
     from insightface.app import FaceAnalysis
 
-    theirs = FaceAnalysis(str(insightface_pack), providers=["CPUExecutionProvider"])
-    theirs.prepare(0, det_size=(640, 640))
+    insightface_app = FaceAnalysis(str(insightface_pack), providers=["CPUExecutionProvider"])
+    insightface_app.prepare(0, det_size=(640, 640))
     for pixels in [six_people, *(portrait.pixels for portrait in portraits[::10])]:
         with warnings.catch_warnings():
             # insightface aligns with a function that scikit-image has deprecated. pgface does not call it.
             warnings.filterwarnings("ignore", "`estimate` is deprecated", FutureWarning)
-            expected = theirs.get(np.ascontiguousarray(pixels[:, :, ::-1]))
-        ours = engine.detect_and_embed(pixels)
-        assert len(ours) == len(expected)
-        for face in ours:
+            expected = insightface_app.get(np.ascontiguousarray(pixels[:, :, ::-1]))
+        faces_of_pgface = engine.detect_and_embed(pixels)
+        assert len(faces_of_pgface) == len(expected)
+        for face in faces_of_pgface:
             nearest = max(expected, key=lambda other: float(other.normed_embedding @ face.embedding))
             assert nearest.normed_embedding @ face.embedding > 0.9999
             assert np.abs(nearest.kps - face.landmarks).max() < 0.5
@@ -160,7 +160,7 @@ def test_only_the_chosen_faces_are_embedded(
     assert (second[0].embedding == everyone[1].embedding).all()
 
 
-def test_choose_sees_an_empty_photo_and_may_refuse_it(engine: InsightFaceEngine) -> None:
+def test_choose_gets_an_empty_list_and_may_refuse_the_photo(engine: InsightFaceEngine) -> None:
     def refuse(faces: Sequence[Detection]) -> Sequence[Detection]:
         assert faces == []
         raise NoFaceError
@@ -182,18 +182,20 @@ def cut_to_face(portrait: Portrait, margin: float) -> RGBImage:
 @pytest.mark.parametrize(("margin", "at_least"), [(-0.05, 0.75), (0.0, 0.85), (0.1, 0.93), (0.25, 0.9)])
 def test_close_ups(engine: InsightFaceEngine, portraits: list[Portrait], margin: float, at_least: float) -> None:
     close_ups = [cut_to_face(portrait, margin) for portrait in portraits[::6]]
-    one_search = [engine._detector.search(close_up, 640) for close_up in close_ups]
-    assert sum(map(bool, one_search)) <= 1 or margin > 0.2, "SCRFD finds close-ups now: look whether a glance is needed"
+    found_by_one_search = [engine._detector.search(close_up, 640) for close_up in close_ups]
+    assert sum(map(bool, found_by_one_search)) <= 1 or margin > 0.2, "SCRFD finds close-ups now"
     for portrait, close_up in zip(portraits[::6], close_ups, strict=True):
         faces = engine.detect_and_embed(close_up)
         assert faces, portrait.file
         assert similarity(faces[0], portrait.face) > at_least, portrait.file
 
 
-def test_an_eye_is_not_taken_for_the_face_of_a_close_up(engine: InsightFaceEngine, portraits: list[Portrait]) -> None:
-    misled = [p for p in portraits if engine._detector.search(cut_to_face(p, 0.1), 640)]
-    assert misled, "no photo shows the problem any more"
-    for portrait in misled:
+def test_an_eye_is_not_mistaken_for_the_face_of_a_close_up(
+    engine: InsightFaceEngine, portraits: list[Portrait]
+) -> None:
+    with_false_detections = [p for p in portraits if engine._detector.search(cut_to_face(p, 0.1), 640)]
+    assert with_false_detections, "no photo shows the problem"
+    for portrait in with_false_detections:
         (face,) = engine.detect_and_embed(cut_to_face(portrait, 0.1))
         assert similarity(face, portrait.face) > 0.93
 
@@ -209,7 +211,7 @@ def test_photos_on_their_side(engine: InsightFaceEngine, portraits: list[Portrai
         centre = complex(box.x + box.width / 2 - height / 2, box.y + box.height / 2 - height / 2)
         upright = portrait.face.box
         expected = complex(upright.x + upright.width / 2 - 125, upright.y + upright.height / 2 - 125)
-        # A quarter turn counter-clockwise is a division by i where y points down.
+        # With y down, a counter-clockwise quarter turn is a division by i.
         assert abs(centre - expected * (-1j) ** quarter_turns) < 12
         assert box.width / box.height == pytest.approx(
             (upright.width / upright.height) ** (-1) ** quarter_turns, rel=0.2
@@ -237,7 +239,7 @@ def test_a_face_in_a_picture_too_long_for_opencv(portraits: list[Portrait]) -> N
 # Threads, loading, identity
 
 
-def test_many_threads_give_what_one_gives(engine: InsightFaceEngine, portraits: list[Portrait]) -> None:
+def test_many_threads_get_the_same_embeddings(engine: InsightFaceEngine, portraits: list[Portrait]) -> None:
     some = portraits[::5] * 2
     with ThreadPoolExecutor(8) as pool:
         faces = list(pool.map(lambda portrait: engine.detect_and_embed(portrait.pixels)[0], some))
@@ -246,7 +248,7 @@ def test_many_threads_give_what_one_gives(engine: InsightFaceEngine, portraits: 
         assert face.box == portrait.face.box
 
 
-def test_loaded_once_also_by_many_threads(insightface_pack: Path, tmp_path: Path) -> None:
+def test_many_threads_load_an_engine_once(insightface_pack: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(insightface_pack, tmp_path / "copy")
     with ThreadPoolExecutor(8) as pool:
         engines = set(pool.map(lambda _: load(folder), range(8)))
@@ -269,7 +271,7 @@ def test_identity(engine: InsightFaceEngine, insightface_pack: Path, portraits: 
 
 
 def test_every_session_runs_one_thread_that_does_not_spin(engine: InsightFaceEngine) -> None:
-    """Also those that SCRFD derives for each input size."""
+    """This includes the sessions that SCRFD derives for each input size."""
     derived = engine._detector._model.resolution_sessions
     assert set(derived) == {(640, 640), (128, 128)}
     for session in (*derived.values(), engine._detector._model.session, engine._recogniser.session):
@@ -292,7 +294,7 @@ def graph(inputs: list[int | str], nodes: list[Any], weights: list[Any], outputs
 
 
 def recogniser(dimension: int, value: float) -> Any:
-    """A model that gives a constant times the picture's mean colours for each face."""
+    """Return a model whose embedding is a constant times the mean colours of the picture."""
     weights = numpy_helper.from_array(np.full((3, dimension), value, np.float32), "w")
     nodes = [
         helper.make_node("GlobalAveragePool", ["x"], ["pooled"]),
@@ -345,7 +347,7 @@ def test_a_pack_with_a_manifest(pack: Path, engine: InsightFaceEngine, portraits
 
 
 @pytest.mark.parametrize(
-    ("spoil", "error", "words"),
+    ("damage", "error", "words"),
     [
         (lambda p: (p / "w600k_mbf.onnx").unlink(), ModelError, says.PACK_LACKS_A_MODEL.format(task="recognition")),
         (lambda p: (p / "det_500m.onnx").unlink(), ModelError, says.PACK_LACKS_A_MODEL.format(task="detection")),
@@ -365,8 +367,8 @@ def test_a_pack_with_a_manifest(pack: Path, engine: InsightFaceEngine, portraits
         (lambda p: shutil.rmtree(p), ModelNotInstalledError, says.THERE_IS_NO_FOLDER),
     ],
 )
-def test_packs_that_cannot_be_used(pack: Path, spoil: Any, error: type[ModelError], words: str) -> None:
-    spoil(pack)
+def test_unusable_packs(pack: Path, damage: Any, error: type[ModelError], words: str) -> None:
+    damage(pack)
     with pytest.raises(error) as caught:
         load(pack)
     assert words.format(folder=pack) in str(caught.value)
@@ -405,30 +407,30 @@ def test_pack_files(insightface_pack: Path) -> None:
 # Execution providers
 
 
-@pytest.mark.parametrize("asked", ["CPU", "cpu", " CPUExecutionProvider ", "cpuexecutionprovider"])
-def test_cpu_by_any_of_its_names(asked: str) -> None:
-    assert execution_providers(asked) == ["CPUExecutionProvider"]
+@pytest.mark.parametrize("requested", ["CPU", "cpu", " CPUExecutionProvider ", "cpuexecutionprovider"])
+def test_names_of_the_cpu(requested: str) -> None:
+    assert execution_providers(requested) == ["CPUExecutionProvider"]
 
 
 KNOWN = ["CUDAExecutionProvider", "OpenVINOExecutionProvider", "DmlExecutionProvider", "CPUExecutionProvider"]
 
 
 @pytest.mark.parametrize(
-    ("asked", "provider"), [("cuda", KNOWN[0]), ("OpenVINO", KNOWN[1]), ("DirectML", KNOWN[2]), ("dml", KNOWN[2])]
+    ("requested", "provider"), [("cuda", KNOWN[0]), ("OpenVINO", KNOWN[1]), ("DirectML", KNOWN[2]), ("dml", KNOWN[2])]
 )
-def test_short_names(asked: str, provider: str) -> None:
-    assert _resolve(asked, KNOWN, KNOWN) == provider
+def test_short_names(requested: str, provider: str) -> None:
+    assert _resolve(requested, KNOWN, KNOWN) == provider
 
 
-def test_a_provider_that_this_build_lacks(insightface_pack: Path) -> None:
-    lacks_cuda = says.ONNX_RUNTIME_LACKS_A_PROVIDER.pattern(provider="CUDA", offered="CPU", package="onnxruntime-gpu")
-    with pytest.raises(ModelError, match=lacks_cuda):
+def test_a_provider_that_is_missing_in_this_build(insightface_pack: Path) -> None:
+    error_text = says.ONNX_RUNTIME_LACKS_A_PROVIDER.pattern(provider="CUDA", offered="CPU", package="onnxruntime-gpu")
+    with pytest.raises(ModelError, match=error_text):
         _resolve("cuda", KNOWN, ["CPUExecutionProvider"])
     with pytest.raises(ModelError, match=says.THERE_IS_NO_PROVIDER_NAMED.pattern(provider="warp", offered="...CPU")):
         load(insightface_pack, provider="warp")
 
 
-def test_a_quiet_fallback_is_not_kept_quiet(engine: InsightFaceEngine) -> None:
+def test_a_silent_fallback_is_an_error(engine: InsightFaceEngine) -> None:
     with pytest.raises(ModelError, match=says.ONNX_RUNTIME_FELL_BACK.pattern(provider="CUDA", instead="CPU")):
         provider_in_use([engine._recogniser.session], "CUDAExecutionProvider")
 
@@ -465,7 +467,7 @@ def test_load_by_path_or_by_the_name_of_an_installed_folder(
     assert by_name(insightface_pack.name, insightface_pack.parent) is engine
 
 
-def test_models_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_models(tmp_path: Path) -> None:
     with pytest.raises(ModelNotInstalledError, match=says.INSTALL_A_MODEL_WITH_ITS_LICENCE.pattern(model="buffalo_l")):
         by_name("buffalo_l", tmp_path)
     with pytest.raises(ModelNotInstalledError, match=says.INSTALL_A_MODEL.pattern(model="auraface")):
@@ -476,7 +478,7 @@ def test_models_that_are_not_there(tmp_path: Path) -> None:
         by_name("/no/such", tmp_path)
 
 
-def test_a_name_of_the_registry_stands_for_the_published_files(insightface_pack: Path, tmp_path: Path) -> None:
+def test_a_name_of_the_registry_requires_the_published_files(insightface_pack: Path, tmp_path: Path) -> None:
     shutil.copytree(insightface_pack, tmp_path / "buffalo_sc")
     with pytest.raises(
         WeightsMismatchError,
@@ -486,7 +488,7 @@ def test_a_name_of_the_registry_stands_for_the_published_files(insightface_pack:
     assert by_name(str(tmp_path / "buffalo_sc"), tmp_path).identity.name == "buffalo_sc"
 
 
-# In processes of their own
+# In another process
 
 
 def run(code: str, *arguments: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -516,9 +518,9 @@ def test_a_missing_package(package: str, insightface_pack: Path) -> None:
 
 
 def test_no_network_no_noise_no_warnings(insightface_pack: Path, tmp_path: Path) -> None:
-    """Importing, loading and running open no connection, look up no host, print nothing and leave nothing behind.
+    """Importing, loading and running an engine opens no connection, prints nothing and leaves no files.
 
-    ONNX Runtime's telemetry is native code, and shows itself by the files that it keeps in the home folder.
+    ONNX Runtime's telemetry is native code. Its files in the home folder would reveal it.
     """
     result = run(
         """

@@ -1,4 +1,4 @@
-"""Heads and pictures of them before a camera, seen by the real engines."""
+"""Turning heads and pictures of heads before a camera, with the real engines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from pgface.errors import LivenessError
-from pgface.faces.engine import Detection, Engine
 from pgface.faces.engines import load_engine
+from pgface.faces.engines.base import Detection, Engine
 from pgface.faces.liveness.motion import FaceMotion, FaceTrack, Side, face_patch, require_head
 from pgface.faces.pixels import RGBImage
 from support.moving_heads import bent, noisy, tilted, turned
@@ -19,8 +19,8 @@ from support.photos import Photos
 from support.sentences import accounts as says
 
 YAWS = np.arange(0.0, 30.0, 4.0)
-Seen = Callable[[float], RGBImage]
-"""A picture of what has turned by so many degrees."""
+PictureAt = Callable[[float], RGBImage]
+"""Returns a picture after a turn by a number of degrees."""
 
 
 def engine_of(name: str) -> Engine:
@@ -28,7 +28,7 @@ def engine_of(name: str) -> Engine:
 
 
 def detected(engine: Engine, picture: RGBImage) -> Detection:
-    """The only face of a picture, without an embedding."""
+    """Return the only face of a picture, without an embedding."""
     found: list[Detection] = []
 
     def remember(detections: Sequence[Detection]) -> Sequence[Detection]:
@@ -40,9 +40,9 @@ def detected(engine: Engine, picture: RGBImage) -> Detection:
     return face
 
 
-def motion(engine: Engine, seen: Seen, side: Side) -> FaceMotion:
+def motion(engine: Engine, picture_at: PictureAt, side: Side) -> FaceMotion:
     sign = 1 if side == "left" else -1
-    frames = noisy(seen(sign * float(yaw)) for yaw in YAWS)
+    frames = noisy(picture_at(sign * float(yaw)) for yaw in YAWS)
     patches = [face_patch(detected(engine, frame)) for frame in frames]
     track = FaceTrack.start(patches[0])
     for patch in patches[1:]:
@@ -50,8 +50,8 @@ def motion(engine: Engine, seen: Seen, side: Side) -> FaceMotion:
     return track.motion(side)
 
 
-def both(engine: Engine, seen: Seen) -> list[FaceMotion]:
-    return [motion(engine, seen, "left"), motion(engine, seen, "right")]
+def motions_to_both_sides(engine: Engine, picture_at: PictureAt) -> list[FaceMotion]:
+    return [motion(engine, picture_at, "left"), motion(engine, picture_at, "right")]
 
 
 def photo_of(photos: Photos, person: str, number: int) -> RGBImage:
@@ -59,23 +59,23 @@ def photo_of(photos: Photos, person: str, number: int) -> RGBImage:
 
 
 @pytest.mark.parametrize(("person", "number"), [("George_W_Bush", 6), ("Tony_Blair", 2)])
-def test_a_head_is_admitted_and_pictures_of_it_are_refused(
+def test_a_head_is_accepted_and_pictures_of_it_are_refused(
     insightface_pack: Path, photos: Photos, person: str, number: int
 ) -> None:
     engine = engine_of(str(insightface_pack))
     photo = photo_of(photos, person, number)
     landmarks = detected(engine, photo).landmarks
-    require_head(both(engine, lambda yaw: turned(photo, landmarks, (yaw, 0))))
+    require_head(motions_to_both_sides(engine, lambda yaw: turned(photo, landmarks, (yaw, 0))))
     with pytest.raises(LivenessError, match=says.FACE_MOVES_LIKE_FLAT_PICTURE.pattern(side="left")):
-        require_head(both(engine, lambda yaw: tilted(photo, (1.5 * yaw, 0))))
+        require_head(motions_to_both_sides(engine, lambda yaw: tilted(photo, (1.5 * yaw, 0))))
     with pytest.raises(LivenessError, match=says.FACE_MOVES_LIKE_BENT_PICTURE.pattern()):
-        require_head(both(engine, lambda yaw: bent(photo, landmarks, yaw)))
+        require_head(motions_to_both_sides(engine, lambda yaw: bent(photo, landmarks, yaw)))
 
 
-def test_dlib_without_corners_of_the_mouth_will_do(photos: Photos) -> None:
+def test_dlibs_landmarks_without_a_mouth_are_enough(photos: Photos) -> None:
     engine = engine_of("dlib")
     photo = photo_of(photos, "George_W_Bush", 6)
     landmarks = detected(engine, photo).landmarks
-    require_head(both(engine, lambda yaw: turned(photo, landmarks, (yaw, 0))))
+    require_head(motions_to_both_sides(engine, lambda yaw: turned(photo, landmarks, (yaw, 0))))
     with pytest.raises(LivenessError, match=says.FACE_MOVES_LIKE_FLAT_PICTURE.pattern(side="left")):
-        require_head(both(engine, lambda yaw: tilted(photo, (1.5 * yaw, 0))))
+        require_head(motions_to_both_sides(engine, lambda yaw: tilted(photo, (1.5 * yaw, 0))))

@@ -22,7 +22,7 @@ from pgface.errors import (
     PhotoError,
     TooManyAttemptsError,
 )
-from pgface.faces.engine import Detection
+from pgface.faces.engines.base import Detection
 from pgface.faces.liveness import head_turns
 from pgface.faces.liveness.models import OWN
 from pgface.faces.liveness.presentation_attack import AttackDetector
@@ -31,7 +31,7 @@ from pgface.gallery import Gallery
 from pgface.settings import Settings
 from support import embedding_cache
 from support.galleries import link_pack
-from support.liveness_networks import as_addon, that_gives
+from support.liveness_networks import save_addon, save_constant_minifasnet
 from support.moving_heads import MovingHead, follow, jpeg, log_in_by_face
 from support.photos import Photos
 from support.sentences import accounts as says
@@ -182,17 +182,17 @@ def test_without_a_password_a_network_is_needed(people: Gallery, policy: str) ->
     login = of_policy(people, policy, liveness="network")
     with pytest.raises(ModelNotInstalledError, match=says.LOGIN_NEEDS_NETWORK.pattern(policy=policy)):
         login.challenge(email=EMAIL)
-    that_gives(people.settings.models_dir / OWN / "2.7_80x80_MiniFASNetV2.onnx", 0, 9, 0)
+    save_constant_minifasnet(people.settings.models_dir / OWN / "2.7_80x80_MiniFASNetV2.onnx", 0, 9, 0)
     assert login.challenge(email=EMAIL).policy == policy
 
 
 def test_a_network_for_liveness_is_asked_as_well(people: Gallery, head_of: HeadOf) -> None:
     login = of_policy(people, "face+liveness", liveness="network")
     own = people.settings.models_dir / OWN
-    network = that_gives(own / "2.7_80x80_MiniFASNetV2.onnx", 0, 9, 0)
-    as_addon(own / "liveness.onnx", of_first=0, bias=0.9)
+    network = save_constant_minifasnet(own / "2.7_80x80_MiniFASNetV2.onnx", 0, 9, 0)
+    save_addon(own / "liveness.onnx", of_first=0, bias=0.9)
     assert log_in(login, head_of(BUSH), email=EMAIL)
-    that_gives(network, 0, 2, 0)  # 0.787
+    save_constant_minifasnet(network, 0, 2, 0)  # 0.787
     reason = refused(login, lambda: log_in(login, head_of(("George_W_Bush", 1)), email=EMAIL))
     told = says.TAKEN_FOR_A_PICTURE.pattern(network="liveness", score="0.787", frames="...")
     assert re.match(told, str(reason))
@@ -206,7 +206,7 @@ def test_a_network_for_liveness_is_asked_as_well(people: Gallery, head_of: HeadO
 def test_a_network_sees_a_frame_of_each_look_straight_ahead(
     people: Gallery, head_of: HeadOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    that_gives(people.settings.models_dir / OWN / "minifasnet_v2.onnx", 0, 9, 0)
+    save_constant_minifasnet(people.settings.models_dir / OWN / "minifasnet_v2.onnx", 0, 9, 0)
     seen: list[tuple[RGBImage, Detection]] = []
     score = AttackDetector.score
 

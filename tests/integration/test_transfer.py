@@ -1,4 +1,4 @@
-"""Out of a gallery and into another one: bit for bit."""
+"""Export from a gallery and import into another one, to the bit."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ Change = Callable[[dict[str, Any]], Any]
 
 @pytest.fixture
 def filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Three people with 600 embeddings, of which some have another norm than 1, and somebody without any."""
+    """A gallery of three people with 603 embeddings, some of them with a norm other than 1, and one without any."""
     monkeypatch.setattr(vectors, "_BATCH_ROWS", 100)  # so that there are several blocks
     with Gallery.create(settings, model="dlib") as gallery:
         ids = [gallery.add_user(f"p{number}@example.org", f"Person «{number}»").id for number in range(4)]
         gallery.load_embeddings(np.array(ids)[np.arange(600) % 3], some_vectors(600))
         with gallery.database.transaction() as connection:
             for seed in range(3):
-                vector = some_vectors(1, seed=seed + 1)[0].astype(np.float32)  # as somebody's own SQL may write them
+                vector = some_vectors(1, seed=seed + 1)[0].astype(np.float32)  # as other SQL may write them
                 connection.execute("INSERT INTO face_embeddings (user_id, embedding) VALUES (1, %s)", (vector,))
     return settings
 
 
 @pytest.fixture
 def other(settings: Settings) -> Settings:
-    """Another gallery of the same model."""
+    """Another gallery with the same model."""
     other = settings.model_copy(update={"schema_name": "another"})
     Gallery.create(other, model="dlib").close()
     return other
@@ -60,7 +60,7 @@ def embeddings(settings: Settings) -> list[tuple[str, str, bytes]]:
 
 @in_both_schemas
 @FORMATS
-def test_there_and_back_to_the_bit(filled: Settings, other: Settings, tmp_path: Path, destination: str) -> None:
+def test_export_and_import_to_the_bit(filled: Settings, other: Settings, tmp_path: Path, destination: str) -> None:
     with Gallery.open(other) as gallery:  # so that ids differ
         gallery.add_user("somebody@example.org")
         gallery.add_user("P1@example.org", "Has another name here")
@@ -82,7 +82,7 @@ def test_there_and_back_to_the_bit(filled: Settings, other: Settings, tmp_path: 
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_other_programs_read_it(filled: Settings, tmp_path: Path) -> None:
+def test_other_programs_can_read_an_export(filled: Settings, tmp_path: Path) -> None:
     export_gallery(filled, tmp_path / "export")
     export_gallery(filled, tmp_path / "export.parquet")
     vectors = np.load(tmp_path / "export" / "face_db.npy")
@@ -96,9 +96,7 @@ def test_other_programs_read_it(filled: Settings, tmp_path: Path) -> None:
 
 
 @FORMATS
-def test_nothing_is_replaced_unasked_and_only_the_owner_reads(
-    filled: Settings, tmp_path: Path, destination: str
-) -> None:
+def test_files_are_private_and_replaced_only_on_request(filled: Settings, tmp_path: Path, destination: str) -> None:
     export_gallery(filled, tmp_path / destination)
     files = [file for file in tmp_path.rglob("export*") if file.is_file()] + list(tmp_path.rglob("face_db.*"))
     assert all(file.stat().st_mode & 0o077 == 0 for file in files)
@@ -108,7 +106,7 @@ def test_nothing_is_replaced_unasked_and_only_the_owner_reads(
 
 
 @FORMATS
-def test_an_export_that_is_broken_off_leaves_nothing(filled: Settings, tmp_path: Path, destination: str) -> None:
+def test_an_interrupted_export_leaves_nothing(filled: Settings, tmp_path: Path, destination: str) -> None:
     def stop(*_: int) -> None:
         raise KeyboardInterrupt
 
@@ -117,7 +115,7 @@ def test_an_export_that_is_broken_off_leaves_nothing(filled: Settings, tmp_path:
     assert [file for file in tmp_path.rglob("*") if file.is_file() and "data" not in file.parts] == []
 
 
-def test_a_place_that_cannot_be_written(filled: Settings, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(filled: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=says.EXPORT_CANNOT_BE_WRITTEN.pattern()):
         export_gallery(filled, tmp_path / "file" / "export")
@@ -151,7 +149,7 @@ def test_a_damaged_export_changes_nothing(
     export_gallery(filled, tmp_path / "export")
     file = tmp_path / "export" / "face_db.json"
     labels = json.loads(file.read_text(encoding="utf-8"))
-    del labels["sha256"]  # as other programs write it
+    del labels["sha256"]  # as in files of other programs
     change(labels)
     file.write_text(json.dumps(labels), encoding="utf-8")
     with pytest.raises(TransferError, match=sentence):
@@ -160,13 +158,13 @@ def test_a_damaged_export_changes_nothing(
 
 
 @pytest.mark.parametrize("file", ["export/face_db.npy", "export/face_db.json", "export.parquet"])
-def test_a_flipped_byte_is_noticed(filled: Settings, other: Settings, tmp_path: Path, file: str) -> None:
+def test_a_flipped_bit_is_detected(filled: Settings, other: Settings, tmp_path: Path, file: str) -> None:
     destination = tmp_path / Path(file).parts[0]
     export_gallery(filled, destination)
     whole = (tmp_path / file).read_bytes()
-    if file.endswith(".json"):  # in somebody's name, and in whose the first embedding is
+    if file.endswith(".json"):  # in a name, and in the owner of the first embedding
         places = [whole.index("Person «2»".encode()), whole.index(b'"users": ["1"') + 11]
-    else:  # in an embedding, where the numbers stay numbers
+    else:  # in an embedding, whose numbers remain numbers
         places = [whole.rindex(embeddings(filled)[300][2])]
     for place in places:
         damaged = bytearray(whole)
@@ -180,7 +178,7 @@ def test_a_flipped_byte_is_noticed(filled: Settings, other: Settings, tmp_path: 
 
 
 @FORMATS
-def test_an_export_without_checksums_is_taken(
+def test_an_export_without_checksums_is_accepted(
     filled: Settings, other: Settings, tmp_path: Path, destination: str
 ) -> None:
     export_gallery(filled, tmp_path / destination)
@@ -207,7 +205,7 @@ def test_a_truncated_parquet_file(filled: Settings, other: Settings, tmp_path: P
     assert embeddings(other) == []
 
 
-def test_an_empty_gallery_goes_there_and_back(settings: Settings, other: Settings, tmp_path: Path) -> None:
+def test_export_and_import_of_an_empty_gallery(settings: Settings, other: Settings, tmp_path: Path) -> None:
     Gallery.create(settings, model="dlib").close()
     for destination in ("export", "export.parquet"):
         assert export_gallery(settings, tmp_path / destination).embeddings == 0

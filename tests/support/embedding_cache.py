@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 from unittest.mock import patch
 
-from pgface.faces.engine import Choose, Face, ModelIdentity, every_face
+from pgface.faces.engines.base import Choose, Face, ModelIdentity, every_face
 from pgface.faces.engines.insightface import InsightFaceEngine
 from pgface.faces.pixels import RGBImage
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pgface.faces.engine import Face
+from pgface.faces.engines.base import Face
 from pgface.faces.liveness.head_turns import Pose, Turn
 from pgface.faces.pixels import RGBImage
 from support.moving_heads import STATIONS, path, tilted, turned

@@ -1,4 +1,5 @@
-"""What the image holds, without an engine: pinned packages and programs, trimmed by the Dockerfile's scripts."""
+"""The contents of the container image, built without a container engine, from pinned packages and the scripts of the
+Dockerfile."""
 
 from __future__ import annotations
 
@@ -19,22 +20,22 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The folders that the image gets from the stage that builds it."""
+    """The folders that the image copies from its build stage."""
 
     packages: Path
-    """Its site-packages."""
+    """The folder site-packages."""
     programs: Path
-    """What goes to /usr/lib."""
+    """The folder that becomes /usr/lib."""
 
     def run(self, *arguments: object, environment: dict[str, str], code: int = 0) -> Done:
-        """Run Python with the image's packages and no others; PostgreSQL's programs are found by PATH."""
+        """Run Python with the packages of the image only, and its PostgreSQL programs in PATH."""
         folders = [str(self.programs / "postgresql" / version / "bin") for version in ("16", "18")]
         variables = {
             "PYTHONPATH": str(self.packages),
             "PATH": os.pathsep.join([*folders, "/usr/bin", "/bin"]),
         }
         done = subprocess.run(
-            # Of the Python that the virtual environment was made from, without its own packages (-S).
+            # The Python from which the virtual environment was made, without its packages (-S).
             [getattr(sys, "_base_executable", sys.executable), "-S", *map(str, arguments)],
             env=without_settings() | variables | environment,
             capture_output=True,
@@ -51,40 +52,40 @@ class Image:
 
 
 def pinned(name: str) -> dict[str, str]:
-    """The versions by the packages of a file with pins, for this Python and platform."""
+    """Return the pinned version of each package in a requirements file, for this Python and platform."""
     from packaging.requirements import Requirement
 
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-    given = [Requirement(line.removesuffix("\\")) for line in lines if re.match(r"[a-z]", line)]
-    return {pin.name: str(pin.specifier) for pin in given if pin.marker is None or pin.marker.evaluate()}
+    pins = [Requirement(line.removesuffix("\\")) for line in lines if re.match(r"[a-z]", line)]
+    return {pin.name: str(pin.specifier) for pin in pins if pin.marker is None or pin.marker.evaluate()}
 
 
 def build_image(folder: Path) -> Image:
-    """Lay out the image's folders from this environment, whose packages have the same versions, by the same steps."""
+    """Build the image's folders by the same steps, from this environment, which has the same versions of packages."""
     packages, programs = folder / "site-packages", folder / "programs"
     for name, version in pinned("deploy/requirements.txt").items():
-        # The OpenCV without windows is the other one's twin.
+        # opencv-python-headless is the same as opencv-python, but without windows.
         installed = distribution(name.replace("opencv-python-headless", "opencv-python"))
         assert f"=={installed.version}" == version, name
         for file in installed.files or ():
             if ".." not in file.parts:
                 _link(Path(str(installed.locate_file(file))), packages / file)
-    _wheel(folder, packages)
+    _install_wheel(folder, packages)
     wheel = Path(sysconfig.get_path("purelib"))
     subprocess.run(["/bin/sh", ROOT / "deploy" / "trim.sh", packages], check=True)
     subprocess.run(["/bin/sh", ROOT / "deploy" / "programs.sh", wheel, programs], check=True)
     return Image(packages, programs)
 
 
-def _wheel(folder: Path, packages: Path) -> None:
+def _install_wheel(folder: Path, packages: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    source = shutil.copytree(ROOT, folder / "source", ignore=_all_but_what_is_built_from, dirs_exist_ok=True)
+    source = shutil.copytree(ROOT, folder / "source", ignore=_not_in_wheel, dirs_exist_ok=True)
     subprocess.run([*command, "--wheel-dir", folder, source], check=True, capture_output=True)
     (wheel,) = folder.glob("pgface-*.whl")
     shutil.unpack_archive(wheel, packages, "zip")
 
 
-def _all_but_what_is_built_from(folder: str, names: list[str]) -> set[str]:
+def _not_in_wheel(folder: str, names: list[str]) -> set[str]:
     wanted = {"src", "pyproject.toml", "README.md", "LICENSE"} if Path(folder) == ROOT else set(names) - {"__pycache__"}
     return set(names) - wanted
 

@@ -1,4 +1,4 @@
-"""Networks with the inputs and outputs of those for liveness, of so few numbers that answers are known by hand."""
+"""Networks with the inputs and outputs of those for liveness. Their scores can be computed by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 PICTURE = (1, 3, 80, 80)
 
 
-def of_channels(
+def save_minifasnet(
     file: Path,
     *,
     weight: float,
@@ -21,7 +21,7 @@ def of_channels(
     softmax: bool = False,
     picture: Sequence[int] = PICTURE,
 ) -> Path:
-    """As MiniFASNet: three classes, each `weight` times the mean of one channel of the input, and `bias`."""
+    """Save a MiniFASNet: three classes, each `weight` times the mean of one channel of the input, plus `bias`."""
     last = "classes" if softmax else "output"
     nodes = [
         helper.make_node("GlobalAveragePool", ["input"], ["means"]),
@@ -34,13 +34,13 @@ def of_channels(
     return _save(file, nodes, picture, (picture[0], 3), {"weight": _numbers(weight), "bias": _numbers(bias)})
 
 
-def that_gives(file: Path, *classes: float) -> Path:
-    """As MiniFASNet, whatever it sees."""
-    return of_channels(file, weight=0, bias=classes)
+def save_constant_minifasnet(file: Path, *classes: float) -> Path:
+    """Save a MiniFASNet with a constant output."""
+    return save_minifasnet(file, weight=0, bias=classes)
 
 
-def as_addon(file: Path, *, of_first: float = 1.0, bias: float = 0.0) -> Path:
-    """As InsightFace's addon: one number, `of_first` times the mean of the input's first channel, and `bias`."""
+def save_addon(file: Path, *, of_first: float = 1.0, bias: float = 0.0) -> Path:
+    """Save an InsightFace addon: one number, `of_first` times the mean of the input's first channel, plus `bias`."""
     nodes = [
         helper.make_node("GlobalAveragePool", ["input"], ["means"]),
         helper.make_node("Flatten", ["means"], ["flat"]),
@@ -57,15 +57,15 @@ def _numbers(values: float | Sequence[float]) -> NDArray[np.float32]:
 def _save(
     file: Path,
     nodes: Sequence[onnx.NodeProto],
-    given: Sequence[int],
-    told: Sequence[int],
+    input_shape: Sequence[int],
+    output_shape: Sequence[int],
     numbers: dict[str, NDArray[np.float32]],
 ) -> Path:
     graph = helper.make_graph(
         list(nodes),
         "liveness",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, given)],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, told)],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, input_shape)],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, output_shape)],
         [numpy_helper.from_array(values, name) for name, values in numbers.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

@@ -1,4 +1,4 @@
-"""Sequences of frames as a camera would take them of a head that moves, made of one real photo."""
+"""Camera frames of a moving head, rendered from one real photo."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from PIL import Image
 from skimage.transform import AffineTransform, warp
 
 from pgface.accounts import Challenge, Client, FaceLogin, NewLogin
-from pgface.faces.engine import Face
+from pgface.faces.engines.base import Face
 from pgface.faces.liveness.head_turns import Pose as Asked
 from pgface.faces.pixels import RGBImage
 
 Pose = tuple[float, float]
-"""Yaw and pitch in degrees, from the photo's own, with the signs of `Quality`."""
+"""Yaw and pitch in degrees, relative to the photo, with the signs of `Quality`."""
 
 STATIONS: dict[Asked, Pose] = {"left": (45, 0), "right": (-45, 0), "up": (0, 35), "centre": (0, 0)}
-"""How far a head turns that does as it is asked to."""
+"""The pose of a head that turns as requested."""
 
 
 T = TypeVar("T")
 
-_known: dict[tuple[bytes, bytes, Pose], RGBImage] = {}
+_cache: dict[tuple[bytes, bytes, Pose], RGBImage] = {}
 
 
 def turned(photo: RGBImage, landmarks: NDArray[np.float32], pose: Pose) -> RGBImage:
-    """The photo of a head as it looks when it has turned: an ellipsoid with a nose on it, painted with the photo.
+    """Return a picture of the turned head: an ellipsoid with a nose, with the photo as its texture.
 
-    A picture takes a twentieth of a second, and many tests turn the same few heads, so each is made once.
+    A picture takes a twentieth of a second, and many tests turn the same few heads, so pictures are cached.
     """
     key = (hashlib.sha256(photo.tobytes()).digest(), landmarks.tobytes(), pose)
-    if key not in _known:
-        _known[key] = _turned(photo, landmarks, pose)
-    return _known[key].copy()
+    if key not in _cache:
+        _cache[key] = _turned(photo, landmarks, pose)
+    return _cache[key].copy()
 
 
 def _turned(photo: RGBImage, landmarks: NDArray[np.float32], pose: Pose) -> RGBImage:
@@ -57,7 +57,7 @@ def _turned(photo: RGBImage, landmarks: NDArray[np.float32], pose: Pose) -> RGBI
     def where_from(points: NDArray[np.float64]) -> NDArray[np.float64]:
         aside, below = (points - centre).T
         x, y = points.T.copy()
-        for _ in range(20):  # which place of the head is seen here depends on how deep it lies
+        for _ in range(20):  # the place of the head that is visible here depends on its depth
             out = depth(x, y) - at_eyes
             x = np.clip(centre[0] + (aside - out * np.sin(yaw)) / np.cos(yaw), 0, photo.shape[1] - 1)
             y = np.clip(centre[1] + (below + out * np.sin(pitch)) / np.cos(pitch), 0, photo.shape[0] - 1)
@@ -67,7 +67,7 @@ def _turned(photo: RGBImage, landmarks: NDArray[np.float32], pose: Pose) -> RGBI
 
 
 def tilted(photo: RGBImage, pose: Pose) -> RGBImage:
-    """The photo itself, printed and held to the camera, tilted as a whole."""
+    """Return the photo as a print that is held to the camera and tilted as a whole."""
     height, width = photo.shape[:2]
     yaw, pitch = np.radians(pose)
     middle = AffineTransform(translation=(-width / 2, -height / 2))
@@ -78,7 +78,7 @@ def tilted(photo: RGBImage, pose: Pose) -> RGBImage:
 
 
 def bent(photo: RGBImage, landmarks: NDArray[np.float32], yaw: float) -> RGBImage:
-    """The photo on paper round an upright can as wide as a head, turned by so many degrees and seen from far away."""
+    """Return the photo on paper round an upright can as wide as a head, turned by `yaw` degrees, from far away."""
     middle = float(landmarks[:2, 0].mean())
     radius = 1.3 * float(np.hypot(*(landmarks[1] - landmarks[0])))
 
@@ -91,7 +91,7 @@ def bent(photo: RGBImage, landmarks: NDArray[np.float32], yaw: float) -> RGBImag
 
 
 def path(*stations: Pose, step: float = 4.0) -> list[Pose]:
-    """The poses of a head on its way from one station to the next."""
+    """Return the poses of a head on its way from one station to the next."""
     poses = [stations[0]]
     for station in stations[1:]:
         begin = np.array(poses[-1])
@@ -102,21 +102,21 @@ def path(*stations: Pose, step: float = 4.0) -> list[Pose]:
 
 
 def noisy(frames: Iterable[RGBImage], seed: int = 1) -> list[RGBImage]:
-    """As a camera sees them, which never gives one picture twice."""
+    """Return the frames with the noise of a camera, which never returns the same picture twice."""
     random = np.random.default_rng(seed)
     return [np.clip(frame + random.normal(0, 3, frame.shape), 0, 255).astype(np.uint8) for frame in frames]
 
 
 class MovingHead:
-    """A person in front of a camera, who looks where they are asked to, and stays there."""
+    """A person in front of a camera, who looks in the requested direction and stays there."""
 
     def __init__(self, faces: Callable[[RGBImage], Sequence[Face]], file: Path, *, seed: int = 1) -> None:
-        """Sit down.
+        """Load the photo of the person.
 
         Args:
             faces: finds the faces of a picture.
             file: a photo of the person.
-            seed: of the camera's noise.
+            seed: the seed of the camera's noise.
 
         """
         self.photo = np.asarray(Image.open(file).convert("RGB"))
@@ -126,24 +126,23 @@ class MovingHead:
         self._at: Pose = (0, 0)
 
     def look(self, pose: Asked, *, frames: int = 5) -> list[bytes]:
-        """What the camera sees next, as JPEG files, while the head turns to a pose or stays in it."""
+        """Return the next camera frames, as JPEG files, while the head turns to a pose or stays in it."""
         way = path(self._at, STATIONS[pose], step=8)[1:]
         poses = [*way, *[STATIONS[pose]] * frames][:frames]
         self._at = poses[-1]
-        return [jpeg(self._seen(turned(self.photo, self.landmarks, at))) for at in poses]
+        return [jpeg(self._with_noise(turned(self.photo, self.landmarks, at))) for at in poses]
 
-    def _seen(self, frame: RGBImage) -> RGBImage:
-        """As a camera sees it, which never gives one picture twice."""
+    def _with_noise(self, frame: RGBImage) -> RGBImage:
         return np.clip(frame + self._noise.normal(0, 3, frame.shape), 0, 255).astype(np.uint8)
 
 
 def follow(look: Callable[[Asked], list[bytes]], answer: Callable[[list[bytes]], Asked | T], first: Asked) -> T:
-    """Do as one is asked to until the answer is another one than where to look.
+    """Follow the requested poses until the answer is something else, and return it.
 
     Args:
-        look: what the camera sees next of a person who looks there.
-        answer: sends it, and gives where to look next.
-        first: where to look first.
+        look: returns the next camera frames of a person who looks in a direction.
+        answer: sends the frames, and returns the next pose or the final answer.
+        first: the first pose.
 
     """
     answered: Asked | T = first
@@ -153,7 +152,7 @@ def follow(look: Callable[[Asked], list[bytes]], answer: Callable[[list[bytes]],
 
 
 def log_in_by_face(login: FaceLogin, challenge: Challenge, look: Callable[[Asked], list[bytes]]) -> NewLogin:
-    """Follow a challenge to its end."""
+    """Follow a challenge to its end, and return the login."""
 
     def answer(frames: list[bytes]) -> Asked | NewLogin:
         answered = login.answer(challenge.token, frames, client=Client(address="192.0.2.7"))

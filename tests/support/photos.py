@@ -1,4 +1,4 @@
-"""Where the real photos and weights for tests are."""
+"""The folder of real photos and weights for tests."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from pathlib import Path
 SHARED = Path(os.environ.get("PGFACE_TEST_SHARED", Path(__file__).parents[3] / "shared"))
 
 Photos = Callable[[str, int], Path]
-"""Finds a real photo by person and number, 1 to 10."""
+"""Returns the path of a real photo, by its person and number, 1 to 10."""

@@ -1,4 +1,4 @@
-"""Picture files made by hand, for what Pillow does not write."""
+"""Picture files of kinds that Pillow cannot write."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def encoded(image: Image.Image, format_name: str, **options: Any) -> bytes:
 
 
 def png(width: int, height: int, depth: int, colour_type: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG of raw rows (each begins with its filter byte), with further chunks before the pixels."""
+    """Return a PNG of raw rows, which start with their filter bytes. More chunks are inserted before the pixels."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -29,20 +29,20 @@ def png(width: int, height: int, depth: int, colour_type: int, rows: bytes, *chu
 
 
 def png16(samples: NDArray[np.uint16], colour_type: int) -> bytes:
-    """A PNG with 16 bits a sample, of samples of shape (height, width, channels)."""
+    """Return a PNG with 16 bits per sample, from samples of shape (height, width, channels)."""
     height, width = samples.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
     return png(width, height, 16, colour_type, rows)
 
 
 def gif(screen: tuple[int, int], frame: tuple[int, int], pixels: bytes = b"\x02\x4c\x01\x00") -> bytes:
-    """A GIF that declares sizes for its screen and its only frame."""
+    """Return a GIF that declares these sizes for its screen and its only frame."""
     header = b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     return header + b"," + struct.pack("<HHHHB", 0, 0, *frame, 0) + b"\x02" + pixels + b"\0;"
 
 
 def tiff(tags: Sequence[tuple[int, int]], pixels: bytes) -> bytes:
-    """A little-endian TIFF of numeric tags, with the pixels at offset 8."""
+    """Return a little-endian TIFF with numeric tags and the pixels at offset 8."""
     directory = 8 + len(pixels)
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags))
     return (
@@ -51,24 +51,24 @@ def tiff(tags: Sequence[tuple[int, int]], pixels: bytes) -> bytes:
 
 
 def bmp_rle(width: int, height: int) -> bytes:
-    """A BMP whose rows are coded in runs."""
+    """Return a run-length coded BMP."""
     rows = (b"\x01\x05" * width + b"\0\0") * height + b"\0\x01"
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(rows), 0, 0, 256, 0) + bytes(1024)
     return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(rows), 0, 0, 14 + len(header)) + header + rows
 
 
 def jpeg_of_many_scans(count: int) -> bytes:
-    """A progressive JPEG whose last scan is repeated."""
+    """Return a progressive JPEG that repeats its last scan."""
     data = encoded(Image.new("L", (64, 64), 100), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:-2] + data[last:-2] * count + data[-2:]
 
 
 def turned_as(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The rows as a camera stores them when its EXIF gives this orientation (EXIF 2.32, 4.6.4: tag 274).
+    """Return the rows as a camera stores them with this orientation in EXIF (EXIF 2.32, 4.6.4: tag 274).
 
-    The first row stored is the picture's top, top, bottom, bottom, left, right, right, left side, and the first column
-    its left, right, right, left, top, top, bottom, bottom side, for the orientations 1 to 8.
+    For the orientations 1 to 8, the first stored row is the picture's top, top, bottom, bottom, left, right, right and
+    left side. The first stored column is its left, right, right, left, top, top, bottom and bottom side.
     """
     rows_from, columns_from = {
         1: ("top", "left"),
@@ -104,21 +104,21 @@ def tiff_of(
     more: Sequence[tuple[int, int, Sequence[int]]] = (),
     pages: int = 1,
 ) -> bytes:
-    """A TIFF of these samples, shape (height, width, channels), as TIFF 6.0 (Adobe 1992) lays it out.
+    """Return a TIFF with these samples, in the layout of TIFF 6.0 (Adobe 1992).
 
     Args:
-        samples: the values as they are stored; for signed and floating-point samples, their bits.
+        samples: the stored values, shape (height, width, channels). For signed and floating-point samples, their bits.
         photometric: tag 262.
-        bits: of each sample; what is narrower than a byte, or 12, is packed.
-        order: "<" or ">", of what is wider than a byte.
-        planar: each channel by itself.
-        tile: side of the tiles; strips without.
+        bits: bits of each sample. Samples narrower than a byte, or of 12 bits, are packed.
+        order: byte order, "<" or ">".
+        planar: whether each channel is stored separately.
+        tile: side of the tiles. 0 for strips.
         extra: tag 338.
         sample_format: tag 339.
-        fill_order: tag 266; 2 turns the bits of every byte.
-        deflated: whether it is compressed, which takes another way through Pillow.
-        more: further tags: number, type (3 SHORT, 4 LONG, 5 RATIONAL as pairs), values.
-        pages: the same picture so many times, the others half as bright.
+        fill_order: tag 266. With 2, the bits of every byte are in reverse order.
+        deflated: whether the data is compressed, which Pillow decodes with other code.
+        more: more tags: number, type (3 SHORT, 4 LONG, 5 RATIONAL as pairs), values.
+        pages: number of pages. All but the first are half as bright.
 
     """
     height, width, channels = samples.shape
@@ -131,7 +131,7 @@ def tiff_of(
         if deflated:
             blocks = [zlib.compress(block) for block in blocks]
         if fill_order == 2:
-            blocks = [block.translate(_TURNED_BITS) for block in blocks]
+            blocks = [block.translate(_REVERSED_BITS) for block in blocks]
         offsets = []
         for block in blocks:
             offsets.append(len(data))
@@ -169,11 +169,11 @@ def tiff_of(
     return data
 
 
-_TURNED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _blocks(samples: NDArray[np.unsignedinteger], planar: bool, tile: int) -> list[NDArray[np.unsignedinteger]]:
-    """The parts that are stored by themselves, in their order."""
+    """Return the planes or tiles in the order of the file."""
     planes = [samples[:, :, channel : channel + 1] for channel in range(samples.shape[2])] if planar else [samples]
     if not tile:
         return planes

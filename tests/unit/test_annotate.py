@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from pgface.faces import annotate as module
 from pgface.faces import fonts
 from pgface.faces.annotate import Annotated, annotate
-from pgface.faces.engine import Box, RawDetection
+from pgface.faces.engines.base import Box, RawDetection
 from pgface.faces.quality import describe
 from pgface.results import Identification, IdentifiedFace, Match
 
@@ -27,7 +27,7 @@ OTHERS.append("می\u200cرا")  # noqa: RUF001 - Persian, with a zero-width non
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ImageFont.FreeTypeFont, tuple[float, float]]]:
-    """What is written onto the picture, with its font and place."""
+    """Record the drawn texts, with their fonts and places."""
     texts: list[tuple[str, ImageFont.FreeTypeFont, tuple[float, float]]] = []
     write = ImageDraw.ImageDraw.text
 
@@ -42,7 +42,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ImageFont.FreeType
 
 @pytest.fixture
 def places(monkeypatch: pytest.MonkeyPatch) -> list[module._Rectangle]:
-    """Where labels are."""
+    """Record the places of labels."""
     found: list[module._Rectangle] = []
     draw = module._draw
 
@@ -56,7 +56,7 @@ def places(monkeypatch: pytest.MonkeyPatch) -> list[module._Rectangle]:
     return found
 
 
-def picture_of(names: list[str | None], boxes: list[Box], size: tuple[int, int] = (640, 480)) -> Annotated:
+def annotated(names: list[str | None], boxes: list[Box], size: tuple[int, int] = (640, 480)) -> Annotated:
     pixels = np.full((size[1], size[0], 3), 110, np.uint8)
     found = [describe(pixels, [RawDetection(box, _LANDMARKS, 0.9)])[0] for box in boxes]
     faces = [
@@ -72,7 +72,7 @@ def is_box(font: ImageFont.FreeTypeFont, letter: str) -> bool:
 
 @pytest.mark.parametrize("name", EUROPEAN + OTHERS)
 def test_no_letter_is_a_box(name: str, drawn: list[tuple[str, ImageFont.FreeTypeFont, tuple[float, float]]]) -> None:
-    picture = picture_of([name], [Box(200, 200, 100, 130)])
+    picture = annotated([name], [Box(200, 200, 100, 130)])
     assert picture.legend == ()
     assert [
         letter for text, font, _ in drawn for letter in text if letter not in " \u200c" and is_box(font, letter)
@@ -82,7 +82,7 @@ def test_no_letter_is_a_box(name: str, drawn: list[tuple[str, ImageFont.FreeType
 
 
 def test_letters_that_join_and_move_are_laid_out() -> None:
-    """Letter by letter, as Pillow does without Raqm, it would be another picture."""
+    """Without Raqm, Pillow draws letter by letter, with another length."""
     for text in ("محمد", "क्ष"):
         font = fonts.font_for(text, 40)
         assert font is not None
@@ -90,7 +90,7 @@ def test_letters_that_join_and_move_are_laid_out() -> None:
         assert font.getlength(text) != by_letters.getlength(text)
 
 
-def test_what_no_font_has_is_told_by_number_and_legend(
+def test_a_name_that_no_font_has_becomes_a_number_and_a_legend(
     monkeypatch: pytest.MonkeyPatch, drawn: list[tuple[str, ImageFont.FreeTypeFont, tuple[float, float]]]
 ) -> None:
     only_latin = [file for file in fonts._font_files() if file.name.startswith("NotoSans[")]
@@ -98,28 +98,28 @@ def test_what_no_font_has_is_told_by_number_and_legend(
     monkeypatch.setattr(fonts, "_font_files", lambda: tuple(only_latin))
     fonts.font_for.cache_clear()
     try:
-        picture = picture_of(["Ada", "王小明"], [Box(50, 100, 90, 120), Box(300, 100, 90, 120)])
+        picture = annotated(["Ada", "王小明"], [Box(50, 100, 90, 120), Box(300, 100, 90, 120)])
     finally:
         fonts.font_for.cache_clear()
     assert picture.legend == ("user 2: 王小明",)
     assert [text for text, _, _ in drawn] == ["Ada  0.56", "user 2  0.56"]
 
 
-def test_without_shaping_such_scripts_are_told_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_raqm_names_that_need_it_become_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "check", lambda _: False)
     fonts.font_for.cache_clear()
     try:
-        assert picture_of(["محمد"], [Box(50, 100, 90, 120)]).legend == ("user 1: محمد",)
-        assert picture_of(["José"], [Box(50, 100, 90, 120)]).legend == ()
+        assert annotated(["محمد"], [Box(50, 100, 90, 120)]).legend == ("user 1: محمد",)
+        assert annotated(["José"], [Box(50, 100, 90, 120)]).legend == ()
     finally:
         fonts.font_for.cache_clear()
 
 
-def test_a_font_of_last_resort_is_none(tmp_path: Path) -> None:
+def test_fonts_of_last_resort_and_damaged_fonts_are_not_used(tmp_path: Path) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     file = Path(matplotlib.get_data_path(), "fonts", "ttf", "LastResortHE-Regular.ttf")
     if not file.is_file():
-        pytest.skip("this matplotlib brings none")
+        pytest.skip("this matplotlib does not contain such a font")
     assert fonts._open_font(file, 20) is None
     (tmp_path / "damaged.ttf").write_bytes(b"\0\1\0\0" + bytes(40))
     assert fonts._open_font(tmp_path / "damaged.ttf", 20) is None
@@ -136,7 +136,7 @@ def test_names_stay_whole_and_inside(
 ) -> None:
     width, height = size
     edge = [Box(width * x, height * y, width / 5, height / 4) for x, y in ((0, 0), (0.8, 0), (0, 0.75), (0.8, 0.75))]
-    picture = picture_of([LONG, "José Ñandú", None, "Łukasz Żółć"], edge, size)
+    picture = annotated([LONG, "José Ñandú", None, "Łukasz Żółć"], edge, size)
     for place in places:
         assert place.left >= 0
         assert place.top >= 0
@@ -151,20 +151,20 @@ def test_names_stay_whole_and_inside(
     words = {word for text, _, _ in drawn for word in text.split()}
     known = {*LONG.split(), *["José", "Ñandú", "Łukasz", "Żółć", "unknown", "user", "0.56", "1", "2", "4"]}
     assert words <= known  # no piece of a word
-    told = " ".join((*words, *picture.legend))
-    assert all(word in told for word in LONG.split())
+    visible = " ".join((*words, *picture.legend))
+    assert all(word in visible for word in LONG.split())
 
 
 @pytest.mark.parametrize("apart", [10, 30, 60])
 def test_labels_do_not_overlap(apart: int, places: list[module._Rectangle]) -> None:
     boxes = [Box(20 + apart * number, 100 + 3 * number, 80, 100) for number in range(6)]
-    picture_of([LONG, "José Ñandú", "王小明", None, "Łukasz Żółć", "Ada Lovelace"], boxes)
+    annotated([LONG, "José Ñandú", "王小明", None, "Łukasz Żółć", "Ada Lovelace"], boxes)
     assert len(places) == 6
     assert not any(one.overlaps(other) for one, other in combinations(places, 2))
 
 
-def test_the_answer_is_on_the_picture() -> None:
-    picture = picture_of(["Ada"], [Box(200, 200, 100, 130)]).image
+def test_the_box_and_the_name_are_on_the_picture() -> None:
+    picture = annotated(["Ada"], [Box(200, 200, 100, 130)]).image
     assert isinstance(picture, Image.Image)
     assert picture.getpixel((200, 200)) == (22, 130, 70)
     white = np.asarray(picture)[150:200, 200:320].min(axis=2) > 240

@@ -1,4 +1,4 @@
-"""Shares of a budget of memory are handed out fairly, and nothing waits for ever."""
+"""A memory budget is shared fairly, and no request waits forever."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ SOON = 10.0
 
 @contextmanager
 def held_elsewhere(budget: ByteBudget, size: int, total: int) -> Iterator[None]:
-    """Another thread holds a share for the length of the block."""
-    holds, let_go = threading.Event(), threading.Event()
+    """Hold a share in another thread until the block ends."""
+    is_held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
         with budget.share(size, total):
-            holds.set()
-            assert let_go.wait(SOON)
+            is_held.set()
+            assert release.wait(SOON)
 
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(hold)
-        assert holds.wait(SOON)
+        assert is_held.wait(SOON)
         try:
             yield
         finally:
-            let_go.set()
+            release.set()
             future.result(SOON)
 
 
@@ -46,8 +46,8 @@ def take(budget: ByteBudget, size: int, total: int) -> int:
         return size
 
 
-def waits(budget: ByteBudget, count: int) -> None:
-    """Return as soon as so many threads wait."""
+def wait_until_waiting(budget: ByteBudget, count: int) -> None:
+    """Return as soon as this number of threads wait."""
     for _ in range(int(SOON * 1000)):
         if len(budget._waiting) == count:
             return
@@ -55,7 +55,7 @@ def waits(budget: ByteBudget, count: int) -> None:
     pytest.fail(f"{len(budget._waiting)} threads wait, not {count}")
 
 
-def test_a_share_is_given_back() -> None:
+def test_a_share_is_released() -> None:
     budget = ByteBudget()
     with budget.share(60, 100):
         assert budget.held == 60
@@ -70,38 +70,38 @@ def test_a_share_larger_than_the_budget() -> None:
         take(ByteBudget(), 101, 100)
 
 
-def test_what_does_not_fit_waits_for_what_is_held() -> None:
+def test_a_request_that_does_not_fit_waits() -> None:
     budget = ByteBudget()
     with ThreadPoolExecutor(1) as pool:
         with held_elsewhere(budget, 60, 100):
             assert take(budget, 40, 100) == 40
             waiting = pool.submit(take, budget, 41, 100)
-            waits(budget, 1)
+            wait_until_waiting(budget, 1)
             assert not waiting.done()
         assert waiting.result(SOON) == 41
 
 
-def test_small_shares_overtake_a_large_one_and_not_for_ever() -> None:
+def test_small_shares_overtake_a_large_one_but_not_forever() -> None:
     budget = ByteBudget()
     with ThreadPoolExecutor(2) as pool:
         with held_elsewhere(budget, 50, 100):
             large = pool.submit(take, budget, 100, 100)
-            waits(budget, 1)
+            wait_until_waiting(budget, 1)
             for _ in range(MAX_OVERTAKING):
                 take(budget, 10, 100)
             small = pool.submit(take, budget, 10, 100)
-            waits(budget, 2)
+            wait_until_waiting(budget, 2)
             assert not small.done()
         assert large.result(SOON) == 100
         assert small.result(SOON) == 10
 
 
-def test_what_is_not_needed_of_a_share_is_given_back() -> None:
+def test_a_part_of_a_share_is_released() -> None:
     budget = ByteBudget()
     with budget.share(60, 100) as keep:
         keep(20)
         assert budget.held == 20
-        keep(50)  # it is never more again
+        keep(50)  # a share cannot grow
         assert budget.held == 20
     assert budget.held == 0
 
@@ -116,7 +116,7 @@ def test_the_budget_is_never_exceeded() -> None:
         with budget.share(10 + number % 40, 100):
             with lock:
                 most = max(most, budget.held)
-            time.sleep(0.001)  # lets the others come
+            time.sleep(0.001)  # lets the other threads run
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(work, range(300)))
@@ -143,20 +143,20 @@ def test_a_forked_process_does_not_wait_for_its_parents_threads() -> None:
     code = """
         import os, threading
         from pgface.faces.decoding.budget import ByteBudget
-        budget, holds = ByteBudget(), threading.Event()
+        budget, is_held = ByteBudget(), threading.Event()
         def hold():
             with budget.share(100, 100):
-                holds.set()
+                is_held.set()
                 threading.Event().wait(60)
         threading.Thread(target=hold, daemon=True).start()
-        holds.wait()
+        is_held.wait()
         child = os.fork()
         if child == 0:
             with budget.share(100, 100):
                 os._exit(7)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
-    ignored = ["-W", "ignore::DeprecationWarning"]  # of the fork beside a thread, which is the point here
+    ignored = ["-W", "ignore::DeprecationWarning"]  # about a fork beside a thread, which this tests
     result = subprocess.run(
         [sys.executable, *ignored, "-c", textwrap.dedent(code)],
         capture_output=True,

@@ -17,7 +17,7 @@ from pgface.errors import LicenseNotAcceptedError, ModelDownloadError, UnknownMo
 from pgface.faces.liveness.models import OWN
 from pgface.faces.models.registry import REGISTRY
 from pgface.settings import get_settings
-from support.liveness_networks import that_gives
+from support.liveness_networks import save_constant_minifasnet
 from support.sentences import models as says
 
 
@@ -63,7 +63,7 @@ def test_list_those_for_liveness(tmp_path: Path) -> None:
     minifasnet, addon = run_json("list")["liveness_models"]
     assert (minifasnet["name"], minifasnet["licence"], minifasnet["threshold"]) == ("minifasnet", "Apache-2.0", 0.915)
     assert (addon["installed"], addon["commercial_use"]) == (False, False)
-    file = that_gives(tmp_path / "2.7_80x80_MiniFASNetV2.onnx", 0, 1, 0)
+    file = save_constant_minifasnet(tmp_path / "2.7_80x80_MiniFASNetV2.onnx", 0, 1, 0)
     printed = run_json("install", OWN, "--from", file, "--accept-license")
     assert (printed["installed"], printed["in_registry"]) == (True, False)
     assert run_json("list")["liveness_models"][2] == printed

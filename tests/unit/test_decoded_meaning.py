@@ -1,4 +1,4 @@
-"""Samples of every kind come out as the scene that they mean, or are refused with the reason."""
+"""Samples of every kind are decoded to the right scene, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def decoded(source: PhotoSource) -> RGBImage:
         return photo.pixels
 
 
-def apart(one: RGBImage, other: RGBImage) -> float:
+def difference(one: RGBImage, other: RGBImage) -> float:
     """Mean difference of two pictures, 0 to 255."""
     assert one.shape == other.shape
     return float(np.abs(one.astype(int) - other).mean())
 
 
 def right_or_refused(source: PhotoSource, meant: RGBImage, *, tolerance: float) -> str:
-    """ "right", or the reason; anything else has failed."""
+    """Return "right" if the picture is decoded correctly, or the reason of its refusal. Fail for anything else."""
     reason = ""
     try:
         found = decoded(source)
     except PhotoFormatError as error:
         reason = str(error)
     if reason:
-        # That a whole file is damaged is no reason.
+        # The file is complete, so "damaged" would be a wrong reason.
         assert not says.DAMAGED_FILE.is_in(reason, photo="<bytes>", kind="TIFF"), reason
         return reason
-    assert apart(found, meant) <= tolerance
+    assert difference(found, meant) <= tolerance
     return "right"
 
 
@@ -61,13 +61,13 @@ def right_or_refused(source: PhotoSource, meant: RGBImage, *, tolerance: float) 
 
 
 def wide(values: NDArray[np.uint8], bits: int) -> Samples:
-    """Samples of so many bits, shape (height, width, channels)."""
+    """Return samples with a number of bits, shape (height, width, channels)."""
     samples: Samples = np.round(values / 255 * (2**bits - 1)).astype(np.uint64)
     return samples if samples.ndim == 3 else samples[:, :, None]
 
 
 def stored_in(bits: int, values: NDArray[np.uint8]) -> RGBImage:
-    """What is left of a scene that was stored in so few bits."""
+    """Return the scene that is left after it was stored with a number of bits."""
     shown = np.round(wide(values, bits) / (2**bits - 1) * 255).astype(np.uint8)
     return np.repeat(shown, 3, axis=2) if shown.shape[2] == 1 else shown
 
@@ -77,9 +77,9 @@ def as_mode(mode: str) -> NDArray[np.uint8]:
 
 
 def lab() -> NDArray[np.uint8]:
-    """CIELab as TIFF stores it: a* and b* with a sign."""
-    ways = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    converted = ImageCms.applyTransform(PICTURE, ways)
+    """Return CIELab as TIFF stores it, with signed a* and b*."""
+    transform = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    converted = ImageCms.applyTransform(PICTURE, transform)
     assert converted is not None
     return np.asarray(converted)
 
@@ -90,7 +90,7 @@ def opaque(bits: int) -> Samples:
 
 @cache
 def kinds_of_tiff() -> dict[str, tuple[tuple[Any, ...], dict[str, Any], RGBImage]]:
-    """Samples, photometric interpretation, further arguments, and the scene that is meant."""
+    """Return for each kind: samples and photometric interpretation, more arguments of `tiff_of`, the right scene."""
     kinds: dict[str, tuple[tuple[Any, ...], dict[str, Any], RGBImage]] = {}
     for bits in (1, 2, 4, 8, 12, 16, 32):
         grey, meant = wide(GREY, bits), stored_in(bits, GREY)
@@ -142,9 +142,9 @@ ALWAYS_RIGHT = {
     *(f"colour with {extra}, {bits}" for extra, bits in product((0, 1, 2), (8, 16))),
     *(f"grey with {extra}, 8" for extra in (0, 1, 2)),
 }
-"""What is decoded where the layout is the usual one: strips, all channels together, bits in their order."""
+"""The kinds that are decoded in the usual layout: all channels together, and bits in their order."""
 ONLY_PLAIN = {"luminance and less colour", "luminance of video"}
-"""Compressed, libtiff reads these as their tags say, and the samples here are another picture then."""
+"""If these are compressed, libtiff follows their tags, and the samples here are another picture."""
 NEVER = {"signed", "float", "other inks", "photometric", *ONLY_PLAIN}
 """These are refused in every layout, because their range or their meaning is unknown."""
 
@@ -173,7 +173,7 @@ def test_every_kind_of_tiff_is_right_or_refused(order: str, tile: int, deflated:
 
 
 @pytest.mark.parametrize("kind", ["black is zero, 16", "white is zero, 16", "white is zero, 8", "signed 1, 16"])
-def test_a_tiff_that_pillow_opened_is_no_other_picture(kind: str) -> None:
+def test_a_tiff_that_pillow_opened_is_right_or_refused(kind: str) -> None:
     (samples, photometric), more, meant = kinds_of_tiff()[kind]
     opened = Image.open(io.BytesIO(tiff_of(samples, photometric, **more)))
     assert (right_or_refused(opened, meant, tolerance=1) == "right") is not kind.startswith("signed")
@@ -181,8 +181,8 @@ def test_a_tiff_that_pillow_opened_is_no_other_picture(kind: str) -> None:
 
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.uint32, np.float32])
-def test_what_another_program_writes(photometric: str, kind: type[np.generic]) -> None:
-    """By tifffile, which scientists use."""
+def test_tiffs_of_another_program(photometric: str, kind: type[np.generic]) -> None:
+    """tifffile, which scientists use, writes the files."""
     buffer = io.BytesIO()
     scale = {np.uint8: 1, np.uint16: 257, np.int16: 128, np.uint32: 16_843_009, np.float32: 1 / 255}[kind]
     values = (GREY * np.float64(scale)).astype(kind)
@@ -215,7 +215,7 @@ def test_compressed_tiffs_of_pillow() -> None:
         assert right_or_refused(data, meant, tolerance=4) == "right", mode
 
 
-def test_a_tiff_that_does_not_say_what_zero_is() -> None:
+def test_a_tiff_without_photometric_interpretation() -> None:
     data = bytearray(tiff_of(GREY[:, :, None], 1))
     place = data.index(struct.pack("<HHI", 262, 3, 1))
     data[place : place + 2] = struct.pack("<H", 263)
@@ -223,7 +223,7 @@ def test_a_tiff_that_does_not_say_what_zero_is() -> None:
         decoded(bytes(data))
 
 
-def test_the_reason_names_what_is_not_accepted() -> None:
+def test_the_error_says_what_is_not_accepted() -> None:
     grey = wide(GREY, 16)
     reason = says.KIND_OF_TIFF_IS_NOT_ACCEPTED.pattern(photometric=9, samples=3, bits=8)
     with pytest.raises(PhotoFormatError, match=reason):
@@ -232,20 +232,20 @@ def test_the_reason_names_what_is_not_accepted() -> None:
         decoded(tiff_of(grey // 2, 1, bits=16, sample_format=2))
 
 
-# Greys of more than 8 bits, elsewhere
+# Other greys of more than 8 bits
 
 
 def test_greys_of_16_bits_in_png() -> None:
     grey = GREY.astype(np.uint16) * 257
     alpha = np.full((*GREY.shape, 1), 65_535, np.uint16)
-    assert apart(decoded(encoded(Image.fromarray(grey), "PNG")), GREY_SCENE) == 0
-    assert apart(decoded(png16(np.dstack([grey, alpha]), 4)), GREY_SCENE) == 0
+    assert difference(decoded(encoded(Image.fromarray(grey), "PNG")), GREY_SCENE) == 0
+    assert difference(decoded(png16(np.dstack([grey, alpha]), 4)), GREY_SCENE) == 0
     for depth in (1, 2, 4):
         samples = wide(GREY, depth)[:, :, 0].astype(np.uint8)
         places = (samples[:, :, None] >> np.arange(depth - 1, -1, -1)) & 1
         rows = np.packbits(places.reshape(len(samples), -1).astype(np.uint8), axis=1)
         data = png(samples.shape[1], samples.shape[0], depth, 0, b"".join(b"\0" + row.tobytes() for row in rows))
-        assert apart(decoded(data), stored_in(depth, GREY)) == 0
+        assert difference(decoded(data), stored_in(depth, GREY)) == 0
 
 
 def test_a_transparent_grey_of_16_bits() -> None:
@@ -259,8 +259,8 @@ def test_a_pgm_that_pillow_opened(maximum: int) -> None:
     values = np.round(GREY / 255 * maximum)
     data = b"P5 %d %d %d\n" % (GREY.shape[1], GREY.shape[0], maximum)
     data += values.astype("u1" if maximum < 256 else ">u2").tobytes()
-    assert apart(decoded(Image.open(io.BytesIO(data))), GREY_SCENE) <= 1
-    with pytest.raises(PhotoFormatError):  # as a file it is of no kind that is accepted
+    assert difference(decoded(Image.open(io.BytesIO(data))), GREY_SCENE) <= 1
+    with pytest.raises(PhotoFormatError):  # the format of the file is not accepted
         decoded(data)
 
 
@@ -268,7 +268,7 @@ def test_a_jpeg_2000_that_pillow_opened() -> None:
     grey = Image.fromarray(GREY.astype(np.uint16) * 257)
     for picture, meant in ((grey, GREY_SCENE), (PICTURE, SCENE), (PICTURE.convert("L"), GREY_SCENE)):
         data = encoded(picture, "JPEG2000", irreversible=False)
-        assert apart(decoded(Image.open(io.BytesIO(data))), meant) <= 1
+        assert difference(decoded(Image.open(io.BytesIO(data))), meant) <= 1
         with pytest.raises(PhotoFormatError):
             decoded(data)
 
@@ -288,14 +288,14 @@ def test_modes_of_pillow(mode: str) -> None:
         by_way_of = {"La": "LA", "RGBa": "RGBA", "PA": "P"}.get(mode, mode)
         picture = PICTURE.convert(by_way_of).convert(mode)
         meant = GREY_SCENE if mode.startswith("L") else SCENE
-        if mode in ("1", "P", "PA"):  # which have fewer colours
+        if mode in ("1", "P", "PA"):  # these have fewer colours
             meant = np.asarray(picture.convert("RGB"))
-    assert apart(decoded(picture), meant) <= (3 if mode == "HSV" else 2)
+    assert difference(decoded(picture), meant) <= (3 if mode == "HSV" else 2)
 
 
 @pytest.mark.parametrize("scale", [1, 257, 16_843_009])
 def test_integers_of_any_range_are_refused(scale: int) -> None:
-    """Of 0 to 255 they would be black, were they taken for 16 bits."""
+    """If integers from 0 to 255 were decoded as 16 bits, they would be black."""
     picture = Image.fromarray((GREY.astype(np.int64) * scale).astype(np.int32))
     assert picture.mode == "I"
     with pytest.raises(PhotoFormatError, match=says.WIDE_SAMPLES_HAVE_NO_RANGE.pattern(photo="<image>")):
@@ -313,7 +313,7 @@ def test_floating_point_is_refused(scale: float) -> None:
 
 
 def without_adobe(data: bytes) -> bytes:
-    """The same JPEG without its segment APP14."""
+    """Return the JPEG without its segment APP14."""
     place = data.index(b"\xff\xee")
     return data[:place] + data[place + 2 + int.from_bytes(data[place + 2 : place + 4]) :]
 
@@ -321,7 +321,7 @@ def without_adobe(data: bytes) -> bytes:
 def test_cmyk_jpeg() -> None:
     data = encoded(PICTURE.convert("CMYK"), "JPEG", quality=97)
     assert b"Adobe" in data
-    assert apart(decoded(data), SCENE) < 4
+    assert difference(decoded(data), SCENE) < 4
     with pytest.raises(PhotoFormatError, match=says.CMYK_WITHOUT_ADOBES_MARKER.pattern(photo="<bytes>")):
         decoded(without_adobe(data))
 
@@ -329,15 +329,15 @@ def test_cmyk_jpeg() -> None:
 def test_the_first_picture_of_an_mpo() -> None:
     second = Image.fromarray(255 - SCENE)
     data = encoded(PICTURE, "MPO", save_all=True, append_images=[second], quality=97)
-    assert apart(decoded(data), SCENE) < 4
-    assert apart(decoded(Image.open(io.BytesIO(data))), SCENE) < 4
+    assert difference(decoded(data), SCENE) < 4
+    assert difference(decoded(Image.open(io.BytesIO(data))), SCENE) < 4
 
 
 # Tone curves
 
 
 def linear(values: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Light, 0 to 1, of sRGB (IEC 61966-2-1)."""
+    """Return the light of sRGB values, 0 to 1 (IEC 61966-2-1)."""
     v = values / 255
     return np.asarray(np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4))
 
@@ -358,24 +358,24 @@ def gama(gamma: float) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize("gamma", [1.0, 1 / 1.8, 1 / 2.2, 0.7])
 def test_the_gamma_of_a_png(gamma: float) -> None:
     stored = as_bytes(linear(SCENE) ** gamma)
-    assert apart(decoded(png_of(stored, gama(gamma))), SCENE) < 4
+    assert difference(decoded(png_of(stored, gama(gamma))), SCENE) < 4
     stored = as_bytes(linear(GREY) ** gamma)
-    assert apart(decoded(png_of(stored, gama(gamma))), GREY_SCENE) < 4
+    assert difference(decoded(png_of(stored, gama(gamma))), GREY_SCENE) < 4
 
 
-def test_srgb_goes_before_gamma() -> None:
-    assert apart(decoded(png_of(SCENE, (b"sRGB", b"\0"), gama(1.0))), SCENE) == 0
-    assert apart(decoded(png_of(SCENE, gama(0.45455))), SCENE) == 0
+def test_srgb_has_priority_over_gamma() -> None:
+    assert difference(decoded(png_of(SCENE, (b"sRGB", b"\0"), gama(1.0))), SCENE) == 0
+    assert difference(decoded(png_of(SCENE, gama(0.45455))), SCENE) == 0
 
 
 @pytest.mark.parametrize("gamma", [0.00001, 100.0])
-def test_a_gamma_that_no_picture_has(gamma: float) -> None:
+def test_a_gamma_out_of_range(gamma: float) -> None:
     with pytest.raises(PhotoFormatError, match=says.NO_PICTURES_GAMMA.pattern(photo="<bytes>")):
         decoded(png_of(SCENE, gama(gamma)))
 
 
 def profile(*curves: bytes, space: bytes = b"RGB ") -> bytes:
-    """An ICC profile of nothing but tone curves."""
+    """Return an ICC profile that contains only tone curves."""
     names = [b"kTRC"] if space == b"GRAY" else [b"rTRC", b"gTRC", b"bTRC"]
     offset = 132 + 12 * len(names)
     table, body = struct.pack(">I", len(names)), b""
@@ -409,25 +409,25 @@ def test_a_profile_of_linear_light(kind: str, format_name: str) -> None:
     options = all_options.get(format_name, {})
     stored = Image.fromarray(as_bytes(linear(SCENE)))
     data = encoded(stored, format_name, icc_profile=profile(*[CURVES[kind]] * 3), **options)
-    assert apart(decoded(stored), SCENE) > 30  # else nothing would be shown by this
-    assert apart(decoded(data), SCENE) < 6
+    assert difference(decoded(stored), SCENE) > 30  # the profile makes a difference
+    assert difference(decoded(data), SCENE) < 6
 
 
 def test_a_profile_of_grey_and_one_that_inverts() -> None:
     stored = Image.fromarray(as_bytes(linear(GREY)))
     data = encoded(stored, "PNG", icc_profile=profile(CURVES["linear"], space=b"GRAY"))
-    assert apart(decoded(data), GREY_SCENE) < 4
+    assert difference(decoded(data), GREY_SCENE) < 4
     points = np.round(65_535 * linear(np.arange(255, -1, -1).astype(np.uint8))).astype(">u2")
     inverting = b"curv" + bytes(4) + struct.pack(">I", 256) + points.tobytes()
     data = encoded(Image.fromarray(255 - SCENE), "PNG", icc_profile=profile(*[inverting] * 3))
-    assert apart(decoded(data), SCENE) < 1
+    assert difference(decoded(data), SCENE) < 1
 
 
 def test_profiles_that_are_nearly_srgb_change_nothing() -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     power = profile(*[b"curv" + bytes(4) + struct.pack(">IH", 1, round(2.2 * 256))] * 3)
     for icc in (srgb, power, b"\0" * 10, b"acsp" * 100, profile(*[b"curv" + b"\xff" * 8] * 3)[:200]):
-        assert apart(decoded(encoded(PICTURE, "PNG", icc_profile=icc)), SCENE) == 0
+        assert difference(decoded(encoded(PICTURE, "PNG", icc_profile=icc)), SCENE) == 0
 
 
 # HEIC
@@ -439,4 +439,4 @@ def test_heic_of_ten_bits() -> None:
     file = pillow_heif.from_bytes("RGB;16", PICTURE.size, wider.tobytes())
     buffer = io.BytesIO()
     file.save(buffer, quality=95)
-    assert apart(decoded(buffer.getvalue()), SCENE) < 6
+    assert difference(decoded(buffer.getvalue()), SCENE) < 6

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pgface.evaluation.audit import audit
 from pgface.evaluation.reports.audit_report import ABOUT
 from pgface.evaluation.stored_embeddings import StoredEmbeddings, StoredFace
-from pgface.faces.engine import Quality
+from pgface.faces.engines.base import Quality
 from support.evaluated_people import photos
 from support.sentences import evaluation as says
 

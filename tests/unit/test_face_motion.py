@@ -1,4 +1,4 @@
-"""The motion inside a face tells what has the relief of a face from what is flat or bent."""
+"""The motion inside a face distinguishes a head from a flat or bent picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import skimage.data
 from numpy.typing import NDArray
 
 from pgface.errors import LivenessError, ModelNotInstalledError
-from pgface.faces.engine import Box, Detection, RawDetection
+from pgface.faces.engines.base import Box, Detection, RawDetection
 from pgface.faces.liveness.motion import (
     EYE_DISTANCE,
     MIN_FACE_SIZE,
@@ -34,7 +34,7 @@ from support.sentences import accounts as says
 Array = NDArray[np.float64]
 Patch = NDArray[np.uint8]
 Moves = Callable[[Array, Array, float], tuple[Array, Array]]
-"""From x and y in eye distances and a turn in degrees to how far each place moves to the right and down."""
+"""Returns the motion of each place to the right and down, from x and y in eye distances and a turn in degrees."""
 
 STEPS = 8
 TURN = 28.0
@@ -53,38 +53,38 @@ def patch() -> Patch:
 
 
 def flat(x: Array, y: Array, degrees: float) -> tuple[Array, Array]:
-    """A picture that is tilted, near to the camera."""
+    """Return the motion of a picture that is tilted near the camera."""
     yaw = math.radians(2 * degrees)
     nearer = 1 + 0.09 * x * math.sin(yaw)
     return x * math.cos(yaw) * nearer - x, y * nearer - y
 
 
 def bent(x: Array, y: Array, degrees: float, axis: float = 0.0) -> tuple[Array, Array]:
-    """A can that is turned about itself."""
+    """Return the motion of paper round a can that turns about its axis."""
     radius, yaw = 1.3, math.radians(degrees)
     across = x * math.cos(axis) + y * math.sin(axis)
     moved = radius * np.sin(np.arcsin(np.clip(across / radius, -1, 1)) + yaw) - across - radius * math.sin(yaw)
     return moved * math.cos(axis), moved * math.sin(axis)
 
 
-def bent_aslant(x: Array, y: Array, degrees: float) -> tuple[Array, Array]:
+def bent_diagonally(x: Array, y: Array, degrees: float) -> tuple[Array, Array]:
     return bent(x, y, degrees, axis=math.radians(30))
 
 
 def head(x: Array, y: Array, degrees: float) -> tuple[Array, Array]:
-    """A head that turns, without perspective."""
+    """Return the motion of a head that turns, without perspective."""
     yaw = math.radians(degrees)
     depth = face_depth(x, y) - 1.2
     return x * math.cos(yaw) + depth * math.sin(yaw) - x, np.zeros_like(y)
 
 
 def turned(patch: Patch, moves: Moves, degrees: float) -> Patch:
-    """The patch as it looks after a turn: each of its places is where the motion brings it."""
+    """Return the patch after a turn, with each of its places moved."""
     width, height = PATCH_SIZE
     columns, rows = (places.astype(float) for places in np.meshgrid(np.arange(width), np.arange(height)))
     x, y = (columns - 88) / EYE_DISTANCE, (rows - 77) / EYE_DISTANCE
     from_x, from_y = x.copy(), y.copy()
-    for _ in range(15):  # which place came here
+    for _ in range(15):  # find the place that moved here
         aside, below = moves(from_x, from_y, degrees)
         from_x, from_y = x - aside, y - below
     column, row = ((88 + EYE_DISTANCE * from_x), (77 + EYE_DISTANCE * from_y))
@@ -99,12 +99,12 @@ def motion(patch: Patch, moves: Moves, side: Side) -> FaceMotion:
     return track.motion(side)
 
 
-def both(patch: Patch, moves: Moves) -> list[FaceMotion]:
+def motions_to_both_sides(patch: Patch, moves: Moves) -> list[FaceMotion]:
     return [motion(patch, moves, "left"), motion(patch, moves, "right")]
 
 
-def test_a_head_is_admitted(patch: Patch) -> None:
-    motions = both(patch, head)
+def test_a_head_is_accepted(patch: Patch) -> None:
+    motions = motions_to_both_sides(patch, head)
     require_head(motions)
     assert min(motion.homography_residual for motion in motions) > 1.5 * MIN_RESIDUAL
     assert min(motion.relief for motion in motions) > MIN_RELIEF
@@ -114,13 +114,13 @@ def test_a_head_is_admitted(patch: Patch) -> None:
 
 def test_a_flat_picture_is_refused(patch: Patch) -> None:
     with pytest.raises(LivenessError, match=says.FACE_MOVES_LIKE_FLAT_PICTURE.pattern(side="left")):
-        require_head(both(patch, flat))
+        require_head(motions_to_both_sides(patch, flat))
 
 
-@pytest.mark.parametrize("moves", [bent, bent_aslant])
+@pytest.mark.parametrize("moves", [bent, bent_diagonally])
 def test_a_bent_picture_is_refused(patch: Patch, moves: Moves) -> None:
-    motions = both(patch, moves)
-    assert min(motion.homography_residual for motion in motions) > MIN_RESIDUAL, "only its depth gives it away"
+    motions = motions_to_both_sides(patch, moves)
+    assert min(motion.homography_residual for motion in motions) > MIN_RESIDUAL, "only its depth reveals it"
     with pytest.raises(LivenessError, match=says.FACE_MOVES_LIKE_BENT_PICTURE.pattern()):
         require_head(motions)
 
@@ -162,7 +162,7 @@ def test_one_bad_turn_is_enough_to_refuse(worse: FaceMotion) -> None:
         require_head([GOOD, worse])
 
 
-def test_a_track_goes_on_where_it_was_packed(patch: Patch) -> None:
+def test_a_serialised_track_continues(patch: Patch) -> None:
     frames = [turned(patch, head, degrees) for degrees in (7, 14, 21)]
     whole, parts = FaceTrack.start(patch), FaceTrack.start(patch)
     for frame in frames:
@@ -207,7 +207,7 @@ def test_a_small_face_is_refused() -> None:
         face_patch(astronaut(box_size=40))
 
 
-def test_a_patch_has_its_eyes_level_and_in_their_place() -> None:
+def test_the_eyes_of_a_patch_are_level_and_in_their_place() -> None:
     face = astronaut()
     assert face_patch(face).shape == PATCH_SIZE[::-1]
     side = float(np.hypot(*face.region.right))
@@ -219,7 +219,7 @@ def test_a_patch_has_its_eyes_level_and_in_their_place() -> None:
     assert abs(at_eyes - around) < 12
 
 
-def test_the_depth_of_a_face_agrees_with_itself_and_with_no_paper() -> None:
+def test_the_relief_of_a_face_is_not_that_of_bent_paper() -> None:
     x, y = grid().T
     itself = relief_of(face_depth(x, y), EVERYWHERE)
     assert itself.depth_correlation == pytest.approx(1)
@@ -231,7 +231,7 @@ def test_the_depth_of_a_face_agrees_with_itself_and_with_no_paper() -> None:
         assert relief_of(sideways, EVERYWHERE).beyond_paper < MIN_RELIEF / 2, math.degrees(axis)
 
 
-def test_without_opencv_it_is_said_what_to_install(patch: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_opencv_the_error_says_what_to_install(patch: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ModelNotInstalledError, match=says.OPENCV_NEEDED.pattern()):
         FaceTrack.start(patch).follow(patch)

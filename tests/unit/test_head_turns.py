@@ -1,4 +1,4 @@
-"""What a login by face may ask for."""
+"""The courses that a login by face can request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_no_course_is_likelier_than_one_in_ten_thousand(looks_up: bool) -> None:
 @pytest.mark.parametrize("looks_up", [True, False])
 def test_courses_go_through_the_middle_and_are_drawn_evenly(looks_up: bool) -> None:
     drawn = [draw_course(looks_up=looks_up) for _ in range(2000)]
-    assert len(set(drawn)) > 1950  # of so many that the same one twice is rare
+    assert len(set(drawn)) > 1950  # there are so many courses that the same one twice is rare
     for course in drawn:
         assert {step.pose for step in course[::2]} == {"centre"}
         assert tuple(step.pose for step in course[1::2]) in orders(len(course) // 2, looks_up=looks_up)

@@ -1,4 +1,4 @@
-"""The registry, and models installed from a real HTTP server on this machine."""
+"""The registry of models, and the installation of models from a local HTTP server."""
 
 from __future__ import annotations
 
@@ -49,26 +49,26 @@ DETECTOR = np.random.default_rng(1).bytes(SIZE)
 RECOGNISER = np.random.default_rng(2).bytes(SIZE // 2)
 
 
-def no_report(_file: ModelFile, _bytes: int) -> None:
+def no_progress(_file: ModelFile, _bytes: int) -> None:
     pass
 
 
-def described(name: str, content: bytes) -> ModelFile:
+def model_file(name: str, content: bytes) -> ModelFile:
     return ModelFile(name, len(content), sha256(content).hexdigest())
 
 
-FILES = (described("det.onnx", DETECTOR), described("rec.onnx", RECOGNISER))
+FILES = (model_file("det.onnx", DETECTOR), model_file("rec.onnx", RECOGNISER))
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`, as badly as the test asks for."""
+    """An HTTP server of `files`, which can cut connections and ignore ranges."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []
         self.cuts: list[int] = []
-        """After how many bytes to cut the next answers."""
+        """The numbers of bytes after which the next responses are cut."""
         self.ranges = True
 
     def url(self, name: str) -> str:
@@ -80,20 +80,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.lstrip("/")
-        asked = self.headers.get("Range")
-        self.server.requests.append((name, asked))
+        requested = self.headers.get("Range")
+        self.server.requests.append((name, requested))
         if name not in self.server.files:
             self.send_error(404)
             return
         content = self.server.files[name]
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.ranges else 0
-        self.send_response(206 if asked and self.server.ranges else 200)
-        if asked and self.server.ranges:
+        start = int(requested.removeprefix("bytes=").removesuffix("-")) if requested and self.server.ranges else 0
+        self.send_response(206 if requested and self.server.ranges else 200)
+        if requested and self.server.ranges:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         cut = self.server.cuts.pop(0) if self.server.cuts else None
-        with suppress(ConnectionError):  # a client may hang up once it has seen the length
+        with suppress(ConnectionError):  # a client may close the connection after it has read the length
             self.wfile.write(content[start:][:cut])
         if cut is not None:
             self.wfile.flush()
@@ -123,10 +123,10 @@ def archive_of(files: dict[str, bytes], path: Path) -> bytes:
 
 @pytest.fixture
 def model(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
-    """A model of the registry that comes as a zip, with more in it than is needed."""
+    """A model of the registry whose zip contains more files than needed."""
     packed = {"pack/det.onnx": DETECTOR, "pack/rec.onnx": RECOGNISER, "pack/age.onnx": b"age", "README": b"read"}
     server.files["small.zip"] = archive_of(packed, tmp_path / "made.zip")
-    download = Download(server.url("small.zip"), described("small.zip", server.files["small.zip"]))
+    download = Download(server.url("small.zip"), model_file("small.zip", server.files["small.zip"]))
     small = replace(REGISTRY["buffalo_sc"], name="small", files=FILES, downloads=(download,))
     monkeypatch.setitem(REGISTRY, "small", small)
     return small
@@ -143,7 +143,7 @@ def download(server: Server) -> Download:
     return Download(server.url("det.onnx"), FILES[0])
 
 
-def left_in(folder: Path) -> list[str]:
+def files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
@@ -170,13 +170,13 @@ def test_the_registry_is_complete() -> None:
     assert sum(file.size for file in REGISTRY["auraface"].files) == REGISTRY["auraface"].download_size
 
 
-def test_the_published_detector_is_the_one_of_the_tests(insightface_pack: Path) -> None:
-    """One digest of the registry can be checked against a real file: the rounding left the detector as it was."""
+def test_the_digest_of_the_published_detector(insightface_pack: Path) -> None:
+    """The test pack has rounded weights, but its detector is the published file, so its digest can be checked."""
     assert file_sha256(insightface_pack / "det_500m.onnx") == DET_500M.sha256
     assert (insightface_pack / "det_500m.onnx").stat().st_size == DET_500M.size
 
 
-def test_dlibs_digest_is_its_engines() -> None:
+def test_the_digest_of_dlib_is_that_of_its_engine() -> None:
     engine = load_engine("dlib", models_dir=Path(), detector_size=640, execution_provider="CPU")
     assert engine.identity.weights_sha256 == REGISTRY["dlib"].weights_sha256
 
@@ -186,7 +186,7 @@ def test_weights_digest() -> None:
     assert weights_sha256([one.hexdigest(), two.hexdigest()]) == sha256(one.digest() + two.digest()).hexdigest()
 
 
-def test_thresholds_of_models_and_of_own_packs() -> None:
+def test_thresholds_of_models_and_of_other_packs() -> None:
     assert (model_defaults("buffalo_sc").verify_threshold, model_defaults("buffalo_sc").identify_threshold) == (
         0.3,
         0.4,
@@ -204,91 +204,93 @@ def test_unknown_names() -> None:
     assert not is_name(".hidden")
 
 
-# Fetching
+# Downloading
 
 
-def test_fetch(server: Server, download: Download, tmp_path: Path) -> None:
+def test_download(server: Server, download: Download, tmp_path: Path) -> None:
     reported: list[int] = []
     path = fetch(download, tmp_path, lambda _file, done: reported.append(done))
     assert path.read_bytes() == DETECTOR
     assert reported == sorted(reported)
     assert reported[-1] == SIZE
     assert server.requests == [("det.onnx", "bytes=0-")]
-    assert left_in(tmp_path) == ["det.onnx"]
+    assert files_in(tmp_path) == ["det.onnx"]
 
 
-def test_a_cut_connection_is_taken_up_where_it_broke(server: Server, download: Download, tmp_path: Path) -> None:
+def test_a_cut_connection_is_resumed(server: Server, download: Download, tmp_path: Path) -> None:
     server.cuts = [1_000_000, 700_000]
-    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+    assert fetch(download, tmp_path, no_progress).read_bytes() == DETECTOR
     assert server.requests == [("det.onnx", f"bytes={start}-") for start in (0, 1_000_000, 1_700_000)]
 
 
-def test_the_next_run_goes_on(server: Server, download: Download, tmp_path: Path) -> None:
+def test_the_next_run_resumes_the_download(server: Server, download: Download, tmp_path: Path) -> None:
     server.cuts = [1_000_000, 0]
     with pytest.raises(ModelDownloadError, match=says.FETCHING_GOES_ON_WHERE_IT_STOPPED.pattern()):
-        fetch(download, tmp_path, no_report)
-    assert left_in(tmp_path) == ["det.onnx.part"]
-    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+        fetch(download, tmp_path, no_progress)
+    assert files_in(tmp_path) == ["det.onnx.part"]
+    assert fetch(download, tmp_path, no_progress).read_bytes() == DETECTOR
     assert server.requests[-1] == ("det.onnx", "bytes=1000000-")
 
 
 def test_a_server_without_ranges(server: Server, download: Download, tmp_path: Path) -> None:
     server.ranges = False
     (tmp_path / "det.onnx.part").write_bytes(b"x" * 5000)
-    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+    assert fetch(download, tmp_path, no_progress).read_bytes() == DETECTOR
     assert len(server.requests) == 1
 
 
-def test_a_whole_part_is_only_verified(server: Server, download: Download, tmp_path: Path) -> None:
+def test_a_complete_part_is_only_verified(server: Server, download: Download, tmp_path: Path) -> None:
     (tmp_path / "det.onnx.part").write_bytes(DETECTOR)
-    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
-    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+    assert fetch(download, tmp_path, no_progress).read_bytes() == DETECTOR
+    assert fetch(download, tmp_path, no_progress).read_bytes() == DETECTOR
     assert server.requests == []
 
 
-def test_a_part_that_is_too_long_is_dropped(download: Download, tmp_path: Path) -> None:
+def test_a_part_that_is_too_long_is_deleted(download: Download, tmp_path: Path) -> None:
     (tmp_path / "det.onnx.part").write_bytes(DETECTOR + b"x")
-    assert fetch(download, tmp_path, no_report).read_bytes() == DETECTOR
+    assert fetch(download, tmp_path, no_progress).read_bytes() == DETECTOR
 
 
-@pytest.mark.parametrize("begun", [b"", b"x" * 1000])
-def test_a_wrong_hash(server: Server, download: Download, tmp_path: Path, begun: bytes) -> None:
+@pytest.mark.parametrize("partial", [b"", b"x" * 1000])
+def test_a_wrong_hash(server: Server, download: Download, tmp_path: Path, partial: bytes) -> None:
     server.files["det.onnx"] = DETECTOR[::-1]
-    (tmp_path / "det.onnx.part").write_bytes(begun)
+    (tmp_path / "det.onnx.part").write_bytes(partial)
     with pytest.raises(WeightsMismatchError, match=says.FILE_HAS_ANOTHER_HASH.pattern()):
-        fetch(download, tmp_path, no_report)
-    assert left_in(tmp_path) == []
+        fetch(download, tmp_path, no_progress)
+    assert files_in(tmp_path) == []
 
 
-def test_a_changed_size_is_seen_before_anything_is_fetched(server: Server, download: Download, tmp_path: Path) -> None:
+def test_a_changed_size_is_refused_before_the_download(server: Server, download: Download, tmp_path: Path) -> None:
     server.files["det.onnx"] = DETECTOR + b"more"
     with pytest.raises(WeightsMismatchError, match=says.FILE_HAS_ANOTHER_SIZE.pattern(bytes=SIZE + 4)):
-        fetch(download, tmp_path, no_report)
-    assert left_in(tmp_path) == []
+        fetch(download, tmp_path, no_progress)
+    assert files_in(tmp_path) == []
 
 
 def test_not_found(server: Server, download: Download, tmp_path: Path) -> None:
     server.files.clear()
     with pytest.raises(ModelDownloadError, match=says.SERVER_ANSWERED.pattern(code=404)):
-        fetch(download, tmp_path, no_report)
+        fetch(download, tmp_path, no_progress)
 
 
 def test_no_network(download: Download, tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        gone = replace(download, url=f"http://127.0.0.1:{unused.getsockname()[1]}/det.onnx")
+        unreachable = replace(download, url=f"http://127.0.0.1:{unused.getsockname()[1]}/det.onnx")
         with pytest.raises(ModelDownloadError) as caught:
-            fetch(gone, tmp_path, no_report)
+            fetch(unreachable, tmp_path, no_progress)
     sentences = (says.FILE_COULD_NOT_BE_FETCHED, says.FETCH_IT_LATER, says.FETCH_IT_ON_ANOTHER_MACHINE)
     for words in (*sentences, "--from PATH"):
         assert words in str(caught.value)
 
 
-def test_a_full_disk_is_no_network_fault(download: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_a_network_error(
+    download: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     full = shutil.disk_usage("/")._replace(free=0)
     monkeypatch.setattr("shutil.disk_usage", lambda _path: full)
     with pytest.raises(ModelError, match=says.TOO_LITTLE_ROOM.pattern(mebibytes=0)):
-        fetch(download, tmp_path, no_report)
+        fetch(download, tmp_path, no_progress)
 
 
 # Installing
@@ -299,7 +301,7 @@ def test_install_unpacks_only_what_is_needed(server: Server, model: Model, model
     installed = install(model.name, models_dir, accept_license=True)
     assert installed.present
     assert installed.folder == models_dir / "small"
-    assert left_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
+    assert files_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
     assert (models_dir / "small" / "rec.onnx").read_bytes() == RECOGNISER
     assert [path.name for path in models_dir.iterdir()] == ["small"]
     server.requests.clear()
@@ -307,7 +309,7 @@ def test_install_unpacks_only_what_is_needed(server: Server, model: Model, model
     assert server.requests == []
     install("small", models_dir, accept_license=True, force=True)
     assert len(server.requests) == 1
-    assert left_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
+    assert files_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
 
 
 def test_a_damaged_model_is_installed_again(model: Model, models_dir: Path) -> None:
@@ -318,7 +320,7 @@ def test_a_damaged_model_is_installed_again(model: Model, models_dir: Path) -> N
     assert [check.state for check in verify("small", models_dir)] == ["whole", "whole"]
 
 
-def test_the_licence_comes_first(server: Server, model: Model, models_dir: Path) -> None:
+def test_the_licence_is_checked_before_the_download(server: Server, model: Model, models_dir: Path) -> None:
     with pytest.raises(LicenseNotAcceptedError) as caught:
         install(model.name, models_dir)
     for words in (says.LICENCE_ALLOWS_RESEARCH_ONLY, model.licence.url, "--accept-license"):
@@ -327,7 +329,7 @@ def test_the_licence_comes_first(server: Server, model: Model, models_dir: Path)
     assert not models_dir.exists()
 
 
-def test_files_of_their_own_need_no_acceptance_if_the_licence_allows_all(
+def test_separate_files_under_a_free_licence_need_no_acceptance(
     server: Server, models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files |= {"det.onnx": DETECTOR, "rec.onnx": RECOGNISER}
@@ -337,23 +339,23 @@ def test_files_of_their_own_need_no_acceptance_if_the_licence_allows_all(
     server.cuts = [SIZE, 1000, 0]
     with pytest.raises(ModelDownloadError):
         install("free", models_dir)
-    assert left_in(models_dir) == [".downloads/free/det.onnx", ".downloads/free/rec.onnx.part"]
+    assert files_in(models_dir) == [".downloads/free/det.onnx", ".downloads/free/rec.onnx.part"]
     server.requests.clear()
     assert install("free", models_dir).present
     assert server.requests == [("rec.onnx", "bytes=1000-")]
-    assert left_in(models_dir) == ["free/det.onnx", "free/rec.onnx"]
+    assert files_in(models_dir) == ["free/det.onnx", "free/rec.onnx"]
 
 
-def test_a_wrong_archive_is_not_unpacked(server: Server, model: Model, models_dir: Path) -> None:
+def test_a_damaged_archive_is_not_unpacked(server: Server, model: Model, models_dir: Path) -> None:
     content = bytearray(server.files["small.zip"])
     content[SIZE // 2] ^= 1
     server.files["small.zip"] = bytes(content)
     with pytest.raises(WeightsMismatchError, match=says.FILE_HAS_ANOTHER_HASH.pattern()):
         install(model.name, models_dir, accept_license=True)
-    assert left_in(models_dir) == []
+    assert files_in(models_dir) == []
 
 
-def test_a_failure_leaves_the_installed_model_as_it_was(server: Server, model: Model, models_dir: Path) -> None:
+def test_a_failure_does_not_change_the_installed_model(server: Server, model: Model, models_dir: Path) -> None:
     install(model.name, models_dir, accept_license=True)
     server.files.clear()
     with pytest.raises(ModelDownloadError):
@@ -368,13 +370,13 @@ def test_from_a_folder(server: Server, model: Model, models_dir: Path, tmp_path:
         (source / nested).mkdir(parents=True, exist_ok=True)
         (source / nested / name).write_bytes(content)
     install(model.name, models_dir, accept_license=True, source=source)
-    assert left_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
+    assert files_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
     assert server.requests == []
 
 
 def test_from_a_zip(server: Server, model: Model, models_dir: Path, tmp_path: Path) -> None:
     install(model.name, models_dir, accept_license=True, source=tmp_path / "made.zip")
-    assert left_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
+    assert files_in(models_dir) == ["small/det.onnx", "small/rec.onnx"]
     assert server.requests == []
 
 
@@ -383,6 +385,15 @@ def encrypted_archive(path: Path) -> None:
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = content.index(signature) + flags
         content = content[:at] + bytes([content[at] | 1]) + content[at + 1 :]
+    path.write_bytes(content)
+
+
+def archive_with_false_size(path: Path) -> None:
+    """Declare 1,000 bytes for a member that unpacks to many more."""
+    content = bytearray(archive_of({"det.onnx": bytes(200_000_000)}, path))
+    for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = content.index(signature) + offset
+        content[at : at + 4] = (1_000).to_bytes(4, "little")
     path.write_bytes(content)
 
 
@@ -412,6 +423,7 @@ def encrypted_archive(path: Path) -> None:
             says.NOT_A_WHOLE_UNENCRYPTED_ZIP,
         ),
         (encrypted_archive, WeightsMismatchError, says.NOT_A_WHOLE_UNENCRYPTED_ZIP),
+        (archive_with_false_size, WeightsMismatchError, says.NOT_A_WHOLE_UNENCRYPTED_ZIP),
         (
             lambda path: path.mkdir(),
             WeightsMismatchError,
@@ -432,7 +444,7 @@ def test_sources_that_are_refused(
     with pytest.raises(error) as caught:
         install(model.name, models_dir, accept_license=True, source=source)
     assert words in str(caught.value)
-    assert left_in(models_dir) == []
+    assert files_in(models_dir) == []
 
 
 def test_a_folder_that_cannot_be_written(model: Model, tmp_path: Path) -> None:
@@ -460,12 +472,12 @@ def test_dlib_comes_with_packages(models_dir: Path, monkeypatch: pytest.MonkeyPa
 # Packs outside the registry
 
 
-def test_an_own_pack_is_trusted_on_first_use(insightface_pack: Path, models_dir: Path) -> None:
+def test_a_pack_outside_the_registry_is_trusted_on_first_use(insightface_pack: Path, models_dir: Path) -> None:
     with pytest.raises(LicenseNotAcceptedError, match=says.LICENCE_IS_NOT_KNOWN.pattern()):
         install("own", models_dir, source=insightface_pack)
     installed = install("own", models_dir, source=insightface_pack, accept_license=True)
     assert installed.model is None
-    assert left_in(models_dir) == ["own/SHA256SUMS", "own/det_500m.onnx", "own/w600k_mbf.onnx"]
+    assert files_in(models_dir) == ["own/SHA256SUMS", "own/det_500m.onnx", "own/w600k_mbf.onnx"]
     assert [check.state for check in verify("own", models_dir)] == ["whole", "whole"]
     with (models_dir / "own" / "w600k_mbf.onnx").open("ab") as stream:
         stream.write(b"x")
@@ -473,7 +485,7 @@ def test_an_own_pack_is_trusted_on_first_use(insightface_pack: Path, models_dir:
     assert [check.state for check in verify("own", models_dir)] == ["missing", "changed"]
 
 
-def test_a_pack_put_there_by_hand_is_recorded_by_the_first_verify(insightface_pack: Path, models_dir: Path) -> None:
+def test_the_first_verify_records_a_pack_that_was_copied_by_hand(insightface_pack: Path, models_dir: Path) -> None:
     folder = shutil.copytree(insightface_pack, models_dir / "by_hand")
     folder.chmod(0o755)
     first = verify("by_hand", models_dir)
@@ -482,14 +494,14 @@ def test_a_pack_put_there_by_hand_is_recorded_by_the_first_verify(insightface_pa
     assert [found.name for found in statuses(models_dir)] == [*REGISTRY, *LIVENESS_MODELS, "by_hand"]
 
 
-def test_an_own_zip_cannot_write_elsewhere(insightface_pack: Path, models_dir: Path, tmp_path: Path) -> None:
+def test_a_zip_cannot_write_outside_its_folder(insightface_pack: Path, models_dir: Path, tmp_path: Path) -> None:
     contents = [path.read_bytes() for path in sorted(insightface_pack.glob("*.onnx"))]
     names = ("../../det.onnx", "..\\..\\rec.onnx")
     source = tmp_path / "nasty.zip"
     extra = {"/absolute.onnx": b"no ONNX", "../.hidden.onnx": b"no", "../../run.sh": b"no"}
     archive_of(dict(zip(names, contents, strict=True)) | extra, source)
     install("own", models_dir, source=source, accept_license=True)
-    assert left_in(tmp_path) == [
+    assert files_in(tmp_path) == [
         "models/own/SHA256SUMS",
         "models/own/det.onnx",
         "models/own/rec.onnx",
@@ -497,16 +509,16 @@ def test_an_own_zip_cannot_write_elsewhere(insightface_pack: Path, models_dir: P
     ]
 
 
-def test_an_own_pack_without_a_recogniser(insightface_pack: Path, models_dir: Path, tmp_path: Path) -> None:
+def test_a_pack_without_a_recogniser(insightface_pack: Path, models_dir: Path, tmp_path: Path) -> None:
     source = tmp_path / "half"
     source.mkdir()
     shutil.copyfile(insightface_pack / "det_500m.onnx", source / "det_500m.onnx")
     with pytest.raises(ModelError, match=says.PACK_LACKS_A_MODEL.pattern(task="recognition")):
         install("own", models_dir, source=source, accept_license=True)
-    assert left_in(models_dir) == []
+    assert files_in(models_dir) == []
 
 
-def test_verify_what_is_not_there(models_dir: Path) -> None:
+def test_verify_a_missing_model(models_dir: Path) -> None:
     with pytest.raises(ModelNotInstalledError, match=says.INSTALL_A_MODEL.pattern(model="buffalo_l")):
         verify("buffalo_l", models_dir)
     with pytest.raises(UnknownModelError):

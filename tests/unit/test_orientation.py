@@ -1,20 +1,20 @@
-"""Where a detector finds nothing sure, the picture is looked at with a border and turned."""
+"""If a detector finds nothing certain, the picture is searched again, with a border and turned."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from pgface.faces.engine import Box, RawDetection
+from pgface.faces.engines.base import Box, RawDetection
 from pgface.faces.orientation import find_with_retries, search_turned
 from pgface.faces.pixels import RGBImage
 
 BOX = Box(12, 20, 6, 10)
-"""Where the mark is in the upright picture."""
+"""The box of the mark in the upright picture."""
 
 
 def picture(width: int = 40, height: int = 60) -> RGBImage:
-    """A mark of four colours: it can be told which way up it lies."""
+    """Return a picture with a mark of four colours, which show its orientation."""
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[20:25, 12:15] = (255, 0, 0)
     pixels[20:25, 15:18] = (0, 255, 0)
@@ -29,7 +29,7 @@ def middle_of(pixels: RGBImage, colour: tuple[int, int, int]) -> tuple[float, fl
 
 
 def find_mark(pixels: RGBImage) -> list[RawDetection]:
-    """A detector of the mark: only upright, and only with room around it."""
+    """Detect the mark if it is upright and has space around it."""
     assert pixels.flags.c_contiguous
     marks = (pixels == (255, 0, 0)).all(axis=2)
     if not marks.any():
@@ -57,7 +57,7 @@ def test_an_upright_picture_is_searched_once() -> None:
 
 
 @pytest.mark.parametrize("turns", range(4))
-def test_box_and_landmarks_are_in_pixels_of_the_picture_as_given(turns: int) -> None:
+def test_box_and_landmarks_are_in_pixels_of_the_given_picture(turns: int) -> None:
     given = np.rot90(picture(), turns)
     (found,) = find_with_retries(given, find_mark)
     x, y, width, height = (round(value) for value in found.box)
@@ -71,7 +71,7 @@ def test_box_and_landmarks_are_in_pixels_of_the_picture_as_given(turns: int) -> 
     assert found.landmarks.dtype == np.float32
 
 
-def test_search_turned_maps_back_too() -> None:
+def test_search_turned_returns_pixels_of_the_given_picture() -> None:
     (found,) = search_turned(np.rot90(picture(), -1), 1, find_mark)
     assert (found.box.width, found.box.height) == (BOX.height, BOX.width)
     assert search_turned(picture(), 1, find_mark) == []
@@ -100,8 +100,8 @@ def test_nothing_is_found_in_an_empty_picture() -> None:
         assert find_with_retries(np.zeros(shape, np.uint8), find_mark) == []
 
 
-def test_an_unsure_finding_is_compared_with_the_other_views() -> None:
-    """The mark lies on its side, and something in the given picture looks slightly like a face."""
+def test_an_uncertain_detection_is_compared_with_the_other_views() -> None:
+    """The mark is on its side, and a detection in the given picture has a low score."""
 
     def find(pixels: RGBImage) -> list[RawDetection]:
         doubtful = RawDetection(Box(0, 0, 5, 5), np.zeros((5, 2), np.float32), 0.3)

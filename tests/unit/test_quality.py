@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from pgface.errors import LowQualityError
 from pgface.faces.align import FaceRegion, face_scale
-from pgface.faces.engine import Box, Quality, RawDetection
+from pgface.faces.engines.base import Box, Quality, RawDetection
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import (
     MOUTH_HEIGHT,
@@ -35,8 +35,8 @@ LANDMARKS = np.array([[202, 107], [246, 108], [221, 134], [205, 154], [241, 155]
 BOX = Box(175, 65, 95, 120)
 
 
-def seen(yaw: float, pitch: float, roll: float, nose_depth: float = NOSE_TIP_DEPTH) -> NDArray[np.float32]:
-    """A head of the stated proportions, raised, turned, leant (in this order) and projected on the picture.
+def landmarks_of(yaw: float, pitch: float, roll: float, nose_depth: float = NOSE_TIP_DEPTH) -> NDArray[np.float32]:
+    """Return the landmarks of a head that was raised, turned and leant, in this order.
 
     x points to the right of the picture, y down and z to the viewer, in distances between the eyes.
     """
@@ -60,21 +60,21 @@ def seen(yaw: float, pitch: float, roll: float, nose_depth: float = NOSE_TIP_DEP
 @pytest.mark.parametrize("yaw", [-70, -30, 0, 15, 45])
 @pytest.mark.parametrize("roll", [-40, 0, 25])
 def test_yaw_and_roll_of_a_head_of_these_proportions(yaw: float, roll: float) -> None:
-    assert head_pose(seen(yaw, 0, roll)) == pytest.approx((yaw, 0, roll), abs=0.01)
+    assert head_pose(landmarks_of(yaw, 0, roll)) == pytest.approx((yaw, 0, roll), abs=0.01)
 
 
 @pytest.mark.parametrize("pitch", [-40, -20, 0, 10, 35])
 def test_pitch_of_a_head_of_these_proportions(pitch: float) -> None:
-    assert head_pose(seen(0, pitch, 10)) == pytest.approx((0, pitch, 10), abs=0.01)
+    assert head_pose(landmarks_of(0, pitch, 10)) == pytest.approx((0, pitch, 10), abs=0.01)
 
 
 @pytest.mark.parametrize(("yaw", "pitch"), [(30, 20), (-30, 20), (40, -15)])
-def test_a_head_both_turned_and_raised_is_told_roughly(yaw: float, pitch: float) -> None:
-    assert head_pose(seen(yaw, pitch, 0))[:2] == pytest.approx((yaw, pitch), abs=12)
+def test_the_pose_of_a_turned_and_raised_head_is_roughly_right(yaw: float, pitch: float) -> None:
+    assert head_pose(landmarks_of(yaw, pitch, 0))[:2] == pytest.approx((yaw, pitch), abs=12)
 
 
 def test_without_a_mouth_yaw_comes_from_the_base_of_the_nose_and_pitch_is_unknown() -> None:
-    points = seen(25, 0, -10, nose_depth=NOSE_BASE_DEPTH)
+    points = landmarks_of(25, 0, -10, nose_depth=NOSE_BASE_DEPTH)
     points[3:] = np.nan
     yaw, pitch, roll = head_pose(points)
     assert (yaw, roll) == pytest.approx((25, -10), abs=0.01)
@@ -82,13 +82,13 @@ def test_without_a_mouth_yaw_comes_from_the_base_of_the_nose_and_pitch_is_unknow
 
 
 @pytest.mark.parametrize("roll", [90, -90, 180])
-def test_a_picture_on_its_side_changes_roll_alone(roll: float) -> None:
-    yaw, pitch, measured = head_pose(seen(20, 0, roll))
+def test_a_picture_on_its_side_changes_only_roll(roll: float) -> None:
+    yaw, pitch, measured = head_pose(landmarks_of(20, 0, roll))
     assert (yaw, pitch) == pytest.approx((20, 0), abs=0.01)
     assert abs(measured) == pytest.approx(abs(roll), abs=0.01)
 
 
-def test_coincident_points_do_no_harm() -> None:
+def test_coincident_points_give_zero_angles() -> None:
     assert head_pose(np.full((5, 2), 7, np.float32)) == (0, 0, 0)
 
 
@@ -161,7 +161,7 @@ def test_a_good_face_passes() -> None:
         ),
     ],
 )
-def test_the_sentence_gives_every_measurement_beyond_its_limit(change: dict[str, float], failing: list[str]) -> None:
+def test_the_error_gives_every_measurement_beyond_its_limit(change: dict[str, float], failing: list[str]) -> None:
     with pytest.raises(LowQualityError) as caught:
         LIMITS.check(replace(GOOD, **change), "ana.jpg")
     expected = says.CANNOT_BE_ENROLLED.format(photo="ana.jpg", measurements=", ".join(failing))

@@ -29,7 +29,7 @@ from pgface.errors import (
     PhotoError,
     TooManyAttemptsError,
 )
-from pgface.faces.engine import Detection, Face
+from pgface.faces.engines.base import Detection, Face
 from pgface.faces.liveness.head_turns import HeadTurns, draw_course
 from pgface.faces.liveness.presentation_attack import AttackDetector, load_attack_detectors, require_live
 from pgface.faces.photo import PhotoLimits, PhotoSource, open_photo

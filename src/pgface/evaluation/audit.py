@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.evaluation.stored_embeddings import StoredEmbeddings, StoredFace
-from pgface.faces.engine import Quality
+from pgface.faces.engines.base import Quality
 from pgface.results import quality_to_json
 
 _BLOCK_ROWS = 2_048

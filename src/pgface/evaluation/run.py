@@ -21,8 +21,8 @@ from pgface.evaluation.groups import check_attributes, read_attributes
 from pgface.evaluation.photos import LabelledPhoto, folder_photos, read_pairs
 from pgface.evaluation.stored_embeddings import stored_embeddings
 from pgface.faces.choice import EnrollmentChoice, WhichFace
-from pgface.faces.engine import Engine
 from pgface.faces.engines import load_engine
+from pgface.faces.engines.base import Engine
 from pgface.faces.models.registry import model_defaults
 from pgface.gallery.config import read_config
 from pgface.gallery.model import GalleryModel

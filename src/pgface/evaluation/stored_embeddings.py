@@ -15,7 +15,7 @@ from pgface.database.sql import queries
 from pgface.errors import EvaluationError
 from pgface.evaluation.embeddings import EmbeddedPhotos
 from pgface.evaluation.photos import LabelledPhoto
-from pgface.faces.engine import Quality
+from pgface.faces.engines.base import Quality
 from pgface.vectors import unit_embeddings
 
 _BATCH_ROWS = 4_096

@@ -1,1 +1,1 @@
-"""From pixels to embeddings. This package knows no SQL."""
+"""Faces: photos, engines, models, quality and liveness. This package contains no SQL."""

@@ -1,4 +1,4 @@
-"""Cut a face out of its photo, upright and at a fixed size."""
+"""Crop a face from its photo, upright and at a fixed size."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pgface.faces.pixels import CROP_SIZE, RGBImage
 
 # Proportions of a frontal face, as medians over the photos of the tests.
 MOUTH_BY_EYES = 1.08
-"""Distance from the eyes' middle to the mouth's, in distances between the eyes."""
+"""Distance from the middle of the eyes to the middle of the mouth, in distances between the eyes."""
 MOUTH_BY_NOSE = 1.4
-"""The same distance, in distances from the eyes' middle to the base of the nose."""
+"""The same distance, in distances from the middle of the eyes to the base of the nose."""
 
 CROP_BY_EYES = 4.5
 """Side of the crop, in distances between the eyes: the whole head is 3.7 high (forehead to chin 2.9)."""
@@ -25,22 +25,22 @@ EYES_FROM_TOP = 0.44
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceRegion:
-    """The region of a photo that holds one face. Its crop is sampled when you ask for it."""
+    """The region of a photo around one face. Its crop is sampled on demand."""
 
     pixels: RGBImage
-    """Shape (height, width, 3), uint8. These are the photo's pixels, or means of squares of them for a large face."""
+    """Shape (height, width, 3), uint8: the photo's pixels, or for a large face the means of squares of them."""
     corner: NDArray[np.float64]
     """The upper left corner of the crop, x and y in `pixels`."""
     right: NDArray[np.float64]
-    """The vector from there to the upper right corner. The vector down is at right angles to it."""
+    """The vector from this corner to the upper right one. The vector down is perpendicular to it."""
 
     @classmethod
     def around(cls, image: RGBImage, landmarks: NDArray[np.float32]) -> FaceRegion:
-        """Take the region of a face such that its eyes will be level. Parts outside the photo will be black.
+        """Return the region in which the eyes of a face are level. Parts outside the photo will be black.
 
         Args:
             image: shape (height, width, 3), uint8.
-            landmarks: five points in the order of `engine`, shape (5, 2), in pixels of `image`. The mouth may be NaN.
+            landmarks: shape (5, 2), in pixels of `image`. See `pgface.faces.engines.base`. The mouth may be NaN.
 
         """
         points = np.asarray(landmarks, dtype=np.float64)
@@ -61,9 +61,9 @@ class FaceRegion:
             pixels = np.asarray(Image.fromarray(pixels).reduce(factor))
         return cls(pixels, (corner - low) / factor, right / factor)
 
-    def crop(self, size: int = CROP_SIZE) -> RGBImage:
-        """Sample the face with level eyes, shape (size, size, 3), uint8."""
-        return np.asarray(self._sample(Image.fromarray(self.pixels), (0.0, 0.0, 1.0, 1.0), (size, size)))
+    def crop(self) -> RGBImage:
+        """Sample the face with level eyes, shape (224, 224, 3), uint8."""
+        return np.asarray(self._sample(Image.fromarray(self.pixels), (0.0, 0.0, 1.0, 1.0), (CROP_SIZE, CROP_SIZE)))
 
     def grey(self, part: tuple[float, float, float, float], size: tuple[int, int]) -> NDArray[np.uint8]:
         """Sample a part of the crop in grey, shape (height, width), uint8.
@@ -86,25 +86,11 @@ class FaceRegion:
         return pixels.transform(size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
 
 
-def aligned_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int = CROP_SIZE) -> RGBImage:
-    """Cut out a face with level eyes, by a similarity transform. Parts outside the photo are black.
-
-    Args:
-        image: the photo, shape (height, width, 3), uint8.
-        landmarks: five points in the order of `engine`, shape (5, 2), in pixels of the photo. The mouth may be NaN.
-        size: side of the crop, in pixels.
-
-    Returns:
-        The crop, shape (size, size, 3), uint8.
-
-    """
-    return FaceRegion.around(image, landmarks).crop(size)
-
-
 def face_scale(landmarks: NDArray[np.float32]) -> float:
     """Return the distance between the eyes of the same face in frontal view, in pixels, at least 1.
 
-    A turned head brings the eyes together, but not the eyes and the mouth. The larger of the two distances counts.
+    In a turned head, the eyes are closer together, but the mouth is not closer to the eyes. So this measures both, and
+    returns the larger estimate.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     eyes = (points[0] + points[1]) / 2

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from pgface.faces.engine import Box
+from pgface.faces.engines.base import Box
 from pgface.faces.fonts import Font, font_for, runs_from_right
 from pgface.faces.pixels import RGBImage
 from pgface.results import Identification, IdentifiedFace
@@ -17,11 +17,11 @@ from pgface.results import Identification, IdentifiedFace
 _IDENTIFIED_COLOUR = (22, 130, 70)
 _UNKNOWN_COLOUR = (190, 60, 30)
 _MIN_LETTER_SIZE = 9
-"""Height of the smallest letters, in pixels. A name that needs smaller ones goes into the legend, under a number."""
+"""Height of the smallest letters, in pixels. Names that would need smaller letters are in the legend instead."""
 _LABEL_SIZES = (1.0, 0.85, 0.7, 0.6)
-"""Sizes that are tried for a label, as shares of the usual size."""
+"""The sizes to try for a label, as shares of the usual size."""
 _NAME_LINES = (2, 3, 4)
-"""Numbers of lines that are tried for a name, broken between words."""
+"""The numbers of lines to try for a name, which is broken between words."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,7 @@ class Annotated:
 
     image: Image.Image
     legend: tuple[str, ...]
-    """Names that are not in the picture, such as "user 12: 王小明": no font has the letters, or there is no room."""
+    """Names that are not in the picture, such as "user 12: 王小明", because of missing letters or room."""
 
 
 class _Rectangle(NamedTuple):
@@ -47,7 +47,7 @@ class _Rectangle(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of text, in pieces from left to right. Each piece has a font of its own."""
+    """A line of text, in pieces from left to right, each with its font."""
 
     pieces: tuple[tuple[str, Font], ...]
 
@@ -66,7 +66,7 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Label:
-    """A label whose lines are measured."""
+    """The lines of a label, and its margin in pixels."""
 
     lines: tuple[_Line, ...]
     margin: int
@@ -93,14 +93,14 @@ def annotate(pixels: RGBImage, identification: Identification) -> Annotated:
     image = Image.fromarray(pixels)
     unit = max(image.size) / 800
     draw = ImageDraw.Draw(image)
-    line = max(1, round(3 * unit))
+    line_width = max(1, round(3 * unit))
     taken: list[_Rectangle] = []
     legend: list[str] = []
     for face in identification.faces:
         x, y, width, height = face.face.box
-        draw.rectangle((x, y, x + width, y + height), outline=_colour(face), width=line)
+        draw.rectangle((x, y, x + width, y + height), outline=_colour(face), width=line_width)
     for face in identification.faces:
-        for label in _labels(face, round(16 * unit), line, image.width, legend):
+        for label in _fitting(_label_texts(face, legend), round(16 * unit), line_width, image.width):
             place = _free_place(label, face.face.box, image.size, taken)
             if place is not None:
                 taken.append(place)
@@ -113,21 +113,21 @@ def _colour(face: IdentifiedFace) -> tuple[int, int, int]:
     return _IDENTIFIED_COLOUR if face.identified else _UNKNOWN_COLOUR
 
 
-def _labels(face: IdentifiedFace, size: int, line: int, most: int, legend: list[str]) -> Iterator[_Label]:
-    """Yield the labels for a face, the best first. The last one puts the name into the legend."""
+def _label_texts(face: IdentifiedFace, legend: list[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the lines of possible labels, the best first. The last ones put the name into the legend."""
     if not face.matches:
-        yield from _fitting([("unknown",)], size, line, most)
+        yield ("unknown",)
         return
     match = face.matches[0]
     similarity = f"{match.similarity:.2f}"
-    yield from _fitting(_in_lines(match.name, similarity), size, line, most)
+    yield from _in_lines(match.name, similarity)
     number = f"user {match.user_id}"
     legend.append(f"{number}: {match.name}")
-    yield from _fitting([(f"{number}  {similarity}",), (number, similarity), (str(match.user_id),)], size, line, most)
+    yield from ((f"{number}  {similarity}",), (number, similarity), (str(match.user_id),))
 
 
 def _in_lines(name: str, similarity: str) -> Iterator[tuple[str, ...]]:
-    """Yield a name with its similarity in one line, or in more lines, broken between words."""
+    """Yield a name and its similarity in one line, and in more lines, broken between words."""
     words = unicodedata.normalize("NFC", name).split()
     if not runs_from_right(name):
         yield (f"{' '.join(words)}  {similarity}",)
@@ -149,25 +149,25 @@ def _balanced(words: Sequence[str], count: int) -> Iterator[str]:
         left = left[taken:]
 
 
-def _fitting(texts: Iterable[tuple[str, ...]], size: int, line: int, most: int) -> Iterator[_Label]:
-    """Yield the labels of these lines that are not wider than the picture, the largest first."""
+def _fitting(texts: Iterable[tuple[str, ...]], size: int, line_width: int, max_width: int) -> Iterator[_Label]:
+    """Yield the largest label for each choice of lines that is not wider than the picture."""
     for lines in texts:
         for share in _LABEL_SIZES:
-            label = _measured(lines, max(_MIN_LETTER_SIZE, round(size * share)), line)
-            if label is not None and label.width <= most:
+            label = _measured(lines, max(_MIN_LETTER_SIZE, round(size * share)), line_width)
+            if label is not None and label.width <= max_width:
                 yield label
                 break
 
 
-def _measured(texts: tuple[str, ...], size: int, line: int) -> _Label | None:
-    """Return a label, if fonts have all its letters."""
+def _measured(texts: tuple[str, ...], size: int, line_width: int) -> _Label | None:
+    """Return a label, or None if no font has its letters."""
     lines = [_with_fonts(text, size) for text in texts]
     found = tuple(line for line in lines if line is not None)
-    return _Label(found, max(2, 2 * line)) if len(found) == len(texts) else None
+    return _Label(found, max(2, 2 * line_width)) if len(found) == len(texts) else None
 
 
 def _with_fonts(text: str, size: int) -> _Line | None:
-    """Set a text in one font, or each word in a font that has its letters."""
+    """Choose one font for a text, or else one for each word. None if no font has the letters of a word."""
     whole = font_for(text, size)
     if whole is not None:
         return _Line(((text, whole),))
@@ -186,9 +186,9 @@ def _free_place(label: _Label, box: Box, picture: tuple[int, int], taken: Sequen
     width, height = picture
     if label.width > width or label.height > height:
         return None
-    at_the_face = [box.y - label.height, box.y, box.y + box.height, box.y + box.height - label.height]
+    tops_at_face = [box.y - label.height, box.y, box.y + box.height, box.y + box.height - label.height]
     steps = [top * label.height / 2 for top in range(int(2 * height / label.height) + 1)]
-    tops = [*at_the_face, *sorted(steps, key=lambda top: abs(top - box.y))]
+    tops = [*tops_at_face, *sorted(steps, key=lambda top: abs(top - box.y))]
     right = box.x + box.width - label.width
     lefts = [
         max(0.0, min(left, width - label.width)) for left in (box.x, right, box.x + box.width, box.x - label.width)

@@ -1,4 +1,4 @@
-"""A long computation that stops at its deadline, or when its result is no longer needed.
+"""Stop a long computation at its deadline, or when its result is no longer needed.
 
 Python cannot stop a thread from outside. So long code calls `check_work()` between its steps: engines call it before
 each search for faces and before each embedding. Outside of `working`, that call does nothing.
@@ -28,8 +28,8 @@ class Work:
 
         Args:
             seconds: time limit of the computation. None for no limit.
-            max_pixels: maximum number of pixels of a photo that it opens. None for the limit of the settings only.
-            pause: called before each step. It may block while other work goes first.
+            max_pixels: maximum number of pixels of a photo that it opens. With None, only the settings limit it.
+            pause: called before each step. It may block while other work has priority.
 
         """
         self.max_pixels = max_pixels
@@ -60,18 +60,12 @@ _current: ContextVar[Work | None] = ContextVar("pgface_work", default=None)
 
 
 def current_work() -> Work | None:
-    """Return the work that this code is part of, if it has limits."""
+    """Return the work that this code belongs to, if it has limits."""
     return _current.get()
 
 
 def check_work() -> None:
-    """Stop here if the work that this code is part of is cancelled or over its time limit. Call it between steps.
-
-    Raises:
-        WorkCancelledError: it was cancelled.
-        WorkTimeoutError: its time limit is reached.
-
-    """
+    """Call `Work.check` of the work that this code belongs to, if it has limits. Call this between steps."""
     work = _current.get()
     if work is not None:
         work.check()
@@ -79,7 +73,7 @@ def check_work() -> None:
 
 @contextmanager
 def working(work: Work) -> Iterator[None]:
-    """Make the code in the block a part of this work."""
+    """Let the code in the block belong to this work."""
     token = _current.set(work)
     try:
         yield

@@ -1,13 +1,13 @@
-"""The choice of a face in a photo. pgface never chooses silently."""
+"""Choose the face that a photo is about. pgface never chooses silently."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pgface.errors import NoFaceError, SeveralFacesError
-from pgface.faces.engine import Box, Choose, Detection
+from pgface.faces.engines.base import Box, Choose, Detection
 from pgface.faces.quality import QualityLimits
 from pgface.settings import Settings
 from pgface.text import counted
@@ -15,22 +15,21 @@ from pgface.text import counted
 WhichFace = Literal["only", "largest", "central"]
 """The only face, the largest face, or the large face nearest the middle of the photo.
 
-`central` is the face with the largest area minus twice the squared distance between its middle and the photo's. This is
-`center_largest` of InsightFace. Source: J. Guo, J. Deng et al., InsightFace 2.1, `SCRFD.detect` with the default
-`metric`, in `insightface/model_zoo/scrfd.py`.
+`central` is the face whose area, minus twice the squared distance between the centres of its box and the photo, is the
+largest. This is `center_largest` of InsightFace. Source: J. Guo, J. Deng et al., InsightFace 2.1, `SCRFD.detect` with
+the default `metric`, in `insightface/model_zoo/scrfd.py`.
 """
 
 _OFF_CENTRE_WEIGHT = 2.0
-"""The weight of the squared distance against the area, as in InsightFace."""
+"""The weight of the squared distance, as in InsightFace."""
 
 
 def one_face(photo: str, which: WhichFace) -> Choose:
-    """Choose one face of a photo.
+    """Return the function that chooses one face of a photo.
 
     Args:
         photo: the photo's name, for the error message.
-        which: "only" refuses a photo with several faces, "largest" takes the largest box, and "central" takes the large
-            face nearest the middle.
+        which: "only" refuses a photo with several faces. For the others, see `WhichFace`.
 
     """
 
@@ -51,19 +50,19 @@ def one_face(photo: str, which: WhichFace) -> Choose:
 
 
 def _centrality(face: Detection) -> float:
-    """Return the area minus the weighted distance, in square pixels. The first of equals is the largest detection."""
+    """Return the area minus the weighted squared distance, in square pixels."""
     return face.box.width * face.box.height - _OFF_CENTRE_WEIGHT * face.off_centre**2
 
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentChoice:
-    """The rules for the face to enroll, for every photo of a run."""
+    """The rules that choose the face to enroll."""
 
     which: WhichFace
     limits: QualityLimits | None
-    """The limits of quality. None accepts any quality."""
+    """None accepts any quality."""
     background: float
-    """Share of the largest face's width. With "only", narrower faces count as background. With 0, no face does."""
+    """Share of the largest face's width. With "only", narrower faces are background. With 0, no face is."""
 
     @classmethod
     def from_settings(cls, settings: Settings, which: WhichFace, *, any_quality: bool = False) -> Self:
@@ -72,23 +71,18 @@ class EnrollmentChoice:
         return cls(which, limits, settings.background_face)
 
     def of(self, photo: str) -> OneOfPhoto:
-        """Return the function that chooses one face of a photo, good enough to be enrolled.
-
-        Args:
-            photo: the photo's name, for the error message.
-
-        """
+        """Return the function that chooses one face of a photo. Its errors have the photo's name."""
         return OneOfPhoto(photo, self)
 
 
 @dataclass(slots=True)
 class OneOfPhoto:
-    """Chooses the face of one photo, and keeps the faces that were left aside. It is a `Choose`."""
+    """A `Choose` that returns one face to enroll, and remembers the faces that it left aside."""
 
     photo: str
     rules: EnrollmentChoice
-    left_aside: tuple[Box, ...] = field(default=())
-    """The faces in the background, which do not make the photo ambiguous, the largest first."""
+    left_aside: tuple[Box, ...] = ()
+    """The faces in the background, the largest first. They do not make the photo ambiguous."""
 
     def __call__(self, detections: Sequence[Detection]) -> Sequence[Detection]:
         """Choose a face.
@@ -97,12 +91,12 @@ class OneOfPhoto:
             NoFaceError, SeveralFacesError, LowQualityError: the photo is refused.
 
         """
-        meant = detections
+        candidates = detections
         if self.rules.which == "only" and detections:
-            least = self.rules.background * detections[0].box.width
-            meant = [face for face in detections if face.box.width >= least]
-            self.left_aside = tuple(face.box for face in detections if face.box.width < least)
-        chosen = one_face(self.photo, self.rules.which)(meant)
+            min_width = self.rules.background * detections[0].box.width
+            candidates = [face for face in detections if face.box.width >= min_width]
+            self.left_aside = tuple(face.box for face in detections if face.box.width < min_width)
+        chosen = one_face(self.photo, self.rules.which)(candidates)
         if self.rules.limits is not None:
             self.rules.limits.check(chosen[0].quality, self.photo)
         return chosen
@@ -114,7 +108,7 @@ def face_sizes(boxes: Iterable[Box]) -> str:
 
 
 def one_for_each(photo: str, count: int, limits: QualityLimits) -> Choose:
-    """Return the function that chooses every face of a group photo. It checks their number and quality."""
+    """Return the function that chooses every face of a group photo, and checks their number and quality."""
 
     def choose(detections: Sequence[Detection]) -> Sequence[Detection]:
         if len(detections) != count:

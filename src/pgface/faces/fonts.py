@@ -1,7 +1,7 @@
-"""Fonts for names in any script: first those of packages that pgface knows, then those of the machine.
+"""Find fonts for names in any script: first in font packages, then on the machine.
 
-A font draws a box for a letter that it lacks. So a text is drawn in the first font that has all its letters. If no font
-has them, the text is not drawn, and the caller shows something else.
+A font draws a box for a letter that it does not have. So a text is drawn in the first font that has all its letters. If
+no font has them, the caller shows something else.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _PACKAGES: Final = (
     "noto-cjk-sans-jp-regular",
 )
 """Noto Sans, under the SIL Open Font License. The first one is always installed, the others by `pgface[fonts]`."""
-_KINDS: Final = (".ttf", ".otf", ".ttc")
+_SUFFIXES: Final = (".ttf", ".otf", ".ttc")
 _MAX_FONTS: Final = 2_000
 _NO_LETTER: Final = "\uffff"
-"""A code point without a letter, so that every font draws its box for it."""
+"""A code point without a letter. Every font draws its box for it."""
 _STYLES: Final = ("italic", "oblique", "bold", "black", "light", "thin", "mono", "condensed", "narrow", "symbol")
-_NOT_DRAWN: Final = {"Cf", "Zs", "Cc"}
-"""Categories of characters that are not drawn."""
+_INVISIBLE: Final = {"Cf", "Zs", "Cc"}
+"""Unicode categories of invisible characters."""
 _RIGHT_TO_LEFT: Final = {"R", "AL", "AN"}
 """Bidirectional classes of scripts that run from right to left."""
 _COMBINING: Final = {"Mn", "Mc"}
-"""Categories of marks that change or move the letters beside them."""
+"""Unicode categories of marks that change or move the letters beside them."""
 
 
 @cache
@@ -51,23 +51,24 @@ def font_for(text: str, size: int) -> Font | None:
         size: the size of the letters in pixels.
 
     Returns:
-        The first such font. None if there is none, or if Pillow was built without the layout engine of the script.
+        The first such font. None if no font has them, or if Pillow was built without the layout engine of the script.
 
     """
-    letters = frozenset(sign for sign in text if unicodedata.category(sign) not in _NOT_DRAWN)
+    letters = frozenset(sign for sign in text if unicodedata.category(sign) not in _INVISIBLE)
     if not _can_be_laid_out(text):
         return None
-    return next((_open_font(file, size) for file in _font_files() if _has_letters(file, letters)), None)
+    with_letters = (file for file in _font_files() if all(_draws_letter(file, letter) for letter in letters))
+    return next((font for file in with_letters if (font := _open_font(file, size))), None)
 
 
 def runs_from_right(text: str) -> bool:
-    """Whether a text runs from right to left: its first letter with a direction does (UAX #9, P2 and P3)."""
+    """Whether the first letter that has a direction runs from right to left (UAX #9, P2 and P3)."""
     strong = (unicodedata.bidirectional(sign) for sign in text)
     return next((direction in ("R", "AL") for direction in strong if direction in ("L", "R", "AL")), False)
 
 
 def _can_be_laid_out(text: str) -> bool:
-    """Whether a text needs Raqm, to join Arabic letters and to move Indic marks. Pillow's wheels contain it."""
+    """Whether Pillow can lay out a text. Arabic letters and Indic marks need Raqm, which Pillow's wheels contain."""
     if features.check("raqm"):
         return True
     return not any(
@@ -75,16 +76,10 @@ def _can_be_laid_out(text: str) -> bool:
     )
 
 
-def _has_letters(file: Path, letters: frozenset[str]) -> bool:
-    font = _open_font(file, 20)
-    return font is not None and all(_draws_letters(file, letter) for letter in letters)
-
-
 @cache
-def _draws_letters(file: Path, letter: str) -> bool:
+def _draws_letter(file: Path, letter: str) -> bool:
     font = _open_font(file, 20)
-    assert font is not None  # noqa: S101 - the caller's
-    return bytes(font.getmask(letter)) != bytes(font.getmask(_NO_LETTER))
+    return font is not None and bytes(font.getmask(letter)) != bytes(font.getmask(_NO_LETTER))
 
 
 @cache
@@ -94,7 +89,7 @@ def _open_font(file: Path, size: int) -> Font | None:
         one, other, none = (bytes(font.getmask(letter)) for letter in ("b", "c", _NO_LETTER))
     except (OSError, ValueError):  # damaged, or of a kind that FreeType cannot read
         return None
-    # A font of last resort draws the name of a script instead of each letter.
+    # A font of last resort draws the same sign for all letters of a script.
     return None if one == other != none else font
 
 
@@ -110,13 +105,13 @@ def _of_packages() -> Iterator[Path]:
             found = [Path(str(file.locate())) for file in files(package) or ()]
         except PackageNotFoundError:
             continue
-        yield from sorted((file for file in found if file.suffix in _KINDS), key=_rank)
+        yield from sorted((file for file in found if file.suffix in _SUFFIXES), key=_rank)
 
 
 def _of_machine() -> Iterator[Path]:
     for folder in _font_folders():
         for place, _, names in os.walk(folder, onerror=None):
-            yield from (Path(place, name) for name in sorted(names) if name.lower().endswith(_KINDS))
+            yield from (Path(place, name) for name in sorted(names) if name.lower().endswith(_SUFFIXES))
 
 
 def _font_folders() -> Iterator[Path]:
@@ -135,6 +130,6 @@ def _font_folders() -> Iterator[Path]:
 
 
 def _rank(file: Path) -> tuple[int, bool, str]:
-    """Rank a font: upright and regular first, then sans serif fonts with the most letters."""
+    """Return a key that sorts upright and regular fonts first, and among them the sans serif ones with most letters."""
     name = file.stem.lower()
     return sum(style in name for style in _STYLES), not name.startswith(("notosans", "dejavusans")), str(file)

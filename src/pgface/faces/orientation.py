@@ -1,8 +1,8 @@
-"""A second search if a detector finds nothing: with a mirrored border around the picture, and after quarter turns.
+"""Search again if a detector finds nothing: with a mirrored border around the picture, and after quarter turns.
 
 Detectors miss a face that fills the frame, because they were trained on faces with surroundings. They also miss a face
-that lies on its side. Both searches run only if the first one found nothing, or nothing certain. So an ordinary photo
-is searched once.
+that lies on its side. The further searches run only if the first one found nothing, or nothing certain. So an ordinary
+photo is searched once.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pgface.faces.cancellation import check_work
-from pgface.faces.engine import Box, RawDetection
+from pgface.faces.engines.base import Box, RawDetection
 from pgface.faces.pixels import RGBImage
 
 BORDER_SHARE = 0.15
 """Width of the mirrored border, as a share of the picture's longer side. With photos cut to 0.7 of the detected box,
-dlib found 5 of 25 faces without a border and 21 with this one. A black border gave 14, and a wider one gave fewer."""
+dlib found 5 of 25 faces without a border, 21 with this one, 14 with a black one, and fewer with a wider one."""
 CLOSE_UP_SIZE = 1024
-"""Longer side in pixels to which a picture is reduced before it gets the border. Its face is large anyway."""
+"""Longer side, in pixels, to which a picture is reduced before it gets the border. Its face is large anyway."""
 
 TURNED_SIZE = 2048
-"""Longer side in pixels to which a picture is reduced before it is turned. Detectors use at most 1024 pixels, and three
-turned copies of 64 megapixels took 4 s."""
+"""Longer side, in pixels, to which a picture is reduced before it is turned. Detectors use at most 1024 pixels, and
+three turned copies of 64 megapixels took 4 s."""
 
 Find = Callable[[RGBImage], Sequence[RawDetection]]
-"""A detector: the faces of a picture, in its pixels."""
+"""A detector. It returns the faces of a picture, in pixels of this picture."""
 
 
 def find_with_retries(image: RGBImage, find: Find, *, sure_score: float = -math.inf) -> list[RawDetection]:
@@ -39,12 +39,12 @@ def find_with_retries(image: RGBImage, find: Find, *, sure_score: float = -math.
     Args:
         image: shape (height, width, 3), uint8.
         find: the detector. It gets C-contiguous pictures.
-        sure_score: if the best score is lower, the other views are searched too. Then the faces of the view with the
-            best score are taken. By default, any face is enough.
+        sure_score: if the best score is lower, the other views are searched too, and the view with the best score
+            counts. By default, any face is enough.
 
     Returns:
-        The faces in pixels of `image`, in the detector's order. The landmarks of a face that lies on its side keep
-        their order: the first is the left eye after the face is turned upright.
+        The faces in pixels of `image`, in the detector's order. For a face that lies on its side, the first landmark is
+        the left eye after the face is turned upright.
 
     """
     best: list[RawDetection] = []
@@ -59,7 +59,7 @@ def find_with_retries(image: RGBImage, find: Find, *, sure_score: float = -math.
 
 
 def search_turned(image: RGBImage, quarter_turns: int, find: Find) -> list[RawDetection]:
-    """Find the faces of a picture after a number of counter-clockwise quarter turns, in pixels of the given picture."""
+    """Find the faces after a number of counter-clockwise quarter turns. They are in pixels of the given picture."""
     return _turned(image, quarter_turns).search(find)
 
 
@@ -88,7 +88,7 @@ def _bordered(image: RGBImage) -> _View:
 
 
 def _reduced(image: RGBImage, longest: int) -> RGBImage:
-    """Return the picture, reduced so that its longer side is not longer than this."""
+    """Reduce a picture whose longer side is longer than this."""
     height, width = image.shape[:2]
     scale = min(1.0, longest / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -129,7 +129,7 @@ class _View:
         height, width = self.pixels.shape[:2]
         points = given.astype(np.float64)
         for _ in range(self.quarter_turns):
-            # One clockwise turn undoes a counter-clockwise one: the picture's height becomes its width.
+            # A clockwise turn reverses a counter-clockwise one. The picture's height becomes its width.
             points = np.stack([height - points[:, 1], points[:, 0]], axis=1)
             height, width = width, height
         scale: NDArray[np.float64] = np.array(self.original_size) / np.array(self.reduced_size)

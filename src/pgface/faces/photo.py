@@ -1,4 +1,4 @@
-"""A photo from any source, as upright RGB pixels. Limits are checked before memory is used."""
+"""Open a photo from any source as upright RGB pixels, and check its limits before its memory is allocated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pgface.system.timing import stage
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """The bytes of a photo's file, with the name that the sender gave it."""
+    """The bytes of a photo's file, with the file's name."""
 
     name: str
     data: bytes = field(repr=False)
@@ -38,19 +38,17 @@ dtype uint8."""
 MAX_SIDE = 65_535
 """Maximum side in pixels, as in JPEG. A longer picture is not a photo, and some resizers fail on it."""
 ARRAY_BYTES_PER_PIXEL = 4
-"""Bytes of the budget for a pixel of an array. It is decoded already, but an engine makes a copy."""
+"""Bytes of the budget for a decoded pixel, because an engine makes a copy of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoLimits:
-    """The limits of a photo."""
+    """The limits of a photo: the size of its file, its width times its height, and the memory for decoded photos."""
 
     max_bytes: int
-    """Maximum size of the file."""
     max_pixels: int
-    """Maximum product of width and height."""
     max_decoded_bytes: int
-    """Memory for decoded photos, over all threads of the process."""
+    """The limit for all threads of the process together."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> PhotoLimits:
@@ -63,12 +61,12 @@ class Photo:
     """An open photo."""
 
     name: str
-    """The file's name, or `<bytes>` or `<image>` for a source without one."""
+    """The file's name, or `<bytes>` or `<image>` for a source without a name."""
     pixels: RGBImage
     """Upright pixels, shape (height, width, 3), uint8."""
     content_sha256: str
-    """Hexadecimal SHA-256 of the file's bytes. For a Pillow image or an array, that of the upright RGB pixels, after
-    a line with their width and height."""
+    """Hexadecimal SHA-256 of the file's bytes. For a Pillow image or an array, that of a line with the size and of the
+    upright RGB pixels after it."""
 
 
 _budget = ByteBudget()
@@ -76,9 +74,9 @@ _budget = ByteBudget()
 
 @contextmanager
 def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
-    """Open a photo, and hold its share of the process's memory for decoded photos until the block ends.
+    """Open a photo, and reserve its share of the memory for decoded photos until the block ends.
 
-    If the memory is in use, this waits for other threads to close their photos.
+    If that memory is in use, this waits for other threads to close their photos.
 
     Args:
         source: see `PhotoSource`.
@@ -86,7 +84,7 @@ def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
 
     Raises:
         PhotoNotReadableError: there is no such file, you may not read it, or it is not a file.
-        PhotoTooLargeError: the photo is over a limit. This is found before its pixels are decoded.
+        PhotoTooLargeError: the photo is over a limit. This is checked before its pixels are decoded.
         PhotoFormatError: it is not a photo, it is damaged, or its format is not accepted.
 
     """
@@ -108,8 +106,7 @@ def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
         with stage("decode"):
             pixels = upright_rgb(name, header)
         keep(header.width * header.height * ARRAY_BYTES_PER_PIXEL)
-        # Pillow's own picture is no longer needed.
-        del header
+        del header  # Pillow's picture is no longer needed
         yield Photo(name, pixels, digest or _pixels_sha256(pixels))
 
 
@@ -117,17 +114,17 @@ def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
 def _share(
     name: str, width: int, height: int, bytes_per_pixel: int, limits: PhotoLimits
 ) -> Iterator[Callable[[int], None]]:
-    """Refuse a picture that is over a limit, and hold its share of the memory budget."""
+    """Refuse a picture that is over a limit, and reserve its share of the memory budget."""
     if min(width, height) < 1:
         raise PhotoFormatError(f"{name}: a picture of {width}×{height} pixels is empty. Choose another photo.")
-    most, setting = limits.max_pixels, "PGFACE_MAX_PHOTO_PIXELS"
+    max_pixels, setting = limits.max_pixels, "PGFACE_MAX_PHOTO_PIXELS"
     work = current_work()
-    if work is not None and work.max_pixels is not None and work.max_pixels < most:
-        most, setting = work.max_pixels, "PGFACE_MAX_UPLOAD_PIXELS"
-    if width * height > most:
+    if work is not None and work.max_pixels is not None and work.max_pixels < max_pixels:
+        max_pixels, setting = work.max_pixels, "PGFACE_MAX_UPLOAD_PIXELS"
+    if width * height > max_pixels:
         raise PhotoTooLargeError(
             f"{name}: {width}×{height} pixels are {width * height / 1e6:,.1f} megapixels and the limit is "
-            f"{most / 1e6:,.1f}. Make the photo smaller, or raise {setting}."
+            f"{max_pixels / 1e6:,.1f}. Make the photo smaller, or raise {setting}."
         )
     if max(width, height) > MAX_SIDE:
         raise PhotoTooLargeError(
@@ -178,9 +175,9 @@ def _file_bytes(source: str | os.PathLike[str] | bytes | Upload, max_bytes: int)
 
 
 def _read(path: Path, name: str, max_bytes: int) -> bytes:
-    """Read a regular file. Reading a device or a pipe may block forever, and opening one can have side effects."""
+    """Read a regular file. Reading a device or a pipe may block forever, and opening it can have side effects."""
     _check_kind(path.stat(), name)
-    # If a pipe takes the file's place now, opening it does not wait for a writer.
+    # If a pipe replaces the file now, opening it does not wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)

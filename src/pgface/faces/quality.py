@@ -1,4 +1,4 @@
-"""The measurements of a face before it is embedded, and the limits for enrollment."""
+"""Measure the quality of a face, and check it against the limits for enrollment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pgface.errors import LowQualityError
 from pgface.faces.align import FaceRegion
-from pgface.faces.engine import Box, Detection, Quality, RawDetection
+from pgface.faces.engines.base import Box, Detection, Quality, RawDetection
 from pgface.faces.pixels import RGBImage
 from pgface.settings import Settings
 
@@ -21,20 +21,20 @@ from pgface.settings import Settings
 NOSE_TIP_DEPTH = 0.48
 """Distance of the nose tip in front of the eyes."""
 NOSE_BASE_DEPTH = 0.29
-"""Distance of the nose base in front of the eyes. It stands for the nose if there are no mouth corners."""
+"""Distance of the nose base in front of the eyes, for landmarks without mouth corners."""
 MOUTH_HEIGHT = 1.04
 """Distance of the mouth below the eyes."""
 NOSE_TIP_HEIGHT = 0.56
 """Distance of the nose tip below the eyes."""
 
 FACE_IN_CROP = (0.25, 0.3, 0.75, 0.8)
-"""Left, top, right and bottom of the face proper in an aligned crop, as fractions of its side."""
+"""Left, top, right and bottom of the face without hair and background, as fractions of the crop's side."""
 SHARPNESS_SIZE = 64
 """Side in pixels at which sharpness is measured, so that the size of the face in its photo does not matter."""
 
 
 def describe(image: RGBImage, raw: Sequence[RawDetection]) -> list[Detection]:
-    """Cut out and measure the faces from a detector, the largest box first.
+    """Crop and measure the faces from a detector, the largest box first.
 
     Args:
         image: the searched picture, shape (height, width, 3), uint8.
@@ -70,11 +70,11 @@ def head_pose(landmarks: NDArray[np.float32]) -> tuple[float, float, float]:
     """Estimate yaw, pitch and roll in degrees from five points. See `Quality` for the signs.
 
     This is geometry under weak perspective, as in Gee and Cipolla (1994), "Determining the gaze of faces in images",
-    section 3. Let the unit be the distance between the eyes in frontal view. Eyes and mouth lie in a plane, and the
-    nose stands out of it by a depth d. Roll is the angle of the line through the eyes. The rest is measured along and
-    across that line, from the middle of the eyes. A head turned by yaw shows the eyes cos(yaw) apart, and the nose
-    moved aside by d·sin(yaw). The ratio of the two is d·tan(yaw). A head raised by pitch shows the mouth m·cos(pitch)
-    below the eyes, and the nose n·cos(pitch) - d·sin(pitch) below them. The ratio of these is n/m - d/m·tan(pitch).
+    section 3. The unit is the distance between the eyes in frontal view. Eyes and mouth lie in a plane. The nose is in
+    front of it, at a depth d. Roll is the angle of the line through the eyes. The rest is measured along and across
+    that line, from the middle of the eyes. If a head is turned by yaw, the eyes are cos(yaw) apart, and the nose is
+    d·sin(yaw) to the side. The ratio of the two is d·tan(yaw). If a head is raised by pitch, the mouth is m·cos(pitch)
+    below the eyes, and the nose n·cos(pitch) - d·sin(pitch). The ratio of these is n/m - d/m·tan(pitch).
 
     Pitch is NaN without mouth corners. Yaw is too large for a turned head that is also raised, and too small for a
     lowered one: by about 10° if the two are 40° and 15°.
@@ -98,13 +98,13 @@ def head_pose(landmarks: NDArray[np.float32]) -> tuple[float, float, float]:
 
 
 def _sharpness_and_brightness(region: FaceRegion) -> tuple[float, float]:
-    # Sampled at twice the size and averaged, so that no detail is skipped.
+    # Sampled at twice the size and averaged, so that no detail is lost.
     fine = region.grey(FACE_IN_CROP, (2 * SHARPNESS_SIZE, 2 * SHARPNESS_SIZE)).astype(np.float32)
     grey = (fine[::2, ::2] + fine[1::2, ::2] + fine[::2, 1::2] + fine[1::2, 1::2]) / 4
     mean = float(grey.mean())
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
     laplacian = around - 4 * grey[1:-1, 1:-1]
-    # Relative to the mean, so that a dim photo does not count as a blurred one. A black one has no sharpness.
+    # Relative to the mean, so that a dim photo does not count as blurred. A black photo has no sharpness.
     return 1000 * float(laplacian.var()) / max(mean, 1.0) ** 2, mean / 255
 
 
@@ -113,9 +113,8 @@ class QualityLimits:
     """The limits of a face for enrollment.
 
     The defaults of the settings were chosen on 100 good press photos of ten people, 250×250 pixels each. The photos
-    were blurred, dimmed and overexposed by degrees. Their InsightFace embeddings (w600k_mbf) were compared with those
-    of the originals. At the limits, the median of these similarities is between 0.5 and 0.75. No original is near a
-    limit:
+    were gradually blurred, dimmed and overexposed. Their InsightFace embeddings (w600k_mbf) were compared with those of
+    the originals. At the limits, the median of these similarities is between 0.5 and 0.75. No original is near a limit:
 
     ==========  ============  ==========================================================
     .           originals     limit, and what reaches it
@@ -153,11 +152,11 @@ class QualityLimits:
         """Refuse a face of too low quality.
 
         Args:
-            quality: the measurements of the face.
+            quality: the measured quality.
             photo: the photo's name, for the error message.
 
         Raises:
-            LowQualityError: the message gives every measurement that is beyond its limit.
+            LowQualityError: the message contains every measurement that is beyond its limit.
 
         """
         failings = list(self._failings(quality))

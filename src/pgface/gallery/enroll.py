@@ -20,7 +20,7 @@ from psycopg.rows import class_row
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import FaceOfAnotherUserError, GalleryError
-from pgface.faces.engine import Box, Face
+from pgface.faces.engines.base import Box, Face
 from pgface.faces.pixels import CROP_SIZE
 from pgface.gallery.photos import PhotoBatch, PhotoFiles
 from pgface.gallery.users import UserRef, Within, add_user_if_missing, find_user_or_new, full_name

@@ -28,7 +28,7 @@ from pgface.system.forks import leave_to_parent, renew_after_fork
 from pgface.thresholds import anchors_of
 
 if TYPE_CHECKING:
-    from pgface.faces.engine import Engine
+    from pgface.faces.engines.base import Engine
 
 _MAX_CONFIG_AGE = 5.0
 """Seconds after which the gallery's configuration is read again."""

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from pgface.errors import ModelError, PgfaceError, PhotoError, WorkerEndedError
 from pgface.faces.choice import EnrollmentChoice
-from pgface.faces.engine import Box, Engine, Face
+from pgface.faces.engines.base import Box, Engine, Face
 from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.settings import Settings
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from pgface.faces.engine import Detection
+from pgface.faces.engines.base import Detection
 from pgface.faces.liveness.head_turns import FRONTAL_YAW
 from pgface.faces.photo import PhotoLimits, Upload, open_photo
 from pgface.gallery import Gallery

@@ -42,7 +42,7 @@ FRAMES_ARE_COPIES = Sentence("frames are copies of frames of an earlier login.")
 HEAD_TURNS_OTHERWISE = Sentence("The head turns {turn} and not {asked}.")
 HEAD_DOES_NOT_TURN = Sentence("The head does not turn {asked} and stay there.")
 HEAD_JUMPS = Sentence("the head jumps")
-HEAD_NOT_STRAIGHT_AT_BEGINNING = Sentence("The head does not look straight ahead at the beginning")
+HEAD_NOT_STRAIGHT_AT_BEGINNING = Sentence("The head does not look straight ahead at the start")
 TOO_MANY_FRAMES = Sentence("There are more than {most} frames.")
 
 # The motion inside the face
@@ -55,15 +55,15 @@ FACE_MOTION_NOT_READABLE = Sentence("The motion of the face so far cannot be rea
 OPENCV_NEEDED = Sentence("A login by face needs OpenCV, which cannot be imported. ...")
 
 # Networks for liveness
-TAKEN_FOR_A_PICTURE = Sentence("{network} takes it for a picture: {score} over {frames} frames")
+TAKEN_FOR_A_PICTURE = Sentence("{network} classifies the face as a picture: {score} over {frames} frames")
 FACE_TOO_NEAR_TO_EDGE = Sentence("too near to the edge of the picture")
 CORNERS_OF_MOUTH_NEEDED = Sentence("needs the corners of the mouth")
-NETWORK_GAVE_NO_NUMBER = Sentence("gave no number")
-NETWORK_FOLDER_IS_EMPTY = Sentence("holds no ONNX file")
+NETWORK_GAVE_NO_NUMBER = Sentence("returned no number")
+NETWORK_FOLDER_IS_EMPTY = Sentence("contains no ONNX file")
 NETWORK_IS_DAMAGED = Sentence("{file} cannot be loaded: it is damaged")
 NETWORK_IS_OF_ANOTHER_KIND = Sentence("{file} is neither MiniFASNet nor InsightFace's addon")
 NETWORK_TAKES_ONE_PICTURE = Sentence("Those take one picture")
-NETWORK_NAME_WITHOUT_SCALE = Sentence("The name {file} does not tell how much")
+NETWORK_NAME_WITHOUT_SCALE = Sentence("The name {file} does not say how much")
 NOTHING_WAS_INSTALLED = Sentence("Nothing was installed")
 
 # What the commands print

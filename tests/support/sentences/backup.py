@@ -63,8 +63,8 @@ NO_PG_DUMP = Sentence("(there is none). Install PostgreSQL's client programs")
 NO_PG_RESTORE = Sentence("pg_restore is needed, but there is none. Install PostgreSQL's client programs")
 
 # Exporting
-EXPORT_IS_THERE_ALREADY = Sentence("exists already")
-EXPORT_CANNOT_BE_WRITTEN = Sentence("the export cannot be written")
+EXPORT_IS_THERE_ALREADY = Sentence("exists. Give another name, or overwrite it with --force")
+EXPORT_CANNOT_BE_WRITTEN = Sentence("cannot be created")
 
 # Importing
 EXPORT_OF_ANOTHER_MODEL = Sentence("The export's embeddings are of {model}")

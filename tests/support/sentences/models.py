@@ -1,4 +1,4 @@
-"""What pgface says of face models: engines, packs of weights, installing and verifying them."""
+"""What pgface says about face models: engines, packs of weights, installing and verifying them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DLIBS_WEIGHTS_ARE_DAMAGED = Sentence(
 )
 
 # Packs of weights.
-PACK_LACKS_A_MODEL = Sentence("holds no {task} model")
-PACK_HAS_SEVERAL_MODELS = Sentence("holds several {task} models ({files})")
-EMBEDDINGS_HAVE_ANOTHER_DIMENSION = Sentence("gives {dimension} numbers a face")
+PACK_LACKS_A_MODEL = Sentence("contains no {task} model")
+PACK_HAS_SEVERAL_MODELS = Sentence("contains several {task} models ({files})")
+EMBEDDINGS_HAVE_ANOTHER_DIMENSION = Sentence("returns {dimension} numbers for a face")
 FILE_CANNOT_BE_LOADED = Sentence("{file} in {folder} cannot be loaded")
 INSTALL_THE_MODEL_AGAIN = Sentence("Install the model again")
-EMBEDDING_IS_NOT_FINITE = Sentence("gave an embedding that is not finite or is zero")
+EMBEDDING_IS_NOT_FINITE = Sentence("returned an embedding that is not finite or is zero")
 FILES_ARE_NOT_THE_PUBLISHED_ONES = Sentence("The files of {model} in {folder} are not the published ones")
 
 # Execution providers.
@@ -41,13 +41,13 @@ LICENCE_IS_NOT_KNOWN = Sentence("its licence is not known here")
 DETECTOR_IS_INSIGHTFACES = Sentence("its detector is, byte for byte, InsightFace's")
 
 # Fetching.
-FILE_COULD_NOT_BE_FETCHED = Sentence("could not be fetched")
-FETCH_IT_LATER = Sentence("when there is a network")
+FILE_COULD_NOT_BE_FETCHED = Sentence("could not be downloaded")
+FETCH_IT_LATER = Sentence("when the network works")
 FETCH_IT_ON_ANOTHER_MACHINE = Sentence("on another machine")
-GIVE_THE_FILES_INSTEAD = Sentence("could not be fetched ... with `--from PATH`")
-FETCHING_GOES_ON_WHERE_IT_STOPPED = Sentence("continues where it stopped")
-FILE_HAS_ANOTHER_HASH = Sentence("gave a file with SHA-256")
-FILE_HAS_ANOTHER_SIZE = Sentence("now holds {bytes} bytes")
+GIVE_THE_FILES_INSTEAD = Sentence("could not be downloaded ... with `--from PATH`")
+FETCHING_GOES_ON_WHERE_IT_STOPPED = Sentence("the download resumes")
+FILE_HAS_ANOTHER_HASH = Sentence("returned a file with SHA-256")
+FILE_HAS_ANOTHER_SIZE = Sentence("now has {bytes} bytes")
 SERVER_ANSWERED = Sentence("answered {code}")
 TOO_LITTLE_ROOM = Sentence("has {mebibytes} MiB free")
 
@@ -58,5 +58,5 @@ FILE_IS_NOT_THE_PUBLISHED_ONE = Sentence("{files} of {model} is not the publishe
 FILES_ARE_NOT_THE_EXPECTED_ONES = Sentence("The files of {models} are not the expected ones")
 NO_FILE_OR_FOLDER = Sentence("There is no file or folder")
 NOT_A_WHOLE_UNENCRYPTED_ZIP = Sentence("is not a complete, unencrypted zip file")
-FILE_IN_ARCHIVE_IS_TOO_LARGE = Sentence("{file} in the archive is larger than it may be")
+FILE_IN_ARCHIVE_IS_TOO_LARGE = Sentence("{file} in the archive is too large")
 FOLDER_CANNOT_BE_READ_OR_WRITTEN = Sentence("cannot be read or written")

@@ -1,4 +1,4 @@
-"""What pgface says of photos: which it cannot read or use, and of the faces in them."""
+"""What pgface says about photos that it cannot read or use, and about the faces in them."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ ZERO_HAS_NO_MEANING = Sentence("{photo}: this TIFF does not say whether 0 is bla
 KIND_OF_TIFF_IS_NOT_ACCEPTED = Sentence(
     "this kind of TIFF is not accepted (photometric interpretation {photometric}, {samples} samples of {bits} bits)"
 )
-CMYK_WITHOUT_ADOBES_MARKER = Sentence("{photo}: this CMYK JPEG lacks Adobe's marker")
-NO_PICTURES_GAMMA = Sentence("{photo}: its gamma is ..., which no picture has")
+CMYK_WITHOUT_ADOBES_MARKER = Sentence("{photo}: this CMYK JPEG has no Adobe marker")
+NO_PICTURES_GAMMA = Sentence("{photo}: its gamma ... is out of range")
 
 # Limits
 TOO_MANY_BYTES = Sentence(

@@ -1,1 +1,1 @@
-"""From the bytes of a photo to upright RGB pixels."""
+"""Decode the bytes of a photo to upright RGB pixels."""

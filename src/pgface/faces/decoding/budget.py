@@ -1,22 +1,23 @@
-"""A budget of bytes that the threads of a process share."""
+"""A memory budget that the threads of a process share."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pgface.system.forks import call_after_fork
+
 MAX_OVERTAKING = 100
-"""Number of smaller shares that may overtake a large one. A large photo must not make small ones wait, and small ones
-must not make a large one wait forever."""
+"""Number of smaller shares that may overtake a large one, so that small photos do not wait for a large one, and the
+large one does not wait forever."""
 
 
 @dataclass(slots=True, eq=False)
-class _Ticket:
+class _Request:
     """A request that waits for its share."""
 
     overtaken: int = 0
@@ -27,13 +28,12 @@ class ByteBudget:
 
     def __init__(self) -> None:
         self._reset()
-        if hasattr(os, "register_at_fork"):
-            # The threads that hold shares do not exist in a child, which would wait for them forever.
-            os.register_at_fork(after_in_child=self._reset)
+        # A child would wait forever for shares of threads that exist only in its parent.
+        call_after_fork(self._reset)
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: deque[_Ticket] = deque()
+        self._waiting: deque[_Request] = deque()
         self._held_by_thread: Counter[int] = Counter()
 
     @property
@@ -44,13 +44,13 @@ class ByteBudget:
 
     @contextmanager
     def share(self, size: int, total: int) -> Iterator[Callable[[int], None]]:
-        """Hold `size` bytes of a budget of `total`. Wait for them, in the order of the requests for equal sizes.
+        """Hold `size` bytes of a budget of `total`, and wait for them first. Equal sizes get their turns in order.
 
-        A thread that holds a share does not wait for another one. It might wait for itself, or for a thread that waits
-        for it. Only such nested shares can exceed the budget.
+        A thread that already holds a share does not wait, because the threads could wait for each other. Only such
+        nested shares can exceed the budget.
 
         Yields:
-            A function that releases all of the share except a number of bytes.
+            A function that keeps a number of bytes, and releases the rest of the share.
 
         Raises:
             ValueError: the share is larger than the budget.
@@ -66,13 +66,13 @@ class ByteBudget:
             self._changed.notify_all()
         held = size
 
-        def keep(less: int) -> None:
+        def keep(size: int) -> None:
             nonlocal held
             with self._changed:
-                self._held_by_thread[thread] -= held - min(held, less)
+                self._held_by_thread[thread] -= held - min(held, size)
                 self._held_by_thread += Counter()  # drops the threads that hold nothing
                 self._changed.notify_all()
-            held = min(held, less)
+            held = min(held, size)
 
         try:
             yield keep
@@ -80,20 +80,20 @@ class ByteBudget:
             keep(0)
 
     def _wait_for_turn(self, size: int, total: int) -> None:
-        ticket = _Ticket()
-        self._waiting.append(ticket)
+        request = _Request()
+        self._waiting.append(request)
         try:
             self._changed.wait_for(
-                lambda: self._held_by_thread.total() + size <= total and self._may_overtake(self._before(ticket))
+                lambda: (
+                    self._held_by_thread.total() + size <= total
+                    and all(other.overtaken < MAX_OVERTAKING for other in self._before(request))
+                )
             )
-            for other in self._before(ticket):
+            for other in self._before(request):
                 other.overtaken += 1
         finally:
-            self._waiting.remove(ticket)
+            self._waiting.remove(request)
             self._changed.notify_all()
 
-    def _before(self, ticket: _Ticket) -> list[_Ticket]:
-        return list(itertools.takewhile(lambda other: other is not ticket, self._waiting))
-
-    def _may_overtake(self, others: list[_Ticket]) -> bool:
-        return all(other.overtaken < MAX_OVERTAKING for other in others)
+    def _before(self, request: _Request) -> list[_Request]:
+        return list(itertools.takewhile(lambda other: other is not request, self._waiting))

@@ -1,69 +1,56 @@
-"""TIFF as Pillow decodes it correctly, and an error for every other way in which a TIFF may keep its samples.
+"""TIFF files that Pillow decodes correctly, and an error for all others.
 
-Pillow mistakes some kinds for others, and returns a negative, noise, or a picture of the wrong brightness. This module
-corrects the tags that say something in another way than Pillow expects. It refuses all others before pixels are
-decoded.
+Pillow mistakes some kinds of TIFF for others. It then returns a negative, noise, or a picture of the wrong brightness.
+This module corrects tags that Pillow does not expect, and refuses all other such kinds before pixels are decoded.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from pgface.errors import PhotoFormatError
 
-_BITS: Final = 258
-_COMPRESSION: Final = 259
-_PHOTOMETRIC: Final = 262
-_FILL_ORDER: Final = 266
-_SAMPLES: Final = 277
-_PLANAR: Final = 284
-_COLOUR_MAP: Final = 320
-_INK_SET: Final = 332
-_SAMPLE_FORMAT: Final = 339
-_EXTRA: Final = 338
-_COEFFICIENTS: Final = 529
-_SUBSAMPLING: Final = 530
-_REFERENCE: Final = 532
-
-_WHITE_IS_ZERO: Final = 0
+WHITE_IS_ZERO: Final = 0
 _PALETTE: Final = 3
 _CMYK: Final = 5
 _YCBCR: Final = 6
 _UNCOMPRESSED: Final = 1
 _JPEG: Final = (6, 7)
-_NO_REVERSED_BITS: Final = {(_WHITE_IS_ZERO, 8), (_PALETTE, 4)}
-"""Photometric interpretation and bits that Pillow cannot read with the bits in reverse order."""
+_NO_REVERSED_BITS: Final = {(WHITE_IS_ZERO, 8), (_PALETTE, 4)}
+"""Photometric interpretation and bits that Pillow cannot read if the bits of each byte are in reverse order."""
 _CORRECT_PLANES: Final = {(2, 3, ()), (2, 4, (2.0,)), (_CMYK, 4, ())}
-"""Photometric interpretation, channels and extra channels that Pillow combines correctly."""
+"""Photometric interpretation, channels and extra channels of separate planes that Pillow combines correctly."""
 
 _ADVICE: Final = "Save the photo as RGB with 8 bits, or as JPEG."
 
 
 class Tiff(TiffImageFile):
-    """A TIFF whose tags are checked before Pillow chooses a decoder by them."""
+    """A TIFF whose tags are checked and corrected before Pillow chooses a decoder by them."""
 
     white_is_zero = False
-    """Whether the samples are a negative that Pillow does not recognise."""
+    """Whether the samples are a negative that Pillow does not detect."""
 
     def _setup(self) -> None:
-        tags = self.tag_v2
+        tags, photometric = self.tag_v2, self.tag_v2.get(Tag.PhotometricInterpretation)
         refuse_unsafe(tags)
-        samples = _number(tags, _SAMPLES, 1)
-        if samples == 1 and tags.get(_PLANAR) == 2:
-            tags[_PLANAR] = 1  # for one channel both values mean the same, and Pillow knows only this one
-        self.white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and bits_of(tags) > 8
+        samples = number_of(tags, Tag.SamplesPerPixel, 1)
+        if samples == 1 and tags.get(Tag.PlanarConfiguration) == 2:
+            tags[Tag.PlanarConfiguration] = 1  # for one channel both values mean the same, and Pillow accepts only 1
+        self.white_is_zero = photometric == WHITE_IS_ZERO and bits_of(tags) > 8
         if self.white_is_zero:
-            tags[_PHOTOMETRIC] = 1
+            tags[Tag.PhotometricInterpretation] = 1
         try:
             super()._setup()
         except SyntaxError as error:
             raise PhotoFormatError(
-                f"this kind of TIFF is not accepted (photometric interpretation {tags.get(_PHOTOMETRIC)}, "
-                f"{samples} samples of {bits_of(tags)} bits). {_ADVICE}"
+                "this kind of TIFF is not accepted (photometric interpretation "
+                f"{tags.get(Tag.PhotometricInterpretation)}, {samples} samples of {bits_of(tags)} bits). {_ADVICE}"
             ) from error
 
 
@@ -76,40 +63,40 @@ def refuse_unsafe(tags: ImageFileDirectory_v2) -> None:
         PhotoFormatError: the message says what is not accepted, without the photo's name.
 
     """
-    bits, photometric = bits_of(tags), tags.get(_PHOTOMETRIC)
-    formats = set(_numbers(tags, _SAMPLE_FORMAT)) or {1}
+    bits, photometric = bits_of(tags), tags.get(Tag.PhotometricInterpretation)
+    formats = set(_numbers(tags, Tag.SampleFormat)) or {1}
     if 3 in formats:
         raise PhotoFormatError("floating-point samples have no known range. Save the photo with 8 or 16 bits.")
     if formats != {1}:
         raise PhotoFormatError("signed samples have no known range. Save the photo with 8 or 16 bits, unsigned.")
     if bits > 16:
         raise PhotoFormatError("samples of more than 16 bits have no known range. Save the photo with 8 or 16 bits.")
-    if photometric is None and tags.get(_COMPRESSION) not in _JPEG:
+    if photometric is None and tags.get(Tag.Compression) not in _JPEG:
         raise PhotoFormatError(f"this TIFF does not say whether 0 is black or white (tag 262 is missing). {_ADVICE}")
-    turned = _number(tags, _FILL_ORDER, 1) == 2
-    if turned and (photometric, bits) in _NO_REVERSED_BITS:
+    reversed_bits = number_of(tags, Tag.FillOrder, 1) == 2
+    if reversed_bits and (photometric, bits) in _NO_REVERSED_BITS:
         raise PhotoFormatError(f"this TIFF has the bits of every byte in reverse order (tag 266). {_ADVICE}")
-    samples = _number(tags, _SAMPLES, 1)
-    if _number(tags, _PLANAR, 1) == 2 and samples > 1:
-        kind = photometric, samples, tuple(_numbers(tags, _EXTRA))
-        if bits != 8 or turned or kind not in _CORRECT_PLANES:
+    samples = number_of(tags, Tag.SamplesPerPixel, 1)
+    if number_of(tags, Tag.PlanarConfiguration, 1) == 2 and samples > 1:
+        kind = photometric, samples, tuple(_numbers(tags, Tag.ExtraSamples))
+        if bits != 8 or reversed_bits or kind not in _CORRECT_PLANES:
             raise PhotoFormatError(
                 "a TIFF with separate channels is accepted only in RGB and CMYK of 8 bits. " + _ADVICE
             )
-    if photometric == _CMYK and _number(tags, _INK_SET, 1) != 1:
+    if photometric == _CMYK and number_of(tags, Tag.InkSet, 1) != 1:
         raise PhotoFormatError(f"this TIFF has other inks than cyan, magenta, yellow and black. {_ADVICE}")
-    if photometric == _YCBCR and _number(tags, _COMPRESSION, 1) not in _JPEG:
+    if photometric == _YCBCR and number_of(tags, Tag.Compression, 1) not in _JPEG:
         _refuse_unusual_ycbcr(tags)
 
 
 def _refuse_unusual_ycbcr(tags: ImageFileDirectory_v2) -> None:
-    """Refuse YCbCr that only libtiff understands, if Pillow reads the samples itself. It treats all as JPEG's."""
-    usual = bool(_numbers(tags, _SUBSAMPLING))  # without the tag, files differ from the default of TIFF
-    if _number(tags, _COMPRESSION, 1) == _UNCOMPRESSED:
+    """Refuse YCbCr of another kind than JPEG's, if Pillow reads the samples itself. It treats all as JPEG's."""
+    usual = bool(_numbers(tags, Tag.YCbCrSubSampling))  # without the tag, files differ from the default of TIFF
+    if number_of(tags, Tag.Compression, 1) == _UNCOMPRESSED:
         usual = (
-            _is_near(tags, _COEFFICIENTS, (0.299, 0.587, 0.114), default=True)
-            and _is_near(tags, _REFERENCE, (0, 255, 128, 255, 128, 255), default=True)
-            and _is_near(tags, _SUBSAMPLING, (1, 1), default=False)
+            _is_near(tags, Tag.YCbCrCoefficients, (0.299, 0.587, 0.114), default=True)
+            and _is_near(tags, Tag.ReferenceBlackWhite, (0, 255, 128, 255, 128, 255), default=True)
+            and _is_near(tags, Tag.YCbCrSubSampling, (1, 1), default=False)
         )
     if not usual:
         raise PhotoFormatError(
@@ -123,11 +110,11 @@ def _is_near(tags: ImageFileDirectory_v2, tag: int, usual: Sequence[float], *, d
 
 
 def palette_of_bytes(image: TiffImageFile) -> bytes | None:
-    """Return the palette of a file that gives it in 8 bits, although TIFF asks for 16. None for any other file.
+    """Return a palette that a file gives in 8 bits, although TIFF requires 16. None if there is no such palette.
 
-    libtiff detects such a palette in the same way (`tif_getimage.c`, `checkcmap`). Red, green and blue alternate.
+    Red, green and blue alternate. libtiff detects such a palette in the same way (`tif_getimage.c`, `checkcmap`).
     """
-    colours = np.array(_numbers(image.tag_v2, _COLOUR_MAP), np.int64)
+    colours = np.array(_numbers(image.tag_v2, Tag.ColorMap), np.int64)
     if image.mode not in ("P", "PA") or not colours.size or colours.max() > 255 or colours.size % 3:
         return None
     return colours.reshape(3, -1).T.astype(np.uint8).tobytes()
@@ -135,15 +122,17 @@ def palette_of_bytes(image: TiffImageFile) -> bytes | None:
 
 def bits_of(tags: ImageFileDirectory_v2) -> int:
     """Return the bits of the widest sample."""
-    return int(max(_numbers(tags, _BITS), default=1))
+    return int(max(_numbers(tags, Tag.BitsPerSample), default=1))
 
 
-def _number(tags: ImageFileDirectory_v2, tag: int, default: int) -> int:
-    return int(next(iter(_numbers(tags, tag)), default))
+def number_of(tags: ImageFileDirectory_v2, tag: int, default: int) -> int:
+    """Return the first value of a tag, or the default if it is missing or is not a number."""
+    value = next(iter(_numbers(tags, tag)), default)
+    return int(value) if math.isfinite(value) else default
 
 
 def _numbers(tags: ImageFileDirectory_v2, tag: int) -> Sequence[float]:
-    """Return the values of a tag. A file may give it any type."""
+    """Return the numbers of a tag. In a file, a tag may have any type."""
     value: Any = tags.get(tag)
     values = value if isinstance(value, tuple) else (value,)
     try:

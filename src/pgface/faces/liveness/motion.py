@@ -1,6 +1,6 @@
-"""Whether a turn before a camera is that of a head, or of a flat or bent picture, by the motion inside the face.
+"""Check by the motion inside a face that a head turns before a camera, and not a flat or bent picture.
 
-The face is cut out of each frame upright and at a fixed size. Dense optical flow (DIS: Kroeger et al. 2016) follows
+The face is cropped from each frame upright and at a fixed size. Dense optical flow (DIS: Kroeger et al. 2016) follows
 about 500 points of a grid from a frontal frame to a turned one, from frame to frame, forward and back. A turn gives
 three figures:
 
@@ -10,8 +10,8 @@ three figures:
   (`pgface.faces.liveness.relief`).
 - The depth correlation is the similarity of this share to the relief of a face.
 
-This does not tell a head from a mask, from embossed paper, or from a video that a program rendered over the shape of a
-head. It needs OpenCV.
+This does not distinguish a head from a mask, from embossed paper, or from a video that a program rendered over the
+shape of a head. It needs OpenCV.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 
 from pgface.errors import LivenessError, ModelNotInstalledError
 from pgface.faces.align import CROP_BY_EYES, EYES_FROM_TOP
-from pgface.faces.engine import Detection
+from pgface.faces.engines.base import Detection
 from pgface.faces.liveness.relief import grid, relief_of
 from pgface.system.extras import how_to_install
 
 Side = Literal["left", "right"]
-"""The person's own left or right. See `pgface.faces.liveness.head_turns.Turn`."""
+"""The person's left or right. See `pgface.faces.liveness.head_turns.Turn`."""
 
 PATCH_SIZE: Final = (176, 192)
 """Width and height of a face's patch, in pixels."""
@@ -98,7 +98,7 @@ def require_size(face: Detection, minimum: float) -> None:
 
 
 def face_patch(face: Detection) -> NDArray[np.uint8]:
-    """Cut a face out in grey, with its eyes level and at their place, shape (192, 176), uint8.
+    """Crop a face in grey, with its eyes level and in a fixed place, shape (192, 176), uint8.
 
     Raises:
         LivenessError: the face is too small to measure its motion.
@@ -148,7 +148,7 @@ class FaceTrack:
             near = np.linalg.norm(back - self._points, axis=1) < _MAX_RETURN_ERROR
             inside = ((there >= _MARGIN) & (there < np.array(PATCH_SIZE) - _MARGIN)).all(axis=1)
         self._followed = self._followed & near & inside
-        # A lost point keeps its last place, so that it remains a number.
+        # A lost point keeps its last place, so that its coordinates remain numbers.
         self._points = np.where(self._followed[:, np.newaxis], there, self._points).astype(np.float32)
         self._patch = patch
 
@@ -166,21 +166,21 @@ class FaceTrack:
         if followed < MIN_FOLLOWED:
             return FaceMotion(side, np.nan, np.nan, np.nan, followed)
         begin = _starting_points()
-        # "left" for the person is right in the picture. Points that stand out move there.
+        # The person's left is right in the picture. Points closer to the camera move there.
         sign = 1 if side == "left" else -1
         sideways = sign * (self._points - begin)[:, 0].astype(np.float64) / EYE_DISTANCE
         residual = _homography_residual(begin[self._followed], self._points[self._followed]) / EYE_DISTANCE
         return FaceMotion(side, residual, *relief_of(sideways, self._followed), followed)
 
     def to_bytes(self) -> bytes:
-        """Pack the state for `from_bytes`, about 40 kB."""
+        """Serialise the state for `from_bytes`, to about 40 kB."""
         file = io.BytesIO()
         np.savez(file, patch=self._patch, points=self._points, followed=self._followed)
         return file.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Unpack the output of `to_bytes`.
+        """Restore a track from the bytes of `to_bytes`.
 
         Raises:
             LivenessError: the data is damaged, or another version of pgface made it.

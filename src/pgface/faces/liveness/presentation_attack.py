@@ -1,14 +1,14 @@
-"""Presentation attack detection (ISO/IEC 30107-1) by networks that look at single pictures.
+"""Presentation attack detection (ISO/IEC 30107-1) by networks that examine single pictures.
 
 There are two kinds, which differ in their input and output:
 
-- MiniFASNet (Minivision, Silent-Face-Anti-Spoofing). Input: the face with its surroundings, cut out 2.7 or 4 times as
-  large as its box, as 80x80 BGR values from 0 to 255. Output: three classes, of which the second is the living face.
-  The authors take the mean over their two networks.
+- MiniFASNet (Minivision, Silent-Face-Anti-Spoofing). Input: the face with its surroundings, 2.7 or 4 times as large as
+  its box, as 80x80 BGR values from 0 to 255. Output: three classes, of which the second is the living face. The authors
+  take the mean over their two networks.
 - InsightFace's addon `liveness`. Input: the face, aligned by five landmarks to 80x80 RGB. Output: the probability of a
   living face. InsightFace's own code runs it.
 
-They see what a screen or paper adds to a picture: its edge, moire, flat light. They add to the challenge
+They detect what a screen or paper adds to a picture: its edge, moire, flat light. They add to the challenge
 (`pgface.faces.liveness.head_turns`), but they prove nothing.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,40 +25,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import LivenessError, ModelError, WeightsMismatchError
-from pgface.faces.engine import Box, Detection
+from pgface.faces.engines.base import Box, Detection
+from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.engines.onnx_runtime import (
     execution_providers,
     import_onnxruntime,
     provider_in_use,
     throughput_options,
 )
-from pgface.faces.liveness.models import (
-    INSIGHTFACE_THRESHOLD,
-    LIVENESS_MODELS,
-    MINIFASNET_THRESHOLD,
-    OWN,
-)
+from pgface.faces.liveness.models import INSIGHTFACE_THRESHOLD, LIVENESS_MODELS, MINIFASNET_THRESHOLD, OWN
 from pgface.faces.models.registry import file_sha256
 from pgface.faces.pixels import RGBImage
-from pgface.system.forks import call_after_fork, leave_to_parent
 
 _INPUT_SIDE: Final = 80
 """Side of the square input of both kinds, in pixels."""
 _LIVE_CLASS: Final = 1
 """MiniFASNet's class of living faces. The other classes are attacks."""
-_SCALE_FIRST: Final = re.compile(r"(\d+(?:\.\d+)?)_")
+_SCALE_IN_NAME: Final = re.compile(r"(\d+(?:\.\d+)?)_")
 """The start of the authors' file names: `2.7_80x80_MiniFASNetV2`, `4_0_0_80x80_MiniFASNetV1SE`."""
-_SCALE_OF_KIND: Final = (("minifasnetv1se", 4.0), ("minifasnetv2", 2.7))
+_DEFAULT_SCALES: Final = (("minifasnetv1se", 4.0), ("minifasnetv2", 2.7))
 
 _Score = Callable[[RGBImage, Detection], float]
 
 
 @dataclass(frozen=True, slots=True)
 class AttackDetector:
-    """Tells a living face from a picture of one. You can use it from many threads."""
+    """Distinguishes a living face from a picture of one. You can use it from many threads."""
 
     name: str
-    """The folder of its files."""
+    """The name of the folder of its files."""
     threshold: float
     """The authors' minimum score of a living face."""
     networks: tuple[_Score, ...]
@@ -67,7 +62,7 @@ class AttackDetector:
         """Return the score of a living face, 0 to 1: the mean over the networks.
 
         Args:
-            image: the whole upright picture, because the surroundings of the face say most.
+            image: the whole upright picture, because the surroundings of the face reveal most.
             face: one of its faces.
 
         Raises:
@@ -79,37 +74,35 @@ class AttackDetector:
 
 
 def load_attack_detectors(models_dir: Path, *, execution_provider: str) -> list[AttackDetector]:
-    """Return every installed detector, or an empty tuple.
-
-    Each is loaded once, and again if its files have changed.
+    """Return every installed detector. A detector is loaded once, and again if its files have changed.
 
     Args:
-        models_dir: the folder of the installed models, each in a folder of its own.
+        models_dir: the models folder. It contains one folder for each installed model.
         execution_provider: the argument of `pgface.faces.engines.onnx_runtime.execution_providers`.
 
     Raises:
         ModelNotInstalledError: ONNX Runtime is missing.
-        WeightsMismatchError: the files of a known model are not the published ones.
+        WeightsMismatchError: the files of a model of the registry are not the published ones.
         ModelError: a file is not a network of one of the two kinds.
 
     """
     found: list[AttackDetector] = []
     for folder in filter(Path.is_dir, (models_dir / name for name in (*LIVENESS_MODELS, OWN))):
-        states = tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in sorted(folder.glob("*.onnx")))
-        found += _load(folder, states, tuple(execution_providers(execution_provider)))
+        files, providers = sorted(folder.glob("*.onnx")), execution_providers(execution_provider)
+        states = tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+        found += _loaded.get((folder, states, providers[0]), partial(_load, folder, files, providers))
     return found
 
 
 def require_detectors(folder: Path) -> None:
-    """Check that a folder holds networks for liveness, and no other ONNX files.
+    """Check that a folder contains networks for liveness, and no other ONNX files.
 
     Raises:
         ModelNotInstalledError: ONNX Runtime is missing.
-        ModelError: the folder does not hold such networks, or holds other files.
+        ModelError: the folder contains no such networks, or other files.
 
     """
-    for _ in _detectors(folder, sorted(folder.glob("*.onnx")), execution_providers("CPU")):
-        pass
+    list(_detectors(folder, sorted(folder.glob("*.onnx")), execution_providers("CPU")))
 
 
 def require_live(detector: AttackDetector, scores: list[float], threshold: float | None) -> None:
@@ -121,58 +114,46 @@ def require_live(detector: AttackDetector, scores: list[float], threshold: float
         threshold: the minimum mean. None for the detector's own.
 
     Raises:
-        LivenessError: the mean is lower. The message is for the audit log, and not for the client.
+        LivenessError: the mean is lower. The message is for the audit log, not for the client.
 
     """
-    least = detector.threshold if threshold is None else threshold
+    min_mean = detector.threshold if threshold is None else threshold
     mean = float(np.mean(scores)) if scores else 0.0
-    if not mean >= least:
-        raise LivenessError(f"{detector.name} takes it for a picture: {mean:.3f} over {len(scores)} frames.")
+    if not mean >= min_mean:
+        raise LivenessError(f"{detector.name} classifies the face as a picture: {mean:.3f} over {len(scores)} frames.")
 
 
-@lru_cache(maxsize=8)
-def _load(
-    folder: Path,
-    states: tuple[tuple[Path, int, int], ...],
-    providers: tuple[str, ...],
-) -> tuple[AttackDetector, ...]:
-    files = [file for file, *_ in states]
-    known = LIVENESS_MODELS.get(folder.name)
-    if known and {file.name: file.sha256 for file in known.files} != {file.name: file_sha256(file) for file in files}:
+_loaded = LoadedModels[list[AttackDetector]]()
+
+
+def _load(folder: Path, files: list[Path], providers: list[str]) -> list[AttackDetector]:
+    model = LIVENESS_MODELS.get(folder.name)
+    if model and {file.name: file.sha256 for file in model.files} != {file.name: file_sha256(file) for file in files}:
         raise WeightsMismatchError(
             f"The files in {folder} are not the published ones. Run `pgface models install {folder.name} --force`."
         )
-    return tuple(_detectors(folder, files, list(providers)))
-
-
-@call_after_fork
-def _drop_detectors() -> None:
-    """Drop the detectors, because ONNX Runtime's sessions belong to the process that made them."""
-    global _load
-    leave_to_parent(_load)
-    _load = lru_cache(maxsize=8)(_load.__wrapped__)
+    return list(_detectors(folder, files, providers))
 
 
 def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterator[AttackDetector]:
-    """Group the networks: MiniFASNet's together, because they are made for that, and each addon on its own."""
+    """Load the networks. Those of MiniFASNet are one detector, because their authors combine them."""
     if not files:
-        raise ModelError("A folder of networks for liveness holds no ONNX file. Give one, or delete the folder.")
-    together: list[_Score] = []
+        raise ModelError("A folder of networks for liveness contains no ONNX file. Give one, or delete the folder.")
+    minifasnets: list[_Score] = []
     for file in files:
         session = _session(file, providers)
         match _shape(session):
             case [3]:
-                together.append(MiniFASNet(session, _scale(file), softmax=not _ends_in_softmax(file)).score)
+                minifasnets.append(_minifasnet(session, _scale(file), softmax=not _ends_in_softmax(file)))
             case []:
-                addon = InsightFaceLiveness(file, session)
-                yield AttackDetector(folder.name, INSIGHTFACE_THRESHOLD.value, (addon.score,))
+                yield AttackDetector(folder.name, INSIGHTFACE_THRESHOLD.value, (_insightface_addon(file, session),))
             case _:
                 raise ModelError(
                     f"{file.name} is neither MiniFASNet nor InsightFace's addon for liveness. Those take one picture "
-                    f"of 3x{_INPUT_SIDE}x{_INPUT_SIDE} float32 numbers, and give three numbers or one."
+                    f"of 3x{_INPUT_SIDE}x{_INPUT_SIDE} float32 numbers, and return three numbers or one."
                 )
-    if together:
-        yield AttackDetector(folder.name, MINIFASNET_THRESHOLD.value, tuple(together))
+    if minifasnets:
+        yield AttackDetector(folder.name, MINIFASNET_THRESHOLD.value, tuple(minifasnets))
 
 
 def _session(file: Path, providers: list[str]) -> Any:
@@ -182,7 +163,7 @@ def _session(file: Path, providers: list[str]) -> Any:
         )
     except ModelError:
         raise
-    except Exception as error:  # the library has its own class of error for each kind of damage
+    except Exception as error:  # the library raises a different class for each kind of damage
         raise ModelError(
             f"{file.name} cannot be loaded: it is damaged, or made for another version of ONNX Runtime."
         ) from error
@@ -194,23 +175,23 @@ def _shape(session: Any) -> list[int] | None:
     """Return the number of outputs for one picture. None if this is not a network for 80x80 pictures."""
     if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
         return None
-    (given,), (told,) = session.get_inputs(), session.get_outputs()
-    batch, *picture = given.shape or [0]
-    if {given.type, told.type} != {"tensor(float)"} or picture != [3, _INPUT_SIDE, _INPUT_SIDE] or not told.shape:
+    (input_,), (output,) = session.get_inputs(), session.get_outputs()
+    batch, *picture = input_.shape or [0]
+    if {input_.type, output.type} != {"tensor(float)"} or picture != [3, _INPUT_SIDE, _INPUT_SIDE] or not output.shape:
         return None
-    return None if isinstance(batch, int) and batch != 1 else list(told.shape[1:])
+    return None if isinstance(batch, int) and batch != 1 else list(output.shape[1:])
 
 
 def _scale(file: Path) -> float:
-    if (first := _SCALE_FIRST.match(file.name)) and float(first[1]) >= 1:
+    if (first := _SCALE_IN_NAME.match(file.name)) and float(first[1]) >= 1:
         return float(first[1])
     plain = re.sub(r"[^a-z0-9]", "", file.stem.lower())
-    for kind, scale in _SCALE_OF_KIND:
+    for kind, scale in _DEFAULT_SCALES:
         if kind in plain:
             return scale
     raise ModelError(
-        f"The name {file.name} does not tell how much of the picture the network sees around a face. "
-        f"Start the name with that factor, as in 2.7_80x80_MiniFASNetV2.onnx."
+        f"The name {file.name} does not say how much of the picture around a face the network needs. "
+        f"Start the name with this factor, as in 2.7_80x80_MiniFASNetV2.onnx."
     )
 
 
@@ -222,70 +203,62 @@ def _ends_in_softmax(file: Path) -> bool:
     return any(node.op_type == "Softmax" for node in graph.node if graph.output[0].name in node.output)
 
 
-class MiniFASNet:
-    """One of Minivision's networks."""
+def _minifasnet(session: Any, scale: float, *, softmax: bool) -> _Score:
+    """Return the function that scores a face with one of Minivision's networks."""
+    name = session.get_inputs()[0].name
 
-    def __init__(self, session: Any, scale: float, *, softmax: bool) -> None:
-        self._session = session
-        self._input = session.get_inputs()[0].name
-        self._scale = scale
-        self._softmax = softmax
-
-    def score(self, image: RGBImage, face: Detection) -> float:
-        """Return the probability of the class of living faces."""
+    def score(image: RGBImage, face: Detection) -> float:
         import cv2
 
-        left, top, right, bottom = surroundings(face.box, self._scale, image.shape[1], image.shape[0])
-        seen = cv2.resize(image[top : bottom + 1, left : right + 1], (_INPUT_SIDE, _INPUT_SIDE))
-        bgr = seen[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32)
-        (classes,) = self._session.run(None, {self._input: np.ascontiguousarray(bgr)})[0]
-        probabilities = _softmax(classes) if self._softmax else classes
+        left, top, right, bottom = surroundings(face.box, scale, image.shape[1], image.shape[0])
+        region = cv2.resize(image[top : bottom + 1, left : right + 1], (_INPUT_SIDE, _INPUT_SIDE))
+        bgr = region[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32)
+        (classes,) = session.run(None, {name: np.ascontiguousarray(bgr)})[0]
+        probabilities = _softmax(classes) if softmax else classes
         if not np.isfinite(probabilities).all():
-            raise ModelError("MiniFASNet gave no number. Install it again.")
+            raise ModelError("MiniFASNet returned no number. Install it again.")
         return float(probabilities[_LIVE_CLASS])
 
+    return score
 
-class InsightFaceLiveness:
-    """InsightFace's addon."""
 
-    def __init__(self, file: Path, session: Any) -> None:
-        from insightface.addons import Liveness
+def _insightface_addon(file: Path, session: Any) -> _Score:
+    """Return the function that scores a face with InsightFace's addon."""
+    from insightface.addons import Liveness
 
-        try:
-            self._liveness = Liveness(file, session=session)
-        except RuntimeError as error:
-            raise ModelError(f"{file.name} is not InsightFace's addon for liveness.") from error
+    try:
+        liveness = Liveness(file, session=session)
+    except RuntimeError as error:
+        raise ModelError(f"{file.name} is not InsightFace's addon for liveness.") from error
 
-    def score(self, image: RGBImage, face: Detection) -> float:
-        """Return the probability of a living face."""
+    def score(image: RGBImage, face: Detection) -> float:
         if not np.isfinite(face.landmarks).all():
             raise ModelError(
                 "InsightFace's addon for liveness needs the corners of the mouth, which this gallery's model does not "
                 "find. Delete the addon's folder from the models folder, and install minifasnet instead."
             )
         try:
-            told = self._liveness.predict(np.ascontiguousarray(image[:, :, ::-1]), face.landmarks)
+            result = liveness.predict(np.ascontiguousarray(image[:, :, ::-1]), face.landmarks)
         except RuntimeError as error:
-            raise ModelError("InsightFace's addon for liveness gave no number. Install it again.") from error
-        if told["live_score"] is None:
+            raise ModelError("InsightFace's addon for liveness returned no number. Install it again.") from error
+        if result["live_score"] is None:
             raise LivenessError("The face is too near to the edge of the picture to tell whether it is alive.")
-        return float(told["live_score"])
+        return float(result["live_score"])
+
+    return score
 
 
 def surroundings(box: Box, scale: float, width: int, height: int) -> tuple[int, int, int, int]:
-    """Return the first and last column and row that MiniFASNet sees of a face, as its authors cut it out.
+    """Return the region of a face that MiniFASNet gets, as its authors crop it: left, top, right and bottom, inclusive.
 
-    The region is `scale` times as large as the box, with the same middle. It is smaller if the picture is, and moved if
-    it would reach over an edge.
+    The region is `scale` times (1 or more) as large as the box, with the same centre. It is smaller if the picture is,
+    and moved if it would cross an edge.
 
     Args:
         box: the box of the face.
-        scale: how many times as large, 1 or more.
+        scale: the factor.
         width: the width of the picture, in pixels.
         height: the height of the picture, in pixels.
-
-    Returns:
-        Left, top, right and bottom, all within the picture.
 
     """
     scale = min(scale, (width - 1) / box.width, (height - 1) / box.height)

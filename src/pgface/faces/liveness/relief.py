@@ -1,13 +1,13 @@
-"""The part of a face's motion that comes from its relief, and that no bent sheet of paper has.
+"""Measure the part of a face's motion that comes from its relief, and that no bent sheet of paper has.
 
 Lengths are in distances between the eyes. x points to the right of the picture and y down, both from the middle of the
 eyes.
 
-If a head turns to a side, each of its points moves aside by its depth times the sine of the turn. The points of paper
-that is bent round a can move aside too. But the rulings of the can are straight lines on the paper, and the motion
-changes evenly along them. A point that lies `s` across and `t` along the rulings moves by `a(s) + b(s)·t + c·t²`, where
-the last term is perspective. This model does not explain all of a real face's motion: the nose stands out, and the face
-lies back above and below it. The unexplained part of the depth itself is a fixed field, with one number for each point.
+If a head turns to a side, each of its points moves sideways by its depth times the sine of the turn. The points of
+paper that is bent round a can move sideways too. But the rulings of the can are straight lines on the paper, and the
+motion changes evenly along them. A point at `s` across and `t` along the rulings moves by `a(s) + b(s)·t + c·t²`, where
+the last term is perspective. This model does not explain all of a real face's motion, because the nose is in front of
+the face above and below it. The unexplained part of the depth itself is a fixed field, with one number for each point.
 It comes from a formula (`face_depth`), and not from data of people.
 """
 
@@ -27,10 +27,10 @@ GRID_STEP: Final = 0.072
 """Distance between two neighbours of the grid."""
 _GRID_CENTRE: Final = (0.0, 0.35)
 _GRID_REACH: Final = (0.85, 1.05)
-"""Half axes of the ellipse that the grid fills, from the forehead to below the mouth, without hair, neck and wall."""
+"""Half axes of the grid's ellipse. It reaches from the forehead to below the mouth, without hair, neck and wall."""
 
 RULING_ANGLES: Final = tuple(math.radians(angle) for angle in range(-75, 91, 15))
-"""Angles of the rulings from the vertical that are tried."""
+"""Angles of the rulings to try, from the vertical."""
 KNOTS: Final = 9
 """Number of knots of `a(s)` and `b(s)`, which are linear between two knots."""
 _RIDGE: Final = 1e-6
@@ -55,12 +55,12 @@ class FaceShape:
 
 
 DEFAULT_SHAPE: Final = FaceShape()
-"""Set by hand. The nose has the height of `pgface.faces.quality`, and the width that dense flow shows."""
+"""Chosen by hand. The nose has the height of `pgface.faces.quality`, and the width that dense flow shows."""
 
 
 @cache
 def grid() -> Array:
-    """Return the points that are followed, shape (points, 2)."""
+    """Return the points to follow, shape (points, 2)."""
     reach = np.array(_GRID_REACH)
     x, y = (GRID_STEP * np.arange(-count, count + 1) for count in (reach / GRID_STEP).astype(int))
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
@@ -68,10 +68,9 @@ def grid() -> Array:
 
 
 def face_depth(x: Array, y: Array, shape: FaceShape = DEFAULT_SHAPE) -> Array:
-    """Return how far a face stands out towards the camera, in the broadcast shape of `x` and `y`.
+    """Return the depth of a face, larger towards the camera, in the broadcast shape of `x` and `y`.
 
-    The skull is an ellipsoid, with bumps for the parts that stand out. The nose rises from its bridge to its tip, and
-    ends abruptly below.
+    The skull is an ellipsoid with bumps and hollows. The nose rises from its bridge to its tip, and ends abruptly.
     """
     inside = 1 - (x / shape.half_width) ** 2 - ((y - 0.35) / shape.half_height) ** 2
     skull = shape.half_depth * np.sqrt(np.clip(inside, 0, None))
@@ -94,7 +93,7 @@ def _bump(x: Array, y: Array, x0: float, y0: float, width: float, height: float)
 
 
 class Relief(NamedTuple):
-    """How similar a motion is to that of a face's relief."""
+    """The similarity of a motion to that of a face's relief."""
 
     beyond_paper: float
     """The share of the sideways motion within the face that no bent paper explains, 0 to 1, as root mean squares. It is
@@ -108,9 +107,9 @@ def relief_of(sideways: Array, followed: NDArray[np.bool_]) -> Relief:
     """Compare a motion with that of bent paper and of a face.
 
     Args:
-        sideways: how far each point of the grid moved to the right, shape (points,). Invert the sign for a turn to the
+        sideways: the motion of each point of the grid to the right, shape (points,). Invert the sign for a turn to the
             right.
-        followed: which points count, shape (points,). The model needs about 100.
+        followed: whether each point counts, shape (points,). The model needs about 100.
 
     """
     points = grid()

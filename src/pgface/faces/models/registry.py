@@ -1,4 +1,4 @@
-"""The models that pgface knows: their sources, their licences, and the digests of their files.
+"""The registry of models: their sources, licences and first thresholds, and the digests of their files.
 
 The sizes and SHA-256 digests are those of the published files. At least three independent public projects that download
 and check each file have the same values.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -50,47 +50,44 @@ class Thresholds:
     identify_threshold: float
     """The threshold of a search (1:N), where every enrolled person is one more chance of a false match."""
     source: str
-    """The source of the figures."""
+    """How the figures were measured."""
     fmr_thresholds: tuple[tuple[float, float, bool], ...]
-    """FMR, its similarity, and whether that was extrapolated."""
+    """Each FMR, the similarity that has it, and whether this similarity was extrapolated."""
     identify_by_people: tuple[tuple[int, float], ...]
-    """Enrolled people, and the threshold at which a search among them has an FPIR of 1 %."""
+    """Numbers of enrolled people, and the threshold at which a search among them has an FPIR of 1 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A published file."""
+    """A published file, with its size in bytes and its hexadecimal SHA-256."""
 
     name: str
     size: int
-    """Bytes."""
     sha256: str
-    """Hexadecimal."""
-    network: str = ""
-    """A description for people."""
+    shipped_in: Path | None = None
+    """The folder of a file that comes with pgface."""
+
+    def path(self, folder: Path) -> Path:
+        """Return the path of the file, if the model's other files are in this folder."""
+        return (self.shipped_in or folder) / self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A download: one of the model's files, or a zip archive that holds them."""
+    """A download: one of the model's files, or a zip archive that contains them."""
 
     url: str
     file: ModelFile
 
-    @property
-    def is_archive(self) -> bool:
-        """Whether it is an archive of the model's files."""
-        return self.file.name.endswith(".zip")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Published weights."""
+    """Published weights of networks."""
 
     name: str
     licence: Licence
     files: tuple[ModelFile, ...]
-    """The files in the order of use: first those for faces or landmarks, then the one that describes faces."""
+    """The files in the order of use: first for detection or landmarks, then for embeddings."""
     downloads: tuple[Download, ...] = ()
     """Empty if a Python package contains the files."""
 
@@ -101,13 +98,13 @@ class Published:
 
     @property
     def weights_sha256(self) -> str:
-        """The `ModelIdentity.weights_sha256` of an engine that is made of these files."""
+        """The `ModelIdentity.weights_sha256` of an engine with these files."""
         return weights_sha256(file.sha256 for file in self.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model(Published):
-    """A model of the registry, which finds and describes faces."""
+    """A model that detects faces and computes their embeddings."""
 
     engine: EngineName
     detector: str
@@ -149,117 +146,49 @@ _MEASURED_ON_LFW = (
 # FMR 1e-3 to 1e-5 were counted. The median is the mean of LFW's non-mated pairs, 0.01. Their distribution is symmetric.
 # 1e-2 follows from a normal distribution with that mean and their 99.9 % point, 0.241. FMR 1.8e-6 at 0.40 follows from
 # the FPIR there. Beyond it, each tenth of the FMR adds as much similarity as between 1e-5 and that point: 0.072.
-_W600K_FMR_THRESHOLDS = (
-    (0.5, 0.010, False),
-    (1e-2, 0.184, True),
-    (1e-3, 0.241, False),
-    (1e-4, 0.296, False),
-    (1e-5, 0.347, False),
-    (1e-6, 0.419, True),
+W600K_MBF_THRESHOLDS = Thresholds(
+    0.30,
+    0.40,
+    _MEASURED_ON_LFW,
+    fmr_thresholds=(
+        (0.5, 0.010, False),
+        (1e-2, 0.184, True),
+        (1e-3, 0.241, False),
+        (1e-4, 0.296, False),
+        (1e-5, 0.347, False),
+        (1e-6, 0.419, True),
+    ),
+    identify_by_people=((1_000, 0.35), (10_000, 0.42), (100_000, 0.49), (1_000_000, 0.56)),
 )
-_W600K_BY_PEOPLE = ((1_000, 0.35), (10_000, 0.42), (100_000, 0.49), (1_000_000, 0.56))
-W600K_MBF_THRESHOLDS = Thresholds(0.30, 0.40, _MEASURED_ON_LFW, _W600K_FMR_THRESHOLDS, _W600K_BY_PEOPLE)
 ARCFACE_THRESHOLDS = replace(
     W600K_MBF_THRESHOLDS,
     source=f"not measured for this model, so calibrate the gallery. Taken from w600k_mbf ({_MEASURED_ON_LFW})",
 )
-
-DET_10G = ModelFile(
-    "det_10g.onnx", 16_923_827, "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91", "SCRFD-10GF"
-)
-DET_2_5G = ModelFile(
-    "det_2.5g.onnx", 3_292_009, "041f73f47371333d1d17a6fee6c8ab4e6aecabefe398ff32cca4e2d5eaee0af9", "SCRFD-2.5GF"
-)
-DET_500M = ModelFile(
-    "det_500m.onnx", 2_524_817, "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a", "SCRFD-500MF"
-)
-SCRFD_10G_BNKPS = replace(DET_10G, name="scrfd_10g_bnkps.onnx")
-W600K_R50 = ModelFile(
-    "w600k_r50.onnx",
-    174_383_860,
-    "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
-    "ResNet50, WebFace600K",
-)
-W600K_MBF = ModelFile(
-    "w600k_mbf.onnx",
-    13_616_099,
-    "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
-    "MobileFaceNet, WebFace600K",
-)
-GLINTR100 = ModelFile(
-    "glintr100.onnx",
-    260_665_334,
-    "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
-    "ResNet100, Glint360K",
-)
-AURAFACE_GLINTR100 = ModelFile(
-    "glintr100.onnx",
-    260_694_151,
-    "a7933ea5330113b01c9b60351d8f4c33003f145d8470ac5f0e52ee2effe25c60",
-    "ResNet100, commercially licensed data",
+# The extrapolated FMRs follow from the most similar 5 % of the 4,500 non-mated pairs, as an exponential tail. So do the
+# thresholds for many people, from 900 comparisons of a photo with another person. That is a far extrapolation.
+DLIB_THRESHOLDS = Thresholds(
+    0.70,
+    0.75,
+    "verify: dlib's own threshold, distance 0.6. identify: measured on ten people with ten photos each, none of "
+    "4,500 non-mated pairs above 0.733, FPIR 15 % at 0.70 and 0 % at 0.75, FNIR 1 % and 2 %",
+    fmr_thresholds=(
+        (0.5, 0.550, False),
+        (1e-2, 0.679, False),
+        (1e-3, 0.721, True),
+        (1e-4, 0.765, True),
+        (1e-5, 0.809, True),
+        (1e-6, 0.853, True),
+    ),
+    identify_by_people=((1_000, 0.80), (10_000, 0.83), (100_000, 0.86), (1_000_000, 0.90)),
 )
 
-
-def _pack(
-    name: str,
-    licence: Licence,
-    thresholds: Thresholds,
-    files: tuple[ModelFile, ModelFile],
-    downloads: tuple[Download, ...],
-) -> Model:
-    detector, recogniser = (file.network for file in files)
-    return Model(
-        name=name,
-        engine="insightface",
-        detector=detector,
-        recogniser=recogniser,
-        licence=licence,
-        thresholds=thresholds,
-        files=files,
-        downloads=downloads,
-    )
-
-
-def _insightface_pack(
-    name: str, size: int, sha256: str, files: tuple[ModelFile, ModelFile], thresholds: Thresholds
-) -> Model:
-    archive = ModelFile(f"{name}.zip", size, sha256)
-    url = f"https://github.com/deepinsight/insightface/releases/download/v0.7/{archive.name}"
-    return _pack(name, INSIGHTFACE_LICENCE, thresholds, files, (Download(url, archive),))
-
-
-AURAFACE_FILES = (SCRFD_10G_BNKPS, AURAFACE_GLINTR100)
-AURAFACE_URL = "https://huggingface.co/fal/AuraFace-v1/resolve/af6d057c9b0ec4071d4c49c80e3539258798b609"
-
-# From the same 4,500 non-mated pairs. Extrapolated values follow from their most similar 5 %, as an exponential tail.
-# So do the thresholds for many people, from 900 comparisons of a photo with another person. That is a far
-# extrapolation.
-_DLIB_FMR_THRESHOLDS = (
-    (0.5, 0.550, False),
-    (1e-2, 0.679, False),
-    (1e-3, 0.721, True),
-    (1e-4, 0.765, True),
-    (1e-5, 0.809, True),
-    (1e-6, 0.853, True),
-)
-_DLIB_BY_PEOPLE = ((1_000, 0.80), (10_000, 0.83), (100_000, 0.86), (1_000_000, 0.90))
-DLIB_LIFT = ModelFile("dlib_lift.npy", 131_200, "cb859ecf79cba259b26a4733b528831b563926b0affd5c17162237f0b675ce43")
-DLIB_LIFT_FOLDER = Path(__file__).parents[1] / "engines"
-"""The lift comes with pgface."""
 DLIB = Model(
     name="dlib",
     engine="dlib",
     detector="dlib HOG",
     recogniser="dlib ResNet-29, lifted to 512-D",
     licence=DLIB_LICENCE,
-    thresholds=Thresholds(
-        0.70,
-        0.75,
-        "verify: dlib's own threshold, distance 0.6. identify: measured on ten people with ten photos each, none of "
-        "4,500 non-mated pairs above 0.733, FPIR 15 % at 0.70 and 0 % at 0.75, FNIR 1 % and 2 %",
-        _DLIB_FMR_THRESHOLDS,
-        _DLIB_BY_PEOPLE,
-    ),
+    thresholds=DLIB_THRESHOLDS,
     files=(
         ModelFile(
             "shape_predictor_5_face_landmarks.dat",
@@ -271,64 +200,94 @@ DLIB = Model(
             22_466_066,
             "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
         ),
-        DLIB_LIFT,
+        ModelFile(
+            "dlib_lift.npy",
+            131_200,
+            "cb859ecf79cba259b26a4733b528831b563926b0affd5c17162237f0b675ce43",
+            shipped_in=Path(__file__).parents[1] / "engines",
+        ),
     ),
 )
 
-REGISTRY: dict[str, Model] = {
-    model.name: model
-    for model in (
-        DLIB,
-        _insightface_pack(
-            "buffalo_l",
-            288_621_354,
-            "80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f",
-            (DET_10G, W600K_R50),
-            ARCFACE_THRESHOLDS,
-        ),
-        _insightface_pack(
-            "buffalo_m",
-            275_951_529,
-            "d98264bd8f2dc75cbc2ddce2a14e636e02bb857b3051c234b737bf3b614edca9",
-            (DET_2_5G, W600K_R50),
-            ARCFACE_THRESHOLDS,
-        ),
-        _insightface_pack(
-            "buffalo_s",
-            127_607_557,
-            "d85a87f503f691807cd8bb97128bdf7a0660326cd9cd02657127fa978bab8b5e",
-            (DET_500M, W600K_MBF),
-            W600K_MBF_THRESHOLDS,
-        ),
-        _insightface_pack(
-            "buffalo_sc",
-            14_969_382,
-            "57d31b56b6ffa911c8a73cfc1707c73cab76efe7f13b675a05223bf42de47c72",
-            (DET_500M, W600K_MBF),
-            W600K_MBF_THRESHOLDS,
-        ),
-        _insightface_pack(
-            "antelopev2",
-            360_662_982,
-            "8e182f14fc6e80b3bfa375b33eb6cff7ee05d8ef7633e738d1c89021dcf0c5c5",
-            (SCRFD_10G_BNKPS, GLINTR100),
-            ARCFACE_THRESHOLDS,
-        ),
-        _pack(
-            "auraface",
-            AURAFACE_LICENCE,
-            ARCFACE_THRESHOLDS,
-            AURAFACE_FILES,
-            tuple(Download(f"{AURAFACE_URL}/{file.name}", file) for file in AURAFACE_FILES),
-        ),
-    )
+# InsightFace's detectors and recognisers
+DET_10G = ModelFile("det_10g.onnx", 16_923_827, "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91")
+DET_2_5G = ModelFile("det_2.5g.onnx", 3_292_009, "041f73f47371333d1d17a6fee6c8ab4e6aecabefe398ff32cca4e2d5eaee0af9")
+DET_500M = ModelFile("det_500m.onnx", 2_524_817, "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a")
+SCRFD_10G_BNKPS = replace(DET_10G, name="scrfd_10g_bnkps.onnx")
+W600K_R50 = ModelFile("w600k_r50.onnx", 174_383_860, "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43")
+W600K_MBF = ModelFile("w600k_mbf.onnx", 13_616_099, "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f")
+GLINTR100 = ModelFile("glintr100.onnx", 260_665_334, "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf")
+AURAFACE_GLINTR100 = ModelFile(
+    "glintr100.onnx", 260_694_151, "a7933ea5330113b01c9b60351d8f4c33003f145d8470ac5f0e52ee2effe25c60"
+)
+_NETWORKS = {
+    DET_10G: "SCRFD-10GF",
+    DET_2_5G: "SCRFD-2.5GF",
+    DET_500M: "SCRFD-500MF",
+    SCRFD_10G_BNKPS: "SCRFD-10GF",
+    W600K_R50: "ResNet50, WebFace600K",
+    W600K_MBF: "MobileFaceNet, WebFace600K",
+    GLINTR100: "ResNet100, Glint360K",
+    AURAFACE_GLINTR100: "ResNet100, commercially licensed data",
 }
+"""The architecture of each network, and the training data of each recogniser."""
+
+# InsightFace's archives
+BUFFALO_L = ModelFile("buffalo_l.zip", 288_621_354, "80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f")
+BUFFALO_M = ModelFile("buffalo_m.zip", 275_951_529, "d98264bd8f2dc75cbc2ddce2a14e636e02bb857b3051c234b737bf3b614edca9")
+BUFFALO_S = ModelFile("buffalo_s.zip", 127_607_557, "d85a87f503f691807cd8bb97128bdf7a0660326cd9cd02657127fa978bab8b5e")
+BUFFALO_SC = ModelFile("buffalo_sc.zip", 14_969_382, "57d31b56b6ffa911c8a73cfc1707c73cab76efe7f13b675a05223bf42de47c72")
+ANTELOPEV2 = ModelFile(
+    "antelopev2.zip", 360_662_982, "8e182f14fc6e80b3bfa375b33eb6cff7ee05d8ef7633e738d1c89021dcf0c5c5"
+)
+_INSIGHTFACE_PACKS = (
+    (BUFFALO_L, DET_10G, W600K_R50),
+    (BUFFALO_M, DET_2_5G, W600K_R50),
+    (BUFFALO_S, DET_500M, W600K_MBF),
+    (BUFFALO_SC, DET_500M, W600K_MBF),
+    (ANTELOPEV2, SCRFD_10G_BNKPS, GLINTR100),
+)
+_INSIGHTFACE_URL = "https://github.com/deepinsight/insightface/releases/download/v0.7"
+_AURAFACE_URL = "https://huggingface.co/fal/AuraFace-v1/resolve/af6d057c9b0ec4071d4c49c80e3539258798b609"
+
+
+def downloads_from(url: str, *files: ModelFile) -> tuple[Download, ...]:
+    """Return the downloads of files that are published in one place."""
+    return tuple(Download(f"{url}/{file.name}", file) for file in files)
+
+
+def _pack(
+    name: str, licence: Licence, detector: ModelFile, recogniser: ModelFile, downloads: tuple[Download, ...]
+) -> Model:
+    return Model(
+        name=name,
+        engine="insightface",
+        detector=_NETWORKS[detector],
+        recogniser=_NETWORKS[recogniser],
+        licence=licence,
+        thresholds=W600K_MBF_THRESHOLDS if recogniser is W600K_MBF else ARCFACE_THRESHOLDS,
+        files=(detector, recogniser),
+        downloads=downloads,
+    )
+
+
+def _registered() -> Iterator[Model]:
+    yield DLIB
+    for archive, detector, recogniser in _INSIGHTFACE_PACKS:
+        name, downloads = archive.name.removesuffix(".zip"), downloads_from(_INSIGHTFACE_URL, archive)
+        yield _pack(name, INSIGHTFACE_LICENCE, detector, recogniser, downloads)
+    detector, recogniser = SCRFD_10G_BNKPS, AURAFACE_GLINTR100
+    downloads = downloads_from(_AURAFACE_URL, detector, recogniser)
+    yield _pack("auraface", AURAFACE_LICENCE, detector, recogniser, downloads)
+
+
+REGISTRY: dict[str, Model] = {model.name: model for model in _registered()}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def is_name(model: str) -> bool:
-    """Whether a text can name a model. Any other text is a path."""
+    """Whether a text can be the name of a model. Any other text is a path."""
     return _NAME.fullmatch(model) is not None
 
 
@@ -339,15 +298,14 @@ def find_model(name: str) -> Model:
         UnknownModelError: there is no model of this name.
 
     """
-    try:
-        return REGISTRY[name]
-    except KeyError:
+    if name not in REGISTRY:
         raise UnknownModelError(
             f"There is no model named {name}. `pgface models list` shows the models. "
             "For a pack of your own, give the path of its folder."
-        ) from None
+        )
+    return REGISTRY[name]
 
 
 def model_defaults(name: str) -> Thresholds:
-    """Return the first thresholds of a gallery with this model. A pack outside the registry has ArcFace's."""
+    """Return the thresholds of a new gallery with this model. A pack outside the registry gets those of ArcFace."""
     return REGISTRY[name].thresholds if name in REGISTRY else ARCFACE_THRESHOLDS

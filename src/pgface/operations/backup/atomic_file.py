@@ -67,7 +67,7 @@ def _opened_exclusively(path: Path, *, locks: bool) -> Iterator[BinaryIO]:
                 except BlockingIOError:
                     file = path.with_name(path.name.removesuffix(".partial"))
                     raise StorageError(
-                        f"{file} is being written by another backup. Wait for its end, or give another name."
+                        f"{file} is being written by another process. Wait for its end, or give another name."
                     ) from None
             # The process that had the lock may have finished, and renamed the opened file.
             if not _is(path, descriptor):

@@ -9,7 +9,7 @@ from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import SchemaMissingError
-from pgface.faces.engine import Engine
+from pgface.faces.engines.base import Engine
 from pgface.faces.photo import PhotoLimits
 from pgface.gallery.model import GalleryModel
 from pgface.operations.legacy.installation import OldInstallation

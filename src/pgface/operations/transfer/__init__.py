@@ -1,1 +1,1 @@
-"""Export of embeddings and their users to files that other programs read, and import of such files."""
+"""Export embeddings and their users to files that other programs can read, and import such files."""

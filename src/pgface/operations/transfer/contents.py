@@ -1,4 +1,4 @@
-"""The parts of an export beside its embeddings."""
+"""The file names, people, model and checksums of an export."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import importlib.util
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.errors import PgfaceError, TransferError
+from pgface.errors import PgfaceError
 from pgface.faces.models.registry import ModelIdentity
 from pgface.system.extras import how_to_install
 
 FORMAT = "pgface export 1"
 VECTORS, LABELS = "face_db.npy", "face_db.json"
-"""The file names of the old application."""
+"""The same file names as in the old application."""
 SUMS = "sha256"
 """The key of the checksums in an export."""
 
@@ -51,32 +50,11 @@ class Checksums:
     def of(self, model: ModelIdentity, people: Iterable[ExportedPerson]) -> dict[str, str]:
         """Compute the checksums after all blocks. The order of people does not matter."""
         listed = sorted((asdict(person) for person in people), key=lambda person: int(person["id"]))
-        told = json.dumps([asdict(model), listed, self._owners.hexdigest()], sort_keys=True)
-        return {
-            "embeddings": self._embeddings.hexdigest(),
-            "people": hashlib.sha256(told.encode()).hexdigest(),
-        }
-
-
-def model_of(found: Any) -> ModelIdentity:
-    """Read the model that an export names.
-
-    Raises:
-        TransferError: the export names no model.
-
-    """
-    try:
-        return ModelIdentity(**found)
-    except TypeError as error:
-        raise TransferError from error
+        text = json.dumps([asdict(model), listed, self._owners.hexdigest()], sort_keys=True)
+        return {"embeddings": self._embeddings.hexdigest(), "people": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def require_pyarrow() -> None:
-    """Check that Parquet can be read and written.
-
-    Raises:
-        PgfaceError: pyarrow is not installed.
-
-    """
+    """Raise a `PgfaceError` if pyarrow, which reads and writes Parquet, is not installed."""
     if importlib.util.find_spec("pyarrow") is None:
         raise PgfaceError(f"Parquet needs pyarrow. Install it with {how_to_install('parquet')}.")

@@ -1,4 +1,4 @@
-"""Import an export into a gallery, all or nothing. Embeddings are not changed."""
+"""Import an export into a gallery, all or nothing, without a change of the embeddings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pgface.database.pool import Database
 from pgface.errors import MigrationError, ModelMismatchError, TransferError
-from pgface.faces.engine import ModelIdentity
+from pgface.faces.engines.base import ModelIdentity
 from pgface.gallery.config import read_config
 from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.users import UNUSABLE_PASSWORD
@@ -34,7 +34,6 @@ from pgface.operations.transfer.contents import (
     VECTORS,
     Checksums,
     ExportedPerson,
-    model_of,
     require_pyarrow,
 )
 from pgface.settings import Settings
@@ -42,21 +41,21 @@ from pgface.text import cleaned, is_visible, shown
 from pgface.vectors import EMBEDDING_DIMENSION
 
 _BATCH_ROWS = 1_000
-"""The number of embeddings that are hashed at a time, 2 MB."""
+"""The number of embeddings that are hashed together, 2 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Export:
-    """An export that was read. Its embeddings stay in their file."""
+    """The contents of an export. The embeddings stay in their file."""
 
     model: ModelIdentity
     people: tuple[ExportedPerson, ...]
     owners: NDArray[np.int32]
-    """The exported id of each embedding's user, shape (n,)."""
+    """The id of each embedding's user in the export, shape (n,)."""
     vectors: NDArray[Any]
     """The embeddings, shape (n, 512), float32."""
     sums: Any
-    """The checksums, None in an export of an older pgface or of another program."""
+    """The checksums. None in an export of an older pgface or of another program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def import_gallery(settings: Settings, source: Path, *, on_rows: OnRows | None =
 
     Raises:
         TransferError: the files are damaged, or not an export. Nothing was written.
-        ModelMismatchError: another model than the gallery's made the embeddings.
+        ModelMismatchError: the embeddings are of another model than the gallery's.
         SchemaMissingError: there is no gallery. `pgface init` creates one.
 
     """
@@ -114,8 +113,8 @@ def _installation(export: Export, source: Path) -> OldInstallation:
 
 
 def _problems(export: Export, source: Path) -> list[Problem]:
-    strangers = np.setdiff1d(export.owners, [person.id for person in export.people])
-    if len(export.owners) != len(export.vectors) or len(strangers):
+    missing = np.setdiff1d(export.owners, [person.id for person in export.people])
+    if len(export.owners) != len(export.vectors) or len(missing):
         return [Problem(f"{source}: embeddings and people do not match. Give a complete export.")]
     if export.sums is not None and export.sums != _sums(export):
         return [
@@ -158,7 +157,7 @@ def _read_npy(folder: Path) -> Export:
     if wrong:
         raise TransferError(wrong[0].summary)
     with open_labels(folder / LABELS) as stream:
-        people = tuple(_person(found) for found in ijson.items(stream, "people.item"))
+        people = tuple(_person(values) for values in ijson.items(stream, "people.item"))
     with open_labels(folder / LABELS) as stream:
         about = dict(ijson.kvitems(stream, "model"))
     with open_labels(folder / LABELS) as stream:
@@ -168,7 +167,7 @@ def _read_npy(folder: Path) -> Export:
             f"{folder / LABELS}: it names no model, so `pgface export` did not write it. "
             "Use `pgface migrate` for files of an old installation."
         )
-    return Export(model_of(about), people, owners, vectors, sums)
+    return Export(_model(about), people, owners, vectors, sums)
 
 
 def _read_parquet(file: Path, vectors: Path) -> Export:
@@ -180,7 +179,7 @@ def _read_parquet(file: Path, vectors: Path) -> Export:
         parquet = pq.ParquetFile(file)
         about = json.loads((parquet.schema_arrow.metadata or {})[b"pgface"])
         if about["format"] != FORMAT:
-            raise TransferError(f"{file}: it is {about['format']}, which this pgface does not know. Upgrade pgface.")
+            raise TransferError(f"{file}: this pgface cannot read {about['format']}. Upgrade pgface.")
         people: dict[int, ExportedPerson] = {}
         owners = np.empty(parquet.metadata.num_rows, np.int32)
         mapped = np.lib.format.open_memmap(
@@ -193,9 +192,8 @@ def _read_parquet(file: Path, vectors: Path) -> Export:
             mapped[rows] = batch.column("embedding").flatten().to_numpy().reshape(len(batch), EMBEDDING_DIMENSION)
             people |= _people_of(batch)
             done += len(batch)
-        sums = (parquet.metadata.metadata or {}).get(SUMS.encode())
-        told = None if sums is None else json.loads(sums)
-        return Export(model_of(about["model"]), tuple(people.values()), owners, mapped, told)
+        sums = json.loads((parquet.metadata.metadata or {}).get(SUMS.encode(), "null"))
+        return Export(_model(about["model"]), tuple(people.values()), owners, mapped, sums)
     except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
         raise TransferError(f"{file}: it cannot be read, is damaged, or `pgface export` did not write it.") from error
 
@@ -205,8 +203,15 @@ def _people_of(batch: Any) -> dict[int, ExportedPerson]:
     return {number: ExportedPerson(number, name, email) for number, name, email in zip(*columns, strict=True)}
 
 
-def _person(found: Any) -> ExportedPerson:
+def _model(values: Any) -> ModelIdentity:
     try:
-        return ExportedPerson(int(found["id"]), str(found["name"]), str(found["email"]))
+        return ModelIdentity(**values)
+    except TypeError as error:
+        raise TransferError from error
+
+
+def _person(values: Any) -> ExportedPerson:
+    try:
+        return ExportedPerson(int(values["id"]), str(values["name"]), str(values["email"]))
     except (KeyError, TypeError, ValueError) as error:
         raise TransferError from error

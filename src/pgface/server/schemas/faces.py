@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, model_validator
 
 from pgface import results
-from pgface.faces.engine import Quality
+from pgface.faces.engines.base import Quality
 from pgface.results import quality_to_json
 from pgface.server.schemas.base import (
     EXAMPLE_PHOTO,

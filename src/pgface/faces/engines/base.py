@@ -1,14 +1,14 @@
-"""The interface of every engine: the faces of an image, as frozen values.
+"""The interface of engines, and the faces that they return.
 
 Landmarks are five points in the order of InsightFace's models: left eye, right eye, nose, left mouth corner, right
 mouth corner. Left and right are those of the upright face in the picture, not the person's. A model without mouth
-corners, such as dlib's five points, leaves them NaN. Its nose is the base of the nose, not the tip.
+corners, such as dlib's five points, sets them to NaN. Its nose is the base of the nose, not the tip.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pgface.faces.align import FaceRegion
 
-# Defined there so that it imports without NumPy.
+# Defined there, so that it can be imported without NumPy.
 from pgface.faces.models.registry import ModelIdentity as ModelIdentity
 from pgface.faces.pixels import RGBImage
 
@@ -31,18 +31,18 @@ class Box(NamedTuple):
 
 
 class RawDetection(NamedTuple):
-    """A face from a detector, before it is cut out and measured."""
+    """A face as a detector returns it, before pgface crops and measures it."""
 
     box: Box
     landmarks: NDArray[np.float32]
-    """Shape (5, 2), float32, x and y in pixels of the picture that was searched."""
+    """Shape (5, 2), float32, x and y in pixels of the searched picture."""
     score: float
     """The detector's own score. Only scores of the same model are comparable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """The measurements of a face before it is embedded."""
+    """The quality of a face, measured before it is embedded."""
 
     face_size: float
     """The shorter side of the box, in pixels of the photo."""
@@ -61,7 +61,7 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
-    """A face that was found, but not embedded."""
+    """A detected face without an embedding."""
 
     box: Box
     landmarks: NDArray[np.float32] = field(repr=False)
@@ -78,6 +78,10 @@ class Detection:
         """The upright face with level eyes, shape (224, 224, 3), uint8. Each call samples it again."""
         return self.region.crop()
 
+    def with_embedding(self, embedding: NDArray[np.float32]) -> Face:
+        """Return this face with its embedding, shape (512,), float32, Euclidean norm 1."""
+        return Face(**{each.name: getattr(self, each.name) for each in fields(Detection)}, embedding=embedding)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face(Detection):
@@ -92,38 +96,41 @@ Choose = Callable[[Sequence[Detection]], Sequence[Detection]]
 
 
 def every_face(detections: Sequence[Detection]) -> Sequence[Detection]:
-    """Choose all of the faces, in the same order."""
+    """Choose all faces, in the same order."""
     return detections
 
 
 class Engine(Protocol):
-    """Finds and embeds the faces of a picture. You can use it from many threads."""
+    """Detects and embeds the faces of a picture. You can use it from many threads."""
 
     @property
     def identity(self) -> ModelIdentity:
-        """The model, as the gallery records it."""
-        ...
+        """The identity that a gallery records."""
 
     @property
     def execution_provider(self) -> str:
         """Where inference runs, for example `CPUExecutionProvider`."""
-        ...
 
     @property
     def measures_pitch(self) -> bool:
-        """Whether the landmarks allow an estimate of the pitch."""
-        ...
+        """Whether pitch can be estimated from the landmarks."""
 
     @property
     def releases_gil(self) -> bool:
         """Whether threads can run inference in parallel. If not, bulk work needs processes."""
-        ...
 
     def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
         """Find the faces of an upright picture and embed the chosen ones, the largest box first.
 
         It also finds a face that fills the frame, and faces in a picture that lies on its side. Boxes and landmarks are
-        always in pixels of the given image. `choose` gets all faces found, and is called even if no face
-        was found.
+        always in pixels of the given image.
+
+        Args:
+            image: shape (height, width, 3), uint8, RGB.
+            choose: gets all faces found, and returns those to embed. It is called even if no face was found. It may
+                raise an error to refuse the photo.
+
+        Raises:
+            ModelError: the model's output is not an embedding.
+
         """
-        ...
