@@ -5,10 +5,9 @@ from __future__ import annotations
 from support.sentences import Sentence
 
 # Tables and functions.
-NOT_PGFACES_OWN = Sentence("Missing or not pgface's own: {parts}")
-NOT_AS_IT_SHOULD_BE = Sentence("Missing or changed: {parts}")
-RIGHT_OF_EVERYBODY = Sentence("right {right} for everybody.")
-RIGHT_NOT_OF_EVERYBODY = Sentence("right {right} not for everybody.")
+MISSING_OR_CHANGED = Sentence("Missing or changed: {parts}")
+GRANTED_TO_PUBLIC = Sentence("GRANT {privilege} TO PUBLIC.")
+REVOKED_FROM_PUBLIC = Sentence("REVOKE {privilege} FROM PUBLIC.")
 RENAME_IT_BACK = Sentence("Rename it back")
 RENAME_IT_BACK_OR_ADD_IT = Sentence("Rename it back if it was renamed, or in psql: {statement}")
 IN_PSQL = Sentence("In psql: {statement}")

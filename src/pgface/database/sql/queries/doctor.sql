@@ -1,9 +1,9 @@
 -- Health checks.
 
 -- describe_schema --
--- All that the migrations make in the first schema of the search_path, roughly in the order of its dependencies: its kind and name,
--- its definition, and the statement that makes it. The first line of a definition is what CREATE OR REPLACE cannot replace. Vector
--- indexes vary and are left out. Rights of PUBLIC count as parts.
+-- What the migrations create in the first schema of the search_path, roughly in the order of the dependencies: the kind, the name, the
+-- definition, and the statement that creates it. CREATE OR REPLACE cannot change the first line of a definition. Vector indexes vary and
+-- are left out. Privileges of PUBLIC count as parts.
 WITH home AS (
     SELECT
         n.oid,
@@ -50,7 +50,7 @@ SELECT
         CASE WHEN relrowsecurity THEN 'ROW LEVEL SECURITY' END,
         CASE WHEN relforcerowsecurity THEN 'FORCED' END
     ) AS definition,
-    NULL AS again
+    '' AS statement
 FROM tables
 UNION ALL
 SELECT
@@ -106,14 +106,14 @@ JOIN pg_trigger g ON g.tgrelid = t.oid
 WHERE NOT g.tgisinternal
 UNION ALL
 SELECT
-    'right', t.relname, acl.privilege_type || ' on ' || t.relname || ' for everybody', 'GRANT',
+    'privilege', t.relname, format('GRANT %%s ON %%I TO PUBLIC', acl.privilege_type, t.relname), 'GRANT',
     format('GRANT %%s ON %%I TO PUBLIC', acl.privilege_type, t.relname)
 FROM tables t
 CROSS JOIN LATERAL aclexplode(t.relacl) AS acl
 WHERE acl.grantee = 0
 UNION ALL
 SELECT
-    'right', NULL, f.signature || ' not for everybody', 'REVOKE',
+    'privilege', NULL, format('REVOKE EXECUTE ON ROUTINE %%s FROM PUBLIC', f.signature), 'REVOKE',
     format('REVOKE EXECUTE ON ROUTINE %%s FROM PUBLIC', f.oid::regprocedure)
 FROM functions f
 WHERE NOT EXISTS (
