@@ -1,4 +1,4 @@
-"""Counts failed attempts to log in. The counts are in PostgreSQL, so that the limits hold for all processes."""
+"""Counts failed attempts to log in. The counts are in PostgreSQL, so that all processes share the limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pgface.errors import TooManyAttemptsError
 from pgface.text import email_spellings
 
 Method = Literal["password", "face"]
-"""Each is counted separately: a user who fails with one can still use the other."""
+"""The methods have separate counts: a user who fails with one can still use the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Limit:
 
 ACCOUNT_LIMIT: Final = Limit(max_failures=5, max_wait=900)
 ADDRESS_LIMIT: Final = Limit(max_failures=30, max_wait=900)
-"""More, because many people may share an address."""
+"""Higher, because many people may share an address."""
 WIDER_NETWORK_LIMIT: Final = Limit(max_failures=120, max_wait=900)
 """For an IPv6 network of /56, which may belong to one customer or to several."""
 KNOWN_CLIENT_LIMIT: Final = Limit(max_failures=5, max_wait=900)
-"""For a browser that has logged in to the account before, or an open login. It has its own count: failures of others do
-not lock its owner out, and a stolen cookie gives no more guesses than an account."""
+"""For a browser that has logged in to the account before, or an open session. It has its own count: failures of others
+do not lock its owner out, and a stolen cookie allows no more guesses than an account."""
 REGISTRATION_LIMIT: Final = Limit(max_failures=20, max_wait=900)
-"""For registrations from one address, including successful ones, so that one program cannot fill the service."""
+"""For registrations from one address, including successful ones, so that one program cannot fill the gallery."""
 WIDER_REGISTRATION_LIMIT: Final = Limit(max_failures=80, max_wait=900)
 """For registrations from an IPv6 network of /56."""
 
@@ -50,7 +50,7 @@ class Attempt:
 
     method: Method
     account: str | None
-    """None without an e-mail. For a known client, only the client is counted."""
+    """The hashed account or known client. None without an e-mail."""
     addresses: tuple[str, ...]
 
 
@@ -61,14 +61,14 @@ def begin_attempt(database: Database, method: Method, account: str | None, clien
         database: the gallery's database.
         method: what the user logs in with.
         account: the e-mail that was given, whether or not a user has it. None without an e-mail.
-        client: where the attempt comes from. A client that is known by its device or its session has its own count.
+        client: where the attempt comes from. A known device or session has its own count.
 
     Raises:
         TooManyAttemptsError: the account, the address or the known client has to wait. Nothing is counted then.
 
     """
     with database.transaction() as connection:
-        known = None if account is None else _known(connection, account, client)
+        known = None if account is None else _known_client(connection, account, client)
         if known is not None:
             attempt = Attempt(method, _hashed(known), ())
             _count(connection, method, _hashed(known), KNOWN_CLIENT_LIMIT)
@@ -100,25 +100,24 @@ def count_registration(database: Database, client: Client) -> None:
 def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
     """Reset the count of the account, and subtract the attempt from the count of its address."""
     if attempt.account is not None:
-        connection.execute(queries()["forget_attempts"], {"subject": attempt.account, "method": attempt.method})
+        connection.execute(queries()["reset_attempts"], {"subject": attempt.account, "method": attempt.method})
     for address in attempt.addresses:
         connection.execute(queries()["uncount_attempt"], {"subject": address, "method": attempt.method})
 
 
 def prune_attempts(database: Database) -> int:
-    """Delete counts that no longer matter, and return how many rows."""
-    with database.transaction() as connection:
-        return connection.execute(queries()["prune_attempts"], {"reset_after": ACCOUNT_LIMIT.reset_after}).rowcount
+    """Delete expired counts, and return how many."""
+    return database.execute("prune_attempts", {"reset_after": ACCOUNT_LIMIT.reset_after})
 
 
-def _known(connection: psycopg.Connection, account: str, client: Client) -> str | None:
-    """The subject that a known client is counted as. None for an unknown client."""
+def _known_client(connection: psycopg.Connection, account: str, client: Client) -> str | None:
+    """Return the subject under which a known client is counted. None for an unknown client."""
     if client.session is not None:
         return f"session {client.session}"
     if not client.devices:
         return None
-    asked = {"tokens": [token_hash(token) for token in client.devices], "spellings": email_spellings(account)}
-    found = connection.execute(queries()["find_device"], asked).fetchone()
+    values = {"tokens": [token_hash(token) for token in client.devices], "spellings": email_spellings(account)}
+    found = connection.execute(queries()["find_device"], values).fetchone()
     return None if found is None else f"device {found[0]}"
 
 
@@ -136,5 +135,5 @@ def _count(connection: psycopg.Connection, method: Method, subject: str, limit: 
 
 
 def _hashed(subject: str) -> str:
-    """The hash of a subject. Some rows belong to e-mails without an account, which must not be stored."""
+    """Hash a subject. Some rows are for e-mails without an account, which must not be stored."""
     return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()

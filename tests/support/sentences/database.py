@@ -1,4 +1,4 @@
-"""What pgface says of connecting to PostgreSQL, of the schema, roles and pooling, and of the embedded server."""
+"""The texts about connections, the schema, roles, pooling, and the embedded server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ACCESS_WAS_REFUSED = Sentence("refused access: {reason}...Check the user")
 CONNECTION_WAS_LOST = Sentence("connection to PostgreSQL was lost")
 CONNECTION_WAS_LOST_BECAUSE = Sentence("was lost ({reason}")
 
-# Rights of the PostgreSQL user.
+# Privileges of the PostgreSQL user.
 SCHEMA_MAY_NOT_BE_USED = Sentence("may not use the schema {schema}")
 RIGHT_IS_MISSING = Sentence("{reason}. Use a PostgreSQL user with that right")
 
@@ -58,7 +58,7 @@ SESSIONS_ARE_OPEN = Sentence("{sessions:session is|sessions are} open")
 ANOTHER_PROCESS_USES_IT = Sentence("another process is using it")
 FILE_SYSTEM_HAS_NO_LOCKS = Sentence("has no locks (flock: ...), and the embedded PostgreSQL needs them")
 
-# What a session or a database is set to
+# Settings of a session or a database.
 DATABASE_IS_SQL_ASCII = Sentence("This database has the encoding SQL_ASCII")
 TRIGGERS_ARE_OFF = Sentence("session_replication_role = replica")
 TEXT_IS_NOT_UTF8 = Sentence("A text in the database is not UTF-8")

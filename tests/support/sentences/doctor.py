@@ -1,4 +1,4 @@
-"""What `pgface doctor` finds, and how it says to fix it."""
+"""The findings of `pgface doctor`, and its remedies."""
 
 from __future__ import annotations
 

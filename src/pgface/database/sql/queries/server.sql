@@ -25,7 +25,7 @@ WHERE caller = %(caller)s AND key = %(key)s AND started_at = %(started_at)s AND 
 DELETE FROM idempotent_requests
 WHERE caller = %(caller)s AND key = %(key)s AND started_at = %(started_at)s AND status IS NULL;
 
--- forget_idempotent_requests --
+-- delete_idempotent_requests --
 DELETE FROM idempotent_requests WHERE started_at < statement_timestamp() - make_interval(secs => %(kept)s);
 
 -- gallery_size --
