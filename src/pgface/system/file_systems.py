@@ -1,6 +1,7 @@
 """Operations that some file systems do not support.
 
-exFAT, FUSE and many network shares have no hard links, modes or locks. pgface needs only POSIX rename, which makes a complete file or folder appear under its name.
+exFAT, FUSE and many network shares have no hard links, modes or locks. pgface needs only POSIX rename, which makes a
+complete file or folder appear under its name.
 """
 
 from __future__ import annotations
