@@ -57,11 +57,7 @@ class Attempt:
 def begin_attempt(database: Database, method: Method, account: str | None, client: Client) -> Attempt:
     """Count an attempt before it is made.
 
-    Args:
-        database: the gallery's database.
-        method: what the user logs in with.
-        account: the e-mail that was given, whether or not a user has it. None without an e-mail.
-        client: where the attempt comes from. A known device or session has its own count.
+    The `account` is the given e-mail, whether or not a user has it. A known device or session has its own count.
 
     Raises:
         TooManyAttemptsError: the account, the address or the known client has to wait. Nothing is counted then.

@@ -80,16 +80,8 @@ def record(
 ) -> None:
     """Add a row to the audit log, in the transaction of the event.
 
-    Args:
-        connection: a connection to the gallery.
-        event: what was done or refused.
-        client: the client that sent the request.
-        user_id: the user whose account is concerned.
-        key_id: the API key.
-        refused: the reason of a refusal. None if it was done. For an error, the row has the general sentence of its
-            class, because the error's own sentence may repeat what a client sent, such as a file name.
-        similarity: the similarity of a login by face.
-
+    `refused` is the reason of a refusal, and None if the event was done. For an error, the row has the general sentence
+    of its class, because the error's own sentence may repeat what a client sent, such as a file name.
     """
     values = {
         "event": event,
@@ -115,15 +107,7 @@ def read_audit(
 ) -> list[AuditEntry]:
     """Read rows of the log, the newest first.
 
-    Args:
-        database: the gallery's database.
-        user_id: only rows about this user.
-        users: only rows about these users.
-        event: only rows of this event.
-        outcome: only rows of `done` or of `refused`.
-        before: only rows older than the one with this id.
-        limit: the maximum number of rows.
-
+    The arguments are filters. The `outcome` is `done` or `refused`, and rows have ids below `before`.
     """
     filters = {
         "user_id": user_id,

@@ -42,15 +42,9 @@ class RepeatableRequest:
     """A request with a key that its caller chose."""
 
     def __init__(self, database: Database, *, caller: str, key: str, content: str) -> None:
-        """Identify a request.
+        """Identify a request by its caller, as the audit log names it, by the caller's random key, and by its content.
 
-        Args:
-            database: the gallery's database.
-            caller: the client that sends it, as the audit log names it.
-            key: the client's random text.
-            content: the whole request. It may contain a password, so the table has only a hash with the key, which is
-                not stored.
-
+        The content may contain a password. So the table has only a hash of it with the key, and the key is not stored.
         """
         self._database = database
         self._started_at: datetime | None = None

@@ -64,15 +64,7 @@ def gallery_size(database: Database) -> tuple[int, int]:
 
 
 def users_with_faces(database: Database, *, text: str | None, after: int, limit: int) -> list[UserWithFace]:
-    """List users in the order of their ids.
-
-    Args:
-        database: the gallery's database.
-        text: a part of the name or the e-mail.
-        after: only ids above this one.
-        limit: the maximum number of rows.
-
-    """
+    """List users with ids above `after`, whose name or e-mail contains `text`, in the order of their ids."""
     values = {"after": after, "limit": limit, "text": text}
     return database.read("select_faces_of_users", values, row_factory=class_row(UserWithFace))
 

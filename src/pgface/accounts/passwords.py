@@ -188,10 +188,7 @@ def require_good_password(password: str, *, least_length: int, personal: Sequenc
     The number of guesses is estimated with zxcvbn (D. L. Wheeler, "zxcvbn: Low-Budget Password Strength Estimation",
     USENIX Security 2016), from lists of passwords, names and words, keyboard rows, sequences, repeats and dates.
 
-    Args:
-        password: the password as it was typed.
-        least_length: the minimum number of characters.
-        personal: the user's name and e-mail.
+    `personal` has texts that others know of the user, such as the name and the e-mail.
 
     Raises:
         WeakPasswordError: it is too short, too long, or too easy to guess.

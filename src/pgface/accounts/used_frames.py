@@ -75,11 +75,7 @@ class FrameDigests:
 
 
 def require_unused(connection: psycopg.Connection, frames: Iterable[tuple[int, ...]]) -> None:
-    """Refuse frames that were used before, by any user of the gallery.
-
-    Args:
-        connection: a connection in the transaction that then calls `store_frames`.
-        frames: the digests of each frame.
+    """Refuse frames that were used before, by any user of the gallery. Call `store_frames` in the same transaction.
 
     Raises:
         LivenessError: a frame was used. The message is for the audit log and not for the client.

@@ -16,12 +16,8 @@ from pgface.errors import SchemaMissingError, SchemaTooNewError
 def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = False) -> list[Migration]:
     """Run the missing migrations in one transaction, and return them. This also creates the schema.
 
-    Programs that migrate at the same time wait for each other, for up to a minute.
-
-    Args:
-        connection: a connection outside a transaction.
-        schema_name: the gallery's schema.
-        alone: whether to run without the lock, because no other session can know this new schema.
+    Programs that migrate at the same time wait for each other, for up to a minute. Use `alone` for a new schema that no
+    other session can know, which needs no lock.
 
     Raises:
         SchemaTooNewError: a newer pgface created the schema.

@@ -284,9 +284,7 @@ def initialise(settings: Settings) -> list[Migration]:
 def connected(settings: Settings, *, session: bool = False) -> Iterator[Connection]:
     """Yield a connection to the server outside a transaction, whether or not there is a gallery.
 
-    Args:
-        settings: the server and the gallery.
-        session: whether the caller needs a session. Then PGFACE_DIRECT_URL is used if it is set.
+    With `session`, the connection keeps its session, and uses PGFACE_DIRECT_URL if that is set.
 
     Raises:
         DatabaseUnreachableError, DatabaseAccessError, EmbeddedPostgresError: no connection. The message says why.

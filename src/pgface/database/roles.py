@@ -89,12 +89,8 @@ def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -
 
     The role cannot change the schema, the model, the thresholds, the administrators, or rows of the audit log. It
     cannot read passwords, tokens or keys. It needs a user's password to begin a session with a password, and an
-    administrator's token to create keys. Run this again after an upgrade.
-
-    Args:
-        connection: a connection of the gallery's owner, who may create roles.
-        schema_name: the gallery's schema.
-        role: the name of the role. An existing role gets exactly these privileges.
+    administrator's token to create keys. An existing role gets exactly these privileges. Call this as the gallery's
+    owner, and again after an upgrade.
 
     Raises:
         DatabaseError: PostgreSQL refused. Nothing was changed.
@@ -115,10 +111,7 @@ def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -
 def grant_reader(connection: psycopg.Connection, schema_name: str, role: str) -> None:
     """Create a role that can only search, with `find_similar_faces` and `verify_face`.
 
-    Args:
-        connection: a connection of the gallery's owner, who may create roles.
-        schema_name: the gallery's schema.
-        role: the name of the role. An existing role gets exactly these privileges.
+    An existing role gets exactly these privileges. Call this as the gallery's owner.
 
     Raises:
         DatabaseError: PostgreSQL refused. Nothing was changed.

@@ -55,18 +55,15 @@ def make_secrets(folder: Path, owner: Owner) -> dict[str, str]:
 
     """
     password, pgadmin_password = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    pgpass = "\n".join(f"{address}:{_DATABASE}:{_USER}:{password}" for address in _ADDRESSES)
     files = {
         "postgres_password": (password, f"the password of {_USER} in PostgreSQL"),
-        "pgpass": (_pgpass(password), "the same for pgface, psql and other programs with libpq (PGPASSFILE)"),
+        "pgpass": (pgpass, "the same for pgface, psql and other programs with libpq (PGPASSFILE)"),
         "pgbouncer_userlist": (f'"{_USER}" "{password}"', "the same for pgbouncer"),
         "pgadmin_password": (pgadmin_password, "the password of pgAdmin's first user"),
     }
     _write(folder, {name: text for name, (text, _) in files.items()}, owner)
     return {name: purpose for name, (_, purpose) in files.items()}
-
-
-def _pgpass(password: str) -> str:
-    return "\n".join(f"{address}:{_DATABASE}:{_USER}:{password}" for address in _ADDRESSES)
 
 
 def _write(folder: Path, texts: Mapping[str, str], owner: Owner) -> None:

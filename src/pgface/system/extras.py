@@ -14,14 +14,10 @@ _PACKAGE: Final = "pgface"
 
 
 def how_to_install(extra: str) -> str:
-    """Return the command that adds an extra, in backticks.
+    """Return the command that adds an extra of `pyproject.toml`, such as `server`, in backticks.
 
     A package index has no checkouts and no local wheels, so the command has their path or address. Source: PEP 610 and
     "Recording the Direct URL Origin of installed distributions" (PyPA) define `direct_url.json`.
-
-    Args:
-        extra: the name in `pyproject.toml`, such as `server`.
-
     """
     return f"`pip install {_what_to_install(_origin(), extra)}`"
 

@@ -33,11 +33,7 @@ def is_unsupported(error: OSError) -> bool:
 
 
 def make_private(path: int | Path, mode: int) -> None:
-    """Give one of pgface's files this mode, if the file system has modes.
-
-    Args:
-        path: a path or a descriptor.
-        mode: as for `os.chmod`.
+    """Give one of pgface's files this mode, if the file system has modes. The path can be a descriptor.
 
     Raises:
         OSError: the file belongs to another user, or is not accessible.

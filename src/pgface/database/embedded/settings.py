@@ -39,17 +39,12 @@ if sys.platform == "linux":
 
 
 def fitted_settings(memory: int, cores: int) -> dict[str, str]:
-    """Compute PostgreSQL's settings for a machine.
+    """Compute PostgreSQL's settings for a machine with this memory, in bytes, and this number of cores.
 
     The server shares the machine with the models and the caller's program. PostgreSQL advises a quarter of the memory
     for `shared_buffers` on a dedicated server. Unused memory costs nothing. 8 GiB are enough for a million faces with
     their index. An HNSW index is built several times faster while its graph fits into `maintenance_work_mem` (about
     260 MB for 100,000 faces). All workers of a build share that memory.
-
-    Args:
-        memory: the machine's memory, in bytes.
-        cores: the number of cores.
-
     """
     workers = min(max(cores // 2, 2), 4) if cores > 1 else 0
     return {

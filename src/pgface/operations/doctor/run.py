@@ -47,12 +47,7 @@ CHECKS: Final = tuple(name for name, _ in (*_MACHINE_CHECKS, *_SERVER_CHECKS, *_
 def diagnose(settings: Settings, only: Collection[str] = CHECKS) -> list[Finding]:
     """Check everything that a gallery needs. This changes nothing, except that it starts the embedded server.
 
-    If a check cannot run, the result is a finding and not an exception.
-
-    Args:
-        settings: the gallery and its server.
-        only: the names of the checks to run, from `CHECKS`.
-
+    If a check cannot run, the result is a finding and not an exception. `only` has names from `CHECKS`.
     """
     machine, server, gallery = (
         [(name, check) for name, check in checks if name in only]
