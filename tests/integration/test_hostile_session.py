@@ -118,9 +118,8 @@ def test_every_session_has_the_settings_that_the_code_relies_on(hostile: Galleri
                 connection.execute("SELECT pg_sleep(0.5)")
                 time.sleep(0.5)
                 assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
-            time.sleep(
-                0.7 if settings is hostile.settings else 0
-            )  # the pooler controls the session between transactions
+            # A pooler controls the session between transactions.
+            time.sleep(0.7 if settings is hostile.settings else 0)
             with database.transaction() as connection:
                 assert connection.execute("SELECT 'Ł' || E'\\\\'").fetchone() == ("Ł\\",)
 

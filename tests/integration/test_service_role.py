@@ -96,9 +96,9 @@ def test_the_services_role_cannot_become_an_administrator(
         stolen.execute("SET search_path = pg_temp, public")
         schema = sql.Identifier(settings.schema_name)
         made = sql.SQL("SELECT {}.create_api_key('x', {}, '{{admin}}', {})")
-        attack = made.format(schema, sql.Literal(digest), sql.Literal(digest))
+        with_own_tables = made.format(schema, sql.Literal(digest), sql.Literal(digest))
         with pytest.raises(pg.InsufficientPrivilege):
-            stolen.execute(attack)
+            stolen.execute(with_own_tables)
     assert accounts.who(login.token).user_id == ada
     assert one_of(database, "SELECT count(*) FROM api_keys") == 0
     assert one_of(database, "SELECT count(*) FROM auth_tokens") == 1
