@@ -16,8 +16,9 @@ SELECT has_password(%(id)s);
 SELECT password_kinds(%(but)s);
 
 -- count_attempt --
--- Counts an attempt as failed before it is made, so that parallel attempts all count. Returns no row if the subject has to wait. After max_failures, each failure doubles the wait, up to max_wait. After a time without failures, counting starts
--- again. EXCLUDED.last_failure is the present time: a distributed PostgreSQL allows no volatile function here.
+-- Counts an attempt as failed before it is made, so that parallel attempts all count. Returns no row if the subject has to wait.
+-- After max_failures, each failure doubles the wait, up to max_wait. After a time without failures, counting starts again.
+-- EXCLUDED.last_failure is the present time: a distributed PostgreSQL allows no volatile function here.
 INSERT INTO login_attempts AS a (subject, method, failures, last_failure)
 VALUES (%(subject)s, %(method)s, 1, clock_timestamp())
 ON CONFLICT (subject, method) DO UPDATE
