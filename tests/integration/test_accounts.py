@@ -33,7 +33,7 @@ from pgface.accounts import (
     revoke_key,
 )
 from pgface.accounts import attempts as attempts_module
-from pgface.accounts.attempts import Limit, begin_attempt, prune_attempts
+from pgface.accounts.attempts import begin_attempt, prune_attempts
 from pgface.accounts.passwords import decoy, kind_of, prove
 from pgface.database.pool import connected, initialise
 from pgface.database.roles import grant_reader, grant_service
@@ -314,7 +314,7 @@ def test_an_address_can_probe_only_few_emails_by_registering(accounts: Accounts,
     with gallery.database.transaction() as connection:
         registrations = attempts_module._hashed(f"registrations of {HOME.address}")  # they have their own limit
         connection.execute("DELETE FROM login_attempts WHERE subject = %s", (registrations,))
-        connection.execute("UPDATE login_attempts SET failures = %s", (attempts_module.ADDRESS_LIMIT.max_failures - 1,))
+        connection.execute("UPDATE login_attempts SET failures = %s", (attempts_module.ADDRESS_LIMIT - 1,))
     with pytest.raises(DuplicateEmailError):
         accounts.register(EMAIL, PASSWORD, client=HOME)
     for email in (EMAIL, "other@example.org"):
@@ -493,7 +493,7 @@ def test_an_unknown_email_is_limited_too(accounts: Accounts) -> None:
 def test_an_address_that_tries_many_accounts(
     accounts: Accounts, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", Limit(max_failures=3, max_wait=900))
+    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", 3)
     accounts.register(EMAIL, PASSWORD)
     for number in range(3):
         with pytest.raises(LoginRefusedError):
@@ -506,7 +506,7 @@ def test_an_address_that_tries_many_accounts(
 
 
 def test_a_successful_login_does_not_reset_its_address(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", Limit(max_failures=3, max_wait=900))
+    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", 3)
     accounts.register(EMAIL, PASSWORD)
     for number in range(3):
         accounts.log_in(EMAIL, PASSWORD, client=HOME)

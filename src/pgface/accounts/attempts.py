@@ -19,28 +19,22 @@ Method = Literal["password", "face"]
 """The methods have separate counts: a user who fails with one can still use the other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A limit of failures. After `max_failures`, each further failure doubles the wait."""
-
-    max_failures: int
-    max_wait: int
-    """The maximum number of seconds to wait."""
-    reset_after: int = 24 * 3600
-    """Seconds after which a failure no longer counts."""
-
-
-ACCOUNT_LIMIT: Final = Limit(max_failures=5, max_wait=900)
-ADDRESS_LIMIT: Final = Limit(max_failures=30, max_wait=900)
+_MAX_WAIT: Final = 900
+"""The maximum number of seconds to wait."""
+_RESET_AFTER: Final = 24 * 3600
+"""Seconds after which a failure no longer counts."""
+ACCOUNT_LIMIT: Final = 5
+"""Failures for one account. Each further failure doubles the wait."""
+ADDRESS_LIMIT: Final = 30
 """Higher, because many people may share an address."""
-WIDER_NETWORK_LIMIT: Final = Limit(max_failures=120, max_wait=900)
+WIDER_NETWORK_LIMIT: Final = 120
 """For an IPv6 network of /56, which may belong to one customer or to several."""
-KNOWN_CLIENT_LIMIT: Final = Limit(max_failures=5, max_wait=900)
+KNOWN_CLIENT_LIMIT: Final = 5
 """For a browser that has logged in to the account before, or an open session. It has its own count: failures of others
 do not lock its owner out, and a stolen cookie allows no more guesses than an account."""
-REGISTRATION_LIMIT: Final = Limit(max_failures=20, max_wait=900)
+REGISTRATION_LIMIT: Final = 20
 """For registrations from one address, including successful ones, so that one program cannot fill the gallery."""
-WIDER_REGISTRATION_LIMIT: Final = Limit(max_failures=80, max_wait=900)
+WIDER_REGISTRATION_LIMIT: Final = 80
 """For registrations from an IPv6 network of /56."""
 
 
@@ -103,7 +97,7 @@ def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
 
 def prune_attempts(database: Database) -> int:
     """Delete expired counts, and return how many."""
-    return database.execute("prune_attempts", {"reset_after": ACCOUNT_LIMIT.reset_after})
+    return database.execute("prune_attempts", {"reset_after": _RESET_AFTER})
 
 
 def _known_client(connection: psycopg.Connection, account: str, client: Client) -> str | None:
@@ -117,13 +111,13 @@ def _known_client(connection: psycopg.Connection, account: str, client: Client) 
     return None if found is None else f"device {found[0]}"
 
 
-def _count(connection: psycopg.Connection, method: Method, subject: str, limit: Limit) -> None:
+def _count(connection: psycopg.Connection, method: Method, subject: str, max_failures: int) -> None:
     values = {
         "subject": subject,
         "method": method,
-        "max_failures": limit.max_failures,
-        "max_wait": limit.max_wait,
-        "reset_after": limit.reset_after,
+        "max_failures": max_failures,
+        "max_wait": _MAX_WAIT,
+        "reset_after": _RESET_AFTER,
     }
     if connection.execute(queries()["count_attempt"], values).fetchone() is None:
         row = connection.execute(queries()["seconds_to_wait"], values).fetchone()
