@@ -519,12 +519,12 @@ def test_a_successful_login_does_not_reset_its_address(accounts: Accounts, monke
 def test_each_method_has_its_own_count(accounts: Accounts, gallery: Gallery) -> None:
     accounts.register(EMAIL, PASSWORD)
     for _ in range(5):
-        begin_attempt(gallery.database, "face", EMAIL, HOME)
+        begin_attempt(gallery.database, "face", EMAIL, HOME, "login by face")
     with pytest.raises(TooManyAttemptsError):
-        begin_attempt(gallery.database, "face", EMAIL, HOME)
+        begin_attempt(gallery.database, "face", EMAIL, HOME, "login by face")
     assert accounts.log_in(EMAIL, PASSWORD, client=HOME)
     with pytest.raises(TooManyAttemptsError):
-        begin_attempt(gallery.database, "face", EMAIL, HOME)
+        begin_attempt(gallery.database, "face", EMAIL, HOME, "login by face")
 
 
 def test_parallel_attempts_are_all_counted(accounts: Accounts) -> None:

@@ -26,7 +26,7 @@ from pgface.accounts.logins import (
 )
 from pgface.accounts.passwords import even_out, hash_password, own_kind, prove, renewed, require_good_password
 from pgface.database.sql import queries
-from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
+from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, UnknownLoginError
 from pgface.gallery import Gallery
 from pgface.gallery.users import UserRef, add_user, clean_email, clean_name, get_user, is_email, is_reserved
 from pgface.results import User
@@ -68,13 +68,9 @@ class Accounts:
         if is_reserved(email):  # a stranger would get the photos of the user with this e-mail
             raise GalleryError(f"The domain of {email} is reserved. Give the e-mail at which you get mail.")
         self._require_good(password, email, name)
-        try:
-            count_registration(self._database, client)
-        except TooManyAttemptsError:
-            self._record_refusal("register", client, None, "too many attempts")
-            raise
+        count_registration(self._database, client)
         # A registration reveals whether the e-mail is taken, so attempts are limited.
-        attempt = self._begin_attempt(None, client, "register")
+        attempt = begin_attempt(self._database, "password", None, client, "register")
         hashed = hash_password(password)
         try:
             with self._database.transaction() as connection:
@@ -235,7 +231,7 @@ class Accounts:
     def _verify(self, email: str, password: str, client: Client, event: Event) -> _Verified:
         """Find the user and check the password. `_confirm` checks it again in the transaction that needs it."""
         given = same_email(email)
-        attempt = self._begin_attempt(given, client, event)
+        attempt = begin_attempt(self._database, "password", given, client, event)
         # If no user has the e-mail, the password is compared with a decoy hash.
         found = (
             self._database.read("find_password", {"spellings": email_spellings(given)}, row_factory=tuple_row)
@@ -249,7 +245,8 @@ class Accounts:
         if user_id is None or proof is None:
             even_out(password, blank, self._kinds_of_hashes())
             why = "no account has this e-mail" if user_id is None else "wrong password"
-            self._record_refusal(event, client, user_id, why)
+            with self._database.transaction() as connection:
+                record(connection, event, client, user_id=user_id, refused=why)
             raise LoginRefusedError
         return _Verified(user_id, proof, renewed(password, proof), attempt)
 
@@ -259,17 +256,6 @@ class Accounts:
             self._kinds = self._database.read("password_kinds", {"but": f"{own_kind()}$"}, row_factory=scalar_row)
             self._kinds_read_at = time.monotonic()
         return self._kinds
-
-    def _begin_attempt(self, account: str | None, client: Client, event: Event) -> Attempt:
-        try:
-            return begin_attempt(self._database, "password", account, client)
-        except TooManyAttemptsError:
-            self._record_refusal(event, client, None, "too many attempts")
-            raise
-
-    def _record_refusal(self, event: Event, client: Client, user_id: int | None, why: str) -> None:
-        with self._database.transaction() as connection:
-            record(connection, event, client, user_id=user_id, refused=why)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import psycopg
 
+from pgface.accounts.audit import Event, record
 from pgface.accounts.client import Client
 from pgface.accounts.tokens import token_hash
 from pgface.database.pool import Database
@@ -48,16 +51,17 @@ class Attempt:
     addresses: tuple[str, ...]
 
 
-def begin_attempt(database: Database, method: Method, account: str | None, client: Client) -> Attempt:
+def begin_attempt(database: Database, method: Method, account: str | None, client: Client, event: Event) -> Attempt:
     """Count an attempt before it is made.
 
     The `account` is the given e-mail, whether or not a user has it. A known device or session has its own count.
 
     Raises:
-        TooManyAttemptsError: the account, the address or the known client has to wait. Nothing is counted then.
+        TooManyAttemptsError: the account, the address or the known client has to wait. This is recorded, and not
+            counted.
 
     """
-    with database.transaction() as connection:
+    with _recorded(database, client, event), database.transaction() as connection:
         known = None if account is None else _known_client(connection, account, client)
         if known is not None:
             attempt = Attempt(method, _hashed(known), ())
@@ -79,10 +83,10 @@ def count_registration(database: Database, client: Client) -> None:
     """Count a registration before it is made.
 
     Raises:
-        TooManyAttemptsError: the address has registered too many users, and has to wait.
+        TooManyAttemptsError: the address has registered too many users, and has to wait. This is recorded.
 
     """
-    with database.transaction() as connection:
+    with _recorded(database, client, "register"), database.transaction() as connection:
         for network, limit in zip(client.networks, (REGISTRATION_LIMIT, WIDER_REGISTRATION_LIMIT), strict=False):
             _count(connection, "password", _hashed(f"registrations of {network}"), limit)
 
@@ -98,6 +102,17 @@ def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
 def prune_attempts(database: Database) -> int:
     """Delete expired counts, and return how many."""
     return database.execute("prune_attempts", {"reset_after": _RESET_AFTER})
+
+
+@contextmanager
+def _recorded(database: Database, client: Client, event: Event) -> Iterator[None]:
+    """Record in the audit log that a client has to wait."""
+    try:
+        yield
+    except TooManyAttemptsError:
+        with database.transaction() as connection:
+            record(connection, event, client, refused="too many attempts")
+        raise
 
 
 def _known_client(connection: psycopg.Connection, account: str, client: Client) -> str | None:

@@ -14,7 +14,7 @@ from psycopg.rows import scalar_row
 
 from pgface.accounts import challenges
 from pgface.accounts.accounts import Accounts, is_proof
-from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt
+from pgface.accounts.attempts import attempt_succeeded, begin_attempt
 from pgface.accounts.audit import record
 from pgface.accounts.challenges import Challenge, FaceAttempt
 from pgface.accounts.client import Client
@@ -28,7 +28,6 @@ from pgface.errors import (
     ModelNotInstalledError,
     PgfaceError,
     PhotoError,
-    TooManyAttemptsError,
 )
 from pgface.faces.engine import Detection, Face
 from pgface.faces.liveness.head_turns import HeadTurns, draw_course
@@ -96,7 +95,7 @@ class FaceLogin:
         proof = None
         if policy == "password+face":
             proof = self._accounts.check_password(given or "", password or "", client=client, event="login by face")
-        attempt = self._begin_attempt(given, client)
+        attempt = begin_attempt(self._database, "face", given, client, "login by face")
         head = HeadTurns(
             draw_course(looks_up=self._gallery.engine.measures_pitch), self._gallery.config.verify_threshold
         )
@@ -150,14 +149,6 @@ class FaceLogin:
         except PgfaceError as error:  # the client disconnected, or the database or the model is not available
             with suppress(PgfaceError):
                 self._record_refusal(attempt, client, error)
-            raise
-
-    def _begin_attempt(self, given: str | None, client: Client) -> Attempt:
-        try:
-            return begin_attempt(self._database, "face", given, client)
-        except TooManyAttemptsError:
-            with self._database.transaction() as connection:
-                record(connection, "login by face", client, user_id=None, refused="too many attempts")
             raise
 
     def _user_id(self, email: str) -> int | None:
