@@ -66,7 +66,7 @@ class FaceLogin:
     """
 
     def __init__(self, gallery: Gallery, accounts: Accounts | None = None) -> None:
-        """Use this gallery, and its accounts to check passwords (by default new ones)."""
+        """Check passwords with these accounts, or with new ones of the gallery."""
         self._gallery = gallery
         self._database = gallery.database
         self._settings = gallery.settings

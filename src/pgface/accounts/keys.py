@@ -55,7 +55,7 @@ def create_key(database: Database, name: str, scopes: Collection[str], client: C
     """
     name = cleaned(name)
     if not 0 < len(name) <= 100 or not is_visible(name):
-        raise AccountError("A key needs a name of 1 to 100 printable characters, by which you will know it again.")
+        raise AccountError("A key needs a name of 1 to 100 printable characters.")
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
         wrong = f"There is no scope {unknown[0]!r}" if unknown else "A key needs a scope"

@@ -124,7 +124,7 @@ class GalleryConnection(Connection[Any]):
     def is_pooled(self, pooling: Pooling) -> bool:
         """Whether a pooler gives every transaction another server process."""
         row = self.execute("SELECT pg_backend_pid()").fetchone()
-        # PostgreSQL sends every client the number of its process. A pooler sends a number of its own.
+        # PostgreSQL sends every client the number of its process. A pooler sends another number.
         return pooling == "transaction" or (pooling == "auto" and row != (self.info.backend_pid,))
 
     def register_vectors(self) -> None:

@@ -183,7 +183,7 @@ class Database:
             )
 
     def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> int:
-        """Run one statement in a transaction of its own, and return the number of its rows."""
+        """Run one statement in its own transaction, and return the number of its rows."""
         with self.transaction() as connection:
             return connection.execute(queries()[name], parameters).rowcount
 

@@ -376,7 +376,7 @@ def _signal(process: Any, number: signal.Signals) -> None:
 
 
 def _reason(text: str) -> str:
-    """Return the line of a program's output that says why it failed. It need not be the last one."""
+    """Return the line of a program's output with the reason of its failure, which may not be the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
     why = [line for line in lines if "error: " in line or "FATAL: " in line]
     return (why or lines)[-1].rstrip(".")

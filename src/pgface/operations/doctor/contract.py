@@ -23,7 +23,7 @@ from pgface.settings import Settings
 
 _MAX_LISTED = 4
 _CREATABLE = ("function", "trigger", "index", "privilege")
-"""Parts that hold no data. A missing table or column may have been renamed, and a new one would be in its way."""
+"""Parts without data. A missing table or column may have been renamed, and a new one would be in its way."""
 _REPLACEABLE = ("function", "trigger", "privilege")
 _LOCK_TIMEOUT = "5s"
 """How long a fix waits for a table in use, because new users of the table wait behind it."""
@@ -142,7 +142,7 @@ def _described(connection: psycopg.Connection, schema_name: str) -> list[Part]:
 
 
 def _create_again(settings: Settings) -> None:
-    """Create the missing parts that hold no data, all or none."""
+    """Create or replace the parts without data, all or none."""
     name = _temporary_name()
     with connected(settings) as connection, wrap_psycopg_errors(), connection.transaction():
         # The lock keeps two fixes from waiting for each other's tables.
