@@ -48,7 +48,7 @@ EMBEDDED_SERVER_DID_NOT_START = Sentence("could not be started: {reason}. See ")
 EMBEDDED_SERVER_IS_RECOVERING = Sentence("PostgreSQL is recovering")
 FOLDER_CANNOT_BE_USED = Sentence("The embedded PostgreSQL cannot use {folder}")
 FOLDER_CANNOT_BE_USED_SET_ANOTHER = Sentence("The embedded PostgreSQL cannot use {folder}...PGFACE_DATA_DIR")
-FOLDERS_WERE_OPENED = Sentence("opened for ")
+FOLDERS_WERE_OPENED = Sentence("may now pass through these folders")
 PATH_IS_TOO_LONG_FOR_A_SOCKET = Sentence("too long for a socket")
 
 # The embedded server: `pgface postgres`.

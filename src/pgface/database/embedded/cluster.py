@@ -217,15 +217,15 @@ class Cluster:
         if user is None:
             return
         if self.folder.stat().st_uid != user.uid:
-            user.take(self.folder)
-        user.let_pass(self.folder.parents)
+            user.own(self.folder)
+        user.allow_passing(self.folder.parents)
         programs = self.binaries
         if not self._can_run(user):
-            user.let_pass(programs.parents)
+            user.allow_passing(programs.parents)
         if not self._can_run(user):
             package = programs.parents[1]
             libraries = (package.with_name(f"{package.name}.libs"), package / ".dylibs")
-            user.let_read([programs.parent, *(folder for folder in libraries if folder.is_dir())])
+            user.allow_reading([programs.parent, *(folder for folder in libraries if folder.is_dir())])
 
     def _can_run(self, user: ServerUser) -> bool:
         try:

@@ -33,34 +33,29 @@ class ServerUser:
     uid: int
     gid: int
 
-    def may_pass(self, folder: Path) -> bool:
-        """Whether the mode lets this user pass through the folder."""
-        return bool(folder.stat().st_mode & self._passing(folder))
-
-    def let_pass(self, folders: Iterable[Path]) -> None:
+    def allow_passing(self, folders: Iterable[Path]) -> None:
         """Let the user pass through these folders, but not list them."""
-        closed = [folder for folder in folders if not self.may_pass(folder)]
+        closed = [folder for folder in folders if not folder.stat().st_mode & self._execute_bit(folder)]
         for folder in closed:
-            folder.chmod(stat.S_IMODE(folder.stat().st_mode) | self._passing(folder))
+            folder.chmod(stat.S_IMODE(folder.stat().st_mode) | self._execute_bit(folder))
         if closed:
-            names = ", ".join(map(str, closed))
-            _log.info("opened for passing through, so that PostgreSQL's user reaches its files: %s", names)
+            _log.info("PostgreSQL's user may now pass through these folders: %s", ", ".join(map(str, closed)))
 
-    def let_read(self, programs: Iterable[Path]) -> None:
+    def allow_reading(self, programs: Iterable[Path]) -> None:
         """Let all users read these folders of programs, as after an installation with the usual umask."""
         for top in programs:
             for path in (top, *top.rglob("*")):
                 if not path.is_symlink():
                     mode = stat.S_IMODE(path.stat().st_mode)
                     path.chmod(mode | (0o055 if mode & stat.S_IXUSR else 0o044))
-            _log.info("opened for reading, so that PostgreSQL's user can run its programs: %s", top)
+            _log.info("All users may now read PostgreSQL's programs in %s", top)
 
-    def take(self, folder: Path) -> None:
-        """Give this user a folder with everything in it."""
+    def own(self, folder: Path) -> None:
+        """Make this user the owner of a folder with everything in it."""
         for path in (folder, *folder.rglob("*")):
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
-    def _passing(self, folder: Path) -> int:
+    def _execute_bit(self, folder: Path) -> int:
         owner = folder.stat()
         if owner.st_uid == self.uid:
             return stat.S_IXUSR
