@@ -175,7 +175,7 @@ class PhotoFiles:
         noted = [filepath for (filepath,) in connection.execute(queries()["deleted_photo_files"], {"prefix": prefix})]
         gone = [filepath for filepath in noted if self._removed(filepath, prefix)]
         if gone:
-            connection.execute(queries()["forget_deleted_photo_files"], {"filepaths": gone})
+            connection.execute(queries()["delete_deletion_notes"], {"filepaths": gone})
 
     def _removed(self, filepath: str, prefix: str) -> bool:
         file = self.path(filepath)

@@ -117,7 +117,7 @@ INSERT INTO deleted_photo_files (filepath)
 SELECT unnest(%(filepaths)s::text[])
 ON CONFLICT DO NOTHING;
 
--- forget_notes_of_restored --
+-- delete_notes_of_restored --
 DELETE FROM deleted_photo_files d
 WHERE EXISTS (SELECT FROM photos p WHERE p.filepath = d.filepath);
 

@@ -92,7 +92,7 @@ WHERE starts_with(filepath, %(prefix)s || '/')
 ORDER BY deleted_at
 LIMIT 10000;
 
--- forget_deleted_photo_files --
+-- delete_deletion_notes --
 DELETE FROM deleted_photo_files
 WHERE filepath = ANY(%(filepaths)s);
 
