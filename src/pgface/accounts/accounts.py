@@ -99,11 +99,11 @@ class Accounts:
         with self._database.transaction() as connection:
             proof = _confirm(connection, verified)
             seconds = self._settings.login_hours * 3600
-            login = begin_login(
+            session = begin_login(
                 connection, verified.user_id, confidence=1.0, password_given=True, seconds=seconds, proof=proof
             )
             record(connection, "login by password", client, user_id=verified.user_id)
-        return login
+        return session
 
     def check_password(self, email: str, password: str, *, client: Client, event: Event) -> str:
         """Check the password of the user with this e-mail, as one of several factors.
@@ -183,13 +183,13 @@ class Accounts:
 
         """
         client = client or Client()
-        login = self.who(token)
-        self._require_good(new, login.email, login.name)
-        verified = self._verify(login.email, former, replace(client, session=login.id), "password change")
+        session = self.who(token)
+        self._require_good(new, session.email, session.name)
+        verified = self._verify(session.email, former, replace(client, session=session.id), "password change")
         hashed = hash_password(new)
         with self._database.transaction() as connection:
             proof = _confirm(connection, verified)
-            _set_password(connection, login.user_id, hashed, client, proof=proof, but=token)
+            _set_password(connection, session.user_id, hashed, client, proof=proof, but=token)
 
     def set_password(self, user: UserRef, new: str, *, client: Client) -> User:
         """Set a user's password as an administrator, without the former one. All their sessions end.
@@ -216,14 +216,14 @@ class Accounts:
 
         """
         client = client or Client()
-        login = self.who(token)
-        verified = self._verify(login.email, password, replace(client, session=login.id), "account erased")
+        session = self.who(token)
+        verified = self._verify(session.email, password, replace(client, session=session.id), "account erased")
 
         def confirm_and_record(connection: psycopg.Connection, _: User) -> None:
             _confirm(connection, verified)
-            record(connection, "account erased", client, user_id=login.user_id)
+            record(connection, "account erased", client, user_id=session.user_id)
 
-        return self._gallery.erase_user(login.user_id, within=confirm_and_record)
+        return self._gallery.erase_user(session.user_id, within=confirm_and_record)
 
     def _require_good(self, password: str, email: str, name: str) -> None:
         require_good_password(password, least_length=self._settings.min_password_length, personal=(email, name))

@@ -195,7 +195,7 @@ class FaceLogin:
             require_unused(connection, attempt.digests)
             store_frames(connection, found.user_id, attempt.digests)
             attempt_succeeded(connection, attempt.attempt)
-            login = begin_login(
+            session = begin_login(
                 connection,
                 found.user_id,
                 confidence=found.similarity,
@@ -204,7 +204,7 @@ class FaceLogin:
                 seconds=self._settings.login_hours * 3600,
             )
             record(connection, "login by face", client, user_id=found.user_id, similarity=found.similarity)
-        return login
+        return session
 
     def _record_refusal(
         self, attempt: FaceAttempt | None, client: Client, reason: str | PgfaceError, similarity: float | None = None
@@ -257,8 +257,7 @@ class FaceLogin:
     def _secret(self) -> str:
         name = {"name": _SECRET_NAME}
         if not (found := self._database.read("select_secret", name, row_factory=scalar_row)):
-            with self._database.transaction() as connection:
-                connection.execute(queries()["keep_secret"], name | {"secret": secrets.token_hex(32)})
+            self._database.execute("keep_secret", name | {"secret": secrets.token_hex(32)})
             # Read again, because another process may have stored another secret first.
             found = self._database.read("select_secret", name, row_factory=scalar_row)
         return str(found[0])

@@ -82,8 +82,8 @@ def sequences(database: Database, _: Settings) -> Iterator[Finding]:
 
 
 def _move_sequences(settings: Settings) -> None:
-    with Database.open(settings) as database, database.transaction() as connection:
-        connection.execute(queries()["move_sequences_behind_ids"])
+    with Database.open(settings) as database:
+        database.execute("move_sequences_behind_ids")
 
 
 def rows_of_deleted_users(database: Database, _: Settings) -> Iterator[Finding]:
@@ -216,8 +216,7 @@ def _fix_by(command: str) -> Fix | None:
 
 def _note_not_searched(settings: Settings) -> None:
     with Database.open(settings) as database:
-        with database.transaction() as connection:
-            connection.execute(queries()["note_users_not_searched"])
+        database.execute("note_users_not_searched")
         while refresh_templates(database):
             pass
 
