@@ -20,7 +20,7 @@ from psycopg.rows import tuple_row
 
 from pgface import Gallery
 from pgface.accounts import prune_logins
-from pgface.accounts.logins import begin_login
+from pgface.accounts.logins import begin_session
 from pgface.database.pool import Database, initialise
 from pgface.database.sql import migrations, queries
 from pgface.errors import DatabaseUnreachableError, FaceOfAnotherUserError, SessionNeededError, SettingsError
@@ -282,7 +282,7 @@ def test_times_without_a_zone_are_in_the_servers_zone(
             with Database.open(settings) as database:
                 with database.transaction() as connection:
                     assert rows(connection, "SHOW timezone") == [servers]
-                    new = begin_login(connection, user, confidence=1, password_given=True, seconds=1800)
+                    new = begin_session(connection, user, confidence=1, password_given=True, seconds=1800)
                 listed = database.read("select_sessions_of_user", {"user_id": user}, row_factory=tuple_row)
                 assert len(listed) == 2, zone
                 assert prune_logins(database) == (1 if zone == "Pacific/Kiritimati" else 0)

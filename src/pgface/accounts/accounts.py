@@ -17,7 +17,7 @@ from pgface.accounts.logins import (
     Login,
     LoginOfUser,
     NewLogin,
-    begin_login,
+    begin_session,
     end_other_sessions,
     end_session,
     end_session_with_token,
@@ -99,7 +99,7 @@ class Accounts:
         with self._database.transaction() as connection:
             proof = _confirm(connection, verified)
             seconds = self._settings.login_hours * 3600
-            session = begin_login(
+            session = begin_session(
                 connection, verified.user_id, confidence=1.0, password_given=True, seconds=seconds, proof=proof
             )
             record(connection, "login by password", client, user_id=verified.user_id)
@@ -109,7 +109,7 @@ class Accounts:
         """Check the password of the user with this e-mail, as one of several factors.
 
         Returns:
-            The proof that `begin_login` needs.
+            The proof that `begin_session` needs.
 
         Raises:
             LoginRefusedError, TooManyAttemptsError: as for `log_in`.

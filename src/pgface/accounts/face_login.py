@@ -18,7 +18,7 @@ from pgface.accounts.attempts import attempt_succeeded, begin_attempt
 from pgface.accounts.audit import record
 from pgface.accounts.challenges import Challenge, FaceAttempt
 from pgface.accounts.client import Client
-from pgface.accounts.logins import NewLogin, begin_login
+from pgface.accounts.logins import NewLogin, begin_session
 from pgface.accounts.used_frames import FrameDigests, require_unused, store_frames
 from pgface.database.sql import queries
 from pgface.errors import (
@@ -195,7 +195,7 @@ class FaceLogin:
             require_unused(connection, attempt.digests)
             store_frames(connection, found.user_id, attempt.digests)
             attempt_succeeded(connection, attempt.attempt)
-            session = begin_login(
+            session = begin_session(
                 connection,
                 found.user_id,
                 confidence=found.similarity,

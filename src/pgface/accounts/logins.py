@@ -63,7 +63,7 @@ class NewLogin:
     expires_at: datetime
 
 
-def begin_login(
+def begin_session(
     connection: psycopg.Connection,
     user_id: int,
     *,
