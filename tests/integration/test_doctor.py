@@ -140,9 +140,9 @@ def test_versions_of_pgvector(installed: str | None, available: str | None, stat
     assert bool(finding.remedy) == bool(remedy)
 
 
-@pytest.mark.parametrize(("version", "workers", "told"), [("0.8.1", "0", 3), ("0.8.3", "2", 1), ("0.8.4", "2", 0)])
+@pytest.mark.parametrize(("version", "workers", "warnings"), [("0.8.1", "0", 3), ("0.8.3", "2", 1), ("0.8.4", "2", 0)])
 def test_bugs_of_an_old_pgvector_are_avoided(
-    gallery: Gallery, connection: psycopg.Connection, version: str, workers: str, told: int
+    gallery: Gallery, connection: psycopg.Connection, version: str, workers: str, warnings: int
 ) -> None:
     connection.execute("UPDATE pg_extension SET extversion = %s WHERE extname = 'vector'", (version,))
     with gallery.database.dedicated_connection() as own:
@@ -150,7 +150,7 @@ def test_bugs_of_an_old_pgvector_are_avoided(
         with vector_index_lock(own):
             assert own.execute("SHOW max_parallel_maintenance_workers").fetchone() == (workers,)
     advice = [one.sentence for one in advise_indexes(read_index_status(gallery.database))]
-    assert sum(f"pgvector {version}" in sentence for sentence in advice) == told
+    assert sum(f"pgvector {version}" in sentence for sentence in advice) == warnings
 
 
 @pytest.mark.usefixtures("bound")
@@ -344,7 +344,7 @@ def test_the_command_fixes_only_what_the_named_checks_find(settings: Settings, b
 
 @pytest.fixture
 def visitor(settings: Settings, bound: Connection) -> Iterator[Settings]:
-    """Settings of a role that may look at everything, and make schemas of its own."""
+    """Settings of a role that may read everything and create schemas, but not fix the gallery."""
     role = sql.Identifier(f"visitor_{bound.info.dbname}")
     names = {
         "role": role,

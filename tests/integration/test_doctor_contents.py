@@ -137,10 +137,10 @@ def test_an_invalid_vector_index(settings: Settings, bound: Connection) -> None:
 
 def test_an_invalid_index_of_another_kind(settings: Settings, bound: Connection) -> None:
     bound.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_embeddings_user_id'::regclass")
-    told = [
+    reported = [
         (finding.check, finding.remedy) for finding in diagnose(settings) if "idx_embeddings_user_id" in finding.found
     ]
-    (_, by_contract), (_, by_advice) = sorted(told, reverse=True)
+    (_, by_contract), (_, by_advice) = sorted(reported, reverse=True)
     assert by_contract == says.IN_PSQL.format(statement="REINDEX INDEX idx_embeddings_user_id;")
     assert by_advice.startswith("REINDEX INDEX CONCURRENTLY ")
     bound.execute(by_advice.encode())
@@ -169,10 +169,10 @@ def test_weights_that_are_missing_or_different(settings: Settings, insightface_p
     assert finding_of(settings, "model").state == "fine"
     kept = settings.models_dir / "pack"
     kept.rename(tmp_path / "taken away")
-    gone = finding_of(settings, "model")
-    assert gone.state == "problem"
-    assert gone.remedy == "pgface models install pack --from FOLDER --accept-license"
-    assert says.MODEL_IS_NOT_HERE.is_in(gone.found, model="pack", place=kept)
+    missing = finding_of(settings, "model")
+    assert missing.state == "problem"
+    assert missing.remedy == "pgface models install pack --from FOLDER --accept-license"
+    assert says.MODEL_IS_NOT_HERE.is_in(missing.found, model="pack", place=kept)
     (tmp_path / "taken away").rename(kept)
     assert finding_of(settings, "model").state == "fine"
     with sql_on(settings) as connection:

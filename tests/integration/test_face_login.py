@@ -118,26 +118,26 @@ def test_a_whole_course(people: Gallery, head_of: HeadOf, monkeypatch: pytest.Mo
     monkeypatch.setattr(head_turns, "HOLD_FRAMES", (2, 5, 8))
     head, login = head_of(BUSH), FaceLogin(people)
     challenge = login.challenge(email=EMAIL, password=PASSWORD)
-    asked = [challenge]
+    steps = [challenge]
 
     def answer(frames: list[bytes]) -> head_turns.Pose | NewLogin:
         answered = login.answer(challenge.token, frames)
         if isinstance(answered, NewLogin):
             return answered
-        asked.append(answered)
+        steps.append(answered)
         return answered.pose
 
     assert follow(head.look, answer, challenge.pose).token
     poses = [
         now.pose
-        for before, now in zip([None, *asked], asked, strict=False)
+        for before, now in zip([None, *steps], steps, strict=False)
         if before is None or now.progress > before.progress
     ]
     assert len(poses) == 2 * turns + 1
     assert set(poses[::2]) == {"centre"}
     assert {"left", "right"} <= set(poses[1::2])
-    assert [now.progress for now in asked] == sorted(now.progress for now in asked)
-    assert {now.token for now in asked} == {challenge.token}
+    assert [now.progress for now in steps] == sorted(now.progress for now in steps)
+    assert {now.token for now in steps} == {challenge.token}
 
 
 def test_the_default_policy_needs_the_password(people: Gallery) -> None:

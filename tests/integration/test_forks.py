@@ -46,7 +46,7 @@ def test_every_process_gets_its_own_answers(gallery: Gallery, photos: Photos, ho
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert sum(answer["asked"] for answer in answers) >= REQUESTS
+    assert sum(answer["reads"] for answer in answers) >= REQUESTS
     assert {answer["process"] for answer in answers} == {0, 1, 2, 3}
     assert [answer["wrong"] for answer in answers] == [0] * len(answers)
     assert all(answer["who"] == ["tony_blair@example.org"] for answer in answers)

@@ -36,7 +36,7 @@ def read_users(process: int, reads: int) -> dict[str, object]:
     (identified,) = gallery.identify(photo).faces
     (face,) = gallery.faces(photo)
     gallery.enroll_embedding(face.embedding, identified.matches[0].user_id)
-    return {"process": process, "asked": reads, "wrong": wrong, "who": [m.email for m in identified.matches]}
+    return {"process": process, "reads": reads, "wrong": wrong, "who": [m.email for m in identified.matches]}
 
 
 def write_line(answer: dict[str, object]) -> None:
