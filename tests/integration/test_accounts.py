@@ -284,10 +284,10 @@ def test_a_stored_text_without_a_hash_matches_no_password(
     [
         ("fourteen chars", says.PASSWORD_LENGTH.pattern(least=15, most="1,024")),
         ("x" * 1025, says.PASSWORD_LENGTH.pattern(least=15, most="1,024")),
-        ("aaaaaaaaaaaaaaaaaaaa", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
-        ("ada@example.org", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
-        ("ADA@EXAMPLE.ORG!1", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
-        ("adaadaadaadaadaada", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
+        ("aaaaaaaaaaaaaaaaaaaa", says.PASSWORD_EASY_TO_GUESS.pattern()),
+        ("ada@example.org", says.PASSWORD_EASY_TO_GUESS.pattern()),
+        ("ADA@EXAMPLE.ORG!1", says.PASSWORD_EASY_TO_GUESS.pattern()),
+        ("adaadaadaadaadaada", says.PASSWORD_EASY_TO_GUESS.pattern()),
         ("half \ud800 a character", says.PASSWORD_IS_NOT_TEXT.pattern()),
     ],
 )

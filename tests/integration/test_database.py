@@ -239,7 +239,7 @@ def test_a_role_that_may_not_create_the_extension(stranger: str, tmp_path: Path)
 def test_a_role_that_may_not_create_tables(stranger: str, tmp_path: Path) -> None:
     with psycopg.connect(make_conninfo(stranger, user="postgres"), autocommit=True) as connection:
         connection.execute("CREATE EXTENSION vector")
-    sentence = says.RIGHT_IS_MISSING.pattern(reason="permission denied for schema public")
+    sentence = says.PRIVILEGE_IS_MISSING.pattern(reason="permission denied for schema public")
     with pytest.raises(DatabaseAccessError, match=sentence):
         initialise(settings_for(stranger, tmp_path))
 

@@ -173,7 +173,7 @@ def test_a_database_that_cannot_store_every_name(postgres: str, settings: Settin
         finally:
             connection.execute("DROP DATABASE narrow WITH (FORCE)")
     assert finding.state == "problem"
-    assert says.TEXT_IS_KEPT_IN.format(encoding="LATIN1") in finding.found
+    assert says.TEXT_IS_STORED_IN.format(encoding="LATIN1") in finding.found
 
 
 def test_a_pool_that_is_too_large_for_the_server(settings: Settings, bound: Connection) -> None:

@@ -25,7 +25,7 @@ from support.sentences.gallery import MODELS_CANNOT_BE_COMPARED
 
 def test_embeddings_outside_of_their_rows(settings: Settings, bound: Connection) -> None:
     bound.execute("ALTER TABLE face_embeddings ALTER COLUMN embedding SET STORAGE EXTERNAL")
-    assert says.NEW_EMBEDDINGS_BESIDE_THEIR_ROWS in finding_of(settings, "storage").found
+    assert says.NEW_EMBEDDINGS_OUTSIDE_OF_ROWS in finding_of(settings, "storage").found
     user = add_user(bound, "a@example.org")
     for number in range(20):
         add_embedding(bound, user, axis(number))
@@ -87,7 +87,7 @@ def test_ids_that_are_in_use(settings: Settings, bound: Connection) -> None:
     bound.execute("SELECT setval(pg_get_serial_sequence('users', 'id'), 1, false)")
     finding = finding_of(settings, "sequences")
     assert finding.state == "problem"
-    assert says.NEXT_ID_IS_TAKEN.format(table="users") in finding.found
+    assert says.NEXT_ID_IS_IN_USE.format(table="users") in finding.found
     fix(settings, "sequences")
     assert finding_of(settings, "sequences").state == "fine"
     assert add_user(bound, "new@example.org") == 4
@@ -101,7 +101,7 @@ def test_rows_of_deleted_users(settings: Settings, bound: Connection) -> None:
     bound.execute("RESET session_replication_role")
     finding = finding_of(settings, "erased users")
     assert finding.state == "problem"
-    assert says.ROWS_OF_ERASED_USERS.format(embeddings=1, photos=0, tokens=0) in finding.found
+    assert says.ROWS_OF_DELETED_USERS.format(embeddings=1, photos=0, tokens=0) in finding.found
     bound.execute(finding.remedy.partition(": ")[2].encode())
     assert finding_of(settings, "erased users").state == "fine"
 

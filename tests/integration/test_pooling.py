@@ -369,7 +369,7 @@ def test_init_logs_what_it_could_not_do(
         connection.execute("DROP INDEX idx_embeddings_vector")
     Gallery.create(alone).close()
     (record,) = caplog.records
-    assert says.SEARCH_IS_TO_BE_FITTED in record.getMessage()
+    assert says.SEARCH_MUST_BE_FITTED in record.getMessage()
     Gallery.create(settings).close()
     with Gallery.open(settings) as gallery:
         assert gallery.status().index == "hnsw"

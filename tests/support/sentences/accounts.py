@@ -6,7 +6,7 @@ from support.sentences import Sentence
 
 # A new password is refused
 PASSWORD_LENGTH = Sentence("A password has {least} to {most} characters")
-PASSWORD_OTHERS_TRY_FIRST = Sentence("This password is too easy to guess.")
+PASSWORD_EASY_TO_GUESS = Sentence("This password is too easy to guess.")
 PASSWORD_IS_NOT_TEXT = Sentence("This password contains characters that are not text")
 
 # A login is refused

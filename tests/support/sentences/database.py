@@ -16,7 +16,7 @@ CONNECTION_WAS_LOST_BECAUSE = Sentence("was lost ({reason}")
 
 # Privileges of the PostgreSQL user.
 SCHEMA_MAY_NOT_BE_USED = Sentence("may not use the schema {schema}")
-RIGHT_IS_MISSING = Sentence("{reason}. Use a PostgreSQL user with that right")
+PRIVILEGE_IS_MISSING = Sentence("{reason}. Use a PostgreSQL user with that right")
 
 # pgvector.
 PGVECTOR_MAY_NOT_BE_ADDED = Sentence("may not add pgvector...administrator to run CREATE EXTENSION vector")
@@ -36,7 +36,7 @@ LOADED_WITHOUT_INDEX = Sentence("loaded and found, but the vector index could no
 
 # Poolers.
 NEEDS_A_SESSION = Sentence("needs a session of its own...PGFACE_DIRECT_URL")
-SEARCH_IS_TO_BE_FITTED = Sentence("Fit it with `pgface fit-search`. This needs a session of its own")
+SEARCH_MUST_BE_FITTED = Sentence("Fit it with `pgface fit-search`. This needs a session of its own")
 DIRECT_URL_LEADS_ELSEWHERE = Sentence("leads to another database than PGFACE_DATABASE_URL")
 
 # The embedded server: starting it.
