@@ -66,7 +66,7 @@ class Accounts:
         client = client or Client()
         email, name = clean_email(email), clean_name(name or email.partition("@")[0])
         if is_reserved(email):  # a stranger would get the photos of the user with this e-mail
-            raise GalleryError(f"The domain of {email} is reserved. Give the e-mail at which you get mail.")
+            raise GalleryError(f"The domain of {email} is reserved. Use your own e-mail address.")
         self._require_good(password, email, name)
         count_registration(self._database, client)
         # A registration reveals whether the e-mail is taken, so attempts are limited.

@@ -20,7 +20,7 @@ from pgface.gallery import Gallery
 from pgface.gallery.users import UserRef
 from pgface.results import Enrollment, StoredPhoto, User
 
-_ADMINISTRATORS_ENROLL: Final = "An administrator enrolls photos here, because a face alone logs in."
+_ADMINISTRATORS_ENROLL: Final = "Only administrators enroll photos here, because a face alone is enough to log in."
 
 
 def add_user(gallery: Gallery, client: Client, email: str, name: str | None = None) -> User:
