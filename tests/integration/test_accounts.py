@@ -1,4 +1,4 @@
-"""Accounts: registering, logging in by password, logging out, limits, keys, and what the audit log says."""
+"""Accounts: registration, login by password, sessions, limits, API keys, the audit log, and roles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pgface.accounts import (
     revoke_key,
 )
 from pgface.accounts import attempts as attempts_module
-from pgface.accounts.attempts import Limit, begin_attempt, prune_attempts
+from pgface.accounts.attempts import begin_attempt, prune_attempts
 from pgface.accounts.passwords import decoy, kind_of, prove
 from pgface.database.pool import connected, initialise
 from pgface.database.roles import grant_reader, grant_service
@@ -63,8 +63,8 @@ EMAIL, PASSWORD, OTHER = "ada@example.org", "four plain words here", "five other
 HOME = Client(address="192.0.2.7")
 
 
-hashed_by_default = pytest.mark.parametrize("hash_parameters", [{}], ids=["default hashes"])
-"""For the tests whose subject is what a hash costs."""
+default_hashes = pytest.mark.parametrize("hash_parameters", [{}], ids=["default hashes"])
+"""For tests of the cost of a hash."""
 
 
 @pytest.fixture
@@ -75,14 +75,14 @@ def template(schema_name: str) -> Template:
 
 @pytest.fixture
 def gallery(settings: Settings) -> Iterator[Gallery]:
-    """That gallery as the service sees it."""
+    """The gallery, opened with the service's role."""
     with opened_as_service(settings) as gallery:
         yield gallery
 
 
 @pytest.fixture
 def owner(gallery: Gallery, settings: Settings) -> Iterator[Gallery]:
-    """The same gallery as its owner sees it."""
+    """The same gallery, opened by its owner."""
     assert gallery
     with Gallery.open(settings) as owner:
         yield owner
@@ -95,7 +95,7 @@ def accounts(gallery: Gallery) -> Accounts:
 
 @pytest.fixture
 def plain(gallery: Gallery, settings: Settings) -> Iterator[Connection]:
-    """The owner, in SQL."""
+    """A connection of the gallery's owner."""
     assert gallery
     with as_sql(url_of(settings), settings) as connection:
         yield connection
@@ -105,8 +105,8 @@ def log(gallery: Gallery) -> list[AuditEntry]:
     return read_audit(gallery.database)
 
 
-def told(gallery: Gallery) -> list[tuple[str, str | None]]:
-    """What happened and why it was refused, the oldest first."""
+def events(gallery: Gallery) -> list[tuple[str, str | None]]:
+    """Each event with the reason of its refusal, the oldest first."""
     return [(entry.event, entry.reason) for entry in reversed(log(gallery))]
 
 
@@ -125,18 +125,18 @@ def test_register_log_in_and_out(accounts: Accounts, gallery: Gallery, plain: Co
     accounts.log_out(login.token)
     with pytest.raises(NotLoggedInError):
         accounts.who(login.token)
-    assert told(gallery) == [("register", None), ("login by password", None), ("log out", None)]
+    assert events(gallery) == [("register", None), ("login by password", None), ("log out", None)]
     assert {(entry.user_id, entry.address, entry.actor) for entry in log(gallery)} == {
         (user.id, "192.0.2.7", f"user {user.id}")
     }
 
 
-@hashed_by_default
-def test_the_two_refusals_of_a_login_cannot_be_told_apart(
+@default_hashes
+def test_an_unknown_email_and_a_wrong_password_get_the_same_refusal(
     accounts: Accounts, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accounts.register(EMAIL, PASSWORD)
-    gallery.add_user("enrolled@example.org")  # whose password is the marker of none
+    gallery.add_user("enrolled@example.org")  # without a password
     hashed: list[str] = []
     note_verifications(monkeypatch, hashed)
     answers = set()
@@ -147,7 +147,7 @@ def test_the_two_refusals_of_a_login_cannot_be_told_apart(
         assert len(hashed) == 1, email
         assert hashed.pop().startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert len(answers) == 1
-    assert told(gallery)[1:] == [
+    assert events(gallery)[1:] == [
         ("login by password", says.REASON_WRONG_PASSWORD),
         ("login by password", says.REASON_UNKNOWN_EMAIL),  # twice
         ("login by password", says.REASON_WRONG_PASSWORD),
@@ -156,9 +156,9 @@ def test_the_two_refusals_of_a_login_cannot_be_told_apart(
 
 
 def note_verifications(monkeypatch: pytest.MonkeyPatch, hashed: list[str]) -> None:
-    """Note which hashes are computed with; they are computed all the same."""
-    for beginning, compute in passwords._HASHERS.items():
-        monkeypatch.setitem(passwords._HASHERS, beginning, _noting(compute, hashed))
+    """Note the arguments of each hash function, and call it."""
+    for start, compute in passwords._HASHERS.items():
+        monkeypatch.setitem(passwords._HASHERS, start, _noting(compute, hashed))
 
 
 def _noting(compute: Callable[[bytes, str], str | None], hashed: list[str]) -> Callable[[bytes, str], str | None]:
@@ -177,8 +177,8 @@ OLD_HASHES: dict[str, Callable[[], str]] = {
 }
 
 
-@hashed_by_default
-def test_old_hashes_do_not_tell_who_is_there(
+@default_hashes
+def test_old_hashes_do_not_reveal_which_users_exist(
     accounts: Accounts, gallery: Gallery, plain: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accounts.register(EMAIL, PASSWORD)
@@ -186,7 +186,7 @@ def test_old_hashes_do_not_tell_who_is_there(
     for name, made in OLD_HASHES.items():
         user = gallery.add_user(f"{name}@example.org")
         plain.execute("UPDATE users SET password = %s WHERE id = %s", (made(), user.id))
-    for number, text in enumerate(("scrypt:", "$2", "$argon2", "pbkdf2:")):  # what is no hash
+    for number, text in enumerate(("scrypt:", "$2", "$argon2", "pbkdf2:")):  # not hashes
         user = gallery.add_user(f"{number}@example.org")
         plain.execute("UPDATE users SET password = %s WHERE id = %s", (text, user.id))
     expected = ["$2b$04", "$argon2id$v=19$m=1024,t=1,p=4", OWN_KIND, "pbkdf2:sha256:1000", "scrypt:1024:8:1"]
@@ -197,7 +197,7 @@ def test_old_hashes_do_not_tell_who_is_there(
             accounts.log_in(email, "Flask")
         assert sorted(map(kind_of, hashed)) == expected, email
         hashed.clear()
-    # A good login takes what it takes: it is known from its answer.
+    # A correct password needs no other hashes, because its answer reveals it anyway.
     accounts.log_in("scrypt@example.org", "flask")
     assert len(hashed) == 1
 
@@ -207,7 +207,7 @@ def test_a_decoy_is_computed_like_any_hash(kind: str) -> None:
     made = decoy(kind)
     assert prove("flask", made) != [made]
     if kind.startswith("$argon2"):
-        with pytest.raises(VerifyMismatchError):  # and not that it is no hash
+        with pytest.raises(VerifyMismatchError):  # and not an error about an invalid hash
             PasswordHasher().verify(made, "flask")
     elif kind.startswith("$2"):
         assert bcrypt.hashpw(b"flask", made.encode()).startswith(kind.encode())
@@ -222,7 +222,7 @@ def _werkzeug_digest(kind: str, salt: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", b"flask", salt.encode(), 1000).hex()
 
 
-@hashed_by_default
+@default_hashes
 @pytest.mark.parametrize(
     ("kind", "made"),
     [
@@ -232,16 +232,16 @@ def _werkzeug_digest(kind: str, salt: str) -> str:
         ("argon2 of other costs", lambda password: _cheap_argon2(password)),
     ],
 )
-def test_foreign_hashes_are_replaced_at_the_first_good_login(
+def test_foreign_hashes_are_replaced_at_the_first_successful_login(
     accounts: Accounts, gallery: Gallery, plain: Connection, kind: str, made: object
 ) -> None:
     assert callable(made)
-    left = made("flask")  # shorter than new ones may be
+    old = made("flask")  # shorter than a new password may be
     user = gallery.add_user(EMAIL)
-    plain.execute("UPDATE users SET password = %s", (left,))
+    plain.execute("UPDATE users SET password = %s", (old,))
     with pytest.raises(LoginRefusedError):
         accounts.log_in(EMAIL, "Flask")
-    assert rows(plain, "SELECT password FROM users") == [(left,)], kind
+    assert rows(plain, "SELECT password FROM users") == [(old,)], kind
     accounts.log_in(EMAIL, "flask")
     ((replaced,),) = rows(plain, "SELECT password FROM users")
     assert replaced.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
@@ -263,13 +263,15 @@ def test_a_long_password_of_bcrypt(accounts: Accounts, gallery: Gallery, plain: 
     plain.execute("UPDATE users SET password = %s", (_bcrypt(password[:72]),))
     accounts.log_in(EMAIL, password)
     with pytest.raises(LoginRefusedError):
-        accounts.log_in(EMAIL, password[:72])  # since it is argon2's, the whole of it counts
+        accounts.log_in(EMAIL, password[:72])  # argon2 hashes the whole password
 
 
 @pytest.mark.parametrize(
     "marker", ["!", "", "*", "scrypt:", "pbkdf2:sha256:x$y$z", "$2b$12$short", "hashed_password_here"]
 )
-def test_what_is_no_hash_verifies_nothing(accounts: Accounts, gallery: Gallery, plain: Connection, marker: str) -> None:
+def test_a_stored_text_without_a_hash_matches_no_password(
+    accounts: Accounts, gallery: Gallery, plain: Connection, marker: str
+) -> None:
     gallery.add_user(EMAIL)
     plain.execute("UPDATE users SET password = %s", (marker,))
     for typed in (marker, "", "x"):
@@ -282,10 +284,10 @@ def test_what_is_no_hash_verifies_nothing(accounts: Accounts, gallery: Gallery, 
     [
         ("fourteen chars", says.PASSWORD_LENGTH.pattern(least=15, most="1,024")),
         ("x" * 1025, says.PASSWORD_LENGTH.pattern(least=15, most="1,024")),
-        ("aaaaaaaaaaaaaaaaaaaa", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
-        ("ada@example.org", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
-        ("ADA@EXAMPLE.ORG!1", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
-        ("adaadaadaadaadaada", says.PASSWORD_OTHERS_TRY_FIRST.pattern()),
+        ("aaaaaaaaaaaaaaaaaaaa", says.PASSWORD_EASY_TO_GUESS.pattern()),
+        ("ada@example.org", says.PASSWORD_EASY_TO_GUESS.pattern()),
+        ("ADA@EXAMPLE.ORG!1", says.PASSWORD_EASY_TO_GUESS.pattern()),
+        ("adaadaadaadaadaada", says.PASSWORD_EASY_TO_GUESS.pattern()),
         ("half \ud800 a character", says.PASSWORD_IS_NOT_TEXT.pattern()),
     ],
 )
@@ -301,18 +303,18 @@ def test_unicode_passwords_can_be_typed_on_any_keyboard(accounts: Accounts) -> N
 
 
 @pytest.mark.parametrize("typed", ["\ud800", "x" * 5000, "nul\0byte", "", "' OR 1=1 --"])
-def test_odd_passwords_are_wrong_ones(accounts: Accounts, typed: str) -> None:
+def test_odd_passwords_are_wrong(accounts: Accounts, typed: str) -> None:
     accounts.register(EMAIL, PASSWORD)
     with pytest.raises(LoginRefusedError):
         accounts.log_in(EMAIL, typed)
 
 
-def test_an_address_learns_of_few_emails_whether_they_are_taken(accounts: Accounts, gallery: Gallery) -> None:
+def test_an_address_can_probe_only_few_emails_by_registering(accounts: Accounts, gallery: Gallery) -> None:
     accounts.register(EMAIL, PASSWORD, client=HOME)
     with gallery.database.transaction() as connection:
-        registrations = attempts_module._hashed(f"registrations of {HOME.address}")  # which have a limit of their own
+        registrations = attempts_module._hashed(f"registrations of {HOME.address}")  # they have their own limit
         connection.execute("DELETE FROM login_attempts WHERE subject = %s", (registrations,))
-        connection.execute("UPDATE login_attempts SET failures = %s", (attempts_module.ADDRESS_LIMIT.max_failures - 1,))
+        connection.execute("UPDATE login_attempts SET failures = %s", (attempts_module.ADDRESS_LIMIT - 1,))
     with pytest.raises(DuplicateEmailError):
         accounts.register(EMAIL, PASSWORD, client=HOME)
     for email in (EMAIL, "other@example.org"):
@@ -322,29 +324,27 @@ def test_an_address_learns_of_few_emails_whether_they_are_taken(accounts: Accoun
 
 
 @pytest.mark.parametrize("typed", ["\ud800@example.org", "x" * 10_000, "nul\0@example.org", "", "' OR 1=1 --"])
-def test_odd_emails_are_nobodys(accounts: Accounts, typed: str) -> None:
+def test_odd_emails_belong_to_no_user(accounts: Accounts, typed: str) -> None:
     with pytest.raises(LoginRefusedError):
         accounts.log_in(typed, PASSWORD)
 
 
-def test_nobody_takes_over_a_person_whom_others_have_enrolled(
-    accounts: Accounts, gallery: Gallery, owner: Gallery
-) -> None:
+def test_a_registration_cannot_take_over_an_enrolled_user(accounts: Accounts, gallery: Gallery, owner: Gallery) -> None:
     there = gallery.add_user(EMAIL)
     with pytest.raises(DuplicateEmailError):
         accounts.register(EMAIL.upper(), PASSWORD, client=HOME)
-    assert told(gallery) == [("register", says.REASON_EMAIL_TAKEN)]
-    with pytest.raises(DatabaseAccessError):  # without an administrator's token the service may not either
+    assert events(gallery) == [("register", says.REASON_EMAIL_TAKEN)]
+    with pytest.raises(DatabaseAccessError):  # without an administrator's token, the service may not set a password
         accounts.set_password(there.id, PASSWORD, client=Client())
     Accounts(owner).set_password(there.id, PASSWORD, client=COMMAND_LINE)
     assert accounts.log_in(EMAIL, PASSWORD).user_id == there.id
 
 
-def test_changing_the_password_ends_all_other_logins(accounts: Accounts, gallery: Gallery) -> None:
+def test_a_new_password_ends_all_other_sessions(accounts: Accounts, gallery: Gallery) -> None:
     accounts.register(EMAIL, PASSWORD)
     accounts.register("other@example.org", PASSWORD)
     here, there = (accounts.log_in(EMAIL, PASSWORD).token for _ in range(2))
-    somebody = accounts.log_in("other@example.org", PASSWORD).token
+    other_user = accounts.log_in("other@example.org", PASSWORD).token
     with pytest.raises(LoginRefusedError):
         accounts.change_password(here, OTHER, OTHER)
     with pytest.raises(WeakPasswordError):
@@ -352,18 +352,16 @@ def test_changing_the_password_ends_all_other_logins(accounts: Accounts, gallery
     assert accounts.who(there)
     accounts.change_password(here, PASSWORD, OTHER)
     assert accounts.who(here).email == EMAIL
-    assert accounts.who(somebody)
+    assert accounts.who(other_user)
     with pytest.raises(NotLoggedInError):
         accounts.who(there)
     with pytest.raises(LoginRefusedError):
         accounts.log_in(EMAIL, PASSWORD)
     assert accounts.log_in(EMAIL, OTHER)
-    assert ("password change", says.REASON_WRONG_PASSWORD) in told(gallery)
+    assert ("password change", says.REASON_WRONG_PASSWORD) in events(gallery)
 
 
-def test_a_login_with_a_password_that_is_just_being_changed_does_not_outlive_it(
-    accounts: Accounts, plain: Connection
-) -> None:
+def test_a_login_during_a_password_change_is_refused(accounts: Accounts, plain: Connection) -> None:
     accounts.register(EMAIL, PASSWORD)
     with ThreadPoolExecutor() as threads:
         with plain.transaction():
@@ -380,7 +378,7 @@ def test_a_login_with_a_password_that_is_just_being_changed_does_not_outlive_it(
     assert rows(plain, "SELECT count(*) FROM auth_tokens") == [(0,)]
 
 
-def test_listing_and_ending_logins(accounts: Accounts) -> None:
+def test_listing_and_ending_sessions(accounts: Accounts) -> None:
     user, other = accounts.register(EMAIL, PASSWORD), accounts.register("other@example.org", PASSWORD)
     tokens = [accounts.log_in(EMAIL, PASSWORD).token for _ in range(3)]
     first, second, third = accounts.logins(user.id)
@@ -398,7 +396,7 @@ def test_listing_and_ending_logins(accounts: Accounts) -> None:
         accounts.logins(user.id + 100)
 
 
-def test_tokens_that_have_ended(accounts: Accounts, gallery: Gallery, plain: Connection) -> None:
+def test_ended_sessions(accounts: Accounts, gallery: Gallery, plain: Connection) -> None:
     accounts.register(EMAIL, PASSWORD)
     expired, inactive, unknown, endless = (accounts.log_in(EMAIL, PASSWORD).token for _ in range(4))
     change = "UPDATE auth_tokens SET {} WHERE token = encode(sha256(%s), 'hex')"
@@ -434,7 +432,7 @@ def test_erasing_ones_account(accounts: Accounts, gallery: Gallery, plain: Conne
     assert gallery.users() == []
     with pytest.raises(NotLoggedInError):
         accounts.who(token)
-    assert told(gallery)[-2:] == [("account erased", says.REASON_WRONG_PASSWORD), ("account erased", None)]
+    assert events(gallery)[-2:] == [("account erased", says.REASON_WRONG_PASSWORD), ("account erased", None)]
     kept = repr(rows(plain, "SELECT * FROM audit_log")) + repr(rows(plain, "SELECT * FROM login_attempts"))
     assert EMAIL not in kept
     assert "ada" not in kept
@@ -451,7 +449,7 @@ def test_an_account_waits_longer_after_each_failure(accounts: Accounts, gallery:
     waits = []
     for _ in range(4):
         with pytest.raises(TooManyAttemptsError) as refused:
-            accounts.log_in(EMAIL, PASSWORD)  # also with the right one
+            accounts.log_in(EMAIL, PASSWORD)  # also with the right password
         waits.append(refused.value.retry_after)
         later(plain, waits[-1])
         with pytest.raises(LoginRefusedError):
@@ -459,16 +457,16 @@ def test_an_account_waits_longer_after_each_failure(accounts: Accounts, gallery:
     assert waits == [1, 2, 4, 8]
     later(plain, 16)
     assert accounts.log_in(EMAIL, PASSWORD)
-    assert accounts.log_in(EMAIL, PASSWORD)  # all is forgotten
+    assert accounts.log_in(EMAIL, PASSWORD)  # the count was reset
     assert [entry.count for entry in log(gallery) if entry.reason == says.REASON_TOO_MANY_ATTEMPTS] == [4]
 
 
 def later(plain: Connection, seconds: int) -> None:
-    """As if so much time had passed."""
+    """Change the rows as if this time had passed."""
     plain.execute("UPDATE login_attempts SET last_failure = last_failure - make_interval(secs => %s)", (seconds,))
 
 
-def test_the_longest_wait_and_what_is_forgotten(accounts: Accounts, gallery: Gallery, plain: Connection) -> None:
+def test_the_longest_wait_and_expired_failures(accounts: Accounts, gallery: Gallery, plain: Connection) -> None:
     accounts.register(EMAIL, PASSWORD)
     with pytest.raises(LoginRefusedError):
         accounts.log_in(EMAIL, OTHER)
@@ -484,7 +482,7 @@ def test_the_longest_wait_and_what_is_forgotten(accounts: Accounts, gallery: Gal
     assert prune_attempts(gallery.database) == 1
 
 
-def test_an_email_that_nobody_has_is_limited_all_the_same(accounts: Accounts) -> None:
+def test_an_unknown_email_is_limited_too(accounts: Accounts) -> None:
     for _ in range(5):
         with pytest.raises(LoginRefusedError):
             accounts.log_in("nobody@example.org", PASSWORD)
@@ -495,7 +493,7 @@ def test_an_email_that_nobody_has_is_limited_all_the_same(accounts: Accounts) ->
 def test_an_address_that_tries_many_accounts(
     accounts: Accounts, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", Limit(max_failures=3, max_wait=900))
+    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", 3)
     accounts.register(EMAIL, PASSWORD)
     for number in range(3):
         with pytest.raises(LoginRefusedError):
@@ -507,8 +505,8 @@ def test_an_address_that_tries_many_accounts(
     assert log(gallery)[2].address == "2001:db8::ffff"
 
 
-def test_a_good_login_does_not_wash_its_address_clean(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", Limit(max_failures=3, max_wait=900))
+def test_a_successful_login_does_not_reset_its_address(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts_module, "ADDRESS_LIMIT", 3)
     accounts.register(EMAIL, PASSWORD)
     for number in range(3):
         accounts.log_in(EMAIL, PASSWORD, client=HOME)
@@ -518,18 +516,18 @@ def test_a_good_login_does_not_wash_its_address_clean(accounts: Accounts, monkey
         accounts.log_in(EMAIL, PASSWORD, client=HOME)
 
 
-def test_each_method_is_counted_by_itself(accounts: Accounts, gallery: Gallery) -> None:
+def test_each_method_has_its_own_count(accounts: Accounts, gallery: Gallery) -> None:
     accounts.register(EMAIL, PASSWORD)
     for _ in range(5):
-        begin_attempt(gallery.database, "face", EMAIL, HOME)
+        begin_attempt(gallery.database, "face", EMAIL, HOME, "login by face")
     with pytest.raises(TooManyAttemptsError):
-        begin_attempt(gallery.database, "face", EMAIL, HOME)
+        begin_attempt(gallery.database, "face", EMAIL, HOME, "login by face")
     assert accounts.log_in(EMAIL, PASSWORD, client=HOME)
     with pytest.raises(TooManyAttemptsError):
-        begin_attempt(gallery.database, "face", EMAIL, HOME)
+        begin_attempt(gallery.database, "face", EMAIL, HOME, "login by face")
 
 
-def test_many_attempts_at_once_are_counted_as_many(accounts: Accounts) -> None:
+def test_parallel_attempts_are_all_counted(accounts: Accounts) -> None:
     accounts.register(EMAIL, PASSWORD)
 
     def attempt(_: int) -> type[Exception]:
@@ -557,7 +555,7 @@ def test_keys(gallery: Gallery, owner: Gallery, plain: Connection) -> None:
     (used,) = list_keys(gallery.database)
     assert used.last_used_at is not None
     find_key(gallery.database, key)
-    assert list_keys(gallery.database) == [used]  # within the minute nothing is written
+    assert list_keys(gallery.database) == [used]  # the time is written once a minute
     for wrong in ("", "pgface_", key[:-1], key.upper()):
         with pytest.raises(KeyRefusedError):
             find_key(gallery.database, wrong)
@@ -575,7 +573,7 @@ def test_keys(gallery: Gallery, owner: Gallery, plain: Connection) -> None:
 
 
 @pytest.mark.parametrize(("name", "scopes"), [("", ["verify"]), ("x", []), ("x", ["root"]), ("a\x1b[31m", ["verify"])])
-def test_keys_that_are_not_made(gallery: Gallery, name: str, scopes: list[str]) -> None:
+def test_keys_that_are_refused(gallery: Gallery, name: str, scopes: list[str]) -> None:
     with pytest.raises(AccountError):
         create_key(gallery.database, name, scopes, COMMAND_LINE)
     assert list_keys(gallery.database) == []
@@ -604,7 +602,7 @@ def test_reading_the_audit_log(accounts: Accounts, gallery: Gallery, owner: Gall
 
 @pytest.fixture
 def roles(settings: Settings, gallery: Gallery) -> Iterator[tuple[str, str]]:
-    """A service and a reader, whose names are none that need no quoting."""
+    """A service's role and a reader's, whose names need quotes."""
     names = (f"Service {gallery.config.id}", f"reader-{gallery.config.id}")
     with connected(settings) as connection:
         for _ in range(2):  # the second time changes nothing
@@ -617,17 +615,17 @@ def roles(settings: Settings, gallery: Gallery) -> Iterator[tuple[str, str]]:
 
 
 def url_of(settings: Settings) -> str:
-    """The owner's."""
+    """The owner's URL."""
     assert settings.database_url
     return settings.database_url.get_secret_value()
 
 
-def test_what_the_service_may_not_do(settings: Settings, roles: tuple[str, str], accounts: Accounts) -> None:
+def test_forbidden_statements_of_the_service(settings: Settings, roles: tuple[str, str], accounts: Accounts) -> None:
     accounts.register(EMAIL, PASSWORD)
     with Gallery.open(as_role(settings, roles[0])) as service:
-        its_own = Accounts(service)
-        token = its_own.log_in(EMAIL, PASSWORD).token
-        its_own.change_password(token, PASSWORD, OTHER)
+        service_accounts = Accounts(service)
+        token = service_accounts.log_in(EMAIL, PASSWORD).token
+        service_accounts.change_password(token, PASSWORD, OTHER)
         for statement in (
             "DELETE FROM audit_log",
             "UPDATE audit_log SET reason = 'x'",
@@ -652,7 +650,7 @@ def as_sql(url: str, settings: Settings) -> Connection:
     return connection
 
 
-def test_what_the_reader_may_do(
+def test_permissions_of_the_reader(
     settings: Settings, roles: tuple[str, str], accounts: Accounts, gallery: Gallery
 ) -> None:
     user = accounts.register(EMAIL, PASSWORD)
@@ -674,7 +672,7 @@ def test_what_the_reader_may_do(
                 connection.execute(forbidden.encode())
 
 
-def test_two_galleries_of_a_server_do_not_share_roles_unasked(
+def test_two_galleries_of_a_server_share_roles_only_on_request(
     settings: Settings, pgface: Run, postgres: str, plain: Connection
 ) -> None:
     other_database = create_database(postgres)
@@ -696,7 +694,7 @@ def test_two_galleries_of_a_server_do_not_share_roles_unasked(
                 assert connection.execute(rights, (list(names),)).fetchall() == []
         pgface("roles", "create", "--service", names[2], "--reader", names[3], more=in_other_schema)
         assert set(plain.execute(rights, (list(names),)).fetchall()) == {(names[2],), (names[3],)}
-        # Who says so shares them.
+        # Explicit names may be shared.
         pgface("roles", "create", "--service", names[0], "--reader", names[1], more=in_other_database)
     finally:
         drop_database(postgres, other_database)
@@ -706,7 +704,7 @@ def test_two_galleries_of_a_server_do_not_share_roles_unasked(
 
 
 def as_environment(settings: Settings, more: dict[str, str]) -> Settings:
-    """The same settings with others, as the environment would have them."""
+    """The settings with these variables of the environment."""
     values = settings.model_dump() | {"database_url": more.get("PGFACE_DATABASE_URL", url_of(settings))}
     values.pop("schema_name")
     return Settings.model_validate(values | {"PGFACE_SCHEMA": more["PGFACE_SCHEMA"]})

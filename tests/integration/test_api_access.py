@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from httpx2 import Response
 
 from pgface.accounts import Accounts, Client, add_administrator, create_key, revoke_key
-from pgface.accounts.logins import begin_login
+from pgface.accounts.logins import begin_session
 from support.web_service import PASSWORD, V1, Headers, Served, Someone, base64_of, bearer, code_of
 
 SCOPES = ("identify", "verify", "enroll", "admin", "metrics")
@@ -121,7 +121,7 @@ class World:
     def someone(self, *, seconds: float = 60) -> Someone:
         user = self.api.gallery.add_user(f"somebody{next(_numbers)}@example.net")
         with self.api.owner.database.transaction() as connection:
-            token = begin_login(connection, user.id, confidence=1.0, password_given=True, seconds=seconds).token
+            token = begin_session(connection, user.id, confidence=1.0, password_given=True, seconds=seconds).token
         return Someone(user.id, user.email, token)
 
     def credentials(self, caller: str) -> Headers:

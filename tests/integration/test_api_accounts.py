@@ -11,7 +11,7 @@ import pytest
 from httpx2 import Response
 
 from pgface.accounts import Client, FaceLogin, read_audit, revoke_key
-from pgface.accounts.logins import begin_login
+from pgface.accounts.logins import begin_session
 from pgface.server.service import Service
 from pgface.settings import Settings
 from support.moving_heads import MovingHead, follow
@@ -192,7 +192,7 @@ def test_introspection(api: Served) -> None:
     # OAuth libraries send more than the one field; RFC 6749, section 3.2, has it ignored.
     assert ask(person.token, token_type_hint="access_token", client_id="x")["active"] is True
     with api.owner.database.transaction() as connection:
-        expired = begin_login(connection, person.id, confidence=1.0, password_given=True, seconds=-1).token
+        expired = begin_session(connection, person.id, confidence=1.0, password_given=True, seconds=-1).token
     key, _ = api.new_key("verify")
     api.accounts.log_out(person.token)
     for token in (expired, person.token, "unknown", "", " ", key, "é" * 999, person.token + " "):

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from pgface.accounts.logins import begin_login
+from pgface.accounts.logins import begin_session
 from pgface.server.app import create_app
 from pgface.server.openapi import operations, schema_of
 from pgface.server.schemas import admin, auth, faces, photos, users
@@ -155,7 +155,7 @@ def credentials(place: Place, caller: str) -> Headers:
     if caller == "person":
         user = place.owner.add_user(f"person{next(_numbers)}@example.org")
         with place.owner.database.transaction() as connection:
-            return bearer(begin_login(connection, user.id, confidence=1.0, password_given=True, seconds=3600).token)
+            return bearer(begin_session(connection, user.id, confidence=1.0, password_given=True, seconds=3600).token)
     return {}
 
 

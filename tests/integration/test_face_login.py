@@ -1,4 +1,4 @@
-"""Logging in by face: every policy, and everybody who should not get in."""
+"""Login by face: every policy, and attempts that must be refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ HeadOf = Callable[..., MovingHead]
 
 @pytest.fixture
 def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
-    """As the service sees it."""
+    """A gallery, opened with the service's role."""
     link_pack(insightface_pack, settings.models_dir)
     with opened_as_service(settings) as gallery:
         yield gallery
@@ -54,7 +54,7 @@ def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
 
 @pytest.fixture
 def people(gallery: Gallery, photos: Photos) -> Gallery:
-    """Two people with passwords, each enrolled with other photos than the ones that are to move."""
+    """Two people with passwords. Their enrolled photos differ from the moving ones."""
     accounts = Accounts(gallery)
     for email, person, numbers in ((EMAIL, "George_W_Bush", (7, 8)), (OTHER, "Tony_Blair", (3, 7))):
         accounts.register(email, PASSWORD)
@@ -65,36 +65,35 @@ def people(gallery: Gallery, photos: Photos) -> Gallery:
 
 @pytest.fixture
 def head_of(gallery: Gallery, photos: Photos) -> HeadOf:
-    """Somebody in front of the camera."""
-    return lambda who, **options: MovingHead(gallery.faces, photos(*who), **options)
+    """Makes the moving head of a person from a photo."""
+    return lambda person, **options: MovingHead(gallery.faces, photos(*person), **options)
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_courses")]
 
 
-def of_policy(gallery: Gallery, policy: str, **changes: object) -> FaceLogin:
-    """The same gallery with other settings; without a network against presentation attacks unless told otherwise."""
+def with_policy(gallery: Gallery, policy: str, **changes: object) -> FaceLogin:
+    """Logins by face with other settings, by default without a network against presentation attacks."""
     values = gallery.settings.model_dump() | {"login_policy": policy, "liveness": "challenge-only"} | changes
     gallery._settings = Settings.model_validate({"PGFACE_SCHEMA": values.pop("schema_name")} | values)
     return FaceLogin(gallery)
 
 
-def log_in(login: FaceLogin, head: MovingHead, **who: object) -> NewLogin:
-    """All the way."""
-    return log_in_by_face(login, login.challenge(**who), head.look)  # type: ignore[arg-type]
+def log_in(login: FaceLogin, head: MovingHead, **credentials: object) -> NewLogin:
+    return log_in_by_face(login, login.challenge(**credentials), head.look)  # type: ignore[arg-type]
 
 
 def refused(login: FaceLogin, act: Callable[[], object]) -> str | None:
-    """Why, as the audit log has it; the client learns nothing."""
+    """Require a refusal, and return its reason from the audit log. The client does not get it."""
     with pytest.raises(LoginRefusedError) as error:
         act()
     assert str(error.value) == says.LOGIN_BY_FACE_REFUSED
-    return why(login._gallery)
+    return last_reason(login._gallery)
 
 
-def why(gallery: Gallery) -> str | None:
-    """Why the last one was refused."""
-    # Refusals that are alike are one row, which is where the first of them was.
+def last_reason(gallery: Gallery) -> str | None:
+    """The reason of the last refusal."""
+    # Equal refusals share the row of the first one.
     return max(read_audit(gallery.database), key=lambda entry: entry.last_at or entry.at).reason
 
 
@@ -119,38 +118,38 @@ def test_a_whole_course(people: Gallery, head_of: HeadOf, monkeypatch: pytest.Mo
     monkeypatch.setattr(head_turns, "HOLD_FRAMES", (2, 5, 8))
     head, login = head_of(BUSH), FaceLogin(people)
     challenge = login.challenge(email=EMAIL, password=PASSWORD)
-    asked = [challenge]
+    steps = [challenge]
 
     def answer(frames: list[bytes]) -> head_turns.Pose | NewLogin:
         answered = login.answer(challenge.token, frames)
         if isinstance(answered, NewLogin):
             return answered
-        asked.append(answered)
+        steps.append(answered)
         return answered.pose
 
     assert follow(head.look, answer, challenge.pose).token
     poses = [
         now.pose
-        for before, now in zip([None, *asked], asked, strict=False)
+        for before, now in zip([None, *steps], steps, strict=False)
         if before is None or now.progress > before.progress
     ]
     assert len(poses) == 2 * turns + 1
     assert set(poses[::2]) == {"centre"}
     assert {"left", "right"} <= set(poses[1::2])
-    assert [now.progress for now in asked] == sorted(now.progress for now in asked)
-    assert {now.token for now in asked} == {challenge.token}
+    assert [now.progress for now in steps] == sorted(now.progress for now in steps)
+    assert {now.token for now in steps} == {challenge.token}
 
 
-def test_the_default_takes_no_face_without_the_password(people: Gallery) -> None:
+def test_the_default_policy_needs_the_password(people: Gallery) -> None:
     login = FaceLogin(people)
     for password in (None, "", "five other plain words"):
         with pytest.raises(LoginRefusedError):
             login.challenge(email=EMAIL, password=password)
-    assert why(people) == says.REASON_WRONG_PASSWORD
+    assert last_reason(people) == says.REASON_WRONG_PASSWORD
 
 
-def test_who_says_who_they_are_and_who_says_another(people: Gallery, head_of: HeadOf) -> None:
-    login = of_policy(people, "face+liveness")
+def test_a_face_with_its_own_email_and_with_another(people: Gallery, head_of: HeadOf) -> None:
+    login = with_policy(people, "face+liveness")
     assert log_in(login, head_of(BUSH), email=EMAIL)
     another = lambda: log_in(login, head_of(POWELL), email=OTHER)  # noqa: E731
     assert refused(login, another) == says.REASON_ANOTHER_FACE
@@ -161,8 +160,8 @@ def test_who_says_who_they_are_and_who_says_another(people: Gallery, head_of: He
     assert refused(login, unknown) == says.REASON_UNKNOWN_EMAIL
 
 
-def test_a_person_who_does_not_say_who_they_are(people: Gallery, head_of: HeadOf) -> None:
-    login = of_policy(people, "identify+liveness")
+def test_a_face_without_an_email(people: Gallery, head_of: HeadOf) -> None:
+    login = with_policy(people, "identify+liveness")
     found = log_in(login, head_of(BLAIR))
     assert Accounts(people).who(found.token).email == OTHER
     assert refused(login, lambda: log_in(login, head_of(POWELL))) == says.REASON_NO_SIMILAR_USER
@@ -171,7 +170,7 @@ def test_a_person_who_does_not_say_who_they_are(people: Gallery, head_of: HeadOf
 def test_two_users_who_look_alike(people: Gallery, photos: Photos, head_of: HeadOf) -> None:
     twin = people.add_user("twin@example.org")
     people.enroll(photos("Tony_Blair", 4), twin.id, allow_other_user=True)
-    login = of_policy(people, "identify+liveness", login_margin=1.0)
+    login = with_policy(people, "identify+liveness", login_margin=1.0)
     reason = refused(login, lambda: log_in(login, head_of(BLAIR)))
     alike = {twin.id, people.user(OTHER).id}
     assert reason in {says.REASON_ANOTHER_USER_NEARLY_AS_SIMILAR.format(user_id=user_id) for user_id in alike}
@@ -179,31 +178,31 @@ def test_two_users_who_look_alike(people: Gallery, photos: Photos, head_of: Head
 
 @pytest.mark.parametrize("policy", ["face+liveness", "identify+liveness"])
 def test_without_a_password_a_network_is_needed(people: Gallery, policy: str) -> None:
-    login = of_policy(people, policy, liveness="network")
+    login = with_policy(people, policy, liveness="network")
     with pytest.raises(ModelNotInstalledError, match=says.LOGIN_NEEDS_NETWORK.pattern(policy=policy)):
         login.challenge(email=EMAIL)
     save_constant_minifasnet(people.settings.models_dir / OWN / "2.7_80x80_MiniFASNetV2.onnx", 0, 9, 0)
     assert login.challenge(email=EMAIL).policy == policy
 
 
-def test_a_network_for_liveness_is_asked_as_well(people: Gallery, head_of: HeadOf) -> None:
-    login = of_policy(people, "face+liveness", liveness="network")
+def test_a_network_against_presentation_attacks_scores_the_frames(people: Gallery, head_of: HeadOf) -> None:
+    login = with_policy(people, "face+liveness", liveness="network")
     own = people.settings.models_dir / OWN
     network = save_constant_minifasnet(own / "2.7_80x80_MiniFASNetV2.onnx", 0, 9, 0)
     save_addon(own / "liveness.onnx", of_first=0, bias=0.9)
     assert log_in(login, head_of(BUSH), email=EMAIL)
     save_constant_minifasnet(network, 0, 2, 0)  # 0.787
     reason = refused(login, lambda: log_in(login, head_of(("George_W_Bush", 1)), email=EMAIL))
-    told = says.TAKEN_FOR_A_PICTURE.pattern(network="liveness", score="0.787", frames="...")
-    assert re.match(told, str(reason))
-    lower = of_policy(people, "face+liveness", liveness_threshold=0.75)
+    expected = says.TAKEN_FOR_A_PICTURE.pattern(network="liveness", score="0.787", frames="...")
+    assert re.match(expected, str(reason))
+    lower = with_policy(people, "face+liveness", liveness_threshold=0.75)
     assert log_in(lower, head_of(("George_W_Bush", 6), seed=2), email=EMAIL)
     network.write_bytes(b"")
     with pytest.raises(ModelError, match=says.NETWORK_IS_DAMAGED.pattern(file=network.name)):
         log_in(login, head_of(("George_W_Bush", 9)), email=EMAIL)
 
 
-def test_a_network_sees_a_frame_of_each_look_straight_ahead(
+def test_a_network_scores_one_frame_of_each_look_straight_ahead(
     people: Gallery, head_of: HeadOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_constant_minifasnet(people.settings.models_dir / OWN / "minifasnet_v2.onnx", 0, 9, 0)
@@ -215,7 +214,7 @@ def test_a_network_sees_a_frame_of_each_look_straight_ahead(
         return score(self, image, face)
 
     monkeypatch.setattr(AttackDetector, "score", noting)
-    login, head, frames = of_policy(people, "face+liveness"), head_of(BUSH), []
+    login, head, frames = with_policy(people, "face+liveness"), head_of(BUSH), []
 
     def look(pose: head_turns.Pose) -> list[bytes]:
         frames.extend(taken := head.look(pose))
@@ -232,10 +231,10 @@ def test_a_network_sees_a_frame_of_each_look_straight_ahead(
 def test_every_look_straight_ahead_is_compared_and_not_only_the_first(
     people: Gallery, head_of: HeadOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for a picture that is held up first, of two people mixed, so that each frame passes for the next one."""
+    """An attacker first shows a picture that mixes two people, so that consecutive frames are similar."""
     monkeypatch.setattr(head_turns.HeadTurns, "_require_same_head", lambda *_: None)
     monkeypatch.setattr(head_turns, "require_head", lambda _: None)
-    login, victim, attacker = of_policy(people, "face+liveness"), head_of(BUSH), head_of(BLAIR)
+    login, victim, attacker = with_policy(people, "face+liveness"), head_of(BUSH), head_of(BLAIR)
     looks = iter([victim.look])
 
     def look(pose: head_turns.Pose) -> list[bytes]:
@@ -245,20 +244,18 @@ def test_every_look_straight_ahead_is_compared_and_not_only_the_first(
     assert refused(login, lambda: log_in_by_face(login, challenge, look)) == says.REASON_ANOTHER_FACE
 
 
-def test_a_password_that_is_changed_meanwhile_lets_nobody_in(
-    people: Gallery, head_of: HeadOf, settings: Settings
-) -> None:
+def test_a_password_change_during_the_login_ends_it(people: Gallery, head_of: HeadOf, settings: Settings) -> None:
     login = FaceLogin(people)
     challenge = login.challenge(email=EMAIL, password=PASSWORD)
     with Gallery.open(settings) as owner:
         Accounts(owner).set_password(EMAIL, "five other plain words", client=HOME)
-        of_owner = FaceLogin(owner)
-        reason = refused(login, lambda: log_in_by_face(of_owner, challenge, head_of(BUSH).look))
+        owner_login = FaceLogin(owner)
+        reason = refused(login, lambda: log_in_by_face(owner_login, challenge, head_of(BUSH).look))
     assert reason == says.REASON_PASSWORD_CHANGED
 
 
-def test_a_user_who_is_erased_meanwhile_is_not_told_of(people: Gallery, head_of: HeadOf) -> None:
-    login, head = of_policy(people, "face+liveness"), head_of(BUSH)
+def test_a_user_who_is_deleted_during_the_login(people: Gallery, head_of: HeadOf) -> None:
+    login, head = with_policy(people, "face+liveness"), head_of(BUSH)
     challenge = login.challenge(email=EMAIL)
     login.answer(challenge.token, head.look("centre"))
     people.erase_user(EMAIL)
@@ -266,11 +263,11 @@ def test_a_user_who_is_erased_meanwhile_is_not_told_of(people: Gallery, head_of:
     assert reason == says.REASON_UNKNOWN_EMAIL
 
 
-# What is not as asked ends the challenge
+# Wrong frames end the challenge
 
 
-def test_frames_are_taken_once(people: Gallery, head_of: HeadOf) -> None:
-    login = of_policy(people, "face+liveness")
+def test_frames_are_accepted_once(people: Gallery, head_of: HeadOf) -> None:
+    login = with_policy(people, "face+liveness")
     taken: list[list[bytes]] = []
     head = head_of(BUSH)
 
@@ -280,21 +277,20 @@ def test_frames_are_taken_once(people: Gallery, head_of: HeadOf) -> None:
 
     challenge = login.challenge(email=EMAIL)
     assert log_in_by_face(login, challenge, look)
-    # The same recording, for the same course of a new challenge, at once and as copies of less quality.
+    # The same recording for the same course of a new challenge, unchanged and as copies of lower quality.
     for copies, reason in (
         (lambda frame: frame, says.FRAME_USED_BEFORE),
         (as_png, says.FRAME_USED_BEFORE),
         (compressed_again(), says.FRAMES_ARE_COPIES),
     ):
-        told = str(refused(login, lambda: send_again(login, taken, copies)))  # noqa: B023 - called at once
-        assert reason in told
-    # Whoever else says that it is them.
-    login = of_policy(people, "identify+liveness")
+        assert reason in str(refused(login, lambda: send_again(login, taken, copies)))  # noqa: B023 - called here
+    # Also without an e-mail.
+    login = with_policy(people, "identify+liveness")
     assert says.FRAME_USED_BEFORE in str(refused(login, lambda: send_again(login, taken, lambda frame: frame)))
 
 
 def send_again(login: FaceLogin, taken: list[list[bytes]], changed: Callable[[bytes], bytes]) -> object:
-    """Draws challenges until one is as the recording was; that is what an attacker would do, who is counted."""
+    """Draw challenges, with no limit here, until one has the course of the recording, as an attacker could."""
     while True:
         people = login._gallery
         with people.database.transaction() as connection:
@@ -304,7 +300,7 @@ def send_again(login: FaceLogin, taken: list[list[bytes]], changed: Callable[[by
             for frames in taken:
                 answered = login.answer(challenge.token, [changed(frame) for frame in frames])
         except LoginRefusedError:
-            if "turn" not in str(why(people)):
+            if "turn" not in str(last_reason(people)):
                 raise
             continue
         return answered
@@ -317,7 +313,7 @@ def as_png(frame: bytes) -> bytes:
 
 
 def compressed_again() -> Callable[[bytes], bytes]:
-    """Each time with other noise, because refused copies are remembered as well."""
+    """Add other noise to each copy, because refused copies are stored as well."""
     noise = np.random.default_rng(7)
 
     def copy(frame: bytes) -> bytes:
@@ -327,33 +323,33 @@ def compressed_again() -> Callable[[bytes], bytes]:
     return copy
 
 
-def test_used_frames_are_forgotten_with_the_face(
+def test_used_frames_are_deleted_with_the_face(
     people: Gallery, head_of: HeadOf, connection: psycopg.Connection
 ) -> None:
-    login = of_policy(people, "face+liveness")
+    login = with_policy(people, "face+liveness")
 
-    def remembered() -> int:
+    def stored() -> int:
         ((rows,),) = connection.execute("SELECT count(*) FROM used_frames").fetchall()
         connection.commit()
         return int(rows)
 
     assert log_in(login, head_of(BUSH), email=EMAIL)
     assert log_in(login, head_of(BLAIR), email=OTHER)
-    assert remembered() == 2
+    assert stored() == 2
     first, *others = people.photos(EMAIL)
     people.erase_photo(first.id)
-    assert remembered() == 2  # the face is still enrolled
+    assert stored() == 2  # the face is still enrolled
     for photo in others:
         people.erase_photo(photo.id)
-    assert remembered() == 1
+    assert stored() == 1
     people.merge_users(OTHER, EMAIL)
-    assert remembered() == 1  # it moves with the face
+    assert stored() == 1  # it moves with the face
     people.erase_face(EMAIL)
-    assert remembered() == 0
+    assert stored() == 0
 
 
-def test_refused_frames_of_a_persons_own_face_are_remembered_too(people: Gallery, head_of: HeadOf) -> None:
-    login = of_policy(people, "face+liveness")
+def test_refused_frames_of_the_users_own_face_are_stored_too(people: Gallery, head_of: HeadOf) -> None:
+    login = with_policy(people, "face+liveness")
     head = head_of(BUSH)
     challenge = login.challenge(email=EMAIL)
     frames = head.look("centre")
@@ -371,8 +367,8 @@ def test_refused_frames_of_a_persons_own_face_are_remembered_too(people: Gallery
     assert reason == says.FRAME_USED_BEFORE
 
 
-def test_a_still_photo_and_what_is_no_photo(people: Gallery, photos: Photos) -> None:
-    login = of_policy(people, "face+liveness")
+def test_a_still_photo_and_a_file_that_is_not_a_photo(people: Gallery, photos: Photos) -> None:
+    login = with_policy(people, "face+liveness")
     data = photos("George_W_Bush", 6).read_bytes()
     for frames, reason in (
         ([data] * 20, says.FRAME_SENT_TWICE.format(number=2)),
@@ -380,32 +376,32 @@ def test_a_still_photo_and_what_is_no_photo(people: Gallery, photos: Photos) -> 
         ([], says.WRONG_NUMBER_OF_FRAMES.format(frames=0, most=20)),
     ):
         token = login.challenge(email=OTHER).token
-        assert refused(login, lambda: login.answer(token, frames)) == reason  # noqa: B023 - called at once
+        assert refused(login, lambda: login.answer(token, frames)) == reason  # noqa: B023 - called here
     token = login.challenge(email=OTHER).token
     with pytest.raises(PhotoError):
         login.answer(token, [b"GIF89a"])
-    assert why(people) == says.REASON_FRAME_CANNOT_BE_READ
+    assert last_reason(people) == says.REASON_FRAME_CANNOT_BE_READ
     assert refused(login, lambda: login.answer(token, [data])) == says.CHALLENGE_UNKNOWN
 
 
 def test_frames_have_a_limit_in_pixels_and_bytes(people: Gallery) -> None:
-    login = of_policy(people, "face+liveness")
+    login = with_policy(people, "face+liveness")
     large = np.zeros((1001, 1000, 3), np.uint8)
     noise = np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)
     for frame in (jpeg(large), as_png(jpeg(noise))):
         token = login.challenge(email=EMAIL).token
         with pytest.raises(PhotoError):
             login.answer(token, [frame])
-        assert why(people) == says.REASON_FRAME_CANNOT_BE_READ
+        assert last_reason(people) == says.REASON_FRAME_CANNOT_BE_READ
 
 
 def test_several_faces_are_refused_before_any_is_embedded(
     people: Gallery, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    login = of_policy(people, "face+liveness")
+    login = with_policy(people, "face+liveness")
     one = np.asarray(Image.open(photos("George_W_Bush", 6)).convert("RGB"))
     collage = np.tile(one, (3, 3, 1))
-    monkeypatch.setattr(embedding_cache, "_LARGEST", 0)  # the cache embeds all, whichever are chosen
+    monkeypatch.setattr(embedding_cache, "_LARGEST", 0)  # the cache would embed all faces
     engine, embedded = type(people.engine), []
     embed = engine._embed  # type: ignore[attr-defined]
 
@@ -422,7 +418,7 @@ def test_several_faces_are_refused_before_any_is_embedded(
 
 
 @pytest.mark.parametrize("spoilt", ["", "x", "{token}x", "x{token}", "\udc80", "\0"])
-def test_challenges_of_ones_own_making(people: Gallery, head_of: HeadOf, spoilt: str) -> None:
+def test_forged_challenges(people: Gallery, head_of: HeadOf, spoilt: str) -> None:
     login = FaceLogin(people)
     challenge = login.challenge(email=EMAIL, password=PASSWORD)
     forged = spoilt.format(token=challenge.token)
@@ -442,10 +438,10 @@ def test_a_challenge_is_short_lived(people: Gallery, head_of: HeadOf, monkeypatc
     login.challenge(email=EMAIL, password=PASSWORD)
     with people.database.transaction() as connection:
         ((rows,),) = connection.execute("SELECT count(*) FROM login_challenges").fetchall()
-    assert rows == 1  # the one that is too old is gone
+    assert rows == 1  # the expired one was deleted
 
 
-def test_a_challenge_tells_nothing_without_its_token(people: Gallery, head_of: HeadOf) -> None:
+def test_a_stored_challenge_reveals_nothing_without_its_token(people: Gallery, head_of: HeadOf) -> None:
     login = FaceLogin(people)
     challenge = login.challenge(email=EMAIL, password=PASSWORD)
     head = head_of(BUSH)
@@ -457,7 +453,7 @@ def test_a_challenge_tells_nothing_without_its_token(people: Gallery, head_of: H
     assert repr(challenge).find(challenge.token) == -1
 
 
-def test_every_process_goes_on_with_what_another_one_saw(people: Gallery, head_of: HeadOf) -> None:
+def test_any_process_can_continue_a_login(people: Gallery, head_of: HeadOf) -> None:
     with Gallery.open(people.settings) as other:
         logins, head = [FaceLogin(people), FaceLogin(other)], head_of(BUSH)
         challenge = logins[0].challenge(email=EMAIL, password=PASSWORD)
@@ -471,7 +467,7 @@ def test_every_process_goes_on_with_what_another_one_saw(people: Gallery, head_o
 
 
 def test_one_request_at_a_time(people: Gallery, head_of: HeadOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    login, head = of_policy(people, "face+liveness"), head_of(BUSH)
+    login, head = with_policy(people, "face+liveness"), head_of(BUSH)
     challenge = login.challenge(email=EMAIL)
     frames = head.look("centre")
     see, meanwhile = head_turns.HeadTurns.see, []
@@ -486,19 +482,19 @@ def test_one_request_at_a_time(people: Gallery, head_of: HeadOf, monkeypatch: py
     assert meanwhile == [says.CHALLENGE_UNKNOWN]
 
 
-def test_challenges_are_counted_and_leave_the_password_way_open(people: Gallery) -> None:
-    login = of_policy(people, "face+liveness")
+def test_challenges_are_counted_apart_from_passwords(people: Gallery) -> None:
+    login = with_policy(people, "face+liveness")
     for _ in range(5):
         login.challenge(email=EMAIL, client=HOME)
     with pytest.raises(TooManyAttemptsError):
         login.challenge(email=EMAIL, client=HOME)
-    assert why(people) == says.REASON_TOO_MANY_ATTEMPTS
+    assert last_reason(people) == says.REASON_TOO_MANY_ATTEMPTS
     assert login.challenge(email=OTHER, client=HOME)
     assert Accounts(people).log_in(EMAIL, PASSWORD, client=HOME)
 
 
-def test_challenges_for_no_account_are_counted_by_address(people: Gallery) -> None:
-    login = of_policy(people, "identify+liveness")
+def test_challenges_without_an_account_are_counted_by_address(people: Gallery) -> None:
+    login = with_policy(people, "identify+liveness")
     for _ in range(30):
         login.challenge(client=HOME)
     with pytest.raises(TooManyAttemptsError):
@@ -506,8 +502,8 @@ def test_challenges_for_no_account_are_counted_by_address(people: Gallery) -> No
     assert login.challenge(client=Client(address="192.0.2.8"))
 
 
-def test_a_login_that_succeeds_is_no_attempt_in_vain(people: Gallery, head_of: HeadOf) -> None:
-    login = of_policy(people, "face+liveness")
+def test_a_successful_login_resets_the_count(people: Gallery, head_of: HeadOf) -> None:
+    login = with_policy(people, "face+liveness")
     for _ in range(4):
         login.challenge(email=EMAIL, client=HOME)
     challenge = login.challenge(email=EMAIL, client=HOME)
@@ -518,7 +514,7 @@ def test_a_login_that_succeeds_is_no_attempt_in_vain(people: Gallery, head_of: H
 
 def test_hints_are_counted(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(challenges, "MAX_HINTS", 3)
-    login = of_policy(people, "face+liveness")
+    login = with_policy(people, "face+liveness")
     token = login.challenge(email=EMAIL).token
     for _ in range(3):
         login.count_hint(token)
@@ -528,5 +524,5 @@ def test_hints_are_counted(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_user_without_photos(people: Gallery, head_of: HeadOf) -> None:
     people.add_user("new@example.org")
-    login = of_policy(people, "face+liveness")
+    login = with_policy(people, "face+liveness")
     assert refused(login, lambda: log_in(login, head_of(BUSH), email="new@example.org")) == says.REASON_ANOTHER_FACE

@@ -1,4 +1,4 @@
-"""Data folders on file systems that lack what most have: hard links, symbolic links, locks, modes, and more."""
+"""Data folders on file systems without hard links, symbolic links, locks, modes and other operations."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ pytestmark = pytest.mark.slow
 NATIVE = Path(__file__).parents[1] / "support" / "native"
 
 Lacking = Callable[..., dict[str, str]]
-"""The variables under which a process lacks the calls that are named."""
+"""Returns the variables that make these calls fail in a process."""
 
 
 @pytest.fixture(scope="session")
 def lacking(tmp_path_factory: pytest.TempPathFactory) -> Lacking:
     if sys.platform != "linux" or shutil.which("gcc") is None:
-        pytest.skip("gcc makes the library that takes calls away, and it is not here")
+        pytest.skip("gcc is missing, which compiles the library that makes calls fail")
     library = tmp_path_factory.mktemp("native") / "lacking.so"
     command = ["gcc", "-shared", "-fPIC", "-o", str(library), str(NATIVE / "lacking.c"), "-ldl"]
     subprocess.run(command, check=True, capture_output=True)
@@ -88,7 +88,7 @@ def use(settings: Settings, insightface_pack: Path, photos: Photos, tmp_path: Pa
 
 
 def files_below(folder: Path) -> list[str]:
-    """What there is, but for the names that are drawn."""
+    """List the files, without the random names of crops."""
     found = (path for path in folder.rglob("*") if not path.is_dir())
     return sorted("crop" if path.suffix == ".jpg" else path.name for path in found)
 
@@ -98,15 +98,15 @@ def files_below(folder: Path) -> list[str]:
     [(), ("hardlink",), ("flock",), EVERYTHING],
     ids=lambda names: "+".join(names) or "nothing",
 )
-def test_a_file_system_that_lacks(
+def test_a_file_system_without(
     names: tuple[str, ...], lacking: Lacking, use: Callable[..., str], settings: Settings, tmp_path: Path
 ) -> None:
     assert use(lacking(*names)) == ""
     assert files_below(settings.photos_dir) == ["crop", "folder-id"]
     assert (tmp_path / "an.archive").read_bytes() == b"whole"
     assert list(tmp_path.glob("*.partial")) == []
-    remembered = settings.data_dir / "evaluated"
-    assert len([path for path in remembered.rglob("*") if path.is_file()]) == 4
+    cached = settings.data_dir / "evaluated"
+    assert len([path for path in cached.rglob("*") if path.is_file()]) == 4
     assert (settings.models_dir / "own_pack").is_dir()
 
 
@@ -124,7 +124,7 @@ def test_the_embedded_server_says_that_it_needs_locks(lacking: Lacking, tmp_path
         assert says.FILE_SYSTEM_HAS_NO_LOCKS.is_in(refused.stderr)
 
 
-def test_of_processes_at_once_the_first_ones_text_holds(tmp_path: Path) -> None:
+def test_the_text_of_the_first_of_several_processes_wins(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
         for number in range(20):
             file = tmp_path / str(number) / "folder-id"
@@ -135,19 +135,19 @@ def test_of_processes_at_once_the_first_ones_text_holds(tmp_path: Path) -> None:
             assert os.listdir(file.parent) == ["folder-id"]
 
 
-def test_what_a_killed_process_left_is_finished(tmp_path: Path) -> None:
-    """It had given its folder the common name, and made no file of it yet."""
+def test_the_work_of_a_killed_process_is_finished(tmp_path: Path) -> None:
+    """It had renamed its folder to the common name, and not yet created the file."""
     file = tmp_path / "folder-id"
     (tmp_path / "folder-id-first").mkdir()
-    (tmp_path / "folder-id-first" / "folder-id").write_text("of the killed one", encoding="utf-8")
-    assert write_once(file, "mine") == "of the killed one"
+    (tmp_path / "folder-id-first" / "folder-id").write_text("text of the killed process", encoding="utf-8")
+    assert write_once(file, "mine") == "text of the killed process"
     assert os.listdir(tmp_path) == ["folder-id"]
 
 
-# A pack that is given as a folder
+# A pack in a folder
 
 
-def test_a_pack_is_copied_and_its_folder_may_go(
+def test_a_pack_is_copied_and_its_folder_can_be_deleted(
     run: Run, insightface_pack: Path, photos: Photos, settings: Settings, tmp_path: Path
 ) -> None:
     pack = tmp_path / "own_pack"
@@ -161,7 +161,7 @@ def test_a_pack_is_copied_and_its_folder_may_go(
     ]
 
 
-def test_a_link_of_former_times_is_replaced(
+def test_a_link_of_a_former_version_is_replaced(
     run: Run, insightface_pack: Path, settings: Settings, tmp_path: Path
 ) -> None:
     pack = tmp_path / "own_pack"
@@ -191,4 +191,4 @@ def test_another_pack_of_the_same_name_is_refused(
     with recognition.open("ab") as stream:
         stream.write(b"\x92\x01\x00")  # an empty field of the file's format
     assert "own_pack" in run("init", "--model", pack, code=1).stderr
-    assert json.loads(run("doctor", "--json", code=1).stdout)  # the gallery is there, and bound to nothing
+    assert json.loads(run("doctor", "--json", code=1).stdout)  # the gallery exists, and is not bound to a model

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from pgface.accounts import Accounts, Client, create_key, revoke_key
-from pgface.accounts.logins import begin_login
+from pgface.accounts.logins import begin_session
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 from support.commands import environment_of
@@ -86,8 +86,8 @@ def test_tokens_of_people(
     client = connect(example, monkeypatch, service.url, key)
     login = accounts.log_in(EMAIL, PASSWORD, client=HERE)
     with people.database.transaction() as connection:
-        by_face = begin_login(connection, login.user_id, confidence=0.82, password_given=False, seconds=60)
-        ended = begin_login(connection, login.user_id, confidence=1.0, password_given=True, seconds=-1)
+        by_face = begin_session(connection, login.user_id, confidence=0.82, password_given=False, seconds=60)
+        ended = begin_session(connection, login.user_id, confidence=1.0, password_given=True, seconds=-1)
 
     assert ask(client, "/", f"Bearer {login.token}").json == {"hello": "Siti"}
     assert ask(client, "/", f"bearer {by_face.token}").json == {"hello": "Siti"}

@@ -1,4 +1,4 @@
-"""A server, a database, a role and an environment whose defaults are not PostgreSQL's."""
+"""Galleries with hostile defaults of the server, the database, the role and the environment."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ NAME: Final = "Zoë Łukasz 山田 太郎"
 
 
 @dataclass(frozen=True)
-class Place:
-    """A gallery there, and a second database for what is restored."""
+class Galleries:
+    """Settings of two galleries with hostile defaults: one for the test, and one for a restore."""
 
     settings: Settings
     other: Settings
 
 
 def hostile_database(server: str, role: str) -> str:
-    """A database of a role of its own, in which pgvector is there already; returns the URL of that role."""
+    """Create a database with pgvector that a role owns, and return the role's URL."""
     url = create_database(server)
     database = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
     with psycopg.connect(url, autocommit=True) as connection:
@@ -56,7 +56,9 @@ def hostile_database(server: str, role: str) -> str:
 
 
 @pytest.fixture
-def place(postgres: str, tmp_path: Path, insightface_pack: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def hostile(
+    postgres: str, tmp_path: Path, insightface_pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Galleries]:
     role = f"hostile {time.time_ns()}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
@@ -75,16 +77,16 @@ def place(postgres: str, tmp_path: Path, insightface_pack: Path, monkeypatch: py
         with monkeypatch.context() as environment:
             for name, value in OF_THE_ENVIRONMENT.items():
                 environment.setenv(name, value)
-            yield Place(*made)
+            yield Galleries(*made)
         for url in urls:
             drop_database(postgres, url)
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
-def test_what_the_code_relies_on_is_set_in_every_session(place: Place) -> None:
-    initialise(place.settings)
-    pooled = place.settings.model_copy(update={"pooling": "transaction"})
-    for settings in (place.settings, pooled):
+def test_every_session_has_the_settings_that_the_code_relies_on(hostile: Galleries) -> None:
+    initialise(hostile.settings)
+    pooled = hostile.settings.model_copy(update={"pooling": "transaction"})
+    for settings in (hostile.settings, pooled):
         with Database.open(settings) as database:
             found = {}
             with database.transaction() as connection:
@@ -111,18 +113,19 @@ def test_what_the_code_relies_on_is_set_in_every_session(place: Place) -> None:
                 "search_path": "",
                 "TimeZone": "",
             }
-            assert found["TimeZone"] == "Asia/Kathmandu"  # the server's own, for everybody alike
+            assert found["TimeZone"] == "Asia/Kathmandu"  # the server's zone, for all clients
             with database.transaction() as connection:
                 connection.execute("SELECT pg_sleep(0.5)")
                 time.sleep(0.5)
                 assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
-            time.sleep(0.7 if settings is place.settings else 0)  # between transactions the session is the pooler's
+            # A pooler controls the session between transactions.
+            time.sleep(0.7 if settings is hostile.settings else 0)
             with database.transaction() as connection:
                 assert connection.execute("SELECT 'Ł' || E'\\\\'").fetchone() == ("Ł\\",)
 
 
-def test_a_whole_gallery_lives_there(place: Place, photos: Photos, insightface_pack: Path, tmp_path: Path) -> None:
-    settings = place.settings
+def test_the_functions_of_a_gallery(hostile: Galleries, photos: Photos, insightface_pack: Path, tmp_path: Path) -> None:
+    settings = hostile.settings
     run = runner(environment_of(settings), tmp_path)
     run("init", "--model", insightface_pack)
     folder = tmp_path / "people"
@@ -159,13 +162,13 @@ def test_a_whole_gallery_lives_there(place: Place, photos: Photos, insightface_p
     assert states["tables and functions"] == states["server"] == states["photo files"] == "fine"
     archive = tmp_path / "backup.tar"
     run("backup", archive)
-    restored = runner(environment_of(place.other), tmp_path)
+    restored = runner(environment_of(hostile.other), tmp_path)
     restored("restore", archive)
-    with Gallery.open(settings) as gallery, Gallery.open(place.other) as again:
+    with Gallery.open(settings) as gallery, Gallery.open(hostile.other) as again:
         assert again.user("zoë@example.org").name == NAME
         assert again.status().embeddings == 1503
-        asked = ("user_id", "users", "event", "outcome", "before")
-        everything = dict.fromkeys(asked) | {"limit": 1000}
+        filters = ("user_id", "users", "event", "outcome", "before")
+        everything = dict.fromkeys(filters) | {"limit": 1000}
         entries = [one.database.read("select_audit", everything, row_factory=scalar_row) for one in (gallery, again)]
         assert entries[0] == entries[1]
         of = {"after": 0, "user_id": user.id, "limit": 10}
@@ -181,12 +184,12 @@ def test_a_whole_gallery_lives_there(place: Place, photos: Photos, insightface_p
     assert process_runner(environment_of(settings) | OF_THE_ENVIRONMENT, tmp_path)("users", "list").stdout
 
 
-def test_the_service_runs_there(place: Place, photos: Photos, insightface_pack: Path, tmp_path: Path) -> None:
-    with Gallery.create(place.settings, model=str(insightface_pack)) as gallery:
+def test_the_service(hostile: Galleries, photos: Photos, insightface_pack: Path, tmp_path: Path) -> None:
+    with Gallery.create(hostile.settings, model=str(insightface_pack)) as gallery:
         key = create_key(gallery.database, "tests", ["enroll", "identify", "admin"], Client())[0]
         administrator = Accounts(gallery).register("ada@example.org", PASSWORD)
         add_administrator(gallery.database, administrator.id, Client())
-    environment = environment_of(place.settings) | OF_THE_ENVIRONMENT
+    environment = environment_of(hostile.settings) | OF_THE_ENVIRONMENT
     with running(tmp_path / "service", environment, "--workers", "1") as service, service.client() as client:
         headers, of = bearer(key), {"email": "zoë@example.org", "name": NAME}
         picture = {"photo": file(photos("Colin_Powell", 1).read_bytes())}
@@ -200,8 +203,8 @@ def test_the_service_runs_there(place: Place, photos: Photos, insightface_pack: 
         assert client.get("/readyz").status_code == 200
 
 
-def test_a_database_that_takes_any_bytes_for_text_is_refused_with_that_reason(postgres: str, tmp_path: Path) -> None:
-    """No gallery is made in one; in one that is there, a text that is none is told of."""
+def test_a_database_without_a_text_encoding_is_refused(postgres: str, tmp_path: Path) -> None:
+    """No gallery is created in such a database. In an existing gallery, invalid text is an error."""
     name = f"ascii_{time.time_ns()}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         make = sql.SQL("CREATE DATABASE {} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
@@ -225,8 +228,8 @@ def test_a_database_that_takes_any_bytes_for_text_is_refused_with_that_reason(po
         drop_database(postgres, url)
 
 
-def test_triggers_that_are_off_are_put_on_or_refused(postgres: str, tmp_path: Path) -> None:
-    """A superuser's session switches them on, and nobody else's can."""
+def test_disabled_triggers_are_enabled_or_refused(postgres: str, tmp_path: Path) -> None:
+    """Only a superuser's session can enable them."""
     url = create_database(postgres)
     role = f"replica {time.time_ns()}"
     settings = Settings.model_validate({"database_url": url, "data_dir": tmp_path})

@@ -1,4 +1,4 @@
-"""Failures of others do not lock out a browser or a session that is known."""
+"""Failures of others do not lock out a known browser or session."""
 
 from __future__ import annotations
 
@@ -36,39 +36,39 @@ def guess(accounts: Accounts, client: Client, times: int) -> None:
             accounts.log_in(EMAIL, "wrong", client=client)
 
 
-def test_others_do_not_lock_out_a_browser_that_is_known(accounts: Accounts, database: Database) -> None:
+def test_others_do_not_lock_out_a_known_browser(accounts: Accounts, database: Database) -> None:
     user = accounts.register(EMAIL, PASSWORD)
     home = Client(address="192.0.2.7")
     cookie = remember_device(accounts._database, user.id, home)
     browser = Client(address="192.0.2.7", devices=devices_in(cookie))
-    guess(accounts, STRANGER, ACCOUNT_LIMIT.max_failures + 1)
-    guess(accounts, Client(address="192.0.2.7"), ADDRESS_LIMIT.max_failures + 1)  # from behind the same address, too
+    guess(accounts, STRANGER, ACCOUNT_LIMIT + 1)
+    guess(accounts, Client(address="192.0.2.7"), ADDRESS_LIMIT + 1)  # also from the same address
     with pytest.raises(TooManyAttemptsError):
         accounts.log_in(EMAIL, PASSWORD, client=home)
     assert accounts.log_in(EMAIL, PASSWORD, client=browser).user_id == user.id
-    with pytest.raises(TooManyAttemptsError):  # which has helped nobody else
+    with pytest.raises(TooManyAttemptsError):  # the login did not reset the account's count
         accounts.log_in(EMAIL, PASSWORD, client=STRANGER)
-    # A stolen cookie gives no more guesses than an account, and the owner comes in by another browser.
+    # A stolen cookie allows no more guesses than an account, and the owner can log in with another browser.
     second = Client(devices=devices_in(remember_device(accounts._database, user.id, home)))
-    guess(accounts, browser, KNOWN_CLIENT_LIMIT.max_failures)
+    guess(accounts, browser, KNOWN_CLIENT_LIMIT)
     with pytest.raises(TooManyAttemptsError):
         accounts.log_in(EMAIL, PASSWORD, client=browser)
     assert accounts.log_in(EMAIL, PASSWORD, client=second)
-    # Only the digest is there.
+    # Only the digest is stored.
     assert cookie not in str(rows_of(database, "SELECT * FROM known_devices"))
 
 
-def test_a_devices_cookie_opens_nothing_and_is_of_one_account(accounts: Accounts) -> None:
+def test_a_device_cookie_of_another_account_does_not_help(accounts: Accounts) -> None:
     ada, eve = (accounts.register(email, PASSWORD) for email in (EMAIL, "eve@example.org"))
     of_eve = Client(address="203.0.113.9", devices=devices_in(remember_device(accounts._database, eve.id, Client())))
-    guess(accounts, STRANGER, ACCOUNT_LIMIT.max_failures + 1)
+    guess(accounts, STRANGER, ACCOUNT_LIMIT + 1)
     for devices in (of_eve.devices, ("x" * 43,), ("'", "\0"), devices_in("." * 5000), devices_in("a." * 5000)):
         with pytest.raises(TooManyAttemptsError):
             accounts.log_in(EMAIL, PASSWORD, client=Client(address="203.0.113.9", devices=devices))
     assert ada.id != eve.id
 
 
-def test_devices_are_replaced_and_forgotten(accounts: Accounts, database: Database) -> None:
+def test_devices_are_replaced_and_deleted(accounts: Accounts, database: Database) -> None:
     ada, eve = (accounts.register(email, PASSWORD) for email in (EMAIL, "eve@example.org"))
     service = accounts._database
     first = remember_device(service, ada.id, Client())
@@ -93,19 +93,19 @@ def test_devices_are_replaced_and_forgotten(accounts: Accounts, database: Databa
     assert prune_devices(service) == 1
 
 
-def test_who_is_logged_in_changes_the_password_whatever_others_get_wrong(accounts: Accounts) -> None:
+def test_others_do_not_block_a_password_change_in_a_session(accounts: Accounts) -> None:
     accounts.register(EMAIL, PASSWORD)
     login = accounts.log_in(EMAIL, PASSWORD)
-    guess(accounts, STRANGER, ACCOUNT_LIMIT.max_failures + 1)
+    guess(accounts, STRANGER, ACCOUNT_LIMIT + 1)
     accounts.change_password(login.token, PASSWORD, OTHER, client=Client(address="192.0.2.7"))
-    for _ in range(KNOWN_CLIENT_LIMIT.max_failures):
+    for _ in range(KNOWN_CLIENT_LIMIT):
         with pytest.raises(LoginRefusedError):
             accounts.change_password(login.token, "wrong", PASSWORD)
-    with pytest.raises(TooManyAttemptsError):  # a stolen login does not guess without end
+    with pytest.raises(TooManyAttemptsError):  # the guesses of a stolen session are limited
         accounts.change_password(login.token, OTHER, PASSWORD)
 
 
-def test_the_pages_know_a_browser(api: Served) -> None:
+def test_the_pages_recognize_a_known_browser(api: Served) -> None:
     person = api.person()
     browser, headers = api.at("192.0.2.44"), {"Sec-Fetch-Site": "same-origin"}
     form = {"email": person.email, "password": PASSWORD}
@@ -115,7 +115,7 @@ def test_the_pages_know_a_browser(api: Served) -> None:
     assert {"Secure", "HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
     device = cookie.split(";")[0]
     wrong = form | {"password": "wrong"}
-    for _ in range(ACCOUNT_LIMIT.max_failures + 1):
+    for _ in range(ACCOUNT_LIMIT + 1):
         api.at("198.51.100.2").post("/login", data=wrong, headers=headers)
     assert api.at("192.0.2.44").post("/login", data=form, headers=headers).status_code == 429
     again = api.at("192.0.2.44").post("/login", data=form, headers=headers | {"Cookie": device}, follow_redirects=False)

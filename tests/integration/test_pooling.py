@@ -20,7 +20,7 @@ from psycopg.rows import tuple_row
 
 from pgface import Gallery
 from pgface.accounts import prune_logins
-from pgface.accounts.logins import begin_login
+from pgface.accounts.logins import begin_session
 from pgface.database.pool import Database, initialise
 from pgface.database.sql import migrations, queries
 from pgface.errors import DatabaseUnreachableError, FaceOfAnotherUserError, SessionNeededError, SettingsError
@@ -51,14 +51,14 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def pooled_url(database_url: str) -> Iterator[str]:
-    """The same through pgbouncer, which has two connections to the server."""
+    """URL of the same database through pgbouncer, which has two connections to the server."""
     with pooler(database_url) as url:
         yield url
 
 
 @pytest.fixture
 def settings(settings: Settings, pooled_url: str, database_url: str) -> Settings:
-    """Settings of a gallery that is reached through pgbouncer, with a way around it."""
+    """Settings of a gallery behind pgbouncer, with a direct URL."""
     return through(settings, pooled_url, database_url)
 
 
@@ -72,7 +72,7 @@ def process(connection: Connection) -> int:
     return int(number)
 
 
-# What pgbouncer does to a client that does not know of it
+# Problems of a client that ignores pgbouncer
 
 
 @pytest.fixture
@@ -85,37 +85,37 @@ def two_clients(pooled_url: str) -> Iterator[tuple[Connection, Connection]]:
         yield first, second
 
 
-def test_a_session_setting_reaches_others_and_is_lost(two_clients: tuple[Connection, Connection]) -> None:
+def test_a_session_setting_reaches_other_clients_and_is_lost(two_clients: tuple[Connection, Connection]) -> None:
     first, second = two_clients
     first.execute("CREATE SCHEMA first", prepare=False)
     first.execute("SET search_path = first", prepare=False)
     assert second.execute("SHOW search_path", prepare=False).fetchone() == ("first",)
     with second.transaction():
-        second.execute("SELECT 1", prepare=False)  # that server process is taken now, so the first client gets another
+        second.execute("SELECT 1", prepare=False)  # it occupies that process, so the first client gets another
         assert first.execute("SHOW search_path", prepare=False).fetchone() != ("first",)
 
 
-def test_a_prepared_statement_meets_one_of_the_same_name(two_clients: tuple[Connection, Connection]) -> None:
+def test_prepared_statements_of_two_clients_have_the_same_name(two_clients: tuple[Connection, Connection]) -> None:
     first, second = two_clients
     first.execute("SELECT 1")
     with pytest.raises(pg.DuplicatePreparedStatement):
         second.execute("SELECT 2")
 
 
-def test_a_session_lock_is_somebody_elses(two_clients: tuple[Connection, Connection]) -> None:
+def test_a_session_lock_belongs_to_all_clients(two_clients: tuple[Connection, Connection]) -> None:
     first, second = two_clients
-    for client in (first, second):  # both in the same server process: a lock that keeps nobody out
+    for client in (first, second):  # both use the same server process, so the lock has no effect
         assert client.execute("SELECT pg_try_advisory_lock(1)", prepare=False).fetchone() == (True,)
 
 
-def test_a_pooler_tells_another_process_number(two_clients: tuple[Connection, Connection], database_url: str) -> None:
+def test_a_pooler_sends_another_process_number(two_clients: tuple[Connection, Connection], database_url: str) -> None:
     for client in two_clients:
         assert client.info.backend_pid != client.execute("SELECT pg_backend_pid()", prepare=False).fetchone()[0]  # type: ignore[index]
     with psycopg.connect(database_url) as direct:
         assert direct.info.backend_pid == process(direct)
 
 
-# What pgface does about it
+# How pgface handles pgbouncer
 
 
 def test_faces_are_enrolled_and_found(settings: Settings, insightface_pack: Path, photos: Photos) -> None:
@@ -133,7 +133,7 @@ def test_faces_are_enrolled_and_found(settings: Settings, insightface_pack: Path
         found = ask(gallery)
         before = contents(gallery)
         with pytest.raises(FaceOfAnotherUserError):
-            gallery.enroll(photos(BUSH, 4), "somebody@example.org")
+            gallery.enroll(photos(BUSH, 4), "other@example.org")
         assert contents(gallery) == before
         assert len(gallery.identify_embeddings(list(np.eye(3, 512)), threshold=-1)) == 3
     assert [len(matches) for matches, _ in found] == [1, 1, 1, 1, 0, 0]
@@ -174,7 +174,7 @@ def test_the_commands_run_and_thresholds_are_set(
     assert (status["embeddings"], status["embedded"], status["index"]) == (1, False, "hnsw")
 
 
-def test_a_bulk_load_builds_the_index_anew(settings: Settings) -> None:
+def test_a_bulk_load_builds_the_index_again(settings: Settings) -> None:
     initialise(settings)
     people = 200
     embeddings, others = np.random.default_rng(4).standard_normal((2, 5 * people, 512)).astype(np.float32)
@@ -189,18 +189,18 @@ def test_a_bulk_load_builds_the_index_anew(settings: Settings) -> None:
         assert gallery.status().index == "hnsw"
 
 
-def test_programs_that_start_at_once_migrate_once(settings: Settings) -> None:
+def test_programs_that_start_together_migrate_once(settings: Settings) -> None:
     with ThreadPoolExecutor(4) as threads:
         ran = sorted(threads.map(lambda _: len(initialise(settings)), range(4)))
     assert ran == [0, 0, 0, len(migrations())]
 
 
 def test_galleries_of_one_database_never_see_each_other(settings: Settings, pooled_url: str, database_url: str) -> None:
-    """More threads than server processes, two galleries, and a program that leaves search paths behind."""
+    """There are more threads than server processes, two galleries, and a program that changes search paths."""
     others = through(settings, pooled_url, database_url, PGFACE_SCHEMA="public")
     rounds, ended = 60, Event()
 
-    def ask(own: Settings, number: int) -> int:
+    def use(own: Settings, number: int) -> int:
         mine = f"{own.schema_name}-{number}@example.org"
         with Database.open(own) as database:
             for turn in range(rounds):
@@ -230,8 +230,8 @@ def test_galleries_of_one_database_never_see_each_other(settings: Settings, pool
         initialise(own)
     with ThreadPoolExecutor(9) as threads:
         vandal = threads.submit(vandalise)
-        asking = [threads.submit(ask, own, number) for number in range(4) for own in (settings, others)]
-        done = [future.exception() or future.result() for future in asking]
+        uses = [threads.submit(use, own, number) for number in range(4) for own in (settings, others)]
+        done = [future.exception() or future.result() for future in uses]
         ended.set()
         assert vandal.result() == 0
     assert done == [rounds] * 8
@@ -241,7 +241,7 @@ def test_galleries_of_one_database_never_see_each_other(settings: Settings, pool
             assert len(found) == 4 * rounds
 
 
-def test_nothing_is_prepared_or_left_in_the_servers_processes(settings: Settings, pooled_url: str) -> None:
+def test_the_server_processes_keep_no_statements_settings_or_locks(settings: Settings, pooled_url: str) -> None:
     initialise(settings)
     with Database.open(settings) as database:
         for _ in range(50):
@@ -251,7 +251,7 @@ def test_nothing_is_prepared_or_left_in_the_servers_processes(settings: Settings
                 connection.execute(queries()["lock_gallery_row"])
     with ExitStack() as clients:
         processes = set()
-        for _ in range(2):  # each holds a server process, so these are both that there are
+        for _ in range(2):  # each occupies a server process, so these are all processes
             client = clients.enter_context(psycopg.connect(pooled_url, prepare_threshold=None))
             processes.add(process(client))
             assert rows(client, "SELECT name FROM pg_prepared_statements") == []
@@ -261,14 +261,14 @@ def test_nothing_is_prepared_or_left_in_the_servers_processes(settings: Settings
 
 
 @pytest.mark.parametrize("pooled", [True, False], ids=["pooled", "direct"])
-def test_times_without_a_zone_are_the_servers(
+def test_times_without_a_zone_are_in_the_servers_zone(
     settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch, pooled: bool
 ) -> None:
-    """A login that has ended long ago in the zone of one client has not in another's, and the other way round."""
+    """Otherwise a session could have ended in the zone of one client, and be open in that of another."""
     initialise(settings)
     if not pooled:
         settings = through(settings, database_url, None)
-    with psycopg.connect(database_url, autocommit=True) as plain:  # a client without a zone of its own
+    with psycopg.connect(database_url, autocommit=True) as plain:  # a client without its own zone
         (servers,) = rows(plain, "SHOW timezone")
         plain.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(settings.schema_name)))
         user = add_user(plain, "ada@example.org")
@@ -282,7 +282,7 @@ def test_times_without_a_zone_are_the_servers(
             with Database.open(settings) as database:
                 with database.transaction() as connection:
                     assert rows(connection, "SHOW timezone") == [servers]
-                    new = begin_login(connection, user, confidence=1, password_given=True, seconds=1800)
+                    new = begin_session(connection, user, confidence=1, password_given=True, seconds=1800)
                 listed = database.read("select_sessions_of_user", {"user_id": user}, row_factory=tuple_row)
                 assert len(listed) == 2, zone
                 assert prune_logins(database) == (1 if zone == "Pacific/Kiritimati" else 0)
@@ -291,7 +291,7 @@ def test_times_without_a_zone_are_the_servers(
             plain.execute("DELETE FROM auth_tokens WHERE token <> 'lasts'")
 
 
-def test_the_databases_own_zone_is_above_the_servers_and_below_no_client(
+def test_the_databases_zone_overrides_those_of_the_server_and_of_clients(
     settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     initialise(settings)
@@ -323,7 +323,7 @@ def test_one_connection_to_the_server_is_enough(
             assert [enrolled.result().added for enrolled in work] == [True] * 3
 
 
-def test_a_functions_schema_is_enough_for_sql(settings: Settings, pooled_url: str, database_url: str) -> None:
+def test_sql_functions_need_only_their_schemas_name(settings: Settings, pooled_url: str, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         for number, schema in enumerate((settings.schema_name, "public")):
             initialise(through(settings, database_url, None, PGFACE_SCHEMA=schema))
@@ -337,10 +337,10 @@ def test_a_functions_schema_is_enough_for_sql(settings: Settings, pooled_url: st
             assert client.execute(function, (axis(0),)).fetchall() == [(f"{number}@example.org",)]
 
 
-# What needs a session
+# Operations that need a session
 
 
-def test_without_a_way_around_the_pooler_nothing_is_half_done(
+def test_without_a_direct_url_the_operation_changes_nothing(
     settings: Settings, pooled_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     initialise(settings)
@@ -353,13 +353,13 @@ def test_without_a_way_around_the_pooler_nothing_is_half_done(
         with pytest.raises(SessionNeededError):
             gallery.fit_search("exact")
         assert contents(gallery) == before
-    # A way around that leads through the same pooler is none.
+    # A direct URL through the same pooler does not help.
     with Gallery.open(through(settings, pooled_url, pooled_url)) as gallery, pytest.raises(SessionNeededError):
         gallery.load_embeddings([user.id], np.eye(1, 512))
     assert caplog.records == []
 
 
-def test_init_tells_what_it_could_not_do(
+def test_init_logs_what_it_could_not_do(
     settings: Settings, insightface_pack: Path, pooled_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     alone = through(settings, pooled_url, None)
@@ -369,13 +369,13 @@ def test_init_tells_what_it_could_not_do(
         connection.execute("DROP INDEX idx_embeddings_vector")
     Gallery.create(alone).close()
     (record,) = caplog.records
-    assert says.SEARCH_IS_TO_BE_FITTED in record.getMessage()
+    assert says.SEARCH_MUST_BE_FITTED in record.getMessage()
     Gallery.create(settings).close()
     with Gallery.open(settings) as gallery:
         assert gallery.status().index == "hnsw"
 
 
-def test_a_way_around_to_another_database_is_refused(settings: Settings, postgres16: str, pooled_url: str) -> None:
+def test_a_direct_url_of_another_database_is_refused(settings: Settings, postgres16: str, pooled_url: str) -> None:
     initialise(settings)
     elsewhere = create_database(postgres16)
     try:
@@ -393,18 +393,18 @@ def test_a_way_around_to_another_database_is_refused(settings: Settings, postgre
         drop_database(postgres16, elsewhere)
 
 
-def test_anybody_may_ask_which_database_it_is(postgres16: str, database_url: str) -> None:
+def test_any_role_may_read_the_identity_of_the_database(postgres16: str, database_url: str) -> None:
     found = []
     for server in (postgres16, database_url):
         with psycopg.connect(server) as connection:
-            connection.execute("CREATE ROLE nobody_much")
-            connection.execute("SET ROLE nobody_much")
+            connection.execute("CREATE ROLE without_privileges")
+            connection.execute("SET ROLE without_privileges")
             found.append(rows(connection, queries()["database_identity"]))
             connection.rollback()
     assert found[0] != found[1]
 
 
-def test_the_lock_of_the_index_is_one_for_all(settings: Settings, database_url: str) -> None:
+def test_pooled_and_direct_connections_share_the_lock_of_the_index(settings: Settings, database_url: str) -> None:
     initialise(settings)
     direct = through(settings, database_url, None)
     with (
@@ -419,14 +419,14 @@ def test_the_lock_of_the_index_is_one_for_all(settings: Settings, database_url: 
             assert not also
 
 
-# What can be said about the pooler
+# The setting PGFACE_POOLING
 
 
-def test_what_is_said_of_the_pooler_is_not_said_of_the_way_around_it(settings: Settings, pooled_url: str) -> None:
+def test_the_setting_does_not_apply_to_the_direct_url(settings: Settings, pooled_url: str) -> None:
     initialise(settings)
     assert settings.direct_url is not None
-    said = through(settings, pooled_url, settings.direct_url.get_secret_value(), pooling="transaction")
-    with Gallery.open(said) as gallery:
+    pooled = through(settings, pooled_url, settings.direct_url.get_secret_value(), pooling="transaction")
+    with Gallery.open(pooled) as gallery:
         user = gallery.add_user("a@example.org")
         assert gallery.load_embeddings([user.id], np.eye(1, 512)) == 1
 
@@ -442,7 +442,7 @@ def test_without_a_pooler_the_session_is_used(settings: Settings, database_url: 
                 assert bool(statements) == prepared
 
 
-def test_a_pooler_of_sessions_may_be_trusted(settings: Settings, database_url: str) -> None:
+def test_a_session_pooler_can_be_configured(settings: Settings, database_url: str) -> None:
     initialise(settings)
     with pooler(database_url, mode="session", pool_size=6) as url:
         with (
@@ -456,11 +456,11 @@ def test_a_pooler_of_sessions_may_be_trusted(settings: Settings, database_url: s
             assert gallery.load_embeddings([user.id], np.eye(1, 512)) == 1
 
 
-def test_a_pooler_of_statements_is_refused(settings: Settings, database_url: str) -> None:
+def test_a_statement_pooler_is_refused(settings: Settings, database_url: str) -> None:
     initialise(settings)
-    of_pgbouncer = "transaction blocks not allowed in statement pooling"
+    reason = "transaction blocks not allowed in statement pooling"
     with (
         pooler(database_url, mode="statement") as url,
-        pytest.raises(DatabaseUnreachableError, match=says.CONNECTION_WAS_LOST_BECAUSE.pattern(reason=of_pgbouncer)),
+        pytest.raises(DatabaseUnreachableError, match=says.CONNECTION_WAS_LOST_BECAUSE.pattern(reason=reason)),
     ):
         Database.open(through(settings, url, None))

@@ -1,4 +1,4 @@
-"""Attacks with the connection of the service or of the reader: rights and locks."""
+"""Attacks with the database role of the service or of the reader."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def one_of(database: Database, query: str) -> object:
     return value
 
 
-def test_the_services_role_makes_no_administrator(
+def test_the_services_role_cannot_become_an_administrator(
     settings: Settings, database: Database, roles: tuple[str, str], accounts: Accounts
 ) -> None:
     ada = accounts.register(EMAIL, PASSWORD).id
@@ -89,7 +89,7 @@ def test_the_services_role_makes_no_administrator(
         statement = attack.format(ada=ada, eve=eve, d=digest, email=EMAIL)
         with sql_as(settings, roles[0]) as stolen, pytest.raises(pg.InsufficientPrivilege):
             stolen.execute(statement.encode())
-    # Nor by tables of one's own that pose as the gallery's.
+    # Also not with own tables that have the names of the gallery's.
     with sql_as(settings, roles[0]) as stolen:
         stolen.execute("CREATE TEMPORARY TABLE administrators AS SELECT %s AS user_id", (eve,))
         stolen.execute("CREATE TEMPORARY TABLE api_keys (key text, scopes text[], revoked_at timestamptz)")
@@ -97,15 +97,15 @@ def test_the_services_role_makes_no_administrator(
         stolen.execute("SET search_path = pg_temp, public")
         schema = sql.Identifier(settings.schema_name)
         made = sql.SQL("SELECT {}.create_api_key('x', {}, '{{admin}}', {})")
-        posing = made.format(schema, sql.Literal(digest), sql.Literal(digest))
+        with_own_tables = made.format(schema, sql.Literal(digest), sql.Literal(digest))
         with pytest.raises(pg.InsufficientPrivilege):
-            stolen.execute(posing)
+            stolen.execute(with_own_tables)
     assert accounts.who(login.token).user_id == ada
     assert one_of(database, "SELECT count(*) FROM api_keys") == 0
     assert one_of(database, "SELECT count(*) FROM auth_tokens") == 1
 
 
-def test_a_login_by_face_alone_is_no_administrators_whoever_begins_it(
+def test_a_session_without_a_password_has_no_authority(
     settings: Settings, database: Database, roles: tuple[str, str], accounts: Accounts
 ) -> None:
     ada = accounts.register(EMAIL, PASSWORD).id
@@ -118,7 +118,7 @@ def test_a_login_by_face_alone_is_no_administrators_whoever_begins_it(
             stolen.execute("SELECT create_api_key('x', %s, '{admin}', %s)", (digest, digest))
 
 
-def test_what_only_administrators_do_needs_their_token(database: Database, accounts: Accounts) -> None:
+def test_actions_of_administrators_need_their_token(database: Database, accounts: Accounts) -> None:
     ada = accounts.register(EMAIL, PASSWORD).id
     eve = accounts.register("eve@example.org", PASSWORD).id
     add_administrator(database, ada, Client())
@@ -139,16 +139,16 @@ def _with_authority(secret: str) -> Client:
     return Client(authority=hashlib.sha256(secret.encode()).hexdigest())
 
 
-def test_a_password_in_clear_is_told_to_nobody(
+def test_a_password_in_clear_text_is_not_revealed(
     settings: Settings, database: Database, roles: tuple[str, str], accounts: Accounts
 ) -> None:
     ada = accounts.register(EMAIL, PASSWORD).id
     blank = "SELECT blank FROM find_password(ARRAY['ada@example.org'])"
     with sql_as(settings, roles[0]) as stolen, database.transaction() as owner:
         ((stored,),) = rows(owner, "SELECT password FROM users")
-        ((told,),) = rows(stolen, blank)
+        ((revealed,),) = rows(stolen, blank)
         salt, _, digest = stored.rpartition("$")
-        assert told == f"{salt}${len(digest) * 'A'}"
+        assert revealed == f"{salt}${len(digest) * 'A'}"
     for clear in ("hashed_password_here", "scrypt:secret", "$argon2id$secret", "$2b$12$secret", "pbkdf2:a$b$secret"):
         with database.transaction() as owner:
             owner.execute("UPDATE users SET password = %s WHERE id = %s", (clear, ada))
@@ -170,7 +170,7 @@ LOCKS = (
 )
 
 
-def test_the_readers_role_takes_no_lock_that_others_wait_for(
+def test_the_readers_role_cannot_block_others_with_locks(
     settings: Settings, roles: tuple[str, str], accounts: Accounts, database: Database
 ) -> None:
     with sql_as(settings, roles[1]) as reader:
@@ -181,7 +181,7 @@ def test_the_readers_role_takes_no_lock_that_others_wait_for(
             for mode in ("ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"):
                 with reader.transaction(), pytest.raises(pg.InsufficientPrivilege), reader.transaction():
                     reader.execute(f"LOCK TABLE {table} IN {mode} MODE".encode())
-        for query in LOCKS:  # as they once were, and anything else by number
+        for query in LOCKS:  # locks of former versions, and any number
             reader.execute(query.encode())
         began = time.monotonic()
         with database.transaction() as connection:
@@ -197,7 +197,7 @@ def test_the_readers_role_takes_no_lock_that_others_wait_for(
 
 
 def test_the_reader_does_not_stop_enrollments(api: Served, photos: Photos) -> None:
-    settings, role = api.owner.settings, "reader who attacks"
+    settings, role = api.owner.settings, "hostile reader"
     with connected(settings) as connection:
         grant_reader(connection, settings.schema_name, role)
     try:
@@ -218,7 +218,7 @@ def test_the_reader_does_not_stop_enrollments(api: Served, photos: Photos) -> No
             drop_role(connection, role)
 
 
-def test_the_index_is_free_when_its_holder_is_gone(settings: Settings, database: Database) -> None:
+def test_the_index_lock_is_free_after_the_end_of_its_process(settings: Settings, database: Database) -> None:
     def take(connection: Connection) -> bool:
         with connection.transaction():
             return connection.execute(queries()["take_index"]).fetchone() is not None
@@ -235,8 +235,8 @@ def test_the_index_is_free_when_its_holder_is_gone(settings: Settings, database:
         assert taken
 
 
-def test_nobody_waits_for_a_lock_without_end(api: Served, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody with the right to it holds the lock of enrollments: enrolling ends with 503, and others go on."""
+def test_no_request_waits_forever_for_a_lock(api: Served, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the owner holds the lock of enrollments, they fail with 503, and other requests continue."""
     assert api.execute("SHOW lock_timeout") == [("10s",)]
     monkeypatch.setattr("pgface.database.pool._TURN_TIMEOUT", 1.0)
     monkeypatch.setattr(api.service.inference._executor, "_max_workers", 6)  # as on a machine of six cores

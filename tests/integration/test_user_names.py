@@ -1,4 +1,4 @@
-"""Users by their names, also as a folder has them. Names are equal by every way into a gallery."""
+"""Users by name, also in the spelling of a folder. All ways into a gallery treat names alike."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_user_is_found_by_name(gallery: Gallery, name: str) -> None:
-    user = gallery.add_user("somebody@example.org", name)
+    user = gallery.add_user("first@example.org", name)
     gallery.add_user("other@example.org", f"{name} Junior")
-    for asked in (name, *NAMES[name]):
-        assert gallery.user(asked).id == user.id, asked
+    for spelling in (name, *NAMES[name]):
+        assert gallery.user(spelling).id == user.id, spelling
     with pytest.raises(UnknownUserError, match=says.NO_USER_OF_THIS_NAME.pattern(name=name.split()[0] + "x")):
         gallery.user(name.split()[0] + "x")
 
 
-def test_an_id_and_an_email_go_before(gallery: Gallery) -> None:
+def test_an_id_and_an_email_come_before_a_name(gallery: Gallery) -> None:
     first = gallery.add_user("a@example.org", "b@example.org")
-    second = gallery.add_user("b@example.org", "Somebody")
+    second = gallery.add_user("b@example.org", "Bob")
     assert gallery.user("b@example.org").id == second.id
     assert gallery.user(first.id).id == first.id
 
 
-def test_several_users_of_a_name_are_listed(gallery: Gallery) -> None:
+def test_several_users_with_a_name_are_listed(gallery: Gallery) -> None:
     ids = [gallery.add_user(f"p{number}@example.org", "Colin Powell").id for number in range(12)]
     listed = ", ".join(f"{user_id} <p{number}@example.org>" for number, user_id in enumerate(ids[:10]))
     expected = says.SEVERAL_USERS_OF_THIS_NAME.pattern(count=12, name="colin_powell", listed=f"{listed} and 2 more")
@@ -60,14 +60,14 @@ def test_several_users_of_a_name_are_listed(gallery: Gallery) -> None:
     assert len(gallery.users()) == 12
 
 
-def test_what_no_name_can_be(gallery: Gallery) -> None:
+def test_texts_that_cannot_be_names(gallery: Gallery) -> None:
     gallery.add_user("a@example.org", "Ada")
-    for nobody in ("", " ", "_", "Ada\x1b[31m", "a\0", "%", "Ad_", "\ud800"):
+    for text in ("", " ", "_", "Ada\x1b[31m", "a\0", "%", "Ad_", "\ud800"):
         with pytest.raises(UnknownUserError):
-            gallery.user(nobody)
+            gallery.user(text)
 
 
-def test_commands_take_names(run: Run, insightface_pack: Path, photos: Photos, tmp_path: Path) -> None:
+def test_commands_accept_names(run: Run, insightface_pack: Path, photos: Photos, tmp_path: Path) -> None:
     folder = tmp_path / "people"
     for person in ("Colin_Powell", "George_W_Bush"):
         (folder / person).mkdir(parents=True)
@@ -80,7 +80,7 @@ def test_commands_take_names(run: Run, insightface_pack: Path, photos: Photos, t
     run("enroll", photos("Colin_Powell", 3), "--user", "Colin_Powell")
     assert json.loads(run("users", "show", "COLIN POWELL", "--json").stdout)["photos"] == 2
     assert len(json.loads(run("photos", "list", "--user", "Colin_Powell", "--json").stdout)) == 2
-    assert says.NO_USER_OF_THIS_NAME.is_in(run("verify", probe, "--user", "Nobody", code=1).stderr, name="Nobody")
+    assert says.NO_USER_OF_THIS_NAME.is_in(run("verify", probe, "--user", "Unknown", code=1).stderr, name="Unknown")
     run("users", "add", "second@example.org", "--name", "Colin Powell")
     refused = run("verify", probe, "--user", "Colin_Powell", code=1).stderr
     assert "second@example.org" in refused
@@ -89,7 +89,7 @@ def test_commands_take_names(run: Run, insightface_pack: Path, photos: Photos, t
     assert [user["name"] for user in json.loads(run("users", "list", "--json").stdout)] == ["Colin Powell"] * 2
 
 
-def test_the_service_takes_names_for_programs_only(api: Served, photos: Photos) -> None:
+def test_the_service_accepts_names_only_from_programs(api: Served, photos: Photos) -> None:
     user = api.gallery.enroll(photos("Colin_Powell", 1), "powell@example.org", name="Colin Powell").user
     probe = file(photos("Colin_Powell", 2).read_bytes())
 
@@ -99,7 +99,7 @@ def test_the_service_takes_names_for_programs_only(api: Served, photos: Photos) 
     program = api.key("verify")
     answer = ask(program, name="colin_powell").json()
     assert (answer["match"], answer["user_id"]) == (True, user.id)
-    assert code_of(ask(program, name="Nobody"), 404) == "unknown-user"
+    assert code_of(ask(program, name="Unknown"), 404) == "unknown-user"
     assert code_of(ask(program, name="Colin Powell", user_id=user.id), 422) == "request"
     assert code_of(ask(program, email="Colin_Powell"), 422) == "gallery"
     assert code_of(ask(api.person().headers, name="Colin Powell"), 403) == "not-permitted"
@@ -112,7 +112,7 @@ def test_the_service_takes_names_for_programs_only(api: Served, photos: Photos) 
     assert code_of(answer, 422) == "gallery"
 
 
-# Names alike by every way
+# Names are cleaned or refused by all ways into a gallery
 
 GOOD = {"山田\u3000太郎": "山田 太郎", "Jean\u00a0Dupont": "Jean Dupont", unicodedata.normalize("NFD", "José"): "José"}
 BAD = ["Ada\x1b[31m", "Ada\u202eecalevoL", "Ada\x07"]
@@ -136,7 +136,7 @@ def test_names_of_an_old_installation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("destination", ["export", "export.parquet"])
 def test_names_of_an_export(settings: Settings, tmp_path: Path, destination: str) -> None:
-    """Values that other programs wrote into the table by SQL are cleaned or refused at an import."""
+    """An import cleans or refuses names that other programs wrote with SQL."""
     with Gallery.create(settings, model="dlib") as gallery, gallery.database.transaction() as connection:
         for number, name in enumerate(GOOD):
             ((user_id,),) = connection.execute(

@@ -16,7 +16,7 @@ from psycopg import Connection, Cursor
 
 from pgface.accounts import COMMAND_LINE, Accounts, Client, add_administrator, create_key, list_keys, read_audit
 from pgface.accounts.audit import Event
-from pgface.accounts.logins import begin_login
+from pgface.accounts.logins import begin_session
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import LoginRefusedError, UnknownUserError
@@ -77,7 +77,7 @@ def token_of(gallery: Gallery, email: str) -> str:
     """Of a new login by password; the gallery's owner needs none."""
     user_id = gallery.user(email).id
     with Database.open(_owners[gallery]) as owner, owner.transaction() as connection:
-        return begin_login(connection, user_id, confidence=1.0, password_given=True, seconds=3600).token
+        return begin_session(connection, user_id, confidence=1.0, password_given=True, seconds=3600).token
 
 
 def page(client: TestClient, path: str, status: int = 200) -> str:

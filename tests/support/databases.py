@@ -22,7 +22,7 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class Template:
-    """A gallery that is made once and then copied."""
+    """A gallery that is created once and then copied."""
 
     schema: str
     model: str | None = None
@@ -30,7 +30,7 @@ class Template:
 
 
 class Databases:
-    """Makes databases on one server, and drops them while the tests go on."""
+    """Creates databases on one server, and drops them in the background."""
 
     def __init__(self, server_url: str, folder: Path) -> None:
         self._server_url = server_url
@@ -50,7 +50,7 @@ class Databases:
             dropped.result()
 
     def create(self, template: Template | None = None) -> str:
-        """Make a database, empty or with a gallery in it, and return its URL."""
+        """Create a database, empty or with a gallery, and return its URL."""
         if template is None:
             return create_database(self._server_url)
         if template not in self._templates:
@@ -58,7 +58,7 @@ class Databases:
         return create_database(self._server_url, str(conninfo_to_dict(self._templates[template])["dbname"]))
 
     def drop(self, url: str) -> None:
-        """Drop a database soon, and end what is connected to it."""
+        """Drop a database in the background, and end its connections."""
         self._dropped.append(self._dropper.submit(drop_database, self._server_url, url))
 
     def _make_gallery(self, template: Template) -> str:
@@ -73,7 +73,7 @@ class Databases:
 
 
 def create_database(server_url: str, template: str = "template0") -> str:
-    """Make a database and return its URL."""
+    """Create a database, and return its URL."""
     name = f"pgface_test_{os.getpid()}_{next(_numbers)}"
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     with psycopg.connect(server_url, autocommit=True, options="") as connection:
@@ -82,7 +82,7 @@ def create_database(server_url: str, template: str = "template0") -> str:
 
 
 def drop_database(server_url: str, url: str) -> None:
-    """Drop a database, and end what is connected to it."""
+    """Drop a database, and end its connections."""
     name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
     with psycopg.connect(server_url, autocommit=True, options="") as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))

@@ -1,4 +1,4 @@
-"""What the tests of the embedded PostgreSQL share: clients in processes of their own, and a look at the server's."""
+"""Helpers of the tests of the embedded PostgreSQL: clients in other processes, and the server's processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Client:
 
     @property
     def url(self) -> str:
-        """Its URL of the server, once it has it."""
+        """The URL of the server, as soon as the client has it."""
         if self._url is None:
             assert self.process.stdout
             self._url = self.process.stdout.readline().strip()
@@ -50,7 +50,7 @@ class Client:
 
 
 def server_processes(folder: Path) -> list[psutil.Process]:
-    """All processes of the server on the folder, found by where they work."""
+    """All processes of the server on the folder, by their working directory."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -60,7 +60,7 @@ def server_processes(folder: Path) -> list[psutil.Process]:
 
 
 def owners(folder: Path) -> set[tuple[int, int]]:
-    """Users and groups of the server's processes, of which one may just be ending."""
+    """Users and groups of the server's processes. A process may end meanwhile."""
     found = set()
     for process in server_processes(folder):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -70,7 +70,7 @@ def owners(folder: Path) -> set[tuple[int, int]]:
 
 
 def lives(process: psutil.Process) -> bool:
-    """Whether it runs; a dead process whose parent has not waited for it does not."""
+    """Whether it runs. A zombie does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -91,7 +91,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 10.0, pause: floa
 
 
 def ask(url: str, statement: str, *parameters: object) -> object:
-    """The first column of the first row."""
+    """Return the first column of the first row."""
     with psycopg.connect(url) as connection:
         row = connection.execute(statement.encode(), parameters or None).fetchone()
     assert row is not None
@@ -109,7 +109,7 @@ def mode(path: Path) -> int:
 
 @contextlib.contextmanager
 def stopped_at_the_end(folder: Path) -> Iterator[Path]:
-    """Leave no server behind, whatever the test did to it."""
+    """Kill the server at the end, whatever the test did."""
     try:
         yield folder
     finally:

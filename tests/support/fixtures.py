@@ -101,6 +101,8 @@ def databases(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def template(request: pytest.FixtureRequest) -> Template | None:
     """The gallery in `database_url` before the test. None if no fixture of the test opens it."""
     schema = request.getfixturevalue("schema_name") if "schema_name" in request.fixturenames else ODD_SCHEMA
+    if "bound" in request.fixturenames:
+        return Template(schema, "dlib")
     if "gallery" in request.fixturenames:
         return Template(schema, str(request.getfixturevalue("insightface_pack")))
     return Template(schema) if {"connection", "database"} & set(request.fixturenames) else None
@@ -155,6 +157,13 @@ def connection(database_url: str, schema_name: str) -> Iterator[Connection]:
         path = sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema_name))
         connection.execute(path)
         yield connection
+
+
+@pytest.fixture
+def bound(connection: Connection) -> Connection:
+    """A connection to an empty gallery that is bound to dlib."""
+    connection.execute("ALTER TABLE face_embeddings SET (autovacuum_enabled = off)")
+    return connection
 
 
 @pytest.fixture

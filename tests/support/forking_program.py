@@ -1,8 +1,8 @@
-"""A program that opens a gallery and then forks, as prefork servers do; it prints a JSON line for each process.
+"""A program that opens a gallery and then forks, as prefork servers do. It prints a JSON line for each process.
 
-    python forking_program.py fork|multiprocessing|prefork PROCESSES QUESTIONS PHOTO
+    python forking_program.py fork|multiprocessing|prefork PROCESSES READS PHOTO
 
-Each process asks for one user after another, and once who is in the photo.
+Each process reads one user after another, and identifies the photo once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from pgface import Gallery
 
 TASKS = 5
-"""Into which the questions of each process are divided."""
+"""The number of parts of each process's reads."""
 TASKS_OF_A_WORKER = 2
 
 gallery = Gallery.open()
@@ -25,55 +25,55 @@ photo = Path(sys.argv[4])
 gallery.identify(photo)  # so that the parent has an engine, and connections that were used
 
 
-def ask(process: int, questions: int) -> dict[str, object]:
-    """Ask for users by turns, each process in another order."""
+def read_users(process: int, reads: int) -> dict[str, object]:
+    """Read users in turn, each process in another order."""
     ids = sorted(emails)
     wrong = 0
-    for number in range(questions):
+    for number in range(reads):
         wanted = ids[(number + process) % len(ids)]
         (user,) = gallery.users(after=wanted - 1, limit=1)
         wrong += (user.id, user.email) != (wanted, emails[wanted])
     (identified,) = gallery.identify(photo).faces
     (face,) = gallery.faces(photo)
     gallery.enroll_embedding(face.embedding, identified.matches[0].user_id)
-    return {"process": process, "asked": questions, "wrong": wrong, "who": [m.email for m in identified.matches]}
+    return {"process": process, "reads": reads, "wrong": wrong, "who": [m.email for m in identified.matches]}
 
 
-def say(answer: dict[str, object]) -> None:
-    """Print one line at once, so that lines of several processes do not mix."""
+def write_line(answer: dict[str, object]) -> None:
+    """Print a line in one write, so that lines of several processes do not mix."""
     os.write(1, f"{json.dumps(answer)}\n".encode())
 
 
-def by_fork(processes: int, questions: int) -> None:
-    """The parent asks while its children do."""
+def by_fork(processes: int, reads: int) -> None:
+    """The parent reads at the same time as its children."""
     children = []
     for process in range(1, processes):
         child = os.fork()
         if child == 0:
-            say(ask(process, questions))
+            write_line(read_users(process, reads))
             gallery.close()
             os._exit(0)
         children.append(child)
-    say(ask(0, questions))
+    write_line(read_users(0, reads))
     for child in children:
         _, status = os.waitpid(child, 0)
         assert status == 0
-    say(ask(0, questions))  # the children have closed theirs
+    write_line(read_users(0, reads))  # the children have closed their galleries
 
 
-def by_multiprocessing(processes: int, questions: int) -> None:
-    """Workers of a pool, which take one task after the other."""
+def by_multiprocessing(processes: int, reads: int) -> None:
+    """Workers of a pool run one task after the other."""
     with multiprocessing.get_context("fork").Pool(processes) as pool:
-        for answer in pool.starmap(ask, [(process, questions) for process in range(processes)], chunksize=1):
-            say(answer)
+        for answer in pool.starmap(read_users, [(process, reads) for process in range(processes)], chunksize=1):
+            write_line(answer)
 
 
-def by_prefork(processes: int, questions: int) -> None:
-    """A master that keeps so many workers, as Celery does: each does a few tasks, and then another takes its place.
+def by_prefork(processes: int, reads: int) -> None:
+    """A master replaces each worker after a few tasks, as Celery does.
 
-    The master goes on using its gallery between two forks.
+    The master uses its gallery between two forks.
     """
-    tasks = [(process, questions // TASKS) for process in range(processes) for _ in range(TASKS)]
+    tasks = [(process, reads // TASKS) for process in range(processes) for _ in range(TASKS)]
     working: set[int] = set()
     while tasks or working:
         while tasks and len(working) < processes:
@@ -81,8 +81,8 @@ def by_prefork(processes: int, questions: int) -> None:
             child = os.fork()
             if child == 0:
                 for process, count in mine:
-                    say(ask(process, count))
-                os._exit(0)  # without closing anything, as one that is killed
+                    write_line(read_users(process, count))
+                os._exit(0)  # without closing the gallery, like a killed process
             working.add(child)
         for user_id, email in emails.items():
             assert gallery.user(user_id).email == email

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from pgface.accounts.logins import begin_login
+from pgface.accounts.logins import begin_session
 from pgface.gallery import Gallery
 from pgface.server.auth import COOKIE
 from pgface.settings import Settings
@@ -31,7 +31,7 @@ class Service:
         """The token of a new login."""
         user = self.gallery.user(email)
         with self.gallery.database.transaction() as connection:
-            return begin_login(connection, user.id, confidence=1.0, password_given=True, seconds=3600).token
+            return begin_session(connection, user.id, confidence=1.0, password_given=True, seconds=3600).token
 
     def log_in(self, page: Page, email: str) -> None:
         """Give somebody's browser a new login, as its own page would, without the work of a password."""

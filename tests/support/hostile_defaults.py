@@ -1,4 +1,4 @@
-"""Defaults of a database, a role and an environment that are not PostgreSQL's, and that pgface must not rely on."""
+"""Unusual defaults of a database, a role and an environment, on which pgface must not rely."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OF_THE_ENVIRONMENT: Final = {
 
 
 def make_hostile(url: str) -> None:
-    """Give a database these defaults, also for the role that the URL names, but only there."""
+    """Give a database these defaults, and the URL's role its defaults in that database."""
     with psycopg.connect(url, autocommit=True) as connection:
         names = {"database": sql.Identifier(connection.info.dbname), "role": sql.Identifier(connection.info.user)}
         for change, values in (

@@ -1,4 +1,4 @@
-"""A real pgbouncer in front of a test's PostgreSQL: a process of the test's own, on a unix socket of its own."""
+"""A real pgbouncer in front of a test's PostgreSQL, on its own unix socket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PORT = 6432
 
 
 def program() -> str:
-    """The installed pgbouncer; the test is skipped where there is none."""
+    """Find the installed pgbouncer, or skip the test."""
     found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if found is None:
         pytest.skip("pgbouncer is not installed; scripts/install-debian-packages installs it")
@@ -28,7 +28,7 @@ def program() -> str:
 
 
 def user_for(server_host: str) -> tuple[int, int] | None:
-    """Who pgbouncer runs as: it refuses to be root, and only the server's user reaches the embedded one's socket."""
+    """The user of pgbouncer, which refuses to run as root. Only the server's user can reach the embedded socket."""
     if os.geteuid() != 0:
         return None
     if server_host.startswith("/"):
@@ -40,7 +40,7 @@ def user_for(server_host: str) -> tuple[int, int] | None:
 
 @contextmanager
 def pooler(server_url: str, mode: str = "transaction", pool_size: int = 2) -> Iterator[str]:
-    """A pgbouncer before the server, which takes everybody for the server's user; gives its URL of the database."""
+    """Run a pgbouncer that maps every client to the server's user, and yield its URL of the database."""
     server = conninfo_to_dict(server_url)
     login = " ".join(f"{key}={server[key]}" for key in ("host", "port", "user", "password") if key in server)
     configuration = f"""\
@@ -54,12 +54,12 @@ default_pool_size = {pool_size}
 query_wait_timeout = 20
 """
     with running(configuration, user_for(str(server["host"]))) as folder:
-        yield make_conninfo(host=str(folder), port=str(PORT), user="somebody", dbname=server["dbname"])
+        yield make_conninfo(host=str(folder), port=str(PORT), user="client", dbname=server["dbname"])
 
 
 @contextmanager
 def running(configuration: str, user: tuple[int, int] | None) -> Iterator[Path]:
-    """Run pgbouncer with a configuration and a socket in a new folder, which is given."""
+    """Run pgbouncer with a configuration and a socket in a new folder, and yield the folder."""
     found = program()
     folder = Path(tempfile.mkdtemp(prefix="pgface-bouncer-"))  # a socket's path is short
     file = folder / "pgbouncer.ini"
@@ -83,7 +83,7 @@ def running(configuration: str, user: tuple[int, int] | None) -> Iterator[Path]:
 def _wait(folder: Path, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 10
     while True:
-        # The socket is there a moment before anybody may connect to it.
+        # The socket exists a moment before it accepts connections.
         with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
             return client.connect(str(folder / f".s.PGSQL.{PORT}"))
         if process.poll() is not None or time.monotonic() > end:

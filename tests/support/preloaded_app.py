@@ -1,4 +1,4 @@
-"""A Flask application that opens its gallery when it is imported, as docs/how-to/flask.md shows it."""
+"""A Flask application that opens its gallery at import, as in docs/how-to/flask.md."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ gallery = Gallery.open()
 
 @app.get("/users/<int:number>")
 def user(number: int) -> Response:
-    """The user with this id."""
+    """Return the user with this id."""
     (found,) = gallery.users(after=number - 1, limit=1)
     return jsonify(id=found.id, email=found.email)
 
 
 @app.post("/identify")
 def identify() -> Response:
-    """Who is in the photo that is the body."""
+    """Identify the photo in the body of the request."""
     found = gallery.identify(request.get_data())
     return jsonify([[match.email for match in face.matches] for face in found.faces])

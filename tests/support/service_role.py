@@ -1,4 +1,4 @@
-"""A gallery as a service sees it: opened by a role that may not change the schema or rewrite the audit log."""
+"""A gallery that the service's role opens, which may not change the schema or the audit log."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _numbers = count(1)
 
 @contextmanager
 def opened_as_service(settings: Settings) -> Iterator[Gallery]:
-    """The gallery of its owner's settings, through a role of its own."""
+    """Open the gallery of the owner's settings with a new service role."""
     with service_role(settings) as of_service, Gallery.open(of_service) as gallery:
         yield gallery
 
 
 @contextmanager
 def service_role(settings: Settings) -> Iterator[Settings]:
-    """The settings of a service's role, whose name needs quoting, for the gallery of its owner's settings."""
+    """Create a service role, whose name needs quotes, and yield its settings."""
     assert settings.database_url
     with connected(settings) as connection:
-        # Its own, because another service of the same gallery may run beside it.
+        # A new name, because another service of the same gallery may run.
         role = f"Service {next(_numbers)} of {connection.info.dbname}"
         grant_service(connection, settings.schema_name, role)
     try:
@@ -49,12 +49,12 @@ def as_role(settings: Settings, role: str) -> Settings:
 
 
 def drop_role(owner: psycopg.Connection, role: str) -> None:
-    """Forget a role and its rights."""
+    """Drop a role and its privileges."""
     owner.execute(sql.SQL("DROP OWNED BY {role}; DROP ROLE {role}").format(role=sql.Identifier(role)))
 
 
 def sql_as(settings: Settings, role: str) -> psycopg.Connection:
-    """What an attacker has with the password of a role."""
+    """Connect as an attacker with the password of a role."""
     assert settings.database_url
     url = make_conninfo(settings.database_url.get_secret_value(), user=role)
     connection = psycopg.connect(url, autocommit=True)

@@ -1,4 +1,4 @@
-"""Another user of the machine, whose files this process may not use."""
+"""Runs code as another user of the machine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 
 @contextmanager
 def as_user(user: int, given: Path, owner: int) -> Iterator[None]:
-    """Be a user, by its number, after a file or folder was given to another one. Only root can; others skip the test.
+    """Become the user with this number, after giving a file or folder to another owner. Only root can do this.
 
-    Import what is needed before: the new user may not read this environment.
+    Import modules before, because the new user may not be able to read them.
     """
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         pytest.skip("only root can be another user")
     os.chown(given, owner, owner)
-    # Folders of tests are their user's alone.
+    # The folders of tests are private.
     above = [folder for folder in given.parents if not folder.stat().st_mode & 0o001]
     for folder in above:
         folder.chmod(folder.stat().st_mode | 0o011)

@@ -1,4 +1,4 @@
-"""Which clients are one where attempts are counted."""
+"""The networks under which attempts of a client are counted."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def test_the_networks_of_an_address(address: str | None, networks: list[str], ip
     assert (None if client.ip is None else str(client.ip)) == ip
 
 
-def test_the_command_line_comes_from_nowhere() -> None:
+def test_the_command_line_has_no_networks() -> None:
     assert COMMAND_LINE.networks == ()

@@ -1,4 +1,4 @@
-"""The files that containers are made from, against the specification, their schemas and the code."""
+"""The files of the containers agree with the specification, their schemas and the code."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def compose() -> Any:
 
 @pytest.fixture(scope="module")
 def specified(specification: str) -> Any:
-    """The specification's own compose file."""
+    """The compose file of the specification."""
     (block,) = re.findall(r"```yaml\n(.*?)```", specification, flags=re.DOTALL)
     return read(block)
 
@@ -116,7 +116,7 @@ def test_volumes_and_networks_are_those_of_the_specification(compose: Any, speci
     assert (ROOT / source).is_file()
 
 
-# What is ours
+# Beyond the specification
 
 
 def test_every_image_is_pinned_or_built_here(compose: Any) -> None:
@@ -150,7 +150,7 @@ def test_every_secret_is_made_and_used(compose: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["pgface", "pgbouncer"])
-def test_what_is_built_here_may_do_little(compose: Any, name: str) -> None:
+def test_our_images_have_few_permissions(compose: Any, name: str) -> None:
     service = compose["services"][name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -170,8 +170,8 @@ def test_containers_run_as_the_owner_of_the_secrets(compose: Any) -> None:
     assert services["pgadmin"]["user"].startswith(f"${{PGFACE_UID:-{CONTAINER_ID}}}:")
 
 
-def test_one_image_is_for_every_user(compose: Any) -> None:
-    """Another number in `.env` needs no other image: none is in it but the one that it runs as if none is told."""
+def test_one_image_works_for_every_user(compose: Any) -> None:
+    """The image contains no user id except its default, so another id in `.env` needs no other image."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert re.findall(r"^ARG (\w+)", dockerfile, re.MULTILINE) == ["PYTHON"]
     assert "chown" not in dockerfile
@@ -190,16 +190,16 @@ def test_images_are_built_without_a_registry_where_their_bases_are() -> None:
 
 
 def test_every_engine_reads_the_same_values(compose: Any) -> None:
-    """podman-compose 1.3 leaves `${X:-y}` as it is where the variable that is set has the same name, X."""
+    """podman-compose 1.3 does not replace `${X:-y}` in the value of a variable X."""
     for service in compose["services"].values():
         for name, value in service.get("environment", {}).items():
             assert f"${{{name}" not in value
         check = service.get("healthcheck", {}).get("test", ["NONE"])
-        # It hands the words to two shells, one after the other.
+        # podman-compose passes the words through two shells.
         assert not re.search(r"[\"'$;()\\]", " ".join(check))
 
 
-def test_the_web_service_starts_by_itself_is_watched_and_ends_in_peace(compose: Any) -> None:
+def test_the_web_service_starts_automatically_has_a_health_check_and_stops_cleanly(compose: Any) -> None:
     service = compose["services"]["pgface"]
     assert "profiles" not in service
     assert service["command"] == ["serve"]
@@ -211,7 +211,7 @@ def test_the_web_service_starts_by_itself_is_watched_and_ends_in_peace(compose: 
     assert "container_name" not in service
 
 
-def test_the_image_starts_and_is_watched_as_the_service(compose: Any) -> None:
+def test_the_image_has_the_command_and_the_health_check_of_the_service(compose: Any) -> None:
     service = compose["services"]["pgface"]
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     (command,) = re.findall(r"^CMD (\[.+\])$", dockerfile, re.MULTILINE)
@@ -221,10 +221,10 @@ def test_the_image_starts_and_is_watched_as_the_service(compose: Any) -> None:
     given = dict(option.removeprefix("--").replace("-", "_").split("=") for option in options.split())
     assert given == {name: str(value) for name, value in service["healthcheck"].items() if name != "test"}
     assert re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE) == [str(PORT)]
-    assert re.findall(r"PGFACE_LISTEN_HOST=(\S+)", dockerfile) == ["0.0.0.0"]  # noqa: S104 - of its own network
+    assert re.findall(r"PGFACE_LISTEN_HOST=(\S+)", dockerfile) == ["0.0.0.0"]  # noqa: S104 - in its own network
 
 
-def test_postgres_is_set_as_the_embedded_one_would_be(compose: Any) -> None:
+def test_postgres_has_the_settings_of_the_embedded_server(compose: Any) -> None:
     program, *options = compose["services"]["postgres"]["command"]
     settings = dict(option.removeprefix("--").split("=", 1) for option in options)
     fixed = {name: value for name, value in FIXED_SETTINGS.items() if name not in ONLY_EMBEDDED}
@@ -244,21 +244,21 @@ def test_pgbouncer_leads_to_the_services_database(compose: Any) -> None:
     assert service["secrets"] == [Path(parser["pgbouncer"]["auth_file"]).name]
 
 
-# What goes into the image
+# The contents of the image
 
 
 def pins(name: str) -> dict[str, str]:
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     found = [line for line in lines if line and not line.startswith(" ")]
     assert sum("--hash=sha256:" in line for line in lines) >= len(found) > 0
-    # For which platforms may differ: more packages bring a platform's own more often.
+    # The platforms may differ between the files.
     return {line.split()[0]: line.partition("==")[0] for line in found}
 
 
 @pytest.mark.parametrize("name", ["deploy/requirements.txt", "deploy/build.txt", "deploy/programs.txt"])
 def test_the_image_has_the_versions_that_the_tests_run_with(name: str) -> None:
     tested = set(pins("constraints.txt"))
-    # The OpenCV without windows is the other one's twin.
+    # OpenCV has a second package without windows, with the same versions.
     others = {pin for pin in pins(name) if pin.replace("opencv-python-headless", "opencv-python") not in tested}
     assert others == set()
     assert "://" not in (ROOT / name).read_text(encoding="utf-8")
@@ -274,8 +274,8 @@ def test_the_image_has_what_the_package_needs() -> None:
     assert wanted <= there
 
 
-def test_the_image_is_trimmed_and_has_the_programs_where_they_are_looked_for() -> None:
-    """What these scripts leave is tried by test_container_image.py."""
+def test_the_image_is_trimmed_and_has_the_programs_in_their_place() -> None:
+    """test_container_image.py tests the result of these scripts."""
     steps = re.sub(r" \\\n\s*", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
     assert "-r requirements.txt && sh trim.sh /opt/pgface/lib/python3*/site-packages\n" in steps
     assert "-r programs.txt && sh programs.sh wheel programs\n" in steps
@@ -300,7 +300,7 @@ def test_nothing_private_is_sent_to_the_engine_or_committed() -> None:
 # The page
 
 
-def test_the_page_names_services_and_profiles_that_there_are(compose: Any) -> None:
+def test_the_page_names_existing_services_and_profiles(compose: Any) -> None:
     page = (ROOT / "docs" / "how-to" / "containers.md").read_text(encoding="utf-8")
     commands = re.findall(r"docker compose[^`\n]*", page)
     services, profiles = set(), set()
@@ -313,7 +313,7 @@ def test_the_page_names_services_and_profiles_that_there_are(compose: Any) -> No
         assert compose["services"][profile]["profiles"] == [profile]
 
 
-def test_the_page_runs_commands_that_pgface_has() -> None:
+def test_the_page_runs_existing_commands() -> None:
     page = (ROOT / "docs" / "how-to" / "containers.md").read_text(encoding="utf-8")
     known = re.findall(
         r"^### `pgface (.*)`$", (ROOT / "docs" / "reference" / "command-line.md").read_text(), re.MULTILINE

@@ -1,4 +1,4 @@
-"""Files of another user, which in containers are those of another number."""
+"""Errors about files of another user, who has another number in containers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# Not at their first use: by then this process is a user who may not read them.
+# Imported now, because the later user of this process may not read them.
 import pgface.cli.models
 import pgface.faces.models.pack  # noqa: F401
 from pgface.errors import StorageError
@@ -21,7 +21,7 @@ from support.users import as_user
 VOLUME, ME = 12_345, 12_346
 
 
-def test_a_file_of_ones_own_has_no_other_owner(tmp_path: Path) -> None:
+def test_an_own_file_has_no_other_owner(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch(0o400)
     assert other_owner(file) is None
@@ -29,12 +29,12 @@ def test_a_file_of_ones_own_has_no_other_owner(tmp_path: Path) -> None:
     assert reason_with_owner(PermissionError(13, "Permission denied"), file) == "Permission denied"
 
 
-def test_another_reason_is_told_as_it_is(tmp_path: Path) -> None:
+def test_another_reason_has_no_owner(tmp_path: Path) -> None:
     with as_user(ME, tmp_path, VOLUME):
         assert reason_with_owner(OSError(28, "No space left on device"), tmp_path) == "No space left on device"
 
 
-def test_what_is_nearest_above_counts(tmp_path: Path) -> None:
+def test_the_nearest_existing_parent_counts(tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     volume.mkdir(0o700)
     with as_user(ME, volume, VOLUME):
@@ -48,7 +48,7 @@ def test_what_is_nearest_above_counts(tmp_path: Path) -> None:
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
-    """A data folder as a container leaves it: its user's alone, with a model and photos in it."""
+    """A private data folder of a container's user, with folders of models and photos."""
     data = tmp_path / "data"
     for folder in ("models", "photos"):
         (data / folder).mkdir(parents=True)
@@ -57,7 +57,7 @@ def volume(tmp_path: Path) -> Path:
 
 
 def test_the_error_names_the_owner_of_another_users_volume(volume: Path) -> None:
-    told: list[str] = []
+    errors: list[str] = []
     photo_files = PhotoFiles(volume / "photos", uuid.uuid4())
 
     def backup() -> None:
@@ -71,11 +71,11 @@ def test_the_error_names_the_owner_of_another_users_volume(volume: Path) -> None
         for use in (backup, look):
             with pytest.raises(StorageError) as refused:
                 use()
-            told.append(str(refused.value))
+            errors.append(str(refused.value))
         for command in (("models", "list"), ("models", "verify"), ("models", "install", "minifasnet")):
             done = runner({"PGFACE_DATA_DIR": str(volume)})(*command, code=1)
             assert done.stdout == ""
-            told.append(done.stderr)
-    assert len(told) == 5
-    for said in told:
-        assert says.BELONGS_TO.is_in(said, place=volume, owner=VOLUME, user=ME), said
+            errors.append(done.stderr)
+    assert len(errors) == 5
+    for error in errors:
+        assert says.BELONGS_TO.is_in(error, place=volume, owner=VOLUME, user=ME), error

@@ -1,4 +1,4 @@
-"""The named statements: each has one name, and each is used."""
+"""Every named statement has a unique name, and is used."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pgface.database import sql
 SOURCE = Path(sql.__file__).parents[2]
 FILES = sorted((Path(sql.__file__).parent / "queries").glob("*.sql"))
 NAME = re.compile(r"^-- ([a-z0-9_]+) --$", re.MULTILINE)
-MADE_OF_PARTS = {f"set_{kind}_threshold" for kind in ("verify", "identify")}
-"""Names that Python puts together."""
+COMPUTED_NAMES = {f"set_{kind}_threshold" for kind in ("verify", "identify")}
+"""Names that Python code computes."""
 
 
 def test_every_name_is_unique() -> None:
@@ -23,17 +23,17 @@ def test_every_name_is_unique() -> None:
 
 def test_every_statement_is_used() -> None:
     code = "\n".join(file.read_text(encoding="utf-8") for file in SOURCE.rglob("*.py"))
-    used = set(re.findall(r"[\"']([a-z0-9_]+)[\"']", code)) | MADE_OF_PARTS
+    used = set(re.findall(r"[\"']([a-z0-9_]+)[\"']", code)) | COMPUTED_NAMES
     assert sorted(sql.queries().keys() - used) == []
 
 
-def test_no_statement_is_empty_or_holds_another_ones_name() -> None:
+def test_no_statement_is_empty_or_contains_another_name() -> None:
     for name, statement in sql.queries().items():
         assert statement.endswith(";"), name
         assert not NAME.search(statement), name
 
 
-# What a distributed PostgreSQL (Citus) does not take
+# A distributed PostgreSQL (Citus) refuses these
 
 
 TABLES = set(re.findall(r"CREATE (?:UNLOGGED )?TABLE IF NOT EXISTS (\w+)", sql.migrations()[0].sql))

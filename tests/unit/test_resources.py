@@ -1,4 +1,4 @@
-"""How much of the machine the process may use, in every kind of container and without one."""
+"""The memory and the cores that the process may use, with and without a container."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
     assert usable_memory(tmp_path, membership(tmp_path, "0::/\n")) == 300 * MEBI
 
 
-def test_the_least_limit_on_the_way_up_counts(tmp_path: Path) -> None:
+def test_the_smallest_limit_of_all_levels_counts(tmp_path: Path) -> None:
     limit(tmp_path / "service" / "job", "memory.max", "max")
     limit(tmp_path / "service", "memory.max", 200 * MEBI)
     limit(tmp_path / "other", "memory.max", 100 * MEBI)
     assert usable_memory(tmp_path, membership(tmp_path, "0::/service/job\n")) == 200 * MEBI
 
 
-def test_the_first_version_of_control_groups_is_read_too(tmp_path: Path) -> None:
+def test_version_1_of_control_groups(tmp_path: Path) -> None:
     lines = "9:name=systemd:/\n4:memory:/docker/0123\n3:cpu,cpuacct:/docker/0123\n"
-    limit(tmp_path / "memory", "memory.limit_in_bytes", 250 * MEBI)  # all that a container sees of its own group
+    limit(tmp_path / "memory", "memory.limit_in_bytes", 250 * MEBI)  # a container sees only its own group
     assert usable_memory(tmp_path, membership(tmp_path, lines)) == 250 * MEBI
 
 
-def test_a_limit_above_the_machines_memory_is_none(tmp_path: Path) -> None:
+def test_a_limit_above_the_machines_memory_does_not_count(tmp_path: Path) -> None:
     limit(tmp_path / "memory", "memory.limit_in_bytes", 9223372036854771712)
     assert usable_memory(tmp_path, membership(tmp_path, "4:memory:/\n")) == MACHINE
 
@@ -70,9 +70,7 @@ def test_a_quota_of_processor_time_counts(
 
 
 @pytest.mark.parametrize(("quota", "cores"), [(100_000, 1), (250_000, 3), (-1, 64), (0, 64)])
-def test_a_quota_of_the_first_version_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: int, cores: int
-) -> None:
+def test_a_quota_of_version_1_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: int, cores: int) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     limit(tmp_path / "cpu", "cpu.cfs_quota_us", quota)
     limit(tmp_path / "cpu", "cpu.cfs_period_us", 100_000)
@@ -80,14 +78,14 @@ def test_a_quota_of_the_first_version_counts(
     assert usable_cores(tmp_path, membership(tmp_path, lines)) == cores
 
 
-def test_the_least_quota_on_the_way_up_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_smallest_quota_of_all_levels_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     limit(tmp_path / "service" / "job", "cpu.max", "max 100000")
     limit(tmp_path / "service", "cpu.max", "400000 100000")
     assert usable_cores(tmp_path, membership(tmp_path, "0::/service/job\n")) == 4
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process to cores")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
 def test_workers_follow_the_affinity() -> None:
     program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
     program += "from pgface.settings import Settings; print(Settings().workers)"

@@ -1,3 +1,5 @@
+"""Short paths for the socket of the embedded server."""
+
 from __future__ import annotations
 
 import os
@@ -7,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from pgface.database.embedded.socket import SOCKET_PATH_BYTES, forget, reachable
+from pgface.database.embedded.socket import SOCKET_PATH_BYTES, delete_link, reachable
 from pgface.errors import EmbeddedPostgresError
 from support.sentences import database as says
 
@@ -16,7 +18,7 @@ SOCKET = len("/.s.PGSQL.5432")
 
 @pytest.fixture
 def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder whose path is short, as that of a test is not."""
+    """A folder with a short path, unlike the folders of tests."""
     with TemporaryDirectory() as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
         yield Path(folder)
@@ -26,24 +28,24 @@ def of_length(length: int) -> Path:
     return Path("/" + "a" * 50 + "/" + "b" * (length - 52))
 
 
-def test_a_path_that_fits_is_used_as_it_is(runtime_dir: Path) -> None:
+def test_a_short_path_is_used_unchanged(runtime_dir: Path) -> None:
     folder = of_length(SOCKET_PATH_BYTES - SOCKET)
     assert reachable(folder) == folder
     assert not list(runtime_dir.iterdir())
 
 
-def test_a_longer_path_gets_a_short_name(runtime_dir: Path) -> None:
+def test_a_long_path_gets_a_short_link(runtime_dir: Path) -> None:
     folder = of_length(SOCKET_PATH_BYTES - SOCKET + 1)
     link = reachable(folder)
     assert link.parent == runtime_dir
     assert link.readlink() == folder
     assert reachable(folder) == link
-    forget(folder)
+    delete_link(folder)
     assert not list(runtime_dir.iterdir())
-    forget(folder)
+    delete_link(folder)
 
 
-def test_bytes_count_and_not_letters(runtime_dir: Path) -> None:
+def test_the_limit_is_in_bytes(runtime_dir: Path) -> None:
     assert reachable(Path("/" + "é" * 60)).parent == runtime_dir
 
 
@@ -64,9 +66,9 @@ def test_another_users_link_is_not_followed() -> None:
         reachable(of_length(200))
 
 
-def test_a_folder_where_others_can_swap_names_is_not_used(runtime_dir: Path) -> None:
+def test_a_folder_where_others_can_replace_links_is_not_used(runtime_dir: Path) -> None:
     runtime_dir.chmod(0o777)
     link = reachable(of_length(200))
     assert link.parent != runtime_dir
-    forget(of_length(200))
+    delete_link(of_length(200))
     assert not link.is_symlink()

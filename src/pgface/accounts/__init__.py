@@ -1,4 +1,4 @@
-"""Accounts of the gallery's users: passwords, logins, limits on attempts, keys of programs, and an audit log."""
+"""Accounts of the gallery's users: passwords, sessions, limits on attempts, API keys, and the audit log."""
 
 from pgface.accounts.accounts import Accounts
 from pgface.accounts.administrators import (

@@ -1,4 +1,4 @@
-"""Registering, logging in and out, and what users may do with their accounts."""
+"""Registers users, logs them in and out, and changes or deletes their accounts."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from psycopg.rows import scalar_row, tuple_row
 from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt, count_registration
 from pgface.accounts.audit import Event, record
 from pgface.accounts.client import Client
-from pgface.accounts.devices import forget_other_devices
+from pgface.accounts.devices import delete_other_devices
 from pgface.accounts.logins import (
     Login,
     LoginOfUser,
     NewLogin,
-    begin_login,
-    end_one,
-    end_others,
-    end_own,
-    find_login,
-    logins_of,
+    begin_session,
+    end_other_sessions,
+    end_session,
+    end_session_with_token,
+    find_session,
+    sessions_of,
 )
 from pgface.accounts.passwords import even_out, hash_password, own_kind, prove, renewed, require_good_password
 from pgface.database.sql import queries
-from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, TooManyAttemptsError, UnknownLoginError
+from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, UnknownLoginError
 from pgface.gallery import Gallery
 from pgface.gallery.users import UserRef, add_user, clean_email, clean_name, get_user, is_email, is_reserved
 from pgface.results import User
 from pgface.text import email_spellings, same_email
 
-_KINDS_SECONDS: Final = 300.0
+_KINDS_CACHE_SECONDS: Final = 300.0
 """How long the kinds of hashes are cached. Finding them reads all users."""
 
 
 class Accounts:
     """The accounts of a gallery's users. Safe to use from many threads.
 
-    A refusal does not say why. The audit log does.
+    The errors do not say why a login was refused. The audit log does.
     """
 
     def __init__(self, gallery: Gallery) -> None:
@@ -47,12 +47,12 @@ class Accounts:
         self._database = gallery.database
         self._settings = gallery.settings
         self._kinds: list[str] = []
-        self._kinds_read_at = -_KINDS_SECONDS
+        self._kinds_read_at = -_KINDS_CACHE_SECONDS
 
     def register(self, email: str, password: str, *, name: str | None = None, client: Client | None = None) -> User:
         """Add a user with a password.
 
-        A user whom an administrator has enrolled exists already, and cannot register. An administrator sets their first
+        A user whom an administrator has added exists already, and cannot register. An administrator sets their first
         password.
 
         Raises:
@@ -66,15 +66,11 @@ class Accounts:
         client = client or Client()
         email, name = clean_email(email), clean_name(name or email.partition("@")[0])
         if is_reserved(email):  # a stranger would get the photos of the user with this e-mail
-            raise GalleryError(f"The domain of {email} is reserved. Give the e-mail at which you get mail.")
+            raise GalleryError(f"The domain of {email} is reserved. Use your own e-mail address.")
         self._require_good(password, email, name)
-        try:
-            count_registration(self._database, client)
-        except TooManyAttemptsError:
-            self._record_refusal("register", client, None, "too many attempts")
-            raise
+        count_registration(self._database, client)
         # A registration reveals whether the e-mail is taken, so attempts are limited.
-        attempt = self._begin(None, client, "register")
+        attempt = begin_attempt(self._database, "password", None, client, "register")
         hashed = hash_password(password)
         try:
             with self._database.transaction() as connection:
@@ -83,8 +79,8 @@ class Accounts:
                 record(connection, "register", client, user_id=user.id)
         except DuplicateEmailError:
             with self._database.transaction() as connection:
-                there = get_user(connection, email)
-                record(connection, "register", client, user_id=there.id, refused="another account has this e-mail")
+                existing = get_user(connection, email)
+                record(connection, "register", client, user_id=existing.id, refused="another account has this e-mail")
             raise
         return user
 
@@ -103,17 +99,17 @@ class Accounts:
         with self._database.transaction() as connection:
             proof = _confirm(connection, verified)
             seconds = self._settings.login_hours * 3600
-            login = begin_login(
+            session = begin_session(
                 connection, verified.user_id, confidence=1.0, password_given=True, seconds=seconds, proof=proof
             )
             record(connection, "login by password", client, user_id=verified.user_id)
-        return login
+        return session
 
     def check_password(self, email: str, password: str, *, client: Client, event: Event) -> str:
         """Check the password of the user with this e-mail, as one of several factors.
 
         Returns:
-            The proof that `begin_login` needs.
+            The proof that `begin_session` needs.
 
         Raises:
             LoginRefusedError, TooManyAttemptsError: as for `log_in`.
@@ -124,46 +120,46 @@ class Accounts:
             return _confirm(connection, verified)
 
     def who(self, token: str) -> Login:
-        """The login with this token.
+        """Find the session with this token.
 
         Raises:
-            NotLoggedInError: the token is unknown, or the login has ended.
+            NotLoggedInError: the token is unknown, or the session has ended.
 
         """
-        return find_login(self._database, token)
+        return find_session(self._database, token)
 
     def logins(self, user: UserRef) -> list[LoginOfUser]:
-        """A user's logins that have not ended.
+        """List a user's sessions that have not ended.
 
         Raises:
             UnknownUserError: there is no such user.
 
         """
-        return logins_of(self._database, self._gallery.user(user).id)
+        return sessions_of(self._database, self._gallery.user(user).id)
 
     def log_out(self, token: str, *, client: Client | None = None) -> None:
-        """End the login with this token, if it has not ended."""
+        """End the session with this token, if it has not ended."""
         with self._database.transaction() as connection:
-            whose = end_own(connection, token)
-            if whose is not None:
-                record(connection, "log out", client or Client(), user_id=whose)
+            user_id = end_session_with_token(connection, token)
+            if user_id is not None:
+                record(connection, "log out", client or Client(), user_id=user_id)
 
     def end_login(self, user: UserRef, login_id: int, *, client: Client | None = None) -> None:
-        """End one of a user's logins by its id.
+        """End one of a user's sessions by its id.
 
         Raises:
-            UnknownLoginError: it is another user's, or has ended.
+            UnknownLoginError: the session belongs to another user, or has ended.
             UnknownUserError: there is no such user.
 
         """
         user_id = self._gallery.user(user).id
         with self._database.transaction() as connection:
-            if not end_one(connection, user_id, login_id):
+            if not end_session(connection, user_id, login_id):
                 raise UnknownLoginError
             record(connection, "log out", client or Client(), user_id=user_id)
 
     def log_out_everywhere(self, user: UserRef, *, but: str | None = None, client: Client | None = None) -> int:
-        """End all logins of a user, except the one with the token `but`, and return how many.
+        """End all sessions of a user, except the one with the token `but`, and return how many.
 
         Raises:
             UnknownUserError: there is no such user.
@@ -171,32 +167,32 @@ class Accounts:
         """
         user_id = self._gallery.user(user).id
         with self._database.transaction() as connection:
-            ended = end_others(connection, user_id, but)
-            forget_other_devices(connection, user_id)
+            ended = end_other_sessions(connection, user_id, but)
+            delete_other_devices(connection, user_id)
             record(connection, "log out everywhere", client or Client(), user_id=user_id)
         return ended
 
     def change_password(self, token: str, former: str, new: str, *, client: Client | None = None) -> None:
-        """Change the password of the user who is logged in with this token, and end all their other logins.
+        """Change the password of the user who is logged in with this token, and end all their other sessions.
 
         Raises:
-            NotLoggedInError: the token is unknown, or the login has ended.
+            NotLoggedInError: the token is unknown, or the session has ended.
             LoginRefusedError: the former password is wrong.
             WeakPasswordError: the new password is too easy to guess.
             TooManyAttemptsError: the account or the address has to wait.
 
         """
         client = client or Client()
-        login = self.who(token)
-        self._require_good(new, login.email, login.name)
-        verified = self._verify(login.email, former, replace(client, session=login.id), "password change")
+        session = self.who(token)
+        self._require_good(new, session.email, session.name)
+        verified = self._verify(session.email, former, replace(client, session=session.id), "password change")
         hashed = hash_password(new)
         with self._database.transaction() as connection:
             proof = _confirm(connection, verified)
-            _set_password(connection, login.user_id, hashed, client, proof=proof, but=token)
+            _set_password(connection, session.user_id, hashed, client, proof=proof, but=token)
 
     def set_password(self, user: UserRef, new: str, *, client: Client) -> User:
-        """Set a user's password as an administrator, without the former one. All their logins end.
+        """Set a user's password as an administrator, without the former one. All their sessions end.
 
         Raises:
             UnknownUserError: there is no such user.
@@ -211,32 +207,31 @@ class Accounts:
         return found
 
     def erase(self, token: str, password: str, *, client: Client | None = None) -> User:
-        """Delete the account of a logged-in user: their rows, faces, logins and files.
+        """Delete the account of a logged-in user: their rows, faces, sessions and files.
 
         Raises:
-            NotLoggedInError: the token is unknown, or the login has ended.
+            NotLoggedInError: the token is unknown, or the session has ended.
             LoginRefusedError: the password is wrong.
             TooManyAttemptsError: the account or the address has to wait.
 
         """
         client = client or Client()
-        login = self.who(token)
-        verified = self._verify(login.email, password, replace(client, session=login.id), "account erased")
+        session = self.who(token)
+        verified = self._verify(session.email, password, replace(client, session=session.id), "account erased")
 
         def confirm_and_record(connection: psycopg.Connection, _: User) -> None:
             _confirm(connection, verified)
-            record(connection, "account erased", client, user_id=login.user_id)
+            record(connection, "account erased", client, user_id=session.user_id)
 
-        return self._gallery.erase_user(login.user_id, within=confirm_and_record)
+        return self._gallery.erase_user(session.user_id, within=confirm_and_record)
 
     def _require_good(self, password: str, email: str, name: str) -> None:
-        least = self._settings.min_password_length
-        require_good_password(password, least_length=least, personal=(email, name))
+        require_good_password(password, least_length=self._settings.min_password_length, personal=(email, name))
 
     def _verify(self, email: str, password: str, client: Client, event: Event) -> _Verified:
-        """Find the user with this password. `_confirm` checks it again in the transaction that needs it."""
+        """Find the user and check the password. `_confirm` checks it again in the transaction that needs it."""
         given = same_email(email)
-        attempt = self._begin(given, client, event)
+        attempt = begin_attempt(self._database, "password", given, client, event)
         # If no user has the e-mail, the password is compared with a decoy hash.
         found = (
             self._database.read("find_password", {"spellings": email_spellings(given)}, row_factory=tuple_row)
@@ -245,41 +240,27 @@ class Accounts:
         )
         user_id, blank = found[0] if found else (None, None)
         proofs = prove(password, blank)
-        proof = self._proof(user_id, proofs)
+        with self._database.transaction() as connection:
+            proof = _matching_proof(connection, user_id or 0, proofs)
         if user_id is None or proof is None:
             even_out(password, blank, self._kinds_of_hashes())
             why = "no account has this e-mail" if user_id is None else "wrong password"
-            self._record_refusal(event, client, user_id, why)
+            with self._database.transaction() as connection:
+                record(connection, event, client, user_id=user_id, refused=why)
             raise LoginRefusedError
         return _Verified(user_id, proof, renewed(password, proof), attempt)
 
-    def _proof(self, user_id: int | None, proofs: list[str]) -> str | None:
-        """The one of these that is the hash of the user's password. Only PostgreSQL sees the stored hash."""
-        with self._database.transaction() as connection:
-            return _proven(connection, user_id or 0, proofs)
-
     def _kinds_of_hashes(self) -> list[str]:
-        """The kinds of hashes in the gallery, up to some minutes old."""
-        if time.monotonic() - self._kinds_read_at >= _KINDS_SECONDS:
+        """Read the kinds of hashes in the gallery, or return those of the last minutes."""
+        if time.monotonic() - self._kinds_read_at >= _KINDS_CACHE_SECONDS:
             self._kinds = self._database.read("password_kinds", {"but": f"{own_kind()}$"}, row_factory=scalar_row)
             self._kinds_read_at = time.monotonic()
         return self._kinds
 
-    def _begin(self, account: str | None, client: Client, event: Event) -> Attempt:
-        try:
-            return begin_attempt(self._database, "password", account, client)
-        except TooManyAttemptsError:
-            self._record_refusal(event, client, None, "too many attempts")
-            raise
-
-    def _record_refusal(self, event: Event, client: Client, user_id: int | None, why: str) -> None:
-        with self._database.transaction() as connection:
-            record(connection, event, client, user_id=user_id, refused=why)
-
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    """The user whose password was verified a moment ago."""
+    """A user whose password was correct."""
 
     user_id: int
     proof: str
@@ -289,10 +270,11 @@ class _Verified:
 
 def is_proof(connection: psycopg.Connection, user_id: int, proof: str) -> bool:
     """Whether a proof of `Accounts.check_password` still belongs to the user's password."""
-    return _proven(connection, user_id, [proof]) is not None
+    return _matching_proof(connection, user_id, [proof]) is not None
 
 
-def _proven(connection: psycopg.Connection, user_id: int, proofs: list[str]) -> str | None:
+def _matching_proof(connection: psycopg.Connection, user_id: int, proofs: list[str]) -> str | None:
+    """Return the proof that is the hash of the user's password. Only PostgreSQL sees the stored hash."""
     ((proof,),) = connection.execute(queries()["confirm_password"], {"id": user_id, "proofs": proofs}).fetchall()
     return None if proof is None else str(proof)
 
@@ -307,7 +289,7 @@ def _confirm(connection: psycopg.Connection, verified: _Verified) -> str:
         LoginRefusedError: the password was changed meanwhile, or the user was deleted.
 
     """
-    if _proven(connection, verified.user_id, [verified.proof]) is None:
+    if _matching_proof(connection, verified.user_id, [verified.proof]) is None:
         raise LoginRefusedError
     attempt_succeeded(connection, verified.attempt)
     if verified.renewed is None:
@@ -322,6 +304,6 @@ def _set_password(
 ) -> None:
     values = {"id": user_id, "password": hashed, "proof": proof, "authority": client.authority}
     connection.execute(queries()["set_password"], values)
-    end_others(connection, user_id, but)
-    forget_other_devices(connection, user_id, client.devices if but else ())
+    end_other_sessions(connection, user_id, but)
+    delete_other_devices(connection, user_id, client.devices if but else ())
     record(connection, "password change", client, user_id=user_id)

@@ -1,4 +1,4 @@
-"""Administrators: users who may see and change all data in the service."""
+"""Administrators: users who may see and change all data of a gallery through the service."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def is_administrator(database: Database, user_id: int) -> bool:
 
 
 def list_administrators(database: Database) -> list[Administrator]:
-    """All administrators in the order of their ids."""
+    """List all administrators in the order of their ids."""
     return database.read("select_administrators", row_factory=class_row(Administrator))
 
 

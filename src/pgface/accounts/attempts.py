@@ -1,13 +1,16 @@
-"""Counts failed attempts to log in. The counts are in PostgreSQL, so that the limits hold for all processes."""
+"""Counts failed attempts to log in. The counts are in PostgreSQL, so that all processes share the limits."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import psycopg
 
+from pgface.accounts.audit import Event, record
 from pgface.accounts.client import Client
 from pgface.accounts.tokens import token_hash
 from pgface.database.pool import Database
@@ -16,31 +19,25 @@ from pgface.errors import TooManyAttemptsError
 from pgface.text import email_spellings
 
 Method = Literal["password", "face"]
-"""Each is counted separately: a user who fails with one can still use the other."""
+"""The methods have separate counts: a user who fails with one can still use the other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A limit of failures. After `max_failures`, each further failure doubles the wait."""
-
-    max_failures: int
-    max_wait: int
-    """The maximum number of seconds to wait."""
-    reset_after: int = 24 * 3600
-    """Seconds after which a failure no longer counts."""
-
-
-ACCOUNT_LIMIT: Final = Limit(max_failures=5, max_wait=900)
-ADDRESS_LIMIT: Final = Limit(max_failures=30, max_wait=900)
-"""More, because many people may share an address."""
-WIDER_NETWORK_LIMIT: Final = Limit(max_failures=120, max_wait=900)
+_MAX_WAIT: Final = 900
+"""The maximum number of seconds to wait."""
+_RESET_AFTER: Final = 24 * 3600
+"""Seconds after which a failure no longer counts."""
+ACCOUNT_LIMIT: Final = 5
+"""Failures for one account. Each further failure doubles the wait."""
+ADDRESS_LIMIT: Final = 30
+"""Higher, because many people may share an address."""
+WIDER_NETWORK_LIMIT: Final = 120
 """For an IPv6 network of /56, which may belong to one customer or to several."""
-KNOWN_CLIENT_LIMIT: Final = Limit(max_failures=5, max_wait=900)
-"""For a browser that has logged in to the account before, or an open login. It has its own count: failures of others do
-not lock its owner out, and a stolen cookie gives no more guesses than an account."""
-REGISTRATION_LIMIT: Final = Limit(max_failures=20, max_wait=900)
-"""For registrations from one address, including successful ones, so that one program cannot fill the service."""
-WIDER_REGISTRATION_LIMIT: Final = Limit(max_failures=80, max_wait=900)
+KNOWN_CLIENT_LIMIT: Final = 5
+"""For a browser that has logged in to the account before, or an open session. It has its own count: failures of others
+do not lock its owner out, and a stolen cookie allows no more guesses than an account."""
+REGISTRATION_LIMIT: Final = 20
+"""For registrations from one address, including successful ones, so that one program cannot fill the gallery."""
+WIDER_REGISTRATION_LIMIT: Final = 80
 """For registrations from an IPv6 network of /56."""
 
 
@@ -50,25 +47,22 @@ class Attempt:
 
     method: Method
     account: str | None
-    """None without an e-mail. For a known client, only the client is counted."""
+    """The hashed account or known client. None without an e-mail."""
     addresses: tuple[str, ...]
 
 
-def begin_attempt(database: Database, method: Method, account: str | None, client: Client) -> Attempt:
+def begin_attempt(database: Database, method: Method, account: str | None, client: Client, event: Event) -> Attempt:
     """Count an attempt before it is made.
 
-    Args:
-        database: the gallery's database.
-        method: what the user logs in with.
-        account: the e-mail that was given, whether or not a user has it. None without an e-mail.
-        client: where the attempt comes from. A client that is known by its device or its session has its own count.
+    The `account` is the given e-mail, whether or not a user has it. A known device or session has its own count.
 
     Raises:
-        TooManyAttemptsError: the account, the address or the known client has to wait. Nothing is counted then.
+        TooManyAttemptsError: the account, the address or the known client has to wait. This is recorded, and not
+            counted.
 
     """
-    with database.transaction() as connection:
-        known = None if account is None else _known(connection, account, client)
+    with _recorded(database, client, event), database.transaction() as connection:
+        known = None if account is None else _known_client(connection, account, client)
         if known is not None:
             attempt = Attempt(method, _hashed(known), ())
             _count(connection, method, _hashed(known), KNOWN_CLIENT_LIMIT)
@@ -89,10 +83,10 @@ def count_registration(database: Database, client: Client) -> None:
     """Count a registration before it is made.
 
     Raises:
-        TooManyAttemptsError: the address has registered too many users, and has to wait.
+        TooManyAttemptsError: the address has registered too many users, and has to wait. This is recorded.
 
     """
-    with database.transaction() as connection:
+    with _recorded(database, client, "register"), database.transaction() as connection:
         for network, limit in zip(client.networks, (REGISTRATION_LIMIT, WIDER_REGISTRATION_LIMIT), strict=False):
             _count(connection, "password", _hashed(f"registrations of {network}"), limit)
 
@@ -100,35 +94,45 @@ def count_registration(database: Database, client: Client) -> None:
 def attempt_succeeded(connection: psycopg.Connection, attempt: Attempt) -> None:
     """Reset the count of the account, and subtract the attempt from the count of its address."""
     if attempt.account is not None:
-        connection.execute(queries()["forget_attempts"], {"subject": attempt.account, "method": attempt.method})
+        connection.execute(queries()["reset_attempts"], {"subject": attempt.account, "method": attempt.method})
     for address in attempt.addresses:
         connection.execute(queries()["uncount_attempt"], {"subject": address, "method": attempt.method})
 
 
 def prune_attempts(database: Database) -> int:
-    """Delete counts that no longer matter, and return how many rows."""
-    with database.transaction() as connection:
-        return connection.execute(queries()["prune_attempts"], {"reset_after": ACCOUNT_LIMIT.reset_after}).rowcount
+    """Delete expired counts, and return how many."""
+    return database.execute("prune_attempts", {"reset_after": _RESET_AFTER})
 
 
-def _known(connection: psycopg.Connection, account: str, client: Client) -> str | None:
-    """The subject that a known client is counted as. None for an unknown client."""
+@contextmanager
+def _recorded(database: Database, client: Client, event: Event) -> Iterator[None]:
+    """Record in the audit log that a client has to wait."""
+    try:
+        yield
+    except TooManyAttemptsError:
+        with database.transaction() as connection:
+            record(connection, event, client, refused="too many attempts")
+        raise
+
+
+def _known_client(connection: psycopg.Connection, account: str, client: Client) -> str | None:
+    """Return the subject under which a known client is counted. None for an unknown client."""
     if client.session is not None:
         return f"session {client.session}"
     if not client.devices:
         return None
-    asked = {"tokens": [token_hash(token) for token in client.devices], "spellings": email_spellings(account)}
-    found = connection.execute(queries()["find_device"], asked).fetchone()
+    values = {"tokens": [token_hash(token) for token in client.devices], "spellings": email_spellings(account)}
+    found = connection.execute(queries()["find_device"], values).fetchone()
     return None if found is None else f"device {found[0]}"
 
 
-def _count(connection: psycopg.Connection, method: Method, subject: str, limit: Limit) -> None:
+def _count(connection: psycopg.Connection, method: Method, subject: str, max_failures: int) -> None:
     values = {
         "subject": subject,
         "method": method,
-        "max_failures": limit.max_failures,
-        "max_wait": limit.max_wait,
-        "reset_after": limit.reset_after,
+        "max_failures": max_failures,
+        "max_wait": _MAX_WAIT,
+        "reset_after": _RESET_AFTER,
     }
     if connection.execute(queries()["count_attempt"], values).fetchone() is None:
         row = connection.execute(queries()["seconds_to_wait"], values).fetchone()
@@ -136,5 +140,5 @@ def _count(connection: psycopg.Connection, method: Method, subject: str, limit: 
 
 
 def _hashed(subject: str) -> str:
-    """The hash of a subject. Some rows belong to e-mails without an account, which must not be stored."""
+    """Hash a subject. Some rows are for e-mails without an account, which must not be stored."""
     return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()

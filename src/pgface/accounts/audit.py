@@ -37,7 +37,6 @@ Event = Literal[
     "users merged",
 ]
 
-
 _MAX_REASON_LENGTH: Final = 200
 
 
@@ -53,16 +52,16 @@ class AuditEntry:
     """Why it was refused. The response to the client does not say it."""
     actor: str | None
     user_id: int | None
-    """The user whose account it is. None if no user has the e-mail that was given."""
+    """The user whose account is concerned. None if no user has the given e-mail."""
     key_id: int | None
     """The API key that was created or revoked."""
     address: str | None
     similarity: float | None
     """The similarity of a login by face."""
     count: int
-    """How often it happened within the hour. Refusals that are alike share a row."""
+    """How often it happened within the hour. Equal refusals share a row."""
     last_at: datetime | None
-    """When the last of several happened."""
+    """The time of the last one, if there were several."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -79,18 +78,10 @@ def record(
     refused: str | PgfaceError | None = None,
     similarity: float | None = None,
 ) -> None:
-    """Add a row, in the transaction of what it reports.
+    """Add a row to the audit log, in the transaction of the event.
 
-    Args:
-        connection: a connection to the gallery.
-        event: what was done or refused.
-        client: where it came from.
-        user_id: the user whose account it is.
-        key_id: the API key.
-        refused: the reason of a refusal. None if it was done. Of an error, only the general sentence of its class is
-            stored, because its own sentence may repeat what a client sent, such as a file name.
-        similarity: the similarity of a login by face.
-
+    `refused` is the reason of a refusal, and None if the event was done. For an error, the row has the general sentence
+    of its class, because the error's own sentence may repeat what a client sent, such as a file name.
     """
     values = {
         "event": event,
@@ -114,19 +105,11 @@ def read_audit(
     before: int | None = None,
     limit: int = 100,
 ) -> list[AuditEntry]:
-    """Rows of the log, the newest first.
+    """Read rows of the log, the newest first.
 
-    Args:
-        database: the gallery's database.
-        user_id: only rows about this user.
-        users: only rows about these users.
-        event: only rows of this event.
-        outcome: only rows of `done` or of `refused`.
-        before: only rows older than the one with this id.
-        limit: the maximum of rows.
-
+    The arguments are filters. The `outcome` is `done` or `refused`, and rows have ids below `before`.
     """
-    asked = {
+    filters = {
         "user_id": user_id,
         "users": None if users is None else list(users),
         "event": event,
@@ -134,17 +117,16 @@ def read_audit(
         "before": before,
         "limit": limit,
     }
-    return database.read("select_audit", asked, row_factory=class_row(AuditEntry))
+    return database.read("select_audit", filters, row_factory=class_row(AuditEntry))
 
 
 def addresses_of_logins(database: Database, user_id: int) -> dict[int, str]:
-    """The addresses that a user's logins came from, by the login's id, as far as the log still has them."""
-    found = database.read("select_addresses_of_tokens", {"user_id": user_id}, row_factory=tuple_row)
-    return dict(found)
+    """Return the addresses of a user's logins by the session's id, as far as the log still has them."""
+    return dict(database.read("select_addresses_of_tokens", {"user_id": user_id}, row_factory=tuple_row))
 
 
 def prune_audit(database: Database, days: int) -> int:
-    """Delete rows older than some days, and return how many. The role of the service keeps 30 days."""
+    """Delete rows older than this many days, and return how many. The service's role can give 30 or more."""
     with database.transaction() as connection:
         ((removed,),) = connection.execute(queries()["prune_audit"], {"days": days}).fetchall()
         return int(removed)

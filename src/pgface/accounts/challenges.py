@@ -11,8 +11,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import astuple, dataclass, field, fields
 from typing import Any, Final
 
 from cryptography.fernet import Fernet
@@ -38,7 +37,7 @@ class Challenge:
     token: str = field(repr=False)
     """Send it with the frames."""
     pose: Pose
-    """Where to look, until an answer asks for another pose."""
+    """The requested pose, until an answer returns another one."""
     progress: float
     """The share of the login that is done, 0 to 1."""
     policy: LoginPolicy
@@ -53,14 +52,14 @@ class FaceAttempt:
     policy: LoginPolicy
     attempt: Attempt
     user_id: int | None
-    """The user of the given e-mail. None without an e-mail, or if no user has it."""
+    """The user with the given e-mail. None without an e-mail, or if no user has it."""
     head: HeadTurns
     proof: str | None = None
     """The proof of the password, as `Accounts.check_password` returns it."""
     digests: list[tuple[int, ...]] = field(default_factory=list)
     """The digests of each frame so far."""
     scores: dict[str, list[float]] = field(default_factory=dict)
-    """The scores of each network against presentation attacks for the frames that it saw."""
+    """The scores of each network against presentation attacks, one for each frame that it scored."""
 
     def add(self, digests: tuple[int, ...]) -> None:
         """Add the digests of the next frame.
@@ -74,90 +73,69 @@ class FaceAttempt:
         self.digests.append(digests)
 
     def to_bytes(self) -> bytes:
-        """JSON for `from_bytes`."""
-        attempt = [self.attempt.method, self.attempt.account, list(self.attempt.addresses)]
-        values = {
-            "policy": self.policy,
-            "attempt": attempt,
-            "user_id": self.user_id,
-            "proof": self.proof,
-            "head": self.head.to_json(),
-            "digests": self.digests,
-            "scores": self.scores,
-        }
-        return json.dumps(values).encode()
+        """Return JSON for `from_bytes`."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return json.dumps(values | {"attempt": astuple(self.attempt), "head": self.head.to_json()}).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> FaceAttempt:
-        """An attempt from the JSON of `to_bytes`."""
+        """Restore the output of `to_bytes`."""
         values: dict[str, Any] = json.loads(data)
         method, account, addresses = values.pop("attempt")
         head, digests = HeadTurns.from_json(values.pop("head")), [tuple(frame) for frame in values.pop("digests")]
         return cls(attempt=Attempt(method, account, tuple(addresses)), head=head, digests=digests, **values)
 
 
-class Challenges:
-    """Creates challenges, and stores what was seen of their answers."""
+def create_challenge(database: Database, attempt: FaceAttempt) -> str:
+    """Store a new attempt, and return its token."""
+    token = secrets.token_urlsafe(32)
+    row = {"id": token_hash(token), "seconds": SECONDS, "state": _cipher(token).encrypt(attempt.to_bytes())}
+    with database.transaction() as connection:
+        connection.execute(queries()["prune_challenges"])
+        connection.execute(queries()["add_challenge"], row)
+    return token
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
-    def create(self, attempt: FaceAttempt) -> str:
-        """Store a new attempt, and return its token."""
-        token = secrets.token_urlsafe(32)
-        row = {"id": token_hash(token), "seconds": SECONDS, "state": _cipher(token).encrypt(attempt.to_bytes())}
-        with self._database.transaction() as connection:
-            connection.execute(queries()["prune_challenges"])
-            connection.execute(queries()["add_challenge"], row)
-        return token
+@contextmanager
+def taken_attempt(database: Database, token: str) -> Iterator[FaceAttempt]:
+    """Take the attempt with this token, so that no other request can use it meanwhile.
 
-    @contextmanager
-    def taken(self, token: str) -> Iterator[FaceAttempt]:
-        """The attempt with this token, which no other request has meanwhile.
+    The end of the block stores it again. After an error or the last step, the challenge cannot be used again.
 
-        It is kept again when the block is left, unless by an error, or its head has done all that it was asked to:
-        then the challenge is used.
+    Raises:
+        LivenessError: the challenge is too old, was used, or another request has it.
 
-        Raises:
-            LivenessError: there is none, because it is too old, or was used, or another request has it.
+    """
+    with database.transaction() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+        taken = cursor.execute(queries()["take_challenge"], {"id": token_hash(token)}).fetchone()
+    if taken is None:
+        raise LivenessError("The challenge is unknown: it is too old, was used, or is being answered.")
+    state, ends_at, hints = taken
+    attempt = FaceAttempt.from_bytes(_cipher(token).decrypt(bytes(state)))
+    yield attempt
+    if not attempt.head.done:
+        state = _cipher(token).encrypt(attempt.to_bytes())
+        row = {"id": token_hash(token), "ends_at": ends_at, "hints": hints, "state": state}
+        database.execute("put_challenge_back", row)
 
-        """
-        taken = self._take(token)
-        if taken is None:
-            raise LivenessError("The challenge is unknown: it is too old, was used, or is being answered.")
-        state, ends_at, hints = taken
-        attempt = FaceAttempt.from_bytes(_cipher(token).decrypt(bytes(state)))
-        yield attempt
-        if not attempt.head.done:
-            state = _cipher(token).encrypt(attempt.to_bytes())
-            row = {"id": token_hash(token), "ends_at": ends_at, "hints": hints, "state": state}
-            with self._database.transaction() as connection:
-                connection.execute(queries()["put_challenge_back"], row)
 
-    def count_hint(self, token: str) -> None:
-        """Count a hint, of which a challenge has only so many.
+def count_hint(database: Database, token: str) -> None:
+    """Count a hint.
 
-        Raises:
-            LivenessError: it has had them all, or there is no such challenge.
+    Raises:
+        LivenessError: the challenge is unknown, or has had `MAX_HINTS` hints.
 
-        """
-        with self._database.transaction() as connection:
-            values = {"id": token_hash(token), "most": MAX_HINTS}
-            if connection.execute(queries()["count_hint"], values).fetchone() is None:
-                raise LivenessError("The challenge is unknown or too old, or has had all its hints.")
-
-    def _take(self, token: str) -> tuple[bytes, datetime, int] | None:
-        with self._database.transaction() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            return cursor.execute(queries()["take_challenge"], {"id": token_hash(token)}).fetchone()
+    """
+    if not database.execute("count_hint", {"id": token_hash(token), "most": MAX_HINTS}):
+        raise LivenessError("The challenge is unknown or too old, or has had all its hints.")
 
 
 def prune_challenges(database: Database) -> int:
     """Delete ended challenges, and return how many."""
-    with database.transaction() as connection:
-        return connection.execute(queries()["prune_challenges"]).rowcount
+    return database.execute("prune_challenges")
 
 
 def _cipher(token: str) -> Fernet:
-    """A cipher with a hash of the token as its key. The token is random and long. The row is found by another hash."""
+    """Return a cipher whose key is a hash of the long random token. The row's id is another hash of it."""
     key = hashlib.sha256(b"state of a login by face\0" + token.encode("utf-8", "surrogatepass")).digest()
     return Fernet(base64.urlsafe_b64encode(key))

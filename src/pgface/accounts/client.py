@@ -1,4 +1,4 @@
-"""The client that a request comes from."""
+"""The client that sends a request."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _WITH_PORT = re.compile(r"^(?:(\d+\.\d+\.\d+\.\d+)|\[([^\]]+)\])(?::\d+)?$")
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Where a request comes from."""
+    """The client that sends a request."""
 
     address: str | None = None
-    """The IP address. The command line has none, and a proxy that is not set up sends something else."""
+    """The IP address. The command line has none, and a proxy with a wrong configuration sends other text."""
     actor: str | None = None
     """The caller, if it is not the user themselves: `key 3`, or `command line`."""
     authority: str | None = field(default=None, repr=False)
@@ -26,7 +26,7 @@ class Client:
     devices: tuple[str, ...] = field(default=(), repr=False)
     """The tokens in the cookie of a browser that has logged in before, one for each account."""
     session: int | None = None
-    """The id of the login in which a user gives their password again, which identifies the client."""
+    """The id of the session in which a user gives their password again. It identifies the client."""
 
     @property
     def ip(self) -> IPv4Address | IPv6Address | None:
@@ -40,7 +40,7 @@ class Client:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The networks that attempts of this client are counted by, the smallest first. The command line has none.
+        """The networks whose attempts are counted, the smallest first. The command line has none.
 
         All invalid addresses count as one client. A proxy may pass on any text that a client sends, and each text would
         otherwise have its own count.

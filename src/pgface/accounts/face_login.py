@@ -1,4 +1,4 @@
-"""Login by face: a challenge, liveness in steps, and then the comparison."""
+"""Login by face: a challenge, liveness checks in steps, and then the comparison of faces."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg.rows import scalar_row
 
+from pgface.accounts import challenges
 from pgface.accounts.accounts import Accounts, is_proof
-from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt
+from pgface.accounts.attempts import attempt_succeeded, begin_attempt
 from pgface.accounts.audit import record
-from pgface.accounts.challenges import Challenge, Challenges, FaceAttempt
+from pgface.accounts.challenges import Challenge, FaceAttempt
 from pgface.accounts.client import Client
-from pgface.accounts.logins import NewLogin, begin_login
-from pgface.accounts.used_frames import FrameDigests, remember, require_unused
+from pgface.accounts.logins import NewLogin, begin_session
+from pgface.accounts.used_frames import FrameDigests, require_unused, store_frames
 from pgface.database.sql import queries
 from pgface.errors import (
     GalleryError,
@@ -27,7 +28,6 @@ from pgface.errors import (
     ModelNotInstalledError,
     PgfaceError,
     PhotoError,
-    TooManyAttemptsError,
 )
 from pgface.faces.engines.base import Detection, Face
 from pgface.faces.liveness.head_turns import HeadTurns, draw_course
@@ -39,7 +39,7 @@ from pgface.settings import Settings
 from pgface.text import same_email
 
 MAX_FRAMES: Final = 20
-"""Frames of one request: two seconds."""
+"""The maximum number of frames in a request: two seconds."""
 MAX_FRAME_BYTES: Final = 500_000
 MAX_FRAME_PIXELS: Final = 1_000_000
 _SECRET_NAME: Final = "frames"  # noqa: S105 - the name of a secret
@@ -48,7 +48,7 @@ _NO_USER: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Recognised:
+class _Recognized:
     user_id: int
     similarity: float
 
@@ -61,27 +61,26 @@ class FaceLogin:
     - `face+liveness`: e-mail, and the face of that user.
     - `identify+liveness`: the face alone, searched for in the whole gallery, with no other user nearly as similar.
 
-    `challenge` begins a login. The client then sends frames of the camera to `answer` until it returns the login. Until
-    then it returns where to look next. A refusal does not say why. The audit log does.
+    `challenge` begins a login. The client then sends frames of the camera to `answer`, which returns the next pose, and
+    in the end the new session. The errors do not say why a login was refused. The audit log does.
     """
 
     def __init__(self, gallery: Gallery, accounts: Accounts | None = None) -> None:
-        """Use a gallery, and the accounts that check its passwords (by default new ones)."""
+        """Check passwords with these accounts, or with new ones of the gallery."""
         self._gallery = gallery
         self._database = gallery.database
         self._settings = gallery.settings
         self._accounts = accounts or Accounts(gallery)
-        self._challenges = Challenges(gallery.database)
 
     def challenge(
         self, *, email: str | None = None, password: str | None = None, client: Client | None = None
     ) -> Challenge:
-        """Begin a login by face. It counts as a failed attempt until it succeeds.
+        """Begin a login by face, which counts as a failed attempt until it succeeds.
 
         Args:
             email: the user's e-mail, except with `identify+liveness`.
             password: the user's password, only with `password+face`.
-            client: where the login comes from.
+            client: the client that sends the request.
 
         Raises:
             LoginRefusedError: the e-mail or the password is wrong.
@@ -96,13 +95,13 @@ class FaceLogin:
         proof = None
         if policy == "password+face":
             proof = self._accounts.check_password(given or "", password or "", client=client, event="login by face")
-        attempt = self._begin(given, client)
+        attempt = begin_attempt(self._database, "face", given, client, "login by face")
         head = HeadTurns(
             draw_course(looks_up=self._gallery.engine.measures_pitch), self._gallery.config.verify_threshold
         )
         user_id = None if given is None else self._user_id(given)
         began = FaceAttempt(policy, attempt, user_id, head, proof)
-        return Challenge(self._challenges.create(began), head.pose, head.progress, policy)
+        return Challenge(challenges.create_challenge(self._database, began), head.pose, head.progress, policy)
 
     def count_hint(self, token: str) -> None:
         """Count a hint about how to stand in front of the camera. Each challenge has a maximum of hints.
@@ -111,19 +110,19 @@ class FaceLogin:
             LivenessError: the challenge is unknown, or has had all its hints.
 
         """
-        self._challenges.count_hint(token)
+        challenges.count_hint(self._database, token)
 
     def answer(
         self, token: str, frames: Sequence[PhotoSource], *, client: Client | None = None
     ) -> Challenge | NewLogin:
-        """Check the next frames, and return the next step, or the login.
+        """Check the next frames, and return the next step or the new session.
 
-        The first frame that is not as asked ends the challenge. No frame is kept.
+        The first wrong frame ends the challenge. Frames are not stored.
 
         Args:
             token: the token of the challenge.
             frames: the frames since the last call, at most 20, in order, about ten a second, not mirrored.
-            client: where the login comes from.
+            client: the client that sends the request.
 
         Raises:
             LoginRefusedError: the frames show another person or no live person, or the challenge is not valid.
@@ -133,31 +132,23 @@ class FaceLogin:
         client = client or Client()
         attempt: FaceAttempt | None = None
         try:
-            with self._challenges.taken(token) as attempt:
+            with challenges.taken_attempt(self._database, token) as attempt:
                 self._check_frames(attempt, frames)
             if not attempt.head.done:
                 return Challenge(token, attempt.head.pose, attempt.head.progress, attempt.policy)
             return self._finish(attempt, client)
-        except PhotoError:  # says what is wrong with the frame, and nothing about the user
+        except PhotoError:  # it describes the frame, and reveals nothing about the user
             self._record_refusal(attempt, client, "a frame cannot be read")
             raise
         except LivenessError as error:
             self._record_refusal(attempt, client, str(error))
             raise LoginRefusedError("This login by face was refused.") from None
-        except _NotRecognisedError as error:
+        except _NotRecognizedError as error:
             self._record_refusal(attempt, client, str(error), error.similarity)
             raise LoginRefusedError("This login by face was refused.") from None
         except PgfaceError as error:  # the client disconnected, or the database or the model is not available
             with suppress(PgfaceError):
                 self._record_refusal(attempt, client, error)
-            raise
-
-    def _begin(self, given: str | None, client: Client) -> Attempt:
-        try:
-            return begin_attempt(self._database, "face", given, client)
-        except TooManyAttemptsError:
-            with self._database.transaction() as connection:
-                record(connection, "login by face", client, user_id=None, refused="too many attempts")
             raise
 
     def _user_id(self, email: str) -> int | None:
@@ -183,28 +174,28 @@ class FaceLogin:
         attempt.head.end_step()
 
     def _score_with_networks(self, attempt: FaceAttempt, pixels: RGBImage, face: Face) -> None:
-        """Score the frame that completes a look straight ahead with every installed network."""
+        """Score a frame that completes a look straight ahead with every installed network."""
         for key, detector in self._networks():
             attempt.scores.setdefault(key, []).append(detector.score(pixels, face))
 
     def _networks(self) -> list[tuple[str, AttackDetector]]:
-        """Every installed network, with the key of its scores. A folder may contain several networks."""
+        """List the installed networks, with the keys of their scores. A folder may contain several networks."""
         return [(f"{detector.name} {number}", detector) for number, detector in enumerate(_detectors(self._settings))]
 
     def _finish(self, attempt: FaceAttempt, client: Client) -> NewLogin:
         require_enough_liveness(self._settings)  # the network may have been removed meanwhile
         for key, detector in self._networks():
             require_live(detector, attempt.scores.get(key, []), self._settings.liveness_threshold)
-        found = self._recognise(attempt)
+        found = self._recognize(attempt)
         with self._database.transaction() as connection:
             if attempt.policy == "password+face" and not is_proof(connection, found.user_id, attempt.proof or ""):
                 raise LivenessError("The password was changed meanwhile.")
-            # If two logins send the same frames at once, one waits for the other.
+            # If two logins send the same frames at the same time, one waits for the other.
             connection.execute(queries()["lock_user"], {"id": found.user_id})
             require_unused(connection, attempt.digests)
-            remember(connection, found.user_id, attempt.digests)
+            store_frames(connection, found.user_id, attempt.digests)
             attempt_succeeded(connection, attempt.attempt)
-            login = begin_login(
+            session = begin_session(
                 connection,
                 found.user_id,
                 confidence=found.similarity,
@@ -213,28 +204,27 @@ class FaceLogin:
                 seconds=self._settings.login_hours * 3600,
             )
             record(connection, "login by face", client, user_id=found.user_id, similarity=found.similarity)
-        return login
+        return session
 
     def _record_refusal(
         self, attempt: FaceAttempt | None, client: Client, reason: str | PgfaceError, similarity: float | None = None
     ) -> None:
-        """Record a refusal in the audit log. Frames that show the user's own face are not accepted again."""
+        """Record a refusal. If the frames show the user's own face, store them, so that they are not accepted later."""
         user_id = attempt.user_id if attempt else None
-        known = attempt is not None and not isinstance(reason, PgfaceError)
-        shown = self._shown_user(attempt) if attempt and known else None
+        shown = self._shown_user(attempt) if attempt and not isinstance(reason, PgfaceError) else None
         with self._database.transaction() as connection:
             record(connection, "login by face", client, user_id=user_id, refused=reason, similarity=similarity)
-            if attempt is not None and shown is not None:
-                remember(connection, shown, attempt.digests)
+            if attempt and shown is not None:
+                store_frames(connection, shown, attempt.digests)
 
     def _shown_user(self, attempt: FaceAttempt) -> int | None:
-        """The user whose face a refused login shows, if it is the user of the given e-mail."""
+        """Return the user whose face a refused login shows, if it is the user of the given e-mail."""
         try:
-            return self._recognise(attempt).user_id
-        except (LivenessError, _NotRecognisedError):
+            return self._recognize(attempt).user_id
+        except (LivenessError, _NotRecognizedError):
             return None
 
-    def _recognise(self, attempt: FaceAttempt) -> _Recognised:
+    def _recognize(self, attempt: FaceAttempt) -> _Recognized:
         """Compare every frame of a look straight ahead with one user. The lowest similarity counts."""
         if not attempt.head.shown:
             raise LivenessError("No frame looks straight ahead.")
@@ -244,42 +234,40 @@ class FaceLogin:
         compared = [self._compare(embedding, found.user_id) for embedding in others]
         return min((found, *compared), key=lambda one: one.similarity)
 
-    def _compare(self, embedding: NDArray[np.float32], user_id: int | None) -> _Recognised:
+    def _compare(self, embedding: NDArray[np.float32], user_id: int | None) -> _Recognized:
         try:
-            # Even if no user has the e-mail, so that both cases take the same time.
+            # Also if no user has the e-mail, so that both cases take the same time.
             answer = self._gallery.verify_embedding(embedding, _NO_USER if user_id is None else user_id)
         except GalleryError:
-            raise _NotRecognisedError("no account has this e-mail") from None
+            raise _NotRecognizedError("no account has this e-mail") from None
         if not answer.match:
-            raise _NotRecognisedError("another face", answer.similarity)
-        return _Recognised(answer.user_id, answer.similarity)
+            raise _NotRecognizedError("another face", answer.similarity)
+        return _Recognized(answer.user_id, answer.similarity)
 
-    def _search(self, embedding: NDArray[np.float32]) -> _Recognised:
-        # Including users below the threshold, because one of them may be the second best.
+    def _search(self, embedding: NDArray[np.float32]) -> _Recognized:
+        # Without a threshold, because the second best may be below it.
         nearest = self._gallery.identify_embedding(embedding, threshold=-1, top=2)
         if not nearest or nearest[0].similarity < self._gallery.config.identify_threshold:
-            raise _NotRecognisedError("no face is similar enough", nearest[0].similarity if nearest else None)
+            raise _NotRecognizedError("no face is similar enough", nearest[0].similarity if nearest else None)
         best, *others = nearest
         if others and best.similarity - others[0].similarity < self._settings.login_margin:
-            raise _NotRecognisedError(f"user {others[0].user_id} is nearly as similar", best.similarity)
-        return _Recognised(best.user_id, best.similarity)
+            raise _NotRecognizedError(f"user {others[0].user_id} is nearly as similar", best.similarity)
+        return _Recognized(best.user_id, best.similarity)
 
     def _secret(self) -> str:
-        asked = {"name": _SECRET_NAME}
-        if not (found := self._database.read("select_secret", asked, row_factory=scalar_row)):
-            with self._database.transaction() as connection:
-                connection.execute(queries()["keep_secret"], asked | {"secret": secrets.token_hex(32)})
+        name = {"name": _SECRET_NAME}
+        if not (found := self._database.read("select_secret", name, row_factory=scalar_row)):
+            self._database.execute("keep_secret", name | {"secret": secrets.token_hex(32)})
             # Read again, because another process may have stored another secret first.
-            found = self._database.read("select_secret", asked, row_factory=scalar_row)
+            found = self._database.read("select_secret", name, row_factory=scalar_row)
         return str(found[0])
 
 
 def require_enough_liveness(settings: Settings) -> None:
-    """Check that a login without a password detects presentation attacks, unless PGFACE_LIVENESS allows it without.
+    """Check that logins without a password detect presentation attacks, unless PGFACE_LIVENESS allows them without.
 
     Raises:
-        ModelNotInstalledError: the policy needs a network, none is installed, and PGFACE_LIVENESS does not say that
-            the challenge is enough.
+        ModelNotInstalledError: the policy needs a network, and none is installed.
 
     """
     if settings.login_policy == "password+face" or settings.liveness == "challenge-only" or _detectors(settings):
@@ -297,14 +285,14 @@ def _detectors(settings: Settings) -> list[AttackDetector]:
 
 
 def _only_face(found: Sequence[Detection]) -> Sequence[Detection]:
-    """The only face, before anything is embedded: embedding hundreds of faces would take long."""
+    """Require a single face before the embedding, because embedding hundreds of faces would take long."""
     if len(found) != 1:
         raise LivenessError(f"A frame shows {len(found)} faces and not one.")
     return found
 
 
-class _NotRecognisedError(Exception):
-    """A live person, but not the user."""
+class _NotRecognizedError(Exception):
+    """The frames do not show the face of the user."""
 
     def __init__(self, why: str, similarity: float | None = None) -> None:
         super().__init__(why)

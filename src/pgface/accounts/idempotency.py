@@ -39,18 +39,12 @@ class StoredResponse:
 
 
 class RepeatableRequest:
-    """A request with a key that was chosen by its caller."""
+    """A request with a key that its caller chose."""
 
     def __init__(self, database: Database, *, caller: str, key: str, content: str) -> None:
-        """Identify a request.
+        """Identify a request by its caller, as the audit log names it, by the caller's random key, and by its content.
 
-        Args:
-            database: the gallery's database.
-            caller: who sends it, in the words of the log.
-            key: the random text of the client.
-            content: what makes the request another one. It is hashed with the key, which is not stored, because it may
-                contain a password.
-
+        The content may contain a password. So the table has only a hash of it with the key, and the key is not stored.
         """
         self._database = database
         self._started_at: datetime | None = None
@@ -61,7 +55,7 @@ class RepeatableRequest:
         }
 
     def begin(self) -> StoredResponse | None:
-        """Store that the request has begun, and return the response if it was done before.
+        """Record that the request has started, or return the stored response.
 
         Raises:
             RequestRepeatedError: the first request is still running.
@@ -69,7 +63,7 @@ class RepeatableRequest:
 
         """
         with self._database.transaction() as connection:
-            connection.execute(queries()["forget_idempotent_requests"], {"kept": KEPT_SECONDS})
+            connection.execute(queries()["delete_idempotent_requests"], {"kept": KEPT_SECONDS})
             values = self._values | {"given_up_after": GIVEN_UP_AFTER}
             begun = connection.execute(queries()["begin_idempotent_request"], values).fetchone()
             if begun is not None:
@@ -77,10 +71,10 @@ class RepeatableRequest:
                 self._started_at = begun[0]
                 return None
         found = self._database.read("select_idempotent_request", self._values, row_factory=tuple_row)
-        if not found:  # it was given up at this moment
+        if not found:  # the first request failed meanwhile
             raise RequestRepeatedError
-        first, status, body = found[0]
-        if first != self._values["request"]:
+        request, status, body = found[0]
+        if request != self._values["request"]:
             raise KeyUsedBeforeError
         if status is None:
             raise RequestRepeatedError
@@ -95,15 +89,14 @@ class RepeatableRequest:
             "photo_id": response.photo_id,
         }
         try:
-            with self._database.transaction() as connection:
-                connection.execute(queries()["answer_idempotent_request"], self._begun | values)
+            self._database.execute("answer_idempotent_request", self._begun | values)
         except PgfaceError:  # the user may be deleted by now
             self.give_up()
 
     def give_up(self) -> None:
         """Delete the request, so that it can be repeated. A failure is ignored."""
-        with suppress(PgfaceError), self._database.transaction() as connection:
-            connection.execute(queries()["give_up_idempotent_request"], self._begun)
+        with suppress(PgfaceError):
+            self._database.execute("give_up_idempotent_request", self._begun)
 
     @property
     def _begun(self) -> dict[str, Any]:
@@ -112,5 +105,4 @@ class RepeatableRequest:
 
 def delete_old_requests(database: Database) -> None:
     """Delete requests that are older than a day."""
-    with database.transaction() as connection:
-        connection.execute(queries()["forget_idempotent_requests"], {"kept": KEPT_SECONDS})
+    database.execute("delete_idempotent_requests", {"kept": KEPT_SECONDS})

@@ -1,4 +1,4 @@
-"""API keys of programs: 256 random bits, stored as SHA-256, and the scopes of each."""
+"""API keys of programs: 256 random bits with scopes. The database stores their SHA-256."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pgface.text import cleaned, is_visible
 Scope = Literal["identify", "verify", "enroll", "admin", "metrics"]
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)
 KEY_PREFIX: Final = "pgface_"
-"""Scanners of source code find published keys by it."""
+"""Secret scanners find published keys by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,17 @@ class ApiKey:
 
 
 def create_key(database: Database, name: str, scopes: Collection[str], client: Client) -> tuple[str, ApiKey]:
-    """Create a key, and return it, and what is stored about it. The key itself is not stored.
+    """Create a key, and return the key and its row. The key itself is not stored.
 
-    The service's role needs the authority of an administrator in `client`. The gallery's owner needs none.
+    The service's role needs an administrator's `client.authority`. The gallery's owner needs none.
 
     Raises:
-        AccountError: the name cannot be used, or there is no scope, or an unknown one.
+        AccountError: the name cannot be used, or a scope is missing or unknown.
 
     """
     name = cleaned(name)
     if not 0 < len(name) <= 100 or not is_visible(name):
-        raise AccountError("A key needs a name of 1 to 100 printable characters, by which you will know it again.")
+        raise AccountError("A key needs a name of 1 to 100 printable characters.")
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
         wrong = f"There is no scope {unknown[0]!r}" if unknown else "A key needs a scope"
@@ -74,7 +74,7 @@ def create_key(database: Database, name: str, scopes: Collection[str], client: C
 
 
 def find_key(database: Database, key: str) -> ApiKey:
-    """The stored key with its scopes.
+    """Find the row of a key.
 
     Raises:
         KeyRefusedError: the key is unknown, or was revoked.
@@ -88,12 +88,12 @@ def find_key(database: Database, key: str) -> ApiKey:
 
 
 def list_keys(database: Database) -> list[ApiKey]:
-    """All keys, including revoked ones."""
+    """List all keys, including revoked ones."""
     return database.read("select_keys", row_factory=class_row(ApiKey))
 
 
 def revoke_key(database: Database, key_id: int, client: Client) -> None:
-    """Revoke a key. It no longer works.
+    """Revoke a key, so that it no longer works.
 
     Raises:
         UnknownKeyError: there is no key with this id, or it was revoked before.

@@ -1,4 +1,4 @@
-"""What pages and metrics show of a gallery: users, photos, embeddings, their numbers, and names in the audit log."""
+"""Reads users, photos, embeddings, counts, and the names in the audit log, for pages and metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_USERS_BY_TEXT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class UserWithFace:
-    """A user and the photo that represents them."""
+    """A user and their first photo."""
 
     id: int
     name: str
@@ -31,60 +31,52 @@ class UserWithFace:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPhoto:
-    """A photo, and what enrollment measured of its face. Unknown measurements are None."""
+    """A photo and the measurements of its face at enrollment. Unknown measurements are None."""
 
     id: int
     filename: str
     created_at: datetime
     embedded: bool
-    """Whether there is an embedding of it. Without one, identification does not find the user by it."""
+    """Whether it has an embedding. Without one, identification does not find the user by it."""
     face_size: float | None
     """The shorter side of the face's box, in pixels of the photo."""
     sharpness: float | None
     brightness: float | None
     """0 to 1."""
     yaw: float | None
-    """Degrees, as the other two."""
+    """Yaw, pitch and roll are in degrees."""
     pitch: float | None
     roll: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of users and API keys by their ids. A deleted one has none."""
+    """The names of users and API keys by their ids, without deleted ones."""
 
     users: dict[int, str]
     keys: dict[int, str]
 
 
 def gallery_size(database: Database) -> tuple[int, int]:
-    """The numbers of users and embeddings."""
+    """Return the numbers of users and embeddings."""
     ((users, embeddings),) = database.read("gallery_size", row_factory=tuple_row)
     return users, embeddings
 
 
 def users_with_faces(database: Database, *, text: str | None, after: int, limit: int) -> list[UserWithFace]:
-    """Users in the order of their ids.
-
-    Args:
-        database: the gallery's.
-        text: a part of the name or the e-mail.
-        after: only ids above this one.
-        limit: the maximum of rows.
-
-    """
+    """List users with ids above `after`, whose name or e-mail contains `text`, in the order of their ids."""
     values = {"after": after, "limit": limit, "text": text}
     return database.read("select_faces_of_users", values, row_factory=class_row(UserWithFace))
 
 
 def measured_photos(database: Database, user_id: int, *, after: int, limit: int) -> list[MeasuredPhoto]:
-    """A user's photos in the order of their ids, those above `after`."""
+    """List a user's photos with ids above `after`, in the order of their ids."""
     values = {"user_id": user_id, "after": after, "limit": limit}
     return database.read("select_measured_photos", values, row_factory=class_row(MeasuredPhoto))
 
 
 def embeddings_of_user(database: Database, user_id: int) -> Iterator[dict[str, Any]]:
-    """The rows of a user's embeddings in the order of their ids."""
+    """Yield the rows of a user's embeddings in the order of their ids."""
     after = 0
     while found := database.read(
         "select_embeddings_of_user",
@@ -101,19 +93,19 @@ def has_password(database: Database, user_id: int) -> bool:
 
 
 def user_ids_by_text(database: Database, text: str) -> list[int]:
-    """The id that a text is, which may be of a deleted user, or the ids of users whose name or e-mail contains it."""
+    """Return the text as an id, perhaps of a deleted user, or the ids of users whose name or e-mail contains it."""
     if text.isdecimal():
         return [id_in_range(int(text))]
     return database.read("select_users_by_text", {"text": text, "limit": _MAX_USERS_BY_TEXT}, row_factory=scalar_row)
 
 
 def names_in_audit(database: Database, entries: Sequence[AuditEntry]) -> Names:
-    """The names of the users and keys that entries of the audit log name by their ids."""
+    """Read the names of the users and keys whose ids are in entries of the audit log."""
     actors = [(entry.actor or "").split() for entry in entries]
 
     def ids(kind: str, subjects: Iterable[int | None]) -> list[int]:
-        acted = {int(words[1]) for words in actors if len(words) == 2 and words[0] == kind and words[1].isdecimal()}
-        return sorted(acted | {one for one in subjects if one is not None})
+        of_actors = {int(words[1]) for words in actors if len(words) == 2 and words[0] == kind and words[1].isdecimal()}
+        return sorted(of_actors | {one for one in subjects if one is not None})
 
     values = {
         "users": ids("user", (entry.user_id for entry in entries)),

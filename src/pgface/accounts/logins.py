@@ -1,4 +1,4 @@
-"""Logins: a random token for the client, and its SHA-256 in `auth_tokens`."""
+"""Sessions of users who have logged in. The client has a random token, and `auth_tokens` has its SHA-256."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class LoginOfUser:
-    """One of a user's logins."""
+    """One of a user's sessions."""
 
     id: int
     confidence: float
@@ -45,7 +45,7 @@ class LoginOfUser:
 
 @dataclass(frozen=True, slots=True)
 class Login(LoginOfUser):
-    """An open login, and its user."""
+    """An open session and its user."""
 
     user_id: int
     name: str
@@ -54,7 +54,7 @@ class Login(LoginOfUser):
 
 @dataclass(frozen=True, slots=True)
 class NewLogin:
-    """A new login."""
+    """A new session."""
 
     token: str = field(repr=False)
     """256 random bits. Only their SHA-256 is stored."""
@@ -63,7 +63,7 @@ class NewLogin:
     expires_at: datetime
 
 
-def begin_login(
+def begin_session(
     connection: psycopg.Connection,
     user_id: int,
     *,
@@ -72,16 +72,16 @@ def begin_login(
     seconds: float,
     proof: str | None = None,
 ) -> NewLogin:
-    """Log a user in.
+    """Begin a session of a user.
 
     Args:
         connection: a connection in a transaction.
         user_id: the user's id.
         confidence: the similarity of the face, or 1.0 for a password.
         password_given: whether the password was given, alone or with the face.
-        seconds: the time until the login ends.
-        proof: the proof of that password, as `Accounts.check_password` returns it. PostgreSQL asks every role for it
-            except the gallery's owner.
+        seconds: the time until the session ends.
+        proof: the proof of that password, as `Accounts.check_password` returns it. PostgreSQL requires it from every
+            role except the gallery's owner.
 
     Raises:
         DatabaseAccessError: the proof is missing, or does not belong to this user's password.
@@ -100,11 +100,11 @@ def begin_login(
     return NewLogin(token, user_id, confidence, expires_at)
 
 
-def find_login(database: Database, token: str) -> Login:
-    """The login with this token.
+def find_session(database: Database, token: str) -> Login:
+    """Find the session with this token.
 
     Raises:
-        NotLoggedInError: the token is unknown, or the login has ended.
+        NotLoggedInError: the token is unknown, or the session has ended.
 
     """
     found = database.read("find_session", {"token": token_hash(token)}, row_factory=class_row(Login))
@@ -113,32 +113,31 @@ def find_login(database: Database, token: str) -> Login:
     return found[0]
 
 
-def logins_of(database: Database, user_id: int) -> list[LoginOfUser]:
-    """A user's logins that have not ended, the oldest first."""
+def sessions_of(database: Database, user_id: int) -> list[LoginOfUser]:
+    """List a user's sessions that have not ended, the oldest first."""
     return database.read("select_sessions_of_user", {"user_id": user_id}, row_factory=class_row(LoginOfUser))
 
 
-def end_others(connection: psycopg.Connection, user_id: int, but: str | None) -> int:
-    """End a user's logins, except the one with the token `but`, and return how many."""
-    return len(_ended(connection, user_id=user_id, but=but and token_hash(but)))
+def end_other_sessions(connection: psycopg.Connection, user_id: int, but: str | None) -> int:
+    """End a user's sessions, except the one with the token `but`, and return how many."""
+    return len(_end(connection, user_id=user_id, but=but and token_hash(but)))
 
 
-def end_one(connection: psycopg.Connection, user_id: int, login_id: int) -> bool:
-    """End one of a user's logins by its id, and return whether there was one."""
-    return bool(_ended(connection, user_id=user_id, id=login_id))
+def end_session(connection: psycopg.Connection, user_id: int, session_id: int) -> bool:
+    """End one of a user's sessions by its id, and return whether there was one."""
+    return bool(_end(connection, user_id=user_id, id=session_id))
 
 
-def end_own(connection: psycopg.Connection, token: str) -> int | None:
-    """End the login with this token, and return the id of its user."""
-    return next(iter(_ended(connection, token=token_hash(token))), None)
+def end_session_with_token(connection: psycopg.Connection, token: str) -> int | None:
+    """End the session with this token, and return the id of its user."""
+    return next(iter(_end(connection, token=token_hash(token))), None)
 
 
-def _ended(connection: psycopg.Connection, **values: str | int | None) -> list[int]:
-    asked = {"user_id": None, "id": None, "token": None, "but": None} | values
-    return [user_id for (user_id,) in connection.execute(queries()["end_sessions"], asked).fetchall()]
+def _end(connection: psycopg.Connection, **values: str | int | None) -> list[int]:
+    parameters = {"user_id": None, "id": None, "token": None, "but": None} | values
+    return [user_id for (user_id,) in connection.execute(queries()["end_sessions"], parameters).fetchall()]
 
 
 def prune_logins(database: Database) -> int:
-    """Delete ended logins, and return how many."""
-    with database.transaction() as connection:
-        return connection.execute(queries()["prune_tokens"]).rowcount
+    """Delete ended sessions, and return how many."""
+    return database.execute("prune_tokens")

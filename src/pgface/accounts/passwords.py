@@ -1,7 +1,7 @@
-"""Password hashes: argon2id for new ones, and those of a Flask application until their users log in.
+"""Password hashes: argon2id for new passwords, and the hashes of a Flask application until their users log in.
 
-The rules follow NIST SP 800-63B-4, section 3.1.1.2: a minimum length, no rules of composition, normalised Unicode, and
-no password that is easy to guess.
+The rules follow NIST SP 800-63B-4, section 3.1.1.2: a minimum length, no composition rules, normalised Unicode, and no
+password that is easy to guess.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from pgface.system.resources import usable_cores
 MAX_LENGTH = 1_024
 """Characters. A longer password is refused before it is hashed."""
 _MIN_SCORE = 3
-"""The minimum of zxcvbn's scores, 0 to 4. It stands for 10^8 guesses or more."""
+"""The minimum of zxcvbn's scores, 0 to 4. A score of 3 means 10^8 guesses or more."""
 _SCORED_CHARACTERS = 40
-"""Characters of a password that zxcvbn scores. 40 signs that stand for letters took 0.05 s, and 72 took 3 s."""
+"""Characters of a password that zxcvbn scores. 40 symbols in place of letters took 0.05 s, and 72 took 3 s."""
 _BCRYPT_BYTES = 72
-"""bcrypt ignores more, and its library now refuses more."""
+"""bcrypt ignores the rest, and its library refuses longer passwords."""
 _BCRYPT_SALT = 29
 """Characters of a bcrypt hash up to the end of its salt."""
 
@@ -48,9 +48,9 @@ _REST_OF_DECOY: Final = {
     "$2": "$" + 53 * ".",
     "$argon2": "$" + 22 * "A" + "$" + 43 * "A",
 }
-"""The salt and the digest of a decoy hash, by the start of its kind. No password for it is known."""
+"""The salt and the digest of a decoy hash, by the start of its kind. No known password matches it."""
 
-# Hashing takes 64 MB (RFC 9106, section 4, second choice), so no more run at once than there are cores.
+# A hash takes 64 MB (RFC 9106, section 4, second choice), so only as many are computed at a time as there are cores.
 _hashing_slots = BoundedSemaphore(usable_cores())
 
 
@@ -64,18 +64,18 @@ _hashes = PasswordHash((Argon2Hasher(),))
 
 
 def hash_password(password: str) -> str:
-    """The argon2id hash of a new password."""
+    """Compute the argon2id hash of a new password."""
     with _hashing_slots:
         return _hashes.hash(_normalised(password))
 
 
 def prove(password: str, blank: str | None) -> list[str]:
-    """The hashes that are stored if the password is correct. PostgreSQL compares them, and reveals no hash.
+    """Compute the hashes of which PostgreSQL has one if the password is correct. It compares them, and reveals none.
 
     Args:
         password: the password as it was typed.
-        blank: the stored hash without its digest. For None and for text that is not a hash this takes as long as
-            hashing, and returns nothing.
+        blank: the stored hash without its digest. For None, and for text that is not a hash, this takes as long as for
+            a hash, and returns an empty list.
 
     Returns:
         The hash of the normalised password, and of the password as it was typed if it differs, because other programs
@@ -85,7 +85,7 @@ def prove(password: str, blank: str | None) -> list[str]:
     if len(password) > MAX_LENGTH or not _is_text(password):
         return []
     known = blank and kind_of(blank)
-    compute = next(made for beginning, made in _HASHERS.items() if (known or "$argon2").startswith(beginning))
+    compute = next(hasher for start, hasher in _HASHERS.items() if (known or "$argon2").startswith(start))
     forms = dict.fromkeys((_normalised(password), password))
     with _hashing_slots:
         made = [compute(form.encode(), blank if blank and known else _decoy_of_own_kind()) for form in forms]
@@ -93,7 +93,7 @@ def prove(password: str, blank: str | None) -> list[str]:
 
 
 def renewed(password: str, proof: str) -> str | None:
-    """A new hash if the stored one is not of the current kind, else None."""
+    """Return a new hash if the stored one is not of the current kind, else None."""
     hasher = _hashes.current_hasher
     own = hasher.identify(proof) and not hasher.check_needs_rehash(proof)
     if own and (password == _normalised(password) or proof == prove(_normalised(password), proof)[0]):
@@ -128,7 +128,7 @@ def _bcrypt_of(password: bytes, blank: str) -> str | None:
 
 
 def _werkzeug_of(password: bytes, blank: str) -> str | None:
-    """The hash of `werkzeug.security.generate_password_hash`. werkzeug itself only compares with a known hash."""
+    """Hash as `werkzeug.security.generate_password_hash` does. werkzeug itself only compares with a known hash."""
     try:
         method, salt, _ = blank.split("$", 2)
         name, *costs = method.split(":")
@@ -144,19 +144,19 @@ def _werkzeug_of(password: bytes, blank: str) -> str | None:
 
 
 _HASHERS: Final = {"$argon2": _argon2_of, "$2": _bcrypt_of, "scrypt": _werkzeug_of, "pbkdf2": _werkzeug_of}
-"""The functions by the start of a hash."""
+"""The hash functions, by the start of a hash."""
 
 
 def even_out(password: str, blank: str | None, kinds: Iterable[str]) -> None:
-    """After `prove` has failed, take the time of the other kinds of hashes as well.
+    """Take as long as a check of all other kinds of hashes. Call it after `prove` has failed.
 
-    So every refusal takes the time of all kinds, whether the e-mail or the password is wrong, and whatever the kind of
-    the user's hash is. This does real work instead of sleeping: a sleep would have to be longer than the slowest kind
-    on a busy machine, and would hold a thread of the service.
+    So every refusal takes the same time, whether the e-mail or the password is wrong, and whatever kind the user's hash
+    is. This does real work instead of sleeping: a sleep would have to be longer than the slowest kind on a busy
+    machine, and would block a thread of the service.
 
     Args:
         password: the password as it was typed.
-        blank: the hash that it was compared with.
+        blank: the hash that `prove` used.
         kinds: the starts of the gallery's hashes, up to the `$` before their salt. Other texts are ignored.
 
     """
@@ -167,31 +167,28 @@ def even_out(password: str, blank: str | None, kinds: Iterable[str]) -> None:
 
 
 def own_kind() -> str:
-    """The kind of new hashes."""
+    """Return the kind of new hashes."""
     return kind_of(_decoy_of_own_kind())
 
 
 def kind_of(hashed: str) -> str:
-    """The start of a hash up to its salt, or empty for text that is not a hash."""
+    """Return the start of a hash up to its salt, or an empty text if it is not a hash."""
     found = _KIND.match(hashed)
     return found[0] if found else ""
 
 
 def decoy(kind: str) -> str:
-    """A hash of a kind that matches no password, and takes as long as others of its kind."""
-    return kind + next(rest for beginning, rest in _REST_OF_DECOY.items() if kind.startswith(beginning))
+    """Return a hash of this kind that matches no password, and takes as long as others of its kind."""
+    return kind + next(rest for start, rest in _REST_OF_DECOY.items() if kind.startswith(start))
 
 
 def require_good_password(password: str, *, least_length: int, personal: Sequence[str]) -> None:
     """Refuse a new password that is easy to guess.
 
     The number of guesses is estimated with zxcvbn (D. L. Wheeler, "zxcvbn: Low-Budget Password Strength Estimation",
-    USENIX Security 2016): from lists of passwords, names and words, keyboard rows, sequences, repeats and dates.
+    USENIX Security 2016), from lists of passwords, names and words, keyboard rows, sequences, repeats and dates.
 
-    Args:
-        password: the password as it was typed.
-        least_length: the minimum of characters.
-        personal: the user's name and e-mail.
+    `personal` has texts that others know of the user, such as the name and the e-mail.
 
     Raises:
         WeakPasswordError: it is too short, too long, or too easy to guess.

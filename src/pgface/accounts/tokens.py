@@ -1,4 +1,4 @@
-"""How the database stores tokens."""
+"""The hash that the database stores in place of a token."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 
 def token_hash(token: str) -> str:
-    """The SHA-256 of a token, 64 hexadecimal digits, which `auth_tokens.token` stores.
+    """Return the SHA-256 of a token as 64 hexadecimal digits, for `auth_tokens.token` and other tables.
 
     A token is random and long, so a fast hash is safe: a reader of the table cannot find the token and log in.
     """

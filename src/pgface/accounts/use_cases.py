@@ -1,6 +1,6 @@
-"""What callers of the API and of the pages do with users and photos, each with its row in the audit log.
+"""Changes of users and photos by the API and the pages, each with its row in the audit log.
 
-The row is added in the transaction of what it reports, so that there is never one without the other.
+A change and its row are one transaction, so that there is never one without the other.
 """
 
 from __future__ import annotations
@@ -20,20 +20,16 @@ from pgface.gallery import Gallery
 from pgface.gallery.users import UserRef
 from pgface.results import Enrollment, StoredPhoto, User
 
-_ADMINISTRATORS_ENROLL: Final = "An administrator enrolls photos here, because a face alone logs in."
+_ADMINISTRATORS_ENROLL: Final = "Only administrators enroll photos here, because a face alone is enough to log in."
 
 
 def add_user(gallery: Gallery, client: Client, email: str, name: str | None = None) -> User:
     """Add a user without a photo and without a password (see `Gallery.add_user`)."""
-
-    def record_added(connection: psycopg.Connection, user: User) -> None:
-        record(connection, "user added", client, user_id=user.id)
-
-    return gallery.add_user(email, name, within=record_added)
+    return gallery.add_user(email, name, within=_recording("user added", client))
 
 
 def delete_user(gallery: Gallery, client: Client, user_id: int) -> None:
-    """Delete a user with all rows, embeddings, logins and files.
+    """Delete a user with all rows, embeddings, sessions and files.
 
     Raises:
         UnknownUserError: there is no such user.
@@ -53,14 +49,14 @@ def enroll_photo(
     allow_other_user: bool = False,
 ) -> Enrollment:
     """Enroll the face of a photo (see `Gallery.enroll`)."""
-    recording = _recording_enrollment(client)
-    return gallery.enroll(photo, user, name=name, face=face, allow_other_user=allow_other_user, within=recording)
+    within = _recording_enrollment(client)
+    return gallery.enroll(photo, user, name=name, face=face, allow_other_user=allow_other_user, within=within)
 
 
 def enroll_own_photo(
     gallery: Gallery, client: Client, photo: Upload, user_id: int, *, face: WhichFace = "only"
 ) -> Enrollment:
-    """Enroll a photo that a user sends of themselves (see `Gallery.enroll`). They learn nothing of other users.
+    """Enroll a user's own photo (see `Gallery.enroll`). The result reveals nothing about other users.
 
     Raises:
         NotPermittedError: faces alone log in here, so only administrators enroll photos.
@@ -77,10 +73,10 @@ def enroll_own_photo(
 
 
 def find_photo(gallery: Gallery, user_id: int, photo_id: int) -> StoredPhoto:
-    """A photo of a user.
+    """Find a photo of a user.
 
     Raises:
-        UnknownPhotoError: there is no such photo, or it is another user's.
+        UnknownPhotoError: there is no such photo, or it belongs to another user.
 
     """
     photo = gallery.photo(photo_id)
@@ -93,7 +89,7 @@ def accept_face(gallery: Gallery, client: Client, user_id: int, photo_id: int) -
     """Let identification find a contested face, although it is similar to another user's.
 
     Raises:
-        UnknownPhotoError: it is not a photo of this user.
+        UnknownPhotoError: this user has no such photo.
 
     """
     photo = find_photo(gallery, user_id, photo_id)
@@ -104,7 +100,7 @@ def delete_photo(gallery: Gallery, client: Client, user_id: int, photo_id: int) 
     """Delete a photo of a user: its row, the embeddings made from it, and its file.
 
     Raises:
-        UnknownPhotoError: it is not a photo of this user.
+        UnknownPhotoError: this user has no such photo.
 
     """
     photo = find_photo(gallery, user_id, photo_id)
@@ -116,9 +112,11 @@ def delete_face(gallery: Gallery, client: Client, user_id: int) -> None:
     gallery.erase_face(user_id, within=_recording("face erased", client, user_id))
 
 
-def _recording(event: Event, client: Client, user_id: int) -> Any:
-    def record_event(connection: psycopg.Connection, _: object) -> None:
-        record(connection, event, client, user_id=user_id)
+def _recording(event: Event, client: Client, user_id: int | None = None) -> Any:
+    """Return a function that adds the row. Without a `user_id`, the row is about the user that it gets."""
+
+    def record_event(connection: psycopg.Connection, done: Any) -> None:
+        record(connection, event, client, user_id=done.id if user_id is None else user_id)
 
     return record_event
 

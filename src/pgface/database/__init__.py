@@ -1,1 +1,1 @@
-"""Connects to PostgreSQL, runs the embedded server, and holds the SQL."""
+"""Connects to PostgreSQL, runs the embedded server, and contains the SQL."""

@@ -1,4 +1,4 @@
-"""psycopg's errors as pgface's, in sentences that hold no data of a row."""
+"""Translates psycopg's errors into pgface's, without data of rows in the messages."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SCHEMA_TOO_NEW = "PGF01"
 PGVECTOR_TOO_OLD = "PGF02"
 """SQLSTATEs raised by the schema's preamble."""
 POOLER = "08P01"
-"""SQLSTATE of pgbouncer's own messages."""
+"""The SQLSTATE of messages from pgbouncer itself."""
 
 _REFUSED = ("password", "authentication", "role", "pg_hba", "no pg_hba.conf entry", "permission")
 
 
 def connection_error(error: psycopg.OperationalError) -> DatabaseError:
-    """Return the error of a failed connection. It keeps the server's reason, and never contains the password."""
+    """Return the error of a failed connection, with the server's reason and without the password."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[0].rpartition("failed: ")[2] if lines else "no answer"
     if "resolve host" in str(error):
@@ -58,7 +58,7 @@ def connection_error(error: psycopg.OperationalError) -> DatabaseError:
 
 
 def _without_password(error: psycopg.OperationalError) -> str:
-    """Say why libpq found no password, and what to do. libpq skips a password file without telling why."""
+    """Explain why libpq found no password, because libpq skips a password file without a reason."""
     file = _password_file(error)
     if file is None or not os.path.lexists(file):
         missing = "no password file was found" if file is None else f"there is no file {file}"
@@ -83,9 +83,9 @@ def _password_file(error: psycopg.OperationalError) -> Path | None:
 
 @contextmanager
 def wrap_psycopg_errors() -> Iterator[None]:
-    """Raise pgface's errors for psycopg's.
+    """Raise pgface's errors in place of psycopg's.
 
-    It passes on only the first line of a server's message: the details repeat rows, and rows hold embeddings.
+    The messages have only the first line of the server's message. Its details repeat rows, which contain embeddings.
     """
     try:
         yield
@@ -95,9 +95,9 @@ def wrap_psycopg_errors() -> Iterator[None]:
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
-            # A pooler in between has one SQLSTATE for all its reasons, which PostgreSQL never sends to libpq.
-            said = error.diag.message_primary if error.sqlstate == POOLER else None
-            reason = f" ({said})" if said else ""
+            # pgbouncer has one SQLSTATE for all its reasons, which PostgreSQL never sends to libpq.
+            pooler_message = error.diag.message_primary if error.sqlstate == POOLER else None
+            reason = f" ({pooler_message})" if pooler_message else ""
             raise DatabaseUnreachableError(
                 f"The connection to PostgreSQL was lost{reason}. "
                 "The open transaction was rolled back. Committed changes remain."

@@ -1,4 +1,4 @@
-"""Makes a gallery's schema, or upgrades it to the version that this program knows."""
+"""Creates a gallery's schema, or upgrades it to the version of this program."""
 
 from __future__ import annotations
 
@@ -8,24 +8,19 @@ import psycopg
 from psycopg import sql
 
 from pgface.database.errors import wrap_psycopg_errors
-from pgface.database.session import WAIT_TO_MIGRATE, require_text, settle_transaction
+from pgface.database.session import WAIT_TO_MIGRATE, require_text, set_up_transaction
 from pgface.database.sql import Migration, lock, migrations, preamble, statements
 from pgface.errors import SchemaMissingError, SchemaTooNewError
 
 
 def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = False) -> list[Migration]:
-    """Run the migrations that are missing, in one transaction, and return them.
+    """Run the missing migrations in one transaction, and return them. This also creates the schema.
 
-    Programs that call it at the same time wait for each other, a minute at most. If there is no
-    schema, it creates one.
-
-    Args:
-        connection: outside a transaction.
-        schema_name: the gallery's.
-        alone: whether no other session knows the schema, because it is new, so that there is no need to wait.
+    Programs that migrate at the same time wait for each other, for up to a minute. Use `alone` for a new schema that no
+    other session can know, which needs no lock.
 
     Raises:
-        SchemaTooNewError: a newer pgface made the schema.
+        SchemaTooNewError: a newer pgface created the schema.
         PgvectorError: pgvector is missing and cannot be added, or it is too old.
         TableLockedError: another program has been migrating it for a minute.
         DatabaseError: the server refused, or the database's encoding is SQL_ASCII. Nothing was changed.
@@ -33,7 +28,7 @@ def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = F
     """
     require_text(connection)
     with wrap_psycopg_errors(), connection.transaction():
-        settle_transaction(connection)
+        set_up_transaction(connection)
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(WAIT_TO_MIGRATE)))
         _enter_schema(connection, schema_name, alone=alone)
         _run(connection, preamble())
@@ -49,11 +44,11 @@ def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = F
 
 
 def require_current(connection: psycopg.Connection) -> None:
-    """Check that the schema on the search path has the version that this program knows.
+    """Check that the schema on the search path has the version of this program.
 
     Raises:
-        SchemaMissingError: there is none, or it is older and `pgface init` upgrades it.
-        SchemaTooNewError: a newer pgface made it.
+        SchemaMissingError: there is no schema, or it is older and `pgface init` upgrades it.
+        SchemaTooNewError: a newer pgface created it.
 
     """
     with wrap_psycopg_errors():

@@ -1,4 +1,4 @@
-"""What is wrong with versions of pgvector, from its changelog as far as it concerns HNSW indexes on 64-bit servers."""
+"""Bugs of pgvector's versions that concern HNSW indexes on 64-bit servers. Source: pgvector's changelog."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault that a version of pgvector has fixed."""
+    """A bug that a version of pgvector has fixed."""
 
     fixed_in: tuple[int, ...]
     sentence: str
     what_to_do: str
-    """Sentences about the time before and after the update."""
+    """What to do before and after the update, as sentences."""
 
 
 FAULTS: Final = (
@@ -37,10 +37,10 @@ FAULTS: Final = (
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """A version as numbers, by which versions are compared."""
+    """Convert a version to numbers, so that versions can be compared."""
     return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
 def faults_of(version: str) -> list[Fault]:
-    """The faults that a version still has, the oldest first."""
+    """List the bugs of a version, the oldest first."""
     return [fault for fault in FAULTS if numbers(version) < fault.fixed_in]

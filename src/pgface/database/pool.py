@@ -18,25 +18,25 @@ from pgface.database.connection import GalleryConnection, Pooling
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.errors import connection_error, wrap_psycopg_errors
 from pgface.database.migrate import migrate, require_current
-from pgface.database.session import settle
+from pgface.database.session import set_up_session
 from pgface.database.sql import Migration, queries
 from pgface.errors import DatabaseUnreachableError, SessionNeededError, SettingsError, TableLockedError
 from pgface.settings import Settings
 from pgface.system.forks import leave_to_parent, renew_after_fork
 
 Row = TypeVar("Row")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 _MAX_IDLE = 60.0
 """Seconds after which an unused connection is closed."""
 _TURN_TIMEOUT = 10.0
-"""Seconds to wait for other threads of this process."""
+"""Seconds that `transaction_alone` waits for other threads of this process."""
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "application_name": "pgface",
-    # Before PGCLIENTENCODING, and before what a database or a role has.
+    # Overrides PGCLIENTENCODING, and the settings of a database or a role.
     "client_encoding": "UTF8",
-    # Until it is known that no other client uses the same session.
+    # `enter` changes it if no other client uses the same session.
     "prepare_threshold": None,
 }
 
@@ -60,10 +60,10 @@ class Database:
         self.is_lost = False
         """Whether the last attempt to reach PostgreSQL failed."""
         self.url = url
-        """PostgreSQL's URL. It may hold a password, so never print it."""
+        """PostgreSQL's URL. It may contain a password, so never print it."""
         direct_url = settings.direct_url
         self.direct_url = url if direct_url is None else direct_url.get_secret_value()
-        """A URL that leads past a pooler, for pg_dump and the like. It may hold a password, too."""
+        """A URL without a pooler, for programs such as pg_dump. It may contain a password, too."""
         self._alone = threading.Lock()
         renew_after_fork(self)
 
@@ -73,7 +73,7 @@ class Database:
 
         Raises:
             DatabaseUnreachableError, DatabaseAccessError: no connection. The message says why.
-            EmbeddedPostgresError: the embedded server could not be started.
+            EmbeddedPostgresError: the embedded server did not start.
             SchemaMissingError, SchemaTooNewError: there is no gallery that this program can use.
 
         """
@@ -94,7 +94,7 @@ class Database:
         return self._opened_pool
 
     def after_fork(self) -> None:
-        """In a child process, connect again at the first use: the parent's connections and threads are not its own."""
+        """Connect again at the first use in a child process, which cannot use the parent's connections and threads."""
         leave_to_parent(self._opened_pool)
         self._opened_pool = None
         self._opening = threading.Lock()
@@ -114,7 +114,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A connection in a transaction that commits at the end, or undoes everything on an error."""
+        """Yield a connection in a transaction. It commits at the end, and rolls back on an error."""
         try:
             with wrap_psycopg_errors(), self._pool.connection() as connection, connection.gallery_transaction():
                 yield connection
@@ -124,13 +124,13 @@ class Database:
 
     @contextmanager
     def transaction_alone(self) -> Iterator[Connection]:
-        """A transaction that runs alone in this process.
+        """Yield a connection in a transaction that runs alone in this process.
 
-        Use it for work that waits for the same lock. Several waiting transactions would only hold connections that
-        other work needs.
+        Use it for transactions that wait for the same lock. Otherwise they would all occupy connections while they
+        wait.
 
         Raises:
-            TableLockedError: the transactions before it took too long.
+            TableLockedError: the transactions of other threads took too long.
 
         """
         if not self._alone.acquire(timeout=_TURN_TIMEOUT):
@@ -143,7 +143,7 @@ class Database:
 
     @contextmanager
     def autocommit(self) -> Iterator[Connection]:
-        """A connection outside a transaction, for statements that refuse to run in one.
+        """Yield a connection outside a transaction, for statements that cannot run in one.
 
         Raises:
             SessionNeededError: as for `dedicated_connection`.
@@ -161,7 +161,7 @@ class Database:
         """Open a connection outside the pool and outside a transaction, for work that takes minutes.
 
         Raises:
-            SessionNeededError: it leads through a transaction pooler, and there is no PGFACE_DIRECT_URL around that.
+            SessionNeededError: there is a transaction pooler, and PGFACE_DIRECT_URL is not set.
             SettingsError: PGFACE_DIRECT_URL leads to another database.
 
         """
@@ -182,51 +182,56 @@ class Database:
                 "Set it to the same database, without the pooler."
             )
 
+    def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> int:
+        """Run one statement in its own transaction, and return the number of its rows."""
+        with self.transaction() as connection:
+            return connection.execute(queries()[name], parameters).rowcount
+
     def read(
         self, name: str, parameters: Mapping[str, Any] | None = None, *, row_factory: BaseRowFactory[Row]
     ) -> list[Row]:
-        """Run one statement that changes nothing, and run it again on a new connection if this one was lost."""
+        """Run one statement that only reads. If the connection is lost, run it again on a new one."""
 
         def run(cursor: Any) -> list[Row]:
             rows: list[Row] = cursor.execute(queries()[name], parameters).fetchall()
             return rows
 
-        return self._read(run, row_factory)
+        return self._run_again_if_lost(run, row_factory)
 
     def read_each(
         self, name: str, parameters: Sequence[Mapping[str, Any]], *, row_factory: BaseRowFactory[Row]
     ) -> list[list[Row]]:
-        """Do the same for several sets of parameters. All are sent before the first answer comes back."""
+        """Run a statement that only reads for several sets of parameters, without waiting for each result."""
 
         def run(cursor: Any) -> list[list[Row]]:
             cursor.executemany(queries()[name], parameters, returning=True)
-            answers = [cursor.fetchall()]
+            results = [cursor.fetchall()]
             while cursor.nextset():
-                answers.append(cursor.fetchall())
-            return answers
+                results.append(cursor.fetchall())
+            return results
 
-        return self._read(run, row_factory) if parameters else []
+        return self._run_again_if_lost(run, row_factory) if parameters else []
 
-    def _read(self, run: Callable[[Any], Answer], row_factory: BaseRowFactory[Row]) -> Answer:
+    def _run_again_if_lost(self, run: Callable[[Any], Result], row_factory: BaseRowFactory[Row]) -> Result:
         try:
             return self._run(run, row_factory)
         except DatabaseUnreachableError:
             self._recover()
             self.is_lost = True
-            answer = self._run(run, row_factory)
+            result = self._run(run, row_factory)
             self.is_lost = False
-            return answer
+            return result
 
     def _recover(self) -> None:
         """Restore working connections for the next try."""
         if self._embedded is not None:
-            with self._embedded:  # starts it if it was killed
+            with self._embedded:  # starts the server if it was killed
                 pass
         self._pool.check()
 
-    def _run(self, run: Callable[[Any], Answer], row_factory: BaseRowFactory[Row]) -> Answer:
-        # Without the pool's context manager, and with one cursor for all reads. Making both for each verification
-        # took a quarter of its time.
+    def _run(self, run: Callable[[Any], Result], row_factory: BaseRowFactory[Row]) -> Result:
+        # Without the pool's context manager, and with one cursor for all reads: both took a quarter of the time of a
+        # verification.
         with wrap_psycopg_errors():
             connection = self._pool.getconn()
             try:
@@ -249,10 +254,10 @@ def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection
         min_size=1,
         max_size=settings.pool_size,
         timeout=settings.connect_timeout,
-        # Each failed try doubles the pause before the next one. A request after this time starts again, so that a
-        # server that was away for long is found within seconds.
+        # Each failed try doubles the pause before the next one. A request after this time starts with a short pause
+        # again, so that pgface finds a server within seconds after a long interruption.
         reconnect_timeout=settings.connect_timeout,
-        # Connections are used in turn. One whose server process has not just searched takes a tenth longer.
+        # Few connections, because they take turns: a search is a tenth slower if its server process was idle.
         max_idle=_MAX_IDLE,
         open=False,
     )
@@ -268,7 +273,7 @@ def initialise(settings: Settings) -> list[Migration]:
     """Create the gallery's schema or upgrade it, and return the migrations that were run.
 
     Raises:
-        DatabaseError: as `Database.open` and `pgface.database.migrate.migrate` say.
+        DatabaseError: for the reasons of `Database.open` and `pgface.database.migrate.migrate`.
 
     """
     with connected(settings) as connection:
@@ -277,15 +282,13 @@ def initialise(settings: Settings) -> list[Migration]:
 
 @contextmanager
 def connected(settings: Settings, *, session: bool = False) -> Iterator[Connection]:
-    """A connection to the server outside a transaction, whether or not there is a gallery.
+    """Yield a connection to the server outside a transaction, whether or not there is a gallery.
 
-    Args:
-        settings: where it is.
-        session: require a connection that keeps its session, through PGFACE_DIRECT_URL if that is set.
+    With `session`, the connection keeps its session, and uses PGFACE_DIRECT_URL if that is set.
 
     Raises:
         DatabaseUnreachableError, DatabaseAccessError, EmbeddedPostgresError: no connection. The message says why.
-        SessionNeededError: the caller needs a session, and there is a pooler of transactions in between.
+        SessionNeededError: the caller needs a session, and there is a transaction pooler.
 
     """
     with ExitStack() as resources:
@@ -298,7 +301,7 @@ def connected(settings: Settings, *, session: bool = False) -> Iterator[Connecti
             if session and pooled:
                 raise SessionNeededError
             if not pooled:
-                settle(connection)
+                set_up_session(connection)
             yield connection
 
 

@@ -1,4 +1,4 @@
-"""Makes roles with fewer rights than the gallery's owner: one for a service, and one that only searches."""
+"""Creates roles with fewer privileges than the gallery's owner: one for the service, and one that only searches."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pgface.errors import DatabaseError
 SERVICE: Final = "pgface_service"
 READER: Final = "pgface_reader"
 """The default names of the two roles."""
-_OF_THE_OWNER: Final = ("pgface_migrations", "gallery", "calibrations", "confidence_anchors", "administrators")
-"""Tables that the service only reads: the schema's version, the model, the thresholds, the administrators."""
-_SEARCHED: Final = (
+_OWNER_TABLES: Final = ("pgface_migrations", "gallery", "calibrations", "confidence_anchors", "administrators")
+"""Tables that only the owner writes: the schema's version, the model, the thresholds, the administrators."""
+_SEARCH_TABLES: Final = (
     "photos",
     "face_embeddings",
     "contested_faces",
@@ -24,11 +24,11 @@ _SEARCHED: Final = (
     "stale_templates",
     "gallery_search",
 )
-_USERS_COLUMNS: Final = ("id", "name", "email", "created_at")
-"""All but the password."""
-_GUARDED: Final[dict[str, tuple[LiteralString, ...]]] = {
-    # The functions below write the rest: passwords, tokens, keys, and rows of the audit log.
-    "users": ("SELECT (id, name, email, created_at)", "INSERT (name, email, password)", "UPDATE (name)", "DELETE"),
+_SELECT_USERS: Final = "SELECT (id, name, email, created_at)"
+"""The privilege to read all columns of `users` except the password."""
+_RESTRICTED: Final[dict[str, tuple[LiteralString, ...]]] = {
+    # Functions write the rest: passwords, tokens, keys, and rows of the audit log.
+    "users": (_SELECT_USERS, "INSERT (name, email, password)", "UPDATE (name)", "DELETE"),
     "auth_tokens": (
         "SELECT (id, user_id, confidence, created_at, expires_at, is_active, password_given)",
         "DELETE",
@@ -37,7 +37,7 @@ _GUARDED: Final[dict[str, tuple[LiteralString, ...]]] = {
     "audit_log": ("SELECT",),
     "gallery_locks": ("SELECT", "UPDATE"),
 }
-"""The service's rights to tables in which it may not do everything."""
+"""The service's privileges for tables in which it may not do everything."""
 _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
     "find_session",
     "begin_session",
@@ -53,14 +53,14 @@ _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
     "record_event",
     "prune_audit_log",
 )
-"""Functions that run with the owner's rights and check what they are given. No other role may call them."""
+"""Functions that run with the owner's privileges and check their arguments. No other role may call them."""
 
 
 def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> None:
-    """Check that a role has no rights to tables of another schema or database. A role belongs to the whole server.
+    """Check that a role has no privileges for tables of another schema or database. Roles belong to the whole server.
 
     Raises:
-        DatabaseError: it has such rights, so that its password would open both.
+        DatabaseError: it has such privileges, so that its password would open both.
 
     """
     with wrap_psycopg_errors():
@@ -85,16 +85,12 @@ def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> 
 
 
 def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -> None:
-    """Grant a role what a service needs: to enroll, identify, verify, log people in and out, and add to the audit log.
+    """Create a role for the service, which can enroll, identify, verify, log users in and out, and write the audit log.
 
-    It cannot change the schema, the model, the thresholds or the administrators, nor change or delete a row of the
-    audit log. It reads no password, token or key. It begins a login with a password only by that password, and makes
-    keys only for an administrator who is logged in. It makes the role if there is none. Run it again after an upgrade.
-
-    Args:
-        connection: of the gallery's owner, who may make roles.
-        schema_name: the gallery's.
-        role: its name.
+    The role cannot change the schema, the model, the thresholds, the administrators, or rows of the audit log. It
+    cannot read passwords, tokens or keys. It needs a user's password to begin a session with a password, and an
+    administrator's token to create keys. An existing role gets exactly these privileges. Call this as the gallery's
+    owner, and again after an upgrade.
 
     Raises:
         DatabaseError: PostgreSQL refused. Nothing was changed.
@@ -102,22 +98,20 @@ def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -
     """
     with wrap_psycopg_errors(), connection.transaction():
         _begin(connection, schema_name, role)
-        for (table,) in _tables(connection, schema_name):
+        tables = "SELECT tablename FROM pg_tables WHERE schemaname = %s ORDER BY tablename"
+        for (table,) in connection.execute(tables, (schema_name,)).fetchall():
             every: tuple[LiteralString, ...] = ("SELECT, INSERT, UPDATE, DELETE",)
-            for rights in ("SELECT",) if table in _OF_THE_OWNER else _GUARDED.get(table, every):
-                _run(connection, f"GRANT {rights} ON {{schema}}.{{table}} TO {{role}}", schema_name, role, table=table)
+            for privilege in ("SELECT",) if table in _OWNER_TABLES else _RESTRICTED.get(table, every):
+                _run(connection, f"GRANT {privilege} ON {{schema}}.{{table}} TO {{role}}", schema_name, role, table)
         _run(connection, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}", schema_name, role)
         for function in _FUNCTIONS:
             _run(connection, f"GRANT EXECUTE ON FUNCTION {{schema}}.{function} TO {{role}}", schema_name, role)
 
 
 def grant_reader(connection: psycopg.Connection, schema_name: str, role: str) -> None:
-    """Grant a role what it needs to search: `find_similar_faces`, `verify_face` and the tables that they read.
+    """Create a role that can only search, with `find_similar_faces` and `verify_face`.
 
-    Args:
-        connection: of the gallery's owner, who may make roles.
-        schema_name: the gallery's.
-        role: its name. It makes the role if there is none.
+    An existing role gets exactly these privileges. Call this as the gallery's owner.
 
     Raises:
         DatabaseError: PostgreSQL refused. Nothing was changed.
@@ -125,16 +119,14 @@ def grant_reader(connection: psycopg.Connection, schema_name: str, role: str) ->
     """
     with wrap_psycopg_errors(), connection.transaction():
         _begin(connection, schema_name, role)
-        columns = sql.SQL(", ").join(map(sql.Identifier, _USERS_COLUMNS))
-        _run(connection, "GRANT SELECT ({columns}) ON {schema}.users TO {role}", schema_name, role, columns=columns)
-        for table in (*_SEARCHED, *_OF_THE_OWNER):
-            _run(connection, "GRANT SELECT ON {schema}.{table} TO {role}", schema_name, role, table=table)
+        _run(connection, f"GRANT {_SELECT_USERS} ON {{schema}}.users TO {{role}}", schema_name, role)
+        for table in (*_SEARCH_TABLES, *_OWNER_TABLES):
+            _run(connection, "GRANT SELECT ON {schema}.{table} TO {role}", schema_name, role, table)
 
 
 def _begin(connection: psycopg.Connection, schema_name: str, role: str) -> None:
-    """Make the role, or revoke all rights that it has, so that it starts without any."""
-    there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
-    if there is None:
+    """Create the role, or revoke all its privileges, and let it use the schema."""
+    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
         _run(connection, "CREATE ROLE {role} LOGIN", schema_name, role)
     for kind in ("TABLES", "SEQUENCES", "ROUTINES"):
         _run(connection, f"REVOKE ALL ON ALL {kind} IN SCHEMA {{schema}} FROM {{role}}", schema_name, role)
@@ -142,19 +134,8 @@ def _begin(connection: psycopg.Connection, schema_name: str, role: str) -> None:
     _run(connection, "GRANT USAGE ON SCHEMA {schema} TO {role}", schema_name, role)
 
 
-def _tables(connection: psycopg.Connection, schema_name: str) -> list[tuple[str]]:
-    tables = "SELECT tablename FROM pg_tables WHERE schemaname = %s ORDER BY tablename"
-    return connection.execute(tables, (schema_name,)).fetchall()
-
-
 def _run(
-    connection: psycopg.Connection,
-    statement: LiteralString,
-    schema_name: str,
-    role: str,
-    *,
-    table: str = "",
-    columns: sql.Composable | None = None,
+    connection: psycopg.Connection, statement: LiteralString, schema_name: str, role: str, table: str = "-"
 ) -> None:
-    names = {"schema": sql.Identifier(schema_name), "role": sql.Identifier(role), "table": sql.Identifier(table or "-")}
-    connection.execute(sql.SQL(statement).format(**names, columns=columns or sql.SQL("")))
+    names = {"schema": schema_name, "role": role, "table": table}
+    connection.execute(sql.SQL(statement).format(**{key: sql.Identifier(name) for key, name in names.items()}))

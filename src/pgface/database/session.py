@@ -1,6 +1,6 @@
 """Sets what pgface relies on in a session, because a server, database, role or environment may have other defaults.
 
-It leaves settings alone that decide only how fast something is, how durable, or where it is stored.
+Settings of speed, durability and storage stay as they are.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pgface.database.errors import wrap_psycopg_errors
 from pgface.errors import DatabaseError
 
 WAIT_FOR_A_LOCK: Final = "10s"
-"""Longer than pgface itself holds a lock that other sessions wait for."""
+"""The timeout for a lock, longer than pgface itself keeps a lock from other sessions."""
 WAIT_TO_MIGRATE: Final = "60s"
-"""How long to wait for another program that migrates."""
+"""The timeout for another program that migrates."""
 WAIT_TO_BUILD: Final = "30min"
-"""How long to wait for other transactions, which a concurrent build does before its index is valid."""
+"""The timeout for other transactions. A concurrent build waits for them before its index is valid."""
 
 _SETTINGS: Final = {
     # First, so that it does not cut the others short.
@@ -44,31 +44,30 @@ _SETTINGS: Final = {
 }
 _VERSION_17: Final = 17_00_00
 _SINCE_17: Final = {"transaction_timeout": "0"}
-_ONLY_IN_UTF8: Final = "SQL_ASCII"
 
 
-def settle(connection: psycopg.Connection[Any]) -> None:
-    """Set a session.
+def set_up_session(connection: psycopg.Connection[Any]) -> None:
+    """Apply pgface's settings to a session.
 
     Raises:
-        DatabaseError: its triggers are off, and this user cannot switch them on.
+        DatabaseError: triggers are disabled, and this user cannot enable them.
 
     """
     with wrap_psycopg_errors():
-        connection.execute(settings(connection), prepare=False)
+        connection.execute(settings_statements(connection), prepare=False)
         _require_triggers(connection)
 
 
-def settle_transaction(connection: psycopg.Connection[Any]) -> None:
-    """Set a transaction, whatever the settings of its session."""
+def set_up_transaction(connection: psycopg.Connection[Any]) -> None:
+    """Apply pgface's settings to a transaction, whatever the settings of its session are."""
     with wrap_psycopg_errors():
-        connection.execute(settings(connection, local=True), prepare=False)
+        connection.execute(settings_statements(connection, local=True), prepare=False)
 
 
-def settings(connection: psycopg.Connection[Any], *, local: bool = False) -> bytes:
-    """Return the statements that set a session, or one transaction where there is a pooler in between."""
+def settings_statements(connection: psycopg.Connection[Any], *, local: bool = False) -> bytes:
+    """Return the statements that apply the settings to a session, or with `local` to a transaction."""
     values = _SETTINGS | (_SINCE_17 if connection.info.server_version >= _VERSION_17 else {})
-    if local:  # it has begun, with the session's defaults
+    if local:  # the transaction has begun with the session's defaults
         isolation = values.pop("default_transaction_isolation")
         values |= {"transaction_isolation": isolation}
     # A standby server only reads, and refuses this setting.
@@ -80,13 +79,13 @@ def settings(connection: psycopg.Connection[Any], *, local: bool = False) -> byt
 
 
 def require_text(connection: psycopg.Connection[Any]) -> None:
-    """Check that the database has a text encoding, before a gallery is made in it.
+    """Check that the database has a text encoding, before a gallery is created in it.
 
     Raises:
         DatabaseError: its encoding is SQL_ASCII.
 
     """
-    if connection.info.parameter_status("server_encoding") == _ONLY_IN_UTF8:
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
         raise DatabaseError(
             "This database has the encoding SQL_ASCII, in which PostgreSQL accepts any bytes as text. "
             "Create a database with ENCODING 'UTF8' TEMPLATE template0 for the gallery."

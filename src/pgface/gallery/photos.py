@@ -175,7 +175,7 @@ class PhotoFiles:
         listed = connection.execute(queries()["deleted_photo_files"], {"prefix": prefix}).fetchall()
         removed = [filepath for (filepath,) in listed if self._removed(filepath, prefix)]
         if removed:
-            connection.execute(queries()["forget_deleted_photo_files"], {"filepaths": removed})
+            connection.execute(queries()["delete_deletion_notes"], {"filepaths": removed})
 
     def _removed(self, filepath: str, prefix: str) -> bool:
         file = self.path(filepath)

@@ -1,4 +1,4 @@
-"""The secrets of a deployment with containers, as files that `compose.yaml` mounts."""
+"""Creates the secrets of a deployment with containers, as files that `compose.yaml` mounts."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _ADDRESSES = ("postgres:5432", "pgbouncer:6432", "localhost:5432", "localhost:64
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The owner of the files, as numbers, because names differ between a machine and its containers."""
+    """The owner of the files as numbers, because names differ between a machine and its containers."""
 
     uid: int
     gid: int
 
 
 def default_owner(uid_map: Path = _UID_MAP) -> Owner:
-    """Give this process's user, or the containers' user if this is root, because containers do not run as root.
+    """Return this process's user, or the containers' user if this is root, because containers do not run as root.
 
-    In a container of a rootless engine, root is the user who runs the engine, and stays the owner.
+    In a container of a rootless engine, root is the user who runs the engine, and is the owner.
     """
     if os.geteuid() == 0 and not _is_root_of_one_user(uid_map):
         return Owner(CONTAINER_ID, CONTAINER_ID)
@@ -38,15 +38,15 @@ def default_owner(uid_map: Path = _UID_MAP) -> Owner:
 
 
 def _is_root_of_one_user(uid_map: Path) -> bool:
-    """Whether user 0 is a single, different user outside of the container: `0 1000 1` (user_namespaces(7))."""
-    with suppress(OSError):  # no Linux
+    """Whether user 0 is a single other user outside of the container: `0 1000 1` (user_namespaces(7))."""
+    with suppress(OSError):  # not Linux
         here, outside, count = map(int, uid_map.read_text(encoding="ascii").split()[:3])
         return here == 0 != outside and count == 1
     return False
 
 
 def make_secrets(folder: Path, owner: Owner) -> dict[str, str]:
-    """Create new random passwords as files of mode 0600, all or none. Returns the purpose of each file.
+    """Create new random passwords as files of mode 0600, all or none. Return the purpose of each file.
 
     Compose mounts a file with its owner and mode, and libpq refuses a password file that others may read.
 
@@ -55,18 +55,15 @@ def make_secrets(folder: Path, owner: Owner) -> dict[str, str]:
 
     """
     password, pgadmin_password = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    pgpass = "\n".join(f"{address}:{_DATABASE}:{_USER}:{password}" for address in _ADDRESSES)
     files = {
         "postgres_password": (password, f"the password of {_USER} in PostgreSQL"),
-        "pgpass": (_pgpass(password), "the same for pgface, psql and other programs with libpq (PGPASSFILE)"),
+        "pgpass": (pgpass, "the same for pgface, psql and other programs with libpq (PGPASSFILE)"),
         "pgbouncer_userlist": (f'"{_USER}" "{password}"', "the same for pgbouncer"),
         "pgadmin_password": (pgadmin_password, "the password of pgAdmin's first user"),
     }
     _write(folder, {name: text for name, (text, _) in files.items()}, owner)
     return {name: purpose for name, (_, purpose) in files.items()}
-
-
-def _pgpass(password: str) -> str:
-    return "\n".join(f"{address}:{_DATABASE}:{_USER}:{password}" for address in _ADDRESSES)
 
 
 def _write(folder: Path, texts: Mapping[str, str], owner: Owner) -> None:
@@ -76,7 +73,7 @@ def _write(folder: Path, texts: Mapping[str, str], owner: Owner) -> None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name, text in texts.items():
                 file = folder / name
-                # O_NOFOLLOW and O_EXCL: never through a link, and never over an existing file.
+                # O_NOFOLLOW and O_EXCL: do not follow links, and do not replace files.
                 descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
                 made.append(file)
                 with open(descriptor, "w", encoding="ascii") as stream:

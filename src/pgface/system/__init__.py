@@ -1,1 +1,1 @@
-"""Facts about the operating system and the Python that pgface runs in."""
+"""Helpers for the operating system: files, processes, signals, resources, and the installed packages."""

@@ -14,14 +14,10 @@ _PACKAGE: Final = "pgface"
 
 
 def how_to_install(extra: str) -> str:
-    """Return the command that adds an extra, in backticks.
+    """Return the command that adds an extra of `pyproject.toml`, such as `server`, in backticks.
 
-    A package index does not know a checkout or a wheel, so the command names its path or address. Source: PEP 610 and
+    A package index has no checkouts and no local wheels, so the command has their path or address. Source: PEP 610 and
     "Recording the Direct URL Origin of installed distributions" (PyPA) define `direct_url.json`.
-
-    Args:
-        extra: its name in `pyproject.toml`, such as `server`.
-
     """
     return f"`pip install {_what_to_install(_origin(), extra)}`"
 
@@ -41,7 +37,7 @@ def _what_to_install(origin: dict[str, Any], extra: str) -> str:
 
 
 def _origin() -> dict[str, Any]:
-    """Read what pip recorded about the origin of pgface. It is empty for an installation from an index."""
+    """Read pip's record of the origin of pgface. It is empty after an installation from an index."""
     with suppress(PackageNotFoundError, OSError, ValueError):
         text = distribution(_PACKAGE).read_text("direct_url.json")
         found = json.loads(text) if text else {}

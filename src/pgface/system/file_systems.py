@@ -1,6 +1,7 @@
-"""Operations that some file systems lack. exFAT, FUSE and many network shares have no hard links, modes or locks.
+"""Operations that some file systems do not support.
 
-pgface needs only POSIX rename: a complete file, or a complete folder, appears under its name at once.
+exFAT, FUSE and many network shares have no hard links, modes or locks. pgface needs only POSIX rename, which makes a
+complete file or folder appear under its name.
 """
 
 from __future__ import annotations
@@ -23,23 +24,19 @@ _UNSUPPORTED: Final = {
     for name in ("EINVAL", "ENOLCK", "ENOSYS", "ENOTSUP", "ENOTTY", "EOPNOTSUPP", "EPERM")
     if hasattr(errno, name)
 }
-"""The error numbers with which file systems and the kernel report an operation that they do not have."""
+"""The error numbers with which file systems and the kernel report an unsupported operation."""
 
 
 def is_unsupported(error: OSError) -> bool:
-    """Whether a call failed because the file system does not have the operation."""
+    """Whether a call failed because the file system does not support the operation."""
     return error.errno in _UNSUPPORTED
 
 
 def make_private(path: int | Path, mode: int) -> None:
-    """Give one of pgface's files this mode, if the file system has modes.
-
-    Args:
-        path: a path or a descriptor.
-        mode: as for `os.chmod`.
+    """Give one of pgface's files this mode, if the file system has modes. The path can be a descriptor.
 
     Raises:
-        OSError: the file belongs to another user, or cannot be reached.
+        OSError: the file belongs to another user, or is not accessible.
 
     """
     try:
@@ -51,7 +48,7 @@ def make_private(path: int | Path, mode: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write the names in a folder to disk, if the file system can do that.
+    """Sync the names in a folder to disk, if the file system supports that.
 
     Raises:
         OSError: the names cannot be written.
@@ -87,7 +84,7 @@ def has_locks(folder: Path) -> bool:
 
 
 def write_once(file: Path, text: str) -> str:
-    """Write a small file unless it exists, and return its content. If processes write at once, the first one wins.
+    """Write a small file unless it exists, and return its content. If several processes write, the first one wins.
 
     Raises:
         OSError: the file cannot be read or written. Nothing is left behind.
@@ -96,14 +93,14 @@ def write_once(file: Path, text: str) -> str:
     while True:
         with suppress(FileNotFoundError):
             return file.read_text(encoding="utf-8")
-        _offer(file, text)
+        _write_first(file, text)
 
 
-def _offer(file: Path, text: str) -> None:
-    """Let the file appear with this text, or with the text of another process.
+def _write_first(file: Path, text: str) -> None:
+    """Create the file with this text, or with the text of the process that was first.
 
-    A rename onto a folder that is not empty fails. So the first process whose folder gets the common name wins. Any
-    process that finds that folder then makes the file from its content. All of them make the same file.
+    A rename onto a folder that is not empty fails. So the first process that renames its folder to the common name
+    wins. Every process then creates the same file from the content of that folder.
     """
     own, copy = (file.with_name(f"{file.name}-{uuid4().hex}") for _ in range(2))
     claim = file.with_name(f"{file.name}-first")
@@ -115,7 +112,7 @@ def _offer(file: Path, text: str) -> None:
         except OSError:
             if not claim.is_dir() and not file.exists():
                 raise
-        with suppress(FileNotFoundError):  # another process has made the file, and deleted the folder
+        with suppress(FileNotFoundError):  # another process has created the file, and deleted the folder
             if not file.exists():
                 copy.write_text((claim / file.name).read_text(encoding="utf-8"), encoding="utf-8")
                 copy.replace(file)

@@ -1,7 +1,7 @@
 """Objects that a forked process must not share with its parent: connections, locks, threads and network sessions.
 
-A fork copies them, but they do not work in two processes at once. Two processes that read from one connection get each
-other's answers. A lock stays locked if its thread does not exist in the child. So the child makes its own. gunicorn
+A fork copies them, but two processes cannot share them. Two processes that read from one connection get each other's
+answers. A lock stays locked if its thread does not exist in the child. So the child creates its own. gunicorn
 (`--preload`), Celery (prefork) and multiprocessing ("fork") fork.
 """
 
@@ -14,18 +14,18 @@ from typing import Protocol
 
 
 class ForkAware(Protocol):
-    """An object that holds connections, locks, threads or sessions."""
+    """An object with connections, locks, threads or network sessions."""
 
     def after_fork(self) -> None:
-        """Drop what belongs to the parent, so that the child makes its own. It runs in the child's only thread."""
+        """Replace the parent's resources by new ones. It runs in the child's only thread."""
         ...
 
 
 _objects: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 _functions: list[Callable[[], None]] = []
-_left_alone: list[object] = []
-"""Objects of the parent, which are never freed in this process. Freeing them would talk to the parent's server, or wait
-for threads that this process does not have."""
+_kept: list[object] = []
+"""Objects of the parent, which are never freed in this process. Their destructors would use the parent's connections,
+or wait for threads that do not exist here."""
 
 
 def renew_after_fork(holder: ForkAware) -> None:
@@ -39,9 +39,9 @@ def call_after_fork(function: Callable[[], None]) -> Callable[[], None]:
     return function
 
 
-def leave_to_parent(thing: object) -> None:
-    """Keep an object of the parent and never free it. Call this in a child."""
-    _left_alone.append(thing)
+def leave_to_parent(resource: object) -> None:
+    """Keep an object of the parent, so that it is never freed. Call this in a child."""
+    _kept.append(resource)
 
 
 def _renew() -> None:

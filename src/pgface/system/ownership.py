@@ -1,4 +1,4 @@
-"""The owner of a file that this process cannot use. In containers, the usual reason is another user id."""
+"""Names the owner of a file that this process cannot use. In containers, the user id is often wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def reason_with_owner(error: OSError, path: str | os.PathLike[str]) -> str:
-    """Return why a file or folder could not be used, with its owner if another user owns it."""
+    """Return the reason of an error, with the owner of the path if that is another user."""
     why = error.strerror or str(error)
     if error.errno in (errno.EACCES, errno.EPERM) and (owner := other_owner(path)):
         return f"{why}: {owner}"
@@ -18,7 +18,7 @@ def reason_with_owner(error: OSError, path: str | os.PathLike[str]) -> str:
 
 
 def other_owner(path: str | os.PathLike[str]) -> str | None:
-    """Return the owner of a path, or of its nearest existing parent, if it is not this process's user. Else None."""
+    """Describe the owner of a path, or of its nearest existing parent, if that is another user."""
     if not hasattr(os, "geteuid"):
         return None
     path = Path(path)

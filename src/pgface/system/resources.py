@@ -1,4 +1,4 @@
-"""The memory and the processor cores that this process may use, within the limits of a container."""
+"""Measures the memory and the processor cores that this process may use, within the limits of a container."""
 
 from __future__ import annotations
 

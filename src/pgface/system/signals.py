@@ -1,4 +1,4 @@
-"""Signals that end a program: handled as Ctrl-C, or ignored for a moment."""
+"""Handles the signals that end a program as Ctrl-C, or ignores them for a moment."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) 
         yield
         return
     # Ignored signals stay ignored: under nohup, you can close the terminal.
-    heard = [number for number in _TERMINATION_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
+    handled = [number for number in _TERMINATION_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The time that the stages of an answer take, for observers such as metrics."""
+"""Measures the stages of an answer, for observers such as metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 Stage = Literal["decode", "detect", "embed", "search"]
 Observer = Callable[[Stage, float], None]
-"""Called with a stage and its duration in seconds, also for a stage that failed."""
+"""A function that gets a stage and its duration in seconds, also after a failure."""
 
 _observers: list[Observer] = []
 

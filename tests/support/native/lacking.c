@@ -1,4 +1,4 @@
-/* A file system that lacks the calls named in LACKING, in programs that load this with LD_PRELOAD. */
+/* Makes the calls named in LACKING fail, in programs that load this library with LD_PRELOAD. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-"""What accounts, logins, keys, the audit log and the check for liveness say."""
+"""The texts of accounts, sessions, keys, the audit log and the liveness checks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from support.sentences import Sentence
 
 # A new password is refused
 PASSWORD_LENGTH = Sentence("A password has {least} to {most} characters")
-PASSWORD_OTHERS_TRY_FIRST = Sentence("This password is too easy to guess.")
+PASSWORD_EASY_TO_GUESS = Sentence("This password is too easy to guess.")
 PASSWORD_IS_NOT_TEXT = Sentence("This password contains characters that are not text")
 
 # A login is refused
@@ -14,7 +14,7 @@ WRONG_EMAIL_OR_PASSWORD = Sentence("Wrong e-mail or password.")
 LOGIN_BY_FACE_REFUSED = Sentence("This login by face was refused.")
 TOO_MANY_ATTEMPTS = Sentence("There were too many failed attempts. Try again in {seconds:second}.")
 
-# Why something was refused, as the audit log keeps it
+# Reasons of refusals in the audit log
 REASON_WRONG_PASSWORD = Sentence("wrong password")
 REASON_UNKNOWN_EMAIL = Sentence("no account has this e-mail")
 REASON_EMAIL_TAKEN = Sentence("another account has this e-mail")
@@ -38,7 +38,7 @@ FRAME_OF_ANOTHER_PERSON = Sentence("does not show the person of the frontal fram
 FRAME_USED_BEFORE = Sentence("A frame was used for an earlier login.")
 FRAMES_ARE_COPIES = Sentence("frames are copies of frames of an earlier login.")
 
-# How the head turned
+# The turns of the head
 HEAD_TURNS_OTHERWISE = Sentence("The head turns {turn} and not {asked}.")
 HEAD_DOES_NOT_TURN = Sentence("The head does not turn {asked} and stay there.")
 HEAD_JUMPS = Sentence("the head jumps")
@@ -66,7 +66,7 @@ NETWORK_TAKES_ONE_PICTURE = Sentence("Those take one picture")
 NETWORK_NAME_WITHOUT_SCALE = Sentence("The name {file} does not say how much")
 NOTHING_WAS_INSTALLED = Sentence("Nothing was installed")
 
-# What the commands print
+# The commands
 LOGINS_ENDED = Sentence("Ended {logins:session}.")
 ENDED_LOGINS_REMOVED = Sentence("Deleted {logins:expired session}.")
 AUDIT_ROWS_REMOVED = Sentence("Deleted {rows:event} older than {days:day}.")

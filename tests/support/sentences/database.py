@@ -1,4 +1,4 @@
-"""What pgface says of connecting to PostgreSQL, of the schema, roles and pooling, and of the embedded server."""
+"""The texts about connections, the schema, roles, pooling, and the embedded server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ACCESS_WAS_REFUSED = Sentence("refused access: {reason}...Check the user")
 CONNECTION_WAS_LOST = Sentence("connection to PostgreSQL was lost")
 CONNECTION_WAS_LOST_BECAUSE = Sentence("was lost ({reason}")
 
-# Rights of the PostgreSQL user.
+# Privileges of the PostgreSQL user.
 SCHEMA_MAY_NOT_BE_USED = Sentence("may not use the schema {schema}")
-RIGHT_IS_MISSING = Sentence("{reason}. Use a PostgreSQL user with that right")
+PRIVILEGE_IS_MISSING = Sentence("{reason}. Use a PostgreSQL user with that right")
 
 # pgvector.
 PGVECTOR_MAY_NOT_BE_ADDED = Sentence("may not add pgvector...administrator to run CREATE EXTENSION vector")
@@ -36,7 +36,7 @@ LOADED_WITHOUT_INDEX = Sentence("loaded and found, but the vector index could no
 
 # Poolers.
 NEEDS_A_SESSION = Sentence("needs a session of its own...PGFACE_DIRECT_URL")
-SEARCH_IS_TO_BE_FITTED = Sentence("Fit it with `pgface fit-search`. This needs a session of its own")
+SEARCH_MUST_BE_FITTED = Sentence("Fit it with `pgface fit-search`. This needs a session of its own")
 DIRECT_URL_LEADS_ELSEWHERE = Sentence("leads to another database than PGFACE_DATABASE_URL")
 
 # The embedded server: starting it.
@@ -48,7 +48,7 @@ EMBEDDED_SERVER_DID_NOT_START = Sentence("could not be started: {reason}. See ")
 EMBEDDED_SERVER_IS_RECOVERING = Sentence("PostgreSQL is recovering")
 FOLDER_CANNOT_BE_USED = Sentence("The embedded PostgreSQL cannot use {folder}")
 FOLDER_CANNOT_BE_USED_SET_ANOTHER = Sentence("The embedded PostgreSQL cannot use {folder}...PGFACE_DATA_DIR")
-FOLDERS_WERE_OPENED = Sentence("opened for ")
+FOLDERS_WERE_OPENED = Sentence("may now pass through these folders")
 PATH_IS_TOO_LONG_FOR_A_SOCKET = Sentence("too long for a socket")
 
 # The embedded server: `pgface postgres`.
@@ -58,7 +58,7 @@ SESSIONS_ARE_OPEN = Sentence("{sessions:session is|sessions are} open")
 ANOTHER_PROCESS_USES_IT = Sentence("another process is using it")
 FILE_SYSTEM_HAS_NO_LOCKS = Sentence("has no locks (flock: ...), and the embedded PostgreSQL needs them")
 
-# What a session or a database is set to
+# Settings of a session or a database.
 DATABASE_IS_SQL_ASCII = Sentence("This database has the encoding SQL_ASCII")
 TRIGGERS_ARE_OFF = Sentence("session_replication_role = replica")
 TEXT_IS_NOT_UTF8 = Sentence("A text in the database is not UTF-8")

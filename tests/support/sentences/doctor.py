@@ -1,14 +1,13 @@
-"""What `pgface doctor` finds, and how it says to fix it."""
+"""The findings of `pgface doctor`, and its remedies."""
 
 from __future__ import annotations
 
 from support.sentences import Sentence
 
 # Tables and functions.
-NOT_PGFACES_OWN = Sentence("Missing or not pgface's own: {parts}")
-NOT_AS_IT_SHOULD_BE = Sentence("Missing or changed: {parts}")
-RIGHT_OF_EVERYBODY = Sentence("right {right} for everybody.")
-RIGHT_NOT_OF_EVERYBODY = Sentence("right {right} not for everybody.")
+MISSING_OR_CHANGED = Sentence("Missing or changed: {parts}")
+GRANTED_TO_PUBLIC = Sentence("GRANT {privilege} TO PUBLIC.")
+REVOKED_FROM_PUBLIC = Sentence("REVOKE {privilege} FROM PUBLIC.")
 RENAME_IT_BACK = Sentence("Rename it back")
 RENAME_IT_BACK_OR_ADD_IT = Sentence("Rename it back if it was renamed, or in psql: {statement}")
 IN_PSQL = Sentence("In psql: {statement}")
@@ -22,16 +21,16 @@ UPGRADE_PGFACE = Sentence("Upgrade pgface.")
 # The server.
 PGVECTOR_CAN_BE_UPDATED = Sentence("pgvector {installed} is installed, and the server has {available}.")
 POSTGRESQL_OR_NEWER = Sentence("PostgreSQL {version} or newer")
-TEXT_IS_KEPT_IN = Sentence("stores text in {encoding}")
+TEXT_IS_STORED_IN = Sentence("stores text in {encoding}")
 CONNECTIONS_IN_USE = Sentence("{used} of {room} connections are in use")
 LOWER_THE_POOL_OR_RAISE_THE_LIMIT = Sentence("PGFACE_POOL_SIZE to {size} or less, or raise {limit}")
 OR_RAISE_THE_LIMIT_OF_THE_USER = Sentence("or raise the CONNECTION LIMIT of the user.")
 CLOCKS_ARE_APART = Sentence("are {seconds} s apart")
 
 # The rows of the gallery.
-NEW_EMBEDDINGS_BESIDE_THEIR_ROWS = Sentence("New embeddings would be stored outside")
-NEXT_ID_IS_TAKEN = Sentence("The next id of {table} is in use already")
-ROWS_OF_ERASED_USERS = Sentence("{embeddings:embedding}, {photos:photo}, {tokens:token}")
+NEW_EMBEDDINGS_OUTSIDE_OF_ROWS = Sentence("New embeddings would be stored outside")
+NEXT_ID_IS_IN_USE = Sentence("The next id of {table} is in use already")
+ROWS_OF_DELETED_USERS = Sentence("{embeddings:embedding}, {photos:photo}, {tokens:token}")
 TABLE_IS_LOCKED = Sentence("Process {process} ({program}) has locked {table}")
 DEAD_ROWS = Sentence("{count} rows of deleted or changed embeddings")
 USERS_WITH_READABLE_PASSWORDS = Sentence("can use it: {count} (ids {ids}).")

@@ -1,1 +1,1 @@
-"""The embedded PostgreSQL: a server of its own in the data folder."""
+"""The embedded PostgreSQL: a server in the data folder that pgface starts and stops."""

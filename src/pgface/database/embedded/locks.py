@@ -1,9 +1,9 @@
-"""Locks on files. The kernel releases them when the process that holds them ends.
+"""Locks on files. The kernel releases a lock when its process ends.
 
-They are `flock` locks. A process would lose POSIX record locks when it closes any descriptor of the same file.
-Python opens files close-on-exec, so a server that is started under a lock does not inherit it. A forked child inherits
-it. An exclusive lock is therefore released explicitly, so that the child does not hold it. A shared lock is released
-only by closing, so that a child that uses the database still counts as a client.
+They are `flock` locks, because a process loses POSIX record locks when it closes any descriptor of the same file.
+Python opens files close-on-exec, so a server that starts under a lock does not inherit it. A forked child does. So an
+exclusive lock is released explicitly, and the child does not hold it. A shared lock is released only by closing the
+file, so that a child that uses the database still counts as a client.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def shared(path: Path) -> int:
-    """Hold the lock beside others, until the returned descriptor is closed."""
+    """Take the lock together with other processes, until the returned descriptor is closed."""
     descriptor = open_file(path)
     try:
         _lock(descriptor, fcntl.LOCK_SH, path)
@@ -80,10 +80,10 @@ def _lock(descriptor: int, how: int, path: Path) -> None:
 
 
 def open_file(path: Path) -> int:
-    """Open a file of the folder, and make it if there is none. The caller closes it."""
+    """Open a file, and create it if it does not exist. The caller closes it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     if os.geteuid() == 0:
-        # The folder may be another user's, who must be able to open the file tomorrow.
+        # The folder may belong to another user, who must be able to open the file later.
         folder = path.parent.stat()
         os.fchown(descriptor, folder.st_uid, folder.st_gid)
     return descriptor

@@ -17,12 +17,11 @@ FIXED_SETTINGS = {
     "port": PORT,
     "unix_socket_directories": ".",  # relative to the data folder, so the path can be long
     "unix_socket_permissions": "0700",
-    # Where huge pages are reserved, they are reserved for another program, and using them kills the server in a
-    # container that may not.
+    # Reserved huge pages are for another program. In a container without permission, they would kill the server.
     "huge_pages": "off",
-    # The long statement of a killed client (an index build) ends too, and its locks with it.
+    # Ends the long statement of a killed client, such as an index build, and releases its locks.
     "client_connection_check_interval": "5s",
-    # The log is about the server and not about the data: an error's text, details and statement repeat a row's values.
+    # The log must not contain data. The texts, details and statements of errors repeat values of rows.
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
@@ -33,24 +32,19 @@ FIXED_SETTINGS = {
     "log_checkpoints": "off",
 }
 if sys.platform == "linux":
-    # POSIX shared memory lives in /dev/shm, which has 64 MB in a container: too little for a parallel index build.
+    # POSIX shared memory is in /dev/shm, which has 64 MB in a container: too little for a parallel index build.
     FIXED_SETTINGS["dynamic_shared_memory_type"] = "sysv"
-    # Before recovery all files are put on disk: in one call instead of a thousand (0.5 s instead of 5 s, measured).
+    # Syncs all files before a recovery in one call instead of a thousand (0.5 s instead of 5 s, measured).
     FIXED_SETTINGS["recovery_init_sync_method"] = "syncfs"
 
 
 def fitted_settings(memory: int, cores: int) -> dict[str, str]:
-    """PostgreSQL's settings for a machine.
+    """Compute PostgreSQL's settings for a machine with this memory, in bytes, and this number of cores.
 
     The server shares the machine with the models and the caller's program. PostgreSQL advises a quarter of the memory
-    for `shared_buffers` on a dedicated server. Memory that is not used costs nothing. 8 GiB hold a million faces with
+    for `shared_buffers` on a dedicated server. Unused memory costs nothing. 8 GiB are enough for a million faces with
     their index. An HNSW index is built several times faster while its graph fits into `maintenance_work_mem` (about
     260 MB for 100,000 faces). All workers of a build share that memory.
-
-    Args:
-        memory: the machine's memory, in bytes.
-        cores: the number of cores.
-
     """
     workers = min(max(cores // 2, 2), 4) if cores > 1 else 0
     return {

@@ -1,8 +1,8 @@
-"""A path to a folder that is short enough for the socket in it.
+"""Short paths to the folder of the server's socket.
 
 The path of a unix socket has at most about a hundred bytes. The server names its socket relative to its data folder, so
-the limit concerns only clients. They use a symbolic link to the folder. The mode of the data folder still protects the
-socket. If the link is deleted, the next client makes it again.
+only clients need a short path. They use a symbolic link to the folder. The mode of the data folder still protects the
+socket. If the link is deleted, the next client creates it again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 
 
 def reachable(folder: Path) -> Path:
-    """The folder itself, or a link to it if its path is too long for a socket.
+    """Return the folder itself, or a link to it if its path is too long for a socket.
 
     Raises:
         EmbeddedPostgresError: there is no place for such a link that other users of the machine cannot tamper with.
@@ -34,7 +34,7 @@ def reachable(folder: Path) -> Path:
     try:
         link.symlink_to(folder)
     except FileExistsError:
-        # Another user may have made it first: only our own link to this very folder is followed.
+        # Another user may have created it first. Only our own link to this folder is safe.
         if link.lstat().st_uid != os.geteuid() or not link.is_symlink() or link.readlink() != folder:
             raise _too_long(folder) from None
     except OSError as error:
@@ -44,8 +44,8 @@ def reachable(folder: Path) -> Path:
     return link
 
 
-def forget(folder: Path) -> None:
-    """Delete the link, if there is one."""
+def delete_link(folder: Path) -> None:
+    """Delete the link to a folder, if there is one."""
     if not _fits(folder):
         _link(folder).unlink(missing_ok=True)
 
@@ -54,7 +54,7 @@ def _link(folder: Path) -> Path:
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     for place in (os.environ.get("XDG_RUNTIME_DIR"), "/run", tempfile.gettempdir()):
         link = Path(place or "/nonexistent", f"pgface-{os.geteuid()}-{digest}")
-        if _fits(link) and os.access(link.parent, os.W_OK) and _guarded(link.parent):
+        if _fits(link) and os.access(link.parent, os.W_OK) and _is_protected(link.parent):
             return link
     raise _too_long(folder)
 
@@ -63,8 +63,8 @@ def _fits(folder: Path) -> bool:
     return len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_BYTES
 
 
-def _guarded(folder: Path) -> bool:
-    """Whether only the owner of a name in this folder can change what it leads to."""
+def _is_protected(folder: Path) -> bool:
+    """Whether only the owner of a link in this folder can replace it."""
     status = folder.stat()
     shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return status.st_uid in (0, os.geteuid()) and (not shared or bool(status.st_mode & stat.S_ISVTX))

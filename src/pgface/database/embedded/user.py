@@ -1,7 +1,7 @@
-"""The user that runs the embedded PostgreSQL if root starts it, and the rights that this user needs.
+"""The user that runs the embedded PostgreSQL if root starts it, and the file permissions that this user needs.
 
-PostgreSQL refuses to run as root. pgface lets the user pass through folders where that right is missing, without
-listing them. It logs every folder that it changes.
+PostgreSQL refuses to run as root. pgface lets its user pass through folders, but not list them. It logs every folder
+that it changes.
 """
 
 from __future__ import annotations
@@ -33,34 +33,29 @@ class ServerUser:
     uid: int
     gid: int
 
-    def may_pass(self, folder: Path) -> bool:
-        """Whether the mode lets this user pass through the folder."""
-        return bool(folder.stat().st_mode & self._passing(folder))
-
-    def let_pass(self, folders: Iterable[Path]) -> None:
-        """Add the right to pass through (not to list) to those folders that lack it."""
-        closed = [folder for folder in folders if not self.may_pass(folder)]
+    def allow_passing(self, folders: Iterable[Path]) -> None:
+        """Let the user pass through these folders, but not list them."""
+        closed = [folder for folder in folders if not folder.stat().st_mode & self._execute_bit(folder)]
         for folder in closed:
-            folder.chmod(stat.S_IMODE(folder.stat().st_mode) | self._passing(folder))
+            folder.chmod(stat.S_IMODE(folder.stat().st_mode) | self._execute_bit(folder))
         if closed:
-            names = ", ".join(map(str, closed))
-            _log.info("opened for passing through, so that PostgreSQL's user reaches its files: %s", names)
+            _log.info("PostgreSQL's user may now pass through these folders: %s", ", ".join(map(str, closed)))
 
-    def let_read(self, programs: Iterable[Path]) -> None:
-        """Let all users read folders of programs, as after an installation with the usual umask."""
+    def allow_reading(self, programs: Iterable[Path]) -> None:
+        """Let all users read these folders of programs, as after an installation with the usual umask."""
         for top in programs:
             for path in (top, *top.rglob("*")):
                 if not path.is_symlink():
                     mode = stat.S_IMODE(path.stat().st_mode)
                     path.chmod(mode | (0o055 if mode & stat.S_IXUSR else 0o044))
-            _log.info("opened for reading, so that PostgreSQL's user can run its programs: %s", top)
+            _log.info("All users may now read PostgreSQL's programs in %s", top)
 
-    def take(self, folder: Path) -> None:
-        """Own a folder with everything in it."""
+    def own(self, folder: Path) -> None:
+        """Make this user the owner of a folder with everything in it."""
         for path in (folder, *folder.rglob("*")):
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
-    def _passing(self, folder: Path) -> int:
+    def _execute_bit(self, folder: Path) -> int:
         owner = folder.stat()
         if owner.st_uid == self.uid:
             return stat.S_IXUSR
@@ -68,10 +63,10 @@ class ServerUser:
 
 
 def server_user(folder: Path) -> ServerUser | None:
-    """Return the user for a server on this folder. None unless this process is root: other users run it as themselves.
+    """Return the user for a server on this folder, or None if this process is not root and runs the server itself.
 
-    A folder that belongs to a user stays theirs: root may look into it without locking them out. A folder of root's
-    own goes to a system user, which is created if need be.
+    A user's folder still belongs to that user, also if root uses it. A folder of root goes to a system user, which is
+    created if necessary.
     """
     if os.geteuid() != 0:
         return None
@@ -97,7 +92,7 @@ def _create() -> pwd.struct_passwd:
             [*command, "--shell", "/usr/sbin/nologin", SYSTEM_USER], capture_output=True, text=True, check=False
         )
         reason = (run.stderr.strip() or f"useradd ended with {run.returncode}").splitlines()[-1]
-    # Another process may have been quicker: what counts is that the user is there.
+    # Another process may have created the user at the same time.
     if entry := _entry():
         return entry
     raise EmbeddedPostgresError(

@@ -29,7 +29,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL | re.MULTILINE,
 )
-"""What may hold a semicolon, and the one that ends a statement."""
+"""The parts of a script that may contain a semicolon, and the semicolon that ends a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Migration:
 
 
 def _read(name: str) -> LiteralString:
-    # The files come with the package, so they are as trustworthy as the code: LiteralString asks for that.
+    # The files are part of the package, so they are as trustworthy as the code, which LiteralString demands.
     return (_FOLDER / name).read_text(encoding="utf-8")
 
 
@@ -63,12 +63,12 @@ def statements(script: LiteralString) -> list[LiteralString]:
 
 
 def lock() -> LiteralString:
-    """Return SQL that makes programs that migrate at the same time wait for each other."""
+    """Return the SQL of the lock that only one migrating program can have."""
     return _read("lock.sql")
 
 
 def preamble() -> LiteralString:
-    """Return SQL that runs before the migrations in their transaction: version check, pgvector, search path."""
+    """Return the SQL that runs before the migrations in their transaction: version check, pgvector, search path."""
     return _read("preamble.sql").replace(":known_version:", str(migrations()[-1].version))
 
 
@@ -91,7 +91,7 @@ def init_sql() -> str:
 
 
 def _record(migration: Migration) -> str:
-    # The names are those of the package's own files, not a user's.
+    # The names come from the package's files, not from a user.
     values = f"({migration.version}, '{migration.name}')"
     return f"INSERT INTO pgface_migrations (version, name) VALUES {values}\nON CONFLICT DO NOTHING;"  # noqa: S608
 

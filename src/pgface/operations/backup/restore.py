@@ -238,7 +238,7 @@ class _Gallery(_Restoring):
             if migration.version > self.manifest.schema_version:
                 connection.execute(migration.sql)
         connection.execute(queries()["add_deletion_notes"], {"filepaths": self._deleted_files})
-        connection.execute(queries()["forget_notes_of_restored"])
+        connection.execute(queries()["delete_notes_of_restored"])
         if self._files is not None:
             self._files.sync()
 

@@ -24,7 +24,7 @@ from pgface.gallery.model import GalleryModel
 from pgface.gallery.photo_inventory import take_inventory
 from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.users import UNUSABLE_PASSWORD
-from pgface.operations.doctor.finding import Finding, Fix, ok
+from pgface.operations.doctor.finding import Finding, Fix, advice, ok, problem
 from pgface.search.fit import fit_search_if_due, refresh_templates
 from pgface.search.state import read_search_state
 from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
@@ -40,7 +40,7 @@ _LOCK_TIMEOUT = "3s"
 
 def schema_version(_: Database, __: Settings) -> Iterator[Finding]:
     """Report the schema's version. A gallery with any other version could not have been opened."""
-    yield ok("schema version", f"The schema has version {migrations()[-1].version}, which this pgface needs.")
+    yield ok(f"The schema has version {migrations()[-1].version}, which this pgface needs.")
 
 
 def locks(database: Database, _: Settings) -> Iterator[Finding]:
@@ -50,18 +50,10 @@ def locks(database: Database, _: Settings) -> Iterator[Finding]:
             connection.execute(queries()["limit_waiting"], {"time": _LOCK_TIMEOUT, "in_transaction": True})
             connection.execute(queries()["read_every_table"])
     except TableLockedError:
-        holder = database.read("who_locks_tables", row_factory=tuple_row)
-        who = (
-            f"Process {holder[0][0]} ({holder[0][2] or 'unnamed'}) has locked {holder[0][1]}."
-            if holder
-            else "A table was locked."
-        )
-        yield Finding(
-            "locks",
-            "problem",
-            who,
-            "Wait until the process ends. SELECT * FROM pg_stat_activity shows what it does.",
-        )
+        found = "A table was locked."
+        for process, table, program in database.read("who_locks_tables", row_factory=tuple_row):
+            found = f"Process {process} ({program or 'unnamed'}) has locked {table}."
+        yield problem(found, "Wait until the process ends. SELECT * FROM pg_stat_activity shows what it does.")
     except DatabaseError:
         return  # the check of tables and functions reports a missing table
 
@@ -72,20 +64,18 @@ def pooling(database: Database, settings: Settings) -> Iterator[Finding]:
         with database.dedicated_connection():
             by = "" if settings.direct_url is None else " through PGFACE_DIRECT_URL"
     except (SessionNeededError, SettingsError) as error:
-        yield Finding("pooling", "problem", str(error), "Set PGFACE_DIRECT_URL to this database on PostgreSQL itself.")
+        yield problem(str(error), "Set PGFACE_DIRECT_URL to this database on PostgreSQL itself.")
         return
-    yield ok("pooling", f"Dedicated connections are available{by}.")
+    yield ok(f"Dedicated connections are available{by}.")
 
 
 def sequences(database: Database, _: Settings) -> Iterator[Finding]:
     """Check that no sequence gives an id that is in use."""
     behind = database.read("sequences_behind_ids", row_factory=scalar_row)
     if not behind:
-        yield ok("sequences", "The next ids are free.")
+        yield ok("The next ids are free.")
         return
-    yield Finding(
-        "sequences",
-        "problem",
+    yield problem(
         f"The next id of {', '.join(behind)} is in use already, so adding rows fails.",
         "pgface doctor --fix",
         _move_sequences,
@@ -93,19 +83,17 @@ def sequences(database: Database, _: Settings) -> Iterator[Finding]:
 
 
 def _move_sequences(settings: Settings) -> None:
-    with Database.open(settings) as database, database.transaction() as connection:
-        connection.execute(queries()["move_sequences_behind_ids"])
+    with Database.open(settings) as database:
+        database.execute("move_sequences_behind_ids")
 
 
 def rows_of_deleted_users(database: Database, _: Settings) -> Iterator[Finding]:
     """Check that no rows belong to deleted users."""
     ((embeddings, photos, tokens),) = database.read("orphaned_rows", row_factory=tuple_row)
     if not embeddings + photos + tokens:
-        yield ok("erased users", "No rows belong to deleted users.")
+        yield ok("No rows belong to deleted users.")
         return
-    yield Finding(
-        "erased users",
-        "problem",
+    yield problem(
         f"Rows of deleted users: {counted(embeddings, 'embedding')}, {counted(photos, 'photo')}, "
         f"{counted(tokens, 'token')}. Foreign keys were disabled when the users were deleted.",
         "In psql, for face_embeddings, photos and auth_tokens: "
@@ -117,12 +105,10 @@ def storage(database: Database, _: Settings) -> Iterator[Finding]:
     """Check that embeddings are stored inline, in their rows."""
     ((in_rows, beside),) = database.read("embedding_storage", row_factory=tuple_row)
     if in_rows and not beside:
-        yield ok("storage", "Embeddings are stored in their rows.")
+        yield ok("Embeddings are stored in their rows.")
         return
     found = f"{beside / 2**20:,.1f} MB of embeddings are" if beside else "New embeddings would be"
-    yield Finding(
-        "storage",
-        "problem",
+    yield problem(
         f"{found} stored outside of their rows, which makes exact search 4 to 6 times slower.",
         "pgface doctor --fix (It rewrites every embedding, and locks the gallery meanwhile.)",
         _store_in_rows,
@@ -141,7 +127,7 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
     """Check that the gallery's model is installed, with the weights that made the embeddings."""
     config = read_config(database)
     if config.model_name is None:
-        yield Finding("model", "problem", "The gallery is not bound to a model.", "pgface init --model NAME")
+        yield problem("The gallery is not bound to a model.", "pgface init --model NAME")
         return
     try:
         engine = GalleryModel(settings, database).engine
@@ -151,18 +137,16 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
         install += "" if known else " --from FOLDER"
         install += "" if known and known.licence.commercial_use else " --accept-license"
         install += " --force" if isinstance(error, ModelMismatchError) else ""
-        yield Finding("model", "problem", str(error), install)
+        yield problem(str(error), install)
         return
     folder = settings.models_dir / config.model_name
     if folder.is_symlink():
-        yield Finding(
-            "model",
-            "problem",
+        yield problem(
             f"The model is a link to {folder.resolve()}. If that folder moves, the model is missing.",
             f"pgface models install {config.model_name} --from {shlex.quote(str(folder.resolve()))} --accept-license",
         )
         return
-    yield ok("model", f"{engine.identity.name} is installed, with the weights that made the embeddings.")
+    yield ok(f"{engine.identity.name} is installed, with the weights that made the embeddings.")
 
 
 def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
@@ -170,61 +154,55 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
     past = history(database)
     (people,) = database.read("count_enrolled_people", row_factory=scalar_row)
     config = read_config(database)
-    advice = advise(config.identity, config.identify_threshold, past, people)
-    if advice.due:
-        yield Finding(
-            "thresholds",
-            "problem",
+    advised = advise(config.identity, config.identify_threshold, past, people)
+    if advised.due:
+        yield problem(
             f"The threshold to identify is too low for {counted(people, 'person', 'people')}. "
-            f"{advice.threshold:.4f} is advised for FPIR {advice.target:g}.",
+            f"{advised.threshold:.4f} is advised for FPIR {advised.target:g}.",
             "pgface calibrate --follow, or pgface calibrate FOLDER",
         )
     elif not past:
-        yield Finding(
-            "thresholds",
-            "advice",
+        yield advice(
             "The thresholds are the model's published ones. They were not calibrated on your photos.",
             "pgface calibrate FOLDER",
         )
     else:
-        yield ok("thresholds", f"The thresholds were calibrated, and fit {counted(people, 'person', 'people')}.")
+        yield ok(f"The thresholds were calibrated, and fit {counted(people, 'person', 'people')}.")
 
 
 def indexes(database: Database, _: Settings) -> Iterator[Finding]:
     """Check that the indexes are valid and useful."""
     (not_searched,) = database.read("count_users_not_searched", row_factory=scalar_row)
     if read_search_state(database).method != "exact" and not_searched:
-        yield Finding(
-            "indexes",
-            "problem",
+        yield problem(
             f"Identification cannot find {counted(not_searched, 'user')}: they have embeddings but no template, "
             "because triggers were disabled when they were added.",
             "pgface doctor --fix",
             _note_not_searched,
         )
-    advice = [one for one in advise_indexes(read_index_status(database)) if not _is_about_table(one)]
-    yield from _advised("indexes", advice, "The indexes are valid and useful.")
+    advised = [one for one in advise_indexes(read_index_status(database)) if not _is_about_table(one)]
+    yield from _advised(advised, "The indexes are valid and useful.")
 
 
 def vacuum(database: Database, _: Settings) -> Iterator[Finding]:
     """Check that the table of embeddings needs neither a vacuum nor new statistics."""
     status = read_index_status(database)
-    advice = [one for one in advise_indexes(status) if _is_about_table(one)]
+    advised = [one for one in advise_indexes(status) if _is_about_table(one)]
     table = status.table
     last = "never vacuumed" if table.last_vacuum is None else f"last vacuumed {table.last_vacuum:%Y-%m-%d}"
-    no_advice = f"The table of embeddings needs no vacuum: {counted(table.dead_rows, 'dead row')}, {last}."
-    yield from _advised("vacuum", advice, no_advice)
+    otherwise = f"The table of embeddings needs no vacuum: {counted(table.dead_rows, 'dead row')}, {last}."
+    yield from _advised(advised, otherwise)
 
 
 def _is_about_table(advice: IndexAdvice) -> bool:
     return advice.command.startswith(("VACUUM", "ANALYZE"))
 
 
-def _advised(check: str, advice: Sequence[IndexAdvice], otherwise: str) -> Iterator[Finding]:
-    if not advice:
-        yield ok(check, otherwise)
-    for one in advice:
-        yield Finding(check, "advice", one.sentence, one.command, _fix_by(one.command))
+def _advised(advised: Sequence[IndexAdvice], otherwise: str) -> Iterator[Finding]:
+    if not advised:
+        yield ok(otherwise)
+    for one in advised:
+        yield advice(one.sentence, one.command, _fix_by(one.command))
 
 
 def _fix_by(command: str) -> Fix | None:
@@ -240,8 +218,7 @@ def _fix_by(command: str) -> Fix | None:
 
 def _note_not_searched(settings: Settings) -> None:
     with Database.open(settings) as database:
-        with database.transaction() as connection:
-            connection.execute(queries()["note_users_not_searched"])
+        database.execute("note_users_not_searched")
         while refresh_templates(database):
             pass
 
@@ -268,53 +245,41 @@ def _vacuum(settings: Settings) -> None:
 
 def photo_files(database: Database, settings: Settings) -> Iterator[Finding]:
     """Check that every photo of this machine has its file, and every file its photo."""
-    check = "photo files"
     found = take_inventory(database, PhotoFiles(settings.photos_dir, read_config(database).id))
     if found.missing:
-        yield Finding(
-            check,
-            "problem",
+        yield problem(
             f"Photos without their file: {len(found.missing):,} ({_first(found.missing)}). Search still works.",
             f"Copy {settings.photos_dir} back from a backup, or delete those photos: pgface photos delete ID",
         )
     if found.strays:
-        yield Finding(
-            check,
-            "problem",
+        yield problem(
             f"Face crops that belong to no photo: {len(found.strays):,} ({_first(found.strays)}).",
             "pgface photos strays (Add --delete to delete them.)",
         )
     if found.elsewhere:
-        yield Finding(
-            check,
-            "advice",
+        yield advice(
             f"The files of {counted(found.elsewhere, 'photo')} belong to another photos folder than "
             f"{settings.photos_dir}, on another machine or deleted.",
             "If the folder was on this machine, restore it from a backup, or set PGFACE_DATA_DIR to its place.",
         )
     if found.foreign:
-        yield Finding(
-            check,
-            "advice",
+        yield advice(
             f"{counted(found.foreign, 'photo names a file', 'photos name files')} that pgface did not write and "
             "does not manage.",
             "For files of an old installation, run pgface migrate with --photos.",
         )
     if not found.missing and not found.strays and not found.elsewhere and not found.foreign:
-        yield ok(check, f"{counted(found.here, 'photo has its file', 'photos have their files')} on this machine.")
+        yield ok(f"{counted(found.here, 'photo has its file', 'photos have their files')} on this machine.")
 
 
 def passwords(database: Database, _: Settings) -> Iterator[Finding]:
     """Check that every user's password is hashed."""
-    check = "user passwords"
     ids = database.read("users_with_readable_passwords", row_factory=scalar_row)
     if not ids:
-        yield ok(check, "All passwords are hashed or unset.")
+        yield ok("All passwords are hashed or unset.")
         return
     marker, some = UNUSABLE_PASSWORD, ", ".join(map(str, ids[:_MAX_LISTED]))
-    yield Finding(
-        check,
-        "problem",
+    yield problem(
         f"Users whose password is not hashed, so that anyone who can read the table can use it: {len(ids):,} "
         f"(ids {_first(ids)}).",
         f"Ask these users for new passwords. Until then, set users.password to {marker!r} (WHERE id IN ({some}) ...).",

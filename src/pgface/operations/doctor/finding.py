@@ -1,4 +1,4 @@
-"""The result of a check."""
+"""The findings of checks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ Fix = Callable[[Settings], object]
 class Finding:
     """One result of one check."""
 
-    check: str
     state: State
     found: str
     """What the check found, as a sentence."""
     remedy: str = ""
     """The command to run, or what else to do. Empty if the state is `fine`."""
     fix: Fix | None = field(default=None, repr=False, compare=False)
-    """An automatic fix that loses no data. None if a person has to decide."""
+    """An automatic fix that loses no data. None if you have to decide."""
+    check: str = ""
+    """The name of the check. `diagnose` adds it."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -39,6 +40,16 @@ class Finding:
         }
 
 
-def ok(check: str, found: str) -> Finding:
+def ok(found: str) -> Finding:
     """The result of a check that found no problem."""
-    return Finding(check, "fine", found)
+    return Finding("fine", found)
+
+
+def advice(found: str, remedy: str, fix: Fix | None = None) -> Finding:
+    """A possible improvement."""
+    return Finding("advice", found, remedy, fix)
+
+
+def problem(found: str, remedy: str, fix: Fix | None = None) -> Finding:
+    """A problem, and how to solve it."""
+    return Finding("problem", found, remedy, fix)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from pgface.database.pool import Database, connected
 from pgface.errors import DatabaseError, PgfaceError, SchemaMissingError, SchemaTooNewError
 from pgface.operations.doctor import contents, machine, postgres
 from pgface.operations.doctor.contract import contract
-from pgface.operations.doctor.finding import Finding
+from pgface.operations.doctor.finding import Finding, problem
 from pgface.settings import Settings
 from pgface.system.ownership import reason_with_owner
 
@@ -39,7 +40,6 @@ _GALLERY_CHECKS: Final[Checks] = (
     ("user passwords", contents.passwords),
 )
 
-
 CHECKS: Final = tuple(name for name, _ in (*_MACHINE_CHECKS, *_SERVER_CHECKS, *_GALLERY_CHECKS))
 """The names of the checks, in the order in which they run. A locked table adds the finding `locks`."""
 
@@ -47,12 +47,7 @@ CHECKS: Final = tuple(name for name, _ in (*_MACHINE_CHECKS, *_SERVER_CHECKS, *_
 def diagnose(settings: Settings, only: Collection[str] = CHECKS) -> list[Finding]:
     """Check everything that a gallery needs. This changes nothing, except that it starts the embedded server.
 
-    A check that could not run gives a finding and not an exception.
-
-    Args:
-        settings: the gallery and its server.
-        only: the names of the checks to run, from `CHECKS`.
-
+    If a check cannot run, the result is a finding and not an exception. `only` has names from `CHECKS`.
     """
     machine, server, gallery = (
         [(name, check) for name, check in checks if name in only]
@@ -69,7 +64,7 @@ def diagnose(settings: Settings, only: Collection[str] = CHECKS) -> list[Finding
 def apply_fixes(
     settings: Settings, findings: Sequence[Finding]
 ) -> Iterator[tuple[Finding, PgfaceError | OSError | None]]:
-    """Run each fix of the findings once. Gives the finding of each fix, with its error if it failed."""
+    """Run each fix of the findings once. Yields the finding of each fix, with its error if it failed."""
     tried = set()
     for finding in findings:
         if finding.fix is None or finding.fix in tried:
@@ -85,8 +80,9 @@ def apply_fixes(
 
 def _check_server(settings: Settings, checks: Checks) -> Iterator[Finding]:
     if settings.database_url is None and not settings.postgres_dir.is_dir():
-        found = f"There is no embedded PostgreSQL in {settings.data_dir} yet, and PGFACE_DATABASE_URL names no other."
-        yield Finding("server", "problem", found, "Create it with pgface init, or set PGFACE_DATA_DIR to its folder.")
+        found = f"There is no embedded PostgreSQL in {settings.data_dir} yet, and PGFACE_DATABASE_URL is not set."
+        remedy = "Create it with pgface init, or set PGFACE_DATA_DIR to its folder."
+        yield replace(problem(found, remedy), check="server")
         yield from _not_checked(checks, "There is no server.")
         return
     try:
@@ -95,7 +91,7 @@ def _check_server(settings: Settings, checks: Checks) -> Iterator[Finding]:
     except DatabaseError as error:
         embedded = settings.database_url is None
         where = f"See the server's log below {settings.postgres_dir}." if embedded else "Check PGFACE_DATABASE_URL."
-        yield Finding("server", "problem", str(error), where)
+        yield replace(problem(str(error), where), check="server")
         yield from _not_checked(checks, "PostgreSQL does not answer.")
 
 
@@ -105,7 +101,7 @@ def _check_gallery(settings: Settings, checks: Checks) -> Iterator[Finding]:
         return
     try:
         with Database.open(settings) as database:
-            locked = list(contents.locks(database, settings))
+            locked = list(_run((("locks", contents.locks),), database, settings))
             yield from locked
             if locked:
                 yield from _not_checked(checks, "The check would wait for the lock.")
@@ -113,24 +109,25 @@ def _check_gallery(settings: Settings, checks: Checks) -> Iterator[Finding]:
                 yield from _run(checks, database, settings)
     except DatabaseError as error:
         if isinstance(error, SchemaMissingError | SchemaTooNewError):
-            newer = isinstance(error, SchemaTooNewError)
-            yield Finding("schema version", "problem", str(error), "Upgrade pgface." if newer else "pgface init")
+            remedy = "Upgrade pgface." if isinstance(error, SchemaTooNewError) else "pgface init"
+            yield replace(problem(str(error), remedy), check="schema version")
             checks = [(name, check) for name, check in checks if name != "schema version"]
         yield from _not_checked(checks, "The gallery could not be opened.")
 
 
-def _run(checks: Checks, *looked_at: Any) -> Iterator[Finding]:
+def _run(checks: Checks, *arguments: Any) -> Iterator[Finding]:
     for name, check in checks:
         try:
-            yield from list(check(*looked_at))
+            findings = list(check(*arguments))
         except PgfaceError as error:
-            yield Finding(name, "unknown", f"The check failed: {error}")
+            findings = [Finding("unknown", f"The check failed: {error}")]
         except OSError as error:  # for example, this user may not enter a folder
             why = reason_with_owner(error, error.filename) if error.filename else error.strerror
-            yield Finding(name, "problem", f"{error.filename or name}: {why}.", "Run pgface as its owner.")
+            findings = [problem(f"{error.filename or name}: {why}.", "Run pgface as its owner.")]
+        yield from (replace(finding, check=name) for finding in findings)
 
 
 def _not_checked(checks: Checks, why: str) -> Iterator[Finding]:
     for name, _ in checks:
-        if name != "server":  # which is reported with the reason itself
-            yield Finding(name, "unknown", why)
+        if name != "server":  # its own finding gives the reason
+            yield Finding("unknown", why, check=name)

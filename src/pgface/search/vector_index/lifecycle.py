@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from pgface.database.errors import wrap_psycopg_errors
-from pgface.database.session import WAIT_TO_BUILD, settle
+from pgface.database.session import WAIT_TO_BUILD, set_up_session
 from pgface.database.sql import queries
 from pgface.errors import TableLockedError
 from pgface.search.state import read_search_state
@@ -77,7 +77,7 @@ def try_vector_index_lock(connection: psycopg.Connection) -> Iterator[bool]:
     finally:
         if mine and not connection.closed:
             with wrap_psycopg_errors():
-                settle(connection)
+                set_up_session(connection)
                 connection.execute(queries()["give_index_back"])
 
 

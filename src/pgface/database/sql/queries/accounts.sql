@@ -10,16 +10,15 @@ SELECT confirm_password(%(id)s, %(proofs)s);
 SELECT set_password(%(id)s, %(password)s, %(proof)s, %(authority)s);
 
 -- has_password --
--- Whether a user can log in by a password.
 SELECT has_password(%(id)s);
 
 -- password_kinds --
 SELECT password_kinds(%(but)s);
 
 -- count_attempt --
--- Counts an attempt as failed before it is made, so that attempts at the same time all count. Returns no row if the subject has to
--- wait. After max_failures, each failure doubles the wait, up to max_wait. After a time without failures, counting starts
--- again. EXCLUDED.last_failure is the present time: a distributed PostgreSQL allows no volatile function here.
+-- Counts an attempt as failed before it is made, so that parallel attempts all count. Returns no row if the subject has to wait.
+-- After max_failures, each failure doubles the wait, up to max_wait. After a time without failures, counting starts again.
+-- EXCLUDED.last_failure is the present time: a distributed PostgreSQL allows no volatile function here.
 INSERT INTO login_attempts AS a (subject, method, failures, last_failure)
 VALUES (%(subject)s, %(method)s, 1, clock_timestamp())
 ON CONFLICT (subject, method) DO UPDATE
@@ -41,7 +40,7 @@ FROM login_attempts a
 WHERE a.subject = %(subject)s
     AND a.method = %(method)s;
 
--- forget_attempts --
+-- reset_attempts --
 DELETE FROM login_attempts WHERE subject = %(subject)s AND method = %(method)s;
 
 -- uncount_attempt --
@@ -68,7 +67,7 @@ WHERE t.user_id = %(user_id)s
 ORDER BY t.id;
 
 -- end_sessions --
--- Returns the users whose sessions they were.
+-- Returns the user of each ended session.
 SELECT end_sessions(%(user_id)s, %(id)s, %(token)s, %(but)s);
 
 -- prune_tokens --
@@ -95,7 +94,7 @@ ORDER BY id DESC
 LIMIT %(limit)s;
 
 -- select_addresses_of_tokens --
--- The address that each login of a user came from. The login and its audit row are one transaction, so their times are close.
+-- The address of the login of each session. The session and its audit row are one transaction, so their times are close.
 SELECT t.id, host(a.address)
 FROM auth_tokens t
 CROSS JOIN LATERAL (
@@ -172,7 +171,7 @@ WHERE f.digests && %(digests)s::bigint[]
 -- lock_user --
 SELECT id FROM users WHERE id = %(id)s FOR NO KEY UPDATE;
 
--- remember_frames --
+-- add_used_frames --
 INSERT INTO used_frames (user_id, digests)
 SELECT %(user_id)s, %(digests)s::bigint[]
 WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = %(user_id)s)
@@ -194,7 +193,7 @@ JOIN users u ON u.id = a.user_id
 ORDER BY u.id;
 
 -- find_device --
--- The device among these that the account knows, if any.
+-- The device of these that is known for the account, if any.
 SELECT d.token
 FROM known_devices d
 JOIN users u ON u.id = d.user_id
@@ -202,19 +201,19 @@ WHERE d.token = ANY (%(tokens)s)
     AND lower(u.email) = ANY (%(spellings)s)
 LIMIT 1;
 
--- forget_devices --
+-- delete_devices --
 DELETE FROM known_devices WHERE user_id = %(user_id)s AND token = ANY (%(tokens)s) RETURNING token;
 
--- remember_device --
+-- add_device --
 INSERT INTO known_devices (user_id, token) VALUES (%(user_id)s, %(token)s);
 
--- forget_older_devices --
--- Keeps the newest ones.
+-- delete_older_devices --
+-- The newest ones stay.
 DELETE FROM known_devices
 WHERE user_id = %(user_id)s
     AND id NOT IN (SELECT id FROM known_devices WHERE user_id = %(user_id)s ORDER BY id DESC LIMIT %(most)s);
 
--- forget_other_devices --
+-- delete_other_devices --
 DELETE FROM known_devices WHERE user_id = %(user_id)s AND token <> ALL (%(tokens)s);
 
 -- prune_devices --

@@ -12,7 +12,7 @@ SELECT pg_export_snapshot();
 SELECT set_config('idle_in_transaction_session_timeout', '0', true), set_config('statement_timeout', '0', true);
 
 -- read_one_state --
--- All that the transaction reads is the state at one moment, whatever other sessions write.
+-- The transaction reads the state of one moment, whatever other sessions write.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- backup_facts --
@@ -28,7 +28,7 @@ SELECT
     ) AS tables;
 
 -- backup_sequences --
--- The last number of each of the gallery's sequences. Read after the snapshot, so that no number is behind it.
+-- The last number of each of the gallery's sequences. Read after the snapshot, so that no number is lower than an id in it.
 SELECT given.name || '.' || a.attname AS name, s.last_value
 FROM unnest(%(tables)s::text[]) AS given(name)
 JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(given.name)) AND a.attnum > 0 AND NOT a.attisdropped
@@ -85,7 +85,7 @@ WHERE i.indrelid = ANY (%(tables)s::text[]::regclass[])
 SELECT set_sequence(%(table)s, %(column)s, %(last)s);
 
 -- galleries_beside --
--- Other schemas of this database that hold a gallery that this role may read.
+-- Other schemas of this database that contain a gallery that this role may read.
 SELECT n.nspname::text
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -103,7 +103,7 @@ SELECT id FROM {schema}.gallery;
 UPDATE gallery SET id = %(id)s;
 
 -- move_photo_paths --
--- For files that are now in another folder.
+-- Changes the paths of files that are in another folder now.
 UPDATE photos
 SET filepath = %(into)s || substr(filepath, length(%(prefix)s) + 1)
 WHERE starts_with(filepath, %(prefix)s || '/');
@@ -117,7 +117,7 @@ INSERT INTO deleted_photo_files (filepath)
 SELECT unnest(%(filepaths)s::text[])
 ON CONFLICT DO NOTHING;
 
--- forget_notes_of_restored --
+-- delete_notes_of_restored --
 DELETE FROM deleted_photo_files d
 WHERE EXISTS (SELECT FROM photos p WHERE p.filepath = d.filepath);
 

@@ -1,9 +1,9 @@
 -- Sessions: the search_path, the time zone, and which database this is.
 
 -- enter_gallery --
--- Names lead to the gallery's schema, then to pgvector's. Times without a zone are in the server's zone, whatever zone this client
--- asked for. A client's zone hides the one of postgresql.conf (see `source`). Then log_timezone counts, which no client can change:
--- the two are equal unless one has been changed. ALTER DATABASE ... SET TimeZone comes before both.
+-- Makes names lead to the gallery's schema and then to pgvector's, and sets the server's time zone, whatever zone this client has
+-- requested. A client's zone hides the one of postgresql.conf (see `source`). Then log_timezone is used, which no client can
+-- change, and which has the same default. ALTER DATABASE ... SET TimeZone overrides both.
 SELECT
     set_config('search_path', concat_ws(', ', quote_ident(%(schema)s), quote_ident(n.nspname)), %(for_transaction)s),
     quote_literal(
@@ -34,7 +34,7 @@ JOIN pg_namespace n ON n.oid = e.extnamespace
 WHERE e.extname = 'vector';
 
 -- enter_schema --
--- Until the transaction ends.
+-- Sets the search path for this transaction.
 SELECT set_config('search_path', concat_ws(', ', quote_ident(%(schema)s), quote_ident(nspname)), true)
 FROM pg_extension
 JOIN pg_namespace ON pg_namespace.oid = extnamespace
@@ -46,5 +46,5 @@ SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_d
 FROM pg_control_system();
 
 -- limit_waiting --
--- How long to wait for other transactions, until this transaction or this session ends.
+-- Sets the timeout for locks, for this transaction or this session.
 SELECT set_config('lock_timeout', %(time)s, %(in_transaction)s);

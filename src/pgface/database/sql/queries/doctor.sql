@@ -1,9 +1,9 @@
 -- Health checks.
 
 -- describe_schema --
--- All that the migrations make in the first schema of the search_path, roughly in the order of its dependencies: its kind and name,
--- its definition, and the statement that makes it. The first line of a definition is what CREATE OR REPLACE cannot replace. Vector
--- indexes vary and are left out. Rights of PUBLIC count as parts.
+-- What the migrations create in the first schema of the search_path, roughly in the order of the dependencies: the kind, the
+-- name, the definition, and the statement that creates it. CREATE OR REPLACE cannot change the first line of a definition. Vector
+-- indexes vary and are left out. Privileges of PUBLIC count as parts.
 WITH home AS (
     SELECT
         n.oid,
@@ -50,7 +50,7 @@ SELECT
         CASE WHEN relrowsecurity THEN 'ROW LEVEL SECURITY' END,
         CASE WHEN relforcerowsecurity THEN 'FORCED' END
     ) AS definition,
-    NULL AS again
+    '' AS statement
 FROM tables
 UNION ALL
 SELECT
@@ -106,14 +106,14 @@ JOIN pg_trigger g ON g.tgrelid = t.oid
 WHERE NOT g.tgisinternal
 UNION ALL
 SELECT
-    'right', t.relname, acl.privilege_type || ' on ' || t.relname || ' for everybody', 'GRANT',
+    'privilege', t.relname, format('GRANT %%s ON %%I TO PUBLIC', acl.privilege_type, t.relname), 'GRANT',
     format('GRANT %%s ON %%I TO PUBLIC', acl.privilege_type, t.relname)
 FROM tables t
 CROSS JOIN LATERAL aclexplode(t.relacl) AS acl
 WHERE acl.grantee = 0
 UNION ALL
 SELECT
-    'right', NULL, f.signature || ' not for everybody', 'REVOKE',
+    'privilege', NULL, format('REVOKE EXECUTE ON ROUTINE %%s FROM PUBLIC', f.signature), 'REVOKE',
     format('REVOKE EXECUTE ON ROUTINE %%s FROM PUBLIC', f.oid::regprocedure)
 FROM functions f
 WHERE NOT EXISTS (
@@ -139,18 +139,18 @@ ORDER BY l.pid
 LIMIT 1;
 
 -- sequences_behind_ids --
--- Tables whose next id would be one that exists.
+-- Tables whose next id exists already.
 SELECT table_name FROM sequences_behind_ids();
 
 -- orphaned_rows --
--- Rows whose user is gone. They can exist only if the foreign keys were switched off.
+-- Rows of deleted users. They exist only if foreign keys were disabled.
 SELECT
     (SELECT count(*) FROM face_embeddings r WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = r.user_id)) AS embeddings,
     (SELECT count(*) FROM photos r WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = r.user_id)) AS photos,
     (SELECT count(*) FROM auth_tokens r WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = r.user_id)) AS tokens;
 
 -- count_users_not_searched --
--- Users with embeddings, but without a template and not marked as stale: triggers were off when their embeddings came.
+-- Users with embeddings, but without a template and not marked as stale: triggers were disabled when their embeddings were added.
 SELECT count(*)
 FROM users u
 WHERE EXISTS (SELECT FROM face_embeddings e WHERE e.user_id = u.id)
@@ -164,7 +164,7 @@ SELECT
     (SELECT default_version FROM pg_available_extensions WHERE name = 'vector') AS available;
 
 -- connection_limits --
--- The smallest of the connection limits of the server, the database and the user. Only the server's limit holds for superusers.
+-- The smallest of the connection limits of the server, the database and the user. Superusers have only the server's limit.
 WITH limits (limited_by, room) AS (
     SELECT 'max_connections', sum(CASE name WHEN 'max_connections' THEN setting::integer ELSE -setting::integer END)
     FROM pg_settings
@@ -199,8 +199,8 @@ LIMIT 1;
 SELECT extract(epoch FROM clock_timestamp()) AS seconds;
 
 -- embedding_storage --
--- Whether embeddings are stored in their rows, and the bytes of those that are not: the TOAST table is empty if all are. It tells
--- nothing if a column was added whose values can lie there as well.
+-- Whether embeddings are stored in their rows, and the bytes of those that are not: the TOAST table is empty if all are. The
+-- size is not reliable if another column was added whose values can be stored there, too.
 SELECT
     bool_and(a.attstorage = 'p') FILTER (WHERE a.attname = 'embedding') AS in_rows,
     CASE
@@ -224,7 +224,7 @@ ALTER TABLE face_embeddings ALTER COLUMN embedding SET STORAGE PLAIN;
 VACUUM (FULL, ANALYZE) face_embeddings;
 
 -- users_with_readable_passwords --
--- Users whose password is neither a marker for none (!, *) nor a hash: argon2, bcrypt and crypt ($...$), werkzeug's
+-- Users whose password is neither a marker of a missing password (!, *) nor a hash: argon2, bcrypt and crypt ($...$), werkzeug's
 -- (method:...$salt$hash or method$salt$hash), Django's, LDAP's ({...}).
 SELECT id
 FROM users

@@ -1,4 +1,4 @@
--- The gallery's configuration, its status, and the questions that it answers.
+-- The gallery's configuration, its status, and its searches.
 
 -- select_gallery --
 SELECT

@@ -11,7 +11,7 @@ SET process = NULL, process_since = NULL
 WHERE name = 'index' AND process = pg_backend_pid();
 
 -- vector_index --
--- The definition of idx_embeddings_vector, whether it is valid, and whether it is as schema.sql makes it.
+-- The definition of idx_embeddings_vector, whether it is valid, and whether it is the index that schema.sql creates.
 SELECT
     pg_get_indexdef(i.indexrelid) AS definition,
     i.indisvalid AS valid,
@@ -33,8 +33,7 @@ SELECT vector_index_wanted FROM gallery_search;
 UPDATE gallery_search SET vector_index_wanted = %(wanted)s;
 
 -- vector_indexes --
--- The vector indexes of the gallery's tables, and any other index that is not valid. Options that are not given are pgvector's
--- defaults.
+-- The vector indexes of the gallery's tables, and any other index that is not valid. Missing options have pgvector's defaults.
 SELECT
     c.relname AS name,
     t.relname AS "table",
@@ -78,8 +77,8 @@ FROM pg_stat_all_tables s
 WHERE s.relid = 'face_embeddings'::regclass;
 
 -- search_efforts --
--- pgvector's settings in a new session, for SQL that orders by distance. FROM loads pgvector's library, without which PostgreSQL
--- does not know them.
+-- pgvector's settings in a new session, for SQL that orders by distance. The FROM clause loads pgvector's library, which
+-- defines them.
 SELECT
     current_setting('hnsw.ef_search')::integer AS ef_search,
     current_setting('ivfflat.probes')::integer AS probes
@@ -130,7 +129,7 @@ FROM pg_stat_progress_create_index
 WHERE relid IN ('face_embeddings'::regclass, 'user_templates'::regclass, 'template_bits'::regclass);
 
 -- build_memory --
--- In bytes.
+-- The memory settings, in bytes.
 SELECT
     pg_size_bytes(current_setting('maintenance_work_mem')) AS maintenance_work_mem,
     pg_size_bytes(current_setting('shared_buffers')) AS shared_buffers;
@@ -139,7 +138,7 @@ SELECT
 SELECT set_config('maintenance_work_mem', %(kilobytes)s || 'kB', false);
 
 -- prepare_to_build --
--- No time limit for a build, which ends soon after the program that asked for it.
+-- Removes the time limits of a build, and lets it end soon after its client.
 SELECT set_config(name, CASE name WHEN 'client_connection_check_interval' THEN '5s' ELSE '0' END, false)
 FROM pg_settings
 WHERE name IN ('statement_timeout', 'transaction_timeout', 'client_connection_check_interval');

@@ -30,7 +30,7 @@ COPY photos (id, user_id, filename, filepath, width, height, created_at) FROM ST
 COPY auth_tokens (id, user_id, token, confidence, created_at, expires_at, is_active) FROM STDIN;
 
 -- move_sequences_behind_ids --
--- So that no id is given twice.
+-- Moves each sequence past the existing ids.
 SELECT setval(sequence, newest_id) FROM sequences_behind_ids();
 
 -- copy_migrated_embeddings --
@@ -45,7 +45,7 @@ COPY staged_embeddings (user_id, photo_id, embedding)
 FROM STDIN (FORMAT BINARY);
 
 -- insert_staged_embeddings --
--- Embeddings that their users do not have already.
+-- Inserts the embeddings that their users do not have yet.
 INSERT INTO face_embeddings (user_id, photo_id, embedding)
 SELECT s.user_id, s.photo_id, s.embedding
 FROM staged_embeddings s

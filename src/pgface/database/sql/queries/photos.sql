@@ -1,8 +1,8 @@
 -- Photos, embeddings and contested faces: enrolling, listing, deleting, and the files that belong to them.
 
 -- lock_enrollment --
--- Every enrollment holds this lock until it commits. So two enrollments cannot both find a face free, and the clean-up knows that
--- no photo file is being written. Each gallery has its own lock.
+-- Every enrollment holds this lock until it commits. So two enrollments cannot both accept the same face, and the clean-up does
+-- not delete a file that is being written. Each gallery has its own lock.
 SELECT name FROM gallery_locks WHERE name = 'enrollment' FOR UPDATE;
 
 -- try_lock_enrollment --
@@ -52,7 +52,7 @@ LEFT JOIN photos p ON p.id = fe.photo_id
 ORDER BY fe.user_id, fe.id;
 
 -- delete_photo_embeddings --
--- The specification only unlinks them, but a user who deletes a photo means the face in it as well.
+-- The specification only unlinks them, but a user who deletes a photo wants to delete the face in it as well.
 DELETE FROM face_embeddings
 WHERE photo_id = %(id)s;
 
@@ -92,7 +92,7 @@ WHERE starts_with(filepath, %(prefix)s || '/')
 ORDER BY deleted_at
 LIMIT 10000;
 
--- forget_deleted_photo_files --
+-- delete_deletion_notes --
 DELETE FROM deleted_photo_files
 WHERE filepath = ANY(%(filepaths)s);
 
@@ -138,7 +138,7 @@ COPY contested_faces (
 FROM STDIN (FORMAT BINARY);
 
 -- select_contested_faces --
--- A user's, or all, with the photo of each.
+-- The contested faces of one user or of all users, with their photos.
 SELECT cf.photo_id, cf.user_id, u.name, u.email, p.filename, cf.created_at, cf.embedding
 FROM contested_faces cf
 JOIN users u ON u.id = cf.user_id
@@ -166,5 +166,5 @@ RETURNING user_id;
 SELECT EXISTS (SELECT FROM contested_faces WHERE photo_id = %(photo_id)s);
 
 -- vacuum_embeddings --
--- After a large load: scans then need not check the visibility of each row, and the planner knows the number of rows.
+-- For use after a large load. Then scans need not check the visibility of each row, and the planner has the number of rows.
 VACUUM (ANALYZE, SKIP_LOCKED) face_embeddings;

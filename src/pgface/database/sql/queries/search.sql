@@ -1,7 +1,7 @@
 -- How identification searches: templates, their indexes, and the agreement with the exact answer.
 
 -- search_state --
--- The tables' part of it. process is the server process that holds the index lock.
+-- The part of the state that is in tables. `process` is the server process with the index lock.
 SELECT choice, method, first_effort, second_effort, certain_similarity,
     agreement, agreement_low, agreement_high, probes, scan_ms, embeddings, changes, chosen_at,
     (SELECT count(DISTINCT user_id) FROM stale_templates) AS stale_users,
@@ -11,8 +11,8 @@ FROM gallery_search
 LEFT JOIN gallery_locks l ON l.name = 'index';
 
 -- search_activity --
--- The catalog's part of it: how many rows of embeddings have changed since PostgreSQL began to count, and whether the process that
--- holds the index lock is alive.
+-- The part of the state that is in the catalog: the number of changed rows of embeddings since PostgreSQL began to count, and
+-- whether the process with the index lock is alive.
 SELECT
     changed_embeddings() AS changes_now,
     process_is_alive(%(process)s, %(process_since)s) AS fitting;
@@ -72,9 +72,9 @@ LEFT JOIN pg_index i ON i.indexrelid = to_regclass(format('%%I.%%I', current_sch
 SELECT switch_search(%(choice)s, %(method)s, %(scan)s);
 
 -- draw_probes --
--- Probes made of the gallery's own embeddings, with the users that they are made of.
+-- Draws probes from the gallery's embeddings, with their users.
 SELECT user_id, probe FROM draw_probes(%(wanted)s);
 
 -- flush_statistics --
--- Other sessions then see at once how many rows this session has changed.
+-- Lets other sessions see immediately how many rows this session has changed.
 SELECT pg_stat_force_next_flush();

@@ -1,8 +1,8 @@
 -- The web service.
 
 -- begin_idempotent_request --
--- Returns a row if the request may go on: its key is new, or the process that had it died. EXCLUDED.started_at is the present time:
--- a distributed PostgreSQL allows no volatile function here.
+-- Returns a row if the request may continue: its key is new, or the process of the first request died. EXCLUDED.started_at is the
+-- present time: a distributed PostgreSQL allows no volatile function here.
 INSERT INTO idempotent_requests (caller, key, request)
 VALUES (%(caller)s, %(key)s, %(request)s)
 ON CONFLICT (caller, key) DO UPDATE SET started_at = EXCLUDED.started_at
@@ -25,14 +25,14 @@ WHERE caller = %(caller)s AND key = %(key)s AND started_at = %(started_at)s AND 
 DELETE FROM idempotent_requests
 WHERE caller = %(caller)s AND key = %(key)s AND started_at = %(started_at)s AND status IS NULL;
 
--- forget_idempotent_requests --
+-- delete_idempotent_requests --
 DELETE FROM idempotent_requests WHERE started_at < statement_timestamp() - make_interval(secs => %(kept)s);
 
 -- gallery_size --
 SELECT users, embeddings FROM gallery_size();
 
 -- select_embeddings_of_user --
--- All data of a user's embeddings, for the user, who does not learn which of them are contested.
+-- All data of a user's embeddings, for the user. It does not reveal which of them are contested.
 SELECT id, photo_id, created_at, updated_at, detection_score, box_x, box_y, box_width, box_height, sharpness,
     brightness, yaw, pitch, roll, embedding
 FROM (

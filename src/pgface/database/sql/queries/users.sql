@@ -39,7 +39,7 @@ LIMIT 1;
 
 -- select_users_by_name --
 -- A folder name has underscores in place of spaces. The caller gives several spellings of a name, because in some locales lower()
--- knows ASCII letters only.
+-- converts only ASCII letters.
 SELECT u.id, u.name, u.email, count(*) OVER () AS namesakes
 FROM users u
 CROSS JOIN LATERAL regexp_replace(u.name, '[_[:space:]]+', ' ', 'g') AS plain (name)
@@ -72,7 +72,7 @@ DELETE FROM photos
 WHERE user_id = %(id)s;
 
 -- move_photos --
--- Except for photos that the other user has already. They are deleted with the merged user.
+-- Photos that the other user has already are not moved. They are deleted with the merged user.
 UPDATE photos p
 SET user_id = %(into)s
 WHERE p.user_id = %(id)s
