@@ -1,4 +1,4 @@
-"""Sphinx configuration of the documentation site. `make docs` builds it offline and treats each warning as an error."""
+"""How Sphinx builds these pages into a site: `make docs`. Every warning is an error there, and nothing is fetched."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ release = importlib.metadata.version(project)
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 
-# Links must lead to an existing page and heading.
+# The target of a link must exist, and so must the part after its #.
 nitpicky = True
-# Types of other projects and private types of pgface have no page here.
+# Types of other projects, whose pages are elsewhere, and of pgface that are not public.
 nitpick_ignore_regex = [("py:.*", r"(?!pgface\.[A-Z]).*")]
 myst_heading_anchors = 3
 
 autodoc_typehints_format = "short"
 autodoc_class_signature = "separated"
 
-# Docstrings write names in single backticks.
+# In docstrings, names stand in single backticks.
 default_role = "code"
 
-# A block without a language contains commands or output, not Python.
+# A block without a language is commands or output, and not Python.
 highlight_language = "text"
-smartquotes = False  # would turn the two hyphens of an option into a dash
+smartquotes = False  # they turn the two hyphens of an option into a dash
 
 html_theme = "furo"
 html_title = f"{project} {release}"
@@ -40,14 +40,14 @@ html_show_sphinx = False
 html_show_copyright = False
 
 
-def omit_module_docstring(
+def without_the_module(
     _app: object, what: str, _name: str, _object: object, _options: object, lines: list[str]
 ) -> None:
-    """Leave out the docstring of a module, because the page has its own introduction."""
+    """Leave out the text of a module, which a page introduces in its own words."""
     if what == "module":
         lines.clear()
 
 
 def setup(app: Sphinx) -> None:
-    """Register the event handlers with Sphinx."""
-    app.connect("autodoc-process-docstring", omit_module_docstring)
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", without_the_module)
