@@ -1,4 +1,4 @@
-"""The README can be followed from top to bottom, in either language, and its figures and limits hold."""
+"""A reader can follow the README in either language, and its output and length are right."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READMES = ("README.md", "README.id.md")
 
 @pytest.fixture
 def reader(tmp_path: Path, faces_dir: Path) -> Iterator[Reader]:
-    """A reader in a folder with three photos of one person, and without a server."""
+    """Create a shell in a folder with three photos of one person, and without a server."""
     data_dir = tmp_path / "data"
     reader = Reader(tmp_path / "reader", {"PGFACE_DATA_DIR": str(data_dir)})
     for number in (1, 2, 3):
@@ -39,7 +39,7 @@ def test_the_readme_can_be_followed(reader: Reader, readme: str) -> None:
     assert (reader.folder / "answer.png").is_file()
 
 
-def test_what_is_not_run_says_why() -> None:
+def test_blocks_that_tests_do_not_run_say_why() -> None:
     reasons = {block.not_run for readme in READMES for block in blocks(f"../../{readme}")}
     assert reasons == {None, "it installs packages", "it serves until it is ended"}
 

@@ -1,4 +1,4 @@
-"""The published wheel and source distribution, and a user's program that runs and type-checks with them."""
+"""The wheel and the source distribution are complete, and a program runs and type-checks with the wheel."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ with Gallery.open() as gallery:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the source distribution, and the wheel that is built from it."""
+    """Build the source distribution, and the wheel from it, in a folder."""
     folder = tmp_path_factory.mktemp("published")
     build(folder)
     return folder
@@ -82,7 +82,7 @@ def wheel(published: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with the wheel and its dependencies."""
+    """Return the Python of an environment with the wheel and its dependencies."""
     dependencies = [place for place in sys.path if Path(place).name == "site-packages"]
     python = new_environment(tmp_path_factory.mktemp("installed") / "venv", sees=dependencies)
     pip_install(python, "--no-deps", "--no-index", wheel)
@@ -91,19 +91,19 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_there_is_a_wheel_and_a_source_distribution(published: Path) -> None:
+def test_the_build_makes_a_wheel_and_a_source_distribution(published: Path) -> None:
     name = f"pgface-{PROJECT['version']}"
     assert {file.name for file in published.iterdir()} == {f"{name}-py3-none-any.whl", f"{name}.tar.gz"}
     run(sys.executable, "-m", "twine", "check", "--strict", *published.iterdir(), cwd=published)
 
 
-def test_the_source_distribution_builds_the_wheel_of_the_sources(wheel: Path, tmp_path: Path) -> None:
+def test_the_source_distribution_and_the_checkout_build_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     build(tmp_path, "--wheel")
     (direct,) = tmp_path.iterdir()
     assert hashlib.sha256(direct.read_bytes()).digest() == hashlib.sha256(wheel.read_bytes()).digest()
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_contains_only_the_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     package = [file for file in (ROOT / "src" / "pgface").rglob("*") if file.is_file() and file.suffix != ".pyc"]
@@ -121,7 +121,7 @@ def test_the_wheel_installs_in_an_empty_environment(wheel: Path, tmp_path: Path)
     assert all(requirement.partition(">")[0] in metadata for requirement in PROJECT["dependencies"])
 
 
-def test_a_program_of_a_user_is_type_checked(python: Path, tmp_path: Path) -> None:
+def test_mypy_checks_a_program_with_the_wheel(python: Path, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
     (tmp_path / "mistakes.py").write_text(MISTAKES, encoding="utf-8")
     mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "--cache-dir", tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""A page of the documentation, followed as a reader would: its blocks of commands, in order, in one shell."""
+"""Runs the command blocks of a documentation page in order, in one shell, as a reader would."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PROGRAMS = {
     "pgface": '#!/bin/sh\nexec "{python}" -m pgface "$@"\n',
     "python": '#!/bin/sh\nexec "{python}" "$@"\n',
     "flask": '#!/bin/sh\nexec "{python}" -m flask "$@"\n',
-    # The database that the commands before it spoke to.
+    # Connects to the database of the previous commands.
     "sql": '#!/bin/sh\nif [ "$PGFACE_DATABASE_URL" ]; then exec psql "$PGFACE_DATABASE_URL" "$@"; fi\n'
     'exec pgface postgres psql "$@"\n',
 }
@@ -37,37 +37,37 @@ class Block:
     language: str
     text: str
     not_run: str | None
-    """Why a test cannot run it."""
+    """The reason why a test cannot run it, or None."""
 
 
 def blocks(page: str) -> list[Block]:
-    """The blocks of a page under docs/how-to that have a language."""
+    """Return the blocks with a language of a page. Its path is relative to docs/how-to."""
     text = (HOW_TO / page).read_text(encoding="utf-8")
     return [Block(found["language"], found["text"], found["reason"]) for found in _BLOCK.finditer(text)]
 
 
 def without_numbers(text: str) -> str:
-    """What two runs on two machines have in common."""
+    """Remove numbers, table rules and line breaks, which differ between runs and machines."""
     return " ".join(re.sub(r"\d[\d.,e-]*", "0", re.sub(r"[-─]{2,}", "", text)).split())
 
 
 class Reader:
-    """Somebody at a shell; what one block exports, the next one has."""
+    """A shell whose environment variables persist from block to block."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str], *, instead: Mapping[str, str] | None = None) -> None:
-        """Sit down in a folder of the test's own.
+        """Create the working folder and the environment.
 
         Args:
-            folder: where the commands run; it is made.
-            variables: of the environment; beside them no setting of pgface or PostgreSQL is there.
-            instead: what a reader writes in place of the page's examples, such as the URL of their server.
+            folder: the working folder of the commands. It is created.
+            variables: environment variables. No other variable of pgface or PostgreSQL is set.
+            instead: replacements for the page's examples, such as the URL of a server.
 
         """
         self.folder = folder
         self.instead = dict(instead or {})
         programs = folder.parent / "programs"
-        for made in (folder, programs):
-            made.mkdir(exist_ok=True)
+        for directory in (folder, programs):
+            directory.mkdir(exist_ok=True)
         for name, script in _PROGRAMS.items():
             (programs / name).write_text(script.format(python=sys.executable))
             (programs / name).chmod(0o755)
@@ -77,9 +77,9 @@ class Reader:
         self.environment = own | {"PATH": path, "COLUMNS": "160", "PAGER": "cat"} | dict(variables)
 
     def follow(self, page: str) -> str:
-        """Run the page's blocks, and find what it shows as output in what they say; gives all of that.
+        """Run a page's blocks, and return everything that they print.
 
-        Whatever a block's commands print must contain the `text` block that comes after it, numbers aside.
+        The output of each block must contain the `text` block that follows it, apart from numbers.
         """
         everything, last = "", ""
         for block in blocks(page):
@@ -91,7 +91,7 @@ class Reader:
         return everything
 
     def run(self, commands: str) -> str:
-        """Run commands as one block of a page; gives what they print."""
+        """Run commands as one block of a page, and return what they print."""
         for example, real in self.instead.items():
             commands = commands.replace(example, real)
         kept = self.folder.parent / "environment"

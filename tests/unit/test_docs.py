@@ -1,4 +1,4 @@
-"""The documentation follows the code."""
+"""The documentation agrees with the code, and keeps the rules of style."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-def module_of_docs(name: str) -> ModuleType:
+def load_docs_module(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # where dataclasses look for their module
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
 
 
 def generator() -> ModuleType:
-    return module_of_docs("generate")
+    return load_docs_module("generate")
 
 
 @pytest.mark.parametrize("page", ["command-line.md", "settings.md", "http-api.md", "openapi.json"])
@@ -46,18 +46,18 @@ def test_every_command_and_option_says_what_it_is_for() -> None:
     assert [text for text in helps if not text.endswith(".")] == []
 
 
-def test_the_commands_stand_in_the_groups_of_their_help() -> None:
+def test_the_page_groups_the_commands_as_their_help_does() -> None:
     titles = [line.removeprefix("## ") for line in generator().command_line().splitlines() if line.startswith("## ")]
     assert titles == list(GROUPS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
+def test_links_between_pages_lead_to_existing_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_paths_that_pages_name_are_there() -> None:
+def test_paths_that_pages_name_exist() -> None:
     named = {
         (page.name, path)
         for page in [ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
@@ -104,7 +104,7 @@ def test_the_page_of_the_specification_has_its_sections() -> None:
 
 def faults(page: Path, text: str) -> list[str]:
     page.write_text(text, encoding="utf-8")
-    return list(module_of_docs("prose").faults(page, page.parent))
+    return list(load_docs_module("prose").faults(page, page.parent))
 
 
 @pytest.mark.parametrize(
@@ -145,12 +145,12 @@ def test_the_check_of_style(text: str, fault: str | None, tmp_path: Path) -> Non
 def test_the_check_of_style_reads_the_code(code: str, fault: str | None, tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text(code, encoding="utf-8")
-    found = [text.split(": ", 1)[1] for text in module_of_docs("prose").faults_of_code(module, tmp_path)]
+    found = [text.split(": ", 1)[1] for text in load_docs_module("prose").faults_of_code(module, tmp_path)]
     assert found == ([fault] if fault else [])
 
 
 def test_the_figures_of_prose() -> None:
-    prose = module_of_docs("prose")
+    prose = load_docs_module("prose")
     figures = prose.Figures.of(
         [prose.prose("# Title\n\nYou see it; I do. `x` is\nyours.\n\n- One.\n- Nobody.\n\n| a; |\n")]
     )

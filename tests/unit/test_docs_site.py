@@ -1,4 +1,4 @@
-"""The pages as a site: what Sphinx finds wrong with them fails the build, and nothing in it comes from elsewhere."""
+"""The documentation site: its build fails on warnings, it loads nothing from other hosts, and its search works."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
+
+from support.chromium import program
 
 pytestmark = pytest.mark.slow
 
@@ -17,11 +20,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    """Build as `make docs` does, but into a folder of the test's own."""
+    """Build the site with the command of `make docs`, but into another folder."""
     (command,) = re.findall(r"\$\(BIN\)/sphinx-build (.+) docs docs/_build\n", (ROOT / "Makefile").read_text("utf-8"))
     return subprocess.run(
         [sys.executable, "-m", "sphinx", *command.split(), str(source), str(site)],
-        env=os.environ | {"NO_COLOR": "1"},  # where CI is set, it colours what no terminal shows
+        env=os.environ | {"NO_COLOR": "1"},  # with CI set, Sphinx colours its output even without a terminal
         capture_output=True,
         text=True,
         check=False,
@@ -30,7 +33,7 @@ def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A copy of the pages, and of the files outside of them that they link to."""
+    """Copy the pages, and the files outside of `docs` that they link to."""
     for linked in (
         "src/pgface/faces/engines/dlib_lift.npy",
         "examples/flask_login/app.py",
@@ -41,22 +44,49 @@ def source(tmp_path: Path) -> Path:
     return Path(shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build")))
 
 
-def test_the_site_is_built_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    done = build(ROOT / "docs", tmp_path / "site")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    done = build(ROOT / "docs", folder)
     assert (done.returncode, done.stderr) == (0, "")
-    pages = {page.relative_to(tmp_path / "site").with_suffix(".md") for page in (tmp_path / "site").rglob("*.html")}
+    return folder
+
+
+def test_the_site_has_every_page_and_public_name(site: Path) -> None:
+    pages = {page.relative_to(site).with_suffix(".md") for page in site.rglob("*.html")}
     assert pages >= {page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")}
-    python = (tmp_path / "site" / "reference" / "python.html").read_text("utf-8")
+    python = (site / "reference" / "python.html").read_text("utf-8")
     for name in ("pgface.Gallery.identify", "pgface.Match", "pgface.errors.NoFaceError"):
         assert f'id="{name}"' in python, name
-    searched = (tmp_path / "site" / "searchindex.js").read_text("utf-8")
-    assert "how-to/behind-a-proxy" in searched
-    assert "searchtools.js" in (tmp_path / "site" / "search.html").read_text("utf-8")
-    for file in [*(tmp_path / "site").rglob("*.html"), *(tmp_path / "site").rglob("*.css")]:
+
+
+def test_the_site_loads_nothing_from_other_hosts(site: Path) -> None:
+    for file in [*site.rglob("*.html"), *site.rglob("*.css")]:
         text = file.read_text("utf-8")
         loaded = re.findall(r"""<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)="((?:https?:)?//[^"]*)""", text)
         loaded += re.findall(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')]*)""", text)
         assert loaded == [], file
+
+
+def test_the_search_ranks_guides_above_decisions_and_research(site: Path) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program(), args=["--disable-gpu"], chromium_sandbox=False)
+        tab = browser.new_page()
+        for words, guide in [
+            ("threshold", "thresholds"),
+            ("login by face", "accounts"),
+            ("index", "index-tuning"),
+            ("backup", "backup"),
+        ]:
+            tab.goto(f"{(site / 'search.html').as_uri()}?q={words}")
+            tab.get_by_text("Search finished").wait_for()
+            links = tab.locator("#search-results li > a")
+            found = [str(link.get_attribute("href")).partition("#")[0] for link in links.all()]
+            assert found[0] == f"how-to/{guide}.html", words
+            guides = [number for number, page in enumerate(found) if re.match(r"how-to/[a-z-]+\.html", page)]
+            notes = [number for number, page in enumerate(found) if page.startswith(("decisions/", "research/"))]
+            assert max(guides) < min(notes), words
+        browser.close()
 
 
 def test_faults_of_pages_fail_the_build(source: Path) -> None:
