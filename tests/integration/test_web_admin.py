@@ -34,8 +34,8 @@ from support.service_role import opened_as_service
 
 ADMIN, ORDINARY, PASSWORD = "ada@example.org", "eve@example.org", "four plain words here"
 NASTY = """<script>alert("1")</script> & 100 %s {{ 7*7 }}"""
-PAGES = ("gallery", "people/{id}", "people/{id}/erase", "identify", "status", "keys", "keys/1/revoke", "audit")
-FORMS = ("people/{id}/password", "people/{id}/logins/end", "people/{id}/erase", "keys", "keys/1/revoke")
+PAGES = ("gallery", "people/{id}", "people/{id}/delete", "identify", "status", "keys", "keys/1/revoke", "audit")
+FORMS = ("people/{id}/password", "people/{id}/logins/end", "people/{id}/delete", "keys", "keys/1/revoke")
 
 _owners: WeakKeyDictionary[Gallery, Settings] = WeakKeyDictionary()
 """The settings by which a gallery's owner opens it."""
@@ -100,8 +100,8 @@ def names(text: str) -> list[str]:
 
 def test_only_administrators_see_any_of_it(client: TestClient, gallery: Gallery) -> None:
     ordinary = gallery.user(ORDINARY).id
-    asked = [("GET", path) for path in (*PAGES, "people/{id}/photos/1/erase")]
-    asked += [("POST", path) for path in (*FORMS, "people/{id}/photos/1/erase")]
+    asked = [("GET", path) for path in (*PAGES, "people/{id}/photos/1/delete")]
+    asked += [("POST", path) for path in (*FORMS, "people/{id}/photos/1/delete")]
     for method, path in asked:
         answer = client.request(method, f"/admin/{path.format(id=ordinary)}")
         assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login"), path
@@ -210,8 +210,8 @@ def test_names_are_text_and_not_html(admin: TestClient, gallery: Gallery, photos
     person = f"people/{enrolled.user.id}"
     admin.post("/admin/keys", data={"name": NASTY, "scopes": "verify"})
     (key,) = list_keys(gallery.database)
-    pages = [page(admin, "gallery"), page(admin, person), page(admin, f"{person}/erase"), page(admin, "keys")]
-    pages += [page(admin, f"{person}/photos/{enrolled.photo_id}/erase"), page(admin, f"keys/{key.id}/revoke")]
+    pages = [page(admin, "gallery"), page(admin, person), page(admin, f"{person}/delete"), page(admin, "keys")]
+    pages += [page(admin, f"{person}/photos/{enrolled.photo_id}/delete"), page(admin, f"keys/{key.id}/revoke")]
     pages += [page(admin, f"gallery?search={NASTY.replace('&', '%26').replace('%s', '%25s')}")]
     pages += [admin.post("/admin/keys", data={"name": NASTY}).text]
     pages += [admin.post("/admin/keys", data={"name": "x", "scopes": NASTY}).text]
@@ -258,9 +258,9 @@ def test_photos_are_paged(admin: TestClient, gallery: Gallery) -> None:
 
 def test_a_photo_is_erased_after_a_question(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
     enrolled = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org")
-    path = f"people/{enrolled.user.id}/photos/{enrolled.photo_id}/erase"
+    path = f"people/{enrolled.user.id}/photos/{enrolled.photo_id}/delete"
     assert says.ONLY_PHOTO_OF_A_PERSON in page(admin, path)
-    page(admin, f"people/{gallery.user(ORDINARY).id}/photos/{enrolled.photo_id}/erase", 404)
+    page(admin, f"people/{gallery.user(ORDINARY).id}/photos/{enrolled.photo_id}/delete", 404)
     assert gallery.photos(enrolled.user.id)
     answer = admin.post(f"/admin/{path}")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/admin/people/{enrolled.user.id}?done=photo")
@@ -308,17 +308,17 @@ def test_logins_are_ended(admin: TestClient, gallery: Gallery) -> None:
 
 def test_a_person_is_erased_after_a_question(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
     user = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org", name="Tony Blair").user
-    text = page(admin, f"people/{user.id}/erase")
+    text = page(admin, f"people/{user.id}/delete")
     assert says.DELETE_PERSON.format(name="Tony Blair") in text
     assert gallery.user(user.id)
-    answer = admin.post(f"/admin/people/{user.id}/erase")
+    answer = admin.post(f"/admin/people/{user.id}/delete")
     assert (answer.status_code, answer.headers["location"]) == (303, "/admin/gallery")
     with pytest.raises(UnknownUserError):
         gallery.user(user.id)
     assert not list(gallery.settings.photos_dir.rglob("*.jpg"))
     (entry,) = read_audit(gallery.database, event="user erased")
     assert (entry.user_id, entry.actor) == (user.id, f"user {gallery.user(ADMIN).id}")
-    assert says.OWN_ACCOUNT in page(admin, f"people/{gallery.user(ADMIN).id}/erase")
+    assert says.OWN_ACCOUNT in page(admin, f"people/{gallery.user(ADMIN).id}/delete")
 
 
 def test_nothing_is_changed_from_another_site(admin: TestClient, gallery: Gallery) -> None:

@@ -16,7 +16,7 @@ from pgface.errors import RequestError, RequestTooLargeError, RequestTooSlowErro
 from pgface.server.app import create_app
 from pgface.server.auth import Guard
 from pgface.server.bodies import URL_ENCODED, BodyRoute
-from pgface.server.limits import ByteBudget
+from pgface.server.work_queue import ByteBudget
 from pgface.server.request_limits import _LimitedBody
 from pgface.server.schemas.base import RequestBody
 from pgface.server.service import client_of, service_of

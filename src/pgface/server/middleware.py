@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgface.server import metrics
 from pgface.server.error_handlers import answer_error
-from pgface.server.limits import requester
+from pgface.server.work_queue import requester
 from pgface.server.logs import log_request, request_id
 from pgface.server.service import requester_of
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pgface.errors import MediaTypeError, RequestError, RequestTooLargeError, RequestTooSlowError
 from pgface.server.auth import Guard
 from pgface.server.bodies import JSON, BodyRoute, media_type_of
-from pgface.server.limits import ByteLease, requester_name
+from pgface.server.work_queue import ByteLease, requester_name
 from pgface.server.schemas.base import RequestBody
 from pgface.server.service import service_of
 from pgface.settings import Settings

@@ -17,7 +17,7 @@ from pgface.accounts.tokens import token_hash
 from pgface.database.migrate import require_current
 from pgface.gallery import Gallery
 from pgface.server import metrics
-from pgface.server.limits import BoundedExecutor, ByteBudget, Requester
+from pgface.server.work_queue import BoundedExecutor, ByteBudget, Requester
 from pgface.settings import Settings
 from pgface.system.resources import usable_cores
 

@@ -55,27 +55,27 @@ def end_logins(service: ServiceDep, client: ClientDep, user_id: UserId) -> Respo
     return _back(user_id, "logins")
 
 
-@router.get("/erase")
+@router.get("/delete")
 def confirm_deletion(request: Request, service: ServiceDep, user_id: UserId) -> Response:
     """Ask for confirmation."""
-    return render(request, "admin_erase_person.html", person=service.gallery.user(user_id))
+    return render(request, "admin_delete_person.html", person=service.gallery.user(user_id))
 
 
-@router.post("/erase")
+@router.post("/delete")
 def delete_user(service: ServiceDep, client: ClientDep, user_id: UserId) -> Response:
     """Delete the user's rows, embeddings, logins and files."""
     use_cases.delete_user(service.gallery, client, user_id)
     return redirect("/admin/gallery")
 
 
-@router.get("/photos/{photo_id}/erase")
+@router.get("/photos/{photo_id}/delete")
 def confirm_deletion_of_photo(request: Request, service: ServiceDep, user_id: UserId, photo_id: PhotoId) -> Response:
     """Ask for confirmation."""
     photo = use_cases.find_photo(service.gallery, user_id, photo_id)
-    return render(request, "admin_erase_photo.html", person=service.gallery.user(user_id), photo=photo)
+    return render(request, "admin_delete_photo.html", person=service.gallery.user(user_id), photo=photo)
 
 
-@router.post("/photos/{photo_id}/erase")
+@router.post("/photos/{photo_id}/delete")
 def delete_photo(service: ServiceDep, client: ClientDep, user_id: UserId, photo_id: PhotoId) -> Response:
     """Delete its row, the embeddings made from it, and its file."""
     use_cases.delete_photo(service.gallery, client, user_id, photo_id)

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from pgface.errors import ServiceBusyError, WorkCancelledError, WorkTimeoutError
 from pgface.faces.cancellation import check_work
 from pgface.server import metrics
-from pgface.server.limits import BoundedExecutor, ByteBudget, Requester, requester
+from pgface.server.work_queue import BoundedExecutor, ByteBudget, Requester, requester
 
 
 class Pool:
