@@ -1,4 +1,4 @@
-"""The bounds of the service's work: how much at once, how much waits, and how many bytes of bodies."""
+"""The queue of CPU-bound work: its limits, its time limit, and the fair shares of requesters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -17,40 +16,40 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from pgface.errors import ServiceBusyError, WorkCancelledError, WorkTimeoutError
 from pgface.faces.cancellation import check_work
 from pgface.server import metrics
-from pgface.server.work_queue import BoundedExecutor, ByteBudget, Requester, requester
+from pgface.server.work_queue import Requester, WorkQueue, requester
 
 
-class Pool:
-    """One worker, one that may wait, and a gate that work stands before."""
+class GatedQueue:
+    """A queue with one worker and one place to wait. Its work waits until the gate opens."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self.waiting = Gauge("waiting", "x", registry=registry)
         self.working = Gauge("working", "x", registry=registry)
-        self.pool = BoundedExecutor(1, 1, waiting=self.waiting, working=self.working)
-        self.begun = threading.Semaphore(0)
+        self.queue = WorkQueue(1, 1, waiting=self.waiting, working=self.working)
+        self.started = threading.Semaphore(0)
         self.gate = threading.Semaphore(0)
 
     def work(self, answer: int, error: type[Exception] | None = None) -> int:
-        self.begun.release()
+        self.started.release()
         assert self.gate.acquire(timeout=30)
         if error is not None:
             raise error("a secret")
         return answer
 
-    async def has_begun(self) -> None:
-        assert await asyncio.to_thread(self.begun.acquire, timeout=30)
+    async def has_started(self) -> None:
+        assert await asyncio.to_thread(self.started.acquire, timeout=30)
 
     def numbers(self) -> tuple[float, float]:
         return value_of(self.waiting), value_of(self.working)
 
 
 @pytest.fixture
-def full() -> Iterator[Pool]:
-    pool = Pool()
-    yield pool
-    pool.pool.close()
-    assert pool.numbers() == (0, 0)
+def full() -> Iterator[GatedQueue]:
+    gated = GatedQueue()
+    yield gated
+    gated.queue.close()
+    assert gated.numbers() == (0, 0)
 
 
 def value_of(metric: Gauge | Counter) -> float:
@@ -58,272 +57,220 @@ def value_of(metric: Gauge | Counter) -> float:
     return float(family.samples[0].value)
 
 
-def busy() -> float:
+def refusals() -> float:
     return value_of(metrics.refused)
 
 
-def test_who_finds_no_place_is_refused_at_once_and_places_come_back(full: Pool) -> None:
+def test_a_job_is_refused_while_all_places_are_taken(full: GatedQueue) -> None:
     async def act() -> None:
-        refused = busy()
-        first = asyncio.create_task(full.pool.run(full.work, 1))
-        await full.has_begun()
-        second = asyncio.create_task(full.pool.run(full.work, 2))
+        refused = refusals()
+        first = asyncio.create_task(full.queue.run(full.work, 1))
+        await full.has_started()
+        second = asyncio.create_task(full.queue.run(full.work, 2))
         await asyncio.sleep(0)
         assert full.numbers() == (1, 1)
         for _ in range(3):
             with pytest.raises(ServiceBusyError):
-                await full.pool.run(full.work, 3)
-        assert busy() == refused + 3
+                await full.queue.run(full.work, 3)
+        assert refusals() == refused + 3
         full.gate.release(2)
-        assert [await first, await second] == [1, 2]  # in the order of asking
+        assert [await first, await second] == [1, 2]  # in the order of the requests
         full.gate.release()
-        assert await full.pool.run(full.work, 4) == 4
+        assert await full.queue.run(full.work, 4) == 4
 
     asyncio.run(act())
 
 
-def test_an_error_gives_its_place_back(full: Pool) -> None:
+def test_a_failed_job_frees_its_place(full: GatedQueue) -> None:
     async def act() -> None:
         for _ in range(4):
             full.gate.release()
             with pytest.raises(ValueError, match="a secret"):
-                await full.pool.run(full.work, 1, ValueError)
+                await full.queue.run(full.work, 1, ValueError)
 
     asyncio.run(act())
 
 
-def test_who_goes_away_keeps_the_place_until_the_work_is_done(full: Pool, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cancelled_job_keeps_its_place_until_it_ends(
+    full: GatedQueue, caplog: pytest.LogCaptureFixture
+) -> None:
     async def act() -> None:
-        gone = asyncio.create_task(full.pool.run(full.work, 1, ValueError))
-        await full.has_begun()
-        waiting = asyncio.create_task(full.pool.run(full.work, 2))
+        gone = asyncio.create_task(full.queue.run(full.work, 1, ValueError))
+        await full.has_started()
+        waiting = asyncio.create_task(full.queue.run(full.work, 2))
         await asyncio.sleep(0)
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
         with pytest.raises(ServiceBusyError):
-            await full.pool.run(full.work, 3)
+            await full.queue.run(full.work, 3)
         full.gate.release(2)
         assert await waiting == 2
         full.gate.release()
-        assert await full.pool.run(full.work, 4) == 4
+        assert await full.queue.run(full.work, 4) == 4
 
     with caplog.at_level(logging.DEBUG):
         asyncio.run(act())
-    assert "a secret" not in caplog.text  # as asyncio would log of an error that nobody looked at
+    assert "a secret" not in caplog.text  # asyncio logs errors that were not retrieved
 
 
-def test_the_context_of_a_request_goes_along(full: Pool) -> None:
+def test_a_job_runs_in_the_context_of_its_request(full: GatedQueue) -> None:
     number = contextvars.ContextVar("number", default=0)
 
     async def act() -> int:
         number.set(7)
-        return await full.pool.run(number.get)
+        return await full.queue.run(number.get)
 
     assert asyncio.run(act()) == 7
 
 
-def test_after_the_end_nothing_begins() -> None:
-    pool = Pool()
-    pool.pool.close()
-    for _ in range(3):  # more often than there are places
+def test_a_closed_queue_runs_nothing() -> None:
+    gated = GatedQueue()
+    gated.queue.close()
+    for _ in range(3):  # more than there are places
         with pytest.raises(WorkCancelledError):
-            asyncio.run(pool.pool.run(pool.work, 1))
-    assert pool.numbers() == (0, 0)
+            asyncio.run(gated.queue.run(gated.work, 1))
+    assert gated.numbers() == (0, 0)
 
 
 class Client:
-    """One that asks, and may go away."""
+    """A client that requests work and may disconnect."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._gone = asyncio.Event()
+        self._disconnected = asyncio.Event()
 
-    def leave(self) -> None:
-        self._gone.set()
+    def disconnect(self) -> None:
+        self._disconnected.set()
 
-    async def _until_gone(self) -> None:
-        await self._gone.wait()
+    async def _until_disconnected(self) -> None:
+        await self._disconnected.wait()
 
-    def ask(self, pool: BoundedExecutor, work: Callable[[], Any]) -> asyncio.Task[Any]:
+    def request(self, queue: WorkQueue, work: Callable[[], Any]) -> asyncio.Task[Any]:
         async def run() -> Any:
-            requester.set(Requester(lambda: self.name, self._until_gone))
-            return await pool.run(work)
+            requester.set(Requester(lambda: self.name, self._until_disconnected))
+            return await queue.run(work)
 
         return asyncio.create_task(run())
 
 
-class Log:
-    """Work that says when it begins, and ends where a test lets it or its own limits do."""
+class LoggedQueue:
+    """A queue with a list of the jobs that have started. They end when a test sets `open`, or at their limits."""
 
     def __init__(self, workers: int, queue_size: int, **options: Any) -> None:
         registry = CollectorRegistry()
         waiting, working = (Gauge(name, "x", registry=registry) for name in ("waiting", "working"))
-        self.pool = BoundedExecutor(workers, queue_size, waiting=waiting, working=working, **options)
-        self.begun: list[str] = []
+        self.queue = WorkQueue(workers, queue_size, waiting=waiting, working=working, **options)
+        self.started: list[str] = []
         self.open = threading.Event()
 
     def work(self, name: str) -> Callable[[], str]:
         def work() -> str:
-            self.begun.append(name)
+            self.started.append(name)
             while not self.open.wait(0.01):
                 check_work()
             return name
 
         return work
 
-    async def has_begun(self, *names: str) -> None:
+    async def has_started(self, *names: str) -> None:
         async with asyncio.timeout(30):
-            while sorted(self.begun) != sorted(names):
+            while sorted(self.started) != sorted(names):
                 await asyncio.sleep(0.01)
 
 
-def test_an_asker_with_nothing_in_work_need_not_wait_for_others() -> None:
-    log = Log(1, 9, extra=1)
+def test_a_requester_without_a_running_job_uses_an_extra_thread() -> None:
+    log = LoggedQueue(1, 9, extra=1)
 
     async def act() -> None:
         a, b, c = Client("a"), Client("b"), Client("c")
-        tasks = [a.ask(log.pool, log.work("a1")), a.ask(log.pool, log.work("a2"))]
-        await log.has_begun("a1")
-        tasks.append(b.ask(log.pool, log.work("b1")))
-        await log.has_begun("a1", "b1")
-        tasks.append(b.ask(log.pool, log.work("b2")))
-        tasks.append(c.ask(log.pool, log.work("c1")))
+        tasks = [a.request(log.queue, log.work("a1")), a.request(log.queue, log.work("a2"))]
+        await log.has_started("a1")
+        tasks.append(b.request(log.queue, log.work("b1")))
+        await log.has_started("a1", "b1")
+        tasks.append(b.request(log.queue, log.work("b2")))
+        tasks.append(c.request(log.queue, log.work("c1")))
         await asyncio.sleep(0.05)
-        assert log.begun == ["a1", "b1"]  # no more than workers and extra
+        assert log.started == ["a1", "b1"]  # no more than workers and extra
         log.open.set()
         await asyncio.gather(*tasks)
-        assert log.begun.index("c1") < log.begun.index("b2")  # it came last, and had nothing in work
+        assert log.started.index("c1") < log.started.index("b2")  # it came last, and had no running job
 
     asyncio.run(act())
-    log.pool.close()
+    log.queue.close()
 
 
-def test_a_full_queue_makes_room_for_those_who_have_less_in_it() -> None:
-    log = Log(1, 3)
+def test_a_full_queue_drops_a_job_of_the_requester_with_the_most() -> None:
+    log = LoggedQueue(1, 3)
 
     async def act() -> None:
         a, b = Client("a"), Client("b")
-        of_a = [a.ask(log.pool, log.work(f"a{number}")) for number in range(4)]
-        await log.has_begun("a0")
+        of_a = [a.request(log.queue, log.work(f"a{number}")) for number in range(4)]
+        await log.has_started("a0")
         with pytest.raises(ServiceBusyError):
-            await a.ask(log.pool, log.work("a4"))
-        of_b = [b.ask(log.pool, log.work(f"b{number}")) for number in range(2)]
+            await a.request(log.queue, log.work("a4"))
+        of_b = [b.request(log.queue, log.work(f"b{number}")) for number in range(2)]
         for lost in (of_a[3], of_a[2]):  # the newest first
             with pytest.raises(ServiceBusyError):
                 await lost
         with pytest.raises(ServiceBusyError):  # both have two
-            await b.ask(log.pool, log.work("b2"))
+            await b.request(log.queue, log.work("b2"))
         log.open.set()
         assert await asyncio.gather(*of_a[:2], *of_b) == ["a0", "a1", "b0", "b1"]
 
     asyncio.run(act())
-    log.pool.close()
+    log.queue.close()
 
 
-def test_who_leaves_takes_the_work_along() -> None:
-    log = Log(1, 1)
+def test_a_job_ends_when_its_client_disconnects() -> None:
+    log = LoggedQueue(1, 1)
 
     async def act() -> None:
         a, b, c = Client("a"), Client("b"), Client("c")
-        running = a.ask(log.pool, log.work("a"))
-        await log.has_begun("a")
-        waiting = b.ask(log.pool, log.work("b"))
+        running = a.request(log.queue, log.work("a"))
+        await log.has_started("a")
+        waiting = b.request(log.queue, log.work("b"))
         await asyncio.sleep(0)
-        b.leave()
+        b.disconnect()
         with pytest.raises(WorkCancelledError):
             await waiting
-        other = c.ask(log.pool, log.work("c"))  # there is room in the queue again
+        other = c.request(log.queue, log.work("c"))  # a place in the queue is free again
         await asyncio.sleep(0)
-        a.leave()
+        a.disconnect()
         with pytest.raises(WorkCancelledError):
             await running
-        await log.has_begun("a", "c")  # never "b"
+        await log.has_started("a", "c")  # never "b"
         log.open.set()
         assert await other == "c"
 
     asyncio.run(act())
-    log.pool.close()
+    log.queue.close()
 
 
-def test_work_has_a_deadline_in_the_queue_and_outside_of_it() -> None:
-    log = Log(1, 2, seconds=0.3)
+def test_the_time_limit_includes_the_time_in_the_queue() -> None:
+    log = LoggedQueue(1, 2, seconds=0.3)
 
     async def act() -> None:
         started = time.monotonic()
-        tasks = [log.pool.run(log.work(name)) for name in ("a", "b")]
+        tasks = [log.queue.run(log.work(name)) for name in ("a", "b")]
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(result) for result in results] == [WorkTimeoutError] * 2
         assert time.monotonic() - started < 2
         log.open.set()
-        assert await log.pool.run(log.work("c")) == "c"
+        assert await log.queue.run(log.work("c")) == "c"
 
     asyncio.run(act())
-    log.pool.close()
+    log.queue.close()
 
 
-def test_closing_ends_what_is_in_work() -> None:
-    log = Log(1, 1)
+def test_closing_ends_running_and_waiting_jobs() -> None:
+    log = LoggedQueue(1, 1)
 
     async def act() -> None:
-        tasks = [asyncio.create_task(log.pool.run(log.work(name))) for name in ("a", "b")]
-        await log.has_begun("a")
-        await asyncio.to_thread(log.pool.close)
+        tasks = [asyncio.create_task(log.queue.run(log.work(name))) for name in ("a", "b")]
+        await log.has_started("a")
+        await asyncio.to_thread(log.queue.close)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert {type(result) for result in results} == {WorkCancelledError}
 
     asyncio.run(act())
-
-
-def test_bytes_of_bodies() -> None:
-    budget = ByteBudget(10)
-    with budget.lease("a") as one:
-        one.take(4)
-        with budget.lease("b") as other:
-            other.take(6)
-            with pytest.raises(ServiceBusyError):
-                other.take(1)
-            with pytest.raises(ServiceBusyError):
-                one.take(1)
-            assert budget.free == 0
-        assert budget.free == 6
-        one.take(6)
-    assert budget.free == 10
-
-
-def test_two_askers_with_many_bodies_leave_bytes_for_a_third() -> None:
-    budget = ByteBudget(100)
-    with ExitStack() as stack:
-        for name in ("a", "b"):
-            for _ in range(20):
-                with suppress(ServiceBusyError):
-                    stack.enter_context(budget.lease(name)).take(10)
-        assert budget.free >= 20
-        with budget.lease("c") as third:
-            third.take(20)
-    assert budget.free == 100
-
-
-def test_of_more_than_there_are_at_all_one_holds_all() -> None:
-    budget = ByteBudget(10)
-    with budget.lease("a") as one, budget.lease("b") as other:
-        one.take(8)
-        one.take(100)
-        one.take(100)
-        assert budget.free == 0
-        with pytest.raises(ServiceBusyError):
-            other.take(1)
-    assert budget.free == 10
-
-
-def test_bytes_come_back_after_an_error() -> None:
-    budget = ByteBudget(10)
-
-    def fail() -> None:
-        with budget.lease() as lease:
-            lease.take(10)
-            raise ValueError("x")
-
-    with pytest.raises(ValueError, match="x"):
-        fail()
-    assert budget.free == 10

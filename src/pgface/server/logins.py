@@ -26,7 +26,7 @@ async def log_in_by_password(service: Service, asked: LoginRequest, client: Clie
         with _counted("password"):
             return service.accounts.log_in(asked.email, asked.password, client=client)
 
-    return await service.run_hashing(log_in)
+    return await service.hashing.run(log_in)
 
 
 async def begin_face_login(service: Service, asked: ChallengeRequest, client: Client) -> Challenge:
@@ -43,7 +43,7 @@ async def begin_face_login(service: Service, asked: ChallengeRequest, client: Cl
         with _counted("face", count_success=False):
             return service.face_login.challenge(email=asked.email, password=asked.password, client=client)
 
-    return await service.run_hashing(begin)  # the policy may ask for a password
+    return await service.hashing.run(begin)  # the policy may ask for a password
 
 
 async def continue_face_login(service: Service, asked: FaceLoginRequest, client: Client) -> Challenge | NewLogin:
@@ -62,7 +62,7 @@ async def continue_face_login(service: Service, asked: FaceLoginRequest, client:
             metrics.logins.labels("face", "done").inc()
         return answered
 
-    return await service.run_inference(answer)
+    return await service.inference.run(answer)
 
 
 @contextmanager

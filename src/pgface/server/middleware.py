@@ -14,9 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgface.server import metrics
 from pgface.server.error_handlers import answer_error
-from pgface.server.work_queue import requester
 from pgface.server.logs import log_request, request_id
 from pgface.server.service import requester_of
+from pgface.server.work_queue import requester
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

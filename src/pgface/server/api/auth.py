@@ -56,7 +56,7 @@ async def register(
         raise NotPermittedError("Registration is closed. Ask an administrator to add you.")
 
     async def act() -> Created:
-        user = await service.run_hashing(
+        user = await service.hashing.run(
             service.accounts.register, asked.email, asked.password, name=asked.name, client=client
         )
         return Created(201, UserResponse.of(user, service), user.id)
@@ -129,7 +129,7 @@ async def delete_me(
     asked: PasswordRequest,
 ) -> None:
     """Deletes the user's rows, faces, logins and files."""
-    await service.run_hashing(service.accounts.erase, caller.token, asked.password, client=client)
+    await service.hashing.run(service.accounts.erase, caller.token, asked.password, client=client)
 
 
 @router.post(
@@ -143,7 +143,7 @@ async def change_password(
 ) -> None:
     """All other logins end."""
     change = service.accounts.change_password
-    await service.run_hashing(change, caller.token, asked.former, asked.new, client=client)
+    await service.hashing.run(change, caller.token, asked.former, asked.new, client=client)
 
 
 @router.get("/auth/logins", summary="List my logins")

@@ -34,7 +34,7 @@ async def identify(
     asked: IdentifyRequest,
 ) -> IdentifyResponse:
     """Answers for every face, or for the largest if there are many. A photo without a face is not an error."""
-    found = await service.run_inference(service.gallery.identify, asked.photo, threshold=asked.threshold, top=asked.top)
+    found = await service.inference.run(service.gallery.identify, asked.photo, threshold=asked.threshold, top=asked.top)
     return IdentifyResponse.of(found, service)
 
 
@@ -46,7 +46,7 @@ async def verify(
 ) -> VerifyResponse:
     """A logged-in user may verify only themselves."""
     user = _claimed_user(caller, asked)
-    found = await service.run_inference(
+    found = await service.inference.run(
         service.gallery.verify, asked.photo, user, threshold=asked.threshold, face=asked.face
     )
     return VerifyResponse.of(found, service)
@@ -59,7 +59,7 @@ async def compare(
     asked: CompareRequest,
 ) -> CompareResponse:
     """The person need not be enrolled."""
-    found = await service.run_inference(
+    found = await service.inference.run(
         service.gallery.compare, asked.photo, asked.other, threshold=asked.threshold, face=asked.face
     )
     return CompareResponse.of(found, service)
@@ -72,7 +72,7 @@ async def detect(
     asked: DetectRequest,
 ) -> DetectResponse:
     """Answers with boxes, landmarks and quality, and searches for no user."""
-    found = await service.run_inference(service.gallery.detect, asked.photo)
+    found = await service.inference.run(service.gallery.detect, asked.photo)
     return DetectResponse.of({"faces": found}, service)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Response
 
+from pgface.accounts.listings import gallery_size
+from pgface.database.migrate import require_current
 from pgface.errors import PgfaceError, SchemaMissingError, SchemaTooNewError
 from pgface.server import metrics
 from pgface.server.auth import Caller, require_scope
@@ -45,7 +47,9 @@ def readyz(service: ServiceDep, response: Response) -> ReadinessResponse:
 @router.get("/metrics", response_class=Response, responses={200: _EXPOSITION}, summary="Metrics of all processes")
 def get_metrics(service: ServiceDep, _: Annotated[Caller, require_scope("metrics")]) -> Response:
     """Requests, stages, the queue, the gallery's size, and logins by outcome."""
-    service.count_gallery()
+    users, embeddings = gallery_size(service.gallery.database)
+    metrics.users.set(users)
+    metrics.embeddings.set(embeddings)
     return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
 
@@ -53,7 +57,8 @@ def _readiness(service: Service) -> ReadinessResponse:
     database = current = model = False
     with suppress(PgfaceError):
         try:
-            service.require_current_schema()
+            with service.gallery.database.transaction() as connection:
+                require_current(connection)
             database = current = True
         except (SchemaMissingError, SchemaTooNewError):
             database = True

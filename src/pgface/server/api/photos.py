@@ -137,7 +137,7 @@ async def _enroll(
         )
 
     async def act() -> Created:
-        done = await service.run_inference(enroll)
+        done = await service.inference.run(enroll)
         return Created(201 if done.added else 200, EnrollResponse.of(done, service), done.user.id, done.photo_id)
 
     return await once(request, caller, key, act)

@@ -74,7 +74,7 @@ async def add_photo(
     try:
         enroll = use_cases.enroll_photo if person.administrator else use_cases.enroll_own_photo
         user_id = person.login.user_id
-        added = await service.run_inference(enroll, service.gallery, client, asked.photo, user_id, face=asked.face)
+        added = await service.inference.run(enroll, service.gallery, client, asked.photo, user_id, face=asked.face)
     except (PhotoError, GalleryError, NotPermittedError) as error:
         return await _again(request, service, person, "photo", error)
     if added.left_aside:
@@ -116,7 +116,7 @@ async def change_password(
     """Change the password. All other sessions end."""
     change = service.accounts.change_password
     try:
-        await service.run_hashing(change, person.token, asked.former, asked.new, client=client)
+        await service.hashing.run(change, person.token, asked.former, asked.new, client=client)
     except WeakPasswordError as error:
         return await _again(request, service, person, "new", error)
     except (LoginRefusedError, TooManyAttemptsError) as error:
@@ -161,7 +161,7 @@ async def delete_account(
 ) -> Response:
     """Delete the account and everything in it."""
     try:
-        await service.run_hashing(service.accounts.erase, person.token, asked.password, client=client)
+        await service.hashing.run(service.accounts.erase, person.token, asked.password, client=client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         return refused(
             request, "delete_account.html", error, problem=wrong_password(request, error), login=person.login

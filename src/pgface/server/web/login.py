@@ -129,7 +129,7 @@ async def register(
     """Add a user and log them in."""
     _require_open(service)
     try:
-        await service.run_hashing(
+        await service.hashing.run(
             service.accounts.register, asked.email, asked.password, name=asked.name, client=client
         )
     except (GalleryError, WeakPasswordError, TooManyAttemptsError) as error:

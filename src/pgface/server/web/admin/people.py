@@ -41,7 +41,7 @@ async def set_password(
 ) -> Response:
     """Set a password, such as the first one of a user whom an administrator has enrolled. The user's logins end."""
     try:
-        await service.run_hashing(service.accounts.set_password, user_id, asked.password, client=client)
+        await service.hashing.run(service.accounts.set_password, user_id, asked.password, client=client)
     except WeakPasswordError as error:
         refused = explain(request, error)
         return await service.run_db(_page, request, service, user_id, refused=refused, status=422)
