@@ -137,7 +137,7 @@ def test_a_guard_runs_once_for_a_request() -> None:
 
     async def twice() -> list[str]:
         scope = {"type": "http", "path": "/here", "headers": [], "server": ("localhost", 80), "query_string": b""}
-        return [await path.admit(Request(scope)) for _ in range(2)]
+        return [await path(Request(scope)) for _ in range(2)]
 
     assert asyncio.run(twice()) == ["/here", "/here"]
     assert calls == ["/here"]

@@ -44,7 +44,7 @@ class RequestLimitsMiddleware:
         request = Request(scope)
         for dependency in route.dependant.dependencies:
             if isinstance(dependency.call, Guard):
-                await dependency.call.admit(request)
+                await dependency.call(request)
         service = service_of(request)
         request.state.max_body_bytes = limit = _limit_of(request, cast(BodyRoute, route.original_route))
         known = getattr(request.state, "caller", None) is not None

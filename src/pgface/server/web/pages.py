@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cache, partial
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from babel.dates import format_date, format_datetime
@@ -41,8 +41,6 @@ from pgface.server.errors import headers_of, log_if_failure, public_detail, stat
 from pgface.server.service import DEVICE_COOKIE, client_of, service_of
 from pgface.server.web.languages import N_, NAMES, Language, language_of, translate
 
-T = TypeVar("T")
-
 SEE_OTHER = 303
 _MAX_QUERY_LENGTH = 400
 _MAX_PATH_LENGTH = 500
@@ -58,15 +56,7 @@ class PageRoute(FormRoute):
     """A page. The responses to its errors are pages too (see `error_handlers`)."""
 
 
-class PageGuard(Guard[T]):
-    """A guard of pages, which takes the caller from the cookie alone."""
-
-    async def __call__(self, request: Request) -> T:
-        """What FastAPI calls."""
-        return await self.admit(request)
-
-
-@PageGuard
+@Guard
 async def require_same_origin(request: Request) -> None:
     """Refuse a request that changes something and comes from another site's page.
 
@@ -78,7 +68,7 @@ async def require_same_origin(request: Request) -> None:
         raise NotPermittedError(N_("Another site sent this request, so it was refused. Use the pages of this service."))
 
 
-@PageGuard
+@Guard
 async def get_viewer(request: Request) -> UserPrincipal | None:
     """The logged-in user of the cookie, or None. Links of other sites may lead here."""
     token = request.cookies.get(COOKIE)
@@ -93,7 +83,7 @@ async def get_viewer(request: Request) -> UserPrincipal | None:
     return person
 
 
-@PageGuard
+@Guard
 async def get_current_user(request: Request) -> UserPrincipal:
     """The logged-in user of the cookie.
 
@@ -107,7 +97,7 @@ async def get_current_user(request: Request) -> UserPrincipal:
     return person
 
 
-@PageGuard
+@Guard
 async def get_current_admin(request: Request) -> UserPrincipal:
     """The logged-in administrator of the cookie.
 
