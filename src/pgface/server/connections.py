@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pgface.server.errors import HEAD_TOO_LARGE, MEDIA_TYPE
+from pgface.server.errors import HTTP_PROBLEMS, MEDIA_TYPE
 from pgface.settings import MEBI, ROOT_PATH, get_settings
 
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -146,9 +146,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse_head(self) -> None:
         self._too_large = True
         self._stop_waiting()
-        code, status, detail = HEAD_TOO_LARGE
-        problem = {"type": f"/problems#{code}", "title": "Head too large", "status": status, "code": code}
-        body = json.dumps(problem | {"detail": detail}).encode()
+        code, title = "head-too-large", "Head too large"
+        status, detail = HTTP_PROBLEMS[code]
+        problem = {"type": f"/problems#{code}", "title": title, "status": status, "detail": detail, "code": code}
+        body = json.dumps(problem).encode()
         head = (
             f"HTTP/1.1 {status} Request Header Fields Too Large\r\ncontent-type: {MEDIA_TYPE}\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"

@@ -44,10 +44,10 @@ async def create_api_key(
     service: ServiceDep,
     _: CurrentAdmin,
     client: ClientDep,
-    asked: CreateKeyRequest,
+    body: CreateKeyRequest,
 ) -> CreateKeyResponse:
     """The key is shown only once. pgface does not store it. A repeated call creates another key."""
-    key, stored = await service.run_db(create_key, service.gallery.database, asked.name, asked.scopes, client)
+    key, stored = await service.run_db(create_key, service.gallery.database, body.name, body.scopes, client)
     return CreateKeyResponse(key=key, about=KeyResponse.of(stored, service))
 
 

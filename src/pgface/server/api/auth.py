@@ -1,4 +1,4 @@
-"""`/auth` and `/introspect`: registering, logging in and out, one's own account, and tokens for other applications."""
+"""The operations of `/auth` and `/introspect`: accounts, logins, and tokens for other applications."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from pgface.accounts import Challenge, Login, LoginOfUser
-from pgface.errors import NotLoggedInError, NotPermittedError
+from pgface.accounts.idempotency import StoredResponse
+from pgface.errors import NotLoggedInError
+from pgface.server import logins
 from pgface.server.api.ids import LoginId
 from pgface.server.auth import Caller, CurrentCaller, require_scope
 from pgface.server.bodies import BodyRoute, FormRoute
 from pgface.server.camera_hints import camera_hint
-from pgface.server.idempotency import Created, IdempotencyKey, once
-from pgface.server.logins import begin_face_login, continue_face_login, log_in_by_password
+from pgface.server.idempotency import IdempotencyKey, once
+from pgface.server.logins import continue_face_login, log_in_by_password, require_open_registration, start_face_login
 from pgface.server.openapi import problems
 from pgface.server.schemas.auth import (
     ChallengeRequest,
@@ -48,39 +50,36 @@ async def register(
     request: Request,
     service: ServiceDep,
     client: ClientDep,
-    asked: RegisterRequest,
+    body: RegisterRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """A user whom an administrator has enrolled cannot register. An administrator sets their first password."""
-    if service.settings.registration == "closed":
-        raise NotPermittedError("Registration is closed. Ask an administrator to add you.")
+    require_open_registration(service)
 
-    async def act() -> Created:
-        user = await service.hashing.run(
-            service.accounts.register, asked.email, asked.password, name=asked.name, client=client
-        )
-        return Created(201, UserResponse.of(user, service), user.id)
+    async def act() -> StoredResponse:
+        user = await logins.register(service, body, client)
+        return StoredResponse(201, UserResponse.of(user, service).to_json(), user.id)
 
     return await once(request, None, idempotency_key, act)
 
 
 @router.post("/auth/login", summary="Log in by password", responses=problems(401, 429))
-async def log_in(service: ServiceDep, client: ClientDep, asked: LoginRequest) -> TokenResponse:
+async def log_in(service: ServiceDep, client: ClientDep, body: LoginRequest) -> TokenResponse:
     """An unknown e-mail and a wrong password get the same answer, after the same work."""
-    return TokenResponse.of(await log_in_by_password(service, asked, client), service)
+    return TokenResponse.of(await log_in_by_password(service, body, client), service)
 
 
 @router.post("/auth/challenge", summary="Begin to log in by face", responses=problems(401, 429))
-async def create_challenge(service: ServiceDep, client: ClientDep, asked: ChallengeRequest) -> ChallengeResponse:
+async def create_challenge(service: ServiceDep, client: ClientDep, body: ChallengeRequest) -> ChallengeResponse:
     """Says where to look first. It counts as a failed attempt until the login is done."""
-    return ChallengeResponse.of(await begin_face_login(service, asked, client), service)
+    return ChallengeResponse.of(await start_face_login(service, body, client), service)
 
 
 @router.post("/auth/hint", summary="How do I stand in front of the camera?", responses=problems(401))
-async def get_hint(service: ServiceDep, asked: HintRequest) -> HintResponse:
+async def get_hint(service: ServiceDep, body: HintRequest) -> HintResponse:
     """At most 300 times for each challenge. No face is recognised. A busy service gives no hint."""
-    await service.run_db(service.face_login.count_hint, asked.challenge)
-    return HintResponse(hint=await service.inference.run_if_idle(camera_hint, service.gallery, asked.frame))
+    await service.run_db(service.face_login.count_hint, body.challenge)
+    return HintResponse(hint=await service.inference.run_if_idle(camera_hint, service.gallery, body.frame))
 
 
 @router.post(
@@ -93,13 +92,13 @@ async def get_hint(service: ServiceDep, asked: HintRequest) -> HintResponse:
     },
 )
 async def log_in_by_face(
-    service: ServiceDep, client: ClientDep, asked: FaceLoginRequest
+    service: ServiceDep, client: ClientDep, body: FaceLoginRequest
 ) -> TokenResponse | JSONResponse:
     """Send frames while the status is 202, and look where the response says. A refusal does not say why, and the audit
     log does. No frame is kept."""
-    answered = await continue_face_login(service, asked, client)
+    answered = await continue_face_login(service, body, client)
     if isinstance(answered, Challenge):
-        return JSONResponse(ChallengeResponse.of(answered, service).model_dump(), 202)
+        return JSONResponse(ChallengeResponse.of(answered, service).to_json(), 202)
     return TokenResponse.of(answered, service)
 
 
@@ -126,10 +125,10 @@ async def delete_me(
     service: ServiceDep,
     caller: CurrentCaller,
     client: ClientDep,
-    asked: PasswordRequest,
+    body: PasswordRequest,
 ) -> None:
     """Deletes the user's rows, faces, logins and files."""
-    await service.hashing.run(service.accounts.erase, caller.token, asked.password, client=client)
+    await service.hashing.run(service.accounts.erase, caller.token, body.password, client=client)
 
 
 @router.post(
@@ -139,11 +138,11 @@ async def change_password(
     service: ServiceDep,
     caller: CurrentCaller,
     client: ClientDep,
-    asked: ChangePasswordRequest,
+    body: ChangePasswordRequest,
 ) -> None:
     """All other logins end."""
     change = service.accounts.change_password
-    await service.hashing.run(change, caller.token, asked.former, asked.new, client=client)
+    await service.hashing.run(change, caller.token, body.former, body.new, client=client)
 
 
 @router.get("/auth/logins", summary="List my logins")
@@ -177,12 +176,12 @@ async def introspect(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("verify")],
     response: Response,
-    asked: IntrospectRequest,
+    body: IntrospectRequest,
 ) -> IntrospectResponse:
     """So that another application can accept the tokens of users who logged in here."""
     response.headers["Cache-Control"] = "no-store"
     try:
-        login = await service.run_db(service.accounts.who, asked.token)
+        login = await service.run_db(service.accounts.who, body.token)
     except NotLoggedInError:
         return IntrospectResponse(active=False)
     return _active(login, service)

@@ -31,10 +31,10 @@ router = APIRouter(route_class=BodyRoute, tags=["faces"])
 async def identify(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("identify")],
-    asked: IdentifyRequest,
+    body: IdentifyRequest,
 ) -> IdentifyResponse:
     """Answers for every face, or for the largest if there are many. A photo without a face is not an error."""
-    found = await service.inference.run(service.gallery.identify, asked.photo, threshold=asked.threshold, top=asked.top)
+    found = await service.inference.run(service.gallery.identify, body.photo, threshold=body.threshold, top=body.top)
     return IdentifyResponse.of(found, service)
 
 
@@ -42,12 +42,12 @@ async def identify(
 async def verify(
     service: ServiceDep,
     caller: Annotated[Caller, require_scope("verify", or_user=True)],
-    asked: VerifyRequest,
+    body: VerifyRequest,
 ) -> VerifyResponse:
     """A logged-in user may verify only themselves."""
-    user = _claimed_user(caller, asked)
+    user = _claimed_user(caller, body)
     found = await service.inference.run(
-        service.gallery.verify, asked.photo, user, threshold=asked.threshold, face=asked.face
+        service.gallery.verify, body.photo, user, threshold=body.threshold, face=body.face
     )
     return VerifyResponse.of(found, service)
 
@@ -56,11 +56,11 @@ async def verify(
 async def compare(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("verify", or_user=True)],
-    asked: CompareRequest,
+    body: CompareRequest,
 ) -> CompareResponse:
     """The person need not be enrolled."""
     found = await service.inference.run(
-        service.gallery.compare, asked.photo, asked.other, threshold=asked.threshold, face=asked.face
+        service.gallery.compare, body.photo, body.other, threshold=body.threshold, face=body.face
     )
     return CompareResponse.of(found, service)
 
@@ -69,21 +69,21 @@ async def compare(
 async def detect(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("identify", or_user=True)],
-    asked: DetectRequest,
+    body: DetectRequest,
 ) -> DetectResponse:
     """Answers with boxes, landmarks and quality, and searches for no user."""
-    found = await service.inference.run(service.gallery.detect, asked.photo)
+    found = await service.inference.run(service.gallery.detect, body.photo)
     return DetectResponse.of({"faces": found}, service)
 
 
-def _claimed_user(caller: Caller, asked: VerifyRequest) -> UserRef:
+def _claimed_user(caller: Caller, body: VerifyRequest) -> UserRef:
     """The user whom a photo is claimed to show. Only administrators and programs learn about other users."""
-    claims = [claim for claim in (asked.user_id, asked.email, asked.name) if claim is not None]
+    claims = [claim for claim in (body.user_id, body.email, body.name) if claim is not None]
     if len(claims) > 1:
         raise RequestError("Give one of user_id, email and name.")
     given: UserRef | None = claims[0] if claims else None
-    if asked.email is not None:
-        given = clean_email(asked.email)
+    if body.email is not None:
+        given = clean_email(body.email)
     if caller.may("verify"):
         if given is None:
             raise RequestError("Give user_id, email or name of the user whom the photo is claimed to show.")

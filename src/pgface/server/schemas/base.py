@@ -121,8 +121,12 @@ class ResponseBody(BaseModel):
 
     @classmethod
     def of(cls, value: object, service: Service) -> Self:
-        """The response for a value, with its timestamps in UTC."""
+        """Make the response for a value, with its timestamps in UTC."""
         return cls.model_validate(value, context=service)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values that `json.dumps` accepts."""
+        return self.model_dump(mode="json")
 
 
 class Page(ResponseBody):

@@ -68,13 +68,13 @@ async def add_photo(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: OwnPhoto,
+    form: OwnPhoto,
 ) -> Response:
     """Enroll a photo from a file, or from the camera, whose script puts it into the same form."""
     try:
         enroll = use_cases.enroll_photo if person.administrator else use_cases.enroll_own_photo
         user_id = person.login.user_id
-        added = await service.inference.run(enroll, service.gallery, client, asked.photo, user_id, face=asked.face)
+        added = await service.inference.run(enroll, service.gallery, client, form.photo, user_id, face=form.face)
     except (PhotoError, GalleryError, NotPermittedError) as error:
         return await _again(request, service, person, "photo", error)
     if added.left_aside:
@@ -111,12 +111,12 @@ async def change_password(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: ChangePasswordRequest,
+    form: ChangePasswordRequest,
 ) -> Response:
     """Change the password. All other sessions end."""
     change = service.accounts.change_password
     try:
-        await service.hashing.run(change, person.token, asked.former, asked.new, client=client)
+        await service.hashing.run(change, person.token, form.former, form.new, client=client)
     except WeakPasswordError as error:
         return await _again(request, service, person, "new", error)
     except (LoginRefusedError, TooManyAttemptsError) as error:
@@ -157,11 +157,11 @@ async def delete_account(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: PasswordRequest,
+    form: PasswordRequest,
 ) -> Response:
     """Delete the account and everything in it."""
     try:
-        await service.hashing.run(service.accounts.erase, person.token, asked.password, client=client)
+        await service.hashing.run(service.accounts.erase, person.token, form.password, client=client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         return refused(
             request, "delete_account.html", error, problem=wrong_password(request, error), login=person.login

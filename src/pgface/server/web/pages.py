@@ -10,7 +10,7 @@ from functools import cache, partial
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
@@ -215,6 +215,29 @@ def _address(request: Request) -> str:
 def redirect(path: str) -> RedirectResponse:
     """Redirect to a page after a form was sent."""
     return RedirectResponse(path, SEE_OTHER)
+
+
+def link(path: str, **query: object) -> str:
+    """Make a link with a query. Empty values are left out."""
+    filled_in = {name: value for name, value in query.items() if value not in (None, "")}
+    return f"{path}?{urlencode(filled_in)}" if filled_in else path
+
+
+def paging(path: str, cursor: str | None, next_cursor: str | None, **query: object) -> dict[str, Any]:
+    """The values of a template for the links of a list: back to the first page, and to the next page.
+
+    Args:
+        path: the path of the list.
+        cursor: the cursor of this page. None for the first page.
+        next_cursor: the cursor of the next page. None on the last page.
+        query: the other parameters of the list.
+
+    """
+    return {
+        "first": cursor is None,
+        "beginning": link(path, **query),
+        "following": next_cursor and link(path, **query, cursor=next_cursor),
+    }
 
 
 def to_login(request: Request) -> Response:
