@@ -20,11 +20,13 @@ from pgface.accounts.logins import begin_login
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import LoginRefusedError, UnknownUserError
+from pgface.evaluation.run import apply_calibration, propose_to_follow
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
 from pgface.server.auth import COOKIE
 from pgface.server.web.languages import translate
 from pgface.settings import Settings
+from pgface.thresholds import CALIBRATE_AGAIN
 from support.galleries import link_pack, one_value
 from support.photos import Photos
 from support.sentences import accounts as accounts_say
@@ -362,23 +364,39 @@ def test_identifying_tells_who_counts(admin: TestClient, gallery: Gallery, photo
     assert similarities[0] > answer["gallery_threshold"] > similarities[1]
 
 
-def test_the_status_says_what_to_run(admin: TestClient, gallery: Gallery, settings: Settings) -> None:
+def test_the_status_advises_as_the_doctor_does(admin: TestClient, gallery: Gallery, settings: Settings) -> None:
     text = page(admin, "status")
-    assert says.NOTHING_TO_DO in text
+    assert says.NOT_CALIBRATED in html.unescape(text)
+    assert says.NOTHING_TO_DO not in text
     for fact in ("buffalo_sc_q8", "password+face", one_value(gallery, "SHOW server_version")):
         assert f"<dd>{fact}</dd>" in text
-    with Database.open(settings) as owner, owner.transaction() as connection:
-        connection.execute("UPDATE gallery SET identify_threshold = 0.05")
-        connection.execute("UPDATE gallery_search SET method = 'hnsw', agreement = 0.98765, probes = 1000")
-        connection.execute("DROP INDEX idx_embeddings_vector")
-    with Gallery.open(gallery.settings, engine=gallery.engine) as later:
-        client = TestClient(create_app(later), "https://testserver", cookies=dict(admin.cookies))
-        with client:
-            text = page(client, "status")
-    for command in ("pgface calibrate --follow", "pgface fit-search", "pgface index status"):
-        assert f"<code>{command}</code>" in text
-    assert says.AGREEMENT_OF_SEARCH.format(percent="98.77", probes="1,000") in text
-    assert says.NOTHING_TO_DO not in text
+    commands = {
+        "thresholds": f"<code>{CALIBRATE_AGAIN}</code>",
+        "index": "<code>pgface init</code>",
+        "search": "<code>pgface fit-search</code>",
+    }
+    with Database.open(settings) as owner:
+
+        def run(*statements: str) -> str:
+            with owner.transaction() as connection:
+                for statement in statements:
+                    connection.execute(statement.encode())
+            with Gallery.open(gallery.settings, engine=gallery.engine) as later:
+                client = TestClient(create_app(later), "https://testserver", cookies=dict(admin.cookies))
+                with client:
+                    return page(client, "status")
+
+        text = run("UPDATE gallery SET identify_threshold = 0.05", "DROP INDEX idx_embeddings_vector")
+        assert [name for name, command in commands.items() if command in text] == ["thresholds", "index"]
+        follow = propose_to_follow(settings)
+        assert follow is not None
+        apply_calibration(settings, follow)
+        text = run("UPDATE gallery_search SET method = 'hnsw', agreement = 0.98765, probes = 1000")
+        assert [name for name, command in commands.items() if command in text] == ["search"]
+        assert says.AGREEMENT_OF_SEARCH.format(percent="98.77", probes="1,000") in text
+        # With an index of its own, the search needs no other.
+        text = run("UPDATE gallery_search SET first_effort = 40")
+    assert says.NOTHING_TO_DO in text
 
 
 def test_a_key_is_shown_once_and_revoked(admin: TestClient, gallery: Gallery) -> None:

@@ -33,7 +33,7 @@ from support.sentences import accounts as accounts_say
 from support.sentences import pages as says
 from support.sentences import photos as photos_say
 from support.service_role import opened_as_service
-from support.web_messages import FOLDER, held, told_by_accounts, translated
+from support.web_messages import FOLDER, messages_of_pages, texts_of_accounts, translations
 
 pytestmark = pytest.mark.usefixtures("short_courses")
 
@@ -672,11 +672,11 @@ def test_every_problem_is_listed(browser: TestClient) -> None:
         assert page.by_id(code) == {"id": code}
 
 
-def test_every_message_is_translated_and_no_translation_is_left_over() -> None:
-    messages, translations = held(), translated("id")
-    assert messages - set(translations) == set()
-    assert set(translations) - messages - told_by_accounts() == set()
-    for message, translation in translations.items():
+def test_every_message_has_a_translation_and_no_translation_is_unused() -> None:
+    messages, indonesian = messages_of_pages(), translations("id")
+    assert messages - set(indonesian) == set()
+    assert set(indonesian) - messages - texts_of_accounts() == set()
+    for message, translation in indonesian.items():
         assert translation, message
         assert sorted(re.findall(r"%\(\w+\)s", message)) == sorted(re.findall(r"%\(\w+\)s", translation)), message
 

@@ -91,9 +91,7 @@ def test_a_failed_job_frees_its_place(full: GatedQueue) -> None:
     asyncio.run(act())
 
 
-def test_a_cancelled_job_keeps_its_place_until_it_ends(
-    full: GatedQueue, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_cancelled_job_keeps_its_place_until_it_ends(full: GatedQueue, caplog: pytest.LogCaptureFixture) -> None:
     async def act() -> None:
         gone = asyncio.create_task(full.queue.run(full.work, 1, ValueError))
         await full.has_started()

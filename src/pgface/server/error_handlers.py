@@ -39,7 +39,5 @@ async def answer_error(request: Request, error: Exception) -> Response:
 
 def _wants_page(request: Request) -> bool:
     """Whether a browser sent the request, and not to a path of an API or of its documentation."""
-    return (
-        "text/html" in request.headers.get("accept", "")
-        and path_of(request).lstrip("/").partition("/")[0] not in _API_PATHS
-    )
+    first_name = path_of(request).lstrip("/").partition("/")[0]
+    return "text/html" in request.headers.get("accept", "") and first_name not in _API_PATHS

@@ -82,6 +82,7 @@ THRESHOLDS = Sentence("Thresholds")
 COPY = Sentence("Copy")
 COPIED = Sentence("Copied")
 NOTHING_TO_DO = Sentence("Nothing needs to be done.")
+NOT_CALIBRATED = Sentence("The thresholds are the model's published ones.")
 AGREEMENT_OF_SEARCH = Sentence("for {percent} % of {probes} probes")
 
 # Keys

@@ -31,7 +31,7 @@ from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
 from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.settings import Settings
 from pgface.text import counted
-from pgface.thresholds import advise, history
+from pgface.thresholds import CALIBRATE_AGAIN, NOT_CALIBRATED, advise, history
 
 _MAX_LISTED = 3
 _LOCK_TIMEOUT = "3s"
@@ -175,15 +175,10 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
             "problem",
             f"The threshold to identify is too low for {counted(people, 'person', 'people')}. "
             f"{advice.threshold:.4f} is advised for FPIR {advice.target:g}.",
-            "pgface calibrate --follow, or pgface calibrate FOLDER",
+            CALIBRATE_AGAIN,
         )
     elif not past:
-        yield Finding(
-            "thresholds",
-            "advice",
-            "The thresholds are the model's published ones. They were not calibrated on your photos.",
-            "pgface calibrate FOLDER",
-        )
+        yield Finding("thresholds", "advice", *NOT_CALIBRATED)
     else:
         yield ok("thresholds", f"The thresholds were calibrated, and fit {counted(people, 'person', 'people')}.")
 

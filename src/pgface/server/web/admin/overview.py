@@ -10,9 +10,11 @@ from fastapi.responses import Response
 from pgface.accounts import read_audit
 from pgface.accounts.audit import Event
 from pgface.accounts.listings import names_in_audit, user_ids_by_text
+from pgface.gallery.status import read_advice
 from pgface.server.cursors import decode_cursor, page
 from pgface.server.service import ServiceDep
 from pgface.server.web.pages import PageRoute, paging, render
+from pgface.thresholds import CALIBRATE_AGAIN
 
 router = APIRouter(route_class=PageRoute)
 
@@ -30,9 +32,17 @@ def identify(request: Request) -> Response:
 
 @router.get("/status")
 def status(request: Request, service: ServiceDep) -> Response:
-    """The gallery at a glance, and what it needs."""
+    """Show the status of the gallery, with advice."""
     gallery = service.gallery
-    return render(request, "admin_status.html", found=gallery.status(), search=gallery.search_state())
+    found = gallery.status()
+    return render(
+        request,
+        "admin_status.html",
+        found=found,
+        search=gallery.search_state(),
+        advice=read_advice(gallery.database, found),
+        calibrate=CALIBRATE_AGAIN,
+    )
 
 
 @router.get("/audit")
