@@ -17,6 +17,7 @@ from pgface.settings import Settings
 from support.moving_heads import MovingHead, follow
 from support.photos import Photos
 from support.sentences import accounts as says
+from support.sentences import api as api_says
 from support.web_service import PASSWORD, V1, Served, base64_of, bearer, code_of, file
 
 pytestmark = pytest.mark.usefixtures("short_courses")
@@ -93,6 +94,22 @@ def test_a_persons_whole_story(api: Served) -> None:
     assert api.gallery.users() == []
     refused = api.client.post(f"{V1}/auth/login", json={"email": "ana@example.org", "password": OTHER_PASSWORD})
     assert code_of(refused, 401) == "login-refused"
+
+
+def test_a_taken_email_gets_the_same_answer_with_and_without_a_password(api: Served) -> None:
+    with_password = api.person().email
+    enrolled = api.gallery.add_user("enrolled@example.org").email
+    answers = []
+    for email in (with_password, enrolled):
+        body = {"email": email, "password": PASSWORD}
+        answer = api.client.post(f"{V1}/auth/register", json=body)
+        assert code_of(answer, 409) == "duplicate-email"
+        assert answer.json()["detail"] == api_says.EMAIL_EXISTS
+        page = api.client.post("/register", data=body | {"name": "x"}, headers={"Sec-Fetch-Site": "same-origin"})
+        assert page.status_code == 409
+        assert api_says.EMAIL_EXISTS in page.text
+        answers.append(page.text.replace(email, "").replace(page.headers["x-request-id"], ""))
+    assert answers[0] == answers[1]
 
 
 def test_log_out_everywhere(api: Served) -> None:

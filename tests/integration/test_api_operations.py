@@ -186,13 +186,22 @@ def test_every_error_has_a_code_and_a_status() -> None:
         ("POST", "/healthz", 405, "method-not-allowed"),
     ],
 )
-def test_what_is_not_there(api: Served, method: str, path: str, status: int, code: str) -> None:
+def test_an_unknown_path_or_method(api: Served, method: str, path: str, status: int, code: str) -> None:
     from pgface.server.errors import known_problems
 
     answer = api.client.request(method, path)
     assert code_of(answer, status) == code
     assert (code, status, answer.json()["detail"]) in known_problems()
     assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/api", "/api/", "/api/v1", "/api/v2/users"])
+def test_a_path_where_clients_look_for_the_api_names_its_document(api: Served, path: str) -> None:
+    for accept in ("*/*", "text/html"):
+        answer = api.client.get(path, headers={"Accept": accept})
+        assert code_of(answer, 404) == "not-found"
+        assert says.WHERE_THE_DOCUMENT_IS.format(root="") in answer.json()["detail"]
+    assert api.client.get(f"{V1}/openapi.json").status_code == api.client.get("/problems").status_code == 200
 
 
 def test_every_answer_has_its_headers(api: Served) -> None:

@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 from pgface.accounts import Accounts, Client, add_administrator
 from pgface.server.auth import COOKIE
 from pgface.server.connections import BoundedProtocol, usable_prefix
+from support.sentences.api import WHERE_THE_DOCUMENT_IS
 from support.web_service import PASSWORD, V1, Place, Running, gallery_for_a_process, running
 
 ROOT = "/shared/faces"
@@ -99,6 +100,8 @@ def test_forms_and_redirects(service: Running) -> None:
         assert slash.headers["location"] in (f"{ROOT}/admin/status", f"{ROOT}/login?next=/admin/status/")
         document = client.get(f"{V1}/openapi.json").json()
         assert document["servers"] == [{"url": ROOT}]
+        nothing = client.get("/api").json()["detail"]
+        assert WHERE_THE_DOCUMENT_IS.format(root=ROOT) in nothing
         problem = client.get(f"{V1}/users").json()
         assert problem["type"] == f"{ROOT}/problems#{problem['code']}"
     with service.client() as client:
