@@ -1,6 +1,6 @@
-"""The service's log: a line of JSON for each request, with its id and without personal data.
+"""The log of the service: a line of JSON for each request, with its id and without personal data.
 
-A line names the operation and not the path. Headers, queries and bodies are not logged.
+A line contains the operation but not the path, the headers, the query or the body.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _log: Final = logging.getLogger("pgface.server")
 
 class _RequestFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the request's id. Leave out the text of an exception, which may repeat a client's data."""
+        """Add the request's id, and remove the text of an exception, which may contain a client's data."""
         record.request_id = request_id.get()
         record.__dict__.pop("color_message", None)  # added by uvicorn for terminals
         if record.exc_info and record.exc_info[1] is not None:
@@ -31,7 +31,7 @@ class _RequestFilter(logging.Filter):
 
 
 def configuration(level: str = "INFO") -> dict[str, Any]:
-    """The configuration for `logging.config.dictConfig`: JSON lines on stderr, including uvicorn's messages."""
+    """Make a configuration for `logging.config.dictConfig`: JSON lines on stderr, including uvicorn's messages."""
     fields = "{asctime}{levelname}{name}{message}{request_id}"
     return {
         "version": 1,
@@ -80,7 +80,7 @@ def log_failure(error: BaseException) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """The classes and places of an exception and its causes, without their texts, which may repeat a client's data."""
+    """Return the classes and places of an exception and its causes, without texts, which may contain personal data."""
     parts = []
     current: BaseException | None = error
     while current is not None:

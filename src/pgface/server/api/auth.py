@@ -53,7 +53,7 @@ async def register(
     body: RegisterRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """A user whom an administrator has enrolled cannot register. An administrator sets their first password."""
+    """A user whom an administrator has enrolled cannot register. An administrator sets the first password."""
     require_open_registration(service)
 
     async def act() -> StoredResponse:
@@ -65,19 +65,19 @@ async def register(
 
 @router.post("/auth/login", summary="Log in by password", responses=problems(401, 429))
 async def log_in(service: ServiceDep, client: ClientDep, body: LoginRequest) -> TokenResponse:
-    """An unknown e-mail and a wrong password get the same answer, after the same work."""
+    """An unknown e-mail and a wrong password get the same response, after the same work."""
     return TokenResponse.of(await log_in_by_password(service, body, client), service)
 
 
-@router.post("/auth/challenge", summary="Begin to log in by face", responses=problems(401, 429))
+@router.post("/auth/challenge", summary="Start a login by face", responses=problems(401, 429))
 async def create_challenge(service: ServiceDep, client: ClientDep, body: ChallengeRequest) -> ChallengeResponse:
-    """Says where to look first. It counts as a failed attempt until the login is done."""
+    """Returns where to look first. The challenge counts as a failed attempt until the login is done."""
     return ChallengeResponse.of(await start_face_login(service, body, client), service)
 
 
-@router.post("/auth/hint", summary="How do I stand in front of the camera?", responses=problems(401))
+@router.post("/auth/hint", summary="Check the position of a face", responses=problems(401))
 async def get_hint(service: ServiceDep, body: HintRequest) -> HintResponse:
-    """At most 300 times for each challenge. No face is recognised. A busy service gives no hint."""
+    """Accepts at most 300 frames for each challenge. A hint identifies no face. A busy service gives no hints."""
     await service.run_db(service.face_login.count_hint, body.challenge)
     return HintResponse(hint=await service.inference.run_if_idle(camera_hint, service.gallery, body.frame))
 
@@ -87,15 +87,17 @@ async def get_hint(service: ServiceDep, body: HintRequest) -> HintResponse:
     summary="Log in by face",
     response_model=TokenResponse,
     responses={
-        202: {"model": ChallengeResponse, "description": "Look there now, and send the next frames."},
+        202: {"model": ChallengeResponse, "description": "Look where the response says, and send the next frames."},
         **problems(401, 429),
     },
 )
 async def log_in_by_face(
     service: ServiceDep, client: ClientDep, body: FaceLoginRequest
 ) -> TokenResponse | JSONResponse:
-    """Send frames while the status is 202, and look where the response says. A refusal does not say why, and the audit
-    log does. No frame is kept."""
+    """Send frames while the status is 202, and look where the response says. The service stores no frame.
+
+    The audit log has the reason of a refusal, but the response does not.
+    """
     answered = await continue_face_login(service, body, client)
     if isinstance(answered, Challenge):
         return JSONResponse(ChallengeResponse.of(answered, service).to_json(), 202)
@@ -104,13 +106,13 @@ async def log_in_by_face(
 
 @router.post("/auth/logout", status_code=204, response_class=Response, summary="Log out")
 def log_out(service: ServiceDep, caller: CurrentCaller, client: ClientDep) -> None:
-    """The token is no longer valid."""
+    """Ends the login of this request. Its token is no longer valid."""
     service.accounts.log_out(caller.token, client=client)
 
 
-@router.get("/auth/me", summary="Who am I?")
+@router.get("/auth/me", summary="Get my account")
 def get_me(service: ServiceDep, caller: CurrentCaller) -> MeResponse:
-    """The user and the login of the token."""
+    """Returns the user and the login of the token."""
     return MeResponse(
         user=UserResponse.of(service.gallery.user(caller.login.user_id), service),
         administrator=caller.administrator,
@@ -140,14 +142,14 @@ async def change_password(
     client: ClientDep,
     body: ChangePasswordRequest,
 ) -> None:
-    """All other logins end."""
+    """Ends all other logins."""
     change = service.accounts.change_password
     await service.hashing.run(change, caller.token, body.former, body.new, client=client)
 
 
 @router.get("/auth/logins", summary="List my logins")
 def list_logins(service: ServiceDep, caller: CurrentCaller) -> LoginList:
-    """Only logins that have not ended."""
+    """Returns the logins that have not ended."""
     found = service.accounts.logins(caller.login.user_id)
     return LoginList(logins=[_login(login, caller.login, service) for login in found])
 
@@ -167,18 +169,18 @@ def end_logins(
 
 @router.delete("/auth/logins/{login_id}", status_code=204, response_class=Response, summary="End one of my logins")
 def end_login(service: ServiceDep, caller: CurrentCaller, client: ClientDep, login_id: LoginId) -> None:
-    """It may be the login of this request."""
+    """Ends a login, which may be the login of this request."""
     service.accounts.end_login(caller.login.user_id, login_id, client=client)
 
 
-@_oauth.post("/introspect", response_model_exclude_none=True, summary="Whose token is this? (RFC 7662)")
+@_oauth.post("/introspect", response_model_exclude_none=True, summary="Introspect a token (RFC 7662)")
 async def introspect(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("verify")],
     response: Response,
     body: IntrospectRequest,
 ) -> IntrospectResponse:
-    """So that another application can accept the tokens of users who logged in here."""
+    """Lets another application accept the tokens of users who have logged in here."""
     response.headers["Cache-Control"] = "no-store"
     try:
         login = await service.run_db(service.accounts.who, body.token)

@@ -1,4 +1,4 @@
-"""`/users/{user_id}/photos`, and `/photos` for programs that know an e-mail: enrolling."""
+"""The operations of `/users/{user_id}/photos`, and of `/photos` for programs that have an e-mail."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def list_photos(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> PhotoPage:
-    """In the order of their ids."""
+    """Returns the photos in the order of their ids."""
     after = decode_cursor("photos", cursor) or 0
     found = service.gallery.photos(user_id, after=after, limit=limit + 1)
     shown, following = page("photos", found, limit, lambda photo: photo.id)
@@ -59,9 +59,9 @@ async def enroll_photo(
     body: EnrollRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Only the aligned crop of the face is kept. A photo that the user has already changes nothing.
+    """Stores only the aligned crop of the face. A photo that the user has already changes nothing.
 
-    A user who enrolls a photo of themselves does not learn whether the face is another user's. An administrator does.
+    A user who enrolls their own photo does not learn whether the face is another user's. An administrator does.
     """
     return await _enroll(request, service, caller, client, body, (user_id, None), idempotency_key)
 
@@ -75,7 +75,7 @@ async def enroll_photo_by_email(
     body: EnrollByEmailRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Adds a user with a new e-mail, in the same transaction."""
+    """Adds a user if the e-mail is new, in the same transaction."""
     return await _enroll(request, service, caller, client, body, _user_named_in(body), idempotency_key)
 
 
@@ -91,7 +91,7 @@ def get_crop(
     user_id: UserId,
     photo_id: PhotoId,
 ) -> Response:
-    """The face, upright, with its eyes level."""
+    """Returns the face, rotated so that the eyes are level."""
     photo = use_cases.find_photo(service.gallery, user_id, photo_id)
     return Response(service.gallery.crop(photo), media_type="image/jpeg")
 

@@ -1,4 +1,4 @@
-"""`/users`: the users of the gallery."""
+"""The operations of `/users`, the users of the gallery."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def list_users(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> UserPage:
-    """In the order of their ids."""
+    """Returns the users in the order of their ids."""
     after = decode_cursor("users", cursor) or 0
     found = service.gallery.users(after=after, limit=limit + 1, text=(search or "").replace("\0", "") or None)
     shown, following = page("users", found, limit, lambda user: user.id)
@@ -44,7 +44,7 @@ async def create_user(
     body: CreateUserRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """The user has no photo and no password."""
+    """Adds a user without a photo and without a password."""
 
     async def act() -> StoredResponse:
         user = await service.run_db(use_cases.add_user, service.gallery, client, body.email, body.name)

@@ -1,4 +1,4 @@
-"""What all pages share: the logged-in user, rendering, and errors."""
+"""The functions that all pages share: for the logged-in user, rendering, links, cookies and errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SEE_OTHER = 303
 _MAX_QUERY_LENGTH = 400
 _MAX_PATH_LENGTH = 500
 _LOCAL = re.compile(r'(\s(?:href|src|action|formaction)=")(?=/|\{\{)')
-"""Matches before a path of this service in a template, or before a variable that holds one."""
+"""Matches before a path of this service in a template, or before a variable with such a path."""
 
 _FAILED = N_("Something went wrong in the service. Its operator can find the reason in the log.")
 _NO_PAGE = N_("There is no such page.")
@@ -58,10 +58,10 @@ class PageRoute(FormRoute):
 
 @Guard
 async def require_same_origin(request: Request) -> None:
-    """Refuse a request that changes something and comes from another site's page.
+    """Refuse a request that changes something and comes from the page of another site.
 
     Raises:
-        NotPermittedError: it comes from another site.
+        NotPermittedError: the request comes from another site.
 
     """
     if request.method not in ("GET", "HEAD") and not is_same_origin(request):
@@ -70,7 +70,7 @@ async def require_same_origin(request: Request) -> None:
 
 @Guard
 async def get_viewer(request: Request) -> UserPrincipal | None:
-    """The logged-in user of the cookie, or None. Links of other sites may lead here."""
+    """Return the logged-in user of the cookie, or None. The request may come from a link of another site."""
     token = request.cookies.get(COOKIE)
     if not token:
         return None
@@ -85,10 +85,10 @@ async def get_viewer(request: Request) -> UserPrincipal | None:
 
 @Guard
 async def get_current_user(request: Request) -> UserPrincipal:
-    """The logged-in user of the cookie.
+    """Return the logged-in user of the cookie.
 
     Raises:
-        NotAuthenticatedError: there is none.
+        NotAuthenticatedError: there is no logged-in user.
 
     """
     person = await get_viewer(request)
@@ -99,7 +99,7 @@ async def get_current_user(request: Request) -> UserPrincipal:
 
 @Guard
 async def get_current_admin(request: Request) -> UserPrincipal:
-    """The logged-in administrator of the cookie.
+    """Return the logged-in administrator of the cookie.
 
     Raises:
         NotAuthenticatedError: there is no logged-in user.
@@ -119,7 +119,7 @@ CurrentUser = Annotated[UserPrincipal, Depends(get_current_user)]
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page in the browser's language."""
+    """Render a page in the browser's language."""
     language = language_of(request)
     service = service_of(request)
     caller = getattr(request.state, "caller", None)
@@ -127,7 +127,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "viewer": caller if isinstance(caller, UserPrincipal) else None,
         "path": path_of(request),
         "root": request.scope.get("root_path", ""),
-        "here": _address(request),
+        "here": _address_of(request),
         "problem": None,
         "request_id": request.state.request_id,
         "settings": service.settings,
@@ -140,9 +140,9 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
 
 
 def explain(request: Request, error: PgfaceError) -> str:
-    """The sentence of an error in the browser's language.
+    """Return the sentence of an error in the browser's language.
 
-    A sentence with details may have no translation. Then this is the general sentence of the error's class.
+    If a sentence with details has no translation, return the general sentence of the error's class.
     """
     language = language_of(request)
     if isinstance(error, TooManyAttemptsError):
@@ -159,21 +159,21 @@ def explain(request: Request, error: PgfaceError) -> str:
 
 
 def wrong_password(request: Request, error: PgfaceError) -> str:
-    """The sentence of an error of a form that asks only for a password."""
+    """Return the sentence of an error of a form whose only field is the password."""
     if isinstance(error, LoginRefusedError):
         return translate(language_of(request), N_("The password is not right."))
     return explain(request, error)
 
 
 def error_page(request: Request, error: PgfaceError) -> Response:
-    """The response to an error: a page that explains it, or the way to log in."""
+    """Make the response to an error: a page that explains it, or a redirect to the login."""
     if isinstance(error, NotAuthenticatedError | NotLoggedInError):
         return to_login(request)
     return refused(request, "error.html", error)
 
 
 async def http_error_page(request: Request, error: HTTPException) -> Response:
-    """The page for an address that does not exist, or does not accept the request's method."""
+    """Make the page for an address that does not exist, or does not accept the request's method."""
     with suppress(PgfaceError):
         await get_viewer(request)
     unknown = error.status_code == HTTPStatus.NOT_FOUND
@@ -183,7 +183,7 @@ async def http_error_page(request: Request, error: HTTPException) -> Response:
 
 
 def internal_error_page(request: Request) -> Response:
-    """The page for an unexpected error."""
+    """Make the page for an unexpected error."""
     return _message_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
 
 
@@ -192,7 +192,7 @@ def _message_page(request: Request, status: int, message: str) -> HTMLResponse:
 
 
 def refused(request: Request, template: str, error: PgfaceError, **values: Any) -> HTMLResponse:
-    """A page with the error's sentence in `problem`, usually the form as it was filled in."""
+    """Render a page with the error's sentence in `problem`. Usually it is the form with the sent values."""
     log_if_failure(error)
     values = {"problem": explain(request, error)} | values
     page = render(request, template, status_of(type(error)), **values)
@@ -201,15 +201,15 @@ def refused(request: Request, template: str, error: PgfaceError, **values: Any) 
 
 
 def path_of(request: Request) -> str:
-    """The path of a request without the service's own path on a shared host."""
+    """Return the path of a request without the path of the service on a shared host."""
     return request.url.path.removeprefix(request.scope.get("root_path", "")) or "/"
 
 
-def _address(request: Request) -> str:
-    """The path and query of this page, for links back to it."""
-    asked = f"?{request.url.query}" if request.url.query else ""
+def _address_of(request: Request) -> str:
+    """Return the path and query of this page, for links back to it."""
     path = path_of(request)
-    return path + asked if request.method == "GET" and len(asked) <= _MAX_QUERY_LENGTH else path
+    query = f"?{request.url.query}" if request.url.query else ""
+    return path + query if request.method == "GET" and len(query) <= _MAX_QUERY_LENGTH else path
 
 
 def redirect(path: str) -> RedirectResponse:
@@ -241,7 +241,7 @@ def paging(path: str, cursor: str | None, next_cursor: str | None, **query: obje
 
 
 def to_login(request: Request) -> Response:
-    """Redirect to the login, and back to the page afterwards if it can be shown again."""
+    """Redirect to the login. After the login, a page that was requested with GET is shown again."""
     path = path_of(request) if request.method == "GET" else "/"
     response = redirect(f"/login?next={quote(path, safe='/')}")
     clear_login_cookie(response)
@@ -249,17 +249,17 @@ def to_login(request: Request) -> Response:
 
 
 def local_path(path: str | None) -> str:
-    """A path of this service, or `/` for anything else, so that no link redirects to another site."""
+    """Return a path of this service unchanged, and `/` for anything else, so that no link redirects to another site."""
     local = path is not None and path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if path and local and path.isprintable() and len(path) <= _MAX_PATH_LENGTH else "/"
 
 
 async def set_login_cookie(response: Response, request: Request, login: NewLogin) -> None:
-    """Set the cookie of the login, which scripts cannot read, and the cookie of the known browser."""
+    """Set the cookie of the login and the cookie of the known browser. Scripts cannot read them."""
     service = service_of(request)
     seconds = int(service.settings.login_hours * 3600)
     response.set_cookie(COOKIE, login.token, max_age=seconds, secure=True, httponly=True, samesite="lax")
-    with suppress(DatabaseError):  # the login works without it
+    with suppress(DatabaseError):  # the login works without the second cookie
         device = await service.run_db(remember_device, service.gallery.database, login.user_id, client_of(request))
         days = DEVICE_DAYS * 24 * 3600
         response.set_cookie(DEVICE_COOKIE, device, max_age=days, secure=True, httponly=True, samesite="strict")
@@ -274,7 +274,7 @@ class _UnderRoot(Extension):
     """Adds the service's path on a shared host to the links, forms and files of a template."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
-        """Change the source of a template. It contains nothing that users have written."""
+        """Change the source of a template, before values of users are inserted."""
         return _LOCAL.sub(r"\1{{ root }}", source)
 
 
@@ -299,14 +299,14 @@ def _environment(language: Language) -> Environment:
         "language": language,
         "languages": NAMES,
         "version": version("pgface"),
-        # For sentences from outside of the templates: `_()` treats its message as HTML and as a format.
+        # For sentences that do not come from templates. `_()` treats its message as HTML and as a format.
         "translated": partial(translate, language),
     }
     return environment
 
 
 def _with_code(text: str) -> Markup:
-    """A sentence as HTML, with the text between backticks as code."""
+    """Convert a sentence to HTML, with the text between backticks as code."""
     parts = [escape(part) for part in text.split("`")]
     code = [Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)]
     return Markup("").join(code) if len(parts) % 2 else escape(text)
@@ -321,5 +321,5 @@ def _day(language: Language, aware: Callable[[datetime], datetime], value: datet
 
 
 def _number(language: Language, value: float, digits: int = 0) -> str:
-    """A number in the language's format with this number of decimal places."""
+    """Format a number in a language with this number of decimal places."""
     return format_decimal(round(value, digits) or 0, f"#,##0.{'0' * digits}", locale=language)

@@ -44,7 +44,7 @@ def create(request: Request, service: ServiceDep, client: ClientDep, form: KeyFo
 
 @router.get("/{key_id}/revoke")
 def confirm_revocation(request: Request, service: ServiceDep, key_id: KeyId) -> Response:
-    """Ask for confirmation."""
+    """Show the page that asks for confirmation."""
     found = [key for key in list_keys(service.gallery.database) if key.id == key_id and key.revoked_at is None]
     return render(request, "admin_revoke_key.html", key=found[0]) if found else redirect("/admin/keys")
 

@@ -56,7 +56,7 @@ def end_logins(service: ServiceDep, client: ClientDep, user_id: UserId) -> Respo
 
 @router.get("/delete")
 def confirm_deletion(request: Request, service: ServiceDep, user_id: UserId) -> Response:
-    """Ask for confirmation."""
+    """Show the page that asks for confirmation."""
     return render(request, "admin_delete_person.html", person=service.gallery.user(user_id))
 
 
@@ -69,7 +69,7 @@ def delete_user(service: ServiceDep, client: ClientDep, user_id: UserId) -> Resp
 
 @router.get("/photos/{photo_id}/delete")
 def confirm_deletion_of_photo(request: Request, service: ServiceDep, user_id: UserId, photo_id: PhotoId) -> Response:
-    """Ask for confirmation."""
+    """Show the page that asks for confirmation."""
     photo = use_cases.find_photo(service.gallery, user_id, photo_id)
     return render(request, "admin_delete_photo.html", person=service.gallery.user(user_id), photo=photo)
 
