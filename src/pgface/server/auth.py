@@ -39,7 +39,8 @@ _cookie: Final = APIKeyCookie(
 class UserPrincipal:
     """A user who is logged in."""
 
-    token: str = field(repr=False)
+    secret: str = field(repr=False)
+    """The token of the request."""
     login: Login
     administrator: bool
 
@@ -47,11 +48,6 @@ class UserPrincipal:
     def name(self) -> str:
         """The caller's name in the logs."""
         return f"user {self.login.user_id}"
-
-    @property
-    def secret(self) -> str:
-        """The token of the request."""
-        return self.token
 
     def may(self, scope: Scope) -> bool:  # noqa: ARG002 - the same signature as KeyPrincipal.may
         """Whether the user may use the whole gallery. Administrators may. Other users may use only their own data."""
@@ -68,7 +64,7 @@ class KeyPrincipal:
 
     key: ApiKey
     secret: str = field(repr=False)
-    """The key itself."""
+    """The key of the request."""
 
     @property
     def name(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
@@ -39,7 +38,7 @@ def decode_cursor(list_name: str, cursor: str | None) -> int | None:
     try:
         kind, _, last = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").partition(":")
         number = int(last)
-    except (ValueError, binascii.Error):
+    except ValueError:  # binascii.Error and UnicodeDecodeError are ValueErrors
         raise CursorError from None
     if kind != list_name or not 0 <= number < 2**63:
         raise CursorError

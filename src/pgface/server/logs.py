@@ -16,7 +16,7 @@ from pgface.errors import PgfaceError
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-_log: Final = logging.getLogger("pgface.server")
+log: Final = logging.getLogger("pgface.server")
 
 
 class _RequestFilter(logging.Filter):
@@ -30,9 +30,8 @@ class _RequestFilter(logging.Filter):
         return True
 
 
-def configuration(level: str = "INFO") -> dict[str, Any]:
+def configuration() -> dict[str, Any]:
     """Make a configuration for `logging.config.dictConfig`: JSON lines on stderr, including uvicorn's messages."""
-    fields = "{asctime}{levelname}{name}{message}{request_id}"
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -40,7 +39,7 @@ def configuration(level: str = "INFO") -> dict[str, Any]:
         "formatters": {
             "json": {
                 "()": JsonFormatter,
-                "fmt": fields,
+                "fmt": "{asctime}{levelname}{name}{message}{request_id}",
                 "style": "{",
                 "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
             }
@@ -55,28 +54,15 @@ def configuration(level: str = "INFO") -> dict[str, Any]:
         },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
-            "pgface": {"level": level},
-            "uvicorn": {"level": level, "propagate": True},
-            "uvicorn.error": {"level": level, "propagate": True},
+            "pgface": {"level": "INFO"},
+            "uvicorn": {"level": "INFO"},
         },
     }
 
 
-def log_request(method: str, operation: str, status: int, seconds: float, caller: str | None) -> None:
-    """Log a request."""
-    fields = {
-        "method": method,
-        "operation": operation,
-        "status": status,
-        "seconds": round(seconds, 4),
-        "caller": caller,
-    }
-    _log.info("request", extra=fields)
-
-
 def log_failure(error: BaseException) -> None:
     """Log a failure of the service."""
-    _log.error(str(error) if isinstance(error, PgfaceError) else "failed", extra={"failure": describe(error)})
+    log.error(str(error) if isinstance(error, PgfaceError) else "failed", extra={"failure": describe(error)})
 
 
 def describe(error: BaseException) -> str:

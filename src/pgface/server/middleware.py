@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgface.server import metrics
 from pgface.server.error_handlers import answer_error
-from pgface.server.logs import log_request, request_id
+from pgface.server.logs import log, request_id
 from pgface.server.service import requester_of
 from pgface.server.work_queue import requester
 
@@ -102,4 +102,5 @@ def _record(request: Request, method: str, status: int, seconds: float) -> None:
     metrics.requests.labels(method, operation, status).observe(seconds)
     if operation not in _UNLOGGED:
         caller = getattr(request.state, "caller", None)
-        log_request(method, operation, status, seconds, caller.name if caller else None)
+        fields = {"method": method, "operation": operation, "status": status, "seconds": round(seconds, 4)}
+        log.info("request", extra=fields | {"caller": caller.name if caller else None})

@@ -107,7 +107,7 @@ async def log_in_by_face(
 @router.post("/auth/logout", status_code=204, response_class=Response, summary="Log out")
 def log_out(service: ServiceDep, caller: CurrentCaller, client: ClientDep) -> None:
     """Ends the login of this request. Its token is no longer valid."""
-    service.accounts.log_out(caller.token, client=client)
+    service.accounts.log_out(caller.secret, client=client)
 
 
 @router.get("/auth/me", summary="Get my account")
@@ -130,7 +130,7 @@ async def delete_me(
     body: PasswordRequest,
 ) -> None:
     """Deletes the user's rows, faces, logins and files."""
-    await service.hashing.run(service.accounts.erase, caller.token, body.password, client=client)
+    await service.hashing.run(service.accounts.erase, caller.secret, body.password, client=client)
 
 
 @router.post(
@@ -144,7 +144,7 @@ async def change_password(
 ) -> None:
     """Ends all other logins."""
     change = service.accounts.change_password
-    await service.hashing.run(change, caller.token, body.former, body.new, client=client)
+    await service.hashing.run(change, caller.secret, body.former, body.new, client=client)
 
 
 @router.get("/auth/logins", summary="List my logins")
@@ -162,7 +162,7 @@ def end_logins(
     keep_this: Annotated[bool, Query(description="Whether to keep the login of this request.")] = False,
 ) -> EndedLoginsResponse:
     """Ends all logins, or with `keep_this` all others."""
-    but = caller.token if keep_this else None
+    but = caller.secret if keep_this else None
     ended = service.accounts.log_out_everywhere(caller.login.user_id, but=but, client=client)
     return EndedLoginsResponse(ended=ended)
 

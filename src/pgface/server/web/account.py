@@ -116,7 +116,7 @@ async def change_password(
     """Change the password. All other sessions end."""
     change = service.accounts.change_password
     try:
-        await service.hashing.run(change, person.token, form.former, form.new, client=client)
+        await service.hashing.run(change, person.secret, form.former, form.new, client=client)
     except WeakPasswordError as error:
         return await _page_with_error(request, service, person, "new", error)
     except (LoginRefusedError, TooManyAttemptsError) as error:
@@ -161,7 +161,7 @@ async def delete_account(
 ) -> Response:
     """Delete the account and everything in it."""
     try:
-        await service.hashing.run(service.accounts.erase, person.token, form.password, client=client)
+        await service.hashing.run(service.accounts.erase, person.secret, form.password, client=client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         return refused(
             request, "delete_account.html", error, problem=wrong_password(request, error), login=person.login

@@ -112,7 +112,7 @@ def face_page(request: Request, viewer: Viewer, next_path: NextPath = None) -> R
 def log_out(service: ServiceDep, viewer: Viewer, client: ClientDep) -> Response:
     """End the login, so that also a copied cookie no longer works, and delete the cookie."""
     if viewer is not None:
-        service.accounts.log_out(viewer.token, client=client)
+        service.accounts.log_out(viewer.secret, client=client)
     response = redirect("/login?done=logged-out")
     clear_login_cookie(response)
     return response

@@ -168,7 +168,11 @@ def wrong_password(request: Request, error: PgfaceError) -> str:
 def error_page(request: Request, error: PgfaceError) -> Response:
     """Make the response to an error: a page that explains it, or a redirect to the login."""
     if isinstance(error, NotAuthenticatedError | NotLoggedInError):
-        return to_login(request)
+        # After the login, a page that was requested with GET is shown again.
+        next_path = path_of(request) if request.method == "GET" else "/"
+        response = redirect(f"/login?next={quote(next_path, safe='/')}")
+        clear_login_cookie(response)
+        return response
     return refused(request, "error.html", error)
 
 
@@ -224,7 +228,7 @@ def link(path: str, **query: object) -> str:
 
 
 def paging(path: str, cursor: str | None, next_cursor: str | None, **query: object) -> dict[str, Any]:
-    """The values of a template for the links of a list: back to the first page, and to the next page.
+    """Return the values of a template for a list's links to the first page and to the next page.
 
     Args:
         path: the path of the list.
@@ -238,14 +242,6 @@ def paging(path: str, cursor: str | None, next_cursor: str | None, **query: obje
         "beginning": link(path, **query),
         "following": next_cursor and link(path, **query, cursor=next_cursor),
     }
-
-
-def to_login(request: Request) -> Response:
-    """Redirect to the login. After the login, a page that was requested with GET is shown again."""
-    path = path_of(request) if request.method == "GET" else "/"
-    response = redirect(f"/login?next={quote(path, safe='/')}")
-    clear_login_cookie(response)
-    return response
 
 
 def local_path(path: str | None) -> str:
