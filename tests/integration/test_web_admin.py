@@ -473,7 +473,7 @@ def test_the_audit_log_names_people_and_keys(admin: TestClient, gallery: Gallery
     assert rows[1] == (
         f"Login by password Refused {says.WRONG_PASSWORD_IN_AUDIT_LOG} {of_eve} {says.THE_PERSON_THEMSELVES}"
     )
-    assert rows[2] == f"Key made Done {the_key} {by_ada}"
+    assert rows[2] == f"Key created Done {the_key} {by_ada}"
     gallery.erase_user(eve.id)
     text = page(admin, f"audit?user={eve.id}")
     assert text.count(says.DELETED_PERSON) == 2

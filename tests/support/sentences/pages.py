@@ -6,7 +6,7 @@ from support.sentences import Sentence
 
 # Every page
 NO_SUCH_PAGE = Sentence("There is no such page.")
-CHECK_THE_ADDRESS = Sentence("Check the address, or go on from here.")
+CHECK_THE_ADDRESS = Sentence("Check the address, or continue from here.")
 SHOW_PASSWORD = Sentence("Show Password")
 HIDE_PASSWORD = Sentence("Hide Password")
 SKIP_TO_CONTENT = Sentence("Skip to the content")
@@ -22,7 +22,7 @@ FACE_DELETED = Sentence("Your photos, and everything that was computed from them
 ACCOUNT_DELETED = Sentence("Your account and all your data are deleted.")
 
 # A form is refused
-WRONG_PASSWORD = Sentence("The password is not right.")
+WRONG_PASSWORD = Sentence("The password is wrong.")
 
 # My account
 NO_PHOTO_YET = Sentence("There is no photo of you yet.")
@@ -30,9 +30,9 @@ FACE_FROM_FILE = Sentence("Face from {file}")
 THIS_SESSION = Sentence("this session")
 SESSION_BY_FACE = Sentence("By face, similarity")
 SESSION_FROM = Sentence("from {address}")
-TAKE_THE_LARGEST_FACE = Sentence("Several people are in the photo. Take the largest face.")
+TAKE_THE_LARGEST_FACE = Sentence("There are several people in the photo. Use the largest face.")
 ADD_THIS_PHOTO = Sentence("Add this photo")
-PHOTO_TO_BE_ADDED = Sentence("The photo that you are about to add")
+PHOTO_TO_BE_ADDED = Sentence("The photo to add")
 LOG_OUT_EVERYWHERE = Sentence("Log out everywhere")
 DOWNLOAD_MY_DATA = Sentence("Download my data")
 DELETE_MY_FACE = Sentence("Delete my face")
@@ -45,7 +45,7 @@ USE_THE_CAMERA = Sentence("Use the camera")
 STOP_THE_CAMERA = Sentence("Stop the camera")
 TAKE_THE_PICTURE = Sentence("Take the picture")
 TAKE_THE_PHOTO = Sentence("Take the photo")
-CAMERA_NOT_ALLOWED = Sentence("The camera may not be used. Allow it in the browser, and try again.")
+CAMERA_NOT_ALLOWED = Sentence("The browser does not allow the camera. Allow it, and try again.")
 FACE_NOT_RECOGNISED = Sentence(
     "You were not recognised. Try again in good light. Follow the arrow slowly, and stay until it changes."
 )
@@ -121,6 +121,6 @@ FLASK_LOG_IN_BY_PASSWORD = Sentence("Log in by password")
 FLASK_LOG_IN_BY_FACE = Sentence("Log in by face")
 FLASK_LOGGED_IN_BY_PASSWORD = Sentence("by your password")
 FLASK_LOGGED_IN_BY_FACE = Sentence("by your face")
-FLASK_FACE_REFUSED = Sentence("That did not work. Try again.")
+FLASK_FACE_REFUSED = Sentence("The request failed. Try again.")
 FLASK_NO_CAMERA = Sentence("There is no camera that may be used.")
 FLASK_NOT_AT_THE_MOMENT = Sentence("This does not work at the moment.")

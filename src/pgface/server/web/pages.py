@@ -161,7 +161,7 @@ def explain(request: Request, error: PgfaceError) -> str:
 def wrong_password(request: Request, error: PgfaceError) -> str:
     """Return the sentence of an error of a form whose only field is the password."""
     if isinstance(error, LoginRefusedError):
-        return translate(language_of(request), N_("The password is not right."))
+        return translate(language_of(request), N_("The password is wrong."))
     return explain(request, error)
 
 
