@@ -1,4 +1,4 @@
-"""The pages that `pgface evaluate` and `pgface audit-gallery` write, as people see them."""
+"""The reports of `pgface evaluate` and `pgface audit-gallery` in a browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def people(faces_dir: Path, tmp_path: Path) -> Path:
-    """Four people, three photos each, whom the model tells apart."""
+    """Four people with three photos each. The model distinguishes all of them."""
     folder = tmp_path / "people"
     for person in PEOPLE:
         (folder / person).mkdir(parents=True)
@@ -39,7 +39,7 @@ def expect_well_laid_out(page: Page, file: Path) -> None:
         page.set_viewport_size({"width": width, "height": 800})
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
-            # At 320 pixels a plot keeps its size, and scrolls in its frame.
+            # A plot keeps its size at 320 pixels, and scrolls in its frame.
             assert layout_faults(page) == [], (width, scheme)
     assert violations(page) == ""
     page.screenshot(path=SCREENSHOTS / f"report-{file.stem}.png", full_page=True)

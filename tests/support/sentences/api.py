@@ -1,4 +1,4 @@
-"""What the problems of the REST API say in their details."""
+"""The sentences in the details of the REST API's problems."""
 
 from __future__ import annotations
 

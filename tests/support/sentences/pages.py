@@ -1,4 +1,4 @@
-"""What the pages say, in English unless a name says otherwise: those of the service, and those of the examples."""
+"""The sentences of the pages of the service and of the examples. They are English, unless a name says otherwise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HIDE_PASSWORD = Sentence("Hide Password")
 SKIP_TO_CONTENT = Sentence("Skip to the content")
 ONLY_ADMINISTRATORS = Sentence("Only administrators")
 
-# What a page reports as done
+# The messages after an action
 LOGGED_OUT = Sentence("You are logged out.")
 LOGGED_OUT_EVERYWHERE = Sentence("You are logged out everywhere.")
 PHOTO_ADDED = Sentence("The photo is added.")
@@ -32,12 +32,12 @@ SESSION_BY_FACE = Sentence("By face, similarity")
 SESSION_FROM = Sentence("from {address}")
 TAKE_THE_LARGEST_FACE = Sentence("There are several people in the photo. Use the largest face.")
 ADD_THIS_PHOTO = Sentence("Add this photo")
-PHOTO_TO_BE_ADDED = Sentence("The photo to add")
+PHOTO_TO_ADD = Sentence("The photo to add")
 LOG_OUT_EVERYWHERE = Sentence("Log out everywhere")
 DOWNLOAD_MY_DATA = Sentence("Download my data")
 DELETE_MY_FACE = Sentence("Delete my face")
 DELETE_MY_ACCOUNT = Sentence("Delete my account")
-WHAT_GOES_WITH_MY_FACE = Sentence("{photos} photos and everything")
+DELETED_WITH_MY_FACE = Sentence("{photos} photos and everything")
 
 # The camera
 OPEN_THE_CAMERA = Sentence("Open the camera")
@@ -71,9 +71,9 @@ PASSWORD_IS_SET = Sentence("There is a password. A new one replaces it.")
 PHOTO_WITHOUT_EMBEDDING = Sentence("No embedding")
 ONLY_PHOTO_OF_A_PERSON = Sentence("It is the only one")
 PHOTO_DELETED = Sentence("The photo is deleted.")
-LOGINS_THAT_ARE_OPEN = Sentence("{logins} open session:")
-LOGINS_ENDED = Sentence("All sessions have ended.")
-LOGGED_IN_NOWHERE = Sentence("{name} has no open session.")
+OPEN_SESSIONS = Sentence("{logins} open session:")
+SESSIONS_ENDED = Sentence("All sessions have ended.")
+NO_OPEN_SESSION = Sentence("{name} has no open session.")
 DELETE_PERSON = Sentence("Delete {name}?")
 OWN_ACCOUNT = Sentence("This is your own account.")
 
