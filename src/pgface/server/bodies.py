@@ -7,11 +7,10 @@ validates it in a thread, and passes the model to FastAPI. `request_limits` limi
 from __future__ import annotations
 
 import codecs
-from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 import pydantic_core
 from fastapi import Request, Response
@@ -118,18 +117,15 @@ def _json_fields(data: bytes) -> dict[str, Any]:
 
 def _url_encoded_fields(data: bytes, model: type[RequestBody]) -> dict[str, Any]:
     try:
-        pairs = parse_qsl(
+        fields = parse_qs(
             data.decode("ascii"), keep_blank_values=True, max_num_fields=forms.MAX_FIELDS, errors="strict"
         )
     except ValueError:
         raise RequestError("The body is not a form.") from None
-    found: dict[str, list[Any]] = defaultdict(list)
-    for name, value in pairs:
-        found[name].append(value)
-    return _unrepeated(model, found)
+    return _unrepeated(model, fields)
 
 
-def _unrepeated(model: type[RequestBody], found: dict[str, list[Any]]) -> dict[str, Any]:
+def _unrepeated(model: type[RequestBody], found: Mapping[str, list[Any]]) -> dict[str, Any]:
     """Return the fields of a form. Only fields that are lists may be repeated."""
     for name, values in found.items():
         if len(values) > 1 and name not in model.list_fields():

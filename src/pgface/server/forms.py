@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection
 from email.message import Message
 from typing import Any, Final
@@ -28,6 +27,13 @@ _MAX_PREAMBLE_BYTES: Final = 64 * 1024
 _MAX_FILE_NAME: Final = 200
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 """RFC 2046, section 5.1.1."""
+_REASONS: Final = {
+    "Too many files": f"it has more than {_MAX_FILES} files",
+    "Too many fields": f"it has more than {MAX_FIELDS} fields",
+    "Part exceeded": f"a text in it is longer than {_MAX_TEXT_BYTES // 1024} KiB",
+    "The Content-Disposition": 'a part has no header `Content-Disposition: form-data; name="..."`',
+}
+"""The reasons of Starlette's errors, by the start of their messages."""
 
 
 async def form_fields(
@@ -51,14 +57,13 @@ async def form_fields(
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise RequestError(f"The body is not a form: {_reason(error)}.") from None
-    found: dict[str, list[Any]] = defaultdict(list)
+        reasons = (reason for start, reason in _REASONS.items() if error.message.startswith(start))
+        reason = next(reasons, "its parts are not divided as RFC 7578 says")
+        raise RequestError(f"The body is not a form: {reason}.") from None
     try:
-        for name, value in form.multi_items():
-            found[name].append(await _upload(value) if isinstance(value, UploadFile) else value)
+        return {name: [await _value(value) for value in form.getlist(name)] for name in form}
     finally:
         await form.close()
-    return found
 
 
 def file_name(given: str | None) -> str:
@@ -140,22 +145,10 @@ async def _from_first_part(body: AsyncGenerator[bytes, None], boundary: bytes) -
         yield chunk
 
 
-def _reason(error: MultiPartException) -> str:
-    """Return the reason of a parser's error in the words of pgface."""
-    message = error.message
-    if message.startswith("Too many files"):
-        return f"it has more than {_MAX_FILES} files"
-    if message.startswith("Too many fields"):
-        return f"it has more than {MAX_FIELDS} fields"
-    if message.startswith("Part exceeded"):
-        return f"a text in it is longer than {_MAX_TEXT_BYTES // 1024} KiB"
-    if "Content-Disposition" in message:
-        return 'a part has no header `Content-Disposition: form-data; name="..."`'
-    return "its parts are not divided as RFC 7578 says"
-
-
-async def _upload(file: UploadFile) -> Upload | str:
-    """Return a file. A part in base64, or a text without a file name and a type, is returned as a text."""
+async def _value(file: UploadFile | str) -> Upload | str:
+    """Return a file or a text. A file in base64, or a text without a file name and a type, is returned as a text."""
+    if isinstance(file, str):
+        return file
     data = await file.read()
     encoding = file.headers.get("content-transfer-encoding", "").strip().lower()
     plain = not file.filename and file.headers.get("content-type", "text/plain").lower().startswith("text/plain")

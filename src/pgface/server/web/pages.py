@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from functools import cache, partial
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-from babel.dates import format_date, format_datetime
-from babel.numbers import format_decimal
+from babel.support import Format
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -41,7 +38,6 @@ from pgface.server.errors import headers_of, log_if_failure, public_detail, stat
 from pgface.server.service import DEVICE_COOKIE, client_of, service_of
 from pgface.server.web.languages import N_, NAMES, Language, language_of, translate
 
-SEE_OTHER = 303
 _MAX_QUERY_LENGTH = 400
 _MAX_PATH_LENGTH = 500
 _LOCAL = re.compile(r'(\s(?:href|src|action|formaction)=")(?=/|\{\{)')
@@ -121,6 +117,7 @@ CurrentUser = Annotated[UserPrincipal, Depends(get_current_user)]
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """Render a page in the browser's language."""
     language = language_of(request)
+    formats = Format(language)
     service = service_of(request)
     caller = getattr(request.state, "caller", None)
     common = {
@@ -131,9 +128,9 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "problem": None,
         "request_id": request.state.request_id,
         "settings": service.settings,
-        "moment": partial(_moment, language, service.as_utc),
-        "day": partial(_day, language, service.as_utc),
-        "number": partial(_number, language),
+        "moment": lambda value: formats.datetime(service.as_utc(value), "d MMM y HH:mm 'UTC'"),
+        "day": lambda value: formats.date(service.as_utc(value), "d MMM y"),
+        "number": lambda value, digits=0: formats.decimal(round(value, digits) or 0, f"#,##0.{'0' * digits}"),
     }
     html = _environment(language).get_template(template).render(common | {"status": status} | values)
     return HTMLResponse(html, status)
@@ -218,7 +215,7 @@ def _address_of(request: Request) -> str:
 
 def redirect(path: str) -> RedirectResponse:
     """Redirect to a page after a form was sent."""
-    return RedirectResponse(path, SEE_OTHER)
+    return RedirectResponse(path, HTTPStatus.SEE_OTHER)
 
 
 def link(path: str, **query: object) -> str:
@@ -306,16 +303,3 @@ def _with_code(text: str) -> Markup:
     parts = [escape(part) for part in text.split("`")]
     code = [Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)]
     return Markup("").join(code) if len(parts) % 2 else escape(text)
-
-
-def _moment(language: Language, aware: Callable[[datetime], datetime], value: datetime) -> str:
-    return format_datetime(aware(value), "d MMM y HH:mm 'UTC'", locale=language)
-
-
-def _day(language: Language, aware: Callable[[datetime], datetime], value: datetime) -> str:
-    return format_date(aware(value), "d MMM y", locale=language)
-
-
-def _number(language: Language, value: float, digits: int = 0) -> str:
-    """Format a number in a language with this number of decimal places."""
-    return format_decimal(round(value, digits) or 0, f"#,##0.{'0' * digits}", locale=language)
