@@ -54,7 +54,7 @@ class BodyRoute(APIRoute):
             return handle
 
         async def read_and_handle(request: Request) -> Response:
-            return await handle(_ReadRequest(request, await _read(request, model)))
+            return await handle(_ParsedRequest(request, await _read(request, model)))
 
         return read_and_handle
 
@@ -65,7 +65,7 @@ class FormRoute(BodyRoute):
     form_type = URL_ENCODED
 
 
-class _ReadRequest(Request):
+class _ParsedRequest(Request):
     """A request whose body is a model already. FastAPI passes the model to the endpoint."""
 
     def __init__(self, request: Request, read: RequestBody) -> None:

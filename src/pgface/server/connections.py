@@ -1,4 +1,4 @@
-"""Limits of a connection that uvicorn lacks: for the head of a request, and after an early response.
+"""Limits of a connection that uvicorn does not have: for the head of a request, and after an early response.
 
 If a server closes a connection while the client is still sending, the client's system drops the response (RFC 9112,
 section 9.6). So pgface continues to read after an early response and discards the bytes, within limits.

@@ -82,11 +82,11 @@ HTTP_PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     ),
     "internal": (500, "Something went wrong in the service. The log has the reason under the request's id."),
 }
-"""The status and the sentence of the problems that are no error of pgface, by code."""
+"""The status and the sentence of each problem without an error class, by code."""
 REGISTRATION_CLOSED: Final = "Registration is closed. Ask an administrator to add you."
 EMAIL_TAKEN: Final = "A user with this e-mail exists already. Log in, or ask an administrator to set your password."
 _LOAD_ERRORS: Final = (errors.ServiceBusyError, errors.WorkTimeoutError)
-"""Errors of load, whose sentences clients see."""
+"""Errors because of load. Clients see their sentences."""
 _TRY_LATER: Final = "This does not work at the moment. Try again later."
 _MAX_FIELDS: Final = 20
 _MAX_FIELD_NAME: Final = 100

@@ -53,8 +53,8 @@ class RequestContextMiddleware:
         if method == "HEAD":  # used by monitoring. The server leaves out the body (RFC 9110, section 9.3.2)
             scope = {**scope, "method": "GET"}
         request = Request(scope, receive)
-        given = request.headers.get("x-request-id", "")
-        own_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+        sent_id = request.headers.get("x-request-id", "")
+        own_id = sent_id if _ID.fullmatch(sent_id) else secrets.token_hex(8)
         request.state.request_id = own_id
         request_id.set(own_id)
         requester.set(requester_of(request))

@@ -38,7 +38,7 @@ class EnrollByEmailRequest(EnrollRequest):
 
     model_config = example({"photo": EXAMPLE_PHOTO, "email": "alice@example.org", "name": "Alice"})
 
-    email: Email | None = Field(default=None, description="The user's e-mail. Not needed if a name is given.")
+    email: Email | None = Field(default=None, description="The user's e-mail. Optional if you give a name.")
     name: Name | None = Field(
         default=None,
         description="The name of a user who is added. By default the first part of the e-mail. Without an e-mail, the "

@@ -23,8 +23,8 @@ def language_of(request: Request) -> Language:
     """Return the language of the cookie. By default it is the browser's language, or English."""
     chosen = request.cookies.get(COOKIE)
     if chosen is None:
-        asked = parse_accept_header(request.headers.get("accept-language", ""), LanguageAccept)
-        chosen = asked.best_match(list(NAMES))
+        accepted = parse_accept_header(request.headers.get("accept-language", ""), LanguageAccept)
+        chosen = accepted.best_match(list(NAMES))
     return "id" if chosen == "id" else "en"
 
 
