@@ -64,9 +64,9 @@ def test_an_account_from_registration_to_deletion(api: Served) -> None:
     assert [login["current"] for login in logins] == [True, False]
     assert api.client.delete(f"{V1}/auth/logins/{logins[1]['id']}", headers=headers).status_code == 204
     assert code_of(api.client.get(f"{V1}/auth/me", headers=second), 401) == "not-logged-in"
-    gone = api.client.delete(f"{V1}/auth/logins/{logins[1]['id']}", headers=headers)
-    assert code_of(gone, 404) == "unknown-login"
-    assert "www-authenticate" not in gone.headers
+    deleted = api.client.delete(f"{V1}/auth/logins/{logins[1]['id']}", headers=headers)
+    assert code_of(deleted, 404) == "unknown-login"
+    assert "www-authenticate" not in deleted.headers
 
     third = bearer(api.log_in("ana@example.org").token)
     change = {"former": PASSWORD, "new": OTHER_PASSWORD}
@@ -87,10 +87,10 @@ def test_an_account_from_registration_to_deletion(api: Served) -> None:
     again = api.client.post(f"{V1}/auth/login", json={"email": "ana@example.org", "password": OTHER_PASSWORD}).json()
     wrong = api.client.request("DELETE", f"{V1}/auth/me", json={"password": PASSWORD}, headers=bearer(again["token"]))
     assert code_of(wrong, 401) == "login-refused"
-    gone = api.client.request(
+    deleted = api.client.request(
         "DELETE", f"{V1}/auth/me", json={"password": OTHER_PASSWORD}, headers=bearer(again["token"])
     )
-    assert gone.status_code == 204
+    assert deleted.status_code == 204
     assert api.gallery.users() == []
     refused = api.client.post(f"{V1}/auth/login", json={"email": "ana@example.org", "password": OTHER_PASSWORD})
     assert code_of(refused, 401) == "login-refused"
@@ -173,8 +173,8 @@ def test_keys(api: Served) -> None:
     refused = api.client.post(f"{V1}/introspect", json={"token": "x"}, headers=bearer(key))
     assert code_of(refused, 401) == "key-refused"
     for number in (about["id"], 2**31 - 1):
-        gone = api.client.delete(f"{V1}/keys/{number}", headers=administrator)
-        assert code_of(gone, 404) == "unknown-key"  # 401 would mean that the key of the request is unknown
+        deleted = api.client.delete(f"{V1}/keys/{number}", headers=administrator)
+        assert code_of(deleted, 404) == "unknown-key"  # 401 would mean that the key of the request is unknown
     for wrong in ({"name": " ", "scopes": ["admin"]}, {"name": "x\ny", "scopes": ["admin"]}):
         assert code_of(api.client.post(f"{V1}/keys", json=wrong, headers=administrator), 422) == "account"
     for wrong in ({"name": "x", "scopes": []}, {"name": "x", "scopes": ["root"]}):
@@ -244,9 +244,9 @@ def bush(api: Served, photos: Photos) -> Served:
 
 def by_face(api: Served, photos: Photos, *, seen: list[bytes] | None = None, **who: str) -> Response:
     """Log in by face, and return the last response."""
-    begun = api.client.post(f"{V1}/auth/challenge", json=who)
-    assert begun.status_code == 200, begun.text
-    challenge = begun.json()
+    started = api.client.post(f"{V1}/auth/challenge", json=who)
+    assert started.status_code == 200, started.text
+    challenge = started.json()
     head = MovingHead(api.gallery.faces, photos(*BUSH))
 
     def answer(frames: list[bytes]) -> Any:
@@ -261,9 +261,9 @@ def by_face(api: Served, photos: Photos, *, seen: list[bytes] | None = None, **w
 
 
 def test_log_in_by_face_and_password(bush: Served, photos: Photos) -> None:
-    begun = bush.client.post(f"{V1}/auth/challenge", json={"email": EMAIL, "password": PASSWORD}).json()
-    assert begun == {
-        "token": begun["token"],
+    started = bush.client.post(f"{V1}/auth/challenge", json={"email": EMAIL, "password": PASSWORD}).json()
+    assert started == {
+        "token": started["token"],
         "pose": "centre",
         "progress": 0,
         "seconds": 120,

@@ -1,4 +1,4 @@
-"""HEAD: what monitors and load balancers ask by, at every address that can be read."""
+"""HEAD requests, which monitors and load balancers send, at every address that accepts GET."""
 
 from __future__ import annotations
 

@@ -96,8 +96,8 @@ def test_a_service_that_is_ready_then_not_ready_then_stopped(
             owner.execute(change, (newest, newest + 100))
         ask("healthcheck", "--port", port)
         assert service.end() == 0
-    gone = ask("healthcheck", "--port", port, code=1)
-    assert says.SERVICE_CANNOT_BE_REACHED.is_in(gone.stderr, url=ready, reason="connection refused")
+    refused = ask("healthcheck", "--port", port, code=1)
+    assert says.SERVICE_CANNOT_BE_REACHED.is_in(refused.stderr, url=ready, reason="connection refused")
 
 
 def test_a_service_that_is_starting(environment: dict[str, str], ask: Run, silent: str) -> None:

@@ -84,8 +84,8 @@ def test_acknowledged_photos_are_complete_after_a_kill(
     with serving(_environment(of_service), tmp_path) as service:
         # At its start, the service has fixed incomplete files before the first request.
         _assert_complete(settings, set(acknowledged.values()))
-        begun = _requests_without_a_response(settings)
-        assert len(begun) <= CLIENTS
+        unfinished = _requests_without_a_response(settings)
+        assert len(unfinished) <= CLIENTS
         again = _enroll_all(service, api_key, jobs)
         for key, photo_id in acknowledged.items():
             answer = again.answers[key]
@@ -95,7 +95,7 @@ def test_acknowledged_photos_are_complete_after_a_kill(
         late = [job for job in jobs if again.answers[job.key].status != 201]
         assert {again.answers[job.key].status for job in late} == {409}
         assert all("retry-after" in again.answers[job.key].headers for job in late)
-        assert len(late) == len(begun)
+        assert len(late) == len(unfinished)
 
         _age_by_a_minute(settings)
         last = _enroll_all(service, api_key, late)

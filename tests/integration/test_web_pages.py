@@ -298,8 +298,8 @@ def test_photos_are_shown_added_and_deleted(inside: TestClient, gallery: Gallery
     again = add_photo(inside, photos("George_W_Bush", 7))
     assert again.headers["location"] == "/account?done=photo-known"
     first, second = gallery.photos(EMAIL)
-    gone = inside.post(f"/account/photos/{first.id}/delete")
-    assert gone.headers["location"] == "/account?done=photo-deleted"
+    deleted = inside.post(f"/account/photos/{first.id}/delete")
+    assert deleted.headers["location"] == "/account?done=photo-deleted"
     assert inside.post(f"/account/photos/{first.id}/delete").status_code == 303
     assert gallery.photos(EMAIL) == [second]
     events = [entry.event for entry in read_audit(gallery.database, user_id=user_id(gallery))]
@@ -460,8 +460,8 @@ def test_my_account_is_deleted_with_my_password(inside: TestClient, gallery: Gal
     wrong = inside.post("/account/delete", data={"password": "x"})
     assert (wrong.status_code, Page(wrong.text).by_id("password")["aria-invalid"]) == (401, "true")
     assert len(gallery.users()) == 1
-    gone = inside.post("/account/delete", data={"password": PASSWORD})
-    assert gone.headers["location"] == "/login?done=account-deleted"
+    deleted = inside.post("/account/delete", data={"password": PASSWORD})
+    assert deleted.headers["location"] == "/login?done=account-deleted"
     assert COOKIE not in inside.cookies
     assert gallery.users() == []
     assert not list(gallery.settings.photos_dir.rglob("*.jpg"))

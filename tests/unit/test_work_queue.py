@@ -93,13 +93,13 @@ def test_a_failed_job_frees_its_place(full: GatedQueue) -> None:
 
 def test_a_cancelled_job_keeps_its_place_until_it_ends(full: GatedQueue, caplog: pytest.LogCaptureFixture) -> None:
     async def act() -> None:
-        gone = asyncio.create_task(full.queue.run(full.work, 1, ValueError))
+        cancelled = asyncio.create_task(full.queue.run(full.work, 1, ValueError))
         await full.has_started()
         waiting = asyncio.create_task(full.queue.run(full.work, 2))
         await asyncio.sleep(0)
-        gone.cancel()
+        cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await gone
+            await cancelled
         with pytest.raises(ServiceBusyError):
             await full.queue.run(full.work, 3)
         full.gate.release(2)

@@ -7,7 +7,7 @@ from support.sentences import Sentence
 # The face of another user
 FACE_OF_ANOTHER_USER = Sentence("This face already belongs to another user.")
 
-# The service cannot answer
+# A failure of the service
 NOT_AT_THE_MOMENT = Sentence("This does not work at the moment. Try again later.")
 
 # There is nothing at a path
