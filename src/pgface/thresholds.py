@@ -31,6 +31,14 @@ from pgface.faces.models.registry import ModelIdentity, model_defaults
 CONFIDENCE_OF_FMR = {0.5: 0.0, 1e-2: 50.0, 1e-3: 80.0, 1e-4: 90.0, 1e-5: 95.0, 1e-6: 99.0}
 """The confidence at each false match rate. A rate of 0.5 is the median of non-mated pairs."""
 
+CALIBRATE_AGAIN = "pgface calibrate --follow, or pgface calibrate FOLDER"
+"""The commands for a threshold that is too low for the number of people."""
+NOT_CALIBRATED = (
+    "The thresholds are the model's published ones. They were not calibrated on your photos.",
+    "pgface calibrate FOLDER",
+)
+"""The advice for a gallery without a calibration: a sentence and a command."""
+
 _MIN_STEP = 1e-4
 """The minimum distance between the similarities of two anchors, so that the confidence grows from one to the next."""
 

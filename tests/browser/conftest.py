@@ -1,4 +1,4 @@
-"""Chromium, its camera and its pages, for tests of what people see."""
+"""Fixtures for tests in Chromium: its camera and its pages."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from support.fake_camera import FakeCamera, Head
 
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory: pytest.TempPathFactory) -> FakeCamera:
-    """What the browser takes for a camera; dark, until a test shows it something."""
-    program()  # before anything is made for nothing
+    """The fake camera of the browser. It is dark until a test shows pictures."""
+    program()  # skips the test without Chromium
     return FakeCamera(tmp_path_factory.mktemp("camera") / "camera.y4m")
 
 
 @pytest.fixture(scope="module")
 def browser(camera: FakeCamera) -> Iterator[Browser]:
-    """A Chromium for the tests of one module: while it runs, asyncio is taken in this thread."""
+    """Chromium for the tests of one module. While it runs, it uses the event loop of this thread."""
     with running(camera.file) as browser:
         yield browser
 
 
 @pytest.fixture
 def tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A new person's page, which must behave; what it shows last is kept as a picture with the test's name."""
+    """A page in a new browser context. After the test, a screenshot is saved under the name of the test."""
     with opened_tab(browser) as page:
         yield page
         page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
@@ -37,16 +37,16 @@ def tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 
 @pytest.fixture
 def screenshot(tab: Page) -> Screenshot:
-    """Keeps what a page shows, all of it, as a picture with a name, in PGFACE_TEST_ARTIFACTS."""
+    """Return a function that saves a screenshot of the whole page in PGFACE_TEST_ARTIFACTS."""
 
-    def keep(name: str) -> None:
+    def save(name: str) -> None:
         tab.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
-    return keep
+    return save
 
 
 @pytest.fixture(scope="session")
 def head(insightface_pack: Path, faces_dir: Path) -> Head:
-    """Somebody who can turn their head; their photo is George_W_Bush 6, which no test enrolls."""
+    """A head that can turn. Its photo is George_W_Bush 6, which no test enrolls."""
     engine = load_engine(str(insightface_pack), models_dir=Path(), detector_size=640, execution_provider="CPU")
     return Head(engine.detect_and_embed, faces_dir / "George_W_Bush" / "George_W_Bush_0006.jpg")

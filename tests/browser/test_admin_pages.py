@@ -1,4 +1,4 @@
-"""What administrators do with photos on the service's pages, in a browser."""
+"""The pages of administrators that enroll and identify photos, in a browser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PHOTOS = "**/api/v1/photos"
 
 @pytest.fixture
 def admin(gallery: Gallery, photos: Photos, tab: Page, tmp_path: Path) -> Iterator[Page]:
-    """The page of an administrator of a gallery with two people, on its way to the gallery."""
+    """The page of an administrator that shows a gallery with two people."""
     ada = gallery.add_user("ada@example.org", "Ada")
     add_administrator(gallery.database, ada.id, COMMAND_LINE)
     gallery.enroll(photos("George_W_Bush", 7), "bush@example.org", name="George W Bush")
@@ -39,7 +39,7 @@ def admin(gallery: Gallery, photos: Photos, tab: Page, tmp_path: Path) -> Iterat
 
 @pytest.fixture
 def folder(tmp_path: Path, photos: Photos, group_photo: Path) -> Path:
-    """Folders of people as somebody may have them."""
+    """A folder of people, with some files that cannot be enrolled."""
     found = tmp_path / "people"
     for person, photo in (
         ("Tony_Blair", photos("Tony_Blair", 7)),
@@ -70,7 +70,7 @@ def test_a_folder_of_people_and_photos_of_a_person(
     expect(admin.locator(".chosen")).to_have_text(says.CHOSEN.format(photos=4, people=4))
     rows = admin.locator(".rows > li")
     expect(rows.locator(".who")).to_have_text(["Colin_Powell", "Group", "Impostor", "Tony_Blair"])
-    assert one_value(gallery, "SELECT count(*) FROM photos") == 2  # nothing is sent before it is seen
+    assert one_value(gallery, "SELECT count(*) FROM photos") == 2  # nothing is sent yet
     admin.get_by_role("button", name="Enroll").click()
     report = admin.locator(".report")
     expect(report).to_have_text(says.ENROLLED.format(added=2, there=0, refused=2, cancelled=0))
@@ -97,7 +97,7 @@ def test_a_folder_of_people_and_photos_of_a_person(
     assert gallery.user("tony-blair@pgface.invalid").photos == 3
 
 
-def test_what_is_busy_or_away_is_asked_again_until_it_is_cancelled(
+def test_requests_are_repeated_until_they_succeed_or_are_cancelled(
     admin: Page, photos: Photos, folder: Path, gallery: Gallery
 ) -> None:
     keys: list[str | None] = []
@@ -161,7 +161,7 @@ def test_identifying_a_photo_and_a_camera(
     expect(candidates.nth(0)).to_have_text(f"{says.SIMILARITY} {face.matches[0].similarity:.3f}")
     expect(candidates.nth(1)).to_contain_text(f"{face.matches[1].name} {face.matches[1].similarity:.3f}")
     assert below.inner_text() == says.BELOW_THE_THRESHOLD.format(count=1)
-    assert "threshold" not in candidates.nth(1).inner_text()  # it is said once
+    assert "threshold" not in candidates.nth(1).inner_text()  # only the heading has it
     box, picture = admin.locator(".box").bounding_box(), admin.locator(".picture img").bounding_box()
     assert box is not None
     assert picture is not None

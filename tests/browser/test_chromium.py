@@ -1,4 +1,4 @@
-"""What the tests in the browser stand on: nothing leaves the machine, and what goes wrong in a page fails its test."""
+"""The browser of the tests reaches only this machine, and an error in a page fails its test."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from playwright.sync_api import Browser, Error
 from support.chromium import opened_tab
 
 ELSEWHERE = "http://192.0.2.1/"
-"""An address that is nobody's (RFC 5737)."""
+"""An address for documentation, which no machine has (RFC 5737)."""
 
 
-def test_nothing_is_reached_but_this_machine(browser: Browser) -> None:
+def test_another_machine_cannot_be_reached(browser: Browser) -> None:
     with (
-        pytest.raises(AssertionError, match="asked somebody else.*192"),
+        pytest.raises(AssertionError, match="sent requests to other machines.*192"),
         opened_tab(browser) as page,
         pytest.raises(Error, match="ERR_PROXY_CONNECTION_FAILED"),
     ):
         page.goto(ELSEWHERE)
 
 
-def test_a_page_that_loads_something_from_elsewhere(browser: Browser) -> None:
-    with pytest.raises(AssertionError, match="asked somebody else.*192"), opened_tab(browser) as page:
+def test_a_page_that_loads_a_file_from_another_machine(browser: Browser) -> None:
+    with pytest.raises(AssertionError, match="sent requests to other machines.*192"), opened_tab(browser) as page:
         page.set_content(f"<img src='{ELSEWHERE}'>")
 
 
@@ -30,12 +30,12 @@ def test_a_page_whose_script_fails(browser: Browser) -> None:
         page.set_content("<script>throw new Error('no such thing')</script>")
 
 
-def test_a_page_that_breaks_its_own_rule(browser: Browser) -> None:
+def test_a_page_that_violates_its_content_security_policy(browser: Browser) -> None:
     rule = "<meta http-equiv='Content-Security-Policy' content=\"style-src 'none'\">"
     with pytest.raises(AssertionError, match="of the page failed.*style"), opened_tab(browser) as page:
         page.set_content(f"{rule}<p style='color: red'>")
 
 
-def test_a_page_that_keeps_to_itself(browser: Browser) -> None:
+def test_a_page_without_requests_and_errors(browser: Browser) -> None:
     with opened_tab(browser) as page:
         page.set_content("<img src='data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA='>")

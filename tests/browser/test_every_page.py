@@ -1,4 +1,4 @@
-"""Every page of the service, in both languages, on three widths, by day and in the dark."""
+"""Every page of the service, in both languages, three widths, and both color schemes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADA, NEWCOMER, PASSWORD = "ada@example.org", "newcomer@example.org", "four plain
 LONG_NAME = "Raden Ajeng Kartini Djojoadhiningrat binti Raden Mas Adipati Ario Sosroningrat"
 LONG_EMAIL = "raden.ajeng.kartini.djojoadhiningrat-sosroningrat@a-very-long-name-of-a-company.example.org"
 LONG_WORD = "Bartholomäuswirtschaftsförderungsgesellschaftsvorsitzenderin"
-"""Of sixty letters."""
+"""A word of sixty letters."""
 CHINESE, ARABIC = "山田太郎左衛門尉源朝臣信繁長宗我部元親之助", "عبد الرحمن بن محمد بن عبد العزيز آل سعود الحسيني"
 PICTURED = (
     ("Hugo_Chavez", LONG_EMAIL, LONG_NAME),
@@ -31,21 +31,21 @@ PICTURED = (
     ("George_W_Bush", "arabic@example.org", ARABIC),
     ("Gerhard_Schroeder", "gerhard@example.org", "Gerhard Schröder"),
 )
-"""From left to right in the photo of five faces; their sizes there are in another order."""
+"""The people in the photo of five faces, from left to right. The order of their sizes is different."""
 SIDES = (210, 250, 180, 240, 200)
 WIDE, PHONE, NARROW = 1280, 390, 320
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
-NOBODY, PERSON, ADMIN = None, NEWCOMER, ADA
+ANONYMOUS, USER, ADMIN = None, NEWCOMER, ADA
 PAGES = {
-    "login": (NOBODY, "/login"),
-    "logged-out": (NOBODY, "/login?done=logged-out"),
-    "login-face": (NOBODY, "/login/face"),
-    "register": (NOBODY, "/register"),
-    "problems": (NOBODY, "/problems"),
-    "no-page": (NOBODY, "/nothing"),
-    "account-new": (PERSON, "/account"),
-    "not-permitted": (PERSON, "/admin/gallery"),
+    "login": (ANONYMOUS, "/login"),
+    "logged-out": (ANONYMOUS, "/login?done=logged-out"),
+    "login-face": (ANONYMOUS, "/login/face"),
+    "register": (ANONYMOUS, "/register"),
+    "problems": (ANONYMOUS, "/problems"),
+    "no-page": (ANONYMOUS, "/nothing"),
+    "account-new": (USER, "/account"),
+    "not-permitted": (USER, "/admin/gallery"),
     "account": (ADMIN, "/account?done=photo-added"),
     "delete-face": (ADMIN, "/account/face/delete"),
     "delete-account": (ADMIN, "/account/delete"),
@@ -53,16 +53,16 @@ PAGES = {
     "admin-gallery-none": (ADMIN, "/admin/gallery?search=nobody"),
     "admin-person": (ADMIN, "/admin/people/{ada}"),
     "admin-person-long": (ADMIN, "/admin/people/{long}"),
-    "admin-erase-person": (ADMIN, "/admin/people/{long}/erase"),
-    "admin-erase-photo": (ADMIN, "/admin/people/{ada}/photos/{photo}/erase"),
+    "admin-delete-person": (ADMIN, "/admin/people/{long}/delete"),
+    "admin-delete-photo": (ADMIN, "/admin/people/{ada}/photos/{photo}/delete"),
     "admin-person-word": (ADMIN, "/admin/people/{word}"),
     "admin-identify": (ADMIN, "/admin/identify"),
     "admin-identified": (ADMIN, "/admin/identify"),
     "admin-add": (ADMIN, "/admin/gallery"),
     "admin-key-refused": (ADMIN, "/admin/keys"),
     "admin-no-person": (ADMIN, "/admin/people/2000000000"),
-    "login-refused": (NOBODY, "/login"),
-    "account-refused": (PERSON, "/account"),
+    "login-refused": (ANONYMOUS, "/login"),
+    "account-refused": (USER, "/account"),
     "admin-status": (ADMIN, "/admin/status"),
     "admin-keys": (ADMIN, "/admin/keys"),
     "admin-revoke-key": (ADMIN, "/admin/keys/{key}/revoke"),
@@ -76,7 +76,7 @@ PAGES = {
 def service(
     postgres: str, insightface_pack: Path, faces_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """A gallery in which somebody has long names, somebody has no photo, and some attempts failed."""
+    """A gallery with long names, a user without a photo, and failed attempts."""
     folder = tmp_path_factory.mktemp("service")
     with new_gallery(postgres, insightface_pack, folder) as gallery:
         accounts = Accounts(gallery)
@@ -102,12 +102,12 @@ def service(
 
 @pytest.fixture(scope="module")
 def logins(service: Service) -> dict[str, str]:
-    """One for each, and not one for each test, so that their pages look as they do to people."""
-    return {email: service.new_login(email) for email in (PERSON, ADMIN)}
+    """The tokens of one login for each user, because many sessions would make the pages long."""
+    return {email: service.new_login(email) for email in (USER, ADMIN)}
 
 
 def filled_in(path: str, gallery: Gallery) -> str:
-    """A path with the ids of this gallery."""
+    """Put the ids of this gallery into a path."""
     ada = gallery.user(ADA).id
     (photo, *_) = gallery.photos(ada)
     word = gallery.user("word@example.org").id
@@ -116,7 +116,7 @@ def filled_in(path: str, gallery: Gallery) -> str:
 
 @pytest.fixture(scope="module")
 def five_faces(faces_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five people in a row, none of them as large as another."""
+    """A photo of five people side by side, in different sizes."""
     canvas = Image.new("RGB", (sum(SIDES), max(SIDES)), "gray")
     left = 0
     for (person, _, _), side in zip(PICTURED, SIDES, strict=True):
@@ -128,7 +128,7 @@ def five_faces(faces_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def identify(page: Page, five_faces: Path) -> None:
-    page.wait_for_load_state("networkidle")  # the script listens then
+    page.wait_for_load_state("networkidle")  # until the script has started
     page.locator("input[type=file]").set_input_files(five_faces)
     expect(page.locator(".answer")).to_be_visible()
     for details in page.locator("summary").all():
@@ -136,27 +136,27 @@ def identify(page: Page, five_faces: Path) -> None:
 
 
 def add_people(page: Page, five_faces: Path) -> None:
-    page.wait_for_load_state("networkidle")  # the script listens then
+    page.wait_for_load_state("networkidle")  # until the script has started
     page.locator("summary").click()
     page.locator("input[type=file]").first.set_input_files(five_faces)
     expect(page.locator(".rows > li")).to_have_count(1)
 
 
-def make_no_key(page: Page, _: Path) -> None:
+def create_key_without_scope(page: Page, _: Path) -> None:
     page.locator("#key-name").fill("no scope")
     page.get_by_role("main").locator("form .actions button").click()
     expect(page.get_by_role("alert")).to_be_visible()
 
 
-def log_in_wrongly(page: Page, _: Path) -> None:
+def log_in_with_wrong_password(page: Page, _: Path) -> None:
     page.locator("#email").fill(LONG_EMAIL)
     page.locator("#password").fill("wrong")
     page.locator("#log-in").click()
     expect(page.get_by_role("alert")).to_be_visible()
 
 
-def add_a_group(page: Page, five_faces: Path) -> None:
-    page.wait_for_load_state("networkidle")  # the script listens then
+def add_group_photo(page: Page, five_faces: Path) -> None:
+    page.wait_for_load_state("networkidle")  # until the script has started
     page.locator("#photo").set_input_files(five_faces)
     page.locator("#add").click()
     expect(page.get_by_role("alert")).to_be_visible()
@@ -165,11 +165,11 @@ def add_a_group(page: Page, five_faces: Path) -> None:
 STEPS: dict[str, Callable[[Page, Path], None]] = {
     "admin-identified": identify,
     "admin-add": add_people,
-    "admin-key-refused": make_no_key,
-    "login-refused": log_in_wrongly,
-    "account-refused": add_a_group,
+    "admin-key-refused": create_key_without_scope,
+    "login-refused": log_in_with_wrong_password,
+    "account-refused": add_group_photo,
 }
-"""What is done on a page before it is looked at."""
+"""Actions on a page before it is checked."""
 
 
 @pytest.fixture(params=["en", "id"])
@@ -179,7 +179,7 @@ def language(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def visitor(browser: Browser, language: str) -> Iterator[Page]:
-    """The page of somebody whose browser asks for a language."""
+    """A page in a browser that requests a language."""
     with opened_tab(browser, locale={"en": "en-GB", "id": "id-ID"}[language]) as page:
         yield page
 
@@ -191,14 +191,14 @@ def test_a_page(
     who, path = PAGES[name]
     failed: list[str] = []
     if who:
-        service.hand_over(visitor, logins[who])
+        service.set_login_cookie(visitor, logins[who])
 
-    def look(response: Response) -> None:
+    def check(response: Response) -> None:
         if response.status >= 400 and not response.request.is_navigation_request():
             failed.append(f"{response.status} {response.url}")
 
-    visitor.on("response", look)
-    visitor.set_viewport_size(sized(WIDE))
+    visitor.on("response", check)
+    visitor.set_viewport_size(viewport(WIDE))
     visitor.goto(service.address + filled_in(path, service.gallery))
     expect(visitor.locator("html")).to_have_attribute("lang", language)
     expect(visitor.get_by_role("heading", level=1)).to_have_count(1)
@@ -206,19 +206,18 @@ def test_a_page(
         STEPS[name](visitor, five_faces)
     assert fields_without_label(visitor) == []
     for width in (WIDE, PHONE, NARROW):
-        visitor.set_viewport_size(sized(width))
+        visitor.set_viewport_size(viewport(width))
         for scheme in SCHEMES:
             visitor.emulate_media(color_scheme=scheme)
             assert layout_faults(visitor) == [], (width, scheme)
-            # What axe-core looks at differs by language, size or colours: each of them is seen once.
+            # The results of axe-core differ by language, size and colors. Each of them is checked once.
             if (language, width, scheme) in (("en", WIDE, "light"), ("id", PHONE, "dark")):
                 assert violations(visitor) == ""
-                keep(visitor, f"{name}-{language}-{width}-{scheme}")
-    refused_on_purpose = name in STEPS
-    assert refused_on_purpose or not failed
+                save_screenshot(visitor, f"{name}-{language}-{width}-{scheme}")
+    assert name in STEPS or not failed
 
 
-def sized(width: int) -> ViewportSize:
+def viewport(width: int) -> ViewportSize:
     return {"width": width, "height": 800 if width == WIDE else 844}
 
 
@@ -226,10 +225,10 @@ def test_faces_are_numbered_from_left_to_right(
     browser: Browser, service: Service, logins: dict[str, str], five_faces: Path
 ) -> None:
     with opened_tab(browser) as page:
-        service.hand_over(page, logins[ADA])
-        page.set_viewport_size(sized(PHONE))
+        service.set_login_cookie(page, logins[ADA])
+        page.set_viewport_size(viewport(PHONE))
         page.goto(f"{service.address}/admin/identify")
-        page.wait_for_load_state("networkidle")  # the script listens then
+        page.wait_for_load_state("networkidle")  # until the script has started
         page.locator("input[type=file]").set_input_files(five_faces)
         expect(page.locator(".report")).to_have_text(says.IDENTIFIED.format(faces=5, identified=5))
         expect(page.get_by_role("heading", level=2)).to_have_text(
@@ -242,16 +241,16 @@ def test_faces_are_numbered_from_left_to_right(
         assert page.locator(".box").all_inner_texts() == ["1", "2", "3", "4", "5"]
 
 
-def test_the_menu_of_a_telephone(browser: Browser, service: Service, logins: dict[str, str]) -> None:
+def test_the_menu_on_a_phone(browser: Browser, service: Service, logins: dict[str, str]) -> None:
     with opened_tab(browser, locale="id-ID") as page:
-        service.hand_over(page, logins[ADA])
-        page.set_viewport_size(sized(NARROW))
+        service.set_login_cookie(page, logins[ADA])
+        page.set_viewport_size(viewport(NARROW))
         page.goto(f"{service.address}/admin/status")
         menu, navigation = page.get_by_role("button", name="Menu"), page.locator("#menu")
         expect(navigation).to_be_hidden()
         menu.press("Enter")
         expect(navigation.get_by_role("link")).to_have_count(6)
-        # It lies over the page, as it should.
+        # The menu is intended to cover the page.
         assert [fault for fault in layout_faults(page) if "lies over" not in fault] == []
         assert violations(page) == ""
         page.keyboard.press("Escape")
@@ -262,10 +261,10 @@ def test_the_menu_of_a_telephone(browser: Browser, service: Service, logins: dic
         expect(page.get_by_role("heading", level=1)).to_have_text("Galeri")
 
 
-def test_adding_people_is_offered_above_them(browser: Browser, service: Service, logins: dict[str, str]) -> None:
+def test_the_form_to_add_people_is_above_the_list(browser: Browser, service: Service, logins: dict[str, str]) -> None:
     with opened_tab(browser) as page:
-        service.hand_over(page, logins[ADA])
-        page.set_viewport_size(sized(PHONE))
+        service.set_login_cookie(page, logins[ADA])
+        page.set_viewport_size(viewport(PHONE))
         page.goto(f"{service.address}/admin/gallery")
         add = page.locator("summary", has_text=says.ADD_PEOPLE)
         expect(add).to_be_in_viewport()
@@ -276,7 +275,7 @@ def test_adding_people_is_offered_above_them(browser: Browser, service: Service,
 def test_the_status_has_the_thresholds_first(browser: Browser, service: Service, logins: dict[str, str]) -> None:
     digest = str(service.gallery.status().weights_sha256)
     with opened_tab(browser) as page:
-        service.hand_over(page, logins[ADA])
+        service.set_login_cookie(page, logins[ADA])
         page.goto(f"{service.address}/admin/status")
         sizes = {
             name: page.locator(name).first.evaluate("one => parseFloat(getComputedStyle(one).fontSize)")
@@ -286,7 +285,7 @@ def test_the_status_has_the_thresholds_first(browser: Browser, service: Service,
         assert page.get_by_role("heading", level=2).first.inner_text() == says.THRESHOLDS
         expect(page.get_by_text(digest)).to_be_hidden()
         copy = page.get_by_role("button", name=says.COPY)
-        copy.click()  # which this browser does not allow
+        copy.click()  # the browser does not allow this yet
         expect(page.get_by_text(digest)).to_be_visible()
         assert page.evaluate("getSelection().toString()") == digest
         page.locator(".digest summary").click()
@@ -295,14 +294,14 @@ def test_the_status_has_the_thresholds_first(browser: Browser, service: Service,
         expect(page.get_by_role("button", name=says.COPIED)).to_be_visible()
 
 
-def test_nothing_is_found_and_nothing_is_empty(browser: Browser, service: Service, logins: dict[str, str]) -> None:
-    """A page on which there is nothing says what to do."""
+def test_pages_without_results_offer_a_next_step(browser: Browser, service: Service, logins: dict[str, str]) -> None:
+    """A page without results has a link to continue."""
     with opened_tab(browser) as page:
         page.goto(f"{service.address}/nothing")
         expect(page.get_by_role("main")).to_contain_text(says.CHECK_THE_ADDRESS)
         page.get_by_role("main").get_by_role("link", name="Log in").click()
         expect(page).to_have_url(f"{service.address}/login")
-        service.hand_over(page, logins[ADA])
+        service.set_login_cookie(page, logins[ADA])
         page.goto(f"{service.address}/admin/identify")
         expect(page.get_by_role("main").get_by_role("listitem")).to_have_count(3)
         page.goto(f"{service.address}/admin/gallery?search=nothing")
@@ -351,18 +350,18 @@ FAULTY = {
 
 
 @pytest.mark.parametrize("fault", FAULTY)
-def test_a_page_that_is_badly_laid_out(fault: str, browser: Browser) -> None:
-    """The rules find what they are for, and nothing on a page without it."""
-    markup, told = FAULTY[fault]
+def test_layout_faults_are_found(fault: str, browser: Browser) -> None:
+    """The rules find each fault, and no fault on a good page."""
+    markup, message = FAULTY[fault]
     with opened_tab(browser) as page:
-        page.set_viewport_size(sized(PHONE))
+        page.set_viewport_size(viewport(PHONE))
         page.set_content("<body style='background: #fff'><p>Nothing is wrong with this text.</p>")
         assert layout_faults(page) == []
         page.set_content(f"<body style='background: #fff'>{markup}")
-        assert any(told in found for found in layout_faults(page))
+        assert any(message in found for found in layout_faults(page))
 
 
-def keep(page: Page, name: str) -> None:
+def save_screenshot(page: Page, name: str) -> None:
     for picture in page.locator("img[loading=lazy]").all():
         picture.scroll_into_view_if_needed()
         expect(picture).to_have_js_property("complete", value=True)

@@ -1,4 +1,4 @@
-"""The Flask application of the examples as people see it, in a browser with a camera."""
+"""The Flask example in a browser with a camera."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def people(gallery: Gallery, photos: Photos) -> Gallery:
 
 @pytest.fixture
 def login_page(settings: Settings, people: Gallery, tab: Page, tmp_path: Path) -> Iterator[Page]:
-    """Where somebody arrives who is not logged in."""
+    """The login page, which the application shows without a login."""
     assert people
     command = [sys.executable, "-m", "flask", "--app", str(FILE), "run", "--port", "0"]
     variables = environment(settings, PGFACE_LOGIN_POLICY="face+liveness", PGFACE_LIVENESS="challenge-only")
@@ -47,7 +47,7 @@ def login_page(settings: Settings, people: Gallery, tab: Page, tmp_path: Path) -
         yield tab
 
 
-def test_by_password_in_and_out(login_page: Page, screenshot: Screenshot) -> None:
+def test_login_and_logout_by_password(login_page: Page, screenshot: Screenshot) -> None:
     login_page.get_by_label("E-mail").fill(EMAIL)
     login_page.get_by_label("Password").fill("wrong")
     login_page.get_by_role("button", name=says.FLASK_LOG_IN_BY_PASSWORD).click()
@@ -77,20 +77,20 @@ def test_by_face(login_page: Page, camera: FakeCamera, head: Head, people: Galle
         ends = f"h1:text-is('George'), #say:text-is('{says.FLASK_FACE_REFUSED}')"
         return is_shown(login_page, ends) or time.monotonic() > give_up
 
-    def asked() -> Pose:
-        said = evaluated(login_page, "document.getElementById('say')?.textContent")
-        return next((pose for pose in turns if pose in said.lower()), "centre")
+    def required() -> Pose:
+        text = evaluated(login_page, "document.getElementById('say')?.textContent")
+        return next((pose for pose in turns if pose in text.lower()), "centre")
 
     turns: tuple[Pose, ...] = ("left", "right", "up")
-    for _ in range(TRIES):  # where a busy machine leaves pictures out, the head seems to jump
+    for _ in range(TRIES):  # on a busy machine the page misses pictures, and the head seems to jump
         with people.database.transaction() as connection:
-            connection.execute("DELETE FROM used_frames")  # the head of the same photo was here before
+            connection.execute("DELETE FROM used_frames")  # an earlier login used the same pictures
             connection.execute("DELETE FROM login_attempts")
         camera.sit(head)
         login_page.reload()
         log_in_by_face(login_page)
         give_up = time.monotonic() + 60
-        camera.follow(head, asked, over)
+        camera.follow(head, required, over)
         if is_shown(login_page, "h1:text-is('George')"):
             break
     screenshot("flask-home-by-face")
@@ -101,10 +101,10 @@ def test_by_face(login_page: Page, camera: FakeCamera, head: Head, people: Galle
     assert people.config.verify_threshold <= entry.similarity < 1
 
 
-def test_a_photo_that_is_held_to_the_camera(
+def test_a_photo_in_front_of_the_camera(
     login_page: Page, camera: FakeCamera, photos: Photos, people: Gallery, screenshot: Screenshot
 ) -> None:
-    # So few pictures a second that a page that takes ten would take one twice, and be refused for that.
+    # The page takes ten pictures a second. With fewer it must not send one twice, which would be refused.
     camera.show(still(photos("George_W_Bush", 6)), a_second=8)
     log_in_by_face(login_page)
     expect(login_page.get_by_role("status")).to_have_text(says.FLASK_FACE_REFUSED)
@@ -116,14 +116,14 @@ def test_a_photo_that_is_held_to_the_camera(
     expect(login_page.get_by_role("heading")).to_have_text("Log in")
 
 
-def test_a_camera_that_may_not_be_used(login_page: Page) -> None:
+def test_a_camera_that_is_not_allowed(login_page: Page) -> None:
     login_page.context.clear_permissions()
     log_in_by_face(login_page)
     expect(login_page.get_by_role("status")).to_have_text(says.FLASK_NO_CAMERA)
     expect(login_page.get_by_role("button", name=says.FLASK_LOG_IN_BY_FACE)).to_be_enabled()
 
 
-def test_somebody_who_does_not_say_who_they_are(login_page: Page) -> None:
+def test_a_login_by_face_without_an_email(login_page: Page) -> None:
     login_page.get_by_role("button", name=says.FLASK_LOG_IN_BY_FACE).click()
     expect(login_page.get_by_label("E-mail")).to_be_focused()
     expect(login_page.get_by_role("status")).to_be_empty()

@@ -1,4 +1,4 @@
-"""The pages at a path of a shared host, in a browser: their scripts stay below it as well."""
+"""The pages below a path of a shared host: their scripts request only URLs below this path."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from support.photos import Photos
 ROOT = "/shared/faces"
 
 
-def test_scripts_of_an_administrator(gallery: Gallery, photos: Photos, tab: Page, tmp_path: Path) -> None:
+def test_scripts_for_administrators(gallery: Gallery, photos: Photos, tab: Page, tmp_path: Path) -> None:
     ada = gallery.add_user("ada@example.org", "Ada")
     add_administrator(gallery.database, ada.id, COMMAND_LINE)
     gallery.enroll(photos("Tony_Blair", 3), ada.id)
-    asked: list[str] = []
-    tab.on("request", lambda request: asked.append(request.url))
+    requests: list[str] = []
+    tab.on("request", lambda request: requests.append(request.url))
     with serving(gallery, tmp_path / "serve.log", PGFACE_ROOT_PATH=ROOT) as service:
         here = f"{service.address}{ROOT}"
         service.log_in(tab, ada.email)
@@ -29,5 +29,5 @@ def test_scripts_of_an_administrator(gallery: Gallery, photos: Photos, tab: Page
         tab.locator(f"a[href^='{here}/admin/people/']").first.click()
         expect(tab.get_by_role("heading", level=1)).to_have_text("Ada")
         assert tab.url == f"{here}/admin/people/{ada.id}"
-        assert f"{here}/api/v1/identify" in asked
-        assert [url for url in asked if not url.startswith((f"{here}/", "blob:", "data:"))] == []
+        assert f"{here}/api/v1/identify" in requests
+        assert [url for url in requests if not url.startswith((f"{here}/", "blob:", "data:"))] == []

@@ -1,4 +1,4 @@
-"""What people do on the service's pages, in a browser with a camera."""
+"""The pages to register and log in, and the account page, in a browser with a camera."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TRIES = 8
 def gallery(
     postgres: str, insightface_pack: Path, faces_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gallery]:
-    """George has registered and has a photo; who else comes registers in their own test."""
+    """A gallery in which George has registered and has a photo. Other users register in their tests."""
     with new_gallery(postgres, insightface_pack, tmp_path_factory.mktemp("gallery")) as gallery:
         Accounts(gallery).register(GEORGE, PASSWORD, name="George")
         gallery.enroll(faces_dir / "George_W_Bush" / "George_W_Bush_0007.jpg", GEORGE)
@@ -43,14 +43,14 @@ def gallery(
 
 @pytest.fixture(scope="module")
 def service(gallery: Gallery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """With the settings that pgface has when nobody sets any: a login by face needs the password too."""
+    """A service with default settings. A login by face needs the password too."""
     with serving(gallery, tmp_path_factory.mktemp("service") / "serve.log") as service:
         yield service
 
 
 @pytest.fixture
 def george(tab: Page, service: Service) -> Page:
-    """George's account, on his page."""
+    """The account page of George."""
     service.log_in(tab, GEORGE)
     tab.goto(f"{service.address}/account")
     return tab
@@ -67,7 +67,7 @@ def log_in_by_password(page: Page, service: Service, email: str, password: str =
     page.get_by_role("button", name="Log in", exact=True).click()
 
 
-def test_registering_photos_and_coming_back(
+def test_registration_photos_and_a_new_login(
     tab: Page, service: Service, camera: FakeCamera, photos: Photos, screenshot: Screenshot
 ) -> None:
     tab.goto(service.address)
@@ -84,9 +84,9 @@ def test_registering_photos_and_coming_back(
     expect(tab.get_by_role("main")).to_contain_text(says.NO_PHOTO_YET)
 
     tab.get_by_label(says.CHOOSE_A_PHOTO).set_input_files(photos("George_W_Bush", 8))
-    expect(tab.get_by_alt_text(says.PHOTO_TO_BE_ADDED)).to_be_visible()
+    expect(tab.get_by_alt_text(says.PHOTO_TO_ADD)).to_be_visible()
     tab.get_by_role("button", name=says.ADD_THIS_PHOTO).click()
-    expect(tab.locator("#alert")).to_have_text(says.PHOTO_ADDED)  # he does not learn that it is another's
+    expect(tab.locator("#alert")).to_have_text(says.PHOTO_ADDED)  # he does not learn that the face is another user's
     (contested,) = service.gallery.contested_faces(TONY)
     service.gallery.erase_photo(contested.photo_id)
     tab.get_by_label(says.CHOOSE_A_PHOTO).set_input_files(photos("Tony_Blair", 3))
@@ -120,14 +120,14 @@ def test_registering_photos_and_coming_back(
     expect(tab.get_by_role("heading", level=1)).to_have_text("Tony")
 
 
-def begin_by_face(page: Page, address: str, **fields: str) -> None:
+def start_by_face(page: Page, address: str, **fields: str) -> None:
     page.goto(address + FACE_PAGE)
     fill_in(page, **fields)
     page.get_by_role("button", name=says.OPEN_THE_CAMERA).click()
 
 
 def follow(page: Page, camera: FakeCamera, head: Head, *, until: str = "h1:text-is('George'), #result:visible") -> None:
-    """Let the head in front of the camera do what it is asked to."""
+    """Let the head in front of the camera turn as the page requires."""
     give_up = time.monotonic() + 90
     camera.follow(
         head,
@@ -137,20 +137,20 @@ def follow(page: Page, camera: FakeCamera, head: Head, *, until: str = "h1:text-
 
 
 def log_in_by_face(page: Page, address: str, gallery: Gallery, camera: FakeCamera, head: Head, **fields: str) -> None:
-    """Try it as often as a person would: where a busy machine leaves pictures out, the head seems to jump."""
+    """Try to log in several times. On a busy machine the page misses pictures, and the head seems to jump."""
     for _ in range(TRIES):
         with gallery.database.transaction() as connection:
-            connection.execute("DELETE FROM used_frames")  # the head of the same photo was here before
+            connection.execute("DELETE FROM used_frames")  # an earlier login used the same pictures
             connection.execute("DELETE FROM login_attempts")
         camera.sit(head)
-        begin_by_face(page, address, **fields)
+        start_by_face(page, address, **fields)
         follow(page, camera, head)
         if not page.locator("#result:visible").count():
             return
     raise AssertionError(read_audit(gallery.database)[0].reason)
 
 
-def expect_in_by_face(page: Page, gallery: Gallery) -> None:
+def expect_logged_in_by_face(page: Page, gallery: Gallery) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("George")
     expect(page.locator(".sessions li", has_text=says.THIS_SESSION)).to_contain_text(f"{says.SESSION_BY_FACE} 0.")
     entry = read_audit(gallery.database)[0]
@@ -164,13 +164,13 @@ def test_by_password_and_face(
 ) -> None:
     who = {"E-mail": GEORGE, "Password": PASSWORD}
     camera.sit(head)
-    begin_by_face(tab, service.address, **who)
+    start_by_face(tab, service.address, **who)
     follow(tab, camera, head, until="[data-turn=left], [data-turn=right], #result:visible")
     screenshot("person-face-turn")
     if tab.locator("#stage").is_visible():
         tab.get_by_role("button", name="Cancel").click()
     log_in_by_face(tab, service.address, service.gallery, camera, head, **who)
-    expect_in_by_face(tab, service.gallery)
+    expect_logged_in_by_face(tab, service.gallery)
 
 
 @pytest.mark.parametrize(
@@ -183,15 +183,15 @@ def test_by_face_without_a_password(
         gallery, tmp_path / "serve.log", PGFACE_LOGIN_POLICY=policy, PGFACE_LIVENESS="challenge-only"
     ) as service:
         log_in_by_face(tab, service.address, gallery, camera, head, **fields)
-        expect_in_by_face(tab, gallery)
+        expect_logged_in_by_face(tab, gallery)
 
 
-def test_a_photo_that_is_held_to_the_camera(
+def test_a_photo_in_front_of_the_camera(
     tab: Page, service: Service, camera: FakeCamera, photos: Photos, screenshot: Screenshot
 ) -> None:
     tab.set_viewport_size({"width": 390, "height": 844})
     camera.show(still(photos("George_W_Bush", 6)))
-    begin_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
+    start_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
     expect(tab.locator("[data-turn=centre]")).to_be_visible()
     screenshot("person-face-phone")
     expect(tab.get_by_role("button", name="Cancel")).to_be_in_viewport()
@@ -209,9 +209,9 @@ def test_a_photo_that_is_held_to_the_camera(
     expect(tab.get_by_role("heading", level=1)).to_have_text("Log in")
 
 
-def test_a_camera_that_may_not_be_used(tab: Page, service: Service, screenshot: Screenshot) -> None:
+def test_a_camera_that_is_not_allowed(tab: Page, service: Service, screenshot: Screenshot) -> None:
     tab.context.clear_permissions()
-    begin_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
+    start_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
     expect(tab.get_by_role("alert")).to_have_text(says.CAMERA_NOT_ALLOWED)
     screenshot("person-camera-denied")
     service.log_in(tab, GEORGE)
@@ -222,9 +222,9 @@ def test_a_camera_that_may_not_be_used(tab: Page, service: Service, screenshot: 
     expect(tab.get_by_role("button", name=says.USE_THE_CAMERA)).to_be_focused()
 
 
-def test_looking_for_a_place_is_given_up(tab: Page, service: Service, camera: FakeCamera, photos: Photos) -> None:
+def test_a_login_by_face_is_cancelled(tab: Page, service: Service, camera: FakeCamera, photos: Photos) -> None:
     camera.show(still(photos("George_W_Bush", 6)))
-    begin_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
+    start_by_face(tab, service.address, **{"E-mail": GEORGE, "Password": PASSWORD})
     expect(tab.locator("video")).to_be_visible()
     tab.get_by_role("button", name="Cancel").click()
     expect(tab.get_by_role("button", name=says.OPEN_THE_CAMERA)).to_be_focused()
@@ -267,7 +267,7 @@ def test_sessions_and_a_new_password(george: Page, browser: Browser, service: Se
     Accounts(service.gallery).set_password(service.gallery.user(GEORGE).id, PASSWORD, client=COMMAND_LINE)
 
 
-def test_my_data_and_leaving(
+def test_my_data_and_the_deletion_of_my_account(
     tab: Page, service: Service, photos: Photos, screenshot: Screenshot, tmp_path: Path
 ) -> None:
     email, gallery = "chavez@example.org", service.gallery
@@ -307,7 +307,7 @@ def test_my_data_and_leaving(
         gallery.user(email)
 
 
-def test_by_keyboard_alone(tab: Page, service: Service) -> None:
+def test_keyboard_only(tab: Page, service: Service) -> None:
     tab.goto(f"{service.address}/login")
     tab.keyboard.press("Tab")
     expect(tab.get_by_role("link", name=says.SKIP_TO_CONTENT)).to_be_focused()
@@ -319,10 +319,10 @@ def test_by_keyboard_alone(tab: Page, service: Service) -> None:
     tab.keyboard.type(PASSWORD)
     tab.keyboard.press("Enter")
     expect(tab.get_by_role("heading", level=1)).to_have_text("George")
-    expect(tab.locator("#use-camera")).to_be_visible()  # the page's script has come
-    reached, there = tab_stops(tab)
-    assert reached == there
-    assert len(there) > 15
+    expect(tab.locator("#use-camera")).to_be_visible()  # the page's script has run
+    reached, expected = tab_stops(tab)
+    assert reached == expected
+    assert len(expected) > 15
 
 
 def test_languages(browser: Browser, service: Service, screenshot: Screenshot, tab: Page) -> None:

@@ -1,4 +1,4 @@
-"""Who may do what: every operation of the service, asked for by every kind of caller."""
+"""The permissions of every operation of the service, for every kind of caller."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from httpx2 import Response
 
 from pgface.accounts import Accounts, Client, add_administrator, create_key, revoke_key
 from pgface.accounts.logins import begin_session
-from support.web_service import PASSWORD, V1, Headers, Served, Someone, base64_of, bearer, code_of
+from support.web_service import PASSWORD, V1, Headers, LoggedInUser, Served, base64_of, bearer, code_of
 
 SCOPES = ("identify", "verify", "enroll", "admin", "metrics")
 PEOPLE = {"self", "self by cookie", "administrator", "other person"}
 KEYS = {f"key {scope}" for scope in SCOPES}
-NOBODY = {
+WITHOUT_ACCESS = {
     "none",
     "expired token",
     "token logged out",
@@ -25,13 +25,13 @@ NOBODY = {
     "garbage",
     "empty",
     "another scheme",
-    "cookie without a word of the browser",
+    "cookie without Fetch Metadata",
     "cookie from another site",
     "cookie from another host of the site",
-    "cookie that says nothing of the page",
-    "cookie of nobody",
+    "cookie with an opaque origin",
+    "unknown cookie",
 }
-EVERYBODY = PEOPLE | KEYS | NOBODY
+ALL = PEOPLE | KEYS | WITHOUT_ACCESS
 SELF = {"self", "self by cookie"}
 
 
@@ -39,9 +39,9 @@ def scoped(scope: str) -> set[str]:
     return {"administrator", "key admin", f"key {scope}"}
 
 
-MAY: dict[tuple[str, str], set[str]] = {
-    ("GET", "/healthz"): EVERYBODY,
-    ("GET", "/readyz"): EVERYBODY,
+PERMITTED: dict[tuple[str, str], set[str]] = {
+    ("GET", "/healthz"): ALL,
+    ("GET", "/readyz"): ALL,
     ("GET", "/metrics"): scoped("metrics"),
     ("GET", f"{V1}/users"): scoped("admin"),
     ("POST", f"{V1}/users"): scoped("enroll"),
@@ -56,11 +56,11 @@ MAY: dict[tuple[str, str], set[str]] = {
     ("POST", f"{V1}/verify"): scoped("verify") | PEOPLE,
     ("POST", f"{V1}/compare"): scoped("verify") | PEOPLE,
     ("POST", f"{V1}/detect"): scoped("identify") | PEOPLE,
-    ("POST", f"{V1}/auth/register"): EVERYBODY,
-    ("POST", f"{V1}/auth/login"): EVERYBODY,
-    ("POST", f"{V1}/auth/challenge"): EVERYBODY,
-    ("POST", f"{V1}/auth/hint"): EVERYBODY,
-    ("POST", f"{V1}/auth/face"): EVERYBODY,
+    ("POST", f"{V1}/auth/register"): ALL,
+    ("POST", f"{V1}/auth/login"): ALL,
+    ("POST", f"{V1}/auth/challenge"): ALL,
+    ("POST", f"{V1}/auth/hint"): ALL,
+    ("POST", f"{V1}/auth/face"): ALL,
     ("POST", f"{V1}/auth/logout"): PEOPLE,
     ("GET", f"{V1}/auth/me"): PEOPLE,
     ("DELETE", f"{V1}/auth/me"): PEOPLE,
@@ -81,12 +81,12 @@ def test_every_operation_is_in_the_table(served: Served) -> None:
     documented = {
         (method.upper(), path) for path, methods in served.app.openapi()["paths"].items() for method in methods
     }
-    assert documented == set(MAY)
+    assert documented == set(PERMITTED)
 
 
-def test_what_is_not_documented_is_a_page(served: Served) -> None:
+def test_an_undocumented_route_is_a_page(served: Served) -> None:
     found = _routes(served.app.routes)
-    assert len(found) > len(MAY)
+    assert len(found) > len(PERMITTED)
     hidden = [route for route in found if not route.include_in_schema]
     assert all(route.endpoint.__module__.startswith("pgface.server.web.") for route in hidden)
 
@@ -104,12 +104,12 @@ def _routes(routes: object) -> list[APIRoute]:
 _numbers = count(1)
 
 
-class World:
-    """Somebody with a photo, another one, and programs: made in SQL alone, because there are many."""
+class Example:
+    """A user with a photo, other users, and keys. SQL creates them, because there are many."""
 
     def __init__(self, api: Served) -> None:
         self.api = api
-        self.me = self.someone()
+        self.me = self.new_user()
         ((photo_id,),) = api.execute(
             "INSERT INTO photos (user_id, filename, filepath) VALUES (%s, 'x.jpg', 'x') RETURNING id",
             self.me.id,
@@ -118,46 +118,46 @@ class World:
         ((login_id,),) = api.execute("SELECT id FROM auth_tokens WHERE user_id = %s", self.me.id)
         self.ids = {"user_id": self.me.id, "photo_id": photo_id, "key_id": key_id, "login_id": login_id}
 
-    def someone(self, *, seconds: float = 60) -> Someone:
-        user = self.api.gallery.add_user(f"somebody{next(_numbers)}@example.net")
+    def new_user(self, *, seconds: float = 60) -> LoggedInUser:
+        user = self.api.gallery.add_user(f"user{next(_numbers)}@example.net")
         with self.api.owner.database.transaction() as connection:
             token = begin_session(connection, user.id, confidence=1.0, password_given=True, seconds=seconds).token
-        return Someone(user.id, user.email, token)
+        return LoggedInUser(user.id, user.email, token)
 
     def credentials(self, caller: str) -> Headers:
         make: dict[str, Callable[[], Headers]] = {
             "none": dict,
             "self": lambda: self.me.headers,
             "self by cookie": lambda: self.me.cookie,
-            "other person": lambda: self.someone().headers,
+            "other person": lambda: self.new_user().headers,
             "administrator": self._administrator,
-            "expired token": lambda: self.someone(seconds=-1).headers,
+            "expired token": lambda: self.new_user(seconds=-1).headers,
             "token logged out": self._logged_out,
             "revoked key": self._revoked,
             "garbage": lambda: bearer("\x7f" + "é" * 500),
             "empty": lambda: bearer(""),
             "another scheme": lambda: {"Authorization": f"Basic {self.me.token}"},
-            "cookie without a word of the browser": lambda: {"Cookie": self.me.cookie["Cookie"]},
+            "cookie without Fetch Metadata": lambda: {"Cookie": self.me.cookie["Cookie"]},
             "cookie from another site": lambda: self.me.cookie | {"Sec-Fetch-Site": "cross-site"},
             "cookie from another host of the site": lambda: self.me.cookie | {"Sec-Fetch-Site": "same-site"},
-            "cookie that says nothing of the page": lambda: {
+            "cookie with an opaque origin": lambda: {
                 "Cookie": self.me.cookie["Cookie"],
                 "Origin": "null",
                 "Host": "",
             },
-            "cookie of nobody": lambda: self.me.cookie | {"Cookie": "__Host-pgface=x"},
+            "unknown cookie": lambda: self.me.cookie | {"Cookie": "__Host-pgface=x"},
         }
         if caller in make:
             return make[caller]()
         return self.api.key(caller.removeprefix("key "))
 
     def _administrator(self) -> Headers:
-        person = self.someone()
+        person = self.new_user()
         add_administrator(self.api.owner.database, person.id, Client())
         return person.headers
 
     def _logged_out(self) -> Headers:
-        person = self.someone()
+        person = self.new_user()
         Accounts(self.api.gallery).log_out(person.token)
         return person.headers
 
@@ -167,41 +167,41 @@ class World:
         return bearer(key)
 
 
-@pytest.mark.parametrize(("method", "path"), MAY, ids=[" ".join(key) for key in MAY])
-def test_who_may(api: Served, method: str, path: str) -> None:
-    world = World(api)
-    refused = {caller: world.credentials(caller) for caller in sorted(EVERYBODY - MAY[method, path])}
+@pytest.mark.parametrize(("method", "path"), PERMITTED, ids=[" ".join(key) for key in PERMITTED])
+def test_permissions(api: Served, method: str, path: str) -> None:
+    example = Example(api)
+    refused = {caller: example.credentials(caller) for caller in sorted(ALL - PERMITTED[method, path])}
     before = api.contents()
     for caller, headers in refused.items():
-        answer = asked(world, method, path, headers)
-        assert answer.status_code == (401 if caller in NOBODY else 403), (caller, answer.text)
+        answer = send(example, method, path, headers)
+        assert answer.status_code == (401 if caller in WITHOUT_ACCESS else 403), (caller, answer.text)
         assert answer.headers["content-type"] == "application/problem+json", caller
-        assert answer.headers.get("www-authenticate", "").startswith("Bearer") == (caller in NOBODY), caller
+        assert answer.headers.get("www-authenticate", "").startswith("Bearer") == (caller in WITHOUT_ACCESS), caller
         assert "set-cookie" not in answer.headers
     assert api.contents() == before
-    for caller in sorted(MAY[method, path]):
-        world = World(api)  # what is permitted may erase it
-        answer = asked(world, method, path, world.credentials(caller))
+    for caller in sorted(PERMITTED[method, path]):
+        example = Example(api)  # a permitted request may delete it
+        answer = send(example, method, path, example.credentials(caller))
         assert answer.status_code not in (401, 403), (caller, answer.text)
-        # The photo's row has no file here.
+        # The photo has no file here.
         assert answer.status_code < 500 or path.endswith("/crop"), (caller, answer.text)
 
 
-def asked(world: World, method: str, path: str, headers: Headers) -> Response:
-    """What the service answers, to headers as bytes, which may be any."""
+def send(example: Example, method: str, path: str, headers: Headers) -> Response:
+    """Send a request. The headers are sent as bytes, so that they may contain any characters."""
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return world.api.client.request(method, path.format(**world.ids), headers=raw)
+    return example.api.client.request(method, path.format(**example.ids), headers=raw)
 
 
-def test_the_header_counts_before_the_cookie(api: Served) -> None:
-    me, other = World(api).me, World(api).me
+def test_the_header_takes_precedence_over_the_cookie(api: Served) -> None:
+    me, other = Example(api).me, Example(api).me
     answer = api.client.get(f"{V1}/auth/me", headers=me.cookie | other.headers)
     assert answer.json()["user"]["id"] == other.id
     assert api.client.get(f"{V1}/auth/me", headers=me.cookie | bearer("x")).status_code == 401
 
 
-def test_a_page_of_ones_own_without_fetch_metadata(api: Served) -> None:
-    cookie = {"Cookie": World(api).me.cookie["Cookie"]}
+def test_a_request_of_an_own_page_without_fetch_metadata(api: Served) -> None:
+    cookie = {"Cookie": Example(api).me.cookie["Cookie"]}
     for origin, host, status in (
         ("http://localhost", "localhost", 200),
         ("https://localhost", "localhost", 200),
@@ -215,8 +215,8 @@ def test_a_page_of_ones_own_without_fetch_metadata(api: Served) -> None:
         assert api.client.get(f"{V1}/auth/me", headers=headers).status_code == status, (origin, host)
 
 
-def test_nobody_reaches_what_is_anothers_by_its_id(api: Served, photos: Callable[[str, int], Path]) -> None:
-    mine, theirs = World(api), World(api)
+def test_an_id_gives_no_access_to_data_of_another_user(api: Served, photos: Callable[[str, int], Path]) -> None:
+    mine, theirs = Example(api), Example(api)
     api.gallery.enroll(photos("Tony_Blair", 2), theirs.me.id)
     before = api.contents()
     photo: dict[str, object] = {"photo": base64_of(photos("Tony_Blair", 3).read_bytes())}
@@ -229,7 +229,7 @@ def test_nobody_reaches_what_is_anothers_by_its_id(api: Served, photos: Callable
         ("POST", f"{another}/photos", 403, photo),
         ("GET", f"{another}/photos/{photo_id}/crop", 403, None),
         ("DELETE", f"{another}/photos/{photo_id}", 403, None),
-        # A photo of another under one's own id.
+        # A photo of another user, with the own user id.
         ("GET", f"{own}/photos/{photo_id}/crop", 404, None),
         ("DELETE", f"{own}/photos/{photo_id}", 404, None),
         ("DELETE", f"{V1}/auth/logins/{login_id}", 404, None),
@@ -244,27 +244,27 @@ def test_nobody_reaches_what_is_anothers_by_its_id(api: Served, photos: Callable
     ]
     for method, path, status, body in attempts:
         answer = api.client.request(method, path, json=body, headers=mine.me.headers)
-        told = code_of(answer, status)
-        assert told in ("not-permitted", "unknown-photo", "unknown-login"), (method, path)
+        code = code_of(answer, status)
+        assert code in ("not-permitted", "unknown-photo", "unknown-login"), (method, path)
         assert theirs.me.email not in answer.text
     assert api.contents() == before
 
 
-def test_ones_own_id_in_other_spellings_is_ones_own(api: Served) -> None:
-    me = World(api).me
+def test_the_own_id_in_other_spellings(api: Served) -> None:
+    me = Example(api).me
     for spelling in (f"+{me.id}", f"0{me.id}", f" {me.id}"):
         answer = api.client.get(f"{V1}/users/{spelling}", headers=me.headers)
         assert answer.status_code in (403, 422) or answer.json()["id"] == me.id
 
 
-def test_who_is_an_administrator_no_more(api: Served) -> None:
+def test_a_removed_administrator_has_no_access(api: Served) -> None:
     person = api.administrator()
     assert api.client.get(f"{V1}/users", headers=person.headers).status_code == 200
     api.execute("DELETE FROM administrators")
     assert code_of(api.client.get(f"{V1}/users", headers=person.headers), 403) == "not-permitted"
 
 
-def test_nobody_becomes_an_administrator_over_http(api: Served) -> None:
+def test_a_registration_cannot_make_an_administrator(api: Served) -> None:
     person = api.person()
     for field in ("administrator", "is_admin", "role", "id"):
         body = {"email": f"{field}@example.org", "password": PASSWORD, field: True}

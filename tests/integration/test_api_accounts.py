@@ -17,6 +17,7 @@ from pgface.settings import Settings
 from support.moving_heads import MovingHead, follow
 from support.photos import Photos
 from support.sentences import accounts as says
+from support.sentences import api as api_says
 from support.web_service import PASSWORD, V1, Served, base64_of, bearer, code_of, file
 
 pytestmark = pytest.mark.usefixtures("short_courses")
@@ -28,7 +29,7 @@ EMAIL = "bush@example.org"
 
 @pytest.fixture
 def settings_of(api: Served) -> Iterator[Any]:
-    """Gives the running service other settings."""
+    """Return a function that changes the settings of the running service."""
     service, before = api.service, api.gallery.settings
 
     def change(**changes: object) -> None:
@@ -43,7 +44,7 @@ def settings_of(api: Served) -> Iterator[Any]:
     api.app.state.service = service
 
 
-def test_a_persons_whole_story(api: Served) -> None:
+def test_an_account_from_registration_to_deletion(api: Served) -> None:
     body = {"email": "Ana@Example.org", "password": PASSWORD, "name": "Ana"}
     made = api.client.post(f"{V1}/auth/register", json=body)
     assert (made.status_code, made.json()["email"]) == (201, "ana@example.org")
@@ -63,9 +64,9 @@ def test_a_persons_whole_story(api: Served) -> None:
     assert [login["current"] for login in logins] == [True, False]
     assert api.client.delete(f"{V1}/auth/logins/{logins[1]['id']}", headers=headers).status_code == 204
     assert code_of(api.client.get(f"{V1}/auth/me", headers=second), 401) == "not-logged-in"
-    gone = api.client.delete(f"{V1}/auth/logins/{logins[1]['id']}", headers=headers)
-    assert code_of(gone, 404) == "unknown-login"
-    assert "www-authenticate" not in gone.headers
+    deleted = api.client.delete(f"{V1}/auth/logins/{logins[1]['id']}", headers=headers)
+    assert code_of(deleted, 404) == "unknown-login"
+    assert "www-authenticate" not in deleted.headers
 
     third = bearer(api.log_in("ana@example.org").token)
     change = {"former": PASSWORD, "new": OTHER_PASSWORD}
@@ -86,13 +87,29 @@ def test_a_persons_whole_story(api: Served) -> None:
     again = api.client.post(f"{V1}/auth/login", json={"email": "ana@example.org", "password": OTHER_PASSWORD}).json()
     wrong = api.client.request("DELETE", f"{V1}/auth/me", json={"password": PASSWORD}, headers=bearer(again["token"]))
     assert code_of(wrong, 401) == "login-refused"
-    gone = api.client.request(
+    deleted = api.client.request(
         "DELETE", f"{V1}/auth/me", json={"password": OTHER_PASSWORD}, headers=bearer(again["token"])
     )
-    assert gone.status_code == 204
+    assert deleted.status_code == 204
     assert api.gallery.users() == []
     refused = api.client.post(f"{V1}/auth/login", json={"email": "ana@example.org", "password": OTHER_PASSWORD})
     assert code_of(refused, 401) == "login-refused"
+
+
+def test_a_taken_email_gets_the_same_answer_with_and_without_a_password(api: Served) -> None:
+    with_password = api.person().email
+    enrolled = api.gallery.add_user("enrolled@example.org").email
+    answers = []
+    for email in (with_password, enrolled):
+        body = {"email": email, "password": PASSWORD}
+        answer = api.client.post(f"{V1}/auth/register", json=body)
+        assert code_of(answer, 409) == "duplicate-email"
+        assert answer.json()["detail"] == api_says.EMAIL_EXISTS
+        page = api.client.post("/register", data=body | {"name": "x"}, headers={"Sec-Fetch-Site": "same-origin"})
+        assert page.status_code == 409
+        assert api_says.EMAIL_EXISTS in page.text
+        answers.append(page.text.replace(email, "").replace(page.headers["x-request-id"], ""))
+    assert answers[0] == answers[1]
 
 
 def test_log_out_everywhere(api: Served) -> None:
@@ -103,16 +120,16 @@ def test_log_out_everywhere(api: Served) -> None:
         assert api.client.get(f"{V1}/auth/me", headers=bearer(token)).status_code == 401
 
 
-def test_nobody_learns_who_has_an_account(api: Served) -> None:
+def test_a_login_does_not_reveal_which_accounts_exist(api: Served) -> None:
     person = api.person()
     wrong = api.client.post(f"{V1}/auth/login", json={"email": person.email, "password": "x"})
     unknown = api.client.post(f"{V1}/auth/login", json={"email": "nobody@example.org", "password": "x"})
-    told = [{k: v for k, v in answer.json().items() if k != "request_id"} for answer in (wrong, unknown)]
-    assert told[0] == told[1]
+    problems = [{k: v for k, v in answer.json().items() if k != "request_id"} for answer in (wrong, unknown)]
+    assert problems[0] == problems[1]
     assert code_of(wrong, 401) == "login-refused"
 
 
-def test_too_many_attempts_say_when_to_come_again(api: Served) -> None:
+def test_too_many_attempts_have_a_time_to_wait(api: Served) -> None:
     client = api.at("198.51.100.1")
     for _ in range(5):
         code_of(client.post(f"{V1}/auth/login", json={"email": "nobody@example.org", "password": "x"}), 401)
@@ -122,7 +139,7 @@ def test_too_many_attempts_say_when_to_come_again(api: Served) -> None:
     assert read_audit(api.gallery.database, limit=1)[0].address == "198.51.100.1"
 
 
-def test_a_behind_a_proxy_that_gives_no_address(api: Served) -> None:
+def test_an_address_that_is_not_valid_is_not_stored(api: Served) -> None:
     client = api.at("not an address; DROP TABLE users\0")
     assert code_of(client.post(f"{V1}/auth/login", json={"email": "a@b", "password": "x"}), 401) == "login-refused"
     assert read_audit(api.gallery.database, limit=1)[0].address is None
@@ -156,8 +173,8 @@ def test_keys(api: Served) -> None:
     refused = api.client.post(f"{V1}/introspect", json={"token": "x"}, headers=bearer(key))
     assert code_of(refused, 401) == "key-refused"
     for number in (about["id"], 2**31 - 1):
-        gone = api.client.delete(f"{V1}/keys/{number}", headers=administrator)
-        assert code_of(gone, 404) == "unknown-key"  # 401 would tell the caller that their own key is not known
+        deleted = api.client.delete(f"{V1}/keys/{number}", headers=administrator)
+        assert code_of(deleted, 404) == "unknown-key"  # 401 would mean that the key of the request is unknown
     for wrong in ({"name": " ", "scopes": ["admin"]}, {"name": "x\ny", "scopes": ["admin"]}):
         assert code_of(api.client.post(f"{V1}/keys", json=wrong, headers=administrator), 422) == "account"
     for wrong in ({"name": "x", "scopes": []}, {"name": "x", "scopes": ["root"]}):
@@ -168,7 +185,7 @@ def test_introspection(api: Served) -> None:
     program = api.key("verify")
     person = api.person("ana@example.org", "Ana")
 
-    def ask(token: str, **more: Any) -> dict[str, Any]:
+    def introspect(token: str, **more: Any) -> dict[str, Any]:
         by_form = api.client.post(f"{V1}/introspect", data={"token": token} | more, headers=program)
         by_json = api.client.post(f"{V1}/introspect", json={"token": token} | more, headers=program)
         assert by_form.status_code == by_json.status_code == 200, by_form.text
@@ -177,7 +194,7 @@ def test_introspection(api: Served) -> None:
         answer: dict[str, Any] = by_json.json()
         return answer
 
-    found = ask(person.token)
+    found = introspect(person.token)
     assert abs(found.pop("iat") - time.time()) < 60
     assert found.pop("exp") - time.time() == pytest.approx(12 * 3600, abs=60)
     assert found == {
@@ -189,14 +206,14 @@ def test_introspection(api: Served) -> None:
         "confidence": 1.0,
         "amr": ["pwd"],
     }
-    # OAuth libraries send more than the one field; RFC 6749, section 3.2, has it ignored.
-    assert ask(person.token, token_type_hint="access_token", client_id="x")["active"] is True
+    # OAuth libraries send more fields, which are ignored (RFC 6749, section 3.2).
+    assert introspect(person.token, token_type_hint="access_token", client_id="x")["active"] is True
     with api.owner.database.transaction() as connection:
         expired = begin_session(connection, person.id, confidence=1.0, password_given=True, seconds=-1).token
     key, _ = api.new_key("verify")
     api.accounts.log_out(person.token)
     for token in (expired, person.token, "unknown", "", " ", key, "é" * 999, person.token + " "):
-        assert ask(token) == {"active": False}, token
+        assert introspect(token) == {"active": False}, token
     twice = api.client.post(
         f"{V1}/introspect",
         content="token=a&token=b",
@@ -226,10 +243,10 @@ def bush(api: Served, photos: Photos) -> Served:
 
 
 def by_face(api: Served, photos: Photos, *, seen: list[bytes] | None = None, **who: str) -> Response:
-    """Log in by face; the last answer."""
-    begun = api.client.post(f"{V1}/auth/challenge", json=who)
-    assert begun.status_code == 200, begun.text
-    challenge = begun.json()
+    """Log in by face, and return the last response."""
+    started = api.client.post(f"{V1}/auth/challenge", json=who)
+    assert started.status_code == 200, started.text
+    challenge = started.json()
     head = MovingHead(api.gallery.faces, photos(*BUSH))
 
     def answer(frames: list[bytes]) -> Any:
@@ -244,9 +261,9 @@ def by_face(api: Served, photos: Photos, *, seen: list[bytes] | None = None, **w
 
 
 def test_log_in_by_face_and_password(bush: Served, photos: Photos) -> None:
-    begun = bush.client.post(f"{V1}/auth/challenge", json={"email": EMAIL, "password": PASSWORD}).json()
-    assert begun == {
-        "token": begun["token"],
+    started = bush.client.post(f"{V1}/auth/challenge", json={"email": EMAIL, "password": PASSWORD}).json()
+    assert started == {
+        "token": started["token"],
         "pose": "centre",
         "progress": 0,
         "seconds": 120,
@@ -259,12 +276,12 @@ def test_log_in_by_face_and_password(bush: Served, photos: Photos) -> None:
     assert 0.3 < answer.json()["confidence"] < 1
     me = bush.client.get(f"{V1}/auth/me", headers=bearer(answer.json()["token"])).json()
     assert me["user"]["email"] == EMAIL
-    again = by_face(bush, photos, email=EMAIL, password=PASSWORD)  # the same pictures
+    again = by_face(bush, photos, email=EMAIL, password=PASSWORD)  # with the same pictures
     assert code_of(again, 401) == "login-refused"
     assert again.json()["detail"] == says.LOGIN_BY_FACE_REFUSED
 
 
-def test_json_is_taken_as_well(bush: Served, photos: Photos) -> None:
+def test_frames_may_be_sent_as_json(bush: Served, photos: Photos) -> None:
     challenge = bush.client.post(f"{V1}/auth/challenge", json={"email": EMAIL, "password": PASSWORD}).json()
     frames = MovingHead(bush.gallery.faces, photos(*BUSH)).look("centre", frames=1)
     body = {"challenge": challenge["token"], "frames": [base64_of(frame) for frame in frames]}
@@ -273,10 +290,10 @@ def test_json_is_taken_as_well(bush: Served, photos: Photos) -> None:
     assert answer.json() == challenge
 
 
-def test_who_logged_in_by_face_alone_is_no_administrator(bush: Served, photos: Photos, settings_of: Any) -> None:
+def test_a_login_by_face_alone_makes_no_administrator(bush: Served, photos: Photos, settings_of: Any) -> None:
     settings_of(login_policy="face+liveness", liveness="challenge-only")
     bush.execute("INSERT INTO administrators (user_id) SELECT id FROM users")
-    # The very pictures that are compared are enrolled, as they are when somebody has the photos' files.
+    # The same pictures are enrolled, so that the similarity is high.
     looked = MovingHead(bush.gallery.faces, photos(*BUSH)).look("centre")
     for frame in looked:
         bush.gallery.enroll(frame, EMAIL)
@@ -286,13 +303,13 @@ def test_who_logged_in_by_face_alone_is_no_administrator(bush: Served, photos: P
     headers = bearer(answer.json()["token"])
     assert bush.client.get(f"{V1}/auth/me", headers=headers).json()["administrator"] is False
     assert code_of(bush.client.get(f"{V1}/users", headers=headers), 403) == "not-permitted"
-    settings_of(login_policy="password+face")  # what is asked for later makes it no surer
+    settings_of(login_policy="password+face")  # a later policy does not change this login
     assert code_of(bush.client.get(f"{V1}/users", headers=headers), 403) == "not-permitted"
     by_password = bearer(bush.log_in(EMAIL).token)
     assert bush.client.get(f"{V1}/users", headers=by_password).status_code == 200
 
 
-def test_faces_that_are_refused(bush: Served, settings_of: Any) -> None:
+def test_refused_frames(bush: Served, settings_of: Any) -> None:
     settings_of(login_policy="face+liveness", liveness="challenge-only")
     client = bush.at("198.51.100.2")
     for token in ("forged", "", "x" * 1000):
@@ -306,7 +323,7 @@ def test_faces_that_are_refused(bush: Served, settings_of: Any) -> None:
     ):
         assert code_of(client.post(f"{V1}/auth/face", json=body), 422) == "invalid-request"
     unreadable = client.post(f"{V1}/auth/face", json={"challenge": token, "frames": [base64_of(b"x")]})
-    assert code_of(unreadable, 415) == "photo-format"  # whoever wrote the client can mend it
+    assert code_of(unreadable, 415) == "photo-format"  # the developer of the client can fix this
     assert (
         code_of(client.post(f"{V1}/auth/face", json={"challenge": token, "frames": ["AAAA"]}), 401) == "login-refused"
     )

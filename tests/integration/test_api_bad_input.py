@@ -1,4 +1,4 @@
-"""What nobody should send: every answer is a sentence, nothing fails, and nothing is kept."""
+"""Invalid requests: each gets a sentence, causes no failure, and changes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORM = "multipart/form-data"
 
 @pytest.fixture
 def refused(api: Served) -> Iterator[Any]:
-    """Sends a request that must be refused and must leave nothing."""
+    """Return a function that sends a request, which must be refused and must change nothing."""
     headers = api.key("enroll", "identify", "verify", "admin")
     before = api.contents()
 
@@ -41,7 +41,7 @@ def refused(api: Served) -> Iterator[Any]:
 
 
 def photo_kinds(photo: bytes) -> dict[str, tuple[bytes, str]]:
-    """Photos that cannot be used, and the code of the refusal."""
+    """Return photos that cannot be used, with the code of the refusal."""
     grey16 = np.full((60, 60, 1), 40_000, np.uint16)
     return {
         "empty": (b"", "photo-format"),
@@ -71,7 +71,7 @@ def test_bad_photos(refused: Any, photos: Photos, kind: str) -> None:
     codes = {code, "photo-too-large"} if kind == "too large" else {code}
     refused("/photos", *codes, files={"photo": file(data)}, data={"email": "new@example.org"})
     refused("/photos", *codes, json={"photo": base64_of(data), "email": "new@example.org"})
-    if code != "no-face":  # to whom asks it is an answer
+    if code != "no-face":  # for an identification, it is not an error
         refused("/identify", *codes, files={"photo": file(data)})
         refused("/compare", *codes, json={"photo": base64_of(data), "other": base64_of(data)})
 
@@ -107,7 +107,7 @@ BODIES: dict[str, tuple[bytes, str, str]] = {
     "utf-32": ('{"photo": "AAAA"}'.encode("utf-32-le"), "application/json", "request"),
     "no base64": ('{"photo": "é"}'.encode(), "application/json", "invalid-request"),
     "a number for a photo": (b'{"photo": 1}', "application/json", "invalid-request"),
-    "a path for a photo": (b'{"photo": "/etc/passwd"}', "application/json", "photo-format"),  # base64 may look so
+    "a path for a photo": (b'{"photo": "/etc/passwd"}', "application/json", "photo-format"),  # valid base64
     "an address for a photo": (b'{"photo": "http://127.0.0.1/"}', "application/json", "invalid-request"),
     "an object for a photo": (b'{"photo": {"name": "x", "data": "AAAA"}}', "application/json", "invalid-request"),
     "an unknown field": (b'{"photo": "AAAA", "model": "x"}', "application/json", "invalid-request"),
@@ -177,7 +177,7 @@ def test_bad_forms(refused: Any, kind: str, charset: str) -> None:
     refused("/identify", code, content=content, headers={"Content-Type": f"{FORM}; boundary=x{charset}"})
 
 
-def test_a_character_set_of_the_clients_choice_gives_no_half_characters(refused: Any) -> None:
+def test_a_charset_of_the_client_is_ignored(refused: Any) -> None:
     content = part("email", b"+2AA-@example.org") + part("photo", b"A", filename="x") + b"--x--\r\n"
     headers = {"Content-Type": f"{FORM}; boundary=x; charset=utf-7"}
     refused("/photos", "photo-format", content=content, headers=headers)
@@ -199,7 +199,7 @@ NAMES = {
 def test_bad_names(refused: Any, kind: str) -> None:
     body = {"email": "new@example.org", "name": NAMES[kind]}
     codes = ("gallery", "invalid-request")
-    if kind != "nothing":  # who registers without a name has the e-mail's first part
+    if kind != "nothing":  # without a name, it is the first part of the e-mail
         refused("/auth/register", *codes, json=body | {"password": PASSWORD})
     if kind not in ("nothing", "spaces"):
         refused("/keys", "account", "invalid-request", json={"name": NAMES[kind], "scopes": ["admin"]})
@@ -239,7 +239,7 @@ def test_bad_passwords(refused: Any, password: str) -> None:
     refused("/auth/register", *codes, json={"email": "new@example.org", "password": password})
 
 
-def test_passwords_of_any_characters_log_nobody_in(api: Served) -> None:
+def test_wrong_passwords_of_any_characters_are_refused(api: Served) -> None:
     person = api.person()
     client = api.at("198.51.100.3")
     for password in ("", "\0", "a\0b" * 9, "é" * 1_024):
@@ -279,7 +279,7 @@ def test_odd_queries(api: Served) -> None:
         assert api.client.get(f"{V1}/audit?{query}", headers=headers).status_code == 200
 
 
-# What is kept as it is, because it is only text
+# Text that is stored unchanged
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_odd_queries(api: Served) -> None:
         "=1+1",
     ],
 )
-def test_names_that_are_only_text(api: Served, name: str) -> None:
+def test_names_with_special_characters_are_stored_unchanged(api: Served, name: str) -> None:
     headers = api.key("enroll", "admin")
     made = api.client.post(f"{V1}/users", json={"email": "new@example.org", "name": name}, headers=headers)
     assert made.status_code == 201, made.text
@@ -327,7 +327,7 @@ def test_file_names(api: Served, photos: Photos, given: str, kept: str) -> None:
     assert stored.name != kept
 
 
-def test_a_large_body_is_refused_at_its_header(refused: Any) -> None:
+def test_a_large_body_is_refused_by_its_header(refused: Any) -> None:
     for path in ("/identify", "/auth/login", "/users"):
         headers = {"Content-Length": str(10**12), "Content-Type": "application/json"}
         refused(path, "request-too-large", content=b"{}", headers=headers)
@@ -336,11 +336,11 @@ def test_a_large_body_is_refused_at_its_header(refused: Any) -> None:
         refused("/identify", "request", "request-too-large", content=b"{}", headers=headers)
 
 
-def test_who_is_not_logged_in_takes_nothing_from_who_is(api: Served, photos: Photos) -> None:
+def test_requests_without_an_account_do_not_use_up_the_bytes_of_others(api: Served, photos: Photos) -> None:
     program = api.key("identify")
-    strangers = api.service.anonymous_body_budget
-    with strangers.lease() as lease:
-        lease.take(strangers.total)
+    budget = api.service.anonymous_body_budget
+    with budget.lease() as lease:
+        lease.take(budget.total)
         login = {"email": "a@example.org", "password": "x"}
         busy = api.client.post(f"{V1}/auth/login", json=login)
         assert code_of(busy, 503) == "service-busy"

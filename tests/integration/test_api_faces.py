@@ -1,4 +1,4 @@
-"""People, photos and faces over HTTP: what works, with real photos."""
+"""Users, photos and faces over HTTP, with real photos."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Send = Callable[..., Response]
 
 @pytest.fixture(params=["form", "json"])
 def send(api: Served, request: pytest.FixtureRequest) -> Send:
-    """Posts fields and photos, as a form or as JSON."""
+    """Return a function that sends fields and photos, as a form or as JSON."""
 
     def post(path: str, headers: Headers, photos: dict[str, Path], **fields: Any) -> Response:
         if request.param == "form":
@@ -37,7 +37,7 @@ def send(api: Served, request: pytest.FixtureRequest) -> Send:
     return post
 
 
-def test_enroll_identify_verify_compare_detect_and_erase(api: Served, send: Send, photos: Photos) -> None:
+def test_enroll_identify_verify_compare_detect_and_delete(api: Served, send: Send, photos: Photos) -> None:
     program = api.key("enroll", "identify", "verify", "admin")
     enrolled = send(
         "/photos", program, {"photo": photos(BLAIR, 2)}, email="Blair@Example.org", name="Tony", face="largest"
@@ -59,8 +59,8 @@ def test_enroll_identify_verify_compare_detect_and_erase(api: Served, send: Send
     assert 0 < face["matches"][0]["confidence"] <= 100
     (stranger,) = send("/identify", program, {"photo": photos(BUSH, 1)}).json()["faces"]
     assert (stranger["identified"], stranger["matches"]) == (False, [])
-    (anybody,) = send("/identify", program, {"photo": photos(BUSH, 1)}, threshold=-1).json()["faces"]
-    assert [(match["user_id"], match["confidence"]) for match in anybody["matches"]] == [(user["id"], None)]
+    (forced,) = send("/identify", program, {"photo": photos(BUSH, 1)}, threshold=-1).json()["faces"]
+    assert [(match["user_id"], match["confidence"]) for match in forced["matches"]] == [(user["id"], None)]
 
     for who in ({"user_id": user["id"]}, {"email": "BLAIR@example.org"}):
         verified = send("/verify", program, {"photo": photos(BLAIR, 5)}, **who).json()
@@ -94,7 +94,7 @@ def _key_id(api: Served) -> int:
     return int(number)
 
 
-def test_a_person_enrolls_and_verifies_themselves(api: Served, send: Send, photos: Photos) -> None:
+def test_a_user_enrolls_and_verifies_their_own_photo(api: Served, send: Send, photos: Photos) -> None:
     person = api.person()
     own = f"/users/{person.id}/photos"
     answer = send(own, person.headers, {"photo": photos(BUSH, 1)})
@@ -108,29 +108,29 @@ def test_a_person_enrolls_and_verifies_themselves(api: Served, send: Send, photo
     assert send("/detect", person.headers, {"photo": photos(BUSH, 1)}).status_code == 200
 
 
-def test_whose_face_it_is_is_told_to_administrators_alone(api: Served, send: Send, photos: Photos) -> None:
+def test_only_administrators_learn_whose_face_it_is(api: Served, send: Send, photos: Photos) -> None:
     owner = api.gallery.enroll(photos(BLAIR, 2), "blair.secret@example.org", name="Secret Name").user
     person, administrator = api.person(), api.administrator()
     path = f"/users/{person.id}/photos"
-    told = send(path, api.key("enroll"), {"photo": photos(BLAIR, 3)})
-    assert code_of(told, 409) == "face-of-another-user"
-    assert told.json()["detail"] == says.FACE_OF_ANOTHER_USER
+    refused = send(path, api.key("enroll"), {"photo": photos(BLAIR, 3)})
+    assert code_of(refused, 409) == "face-of-another-user"
+    assert refused.json()["detail"] == says.FACE_OF_ANOTHER_USER
     for secret in (f'"{owner.id}"', f": {owner.id}", f" {owner.id}", "blair.secret", "Secret"):
-        assert secret not in told.text
-    # A person does not even learn that it is another's: see test_contested_faces.py.
+        assert secret not in refused.text
+    # The user does not learn that the face is another user's (see test_contested_faces.py).
     own = send(path, person.headers, {"photo": photos(BLAIR, 3)})
     assert own.status_code == 201
     api.gallery.erase_photo(own.json()["photo_id"])
     for headers in (administrator.headers, api.key("admin")):
-        told = send(path, headers, {"photo": photos(BLAIR, 3)})
-        assert "blair.secret@example.org" in told.json()["detail"]
+        refused = send(path, headers, {"photo": photos(BLAIR, 3)})
+        assert "blair.secret@example.org" in refused.json()["detail"]
     allowed = send(path, administrator.headers, {"photo": photos(BLAIR, 3)}, allow_other_user=True)
     assert allowed.status_code == 201
     refused = send(path, api.key("enroll"), {"photo": photos(BLAIR, 4)}, allow_other_user=True)
     assert code_of(refused, 403) == "not-permitted"
 
 
-def test_what_a_photo_must_be(api: Served, send: Send, photos: Photos, group_photo: Path, tmp_path: Path) -> None:
+def test_unusable_photos_and_users(api: Served, send: Send, photos: Photos, group_photo: Path, tmp_path: Path) -> None:
     headers = api.key("enroll", "verify", "identify")
     Image.new("RGB", (300, 300), "grey").save(tmp_path / "empty.png")
     before = api.contents()
@@ -162,10 +162,10 @@ def test_users(api: Served) -> None:
     assert code_of(api.client.delete(f"{V1}/users/{user['id']}", headers=program), 404) == "unknown-user"
 
 
-# Lists by the page
+# Pagination
 
 
-def pages(api: Served, path: str, headers: Headers, of: str, **query: Any) -> Iterator[list[int]]:
+def pages_of(api: Served, path: str, headers: Headers, of: str, **query: Any) -> Iterator[list[int]]:
     cursor: str | None = None
     while True:
         params = query | ({"cursor": cursor} if cursor else {})
@@ -176,20 +176,20 @@ def pages(api: Served, path: str, headers: Headers, of: str, **query: Any) -> It
             return
 
 
-def test_lists_by_the_page(api: Served, photos: Photos) -> None:
+def test_lists_have_pages(api: Served, photos: Photos) -> None:
     ids = [api.gallery.add_user(f"u{number}@example.org", f"Name {number % 2}").id for number in range(5)]
     headers = api.key("admin")
-    assert list(pages(api, "/users", headers, "users", limit=2)) == [ids[:2], ids[2:4], ids[4:]]
-    assert list(pages(api, "/users", headers, "users", limit=5)) == [ids]
-    assert list(pages(api, "/users", headers, "users", limit=2, search="name 0")) == [ids[0:4:2], ids[4:]]
-    assert list(pages(api, "/users", headers, "users", search="%")) == [[]]
-    assert list(pages(api, "/users", headers, "users", search="'; DROP TABLE users; --\0")) == [[]]
+    assert list(pages_of(api, "/users", headers, "users", limit=2)) == [ids[:2], ids[2:4], ids[4:]]
+    assert list(pages_of(api, "/users", headers, "users", limit=5)) == [ids]
+    assert list(pages_of(api, "/users", headers, "users", limit=2, search="name 0")) == [ids[0:4:2], ids[4:]]
+    assert list(pages_of(api, "/users", headers, "users", search="%")) == [[]]
+    assert list(pages_of(api, "/users", headers, "users", search="'; DROP TABLE users; --\0")) == [[]]
     path = f"/users/{ids[0]}/photos"
     taken = [api.gallery.enroll(photos(BLAIR, number), ids[0]).photo_id for number in (2, 3, 4)]
-    assert list(pages(api, path, headers, "photos", limit=2)) == [taken[:2], taken[2:]]
-    assert list(pages(api, f"/users/{ids[1]}/photos", headers, "photos")) == [[]]
+    assert list(pages_of(api, path, headers, "photos", limit=2)) == [taken[:2], taken[2:]]
+    assert list(pages_of(api, f"/users/{ids[1]}/photos", headers, "photos")) == [[]]
     audit = [entry.id for entry in read_audit(api.gallery.database, limit=100)]
-    assert list(chain(*pages(api, "/audit", headers, "entries", limit=7)))[: len(audit)] == audit
+    assert list(chain(*pages_of(api, "/audit", headers, "entries", limit=7)))[: len(audit)] == audit
     assert code_of(api.client.get(f"{V1}/users/99999999/photos", headers=headers), 404) == "unknown-user"
 
 
@@ -201,7 +201,7 @@ def test_forged_cursors(api: Served, cursor: str) -> None:
     assert code_of(answer, 400) == "cursor"
 
 
-def test_a_cursor_is_of_one_list(api: Served) -> None:
+def test_a_cursor_belongs_to_one_list(api: Served) -> None:
     for number in range(2):
         api.gallery.add_user(f"u{number}@example.org")
     headers = api.key("admin")
@@ -219,7 +219,7 @@ def test_a_cursor_is_of_one_list(api: Served) -> None:
 
 @pytest.fixture
 def schema_name() -> str:
-    """The session's service has a schema of another name."""
+    """The schema `public`. The shared service of the tests uses another schema."""
     return "public"
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document is whole, and the service keeps to it, whatever is sent (Schemathesis)."""
+"""The OpenAPI document is complete, and the service conforms to it for generated requests (Schemathesis)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ OPERATION_IDS = [
     "readyz",
     "get_metrics",
 ]
-"""Clients are generated from them, so a new name here breaks clients."""
+"""Clients are generated from these ids, so another name breaks them."""
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -79,8 +79,8 @@ CHECKS = [
     negative_data_rejection,
     unsupported_method,
 ]
-EXAMPLES = {"nobody": 2, "person": 3, "program": 8}
-"""Good and bad requests that are made up for each operation."""
+EXAMPLES = {"anonymous": 2, "user": 3, "program": 8}
+"""The number of valid requests, and of invalid requests, that are generated for each operation."""
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 _numbers = count(1)
 
@@ -122,7 +122,7 @@ def test_an_example_is_valid_and_has_every_field(name: str) -> None:
         assert set(valid.model_dump(mode="json")) == set(example)
 
 
-def test_operation_ids_stay() -> None:
+def test_operation_ids_do_not_change() -> None:
     assert list(OPERATIONS) == OPERATION_IDS
     assert len(set(OPERATION_IDS)) == len(OPERATION_IDS)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in OPERATION_IDS)
@@ -132,7 +132,7 @@ def test_the_document_is_served(api: Served) -> None:
     assert api.client.get(f"{V1}/openapi.json").json() == DOCUMENT
 
 
-# Requests made up from the document
+# Requests that are generated from the document
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def service(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def credentials(place: Place, caller: str) -> Headers:
     if caller == "program":
         return place.key("admin")
-    if caller == "person":
+    if caller == "user":
         user = place.owner.add_user(f"person{next(_numbers)}@example.org")
         with place.owner.database.transaction() as connection:
             return bearer(begin_session(connection, user.id, confidence=1.0, password_given=True, seconds=3600).token)
@@ -161,15 +161,15 @@ def credentials(place: Place, caller: str) -> Headers:
 
 @pytest.mark.parametrize("caller", EXAMPLES)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_whatever_is_sent_the_answer_is_as_documented(place: Place, service: Running, name: str, caller: str) -> None:
+def test_responses_are_as_documented(place: Place, service: Running, name: str, caller: str) -> None:
     operation = SCHEMA.find_operation_by_id(name)
     headers = credentials(place, caller)
 
-    def ask(case: Any) -> None:
+    def call(case: Any) -> None:
         case.call_and_validate(base_url=service.url, headers=headers, checks=CHECKS)
 
-    nothing_is_sent = not {"parameters", "requestBody", "security"} & set(OPERATIONS[name])
-    for mode in [GenerationMode.POSITIVE] if nothing_is_sent else list(GenerationMode):
+    sends_nothing = not {"parameters", "requestBody", "security"} & set(OPERATIONS[name])
+    for mode in [GenerationMode.POSITIVE] if sends_nothing else list(GenerationMode):
         bounded = settings(
             max_examples=EXAMPLES[caller],
             derandomize=True,
@@ -178,4 +178,4 @@ def test_whatever_is_sent_the_answer_is_as_documented(place: Place, service: Run
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        bounded(given(operation.as_strategy(mode))(ask))()
+        bounded(given(operation.as_strategy(mode))(call))()

@@ -1,4 +1,4 @@
-"""What the service says of itself: its health, metrics, and what went wrong."""
+"""Health checks, metrics, and problems of the service."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Values = dict[tuple[str, tuple[str, ...]], float]
 
 @contextmanager
 def without_database(served: Served, server: str) -> Iterator[None]:
-    """The database takes no connections, and those that there were are gone."""
+    """Let the database refuse connections, and end the open ones."""
     url = served.owner.settings.database_url
     assert url
     name = str(conninfo_to_dict(url.get_secret_value())["dbname"])
@@ -39,7 +39,7 @@ def without_database(served: Served, server: str) -> Iterator[None]:
             yield
         finally:
             connection.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
-            with suppress(DatabaseUnreachableError):  # by this the owner's connections are looked at
+            with suppress(DatabaseUnreachableError):  # replaces the ended connections of the owner
                 served.execute("SELECT 1")
 
 
@@ -66,7 +66,7 @@ def test_health_without_a_database(served: Served, postgres: str) -> None:
 
 
 @pytest.mark.parametrize("change", [-1, 1])
-def test_the_tables_are_of_another_version(served: Served, change: int) -> None:
+def test_tables_of_another_version(served: Served, change: int) -> None:
     newest = migrations()[-1].version
     served.execute("UPDATE pgface_migrations SET version = %s WHERE version = %s", newest + 100 * change, newest)
     try:
@@ -93,7 +93,7 @@ def values(api: Served, headers: Headers) -> Values:
 
 def test_metrics(api: Served, photos: Photos) -> None:
     headers = api.key("metrics", "identify", "enroll")
-    # No other test shows this picture: the networks see each picture once, for all tests together.
+    # No other test uses this picture. Embeddings are cached for all tests.
     mirrored = encoded(ImageOps.mirror(Image.open(photos("Tony_Blair", 2))), "PNG")
     before = values(api, headers)
     api.client.post(f"{V1}/identify", files={"photo": file(mirrored)}, headers=headers)
@@ -127,7 +127,7 @@ def test_metrics(api: Served, photos: Photos) -> None:
 # Problems
 
 
-def test_what_nobody_has_foreseen_says_nothing_of_the_inside(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_reveals_nothing(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a secret of /var/lib/pgface")
 
@@ -147,7 +147,7 @@ def test_what_nobody_has_foreseen_says_nothing_of_the_inside(api: Served, monkey
         StorageError("/var/lib/pgface/photos: no space left"),
     ],
 )
-def test_what_is_the_services_own_fault_says_nothing_of_the_inside(
+def test_a_failure_of_the_service_reveals_nothing(
     api: Served, monkeypatch: pytest.MonkeyPatch, error: PgfaceError
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -186,7 +186,7 @@ def test_every_error_has_a_code_and_a_status() -> None:
         ("POST", "/healthz", 405, "method-not-allowed"),
     ],
 )
-def test_what_is_not_there(api: Served, method: str, path: str, status: int, code: str) -> None:
+def test_an_unknown_path_or_method(api: Served, method: str, path: str, status: int, code: str) -> None:
     from pgface.server.errors import known_problems
 
     answer = api.client.request(method, path)
@@ -195,7 +195,16 @@ def test_what_is_not_there(api: Served, method: str, path: str, status: int, cod
     assert ("allow" in answer.headers) == (status == 405)
 
 
-def test_every_answer_has_its_headers(api: Served) -> None:
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/api", "/api/", "/api/v1", "/api/v2/users"])
+def test_a_path_where_clients_look_for_the_api_names_its_document(api: Served, path: str) -> None:
+    for accept in ("*/*", "text/html"):
+        answer = api.client.get(path, headers={"Accept": accept})
+        assert code_of(answer, 404) == "not-found"
+        assert says.WHERE_THE_DOCUMENT_IS.format(root="") in answer.json()["detail"]
+    assert api.client.get(f"{V1}/openapi.json").status_code == api.client.get("/problems").status_code == 200
+
+
+def test_every_response_has_security_headers(api: Served) -> None:
     for path in ("/healthz", "/nowhere", f"{V1}/users", f"{V1}/openapi.json", "/static/base.css"):
         headers = api.client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
@@ -227,12 +236,12 @@ def test_a_redirect_does_not_repeat_the_host_that_a_client_claims(api: Served, p
     assert "evil.example" not in location.split("/")[1:2]
 
 
-def test_metrics_and_status_tell_the_same(api: Served, photos: Photos) -> None:
+def test_metrics_and_status_agree(api: Served, photos: Photos) -> None:
     api.owner.enroll(photos("Colin_Powell", 1), "colin@example.org")
     api.person()
     headers = api.key("metrics", "admin")
 
-    def told() -> tuple[float, float]:
+    def metrics() -> tuple[float, float]:
         lines = dict(
             line.rsplit(" ", 1)
             for line in api.client.get("/metrics", headers=headers).text.splitlines()
@@ -241,7 +250,7 @@ def test_metrics_and_status_tell_the_same(api: Served, photos: Photos) -> None:
         return float(lines["pgface_users"]), float(lines["pgface_embeddings"])
 
     status = api.client.get(f"{V1}/status", headers=headers).json()
-    assert told() == (status["users"], status["embeddings"]) == (2, 1)
+    assert metrics() == (status["users"], status["embeddings"]) == (2, 1)
     api.execute("ANALYZE users, face_embeddings")
     api.owner.erase_user("colin@example.org")
-    assert told() == (1, 0)
+    assert metrics() == (1, 0)

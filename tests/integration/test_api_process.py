@@ -1,4 +1,4 @@
-"""`pgface serve` as a process: slow and huge bodies, its log, many clients at once, and its end."""
+"""`pgface serve` as a process: slow and large bodies, its log, parallel clients, and its end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from support.web_service import (
 pytestmark = pytest.mark.slow
 
 TIMEOUT = 3
-"""Seconds that a body may take here."""
+"""The time limit of a body in seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def service(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield service
 
 
-# Bodies, byte for byte
+# Raw requests
 
 
 def head(path: str, *lines: str, method: str = "POST") -> bytes:
@@ -58,7 +58,7 @@ def head(path: str, *lines: str, method: str = "POST") -> bytes:
 
 
 def answer_of(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and all bytes of an answer, of which a part suffices."""
+    """Receive the head of a response, and return the status and the received bytes."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += (more := connection.recv(65_536))
@@ -67,7 +67,7 @@ def answer_of(connection: socket.socket) -> tuple[int, bytes]:
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """All that comes until the service closes the connection; it fails if the service does not."""
+    """Receive all bytes until the service closes the connection."""
     data = b""
     try:
         while more := connection.recv(65_536):
@@ -115,7 +115,7 @@ def test_a_body_without_a_length_is_refused_at_the_limit(service: Running, place
                     sent += 1
             except (ConnectionResetError, BrokenPipeError):
                 pass
-            # It reads on so that the client sees the answer, and some more fit into the buffers of both sides.
+            # The service reads on so that the client receives the response. Buffers hold some more bytes.
             assert sent <= most + MAX_DISCARDED_BYTES // MEBI, path
     with service.connect() as connection:
         connection.sendall(head("/auth/login", JSON, "Transfer-Encoding: chunked") + chunk[:70_000])
@@ -129,18 +129,18 @@ def test_a_slow_body(service: Running, place: Place, kind: str) -> None:
         connection.sendall(head("/identify", key, kind, "Content-Length: 1000") + b"--x\r\n")
         status, data = answer_of(connection)
         assert status == 408
-        data += rest_of(connection)  # the service closes it
+        data += rest_of(connection)  # until the service closes the connection
         assert b"request-too-slow" in data
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: "])
-def test_a_head_that_does_not_come(service: Running, sent: bytes) -> None:
+def test_an_incomplete_head(service: Running, sent: bytes) -> None:
     with service.connect() as connection:
         connection.sendall(sent)
         assert rest_of(connection) == b""
 
 
-def test_a_second_head_that_does_not_come(service: Running) -> None:
+def test_an_incomplete_second_head(service: Running) -> None:
     with service.connect() as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer_of(connection)[0] == 200
@@ -149,7 +149,7 @@ def test_a_second_head_that_does_not_come(service: Running) -> None:
         assert rest_of(connection) == b"", rest
 
 
-def test_who_announces_much_and_sends_nothing_keeps_nobody_out(service: Running, photos: Photos, place: Place) -> None:
+def test_announced_bytes_are_not_reserved(service: Running, photos: Photos, place: Place) -> None:
     headers = place.key("identify")
     idle = [service.connect() for _ in range(20)]
     try:
@@ -175,7 +175,7 @@ def test_who_announces_much_and_sends_nothing_keeps_nobody_out(service: Running,
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 50_000 + b"\r\n",
     ],
 )
-def test_what_is_no_http(service: Running, sent: bytes) -> None:
+def test_invalid_http(service: Running, sent: bytes) -> None:
     with service.connect() as connection:
         try:
             connection.sendall(sent + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -190,10 +190,10 @@ def test_what_is_no_http(service: Running, sent: bytes) -> None:
         assert client.get("/healthz").status_code == 200
 
 
-# Many at once
+# Parallel requests
 
 
-def test_many_clients_at_once(service: Running, place: Place, photos: Photos) -> None:
+def test_many_parallel_clients(service: Running, place: Place, photos: Photos) -> None:
     headers = place.key("identify", "metrics")
     photo = photos("Tony_Blair", 2).read_bytes()
 
@@ -204,7 +204,7 @@ def test_many_clients_at_once(service: Running, place: Place, photos: Photos) ->
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(ask, range(48)))
     statuses = {answer.status_code for answer in answers}
-    assert statuses == {200, 503}  # one in work and two that wait are all that it takes on
+    assert statuses == {200, 503}  # it accepts one running and two waiting requests
     for answer in answers:
         if answer.status_code == 503:
             assert answer.json()["code"] == "service-busy"
@@ -220,15 +220,15 @@ def test_many_clients_at_once(service: Running, place: Place, photos: Photos) ->
 # The log
 
 
-def test_the_metrics_know_the_gallery_after_a_restart(place: Place, photos: Photos, tmp_path: Path) -> None:
+def test_the_metrics_count_the_gallery_after_a_restart(place: Place, photos: Photos, tmp_path: Path) -> None:
     place.owner.enroll(photos("Hugo_Chavez", 4), "hugo@example.org", face="largest")
     key = place.key("metrics", "admin")
     for number in range(2):
         with running(tmp_path / str(number), place.environment) as service, service.client(headers=key) as client:
             families = text_string_to_metric_families(client.get("/metrics").text)
-            told = {family.name: family.samples[0].value for family in families if family.samples}
+            metrics = {family.name: family.samples[0].value for family in families if family.samples}
             status = client.get(f"{V1}/status").json()
-            assert (told["pgface_users"], told["pgface_embeddings"]) == (status["users"], status["embeddings"])
+            assert (metrics["pgface_users"], metrics["pgface_embeddings"]) == (status["users"], status["embeddings"])
             assert status["embeddings"] >= 1
 
 
@@ -250,13 +250,13 @@ def test_the_log_is_json_without_personal_data(place: Place, photos: Photos, tmp
         key = place.key("admin", "verify")
         client.post(f"{V1}/introspect", data={"token": token}, headers=key)
         client.post(f"{V1}/users", json={"email": email}, headers=key | {"Idempotency-Key": password})
-        with place.owner.database.transaction() as connection:  # so that something fails inside
+        with place.owner.database.transaction() as connection:  # causes a failure of the service
             connection.execute("ALTER TABLE photos RENAME TO away")
         lost = client.get(f"{V1}/users/{me['id']}/photos", headers=bearer(token))
         with place.owner.database.transaction() as connection:
             connection.execute("ALTER TABLE away RENAME TO photos")
         assert lost.status_code == 503
-        with service.connect() as broken:  # who goes away in the middle of a body
+        with service.connect() as broken:  # disconnects during a body
             broken.sendall(head("/auth/login", JSON, "Content-Length: 100") + f'{{"email": "{email}'.encode())
         assert eventually(
             lambda: any(line.get("operation") == "log_in" and line["status"] == 422 for line in service.log())
@@ -290,7 +290,7 @@ def test_the_log_is_json_without_personal_data(place: Place, photos: Photos, tmp
 # The end
 
 
-def test_an_enrollment_under_way_is_answered_before_the_end(place: Place, photos: Photos, tmp_path: Path) -> None:
+def test_a_running_enrollment_is_finished_before_the_end(place: Place, photos: Photos, tmp_path: Path) -> None:
     headers = place.key("enroll") | {"Idempotency-Key": "the end"}
     url = place.owner.settings.database_url
     assert url
@@ -326,13 +326,13 @@ def test_an_enrollment_under_way_is_answered_before_the_end(place: Place, photos
     assert again.headers["idempotent-replayed"] == "true"
 
 
-def test_a_body_that_does_not_come_does_not_hold_up_the_end(place: Place, tmp_path: Path) -> None:
+def test_an_incomplete_body_does_not_delay_the_end(place: Place, tmp_path: Path) -> None:
     with running(tmp_path, place.environment) as service, service.connect() as connection:
         connection.sendall(head("/auth/login", JSON, "Content-Length: 100") + b"{")
         assert service.end() == 0
 
 
-def test_a_port_that_is_taken(service: Running, place: Place, tmp_path: Path) -> None:
+def test_a_port_in_use(service: Running, place: Place, tmp_path: Path) -> None:
     taken = running(tmp_path, place.environment, "--port", str(service.port))
     with pytest.raises(AssertionError) as caught, taken:
         pytest.fail("it runs")

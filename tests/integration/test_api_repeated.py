@@ -1,4 +1,4 @@
-"""Idempotency-Key: what is repeated is done once."""
+"""Idempotency-Key: a repeated request is processed once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.web_service import PASSWORD, V1, Served, base64_of, code_of, enroll
 USERS = f"{V1}/users"
 
 
-def test_the_first_answer_comes_again(api: Served) -> None:
+def test_a_repeated_request_gets_the_first_response(api: Served) -> None:
     headers = api.key("enroll") | {"Idempotency-Key": "a random text"}
     body = {"email": "ana@example.org"}
     first = api.client.post(USERS, json=body, headers=headers)
@@ -44,7 +44,7 @@ def test_another_request_or_another_caller(api: Served) -> None:
     assert [user.email for user in api.gallery.users()] == ["ana@example.org", "bea@example.org"]
 
 
-def test_a_photo_that_is_sent_twice_in_any_form(api: Served, photos: Photos) -> None:
+def test_a_photo_may_be_repeated_in_another_format(api: Served, photos: Photos) -> None:
     person = api.person()
     path = f"{USERS}/{person.id}/photos"
     data = photos("Tony_Blair", 2).read_bytes()
@@ -60,14 +60,14 @@ def test_a_photo_that_is_sent_twice_in_any_form(api: Served, photos: Photos) -> 
         assert (again.status_code, again.json()) == (201, first.json())
     for other in ({"photo": file(data, "another name")}, {"photo": file(data + b"\0")}):
         assert code_of(api.client.post(path, files=other, headers=headers), 422) == "key-used-before"
-    # Without the key it is another call, which says that the photo is there already.
+    # Without the key it is another request, and its response says that the user has the photo already.
     assert api.client.post(path, files=sent, headers=person.headers).status_code == 200
     elsewhere = f"{USERS}/{api.person().id}/photos"
     refused = api.client.post(elsewhere, files=sent, headers=api.administrator().headers | {"Idempotency-Key": "1"})
     assert code_of(refused, 409) == "face-of-another-user"
 
 
-def test_a_refused_request_leaves_nothing_and_can_be_repeated(api: Served, photos: Photos) -> None:
+def test_a_refused_request_is_not_stored_and_can_be_repeated(api: Served, photos: Photos) -> None:
     headers = api.key("enroll") | {"Idempotency-Key": "1"}
     fields = {"email": "ana@example.org"}
     for code, status, answer in (
@@ -86,7 +86,7 @@ def test_a_refused_request_leaves_nothing_and_can_be_repeated(api: Served, photo
     assert api.client.post(f"{V1}/photos", files=whole, data=fields, headers=headers).status_code == 201
 
 
-def test_it_goes_with_the_user_of_whom_it_tells(api: Served) -> None:
+def test_a_stored_response_is_deleted_with_its_user(api: Served) -> None:
     headers = api.key("enroll", "admin") | {"Idempotency-Key": "1"}
     user = api.client.post(USERS, json={"email": "ana@example.org"}, headers=headers).json()
     assert api.client.delete(f"{USERS}/{user['id']}", headers=headers).status_code == 204
@@ -100,7 +100,7 @@ def test_registering_twice(api: Served) -> None:
     body = {"email": "ana@example.org", "password": PASSWORD}
     first, again = (api.client.post(f"{V1}/auth/register", json=body, headers=headers) for _ in range(2))
     assert (first.status_code, again.json()) == (201, first.json())
-    # Another one's key tells nothing without the same password.
+    # The key reveals nothing without the same password.
     other = api.client.post(f"{V1}/auth/register", json=body | {"password": PASSWORD + "!"}, headers=headers)
     assert code_of(other, 422) == "key-used-before"
     ((kept,),) = api.execute("SELECT row_to_json(r)::text FROM idempotent_requests r")
@@ -109,22 +109,22 @@ def test_registering_twice(api: Served) -> None:
 
 @pytest.fixture
 def slow(api: Served, monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
-    """An enrollment that has begun, and that ends when it is told to."""
-    begun, may_end = Event(), Event()
+    """Make enrollments wait. Return an event that is set when one has started, and an event that lets it end."""
+    started, may_end = Event(), Event()
     enroll = Gallery.enroll
 
     def wait_and_enroll(gallery: Gallery, *args: Any, **options: Any) -> Enrollment:
-        begun.set()
+        started.set()
         assert may_end.wait(30)
         return enroll(gallery, *args, **options)
 
     monkeypatch.setattr(Gallery, "enroll", wait_and_enroll)
     assert api
-    return begun, may_end
+    return started, may_end
 
 
-def test_two_at_once(api: Served, photos: Photos, slow: tuple[Event, Event]) -> None:
-    begun, may_end = slow
+def test_two_equal_requests_in_parallel(api: Served, photos: Photos, slow: tuple[Event, Event]) -> None:
+    started, may_end = slow
     person = api.person()
     data = photos("Tony_Blair", 2).read_bytes()
 
@@ -134,7 +134,7 @@ def test_two_at_once(api: Served, photos: Photos, slow: tuple[Event, Event]) -> 
 
     with ThreadPoolExecutor(1) as other:
         first = other.submit(post)
-        assert begun.wait(30)
+        assert started.wait(30)
         meanwhile = post()
         may_end.set()
         assert first.result().status_code == 201
@@ -144,11 +144,11 @@ def test_two_at_once(api: Served, photos: Photos, slow: tuple[Event, Event]) -> 
     assert len(api.gallery.photos(person.id)) == 1
 
 
-def test_a_process_died_in_between(api: Served) -> None:
+def test_a_process_died_during_a_request(api: Served) -> None:
     headers = api.key("enroll") | {"Idempotency-Key": "1"}
     body = {"email": "ana@example.org"}
     assert api.client.post(USERS, json=body, headers=headers).status_code == 201
-    # As it is left by a process that died between doing it and saying so, and by one that died before.
+    # A process leaves this row if it dies before it has stored the response.
     api.execute("UPDATE idempotent_requests SET status = NULL, answer = NULL, user_id = NULL")
     assert code_of(api.client.post(USERS, json=body, headers=headers), 409) == "request-repeated"
     api.execute("UPDATE idempotent_requests SET started_at = started_at - interval '61 seconds'")
@@ -158,10 +158,10 @@ def test_a_process_died_in_between(api: Served) -> None:
     assert api.client.post(USERS, json=body, headers=headers).status_code == 201
 
 
-def test_who_was_taken_for_dead_takes_nothing_from_whoever_came_after(
+def test_a_slow_request_that_counts_as_dead_does_not_delete_the_row_of_the_next(
     api: Served, slow: tuple[Event, Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, may_end = slow
+    started, may_end = slow
     headers = api.key("enroll") | {"Idempotency-Key": "1"}
 
     def post() -> Any:
@@ -170,13 +170,13 @@ def test_who_was_taken_for_dead_takes_nothing_from_whoever_came_after(
 
     with ThreadPoolExecutor(2) as others:
         first = others.submit(post)
-        assert begun.wait(30)
-        begun.clear()
+        assert started.wait(30)
+        started.clear()
         monkeypatch.setattr(idempotency, "GIVEN_UP_AFTER", 0)
         second = others.submit(post)
-        assert begun.wait(30)
+        assert started.wait(30)
         ((started_at,),) = api.execute("SELECT started_at FROM idempotent_requests")
-        # The first one ends, refused, while the second is still at work.
+        # The first request ends with an error while the second one is still running.
         with api.owner.database.transaction() as connection:
             connection.execute("UPDATE idempotent_requests SET started_at = started_at + interval '1 microsecond'")
         may_end.set()
@@ -185,7 +185,7 @@ def test_who_was_taken_for_dead_takes_nothing_from_whoever_came_after(
     assert kept > started_at
 
 
-def test_old_ones_are_forgotten(api: Served) -> None:
+def test_old_responses_are_deleted(api: Served) -> None:
     headers = api.key("enroll")
     for number in ("1", "2"):
         body = {"email": f"a{number}@example.org"}
@@ -195,14 +195,14 @@ def test_old_ones_are_forgotten(api: Served) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_that_is_none(api: Served, key: str) -> None:
+def test_an_invalid_key(api: Served, key: str) -> None:
     headers = api.key("enroll") | {"Idempotency-Key": key}
     refused = api.client.post(USERS, json={"email": "ana@example.org"}, headers=headers)
     assert code_of(refused, 422) == "invalid-request"
     assert api.gallery.users() == []
 
 
-def test_a_kept_answer_goes_with_its_photo(api: Served, photos: Photos) -> None:
+def test_a_stored_response_is_deleted_with_its_photo(api: Served, photos: Photos) -> None:
     person = api.person()
     headers = person.headers | {"Idempotency-Key": "once"}
     photo = enroll_own(api, person.id, headers, photos("Colin_Powell", 1)).json()["photo_id"]

@@ -1,4 +1,4 @@
-"""Photos as clients send them: forms and JSON in all the ways that the RFCs let them write these."""
+"""Photos in all variants of forms and JSON that the RFCs permit and clients send."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ PARTS: dict[str, tuple[bytes, ...]] = {
 }
 
 
-def found(answer: Response) -> int:
+def count_faces(answer: Response) -> int:
     assert answer.status_code == 200, answer.text
     return len(answer.json()["faces"])
 
@@ -65,10 +65,10 @@ def found(answer: Response) -> int:
 @pytest.mark.parametrize("kind", PARTS)
 def test_parts_of_forms(api: Served, photo: bytes, kind: str) -> None:
     headers = api.key("identify") | {"Content-Type": f"{FORM}; boundary=B"}
-    assert found(api.client.post(f"{V1}/detect", content=form(photo, *PARTS[kind]), headers=headers)) == 1
+    assert count_faces(api.client.post(f"{V1}/detect", content=form(photo, *PARTS[kind]), headers=headers)) == 1
 
 
-def test_the_name_that_a_photo_is_kept_by(api: Served, photo: bytes) -> None:
+def test_the_file_name_of_a_photo_is_stored(api: Served, photo: bytes) -> None:
     headers = api.key("enroll", "admin") | {"Content-Type": f"{FORM}; boundary=B"}
     email = b'--B\r\nContent-Disposition: form-data; name="email"\r\n\r\na@example.org\r\n'
     content = email + form(photo, *PARTS["an extended name alone"])
@@ -101,14 +101,14 @@ WHOLE: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 def test_whole_forms(api: Served, photo: bytes, kind: str) -> None:
     media_type, body = WHOLE[kind]
     headers = api.key("identify") | {"Content-Type": media_type}
-    assert found(api.client.post(f"{V1}/detect", content=body(photo), headers=headers)) == 1
+    assert count_faces(api.client.post(f"{V1}/detect", content=body(photo), headers=headers)) == 1
 
 
-def test_a_preamble_that_comes_byte_by_byte(api: Served, photo: bytes) -> None:
+def test_a_preamble_byte_by_byte(api: Served, photo: bytes) -> None:
     content = b"x\r\n--\r\n" + form(photo, DISPOSITION)
     pieces = [content[at : at + 1] for at in range(30)] + [content[30:]]
     headers = api.key("identify") | {"Content-Type": f"{FORM}; boundary=B"}
-    assert found(api.client.post(f"{V1}/detect", content=iter(pieces), headers=headers)) == 1
+    assert count_faces(api.client.post(f"{V1}/detect", content=iter(pieces), headers=headers)) == 1
 
 
 JSONS: dict[str, Callable[[bytes], bytes]] = {
@@ -135,15 +135,15 @@ JSONS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=UTF-8"])
 def test_json(api: Served, photo: bytes, kind: str, media_type: str) -> None:
     headers = api.key("identify") | {"Content-Type": media_type}
-    assert found(api.client.post(f"{V1}/detect", content=JSONS[kind](photo), headers=headers)) == 1
+    assert count_faces(api.client.post(f"{V1}/detect", content=JSONS[kind](photo), headers=headers)) == 1
 
 
-def test_what_is_wrong_is_said_in_our_own_words(api: Served) -> None:
+def test_invalid_fields_have_sentences_of_pgface(api: Served) -> None:
     headers = api.key("identify")
     asked = {"photo": "*", "top": "x", "threshold": 2, "more": 1}
     answer = api.client.post(f"{V1}/identify", json=asked, headers=headers).json()
-    told = {error["field"]: error["detail"] for error in answer["errors"]}
-    assert told == {
+    details = {error["field"]: error["detail"] for error in answer["errors"]}
+    assert details == {
         "photo": says.NOT_BASE64,
         "top": says.WHOLE_NUMBER,
         "threshold": says.AT_MOST_1,
@@ -165,7 +165,7 @@ WRONG: list[tuple[type[BaseModel], dict[str, object]]] = [
 
 
 @pytest.mark.parametrize("number", range(len(WRONG)))
-def test_no_sentence_is_a_librarys(number: int) -> None:
+def test_every_sentence_is_of_pgface(number: int) -> None:
     kind, values = WRONG[number]
     with pytest.raises(ValidationError) as error:
         kind.model_validate(values, strict=True)
@@ -189,7 +189,7 @@ def test_a_refusal_of_several_faces_names_the_field(api: Served, group_photo: Pa
         assert answer.status_code in (200, 201), answer.text
 
 
-def test_a_person_may_choose_the_largest_face_of_a_photo(api: Served, group_photo: Path) -> None:
+def test_a_user_may_choose_the_largest_face_of_a_photo(api: Served, group_photo: Path) -> None:
     person = api.person()
     photo = {"photo": ("a.jpg", group_photo.read_bytes())}
     page = api.client.post("/account/photos", files=photo, headers=person.cookie)

@@ -1,4 +1,4 @@
-"""`pgface serve --workers 2` on an embedded PostgreSQL: two processes that behave as one."""
+"""`pgface serve --workers 2` on an embedded PostgreSQL: two processes act as one service."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ EMAIL = "bush@example.org"
 
 
 @dataclass(frozen=True)
-class Two:
-    """Two workers of one service, and the gallery as its owner has it."""
+class TwoWorkers:
+    """A service with two worker processes, and the gallery, opened as its owner."""
 
     owner: Gallery
     service: Running
 
     def workers(self) -> list[int]:
-        """Their process ids."""
+        """Return the process ids of the workers."""
         children = psutil.Process(self.service.process.pid).children(recursive=True)
         listening = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
         return sorted(child.pid for child in listening)
 
     def ask(self, worker: int, method: str, path: str, body: Any = None, headers: Headers | None = None) -> Any:
-        """Ask this worker: of the connections that are opened the operating system gives each to either."""
+        """Send a request to this worker. The operating system gives each connection to one of the workers."""
         for _ in range(200):
             connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=60)
             try:
                 connection.connect()
-                if self._who_has(connection) == worker:
+                if self._worker_of(connection) == worker:
                     data = None if body is None else json.dumps(body)
                     connection.request(method, path, data, {"Content-Type": "application/json"} | (headers or {}))
                     answer = connection.getresponse()
                     return answer.status, answer.read().decode()
             finally:
                 connection.close()
-        raise AssertionError("this worker takes no connections")
+        raise AssertionError("this worker accepts no connections")
 
-    def _who_has(self, connection: http.client.HTTPConnection) -> int | None:
+    def _worker_of(self, connection: http.client.HTTPConnection) -> int | None:
         own = connection.sock.getsockname()
         found: list[int] = []
 
@@ -70,7 +70,7 @@ class Two:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory, insightface_pack: Path) -> Iterator[Two]:
+def two(tmp_path_factory: pytest.TempPathFactory, insightface_pack: Path) -> Iterator[TwoWorkers]:
     folder = tmp_path_factory.mktemp("two")
     settings = Settings(data_dir=folder / "data", database_url=None)
     environment = {"PGFACE_DATA_DIR": str(folder / "data"), "PGFACE_WORKERS": "1"}
@@ -78,14 +78,14 @@ def two(tmp_path_factory: pytest.TempPathFactory, insightface_pack: Path) -> Ite
         Gallery.create(settings, model=str(insightface_pack)) as owner,
         running(folder / "service", environment, "--workers", "2") as service,
     ):
-        two = Two(owner, service)
+        two = TwoWorkers(owner, service)
         assert eventually(lambda: len(two.workers()) == 2, 60)
         yield two
         assert service.end() == 0
         assert not [line for line in service.log() if line["level"] == "ERROR"]
 
 
-def test_what_one_hands_out_the_other_takes_back(two: Two, photos: Photos) -> None:
+def test_challenges_and_logins_are_valid_in_both_workers(two: TwoWorkers, photos: Photos) -> None:
     one, other = two.workers()
     accounts = Accounts(two.owner)
     accounts.register(EMAIL, PASSWORD)
@@ -106,12 +106,12 @@ def test_what_one_hands_out_the_other_takes_back(two: Two, photos: Photos) -> No
     for worker in (one, other):
         assert two.ask(worker, "GET", f"{V1}/auth/me", headers=headers)[0] == 200
     used = {"challenge": challenge["token"], "frames": [base64_of(b"x")]}
-    assert two.ask(one, "POST", f"{V1}/auth/face", used)[0] == 401  # each challenge is answered once
+    assert two.ask(one, "POST", f"{V1}/auth/face", used)[0] == 401  # a challenge can be used once
     assert two.ask(one, "POST", f"{V1}/auth/logout", headers=headers)[0] == 204
     assert two.ask(other, "GET", f"{V1}/auth/me", headers=headers)[0] == 401
 
 
-def test_limits_hold_over_both_and_metrics_add_up(two: Two) -> None:
+def test_the_workers_share_limits_and_metrics(two: TwoWorkers) -> None:
     key = bearer(create_key(two.owner.database, "a program", ["metrics"], Client())[0])
     one, other = two.workers()
     before = _refusals(two, one, key)
@@ -122,7 +122,7 @@ def test_limits_hold_over_both_and_metrics_add_up(two: Two) -> None:
         assert _refusals(two, worker, key) == before + 5
 
 
-def _refusals(two: Two, worker: int, key: Headers) -> float:
+def _refusals(two: TwoWorkers, worker: int, key: Headers) -> float:
     status, text = two.ask(worker, "GET", "/metrics", headers=key)
     assert status == 200
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
@@ -130,7 +130,7 @@ def _refusals(two: Two, worker: int, key: Headers) -> float:
     return sum(one.value for one in samples if one.name == "pgface_logins_total" and one.labels == wanted)
 
 
-def test_a_request_repeated_at_the_other(two: Two) -> None:
+def test_a_request_that_is_repeated_at_the_other_worker(two: TwoWorkers) -> None:
     key = bearer(create_key(two.owner.database, "a program", ["enroll"], Client())[0])
     one, other = two.workers()
     headers = key | {"Idempotency-Key": "1"}

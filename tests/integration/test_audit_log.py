@@ -130,7 +130,7 @@ def test_no_change_without_its_row_in_the_audit_log(api: Served, photos: Photos,
         ("DELETE", f"{V1}/keys/{key_id}", everything, {}),
         ("POST", "/account/face/delete", person.cookie, {}),
         ("POST", f"/admin/people/{person.id}/password", administrator.cookie, {"data": {"password": OTHER}}),
-        ("POST", f"/admin/people/{person.id}/erase", administrator.cookie, {}),
+        ("POST", f"/admin/people/{person.id}/delete", administrator.cookie, {}),
     ]
     for method, path, headers, sent in calls:
         answer = api.client.request(method, path, headers=headers, **sent)  # type: ignore[arg-type]

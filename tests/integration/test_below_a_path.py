@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from fastapi import FastAPI
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 from pgface.accounts import Accounts, Client, add_administrator
 from pgface.server.auth import COOKIE
-from pgface.server.proxies import is_trusted, usable_prefix
+from pgface.server.connections import BoundedProtocol, usable_prefix
+from support.sentences.api import WHERE_THE_DOCUMENT_IS
 from support.web_service import PASSWORD, V1, Place, Running, gallery_for_a_process, running
 
 ROOT = "/shared/faces"
@@ -38,7 +45,7 @@ def service(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def behind(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service that knows its path from its settings."""
+    """A service that has its path from its settings."""
     with running(tmp_path_factory.mktemp("behind"), place.environment | {"PGFACE_ROOT_PATH": ROOT}) as service:
         yield service
 
@@ -47,7 +54,7 @@ def token_of(place: Place) -> str:
     return Accounts(place.owner).log_in("admin@example.org", PASSWORD).token
 
 
-@pytest.mark.parametrize("stripped", [True, False], ids=["the proxy strips the path", "it leaves the path"])
+@pytest.mark.parametrize("stripped", [True, False], ids=["the proxy removes the path", "the proxy keeps the path"])
 @pytest.mark.parametrize("by", ["header", "setting"])
 def test_every_link_of_every_page(service: Running, behind: Running, place: Place, stripped: bool, by: str) -> None:
     headers = {"Cookie": f"{COOKIE}={token_of(place)}", "Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
@@ -68,7 +75,7 @@ def test_every_link_of_every_page(service: Running, behind: Running, place: Plac
             if answer.is_redirect:
                 todo.append(answer.headers["location"])
                 continue
-            # The targets of forms take no GET.
+            # The targets of forms do not accept GET.
             assert answer.status_code in (200, 405) or path == f"{ROOT}/no/such/page", (path, answer.status_code)
             if not answer.headers["content-type"].startswith("text/html"):
                 continue
@@ -85,7 +92,7 @@ def test_forms_and_redirects(service: Running) -> None:
         filled_in = {"email": "admin@example.org", "password": PASSWORD, "next": "/admin/status"}
         answer = client.post("/login", data=filled_in)
         assert (answer.status_code, answer.headers["location"]) == (303, f"{ROOT}/admin/status")
-        # A cookie of this name is of the whole host, or no browser takes it.
+        # Browsers accept a cookie of this name only for the whole host.
         assert "Path=/;" in answer.headers["set-cookie"] + ";"
         answer = client.get("/account", headers={"Accept": "text/html"})
         assert answer.headers["location"] == f"{ROOT}/login?next=/account"
@@ -93,10 +100,12 @@ def test_forms_and_redirects(service: Running) -> None:
         assert slash.headers["location"] in (f"{ROOT}/admin/status", f"{ROOT}/login?next=/admin/status/")
         document = client.get(f"{V1}/openapi.json").json()
         assert document["servers"] == [{"url": ROOT}]
+        nothing = client.get("/api").json()["detail"]
+        assert WHERE_THE_DOCUMENT_IS.format(root=ROOT) in nothing
         problem = client.get(f"{V1}/users").json()
         assert problem["type"] == f"{ROOT}/problems#{problem['code']}"
     with service.client() as client:
-        assert "servers" not in client.get(f"{V1}/openapi.json").json()  # nothing stays from others' requests
+        assert "servers" not in client.get(f"{V1}/openapi.json").json()  # nothing is kept of earlier requests
 
 
 def test_a_redirect_names_no_host(service: Running) -> None:
@@ -121,7 +130,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("prefix", [*HOSTILE, "/" + "a" * 500, "/a,/b"])
-def test_a_prefix_that_is_no_path_is_ignored(service: Running, prefix: str) -> None:
+def test_an_invalid_prefix_is_ignored(service: Running, prefix: str) -> None:
     with service.client(headers={"X-Forwarded-Prefix": prefix}) as client:
         answer = client.get("/login")
         assert answer.status_code == 200
@@ -130,9 +139,7 @@ def test_a_prefix_that_is_no_path_is_ignored(service: Running, prefix: str) -> N
     assert usable_prefix(prefix) is None
 
 
-def test_a_prefix_of_somebody_who_is_no_trusted_proxy_is_ignored(
-    place: Place, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_prefix_of_an_untrusted_proxy_is_ignored(place: Place, tmp_path_factory: pytest.TempPathFactory) -> None:
     environment = place.environment | {"PGFACE_TRUSTED_PROXIES": "192.0.2.1"}
     with (
         running(tmp_path_factory.mktemp("untrusting"), environment) as service,
@@ -152,8 +159,18 @@ def test_a_prefix_of_somebody_who_is_no_trusted_proxy_is_ignored(
         ("192.0.2.9", "*", True),
         ("192.0.2.9", "", False),
         (None, "127.0.0.1", False),
-        ("somebody", "127.0.0.1", False),
+        ("not an address", "127.0.0.1", False),
     ],
 )
-def test_who_is_trusted(address: str | None, proxies: str, trusted: bool) -> None:
-    assert is_trusted(address, proxies) is trusted
+def test_which_proxies_are_trusted(address: str | None, proxies: str, trusted: bool) -> None:
+    """The protocol and uvicorn's middleware use the same list."""
+    config = Config(FastAPI(), forwarded_allow_ips=proxies)
+    config.load()
+    with closing(asyncio.new_event_loop()) as loop:
+        protocol = BoundedProtocol(config, ServerState(), {}, loop)
+    protocol.client = None if address is None else (address, 1)
+    protocol.headers, protocol.url = [(b"x-forwarded-prefix", ROOT.encode())], b"/"
+    scope: Any = {}
+    protocol.scope = scope
+    protocol._set_root_path()
+    assert scope["root_path"] == (ROOT if trusted else "")

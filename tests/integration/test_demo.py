@@ -14,7 +14,7 @@ import pytest
 
 from pgface.database.embedded.server import EmbeddedPostgres
 from support.sentences import commands as says
-from support.serve import ended, serving_by
+from support.serve import output_of, serving_by
 
 pytestmark = pytest.mark.slow
 
@@ -50,9 +50,9 @@ def test_the_demo_and_its_last_words(folder: Path) -> None:
             you = {"email": "you@example.org", "password": PASSWORD}
             assert client.post("/api/v1/auth/register", json=you).status_code == 201
             administrator = says.IS_AN_ADMINISTRATOR.format(name="you", email="you@example.org")
-            assert ended(administer, elsewhere) == f"{administrator}\n"
+            assert output_of(administer, elsewhere) == f"{administrator}\n"
             token = client.post("/api/v1/auth/login", json=you).json()["token"]
-            for secret in (token, ended(key, elsewhere).strip()):
+            for secret in (token, output_of(key, elsewhere).strip()):
                 found = client.get("/api/v1/users", headers={"Authorization": f"Bearer {secret}"}).json()["users"]
                 assert [user["name"] for user in found][:2] == ["Eileen Collins", "person-1"]
                 assert len(found) == 8

@@ -248,7 +248,7 @@ def test_the_first_start_ends_in_a_service_that_its_health_check_is_content_with
     assert command == "serve"
     with serving(variables, tmp_path, *options, "--port", 8000) as served:
         url = f"http://{machine.address}:8000/"
-        assert served.said.startswith(says.SERVING.format(model="dlib", url=url))
+        assert served.announcement.startswith(says.SERVING.format(model="dlib", url=url))
         done = checked(*check[1:])
         assert (done.stdout, done.stderr) == (says.IS_READY.format(url=f"{url}readyz") + "\n", "")
         machine.stopped()

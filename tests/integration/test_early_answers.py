@@ -1,4 +1,4 @@
-"""A refusal that is sent before the body has arrived reaches every client, and keeps no connection for long."""
+"""An early response reaches every client, and the connection is closed soon."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pgface.settings import MEBI
 from support.web_service import V1, Headers, Place, Running, gallery_for_a_process, running
 
 TIMEOUT = 4
-"""Seconds that a body may take here."""
+"""The time limit of a body in seconds."""
 TOO_LARGE = 40 * MEBI
 CASES = [("no key", 20 * MEBI, 401), ("a key", TOO_LARGE, 413)]
 
@@ -42,7 +42,7 @@ def service(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(params=CASES, ids=[f"{who}, {status}" for who, _, status in CASES])
 def refused(request: pytest.FixtureRequest, place: Place) -> tuple[Headers, int, int]:
-    """Headers, the length of the body, and the status that it gets."""
+    """Return headers, the length of the body, and the expected status."""
     who, size, status = request.param
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     return headers | (place.key("identify") if who == "a key" else {}), size, status
@@ -62,7 +62,7 @@ def test_requests(service: Running, refused: tuple[Headers, int, int], chunked: 
     headers, size, status = refused
     body = (bytes(MEBI) for _ in range(size // MEBI)) if chunked else bytes(size)
     if chunked and status == 413:
-        status = 422  # nothing has announced the length, and the first bytes are not a form's
+        status = 422  # the length is unknown, and the first bytes are not a form
     with requests.Session() as session:
         session.trust_env = False
         answer = session.post(f"{service.url}{V1}/identify", data=body, headers=headers, timeout=30)
@@ -72,7 +72,7 @@ def test_requests(service: Running, refused: tuple[Headers, int, int], chunked: 
 def test_httpx(service: Running, refused: tuple[Headers, int, int]) -> None:
     headers, size, status = refused
     with httpx.Client(trust_env=False, timeout=30) as client:
-        for _ in range(2):  # the second time on the same connection, if it is kept
+        for _ in range(2):  # the second time on the same connection, if it stays open
             answer = client.post(f"{service.url}{V1}/identify", content=bytes(size), headers=headers)
             assert (answer.status_code, answer.json()["status"]) == (status, status)
 
@@ -81,7 +81,7 @@ def test_httpx(service: Running, refused: tuple[Headers, int, int]) -> None:
 def test_curl(service: Running, refused: tuple[Headers, int, int], tmp_path: Path, expect: str) -> None:
     curl = shutil.which("curl")
     if curl is None:
-        pytest.skip("curl is not on this machine")
+        pytest.skip("curl is not installed")
     headers, size, status = refused
     (tmp_path / "body").write_bytes(bytes(size))
     lines = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
@@ -101,7 +101,7 @@ def test_curl(service: Running, refused: tuple[Headers, int, int], tmp_path: Pat
 def test_node(service: Running, refused: tuple[Headers, int, int]) -> None:
     node = shutil.which("node")
     if node is None:
-        pytest.skip("Node is not on this machine")
+        pytest.skip("Node is not installed")
     headers, size, status = refused
     program = """
         const [url, headers, size] = process.argv.slice(1);
@@ -127,13 +127,13 @@ def test_a_client_that_sends_all_before_it_reads(service: Running, refused: tupl
         assert answer_of(connection).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-def test_a_head_that_is_too_large_is_refused_where_the_client_sees_it(service: Running) -> None:
+def test_the_refusal_of_a_large_head_reaches_the_client(service: Running) -> None:
     with service.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: " + b"y" * MEBI + b"\r\n\r\n")
         assert answer_of(connection).startswith(b"HTTP/1.1 431 ")
 
 
-# What a hostile client could make of it
+# Hostile clients
 
 
 def head_of(headers: Headers, size: int) -> bytes:
@@ -142,7 +142,7 @@ def head_of(headers: Headers, size: int) -> bytes:
 
 
 def answer_of(connection: socket.socket) -> bytes:
-    """All that comes until it is closed, or until there is an answer that keeps the connection open."""
+    """Receive bytes until the connection is closed or a response has ended."""
     data = b""
     while not data.endswith(b"}"):
         data += (more := connection.recv(65_536))
@@ -166,7 +166,7 @@ def seconds_until_closed(connection: socket.socket, chunk: bytes, pause: float, 
     return time.monotonic() - started
 
 
-def test_one_that_goes_on_slowly_is_closed(service: Running, refused: tuple[Headers, int, int]) -> None:
+def test_a_client_that_continues_slowly_is_disconnected(service: Running, refused: tuple[Headers, int, int]) -> None:
     headers, size, _ = refused
     with service.connect() as connection:
         connection.sendall(head_of(headers, size))
@@ -174,7 +174,7 @@ def test_one_that_goes_on_slowly_is_closed(service: Running, refused: tuple[Head
         assert seconds_until_closed(connection, b"y", 0.2, 3 * TIMEOUT) < TIMEOUT + 2
 
 
-def test_one_that_goes_on_for_ever_is_closed(service: Running, place: Place) -> None:
+def test_a_client_that_continues_forever_is_disconnected(service: Running, place: Place) -> None:
     size = 10 * MAX_DISCARDED_BYTES
     sent = 0
     with service.connect() as connection:
@@ -186,7 +186,7 @@ def test_one_that_goes_on_for_ever_is_closed(service: Running, place: Place) -> 
     assert sent < 2 * MAX_DISCARDED_BYTES
 
 
-def test_one_that_sends_nothing_more_is_closed(service: Running, refused: tuple[Headers, int, int]) -> None:
+def test_an_idle_client_is_disconnected(service: Running, refused: tuple[Headers, int, int]) -> None:
     headers, size, _ = refused
     with service.connect() as connection:
         connection.sendall(head_of(headers, size))
@@ -204,4 +204,4 @@ def test_a_connection_is_used_again_after_the_rest_of_a_body(service: Running) -
         connection.sendall(bytes(500) + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert answer_of(connection).startswith(b"HTTP/1.1 200 ")
         connection.settimeout(TIMEOUT + 4)
-        assert connection.recv(65_536) == b""  # it does not wait for ever either
+        assert connection.recv(65_536) == b""  # the connection is closed after some time

@@ -1,4 +1,4 @@
-"""HEAD: what monitors and load balancers ask by, at every address that can be read."""
+"""HEAD requests, which monitors and load balancers send, at every address that accepts GET."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_it_is_get_without_the_body(api: Served, path: str) -> None:
         assert asked.headers.get(name) == got.headers.get(name), name
 
 
-def test_it_needs_the_same_rights(api: Served) -> None:
+def test_head_needs_the_same_permission(api: Served) -> None:
     person, administrator = api.person(), api.administrator()
     assert api.client.head(f"{V1}/users").status_code == 401
     assert api.client.head(f"{V1}/users", headers=person.headers).status_code == 403
@@ -25,5 +25,5 @@ def test_it_needs_the_same_rights(api: Served) -> None:
     assert api.client.head("/nowhere").status_code == 404
 
 
-def test_what_changes_something_cannot_be_asked_by_it(api: Served) -> None:
+def test_head_does_not_replace_post(api: Served) -> None:
     assert api.client.head(f"{V1}/auth/login").status_code == 405

@@ -1,4 +1,4 @@
-"""`pgface healthcheck` against services that work, start, lack something, or are something else."""
+"""`pgface healthcheck` for a service that is ready, starting, not ready, or not pgface."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def environment(settings: Settings) -> dict[str, str]:
-    """The variables of a gallery with tables and without a model."""
+    """The environment for a gallery with tables and without a model."""
     initialise(settings)
     return environment_of(settings) | {"PGFACE_CONNECT_TIMEOUT": "2"}
 
 
 @pytest.fixture
 def ask() -> Run:
-    """Runs the health check, with no settings but those that the test gives."""
+    """Run the health check, only with the settings of the test."""
     return runner({})
 
 
@@ -47,7 +47,7 @@ def port_of(url: str) -> str:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """The port of something that takes connections and never answers."""
+    """The port of a server that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield str(server.getsockname()[1])
 
@@ -66,13 +66,13 @@ def without_connections(settings: Settings, server: str) -> Iterator[None]:
             connection.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
 
 
-def test_a_service_that_works_lacks_something_and_is_gone(
+def test_a_service_that_is_ready_then_not_ready_then_stopped(
     environment: dict[str, str], settings: Settings, postgres: str, ask: Run, tmp_path: Path
 ) -> None:
     with serving(environment, tmp_path) as service:
         ready, alive = f"{service.url}/readyz", f"{service.url}/healthz"
         port = port_of(service.url)
-        # A proxy that a container is told of is not for this.
+        # The health check does not use the proxy of the environment.
         proxy = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
         assert ask("healthcheck", "--port", port, more=proxy).stdout == says.IS_READY.format(url=ready) + "\n"
         by_variables = {"PGFACE_LISTEN_HOST": "127.0.0.1", "PGFACE_LISTEN_PORT": port, "PGFACE_CERTIFICATE": ""}
@@ -96,12 +96,12 @@ def test_a_service_that_works_lacks_something_and_is_gone(
             owner.execute(change, (newest, newest + 100))
         ask("healthcheck", "--port", port)
         assert service.end() == 0
-    gone = ask("healthcheck", "--port", port, code=1)
-    assert says.SERVICE_CANNOT_BE_REACHED.is_in(gone.stderr, url=ready, reason="connection refused")
+    refused = ask("healthcheck", "--port", port, code=1)
+    assert says.SERVICE_CANNOT_BE_REACHED.is_in(refused.stderr, url=ready, reason="connection refused")
 
 
-def test_a_service_that_is_still_starting(environment: dict[str, str], ask: Run, silent: str) -> None:
-    # It listens before it has found its database, which here never answers.
+def test_a_service_that_is_starting(environment: dict[str, str], ask: Run, silent: str) -> None:
+    # The service listens before it has connected to its database, which never responds here.
     waits = {"PGFACE_DATABASE_URL": f"postgresql://127.0.0.1:{silent}/none", "PGFACE_CONNECT_TIMEOUT": "60"}
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -121,7 +121,7 @@ def test_a_service_that_is_still_starting(environment: dict[str, str], ask: Run,
             process.kill()
 
 
-def test_tls_on_one_side_alone_and_on_both(environment: dict[str, str], ask: Run, tmp_path: Path) -> None:
+def test_tls_of_the_service_and_of_the_check(environment: dict[str, str], ask: Run, tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     by_variables = {"PGFACE_CERTIFICATE": str(certificate), "PGFACE_CERTIFICATE_KEY": str(key)}
     with serving(environment | by_variables, tmp_path) as service:
@@ -139,7 +139,7 @@ def test_tls_on_one_side_alone_and_on_both(environment: dict[str, str], ask: Run
 
 
 class Other(http.server.BaseHTTPRequestHandler):
-    """A web server that is not pgface's."""
+    """A web server that is not pgface."""
 
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/healthz" else 404)
@@ -150,7 +150,7 @@ class Other(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_something_else_listens_there(ask: Run, tmp_path: Path) -> None:
+def test_another_program_listens_at_the_port(ask: Run, tmp_path: Path) -> None:
     certificate, _ = make_certificate(tmp_path)
     with http.server.HTTPServer(("127.0.0.1", 0), Other) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -168,24 +168,24 @@ def test_something_else_listens_there(ask: Run, tmp_path: Path) -> None:
         ("--host", "no.such.host.invalid"),
         ("--host", "a" * 70),
         ("--host", "::1", "--port", "1"),
-        ("--host", "0.0.0.0", "--port", "1"),  # noqa: S104 - it is asked and not bound
+        ("--host", "0.0.0.0", "--port", "1"),  # noqa: S104 - it is requested and not bound
     ],
 )
-def test_an_address_that_leads_nowhere(ask: Run, options: tuple[str, ...]) -> None:
+def test_an_address_without_a_service(ask: Run, options: tuple[str, ...]) -> None:
     refused = ask("healthcheck", *options, code=1).stderr
     assert says.SERVICE_CANNOT_BE_REACHED.is_in(refused, url="...", reason="...")
     assert refused.count("\n") == 1
 
 
-def test_a_service_on_every_network_is_asked_at_this_machines_own_address(
+def test_a_service_on_all_networks_is_checked_at_a_local_address(
     environment: dict[str, str], ask: Run, tmp_path: Path
 ) -> None:
-    every = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - of a test machine, for a second
+    every = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - for some seconds of the test
     with serving(environment | {"PGFACE_LISTEN_HOST": every}, tmp_path) as service:
         ask("healthcheck", more={"PGFACE_LISTEN_HOST": every, "PGFACE_LISTEN_PORT": port_of(service.url)})
 
 
-def test_it_starts_quickly_because_it_imports_little() -> None:
+def test_the_check_imports_little() -> None:
     program = (
         "import sys; from pgface.cli import main; sys.argv = ['pgface', 'healthcheck', '--port', '1']\n"
         "try: main()\n"
@@ -197,7 +197,7 @@ def test_it_starts_quickly_because_it_imports_little() -> None:
 
 
 def test_no_settings_are_needed(tmp_path: Path) -> None:
-    """Also where pgface itself could not start: this only asks."""
+    """The check also runs with settings that the service refuses."""
     run = process_runner(
         {"PGFACE_DATABASE_URL": "nonsense", "PGFACE_WORKERS": "none", "PGFACE_LISTEN_PORT": "1"}, tmp_path
     )

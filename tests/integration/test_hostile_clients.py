@@ -1,4 +1,4 @@
-"""Clients that mean harm: what one of them sends must not stop the service for the others."""
+"""Hostile clients do not stop the service for others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def service(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def answer_to(service: Running, head: bytes, then: bytes = b"", times: int = 0) -> bytes:
-    """What the service answers to a head, and to more bytes that come again and again while it takes them."""
+    """Send a head and then more bytes repeatedly, and return the response."""
     data = b""
     with service.connect() as connection, suppress(ConnectionError):
         with suppress(ConnectionError):
@@ -71,7 +71,7 @@ def test_a_head_has_limits(service: Running, head: bytes, status: int) -> None:
 
 
 @pytest.mark.parametrize("endless", [b"X: y\r\n" * 1_000, b"y" * 60_000], ids=["headers", "one header"])
-def test_a_head_without_an_end_fills_no_memory(service: Running, endless: bytes) -> None:
+def test_an_endless_head_does_not_fill_the_memory(service: Running, endless: bytes) -> None:
     process = psutil.Process(service.process.pid)
     before = process.memory_info().rss
     for _ in range(5):
@@ -81,12 +81,12 @@ def test_a_head_without_an_end_fills_no_memory(service: Running, endless: bytes)
     assert answer_to(service, START + b"\r\n").startswith(b"HTTP/1.1 200 ")
 
 
-# Photos that cost much
+# Expensive photos
 
 
 @pytest.fixture(scope="module")
 def collage(faces_dir: Path) -> bytes:
-    """Two hundred small faces in one picture."""
+    """A picture with 200 small faces."""
     picture, side = Image.new("RGB", (800, 400)), 40
     files = sorted(faces_dir.glob("*/*.jpg"))
     for number in range(200):
@@ -97,11 +97,11 @@ def collage(faces_dir: Path) -> bytes:
     return encoded(picture, "JPEG", quality=80)
 
 
-LONG = {"PGFACE_WORK_TIMEOUT": "3600", "PGFACE_MAX_FACES": "100000"}
-"""Work without limits of its own: a collage takes seconds."""
+WITHOUT_LIMITS = {"PGFACE_WORK_TIMEOUT": "3600", "PGFACE_MAX_FACES": "100000"}
+"""Settings without limits, so that a collage takes seconds."""
 
 
-def test_of_many_faces_only_the_largest_are_embedded(service: Running, place: Place, collage: bytes) -> None:
+def test_only_the_largest_of_many_faces_are_embedded(service: Running, place: Place, collage: bytes) -> None:
     with service.client(headers=place.key("identify")) as client:
         answer = client.post(f"{V1}/identify", files={"photo": file(collage)}).json()
         assert len(answer["faces"]) == 5
@@ -124,7 +124,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(service: Running, p
 
 
 def test_work_ends_at_its_deadline(place: Place, tmp_path: Path, collage: bytes) -> None:
-    environment = place.environment | LONG | {"PGFACE_WORK_TIMEOUT": "0.5"}
+    environment = place.environment | WITHOUT_LIMITS | {"PGFACE_WORK_TIMEOUT": "0.5"}
     with running(tmp_path, environment) as service, service.client(headers=place.key("identify")) as client:
         started = time.monotonic()
         answer = client.post(f"{V1}/identify", files={"photo": file(collage)})
@@ -133,30 +133,30 @@ def test_work_ends_at_its_deadline(place: Place, tmp_path: Path, collage: bytes)
         assert answer.headers["retry-after"]
 
 
-def test_work_ends_when_its_client_leaves(place: Place, tmp_path: Path, collage: bytes) -> None:
+def test_work_ends_when_its_client_disconnects(place: Place, tmp_path: Path, collage: bytes) -> None:
     keys = place.key("identify"), place.key("metrics")
-    with running(tmp_path, place.environment | LONG) as service:
+    with running(tmp_path, place.environment | WITHOUT_LIMITS) as service:
         request = httpx.Request("POST", f"{service.url}{V1}/identify", files={"photo": file(collage)}, headers=keys[0])
         head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-        for _ in range(6):  # one in work, and some that wait
+        for _ in range(6):  # one running request, and some waiting ones
             with service.connect() as connection:
                 connection.sendall(f"POST {V1}/identify HTTP/1.1\r\n{head}\r\n".encode() + request.read())
                 time.sleep(0.3)
         with service.client(headers=keys[1]) as client:
-            assert eventually(lambda: _at_work(client) == 0, 5, 0.1)
+            assert eventually(lambda: _jobs(client) == 0, 5, 0.1)
         left = [line for line in service.log() if line.get("operation") == "identify"]
         assert [line["status"] for line in left] == [499] * 6
         assert max(line["seconds"] for line in left) < 3
 
 
-def _at_work(client: httpx.Client) -> float:
+def _jobs(client: httpx.Client) -> float:
     lines = client.get("/metrics").text.splitlines()
     return sum(float(line.split()[1]) for line in lines if line.startswith("pgface_photos_"))
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_sigterm_ends_whatever_is_under_way(place: Place, tmp_path: Path, collage: bytes, processes: int) -> None:
-    environment = place.environment | LONG | {"PGFACE_SHUTDOWN_TIMEOUT": "2", "PGFACE_REQUEST_TIMEOUT": "600"}
+def test_sigterm_ends_running_requests(place: Place, tmp_path: Path, collage: bytes, processes: int) -> None:
+    environment = place.environment | WITHOUT_LIMITS | {"PGFACE_SHUTDOWN_TIMEOUT": "2", "PGFACE_REQUEST_TIMEOUT": "600"}
     headers = place.key("identify")
     with (
         running(tmp_path, environment, "--workers", str(processes)) as service,

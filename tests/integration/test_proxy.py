@@ -1,4 +1,4 @@
-"""The proxies of the page about the service, in front of one: TLS, limits, and whose address is believed."""
+"""The proxies of the documentation in front of a service: TLS, limits, and trusted addresses."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from support.serve import Served, serving
 pytestmark = pytest.mark.slow
 
 CLIENT = "127.0.0.9"
-"""Where requests come from; the proxy and the service are at 127.0.0.1."""
+"""The address of the client. The proxy and the service are at 127.0.0.1."""
 
 
 @pytest.fixture
 def template(schema_name: str) -> Template:
-    """A gallery of dlib, which needs no weights."""
+    """A gallery with the model dlib, which needs no download."""
     return Template(schema_name, "dlib")
 
 
@@ -50,9 +50,9 @@ def service(gallery: Gallery, tmp_path: Path) -> Iterator[Served]:
         yield service
 
 
-def shown(language: str) -> str:
-    """What the page shows for a proxy."""
-    # The first is of a whole server, and later ones are parts of one.
+def documented(language: str) -> str:
+    """Return the configuration of a proxy in the documentation."""
+    # The first block is a whole configuration, and later ones are parts.
     block, *_ = [block.text for block in blocks("behind-a-proxy.md") if block.language == language]
     return block
 
@@ -68,7 +68,7 @@ def replaced(text: str, *changes: tuple[str, str]) -> str:
 def nginx(service: Served, folder: Path, port: int) -> Iterator[Path]:
     certificate, key = make_certificate(folder)
     site = replaced(
-        shown("nginx"),
+        documented("nginx"),
         ("listen 443", f"listen 127.0.0.1:{port}"),
         ("faces.example.org", "localhost"),
         ("/etc/ssl/faces.pem", str(certificate)),
@@ -89,7 +89,7 @@ def caddy(service: Served, folder: Path, port: int) -> Iterator[Path]:
     certificate, key = make_certificate(folder)
     file = folder / "Caddyfile"
     site = replaced(
-        shown("caddy"),
+        documented("caddy"),
         ("    servers {", "    admin off\n    auto_https off\n    servers {"),
         ("faces.example.org {", f"https://localhost:{port} {{\n    bind 127.0.0.1\n    tls {certificate} {key}"),
         ("127.0.0.1:8000", service.url.removeprefix("http://")),
@@ -103,7 +103,7 @@ def caddy(service: Served, folder: Path, port: int) -> Iterator[Path]:
 def _running(command: list[str], folder: Path, port: int) -> Iterator[None]:
     program = shutil.which(command[0], path="/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin")
     if program is None:
-        pytest.skip(f"{command[0]} is not on this machine")
+        pytest.skip(f"{command[0]} is not installed")
     home = {"HOME": str(folder), "PATH": "/usr/bin"}
     with (
         (folder / "output").open("w") as output,
@@ -124,7 +124,7 @@ def _answers(port: int) -> bool:
 
 
 @pytest.mark.parametrize("proxy", [nginx, caddy])
-def test_the_proxy_of_the_page(proxy: object, gallery: Gallery, service: Served, tmp_path: Path) -> None:
+def test_the_documented_proxy(proxy: object, gallery: Gallery, service: Served, tmp_path: Path) -> None:
     assert callable(proxy)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -138,24 +138,24 @@ def test_the_proxy_of_the_page(proxy: object, gallery: Gallery, service: Served,
             assert ready.json()["ready"] is True
             assert ready.headers["Strict-Transport-Security"] == "max-age=31536000"
 
-            # Who fails is known by their own address, whatever they say that it is.
+            # The client's own address is recorded, and not the one that it claims.
             wrong = {"email": "siti@example.org", "password": "other words than these"}
-            lies = {"X-Forwarded-For": "192.0.2.99", "X-Forwarded-Proto": "http"}
-            assert client.post("/api/v1/auth/login", json=wrong, headers=lies).status_code == 401
+            claims = {"X-Forwarded-For": "192.0.2.99", "X-Forwarded-Proto": "http"}
+            assert client.post("/api/v1/auth/login", json=wrong, headers=claims).status_code == 401
             (entry,) = read_audit(gallery.database, event="login by password")
             assert entry.address == CLIENT
 
-            # A form of the service's own pages, from a browser that tells only of its origin.
+            # A form of the service's pages, from a browser that sends only its origin.
             form = {"language": "id", "next": "/"}
             for origin, status in ((f"https://localhost:{port}", 303), ("https://elsewhere.example", 403)):
                 assert client.post("/language", data=form, headers={"Origin": origin}).status_code == status
 
-            # The largest request that the service takes comes through, and is refused there.
+            # The proxy passes the largest request that the service accepts.
             body = b" " * (2 * 30 * MEBI * 4 // 3 + 8 + MAX_FIELD_BYTES)
             headers = {"Content-Type": "application/json"}
             answer = client.post("/api/v1/compare", content=body, headers=headers)
             assert (answer.status_code, answer.json()["code"]) == (401, "not-authenticated")
-            if proxy is nginx:  # the other one leaves it to the service
+            if proxy is nginx:  # the other proxy has no limit
                 answer = client.post("/api/v1/compare", content=body + b" " * 2 * MEBI, headers=headers)
                 assert (answer.status_code, "code" in answer.text) == (413, False)
     assert re.search(rf"{CLIENT}|192\.0\.2\.99", service.log.read_text()) is None

@@ -1,4 +1,4 @@
-"""`pgface serve` in processes of its own: how it begins, what it says when it cannot, and how it ends."""
+"""`pgface serve` in its own processes: how it starts, its errors, and how it ends."""
 
 from __future__ import annotations
 
@@ -39,43 +39,43 @@ READY = {"ready": True, "database": True, "schema_current": True, "model": True}
 
 @pytest.fixture
 def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
-    """The variables of a gallery with tables and without a model, as `deploy/init.sql` leaves it."""
+    """The environment for a gallery with tables and without a model, such as `deploy/init.sql` creates."""
     initialise(settings)
     (tmp_path / "tmp").mkdir()
     return environment_of(settings) | {"PGFACE_CONNECT_TIMEOUT": "1", "TMPDIR": str(tmp_path / "tmp")}
 
 
-def left_behind(folder: Path) -> list[str]:
+def temporary_files(folder: Path) -> list[str]:
     return [path.name for path in (folder / "tmp").iterdir() if path.name.startswith("pgface")]
 
 
-# How it begins and ends
+# Start and end
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_process_binds_a_new_gallery_serves_and_ends(
+def test_one_process_binds_a_new_gallery_and_serves(
     environment: dict[str, str], tmp_path: Path, by: signal.Signals
 ) -> None:
     with serving(environment, tmp_path) as service:
-        assert service.said.startswith(says.SERVING.format(model="dlib", url="http://127.0.0.1:"))
+        assert service.announcement.startswith(says.SERVING.format(model="dlib", url="http://127.0.0.1:"))
         assert httpx.get(f"{service.url}/readyz").json() == READY
-        assert left_behind(tmp_path)
+        assert temporary_files(tmp_path)
         assert service.end(by) == 0
     log = [json.loads(line) for line in service.log.read_text().splitlines()]
     assert "Application shutdown complete." in [line["message"] for line in log]
-    assert left_behind(tmp_path) == []
+    assert temporary_files(tmp_path) == []
     status = json.loads(runner(environment)("status", "--json").stdout)
     assert status["model"] == "dlib"
 
 
-def test_a_request_under_way_is_answered_first(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_running_request_is_finished_first(environment: dict[str, str], tmp_path: Path) -> None:
     with serving(environment, tmp_path) as service:
         host, port = service.url.removeprefix("http://").split(":")
         body = b'{"email":"a@example.org","password":"wrong words, all of them"}'
         head = f"POST /api/v1/auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
         with socket.create_connection((host, int(port)), timeout=30) as client:
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
-            httpx.get(f"{service.url}/healthz")  # by then the request has begun
+            httpx.get(f"{service.url}/healthz")  # ensures that the request has started
             service.process.send_signal(signal.SIGTERM)
             assert eventually(lambda: "Shutting down" in service.log.read_text())
             client.sendall(body[10:])
@@ -83,7 +83,7 @@ def test_a_request_under_way_is_answered_first(environment: dict[str, str], tmp_
         assert service.end() == 0
 
 
-def test_the_embedded_server_is_made_started_and_stopped(tmp_path: Path) -> None:
+def test_the_embedded_server_is_created_started_and_stopped(tmp_path: Path) -> None:
     environment = {"PGFACE_DATA_DIR": str(tmp_path / "data")}
     with serving(environment, tmp_path) as service:
         assert httpx.get(f"{service.url}/readyz").json() == READY
@@ -91,7 +91,7 @@ def test_the_embedded_server_is_made_started_and_stopped(tmp_path: Path) -> None
     assert not (tmp_path / "data" / "postgres" / "data" / "postmaster.pid").exists()
 
 
-def test_by_tls(environment: dict[str, str], tmp_path: Path) -> None:
+def test_tls(environment: dict[str, str], tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     with serving(environment, tmp_path, "--certificate", certificate, "--key", key) as service:
         assert service.url.startswith("https://127.0.0.1:")
@@ -101,9 +101,7 @@ def test_by_tls(environment: dict[str, str], tmp_path: Path) -> None:
             httpx.get(f"{service.url}/readyz")
 
 
-def test_several_processes_share_a_port_are_renewed_by_sighup_and_end_together(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_several_processes_share_a_port_and_sighup_restarts_them(environment: dict[str, str], tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     first = ssl.PEM_cert_to_DER_cert(certificate.read_text())
 
@@ -126,10 +124,10 @@ def test_several_processes_share_a_port_are_renewed_by_sighup_and_end_together(
         assert len(children) >= 2
         assert service.end(signal.SIGINT) == 0
     assert eventually(lambda: not any(lives(child) for child in children))
-    assert left_behind(tmp_path) == []
+    assert temporary_files(tmp_path) == []
 
 
-def test_by_ipv6(environment: dict[str, str], tmp_path: Path) -> None:
+def test_ipv6(environment: dict[str, str], tmp_path: Path) -> None:
     try:
         with socket.socket(socket.AF_INET6) as tried:
             tried.bind(("::1", 0))
@@ -140,7 +138,7 @@ def test_by_ipv6(environment: dict[str, str], tmp_path: Path) -> None:
         assert httpx.get(f"{service.url}/readyz").json() == READY
 
 
-def test_a_database_that_is_only_just_starting_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_waits_for_a_database_that_is_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = EmbeddedPostgres(tmp_path / "pg")
     with server:
         settings = Settings.model_validate({"database_url": server.url, "data_dir": tmp_path / "data"})
@@ -163,19 +161,19 @@ def test_a_database_that_is_only_just_starting_is_waited_for(tmp_path: Path, mon
         server.stop(force=True)
 
 
-# What it says when it cannot
+# Errors
 
 
 @pytest.fixture
 def refused(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
-    """Runs a service that cannot begin; gives the sentence that it says."""
+    """Return a function that runs a service that cannot start, and returns its error."""
     run = process_runner(environment, tmp_path)
 
     def serve(*options: object, **variables: str) -> str:
         done = run("serve", "--port", "0", *options, code=1, more=variables)
         assert done.stdout == ""
         (sentence,) = done.stderr.splitlines()
-        assert left_behind(tmp_path) == []
+        assert temporary_files(tmp_path) == []
         return sentence
 
     return serve
@@ -214,9 +212,7 @@ def test_without_the_model(refused: Callable[..., str], settings: Settings, insi
     assert "buffalo_sc_q8" in refused(PGFACE_DATA_DIR=str(settings.data_dir.parent / "other"))
 
 
-def test_embeddings_of_a_model_that_nobody_knows_are_bound_to_none(
-    refused: Callable[..., str], settings: Settings
-) -> None:
+def test_embeddings_of_an_unknown_model_are_not_bound(refused: Callable[..., str], settings: Settings) -> None:
     with connected(settings) as connection:
         connection.execute("SELECT set_config('search_path', quote_ident(%s) || ', public', false)", (ODD_SCHEMA,))
         add_embedding(connection, add_user(connection, "a@example.org"), axis(1))
@@ -225,7 +221,7 @@ def test_embeddings_of_a_model_that_nobody_knows_are_bound_to_none(
         assert gallery.config.model_name is None
 
 
-def test_the_services_role_binds_nothing_and_then_serves(
+def test_the_service_role_does_not_bind_a_gallery(
     refused: Callable[..., str], settings: Settings, environment: dict[str, str], tmp_path: Path
 ) -> None:
     with service_role(settings) as of_service:
@@ -251,7 +247,7 @@ def create_app():
 
 
 @pytest.mark.parametrize("how", ["_run_here", "_run_in_several"])
-def test_what_only_fails_when_it_has_begun_ends_it_too(tmp_path: Path, how: str) -> None:
+def test_a_failure_after_the_start_ends_the_service(tmp_path: Path, how: str) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
     program = f"""
 import uvicorn

@@ -1,4 +1,4 @@
-"""The service is killed in the middle of enrollments: what it acknowledged is there, and nothing is half there."""
+"""The service is killed during enrollments. All acknowledged photos are stored, and no photo is incomplete."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 CLIENTS = 4
 DETECTOR = 320
-"""Pixels; the faces of these photos are large, and a small detector is a fast one."""
+"""Pixels. The faces of these photos are large, and a small detector is fast."""
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def api_key(settings: Settings, insightface_pack: Path) -> str:
-    """Of a new gallery."""
+    """An API key of a new gallery."""
     with Gallery.create(settings, model=str(insightface_pack)) as gallery:
         return create_key(gallery.database, "tests", ["enroll"], Client())[0]
 
 
 @pytest.fixture
 def of_service(settings: Settings, api_key: str) -> Iterator[Settings]:
-    """As the service reaches the gallery, whose owner has made it."""
+    """The settings of the service's role."""
     assert api_key
     with service_role(settings) as of_service:
         yield of_service
@@ -55,7 +55,7 @@ def of_service(settings: Settings, api_key: str) -> Iterator[Settings]:
 
 @pytest.fixture(scope="session")
 def jobs(faces_dir: Path) -> tuple[Job, ...]:
-    """Two hundred different photos: a hundred, and their mirror images."""
+    """The enrollments of 200 different photos: 100 photos, and their mirror images."""
     found = []
     for file in sorted(faces_dir.glob("*/*.jpg")):
         email = person_of(file.parent.name).email
@@ -67,7 +67,7 @@ def jobs(faces_dir: Path) -> tuple[Job, ...]:
     return tuple(found)
 
 
-def test_what_was_acknowledged_before_a_kill_is_there_and_nothing_is_half_there(
+def test_acknowledged_photos_are_complete_after_a_kill(
     settings: Settings, of_service: Settings, api_key: str, jobs: Sequence[Job], tmp_path: Path
 ) -> None:
     with serving(_environment(of_service), tmp_path) as service:
@@ -80,31 +80,31 @@ def test_what_was_acknowledged_before_a_kill_is_there_and_nothing_is_half_there(
     assert 70 <= len(acknowledged) < len(jobs)
     assert {answer.status for answer in enrollers.answers.values()} == {201}
 
-    _let_the_dead_go(settings)
+    _wait_until_transactions_have_ended(settings)
     with serving(_environment(of_service), tmp_path) as service:
-        # The service's start has set right what lay about, before anybody asks for anything.
-        _assert_whole(settings, set(acknowledged.values()))
-        begun = _begun_and_unanswered(settings)
-        assert len(begun) <= CLIENTS
+        # At its start, the service has fixed incomplete files before the first request.
+        _assert_complete(settings, set(acknowledged.values()))
+        unfinished = _requests_without_a_response(settings)
+        assert len(unfinished) <= CLIENTS
         again = _enroll_all(service, api_key, jobs)
         for key, photo_id in acknowledged.items():
             answer = again.answers[key]
             assert (answer.status, answer.body["photo_id"]) == (201, photo_id)
             assert answer.headers["idempotent-replayed"] == "true"
-        # Whether the process is dead or only slow, nobody knows within the minute.
+        # For a minute, the service cannot know whether the process is dead or only slow.
         late = [job for job in jobs if again.answers[job.key].status != 201]
         assert {again.answers[job.key].status for job in late} == {409}
         assert all("retry-after" in again.answers[job.key].headers for job in late)
-        assert len(late) == len(begun)
+        assert len(late) == len(unfinished)
 
-        _let_a_minute_pass(settings)
+        _age_by_a_minute(settings)
         last = _enroll_all(service, api_key, late)
-        # 200 where it was committed and only the answer was lost.
+        # The status is 200 if the photo was committed, and only the response was lost.
         assert {answer.status for answer in last.answers.values()} <= {200, 201}
-    assert _assert_whole(settings, {*_photo_ids(again).values(), *_photo_ids(last).values()}) == len(jobs)
+    assert _assert_complete(settings, {*_photo_ids(again).values(), *_photo_ids(last).values()}) == len(jobs)
 
 
-def test_one_of_several_processes_is_killed_and_the_others_go_on(
+def test_the_other_processes_continue_after_one_is_killed(
     settings: Settings, of_service: Settings, api_key: str, jobs: Sequence[Job], tmp_path: Path
 ) -> None:
     with serving(_environment(of_service), tmp_path, "--workers", 2) as service:
@@ -117,19 +117,19 @@ def test_one_of_several_processes_is_killed_and_the_others_go_on(
         killed = min(before)
         os.kill(killed, signal.SIGKILL)
         enrollers.join()
-        # Only what the killed process had in hands has no answer; everything else went on.
+        # Only the requests of the killed process have no response.
         assert len(some) - CLIENTS <= enrollers.done() <= len(some)
         assert {answer.status for answer in enrollers.answers.values()} == {201}
 
         assert eventually(lambda: len(_workers(service) - before) == 1, 30)
         assert _workers(service) & before == before - {killed}
 
-        _let_a_minute_pass(settings)
+        _age_by_a_minute(settings)
         left = [job for job in some if job.key not in enrollers.answers]
         last = _enroll_all(service, api_key, left)
         assert {answer.status for answer in last.answers.values()} <= {200, 201}
     acknowledged = {*_photo_ids(enrollers).values(), *_photo_ids(last).values()}
-    assert _assert_whole(settings, acknowledged) == len(some)
+    assert _assert_complete(settings, acknowledged) == len(some)
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -139,7 +139,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _workers(service: Served) -> set[int]:
-    """Ids of the processes that serve, where there are several."""
+    """Return the ids of the worker processes."""
     found = set()
     for child in psutil.Process(service.process.pid).children():
         with suppress(psutil.Error):
@@ -157,12 +157,12 @@ def _enroll_all(service: Served, api_key: str, jobs: Sequence[Job]) -> Enrollers
 
 
 def _photo_ids(enrollers: Enrollers) -> dict[str, int]:
-    """What clients were told of, by the key of the request."""
+    """Return the acknowledged photo ids, by the key of the request."""
     return {key: answer.body["photo_id"] for key, answer in enrollers.answers.items() if answer.status in (200, 201)}
 
 
-def _assert_whole(settings: Settings, acknowledged: set[int]) -> int:
-    """Every photo has its embedding and its file, and nothing else is there; returns how many photos there are."""
+def _assert_complete(settings: Settings, acknowledged: set[int]) -> int:
+    """Check that every photo has an embedding and a file, and that nothing else exists. Return the number of photos."""
     with Gallery.open(settings) as gallery:
         with gallery.database.transaction() as connection:
             photos = rows(connection, "SELECT id, user_id, content_sha256, filepath FROM photos")
@@ -176,21 +176,21 @@ def _assert_whole(settings: Settings, acknowledged: set[int]) -> int:
     assert sorted(people) == sorted(users)
     assert (inventory.here, inventory.missing, inventory.strays) == (len(photos), (), ())
     crops = {path.relative_to(settings.photos_dir) for path in settings.photos_dir.rglob("*.jpg")}
-    assert crops == {Path(filepath) for *_, filepath in photos}  # none that waits for its row either
+    assert crops == {Path(filepath) for *_, filepath in photos}  # no file waits for its row
     for crop in crops:
         with Image.open(settings.photos_dir / crop) as picture:
-            picture.load()  # a file that was cut off raises
+            picture.load()  # raises an error for an incomplete file
             assert picture.size == (224, 224)
     return len(photos)
 
 
-def _begun_and_unanswered(settings: Settings) -> list[tuple[str]]:
+def _requests_without_a_response(settings: Settings) -> list[tuple[str]]:
     with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         return rows(connection, "SELECT key FROM idempotent_requests WHERE status IS NULL")
 
 
-def _let_a_minute_pass(settings: Settings) -> None:
-    """For the requests that have no answer."""
+def _age_by_a_minute(settings: Settings) -> None:
+    """Make the requests without a response a minute older."""
     with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         connection.execute(
             "UPDATE idempotent_requests SET started_at = started_at - make_interval(secs => %s) WHERE status IS NULL",
@@ -198,8 +198,8 @@ def _let_a_minute_pass(settings: Settings) -> None:
         )
 
 
-def _let_the_dead_go(settings: Settings) -> None:
-    """Wait until PostgreSQL has noticed that the killed process is gone, and has ended its transactions."""
+def _wait_until_transactions_have_ended(settings: Settings) -> None:
+    """Wait until PostgreSQL has noticed that the process was killed, and has ended its transactions."""
     with Gallery.open(settings) as gallery:
 
         def others() -> int:

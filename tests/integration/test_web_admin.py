@@ -1,4 +1,4 @@
-"""The pages for administrators, over HTTP, on a gallery that the service's role has opened."""
+"""The pages of administrators, with a gallery that the service's role has opened."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from pgface.accounts.logins import begin_session
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import LoginRefusedError, UnknownUserError
+from pgface.evaluation.run import apply_calibration, propose_to_follow
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
 from pgface.server.auth import COOKIE
 from pgface.server.web.languages import translate
 from pgface.settings import Settings
+from pgface.thresholds import CALIBRATE_AGAIN
 from support.galleries import link_pack, one_value
 from support.photos import Photos
 from support.sentences import accounts as accounts_say
@@ -34,16 +36,16 @@ from support.service_role import opened_as_service
 
 ADMIN, ORDINARY, PASSWORD = "ada@example.org", "eve@example.org", "four plain words here"
 NASTY = """<script>alert("1")</script> & 100 %s {{ 7*7 }}"""
-PAGES = ("gallery", "people/{id}", "people/{id}/erase", "identify", "status", "keys", "keys/1/revoke", "audit")
-FORMS = ("people/{id}/password", "people/{id}/logins/end", "people/{id}/erase", "keys", "keys/1/revoke")
+PAGES = ("gallery", "people/{id}", "people/{id}/delete", "identify", "status", "keys", "keys/1/revoke", "audit")
+FORMS = ("people/{id}/password", "people/{id}/logins/end", "people/{id}/delete", "keys", "keys/1/revoke")
 
 _owners: WeakKeyDictionary[Gallery, Settings] = WeakKeyDictionary()
-"""The settings by which a gallery's owner opens it."""
+"""The settings of the owner of each gallery."""
 
 
 @pytest.fixture
 def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
-    """As the service sees it, with an administrator and an ordinary user."""
+    """A gallery that the service's role has opened, with an administrator and an ordinary user."""
     link_pack(insightface_pack, settings.models_dir)
     with Gallery.open(settings) as owned:
         for email in (ADMIN, ORDINARY):
@@ -56,7 +58,7 @@ def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
 
 @pytest.fixture
 def client(gallery: Gallery) -> Iterator[TestClient]:
-    """A browser in which nobody is logged in."""
+    """A browser without a login."""
     headers = {"Sec-Fetch-Site": "same-origin"}
     with TestClient(create_app(gallery), "https://testserver", headers=headers, follow_redirects=False) as client:
         yield client
@@ -74,7 +76,7 @@ def logged_in(client: TestClient, gallery: Gallery, email: str) -> TestClient:
 
 
 def token_of(gallery: Gallery, email: str) -> str:
-    """Of a new login by password; the gallery's owner needs none."""
+    """Return the token of a new login by password. The gallery's owner can create it without the password."""
     user_id = gallery.user(email).id
     with Database.open(_owners[gallery]) as owner, owner.transaction() as connection:
         return begin_session(connection, user_id, confidence=1.0, password_given=True, seconds=3600).token
@@ -88,7 +90,7 @@ def page(client: TestClient, path: str, status: int = 200) -> str:
 
 
 def link_to(text: str, label: str) -> str:
-    """Where the link with this label leads."""
+    """Return the target of the link with this label."""
     found = re.search(rf'<a href="([^"]+)"[^>]*>{re.escape(label)}</a>', text)
     assert found, text
     return html.unescape(found[1]).removeprefix("/admin/")
@@ -98,15 +100,15 @@ def names(text: str) -> list[str]:
     return [html.unescape(name) for name in re.findall(r'<span class="name">(.*?)</span>', text)]
 
 
-def test_only_administrators_see_any_of_it(client: TestClient, gallery: Gallery) -> None:
+def test_only_administrators_may_see_these_pages(client: TestClient, gallery: Gallery) -> None:
     ordinary = gallery.user(ORDINARY).id
-    asked = [("GET", path) for path in (*PAGES, "people/{id}/photos/1/erase")]
-    asked += [("POST", path) for path in (*FORMS, "people/{id}/photos/1/erase")]
-    for method, path in asked:
+    requests = [("GET", path) for path in (*PAGES, "people/{id}/photos/1/delete")]
+    requests += [("POST", path) for path in (*FORMS, "people/{id}/photos/1/delete")]
+    for method, path in requests:
         answer = client.request(method, f"/admin/{path.format(id=ordinary)}")
         assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login"), path
     logged_in(client, gallery, ORDINARY)
-    for method, path in asked:
+    for method, path in requests:
         answer = client.request(method, f"/admin/{path.format(id=ordinary)}")
         assert answer.status_code == 403, path
         assert says.ONLY_ADMINISTRATORS in answer.text
@@ -119,14 +121,14 @@ def test_a_face_alone_does_not_make_an_administrator(
 ) -> None:
     logged_in(client, gallery, ADMIN)
     connection.execute("UPDATE auth_tokens SET confidence = 0.8")
-    page(client, "gallery")  # by face, and the password was given too
+    page(client, "gallery")  # logged in by face and password
     connection.execute("UPDATE auth_tokens SET password_given = false")
     for path in PAGES:
         page(client, path.format(id=1), 403)
 
 
-def test_every_page_is_for_every_eye(admin: TestClient, gallery: Gallery) -> None:
-    """Both languages, a title, a heading, a label for each field, no inline style or script."""
+def test_every_page_is_accessible_in_both_languages(admin: TestClient, gallery: Gallery) -> None:
+    """Every page has one heading and a label for each field, but no inline style or script."""
     admin.post("/admin/keys", data={"name": "door", "scopes": ["identify"]})
     for language in ("en", "id"):
         admin.cookies.set("pgface_language", language)
@@ -146,7 +148,7 @@ def test_every_page_is_for_every_eye(admin: TestClient, gallery: Gallery) -> Non
                 assert all(json.loads(html.unescape(words)).values())
 
 
-def test_the_gallery_is_faces_with_names(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+def test_the_gallery_shows_faces_and_names(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
     first = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org", name="Tony Blair")
     gallery.enroll(photos("Tony_Blair", 7), "blair@example.org")
     text = page(admin, "gallery")
@@ -158,7 +160,7 @@ def test_the_gallery_is_faces_with_names(admin: TestClient, gallery: Gallery, ph
     assert admin.get(crop).headers["content-type"] == "image/jpeg"
 
 
-def test_the_gallery_is_searched_and_paged(admin: TestClient, gallery: Gallery) -> None:
+def test_the_gallery_has_a_search_and_pages(admin: TestClient, gallery: Gallery) -> None:
     for number in range(100):
         gallery.add_user(f"person-{number:03}@example.org", f"Person {number % 2} of two")
     first = page(admin, "gallery")
@@ -180,26 +182,26 @@ def test_the_gallery_is_searched_and_paged(admin: TestClient, gallery: Gallery) 
     assert names(page(admin, f"gallery?search={'x' * 2000}%00")) == []
 
 
-def test_a_page_asks_as_often_for_many_as_for_few(
+def test_the_number_of_queries_does_not_grow_with_the_gallery(
     admin: TestClient, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[object] = []
+    queries_run: list[object] = []
     execute = Cursor.execute
 
-    def noted(self: Cursor, query: Any, *arguments: Any, **options: Any) -> Cursor:
-        asked.append(query)
+    def recorded(self: Cursor, query: Any, *arguments: Any, **options: Any) -> Cursor:
+        queries_run.append(query)
         return execute(self, query, *arguments, **options)
 
-    page(admin, "gallery")  # what is asked once, at the beginning
-    monkeypatch.setattr(Cursor, "execute", noted)
+    page(admin, "gallery")  # runs the queries that a process needs only once
+    monkeypatch.setattr(Cursor, "execute", recorded)
     counts = []
     for people in (2, 22):
         for number in range(people - 2):
             gallery.add_user(f"{number}@example.org")
-        asked.clear()
+        queries_run.clear()
         assert len(names(page(admin, "gallery"))) == people
-        counts.append(len(asked))
-        assert asked.count(queries()["select_faces_of_users"]) == 1
+        counts.append(len(queries_run))
+        assert queries_run.count(queries()["select_faces_of_users"]) == 1
     assert counts[0] == counts[1]
 
 
@@ -210,8 +212,8 @@ def test_names_are_text_and_not_html(admin: TestClient, gallery: Gallery, photos
     person = f"people/{enrolled.user.id}"
     admin.post("/admin/keys", data={"name": NASTY, "scopes": "verify"})
     (key,) = list_keys(gallery.database)
-    pages = [page(admin, "gallery"), page(admin, person), page(admin, f"{person}/erase"), page(admin, "keys")]
-    pages += [page(admin, f"{person}/photos/{enrolled.photo_id}/erase"), page(admin, f"keys/{key.id}/revoke")]
+    pages = [page(admin, "gallery"), page(admin, person), page(admin, f"{person}/delete"), page(admin, "keys")]
+    pages += [page(admin, f"{person}/photos/{enrolled.photo_id}/delete"), page(admin, f"keys/{key.id}/revoke")]
     pages += [page(admin, f"gallery?search={NASTY.replace('&', '%26').replace('%s', '%25s')}")]
     pages += [admin.post("/admin/keys", data={"name": NASTY}).text]
     pages += [admin.post("/admin/keys", data={"name": "x", "scopes": NASTY}).text]
@@ -221,7 +223,7 @@ def test_names_are_text_and_not_html(admin: TestClient, gallery: Gallery, photos
         assert "100 %s {{ 7*7 }}" in text
 
 
-def test_a_person_and_how_good_their_photos_are(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+def test_the_page_of_a_person_shows_the_quality_of_photos(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
     enrolled = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org", name="Tony Blair")
     with gallery.database.transaction() as connection:
         sharpness, yaw = connection.execute("SELECT sharpness, yaw FROM face_embeddings").fetchone() or (None, None)
@@ -241,7 +243,7 @@ def test_a_person_and_how_good_their_photos_are(admin: TestClient, gallery: Gall
     page(admin, "people/2000000000", 404)
 
 
-def test_photos_are_paged(admin: TestClient, gallery: Gallery) -> None:
+def test_photos_have_pages(admin: TestClient, gallery: Gallery) -> None:
     user = gallery.user(ORDINARY).id
     with gallery.database.transaction() as connection:
         connection.execute(
@@ -256,11 +258,11 @@ def test_photos_are_paged(admin: TestClient, gallery: Gallery) -> None:
     assert re.findall('<h3 title="(photo [0-9]+)">', second) == [f"photo {number}" for number in range(25, 31)]
 
 
-def test_a_photo_is_erased_after_a_question(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+def test_a_photo_is_deleted_after_a_confirmation(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
     enrolled = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org")
-    path = f"people/{enrolled.user.id}/photos/{enrolled.photo_id}/erase"
+    path = f"people/{enrolled.user.id}/photos/{enrolled.photo_id}/delete"
     assert says.ONLY_PHOTO_OF_A_PERSON in page(admin, path)
-    page(admin, f"people/{gallery.user(ORDINARY).id}/photos/{enrolled.photo_id}/erase", 404)
+    page(admin, f"people/{gallery.user(ORDINARY).id}/photos/{enrolled.photo_id}/delete", 404)
     assert gallery.photos(enrolled.user.id)
     answer = admin.post(f"/admin/{path}")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/admin/people/{enrolled.user.id}?done=photo")
@@ -270,7 +272,7 @@ def test_a_photo_is_erased_after_a_question(admin: TestClient, gallery: Gallery,
     assert entry.actor == f"user {gallery.user(ADMIN).id}"
 
 
-def test_a_first_password_opens_the_account(admin: TestClient, gallery: Gallery) -> None:
+def test_a_first_password_permits_a_login(admin: TestClient, gallery: Gallery) -> None:
     user = gallery.add_user("blair@example.org", "Tony Blair")
     path = f"/admin/people/{user.id}"
     weak = admin.post(f"{path}/password", data={"password": "short"})
@@ -298,30 +300,30 @@ def test_a_first_password_opens_the_account(admin: TestClient, gallery: Gallery)
 def test_logins_are_ended(admin: TestClient, gallery: Gallery) -> None:
     user = gallery.user(ORDINARY).id
     token = token_of(gallery, ORDINARY)
-    assert says.LOGINS_THAT_ARE_OPEN.format(logins=1) in page(admin, f"people/{user}")
+    assert says.OPEN_SESSIONS.format(logins=1) in page(admin, f"people/{user}")
     answer = admin.post(f"/admin/people/{user}/logins/end")
     text = admin.get(answer.headers["location"]).text
-    assert says.LOGINS_ENDED in text
-    assert says.LOGGED_IN_NOWHERE.format(name="eve") in text
+    assert says.SESSIONS_ENDED in text
+    assert says.NO_OPEN_SESSION.format(name="eve") in text
     assert admin.get("/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"}).status_code == 401
 
 
-def test_a_person_is_erased_after_a_question(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+def test_a_person_is_deleted_after_a_confirmation(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
     user = gallery.enroll(photos("Tony_Blair", 3), "blair@example.org", name="Tony Blair").user
-    text = page(admin, f"people/{user.id}/erase")
+    text = page(admin, f"people/{user.id}/delete")
     assert says.DELETE_PERSON.format(name="Tony Blair") in text
     assert gallery.user(user.id)
-    answer = admin.post(f"/admin/people/{user.id}/erase")
+    answer = admin.post(f"/admin/people/{user.id}/delete")
     assert (answer.status_code, answer.headers["location"]) == (303, "/admin/gallery")
     with pytest.raises(UnknownUserError):
         gallery.user(user.id)
     assert not list(gallery.settings.photos_dir.rglob("*.jpg"))
     (entry,) = read_audit(gallery.database, event="user erased")
     assert (entry.user_id, entry.actor) == (user.id, f"user {gallery.user(ADMIN).id}")
-    assert says.OWN_ACCOUNT in page(admin, f"people/{gallery.user(ADMIN).id}/erase")
+    assert says.OWN_ACCOUNT in page(admin, f"people/{gallery.user(ADMIN).id}/delete")
 
 
-def test_nothing_is_changed_from_another_site(admin: TestClient, gallery: Gallery) -> None:
+def test_forms_of_another_site_are_refused(admin: TestClient, gallery: Gallery) -> None:
     user = gallery.user(ORDINARY).id
     for path in FORMS:
         answer = admin.post(f"/admin/{path.format(id=user)}", headers={"Sec-Fetch-Site": "cross-site"})
@@ -352,7 +354,9 @@ def test_people_are_added_by_the_names_of_folders(admin: TestClient, gallery: Ga
     assert one_value(gallery, "SELECT count(*) FROM photos") == 3
 
 
-def test_identifying_tells_who_counts(admin: TestClient, gallery: Gallery, photos: Photos) -> None:
+def test_identification_also_returns_people_below_the_threshold(
+    admin: TestClient, gallery: Gallery, photos: Photos
+) -> None:
     for person in ("Tony_Blair", "George_W_Bush"):
         gallery.enroll(photos(person, 7), f"{person}@example.org")
     photo = {"photo": photos("Tony_Blair", 3).read_bytes()}
@@ -362,23 +366,39 @@ def test_identifying_tells_who_counts(admin: TestClient, gallery: Gallery, photo
     assert similarities[0] > answer["gallery_threshold"] > similarities[1]
 
 
-def test_the_status_says_what_to_run(admin: TestClient, gallery: Gallery, settings: Settings) -> None:
+def test_the_status_advises_as_the_doctor_does(admin: TestClient, gallery: Gallery, settings: Settings) -> None:
     text = page(admin, "status")
-    assert says.NOTHING_TO_DO in text
+    assert says.NOT_CALIBRATED in html.unescape(text)
+    assert says.NOTHING_TO_DO not in text
     for fact in ("buffalo_sc_q8", "password+face", one_value(gallery, "SHOW server_version")):
         assert f"<dd>{fact}</dd>" in text
-    with Database.open(settings) as owner, owner.transaction() as connection:
-        connection.execute("UPDATE gallery SET identify_threshold = 0.05")
-        connection.execute("UPDATE gallery_search SET method = 'hnsw', agreement = 0.98765, probes = 1000")
-        connection.execute("DROP INDEX idx_embeddings_vector")
-    with Gallery.open(gallery.settings, engine=gallery.engine) as later:
-        client = TestClient(create_app(later), "https://testserver", cookies=dict(admin.cookies))
-        with client:
-            text = page(client, "status")
-    for command in ("pgface calibrate --follow", "pgface fit-search", "pgface index status"):
-        assert f"<code>{command}</code>" in text
-    assert says.AGREEMENT_OF_SEARCH.format(percent="98.77", probes="1,000") in text
-    assert says.NOTHING_TO_DO not in text
+    commands = {
+        "thresholds": f"<code>{CALIBRATE_AGAIN}</code>",
+        "index": "<code>pgface init</code>",
+        "search": "<code>pgface fit-search</code>",
+    }
+    with Database.open(settings) as owner:
+
+        def run(*statements: str) -> str:
+            with owner.transaction() as connection:
+                for statement in statements:
+                    connection.execute(statement.encode())
+            with Gallery.open(gallery.settings, engine=gallery.engine) as later:
+                client = TestClient(create_app(later), "https://testserver", cookies=dict(admin.cookies))
+                with client:
+                    return page(client, "status")
+
+        text = run("UPDATE gallery SET identify_threshold = 0.05", "DROP INDEX idx_embeddings_vector")
+        assert [name for name, command in commands.items() if command in text] == ["thresholds", "index"]
+        follow = propose_to_follow(settings)
+        assert follow is not None
+        apply_calibration(settings, follow)
+        text = run("UPDATE gallery_search SET method = 'hnsw', agreement = 0.98765, probes = 1000")
+        assert [name for name, command in commands.items() if command in text] == ["search"]
+        assert says.AGREEMENT_OF_SEARCH.format(percent="98.77", probes="1,000") in text
+        # With its own index, the search does not need idx_embeddings_vector.
+        text = run("UPDATE gallery_search SET first_effort = 40")
+    assert says.NOTHING_TO_DO in text
 
 
 def test_a_key_is_shown_once_and_revoked(admin: TestClient, gallery: Gallery) -> None:
@@ -409,7 +429,7 @@ def test_a_key_is_shown_once_and_revoked(admin: TestClient, gallery: Gallery) ->
     assert len(read_audit(gallery.database, event="key revoked")) == 1
 
 
-def test_the_audit_log_is_filtered_and_paged(admin: TestClient, gallery: Gallery, connection: Connection) -> None:
+def test_the_audit_log_has_filters_and_pages(admin: TestClient, gallery: Gallery, connection: Connection) -> None:
     connection.execute(
         "INSERT INTO audit_log (at, event, outcome, reason, user_id, address, similarity) "
         "SELECT '2025-03-01 12:34+07', 'login by face', 'refused', '<b>it is another face</b>', 999, "
@@ -437,7 +457,7 @@ def test_the_audit_log_is_filtered_and_paged(admin: TestClient, gallery: Gallery
 
 
 def test_the_audit_log_names_people_and_keys(admin: TestClient, gallery: Gallery, settings: Settings) -> None:
-    """Also the one who did it; those who are deleted, and programs, are told apart by their ids."""
+    """It also names the actors. Ids distinguish deleted users and keys of programs."""
     eve, ada = gallery.user(ORDINARY), gallery.user(ADMIN)
     with Gallery.open(settings) as owner:
         _, key = create_key(owner.database, "door of the laboratory", ["identify"], Client(actor=f"user {ada.id}"))
@@ -455,7 +475,7 @@ def test_the_audit_log_names_people_and_keys(admin: TestClient, gallery: Gallery
     assert rows[1] == (
         f"Login by password Refused {says.WRONG_PASSWORD_IN_AUDIT_LOG} {of_eve} {says.THE_PERSON_THEMSELVES}"
     )
-    assert rows[2] == f"Key made Done {the_key} {by_ada}"
+    assert rows[2] == f"Key created Done {the_key} {by_ada}"
     gallery.erase_user(eve.id)
     text = page(admin, f"audit?user={eve.id}")
     assert text.count(says.DELETED_PERSON) == 2

@@ -1,4 +1,4 @@
-"""The pages for people: registering, logging in and out, my account, in both languages, without JavaScript."""
+"""The pages to register and log in, and the account page, in both languages, without JavaScript."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from support.sentences import accounts as accounts_say
 from support.sentences import pages as says
 from support.sentences import photos as photos_say
 from support.service_role import opened_as_service
-from support.web_messages import FOLDER, held, told_by_accounts, translated
+from support.web_messages import FOLDER, messages_of_pages, texts_of_accounts, translations
 
 pytestmark = pytest.mark.usefixtures("short_courses")
 
 EMAIL, OTHER, PASSWORD = "bush@example.org", "blair@example.org", "four plain words here"
-OURS = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
-SELDOM = {"input", "img", "link", "meta", "br", "hr", "source", "track", "wbr"}
+OWN_PAGE = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
+WITHOUT_END_TAG = {"input", "img", "link", "meta", "br", "hr", "source", "track", "wbr"}
 
 Act = Callable[..., list[bytes]]
 
 
 @pytest.fixture
 def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
-    """As the service sees it."""
+    """A gallery that the service's role has opened."""
     link_pack(insightface_pack, settings.models_dir)
     with opened_as_service(settings) as gallery:
         yield gallery
@@ -54,14 +54,14 @@ def gallery(settings: Settings, insightface_pack: Path) -> Iterator[Gallery]:
 
 @pytest.fixture
 def browser(gallery: Gallery) -> Iterator[TestClient]:
-    """Somebody's, on the service's own pages, and not logged in."""
-    with TestClient(create_app(gallery), "https://localhost", follow_redirects=False, headers=OURS) as client:
+    """A browser without a login. Its requests come from pages of the service."""
+    with TestClient(create_app(gallery), "https://localhost", follow_redirects=False, headers=OWN_PAGE) as client:
         yield client
 
 
 @pytest.fixture
 def inside(browser: TestClient, photos: Photos) -> TestClient:
-    """The same, of somebody who has registered, with two photos."""
+    """The browser of a user who has registered and has two photos."""
     register(browser)
     for number in (7, 8):
         assert add_photo(browser, photos("George_W_Bush", number)).headers["location"] == "/account?done=photo-added"
@@ -85,15 +85,15 @@ def user_id(gallery: Gallery, email: str = EMAIL) -> int:
     return gallery.user(email).id
 
 
-def of_policy(gallery: Gallery, **changes: object) -> TestClient:
-    """A browser at the same gallery with other settings."""
+def browser_with(gallery: Gallery, **changes: object) -> TestClient:
+    """Return a browser of a service with other settings and the same gallery."""
     values = gallery.settings.model_dump() | changes
     gallery._settings = Settings.model_validate({"PGFACE_SCHEMA": values.pop("schema_name")} | values)
-    return TestClient(create_app(gallery), "https://localhost", follow_redirects=False, headers=OURS)
+    return TestClient(create_app(gallery), "https://localhost", follow_redirects=False, headers=OWN_PAGE)
 
 
 class Page(HTMLParser):
-    """The elements of a page, in their order."""
+    """A parsed page: its elements in their order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert len(dict(attrs)) == len(attrs), f"twice: {attrs}"
         self.elements.append((tag, dict(attrs)))
-        if tag not in SELDOM:
+        if tag not in WITHOUT_END_TAG:
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -128,15 +128,15 @@ class Page(HTMLParser):
 
 
 def alert(response: Response) -> str:
-    """What a page says that did not work."""
+    """Return the error on a page."""
     (found,) = re.findall(r'role="alert"[^>]*>([^<]+)<', response.text.replace('role="alert" tabindex="-1" hidden', ""))
     return str(found)
 
 
-# The way in
+# Registration and login
 
 
-def test_somebody_registers_and_is_logged_in(browser: TestClient, gallery: Gallery) -> None:
+def test_a_registration_logs_the_user_in(browser: TestClient, gallery: Gallery) -> None:
     answer = register(browser, next="/account?done=x")
     assert (answer.status_code, answer.headers["location"]) == (303, "/account?done=x")
     cookie = SimpleCookie(answer.headers.get_list("set-cookie")[0])[COOKIE]
@@ -168,15 +168,15 @@ def test_a_registration_is_refused_in_its_form(browser: TestClient) -> None:
     assert (nameless.status_code, Page(nameless.text).by_id("name")["aria-invalid"]) == (422, "true")
 
 
-def test_nobody_registers_where_that_is_closed(gallery: Gallery) -> None:
-    with of_policy(gallery, registration="closed") as browser:
+def test_a_closed_registration(gallery: Gallery) -> None:
+    with browser_with(gallery, registration="closed") as browser:
         assert browser.get("/register").status_code == 403
         assert register(browser).status_code == 403
         assert "/register" not in browser.get("/login").text
     assert gallery.users() == []
 
 
-def test_logging_in_and_out(browser: TestClient, gallery: Gallery) -> None:
+def test_login_and_logout(browser: TestClient, gallery: Gallery) -> None:
     register(browser)
     token = browser.cookies[COOKIE]
     out = browser.post("/logout")
@@ -208,7 +208,7 @@ def test_a_wrong_password_and_an_unknown_email_are_refused_alike(browser: TestCl
     assert COOKIE not in browser.cookies
 
 
-def test_too_many_attempts_have_to_wait(browser: TestClient, gallery: Gallery) -> None:
+def test_after_too_many_attempts_a_login_has_to_wait(browser: TestClient, gallery: Gallery) -> None:
     register(browser)
     browser.post("/logout")
     assert log_in(browser, "five plain words here").status_code == 401
@@ -241,7 +241,7 @@ ELSEWHERE = (
 )
 
 
-def test_next_leads_nowhere_else(browser: TestClient) -> None:
+def test_next_does_not_lead_to_another_site(browser: TestClient) -> None:
     register(browser)
     for elsewhere in ELSEWHERE:
         assert browser.get("/login", params={"next": elsewhere}).headers["location"] == "/"
@@ -253,7 +253,7 @@ def test_next_leads_nowhere_else(browser: TestClient) -> None:
         assert log_in(browser, next=elsewhere).headers["location"] == "/"
 
 
-def test_nothing_comes_from_another_sites_page(inside: TestClient, gallery: Gallery) -> None:
+def test_forms_of_another_site_are_refused(inside: TestClient, gallery: Gallery) -> None:
     before = gallery.photos()
     posts = (
         "/login", "/login/face", "/register", "/logout", "/language", "/account/photos",
@@ -298,8 +298,8 @@ def test_photos_are_shown_added_and_deleted(inside: TestClient, gallery: Gallery
     again = add_photo(inside, photos("George_W_Bush", 7))
     assert again.headers["location"] == "/account?done=photo-known"
     first, second = gallery.photos(EMAIL)
-    gone = inside.post(f"/account/photos/{first.id}/delete")
-    assert gone.headers["location"] == "/account?done=photo-deleted"
+    deleted = inside.post(f"/account/photos/{first.id}/delete")
+    assert deleted.headers["location"] == "/account?done=photo-deleted"
     assert inside.post(f"/account/photos/{first.id}/delete").status_code == 303
     assert gallery.photos(EMAIL) == [second]
     events = [entry.event for entry in read_audit(gallery.database, user_id=user_id(gallery))]
@@ -314,7 +314,7 @@ def test_a_photo_that_cannot_be_used_is_refused_in_its_form(
     Accounts(gallery).register(OTHER, PASSWORD)
     gallery.enroll(photos("Tony_Blair", 3), OTHER)
     before = gallery.photos()
-    for photo, status, said in (
+    for photo, status, sentence in (
         (dark.getvalue(), 422, photos_say.NO_FACE.pattern(photo="photo.jpg")),
         (group_photo, 422, photos_say.SEVERAL_FACES.pattern(count=6)),
         (b"no photo", 415, re.escape("photo.jpg")),
@@ -322,17 +322,17 @@ def test_a_photo_that_cannot_be_used_is_refused_in_its_form(
         answer = add_photo(inside, photo)
         page = Page(answer.text)
         assert (answer.status_code, page.by_id("photo")["aria-invalid"]) == (status, "true")
-        assert re.search(said, alert(answer))
+        assert re.search(sentence, alert(answer))
         assert page.by_id("photo")["aria-describedby"] == "photo-error"
         assert OTHER not in answer.text
-        # The switch of languages asks for a page that there is.
+        # The switch of languages leads to a page that exists.
         (here,) = [field["value"] for field in page.all("input") if field.get("name") == "next"]
         assert here == "/account"
     assert gallery.photos() == before
 
 
-def test_of_several_faces_the_largest_is_taken_on_demand(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
-    """The small face is not George's: who is enrolled is who was asked for."""
+def test_a_user_may_choose_the_largest_of_several_faces(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
+    """The smaller face is Tony's, and it is not enrolled."""
     canvas = Image.new("RGB", (500, 250))
     canvas.paste(Image.open(photos("George_W_Bush", 6)), (0, 0))
     canvas.paste(Image.open(photos("Tony_Blair", 7)).resize((190, 190)), (280, 30))
@@ -340,14 +340,14 @@ def test_of_several_faces_the_largest_is_taken_on_demand(inside: TestClient, gal
     canvas.save(both, "JPEG", quality=95)
     refused = add_photo(inside, both.getvalue())
     assert refused.status_code == 422
-    assert "checked" in Page(refused.text).by_id("largest")  # what helps is chosen
+    assert "checked" in Page(refused.text).by_id("largest")  # the helpful choice is selected
     assert "checked" not in Page(inside.get("/account").text).by_id("largest")
     added = add_photo(inside, both.getvalue(), face="largest")
     assert added.headers["location"] == "/account?done=photo-added"
     assert len(gallery.photos(EMAIL)) == 3
 
 
-def test_others_photos_are_not_mine(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
+def test_photos_and_sessions_of_another_user(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
     Accounts(gallery).register(OTHER, PASSWORD)
     theirs = gallery.enroll(photos("Tony_Blair", 3), OTHER)
     assert inside.post(f"/account/photos/{theirs.photo_id}/delete").status_code == 303
@@ -366,7 +366,7 @@ def test_sessions_are_listed_and_ended(inside: TestClient, gallery: Gallery) -> 
     page = inside.get("/account").text
     assert page.count(says.THIS_SESSION) == 1
     from_address = says.SESSION_FROM.pattern(address="") + r"([\da-f.:]+)</span>"
-    assert re.findall(from_address, page) == []  # the log has none of these two
+    assert re.findall(from_address, page) == []  # the log has no address for these two
     for address in ("192.0.2.7", "2001:db8::7"):
         accounts.log_in(EMAIL, PASSWORD, client=Client(address))
     assert re.findall(from_address, inside.get("/account").text) == ["2001:db8::7", "192.0.2.7"]
@@ -402,7 +402,7 @@ def test_the_password_is_changed(inside: TestClient, gallery: Gallery) -> None:
     assert log_in(inside, "other words than before").status_code == 303
 
 
-def test_my_data_holds_all_of_mine_and_nothing_of_others(
+def test_my_data_contains_all_of_mine_and_nothing_of_others(
     inside: TestClient, gallery: Gallery, photos: Photos, connection: Connection
 ) -> None:
     Accounts(gallery).register(OTHER, PASSWORD, client=Client(address="192.0.2.8"))
@@ -417,22 +417,22 @@ def test_my_data_holds_all_of_mine_and_nothing_of_others(
     assert answer.headers["content-disposition"].startswith("attachment;")
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     assert archive.testzip() is None
-    held = {name: json.loads(archive.read(name)) for name in archive.namelist() if name.endswith(".json")}
-    assert set(held) == {"account.json", "photos.json", "embeddings.json", "sessions.json", "audit.json"}
-    (account,) = held["account.json"]
+    files = {name: json.loads(archive.read(name)) for name in archive.namelist() if name.endswith(".json")}
+    assert set(files) == {"account.json", "photos.json", "embeddings.json", "sessions.json", "audit.json"}
+    (account,) = files["account.json"]
     assert (account["email"], account["name"], account["photos"]) == (EMAIL, "George", 2)
     mine = gallery.photos(EMAIL)
-    assert [photo["id"] for photo in held["photos.json"]] == [photo.id for photo in mine]
-    for photo, stored in zip(held["photos.json"], mine, strict=True):
+    assert [photo["id"] for photo in files["photos.json"]] == [photo.id for photo in mine]
+    for photo, stored in zip(files["photos.json"], mine, strict=True):
         assert archive.read(photo["file"]) == gallery.crop(stored)
-    assert [len(row["embedding"]) for row in held["embeddings.json"]] == [512, 512]
-    assert [row["photo_id"] for row in held["embeddings.json"]] == [photo.id for photo in mine]
-    assert [row["id"] for row in held["sessions.json"]] == [one.id for one in Accounts(gallery).logins(EMAIL)]
+    assert [len(row["embedding"]) for row in files["embeddings.json"]] == [512, 512]
+    assert [row["photo_id"] for row in files["embeddings.json"]] == [photo.id for photo in mine]
+    assert [row["id"] for row in files["sessions.json"]] == [one.id for one in Accounts(gallery).logins(EMAIL)]
     logged = read_audit(gallery.database, user_id=user_id(gallery))
-    assert [row["id"] for row in held["audit.json"]] == [entry.id for entry in logged]
-    by_another = held["audit.json"][0]
+    assert [row["id"] for row in files["audit.json"]] == [entry.id for entry in logged]
+    by_another = files["audit.json"][0]
     assert (by_another["actor"], by_another["address"]) == ("an administrator", None)
-    text = json.dumps(held)
+    text = json.dumps(files)
     for others in (OTHER, "Tony_Blair", "192.0.2.8", "192.0.2.9", f"user {user_id(gallery, OTHER)}", "argon2", "token"):
         assert others not in text
     assert len(archive.namelist()) == 5 + 2
@@ -442,8 +442,8 @@ def test_my_face_is_deleted_and_my_account_stays(inside: TestClient, gallery: Ga
     gallery.enroll(photos("Tony_Blair", 3), OTHER)
     assert gallery.identify(photos("George_W_Bush", 6)).faces[0].identified
     assert gallery.user(EMAIL).photos == 2
-    asked = inside.get("/account/face/delete")
-    assert says.WHAT_GOES_WITH_MY_FACE.format(photos=2) in asked.text
+    page = inside.get("/account/face/delete")
+    assert says.DELETED_WITH_MY_FACE.format(photos=2) in page.text
     assert gallery.user(EMAIL).photos == 2
     files = [gallery.photo_file(photo) for photo in gallery.photos(EMAIL)]
     assert inside.post("/account/face/delete").headers["location"] == "/account?done=face-deleted"
@@ -460,14 +460,14 @@ def test_my_account_is_deleted_with_my_password(inside: TestClient, gallery: Gal
     wrong = inside.post("/account/delete", data={"password": "x"})
     assert (wrong.status_code, Page(wrong.text).by_id("password")["aria-invalid"]) == (401, "true")
     assert len(gallery.users()) == 1
-    gone = inside.post("/account/delete", data={"password": PASSWORD})
-    assert gone.headers["location"] == "/login?done=account-deleted"
+    deleted = inside.post("/account/delete", data={"password": PASSWORD})
+    assert deleted.headers["location"] == "/login?done=account-deleted"
     assert COOKIE not in inside.cookies
     assert gallery.users() == []
     assert not list(gallery.settings.photos_dir.rglob("*.jpg"))
 
 
-def test_who_is_not_logged_in_sees_nothing(browser: TestClient) -> None:
+def test_the_account_needs_a_login(browser: TestClient) -> None:
     for path in ("/account", "/account/data", "/account/delete", "/account/face/delete"):
         answer = browser.get(path)
         assert (answer.status_code, answer.headers["location"]) == (303, f"/login?next={path}")
@@ -475,10 +475,10 @@ def test_who_is_not_logged_in_sees_nothing(browser: TestClient) -> None:
         assert browser.post(path, content=b"x" * 10).headers["location"] == "/login?next=/"
 
 
-# By face
+# Login by face
 
 
-def test_what_the_camera_sees_lets_somebody_in(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
+def test_frames_of_the_camera_log_the_user_in(inside: TestClient, gallery: Gallery, photos: Photos) -> None:
     inside.post("/logout")
     challenge = inside.post("/api/v1/auth/challenge", json={"email": EMAIL, "password": PASSWORD}).json()
 
@@ -497,38 +497,37 @@ def test_what_the_camera_sees_lets_somebody_in(inside: TestClient, gallery: Gall
     assert says.SESSION_BY_FACE in inside.get("/account").text
     again = send(head.look("centre"))
     assert (again.status_code, again.json()["code"]) == (401, "login-refused")
-    logins = gallery_logins(inside)
+    logins = count_logins()
     assert logins["face", "done"] >= 1
     assert logins["face", "refused"] >= 1
 
 
-def gallery_logins(browser: TestClient) -> dict[tuple[str, str], float]:
-    """Logins as the metrics have counted them."""
+def count_logins() -> dict[tuple[str, str], float]:
+    """Return the logins that the metrics have counted."""
     from pgface.server import metrics
 
-    assert browser
     samples = [sample for family in metrics.logins.collect() for sample in family.samples]
     return {(s.labels["method"], s.labels["outcome"]): s.value for s in samples if s.name.endswith("_total")}
 
 
-def test_the_policy_says_what_is_asked_besides(gallery: Gallery) -> None:
+def test_the_login_by_face_has_the_fields_of_the_policy(gallery: Gallery) -> None:
     policies = {"password+face": {"email", "password"}, "face+liveness": {"email"}, "identify+liveness": set()}
-    for policy, asked in policies.items():
-        with of_policy(gallery, login_policy=policy) as browser:
+    for policy, fields in policies.items():
+        with browser_with(gallery, login_policy=policy) as browser:
             page = Page(browser.get("/login/face?next=/account").text)
-        assert {str(field["name"]) for field in page.all("input") if field["name"] != "next"} == asked
+        assert {str(field["name"]) for field in page.all("input") if field["name"] != "next"} == fields
         assert page.by_id("who")["data-next"] == "/account"
 
 
 @pytest.fixture
-def searching(gallery: Gallery) -> Iterator[TestClient]:
-    """A browser where a face alone is asked for."""
-    with of_policy(gallery, login_policy="identify+liveness", liveness="challenge-only") as browser:
+def identifying(gallery: Gallery) -> Iterator[TestClient]:
+    """A browser of a service that needs only a face to log in."""
+    with browser_with(gallery, login_policy="identify+liveness", liveness="challenge-only") as browser:
         yield browser
 
 
-def test_hints(searching: TestClient, photos: Photos, group_photo: Path) -> None:
-    browser = searching
+def test_hints(identifying: TestClient, photos: Photos, group_photo: Path) -> None:
+    browser = identifying
     challenge = browser.post("/api/v1/auth/challenge", json={}).json()["token"]
 
     def hint(photo: Image.Image, token: str = challenge) -> Response:
@@ -558,9 +557,9 @@ def test_hints(searching: TestClient, photos: Photos, group_photo: Path) -> None
     assert (used.status_code, used.json()["code"]) == (422, "liveness")
 
 
-def test_hints_give_way_to_all_else(gallery: Gallery, photos: Photos) -> None:
-    with of_policy(gallery, workers=1, queue_size=3) as browser:
-        pool = browser.app.state.service.inference  # type: ignore[attr-defined]
+def test_hints_have_the_lowest_priority(gallery: Gallery, photos: Photos) -> None:
+    with browser_with(gallery, workers=1, queue_size=3) as browser:
+        queue = browser.app.state.service.inference  # type: ignore[attr-defined]
         register(browser)
         who = {"email": EMAIL, "password": PASSWORD}
         challenge = browser.post("/api/v1/auth/challenge", json=who).json()["token"]
@@ -573,8 +572,8 @@ def test_hints_give_way_to_all_else(gallery: Gallery, photos: Photos) -> None:
         assert hint() == 200
         over = threading.Event()
         assert browser.portal is not None
-        other = browser.portal.start_task_soon(pool.run, over.wait)  # one of four places
-        assert eventually(lambda: bool(pool._running), 5)
+        other = browser.portal.start_task_soon(queue.run, over.wait)  # one of four places
+        assert eventually(lambda: bool(queue._running), 5)
         assert hint() == 503
         assert add_photo(browser, photos("George_W_Bush", 7)).status_code == 303
         over.set()
@@ -592,13 +591,15 @@ OWN = ("/account", "/account?done=photo-added", "/account/delete", "/account/fac
 def test_every_page_in_both_languages(inside: TestClient) -> None:
     languages = ("en", "id")
 
-    def ask(paths: Sequence[str]) -> list[tuple[str, str, Response]]:
-        asked = product(paths, languages)
-        return [(path, language, inside.get(path, headers={"Accept-Language": language})) for path, language in asked]
+    def get(paths: Sequence[str]) -> list[tuple[str, str, Response]]:
+        return [
+            (path, language, inside.get(path, headers={"Accept-Language": language}))
+            for path, language in product(paths, languages)
+        ]
 
-    check = ask(OWN)
+    check = get(OWN)
     inside.post("/logout")
-    check += ask(PUBLIC)
+    check += get(PUBLIC)
     for path, language, answer in check:
         assert answer.status_code == (404 if "no-such" in path else 200), path
         assert answer.headers["content-type"].startswith("text/html")
@@ -614,15 +615,15 @@ def test_every_page_in_both_languages(inside: TestClient) -> None:
             for reference in (attributes.get("aria-describedby"), attributes.get("aria-labelledby")):
                 assert reference is None or reference in ids
         drawn = [str(image.get("src")).partition("?")[0] for image in page.all("img") if not image.get("alt")]
-        assert set(drawn) == {"/static/icon.svg"}  # which stands beside the name
+        assert set(drawn) == {"/static/icon.svg"}  # beside its name
         words = " ".join(text for _, text in page.text)
         assert ("Masuk" in words or "Keluar" in words) == (language == "id")
-        asked = {str(one.get("href") or one.get("src")) for tag in ("link", "script") for one in page.all(tag)}
-        for file in asked - {"None"}:
+        files = {str(one.get("href") or one.get("src")) for tag in ("link", "script") for one in page.all(tag)}
+        for file in files - {"None"}:
             assert inside.get(file).status_code == 200, file
 
 
-def test_the_switch_of_languages_is_remembered(browser: TestClient) -> None:
+def test_the_chosen_language_is_kept(browser: TestClient) -> None:
     shown = Page(browser.get("/login?next=/problems").text)
     (here,) = [field["value"] for field in shown.all("input") if "next=" in str(field.get("value"))]
     answer = browser.post("/language", data={"language": "id", "next": str(here)})
@@ -632,7 +633,7 @@ def test_the_switch_of_languages_is_remembered(browser: TestClient) -> None:
     assert '<html lang="en">' in browser.get("/login", headers={"Accept-Language": "id"}).text
 
 
-def test_the_policy_of_contents_allows_nothing_inline(browser: TestClient) -> None:
+def test_the_content_security_policy_allows_nothing_inline(browser: TestClient) -> None:
     for path in ("/login", "/no-such-page", "/static/people.css", "/static/camera.js"):
         policy = browser.get(path).headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -640,7 +641,7 @@ def test_the_policy_of_contents_allows_nothing_inline(browser: TestClient) -> No
         assert "*" not in policy
 
 
-def test_no_template_holds_a_script_or_a_style() -> None:
+def test_templates_contain_no_script_and_no_style() -> None:
     templates = list((FOLDER / "templates").glob("*.html"))
     assert templates
     for template in templates:
@@ -672,17 +673,17 @@ def test_every_problem_is_listed(browser: TestClient) -> None:
         assert page.by_id(code) == {"id": code}
 
 
-def test_every_message_is_translated_and_no_translation_is_left_over() -> None:
-    messages, translations = held(), translated("id")
-    assert messages - set(translations) == set()
-    assert set(translations) - messages - told_by_accounts() == set()
-    for message, translation in translations.items():
+def test_every_message_has_a_translation_and_no_translation_is_unused() -> None:
+    messages, indonesian = messages_of_pages(), translations("id")
+    assert messages - set(indonesian) == set()
+    assert set(indonesian) - messages - texts_of_accounts() == set()
+    for message, translation in indonesian.items():
         assert translation, message
         assert sorted(re.findall(r"%\(\w+\)s", message)) == sorted(re.findall(r"%\(\w+\)s", translation)), message
 
 
-def test_scripts_hold_no_words() -> None:
-    """They come from the page, translated: each word that a script asks for is in the templates."""
+def test_scripts_contain_no_messages() -> None:
+    """The page has the translated messages: each message that a script uses is in the templates."""
     words = set()
     for template in (FOLDER / "templates").glob("*.html"):
         words |= set(re.findall(r'data-word="([\w-]+)"', template.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""Certificates for tests."""
+"""Creates certificates for tests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 
 def make_certificate(folder: Path, *more: str) -> tuple[Path, Path]:
-    """A certificate of localhost that nobody has issued, and its key, which `more` may have encrypted."""
+    """Create a self-signed certificate for localhost, and its key. `more` are further options of openssl."""
     if shutil.which("openssl") is None:
-        pytest.skip("openssl, which makes certificates, is not on this machine")
+        pytest.skip("openssl is not installed")
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -days 2 -subj /CN=localhost"
     named = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", str(certificate), "-keyout", str(key)]

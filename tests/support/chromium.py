@@ -1,4 +1,4 @@
-"""Debian's Chromium with a camera that is a file, and without a way to anything but this machine."""
+"""Runs Debian's Chromium with a file as its camera, and without access to other machines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sy
 SCREENSHOTS = Path(os.environ.get("PGFACE_TEST_ARTIFACTS", Path(__file__).parents[1] / "browser" / "screenshots"))
 
 Screenshot = Callable[[str], None]
-"""Keeps what a page shows, under a name."""
+"""Saves a screenshot of a page under a name."""
 
-PATIENCE = 60_000
-"""Milliseconds for anything that a page waits for; ninety pictures of a camera take a slow machine some seconds."""
+TIMEOUT = 60_000
+"""Milliseconds that a test waits for a page. On a slow machine, ninety pictures of a camera take some seconds."""
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _WITHOUT_NETWORK = {"about", "blob", "data"}
@@ -29,14 +29,14 @@ _ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # Nobody listens there. Chromium does not ask a proxy for what is on the loopback.
+    # No proxy listens at this port. Chromium does not use a proxy for the loopback interface.
     "--proxy-server=http://127.0.0.1:9",
     "--use-fake-device-for-media-stream",
 )
 
 
 def program() -> str:
-    """The installed Chromium; the test is skipped where there is none."""
+    """Return the path of Chromium. Without it, the test is skipped."""
     found = shutil.which("chromium")
     if found is None:
         pytest.skip("chromium is not installed; scripts/install-debian-packages installs it")
@@ -45,9 +45,9 @@ def program() -> str:
 
 @contextmanager
 def running(camera: Path) -> Iterator[Browser]:
-    """Run Chromium without a window, and outside of its sandbox, which root cannot have: the pages are our own."""
+    """Run Chromium without a window and without its sandbox, which root cannot use. The pages are trusted."""
     executable = program()
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         arguments = [*_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
         browser = playwright.chromium.launch(executable_path=executable, args=arguments, chromium_sandbox=False)
@@ -57,23 +57,23 @@ def running(camera: Path) -> Iterator[Browser]:
 
 @contextmanager
 def opened_tab(browser: Browser, *, locale: str = "en-GB") -> Iterator[Page]:
-    """A page of somebody who was never here before. It may ask only this machine, and do nothing that is an error.
+    """Open a page in a new browser context. A request to another machine, or an error of a script, fails the test.
 
     Args:
-        browser: theirs.
-        locale: the language that it asks for.
+        browser: the browser.
+        locale: the language that the browser requests.
 
     """
     elsewhere: list[str] = []
     errors: list[str] = []
     context = browser.new_context(locale=locale, permissions=["camera"], viewport={"width": 900, "height": 700})
-    context.set_default_timeout(PATIENCE)
-    context.on("request", lambda asked: None if _is_local(asked.url) else elsewhere.append(asked.url))
+    context.set_default_timeout(TIMEOUT)
+    context.on("request", lambda request: None if _is_local(request.url) else elsewhere.append(request.url))
     context.on("weberror", lambda error: errors.append(str(error.error)))
     context.on("console", lambda message: errors.append(message.text) if _is_error(message) else None)
     yield context.new_page()
     context.close()
-    assert not elsewhere, f"the page asked somebody else: {elsewhere}"
+    assert not elsewhere, f"the page sent requests to other machines: {elsewhere}"
     assert not errors, f"a script or a rule of the page failed: {errors}"
 
 
@@ -83,12 +83,15 @@ def _is_local(url: str) -> bool:
 
 
 def _is_error(message: ConsoleMessage) -> bool:
-    """Whether a page broke its Content-Security-Policy, or the like; what a server refuses is up to each test."""
+    """Whether the console shows an error of the page, such as a violation of its Content-Security-Policy.
+
+    Refused requests do not count, because tests expect some of them.
+    """
     return message.type == "error" and not message.text.startswith("Failed to load resource")
 
 
 def evaluated(page: Page, script: str) -> str:
-    """What a script says; nothing while the page goes on to another one."""
+    """Evaluate a script in a page. Return an empty text while the page loads another one."""
     try:
         return str(page.evaluate(script) or "")
     except Error:
@@ -98,7 +101,7 @@ def evaluated(page: Page, script: str) -> str:
 
 
 def is_shown(page: Page, selector: str) -> bool:
-    """Whether something is on the page; not while it goes on to another one."""
+    """Whether a page contains an element. False while the page loads another one."""
     try:
         return page.locator(selector).count() > 0
     except Error:

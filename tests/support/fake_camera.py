@@ -1,15 +1,15 @@
-"""What Chromium takes for a camera: a video file, made of real photos, of a head that turns, or of a photo.
+"""A fake camera for Chromium: a video file of a head that turns, or of a photo. It is made of real photos.
 
-Chromium opens the file each time a page opens the camera, reads its frames one after another, and begins again at its
-end (media/capture/video/file_video_capture_device.cc). It reads each frame when it is due, so a test can write others
-into the file while it is shown, and let a head do what the page asks for.
+Chromium opens the file each time a page opens the camera, and reads its frames in a loop
+(media/capture/video/file_video_capture_device.cc). It reads each frame when it is due. So a test can overwrite frames
+meanwhile, and let a head turn as the page requires.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -22,34 +22,34 @@ from pgface.faces.pixels import RGBImage
 from support.moving_heads import STATIONS, path, tilted, turned
 
 WIDTH, HEIGHT = 320, 240
-LONGEST_STEP = 0.15
-"""Seconds for which a head moves between two pictures."""
-RING = 40
-"""Frames of a video that is written anew all the time: two seconds, in which none repeats."""
-A_SECOND = 20
-"""Frames. Twice as many as a page needs, so that one that looks at the wrong moment loses 50 ms."""
+MAX_STEP = 0.15
+"""The maximum of seconds that a head moves between two pictures."""
+LOOP_FRAMES = 40
+"""Frames of a video that is overwritten continuously: two seconds, in which no frame repeats."""
+FRAMES_PER_SECOND = 20
+"""Twice as many as a page needs, so that a page that misses a frame loses only 50 ms."""
 LEAD = 2.0
-"""Seconds of looking straight ahead at the beginning, while the page gets ready."""
+"""Seconds at the start in which the head looks straight ahead, while the page prepares."""
 DURATION = 20.0
-"""Seconds until the video begins again: longer than any page records."""
+"""Seconds until the video repeats. No page records for so long."""
 ASIDE = 26.0
-"""Degrees of a turn to a side, as pgface measures it; it asks for 18."""
+"""Degrees of a turn to a side, as pgface measures it. pgface requires 18."""
 UPWARDS = 18.0
-"""The same for a look up; it asks for 14."""
+"""Degrees of a look up. pgface requires 14."""
 SPEED = 35.0
-"""Degrees a second, as pgface measures them: a page that misses four tenths of a second sees no step of 15 degrees."""
+"""Degrees a second. If a page misses 0.4 seconds, the head still turns less than 15 degrees."""
 NOISE = 3.0
-"""Standard deviation of each pixel's brightness: no camera gives one picture twice."""
+"""Standard deviation of the brightness of each pixel. A real camera never gives the same picture twice."""
 
 
-_HEADER = f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{A_SECOND}:1 Ip C420jpeg\n".encode()
+_HEADER = f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{FRAMES_PER_SECOND}:1 Ip C420jpeg\n".encode()
 
 
 class Head:
     """A head in front of the camera, made of a photo of one person."""
 
     def __init__(self, faces: Callable[[RGBImage], Sequence[Face]], file: Path) -> None:
-        """Turn the photo's head to all sides, and measure each pose as pgface will.
+        """Turn the head of the photo to all sides, and measure each pose as pgface does.
 
         Args:
             faces: finds the faces of a picture.
@@ -60,7 +60,7 @@ class Head:
         (face,) = faces(self.photo)
 
         def measured(turn: Turn) -> list[tuple[float, RGBImage]]:
-            """Poses from straight ahead to a side: how far pgface sees the head turned, and the picture."""
+            """Return the poses from straight ahead to a side: degrees, as pgface measures them, and pictures."""
             pictures = [turned(self.photo, face.landmarks, pose) for pose in path((0, 0), STATIONS[turn], step=3)]
             found = [seen.quality for picture in pictures for seen in faces(picture)]
             if turn == "up":
@@ -73,40 +73,40 @@ class Head:
         self._turn, self._degrees = "left", 0.0
 
     def look_ahead(self) -> None:
-        """Turn back at once."""
+        """Turn back immediately."""
         self._degrees = 0.0
 
     def move(self, pose: Pose, seconds: float) -> RGBImage:
-        """Turn towards a pose for so long, and no farther; returns what the camera sees then."""
+        """Turn towards a pose for some seconds, and return the picture that the camera then sees."""
         goal = 0.0 if pose == "centre" else UPWARDS if pose == "up" else ASIDE
         if pose not in ("centre", self._turn) and self._degrees > 0:
-            goal = 0.0  # through the middle first
+            goal = 0.0  # turn back to the middle first
         elif pose != "centre":
             self._turn = pose
-        way = float(np.clip(goal - self._degrees, -SPEED * seconds, SPEED * seconds))
-        self._degrees += way
+        change = float(np.clip(goal - self._degrees, -SPEED * seconds, SPEED * seconds))
+        self._degrees += change
         measured = self._measured[self._turn]
         assert measured[-1][0] > goal - 1, f"the head of this photo cannot turn far enough: {self._turn}"
         return min(measured, key=lambda seen: abs(seen[0] - self._degrees))[1]
 
 
 def still(file: Path) -> Iterator[RGBImage]:
-    """A photo that is held to the camera, moved and tilted as a whole."""
+    """Yield pictures of a photo that is held in front of the camera, moved and tilted."""
     photo = _in_camera(np.asarray(Image.open(file).convert("RGB")))
     tilts = path((0, 0), (40, 0), (-40, 0), (0, 0), step=2)
     moves = np.rint(8 * np.sin(np.arange(len(tilts)) / 5)).astype(int)
     moved = [np.roll(tilted(photo, tilt), move, axis=1) for tilt, move in zip(tilts, moves, strict=True)]
-    return chain(repeat(photo, round(LEAD * A_SECOND)), moved, repeat(photo))
+    return chain(repeat(photo, round(LEAD * FRAMES_PER_SECOND)), moved, repeat(photo))
 
 
 class FakeCamera:
-    """The file that Chromium reads in place of a camera."""
+    """The video file that Chromium reads in place of a camera."""
 
     def __init__(self, file: Path) -> None:
-        """Begin in the dark.
+        """Start with dark pictures.
 
         Args:
-            file: where; its name ends in `.y4m`.
+            file: the path of the video. Its name ends in `.y4m`.
 
         """
         self.file = file
@@ -114,55 +114,53 @@ class FakeCamera:
         self._noise = np.rint(self._random.normal(0, NOISE, 1_000_000)).astype(np.int16)
         self.show(repeat(np.zeros((HEIGHT, WIDTH, 3), np.uint8)))
 
-    def show(self, pictures: Iterator[RGBImage], *, a_second: int = A_SECOND) -> None:
-        """What it sees from the next time on that a page opens it.
+    def show(self, pictures: Iterator[RGBImage], *, a_second: int = FRAMES_PER_SECOND) -> None:
+        """Show pictures, from the next time that a page opens the camera.
 
         Args:
-            pictures: as they follow each other, as many as there have to be or more; `WIDTH`×`HEIGHT`.
-            a_second: how many of them; cameras give fewer in the dark.
+            pictures: pictures of `WIDTH`×`HEIGHT` in their order, at least as many as the video needs.
+            a_second: pictures a second. Cameras take fewer in the dark.
 
         """
-        self._write(
-            (picture for picture, _ in zip(pictures, range(round(DURATION * A_SECOND)), strict=False)), a_second
-        )
+        self._write(islice(pictures, round(DURATION * FRAMES_PER_SECOND)), a_second)
 
-    def follow(self, head: Head, asked: Callable[[], Pose], until: Callable[[], bool]) -> None:
-        """Let a head do what a page asks for.
+    def follow(self, head: Head, required: Callable[[], Pose], until: Callable[[], bool]) -> None:
+        """Let a head turn as a page requires.
 
         Args:
-            head: in front of the camera.
-            asked: where the page asks it to look now.
-            until: whether it is over.
+            head: the head in front of the camera.
+            required: returns the pose that the page requires now.
+            until: returns whether the login has ended.
 
         """
         before = time.monotonic()
         with self.file.open("r+b", buffering=0) as file:
             while not until():
-                pose, now = asked(), time.monotonic()
-                # On a busy machine the head waits, rather than jump.
-                picture = head.move(pose, min(now - before, LONGEST_STEP))
+                pose, now = required(), time.monotonic()
+                # On a busy machine the head turns more slowly, so that it does not jump.
+                picture = head.move(pose, min(now - before, MAX_STEP))
                 before = now
                 planes = _planes(picture)
                 file.seek(len(_HEADER))
-                file.write(b"".join(self._noisy(planes) for _ in range(RING)))
+                file.write(b"".join(self._noisy(planes) for _ in range(LOOP_FRAMES)))
 
     def sit(self, head: Head) -> None:
-        """Show a head that does not move yet, from the next time on that a page opens the camera."""
+        """Show a head that does not move, from the next time that a page opens the camera."""
         head.look_ahead()
-        self._write(repeat(head.photo, RING), A_SECOND)
+        self._write(repeat(head.photo, LOOP_FRAMES), FRAMES_PER_SECOND)
 
     def _write(self, pictures: Iterable[RGBImage], a_second: int) -> None:
         made = self.file.with_suffix(".new")
         with made.open("wb") as file:
             file.write(_HEADER.replace(b"F20", b"F%02d" % a_second))
             file.writelines(map(self._frame, pictures))
-        made.replace(self.file)  # an open camera goes on with the old one
+        made.replace(self.file)  # an open camera continues with the old file
 
     def _frame(self, picture: RGBImage) -> bytes:
         return self._noisy(_planes(picture))
 
     def _noisy(self, planes: Sequence[NDArray[np.uint8]]) -> bytes:
-        """A frame of the file; noise takes long to make, so each frame has a piece of what there is."""
+        """Make a frame of the file. New noise takes long, so each frame gets a random part of the same noise."""
         brightness, *colours = planes
         begin = int(self._random.integers(self._noise.size - brightness.size))
         noise = self._noise[begin : begin + brightness.size].reshape(brightness.shape)
@@ -171,7 +169,7 @@ class FakeCamera:
 
 
 def _in_camera(photo: RGBImage) -> RGBImage:
-    """The photo in the middle of the camera's picture; what it lacks is filled with its edge."""
+    """Put a photo into the middle of the camera's picture. Its edge fills the rest."""
     high, wide = (max(0, size - have) for size, have in zip((HEIGHT, WIDTH), photo.shape, strict=False))
     filled = np.pad(photo, ((high // 2, high - high // 2), (wide // 2, wide - wide // 2), (0, 0)), mode="edge")
     top, left = (filled.shape[0] - HEIGHT) // 2, (filled.shape[1] - WIDTH) // 2
@@ -179,6 +177,6 @@ def _in_camera(photo: RGBImage) -> RGBImage:
 
 
 def _planes(picture: RGBImage) -> list[NDArray[np.uint8]]:
-    """Brightness, and both colours at half the size: YCbCr 4:2:0."""
+    """Return the brightness, and both colours at half the size (YCbCr 4:2:0)."""
     y, *colours = Image.fromarray(picture).convert("YCbCr").split()
     return [np.asarray(y), *(np.asarray(colour.reduce(2)) for colour in colours)]

@@ -196,7 +196,7 @@ def served(databases: Databases, tmp_path_factory: pytest.TempPathFactory, insig
 def api(served: Served) -> Iterator[Served]:
     """The web service with an empty gallery."""
     yield served
-    served.empty()
+    served.delete_users()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A gallery whose pages `pgface serve` shows, for all tests of a module."""
+"""A gallery and its pages, served by `pgface serve`."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from support.web_server import environment, served
 
 @dataclass(frozen=True)
 class Service:
-    """A gallery, and where its pages are."""
+    """A gallery, and the URL of its pages."""
 
     gallery: Gallery
     address: str
 
     def new_login(self, email: str) -> str:
-        """The token of a new login."""
+        """Return the token of a new login."""
         user = self.gallery.user(email)
         with self.gallery.database.transaction() as connection:
             return begin_session(connection, user.id, confidence=1.0, password_given=True, seconds=3600).token
 
     def log_in(self, page: Page, email: str) -> None:
-        """Give somebody's browser a new login, as its own page would, without the work of a password."""
-        self.hand_over(page, self.new_login(email))
+        """Log a user in without the login page, which saves the time to hash a password."""
+        self.set_login_cookie(page, self.new_login(email))
 
-    def hand_over(self, page: Page, token: str) -> None:
-        """Give a browser a login that there is."""
+    def set_login_cookie(self, page: Page, token: str) -> None:
+        """Put the token of a login into the browser's cookie."""
         page.context.add_cookies([{"name": COOKIE, "value": token, "domain": "localhost", "path": "/", "secure": True}])
 
 
 @contextmanager
 def new_gallery(server_url: str, pack: Path, folder: Path) -> Iterator[Gallery]:
-    """A gallery in a database of its own, until the block ends."""
+    """Create a gallery in a new database, and drop the database when the block ends."""
     url = create_database(server_url)
     try:
         settings = Settings.model_validate(
@@ -58,7 +58,7 @@ def new_gallery(server_url: str, pack: Path, folder: Path) -> Iterator[Gallery]:
 
 @contextmanager
 def serving(gallery: Gallery, log: Path, **variables: str) -> Iterator[Service]:
-    """Its pages, by a process of their own that has the service's role, until the block ends."""
+    """Serve the pages in a process with the service's role until the block ends."""
     command = [sys.executable, "-m", "pgface", "serve", "--port", "0"]
     with (
         service_role(gallery.settings) as settings,

@@ -1,4 +1,4 @@
-"""What holds for every page: for those who see it, hear it, or use it on a telephone."""
+"""The rules for all pages: layout, accessibility, and use on a phone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
 _LAYOUT = (Path(__file__).parent / "layout_rules.js").read_text(encoding="utf-8")
-_MIN_TEXT, _FINGERTIP = 12, 44
-"""Pixels of a text's height, and of what is touched."""
-_TELEPHONE = 640
-"""Pixels: a page this wide, or less, is touched."""
+_MIN_TEXT, _MIN_TOUCH = 12, 44
+"""The minimum of pixels of a text's height, and of a touch target."""
+_MAX_PHONE_WIDTH = 640
+"""Pixels. Touch targets are checked up to this width."""
 
 _SERIOUS = """async () => {
   const { violations } = await axe.run({ resultTypes: ["violations"] });
@@ -45,9 +45,9 @@ _REACHED = """() => {
 
 
 def violations(page: Page) -> str:
-    """What axe-core takes for a serious or critical obstacle, of what can be seen of a page now; empty for nothing.
+    """Return the serious and critical violations that axe-core finds in the visible page. Empty if there are none.
 
-    It runs by the browser's debugger, which the page's Content-Security-Policy does not hold up.
+    The script runs through the browser's debugger, so the page's Content-Security-Policy does not block it.
     """
     page.evaluate(AXE_SCRIPT)
     found: list[dict[str, Any]] = page.evaluate(_SERIOUS)
@@ -59,32 +59,32 @@ def violations(page: Page) -> str:
 
 
 def layout_faults(page: Page) -> list[str]:
-    """What is wrong with how a page is laid out; empty for nothing.
+    """Return the faults of a page's layout. Empty if there are none.
 
-    It scrolls sideways, texts leave it or lie over each other, a word is broken that would fit on a line, a text is
-    smaller than 12 pixels or has a contrast below 4.5 (WCAG 2.2, 1.4.3), or a button on a telephone is smaller than
-    44 pixels (2.5.5).
+    A fault is a page that scrolls sideways, a text outside the page or over another text, a broken word that would fit
+    on a line, a text smaller than 12 pixels or with a contrast below 4.5 (WCAG 2.2, 1.4.3), or a button on a phone
+    smaller than 44 pixels (2.5.5).
     """
-    touched = page.viewport_size is not None and page.viewport_size["width"] <= _TELEPHONE
-    limits = {"least": _MIN_TEXT, "touch": _FINGERTIP if touched else 0}
+    touched = page.viewport_size is not None and page.viewport_size["width"] <= _MAX_PHONE_WIDTH
+    limits = {"least": _MIN_TEXT, "touch": _MIN_TOUCH if touched else 0}
     return list(page.evaluate(_LAYOUT, limits))
 
 
 def too_wide(page: Page) -> list[str]:
-    """What makes a page scroll sideways; empty where it does not."""
+    """Return the elements that make a page scroll sideways. Empty if it does not."""
     return list(page.evaluate(_TOO_WIDE))
 
 
 def fields_without_label(page: Page) -> list[str]:
-    """The fields of a page that have no label of their own."""
+    """Return the fields of a page that have no label."""
     return list(page.evaluate(_WITHOUT_NAME))
 
 
 def tab_stops(page: Page) -> tuple[list[str], list[str]]:
-    """What the Tab key comes to from the beginning of a page on, each with a frame that shows it, and what there is."""
-    there = list(page.evaluate(_STOPS))
+    """Return the elements that the Tab key reaches, and those that it should reach. Marks an unseen focus."""
+    expected = list(page.evaluate(_STOPS))
     reached = []
-    for _ in there:
+    for _ in expected:
         page.keyboard.press("Tab")
         reached.append(str(page.evaluate(_REACHED)))
-    return reached, there
+    return reached, expected

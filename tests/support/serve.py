@@ -1,4 +1,4 @@
-"""The web service as users run it: `pgface serve` in a process of its own, ended by its id."""
+"""Runs `pgface serve` in its own process."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from pathlib import Path
 from support.commands import without_settings
 
 SECONDS = 60
-"""To begin, and to end."""
+"""The time limit to start, and to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A service that runs."""
+    """A running service."""
 
     url: str
     """Without a slash at its end."""
-    said: str
+    announcement: str
+    """The line that it printed at its start."""
     process: subprocess.Popen[str]
     log: Path
 
     def end(self, by: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end; gives its exit code."""
+        """Send a signal, and return the exit code."""
         self.process.send_signal(by)
         return self.process.wait(SECONDS)
 
 
 @contextmanager
 def serving(environment: dict[str, str], folder: Path, *options: object) -> Iterator[Served]:
-    """Run the service at a port that is free, with these variables and its log in a folder."""
+    """Run the service at a free port, with these variables and its log in a folder."""
     command = [sys.executable, "-m", "pgface", "serve", "--port", "0", *map(str, options)]
     with serving_by(command, without_settings() | environment, folder) as service:
         yield service
@@ -43,7 +44,7 @@ def serving(environment: dict[str, str], folder: Path, *options: object) -> Iter
 
 @contextmanager
 def serving_by(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[Served]:
-    """Run the service by a command as somebody gives it, in exactly this environment."""
+    """Run the service with a command in exactly this environment."""
     log = folder / "service.log"
     with (
         log.open("w") as stderr,
@@ -58,10 +59,10 @@ def serving_by(command: Sequence[str], environment: Mapping[str, str], folder: P
     ):
         try:
             assert process.stdout
-            said = process.stdout.readline()
-            found = re.search(r" at (https?://\S+)/\. Press Ctrl-C to stop\.$", said)
-            assert found, said + log.read_text()
-            yield Served(found[1], said, process, log)
+            announcement = process.stdout.readline()
+            found = re.search(r" at (https?://\S+)/\. Press Ctrl-C to stop\.$", announcement)
+            assert found, announcement + log.read_text()
+            yield Served(found[1], announcement, process, log)
         finally:
             process.terminate()
             try:
@@ -70,8 +71,8 @@ def serving_by(command: Sequence[str], environment: Mapping[str, str], folder: P
                 process.kill()
 
 
-def ended(command: str, environment: Mapping[str, str]) -> str:
-    """Run a line as a shell does; gives what it prints."""
+def output_of(command: str, environment: Mapping[str, str]) -> str:
+    """Run a line in a shell, and return its output."""
     done = subprocess.run(
         ["/bin/bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
     )

@@ -1,4 +1,4 @@
-"""The messages of the pages: those that templates and code hold, and those that are translated."""
+"""The messages of the pages, from templates and code, and their translations."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from babel.messages.pofile import read_po
 
 from pgface import accounts
 from pgface.accounts import SCOPES
+from pgface.search.vector_index.advice import INDEX_MISSING, SEARCH_DUE
 from pgface.server import web
 from pgface.server.errors import known_problems, public_sentences
+from pgface.thresholds import NOT_CALIBRATED
 
 FOLDER = Path(str(resources.files(web)))
 
 
-def held() -> set[str]:
-    """Messages of the templates and the code, and the sentences of errors."""
+def messages_of_pages() -> set[str]:
+    """Collect the messages of the templates and the code, the sentences of errors, and the advice for the gallery."""
     found = set(public_sentences()) | {sentence for _, _, sentence in known_problems()}
+    found |= {NOT_CALIBRATED[0], INDEX_MISSING.sentence, SEARCH_DUE.sentence}
     options = {"newstyle_gettext": "true", "encoding": "utf-8"}
     for template in (FOLDER / "templates").glob("*.html"):
         with template.open("rb") as file:
@@ -30,8 +33,8 @@ def held() -> set[str]:
     return found
 
 
-def told_by_accounts() -> set[str]:
-    """What pages show as accounts say it: events and reasons of the audit log, and refusals of keys."""
+def texts_of_accounts() -> set[str]:
+    """Collect the texts of accounts that pages show: events and reasons of the audit log, and refusals of keys."""
     found = {f"A key needs a scope. Choose from {', '.join(SCOPES)}."}
     for module in Path(str(resources.files(accounts))).glob("*.py"):
         constants = (node.value for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Constant))
@@ -39,8 +42,8 @@ def told_by_accounts() -> set[str]:
     return found
 
 
-def translated(language: str) -> dict[str, str]:
-    """The translations that there are, by message."""
+def translations(language: str) -> dict[str, str]:
+    """Read the translations, by message."""
     with (FOLDER / "languages" / f"{language}.po").open("rb") as file:
         return {str(entry.id): str(entry.string) for entry in read_po(file, locale=language) if entry.id}
 

@@ -1,4 +1,4 @@
-"""A web application that a test starts as a user would: a process of its own, on a port of the loopback."""
+"""Starts a web application in its own process, on a port of the loopback interface."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pgface.settings import Settings
 
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:
-    """The variables that tell a process of the gallery of a test, and nothing of another one."""
+    """Return the environment of a process that uses the gallery of a test."""
     assert settings.database_url
     own = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return own | {
@@ -28,12 +28,12 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 @contextmanager
 def served(command: Sequence[str], variables: Mapping[str, str], log: Path) -> Iterator[str]:
-    """Run a server until the block ends; gives its address, of `localhost`, where browsers allow cameras.
+    """Run a server until the block ends. Yield its URL on `localhost`, where browsers allow cameras.
 
     Args:
-        command: which makes it listen on port 0, that is, on a free one, and say on which.
-        variables: its environment.
-        log: where all that it says goes. An error that it did not expect fails the test.
+        command: the command, which makes the server listen on port 0 (a free port) and print the port.
+        variables: the environment of the server.
+        log: the file for the server's output. A traceback in it fails the test.
 
     """
     with log.open("wb") as output:

@@ -1,4 +1,4 @@
-"""The web service for tests: in this process over a real gallery, or as `pgface serve` in processes of its own."""
+"""The web service for tests, in this process or as `pgface serve` in its own processes."""
 
 from __future__ import annotations
 
@@ -52,26 +52,26 @@ def base64_of(data: bytes) -> str:
 
 
 def enroll_own(api: Served, user_id: int, headers: Headers, photo: Path) -> Response:
-    """A person enrolls a photo of themselves."""
+    """Enroll a photo of the user who sends the request."""
     return api.client.post(f"{V1}/users/{user_id}/photos", headers=headers, files={"photo": file(photo.read_bytes())})
 
 
 def code_of(response: Response, status: int) -> str:
-    """The code of a problem, which is told as RFC 9457 has it."""
+    """Check that a response is a problem (RFC 9457) with a status, and return its code."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
-    told = response.json()
-    assert told["status"] == status
-    assert told["type"] == f"/problems#{told['code']}"
-    assert told["title"]
-    assert told["detail"].endswith(".")
-    assert told["request_id"] == response.headers["x-request-id"]
-    return str(told["code"])
+    problem = response.json()
+    assert problem["status"] == status
+    assert problem["type"] == f"/problems#{problem['code']}"
+    assert problem["title"]
+    assert problem["detail"].endswith(".")
+    assert problem["request_id"] == response.headers["x-request-id"]
+    return str(problem["code"])
 
 
 @dataclass(frozen=True)
-class Someone:
-    """A person who is logged in by password."""
+class LoggedInUser:
+    """A user who is logged in by password."""
 
     id: int
     email: str
@@ -83,12 +83,12 @@ class Someone:
 
     @property
     def cookie(self) -> Headers:
-        """What the browser sends from the service's own pages."""
+        """The headers that a browser sends from the pages of the service."""
         return {"Cookie": f"__Host-pgface={self.token}", "Sec-Fetch-Site": "same-origin"}
 
 
 class Served:
-    """The application over a gallery, opened as the service's role."""
+    """The application with a gallery that the service's role has opened, and a client."""
 
     def __init__(self, owner: Gallery, gallery: Gallery, app: FastAPI, client: TestClient) -> None:
         self.owner = owner
@@ -103,13 +103,13 @@ class Served:
         return service
 
     def at(self, address: str) -> TestClient:
-        """A client at another address."""
+        """Make a client at another address."""
         return TestClient(
             self.app, base_url="http://localhost", raise_server_exceptions=False, client=(address, 50_000)
         )
 
     def key(self, *scopes: str) -> Headers:
-        """The header of a program with a new key."""
+        """Make a new key, and return its header."""
         return bearer(self.new_key(*scopes)[0])
 
     def new_key(self, *scopes: str) -> tuple[str, int]:
@@ -119,32 +119,32 @@ class Served:
     def log_in(self, email: str) -> NewLogin:
         return self.accounts.log_in(email, PASSWORD)
 
-    def person(self, email: str | None = None, name: str | None = None) -> Someone:
+    def person(self, email: str | None = None, name: str | None = None) -> LoggedInUser:
         email = email or f"person{next(_numbers)}@example.org"
         user = self.accounts.register(email, PASSWORD, name=name)
-        return Someone(user.id, email, self.log_in(email).token)
+        return LoggedInUser(user.id, email, self.log_in(email).token)
 
-    def administrator(self) -> Someone:
+    def administrator(self) -> LoggedInUser:
         person = self.person(f"administrator{next(_numbers)}@example.org")
         add_administrator(self.owner.database, person.id, Client())
         return person
 
     def execute(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """What the owner finds in the database."""
+        """Run a statement as the owner of the gallery, and return the rows."""
         with self.owner.database.transaction() as connection:
             cursor = connection.execute(query.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
 
     def contents(self) -> tuple[Any, ...]:
-        """All that a refused call must leave as it was."""
+        """Return all data that a refused request must not change."""
         return contents(self.owner), self.execute("SELECT count(*) FROM api_keys"), self.idempotent()
 
     def idempotent(self) -> int:
         ((number,),) = self.execute("SELECT count(*) FROM idempotent_requests")
         return int(number)
 
-    def empty(self) -> None:
-        """Forget everybody."""
+    def delete_users(self) -> None:
+        """Delete all users, attempts and stored responses."""
         for user in self.owner.users():
             self.owner.erase_user(user.id)
         self.execute("DELETE FROM login_attempts")
@@ -153,7 +153,7 @@ class Served:
 
 @contextmanager
 def served_in_process(settings: Settings, model: Path) -> Iterator[Served]:
-    """The service in this process."""
+    """Run the service in this process."""
     with Gallery.create(settings, model=str(model)) as owner, opened_as_service(settings) as gallery:
         app = create_app(gallery)
         with TestClient(
@@ -163,7 +163,7 @@ def served_in_process(settings: Settings, model: Path) -> Iterator[Served]:
 
 
 class Running:
-    """`pgface serve` in processes of its own."""
+    """A running `pgface serve`."""
 
     def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
         self.process = process
@@ -178,22 +178,22 @@ class Running:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Have it end; returns its exit code."""
+        """Send a signal, and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(60)
 
     def log(self) -> list[dict[str, Any]]:
-        """Every line of the log, each of which must be JSON."""
+        """Return the lines of the log, each of which must be JSON."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
 
 @contextmanager
 def running(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[Running]:
-    """`pgface serve`, ended at the end whatever happens."""
+    """Run `pgface serve` until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with serving(environment, folder, *arguments) as served:
         service = Running(served.process, int(served.url.rpartition(":")[2]), served.log)
-        # Before that several processes may not be there yet.
+        # If there are several processes, they may start later than the first.
         assert eventually(lambda: _is_ready(service), 60, 0.1), served.log.read_text()
         yield service
 
@@ -206,7 +206,7 @@ def _is_ready(service: Running) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """A gallery, and how a process reaches it as the service's role."""
+    """A gallery, and the environment of a process that opens it as the service's role."""
 
     owner: Gallery
     environment: dict[str, str]

@@ -1,4 +1,4 @@
-"""Forms with files stay in memory."""
+"""Files of forms stay in memory."""
 
 from __future__ import annotations
 

@@ -16,13 +16,13 @@ from pgface.errors import RequestError, RequestTooLargeError, RequestTooSlowErro
 from pgface.server.app import create_app
 from pgface.server.auth import Guard
 from pgface.server.bodies import URL_ENCODED, BodyRoute
-from pgface.server.limits import ByteBudget
+from pgface.server.body_budget import BodyBudget
 from pgface.server.request_limits import _LimitedBody
 from pgface.server.schemas.base import RequestBody
 from pgface.server.service import client_of, service_of
 
 ROUTES = [route for route in iter_route_contexts(create_app().routes) if getattr(route, "body_field", None)]
-OF_THE_HEAD = (service_of, client_of)
+WITHOUT_REFUSALS = (service_of, client_of)
 """Dependencies that refuse no request."""
 
 
@@ -31,10 +31,10 @@ def test_every_route_with_a_body_is_read_after_its_guards(route: Any) -> None:
     assert isinstance(route.original_route, BodyRoute)
     assert issubclass(route.original_route.model, RequestBody)
     for dependency in route.dependant.dependencies:
-        assert dependency.call in OF_THE_HEAD or isinstance(dependency.call, Guard)
+        assert dependency.call in WITHOUT_REFUSALS or isinstance(dependency.call, Guard)
 
 
-def test_only_the_pages_and_one_operation_take_forms_without_files() -> None:
+def test_only_the_pages_and_one_operation_accept_forms_without_files() -> None:
     routes: dict[str, Any] = {str(route.path): route.original_route for route in ROUTES}
     paths = {path for path, route in routes.items() if URL_ENCODED in route.media_types}
     assert {path for path in paths if path.startswith("/api/")} == {"/api/v1/introspect"}
@@ -49,8 +49,8 @@ def test_a_body_without_limits_is_not_read() -> None:
     router = APIRouter(route_class=BodyRoute)
 
     @router.post("/")
-    def greet(asked: Name) -> str:
-        return asked.name
+    def greet(body: Name) -> str:
+        return body.name
 
     app = FastAPI()
     app.include_router(router)
@@ -64,19 +64,19 @@ def test_a_body_without_limits_is_not_read() -> None:
 def read(
     chunks: Iterable[bytes], *, limit: int = 10, seconds: float = 5, pause: float = 0, held: int = 0
 ) -> tuple[bytes, int]:
-    """What is read of a body that comes in chunks, and the bytes that are then free of a budget of 20.
+    """Read a body that arrives in chunks, and return it with the bytes that are then free of a budget of 20.
 
-    Another body holds some of it.
+    `held` is the number of bytes that another body uses.
     """
     messages: list[Message] = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     messages.append({"type": "http.request", "body": b""} if messages[-1]["body"] else {"type": "http.disconnect"})
-    budget = ByteBudget(20)
+    budget = BodyBudget(20)
 
     async def receive() -> Message:
         await asyncio.sleep(pause)
         return messages.pop(0)
 
-    async def all_of_it() -> tuple[bytes, int]:
+    async def read_all() -> tuple[bytes, int]:
         with budget.lease("another") as other, budget.lease() as lease:
             other.take(held)
             body, data = _LimitedBody(receive, limit, lease, seconds), b""
@@ -87,12 +87,12 @@ def read(
                     return data, budget.free
 
     try:
-        return asyncio.run(all_of_it())
+        return asyncio.run(read_all())
     finally:
         assert budget.free == 20
 
 
-def test_a_body_holds_its_bytes_of_the_budget() -> None:
+def test_a_body_uses_bytes_of_the_budget() -> None:
     assert read([b"12345", b"67890"]) == (b"1234567890", 10)
 
 
@@ -111,7 +111,7 @@ def test_a_body_is_refused(chunks: list[bytes], options: dict[str, Any], error: 
         read(chunks, **options)
 
 
-def test_the_deadline_is_of_the_body_alone() -> None:
+def test_the_deadline_does_not_apply_after_the_body() -> None:
     messages: list[Message] = [{"type": "http.request", "body": b"1"}, {"type": "http.disconnect"}]
 
     async def receive() -> Message:
@@ -119,25 +119,25 @@ def test_the_deadline_is_of_the_body_alone() -> None:
         return messages.pop(0)
 
     async def twice() -> Message:
-        with ByteBudget(20).lease() as lease:
+        with BodyBudget(20).lease() as lease:
             body = _LimitedBody(receive, 10, lease, 0.05)
             await body.receive()
-            return await body.receive()  # as FastAPI does, to learn that the client has left
+            return await body.receive()  # as FastAPI does, to notice that the client has disconnected
 
     assert asyncio.run(twice())["type"] == "http.disconnect"
 
 
-def test_a_guard_is_asked_once() -> None:
-    asked: list[str] = []
+def test_a_guard_runs_once_for_a_request() -> None:
+    calls: list[str] = []
 
     @Guard
     async def path(request: Request) -> str:
-        asked.append(request.url.path)
+        calls.append(request.url.path)
         return request.url.path
 
     async def twice() -> list[str]:
         scope = {"type": "http", "path": "/here", "headers": [], "server": ("localhost", 80), "query_string": b""}
-        return [await path.admit(Request(scope)) for _ in range(2)]
+        return [await path(Request(scope)) for _ in range(2)]
 
     assert asyncio.run(twice()) == ["/here", "/here"]
-    assert asked == ["/here"]
+    assert calls == ["/here"]

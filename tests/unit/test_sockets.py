@@ -1,4 +1,4 @@
-"""Where the service listens: addresses and certificates that can be used, and those that cannot."""
+"""The addresses and certificates of the service."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ NO_FILE = "no such file or directory"
         ("::", True, "https://localhost:8000/"),
     ],
 )
-def test_the_url_can_be_opened(host: str, secure: bool, url: str) -> None:
+def test_the_url_contains_a_host_that_clients_can_open(host: str, secure: bool, url: str) -> None:
     assert Listening(host, 0, Path("c.pem") if secure else None).url(8000) == url
 
 
-def test_it_listens_at_every_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_listens_at_every_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.getaddrinfo
     monkeypatch.setattr(
         socket,
         "getaddrinfo",
-        # 192.0.2.1 is of documentation (RFC 5737), and so of no machine: as ::1 is of none where IPv6 is off.
+        # No machine has 192.0.2.1, an address for documentation (RFC 5737). Without IPv6, no machine has ::1 either.
         lambda _, port, **more: [
             one for host in ("127.0.0.1", "192.0.2.1", "127.0.0.2") for one in real(host, port, **more)
         ],
@@ -48,21 +48,21 @@ def test_it_listens_at_every_address_of_a_name(monkeypatch: pytest.MonkeyPatch) 
         client.connect(second)
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="IPv6 is off on this machine")
-def test_every_network_of_ipv6_is_ipv4s_too() -> None:
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="IPv6 is disabled on this machine")
+def test_all_networks_of_ipv6_include_ipv4() -> None:
     with Listening("::", 0).sockets() as (server,):
         port = server.getsockname()[1]
         for address in ("::1", "127.0.0.1"):
             socket.create_connection((address, port), timeout=10).close()
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="IPv6 is off on this machine")
-def test_one_address_of_ipv6_is_that_one_alone() -> None:
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="IPv6 is disabled on this machine")
+def test_an_ipv6_address_does_not_include_ipv4() -> None:
     with Listening("::1", 0).sockets() as (server,), pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.getsockname()[1]), timeout=10)
 
 
-def test_a_port_that_is_taken() -> None:
+def test_a_port_in_use() -> None:
     with Listening("127.0.0.1", 0).sockets() as (taken,):
         port = taken.getsockname()[1]
         sentence = says.CANNOT_LISTEN.pattern(host="127.0.0.1", port=port, reason="address already in use")
@@ -71,7 +71,7 @@ def test_a_port_that_is_taken() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a" * 300, "two words"])
-def test_a_host_that_is_none_of_this_machines(host: str) -> None:
+def test_a_host_that_this_machine_does_not_have(host: str) -> None:
     not_here = says.CANNOT_LISTEN.pattern(host=host, port=0, reason="cannot assign requested address")
     without_address = says.HOST_HAS_NO_ADDRESS.pattern(host=host[:80])
     with pytest.raises(SettingsError, match=f"{not_here}|{without_address}"), Listening(host, 0).sockets():

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, scalar_row
 
 from pgface.database.pool import Database
 from pgface.errors import ModelError, ModelMismatchError
 from pgface.gallery.model import GalleryModel
 from pgface.results import Status
 from pgface.search.state import read_search_state
+from pgface.search.vector_index.advice import INDEX_MISSING, SEARCH_DUE
 from pgface.settings import Settings
-from pgface.thresholds import advise, history
+from pgface.thresholds import NOT_CALIBRATED, advise, history
 
 
 def read_status(database: Database, settings: Settings, model: GalleryModel) -> Status:
@@ -47,3 +48,23 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
         data_dir=str(settings.data_dir),
         **counts | database.read("server_versions", row_factory=dict_row)[0],
     )
+
+
+def read_advice(database: Database, status: Status) -> list[tuple[str, str]]:
+    """Return advice for a gallery in this status: sentences and commands, as `pgface doctor` gives them.
+
+    It covers the checks that take no time. For a model that cannot be used and for a threshold that is too low, see
+    `Status.model_problem` and `Status.calibration_due`.
+    """
+    advice = []
+    if not status.calibration_due and not history(database):
+        advice.append(NOT_CALIBRATED)
+    if status.search_fitting:
+        return advice
+    if status.search_due:
+        advice.append((SEARCH_DUE.sentence, SEARCH_DUE.command))
+    (index_wanted,) = database.read("vector_index_wanted", row_factory=scalar_row)
+    # With its own index, the search does not need this one, so pgface drops it.
+    if index_wanted and status.search == "exact" and status.index is None:
+        advice.append((INDEX_MISSING.sentence, INDEX_MISSING.command))
+    return advice

@@ -1,4 +1,4 @@
-"""The ASGI application: routes, error handlers, and what opens when it starts and closes when it ends."""
+"""The ASGI application: its routes, its error handler, and the resources that it opens and closes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from importlib.metadata import version
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
 from pgface.server.api import admin, auth, faces, operations, photos, users
-from pgface.server.error_handlers import add_error_handler
+from pgface.server.error_handlers import answer_error
 from pgface.server.housekeeping import run_housekeeping
 from pgface.server.middleware import RequestContextMiddleware
 from pgface.server.openapi import document_of
@@ -31,7 +32,7 @@ Photos are files in multipart/form-data, or base64 in JSON. Errors are problem d
 
 
 def create_app(gallery: Gallery | None = None) -> FastAPI:
-    """The web service as an ASGI application.
+    """Create the web service as an ASGI application.
 
     Args:
         gallery: an open gallery, which stays open. By default the application opens the environment's gallery when it
@@ -65,7 +66,9 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{PREFIX}/openapi.json",
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=lambda route: route.name,
+        # These two have handlers of FastAPI's own. All other errors reach `RequestContextMiddleware`.
+        exception_handlers={RequestValidationError: answer_error, HTTPException: answer_error},
     )
     api = APIRouter(prefix=PREFIX)
     for module in (users, photos, faces, auth, admin):
@@ -73,12 +76,7 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
     app.include_router(api)
     app.include_router(operations.router)
     web.add_pages(app)
-    add_error_handler(app)
     app.add_middleware(RequestLimitsMiddleware)
     app.add_middleware(RequestContextMiddleware)  # the outermost
     app.openapi = document_of(app)  # type: ignore[method-assign]
     return app
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name

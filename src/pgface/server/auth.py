@@ -1,7 +1,7 @@
-"""Authentication and permissions: who calls the service, and what they may do.
+"""Authentication and permissions of the callers of the service.
 
-A user sends the token of a login, and a program sends an API key, both in the header `Authorization`. The service's own
-pages send the token in a cookie instead. The caller is known before any of a request's body is read.
+A user sends the token of a login, and a program sends an API key, both in the header `Authorization`. The pages of the
+service send the token in a cookie. pgface finds the caller before it reads the body of a request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pgface.gallery.users import id_in_range
 from pgface.server.service import Service, service_of
 
 COOKIE: Final = "__Host-pgface"
-"""Browsers accept a cookie with this prefix only over HTTPS or from localhost, and send it to this host alone."""
+"""Browsers accept a cookie with this prefix only over HTTPS or from localhost, and send it only to this host."""
 _SAME_ORIGIN: Final = "same-origin"
 
 _bearer: Final = HTTPBearer(
@@ -31,7 +31,7 @@ _bearer: Final = HTTPBearer(
     description="An API key (`pgface keys create`), or the token of a login (`POST /api/v1/auth/login`).",
 )
 _cookie: Final = APIKeyCookie(
-    name=COOKIE, auto_error=False, scheme_name="cookie", description="The login of the service's own pages."
+    name=COOKIE, auto_error=False, scheme_name="cookie", description="The login of the pages of the service."
 )
 
 
@@ -39,7 +39,8 @@ _cookie: Final = APIKeyCookie(
 class UserPrincipal:
     """A user who is logged in."""
 
-    token: str = field(repr=False)
+    secret: str = field(repr=False)
+    """The token of the request."""
     login: Login
     administrator: bool
 
@@ -48,17 +49,12 @@ class UserPrincipal:
         """The caller's name in the logs."""
         return f"user {self.login.user_id}"
 
-    @property
-    def secret(self) -> str:
-        """The token that came with the request."""
-        return self.token
-
     def may(self, scope: Scope) -> bool:  # noqa: ARG002 - the same signature as KeyPrincipal.may
         """Whether the user may use the whole gallery. Administrators may. Other users may use only their own data."""
         return self.administrator
 
     def is_user(self, user_id: int) -> bool:
-        """Whether this id is the user's own."""
+        """Whether this is the id of the user."""
         return self.login.user_id == user_id
 
 
@@ -68,7 +64,7 @@ class KeyPrincipal:
 
     key: ApiKey
     secret: str = field(repr=False)
-    """The key itself."""
+    """The key of the request."""
 
     @property
     def name(self) -> str:
@@ -80,7 +76,7 @@ class KeyPrincipal:
         return scope in self.key.scopes or "admin" in self.key.scopes
 
     def is_user(self, user_id: int) -> bool:  # noqa: ARG002 - the same signature as UserPrincipal.is_user
-        """Always false: a program is not a user."""
+        """Return False, because a program is not a user."""
         return False
 
 
@@ -90,13 +86,13 @@ T = TypeVar("T")
 
 
 class Guard(Generic[T]):
-    """A dependency that needs only the head of a request. `request_limits` runs it before the body is read."""
+    """A dependency that needs only the head of a request. `request_limits` calls it before the body is read."""
 
     def __init__(self, find: Callable[[Request], Awaitable[T]]) -> None:
         self._find = find
 
-    async def admit(self, request: Request) -> T:
-        """The value of the dependency, found once for a request. An error refuses the request."""
+    async def __call__(self, request: Request) -> T:
+        """Return the value of the dependency, found once for each request. An error refuses the request."""
         found: dict[Guard[T], T] = request.scope.setdefault("pgface.guards", {})
         if self not in found:
             found[self] = await self._find(request)
@@ -104,22 +100,22 @@ class Guard(Generic[T]):
 
 
 class CallerGuard(Guard[Caller]):
-    """A guard that finds the caller of the API, and refuses one that is not permitted."""
+    """A guard that finds the caller of the API and checks the permission."""
 
     def __init__(self, permits: Permits, callers: str) -> None:
         super().__init__(self._permitted_caller)
         self._permits = permits
         self.callers = callers
-        """Who is permitted, for `x-callers` of the OpenAPI document."""
+        """The permitted callers, for `x-callers` of the OpenAPI document."""
 
     async def __call__(
         self,
         request: Request,
-        _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-        _cookie: Annotated[str | None, Security(_cookie)],
+        _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+        _cookie: Annotated[str | None, Security(_cookie)] = None,
     ) -> Caller:
-        """What FastAPI calls. The credentials are parameters for the OpenAPI document."""
-        return await self.admit(request)
+        """Return the caller. The credentials are parameters only for the OpenAPI document."""
+        return await super().__call__(request)
 
     async def _permitted_caller(self, request: Request) -> Caller:
         caller = await find_caller(request)
@@ -131,7 +127,7 @@ class CallerGuard(Guard[Caller]):
 
 
 async def find_caller(request: Request) -> Caller | None:
-    """The caller, or None if the request has no credentials.
+    """Find the caller. None if the request has no credentials.
 
     Raises:
         NotAuthenticatedError: the credentials are of an unknown kind.
@@ -155,10 +151,10 @@ async def find_caller(request: Request) -> Caller | None:
 
 
 def is_same_origin(request: Request) -> bool:
-    """Whether a browser sent this request from the service's own pages.
+    """Whether a browser sent this request from a page of this service.
 
-    Browsers since 2023 say so in `Sec-Fetch-Site` (W3C Fetch Metadata). Older ones name the page in `Origin` when they
-    send something. Scripts and forms cannot change either header.
+    Browsers since 2023 send `Sec-Fetch-Site` (W3C Fetch Metadata). Older browsers send the page's host in `Origin` with
+    forms. Scripts and forms cannot change either header.
     """
     site = request.headers.get("sec-fetch-site")
     if site is None:
@@ -168,7 +164,7 @@ def is_same_origin(request: Request) -> bool:
 
 
 def find_user(service: Service, token: str) -> UserPrincipal:
-    """The user who is logged in with this token.
+    """Find the user who is logged in with this token.
 
     Raises:
         NotLoggedInError: the token is not valid.
@@ -187,12 +183,12 @@ def _find_principal(service: Service, secret: str) -> Caller:
 
 
 def require_scope(scope: Scope, *, or_user: bool = False, or_self: bool = False) -> Any:
-    """A dependency that lets in administrators, and API keys with this scope.
+    """Make a dependency that permits administrators, and API keys with a scope.
 
     Args:
         scope: the scope that an API key needs.
-        or_user: lets in every logged-in user too.
-        or_self: lets in the user whose id is the path's `user_id` too.
+        or_user: permit also every logged-in user.
+        or_self: permit also the user whose id is the path's `user_id`.
 
     """
     callers = f"administrators, and programs with the scope {_names_of(scope)}"

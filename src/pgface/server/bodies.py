@@ -1,17 +1,16 @@
-"""The bodies of requests: JSON with photos in base64, or forms. Endpoints declare one model for all of them.
+"""The bodies of requests: JSON with photos in base64, or forms. An endpoint declares one model for both.
 
-FastAPI knows one media type for an operation, and checks a body in the event loop. So a route reads a body here, checks
-it in a thread, and passes the model on to FastAPI. `request_limits` bounds what is read. Nothing is written to disk.
+FastAPI accepts one media type for an operation, and validates a body in the event loop. So a route reads the body here,
+validates it in a thread, and passes the model to FastAPI. `request_limits` limits what is read. No file is written.
 """
 
 from __future__ import annotations
 
 import codecs
-from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 import pydantic_core
 from fastapi import Request, Response
@@ -32,56 +31,56 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class BodyRoute(APIRoute):
-    """A route whose body may come as JSON, and as a form with files if it has photos."""
+    """A route that accepts its body as JSON, and a body with photos also as a form with files."""
 
     form_type: str | None = None
     """The media type of a form without photos."""
 
     @property
     def model(self) -> Any:
-        """What the body holds: a subclass of `RequestBody`. None for a route without a body."""
+        """The model of the body, a subclass of `RequestBody`. None for a route without a body."""
         return self.body_field.field_info.annotation if self.body_field else None
 
     @property
     def media_types(self) -> tuple[str, ...]:
-        """The media types in which the body may come."""
+        """The media types that the route accepts."""
         form_type = MULTIPART if self.model and self.model.photo_fields() else self.form_type
         return (JSON, form_type) if form_type else (JSON,)
 
     def get_route_handler(self) -> Handler:
-        """FastAPI's handler, after the body was read and checked."""
+        """Wrap the handler of FastAPI, so that it gets a body that was read and validated."""
         handle = super().get_route_handler()
         if (model := self.model) is None:
             return handle
 
         async def read_and_handle(request: Request) -> Response:
-            return await handle(_ReadRequest(request, await _read(request, model)))
+            return await handle(_ParsedRequest(request, await _read(request, model)))
 
         return read_and_handle
 
 
 class FormRoute(BodyRoute):
-    """A route whose body may come as a form even if it has no photos."""
+    """A route that accepts its body also as a form without files."""
 
     form_type = URL_ENCODED
 
 
-class _ReadRequest(Request):
-    """A request whose body is a model already. FastAPI passes it on to the endpoint."""
+class _ParsedRequest(Request):
+    """A request whose body is a model already. FastAPI passes the model to the endpoint."""
 
     def __init__(self, request: Request, read: RequestBody) -> None:
         super().__init__(request.scope, request.receive)
         self._read = read
 
     async def json(self) -> Any:
-        """What FastAPI takes for the body."""
+        """Return the model in place of parsed JSON."""
         return self._read
 
     body = json
 
 
 def media_type_of(request: Request) -> str:
-    """The media type of a request's body, without its parameters."""
+    """Return the media type of a request's body, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -98,8 +97,8 @@ async def _read(request: Request, model: type[RequestBody]) -> RequestBody:
         json = media_type == JSON
         fields = await run_in_threadpool(_json_fields, data) if json else _url_encoded_fields(data, model)
     # Decoding base64 and hashing take long for large bodies, and the event loop must not wait.
-    check = partial(_checked, model, fields, media_type == JSON, "idempotency-key" in request.headers)
-    read, request.state.fingerprint = await run_in_threadpool(check)
+    validate = partial(_validated, model, fields, media_type == JSON, "idempotency-key" in request.headers)
+    read, request.state.fingerprint = await run_in_threadpool(validate)
     return read
 
 
@@ -118,31 +117,28 @@ def _json_fields(data: bytes) -> dict[str, Any]:
 
 def _url_encoded_fields(data: bytes, model: type[RequestBody]) -> dict[str, Any]:
     try:
-        pairs = parse_qsl(
+        fields = parse_qs(
             data.decode("ascii"), keep_blank_values=True, max_num_fields=forms.MAX_FIELDS, errors="strict"
         )
     except ValueError:
         raise RequestError("The body is not a form.") from None
-    found: dict[str, list[Any]] = defaultdict(list)
-    for name, value in pairs:
-        found[name].append(value)
-    return _unrepeated(model, found)
+    return _unrepeated(model, fields)
 
 
-def _unrepeated(model: type[RequestBody], found: dict[str, list[Any]]) -> dict[str, Any]:
-    """The fields of a form. Only those that are lists may be repeated."""
+def _unrepeated(model: type[RequestBody], found: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Return the fields of a form. Only fields that are lists may be repeated."""
     for name, values in found.items():
         if len(values) > 1 and name not in model.list_fields():
-            raise RequestError(f"The field {name[:80]!r} is there more than once.")
+            raise RequestError(f"The field {name[:80]!r} was sent more than once.")
     return {name: values if name in model.list_fields() else values[0] for name, values in found.items()}
 
 
-def _checked(
+def _validated(
     model: type[RequestBody], fields: dict[str, Any], strict: bool, repeatable: bool
 ) -> tuple[RequestBody, str]:
-    """The body, and its fingerprint if the request may be repeated.
+    """Validate a body, and return it with its fingerprint if the request may be repeated.
 
-    JSON must have the documented types. In a form every value is text.
+    JSON must have the documented types (`strict`). In a form every value is text.
     """
     try:
         read = model.model_validate(fields, strict=strict)

@@ -1,6 +1,6 @@
-"""Hints for a user who is about to log in by face: how to stand in front of the camera.
+"""Hints for a user before a login by face: how to position the face in front of the camera.
 
-The face is found in a small picture and not embedded, so a hint is cheap and says nothing about who it is.
+pgface detects the face in a small picture, but makes no embedding. So a hint is cheap and does not identify the user.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ MIN_WIDTH: Final = 0.25
 """Width of the face's box, as a fraction of the picture's shorter side."""
 MAX_WIDTH: Final = 0.7
 MAX_OFFSET: Final = 0.15
-"""Distance of the box's center from the picture's, as a fraction of the picture's width or height."""
+"""Distance between the centers of the box and of the picture, as a fraction of the picture's width or height."""
 
 
 def camera_hint(gallery: Gallery, frame: Upload) -> Hint:
-    """The hint for a frame of the camera.
+    """Return the hint for a frame of the camera.
 
     Args:
         gallery: the gallery whose engine finds the face.
@@ -50,7 +50,7 @@ def camera_hint(gallery: Gallery, frame: Upload) -> Hint:
 
 
 def position_hint(faces: Sequence[Detection], width: int, height: int) -> Hint:
-    """The most important hint for a position in the picture.
+    """Return the most important hint for the faces in a picture.
 
     Args:
         faces: all faces in the picture.
@@ -67,7 +67,7 @@ def position_hint(faces: Sequence[Detection], width: int, height: int) -> Hint:
     aside = (face.box.x + face.box.width / 2) / width - 0.5
     below = (face.box.y + face.box.height / 2) / height - 0.5
     if abs(aside) > MAX_OFFSET:
-        # The frame is not mirrored, so a user left of centre must move to their own left.
+        # The frame is not mirrored, so a face left of the center must move to the user's left.
         return "left" if aside < 0 else "right"
     if abs(below) > MAX_OFFSET:
         return "up" if below > 0 else "down"

@@ -1,9 +1,8 @@
-"""Pagination: an opaque cursor says where the last page ended."""
+"""Pagination with opaque cursors. A cursor contains the last id of a page."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
@@ -22,16 +21,16 @@ Cursor = Annotated[
 T = TypeVar("T")
 
 
-def encode_cursor(of: str, last: int) -> str:
-    """The cursor of a list for the page after a row."""
-    return base64.urlsafe_b64encode(f"{of}:{last}".encode()).decode().rstrip("=")
+def encode_cursor(list_name: str, last: int) -> str:
+    """Make the cursor for the page after a row."""
+    return base64.urlsafe_b64encode(f"{list_name}:{last}".encode()).decode().rstrip("=")
 
 
-def decode_cursor(of: str, cursor: str | None) -> int | None:
-    """The id of the last row of the previous page. None for the first page.
+def decode_cursor(list_name: str, cursor: str | None) -> int | None:
+    """Return the id of the last row of the previous page. None for the first page.
 
     Raises:
-        CursorError: it is not a cursor of this list.
+        CursorError: this is not a cursor of this list.
 
     """
     if cursor is None:
@@ -39,14 +38,14 @@ def decode_cursor(of: str, cursor: str | None) -> int | None:
     try:
         kind, _, last = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").partition(":")
         number = int(last)
-    except (ValueError, binascii.Error):
+    except ValueError:  # binascii.Error and UnicodeDecodeError are ValueErrors
         raise CursorError from None
-    if kind != of or not 0 <= number < 2**63:
+    if kind != list_name or not 0 <= number < 2**63:
         raise CursorError
     return number
 
 
-def page(of: str, rows: Sequence[T], limit: int, id_of: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
-    """A page of rows, from a query for one row more than the limit, and the cursor of the next page."""
+def page(list_name: str, rows: Sequence[T], limit: int, id_of: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
+    """Return a page of rows and the cursor of the next page. `rows` is the result of a query for `limit + 1` rows."""
     shown = rows[:limit]
-    return shown, encode_cursor(of, id_of(shown[-1])) if len(rows) > limit else None
+    return shown, encode_cursor(list_name, id_of(shown[-1])) if len(rows) > limit else None

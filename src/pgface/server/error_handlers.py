@@ -1,8 +1,10 @@
-"""The one handler of all errors: a problem of the API, or a page for browsers."""
+"""The handler of all errors. It responds with problem details, or with a page to browsers."""
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from typing import Final
+
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -12,15 +14,11 @@ from pgface.server.errors import http_problem, internal_problem, invalid_fields,
 from pgface.server.logs import log_failure
 from pgface.server.web.pages import PageRoute, error_page, http_error_page, internal_error_page, path_of
 
-
-def add_error_handler(app: FastAPI) -> None:
-    """Have an application answer every error with `answer_error`."""
-    for kind in (PgfaceError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, answer_error)
+_API_PATHS: Final = ("api", "docs", "redoc", "openapi.json")
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """The response to an error of any kind.
+    """Make the response to an error of any kind.
 
     Args:
         request: the request that failed.
@@ -29,16 +27,17 @@ async def answer_error(request: Request, error: Exception) -> Response:
     """
     if isinstance(error, HTTPException):
         return await http_error_page(request, error) if _wants_page(request) else http_problem(request, error)
-    of_page = isinstance(request.scope.get("route"), PageRoute)
+    is_page = isinstance(request.scope.get("route"), PageRoute)
     if isinstance(error, RequestValidationError):
         # No form of the pages sends fields that are refused here.
-        return error_page(request, RequestError()) if of_page else invalid_fields(request, error.errors())
+        return error_page(request, RequestError()) if is_page else invalid_fields(request, error.errors())
     if isinstance(error, PgfaceError):
-        return error_page(request, error) if of_page else problem(request, error)
+        return error_page(request, error) if is_page else problem(request, error)
     log_failure(error)
-    return internal_error_page(request) if of_page else internal_problem(request)
+    return internal_error_page(request) if is_page else internal_problem(request)
 
 
 def _wants_page(request: Request) -> bool:
-    """Whether a browser asks for a path that does not exist, or with a method that it does not have."""
-    return "text/html" in request.headers.get("accept", "") and not path_of(request).startswith("/api/")
+    """Whether a browser sent the request, and not to a path of an API or of its documentation."""
+    first_name = path_of(request).lstrip("/").partition("/")[0]
+    return "text/html" in request.headers.get("accept", "") and first_name not in _API_PATHS

@@ -1,7 +1,4 @@
-"""Errors as problem details (RFC 9457), with stable codes.
-
-A code is the name of the error's class: `SeveralFacesError` is `several-faces`.
-"""
+"""Problem details (RFC 9457) for errors, with stable codes."""
 
 from __future__ import annotations
 
@@ -61,8 +58,8 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.WorkCancelledError: 499,  # the status of nginx: no client receives the response
 }
 
-_IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
-    # Instead of the error's own sentence, which is for the operator or names other people.
+_PUBLIC_SENTENCES: Final[Mapping[type[PgfaceError], str]] = {
+    # These replace the error's own sentence, which is for the operator or names other people.
     errors.UnknownUserError: "There is no such user.",
     errors.AmbiguousUserError: "Several users have this name. Give user_id or email.",
     errors.UnknownPhotoError: "There is no such photo.",
@@ -71,31 +68,26 @@ _IN_PUBLIC: Final[Mapping[type[PgfaceError], str]] = {
     errors.KeyRefusedError: "This API key is not known, or was revoked.",
     errors.TooManyAttemptsError: "There were too many failed attempts. Wait, and try again.",
 }
-HEAD_TOO_LARGE: Final = (
-    "head-too-large",
-    431,
-    "The headers of this request are too many or too large. Send at most 100 headers and 64 KiB.",
-)
-INTERNAL: Final = (
-    "internal",
-    500,
-    "Something went wrong in the service. The log has the reason by the request's id.",
-)
-_OF_HTTP: Final = (
-    ("invalid-request", 422, "A field is missing, is not known, or has a value that cannot be used."),
-    ("not-found", 404, "There is nothing at this path. Check it against `/api/v1/openapi.json`."),
-    (
-        "method-not-allowed",
-        405,
-        "This path does not accept the method. The header `Allow` lists the accepted ones.",
+HTTP_PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
+    "invalid-request": (422, "A field is missing, is not known, or has a value that cannot be used."),
+    "not-found": (
+        404,
+        "There is nothing at this path. `/api/v1/openapi.json` describes all operations, and `/problems` all error "
+        "codes. In the documentation of pgface, the page HTTP API has both.",
     ),
-    HEAD_TOO_LARGE,
-    INTERNAL,
-)
-_DETAILS_OF_HTTP: Final = {code: detail for code, _, detail in _OF_HTTP}
-_OF_LOAD: Final = (errors.ServiceBusyError, errors.WorkTimeoutError)
-"""Errors of load, whose sentences clients see."""
-_NOT_NOW: Final = "This does not work at the moment. Try again later."
+    "method-not-allowed": (405, "This path does not accept the method. The header `Allow` lists the accepted ones."),
+    "head-too-large": (
+        431,
+        "The headers of this request are too many or too large. Send at most 100 headers and 64 KiB.",
+    ),
+    "internal": (500, "Something went wrong in the service. The log has the reason under the request's id."),
+}
+"""The status and the sentence of each problem without an error class, by code."""
+REGISTRATION_CLOSED: Final = "Registration is closed. Ask an administrator to add you."
+EMAIL_TAKEN: Final = "A user with this e-mail exists already. Log in, or ask an administrator to set your password."
+_LOAD_ERRORS: Final = (errors.ServiceBusyError, errors.WorkTimeoutError)
+"""Errors because of load. Clients see their sentences."""
+_TRY_LATER: Final = "This does not work at the moment. Try again later."
 _MAX_FIELDS: Final = 20
 _MAX_FIELD_NAME: Final = 100
 _BUSY_SECONDS: Final = 1
@@ -118,64 +110,64 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str = Field(description="What happened, and what to do.")
-    code: str = Field(description="For programs. It does not change between versions.")
+    code: str = Field(description="The error for programs. It does not change between versions.")
     request_id: str | None = Field(default=None, description="Identifies the request in the log.")
     errors: list[FieldProblem] | None = Field(default=None, description="The fields that cannot be used.")
 
 
 def code_of(error: type[PgfaceError]) -> str:
-    """`several-faces` for `SeveralFacesError`."""
+    """Return the code of an error class: `several-faces` for `SeveralFacesError`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", error.__name__.removesuffix("Error")).lower()
 
 
 def status_of(error: type[PgfaceError]) -> int:
-    """The HTTP status of an error."""
+    """Return the HTTP status of an error class."""
     return next(_STATUS[kind] for kind in error.__mro__ if kind in _STATUS)
 
 
 @cache
 def known_problems() -> tuple[tuple[str, int, str], ...]:
-    """The code, the status and the sentence of every error that the service can respond with."""
+    """Return the code, the status and the sentence of every error that the service can respond with."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PgfaceError)]
-    ours = ((code_of(kind), status_of(kind), _IN_PUBLIC.get(kind) or str(kind())) for kind in kinds)
-    return (*ours, *_OF_HTTP)
+    ours = ((code_of(kind), status_of(kind), _PUBLIC_SENTENCES.get(kind) or str(kind())) for kind in kinds)
+    return (*ours, *((code, *problem) for code, problem in HTTP_PROBLEMS.items()))
 
 
 def public_sentences() -> frozenset[str]:
-    """The sentences that the service uses instead of an error's own."""
-    return frozenset({_NOT_NOW, *_IN_PUBLIC.values()})
+    """Return the sentences that the service uses in place of those of the error classes."""
+    return frozenset({_TRY_LATER, REGISTRATION_CLOSED, EMAIL_TAKEN, *_PUBLIC_SENTENCES.values()})
 
 
 def problem(request: Request, error: PgfaceError) -> JSONResponse:
-    """The response to an error of pgface. Failures of the service are logged."""
+    """Make the response to an error of pgface, and log a failure of the service."""
     kind = type(error)
     status = status_of(kind)
     log_if_failure(error)
-    return _answer(request, status, code_of(kind), public_detail(request, error), headers=headers_of(error))
+    return _response(request, status, code_of(kind), public_detail(request, error), headers=headers_of(error))
 
 
 def public_detail(request: Request, error: PgfaceError) -> str:
-    """The sentence of an error for the caller. It reveals nothing about the service or other people."""
-    if isinstance(error, _OF_LOAD):
+    """Return the sentence of an error for the caller. It reveals nothing about the service or other people."""
+    if isinstance(error, _LOAD_ERRORS):
         return str(error)
     if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _NOT_NOW
+        return _TRY_LATER
     caller = getattr(request.state, "caller", None)
     if isinstance(error, errors.FaceOfAnotherUserError) and caller is not None and caller.may("admin"):
         return str(error).removesuffix(f" {errors.FaceOfAnotherUserError.ADVICE}")
-    said = _IN_PUBLIC.get(type(error)) or str(error)
-    return said.replace(errors.SeveralFacesError.CHOICE, "send the field `face` with the value `largest`")
+    sentence = _PUBLIC_SENTENCES.get(type(error)) or str(error)
+    return sentence.replace(errors.SeveralFacesError.CHOICE, "send the field `face` with the value `largest`")
 
 
 def log_if_failure(error: PgfaceError) -> None:
-    """Log an error that is a failure of the service."""
+    """Log an error if it is a failure of the service."""
     failure = status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR
-    if failure and not isinstance(error, _OF_LOAD):
+    if failure and not isinstance(error, _LOAD_ERRORS):
         log_failure(error)
 
 
 def headers_of(error: PgfaceError) -> dict[str, str]:
-    """The headers of the response to an error."""
+    """Return the headers of the response to an error."""
     status = status_of(type(error))
     if isinstance(error, errors.TooManyAttemptsError):
         return {"Retry-After": str(error.retry_after)}
@@ -190,7 +182,7 @@ def headers_of(error: PgfaceError) -> dict[str, str]:
     return {}
 
 
-def _answer(
+def _response(
     request: Request,
     status: int,
     code: str,
@@ -212,11 +204,11 @@ def _answer(
 
 
 def invalid_fields(request: Request, found: Sequence[Mapping[str, Any]]) -> JSONResponse:
-    """The response to fields that pydantic refuses. It has no values, which may be photos or passwords."""
+    """Make the response to fields that pydantic refuses. It omits their values, which may be photos or passwords."""
     listed = found[:_MAX_FIELDS]  # a body may have thousands of unknown fields
     fields = [FieldProblem(field=_name(error["loc"]), detail=sentence_of(error)) for error in listed]
     first = f"{fields[0].field}: {fields[0].detail}" if fields else "The request cannot be understood."
-    return _answer(request, 422, "invalid-request", first, fields=fields)
+    return _response(request, 422, "invalid-request", first, fields=fields)
 
 
 def _name(location: Sequence[Any]) -> str:
@@ -225,18 +217,20 @@ def _name(location: Sequence[Any]) -> str:
 
 
 def http_problem(request: Request, error: HTTPException) -> JSONResponse:
-    """The response to a path that does not exist, or a method that it does not have."""
+    """Make the response to a path that does not exist, or to a method that the path does not accept."""
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "-")
-    return _answer(request, error.status_code, code, _DETAILS_OF_HTTP.get(code, f"{phrase}."), headers=error.headers)
+    _, detail = HTTP_PROBLEMS.get(code, (error.status_code, f"{phrase}."))
+    detail = detail.replace("`/", f"`{_root(request)}/")
+    return _response(request, error.status_code, code, detail, headers=error.headers)
 
 
 def internal_problem(request: Request) -> JSONResponse:
-    """The response to an unexpected error."""
-    code, status, detail = INTERNAL
-    return _answer(request, status, code, detail)
+    """Make the response to an unexpected error."""
+    status, detail = HTTP_PROBLEMS["internal"]
+    return _response(request, status, "internal", detail)
 
 
 def _root(request: Request) -> str:
-    """The path of the service on its host. Starlette adds the path of a mounted app to `root_path`."""
+    """Return the path of the service on its host. Starlette adds the path of a mounted app to `root_path`."""
     return str(request.scope.get("app_root_path", request.scope.get("root_path", "")))

@@ -33,13 +33,13 @@ _SENTENCES: Final = {
 
 
 def sentence_of(error: Mapping[str, Any]) -> str:
-    """The sentence for an error of pydantic.
+    """Return the sentence for an error of pydantic.
 
     Args:
         error: an item of `ValidationError.errors()`.
 
     """
     kind, context = error["type"], error.get("ctx", {})
-    if kind == "value_error":  # from a validator of pgface
+    if kind == "value_error":  # of a validator of pgface
         return f"This {context.get('error')}."
     return _SENTENCES.get(kind, "This value cannot be used.").format(**context)

@@ -1,9 +1,8 @@
-"""Forms with files (multipart/form-data; RFC 7578), in the variants that clients send, within limits."""
+"""Parses forms with files (multipart/form-data; RFC 7578), in the variants that clients send, within limits."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection
 from email.message import Message
 from typing import Any, Final
@@ -22,27 +21,34 @@ MEDIA_TYPE: Final = "multipart/form-data"
 
 MAX_FIELDS: Final = 32
 _MAX_FILES: Final = 101
-"""More than the frames of a login by face, so that the error names the field and not the form."""
+"""More than the frames of a login by face, so that the error is about the field and not about the form."""
 _MAX_TEXT_BYTES: Final = 64 * 1024
 _MAX_PREAMBLE_BYTES: Final = 64 * 1024
 _MAX_FILE_NAME: Final = 200
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 """RFC 2046, section 5.1.1."""
+_REASONS: Final = {
+    "Too many files": f"it has more than {_MAX_FILES} files",
+    "Too many fields": f"it has more than {MAX_FIELDS} fields",
+    "Part exceeded": f"a text in it is longer than {_MAX_TEXT_BYTES // 1024} KiB",
+    "The Content-Disposition": 'a part has no header `Content-Disposition: form-data; name="..."`',
+}
+"""The reasons of Starlette's errors, by the start of their messages."""
 
 
 async def form_fields(
     content_type: str, body: AsyncGenerator[bytes, None], files: Collection[str], max_bytes: int
 ) -> dict[str, list[Any]]:
-    """The values of each field: text, or files.
+    """Parse a form, and return the values of each field: texts or files.
 
     Args:
         content_type: the header of the request.
-        body: the chunks of its body.
-        files: the fields that hold files. A part of such a field is a file even without a file name.
-        max_bytes: the limit of the body. No file is larger, so none is written to disk.
+        body: the chunks of the request's body.
+        files: the names of fields with files. A part of such a field is a file even without a file name.
+        max_bytes: the limit of the body.
 
     Raises:
-        RequestError: the body is not such a form.
+        RequestError: the body is not a valid form.
 
     """
     boundary = _boundary(content_type)
@@ -51,33 +57,32 @@ async def form_fields(
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise RequestError(f"The body is not a form: {_reason(error)}.") from None
-    found: dict[str, list[Any]] = defaultdict(list)
+        reasons = (reason for start, reason in _REASONS.items() if error.message.startswith(start))
+        reason = next(reasons, "its parts are not divided as RFC 7578 says")
+        raise RequestError(f"The body is not a form: {reason}.") from None
     try:
-        for name, value in form.multi_items():
-            found[name].append(await _upload(value) if isinstance(value, UploadFile) else value)
+        return {name: [await _value(value) for value in form.getlist(name)] for name in form}
     finally:
         await form.close()
-    return found
 
 
 def file_name(given: str | None) -> str:
-    """A file's name without its folders, and of printable characters only."""
+    """Return a file's name without its folders and without unprintable characters."""
     name = re.split(r"[/\\]", given or "")[-1]
     kept = "".join(sign for sign in cleaned(name) if is_visible(sign))[-_MAX_FILE_NAME:]
     return kept.strip() or UNNAMED
 
 
 class _Parser(MultiPartParser):
-    """Starlette's parser, which also knows the other ways to name a file, and refuses a form that breaks off."""
+    """Starlette's parser. It also accepts the other ways to name a file, and refuses an incomplete form."""
 
     _ended = False
 
     def __init__(self, boundary: str, body: AsyncGenerator[bytes, None], files: Collection[str]) -> None:
-        # Without the charset that a client may name: decoding some takes very long, and others yield no text.
+        # The charset of the client is ignored: some take very long to decode, and others do not yield text.
         header = Headers({"content-type": f'{MEDIA_TYPE}; boundary="{boundary}"'})
         super().__init__(
-            header, self._whole(body), max_files=_MAX_FILES, max_fields=MAX_FIELDS, max_part_size=_MAX_TEXT_BYTES
+            header, self._require_end(body), max_files=_MAX_FILES, max_fields=MAX_FIELDS, max_part_size=_MAX_TEXT_BYTES
         )
         self._files = files
 
@@ -94,7 +99,7 @@ class _Parser(MultiPartParser):
     def on_end(self) -> None:
         self._ended = True
 
-    async def _whole(self, body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async def _require_end(self, body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         async for chunk in body:
             yield chunk
         if not self._ended:
@@ -102,9 +107,9 @@ class _Parser(MultiPartParser):
 
 
 def _extended_file_name(disposition: bytes) -> str | None:
-    """The name in `filename*=` (RFC 8187) or `filename*0=` (RFC 2231), which some clients send. None without one.
+    """Return the name in `filename*=` (RFC 8187) or `filename*0=` (RFC 2231). None if there is neither.
 
-    Python's parser of mail headers knows both.
+    Python's parser of mail headers reads both.
     """
     if b"*" not in disposition:
         return None
@@ -122,7 +127,8 @@ def _boundary(content_type: str) -> str:
 
 
 async def _from_first_part(body: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:
-    """The body without its preamble, which is text before the first boundary (RFC 2046, section 5.1.1)."""
+    """Skip the preamble of a body, the text before the first boundary (RFC 2046, section 5.1.1)."""
+    no_boundary = "The body is not a form: its boundary is not the one in the header Content-Type."
     start = b"\r\n--" + boundary
     before = b"\r\n"
     async for chunk in body:
@@ -131,30 +137,18 @@ async def _from_first_part(body: AsyncGenerator[bytes, None], boundary: bytes) -
             yield before[at + 2 :]
             break
         if len(before) > _MAX_PREAMBLE_BYTES:
-            raise RequestError("The body is not a form: its boundary is not the one in the header Content-Type.")
+            raise RequestError(no_boundary)
     else:
         if before.strip():
-            raise RequestError("The body is not a form: its boundary is not the one in the header Content-Type.")
+            raise RequestError(no_boundary)
     async for chunk in body:
         yield chunk
 
 
-def _reason(error: MultiPartException) -> str:
-    """What is wrong, for the error of pgface."""
-    said = error.message
-    if said.startswith("Too many files"):
-        return f"it has more than {_MAX_FILES} files"
-    if said.startswith("Too many fields"):
-        return f"it has more than {MAX_FIELDS} fields"
-    if said.startswith("Part exceeded"):
-        return f"a text in it is longer than {_MAX_TEXT_BYTES // 1024} KiB"
-    if "Content-Disposition" in said:
-        return 'a part has no header `Content-Disposition: form-data; name="..."`'
-    return "its parts are not divided as RFC 7578 says"
-
-
-async def _upload(file: UploadFile) -> Upload | str:
-    """A file, or the text of a part that says it is base64, or that has neither a file name nor a type."""
+async def _value(file: UploadFile | str) -> Upload | str:
+    """Return a file or a text. A file in base64, or a text without a file name and a type, is returned as a text."""
+    if isinstance(file, str):
+        return file
     data = await file.read()
     encoding = file.headers.get("content-transfer-encoding", "").strip().lower()
     plain = not file.filename and file.headers.get("content-type", "text/plain").lower().startswith("text/plain")

@@ -1,6 +1,6 @@
-"""The health check of a running service. A container runs `pgface healthcheck` every few seconds.
+"""The health check of a running service.
 
-So this module imports little more than Python's HTTP client.
+A container runs `pgface healthcheck` every few seconds. So this module imports little more than Python's HTTP client.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from pgface.errors import PgfaceError
 from pgface.server.sockets import Listening
 
 _OWN_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "localhost"}  # noqa: S104 - it is compared
-"""The local address of a service that listens on all networks."""
+"""The local address for a service that listens on all networks."""
 _MAX_BYTES: Final = 10_000
 _REASONS: Final = {
     "database": "PostgreSQL cannot be reached, or refuses the service",
     "schema_current": "the tables are of another version. Run `pgface init`",
     "model": "the model cannot be loaded. Run `pgface models verify`",
 }
-"""The reasons by field of /readyz. Each depends on those before it."""
+"""The reasons why a service is not ready, by the fields of /readyz. Each depends on those before it."""
 
 
 def check_health(listening: Listening, timeout: float, *, ready: bool = True) -> str:
     """Check a service, and return the URL that was requested.
 
-    The certificate is not verified: the request goes to this machine, contains no secret, and uses another name than
-    the certificate.
+    The certificate is not verified, because the request goes to this machine, contains no secret, and uses another name
+    than the certificate.
 
     Args:
         listening: the address and the certificate that the service was started with.
         timeout: seconds to wait for a connection, and again for the response.
-        ready: whether the service has to be ready for work (/readyz), or only to respond (/healthz).
+        ready: whether to check that the service is ready (/readyz), or only that it responds (/healthz).
 
     Raises:
         PgfaceError: the service does not respond, or is not ready. The message says why.
@@ -83,9 +83,9 @@ def _get(listening: Listening, path: str, timeout: float) -> tuple[int, bytes]:
 def _other_protocol(url: str, listening: Listening, error: Exception) -> str:
     reason = (error.reason if isinstance(error, ssl.SSLError) else None) or type(error).__name__
     advice = (
-        "If the service uses TLS, give its --certificate here too, or set PGFACE_CERTIFICATE for both"
+        "If the service uses TLS, add its --certificate here too, or set PGFACE_CERTIFICATE for both"
         if listening.certificate is None
-        else "If the service does not use TLS, give no --certificate and unset PGFACE_CERTIFICATE"
+        else "If the service does not use TLS, omit --certificate and unset PGFACE_CERTIFICATE"
     )
     return f"{url} sent a response that cannot be read ({reason}). {advice}."
 

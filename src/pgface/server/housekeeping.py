@@ -1,4 +1,4 @@
-"""Regular deletion of ended rows, so that requests of strangers do not make tables grow without limit."""
+"""Regular deletion of expired rows, so that requests without an account cannot make tables grow without limit."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pgface.errors import PgfaceError
 from pgface.server.service import Service
 
 _PAUSE: Final = 3600.0
-"""Seconds between two rounds. What can be added within an hour is limited where it is written."""
+"""Seconds between two deletions. The code that adds rows limits how many it adds within an hour."""
 _MIN_AUDIT_DAYS: Final = 30
-"""The same limit as PostgreSQL has for the service's role."""
+"""The policy of the service's role in PostgreSQL has the same limit."""
 _log = logging.getLogger(__name__)
 
 
 async def run_housekeeping(service: Service) -> None:
-    """Delete what has ended, now and then every hour."""
+    """Delete expired rows now, and then every hour."""
     while True:
         await service.run_db(clean_up, service)
         await asyncio.sleep(_PAUSE)
 
 
 def clean_up(service: Service) -> None:
-    """Delete ended logins, attempts, devices, challenges, stored responses, and old rows of the audit log."""
+    """Delete expired logins, attempts, devices, challenges, stored responses, and old rows of the audit log."""
     database = service.gallery.database
     deletions: list[Callable[[Database], object]] = [
         prune_logins,
@@ -45,5 +45,5 @@ def clean_up(service: Service) -> None:
     for delete in deletions:
         try:
             delete(database)
-        except PgfaceError as error:  # the next round tries again
-            _log.warning("Ended rows could not be deleted. %s", error)
+        except PgfaceError as error:  # the next run tries again
+            _log.warning("Expired rows could not be deleted. %s", error)

@@ -1,6 +1,6 @@
-"""The service's log: a line of JSON for each request, with its id and without personal data.
+"""The log of the service: a line of JSON for each request, with its id and without personal data.
 
-A line names the operation and not the path. Headers, queries and bodies are not logged.
+A line contains the operation but not the path, the headers, the query or the body.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pgface.errors import PgfaceError
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-_log: Final = logging.getLogger("pgface.server")
+log: Final = logging.getLogger("pgface.server")
 
 
 class _RequestFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the request's id. Leave out the text of an exception, which may repeat a client's data."""
+        """Add the request's id, and remove the text of an exception, which may contain a client's data."""
         record.request_id = request_id.get()
         record.__dict__.pop("color_message", None)  # added by uvicorn for terminals
         if record.exc_info and record.exc_info[1] is not None:
@@ -30,9 +30,8 @@ class _RequestFilter(logging.Filter):
         return True
 
 
-def configuration(level: str = "INFO") -> dict[str, Any]:
-    """The configuration for `logging.config.dictConfig`: JSON lines on stderr, including uvicorn's messages."""
-    fields = "{asctime}{levelname}{name}{message}{request_id}"
+def configuration() -> dict[str, Any]:
+    """Make a configuration for `logging.config.dictConfig`: JSON lines on stderr, including uvicorn's messages."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -40,7 +39,7 @@ def configuration(level: str = "INFO") -> dict[str, Any]:
         "formatters": {
             "json": {
                 "()": JsonFormatter,
-                "fmt": fields,
+                "fmt": "{asctime}{levelname}{name}{message}{request_id}",
                 "style": "{",
                 "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
             }
@@ -55,32 +54,19 @@ def configuration(level: str = "INFO") -> dict[str, Any]:
         },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
-            "pgface": {"level": level},
-            "uvicorn": {"level": level, "propagate": True},
-            "uvicorn.error": {"level": level, "propagate": True},
+            "pgface": {"level": "INFO"},
+            "uvicorn": {"level": "INFO"},
         },
     }
 
 
-def log_request(method: str, operation: str, status: int, seconds: float, caller: str | None) -> None:
-    """Log a request."""
-    fields = {
-        "method": method,
-        "operation": operation,
-        "status": status,
-        "seconds": round(seconds, 4),
-        "caller": caller,
-    }
-    _log.info("request", extra=fields)
-
-
 def log_failure(error: BaseException) -> None:
     """Log a failure of the service."""
-    _log.error(str(error) if isinstance(error, PgfaceError) else "failed", extra={"failure": describe(error)})
+    log.error(str(error) if isinstance(error, PgfaceError) else "failed", extra={"failure": describe(error)})
 
 
 def describe(error: BaseException) -> str:
-    """The classes and places of an exception and its causes, without their texts, which may repeat a client's data."""
+    """Return the classes and places of an exception and its causes, without texts, which may contain personal data."""
     parts = []
     current: BaseException | None = error
     while current is not None:

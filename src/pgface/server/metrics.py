@@ -1,7 +1,7 @@
-"""Metrics for Prometheus: requests, the times of stages, the queue, the gallery's size, and logins by outcome.
+"""Metrics for Prometheus: requests, stages, the work queues, the size of the gallery, and logins.
 
-The values of several processes are added up, through files in PROMETHEUS_MULTIPROC_DIR. `pgface serve` sets it before
-this module is imported.
+The processes share their values through files in PROMETHEUS_MULTIPROC_DIR. `pgface serve` sets it before this module is
+imported.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     REGISTRY,
     CollectorRegistry,
     Counter,
@@ -19,10 +18,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from pgface.system.timing import Stage, observe_stages
-
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+from pgface.system.timing import observe_stages
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -41,18 +37,14 @@ embeddings = Gauge("pgface_embeddings", "Embeddings of the gallery.", multiproce
 
 
 def observe() -> None:
-    """Record the stages of this process from now on."""
-    observe_stages(_observe_stage)
+    """Start to record the stages of this process."""
+    observe_stages(lambda stage, seconds: stages.labels(stage).observe(seconds))
 
 
 def exposition() -> bytes:
-    """The values of all processes in the format of Prometheus."""
-    if FOLDER_VARIABLE not in os.environ:
+    """Return the values of all processes in the format of Prometheus."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
-
-
-def _observe_stage(stage: Stage, seconds: float) -> None:
-    stages.labels(stage).observe(seconds)

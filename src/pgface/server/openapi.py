@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI generates, with bodies, problems, and who may call each operation."""
+"""The OpenAPI document: the document of FastAPI, with forms, problems, and the permitted callers of each operation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SCHEMA: Final = "#/components/schemas/"
 _RESPONSE: Final = "#/components/responses/"
 _TAGS: Final = {
     "users": "The users of the gallery.",
-    "photos": "Enrolling, and the photos that are enrolled.",
-    "faces": "Questions about faces. Nothing of a photo is kept.",
-    "auth": "Registering, logging in and out, your own account, and tokens for other applications.",
+    "photos": "Enroll photos, and list and delete them.",
+    "faces": "Identify, verify, compare and detect faces. These operations store nothing of a photo.",
+    "auth": "Register, log in and log out, manage your account, and check tokens for other applications.",
     "administration": "The gallery's status, API keys, and the audit log.",
     "operations": "Health checks and metrics.",
 }
 _PROBLEMS: Final = {
-    400: "The cursor is not one of this list.",
+    400: "The cursor does not belong to this list.",
     401: "There are no valid credentials.",
     403: "This caller is not permitted to do this.",
     404: "There is no such user, photo, login or key.",
@@ -44,19 +44,19 @@ _PROBLEMS: Final = {
     503: "The service is busy, or the database or the model is not available. `Retry-After` says when to try again.",
 }
 _PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMA}Problem"}}}
-_OF_EVERY_OPERATION: Final = (500, 503)
-_OF_CALLERS: Final = (401, 403)
-_OF_BODIES: Final = (408, 413, 415, 422)
-_OF_PARAMETERS: Final = {"cursor": 400, "idempotency-key": 409}
+_ALWAYS: Final = (500, 503)
+_WITH_CALLERS: Final = (401, 403)
+_WITH_BODY: Final = (408, 413, 415, 422)
+_WITH_PARAMETER: Final = {"cursor": 400, "idempotency-key": 409}
 
 
 def problems(*statuses: int) -> dict[int | str, Document]:
-    """The problems that an operation may answer with, for FastAPI's `responses`."""
+    """Describe problems of an operation, for FastAPI's `responses`."""
     return {status: {"description": _PROBLEMS[status], "content": _PROBLEM} for status in statuses}
 
 
 def document_of(app: FastAPI) -> Callable[[], Document]:
-    """A function that makes the document of an application once, for `FastAPI.openapi`."""
+    """Make a function for `FastAPI.openapi`, which generates the document of an application once."""
 
     def document() -> Document:
         if app.openapi_schema is None:
@@ -69,14 +69,14 @@ def document_of(app: FastAPI) -> Callable[[], Document]:
 
 
 def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
-    """The method, the path and the description of every operation."""
+    """Yield the method, the path and the description of every operation."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
 
 
 def schema_of(document: Document, content: Document) -> Document:
-    """The schema of a body or of a response, wherever it stands in the document."""
+    """Return the schema of a body or a response, also if it is a reference."""
     schema: Document = content["schema"]
     return document["components"]["schemas"][schema["$ref"].removeprefix(_SCHEMA)] if "$ref" in schema else schema
 
@@ -88,7 +88,7 @@ def _complete(document: Document, routes: dict[str | None, Any]) -> None:
     problem = Problem.model_json_schema(ref_template=f"{_SCHEMA}{{model}}")
     schemas |= problem.pop("$defs") | {Problem.__name__: problem}
     for model in _models(RequestBody, ResponseBody):
-        if model.__name__ in schemas:  # FastAPI leaves nulls out of examples
+        if model.__name__ in schemas:  # FastAPI omits nulls from examples
             schemas[model.__name__]["examples"] = [example_of(model)]
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     document["components"]["responses"] = {str(status): response for status, response in problems(*_PROBLEMS).items()}
@@ -105,7 +105,7 @@ def _complete(document: Document, routes: dict[str | None, Any]) -> None:
 
 
 def _models(*bases: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """All schemas that derive from these."""
+    """Yield all schemas that derive from these."""
     for base in bases:
         for model in base.__subclasses__():
             yield model
@@ -118,14 +118,14 @@ def _callers_of(route: APIRoute) -> str:
 
 
 def _add_forms(content: Document, route: BodyRoute, schemas: Document) -> None:
-    """Add the forms in which a body may come too."""
+    """Add the forms that a body may have besides JSON."""
     content |= dict.fromkeys(route.media_types, content[JSON])
     if MULTIPART in content:
         content[MULTIPART] = {"schema": _with_files(schemas[route.model.__name__])}
 
 
 def _with_files(schema: Any) -> Any:
-    """The same fields in a form, in which photos are files and not base64."""
+    """Convert the schema of a JSON body to that of a form, in which photos are files and not base64."""
     if isinstance(schema, dict):
         if schema.get("contentEncoding") == "base64":
             return {name: part for name, part in schema.items() if name != "contentEncoding"} | {"format": "binary"}
@@ -137,17 +137,17 @@ def _add_problems(path: str, operation: Document) -> None:
     """Add the problems that follow from an operation's callers, body, parameters and path."""
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own has another schema
-    statuses = list(_OF_EVERY_OPERATION)
+    statuses = list(_ALWAYS)
     if operation["x-callers"] != ANYONE:
-        statuses += _OF_CALLERS
+        statuses += _WITH_CALLERS
     if "requestBody" in operation:
-        statuses += _OF_BODIES
+        statuses += _WITH_BODY
     parameters = [parameter["name"].lower() for parameter in operation.get("parameters", [])]
     if parameters:
         statuses.append(422)
     if "{" in path:
         statuses.append(404)
-    statuses += [_OF_PARAMETERS[name] for name in parameters if name in _OF_PARAMETERS]
+    statuses += [_WITH_PARAMETER[name] for name in parameters if name in _WITH_PARAMETER]
     statuses += [int(status) for status, response in responses.items() if response.get("content") == _PROBLEM]
     references = {str(status): {"$ref": f"{_RESPONSE}{status}"} for status in statuses}
     others = {status: response for status, response in responses.items() if response.get("content") != _PROBLEM}

@@ -1,7 +1,7 @@
-"""The limits of a body: who sends it, how long it is, and how long it takes.
+"""The limits of a request body: its sender, its length, and the time that it takes.
 
-FastAPI reads a body before it asks its dependencies who is calling. So this ASGI middleware runs the guards of the
-route first. Then it lets the body be read, within limits of bytes and of time.
+FastAPI reads a body before it calls the dependencies that find the caller. So this ASGI middleware runs the guards of
+the route first. Then the body is read, within limits of bytes and of time.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pgface.errors import MediaTypeError, RequestError, RequestTooLargeError, RequestTooSlowError
 from pgface.server.auth import Guard
 from pgface.server.bodies import JSON, BodyRoute, media_type_of
-from pgface.server.limits import ByteLease, requester_name
+from pgface.server.body_budget import BodyLease
 from pgface.server.schemas.base import RequestBody
 from pgface.server.service import service_of
+from pgface.server.work_queue import requester_name
 from pgface.settings import Settings
 
 MAX_FIELD_BYTES: Final = 64 * 1024
@@ -28,7 +29,7 @@ _MAX_LENGTH_DIGITS: Final = 15
 
 
 class RequestLimitsMiddleware:
-    """Lets a body be read within limits, and only after the route's guards have admitted the caller."""
+    """Limits what is read of a body, after the guards of the route have admitted the caller."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -43,7 +44,7 @@ class RequestLimitsMiddleware:
         request = Request(scope)
         for dependency in route.dependant.dependencies:
             if isinstance(dependency.call, Guard):
-                await dependency.call.admit(request)
+                await dependency.call(request)
         service = service_of(request)
         request.state.max_body_bytes = limit = _limit_of(request, cast(BodyRoute, route.original_route))
         known = getattr(request.state, "caller", None) is not None
@@ -53,7 +54,7 @@ class RequestLimitsMiddleware:
             await self._app(scope, body.receive, send)
 
     def _route_with_body(self, scope: Scope) -> RouteContext | None:
-        """The route of a request that may have a body. Sets the parameters of its path."""
+        """Find the route of a request that may have a body, and set the parameters of its path."""
         if scope["type"] != "http" or scope["method"] == "GET":
             return None
         if self._routes is None:
@@ -70,14 +71,14 @@ class RequestLimitsMiddleware:
 class _LimitedBody:
     """Receives a body within limits."""
 
-    def __init__(self, receive: Receive, limit: int, lease: ByteLease, seconds: float) -> None:
+    def __init__(self, receive: Receive, limit: int, lease: BodyLease, seconds: float) -> None:
         self._receive, self._limit, self._lease = receive, limit, lease
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._bytes = 0
         self._complete = False
 
     async def receive(self) -> Message:
-        """The next message. An error refuses the body."""
+        """Receive the next message. An error refuses the body."""
         if self._complete:
             return await self._receive()
         try:
@@ -87,7 +88,7 @@ class _LimitedBody:
             raise RequestTooSlowError from None
         if message["type"] == "http.disconnect":
             raise RequestError("The connection was closed before the body had arrived.")
-        # Counted as it comes: a client that announces much and sends nothing takes nothing from others.
+        # Counted as it arrives, so that a client that announces a large body and sends nothing takes no bytes.
         size = len(message.get("body", b""))
         self._bytes += size
         if self._bytes > self._limit:
@@ -98,7 +99,7 @@ class _LimitedBody:
 
 
 def _limit_of(request: Request, route: BodyRoute) -> int:
-    """The limit of a body in bytes. Refuses a media type that the route does not have, and a length above the limit."""
+    """Return the limit of a body in bytes. Refuse a media type that the route does not accept, and a larger body."""
     media_type = media_type_of(request)
     if media_type not in route.media_types:
         raise MediaTypeError(f"The body must be {' or '.join(route.media_types)}.")

@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from uvicorn import Config
 
 Announce = Callable[[str, str], None]
-"""Called with the model's name and the URL when the service accepts requests."""
+"""A function that is called with the model's name and the URL when the service accepts requests."""
 
 _FACTORY: Final = "pgface.server.app:create_app"
 _PROTOCOL: Final = "pgface.server.connections:BoundedProtocol"
 _MAX_CONNECTIONS: Final = 1_000
 _RETRY_PAUSE: Final = 0.5
 _WORKER_TIMEOUT: Final = 30
-"""Seconds without a sign of life after which a process counts as dead. On a busy machine it starts slowly."""
+"""Seconds without a sign of life after which a process counts as dead. On a busy machine a process starts slowly."""
 
 
 def prepare(settings: Settings) -> Gallery:
     """Open the gallery, and check that it is ready to serve.
 
-    On the embedded PostgreSQL this creates or upgrades the gallery. On your own server `pgface init` does that as the
-    owner, because the service's role has no right to. A new gallery without a model, such as `deploy/init.sql` makes,
-    is bound to PGFACE_MODEL if the role may do that.
+    On the embedded PostgreSQL this creates or upgrades the gallery. On your own server, run `pgface init` as the owner,
+    because the service's role may not do that. A new gallery without a model, such as one from `deploy/init.sql`, is
+    bound to PGFACE_MODEL if the role permits it.
 
     Raises:
         SchemaMissingError: there is no gallery, or it is of an older version.
@@ -55,7 +55,8 @@ def prepare(settings: Settings) -> Gallery:
 
     """
     with ExitStack() as undo:
-        gallery = undo.enter_context(Gallery.create(settings) if settings.database_url is None else _opened(settings))
+        opened = Gallery.create(settings) if settings.database_url is None else _open_gallery(settings)
+        gallery = undo.enter_context(opened)
         _bind_if_new(gallery)
         require_enough_liveness(settings)
         gallery.engine  # noqa: B018 - load the model before the first request
@@ -73,7 +74,7 @@ def serve(listening: Listening, processes: int, settings: Settings, announce: An
     """
     with ExitStack() as kept, termination_as_keyboard_interrupt():
         metrics = kept.enter_context(tempfile.TemporaryDirectory(prefix="pgface-metrics-"))
-        # Modules read both when they are imported, here and in the worker processes.
+        # Modules read both variables when they are imported, here and in the worker processes.
         workers = os.environ.get("PGFACE_WORKERS") or str(max(1, -(-usable_cores() // processes)))
         kept.enter_context(_variables({"PGFACE_WORKERS": workers, "PROMETHEUS_MULTIPROC_DIR": metrics}))
         create_app = _application()
@@ -100,8 +101,8 @@ def _application() -> Callable[..., Any]:
     return create_app
 
 
-def _opened(settings: Settings) -> Gallery:
-    """The gallery. PostgreSQL may need some seconds if it starts together with the service."""
+def _open_gallery(settings: Settings) -> Gallery:
+    """Open the gallery. If PostgreSQL starts together with the service, it may need some seconds."""
     give_up = time.monotonic() + settings.connect_timeout
     while True:
         try:
@@ -156,10 +157,10 @@ def _run_here(configuration: Config, sockets: list[socket.socket]) -> None:
     from uvicorn import Server
 
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        # The terminal was closed: finish running requests first, as for SIGTERM.
+        # The terminal was closed. Finish running requests first, as for SIGTERM.
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
-        with suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
+        with suppress(KeyboardInterrupt):  # uvicorn raises again the signal that ended it
             Server(configuration).run(sockets)
     except SystemExit:
         raise _not_started() from None

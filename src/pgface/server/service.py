@@ -1,4 +1,4 @@
-"""What every request uses: the gallery, the accounts, and the limits of concurrent work."""
+"""The objects that all requests of a process share: the gallery, the accounts, and the limits of concurrent work."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from starlette.concurrency import run_in_threadpool
 
 from pgface.accounts import Accounts, Client, FaceLogin
 from pgface.accounts.devices import devices_in
-from pgface.accounts.listings import gallery_size
 from pgface.accounts.tokens import token_hash
-from pgface.database.migrate import require_current
 from pgface.gallery import Gallery
 from pgface.server import metrics
-from pgface.server.limits import BoundedExecutor, ByteBudget, Requester
+from pgface.server.body_budget import BodyBudget
+from pgface.server.work_queue import Requester, WorkQueue
 from pgface.settings import Settings
 from pgface.system.resources import usable_cores
 
@@ -33,22 +32,24 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What one process of the service shares between its requests."""
+    """The objects that the requests of one process share."""
 
     gallery: Gallery
     accounts: Accounts
     face_login: FaceLogin
-    inference: BoundedExecutor
-    hashing: BoundedExecutor
-    body_budget: ByteBudget
-    anonymous_body_budget: ByteBudget
-    """Separate from `body_budget`, so that callers without an account cannot use up the bytes of those who have one."""
+    inference: WorkQueue
+    """Runs work that needs the model."""
+    hashing: WorkQueue
+    """Runs work that hashes a password, which is slow by design."""
+    body_budget: BodyBudget
+    anonymous_body_budget: BodyBudget
+    """Separate from `body_budget`, so that clients without an account cannot use up the bytes of those with one."""
     timezone: tzinfo
     """The time zone of timestamps that have none, such as those of the specification's columns."""
 
     @classmethod
     def create(cls, gallery: Gallery) -> Service:
-        """A service over an open gallery."""
+        """Create a service for an open gallery."""
         settings = gallery.settings
         with gallery.database.transaction() as connection:
             timezone = connection.info.timezone
@@ -58,7 +59,7 @@ class Service:
             gallery,
             accounts,
             FaceLogin(gallery, accounts),
-            BoundedExecutor(
+            WorkQueue(
                 settings.workers,
                 settings.queue_size,
                 waiting=metrics.waiting,
@@ -67,14 +68,14 @@ class Service:
                 seconds=settings.work_timeout,
                 max_pixels=settings.max_upload_pixels,
             ),
-            BoundedExecutor(
+            WorkQueue(
                 usable_cores(),
                 _MAX_WAITING_PASSWORDS,
                 waiting=metrics.passwords_waiting,
                 working=metrics.passwords_working,
             ),
-            ByteBudget(settings.max_request_bytes_in_flight - anonymous_bytes),
-            ByteBudget(anonymous_bytes),
+            BodyBudget(settings.max_request_bytes_in_flight - anonymous_bytes),
+            BodyBudget(anonymous_bytes),
             timezone,
         )
 
@@ -83,30 +84,8 @@ class Service:
         """The settings of the gallery and the service."""
         return self.gallery.settings
 
-    async def run_inference(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run work that needs the model, within PGFACE_WORK_TIMEOUT and only for as long as the client waits.
-
-        Long-running code ends where it calls `pgface.faces.cancellation.check_work`.
-
-        Raises:
-            ServiceBusyError: all workers are busy and the queue is full.
-            WorkTimeoutError: the work took longer than PGFACE_WORK_TIMEOUT.
-            WorkCancelledError: the client closed the connection.
-
-        """
-        return await self.inference.run(work, *args, **kwargs)
-
-    async def run_hashing(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run work that hashes a password, in threads of its own. Hashing is slow by design.
-
-        Raises:
-            ServiceBusyError: all threads are busy and the queue is full.
-
-        """
-        return await self.hashing.run(work, *args, **kwargs)
-
     async def run_db(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run work that queries PostgreSQL in a thread, because the event loop must not wait."""
+        """Run work that queries PostgreSQL in a thread. The event loop must not wait for it."""
         return await run_in_threadpool(work, *args, **kwargs)
 
     def close(self) -> None:
@@ -114,37 +93,21 @@ class Service:
         self.inference.close()
         self.hashing.close()
 
-    def require_current_schema(self) -> None:
-        """Check that the tables are those of this version of pgface.
-
-        Raises:
-            DatabaseError: they are not, or PostgreSQL does not answer.
-
-        """
-        with self.gallery.database.transaction() as connection:
-            require_current(connection)
-
-    def count_gallery(self) -> None:
-        """Set the metrics of the gallery's size."""
-        users, embeddings = gallery_size(self.gallery.database)
-        metrics.users.set(users)
-        metrics.embeddings.set(embeddings)
-
     def as_utc(self, value: datetime) -> datetime:
-        """A timestamp of the database in UTC."""
+        """Convert a timestamp of the database to UTC."""
         return (value if value.tzinfo else value.replace(tzinfo=self.timezone)).astimezone(UTC)
 
 
 def service_of(request: Request) -> Service:
-    """The service that answers this request."""
+    """Return the service that received this request."""
     service: Service = request.app.state.service
     return service
 
 
 def requester_of(request: Request) -> Requester:
-    """Who waits for the answer, for fair shares: an API key, or else the network, whatever account the request names.
+    """Return the requester of a request, for fair shares: the API key, or else the network, but not the account.
 
-    Users can register any number of accounts, and programs share the network of a data centre.
+    A client can register any number of accounts, and programs share the network of a data centre.
     """
 
     def name() -> str:
@@ -161,7 +124,7 @@ def requester_of(request: Request) -> Requester:
 
 
 def client_of(request: Request) -> Client:
-    """Where a request comes from: the address, or what a trusted proxy says of it, and the caller."""
+    """Return the address that a request comes from, as a trusted proxy reports it, and the caller."""
     caller = getattr(request.state, "caller", None)
     return Client(
         address=request.client.host if request.client else None,

@@ -1,7 +1,7 @@
-"""The sockets that the service listens at, and TLS.
+"""The sockets that the service listens at, and its TLS certificate.
 
-`uvicorn.Config.bind_socket` binds one address, and `localhost` has two. It also ends the process if the address is in
-use, and `pgface serve` raises an error that says what to do.
+`uvicorn.Config.bind_socket` binds one address, but `localhost` has two. If the address is in use, it ends the process
+without advice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final
 from pgface.errors import SettingsError
 
 _NOT_LOCAL: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""Errors of an address that this machine does not have, such as ::1 if IPv6 is off."""
+"""The errors for an address that this machine does not have, such as ::1 if IPv6 is disabled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,51 +28,47 @@ class Listening:
 
     host: str
     port: int
-    """0 for a free one."""
+    """0 for a free port."""
     certificate: Path | None = None
     key: Path | None = None
 
     def url(self, port: int) -> str:
-        """The URL of the service at a port. It names `localhost` for the address of all networks."""
+        """Return the URL of the service at a port. For the address of all networks, it contains `localhost`."""
         host = "localhost" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 - it is compared
         shown = f"[{host}]" if ":" in host else host
         return f"{'http' if self.certificate is None else 'https'}://{shown}:{port}/"
 
     @contextmanager
     def sockets(self) -> Iterator[list[socket.socket]]:
-        """Listen at every address of the host. A client that connects before the service is ready waits for it.
+        """Listen at every address of the host. Clients may connect before the service is ready, and wait for it.
 
         Raises:
             SettingsError: the host has no address, or the port cannot be used.
 
         """
-        with ExitStack() as opened:
-            yield self._bound(opened)
-
-    def _bound(self, opened: ExitStack) -> list[socket.socket]:
         bound: list[socket.socket] = []
-        refused: OSError | None = None
-        for family, address in self._addresses():
-            port = bound[0].getsockname()[1] if bound else self.port
-            try:
-                server = socket.create_server(
-                    (address[0], port, *address[2:]), family=family, dualstack_ipv6=self._accepts_ipv4(family)
-                )
-                bound.append(opened.enter_context(server))
-            except OSError as error:
-                refused = error
-                if error.errno not in _NOT_LOCAL:
-                    break
-        if refused is not None and (not bound or refused.errno not in _NOT_LOCAL):
-            reason = os.strerror(refused.errno or 0).lower()
-            raise SettingsError(
-                f"The service cannot listen at {self.host}, port {self.port}: {reason}. Choose with --host and --port."
-            ) from None
-        return bound
+        with ExitStack() as opened:
+            for family, address in self._addresses():
+                port = bound[0].getsockname()[1] if bound else self.port
+                # `localhost` has a socket for each of its addresses, but `::` has one for IPv6 and IPv4.
+                both = family == socket.AF_INET6 and self.host == "::" and socket.has_dualstack_ipv6()
+                try:
+                    server = socket.create_server((address[0], port, *address[2:]), family=family, dualstack_ipv6=both)
+                except OSError as error:
+                    refused = error
+                    if error.errno not in _NOT_LOCAL:
+                        raise self._cannot_listen(error) from None
+                else:
+                    bound.append(opened.enter_context(server))
+            if not bound:
+                raise self._cannot_listen(refused)
+            yield bound
 
-    def _accepts_ipv4(self, family: int) -> bool:
-        """Whether a socket for `::` has to accept IPv4 too. `localhost` gets a socket for each of its addresses."""
-        return family == socket.AF_INET6 and self.host == "::" and socket.has_dualstack_ipv6()
+    def _cannot_listen(self, error: OSError) -> SettingsError:
+        reason = os.strerror(error.errno or 0).lower()
+        return SettingsError(
+            f"The service cannot listen at {self.host}, port {self.port}: {reason}. Choose with --host and --port."
+        )
 
     def _addresses(self) -> list[tuple[int, tuple[Any, ...]]]:
         try:
@@ -109,4 +105,4 @@ class Listening:
 
 
 def _no_password() -> str:
-    raise SettingsError("The certificate's key is encrypted. Give one that is not, and that only the service may read.")
+    raise SettingsError("The certificate's key is encrypted. Give an unencrypted key that only the service may read.")

@@ -1,14 +1,22 @@
-"""What the problems of the REST API say in their details."""
+"""The sentences in the details of the REST API's problems."""
 
 from __future__ import annotations
 
 from support.sentences import Sentence
 
-# Somebody else's face
+# The face of another user
 FACE_OF_ANOTHER_USER = Sentence("This face already belongs to another user.")
 
-# The service cannot answer
+# A failure of the service
 NOT_AT_THE_MOMENT = Sentence("This does not work at the moment. Try again later.")
+
+# There is nothing at a path
+WHERE_THE_DOCUMENT_IS = Sentence(
+    "`{root}/api/v1/openapi.json` describes all operations, and `{root}/problems` all error"
+)
+
+# A user registers with the e-mail of another user
+EMAIL_EXISTS = Sentence("A user with this e-mail exists already. Log in, or ask an administrator to set your password.")
 
 # A request cannot be understood
 WHOSE_PHOTO = Sentence("Give the email or the name of the person in the photo.")

@@ -1,4 +1,4 @@
-"""What the pages say, in English unless a name says otherwise: those of the service, and those of the examples."""
+"""The sentences of the pages of the service and of the examples. They are English, unless a name says otherwise."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from support.sentences import Sentence
 
 # Every page
 NO_SUCH_PAGE = Sentence("There is no such page.")
-CHECK_THE_ADDRESS = Sentence("Check the address, or go on from here.")
+CHECK_THE_ADDRESS = Sentence("Check the address, or continue from here.")
 SHOW_PASSWORD = Sentence("Show Password")
 HIDE_PASSWORD = Sentence("Hide Password")
 SKIP_TO_CONTENT = Sentence("Skip to the content")
 ONLY_ADMINISTRATORS = Sentence("Only administrators")
 
-# What a page reports as done
+# The messages after an action
 LOGGED_OUT = Sentence("You are logged out.")
 LOGGED_OUT_EVERYWHERE = Sentence("You are logged out everywhere.")
 PHOTO_ADDED = Sentence("The photo is added.")
@@ -22,7 +22,7 @@ FACE_DELETED = Sentence("Your photos, and everything that was computed from them
 ACCOUNT_DELETED = Sentence("Your account and all your data are deleted.")
 
 # A form is refused
-WRONG_PASSWORD = Sentence("The password is not right.")
+WRONG_PASSWORD = Sentence("The password is wrong.")
 
 # My account
 NO_PHOTO_YET = Sentence("There is no photo of you yet.")
@@ -30,14 +30,14 @@ FACE_FROM_FILE = Sentence("Face from {file}")
 THIS_SESSION = Sentence("this session")
 SESSION_BY_FACE = Sentence("By face, similarity")
 SESSION_FROM = Sentence("from {address}")
-TAKE_THE_LARGEST_FACE = Sentence("Several people are in the photo. Take the largest face.")
+TAKE_THE_LARGEST_FACE = Sentence("There are several people in the photo. Use the largest face.")
 ADD_THIS_PHOTO = Sentence("Add this photo")
-PHOTO_TO_BE_ADDED = Sentence("The photo that you are about to add")
+PHOTO_TO_ADD = Sentence("The photo to add")
 LOG_OUT_EVERYWHERE = Sentence("Log out everywhere")
 DOWNLOAD_MY_DATA = Sentence("Download my data")
 DELETE_MY_FACE = Sentence("Delete my face")
 DELETE_MY_ACCOUNT = Sentence("Delete my account")
-WHAT_GOES_WITH_MY_FACE = Sentence("{photos} photos and everything")
+DELETED_WITH_MY_FACE = Sentence("{photos} photos and everything")
 
 # The camera
 OPEN_THE_CAMERA = Sentence("Open the camera")
@@ -45,7 +45,7 @@ USE_THE_CAMERA = Sentence("Use the camera")
 STOP_THE_CAMERA = Sentence("Stop the camera")
 TAKE_THE_PICTURE = Sentence("Take the picture")
 TAKE_THE_PHOTO = Sentence("Take the photo")
-CAMERA_NOT_ALLOWED = Sentence("The camera may not be used. Allow it in the browser, and try again.")
+CAMERA_NOT_ALLOWED = Sentence("The browser does not allow the camera. Allow it, and try again.")
 FACE_NOT_RECOGNISED = Sentence(
     "You were not recognised. Try again in good light. Follow the arrow slowly, and stay until it changes."
 )
@@ -69,11 +69,11 @@ ORDINARY_USER = Sentence("ordinary user")
 NO_PASSWORD_YET = Sentence("There is no password yet")
 PASSWORD_IS_SET = Sentence("There is a password. A new one replaces it.")
 PHOTO_WITHOUT_EMBEDDING = Sentence("No embedding")
-ONLY_PHOTO_OF_A_PERSON = Sentence("It is the only one")
+ONLY_PHOTO_OF_A_PERSON = Sentence("It is the only photo")
 PHOTO_DELETED = Sentence("The photo is deleted.")
-LOGINS_THAT_ARE_OPEN = Sentence("{logins} open session:")
-LOGINS_ENDED = Sentence("All sessions have ended.")
-LOGGED_IN_NOWHERE = Sentence("{name} has no open session.")
+OPEN_SESSIONS = Sentence("{logins} open session:")
+SESSIONS_ENDED = Sentence("All sessions have ended.")
+NO_OPEN_SESSION = Sentence("{name} has no open session.")
 DELETE_PERSON = Sentence("Delete {name}?")
 OWN_ACCOUNT = Sentence("This is your own account.")
 
@@ -82,6 +82,7 @@ THRESHOLDS = Sentence("Thresholds")
 COPY = Sentence("Copy")
 COPIED = Sentence("Copied")
 NOTHING_TO_DO = Sentence("Nothing needs to be done.")
+NOT_CALIBRATED = Sentence("The thresholds are the model's published ones.")
 AGREEMENT_OF_SEARCH = Sentence("for {percent} % of {probes} probes")
 
 # Keys
@@ -120,6 +121,6 @@ FLASK_LOG_IN_BY_PASSWORD = Sentence("Log in by password")
 FLASK_LOG_IN_BY_FACE = Sentence("Log in by face")
 FLASK_LOGGED_IN_BY_PASSWORD = Sentence("by your password")
 FLASK_LOGGED_IN_BY_FACE = Sentence("by your face")
-FLASK_FACE_REFUSED = Sentence("That did not work. Try again.")
+FLASK_FACE_REFUSED = Sentence("The request failed. Try again.")
 FLASK_NO_CAMERA = Sentence("There is no camera that may be used.")
 FLASK_NOT_AT_THE_MOMENT = Sentence("This does not work at the moment.")

@@ -1,11 +1,11 @@
-"""What `pgface serve` says when it begins, and when it cannot."""
+"""The sentences of `pgface serve` and `pgface healthcheck`."""
 
 from __future__ import annotations
 
 from pgface.system.extras import how_to_install
 from support.sentences import Sentence
 
-# It serves.
+# It has started.
 SERVING = Sentence("Serving {model} at {url}")
 
 # It cannot listen.
@@ -19,7 +19,7 @@ CERTIFICATE_CANNOT_BE_USED = Sentence("The certificate {certificate} cannot be u
 GIVE_BOTH_AS_PEM = Sentence("({reason}). Give both as PEM")
 KEY_IS_ENCRYPTED = Sentence("The certificate's key is encrypted")
 
-# It cannot begin.
+# It cannot start.
 PACKAGE_IS_MISSING = Sentence(f"The service needs the package {{package}}. Install it with {how_to_install('server')}.")
 MODEL_IS_NOT_INSTALLED = Sentence("The model {model} is not installed")
 MODEL_OF_THE_EMBEDDINGS_IS_UNKNOWN = Sentence("Set it with `pgface init --model`.")

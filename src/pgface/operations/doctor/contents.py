@@ -32,7 +32,7 @@ from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.search.vector_index.status import read_index_status
 from pgface.settings import Settings
 from pgface.text import counted
-from pgface.thresholds import advise, history
+from pgface.thresholds import CALIBRATE_AGAIN, NOT_CALIBRATED, advise, history
 
 _MAX_LISTED = 3
 _LOCK_TIMEOUT = "3s"
@@ -159,13 +159,10 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
         yield problem(
             f"The threshold to identify is too low for {counted(people, 'person', 'people')}. "
             f"{advised.threshold:.4f} is advised for FPIR {advised.target:g}.",
-            "pgface calibrate --follow, or pgface calibrate FOLDER",
+            CALIBRATE_AGAIN,
         )
     elif not past:
-        yield advice(
-            "The thresholds are the model's published ones. They were not calibrated on your photos.",
-            "pgface calibrate FOLDER",
-        )
+        yield advice(*NOT_CALIBRATED)
     else:
         yield ok(f"The thresholds were calibrated, and fit {counted(people, 'person', 'people')}.")
 

@@ -41,6 +41,10 @@ class IndexAdvice:
         return asdict(self)
 
 
+INDEX_MISSING = IndexAdvice(f"{NAME} is missing. SQL that orders by distance compares with every row.", "pgface init")
+SEARCH_DUE = IndexAdvice("Much of the gallery has changed since the search was fitted to it.", "pgface fit-search")
+
+
 def advise_indexes(status: IndexStatus) -> list[IndexAdvice]:
     """Return advice for a status, the most important first."""
     return [
@@ -84,7 +88,7 @@ def _about_the_index(status: IndexStatus) -> Iterator[IndexAdvice]:
     if index is None:
         building = any(other.building for other in status.others)
         if status.wanted and status.search.method == "exact" and not building and not status.search.fitting:
-            yield IndexAdvice(f"{NAME} is missing. SQL that orders by distance compares with every row.", "pgface init")
+            yield INDEX_MISSING
     elif not index.valid:
         yield IndexAdvice(f"{NAME} is incomplete, so PostgreSQL does not use it.", _rebuild(status, index))
     elif status.plan.possible_index is None:
@@ -141,7 +145,7 @@ def _about_the_search(status: IndexStatus) -> Iterator[IndexAdvice]:
             "The index for identification is missing. Identification compares with every template.", "pgface fit-search"
         )
     elif search.due:
-        yield IndexAdvice("Much of the gallery has changed since the search was fitted to it.", "pgface fit-search")
+        yield SEARCH_DUE
     elif search.method != "exact" and search.stale_users >= _MAX_STALE_USERS:
         yield IndexAdvice(
             f"{search.stale_users} users wait for their templates, so identification compares with every embedding.",

@@ -1,1 +1,1 @@
-"""The operations of the REST API, a module for each part of it."""
+"""The operations of the REST API, a module for each resource."""

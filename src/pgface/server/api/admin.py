@@ -1,4 +1,4 @@
-"""For administrators: the gallery's status, API keys, and the audit log."""
+"""The operations for administrators: the status of the gallery, API keys, and the audit log."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ router = APIRouter(route_class=BodyRoute, tags=["administration"])
 CurrentAdmin = Annotated[Caller, require_scope("admin")]
 
 
-@router.get("/status", summary="The gallery at a glance")
+@router.get("/status", summary="Get the status of the gallery")
 def get_status(service: ServiceDep, _: CurrentAdmin) -> StatusResponse:
-    """The model, the thresholds, the search and the numbers of users, photos and embeddings."""
+    """Returns the model, the thresholds, the search, and the numbers of users, photos and embeddings."""
     found = service.gallery.status().to_json()
     return StatusResponse.of(found | {"login_policy": service.settings.login_policy}, service)
 
 
 @router.get("/keys", summary="List the API keys")
 def list_api_keys(service: ServiceDep, _: CurrentAdmin) -> KeyList:
-    """Without the keys themselves."""
+    """Returns the keys' names and scopes. pgface does not store the keys themselves."""
     return KeyList.of({"keys": list_keys(service.gallery.database)}, service)
 
 
@@ -44,20 +44,20 @@ async def create_api_key(
     service: ServiceDep,
     _: CurrentAdmin,
     client: ClientDep,
-    asked: CreateKeyRequest,
+    body: CreateKeyRequest,
 ) -> CreateKeyResponse:
-    """The key is shown only once. pgface does not store it. A repeated call creates another key."""
-    key, stored = await service.run_db(create_key, service.gallery.database, asked.name, asked.scopes, client)
+    """Returns the key, which pgface does not store. If you repeat the request, you get another key."""
+    key, stored = await service.run_db(create_key, service.gallery.database, body.name, body.scopes, client)
     return CreateKeyResponse(key=key, about=KeyResponse.of(stored, service))
 
 
 @router.delete("/keys/{key_id}", status_code=204, response_class=Response, summary="Revoke an API key")
 def revoke_api_key(service: ServiceDep, _: CurrentAdmin, client: ClientDep, key_id: KeyId) -> None:
-    """The key no longer works."""
+    """A program with this key gets the status 401 from now on."""
     revoke_key(service.gallery.database, key_id, client)
 
 
-@router.get("/audit", summary="The audit log")
+@router.get("/audit", summary="List the audit log")
 def list_audit(
     service: ServiceDep,
     _: CurrentAdmin,
@@ -66,7 +66,7 @@ def list_audit(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> AuditPage:
-    """What happened to accounts, the newest entries first."""
+    """Returns the events of accounts, the newest first."""
     before = decode_cursor("audit", cursor)
     kind = None if event is None else event.replace("\0", "")
     found = read_audit(service.gallery.database, user_id=user_id, event=kind, before=before, limit=limit + 1)

@@ -1,4 +1,4 @@
-"""`/auth` and `/introspect`: registering, logging in and out, one's own account, and tokens for other applications."""
+"""The operations of `/auth` and `/introspect`: accounts, logins, and tokens for other applications."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from pgface.accounts import Challenge, Login, LoginOfUser
-from pgface.errors import NotLoggedInError, NotPermittedError
+from pgface.accounts.idempotency import StoredResponse
+from pgface.errors import NotLoggedInError
+from pgface.server import logins
 from pgface.server.api.ids import LoginId
 from pgface.server.auth import Caller, CurrentCaller, require_scope
 from pgface.server.bodies import BodyRoute, FormRoute
 from pgface.server.camera_hints import camera_hint
-from pgface.server.idempotency import Created, IdempotencyKey, once
-from pgface.server.logins import begin_face_login, continue_face_login, log_in_by_password
+from pgface.server.idempotency import IdempotencyKey, once
+from pgface.server.logins import continue_face_login, log_in_by_password, require_open_registration, start_face_login
 from pgface.server.openapi import problems
 from pgface.server.schemas.auth import (
     ChallengeRequest,
@@ -48,39 +50,36 @@ async def register(
     request: Request,
     service: ServiceDep,
     client: ClientDep,
-    asked: RegisterRequest,
+    body: RegisterRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """A user whom an administrator has enrolled cannot register. An administrator sets their first password."""
-    if service.settings.registration == "closed":
-        raise NotPermittedError("Registration is closed. Ask an administrator to add you.")
+    """A user whom an administrator has enrolled cannot register. An administrator sets the first password."""
+    require_open_registration(service)
 
-    async def act() -> Created:
-        user = await service.run_hashing(
-            service.accounts.register, asked.email, asked.password, name=asked.name, client=client
-        )
-        return Created(201, UserResponse.of(user, service), user.id)
+    async def act() -> StoredResponse:
+        user = await logins.register(service, body, client)
+        return StoredResponse(201, UserResponse.of(user, service).to_json(), user.id)
 
     return await once(request, None, idempotency_key, act)
 
 
 @router.post("/auth/login", summary="Log in by password", responses=problems(401, 429))
-async def log_in(service: ServiceDep, client: ClientDep, asked: LoginRequest) -> TokenResponse:
-    """An unknown e-mail and a wrong password get the same answer, after the same work."""
-    return TokenResponse.of(await log_in_by_password(service, asked, client), service)
+async def log_in(service: ServiceDep, client: ClientDep, body: LoginRequest) -> TokenResponse:
+    """An unknown e-mail and a wrong password get the same response, after the same work."""
+    return TokenResponse.of(await log_in_by_password(service, body, client), service)
 
 
-@router.post("/auth/challenge", summary="Begin to log in by face", responses=problems(401, 429))
-async def create_challenge(service: ServiceDep, client: ClientDep, asked: ChallengeRequest) -> ChallengeResponse:
-    """Says where to look first. It counts as a failed attempt until the login is done."""
-    return ChallengeResponse.of(await begin_face_login(service, asked, client), service)
+@router.post("/auth/challenge", summary="Start a login by face", responses=problems(401, 429))
+async def create_challenge(service: ServiceDep, client: ClientDep, body: ChallengeRequest) -> ChallengeResponse:
+    """Returns where to look first. The challenge counts as a failed attempt until the login is done."""
+    return ChallengeResponse.of(await start_face_login(service, body, client), service)
 
 
-@router.post("/auth/hint", summary="How do I stand in front of the camera?", responses=problems(401))
-async def get_hint(service: ServiceDep, asked: HintRequest) -> HintResponse:
-    """At most 300 times for each challenge. No face is recognised. A busy service gives no hint."""
-    await service.run_db(service.face_login.count_hint, asked.challenge)
-    return HintResponse(hint=await service.inference.run_if_idle(camera_hint, service.gallery, asked.frame))
+@router.post("/auth/hint", summary="Check the position of a face", responses=problems(401))
+async def get_hint(service: ServiceDep, body: HintRequest) -> HintResponse:
+    """Accepts at most 300 frames for each challenge. A hint identifies no face. A busy service gives no hints."""
+    await service.run_db(service.face_login.count_hint, body.challenge)
+    return HintResponse(hint=await service.inference.run_if_idle(camera_hint, service.gallery, body.frame))
 
 
 @router.post(
@@ -88,30 +87,32 @@ async def get_hint(service: ServiceDep, asked: HintRequest) -> HintResponse:
     summary="Log in by face",
     response_model=TokenResponse,
     responses={
-        202: {"model": ChallengeResponse, "description": "Look there now, and send the next frames."},
+        202: {"model": ChallengeResponse, "description": "Look where the response says, and send the next frames."},
         **problems(401, 429),
     },
 )
 async def log_in_by_face(
-    service: ServiceDep, client: ClientDep, asked: FaceLoginRequest
+    service: ServiceDep, client: ClientDep, body: FaceLoginRequest
 ) -> TokenResponse | JSONResponse:
-    """Send frames while the status is 202, and look where the response says. A refusal does not say why, and the audit
-    log does. No frame is kept."""
-    answered = await continue_face_login(service, asked, client)
+    """Send frames while the status is 202, and look where the response says. The service stores no frame.
+
+    The audit log has the reason of a refusal, but the response does not.
+    """
+    answered = await continue_face_login(service, body, client)
     if isinstance(answered, Challenge):
-        return JSONResponse(ChallengeResponse.of(answered, service).model_dump(), 202)
+        return JSONResponse(ChallengeResponse.of(answered, service).to_json(), 202)
     return TokenResponse.of(answered, service)
 
 
 @router.post("/auth/logout", status_code=204, response_class=Response, summary="Log out")
 def log_out(service: ServiceDep, caller: CurrentCaller, client: ClientDep) -> None:
-    """The token is no longer valid."""
-    service.accounts.log_out(caller.token, client=client)
+    """Ends the login of this request. Its token is no longer valid."""
+    service.accounts.log_out(caller.secret, client=client)
 
 
-@router.get("/auth/me", summary="Who am I?")
+@router.get("/auth/me", summary="Get my account")
 def get_me(service: ServiceDep, caller: CurrentCaller) -> MeResponse:
-    """The user and the login of the token."""
+    """Returns the user and the login of the token."""
     return MeResponse(
         user=UserResponse.of(service.gallery.user(caller.login.user_id), service),
         administrator=caller.administrator,
@@ -126,10 +127,10 @@ async def delete_me(
     service: ServiceDep,
     caller: CurrentCaller,
     client: ClientDep,
-    asked: PasswordRequest,
+    body: PasswordRequest,
 ) -> None:
     """Deletes the user's rows, faces, logins and files."""
-    await service.run_hashing(service.accounts.erase, caller.token, asked.password, client=client)
+    await service.hashing.run(service.accounts.erase, caller.secret, body.password, client=client)
 
 
 @router.post(
@@ -139,16 +140,16 @@ async def change_password(
     service: ServiceDep,
     caller: CurrentCaller,
     client: ClientDep,
-    asked: ChangePasswordRequest,
+    body: ChangePasswordRequest,
 ) -> None:
-    """All other logins end."""
+    """Ends all other logins."""
     change = service.accounts.change_password
-    await service.run_hashing(change, caller.token, asked.former, asked.new, client=client)
+    await service.hashing.run(change, caller.secret, body.former, body.new, client=client)
 
 
 @router.get("/auth/logins", summary="List my logins")
 def list_logins(service: ServiceDep, caller: CurrentCaller) -> LoginList:
-    """Only logins that have not ended."""
+    """Returns the logins that have not ended."""
     found = service.accounts.logins(caller.login.user_id)
     return LoginList(logins=[_login(login, caller.login, service) for login in found])
 
@@ -161,28 +162,28 @@ def end_logins(
     keep_this: Annotated[bool, Query(description="Whether to keep the login of this request.")] = False,
 ) -> EndedLoginsResponse:
     """Ends all logins, or with `keep_this` all others."""
-    but = caller.token if keep_this else None
+    but = caller.secret if keep_this else None
     ended = service.accounts.log_out_everywhere(caller.login.user_id, but=but, client=client)
     return EndedLoginsResponse(ended=ended)
 
 
 @router.delete("/auth/logins/{login_id}", status_code=204, response_class=Response, summary="End one of my logins")
 def end_login(service: ServiceDep, caller: CurrentCaller, client: ClientDep, login_id: LoginId) -> None:
-    """It may be the login of this request."""
+    """Ends a login, which may be the login of this request."""
     service.accounts.end_login(caller.login.user_id, login_id, client=client)
 
 
-@_oauth.post("/introspect", response_model_exclude_none=True, summary="Whose token is this? (RFC 7662)")
+@_oauth.post("/introspect", response_model_exclude_none=True, summary="Introspect a token (RFC 7662)")
 async def introspect(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("verify")],
     response: Response,
-    asked: IntrospectRequest,
+    body: IntrospectRequest,
 ) -> IntrospectResponse:
-    """So that another application can accept the tokens of users who logged in here."""
+    """Lets another application accept the tokens of users who have logged in here."""
     response.headers["Cache-Control"] = "no-store"
     try:
-        login = await service.run_db(service.accounts.who, asked.token)
+        login = await service.run_db(service.accounts.who, body.token)
     except NotLoggedInError:
         return IntrospectResponse(active=False)
     return _active(login, service)

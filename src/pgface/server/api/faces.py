@@ -1,4 +1,4 @@
-"""Questions about faces: identify, verify, compare, detect. Nothing of a photo is kept."""
+"""The operations that identify, verify, compare and detect faces. They store nothing of a photo."""
 
 from __future__ import annotations
 
@@ -27,63 +27,63 @@ from pgface.text import same_email
 router = APIRouter(route_class=BodyRoute, tags=["faces"])
 
 
-@router.post("/identify", summary="Who is in a photo? (1:N)")
+@router.post("/identify", summary="Identify people (1:N)")
 async def identify(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("identify")],
-    asked: IdentifyRequest,
+    body: IdentifyRequest,
 ) -> IdentifyResponse:
-    """Answers for every face, or for the largest if there are many. A photo without a face is not an error."""
-    found = await service.run_inference(service.gallery.identify, asked.photo, threshold=asked.threshold, top=asked.top)
+    """Identifies every face, or the largest ones if there are many. A photo without a face is not an error."""
+    found = await service.inference.run(service.gallery.identify, body.photo, threshold=body.threshold, top=body.top)
     return IdentifyResponse.of(found, service)
 
 
-@router.post("/verify", summary="Is it this user? (1:1)", responses=problems(404))
+@router.post("/verify", summary="Verify a user (1:1)", responses=problems(404))
 async def verify(
     service: ServiceDep,
     caller: Annotated[Caller, require_scope("verify", or_user=True)],
-    asked: VerifyRequest,
+    body: VerifyRequest,
 ) -> VerifyResponse:
     """A logged-in user may verify only themselves."""
-    user = _claimed_user(caller, asked)
-    found = await service.run_inference(
-        service.gallery.verify, asked.photo, user, threshold=asked.threshold, face=asked.face
+    user = _claimed_user(caller, body)
+    found = await service.inference.run(
+        service.gallery.verify, body.photo, user, threshold=body.threshold, face=body.face
     )
     return VerifyResponse.of(found, service)
 
 
-@router.post("/compare", summary="Are two photos of one person?")
+@router.post("/compare", summary="Compare two photos")
 async def compare(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("verify", or_user=True)],
-    asked: CompareRequest,
+    body: CompareRequest,
 ) -> CompareResponse:
-    """The person need not be enrolled."""
-    found = await service.run_inference(
-        service.gallery.compare, asked.photo, asked.other, threshold=asked.threshold, face=asked.face
+    """Compares the faces of two photos. The person need not be enrolled."""
+    found = await service.inference.run(
+        service.gallery.compare, body.photo, body.other, threshold=body.threshold, face=body.face
     )
     return CompareResponse.of(found, service)
 
 
-@router.post("/detect", summary="Find the faces of a photo")
+@router.post("/detect", summary="Detect faces")
 async def detect(
     service: ServiceDep,
     _: Annotated[Caller, require_scope("identify", or_user=True)],
-    asked: DetectRequest,
+    body: DetectRequest,
 ) -> DetectResponse:
-    """Answers with boxes, landmarks and quality, and searches for no user."""
-    found = await service.run_inference(service.gallery.detect, asked.photo)
+    """Returns boxes, landmarks and quality. It does not search for users."""
+    found = await service.inference.run(service.gallery.detect, body.photo)
     return DetectResponse.of({"faces": found}, service)
 
 
-def _claimed_user(caller: Caller, asked: VerifyRequest) -> UserRef:
-    """The user whom a photo is claimed to show. Only administrators and programs learn about other users."""
-    claims = [claim for claim in (asked.user_id, asked.email, asked.name) if claim is not None]
+def _claimed_user(caller: Caller, body: VerifyRequest) -> UserRef:
+    """Return the user whom a photo is claimed to show. Only administrators and programs may verify other users."""
+    claims = [claim for claim in (body.user_id, body.email, body.name) if claim is not None]
     if len(claims) > 1:
         raise RequestError("Give one of user_id, email and name.")
     given: UserRef | None = claims[0] if claims else None
-    if asked.email is not None:
-        given = clean_email(asked.email)
+    if body.email is not None:
+        given = clean_email(body.email)
     if caller.may("verify"):
         if given is None:
             raise RequestError("Give user_id, email or name of the user whom the photo is claimed to show.")

@@ -1,4 +1,4 @@
-"""Ids in paths."""
+"""The types of ids in paths."""
 
 from __future__ import annotations
 

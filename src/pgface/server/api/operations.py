@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`: for health checks and monitoring."""
+"""The operations for health checks and monitoring: `/healthz`, `/readyz` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from contextlib import suppress
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from pgface.accounts.listings import gallery_size
+from pgface.database.migrate import require_current
 from pgface.errors import PgfaceError, SchemaMissingError, SchemaTooNewError
 from pgface.server import metrics
 from pgface.server.auth import Caller, require_scope
@@ -23,16 +26,16 @@ _EXPOSITION: Final = {
 }
 
 
-@router.get("/healthz", summary="Does the process answer?")
+@router.get("/healthz", summary="Check that the process responds")
 async def healthz() -> HealthResponse:
-    """Checks nothing else. Restart the process if this fails."""
+    """Checks nothing else. If this fails, restart the process."""
     return HealthResponse()
 
 
 @router.get(
     "/readyz",
-    summary="Can the service do its work?",
-    responses={503: {"model": ReadinessResponse, "description": "It cannot. Send it no requests."}},
+    summary="Check that the service is ready",
+    responses={503: {"model": ReadinessResponse, "description": "The service is not ready. Send no requests to it."}},
 )
 def readyz(service: ServiceDep, response: Response) -> ReadinessResponse:
     """Checks the database, the version of its tables, and the model."""
@@ -42,18 +45,21 @@ def readyz(service: ServiceDep, response: Response) -> ReadinessResponse:
     return found
 
 
-@router.get("/metrics", response_class=Response, responses={200: _EXPOSITION}, summary="Metrics of all processes")
+@router.get("/metrics", response_class=Response, responses={200: _EXPOSITION}, summary="Get the metrics")
 def get_metrics(service: ServiceDep, _: Annotated[Caller, require_scope("metrics")]) -> Response:
-    """Requests, stages, the queue, the gallery's size, and logins by outcome."""
-    service.count_gallery()
-    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+    """Returns the metrics of all processes: requests, stages, the work queues, the size of the gallery, and logins."""
+    users, embeddings = gallery_size(service.gallery.database)
+    metrics.users.set(users)
+    metrics.embeddings.set(embeddings)
+    return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _readiness(service: Service) -> ReadinessResponse:
     database = current = model = False
     with suppress(PgfaceError):
         try:
-            service.require_current_schema()
+            with service.gallery.database.transaction() as connection:
+                require_current(connection)
             database = current = True
         except (SchemaMissingError, SchemaTooNewError):
             database = True

@@ -1,4 +1,4 @@
-"""`/users/{user_id}/photos`, and `/photos` for programs that know an e-mail: enrolling."""
+"""The operations of `/users/{user_id}/photos`, and of `/photos` for programs that have an e-mail."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from pgface.accounts import Client, use_cases
+from pgface.accounts.idempotency import StoredResponse
 from pgface.errors import NotPermittedError, RequestError
 from pgface.gallery.enroll_folder import person_of
 from pgface.gallery.users import UserRef, clean_email
@@ -16,7 +17,7 @@ from pgface.server.api.ids import PhotoId, UserId
 from pgface.server.auth import Caller, UserPrincipal, require_scope
 from pgface.server.bodies import BodyRoute
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
-from pgface.server.idempotency import Created, IdempotencyKey, once
+from pgface.server.idempotency import IdempotencyKey, once
 from pgface.server.schemas.photos import EnrollByEmailRequest, EnrollRequest, EnrollResponse, PhotoPage
 from pgface.server.service import ClientDep, Service, ServiceDep
 
@@ -41,7 +42,7 @@ def list_photos(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> PhotoPage:
-    """In the order of their ids."""
+    """Returns the photos in the order of their ids."""
     after = decode_cursor("photos", cursor) or 0
     found = service.gallery.photos(user_id, after=after, limit=limit + 1)
     shown, following = page("photos", found, limit, lambda photo: photo.id)
@@ -55,14 +56,14 @@ async def enroll_photo(
     caller: Annotated[Caller, require_scope("enroll", or_self=True)],
     client: ClientDep,
     user_id: UserId,
-    asked: EnrollRequest,
+    body: EnrollRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Only the aligned crop of the face is kept. A photo that the user has already changes nothing.
+    """Stores only the aligned crop of the face. A photo that the user has already changes nothing.
 
-    A user who enrolls a photo of themselves does not learn whether the face is another user's. An administrator does.
+    A user who enrolls their own photo does not learn whether the face is another user's. An administrator does.
     """
-    return await _enroll(request, service, caller, client, asked, (user_id, None), idempotency_key)
+    return await _enroll(request, service, caller, client, body, (user_id, None), idempotency_key)
 
 
 @router.post("/photos", summary="Enroll a photo by e-mail", **_ENROLLED)
@@ -71,11 +72,11 @@ async def enroll_photo_by_email(
     service: ServiceDep,
     caller: Annotated[Caller, require_scope("enroll")],
     client: ClientDep,
-    asked: EnrollByEmailRequest,
+    body: EnrollByEmailRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Adds a user with a new e-mail, in the same transaction."""
-    return await _enroll(request, service, caller, client, asked, _user_named_in(asked), idempotency_key)
+    """Adds a user if the e-mail is new, in the same transaction."""
+    return await _enroll(request, service, caller, client, body, _user_named_in(body), idempotency_key)
 
 
 @router.get(
@@ -90,7 +91,7 @@ def get_crop(
     user_id: UserId,
     photo_id: PhotoId,
 ) -> Response:
-    """The face, upright, with its eyes level."""
+    """Returns the face, rotated so that the eyes are level."""
     photo = use_cases.find_photo(service.gallery, user_id, photo_id)
     return Response(service.gallery.crop(photo), media_type="image/jpeg")
 
@@ -112,41 +113,40 @@ async def _enroll(
     service: Service,
     caller: Caller,
     client: Client,
-    asked: EnrollRequest,
+    body: EnrollRequest,
     user: tuple[UserRef, str | None],
     key: str | None,
 ) -> JSONResponse:
-    if asked.allow_other_user and not caller.may("admin"):
+    if body.allow_other_user and not caller.may("admin"):
         raise NotPermittedError("Only an administrator may enroll a face that is another user's.")
 
     ref, name = user
 
     def enroll() -> Enrollment:
         if isinstance(caller, UserPrincipal) and not caller.may("enroll"):
-            return use_cases.enroll_own_photo(
-                service.gallery, client, asked.photo, caller.login.user_id, face=asked.face
-            )
+            return use_cases.enroll_own_photo(service.gallery, client, body.photo, caller.login.user_id, face=body.face)
         return use_cases.enroll_photo(
             service.gallery,
             client,
-            asked.photo,
+            body.photo,
             ref,
             name=name,
-            face=asked.face,
-            allow_other_user=asked.allow_other_user,
+            face=body.face,
+            allow_other_user=body.allow_other_user,
         )
 
-    async def act() -> Created:
-        done = await service.run_inference(enroll)
-        return Created(201 if done.added else 200, EnrollResponse.of(done, service), done.user.id, done.photo_id)
+    async def act() -> StoredResponse:
+        done = await service.inference.run(enroll)
+        answer = EnrollResponse.of(done, service).to_json()
+        return StoredResponse(201 if done.added else 200, answer, done.user.id, done.photo_id)
 
     return await once(request, caller, key, act)
 
 
-def _user_named_in(asked: EnrollByEmailRequest) -> tuple[UserRef, str | None]:
-    if asked.email is not None:
-        return clean_email(asked.email), asked.name
-    if asked.name is None:
+def _user_named_in(body: EnrollByEmailRequest) -> tuple[UserRef, str | None]:
+    if body.email is not None:
+        return clean_email(body.email), body.name
+    if body.name is None:
         raise RequestError("Give the email or the name of the person in the photo.")
-    person = person_of(asked.name)
+    person = person_of(body.name)
     return person.email, person.name

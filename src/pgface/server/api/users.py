@@ -1,4 +1,4 @@
-"""`/users`: the users of the gallery."""
+"""The operations of `/users`, the users of the gallery."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from pgface.accounts import use_cases
+from pgface.accounts.idempotency import StoredResponse
 from pgface.server.api.ids import UserId
 from pgface.server.auth import Caller, require_scope
 from pgface.server.bodies import BodyRoute
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
-from pgface.server.idempotency import Created, IdempotencyKey, once
+from pgface.server.idempotency import IdempotencyKey, once
 from pgface.server.schemas.users import CreateUserRequest, UserPage, UserResponse
 from pgface.server.service import ClientDep, ServiceDep
 
@@ -27,7 +28,7 @@ def list_users(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> UserPage:
-    """In the order of their ids."""
+    """Returns the users in the order of their ids."""
     after = decode_cursor("users", cursor) or 0
     found = service.gallery.users(after=after, limit=limit + 1, text=(search or "").replace("\0", "") or None)
     shown, following = page("users", found, limit, lambda user: user.id)
@@ -40,14 +41,14 @@ async def create_user(
     service: ServiceDep,
     caller: Annotated[Caller, require_scope("enroll")],
     client: ClientDep,
-    asked: CreateUserRequest,
+    body: CreateUserRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """The user has no photo and no password."""
+    """Adds a user without a photo and without a password."""
 
-    async def act() -> Created:
-        user = await service.run_db(use_cases.add_user, service.gallery, client, asked.email, asked.name)
-        return Created(201, UserResponse.of(user, service), user.id)
+    async def act() -> StoredResponse:
+        user = await service.run_db(use_cases.add_user, service.gallery, client, body.email, body.name)
+        return StoredResponse(201, UserResponse.of(user, service).to_json(), user.id)
 
     return await once(request, caller, idempotency_key, act)
 

@@ -1,4 +1,4 @@
-"""The gallery's status, API keys, and the audit log."""
+"""The schemas of the status of the gallery, API keys, and the audit log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class KeyResponse(ResponseBody):
     name: str
     scopes: list[str]
     created_at: Timestamp
-    last_used_at: Timestamp | None = Field(description="Exact to the minute.")
+    last_used_at: Timestamp | None = Field(description="Accurate to the minute.")
     revoked_at: Timestamp | None
 
 
@@ -88,8 +88,8 @@ class AuditEntry(ResponseBody):
     key_id: int | None
     address: str | None
     similarity: float | None
-    count: int = Field(description="How often it happened within the hour. Refusals that are alike share a row.")
-    last_at: Timestamp | None = Field(description="When the last of several happened.")
+    count: int = Field(description="The number of equal events within the hour. Equal refusals share a row.")
+    last_at: Timestamp | None = Field(description="The time of the last of several equal events.")
 
 
 class AuditPage(Page):
@@ -101,7 +101,7 @@ class AuditPage(Page):
 
 
 class StatusResponse(ResponseBody):
-    """The gallery at a glance."""
+    """The status of the gallery."""
 
     model_config = example(
         {
@@ -131,7 +131,7 @@ class StatusResponse(ResponseBody):
     execution_provider: str | None
     verify_threshold: float
     identify_threshold: float
-    advised_identify_threshold: float = Field(description="The threshold that the enrolled users need.")
+    advised_identify_threshold: float = Field(description="The threshold that the number of enrolled users needs.")
     calibration_due: bool
     users: int
     photos: int

@@ -1,4 +1,4 @@
-"""Registering, logging in and out, and tokens."""
+"""The schemas of accounts, logins and tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TOKEN: Final = "mF_9.B5f-4.1JqM"  # noqa: S105 - an example
 
 
 class LoginRequest(RequestBody):
-    """An e-mail and its password."""
+    """An e-mail and a password."""
 
     model_config = example({"email": "alice@example.org", "password": _PASSWORD})
 
@@ -64,7 +64,7 @@ class ChangePasswordRequest(RequestBody):
 
 
 class ChallengeRequest(RequestBody):
-    """The user who is about to log in by face."""
+    """The user who starts a login by face."""
 
     model_config = example({"email": "alice@example.org", "password": _PASSWORD})
 
@@ -94,7 +94,7 @@ class FaceLoginRequest(RequestBody):
     frames: list[PhotoField] = Field(
         min_length=1,
         max_length=MAX_FRAMES,
-        description="The frames since the last ones, about ten a second, in order, not mirrored. Each has at most "
+        description="The frames since the last request, about ten a second, in order, not mirrored. Each has at most "
         "500 kB and one megapixel.",
     )
 
@@ -145,7 +145,7 @@ class LoginResponse(ResponseBody):
     confidence: float
     created_at: Timestamp
     expires_at: Timestamp | None
-    current: bool = Field(description="Whether this request uses it.")
+    current: bool = Field(description="Whether it is the login of this request.")
 
 
 class LoginList(ResponseBody):
@@ -183,10 +183,10 @@ class ChallengeResponse(ResponseBody):
         {"token": "mF_9...", "pose": "left", "progress": 0.14, "seconds": 120, "policy": "password+face"}
     )
 
-    token: str = Field(description="Send it with the frames. It stays the same until the login is done.")
+    token: str = Field(description="The token to send with the frames. It stays the same until the login is done.")
     pose: Pose = Field(
-        description="Where to look, as the person sees it: `centre` is straight ahead. Hold this pose until a response "
-        "asks for another one."
+        description="Where to look, from the person's point of view. `centre` is straight ahead. Hold this pose until "
+        "a response has another one."
     )
     progress: float = Field(ge=0, le=1, description="The share of the poses that is done.")
     seconds: int = Field(description="The time limit of the whole login, from the first challenge on.")
@@ -199,12 +199,12 @@ class HintResponse(ResponseBody):
     model_config = example({"hint": "ok"})
 
     hint: Hint = Field(
-        description="`ok`, or what is wrong, or where to move, as the person sees it: `left` is to their left."
+        description="`ok`, or what is wrong, or where to move from the person's point of view: `left` is to their left."
     )
 
 
 class IntrospectResponse(ResponseBody):
-    """A token, as RFC 7662, section 2.2, describes it."""
+    """The state of a token (RFC 7662, section 2.2)."""
 
     model_config = example(
         {

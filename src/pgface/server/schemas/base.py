@@ -1,4 +1,4 @@
-"""What the schemas have in common: fields, and the base classes of requests and responses."""
+"""The fields and base classes that the schemas share."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from pgface.server.service import Service
 UNNAMED: Final = "photo"
 """The file name of a photo that came without one."""
 EXAMPLE_PHOTO: Final = "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA=="
-"""The beginning of a JPEG in base64."""
+"""The first bytes of a JPEG in base64."""
 _STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
-"""From the base64 alphabet for URLs (RFC 4648, section 5) to the standard one."""
+"""Converts the base64 alphabet for URLs (RFC 4648, section 5) to the standard one."""
 _SPACES: Final = b" \t\r\n"
 
 
@@ -40,7 +40,7 @@ def _as_upload(value: object) -> Upload:
 
 
 def _decoded(text: str) -> bytes:
-    """The bytes of base64 with or without line breaks and padding, in either alphabet, or in a data URL."""
+    """Decode base64 with or without line breaks and padding, in either alphabet, or in a data URL."""
     if text[:5].lower() == "data:":
         media_type, _, text = text.partition(",")
         if not media_type.lower().rstrip().endswith(";base64"):
@@ -69,7 +69,7 @@ PhotoField = Annotated[
 ]
 """The file of a photo."""
 Text = Annotated[str, AfterValidator(_text)]
-"""Text without zero bytes and surrogates, which JSON can hold and PostgreSQL cannot."""
+"""Text without zero bytes and surrogates, which PostgreSQL cannot store."""
 Email = Annotated[Text, Field(max_length=255, description="The user's e-mail.")]
 Password = Annotated[str, Field(max_length=1024, json_schema_extra={"format": "password"})]
 Name = Annotated[Text, Field(max_length=255)]
@@ -95,16 +95,16 @@ class RequestBody(BaseModel):
 
     @classmethod
     def photo_fields(cls) -> frozenset[str]:
-        """The names of the fields that hold one photo or several."""
+        """Return the names of the fields with one or several photos."""
         return frozenset(name for name, field in cls.model_fields.items() if Upload in _types_in(field.annotation))
 
     @classmethod
     def list_fields(cls) -> frozenset[str]:
-        """The names of the fields that a form may repeat."""
+        """Return the names of the fields that a form may repeat."""
         return frozenset(name for name, field in cls.model_fields.items() if list in _types_in(field.annotation))
 
     def fingerprint(self) -> str:
-        """A SHA-256 of the fields, by which a repeated request is recognized. Forms differ in their boundary."""
+        """Return a SHA-256 of the fields, which is the same for a repeated request. The bytes of forms differ."""
         digest = hashlib.sha256()
         for name in sorted(type(self).model_fields):
             value = getattr(self, name)
@@ -121,8 +121,12 @@ class ResponseBody(BaseModel):
 
     @classmethod
     def of(cls, value: object, service: Service) -> Self:
-        """The response for a value, with its timestamps in UTC."""
+        """Make the response for a value, with its timestamps in UTC."""
         return cls.model_validate(value, context=service)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values that `json.dumps` accepts."""
+        return self.model_dump(mode="json")
 
 
 class Page(ResponseBody):
@@ -132,17 +136,17 @@ class Page(ResponseBody):
 
 
 def example(values: dict[str, Any]) -> ConfigDict:
-    """The configuration of a schema with an example."""
+    """Return the configuration of a schema with an example."""
     return ConfigDict(json_schema_extra={"examples": [values]})
 
 
 def example_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The example of a schema, as a part of another one's."""
+    """Return the example of a schema, for use in another example."""
     extra: Any = model.model_config["json_schema_extra"]
     values: dict[str, Any] = extra["examples"][0]
     return values
 
 
 def _types_in(annotation: Any) -> set[Any]:
-    """A type and all types that it is made of."""
+    """Return a type and all types inside it."""
     return {annotation, get_origin(annotation)}.union(*(_types_in(part) for part in get_args(annotation)))

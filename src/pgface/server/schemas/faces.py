@@ -1,4 +1,4 @@
-"""Questions about faces: identify, verify, compare and detect."""
+"""The schemas to identify, verify, compare and detect faces."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ _SCALE: Final = (
 
 
 class IdentifyRequest(RequestBody):
-    """A photo whose faces are searched for in the gallery."""
+    """A photo to search for in the gallery."""
 
     model_config = example({"photo": EXAMPLE_PHOTO, "top": 3})
 
     photo: PhotoField = Field(description="The probe.")
-    threshold: Similarity | None = Field(default=None, description="By default the gallery's own for 1:N.")
+    threshold: Similarity | None = Field(default=None, description="By default the gallery's threshold for 1:N.")
     top: int = Field(default=1, ge=1, le=100, description="The maximum of users for each face.")
 
 
 class VerifyRequest(RequestBody):
-    """A photo, and the user whom it is claimed to show."""
+    """A photo and the user whom it is claimed to show."""
 
     model_config = example({"photo": EXAMPLE_PHOTO, "user_id": 12})
 
     photo: PhotoField = Field(description="The probe.")
     user_id: int | None = Field(default=None, ge=1, le=2**31 - 1, description="The user's id.")
-    email: Email | None = Field(default=None, description="Instead of `user_id`. A logged-in user may give neither.")
+    email: Email | None = Field(default=None, description="Instead of `user_id`. A logged-in user may omit both.")
     name: Name | None = Field(
         default=None, description="Instead of `user_id`, if only one user has this name. Not for a logged-in user."
     )
-    threshold: Similarity | None = Field(default=None, description="By default the gallery's own for 1:1.")
+    threshold: Similarity | None = Field(default=None, description="By default the gallery's threshold for 1:1.")
     face: FaceChoice = "only"
 
 
@@ -59,12 +59,12 @@ class CompareRequest(RequestBody):
 
     photo: PhotoField = Field(description="A photo.")
     other: PhotoField = Field(description="Another photo.")
-    threshold: Similarity | None = Field(default=None, description="By default the gallery's own for 1:1.")
+    threshold: Similarity | None = Field(default=None, description="By default the gallery's threshold for 1:1.")
     face: FaceChoice = "only"
 
 
 class DetectRequest(RequestBody):
-    """A photo whose faces are found."""
+    """A photo in which to detect faces."""
 
     model_config = example({"photo": EXAMPLE_PHOTO})
 
@@ -117,11 +117,11 @@ class Face(ResponseBody):
 
     box: Box
     landmarks: Annotated[list[tuple[float, float] | None], BeforeValidator(_points)] = Field(
-        description="Left eye, right eye, nose, left and right mouth corner, as they lie in the photo. Null if the "
-        "model does not find one."
+        description="Left eye, right eye, nose, left and right mouth corner, as seen in the photo. Null if the model "
+        "does not find one."
     )
     detection_score: Annotated[float, BeforeValidator(lambda value: round(value, 4))] = Field(
-        description="The detector's own score. Scores of different models cannot be compared."
+        description="The score of the detector. Scores of different models cannot be compared."
     )
     quality: Annotated[
         dict[str, float | None],
@@ -157,12 +157,14 @@ class IdentifiedFace(Face):
     model_config = example({**example_of(Face), "identified": True, "matches": [example_of(Match)]})
 
     identified: bool
-    matches: list[Match] = Field(description="The users above the threshold, best first. Empty for a stranger.")
+    matches: list[Match] = Field(
+        description="The users above the threshold, the most similar first. Empty for an unknown person."
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _flattened(cls, value: object) -> object:
-        """The measurements of the face are fields of this schema, and an attribute of the result."""
+        """Take the measurements out of the result's attribute `face`, because they are fields of this schema."""
         if not isinstance(value, results.IdentifiedFace):
             return value
         face = {name: getattr(value.face, name) for name in Face.model_fields}
@@ -184,9 +186,7 @@ class IdentifyResponse(ResponseBody):
 
     model: str
     threshold: float
-    gallery_threshold: float = Field(
-        description="The gallery's own threshold for 1:N. A face below it counts as a stranger's."
-    )
+    gallery_threshold: float = Field(description="The gallery's threshold for 1:N. A face below it counts as unknown.")
     faces: list[IdentifiedFace]
     faces_found: int = Field(
         description="The number of faces in the photo. If there are more than the service's `PGFACE_MAX_FACES`, only "
@@ -203,7 +203,7 @@ class CompareResponse(ResponseBody):
     similarity: float
     threshold: float
     confidence: float | None = Field(
-        description=f"{_SCALE} Null if the photo does not match, and below the gallery's own threshold."
+        description=f"{_SCALE} Null if the photos do not match, and below the gallery's threshold."
     )
 
 

@@ -1,4 +1,4 @@
-"""Health checks."""
+"""The schemas of the health checks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pgface.server.schemas.base import ResponseBody, example
 
 
 class HealthResponse(ResponseBody):
-    """The process answers."""
+    """The process responds."""
 
     model_config = example({"status": "ok"})
 
@@ -18,7 +18,7 @@ class HealthResponse(ResponseBody):
 
 
 class ReadinessResponse(ResponseBody):
-    """Whether the service has what it needs."""
+    """Whether the service is ready, and the parts that it needs."""
 
     model_config = example({"ready": True, "database": True, "schema_current": True, "model": True})
 

@@ -1,4 +1,4 @@
-"""Photos of users: enrolling, and the photos that are enrolled."""
+"""The schemas to enroll photos and to list them."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class EnrollByEmailRequest(EnrollRequest):
 
     model_config = example({"photo": EXAMPLE_PHOTO, "email": "alice@example.org", "name": "Alice"})
 
-    email: Email | None = Field(default=None, description="The user's e-mail. Not needed if a name is given.")
+    email: Email | None = Field(default=None, description="The user's e-mail. Optional if you give a name.")
     name: Name | None = Field(
         default=None,
-        description="The name of a user who is added. By default the first part of the e-mail. Without an e-mail it "
-        "names the user, as a folder's name does for `pgface enroll --folder`: the e-mail is then "
+        description="The name of a user who is added. By default the first part of the e-mail. Without an e-mail, the "
+        "name identifies the user, like the name of a folder for `pgface enroll --folder`. The e-mail is then "
         "`<name>@pgface.invalid`.",
     )
 
 
 class PhotoResponse(ResponseBody):
-    """An enrolled photo. Only the crop of the face is kept of it."""
+    """An enrolled photo. pgface stores only the crop of the face."""
 
     model_config = example(
         {
@@ -78,7 +78,7 @@ class PhotoPage(Page):
 
 
 class EnrollResponse(ResponseBody):
-    """What enrolling a photo did."""
+    """The result of an enrollment."""
 
     model_config = example(
         {"user": example_of(UserResponse), "photo_id": 40, "added": True, "face": example_of(Face), "left_aside": []}

@@ -1,4 +1,4 @@
-"""Users."""
+"""The schemas of users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The web pages: rendered by the service, with small JavaScript modules, and nothing from other hosts."""
+"""The web pages. The service renders them. They use small JavaScript modules and no files of other hosts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VERSION: Final = version("pgface").encode()
 
 class _Static(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """A static file. Browsers keep one whose URL names pgface's version."""
+        """Return a static file. Browsers may cache it if its URL contains the version of pgface."""
         response = await super().get_response(path, scope)
         cache = "public, max-age=86400" if scope["query_string"] == _VERSION else "no-cache"
         response.headers["Cache-Control"] = cache
@@ -29,7 +29,7 @@ class _Static(StaticFiles):
 
 
 def add_pages(app: FastAPI) -> None:
-    """Add the pages and their static files to an application. Other sites cannot send them anything."""
+    """Add the pages and their static files to an application. The pages refuse forms from other sites."""
     for module in (login, face, account, admin):
         app.include_router(module.router, dependencies=[Depends(require_same_origin)])
     with resources.as_file(resources.files(__name__) / "static") as folder:

@@ -1,4 +1,4 @@
-"""The account of a logged-in user: photos, sessions, data and deletion."""
+"""The page of the user's own account: photos, sessions, data and deletion."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def account_page(
     done: str = "",
     after: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
 ) -> Response:
-    """Show the account on one page."""
-    return render(request, "account.html", **_shown(service, person, after), done=done, wrong=None, several=False)
+    """Show the account."""
+    return render(request, "account.html", **_page_values(service, person, after), done=done, wrong=None, several=False)
 
 
 @router.post("/photos")
@@ -68,15 +68,15 @@ async def add_photo(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: OwnPhoto,
+    form: OwnPhoto,
 ) -> Response:
-    """Enroll a photo from a file, or from the camera, whose script puts it into the same form."""
+    """Enroll a photo from a file, or from the camera. The camera's script puts the photo into the same form."""
     try:
         enroll = use_cases.enroll_photo if person.administrator else use_cases.enroll_own_photo
         user_id = person.login.user_id
-        added = await service.run_inference(enroll, service.gallery, client, asked.photo, user_id, face=asked.face)
+        added = await service.inference.run(enroll, service.gallery, client, form.photo, user_id, face=form.face)
     except (PhotoError, GalleryError, NotPermittedError) as error:
-        return await _again(request, service, person, "photo", error)
+        return await _page_with_error(request, service, person, "photo", error)
     if added.left_aside:
         return _done("photo-added-aside")
     return _done("photo-added" if added.added else "photo-known")
@@ -92,7 +92,7 @@ def delete_photo(service: ServiceDep, person: CurrentUser, client: ClientDep, ph
 
 @router.post("/sessions/{login_id}/end")
 def end_session(service: ServiceDep, person: CurrentUser, client: ClientDep, login_id: LoginId) -> Response:
-    """End one of the user's sessions, perhaps this one."""
+    """End one of the user's sessions, which may be this one."""
     with suppress(UnknownLoginError):
         service.accounts.end_login(person.login.user_id, login_id, client=client)
     return _logged_out("logged-out") if login_id == person.login.id else _done("session-ended")
@@ -111,30 +111,30 @@ async def change_password(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: ChangePasswordRequest,
+    form: ChangePasswordRequest,
 ) -> Response:
     """Change the password. All other sessions end."""
     change = service.accounts.change_password
     try:
-        await service.run_hashing(change, person.token, asked.former, asked.new, client=client)
+        await service.hashing.run(change, person.secret, form.former, form.new, client=client)
     except WeakPasswordError as error:
-        return await _again(request, service, person, "new", error)
+        return await _page_with_error(request, service, person, "new", error)
     except (LoginRefusedError, TooManyAttemptsError) as error:
-        return await _again(request, service, person, "former", error)
+        return await _page_with_error(request, service, person, "former", error)
     return _done("password-changed")
 
 
 @router.get("/data")
 def download_data(service: ServiceDep, person: CurrentUser) -> Response:
-    """Download everything that is stored about the user."""
-    service.gallery.user(person.login.user_id)  # an error must come before the first byte of the archive
+    """Download all data about the user."""
+    service.gallery.user(person.login.user_id)  # raises an error before the first byte of the archive is sent
     headers = {"Content-Disposition": f'attachment; filename="pgface-{person.login.user_id}.zip"'}
     return StreamingResponse(archive(service, person), media_type="application/zip", headers=headers)
 
 
 @router.get("/face/delete")
 def face_deletion_page(request: Request, service: ServiceDep, person: CurrentUser) -> Response:
-    """Ask for confirmation."""
+    """Show the page that asks for confirmation."""
     return render(request, "delete_face.html", user=service.gallery.user(person.login.user_id))
 
 
@@ -147,7 +147,7 @@ def delete_face(service: ServiceDep, person: CurrentUser, client: ClientDep) -> 
 
 @router.get("/delete")
 def account_deletion_page(request: Request, person: CurrentUser) -> Response:
-    """Ask for the password."""
+    """Show the page that asks for the password."""
     return render(request, "delete_account.html", login=person.login)
 
 
@@ -157,11 +157,11 @@ async def delete_account(
     service: ServiceDep,
     person: CurrentUser,
     client: ClientDep,
-    asked: PasswordRequest,
+    form: PasswordRequest,
 ) -> Response:
     """Delete the account and everything in it."""
     try:
-        await service.run_hashing(service.accounts.erase, person.token, asked.password, client=client)
+        await service.hashing.run(service.accounts.erase, person.secret, form.password, client=client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
         return refused(
             request, "delete_account.html", error, problem=wrong_password(request, error), login=person.login
@@ -169,16 +169,18 @@ async def delete_account(
     return _logged_out("account-deleted")
 
 
-async def _again(request: Request, service: Service, person: UserPrincipal, wrong: str, error: PgfaceError) -> Response:
-    """The account page again, with the error of one field."""
-    shown = await service.run_db(_shown, service, person, 0)
+async def _page_with_error(
+    request: Request, service: Service, person: UserPrincipal, wrong: str, error: PgfaceError
+) -> Response:
+    """Show the account page again, with the error of one field."""
+    values = await service.run_db(_page_values, service, person, 0)
     several = isinstance(error, SeveralFacesError)
     problem = wrong_password(request, error) if wrong == "former" else explain(request, error)
     return refused(
         request,
         "account.html",
         error,
-        **shown,
+        **values,
         problem=problem,
         done="",
         wrong=wrong,
@@ -188,25 +190,25 @@ async def _again(request: Request, service: Service, person: UserPrincipal, wron
     )
 
 
-def _shown(service: Service, person: UserPrincipal, after: int) -> dict[str, Any]:
+def _page_values(service: Service, person: UserPrincipal, after: int) -> dict[str, Any]:
     user_id = person.login.user_id
     photos = service.gallery.photos(user_id, after=after, limit=_PAGE_PHOTOS + 1)
     return {
         "user": service.gallery.user(user_id),
         "photos": photos[:_PAGE_PHOTOS],
         "more_after": photos[_PAGE_PHOTOS - 1].id if len(photos) > _PAGE_PHOTOS else None,
-        # The current one first, then the newest.
+        # The current login first, then the newest.
         "logins": sorted(service.accounts.logins(user_id), key=lambda login: (login.id != person.login.id, -login.id)),
         "current": person.login.id,
         "addresses": addresses_of_logins(service.gallery.database, user_id),
     }
 
 
-def _done(what: str) -> Response:
-    return redirect(f"/account?done={what}")
+def _done(event: str) -> Response:
+    return redirect(f"/account?done={event}")
 
 
-def _logged_out(what: str) -> Response:
-    response = redirect(f"/login?done={what}")
+def _logged_out(event: str) -> Response:
+    response = redirect(f"/login?done={event}")
     clear_login_cookie(response)
     return response

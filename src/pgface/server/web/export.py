@@ -1,4 +1,4 @@
-"""Everything that is stored about a user, as a ZIP archive that is made while it is sent."""
+"""All data about a user, as a ZIP archive that is sent while it is created."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pgface.server.service import Service
 
 _BATCH_ROWS: Final = 500
 _HIDDEN_EVENTS: Final = ("face contested", "face accepted")
-"""They would reveal who else is in the gallery."""
+"""Events that would reveal other users of the gallery."""
 
 
 class _Chunks(io.RawIOBase):
-    """A file that keeps only what was not sent yet."""
+    """A file in memory. It keeps only the bytes that were not sent yet."""
 
     def __init__(self) -> None:
         self._written: list[bytes] = []
@@ -36,34 +36,34 @@ class _Chunks(io.RawIOBase):
         return len(data)
 
     def take(self) -> bytes:
-        """Return and forget what was written since the last call."""
+        """Return the bytes that were written since the last call, and remove them."""
         taken = b"".join(self._written)
         self._written.clear()
         return taken
 
 
 def archive(service: Service, person: UserPrincipal) -> Iterator[bytes]:
-    """The archive in chunks.
+    """Yield the archive in chunks.
 
     It contains `account.json`, `photos.json` with the crops in `photos/`, `embeddings.json`, `sessions.json` and
     `audit.json`. The audit log does not identify other people who changed the account.
     """
     chunks = _Chunks()
-    own = _OwnData(service, person)
+    data = _UserData(service, person)
     with ZipFile(chunks, "w") as zipped:
-        for name, rows in own.lists():
+        for name, rows in data.lists():
             with zipped.open(_entry(name, ZIP_DEFLATED), "w") as file:
                 for piece in _as_json(rows):
                     file.write(piece)
                     yield chunks.take()
-        for photo in own.photos():
-            with suppress(UnknownPhotoError):  # deleted meanwhile, or in another machine's folder
+        for photo in data.photos():
+            with suppress(UnknownPhotoError):  # deleted meanwhile, or in the folder of another machine
                 zipped.writestr(_entry(_file_of(photo), ZIP_STORED), service.gallery.crop(photo))
             yield chunks.take()
     yield chunks.take()
 
 
-class _OwnData:
+class _UserData:
     def __init__(self, service: Service, person: UserPrincipal) -> None:
         self._service = service
         self._person = person
@@ -71,7 +71,7 @@ class _OwnData:
         self._gallery = service.gallery
 
     def lists(self) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-        """The JSON files of the archive, and their rows."""
+        """Yield the names of the archive's JSON files, with their rows."""
         yield "account.json", self._account()
         yield "photos.json", (photo.to_json() | {"file": _file_of(photo)} for photo in self.photos())
         yield "embeddings.json", embeddings_of_user(self._gallery.database, self._id)
@@ -79,7 +79,7 @@ class _OwnData:
         yield "audit.json", self._audit()
 
     def photos(self) -> Iterator[StoredPhoto]:
-        """All photos of the user."""
+        """Yield all photos of the user."""
         after = 0
         while found := self._gallery.photos(self._id, after=after, limit=_BATCH_ROWS):
             yield from found
@@ -97,7 +97,7 @@ class _OwnData:
             before = found[-1].id
 
     def _anonymized(self, entry: AuditEntry) -> dict[str, Any]:
-        """An entry without the identity of another person who caused it."""
+        """Remove the identity of another person from an entry."""
         shown = entry.to_json()
         if entry.actor not in (None, self._person.name):
             shown |= {"actor": (entry.actor or "").split()[0], "address": None}
@@ -111,7 +111,7 @@ def _file_of(photo: StoredPhoto) -> str:
 
 
 def _as_json(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
-    """A JSON list, row by row."""
+    """Yield a JSON list, row by row."""
     before = "["
     for row in rows:
         yield (before + "\n" + json.dumps(row, default=_plain, ensure_ascii=False)).encode()

@@ -1,4 +1,4 @@
-"""Registering, logging in and out, the language, and the page of error codes."""
+"""The pages to register, log in and log out, the choice of the language, and the page of error codes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pgface.errors import (
     DuplicateEmailError,
     GalleryError,
     LoginRefusedError,
-    NotPermittedError,
     PgfaceError,
     TooManyAttemptsError,
     WeakPasswordError,
 )
 from pgface.gallery.users import is_email, is_reserved
+from pgface.server import logins
 from pgface.server.errors import known_problems
-from pgface.server.logins import log_in_by_password
+from pgface.server.logins import log_in_by_password, require_open_registration
 from pgface.server.schemas.auth import LoginRequest, RegisterRequest
 from pgface.server.schemas.base import RequestBody, Text
 from pgface.server.service import ClientDep, ServiceDep
-from pgface.server.web.languages import COOKIE, N_, NAMES
+from pgface.server.web.languages import COOKIE, NAMES
 from pgface.server.web.pages import (
     PageRoute,
     Viewer,
@@ -50,13 +50,13 @@ class ChosenLanguage(RequestBody):
 
 
 class LoginForm(LoginRequest):
-    """An e-mail and a password, and the page to go to."""
+    """An e-mail and a password, and the page to go to after the login."""
 
     next: Text = "/"
 
 
 class RegistrationForm(RegisterRequest):
-    """A new user, and the page to go to."""
+    """A new user, and the page to go to after the registration."""
 
     next: Text = "/"
 
@@ -68,17 +68,17 @@ def start_page(viewer: Viewer) -> Response:
 
 
 @router.post("/language")
-async def choose_language(asked: ChosenLanguage) -> Response:
+async def choose_language(form: ChosenLanguage) -> Response:
     """Keep the language in a cookie."""
-    response = redirect(local_path(asked.next))
-    if asked.language in NAMES:
-        response.set_cookie(COOKIE, asked.language, max_age=_YEAR, secure=True, httponly=True, samesite="lax")
+    response = redirect(local_path(form.next))
+    if form.language in NAMES:
+        response.set_cookie(COOKIE, form.language, max_age=_YEAR, secure=True, httponly=True, samesite="lax")
     return response
 
 
 @router.get("/login")
 def login_page(request: Request, viewer: Viewer, next_path: NextPath = None, done: str = "") -> Response:
-    """Show the form. A logged-in user goes on to the next page."""
+    """Show the form. A logged-in user is redirected to the next page."""
     if viewer is not None:
         return redirect(local_path(next_path))
     return render(request, "login.html", email="", next=local_path(next_path), done=done, wrong=False)
@@ -89,22 +89,30 @@ async def log_in(
     request: Request,
     service: ServiceDep,
     client: ClientDep,
-    asked: LoginForm,
+    form: LoginForm,
 ) -> Response:
     """Log in by e-mail and password."""
     try:
-        login = await log_in_by_password(service, asked, client)
+        login = await log_in_by_password(service, form, client)
     except (LoginRefusedError, TooManyAttemptsError) as error:
-        filled_in = {"email": asked.email, "next": local_path(asked.next)}
+        filled_in = {"email": form.email, "next": local_path(form.next)}
         return refused(request, "login.html", error, **filled_in, done="", wrong=isinstance(error, LoginRefusedError))
-    return await _logged_in(request, login, asked.next)
+    return await _logged_in(request, login, form.next)
+
+
+@router.get("/login/face")
+def face_page(request: Request, viewer: Viewer, next_path: NextPath = None) -> Response:
+    """Show the page with the camera. A logged-in user is redirected to the next page."""
+    if viewer is not None:
+        return redirect(local_path(next_path))
+    return render(request, "face.html", next=local_path(next_path))
 
 
 @router.post("/logout")
 def log_out(service: ServiceDep, viewer: Viewer, client: ClientDep) -> Response:
-    """End the login in the database too, so that a copied cookie no longer works."""
+    """End the login, so that also a copied cookie no longer works, and delete the cookie."""
     if viewer is not None:
-        service.accounts.log_out(viewer.token, client=client)
+        service.accounts.log_out(viewer.secret, client=client)
     response = redirect("/login?done=logged-out")
     clear_login_cookie(response)
     return response
@@ -112,10 +120,10 @@ def log_out(service: ServiceDep, viewer: Viewer, client: ClientDep) -> Response:
 
 @router.get("/register")
 def registration_page(request: Request, service: ServiceDep, viewer: Viewer, next_path: NextPath = None) -> Response:
-    """Show the form of a new user."""
+    """Show the registration form."""
     if viewer is not None:
         return redirect("/account")
-    _require_open(service)
+    require_open_registration(service)
     return render(request, "register.html", name="", email="", next=local_path(next_path), wrong=None)
 
 
@@ -124,19 +132,17 @@ async def register(
     request: Request,
     service: ServiceDep,
     client: ClientDep,
-    asked: RegistrationForm,
+    form: RegistrationForm,
 ) -> Response:
     """Add a user and log them in."""
-    _require_open(service)
+    require_open_registration(service)
     try:
-        await service.run_hashing(
-            service.accounts.register, asked.email, asked.password, name=asked.name, client=client
-        )
+        await logins.register(service, form, client)
     except (GalleryError, WeakPasswordError, TooManyAttemptsError) as error:
-        filled_in = {"name": asked.name or "", "email": asked.email, "next": local_path(asked.next)}
-        return refused(request, "register.html", error, wrong=_wrong_field(error, asked.email), **filled_in)
-    login = await log_in_by_password(service, LoginRequest(email=asked.email, password=asked.password), client)
-    return await _logged_in(request, login, asked.next)
+        filled_in = {"name": form.name or "", "email": form.email, "next": local_path(form.next)}
+        return refused(request, "register.html", error, wrong=_wrong_field(error, form.email), **filled_in)
+    login = await log_in_by_password(service, LoginRequest(email=form.email, password=form.password), client)
+    return await _logged_in(request, login, form.next)
 
 
 @router.get("/problems")
@@ -145,18 +151,13 @@ def problems_page(request: Request, _: Viewer) -> Response:
     return render(request, "problems.html", problems=known_problems())
 
 
-def _require_open(service: ServiceDep) -> None:
-    if service.settings.registration == "closed":
-        raise NotPermittedError(N_("Registration is closed. Ask an administrator to add you."))
-
-
 def _wrong_field(error: PgfaceError, email: str) -> str | None:
     if isinstance(error, TooManyAttemptsError):
         return None
     if isinstance(error, WeakPasswordError):
         return "password"
-    of_email = isinstance(error, DuplicateEmailError) or not is_email(email) or is_reserved(email)
-    return "email" if of_email else "name"
+    wrong_email = isinstance(error, DuplicateEmailError) or not is_email(email) or is_reserved(email)
+    return "email" if wrong_email else "name"
 
 
 async def _logged_in(request: Request, login: NewLogin, next_path: str) -> Response:

@@ -1,19 +1,16 @@
-"""What all pages share: the logged-in user, rendering, and errors."""
+"""The functions that all pages share: for the logged-in user, rendering, links, cookies and errors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from functools import cache, partial
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Annotated, Any, TypeVar
-from urllib.parse import quote
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
 
-from babel.dates import format_date, format_datetime
-from babel.numbers import format_decimal
+from babel.support import Format
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -41,13 +38,10 @@ from pgface.server.errors import headers_of, log_if_failure, public_detail, stat
 from pgface.server.service import DEVICE_COOKIE, client_of, service_of
 from pgface.server.web.languages import N_, NAMES, Language, language_of, translate
 
-T = TypeVar("T")
-
-SEE_OTHER = 303
 _MAX_QUERY_LENGTH = 400
 _MAX_PATH_LENGTH = 500
 _LOCAL = re.compile(r'(\s(?:href|src|action|formaction)=")(?=/|\{\{)')
-"""Matches before a path of this service in a template, or before a variable that holds one."""
+"""Matches before a path of this service in a template, or before a variable with such a path."""
 
 _FAILED = N_("Something went wrong in the service. Its operator can find the reason in the log.")
 _NO_PAGE = N_("There is no such page.")
@@ -58,29 +52,21 @@ class PageRoute(FormRoute):
     """A page. The responses to its errors are pages too (see `error_handlers`)."""
 
 
-class PageGuard(Guard[T]):
-    """A guard of pages, which takes the caller from the cookie alone."""
-
-    async def __call__(self, request: Request) -> T:
-        """What FastAPI calls."""
-        return await self.admit(request)
-
-
-@PageGuard
+@Guard
 async def require_same_origin(request: Request) -> None:
-    """Refuse a request that changes something and comes from another site's page.
+    """Refuse a request that changes something and comes from the page of another site.
 
     Raises:
-        NotPermittedError: it comes from another site.
+        NotPermittedError: the request comes from another site.
 
     """
     if request.method not in ("GET", "HEAD") and not is_same_origin(request):
         raise NotPermittedError(N_("Another site sent this request, so it was refused. Use the pages of this service."))
 
 
-@PageGuard
+@Guard
 async def get_viewer(request: Request) -> UserPrincipal | None:
-    """The logged-in user of the cookie, or None. Links of other sites may lead here."""
+    """Return the logged-in user of the cookie, or None. The request may come from a link of another site."""
     token = request.cookies.get(COOKIE)
     if not token:
         return None
@@ -93,12 +79,12 @@ async def get_viewer(request: Request) -> UserPrincipal | None:
     return person
 
 
-@PageGuard
+@Guard
 async def get_current_user(request: Request) -> UserPrincipal:
-    """The logged-in user of the cookie.
+    """Return the logged-in user of the cookie.
 
     Raises:
-        NotAuthenticatedError: there is none.
+        NotAuthenticatedError: there is no logged-in user.
 
     """
     person = await get_viewer(request)
@@ -107,9 +93,9 @@ async def get_current_user(request: Request) -> UserPrincipal:
     return person
 
 
-@PageGuard
+@Guard
 async def get_current_admin(request: Request) -> UserPrincipal:
-    """The logged-in administrator of the cookie.
+    """Return the logged-in administrator of the cookie.
 
     Raises:
         NotAuthenticatedError: there is no logged-in user.
@@ -129,30 +115,31 @@ CurrentUser = Annotated[UserPrincipal, Depends(get_current_user)]
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page in the browser's language."""
+    """Render a page in the browser's language."""
     language = language_of(request)
+    formats = Format(language)
     service = service_of(request)
     caller = getattr(request.state, "caller", None)
     common = {
         "viewer": caller if isinstance(caller, UserPrincipal) else None,
         "path": path_of(request),
         "root": request.scope.get("root_path", ""),
-        "here": _address(request),
+        "here": _address_of(request),
         "problem": None,
         "request_id": request.state.request_id,
         "settings": service.settings,
-        "moment": partial(_moment, language, service.as_utc),
-        "day": partial(_day, language, service.as_utc),
-        "number": partial(_number, language),
+        "moment": lambda value: formats.datetime(service.as_utc(value), "d MMM y HH:mm 'UTC'"),
+        "day": lambda value: formats.date(service.as_utc(value), "d MMM y"),
+        "number": lambda value, digits=0: formats.decimal(round(value, digits) or 0, f"#,##0.{'0' * digits}"),
     }
     html = _environment(language).get_template(template).render(common | {"status": status} | values)
     return HTMLResponse(html, status)
 
 
 def explain(request: Request, error: PgfaceError) -> str:
-    """The sentence of an error in the browser's language.
+    """Return the sentence of an error in the browser's language.
 
-    A sentence with details may have no translation. Then this is the general sentence of the error's class.
+    If a sentence with details has no translation, return the general sentence of the error's class.
     """
     language = language_of(request)
     if isinstance(error, TooManyAttemptsError):
@@ -169,21 +156,25 @@ def explain(request: Request, error: PgfaceError) -> str:
 
 
 def wrong_password(request: Request, error: PgfaceError) -> str:
-    """The sentence of an error of a form that asks only for a password."""
+    """Return the sentence of an error of a form whose only field is the password."""
     if isinstance(error, LoginRefusedError):
-        return translate(language_of(request), N_("The password is not right."))
+        return translate(language_of(request), N_("The password is wrong."))
     return explain(request, error)
 
 
 def error_page(request: Request, error: PgfaceError) -> Response:
-    """The response to an error: a page that explains it, or the way to log in."""
+    """Make the response to an error: a page that explains it, or a redirect to the login."""
     if isinstance(error, NotAuthenticatedError | NotLoggedInError):
-        return to_login(request)
+        # After the login, a page that was requested with GET is shown again.
+        next_path = path_of(request) if request.method == "GET" else "/"
+        response = redirect(f"/login?next={quote(next_path, safe='/')}")
+        clear_login_cookie(response)
+        return response
     return refused(request, "error.html", error)
 
 
 async def http_error_page(request: Request, error: HTTPException) -> Response:
-    """The page for an address that does not exist, or does not accept the request's method."""
+    """Make the page for an address that does not exist, or does not accept the request's method."""
     with suppress(PgfaceError):
         await get_viewer(request)
     unknown = error.status_code == HTTPStatus.NOT_FOUND
@@ -193,7 +184,7 @@ async def http_error_page(request: Request, error: HTTPException) -> Response:
 
 
 def internal_error_page(request: Request) -> Response:
-    """The page for an unexpected error."""
+    """Make the page for an unexpected error."""
     return _message_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
 
 
@@ -202,7 +193,7 @@ def _message_page(request: Request, status: int, message: str) -> HTMLResponse:
 
 
 def refused(request: Request, template: str, error: PgfaceError, **values: Any) -> HTMLResponse:
-    """A page with the error's sentence in `problem`, usually the form as it was filled in."""
+    """Render a page with the error's sentence in `problem`. Usually it is the form with the sent values."""
     log_if_failure(error)
     values = {"problem": explain(request, error)} | values
     page = render(request, template, status_of(type(error)), **values)
@@ -211,42 +202,57 @@ def refused(request: Request, template: str, error: PgfaceError, **values: Any) 
 
 
 def path_of(request: Request) -> str:
-    """The path of a request without the service's own path on a shared host."""
+    """Return the path of a request without the path of the service on a shared host."""
     return request.url.path.removeprefix(request.scope.get("root_path", "")) or "/"
 
 
-def _address(request: Request) -> str:
-    """The path and query of this page, for links back to it."""
-    asked = f"?{request.url.query}" if request.url.query else ""
+def _address_of(request: Request) -> str:
+    """Return the path and query of this page, for links back to it."""
     path = path_of(request)
-    return path + asked if request.method == "GET" and len(asked) <= _MAX_QUERY_LENGTH else path
+    query = f"?{request.url.query}" if request.url.query else ""
+    return path + query if request.method == "GET" and len(query) <= _MAX_QUERY_LENGTH else path
 
 
 def redirect(path: str) -> RedirectResponse:
     """Redirect to a page after a form was sent."""
-    return RedirectResponse(path, SEE_OTHER)
+    return RedirectResponse(path, HTTPStatus.SEE_OTHER)
 
 
-def to_login(request: Request) -> Response:
-    """Redirect to the login, and back to the page afterwards if it can be shown again."""
-    path = path_of(request) if request.method == "GET" else "/"
-    response = redirect(f"/login?next={quote(path, safe='/')}")
-    clear_login_cookie(response)
-    return response
+def link(path: str, **query: object) -> str:
+    """Make a link with a query. Empty values are left out."""
+    filled_in = {name: value for name, value in query.items() if value not in (None, "")}
+    return f"{path}?{urlencode(filled_in)}" if filled_in else path
+
+
+def paging(path: str, cursor: str | None, next_cursor: str | None, **query: object) -> dict[str, Any]:
+    """Return the values of a template for a list's links to the first page and to the next page.
+
+    Args:
+        path: the path of the list.
+        cursor: the cursor of this page. None for the first page.
+        next_cursor: the cursor of the next page. None on the last page.
+        query: the other parameters of the list.
+
+    """
+    return {
+        "first": cursor is None,
+        "beginning": link(path, **query),
+        "following": next_cursor and link(path, **query, cursor=next_cursor),
+    }
 
 
 def local_path(path: str | None) -> str:
-    """A path of this service, or `/` for anything else, so that no link redirects to another site."""
+    """Return a path of this service unchanged, and `/` for anything else, so that no link redirects to another site."""
     local = path is not None and path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if path and local and path.isprintable() and len(path) <= _MAX_PATH_LENGTH else "/"
 
 
 async def set_login_cookie(response: Response, request: Request, login: NewLogin) -> None:
-    """Set the cookie of the login, which scripts cannot read, and the cookie of the known browser."""
+    """Set the cookie of the login and the cookie of the known browser. Scripts cannot read them."""
     service = service_of(request)
     seconds = int(service.settings.login_hours * 3600)
     response.set_cookie(COOKIE, login.token, max_age=seconds, secure=True, httponly=True, samesite="lax")
-    with suppress(DatabaseError):  # the login works without it
+    with suppress(DatabaseError):  # the login works without the second cookie
         device = await service.run_db(remember_device, service.gallery.database, login.user_id, client_of(request))
         days = DEVICE_DAYS * 24 * 3600
         response.set_cookie(DEVICE_COOKIE, device, max_age=days, secure=True, httponly=True, samesite="strict")
@@ -261,7 +267,7 @@ class _UnderRoot(Extension):
     """Adds the service's path on a shared host to the links, forms and files of a template."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
-        """Change the source of a template. It contains nothing that users have written."""
+        """Change the source of a template, before values of users are inserted."""
         return _LOCAL.sub(r"\1{{ root }}", source)
 
 
@@ -286,27 +292,14 @@ def _environment(language: Language) -> Environment:
         "language": language,
         "languages": NAMES,
         "version": version("pgface"),
-        # For sentences from outside of the templates: `_()` treats its message as HTML and as a format.
+        # For sentences that do not come from templates. `_()` treats its message as HTML and as a format.
         "translated": partial(translate, language),
     }
     return environment
 
 
 def _with_code(text: str) -> Markup:
-    """A sentence as HTML, with the text between backticks as code."""
+    """Convert a sentence to HTML, with the text between backticks as code."""
     parts = [escape(part) for part in text.split("`")]
     code = [Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)]
     return Markup("").join(code) if len(parts) % 2 else escape(text)
-
-
-def _moment(language: Language, aware: Callable[[datetime], datetime], value: datetime) -> str:
-    return format_datetime(aware(value), "d MMM y HH:mm 'UTC'", locale=language)
-
-
-def _day(language: Language, aware: Callable[[datetime], datetime], value: datetime) -> str:
-    return format_date(aware(value), "d MMM y", locale=language)
-
-
-def _number(language: Language, value: float, digits: int = 0) -> str:
-    """A number in the language's format with this number of decimal places."""
-    return format_decimal(round(value, digits) or 0, f"#,##0.{'0' * digits}", locale=language)

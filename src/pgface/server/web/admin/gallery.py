@@ -1,4 +1,4 @@
-"""The gallery as faces, page by page."""
+"""The list of all users, with their faces."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from fastapi.responses import Response
 from pgface.accounts.listings import users_with_faces
 from pgface.server.cursors import decode_cursor, page
 from pgface.server.service import ServiceDep
-from pgface.server.web.admin.links import link
-from pgface.server.web.pages import PageRoute, render
+from pgface.server.web.pages import PageRoute, paging, render
 
 router = APIRouter(route_class=PageRoute)
 
 _PAGE_ROWS: Final = 60
 _MAX_CONTESTED: Final = 10
-"""Contested faces that the page names. It searches for no more."""
+"""The maximum of contested faces on the page."""
 _MAX_SEARCH_LENGTH: Final = 255
 
 
 @router.get("/gallery")
 def gallery(request: Request, service: ServiceDep, search: str = "", cursor: str | None = None) -> Response:
-    """All users, or those whose name or e-mail contains a text, in the order of their ids."""
+    """Show all users, or those whose name or e-mail contains a text, in the order of their ids."""
     text = search.replace("\0", "").strip()[:_MAX_SEARCH_LENGTH]
     after = decode_cursor("users", cursor) or 0
     found = users_with_faces(service.gallery.database, text=text or None, after=after, limit=_PAGE_ROWS + 1)
@@ -34,7 +33,5 @@ def gallery(request: Request, service: ServiceDep, search: str = "", cursor: str
         people=shown,
         search=text,
         contested=service.gallery.contested_faces(limit=_MAX_CONTESTED) if cursor is None and not text else [],
-        first=cursor is None,
-        beginning=link("/admin/gallery", search=text),
-        following=following and link("/admin/gallery", search=text, cursor=following),
+        **paging("/admin/gallery", cursor, following, search=text),
     )

@@ -1,4 +1,4 @@
-"""API keys: list, create and revoke them."""
+"""The pages that list, create and revoke API keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/keys", route_class=PageRoute)
 
 
 class KeyForm(RequestBody):
-    """The form of a new key. If it cannot be used, the page shows it again as it was filled in."""
+    """The form of a new key. If it is refused, the page shows it again with its values."""
 
     name: str = Field(default="", max_length=1000)
     scopes: list[str] = Field(default=[], max_length=len(SCOPES))
@@ -28,31 +28,31 @@ class KeyForm(RequestBody):
 
 @router.get("")
 def keys(request: Request, service: ServiceDep) -> Response:
-    """All keys, including revoked ones."""
+    """Show all keys, including revoked ones."""
     return _page(request, service)
 
 
 @router.post("")
-def create(request: Request, service: ServiceDep, client: ClientDep, asked: KeyForm) -> Response:
-    """Create a key. The page shows it only once."""
+def create(request: Request, service: ServiceDep, client: ClientDep, form: KeyForm) -> Response:
+    """Create a key. Only the response shows it."""
     try:
-        key, stored = create_key(service.gallery.database, asked.name, asked.scopes, client)
+        key, stored = create_key(service.gallery.database, form.name, form.scopes, client)
     except AccountError as error:
-        return _page(request, service, form=asked, refused=explain(request, error), status=422)
+        return _page(request, service, form=form, refused=explain(request, error), status=422)
     return _page(request, service, key=key, made=stored.name, status=201)
 
 
 @router.get("/{key_id}/revoke")
 def confirm_revocation(request: Request, service: ServiceDep, key_id: KeyId) -> Response:
-    """Ask for confirmation."""
+    """Show the page that asks for confirmation."""
     found = [key for key in list_keys(service.gallery.database) if key.id == key_id and key.revoked_at is None]
     return render(request, "admin_revoke_key.html", key=found[0]) if found else redirect("/admin/keys")
 
 
 @router.post("/{key_id}/revoke")
 def revoke(service: ServiceDep, client: ClientDep, key_id: KeyId) -> Response:
-    """The key no longer works."""
-    with suppress(AccountError):  # it is revoked already
+    """Revoke a key, so that it no longer works."""
+    with suppress(AccountError):  # the key is revoked already
         revoke_key(service.gallery.database, key_id, client)
     return redirect("/admin/keys")
 

@@ -1,4 +1,4 @@
-"""Identifying, the gallery's status, and the audit log."""
+"""The pages to identify people, and to see the status of the gallery and the audit log."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from fastapi.responses import Response
 from pgface.accounts import read_audit
 from pgface.accounts.audit import Event
 from pgface.accounts.listings import names_in_audit, user_ids_by_text
+from pgface.gallery.status import read_advice
 from pgface.server.cursors import decode_cursor, page
 from pgface.server.service import ServiceDep
-from pgface.server.web.admin.links import link
-from pgface.server.web.pages import PageRoute, render
+from pgface.server.web.pages import PageRoute, paging, render
+from pgface.thresholds import CALIBRATE_AGAIN
 
 router = APIRouter(route_class=PageRoute)
 
@@ -25,15 +26,23 @@ _OUTCOMES: Final = ("done", "refused")
 
 @router.get("/identify")
 def identify(request: Request) -> Response:
-    """Find out who is in a photo. The page's script calls the API, and nothing of the photo is kept."""
+    """Show the page that identifies people in a photo. Its script calls the API, and the photo is not stored."""
     return render(request, "admin_identify.html")
 
 
 @router.get("/status")
 def status(request: Request, service: ServiceDep) -> Response:
-    """The gallery at a glance, and what it needs."""
+    """Show the status of the gallery, with advice."""
     gallery = service.gallery
-    return render(request, "admin_status.html", found=gallery.status(), search=gallery.search_state())
+    found = gallery.status()
+    return render(
+        request,
+        "admin_status.html",
+        found=found,
+        search=gallery.search_state(),
+        advice=read_advice(gallery.database, found),
+        calibrate=CALIBRATE_AGAIN,
+    )
 
 
 @router.get("/audit")
@@ -45,18 +54,18 @@ def audit(
     user: str = "",
     cursor: str | None = None,
 ) -> Response:
-    """What happened to accounts, the newest entries first."""
+    """Show the events of accounts, the newest first."""
     database = service.gallery.database
-    asked = {
+    filters = {
         "event": event if event in _EVENTS else "",
         "outcome": outcome if outcome in _OUTCOMES else "",
         "user": user.replace("\0", "").strip()[:_MAX_TEXT_LENGTH],
     }
     found = read_audit(
         database,
-        users=user_ids_by_text(database, asked["user"]) if asked["user"] else None,
-        event=asked["event"] or None,
-        outcome=asked["outcome"] or None,
+        users=user_ids_by_text(database, filters["user"]) if filters["user"] else None,
+        event=filters["event"] or None,
+        outcome=filters["outcome"] or None,
         before=decode_cursor("audit", cursor),
         limit=_PAGE_ROWS + 1,
     )
@@ -67,10 +76,8 @@ def audit(
         entries=shown,
         names=names_in_audit(database, shown),
         events=_EVENTS,
-        event=asked["event"],
-        outcome=asked["outcome"],
-        user_text=asked["user"],
-        first=cursor is None,
-        beginning=link("/admin/audit", **asked),
-        following=following and link("/admin/audit", **asked, cursor=following),
+        event=filters["event"],
+        outcome=filters["outcome"],
+        user_text=filters["user"],
+        **paging("/admin/audit", cursor, following, **filters),
     )

@@ -1,4 +1,4 @@
-"""A user's page: photos, logins, a first password, and deletion."""
+"""The page of a user: photos, logins, the password, and deletion."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from pgface.server.api.ids import PhotoId, UserId
 from pgface.server.cursors import decode_cursor, page
 from pgface.server.schemas.auth import PasswordRequest
 from pgface.server.service import ClientDep, Service, ServiceDep
-from pgface.server.web.admin.links import link
-from pgface.server.web.pages import PageRoute, explain, redirect, render
+from pgface.server.web.pages import PageRoute, explain, link, paging, redirect, render
 
 router = APIRouter(prefix="/people/{user_id}", route_class=PageRoute)
 
@@ -27,7 +26,7 @@ Done = Literal["password", "logins", "photo", "accepted"]
 def person(
     request: Request, service: ServiceDep, user_id: UserId, cursor: str | None = None, done: str | None = None
 ) -> Response:
-    """All about a user."""
+    """Show the page of a user."""
     return _page(request, service, user_id, cursor=cursor, done=done)
 
 
@@ -37,11 +36,11 @@ async def set_password(
     service: ServiceDep,
     client: ClientDep,
     user_id: UserId,
-    asked: PasswordRequest,
+    form: PasswordRequest,
 ) -> Response:
-    """Set a password, such as the first one of a user whom an administrator has enrolled. The user's logins end."""
+    """Set the password of a user, for example the first one after the enrollment, and end the user's logins."""
     try:
-        await service.run_hashing(service.accounts.set_password, user_id, asked.password, client=client)
+        await service.hashing.run(service.accounts.set_password, user_id, form.password, client=client)
     except WeakPasswordError as error:
         refused = explain(request, error)
         return await service.run_db(_page, request, service, user_id, refused=refused, status=422)
@@ -55,27 +54,27 @@ def end_logins(service: ServiceDep, client: ClientDep, user_id: UserId) -> Respo
     return _back(user_id, "logins")
 
 
-@router.get("/erase")
+@router.get("/delete")
 def confirm_deletion(request: Request, service: ServiceDep, user_id: UserId) -> Response:
-    """Ask for confirmation."""
-    return render(request, "admin_erase_person.html", person=service.gallery.user(user_id))
+    """Show the page that asks for confirmation."""
+    return render(request, "admin_delete_person.html", person=service.gallery.user(user_id))
 
 
-@router.post("/erase")
+@router.post("/delete")
 def delete_user(service: ServiceDep, client: ClientDep, user_id: UserId) -> Response:
     """Delete the user's rows, embeddings, logins and files."""
     use_cases.delete_user(service.gallery, client, user_id)
     return redirect("/admin/gallery")
 
 
-@router.get("/photos/{photo_id}/erase")
+@router.get("/photos/{photo_id}/delete")
 def confirm_deletion_of_photo(request: Request, service: ServiceDep, user_id: UserId, photo_id: PhotoId) -> Response:
-    """Ask for confirmation."""
+    """Show the page that asks for confirmation."""
     photo = use_cases.find_photo(service.gallery, user_id, photo_id)
-    return render(request, "admin_erase_photo.html", person=service.gallery.user(user_id), photo=photo)
+    return render(request, "admin_delete_photo.html", person=service.gallery.user(user_id), photo=photo)
 
 
-@router.post("/photos/{photo_id}/erase")
+@router.post("/photos/{photo_id}/delete")
 def delete_photo(service: ServiceDep, client: ClientDep, user_id: UserId, photo_id: PhotoId) -> Response:
     """Delete its row, the embeddings made from it, and its file."""
     use_cases.delete_photo(service.gallery, client, user_id, photo_id)
@@ -104,7 +103,6 @@ def _page(
     after = decode_cursor("photos", cursor) or 0
     found = measured_photos(database, user_id, after=after, limit=_PAGE_ROWS + 1)
     shown, following = page("photos", found, _PAGE_ROWS, lambda photo: photo.id)
-    path = f"/admin/people/{user_id}"
     return render(
         request,
         "admin_person.html",
@@ -115,9 +113,7 @@ def _page(
         logins=service.accounts.logins(user_id),
         photos=shown,
         contested={face.photo_id: face for face in service.gallery.contested_faces(user_id)},
-        first=cursor is None,
-        beginning=path,
-        following=following and link(path, cursor=following),
+        **paging(f"/admin/people/{user_id}", cursor, following),
         done=done,
         refused=refused,
     )

@@ -1,6 +1,6 @@
-"""English and Indonesian: the language of a browser, and translations.
+"""The languages of the pages: English and Indonesian.
 
-Messages are English in templates and code. `id.po` has their translations (the format of GNU gettext, read by Babel).
+The messages in templates and code are English. `id.po` has the translations (the format of GNU gettext, read by Babel).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ COOKIE: Final = "pgface_language"
 
 
 def language_of(request: Request) -> Language:
-    """The language of the cookie, else of the browser, else English."""
+    """Return the language of the cookie. By default it is the browser's language, or English."""
     chosen = request.cookies.get(COOKIE)
     if chosen is None:
-        asked = parse_accept_header(request.headers.get("accept-language", ""), LanguageAccept)
-        chosen = asked.best_match(list(NAMES))
+        accepted = parse_accept_header(request.headers.get("accept-language", ""), LanguageAccept)
+        chosen = accepted.best_match(list(NAMES))
     return "id" if chosen == "id" else "en"
 
 
 def translate(language: Language, message: str) -> str:
-    """A message in a language, or in English if it has no translation."""
+    """Translate a message. A message without a translation stays English."""
     return message if language == "en" else _catalog(language).get(message, message)
 
 
 def N_(message: str) -> str:  # noqa: N802 - the name that gettext's tools know
-    """Mark a message that is translated later, when it is shown."""
+    """Mark a message that is translated when it is shown."""
     return message
 
 

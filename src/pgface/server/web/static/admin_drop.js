@@ -1,17 +1,17 @@
-// Files that are dropped or chosen, with the path of each in its folder.
+// Reads the files that a user drops or chooses, with their paths in folders.
 
 /**
- * Call `onFiles` with `[{file, path}]` whenever files are dropped on an element or chosen in its inputs.
+ * Calls `onFiles` with `[{file, path}]` when files are dropped on an element or chosen in its inputs.
  */
 export function takeFiles(element, onFiles) {
   for (const input of element.querySelectorAll("input.files")) {
     input.addEventListener("change", () => {
       const found = [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
-      input.value = ""; // so that the same can be chosen again
+      input.value = ""; // so that the same files can be chosen again
       if (found.length) onFiles(found);
     });
   }
-  let depth = 0; // children of the element are entered and left too
+  let depth = 0; // the events come for children of the element too
   const over = (change) => element.classList.toggle("over", (depth = Math.max(0, depth + change)) > 0);
   element.addEventListener("dragenter", () => over(1));
   element.addEventListener("dragleave", () => over(-1));
@@ -19,7 +19,7 @@ export function takeFiles(element, onFiles) {
   element.addEventListener("drop", async (event) => {
     event.preventDefault();
     over(-depth);
-    // Read the entries before the first `await`: the browser clears them then.
+    // Read the entries before the first `await`, because the browser clears them then.
     const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
     const dropped = items.map((item) => {
       const entry = item.webkitGetAsEntry();
@@ -30,7 +30,7 @@ export function takeFiles(element, onFiles) {
   });
 }
 
-// The browser would open a file that is dropped elsewhere, in place of the page.
+// Without this, the browser leaves the page and opens a file that is dropped elsewhere.
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 
 async function filesOf(entry) {
@@ -42,7 +42,7 @@ async function filesOf(entry) {
   const reader = entry.createReader();
   const inside = [];
   for (;;) {
-    // The reader returns some entries at a time.
+    // The reader returns a part of the entries for each call.
     const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)).catch(() => []);
     if (!some.length) break;
     inside.push(...some);

@@ -1,11 +1,11 @@
-// Adding photos: shows the chosen photos by person, and sends a few at a time.
+// Enrolls photos: shows the chosen photos with their people, and sends some in parallel.
 
 const version = new URL(import.meta.url).search;
 const { Problem, at, fill, post, showProblem, wordsOf } = await import(`./admin_send.js${version}`);
 const { takeFiles } = await import(`./admin_drop.js${version}`);
 
-const AT_ONCE = 3;
-const ANNOUNCED_EVERY = 5000; // milliseconds
+const PARALLEL_REQUESTS = 3;
+const PROGRESS_INTERVAL = 5000; // milliseconds between two messages about the progress
 
 for (const form of document.querySelectorAll("form.enroll")) enrolling(form);
 
@@ -14,14 +14,14 @@ function enrolling(form) {
   const part = (name) => form.querySelector(`.${name}`);
   const [start, cancel, show, whole, rows] = ["start", "cancel", "show", "whole", "rows"].map(part);
   const template = form.querySelector("template");
-  const toChoose = [...form.querySelectorAll("input, select")];
+  const inputs = [...form.querySelectorAll("input, select")];
   const email = form.elements.email;
   let chosen = [];
 
   form.hidden = false;
   part("folder")?.toggleAttribute("hidden", !("webkitdirectory" in HTMLInputElement.prototype));
   takeFiles(part("drop"), (found) => {
-    if (!cancel.hidden) return; // they are being sent
+    if (!cancel.hidden) return; // photos are being sent
     chosen = found
       .filter(({ file, path }) => isPhoto(file) && !isHidden(path))
       .sort((one, other) => one.path.localeCompare(other.path))
@@ -29,9 +29,9 @@ function enrolling(form) {
     rows.replaceChildren(...chosen.map(({ row }) => row));
     show.hidden = true;
     part("report").textContent = "";
-    told();
+    showChosen();
   });
-  email?.addEventListener("input", told);
+  email?.addEventListener("input", showChosen);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (email && !email.reportValidity()) return;
@@ -39,27 +39,27 @@ function enrolling(form) {
     const stop = () => controller.abort();
     cancel.addEventListener("click", stop);
     cancel.hidden = false;
-    for (const element of [start, ...toChoose]) element.disabled = true;
+    for (const element of [start, ...inputs]) element.disabled = true;
     cancel.focus();
     await sendAll(controller.signal, stop);
     cancel.removeEventListener("click", stop);
-    for (const element of toChoose) element.disabled = false;
+    for (const element of inputs) element.disabled = false;
     show.hidden = false;
     show.focus();
     cancel.hidden = true;
     chosen = [];
   });
 
-  /** Show the photos that will be sent, and for whom. */
-  function told() {
-    const ofOne = form.dataset.url !== "/api/v1/photos" || email.value.trim() !== "";
+  /** Shows the chosen photos, and the people that they will be enrolled for. */
+  function showChosen() {
+    const onePerson = form.dataset.url !== "/api/v1/photos" || email.value.trim() !== "";
     for (const { file, path, person, row } of chosen) {
       row.querySelector(".file").textContent = path;
-      row.querySelector(".who").textContent = ofOne ? (email?.value.trim() ?? "") : person;
+      row.querySelector(".who").textContent = onePerson ? (email?.value.trim() ?? "") : person;
       state(row, "waiting");
       row.dataset.size = file.size;
     }
-    const people = ofOne ? Math.min(1, chosen.length) : new Set(chosen.map(({ person }) => person)).size;
+    const people = onePerson ? Math.min(1, chosen.length) : new Set(chosen.map(({ person }) => person)).size;
     part("chosen").textContent = chosen.length ? fill(words.chosen, { photos: chosen.length, people }) : words.nothing;
     start.disabled = !chosen.length;
   }
@@ -67,7 +67,7 @@ function enrolling(form) {
   async function sendAll(signal, stop) {
     const count = { added: 0, there: 0, refused: 0, cancelled: 0 };
     const all = chosen.length;
-    const waiting = chosen.values(); // shared by those who send
+    const waiting = chosen.values(); // shared by the senders
     let announced = Date.now();
     whole.max = all;
     whole.value = 0;
@@ -77,13 +77,13 @@ function enrolling(form) {
         const outcome = await send(one, signal, stop);
         count[outcome] += 1;
         whole.value += 1;
-        if (Date.now() - announced > ANNOUNCED_EVERY) {
+        if (Date.now() - announced > PROGRESS_INTERVAL) {
           announced = Date.now();
           part("report").textContent = fill(words.progress, { done: whole.value, all });
         }
       }
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, sender));
+    await Promise.all(Array.from({ length: PARALLEL_REQUESTS }, sender));
     whole.hidden = true;
     part("report").textContent = fill(words.summary, count);
   }
@@ -111,7 +111,7 @@ function enrolling(form) {
         onSent: (share) => {
           progress.value = share;
           if (share === 1) {
-            progress.removeAttribute("value"); // how long that takes is not known
+            progress.removeAttribute("value"); // the remaining time is not known
             state(row, "working");
           }
         },
@@ -123,7 +123,7 @@ function enrolling(form) {
     } catch (error) {
       if (error.name === "AbortError") return end("cancelled");
       showProblem(row.querySelector(".why"), error, words);
-      if (error instanceof Problem && error.status === 401) stop(); // the others would be refused as well
+      if (error instanceof Problem && error.status === 401) stop(); // the service would refuse the others too
       return end("refused");
     }
   }
@@ -158,7 +158,7 @@ function newRow(template) {
 }
 
 function isPhoto(file) {
-  // The service decides about a file of an unknown type.
+  // A file of an unknown type is sent, and the service decides.
   return file.type === "" ? !/\.(txt|csv|json|md|pdf|zip|db|ini)$/i.test(file.name) : file.type.startsWith("image/");
 }
 
@@ -166,14 +166,14 @@ function isHidden(path) {
   return path.split("/").some((name) => name.startsWith("."));
 }
 
-/** The name of the person in a photo: the name of its folder, or of the file itself. */
+/** Returns the name of the person in a photo: the name of its folder, or of the file. */
 function personOf(path) {
   const names = path.split("/");
   return names.length > 1 ? names.at(-2) : names[0].replace(/\.[^.]*$/, "");
 }
 
 function link(element, user) {
-  if (element.textContent === "") return; // their own page
+  if (element.textContent === "") return; // the page of one person
   const anchor = document.createElement("a");
   anchor.href = at(`/admin/people/${user.id}`);
   anchor.textContent = user.name;

@@ -1,10 +1,10 @@
-// Who is in a photo? Draws the faces over the picture, which stays in the browser, and adds a card for each face.
+// Identifies the people in a photo: draws boxes on the picture, and adds a card for each face.
 
 const version = new URL(import.meta.url).search;
 const { at, fill, post, showProblem, wordsOf } = await import(`./admin_send.js${version}`);
 const { takeFiles } = await import(`./admin_drop.js${version}`);
 
-const BEST = 5; // people shown for each face
+const MAX_PEOPLE = 5; // for each face
 const page = document.querySelector(".identify");
 const words = wordsOf(page);
 const part = (name) => page.querySelector(`.${name}`);
@@ -15,25 +15,25 @@ const number = (value, digits) =>
     minimumFractionDigits: digits,
     maximumFractionDigits: digits,
   }).format(value);
-let asking = null;
+let controller = null; // of the current request
 
 page.hidden = false;
 takeFiles(part("drop"), ([{ file }]) => identify(file));
 
 async function identify(photo) {
-  asking?.abort(); // only the last one counts
-  asking = new AbortController();
-  const { signal } = asking;
+  controller?.abort();
+  controller = new AbortController();
+  const { signal } = controller;
   part("problem").hidden = part("answer").hidden = part("steps").hidden = true;
   part("report").textContent = words.working;
   const form = new FormData();
   form.set("photo", photo, "photo");
-  form.set("threshold", "-1"); // also who does not count
-  form.set("top", String(BEST));
+  form.set("threshold", "-1"); // also people below the threshold
+  form.set("top", String(MAX_PEOPLE));
   try {
     const onWait = (why) => (part("report").textContent = words[why]);
     const [answer, shown] = await Promise.all([post("/api/v1/identify", form, { signal, onWait }), show(photo)]);
-    tell(answer, shown);
+    showAnswer(answer, shown);
   } catch (error) {
     if (error.name === "AbortError") return;
     part("report").textContent = "";
@@ -41,7 +41,7 @@ async function identify(photo) {
   }
 }
 
-/** Load the picture; resolves to whether the browser can show it. */
+/** Loads the picture, and resolves to whether the browser can show it. */
 function show(photo) {
   URL.revokeObjectURL(image.src);
   return new Promise((resolve) => {
@@ -51,13 +51,13 @@ function show(photo) {
   });
 }
 
-function tell({ faces, gallery_threshold: threshold }, shown) {
-  const counts = ({ similarity }) => similarity >= threshold;
+function showAnswer({ faces, gallery_threshold: threshold }, shown) {
+  const isAbove = ({ similarity }) => similarity >= threshold;
   const middle = ({ box }) => box.x + box.width / 2;
-  // The response has the largest face first, and people count from the left.
+  // The response has the largest face first. The page numbers the faces from the left.
   const ordered = [...faces].sort((one, other) => middle(one) - middle(other));
   const found = ordered.map((face, index) => {
-    const best = face.matches.find(counts);
+    const best = face.matches.find(isAbove);
     const name = best ? best.name : words.stranger;
     return { face, best, title: fill(words.face, { number: number(index + 1, 0), name }) };
   });
@@ -66,7 +66,7 @@ function tell({ faces, gallery_threshold: threshold }, shown) {
   part("report").textContent = shown ? summary : `${summary}. ${words.no_picture}`;
   part("picture").hidden = !shown;
   part("boxes").replaceChildren(...found.map(box));
-  part("found").replaceChildren(...found.map((one) => section(one, threshold, counts, shown)));
+  part("found").replaceChildren(...found.map((one) => section(one, threshold, isAbove, shown)));
   part("legend").textContent = fill(legend, { threshold: number(threshold, 3) });
   part("legend").hidden = !faces.length;
   part("answer").hidden = false;
@@ -83,7 +83,7 @@ function box({ face, best, title }, index) {
     width: share(width, image.naturalWidth),
     height: share(height, image.naturalHeight),
   });
-  // Only the number: names would cover each other and the picture.
+  // A box shows only its number, because names would cover each other and the picture.
   const label = document.createElement("span");
   label.textContent = number(index + 1, 0);
   element.append(label);
@@ -91,29 +91,29 @@ function box({ face, best, title }, index) {
   return element;
 }
 
-function section({ face, best, title }, threshold, counts, shown) {
+function section({ face, best, title }, threshold, isAbove, shown) {
   const element = copy("of-face");
   const [above, below] = element.querySelectorAll(".candidates");
-  const others = face.matches.filter((match) => !counts(match));
+  const others = face.matches.filter((match) => !isAbove(match));
   const chip = element.querySelector(".chip");
   element.querySelector("h2").append(...(best ? linked(title, best) : [title]));
   element.classList.toggle("known", Boolean(best));
   chip.classList.toggle("good", Boolean(best));
-  chip.textContent = best ? words.identified : face.matches.length ? words.not_identified : words.nobody;
+  chip.textContent = best ? words.identified : face.matches.length ? words.not_identified : words.empty;
   if (best && best.confidence !== null) {
     element.querySelector(".confidence").textContent = fill(words.confidence, { value: number(Math.floor(best.confidence), 0) });
   }
-  above.replaceChildren(...face.matches.filter(counts).map((match) => row(match, threshold, true)));
-  if (best) above.querySelector(".who").textContent = words.similarity; // whose it is stands above
+  above.replaceChildren(...face.matches.filter(isAbove).map((match) => row(match, threshold, true)));
+  if (best) above.querySelector(".who").textContent = words.similarity; // the name is in the heading
   below.replaceChildren(...others.map((match) => row(match, threshold, false)));
   element.querySelector("summary").textContent = fill(words.below, { count: number(others.length, 0) });
   element.querySelector("details").hidden = !others.length;
-  if (shown) cut(element.querySelector("canvas"), face.box);
+  if (shown) drawFace(element.querySelector("canvas"), face.box);
   else element.querySelector("canvas").hidden = true;
   return element;
 }
 
-/** The heading of an identified face, with a link to the person. */
+/** Returns the heading of an identified face, with a link to the person. */
 function linked(title, { user_id, name }) {
   const anchor = document.createElement("a");
   anchor.href = at(`/admin/people/${user_id}`);
@@ -121,8 +121,8 @@ function linked(title, { user_id, name }) {
   return [title.slice(0, -name.length), anchor];
 }
 
-/** Draw a face and its surroundings into a square. */
-function cut(canvas, { x, y, width, height }) {
+/** Draws a face and its surroundings into a square. */
+function drawFace(canvas, { x, y, width, height }) {
   const side = Math.max(width, height) * 1.5;
   const [left, top] = [x + width / 2 - side / 2, y + height / 2 - side / 2];
   canvas.getContext("2d").drawImage(image, left, top, side, side, 0, 0, canvas.width, canvas.height);

@@ -1,25 +1,25 @@
 // Sends photos to the API. Retries with the same Idempotency-Key while the service is busy or cannot be reached.
 
-const TRIES_WITHOUT_ANSWER = 5;
-const LONGEST_WAIT = 30;
+const MAX_FAILED_TRIES = 5;
+const MAX_WAIT = 30; // seconds
 
-/** The translated words in the `data-words` of an element. */
+/** Returns the translated messages in the `data-words` of an element. */
 export function wordsOf(element) {
   const reasons = element.dataset.reasons ? JSON.parse(element.dataset.reasons) : {};
   return { ...JSON.parse(element.dataset.words), reasons };
 }
 
-/** The address of a path of this service, which may be below a path of a shared host. */
+/** Returns the URL of a path of this service, which may be below a path of a shared host. */
 export function at(path) {
   return new URL(`..${path}`, import.meta.url).href;
 }
 
-/** `text` with its `{names}` replaced. */
+/** Returns `text` with its `{names}` replaced. */
 export function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-/** A problem of the API, with the `detail` and `code` of RFC 9457. */
+/** A problem that the API responds with (RFC 9457). */
 export class Problem extends Error {
   constructor(status, body) {
     super(body.detail);
@@ -29,13 +29,13 @@ export class Problem extends Error {
 }
 
 /**
- * Post a form; resolves to the JSON of the response.
+ * Posts a form, and resolves to the JSON of the response.
  *
  * @param {string} url a path of this service
  * @param {FormData} form
  * @param {object} options
  *   signal: an AbortSignal.
- *   onSent: called with the fraction that was sent, 0 to 1.
+ *   onSent: called with the sent fraction, from 0 to 1.
  *   onWait: called with "busy" or "offline" before a retry.
  *   idempotent: whether a retry must not do the work again.
  * @throws {Problem} the service refuses the form.
@@ -45,28 +45,28 @@ export class Problem extends Error {
 export async function post(url, form, { signal, onSent, onWait, idempotent = false }) {
   const headers = { Accept: "application/json" };
   if (idempotent) headers["Idempotency-Key"] = crypto.randomUUID();
-  for (let silent = 0; ; ) {
+  for (let failed = 0; ; ) {
     let answer;
     try {
       answer = await once(url, form, headers, signal, onSent);
     } catch (error) {
-      if (error.name === "AbortError" || ++silent === TRIES_WITHOUT_ANSWER) throw error;
+      if (error.name === "AbortError" || ++failed === MAX_FAILED_TRIES) throw error;
       onWait?.("offline");
-      await pause(2 ** silent, signal);
+      await pause(2 ** failed, signal);
       continue;
     }
     if (answer.status < 300) return answer.body;
     if (!answer.retryAfter) throw new Problem(answer.status, answer.body);
     onWait?.("busy");
     // A random extra time, so that not all clients retry at once.
-    await pause(Math.min(answer.retryAfter, LONGEST_WAIT) * (1 + Math.random()), signal);
+    await pause(Math.min(answer.retryAfter, MAX_WAIT) * (1 + Math.random()), signal);
   }
 }
 
 function once(url, form, headers, signal, onSent) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
-    const request = new XMLHttpRequest(); // fetch does not tell how much was sent
+    const request = new XMLHttpRequest(); // fetch does not report how much was sent
     const abort = () => request.abort();
     request.open("POST", at(url));
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
@@ -107,16 +107,16 @@ function pause(seconds, signal) {
   });
 }
 
-/** Show a problem's reason in its elements `.reason`, `.detail` and `.code`. */
+/** Shows an error in the elements `.reason`, `.detail` and `.code`. */
 export function showProblem(element, error, words) {
   const problem = error instanceof Problem;
   const detail = problem ? error.message : "";
-  const lost = problem && error.status === 401;
-  const own = lost ? words.logged_out : problem ? words.reasons[error.code] : words.no_answer;
-  element.querySelector(".reason").textContent = own ?? "";
-  element.querySelector(".detail").textContent = lost ? "" : detail;
+  const loggedOut = problem && error.status === 401;
+  const reason = loggedOut ? words.logged_out : problem ? words.reasons[error.code] : words.no_answer;
+  element.querySelector(".reason").textContent = reason ?? "";
+  element.querySelector(".detail").textContent = loggedOut ? "" : detail;
   element.querySelector(".code").textContent = problem ? error.code : "";
   // A detail without a reason is not secondary.
-  element.querySelector(".detail").classList.toggle("quiet", Boolean(own));
+  element.querySelector(".detail").classList.toggle("quiet", Boolean(reason));
   element.hidden = false;
 }

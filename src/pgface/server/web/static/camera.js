@@ -1,17 +1,17 @@
-// Opens and closes a camera, and takes pictures as JPEG, not mirrored.
+// Opens and closes a camera, and takes JPEG pictures, which are not mirrored.
 
-const PATIENCE = 5000; // milliseconds for the next picture; after that the camera is taken for gone
-const DARK = 45; // mean brightness of 255 around the middle
+const FRAME_TIMEOUT = 5000; // milliseconds without a new picture after which the camera counts as missing
+const DARK = 45; // mean brightness around the middle, of 255
 const BRIGHT = 225;
 
 export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-// A word of the page in its language.
+// Returns a message of the page in its language.
 export function word(name) {
   return document.getElementById("words").content.querySelector(`[data-word="${name}"]`).textContent;
 }
 
-// Shows a message, once.
+// Shows a message. Screen readers do not repeat a message that is shown already.
 export function say(element, text) {
   if (element.textContent !== text) {
     element.textContent = text;
@@ -38,25 +38,25 @@ export function close(video) {
   video.srcObject = null;
 }
 
-// Waits for a new picture: in the dark some cameras take few.
+// Waits for a new picture. In the dark some cameras take few pictures.
 export function next(video) {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error("missing")), PATIENCE);
-    const there = () => {
-      clearTimeout(late);
+    const timer = setTimeout(() => reject(new Error("missing")), FRAME_TIMEOUT);
+    const arrived = () => {
+      clearTimeout(timer);
       resolve();
     };
     if ("requestVideoFrameCallback" in video) {
-      video.requestVideoFrameCallback(there);
+      video.requestVideoFrameCallback(arrived);
       return;
     }
     const before = video.currentTime;
-    const look = () => (video.currentTime === before ? requestAnimationFrame(look) : there());
+    const look = () => (video.currentTime === before ? requestAnimationFrame(look) : arrived());
     look();
   });
 }
 
-// The current picture, with a limit for its shorter side.
+// Returns the current picture, with at most `shorter` pixels on its shorter side.
 export function picture(video, shorter, quality = 0.9) {
   const scale = Math.min(1, shorter / Math.min(video.videoWidth, video.videoHeight));
   const canvas = document.createElement("canvas");
@@ -68,7 +68,7 @@ export function picture(video, shorter, quality = 0.9) {
   });
 }
 
-// "dark" or "bright" if the middle of the picture is, else null.
+// Returns "dark" or "bright" for the middle of the picture, or null if its brightness is good.
 export function light(video) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 16;

@@ -1,20 +1,20 @@
-// Logs a user in by face: helps them into position, then sends frames and shows where to look next.
+// Logs a user in by face: shows hints for the position, then sends frames and shows where to look next.
 
 import { close, light, next, open, pause, picture, say, word } from "./camera.js";
 
-const EVERY = 100; // milliseconds from picture to picture at least: the server wants to see every part of a turn
-const TOGETHER = 4; // pictures of one request at least
-const MOST = 20; // the server takes no more in one request
-const FRAME_SIDE = 480; // pixels of the shorter side: the motion inside of a face needs 70 of them at least
-const GLIMPSE_SIDE = 240;
-const BETWEEN_HINTS = 300; // milliseconds
-const HINTS_AWAY = 2000; // milliseconds until they are asked for again
-const GOOD_HINTS = 2; // in a row, before it begins by itself
+const FRAME_INTERVAL = 100; // the minimum of milliseconds between two frames; the server checks every part of a turn
+const MIN_FRAMES = 4; // of one request
+const MAX_FRAMES = 20; // of one request; the server accepts no more
+const FRAME_SIDE = 480; // pixels of the shorter side; to measure motion inside the face, the face needs 70 of them
+const HINT_SIDE = 240;
+const HINT_INTERVAL = 300; // milliseconds
+const HINT_RETRY_INTERVAL = 2000; // milliseconds after a hint that failed
+const GOOD_HINTS = 2; // in a row, after which the login starts
 
 const $ = (id) => document.getElementById(id);
 const [form, stage, video, saying, progress, result] = ["who", "stage", "camera", "say", "progress", "result"].map($);
 
-let cancelled = null; // an AbortController while something is under way
+let cancelled = null; // the AbortController of the current login
 
 function showForm() {
   close(video);
@@ -37,7 +37,7 @@ class Refused extends Error {
   }
 }
 
-// The address of a path of this service, which may be below a path of a shared host.
+// Returns the URL of a path of this service, which may be below a path of a shared host.
 const at = (path) => new URL(`..${path}`, import.meta.url);
 
 async function post(path, body, signal, headers = {}) {
@@ -55,19 +55,19 @@ async function challenge(signal) {
 }
 
 async function hint(token, signal) {
-  const glimpse = new FormData();
-  glimpse.append("challenge", token);
-  glimpse.append("frame", await picture(video, GLIMPSE_SIDE, 0.8), "glimpse.jpg");
+  const data = new FormData();
+  data.append("challenge", token);
+  data.append("frame", await picture(video, HINT_SIDE, 0.8), "frame.jpg");
   try {
-    return (await (await post("/api/v1/auth/hint", glimpse, signal)).json()).hint;
+    return (await (await post("/api/v1/auth/hint", data, signal)).json()).hint;
   } catch {
     signal.throwIfAborted();
     return null;
   }
 }
 
-// Waits until the user is in position, or says so. The server sends hints, but not if it is busy.
-async function position(token, signal) {
+// Waits until the user is in position or chooses to start. The server sends hints, unless it is busy.
+async function waitForPosition(token, signal) {
   let ready = false;
   $("start").onclick = () => {
     ready = true;
@@ -75,12 +75,12 @@ async function position(token, signal) {
   $("start").hidden = false;
   say(saying, word("guide"));
   for (let good = 0; !ready && good < GOOD_HINTS && !signal.aborted; ) {
-    const told = await hint(token, signal);
-    const where = told === "ok" ? "ok" : (light(video) ?? told ?? "guide");
+    const received = await hint(token, signal);
+    const where = received === "ok" ? "ok" : (light(video) ?? received ?? "guide");
     say(saying, word(where));
     stage.classList.toggle("good", where === "ok");
     good = where === "ok" ? good + 1 : 0;
-    for (let waited = 0; !ready && waited < (told ? BETWEEN_HINTS : HINTS_AWAY); waited += 50) {
+    for (let waited = 0; !ready && waited < (received ? HINT_INTERVAL : HINT_RETRY_INTERVAL); waited += 50) {
       await pause(50);
     }
   }
@@ -88,23 +88,23 @@ async function position(token, signal) {
   stage.classList.remove("good");
 }
 
-function ask(pose, done) {
+function showPose(pose, done) {
   say(saying, word(`turn-${pose}`));
   stage.dataset.turn = pose; // shows the arrow
   progress.value = 100 * done;
 }
 
-// Takes pictures all the time, even while the server checks the last ones, so that a turn is complete.
+// Takes frames continuously, even while the server checks earlier ones, so that no part of a turn is missing.
 function record(signal) {
   const taken = [];
   let failure = null;
   const running = (async () => {
     while (!signal.aborted) {
-      if (taken.length >= MOST) {
-        await pause(EVERY);
+      if (taken.length >= MAX_FRAMES) {
+        await pause(FRAME_INTERVAL);
         continue;
       }
-      const wait = pause(EVERY);
+      const wait = pause(FRAME_INTERVAL);
       await next(video);
       taken.push(await picture(video, FRAME_SIDE));
       await wait;
@@ -114,14 +114,14 @@ function record(signal) {
   });
   return {
     running,
-    // The pictures since the last request, in order.
+    // Returns the frames since the last request, in order.
     async some() {
-      while (taken.length < TOGETHER) {
+      while (taken.length < MIN_FRAMES) {
         signal.throwIfAborted();
         if (failure) {
           throw failure;
         }
-        await pause(EVERY / 2);
+        await pause(FRAME_INTERVAL / 2);
       }
       return taken.splice(0);
     },
@@ -136,7 +136,7 @@ async function send(token, frames, signal, tries = 3) {
   try {
     return await post("/login/face", answer, signal);
   } catch (error) {
-    // A busy service has not checked the pictures yet. Any other error ends the challenge.
+    // A busy service has not checked the frames, so they can be sent again. Any other error ends the challenge.
     const busy = error instanceof Refused && error.answer.status === 503 && (await error.answer.json()).code === "service-busy";
     if (!busy || tries === 1) {
       throw error;
@@ -157,9 +157,9 @@ function explain(answer) {
 async function logIn(signal) {
   const { token, pose } = await challenge(signal);
   await open(video);
-  await position(token, signal);
+  await waitForPosition(token, signal);
   signal.throwIfAborted();
-  ask(pose, 0);
+  showPose(pose, 0);
   const stopped = new AbortController();
   const camera = record(AbortSignal.any([signal, stopped.signal]));
   try {
@@ -171,8 +171,8 @@ async function logIn(signal) {
         location.assign((await answer.json()).next);
         return;
       }
-      const asked = await answer.json();
-      ask(asked.pose, asked.progress);
+      const step = await answer.json();
+      showPose(step.pose, step.progress);
     }
   } finally {
     stopped.abort();

@@ -1,4 +1,4 @@
-// Buttons beside fields: show a password, copy a text. They need JavaScript.
+// The buttons that show a password or copy a text.
 
 for (const button of document.querySelectorAll(".reveal")) {
   const field = document.getElementById(button.dataset.field);

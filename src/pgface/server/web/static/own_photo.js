@@ -1,13 +1,13 @@
-// The own photo of a user, from a file or the camera, in one form, with a preview.
+// The form that adds a photo of the user, from a file or the camera, with a preview.
 
 import { close, light, open, pause, picture, say, word } from "./camera.js";
 
-const SIDE = 720; // pixels of the shorter side at most
+const MAX_SIDE = 720; // pixels of the shorter side
 
 const $ = (id) => document.getElementById(id);
 const [video, stage, saying, file, preview, chosen] = ["camera", "stage", "say", "photo", "preview", "chosen"].map($);
 
-function show() {
+function showPreview() {
   URL.revokeObjectURL(preview.src);
   const [photo] = file.files;
   chosen.hidden = $("add").hidden = !photo;
@@ -23,11 +23,11 @@ function show() {
   }
 }
 
-function leave() {
+function closeCamera() {
   close(video);
   stage.hidden = true;
   $("use-camera").hidden = false;
-  show();
+  showPreview();
 }
 
 async function watch() {
@@ -56,21 +56,21 @@ $("use-camera").addEventListener("click", async () => {
 });
 
 $("take").addEventListener("click", async () => {
-  const blob = await picture(video, SIDE, 0.95);
+  const blob = await picture(video, MAX_SIDE, 0.95);
   const name = `camera-${new Date().toISOString().slice(0, 19).replaceAll(":", ".")}.jpg`;
   const taken = new DataTransfer();
   taken.items.add(new File([blob], name, { type: blob.type }));
   file.files = taken.files;
-  leave();
+  closeCamera();
   $("add").focus();
 });
 
 $("cancel").addEventListener("click", () => {
-  leave();
+  closeCamera();
   $("use-camera").focus();
 });
 
-// With a preview, hide the text of the browser's own button. The field stays, and accepts dropped files.
+// The preview replaces the text of the browser's button. The hidden field still accepts dropped files.
 const label = document.querySelector('label[for="photo"]');
 const words = document.createElement("span");
 words.textContent = label.textContent;
@@ -79,7 +79,7 @@ const focused = document.activeElement === file;
 label.replaceChildren(file, " ", words);
 if (focused) file.focus();
 
-file.addEventListener("change", show);
+file.addEventListener("change", showPreview);
 window.addEventListener("pagehide", () => close(video));
 $("use-camera").hidden = false;
-show();
+showPreview();

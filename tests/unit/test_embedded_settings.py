@@ -1,3 +1,5 @@
+"""The settings of the embedded PostgreSQL."""
+
 from __future__ import annotations
 
 import pytest
