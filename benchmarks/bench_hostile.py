@@ -33,7 +33,7 @@ from pgface.accounts import Client, create_key
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
-from pgface.operations.bench.timing import Row, figure
+from pgface.operations.bench.timing import Row
 from samples import Samples, find_samples, insightface_weights
 from service_client import Load, connected, posted
 from service_part import fill_up, people_of
@@ -121,16 +121,16 @@ def _rows(
     if min(len(alone), len(beside)) < _ENOUGH:
         verdict = f"not told by fewer than {_ENOUGH} answers"
     return [
-        figure("honest client alone: identify", f"p50 {before[0]:.0f} ms, p95 {before[1]:.0f}", _counts(statuses[0])),
-        figure(
+        Row("honest client alone: identify", f"p50 {before[0]:.0f} ms, p95 {before[1]:.0f}", _counts(statuses[0])),
+        Row(
             "honest client beside them: identify",
             f"p50 {after[0]:.0f} ms, p95 {after[1]:.0f}",
             _counts(statuses[1]),
         ),
-        figure("ratio of p95", f"{ratio:.2f}", f"target: at most {TARGET:g}; {verdict}"),
-        figure("ratio of p50", f"{after[0] / before[0]:.2f}", ""),
-        figure("hostile requests", ", ".join(f"{what} {count:,}" for what, count in sorted(seen.items())), ""),
-        figure("memory of the service at the end (RSS)", f"{service.resident():,.0f} MiB", ""),
+        Row("ratio of p95", f"{ratio:.2f}", f"target: at most {TARGET:g}; {verdict}"),
+        Row("ratio of p50", f"{after[0] / before[0]:.2f}", ""),
+        Row("hostile requests", ", ".join(f"{what} {count:,}" for what, count in sorted(seen.items())), ""),
+        Row("memory of the service at the end (RSS)", f"{service.resident():,.0f} MiB", ""),
     ]
 
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from types import FrameType
@@ -28,16 +28,15 @@ from load_part import loading
 from pgface import PgfaceError, Settings
 from pgface.evaluation.reports.plotting import require_matplotlib
 from pgface.operations.bench.facts import PACKAGES, Server, machine, read_server
-from pgface.operations.bench.loading import loaded_gallery
+from pgface.operations.bench.loading import loaded_gallery, server
 from pgface.operations.bench.measure import Plan, make_probes, measure
 from pgface.operations.bench.peers import missing_peers
 from pgface.operations.bench.plot import SUFFIXES, draw
 from pgface.operations.bench.report import rows, table
 from pgface.operations.bench.results import GalleryResult
-from pgface.operations.bench.run import require_memory, without_nan, write_json
+from pgface.operations.bench.run import require_memory, write_json
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
 from pgface.operations.bench.timing import Row
-from pgface.operations.bench.workspace import server
 from specification_part import compare_with_specification
 
 SIZES = (200, 2_000, 20_000, 200_000)
@@ -98,18 +97,16 @@ class Findings:
         if self.options.plot is not None and self.results:
             draw(self.results, self.options.plot)
 
-    def to_json(self) -> Any:
-        """JSON-ready values."""
-        return without_nan(
-            {
-                "machine": machine(MACHINE_PACKAGES),
-                "server": None if self.server is None else asdict(self.server),
-                "seed": self.options.seed,
-                "seconds": time.monotonic() - self.began,
-                "results": [asdict(result) for result in self.results],
-                "tables": [{"title": title, "rows": [asdict(row) for row in lines]} for title, lines in self.tables],
-            }
-        )
+    def to_json(self) -> dict[str, Any]:
+        """Give the figures as JSON-ready values and dataclasses."""
+        return {
+            "machine": machine(MACHINE_PACKAGES),
+            "server": self.server,
+            "seed": self.options.seed,
+            "seconds": time.monotonic() - self.began,
+            "results": self.results,
+            "tables": [{"title": title, "rows": lines} for title, lines in self.tables],
+        }
 
     def summary(self) -> None:
         """Give all rows with a target again, together."""

@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from comparisons import compare
 from pgface import Settings
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.pool import initialise
 from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
-from pgface.operations.bench.timing import Row, Side, compare, interleave
+from pgface.operations.bench.timing import Row, Side, interleave
 
 PACKAGES = ("pgface", "typer", "rich", "psycopg", "pydantic-settings")
 TARGETS = {"--version": 0.15, "--help": 0.15, "users list": 0.5, "status": 0.5}

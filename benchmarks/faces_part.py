@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from bare_engine import LoadEngine, decode, embed, embed_all
+from comparisons import compare
 from pgface import Gallery, Settings
 from pgface.faces.engine import Engine
 from pgface.gallery.enroll_folder import person_of
-from pgface.operations.bench.timing import Row, compare, figure, interleave, seconds
+from pgface.operations.bench.timing import Row, interleave, seconds
 from samples import Samples, copy_people
 
 GALLERY_SIZE = 1_000
@@ -113,13 +114,13 @@ def _accuracy(test: EngineUnderTest, gallery: Gallery, folder: Path, probes: lis
     at_threshold = ", ".join(f"{outcomes[name]} {name}" for name in ("right", "refused", "wrong", "no face"))
     threshold = gallery.config.identify_threshold
     return [
-        figure(
+        Row(
             f"{test.name}: rank-1, {enrolled} of {len(report.photos)} photos enrolled, {len(probes)} probes",
             f"{rank_1:.3f} ({right_first}/{len(probes)}; no face counts as a miss)",
             target=f"≥ {test.rank_1:g}",
             met=rank_1 >= test.rank_1,
         ),
-        figure(f"{test.name}: the same probes at the gallery's threshold of {threshold:g}", at_threshold),
+        Row(f"{test.name}: the same probes at the gallery's threshold of {threshold:g}", at_threshold),
     ]
 
 

@@ -23,7 +23,7 @@ from pgface.errors import DatabaseError
 from pgface.operations.bench.loading import add_users, empty_gallery
 from pgface.operations.bench.measure import OnStep
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.operations.bench.timing import Row, figure
+from pgface.operations.bench.timing import Row
 from pgface.search import SearchState
 
 _TARGET = 1.3
@@ -126,9 +126,9 @@ def _row(what: str, ours: str, other: str, ratio: float, faces: int) -> Row:
 def _agreement(state: SearchState) -> Row:
     what = "agreement that pgface measured while loading"
     if state.agreement is None:
-        return figure(what, "exact: nothing to measure")
+        return Row(what, "exact: nothing to measure")
     interval = f"({state.agreement_low:.4f} to {state.agreement_high:.4f})"
-    return figure(what, f"{state.agreement:.4f} {interval}", rounds=state.probes or 0)
+    return Row(what, f"{state.agreement:.4f} {interval}", rounds=state.probes or 0)
 
 
 def _bare_copy(database: Database, user_ids: NDArray[Any], embeddings: Any) -> float:

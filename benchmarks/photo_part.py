@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bare_engine import embed
+from comparisons import compare
 from pgface import Gallery, Settings
 from pgface.database.pool import Database
 from pgface.gallery.enroll_folder import person_of
-from pgface.operations.bench.loading import add_users
+from pgface.operations.bench.loading import add_users, scratch_gallery
 from pgface.operations.bench.measure import OnStep
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.operations.bench.timing import Row, Series, compare, figure, interleave, seconds
-from pgface.operations.bench.workspace import scratch_gallery
+from pgface.operations.bench.timing import Row, Series, interleave, seconds
 from samples import Samples, copy_people, find_samples, group_photo, insightface_weights
 
 _TARGET = 1.15
@@ -97,7 +97,7 @@ def _named(gallery: Gallery, probes: Sequence[Path]) -> Row:
     for photo in probes:
         (face,) = gallery.identify(photo).faces
         right += [match.email for match in face.matches] == [person_of(photo.parent.name).email]
-    return figure("photos of one face that get the right name", f"{right} of {len(probes)}", rounds=len(probes))
+    return Row("photos of one face that get the right name", f"{right} of {len(probes)}", rounds=len(probes))
 
 
 def _in_turn(gallery: Gallery, photos: Sequence[Path], rounds: float) -> Series:

@@ -18,9 +18,10 @@ import numpy as np
 from PIL import Image
 
 from bare_engine import LoadEngine, embed
+from comparisons import compare
 from pgface import Gallery
 from pgface.faces.engine import Engine
-from pgface.operations.bench.timing import Row, Series, compare, figure, interleave
+from pgface.operations.bench.timing import Row, Series, interleave
 from samples import Samples
 from service_client import Answers, Load
 from service_process import RunningService, answers_to
@@ -137,10 +138,10 @@ def _rows(clients: int, phase: _Phase, series: Series) -> Iterator[Row]:
     enrolled = [seconds for answers in phase.answers for seconds in answers.enroll]
     statuses = _statuses(phase.answers)
     sent_away = statuses["503"] / statuses.total()
-    yield figure(f"{what}: identify", _times(latencies), f"sent away with 503: {100 * sent_away:.1f} %")
+    yield Row(f"{what}: identify", _times(latencies), f"sent away with 503: {100 * sent_away:.1f} %")
     service, server, clients_own = np.median(phase.shares, axis=0)
     shares = f"service {service:.2f}, PostgreSQL {server:.2f}, clients {clients_own:.2f}"
-    yield figure(f"{what}: enroll", _times(enrolled) if enrolled else "none", f"cores busy: {shares}")
+    yield Row(f"{what}: enroll", _times(enrolled) if enrolled else "none", f"cores busy: {shares}")
 
 
 def _only_promised(answers: Sequence[Answers]) -> Row:
@@ -148,7 +149,7 @@ def _only_promised(answers: Sequence[Answers]) -> Row:
     without = sum(one.without_retry_after for one in answers)
     met = set(statuses) <= {"200", "201", "503"} and not without
     counted = ", ".join(f"{number:,} × {status}" for status, number in sorted(statuses.items()))
-    return figure(
+    return Row(
         "answers", counted, f"503 without Retry-After: {without}", target="200, 201, 503 with Retry-After", met=met
     )
 
@@ -159,7 +160,7 @@ def health(measured: Measured, gallery: Gallery, seconds: float) -> Row:
     faces = gallery.status().embeddings
     what = f"/healthz every {_HEALTH_EVERY * 1e3:.0f} ms beside {_name(_WITH_TARGET)}, {faces:,} embeddings"
     others = f"identify {_times(answers.identify)}, {answers.in_time / seconds:.1f} photos/s"
-    return figure(what, _times(answers.health), others, rounds=len(answers.health))
+    return Row(what, _times(answers.health), others, rounds=len(answers.health))
 
 
 def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
@@ -170,7 +171,7 @@ def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
     for _ in range(_WATCHED_AT):
         measured.ask(_WITH_TARGET, requests=part, enrollments=[])
         sizes.append(service.memory())
-    yield figure(
+    yield Row(
         f"memory (PSS) after each tenth of {requests:,} requests",
         " ".join(f"{size:.0f}" for size in sizes) + " MiB",
         f"from the second to the last: {sizes[-1] - sizes[1]:+.0f} MiB",
@@ -184,7 +185,7 @@ def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
         time.sleep(1)
         statuses = ", ".join(f"{number} × {status}" for status, number in sorted(_statuses([answers]).items()))
         size = f"{_LARGE[0] * _LARGE[1] / 1e6:.0f} megapixels, {picture.stat().st_size / 1e3:.0f} kB each"
-        yield figure(
+        yield Row(
             f"{_LARGE_AT_ONCE} PNGs of {size}, at once (time {number}): {statuses} in {answers.seconds:.1f} s",
             f"before {before:.0f} MiB, at most {max(peak):.0f}, afterwards {service.memory():.0f}",
             "no more in work than PGFACE_MAX_DECODED_BYTES (512 MiB) allows",

@@ -14,14 +14,12 @@ from psycopg import sql
 
 from bare_copy import copy_rows
 from pgface import Settings
-from pgface.operations.bench.loading import LoadedGallery
-from pgface.operations.bench.measure import OnStep, Plan, Probes, rank_1
-from pgface.operations.bench.report import AGREEMENT_TARGET
+from pgface.operations.bench.loading import LoadedGallery, scratch_schema
+from pgface.operations.bench.measure import OnStep, Plan, Probes, agreement, rank_1, while_there_is_time
+from pgface.operations.bench.report import share_row
 from pgface.operations.bench.results import Latency, Proportion
-from pgface.operations.bench.sweep import agreement, while_there_is_time
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON
-from pgface.operations.bench.timing import Call, Ratio, Row, figure, in_turn, ratio_row
-from pgface.operations.bench.workspace import scratch_schema
+from pgface.operations.bench.timing import Call, Ratio, Row, in_turn, ratio_row
 
 _NO_SLOWER = 1.0
 _SLOWER_FROM = 100_000
@@ -81,14 +79,7 @@ def compare_with_specification(
         on_step("the specification's script: agreement")
         ours = rank_1(loaded, probes.mated, probes.mated_answers, plan)
         theirs = _rank_1(connection, loaded, probes, plan)
-        yield figure(
-            "rank-1 agreement, mated probes",
-            str(ours),
-            f"the specification's script: {theirs}",
-            rounds=ours.trials,
-            target=f"≥ {AGREEMENT_TARGET:g}",
-            met=ours.value >= AGREEMENT_TARGET,
-        )
+        yield share_row("rank-1 agreement, mated probes", ours, f"the specification's script: {theirs}")
         on_step("the specification's script: latency")
         timed = {
             _TEXT: _timed(loaded, probes, plan, _TEXT, _by_text(connection, probes)),

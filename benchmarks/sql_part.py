@@ -11,12 +11,13 @@ from pgvector.psycopg import register_vector
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from comparisons import compare
 from faces_part import GALLERY_SIZE, PEOPLE, fill, new_settings
 from pgface import Gallery, Settings
 from pgface.database.pool import Database, initialise
 from pgface.database.sql import queries
 from pgface.gallery.bulk import copy_embeddings
-from pgface.operations.bench.timing import Row, compare, interleave, seconds
+from pgface.operations.bench.timing import Row, interleave, seconds
 from pgface.search.vector_index.lifecycle import build_vector_index, drop_vector_index, vector_index_lock
 
 VERIFICATIONS = 3_000

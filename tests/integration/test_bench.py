@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,10 +24,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgface.database.pool import initialise
 from pgface.errors import DatabaseError
 from pgface.gallery import Gallery
-from pgface.operations.bench.loading import loaded_gallery
+from pgface.operations.bench.loading import PREFIX, loaded_gallery, scratch_gallery
 from pgface.operations.bench.measure import Plan, make_probes, measure, rank_1
+from pgface.operations.bench.run import step_seconds
 from pgface.operations.bench.synthetic import Kind, SyntheticPeople
-from pgface.operations.bench.workspace import PREFIX, scratch_gallery
 from pgface.settings import Settings
 from support.commands import Run, process_runner, runner, without_settings
 from support.galleries import close_database, everything
@@ -70,6 +71,11 @@ def test_it_measures_reports_and_leaves_nothing(
     assert says.AGREEMENT_OF_MATED_PROBES in done.stdout
     assert says.EXACT_SCAN_IS_QUICK_ENOUGH.is_in(done.stdout, people=40, faces=200)
     assert says.HOW_LONG_IT_TAKES in done.stderr
+    shares = [int(share) for share in re.findall(r"^ *(\d+)%  40 people, clustered: ", done.stderr, re.MULTILINE)]
+    assert len(shares) == len(step_seconds(40, Plan(clients=2)))
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] < 100
 
     figures = json.loads((tmp_path / "figures.json").read_text())
     (found,) = figures["results"]

@@ -19,6 +19,7 @@ from pgface.operations.bench.advice import advice
 from pgface.operations.bench.plot import draw
 from pgface.operations.bench.report import rows, table
 from pgface.operations.bench.results import GalleryResult, Latency, Proportion, Relation
+from pgface.operations.bench.run import write_json
 from pgface.operations.bench.synthetic import Kind
 from support.benchmark_results import ALL, MEBI, benchmark, compared, crowd, curve, latency, result
 from support.sentences import benchmark as says
@@ -148,7 +149,7 @@ def test_advice_says_what_a_crowd_suffers() -> None:
 
 
 def test_json_has_every_figure_and_no_nan(tmp_path: Path) -> None:
-    benchmark(result(recall=Proportion.of(0, 0), crowds=(crowd(),))).write(tmp_path / "figures.json")
+    write_json(benchmark(result(recall=Proportion.of(0, 0), crowds=(crowd(),))), tmp_path / "figures.json")
     figures = json.loads((tmp_path / "figures.json").read_text(), parse_constant=pytest.fail)
     (gallery,) = figures["results"]
     assert gallery["recall"]["value"] is None
@@ -158,7 +159,7 @@ def test_json_has_every_figure_and_no_nan(tmp_path: Path) -> None:
     assert figures["server"]["shared_buffers"] == 1024 * MEBI
     assert figures["machine"] == {"cores": "2"}
     with pytest.raises(StorageError, match=says.FILE_CANNOT_BE_WRITTEN.pattern()):
-        benchmark(result()).write(tmp_path / "no" / "figures.json")
+        write_json(benchmark(result()), tmp_path / "no" / "figures.json")
 
 
 SMALL = {"people": 200, "faces": 1_000, "method": "exact", "mated": latency(0.3), "curve": None}
