@@ -315,7 +315,7 @@ def test_a_restore_that_is_broken_off_leaves_nothing(
 ) -> None:
     back_up(enrolled.settings, archive)
     settings = elsewhere(enrolled.settings, tmp_path / "other", database_url=empty_database)
-    where: Any = RestoredFiles if step == "sync" else restoring._Gallery
+    where: Any = RestoredFiles if step == "sync" else restoring._GalleryRestore
     original = getattr(where, step)
 
     def broken(*arguments: Any) -> None:

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 
 from pgface.errors import ArchiveError, PassphraseError, StorageError
-from pgface.operations.backup.archive import MANIFEST, PHOTOS, SUMS, Read, Visitor, read_archive, writing
+from pgface.operations.backup.archive import MANIFEST, PHOTOS, SUMS, Verified, Visitor, read_archive, writing
 from pgface.operations.backup.atomic_file import atomic_file
 from pgface.operations.backup.encryption import PART_BYTES
 from pgface.operations.backup.manifest import GalleryFacts, Manifest, PhotoFacts
@@ -82,7 +82,7 @@ def archived(passphrase: str | None = None, dump: bytes = DUMP) -> bytes:
     return stream.getvalue()
 
 
-def read(tmp_path: Path, data: bytes, passphrase: str | None = None) -> tuple[Read, Recorder]:
+def read(tmp_path: Path, data: bytes, passphrase: str | None = None) -> tuple[Verified, Recorder]:
     file = tmp_path / "archive.tar"
     file.write_bytes(data)
     recorder = Recorder()

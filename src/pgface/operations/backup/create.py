@@ -16,6 +16,7 @@ from typing import IO, Any, BinaryIO
 import psycopg
 from psycopg import errors as pg
 from psycopg.rows import dict_row
+from pydantic_core import to_jsonable_python
 
 from pgface.database.pool import Database
 from pgface.database.sql import queries
@@ -31,12 +32,12 @@ from pgface.operations.backup.tables import LOCKS, MIGRATIONS, NOT_KEPT, TABLES,
 from pgface.settings import Settings
 
 OnStep = Callable[[int, int], None]
-"""Called with the number of steps done, and of all."""
+"""Called with the number of finished steps, and the number of all steps."""
 
 _BATCH_ROWS = 1_000
 _MAX_MISSING_EXAMPLES = 1_000
 _LOCK_TIMEOUT_SECONDS = 30
-"""How long to wait for another backup to end."""
+"""How long to wait for the end of another backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +50,13 @@ class BackupReport:
     encrypted: bool
     manifest: Manifest
     missing: tuple[str, ...]
-    """Paths of photo files that are missing, at most 1,000 of them."""
+    """Paths of missing photo files, at most 1,000 of them."""
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
-        return {
-            "file": str(self.file),
-            "size": self.size,
-            "encrypted": self.encrypted,
-            "missing": list(self.missing),
-            "seconds": self.seconds,
-            "manifest": self.manifest.model_dump(mode="json"),
-        }
+        values: dict[str, Any] = to_jsonable_python(self)
+        return values
 
 
 def back_up(
@@ -123,7 +118,7 @@ class _Backup:
         moment = datetime.now(UTC).replace(microsecond=0)
         with (
             self._database.dedicated_connection() as keeper,
-            _photo_files_kept(keeper),
+            _no_photo_files_deleted(keeper),
             self._database.dedicated_connection() as reader,
             _snapshot(reader) as snapshot,
         ):
@@ -134,7 +129,14 @@ class _Backup:
             files = PhotoFiles(self._settings.photos_dir, config.id)
             counts = count_rows(reader, self._tables)
             with writing(stream, int(moment.timestamp()), passphrase) as archive:
-                archive.add_dump(self._dump(pg_dump, snapshot))
+                dump = dump_blocks(
+                    pg_dump,
+                    self._database.direct_url,
+                    schema_name=self._settings.schema_name,
+                    snapshot=snapshot,
+                    tables=self._tables if self._embeddings_only else None,
+                )
+                archive.add_dump(dump)
                 if not self._embeddings_only:
                     self.photos.copy(reader, files, archive, counts["photos"], self._on_photos)
                 manifest = self._manifest(moment, config, facts, pg_dump, counts, reader)
@@ -143,15 +145,6 @@ class _Backup:
         with self._database.transaction() as connection:
             files.remove_deleted(connection)
         return manifest
-
-    def _dump(self, pg_dump: Program, snapshot: str) -> Iterator[bytes]:
-        return dump_blocks(
-            pg_dump,
-            self._database.direct_url,
-            schema_name=self._settings.schema_name,
-            snapshot=snapshot,
-            tables=self._tables if self._embeddings_only else None,
-        )
 
     def _manifest(
         self,
@@ -162,9 +155,7 @@ class _Backup:
         counts: dict[str, int],
         reader: psycopg.Connection,
     ) -> Manifest:
-        known = {*TABLES, *NOT_KEPT, MIGRATIONS, LOCKS}
-        others = () if self._embeddings_only else tuple(set(facts.pop("tables")) - known)
-        facts.pop("tables", None)
+        others = set(facts.pop("tables")) - {*TABLES, *NOT_KEPT, MIGRATIONS, LOCKS}
         sequences = reader.execute(queries()["backup_sequences"], {"tables": list(self._tables)}).fetchall()
         return Manifest(
             format="pgface-backup",
@@ -182,7 +173,7 @@ class _Backup:
             ),
             tables=counts,
             sequences=dict(sequences),
-            other_tables=tuple(sorted(others)),
+            other_tables=() if self._embeddings_only else tuple(sorted(others)),
             vector_index=_vector_index(reader),
             photos=None if self._embeddings_only else self.photos.facts(),
             **facts,
@@ -221,7 +212,7 @@ class _Photos:
                 archive.add(MISSING, size, missing)
 
     def _copy_one(self, filepath: str, files: PhotoFiles, archive: ArchiveWriter, missing: IO[bytes]) -> None:
-        # Other programs may have written rows, and the file of such a path must not end up in an archive.
+        # Another program may have written the row. The file of such a path must not end up in an archive.
         if not is_crop_path(filepath):
             self.elsewhere += 1
             return
@@ -244,8 +235,8 @@ class _Photos:
 
 
 @contextmanager
-def _photo_files_kept(connection: psycopg.Connection) -> Iterator[None]:
-    """Keep photo files from being deleted. Entered before the snapshot, it keeps all files of the snapshot's rows."""
+def _no_photo_files_deleted(connection: psycopg.Connection) -> Iterator[None]:
+    """Prevent the deletion of photo files. Enter this before the snapshot, to keep the files of all of its rows."""
     with connection.transaction():
         connection.execute(queries()["never_idle_too_long"])
         connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{_LOCK_TIMEOUT_SECONDS}s",))
@@ -262,7 +253,7 @@ def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
     with connection.transaction():
         connection.execute(queries()["read_one_state"])
         row = connection.execute(queries()["export_snapshot"]).fetchone()
-        assert row is not None  # noqa: S101 - it always gives one
+        assert row is not None  # noqa: S101 - it always has one row
         connection.execute(queries()["never_idle_too_long"])
         yield row[0]
 
@@ -271,12 +262,12 @@ def _facts(reader: psycopg.Connection) -> dict[str, Any]:
     with reader.cursor(row_factory=dict_row) as cursor:
         facts = cursor.execute(queries()["backup_facts"]).fetchone()
         version = cursor.execute(queries()["schema_version"]).fetchone()
-    assert facts is not None and version is not None  # noqa: S101, PT018 - they always give one
+    assert facts is not None and version is not None  # noqa: S101, PT018 - they always have one row
     return facts | version | {"postgresql": facts["postgresql"].partition(" ")[0]}
 
 
 def _vector_index(reader: psycopg.Connection) -> VectorIndex | None:
-    """Describe the index, None if it is that of a new gallery."""
+    """Describe the index of the embeddings, None if it is the index of a new gallery."""
     with reader.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(queries()["backup_vector_index"]).fetchone()
     if found is None or found["method"] not in ("hnsw", "ivfflat"):

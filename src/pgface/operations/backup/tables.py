@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from psycopg import sql
 
 from pgface.database.sql import queries
-from pgface.errors import ArchiveError, DatabaseError
+from pgface.errors import ArchiveError
 from pgface.operations.backup.dump import DumpedTable
 
 TABLES: Final = (
@@ -52,19 +52,22 @@ BUILT_WHEN_NEEDED: Final = (
 
 
 def statement(name: str, **parts: sql.Composable) -> sql.Composed:
-    """Give a named statement, with identifiers such as table names put in."""
+    """Compose a named statement with identifiers, such as the names of tables."""
     return sql.SQL(queries()[name]).format(**parts)
 
 
 def count_rows(connection: psycopg.Connection, tables: Sequence[str]) -> dict[str, int]:
     """Count the rows of each table."""
-    return {table: int(_value(connection, statement("count_table_rows", table=_name(table)))) for table in tables}
+    counts = {}
+    for table in tables:
+        ((counts[table],),) = connection.execute(statement("count_table_rows", table=_name(table))).fetchall()
+    return counts
 
 
 def first_with_rows(connection: psycopg.Connection, tables: Sequence[str]) -> str | None:
     """Find the first table that is not empty, None if all are empty."""
     for table in tables:
-        if _value(connection, statement("has_rows", table=_name(table))):
+        if connection.execute(statement("has_rows", table=_name(table))).fetchall() == [(True,)]:
             return table
     return None
 
@@ -104,7 +107,7 @@ def load(connection: psycopg.Connection, table: DumpedTable) -> None:
     """Load the rows of a dumped table.
 
     Raises:
-        ArchiveError: the gallery's table lacks one of the columns.
+        ArchiveError: the gallery's table does not have one of the columns.
         DatabaseError: PostgreSQL refuses the rows.
 
     """
@@ -133,10 +136,3 @@ def set_sequences(connection: psycopg.Connection, sequences: dict[str, int]) -> 
 
 def _name(table: str) -> sql.Identifier:
     return sql.Identifier(table)
-
-
-def _value(connection: psycopg.Connection, query: sql.Composed) -> Any:
-    row = connection.execute(query).fetchone()
-    if row is None:
-        raise DatabaseError
-    return row[0]
