@@ -41,14 +41,14 @@ from specification_part import compare_with_specification
 
 SIZES = (200, 2_000, 20_000, 200_000)
 """People."""
-FEWEST = 10
+MIN_PEOPLE = 10
 MIDDLE = 20_000
-"""The size at which the script, concurrent clients and the photo are measured, or the nearest smaller one."""
+"""The size for the specification's script, concurrent clients and the photo, or the nearest smaller one."""
 HNSWLIB_UP_TO = 20_000
 """The largest size for hnswlib. For a million faces, its graph takes as long to build as that of FAISS."""
 PARTS = ("galleries", "photo", "loading")
-_TIMES_PATIENCE = 12
-"""Seconds for agreement, enough for all probes if a search takes 20 ms."""
+_AGREEMENT_PATIENCE_FACTOR = 12
+"""The time for agreement is this many times the patience, enough for all probes if a search takes 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Options:
 
 @dataclass(slots=True)
 class Findings:
-    """The results so far. They are shown and written at once, so that an interrupted run loses nothing."""
+    """The results so far. Each is shown and written immediately, so that an interrupted run loses nothing."""
 
     options: Options
     console: Console
@@ -109,7 +109,7 @@ class Findings:
         }
 
     def summary(self) -> None:
-        """Give all rows with a target again, together."""
+        """Show all rows with a target in one table."""
         lines = [
             replace(row, what=f"{title}: {row.what}")
             for title, found in self.tables
@@ -184,7 +184,7 @@ def _galleries(settings: Settings, findings: Findings) -> None:
                 found = compare_with_specification(settings, loaded, probes, options.plan, step)
                 findings.add(f"{name}, beside the specification's own script", found)
                 findings.add(f"{name}, every kind of index", configurations(loaded, probes, options.plan, step))
-                findings.add(f"{name}, what the cores can do", never_pausing(loaded, probes, options.plan, step))
+                findings.add(f"{name}, clients without enrollment", never_pausing(loaded, probes, options.plan, step))
             # Last, because the enrolled newcomers stay.
             result = measure(loaded, _plan(options, people), step, probes=probes)
         findings.results.append(result)
@@ -265,7 +265,7 @@ def _options() -> Options:
         clients=given.clients,
         seconds=given.seconds,
         patience=given.patience,
-        agreement_patience=_TIMES_PATIENCE * given.patience,
+        agreement_patience=_AGREEMENT_PATIENCE_FACTOR * given.patience,
     )
     return Options(given.people, kinds, given.parts, plan, given.full_yardstick, given.seed, given.json, given.plot)
 
@@ -274,9 +274,9 @@ def _numbers(text: str) -> list[int]:
     try:
         sizes = [int(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError("give numbers with commas between them, as 200,2000") from None
-    if min(sizes) < FEWEST:
-        raise argparse.ArgumentTypeError(f"each must be at least {FEWEST}")
+        raise argparse.ArgumentTypeError("give numbers separated by commas, such as 200,2000") from None
+    if min(sizes) < MIN_PEOPLE:
+        raise argparse.ArgumentTypeError(f"each must be at least {MIN_PEOPLE}")
     return sizes
 
 

@@ -32,8 +32,8 @@ def configurations(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: O
             sizes[method] = size
         yield Row(
             f"{method}, fitted in {took:.1f} s",
-            f"{kilobytes(size)} a face; agreement {agreement}",
-            f"mated: {mated}; non-mated: {non_mated}",
+            f"{kilobytes(size)} a face, agreement {agreement}",
+            f"mated: {mated}, non-mated: {non_mated}",
             rounds=agreement.trials,
         )
     yield _smallest(sizes)
@@ -42,11 +42,11 @@ def configurations(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: O
 
 
 def _smallest(sizes: dict[str, float]) -> Row:
-    """The smallest of those that keep the agreement."""
+    """Make the row of the smallest index that keeps the agreement."""
     least = min(sizes, key=sizes.__getitem__, default=None)
     return Row(
-        f"smallest of those with an agreement ≥ {AGREEMENT_TARGET:g}",
-        "none keeps it" if least is None else f"{least}, {kilobytes(sizes[least])} a face",
+        f"smallest index with an agreement ≥ {AGREEMENT_TARGET:g}",
+        "no index keeps it" if least is None else f"{least}, {kilobytes(sizes[least])} a face",
         target=f"≤ {kilobytes(INDEX_TARGET)}",
         met=least is not None and sizes[least] <= INDEX_TARGET,
     )

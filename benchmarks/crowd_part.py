@@ -1,4 +1,4 @@
-"""Measure how eight clients that never pause share this machine's cores, while no one enrolls."""
+"""Measure how clients that never pause share this machine's cores, without enrollment."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ NEAREST = "SELECT user_id FROM user_templates ORDER BY template <=> %s::halfvec(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Walking:
-    """A task that only searches the templates' index, without pauses."""
+class IndexSearching:
+    """A task that only searches the index of the templates, without pauses."""
 
     probes: NDArray[np.float32]
     """The probes, shape (n, 512), which are used in turn."""
@@ -38,7 +38,7 @@ class Walking:
     settings: Settings
 
     def run(self, _: Gallery) -> list[float]:
-        """Search, and give the seconds of each search."""
+        """Search, and time each search."""
         taken = []
         with Database.open(self.settings) as database, database.dedicated_connection() as connection:
             connection.execute("SELECT set_config('hnsw.ef_search', %s, false)", (str(self.effort),))
@@ -65,7 +65,7 @@ def never_pausing(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: On
     on_step(f"{plan.clients} clients that never pause")
     duration = plan.seconds / ROUNDS
     tasks: dict[str, Task] = {
-        "the index's walk alone": Walking(probes.mixed, search.first_effort, duration, loaded.settings),
+        "the index's walk alone": IndexSearching(probes.mixed, search.first_effort, duration, loaded.settings),
         "identify_embedding": Searching(probes.mixed, probes.threshold, duration),
     }
     with clients_ready(loaded.settings, plan.clients) as clients:

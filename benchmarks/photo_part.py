@@ -1,4 +1,4 @@
-"""Measure identification of a photo in a large gallery, beside the plain engine on the same photo."""
+"""Measure identification of a photo in a large gallery, beside the bare engine on the same photo."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def photo_to_names(
     *,
     patience: float,
 ) -> Iterator[Row]:
-    """`Gallery.identify` among synthetic people and ten real ones, beside decoding, detecting and embedding alone.
+    """Measure `Gallery.identify` among synthetic people and ten real ones, beside decoding and embedding alone.
 
     Args:
         settings: the server.
-        people: how many synthetic ones.
+        people: the number of synthetic people.
         kinds: the distributions of the people.
-        scratch: a folder for what is needed meanwhile.
+        scratch: a folder for temporary files.
         seed: the seed of the synthetic people.
         on_step: called with the name of each step that starts.
-        skip: is told why there are no rows.
-        patience: about so many seconds for each side.
+        skip: called with the reason if there are no rows.
+        patience: the approximate seconds for each side.
 
     """
     weights, samples = insightface_weights(), find_samples(scratch)

@@ -1,4 +1,4 @@
-"""Measurements without an engine: verification of an embedding, and bulk loading."""
+"""Measure without an engine: verification of an embedding, and bulk loading."""
 
 from __future__ import annotations
 
@@ -107,13 +107,13 @@ def loading(settings: Settings) -> list[Row]:
         def copied(_: int) -> float:
             empty(with_index=True)
             started = time.perf_counter()
-            # What `load_embeddings` does before it builds the index again.
+            # The steps of `load_embeddings` before it builds the index again.
             with database.autocommit() as connection, vector_index_lock(connection):
                 drop_vector_index(connection)
                 copy_embeddings(connection, ids, random)
             took = time.perf_counter() - started
             (match,) = gallery.identify_embedding(random[-1])
-            assert match.user_id == ids[-1], "the last row that was loaded is not found"
+            assert match.user_id == ids[-1], "the last loaded row is not found"
             return took / ROWS
 
         def loaded(_: int) -> float:
