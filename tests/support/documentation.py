@@ -1,4 +1,4 @@
-"""A page of the documentation, followed as a reader would: its blocks of commands, in order, in one shell."""
+"""Run the commands of a documentation page in order, in one shell."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PROGRAMS = {
     "pgface": '#!/bin/sh\nexec "{python}" -m pgface "$@"\n',
     "python": '#!/bin/sh\nexec "{python}" "$@"\n',
     "flask": '#!/bin/sh\nexec "{python}" -m flask "$@"\n',
-    # The database that the commands before it spoke to.
+    # Connect to the database of the previous commands.
     "sql": '#!/bin/sh\nif [ "$PGFACE_DATABASE_URL" ]; then exec psql "$PGFACE_DATABASE_URL" "$@"; fi\n'
     'exec pgface postgres psql "$@"\n',
 }
@@ -37,30 +37,30 @@ class Block:
     language: str
     text: str
     not_run: str | None
-    """Why a test cannot run it."""
+    """The reason that a test cannot run it, if there is one."""
 
 
 def blocks(page: str) -> list[Block]:
-    """The blocks of a page under docs/how-to that have a language."""
+    """Find the blocks with a language on a page under docs/how-to."""
     text = (HOW_TO / page).read_text(encoding="utf-8")
     return [Block(found["language"], found["text"], found["reason"]) for found in _BLOCK.finditer(text)]
 
 
 def without_numbers(text: str) -> str:
-    """What two runs on two machines have in common."""
+    """Replace the numbers of an output, which differ between machines."""
     return " ".join(re.sub(r"\d[\d.,e-]*", "0", re.sub(r"[-─]{2,}", "", text)).split())
 
 
 class Reader:
-    """Somebody at a shell; what one block exports, the next one has."""
+    """A shell for the blocks of a page. A variable that one block exports is set in the next one."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str], *, instead: Mapping[str, str] | None = None) -> None:
-        """Sit down in a folder of the test's own.
+        """Prepare the folder and the environment.
 
         Args:
-            folder: where the commands run; it is made.
-            variables: of the environment; beside them no setting of pgface or PostgreSQL is there.
-            instead: what a reader writes in place of the page's examples, such as the URL of their server.
+            folder: the folder in which the commands run. It is created.
+            variables: variables for the environment, which has no other settings of pgface or PostgreSQL.
+            instead: replacements for the page's examples, such as the URL of a server.
 
         """
         self.folder = folder
@@ -77,26 +77,26 @@ class Reader:
         self.environment = own | {"PATH": path, "COLUMNS": "160", "PAGER": "cat"} | dict(variables)
 
     def follow(self, page: str) -> str:
-        """Run the page's blocks, and find what it shows as output in what they say; gives all of that.
+        """Run the page's blocks, and compare their output with the page. Returns all output.
 
-        Whatever a block's commands print must contain the `text` block that comes after it, numbers aside.
+        The output of a block must contain the `text` block after it, except for the numbers.
         """
-        everything, last = "", ""
+        output, last = "", ""
         for block in blocks(page):
             if block.language == "text" and block.not_run is None:
                 assert without_numbers(block.text) in without_numbers(last), f"{page} shows:\n{block.text}not:\n{last}"
             elif block.language in _RUN_BY and block.not_run is None:
                 last = self.run(_RUN_BY[block.language].format(text=block.text))
-                everything += last
-        return everything
+                output += last
+        return output
 
     def run(self, commands: str) -> str:
-        """Run commands as one block of a page; gives what they print."""
+        """Run commands as one block of a page. Returns their output."""
         for example, real in self.instead.items():
             commands = commands.replace(example, real)
-        kept = self.folder.parent / "environment"
+        variables_file = self.folder.parent / "environment"
         done = subprocess.run(
-            ["/bin/bash", "-eu", "-o", "pipefail", "-c", f"{commands}\nenv --null > '{kept}'"],
+            ["/bin/bash", "-eu", "-o", "pipefail", "-c", f"{commands}\nenv --null > '{variables_file}'"],
             env=self.environment,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -106,5 +106,5 @@ class Reader:
             timeout=120,
         )
         assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}"
-        self.environment = dict(line.split("=", 1) for line in kept.read_text().split("\0") if line)
+        self.environment = dict(line.split("=", 1) for line in variables_file.read_text().split("\0") if line)
         return done.stdout
