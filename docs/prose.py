@@ -140,7 +140,7 @@ def faults(page: Path, root: Path = ROOT) -> Iterator[str]:
         if not is_code and not line.startswith(("|", "    ")) and len(line) > MAX_LINE:
             yield f"{name}:{number}: {len(line)} characters, at most {MAX_LINE}"
         if line.count("`") % 2:
-            yield f"{name}:{number}: code continues on the next line"
+            yield f"{name}:{number}: code goes on in the next line"
         shown = re.sub(r"`[^`]*`|\]\([^)]*\)|\"[^\"]*\"", "", line)
         for words, instead in WORDS_TO_AVOID.items():
             for found in re.findall(rf"\b(?:{words})\b", shown, re.IGNORECASE):
