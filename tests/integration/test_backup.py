@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 
 @in_both_schemas
 @pytest.mark.parametrize("where", ["the same place", "another machine"])
-def test_everything_erased_comes_back_to_the_bit(
+def test_a_restored_gallery_is_identical_to_the_bit(
     enrolled: Gallery, photos: Photos, archive: Path, tmp_path: Path, where: str
 ) -> None:
     before = answers(enrolled, photos)
@@ -57,7 +57,7 @@ def test_everything_erased_comes_back_to_the_bit(
     with Gallery.open(settings, engine=enrolled.engine) as gallery:
         assert answers(gallery, photos) == before
         assert gallery.status().index == "hnsw"
-        # Ids go on, and an erased person's files go, wherever they were restored.
+        # New ids follow the old ones, and deleting a person deletes the restored files.
         assert gallery.add_user("new@example.org").id == 3
         files = [gallery.photo_file(photo) for photo in gallery.photos()]
         for user in gallery.users():
@@ -66,7 +66,7 @@ def test_everything_erased_comes_back_to_the_bit(
     assert not list(settings.photos_dir.rglob("*.jpg"))
 
 
-def test_the_archive_says_what_is_in_it(enrolled: Gallery, archive: Path) -> None:
+def test_the_manifest_describes_the_archive(enrolled: Gallery, archive: Path) -> None:
     report = back_up(enrolled.settings, archive)
     assert archive.stat().st_mode & 0o777 == 0o600
     manifest = report.manifest
@@ -100,7 +100,7 @@ def test_every_table_of_a_new_gallery_is_known(settings: Settings) -> None:
             "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type = 'BASE TABLE'",
             settings.schema_name,
         )
-    # A login by face is over before a restore.
+    # A login in progress is not in an archive.
     assert {name for (name,) in made} == {*TABLES, "login_challenges", MIGRATIONS, LOCKS}
 
 
@@ -135,7 +135,7 @@ def test_a_backup_that_fails_leaves_no_file(enrolled: Gallery, archive: Path, mo
     assert not list(archive.parent.glob("backups.tar*"))
 
 
-def test_pg_dump_s_own_sentence_is_told(enrolled: Gallery, archive: Path, postgres: str) -> None:
+def test_the_error_of_pg_dump_is_shown(enrolled: Gallery, archive: Path, postgres: str) -> None:
     role = f"backup_{os.getpid()}"
     schema = sql.Identifier(enrolled.settings.schema_name)
     with enrolled.database.autocommit() as connection:
@@ -143,7 +143,7 @@ def test_pg_dump_s_own_sentence_is_told(enrolled: Gallery, archive: Path, postgr
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, sql.Identifier(role)))
         grant = "GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}"
         connection.execute(sql.SQL(grant).format(schema, sql.Identifier(role)))
-        locks = "GRANT UPDATE ON {}.gallery_locks TO {}"  # which a backup holds
+        locks = "GRANT UPDATE ON {}.gallery_locks TO {}"  # because a backup locks a row of it
         connection.execute(sql.SQL(locks).format(schema, sql.Identifier(role)))
         connection.execute(sql.SQL("CREATE TABLE secrets AS SELECT 1"))
     url = make_conninfo(enrolled.url, user=role)
@@ -159,7 +159,7 @@ def test_pg_dump_s_own_sentence_is_told(enrolled: Gallery, archive: Path, postgr
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
-def test_missing_files_are_recorded_and_others_not_followed(enrolled: Gallery, archive: Path, tmp_path: Path) -> None:
+def test_missing_files_are_recorded_and_links_refused(enrolled: Gallery, archive: Path, tmp_path: Path) -> None:
     lost, outside, linked, kept = enrolled.photos()
     enrolled.photo_file(lost).unlink()
     secret = tmp_path / "secret.txt"
@@ -185,7 +185,7 @@ def test_missing_files_are_recorded_and_others_not_followed(enrolled: Gallery, a
     assert restore(new, archive, no_passphrase).photo_files == 1
 
 
-def test_embeddings_alone_go_back_to_their_people(enrolled: Gallery, photos: Photos, archive: Path) -> None:
+def test_embeddings_only_are_restored_to_their_people(enrolled: Gallery, photos: Photos, archive: Path) -> None:
     before = answers(enrolled, photos)
     report = back_up(enrolled.settings, archive, embeddings_only=True)
     assert report.manifest.tables == {"face_embeddings": 4}
@@ -198,7 +198,7 @@ def test_embeddings_alone_go_back_to_their_people(enrolled: Gallery, photos: Pho
     assert one_value(enrolled, "SELECT count(DISTINCT user_id) FROM stale_templates") == 2
 
 
-def test_embeddings_alone_need_their_people_and_their_model(enrolled: Gallery, archive: Path) -> None:
+def test_embeddings_only_need_their_people_and_their_model(enrolled: Gallery, archive: Path) -> None:
     back_up(enrolled.settings, archive, embeddings_only=True)
     with enrolled.database.transaction() as connection:
         connection.execute("DELETE FROM users WHERE id = 1")

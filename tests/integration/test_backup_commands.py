@@ -30,7 +30,7 @@ PASSPHRASE = "correct horse"
 
 @pytest.fixture
 def run(enrolled: Gallery, tmp_path: Path) -> Run:
-    """Runs a command that may fail on the gallery with people in it."""
+    """Run a command on the enrolled gallery. The command may fail."""
     return runner(environment_of(enrolled.settings), tmp_path)
 
 
@@ -40,8 +40,8 @@ def test_the_commands(run: Run, tmp_path: Path) -> None:
     contents = says.CONTENTS.format(users=2, photos=4, files=4, embeddings=4)
     assert made.stdout.startswith(says.BACKED_UP.format(archive="a.tar", contents=contents))
     checked = run("restore", "--verify", "a.tar", more={"PGFACE_BACKUP_PASSPHRASE": PASSPHRASE})
-    whole = says.IS_WHOLE_AND_ENCRYPTED.format(archive="a.tar", contents=contents)
-    assert checked.stdout.startswith(f"{whole}\nWritten")
+    intact = says.IS_INTACT_AND_ENCRYPTED.format(archive="a.tar", contents=contents)
+    assert checked.stdout.startswith(f"{intact}\nWritten")
     for wrong, sentence in (
         (
             run("restore", "a.tar", code=1, more={"PGFACE_BACKUP_PASSPHRASE": "other"}),
@@ -49,11 +49,11 @@ def test_the_commands(run: Run, tmp_path: Path) -> None:
         ),
         (
             run("restore", "a.tar", code=1),
-            f"a.tar: {says.NOBODY_TO_ASK_FOR_PASSPHRASE}",
+            f"a.tar: {says.NO_TERMINAL_FOR_PASSPHRASE}",
         ),
         (
             run("backup", "b.tar", "--encrypt", code=1),
-            says.NOBODY_TO_ASK_FOR_PASSPHRASE,
+            says.NO_TERMINAL_FOR_PASSPHRASE,
         ),
         (
             run("restore", "a.tar", "--passphrase-file", "nowhere", code=1),
@@ -73,7 +73,7 @@ def test_the_commands(run: Run, tmp_path: Path) -> None:
     assert json.loads(restored.stdout)["model_problem"] is None
 
 
-def test_a_restore_where_the_model_is_missing_says_which_and_what_to_do(
+def test_a_restore_without_the_model_names_it_and_what_to_do(
     enrolled: Gallery, archive: Path, tmp_path: Path, empty_database: str
 ) -> None:
     back_up(enrolled.settings, archive)
@@ -87,9 +87,9 @@ def test_a_restore_where_the_model_is_missing_says_which_and_what_to_do(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_backup_that_is_ended_leaves_no_file(enrolled: Gallery, archive: Path, number: signal.Signals) -> None:
+def test_an_interrupted_backup_leaves_no_file(enrolled: Gallery, archive: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "pgface", "backup", str(archive)]
-    # It waits for the lock, so that it is under way for certain.
+    # The backup waits for this lock, so it cannot end before the signal.
     with enrolled.database.transaction() as connection:
         connection.execute(queries()["hold_photo_files"])
         process = subprocess.Popen(

@@ -40,7 +40,7 @@ with Gallery.open() as gallery:
 """
 
 
-def test_rows_and_files_belong_together_while_others_enroll_and_erase(
+def test_rows_and_files_match_while_users_are_enrolled_and_deleted(
     enrolled: Gallery, photos: Photos, tmp_path: Path, empty_database: str
 ) -> None:
     command = [sys.executable, "-c", BUSY, str(photos("Tony_Blair", 1))]
@@ -69,21 +69,21 @@ def test_rows_and_files_belong_together_while_others_enroll_and_erase(
             assert len(files) == report.photo_files
             assert one_value(gallery, "SELECT count(*) = count(photo_id) FROM face_embeddings")
             sizes.add(len(files))
-    assert len(sizes) > 1, "nobody enrolled meanwhile"
-    # What was erased during a backup is gone as well.
+    assert len(sizes) > 1, "no user was enrolled meanwhile"
+    # The files of users who were deleted during a backup are deleted as well.
     with Gallery.open(enrolled.settings) as gallery:
         assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
         there = {gallery.photo_file(photo) for photo in gallery.photos()}
     assert there == set(enrolled.settings.photos_dir.rglob("*.jpg"))
 
 
-def test_files_of_the_erased_wait_for_the_end_of_a_backup(
+def test_files_of_deleted_users_stay_until_the_end_of_a_backup(
     enrolled: Gallery, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [enrolled.photo_file(photo) for photo in enrolled.photos()]
     copy = ArchiveWriter.add_dump
 
-    def erase_all(writer: ArchiveWriter, blocks: Iterator[bytes]) -> None:
+    def delete_all(writer: ArchiveWriter, blocks: Iterator[bytes]) -> None:
         for user in enrolled.users():
             enrolled.erase_user(user.id)
         assert all(file.exists() for file in files)
@@ -92,7 +92,7 @@ def test_files_of_the_erased_wait_for_the_end_of_a_backup(
             back_up(enrolled.settings, archive.with_name("second.tar"))
         copy(writer, blocks)
 
-    monkeypatch.setattr(ArchiveWriter, "add_dump", erase_all)
+    monkeypatch.setattr(ArchiveWriter, "add_dump", delete_all)
     report = back_up(enrolled.settings, archive)
     assert report.manifest.tables["users"] == 2
     assert report.manifest.photos is not None
@@ -100,7 +100,7 @@ def test_files_of_the_erased_wait_for_the_end_of_a_backup(
     assert not any(file.exists() for file in files)
 
 
-def test_a_committed_photo_on_its_way_to_its_place_is_in_the_archive(enrolled: Gallery, archive: Path) -> None:
+def test_a_committed_photo_that_is_not_yet_in_its_place_is_in_the_archive(enrolled: Gallery, archive: Path) -> None:
     photo = enrolled.photos()[0]
     place = enrolled.photo_file(photo)
     incoming = place.parents[1] / "incoming"

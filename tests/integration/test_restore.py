@@ -40,7 +40,7 @@ def damaged(whole: bytes, place: int) -> bytes:
     return whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :]
 
 
-def test_a_damaged_archive_is_refused_before_anything_is_touched(
+def test_a_damaged_archive_is_refused_before_anything_is_changed(
     enrolled: Gallery, archive: Path, empty_database: str, tmp_path: Path
 ) -> None:
     back_up(enrolled.settings, archive)
@@ -58,27 +58,27 @@ def test_a_damaged_archive_is_refused_before_anything_is_touched(
         pass
 
 
-def test_an_archive_that_changes_while_it_is_restored_is_not_restored(
+def test_an_archive_that_changes_during_its_restore_is_not_restored(
     enrolled: Gallery, archive: Path, empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     back_up(enrolled.settings, archive)
     with enrolled.database.transaction() as connection:
-        connection.execute("UPDATE users SET name = 'Somebody'")
+        connection.execute("UPDATE users SET name = 'Another name'")
     other = tmp_path / "other.tar"
     back_up(enrolled.settings, other)
     settings = elsewhere(enrolled.settings, tmp_path / "other", database_url=empty_database)
 
-    def exchange(connection: psycopg.Connection, schema_name: str) -> None:
+    def replace_archive(connection: psycopg.Connection, schema_name: str) -> None:
         shutil.copy(other, archive)
         migrate(connection, schema_name)
 
-    monkeypatch.setattr(restoring, "migrate", exchange)
+    monkeypatch.setattr(restoring, "migrate", replace_archive)
     with pytest.raises(ArchiveError, match=says.CHANGED_WHILE_RESTORED.pattern()):
         restore(settings, archive, no_passphrase)
     assert has_nothing(settings)
 
 
-def test_a_gallery_with_people_is_left_alone(enrolled: Gallery, archive: Path) -> None:
+def test_a_gallery_with_people_is_not_changed(enrolled: Gallery, archive: Path) -> None:
     back_up(enrolled.settings, archive)
     before = contents(enrolled)
     with pytest.raises(GalleryNotEmptyError, match=says.GALLERY_IS_NOT_EMPTY.pattern(table="users")):
@@ -107,7 +107,7 @@ def test_an_empty_gallery_is_filled(enrolled: Gallery, photos: Photos, archive: 
         ("sync", OSError(28, "No space left on device")),
     ],
 )
-def test_a_restore_that_is_broken_off_leaves_nothing(
+def test_an_interrupted_restore_leaves_nothing(
     enrolled: Gallery,
     archive: Path,
     empty_database: str,

@@ -22,7 +22,16 @@ from pgface.operations.backup.restore import restore
 from pgface.operations.backup.tables import TABLES
 from pgface.search import SearchMethod
 from pgface.settings import Settings
-from support.backups import answers, bare_answers, drop_schema, elsewhere, fill, has_nothing, no_passphrase, rewritten
+from support.backups import (
+    answers,
+    drop_schema,
+    elsewhere,
+    embedding_answers,
+    fill,
+    has_nothing,
+    no_passphrase,
+    rewrite_manifest,
+)
 from support.databases import create_database, drop_database
 from support.galleries import ODD_SCHEMA, one_value, rows
 from support.migrations import later_migration
@@ -45,10 +54,10 @@ def test_another_version_and_another_schema(
         )
         initialise(old)
         fill(old, people=50)
-        before = bare_answers(old)
+        before = embedding_answers(old)
         assert back_up(old, archive).manifest.pg_dump.startswith(source.removeprefix("postgres"))
         restore(new, archive, no_passphrase)
-        assert bare_answers(new) == before
+        assert embedding_answers(new) == before
     finally:
         for server, url in zip(servers, urls, strict=True):
             drop_database(server, url)
@@ -68,11 +77,11 @@ def test_a_large_gallery_is_searched_as_before(
                 "WITH (lists = 7)"
             )
             templates = rows(connection, "SELECT id, template::text FROM user_templates ORDER BY id")
-    said = bare_answers(settings)
+    before_backup = embedding_answers(settings)
     back_up(settings, archive)
     new = elsewhere(settings, tmp_path / "new", database_url=empty_database)
     restore(new, archive, no_passphrase)
-    assert bare_answers(new) == said
+    assert embedding_answers(new) == before_backup
     with Gallery.open(new) as gallery, gallery.database.transaction() as connection:
         state = gallery.search_state()
         assert (state.choice, state.method, state.suspended, state.due) == (method, before.method, False, False)
@@ -86,7 +95,7 @@ def test_the_owner_of_a_database_restores_without_being_superuser(
 ) -> None:
     initialise(settings)
     fill(settings, people=20)
-    before = bare_answers(settings)
+    before = embedding_answers(settings)
     back_up(settings, archive)
     role = f"owner_{os.getpid()}"
     with psycopg.connect(empty_database, autocommit=True) as connection:
@@ -98,7 +107,7 @@ def test_the_owner_of_a_database_restores_without_being_superuser(
     try:
         new = elsewhere(settings, tmp_path / "new", database_url=url)
         restore(new, archive, no_passphrase)
-        assert bare_answers(new) == before
+        assert embedding_answers(new) == before
     finally:
         with psycopg.connect(empty_database, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
@@ -106,7 +115,7 @@ def test_the_owner_of_a_database_restores_without_being_superuser(
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
-def test_a_copy_beside_the_gallery_has_files_of_its_own(enrolled: Gallery, photos: Photos, archive: Path) -> None:
+def test_a_copy_beside_the_gallery_has_its_own_files(enrolled: Gallery, photos: Photos, archive: Path) -> None:
     before = answers(enrolled, photos)
     back_up(enrolled.settings, archive)
     settings = elsewhere(enrolled.settings, enrolled.settings.data_dir, PGFACE_SCHEMA="a copy")
@@ -122,7 +131,7 @@ def test_a_copy_beside_the_gallery_has_files_of_its_own(enrolled: Gallery, photo
     assert answers(enrolled, photos) == before
 
 
-def test_a_copy_can_be_asked_for(enrolled: Gallery, archive: Path, tmp_path: Path, empty_database: str) -> None:
+def test_copy_gives_a_new_id(enrolled: Gallery, archive: Path, tmp_path: Path, empty_database: str) -> None:
     back_up(enrolled.settings, archive)
     new = elsewhere(enrolled.settings, tmp_path / "new", database_url=empty_database)
     assert restore(new, archive, no_passphrase, copy=True).gallery_id != enrolled.config.id
@@ -130,7 +139,7 @@ def test_a_copy_can_be_asked_for(enrolled: Gallery, archive: Path, tmp_path: Pat
         assert all(photo.filepath.startswith(f"{gallery.config.id}/") for photo in gallery.photos())
 
 
-def test_files_of_a_gallery_elsewhere_are_not_shared_unasked(
+def test_existing_photo_files_are_shared_only_with_in_place(
     enrolled: Gallery, photos: Photos, archive: Path, empty_database: str
 ) -> None:
     back_up(enrolled.settings, archive)
@@ -151,7 +160,7 @@ def test_files_of_a_gallery_elsewhere_are_not_shared_unasked(
 
 def test_an_archive_of_a_newer_pgface_is_refused(enrolled: Gallery, archive: Path, empty_database: str) -> None:
     back_up(enrolled.settings, archive)
-    rewritten(archive, schema_version=1_000)
+    rewrite_manifest(archive, schema_version=1_000)
     settings = elsewhere(enrolled.settings, enrolled.settings.data_dir, database_url=empty_database)
     with pytest.raises(SchemaTooNewError, match=says.SCHEMA_TOO_NEW.pattern(version=1000)):
         restore(settings, archive, no_passphrase)
@@ -178,7 +187,7 @@ def test_an_archive_of_an_older_schema_is_restored(
     assert found == [user.email for user in enrolled.users()]
 
 
-def test_rows_of_an_older_schema_get_what_later_migrations_do(
+def test_later_migrations_change_the_rows_of_an_older_schema(
     settings: Settings, archive: Path, tmp_path: Path, empty_database: str
 ) -> None:
     initialise(settings)
@@ -202,7 +211,7 @@ ODD_COLUMN = f"ALTER TABLE users ADD COLUMN {ODD_NAME} TEXT"
 ODD_TEXT = "one\n\ttwo\\.\n\\.\nthree"
 
 
-def test_other_tables_are_named_and_other_columns_are_asked_for(
+def test_other_tables_are_named_and_other_columns_must_exist(
     enrolled: Gallery, archive: Path, tmp_path: Path, empty_database: str
 ) -> None:
     with enrolled.database.transaction() as connection:

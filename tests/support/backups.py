@@ -34,7 +34,7 @@ def no_passphrase() -> str:
 
 
 def elsewhere(settings: Settings, folder: Path, **changes: Any) -> Settings:
-    """Settings of another machine, or another schema."""
+    """Make the settings of another machine or another schema."""
     given = {
         "database_url": settings.database_url,
         "PGFACE_SCHEMA": settings.schema_name,
@@ -51,21 +51,21 @@ def archive(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def enrolled(gallery: Gallery, photos: Photos) -> Iterator[Gallery]:
-    """Two people with two photos each, a token, and thresholds of their own."""
+    """A gallery with two people, two photos and a token of each, and changed thresholds."""
     for person in ENROLLED:
         for number in (1, 2):
             gallery.enroll(photos(person, number), f"{person}@example.org", name=person, face="largest")
     with gallery.database.transaction() as connection:
         connection.execute("UPDATE gallery SET verify_threshold = 0.31, identify_threshold = 0.41")
         connection.execute("INSERT INTO auth_tokens (user_id, token, confidence) SELECT id, email, 0.5 FROM users")
-    with Gallery.open(gallery.settings, engine=gallery.engine) as opened:  # knows the thresholds
+    with Gallery.open(gallery.settings, engine=gallery.engine) as opened:  # reads the changed thresholds
         gallery.close()
         yield opened
 
 
 @pytest.fixture
 def empty_database(postgres: str) -> Iterator[str]:
-    """Where a gallery is restored: nothing is in it."""
+    """An empty database to restore into."""
     url = create_database(postgres)
     yield url
     drop_database(postgres, url)
@@ -80,30 +80,30 @@ def drop_schema(settings: Settings) -> None:
 
 
 def has_nothing(settings: Settings) -> bool:
-    """Neither a gallery nor a photo file."""
+    """Check that there is neither a gallery nor a photo file."""
     with pytest.raises(SchemaMissingError), Database.open(settings):
         pass
     return not [path for path in settings.data_dir.rglob("*") if path.is_file() and path.name != "folder-id"]
 
 
 def answers(gallery: Gallery, photos: Photos) -> Any:
-    """What is said of photos that were not enrolled, with every bit of the similarities."""
+    """The answers for photos that were not enrolled, with every bit of the similarities, and all rows and files."""
     with gallery.database.dedicated_connection() as connection:
         connection.execute("SET extra_float_digits = 3")
-        said: list[Any] = []
+        found: list[Any] = []
         for number in (3, 4):
             for person in (*ENROLLED, "Tony_Blair"):
                 faces = gallery.identify(photos(person, number), threshold=-1, top=2).faces
-                said.append([(m.user_id, m.embedding_id, m.similarity.hex()) for f in faces for m in f.matches])
-            said.append(gallery.verify(photos(ENROLLED[0], number), f"{ENROLLED[0]}@example.org", face="largest"))
+                found.append([(m.user_id, m.embedding_id, m.similarity.hex()) for f in faces for m in f.matches])
+            found.append(gallery.verify(photos(ENROLLED[0], number), f"{ENROLLED[0]}@example.org", face="largest"))
         tables = [rows(connection, f"SELECT * FROM {table} ORDER BY 1") for table in TABLES if table != "photos"]
         photo_rows = rows(connection, "SELECT id, user_id, filename, width, created_at, content_sha256 FROM photos")
     files = {p.id: gallery.photo_file(p).read_bytes() for p in gallery.photos()}
-    return said, repr(tables), sorted(photo_rows), files
+    return found, repr(tables), sorted(photo_rows), files
 
 
 def fill(settings: Settings, *, people: int, photos: int = 3) -> None:
-    """People with random embeddings, those of one person alike."""
+    """Add people with random embeddings. Those of one person are similar."""
     random = np.random.default_rng(5)
     centres = random.standard_normal((people, 512))
     noise = random.standard_normal((people * photos, 512))
@@ -118,7 +118,7 @@ def fill(settings: Settings, *, people: int, photos: int = 3) -> None:
         connection.execute("UPDATE gallery SET verify_threshold = 0.3, identify_threshold = 0.4")
 
 
-def bare_answers(settings: Settings, probes: int = 40) -> list[Any]:
+def embedding_answers(settings: Settings, probes: int = 40) -> list[Any]:
     random = np.random.default_rng(6)
     with Gallery.open(settings) as gallery:
         with gallery.database.transaction() as connection:
@@ -136,8 +136,8 @@ def members(archive: Path) -> list[tuple[str, bytes]]:
         return [(info.name, tar.extractfile(info).read()) for info in tar.getmembers()]  # type: ignore[union-attr]
 
 
-class _Rewriting(Visitor):
-    """Writes what it is shown into another archive."""
+class _Copier(Visitor):
+    """Copies an archive into another one."""
 
     def __init__(self, archive: ArchiveWriter) -> None:
         self.archive = archive
@@ -150,10 +150,10 @@ class _Rewriting(Visitor):
         self.archive.add(f"photos/{filepath}", len(data), io.BytesIO(data))
 
 
-def rewritten(file: Path, **changes: Any) -> None:
-    """Another manifest in an archive that is whole."""
+def rewrite_manifest(file: Path, **changes: Any) -> None:
+    """Change the manifest of an archive, with matching checksums."""
     new = file.with_suffix(".new")
     with new.open("wb") as stream, writing(stream, 0, None) as archive:
-        found = read_archive(file, no_passphrase, _Rewriting(archive)).manifest
+        found = read_archive(file, no_passphrase, _Copier(archive)).manifest
         archive.finish(Manifest.model_validate(found.model_dump() | changes))
     new.replace(file)
