@@ -133,6 +133,7 @@ class _Restore(Visitor):
 
     tables: tuple[str, ...] = TABLES
     beside: str | None = None
+    _files: RestoredFiles | None = None
 
     def __init__(
         self, settings: Settings, connection: psycopg.Connection, verified: Verified, *, copy: bool, in_place: bool
@@ -154,7 +155,15 @@ class _Restore(Visitor):
     @contextmanager
     def files_discarded_on_error(self) -> Iterator[None]:
         """Delete the restored files if the transaction is rolled back."""
-        yield
+        try:
+            yield
+        except BaseException:
+            if self._files is not None:
+                self._files.discard()
+            raise
+        finally:
+            if self._files is not None:
+                self._files.close()
 
     @abstractmethod
     def prepare(self) -> None:
@@ -188,8 +197,6 @@ class _Restore(Visitor):
 class _GalleryRestore(_Restore):
     """The restore of a whole gallery."""
 
-    _files: RestoredFiles | None = None
-
     def prepare(self) -> None:
         migrate(self._connection, self._settings.schema_name)
         self._connection.execute(queries()["lock_enrollment"])
@@ -209,7 +216,7 @@ class _GalleryRestore(_Restore):
         self._deleted_files = [filepath for (filepath,) in self._connection.execute(queries()["take_deletion_notes"])]
         self._constraints.enter_context(without_constraints(self._connection, TABLES))
         for table in _FILLED_AT_CREATION:
-            self._connection.execute(statement("delete_rows_of", table=sql.Identifier(table)))
+            self._connection.execute(statement("delete_rows_of", table=table))
 
     def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
         if self._files is None:
@@ -242,21 +249,9 @@ class _GalleryRestore(_Restore):
         if self._files is not None:
             self._files.sync()
 
-    @contextmanager
-    def files_discarded_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            if self._files is not None:
-                self._files.discard()
-            raise
-        finally:
-            if self._files is not None:
-                self._files.close()
-
     def _gallery_of_same_id(self) -> str | None:
         for (schema,) in self._connection.execute(queries()["galleries_beside"]).fetchall():
-            found = self._connection.execute(statement("gallery_id_of", schema=sql.Identifier(schema))).fetchall()
+            found = self._connection.execute(statement("gallery_id_of", schema=schema)).fetchall()
             if (self.manifest.gallery.id,) in found:
                 return str(schema)
         return None
@@ -323,7 +318,7 @@ def _settle(settings: Settings, restoring: _Restore) -> None:
         try:
             with database.dedicated_connection() as connection, vector_index_lock(connection):
                 for table in restoring.tables:
-                    connection.execute(statement("vacuum_table", table=sql.Identifier(table)))
+                    connection.execute(statement("vacuum_table", table=table))
                 definition = _definition(restoring.manifest.vector_index)
                 fit_search_if_due(connection, settings.search_latency_target, index_definition=definition)
         except PgfaceError as error:
