@@ -73,7 +73,7 @@ def result(**changes: Any) -> GalleryResult:
         "recall": ALL,
         "mated": latency(0.9),
         "non_mated": latency(3.0),
-        "curve": curve("pgface, one look", (10, 12, 0.5), (24, 0, 0.8)),
+        "curve": curve("pgface, one index search", (10, 12, 0.5), (24, 0, 0.8)),
         "peer_curves": (curve("NumPy, exact", (None, 0, 7.0)), curve("FAISS HNSW", (10, 60, 0.1), (48, 0, 0.3))),
         "comparisons": (compared("exact scan in PostgreSQL", 0.02), compared("FAISS HNSW", 3.0, effort=48)),
         "relations": (

@@ -168,7 +168,7 @@ SMALL = {"people": 200, "faces": 1_000, "method": "exact", "mated": latency(0.3)
 
 
 def test_the_plot_has_a_panel_for_each_size_and_kind(tmp_path: Path) -> None:
-    missing = result(kind=Kind.ISOTROPIC, curve=curve("pgface, one look", (10, 500, 0.4), (1000, 3, 9.0)))
+    missing = result(kind=Kind.ISOTROPIC, curve=curve("pgface, one index search", (10, 500, 0.4), (1000, 3, 9.0)))
     draw([result(**SMALL), result(), missing], tmp_path / "plot.svg")
     # Text is drawn as shapes, and the words are in comments.
     text = (tmp_path / "plot.svg").read_text(encoding="utf-8")

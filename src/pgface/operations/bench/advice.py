@@ -72,16 +72,16 @@ def _agreement(results: Sequence[GalleryResult]) -> Iterator[str]:
 def _buffers(results: Sequence[GalleryResult], server: Server) -> str:
     largest = max(results, key=lambda result: result.searched_bytes)
     needed = largest.searched_bytes
-    there = server.shared_buffers
+    available = server.shared_buffers
     size = f"{needed / _MEBIBYTE:,.0f} MB for {largest.faces:,} faces"
-    if needed * _BUFFER_FACTOR <= there:
-        faces = there / _BUFFER_FACTOR / (needed / largest.faces)
+    if needed * _BUFFER_FACTOR <= available:
+        faces = available / _BUFFER_FACTOR / (needed / largest.faces)
         return (
-            f"shared_buffers ({there / _MEBIBYTE:,.0f} MB) holds what a search reads ({size}), "
+            f"shared_buffers ({available / _MEBIBYTE:,.0f} MB) holds what a search reads ({size}), "
             f"up to about {_rounded(faces):,} faces."
         )
     return (
-        f"shared_buffers ({there / _MEBIBYTE:,.0f} MB) does not hold what a search reads ({size}): "
+        f"shared_buffers ({available / _MEBIBYTE:,.0f} MB) does not hold what a search reads ({size}): "
         f"set it to {math.ceil(needed * _BUFFER_FACTOR / _MEBIBYTE / 64) * 64:,} MB or more and restart PostgreSQL."
     )
 

@@ -182,9 +182,9 @@ def while_there_is_time(probes: NDArray[np.float32], seconds: float) -> Iterator
 def _recall_above_threshold(loaded: LoadedGallery, probes: Probes, plan: Plan) -> Proportion:
     """Measure the share of the people above the threshold that `identify_embedding` gives, for all probes."""
     successes = trials = 0
-    for asked, answers in ((probes.mated, probes.mated_answers), (probes.non_mated, probes.non_mated_answers)):
+    for vectors, answers in ((probes.mated, probes.mated_answers), (probes.non_mated, probes.non_mated_answers)):
         found = []
-        for probe in while_there_is_time(asked, plan.agreement_patience):
+        for probe in while_there_is_time(vectors, plan.agreement_patience):
             matches = loaded.gallery.identify_embedding(probe, threshold=probes.threshold, top=_RECALL_PEOPLE)
             found.append({loaded.persons[match.user_id] for match in matches})
         recall = answers.recall(probes.threshold, found)
@@ -224,7 +224,7 @@ def _index_curve(loaded: LoadedGallery, probes: Probes, plan: Plan, method: str,
     usual = _IVFFLAT_PROBES if method == "ivfflat" else [min(effort, _MAX_EF_SEARCH) for effort in EFFORTS]
     efforts = sorted({*usual, first_effort})
     points = _sweep(efforts, search_with, loaded, probes, plan, min_effort=first_effort)
-    return Curve("pgface, one look", points)
+    return Curve("pgface, one index search", points)
 
 
 def _compare_with_peer(
@@ -243,14 +243,14 @@ def _compare_with_peer(
     chosen = next((point for point in points if point.agreement.value >= ours.value), points[-1])
     search = search_with(chosen.effort)
 
-    def compare(name: str, asked: NDArray[np.float32], agreed: Proportion | None) -> Comparison:
-        sides = {"pgface": _identify(loaded, asked, probes), peer.name: lambda number: search(_nth(asked, number))}
+    def compare(name: str, vectors: NDArray[np.float32], agreed: Proportion | None) -> Comparison:
+        sides = {"pgface": _identify(loaded, vectors, probes), peer.name: lambda number: search(_nth(vectors, number))}
         return _compare(sides, name, plan, chosen.effort, agreed, rest=peer.rest)
 
     if chosen.effort is None:  # an exact search takes as long for any probe
         return Curve(peer.name, points), [compare("mated", probes.mated, None)]
-    asked = {"mated": probes.mated, "non-mated": probes.non_mated}
-    return Curve(peer.name, points), [compare(name, those, chosen.agreement) for name, those in asked.items()]
+    sets = {"mated": probes.mated, "non-mated": probes.non_mated}
+    return Curve(peer.name, points), [compare(name, vectors, chosen.agreement) for name, vectors in sets.items()]
 
 
 def _sweep(
@@ -309,9 +309,9 @@ def _crowds(loaded: LoadedGallery, probes: Probes, plan: Plan) -> tuple[Crowd, .
     return measure_crowds(loaded.settings, searching, enrolling, clients=plan.clients)
 
 
-def _identify(loaded: LoadedGallery, asked: NDArray[np.float32], probes: Probes) -> Call:
+def _identify(loaded: LoadedGallery, vectors: NDArray[np.float32], probes: Probes) -> Call:
     identify = loaded.gallery.identify_embedding
-    return lambda number: identify(_nth(asked, number), threshold=probes.threshold)
+    return lambda number: identify(_nth(vectors, number), threshold=probes.threshold)
 
 
 def _compare(

@@ -20,7 +20,7 @@ _NUMPY_TARGET = 1.0
 _NUMPY_MIN_FACES = 1_000_000
 CROWD_TARGET = 3.0
 _MIN_ENROLLMENT_SHARE = 0.9
-"""The share of the planned enrollments that is enough, because a measurement can end during an enrollment."""
+"""The necessary share of the planned enrollments. A measurement can end during an enrollment."""
 
 
 def rows(result: GalleryResult) -> Iterator[Row]:
@@ -47,17 +47,17 @@ def rows(result: GalleryResult) -> Iterator[Row]:
 
 def table(title: str, lines: Iterable[Row]) -> Table:
     """Format rows as a table."""
-    made = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("what", "pgface", "compared with", "ratio", "n", "target", "verdict"):
-        made.add_column(column, overflow="fold")
+        shown.add_column(column, overflow="fold")
     for row in lines:
         ratio = "" if row.ratio is None else f"{row.ratio:.3g} ×"
         if row.quartiles is not None:
             low, high = row.quartiles
             ratio += f" ({low:.3g} to {high:.3g}), {row.fastest:.3g}"
         verdict = {None: "", True: "[green]met[/green]", False: "[red]missed[/red]"}[row.met]
-        made.add_row(row.what, row.ours, row.other, ratio, f"{row.rounds:,}", row.target, verdict)
-    return made
+        shown.add_row(row.what, row.ours, row.other, ratio, f"{row.rounds:,}", row.target, verdict)
+    return shown
 
 
 def _method(result: GalleryResult) -> str:

@@ -125,12 +125,12 @@ def require_memory(people: int, plan: Plan) -> None:
     """
     copies = _COPIES_WITH_PEERS if plan.peers else _COPIES
     needed = people * PHOTOS_PER_PERSON * _EMBEDDING_BYTES * copies
-    there = usable_memory()
-    if needed > _MEMORY_SHARE * there:
+    available = usable_memory()
+    if needed > _MEMORY_SHARE * available:
         how = "Give fewer --people" + (", or --no-peers" if plan.peers else "")
         raise PgfaceError(
             f"{people:,} people need about {needed / 2**30:.1f} GiB of memory in this program, but the machine has "
-            f"{there / 2**30:.1f}. {how}."
+            f"{available / 2**30:.1f}. {how}."
         )
 
 
