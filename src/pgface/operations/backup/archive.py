@@ -19,7 +19,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tarfile import TarInfo
@@ -127,17 +127,15 @@ def read_archive(file: Path, ask_passphrase: Callable[[], str], visitor: Visitor
         stream = file.open("rb")
     except OSError as error:
         raise StorageError(f"{file} cannot be read ({error.strerror}).") from error
-    with stream, _named(file):
+    with stream, _named(file), ExitStack() as decryption:
         reader = TarReader(stream)
         first = reader.next()
         encrypted = first is not None and first.name == KEY and first.size <= MAX_KEY_BYTES
         if first is not None and encrypted:
             key = b"".join(reader.blocks(first))
-            with decrypting(reader, key, ask_passphrase()) as decrypted:
-                inner = TarReader(decrypted)
-                manifest, sums = _Reading(inner, inner.next(), visitor).run()
-        else:
-            manifest, sums = _Reading(reader, first, visitor).run()
+            reader = TarReader(decryption.enter_context(decrypting(reader, key, ask_passphrase())))
+            first = reader.next()
+        manifest, sums = _Reading(reader, first, visitor).run()
     return Verified(manifest, encrypted, sums, time.monotonic() - began)
 
 
