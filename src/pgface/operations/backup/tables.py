@@ -132,4 +132,4 @@ def set_sequences(connection: psycopg.Connection, sequences: dict[str, int]) -> 
         if table not in TABLES:
             raise ArchiveError(f"The archive names a sequence of {table[:80]!r}, which is not a table of a gallery.")
         values = {"table": table, "column": column, "last": last}
-        connection.execute(statement("set_sequence", table=table, column=column), values)
+        connection.execute(queries()["set_sequence"], values)
