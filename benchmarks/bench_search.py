@@ -1,7 +1,7 @@
 """Measure search beside exact answers, FAISS, hnswlib and the specification's own script: `make bench-search`.
 
 Runs in the embedded PostgreSQL, in a temporary folder that is deleted at the end, or on the server of
-PGFACE_DATABASE_URL, in schemas of its own that are dropped.
+PGFACE_DATABASE_URL, in temporary schemas that are dropped.
 """
 
 from __future__ import annotations

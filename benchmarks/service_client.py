@@ -33,7 +33,7 @@ class Load:
     photos: list[str]
     """The files to identify, in turn."""
     clients: int
-    """The number of clients that identify, without pauses unless the service asks for one."""
+    """The number of clients that identify, without pauses unless the service requests one."""
     seconds: float = 0.0
     requests: int | None = None
     """The number of requests after which to stop, instead of the seconds."""

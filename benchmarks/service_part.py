@@ -186,7 +186,7 @@ def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
         statuses = ", ".join(f"{number} × {status}" for status, number in sorted(_statuses([answers]).items()))
         size = f"{_LARGE[0] * _LARGE[1] / 1e6:.0f} megapixels, {picture.stat().st_size / 1e3:.0f} kB each"
         yield Row(
-            f"{_LARGE_CLIENTS} PNGs of {size}, at once (time {number}): {statuses} in {answers.seconds:.1f} s",
+            f"{_LARGE_CLIENTS} PNGs of {size}, together (time {number}): {statuses} in {answers.seconds:.1f} s",
             f"before {before:.0f} MiB, at most {max(peak):.0f}, afterwards {service.memory():.0f}",
             "PGFACE_MAX_DECODED_BYTES (512 MiB) limits the photos in work",
         )

@@ -247,7 +247,7 @@ def _lost_client() -> Iterator[None]:
 
 
 def _due(began: float, seconds: float, per_second: float | None) -> Iterator[tuple[int, float]]:
-    """Give numbers, each when it is due, until the time is over. Without a pace, a number is due at once."""
+    """Give numbers, each when it is due, until the time is over. Without a pace, a number is due immediately."""
     for number in count():
         now = time.perf_counter()
         due = now if per_second is None else began + number / per_second

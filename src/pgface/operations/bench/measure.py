@@ -115,7 +115,7 @@ def measure(
             comparisons += compared
     relations = read_relations(loaded.database)
     if plan.clients:
-        on_step(f"{plan.clients} clients at once")
+        on_step(f"{plan.clients} concurrent clients")
     return GalleryResult(
         kind=loaded.synthetic.kind,
         people=loaded.people,
